@@ -1,0 +1,106 @@
+//! The disk: every byte that the store reads or writes passes through here.
+//!
+//! ```text
+//!   log            space (data file)      recovery
+//!    \                 |                    /
+//!     `------------ Disk, DiskFile, Mapping
+//!                  /                   \
+//!          RealDisk: a directory     SimDisk: memory that can crash
+//! ```
+//!
+//! A [`Disk`] is one flat directory that holds one store. What it promises is what POSIX promises
+//! and no more:
+//!
+//! - a write is in the operating system's cache when the call returns, and survives the process;
+//! - it survives a power loss once `sync` of its file (or of its part of a mapping) has returned;
+//!   until then each 512-byte sector may independently be old or new;
+//! - a creation, rename or removal survives a power loss once [`Disk::sync_dir`] has returned;
+//! - after a failed `sync` nothing is known about what was written since the last good one, and a
+//!   later `sync` that succeeds proves nothing.
+//!
+//! Errors name the file and what was being done to it.
+
+mod real;
+mod sim;
+
+use std::fmt::Debug;
+use std::sync::Arc;
+
+use crate::error::Result;
+
+pub use real::RealDisk;
+pub use sim::{Keep, SimDisk};
+
+/// A directory that holds one store.
+pub trait Disk: Debug + Send + Sync {
+    /// Takes the exclusive lock on the directory, held until what is returned is dropped.
+    ///
+    /// # Errors
+    /// [`Error::Locked`](crate::Error::Locked) if somebody else holds it.
+    fn lock(&self) -> Result<Box<dyn DirLock>>;
+
+    /// The names of all files, sorted.
+    fn list(&self) -> Result<Vec<String>>;
+
+    /// Creates a file of `bytes` bytes that read as zeros and whose blocks exist.
+    /// A file that could not be completed is removed again.
+    fn create(&self, name: &str, bytes: u64) -> Result<Arc<dyn DiskFile>>;
+
+    /// Opens a file for reading and writing.
+    fn open(&self, name: &str) -> Result<Arc<dyn DiskFile>>;
+
+    /// Renames a file, replacing what had the name `to`.
+    fn rename(&self, from: &str, to: &str) -> Result<()>;
+
+    /// Removes a file.
+    fn remove(&self, name: &str) -> Result<()>;
+
+    /// Makes creations, renames and removals durable.
+    fn sync_dir(&self) -> Result<()>;
+
+    /// How messages name the file `name`, or the directory itself if it is empty.
+    fn path(&self, name: &str) -> String;
+}
+
+/// Holds a directory's exclusive lock until dropped.
+pub trait DirLock: Debug + Send + Sync {}
+
+/// One file.
+pub trait DiskFile: Debug + Send + Sync {
+    /// How messages name the file.
+    fn path(&self) -> &str;
+
+    /// The length of the file in bytes. Never 0 for "unknown": a failure is an error.
+    fn bytes(&self) -> Result<u64>;
+
+    /// Grows the file to at least `bytes` bytes, with blocks that exist. Never shrinks it.
+    fn allocate(&self, bytes: u64) -> Result<()>;
+
+    /// Fills `buf` from `offset`. A file that ends before is an error.
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<()>;
+
+    /// Writes all of `bytes` at `offset`, into the operating system's cache.
+    fn write_at(&self, offset: u64, bytes: &[u8]) -> Result<()>;
+
+    /// Makes everything written to this file so far durable, the length included.
+    fn sync(&self) -> Result<()>;
+
+    /// Maps the whole file, whose length must not change afterwards.
+    fn map(&self) -> Result<Box<dyn Mapping>>;
+}
+
+/// A file mapped into memory, shared with the operating system's cache.
+///
+/// Callers see to it that no byte is written by two threads at once, nor read while it is
+/// written.
+pub trait Mapping: Debug + Send + Sync {
+    /// Copies `bytes` to `offset`. Makes no system call. Panics outside the mapping.
+    fn write(&self, offset: usize, bytes: &[u8]);
+
+    /// Makes `offset..offset + len` durable.
+    fn sync(&self, offset: usize, len: usize) -> Result<()>;
+
+    /// Brings `offset..offset + len` into memory, ready to be written without a page fault.
+    /// Leaves the bytes as they are. An error says that the range must not be written.
+    fn prefault(&self, offset: usize, len: usize) -> Result<()>;
+}

@@ -1,0 +1,238 @@
+//! What can go wrong, by what the caller can do about it.
+
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+
+use crate::lsn::StoreId;
+
+/// The result of an operation of the store.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What went wrong. Errors can be cloned, since one failure may answer many waiters.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Error {
+    /// The operating system refused an operation on a file.
+    Io {
+        /// What was being done, as in "write at offset 4096".
+        action: String,
+        /// The file or directory.
+        file: String,
+        /// What the operating system said.
+        source: Arc<io::Error>,
+    },
+    /// There is no space left. Nothing was changed; try again once there is space.
+    DiskFull {
+        /// The file that could not grow.
+        file: String,
+        /// The bytes that were asked for.
+        needed: u64,
+    },
+    /// A file's bytes are not what was written there. Nothing was changed.
+    Corrupt {
+        /// The damaged file.
+        file: String,
+        /// Where in the file, in bytes.
+        offset: u64,
+        /// What should have been there.
+        expected: String,
+        /// What was there.
+        found: String,
+    },
+    /// A file that should be there is not.
+    Missing {
+        /// The missing file.
+        file: String,
+        /// Why it must exist.
+        expected: String,
+    },
+    /// The file was written in a format that this version does not read.
+    Version {
+        /// The file.
+        file: String,
+        /// The newest format version that this software reads.
+        supported: u32,
+        /// The version that the file says it has.
+        found: u32,
+    },
+    /// The file belongs to another store.
+    WrongStore {
+        /// The file.
+        file: String,
+        /// The store that was opened.
+        expected: StoreId,
+        /// The store that the file belongs to.
+        found: StoreId,
+    },
+    /// Another process, or another handle in this one, has the store open.
+    Locked {
+        /// The directory.
+        directory: String,
+    },
+    /// The directory or a file in it cannot be written.
+    ReadOnly {
+        /// What cannot be written.
+        file: String,
+        /// What the operating system said.
+        source: Arc<io::Error>,
+    },
+    /// The directory holds no store, and none may be created there.
+    NotAStore {
+        /// The directory.
+        directory: String,
+        /// Why it is not taken for a store, or not made one.
+        reason: String,
+    },
+    /// The key is too long for the store's page size.
+    KeyTooLong {
+        /// The length of the key, in bytes.
+        len: usize,
+        /// The longest key that the store takes, in bytes.
+        max: usize,
+    },
+    /// The value is longer than the store takes.
+    ValueTooLong {
+        /// The length of the value, in bytes.
+        len: u64,
+        /// The longest value that the store takes, in bytes.
+        max: u64,
+    },
+    /// A name that no keyspace may have: empty, over 255 bytes, or with control characters.
+    InvalidName {
+        /// The name.
+        name: String,
+    },
+    /// There is no keyspace of this name, or it has been dropped.
+    NoSuchKeyspace {
+        /// The name.
+        name: String,
+    },
+    /// A batch holds a keyspace of another store.
+    ForeignKeyspace {
+        /// The name of the keyspace.
+        name: String,
+    },
+    /// An option has a value that cannot work.
+    InvalidOption {
+        /// The option.
+        option: &'static str,
+        /// Why not.
+        reason: String,
+    },
+    /// The text is no token of a receipt, or the token of another store.
+    InvalidToken {
+        /// The text.
+        token: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A flush failed earlier. The device may have lost what had been written, so nothing can be
+    /// committed until the store is opened anew; reads go on.
+    Poisoned {
+        /// The failure that poisoned the log.
+        source: Arc<Error>,
+    },
+    /// The store has been closed.
+    Closed,
+}
+
+impl Error {
+    /// Whether the same call may succeed later without reopening the store.
+    pub fn is_retryable(&self) -> bool {
+        match self {
+            Error::DiskFull { .. } | Error::Locked { .. } => true,
+            Error::Io { source, .. } => source.kind() == io::ErrorKind::Interrupted,
+            Error::Corrupt { .. }
+            | Error::Missing { .. }
+            | Error::Version { .. }
+            | Error::WrongStore { .. }
+            | Error::ReadOnly { .. }
+            | Error::NotAStore { .. }
+            | Error::KeyTooLong { .. }
+            | Error::ValueTooLong { .. }
+            | Error::InvalidName { .. }
+            | Error::NoSuchKeyspace { .. }
+            | Error::ForeignKeyspace { .. }
+            | Error::InvalidOption { .. }
+            | Error::InvalidToken { .. }
+            | Error::Poisoned { .. }
+            | Error::Closed => false,
+        }
+    }
+
+    /// The error for what the operating system said of `file` while doing `action`.
+    /// `needed` is how many bytes were asked for, where the operation may need space.
+    pub(crate) fn io(
+        action: impl Into<String>,
+        file: &str,
+        needed: u64,
+        source: io::Error,
+    ) -> Self {
+        let file = file.to_owned();
+        match source.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                Error::DiskFull { file, needed }
+            }
+            io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied => {
+                Error::ReadOnly { file, source: Arc::new(source) }
+            }
+            _ => Error::Io { action: action.into(), file, source: Arc::new(source) },
+        }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Error::Io { action, file, source } => write!(f, "{file}: {action}: {source}"),
+            Error::DiskFull { file, needed } => {
+                write!(f, "{file}: no space left on the device ({needed} bytes needed)")
+            }
+            Error::Corrupt { file, offset, expected, found } => {
+                write!(f, "{file}: corrupt at offset {offset}: expected {expected}, found {found}")
+            }
+            Error::Missing { file, expected } => write!(f, "{file}: missing: {expected}"),
+            Error::Version { file, supported, found } => write!(
+                f,
+                "{file}: format version {found}, but this software reads up to {supported}"
+            ),
+            Error::WrongStore { file, expected, found } => {
+                write!(f, "{file}: belongs to store {found}, not to {expected}")
+            }
+            Error::Locked { directory } => write!(f, "{directory}: the store is already open"),
+            Error::ReadOnly { file, source } => write!(f, "{file}: cannot be written: {source}"),
+            Error::NotAStore { directory, reason } => write!(f, "{directory}: {reason}"),
+            Error::KeyTooLong { len, max } => {
+                write!(f, "a key of {len} bytes is longer than the {max} that the store takes")
+            }
+            Error::ValueTooLong { len, max } => {
+                write!(f, "a value of {len} bytes is longer than the {max} that the store takes")
+            }
+            Error::InvalidName { name } => {
+                write!(f, "{name:?} cannot name a keyspace: 1 to 255 bytes, no control characters")
+            }
+            Error::NoSuchKeyspace { name } => write!(f, "there is no keyspace {name:?}"),
+            Error::ForeignKeyspace { name } => {
+                write!(f, "keyspace {name:?} belongs to another store")
+            }
+            Error::InvalidOption { option, reason } => write!(f, "option {option}: {reason}"),
+            Error::InvalidToken { token, reason } => write!(f, "token {token:?}: {reason}"),
+            Error::Poisoned { source } => write!(
+                f,
+                "an earlier flush failed, so nothing can be committed until the store is reopened: {source}"
+            ),
+            Error::Closed => write!(f, "the store has been closed"),
+        }
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Error::Io { source, .. } | Error::ReadOnly { source, .. } => Some(&**source),
+            Error::Poisoned { source } => Some(&**source),
+            _ => None,
+        }
+    }
+}

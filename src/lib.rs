@@ -1,0 +1,14 @@
+//! Syncline.
+#![allow(dead_code, unused_imports)] // skeleton
+
+mod codec;
+pub mod disk;
+mod error;
+mod log;
+mod lsn;
+mod space;
+mod sync;
+mod tree;
+
+pub use error::{Error, Result};
+pub use lsn::{Incarnation, Lsn, StoreId};

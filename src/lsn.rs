@@ -1,0 +1,110 @@
+//! Positions in the log, and the watermarks that divide it.
+//!
+//! An [`Lsn`] is a byte position in an endless log. A commit is named by the LSN at the end of
+//! its last record; the same number is a page's version and a snapshot's point in time.
+//!
+//! ```text
+//!   0 ------------ checkpoint ------- durable ------- visible ------- appended --->
+//!     in the data       flushed to the     readable          in the mapped log
+//!     file                device
+//! ```
+//!
+//! Invariants, for the four watermarks of one incarnation:
+//!
+//! - I1 `checkpoint <= durable <= appended`
+//! - I2 `visible <= appended`
+//! - I3 every watermark only grows
+
+use crate::sync::atomic::{AtomicU64, Ordering};
+use std::fmt;
+
+/// A position in the log, in bytes. Positions only grow, over all incarnations of a store.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Lsn(u64);
+
+impl Lsn {
+    /// The position before every record.
+    pub const ZERO: Lsn = Lsn(0);
+    /// A position above every record.
+    pub const MAX: Lsn = Lsn(u64::MAX);
+
+    /// The position `bytes` from the start of the log.
+    pub const fn new(bytes: u64) -> Self {
+        Lsn(bytes)
+    }
+
+    /// The number of bytes from the start of the log.
+    pub const fn get(self) -> u64 {
+        self.0
+    }
+}
+
+impl fmt::Display for Lsn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// One life of a store, from an open that wrote to the next one. Starts at 1.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Incarnation(u32);
+
+impl Incarnation {
+    /// The incarnation with this number.
+    pub const fn new(number: u32) -> Self {
+        Incarnation(number)
+    }
+
+    /// The number of this incarnation.
+    pub const fn get(self) -> u32 {
+        self.0
+    }
+
+    /// The incarnation after this one.
+    pub(crate) fn next(self) -> Self {
+        Incarnation(self.0.checked_add(1).expect("fewer than 2^32 incarnations"))
+    }
+}
+
+impl fmt::Display for Incarnation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// The random name of a store, which every file of it carries.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct StoreId(pub(crate) [u8; 16]);
+
+impl fmt::Display for StoreId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for StoreId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "StoreId({self})")
+    }
+}
+
+/// One shared watermark. It only grows (I3).
+#[derive(Debug)]
+pub(crate) struct Watermark(AtomicU64);
+
+impl Watermark {
+    pub(crate) const fn new(at: Lsn) -> Self {
+        Watermark(AtomicU64::new(at.0))
+    }
+
+    /// What was written before the watermark moved here is visible to the caller.
+    pub(crate) fn load(&self) -> Lsn {
+        Lsn(self.0.load(Ordering::Acquire))
+    }
+
+    /// Moves the watermark. The caller is the only one who moves it.
+    pub(crate) fn advance(&self, to: Lsn) {
+        let from = self.0.swap(to.0, Ordering::AcqRel);
+        assert!(from <= to.0, "I3: a watermark fell from {from} to {to}");
+    }
+}
