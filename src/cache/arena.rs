@@ -1,0 +1,325 @@
+//! The memory of all frames: one arena, backed by huge pages where the system has them.
+//!
+//! A frame is a 64-byte header and one page:
+//!
+//! | offset | bytes | field | guarded by |
+//! |---|---|---|---|
+//! | 0 | 4 | pins (28 bits), visited, retired | atomic |
+//! | 4 | 4 | the frame of the previous version, plus 1 | set by the writer, read under an epoch |
+//! | 8 | 8 | LSN of the version | set before the frame is published |
+//! | 16 | 8 | page id, 0 while the frame is free | the same |
+//! | 24 | 8 | where a copy lies on disk, 0 while it is dirty | the claim on the page's word |
+//! | 64 | page | the page | the writer until it is settled, then nobody (V1) |
+//!
+//! A frame is freed in two steps: nobody can find it any more and the epoch has passed
+//! ([`Arena::release`]), and the last pin has gone. So a value that a user holds on to keeps one
+//! frame, and nothing else waits for it.
+#![allow(unsafe_code)] // owns the frame memory
+
+use std::fmt;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+use memmap2::MmapMut;
+
+use crate::error::{Error, Result};
+use crate::lsn::Lsn;
+use crate::space::{PageAddr, PageId};
+use crate::sync::Mutex;
+
+const FRAME_HEADER: usize = 64;
+const VISITED: u32 = 1 << 28;
+const RETIRED: u32 = 1 << 29;
+const PINS: u32 = VISITED - 1;
+
+/// The number of a frame in the arena.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Frame(pub(crate) u32);
+
+#[repr(C)]
+struct Header {
+    state: AtomicU32,
+    previous: AtomicU32,
+    lsn: AtomicU64,
+    page: AtomicU64,
+    addr: AtomicU64,
+}
+
+const _: () = assert!(size_of::<Header>() <= FRAME_HEADER);
+
+/// All frames of a store.
+pub(crate) struct Arena {
+    memory: MmapMut,
+    base: *mut u8,
+    page_bytes: usize,
+    frames: u32,
+    free: Mutex<Free>,
+    /// How many frames are free: what `free` holds, readable without its lock.
+    available: AtomicU32,
+}
+
+#[derive(Debug)]
+struct Free {
+    /// Freed frames, the warmest last.
+    list: Vec<Frame>,
+    /// Frames from here on were never used.
+    fresh: u32,
+}
+
+// SAFETY: `base` points into `memory`, which the arena owns; headers are atomics, and page bytes
+// are only handed out under the contracts of `page` and `page_mut`.
+unsafe impl Send for Arena {}
+// SAFETY: as above.
+unsafe impl Sync for Arena {}
+
+impl Arena {
+    /// An arena of `frames` frames for pages of `page_bytes`. Memory is taken as frames are first
+    /// used.
+    pub(crate) fn new(frames: u32, page_bytes: usize) -> Result<Self> {
+        let bytes = frames as usize * (FRAME_HEADER + page_bytes);
+        let mut memory = MmapMut::map_anon(bytes)
+            .map_err(|e| Error::io(format!("map {bytes} bytes"), "cache memory", bytes as u64, e))?;
+        #[cfg(target_os = "linux")]
+        if bytes >= 4 << 20 {
+            // Only a hint: without huge pages everything works, slower.
+            let _ = memory.advise(memmap2::Advice::HugePage);
+        }
+        let base = memory.as_mut_ptr();
+        let free = Mutex::new(Free { list: Vec::new(), fresh: 0 });
+        Ok(Arena { memory, base, page_bytes, frames, free, available: AtomicU32::new(frames) })
+    }
+
+    pub(crate) fn page_bytes(&self) -> usize {
+        self.page_bytes
+    }
+
+    /// How many frames there are.
+    pub(crate) fn frames(&self) -> u32 {
+        self.frames
+    }
+
+    /// How many of them are free.
+    pub(crate) fn available(&self) -> u32 {
+        self.available.load(Ordering::Relaxed)
+    }
+
+    /// A free frame, which now belongs to the caller alone.
+    pub(crate) fn take(&self) -> Option<Frame> {
+        let mut out = None;
+        self.take_many(1, |frame| out = Some(frame));
+        out
+    }
+
+    /// Up to `count` free frames at once.
+    pub(crate) fn take_many(&self, count: usize, mut each: impl FnMut(Frame)) {
+        let mut free = self.free.lock();
+        let mut taken = 0;
+        while taken < count {
+            let frame = match free.list.pop() {
+                Some(frame) => frame,
+                None if free.fresh < self.frames => {
+                    free.fresh += 1;
+                    Frame(free.fresh - 1)
+                }
+                None => break,
+            };
+            taken += 1;
+            each(frame);
+        }
+        self.available.fetch_sub(taken as u32, Ordering::Relaxed);
+    }
+
+    /// Gives back a frame that was never published.
+    pub(crate) fn give_back(&self, frame: Frame) {
+        self.header(frame).page.store(0, Ordering::Relaxed);
+        self.free.lock().list.push(frame);
+        self.available.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Frees frames that nobody can find any more: at once, or with their last pin.
+    pub(crate) fn release(&self, frames: &[Frame]) {
+        for &frame in frames {
+            let before = self.header(frame).state.fetch_or(RETIRED, Ordering::AcqRel);
+            debug_assert_eq!(before & RETIRED, 0, "{frame:?} is freed twice");
+            if before & PINS == 0 {
+                self.free_now(frame);
+            }
+        }
+    }
+
+    fn free_now(&self, frame: Frame) {
+        self.header(frame).state.store(0, Ordering::Relaxed);
+        self.give_back(frame);
+    }
+
+    /// Writes the header of a frame that belongs to the caller alone, a dirty one.
+    pub(crate) fn name(&self, frame: Frame, page: PageId, lsn: Lsn, previous: Option<Frame>) {
+        let header = self.header(frame);
+        header.state.store(0, Ordering::Relaxed);
+        header.previous.store(previous.map_or(0, |f| f.0 + 1), Ordering::Relaxed);
+        header.lsn.store(lsn.get(), Ordering::Relaxed);
+        header.page.store(page.0, Ordering::Relaxed);
+        header.addr.store(0, Ordering::Relaxed);
+    }
+
+    pub(crate) fn lsn(&self, frame: Frame) -> Lsn {
+        Lsn::new(self.header(frame).lsn.load(Ordering::Relaxed))
+    }
+
+    pub(crate) fn page_id(&self, frame: Frame) -> PageId {
+        PageId(self.header(frame).page.load(Ordering::Relaxed))
+    }
+
+    pub(crate) fn previous(&self, frame: Frame) -> Option<Frame> {
+        self.header(frame).previous.load(Ordering::Relaxed).checked_sub(1).map(Frame)
+    }
+
+    pub(crate) fn forget_previous(&self, frame: Frame) {
+        self.header(frame).previous.store(0, Ordering::Relaxed);
+    }
+
+    /// Where a copy of the frame lies on disk; none while it is dirty.
+    pub(crate) fn addr(&self, frame: Frame) -> PageAddr {
+        PageAddr::from_word(self.header(frame).addr.load(Ordering::Relaxed)).expect("an address")
+    }
+
+    pub(crate) fn set_addr(&self, frame: Frame, addr: PageAddr) {
+        self.header(frame).addr.store(addr.word(), Ordering::Relaxed);
+    }
+
+    /// Notes that a page was read, which saves it from the next round of eviction.
+    pub(crate) fn visit(&self, frame: Frame) {
+        let state = &self.header(frame).state;
+        if state.load(Ordering::Relaxed) & VISITED == 0 {
+            state.fetch_or(VISITED, Ordering::Relaxed);
+        }
+    }
+
+    /// Takes the mark of [`Arena::visit`] away, and tells whether it was there.
+    pub(crate) fn unvisit(&self, frame: Frame) -> bool {
+        let state = &self.header(frame).state;
+        state.load(Ordering::Relaxed) & VISITED != 0
+            && state.fetch_and(!VISITED, Ordering::Relaxed) & VISITED != 0
+    }
+
+    pub(crate) fn is_pinned(&self, frame: Frame) -> bool {
+        self.header(frame).state.load(Ordering::Relaxed) & PINS != 0
+    }
+
+    /// The bytes of a frame.
+    ///
+    /// # Safety
+    /// For all of `'a` nobody writes to the frame and it is not freed: it is settled (V1), and an
+    /// epoch guard or a pin that outlives `'a` keeps it; or it belongs to the caller alone.
+    pub(crate) unsafe fn page<'a>(&self, frame: Frame) -> &'a [u8] {
+        // SAFETY: inside the arena; the caller vouches for the rest.
+        unsafe { std::slice::from_raw_parts(self.page_start(frame), self.page_bytes) }
+    }
+
+    /// The bytes of a frame, to be changed.
+    ///
+    /// # Safety
+    /// For all of `'a` the frame belongs to the caller alone: it is not published, or its LSN is
+    /// above `settled` and the caller is the writer.
+    #[allow(clippy::mut_from_ref)]
+    pub(crate) unsafe fn page_mut<'a>(&self, frame: Frame) -> &'a mut [u8] {
+        // SAFETY: inside the arena; the caller vouches for the rest.
+        unsafe { std::slice::from_raw_parts_mut(self.page_start(frame), self.page_bytes) }
+    }
+
+    /// Asks the processor to fetch the start of a frame.
+    pub(crate) fn prefetch(&self, frame: Frame) {
+        #[cfg(target_arch = "x86_64")]
+        {
+            use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+            // SAFETY: a prefetch reads nothing and never faults.
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(self.page_start(frame).cast()) };
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        let _ = frame;
+    }
+
+    fn page_start(&self, frame: Frame) -> *mut u8 {
+        // SAFETY: `start` checks that the frame lies inside the arena, header and page.
+        unsafe { self.start(frame).add(FRAME_HEADER) }
+    }
+
+    fn header(&self, frame: Frame) -> &Header {
+        // SAFETY: inside the arena, aligned (the stride is a multiple of 64 and the base of a
+        // mapping is page-aligned), zero bytes are a valid header, and all fields are atomics.
+        unsafe { &*self.start(frame).cast::<Header>() }
+    }
+
+    fn start(&self, frame: Frame) -> *mut u8 {
+        assert!(frame.0 < self.frames, "{frame:?} is outside the arena");
+        // SAFETY: below the arena's end by the check above.
+        unsafe { self.base.add(frame.0 as usize * (FRAME_HEADER + self.page_bytes)) }
+    }
+
+    /// Brings frames that were never used into memory, ahead of their first use. Returns how
+    /// many bytes that were.
+    pub(crate) fn touch_ahead(&self, bytes: usize, touched: &mut usize) -> usize {
+        let stride = FRAME_HEADER + self.page_bytes;
+        let fresh = self.free.lock().fresh as usize * stride;
+        let until = (fresh + bytes).min(self.memory.len());
+        let from = (*touched).max(fresh);
+        if from >= until {
+            return 0;
+        }
+        *touched = until;
+        #[cfg(target_os = "linux")]
+        {
+            let start = from & !4095;
+            // Without this advice the first use takes the page fault: slower, nothing else.
+            let _ = self.memory.advise_range(memmap2::Advice::PopulateWrite, start, until - start);
+        }
+        until - from
+    }
+}
+
+impl fmt::Debug for Arena {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Arena").field("frames", &self.frames).field("free", &self.free).finish()
+    }
+}
+
+/// A version of a page, kept in memory until this is dropped.
+pub(crate) struct PinnedPage<'a> {
+    arena: &'a Arena,
+    frame: Frame,
+}
+
+impl<'a> PinnedPage<'a> {
+    /// Pins `frame`, which an epoch guard of the caller keeps from being freed right now.
+    pub(super) fn new(arena: &'a Arena, frame: Frame) -> Self {
+        let before = arena.header(frame).state.fetch_add(1, Ordering::Relaxed);
+        assert!(before & PINS < PINS, "2^28 pins on {frame:?}");
+        PinnedPage { arena, frame }
+    }
+
+    /// The bytes of the page.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        // SAFETY: only settled frames are pinned (V1), and the pin outlives the borrow.
+        unsafe { self.arena.page(self.frame) }
+    }
+}
+
+impl Clone for PinnedPage<'_> {
+    fn clone(&self) -> Self {
+        PinnedPage::new(self.arena, self.frame)
+    }
+}
+
+impl Drop for PinnedPage<'_> {
+    fn drop(&mut self) {
+        let before = self.arena.header(self.frame).state.fetch_sub(1, Ordering::AcqRel);
+        if before & RETIRED != 0 && before & PINS == 1 {
+            self.arena.free_now(self.frame);
+        }
+    }
+}
+
+impl fmt::Debug for PinnedPage<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.frame.fmt(f)
+    }
+}

@@ -1,0 +1,77 @@
+//! Counters that many threads raise at once, each in a cache line of its own.
+
+use std::cell::Cell;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+const STRIPES: usize = 16;
+
+#[derive(Debug, Default)]
+#[repr(align(128))]
+struct Stripe {
+    hits: AtomicU64,
+    misses: AtomicU64,
+    evictions: AtomicU64,
+    pages_written: AtomicU64,
+}
+
+/// What the cache counts.
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    stripes: [Stripe; STRIPES],
+}
+
+/// Sums of the counters, and the state of the frames.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct CacheStats {
+    pub(crate) hits: u64,
+    pub(crate) misses: u64,
+    pub(crate) evictions: u64,
+    pub(crate) pages_written: u64,
+    pub(crate) frames: u64,
+    pub(crate) free_frames: u64,
+    pub(crate) dirty_pages: u64,
+    pub(crate) old_versions: u64,
+}
+
+impl Counters {
+    pub(crate) fn hit(&self, pages: u64) {
+        // A plain add: a stripe is nearly always one thread's own, and a count lost to a race
+        // is no harm.
+        let hits = &self.stripe().hits;
+        hits.store(hits.load(Ordering::Relaxed) + pages, Ordering::Relaxed);
+    }
+
+    pub(crate) fn miss(&self) {
+        self.stripe().misses.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn evicted(&self) {
+        self.stripe().evictions.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn wrote(&self, pages: u64) {
+        self.stripe().pages_written.fetch_add(pages, Ordering::Relaxed);
+    }
+
+    pub(crate) fn sum(&self) -> CacheStats {
+        let mut sum = CacheStats::default();
+        for stripe in &self.stripes {
+            sum.hits += stripe.hits.load(Ordering::Relaxed);
+            sum.misses += stripe.misses.load(Ordering::Relaxed);
+            sum.evictions += stripe.evictions.load(Ordering::Relaxed);
+            sum.pages_written += stripe.pages_written.load(Ordering::Relaxed);
+        }
+        sum
+    }
+
+    fn stripe(&self) -> &Stripe {
+        thread_local!(static MINE: Cell<usize> = const { Cell::new(usize::MAX) });
+        static NEXT: AtomicUsize = AtomicUsize::new(0);
+        let mut mine = MINE.get();
+        if mine == usize::MAX {
+            mine = NEXT.fetch_add(1, Ordering::Relaxed) % STRIPES;
+            MINE.set(mine);
+        }
+        &self.stripes[mine]
+    }
+}

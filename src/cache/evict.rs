@@ -1,0 +1,217 @@
+//! Eviction and write-back.
+//!
+//! CLOCK with second chances (Corbató 1968): a hand goes round the frames; a page read since it
+//! last came by is spared once. A page comes in without the mark, so one pass over more data than
+//! fits evicts itself and not what is read often.
+//!
+//! Dirty pages on the way are collected, sorted by name, and written together to a fresh run of
+//! blocks; only then are they evicted (V4). Nothing waits for a flush here: what a checkpoint
+//! refers to, the checkpoint flushes.
+
+use super::arena::Frame;
+use super::state::Cache;
+use super::table::Word;
+use crate::error::Result;
+use crate::lsn::Lsn;
+use crate::space::{PageAddr, PageId, header};
+use crate::sync::atomic::Ordering;
+
+/// Dirty pages written in one go.
+const WRITE_BATCH: usize = 128;
+
+/// Where the hand stands.
+#[derive(Debug, Default)]
+pub(crate) struct Hand(u32);
+
+/// What the hand makes of a frame.
+enum Verdict {
+    Spared,
+    Evicted,
+    Dirty(PageId, Lsn),
+}
+
+/// Copies of pages on their way to the disk.
+#[derive(Debug)]
+pub(crate) struct PageBuffer {
+    bytes: Vec<u8>,
+    ids: Vec<PageId>,
+    page_bytes: usize,
+}
+
+impl PageBuffer {
+    /// Appends a copy of a page.
+    pub(crate) fn push(&mut self, id: PageId, page: &[u8]) {
+        debug_assert_eq!(header::page_id(page), id);
+        self.bytes.extend_from_slice(page);
+        self.ids.push(id);
+    }
+
+    /// How many pages it holds.
+    pub(crate) fn len(&self) -> usize {
+        self.ids.len()
+    }
+
+    fn clear(&mut self) {
+        self.bytes.clear();
+        self.ids.clear();
+    }
+}
+
+impl Cache {
+    /// Evicts about `want` pages at or below `upto`, writing dirty ones first. Returns how many
+    /// frames were retired; they come free when the epoch has passed.
+    pub(crate) fn sweep(&self, upto: Lsn, want: usize) -> Result<usize> {
+        let mut hand = self.hand.lock();
+        self.partial.store(true, Ordering::Relaxed);
+        let mut evicted = Vec::new();
+        let mut dirty = Vec::new();
+        let frames = self.arena.frames();
+        for _ in 0..2 * frames {
+            if evicted.len() >= want || dirty.len() >= WRITE_BATCH {
+                break;
+            }
+            let frame = Frame(hand.0 % frames);
+            hand.0 = (hand.0 + 1) % frames;
+            match self.consider(frame, upto) {
+                Verdict::Spared => {}
+                Verdict::Evicted => evicted.push(frame),
+                Verdict::Dirty(id, lsn) => dirty.push((id, frame, lsn)),
+            }
+        }
+        let mut count = evicted.len();
+        self.retire(evicted);
+        if count < want {
+            count += self.write_back(dirty)?;
+        }
+        let too_many_old = self.history.resident() > frames as usize / 8;
+        if self.history.resident() > 0 && (count == 0 || too_many_old) {
+            count += self.spill()?;
+        }
+        Ok(count)
+    }
+
+    fn consider(&self, frame: Frame, upto: Lsn) -> Verdict {
+        let id = self.arena.page_id(frame);
+        if id == PageId::NONE
+            || self.table.newest(id) != Word::Resident(frame)
+            || self.arena.unvisit(frame)
+            || self.arena.lsn(frame) > upto
+            || self.arena.is_pinned(frame)
+        {
+            return Verdict::Spared;
+        }
+        let Some(claim) = self.table.try_claim(id, frame) else { return Verdict::Spared };
+        let addr = self.arena.addr(frame);
+        if addr.is_none() {
+            return Verdict::Dirty(id, self.arena.lsn(frame));
+        }
+        claim.set(Word::OnDisk(addr));
+        self.counters.evicted();
+        Verdict::Evicted
+    }
+
+    /// Writes dirty pages to fresh blocks and evicts those that nobody changed meanwhile.
+    fn write_back(&self, mut dirty: Vec<(PageId, Frame, Lsn)>) -> Result<usize> {
+        dirty.sort_unstable();
+        let mut pages = self.page_buffer();
+        let guard = self.pin();
+        dirty.retain(|&(id, frame, lsn)| {
+            let is_newest = self.is_newest(id, frame, lsn);
+            if is_newest {
+                pages.push(id, self.page_ref(frame, &guard).bytes());
+            }
+            is_newest
+        });
+        drop(guard);
+        let addrs = self.write_pages(&mut pages)?;
+        let mut evicted = Vec::new();
+        for ((id, frame, lsn), addr) in dirty.into_iter().zip(addrs) {
+            if !self.note_written(id, frame, lsn, addr) {
+                self.space.free(addr.block());
+            } else if !self.arena.is_pinned(frame)
+                && let Some(claim) = self.table.try_claim(id, frame)
+            {
+                claim.set(Word::OnDisk(addr));
+                self.counters.evicted();
+                evicted.push(frame);
+            }
+        }
+        let count = evicted.len();
+        self.retire(evicted);
+        Ok(count)
+    }
+
+    fn is_newest(&self, id: PageId, frame: Frame, lsn: Lsn) -> bool {
+        self.table.newest(id) == Word::Resident(frame)
+            && self.arena.lsn(frame) == lsn
+            && self.arena.addr(frame).is_none()
+    }
+
+    /// Notes that the newest version of `id`, in `frame`, has a copy at `addr`. False if it is
+    /// not the newest any more, or has a copy already: then `addr` is the caller's to free.
+    pub(crate) fn note_written(&self, id: PageId, frame: Frame, lsn: Lsn, addr: PageAddr) -> bool {
+        let Some(_claim) = self.claim(id, frame) else { return false };
+        let is_dirty = self.arena.lsn(frame) == lsn && self.arena.addr(frame).is_none();
+        if is_dirty {
+            self.arena.set_addr(frame, addr);
+            self.dirty.fetch_sub(1, Ordering::Relaxed);
+        }
+        is_dirty
+    }
+
+    /// Claims a page whose newest version is in `frame`, waiting for a claim that somebody else
+    /// has for an instant.
+    pub(super) fn claim(&self, id: PageId, frame: Frame) -> Option<super::table::Claim<'_>> {
+        loop {
+            if let Some(claim) = self.table.try_claim(id, frame) {
+                return Some(claim);
+            }
+            if self.table.newest(id) != Word::Resident(frame) {
+                return None;
+            }
+            crate::sync::thread::yield_now();
+        }
+    }
+
+    /// An empty buffer for pages to be written.
+    pub(crate) fn page_buffer(&self) -> PageBuffer {
+        PageBuffer { bytes: Vec::new(), ids: Vec::new(), page_bytes: self.page_bytes() }
+    }
+
+    /// Seals the pages in `buffer`, writes them to fresh blocks, in order and in runs as long as
+    /// there are, and empties the buffer. On an error all those blocks are free again.
+    pub(crate) fn write_pages(&self, buffer: &mut PageBuffer) -> Result<Vec<PageAddr>> {
+        let size = buffer.page_bytes;
+        let mut addrs: Vec<PageAddr> = Vec::with_capacity(buffer.ids.len());
+        let store = self.space.store_id();
+        let mut result = Ok(());
+        while addrs.len() < buffer.ids.len() {
+            let left = buffer.ids.len() - addrs.len();
+            let run = match self.space.allocate(left as u32) {
+                Ok(run) => run,
+                Err(error) => {
+                    result = Err(error);
+                    break;
+                }
+            };
+            let count = run.count as usize;
+            let at = addrs.len() * size;
+            let pages = &mut buffer.bytes[at..at + count * size];
+            for (nth, page) in pages.chunks_exact_mut(size).enumerate() {
+                let crc = header::seal(page, store);
+                addrs.push(PageAddr::new(run.block + nth as u64, crc));
+            }
+            result = self.space.write_run(run.block, pages);
+            if result.is_err() {
+                break;
+            }
+        }
+        self.counters.wrote(buffer.ids.len() as u64);
+        buffer.clear();
+        if let Err(error) = result {
+            addrs.iter().for_each(|addr| self.space.free(addr.block()));
+            return Err(error);
+        }
+        Ok(addrs)
+    }
+}

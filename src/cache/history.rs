@@ -1,0 +1,234 @@
+//! Old versions that registered snapshots need, in memory or spilled to disk.
+//!
+//! An entry is one version: page, `[lsn, until)`, and where it is. It goes when no snapshot in
+//! that range is registered any more (V3). An entry in memory owns its frame, and owns the copy
+//! on disk that the frame names, if any; an entry on disk owns its extent (V5).
+
+use std::collections::{BTreeSet, HashMap};
+
+use super::arena::{Arena, Frame};
+use super::registry::Registry;
+use super::state::Cache;
+use crate::error::Result;
+use crate::lsn::Lsn;
+use crate::space::{PageAddr, PageId};
+use crate::sync::Mutex;
+use crate::sync::atomic::{AtomicUsize, Ordering};
+
+/// Versions written out at a time.
+const SPILL_BATCH: usize = 128;
+
+/// Where an old version is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    Resident(Frame),
+    OnDisk(PageAddr),
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Old {
+    lsn: Lsn,
+    until: Lsn,
+    place: Place,
+}
+
+/// All old versions that are kept.
+#[derive(Debug, Default)]
+pub(crate) struct History {
+    inner: Mutex<Inner>,
+    /// How many there are, readable without the lock.
+    count: AtomicUsize,
+    /// How many of them are in memory.
+    resident: AtomicUsize,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    pages: HashMap<PageId, Vec<Old>>,
+    /// The same entries by the end of their range.
+    by_end: BTreeSet<(Lsn, PageId)>,
+}
+
+/// What comes free when versions go.
+#[derive(Debug, Default)]
+pub(super) struct Dropped {
+    pub(super) frames: Vec<Frame>,
+    pub(super) extents: Vec<(PageId, PageAddr)>,
+}
+
+impl History {
+    /// How many versions are kept.
+    pub(crate) fn len(&self) -> usize {
+        self.count.load(Ordering::Acquire)
+    }
+
+    /// How many of them are in memory.
+    pub(super) fn resident(&self) -> usize {
+        self.resident.load(Ordering::Relaxed)
+    }
+
+    /// Where the version of `id` is that a reader at `at` sees, if it is here.
+    pub(crate) fn find(&self, id: PageId, at: Lsn) -> Option<Place> {
+        if self.len() == 0 {
+            return None;
+        }
+        let inner = self.inner.lock();
+        let old = inner.pages.get(&id)?.iter().find(|old| old.lsn <= at && at < old.until)?;
+        Some(old.place)
+    }
+
+    /// Keeps each of `versions` (page, frame, LSN, end) for which `keep` says so; returns the
+    /// rest. The lock is held over both, so that a snapshot which goes meanwhile finds the entry.
+    pub(super) fn insert(
+        &self,
+        versions: impl Iterator<Item = (PageId, Frame, Lsn, Lsn)>,
+        keep: impl Fn(Lsn, Lsn) -> bool,
+        mut rest: impl FnMut(PageId, Frame),
+    ) {
+        let mut inner = self.inner.lock();
+        for (id, frame, lsn, until) in versions {
+            if keep(lsn, until) {
+                let old = Old { lsn, until, place: Place::Resident(frame) };
+                inner.pages.entry(id).or_default().push(old);
+                inner.by_end.insert((until, id));
+                self.count.fetch_add(1, Ordering::Release);
+                self.resident.fetch_add(1, Ordering::Relaxed);
+            } else {
+                rest(id, frame);
+            }
+        }
+    }
+
+    /// Puts a version that was loaded from `addr` into `frame`; the frame then names the extent.
+    pub(super) fn replace(&self, id: PageId, addr: PageAddr, frame: Frame) -> bool {
+        let mut inner = self.inner.lock();
+        let old = inner
+            .pages
+            .get_mut(&id)
+            .and_then(|all| all.iter_mut().find(|old| old.place == Place::OnDisk(addr)));
+        if let Some(old) = old {
+            old.place = Place::Resident(frame);
+            self.resident.fetch_add(1, Ordering::Relaxed);
+            return true;
+        }
+        false
+    }
+
+    /// Takes out the versions that nobody needs since `gone` went.
+    fn drop_for(&self, gone: Lsn, registry: &Registry, arena: &Arena) -> Dropped {
+        let mut dropped = Dropped::default();
+        if self.len() == 0 {
+            return dropped;
+        }
+        let mut inner = self.inner.lock();
+        let Inner { pages, by_end } = &mut *inner;
+        let after = (Lsn::new(gone.get().saturating_add(1)), PageId::NONE);
+        let candidates: Vec<_> = by_end.range(after..).copied().collect();
+        for (until, id) in candidates {
+            let all = pages.get_mut(&id).expect("by_end names what is in pages");
+            let at = all.iter().position(|old| old.until == until).expect("the same entry");
+            let old = all[at];
+            if old.lsn > gone || registry.any_in(old.lsn, until) {
+                continue;
+            }
+            all.swap_remove(at);
+            if all.is_empty() {
+                pages.remove(&id);
+            }
+            by_end.remove(&(until, id));
+            self.count.fetch_sub(1, Ordering::Release);
+            match old.place {
+                Place::Resident(frame) => {
+                    self.resident.fetch_sub(1, Ordering::Relaxed);
+                    dropped.extents.push((id, arena.addr(frame)));
+                    dropped.frames.push(frame);
+                }
+                Place::OnDisk(addr) => dropped.extents.push((id, addr)),
+            }
+        }
+        dropped
+    }
+
+    /// Some versions in memory, with the frame each is in.
+    fn some_resident(&self, count: usize) -> Vec<(PageId, Frame, Lsn)> {
+        let inner = self.inner.lock();
+        let resident = inner.pages.iter().flat_map(|(id, all)| {
+            all.iter().filter_map(|old| match old.place {
+                Place::Resident(frame) => Some((*id, frame, old.lsn)),
+                Place::OnDisk(_) => None,
+            })
+        });
+        resident.take(count).collect()
+    }
+
+    /// Notes that the version of `id` in `frame` is at `addr` now, and no longer in memory.
+    fn spilled(&self, id: PageId, frame: Frame, addr: PageAddr) -> bool {
+        let mut inner = self.inner.lock();
+        let old = inner
+            .pages
+            .get_mut(&id)
+            .and_then(|all| all.iter_mut().find(|old| old.place == Place::Resident(frame)));
+        if let Some(old) = old {
+            old.place = Place::OnDisk(addr);
+            self.resident.fetch_sub(1, Ordering::Relaxed);
+            return true;
+        }
+        false
+    }
+
+    /// Takes from a version its claim on the extent `addr`, which the checkpoint owns from now on.
+    pub(super) fn disown(&self, id: PageId, at: Lsn, addr: PageAddr, arena: &Arena) {
+        if let Some(Place::Resident(frame)) = self.find(id, at)
+            && arena.addr(frame) == addr
+        {
+            arena.set_addr(frame, PageAddr::NONE);
+        }
+    }
+}
+
+impl Cache {
+    /// Drops the versions that only a snapshot at `gone` needed.
+    pub(super) fn drop_versions_for(&self, gone: Lsn) {
+        let dropped = self.history.drop_for(gone, &self.registry, &self.arena);
+        for (id, addr) in dropped.extents {
+            if !addr.is_none() && addr != self.table.checkpointed(id) {
+                self.space.free(addr.block());
+            }
+        }
+        self.retire(dropped.frames);
+    }
+
+    /// Writes some old versions out and frees their frames. Returns how many.
+    pub(super) fn spill(&self) -> Result<usize> {
+        let mut batch = Vec::new();
+        let mut retired = Vec::new();
+        for (id, frame, lsn) in self.history.some_resident(SPILL_BATCH) {
+            let addr = self.arena.addr(frame);
+            if addr.is_none() {
+                batch.push((id, frame, lsn));
+            } else if self.history.spilled(id, frame, addr) {
+                retired.push(frame);
+            }
+        }
+        let guard = self.pin();
+        batch.retain(|(id, frame, lsn)| {
+            self.history.find(*id, *lsn) == Some(Place::Resident(*frame))
+        });
+        let mut pages = self.page_buffer();
+        for (id, frame, _) in &batch {
+            pages.push(*id, self.page_ref(*frame, &guard).bytes());
+        }
+        drop(guard);
+        let addrs = self.write_pages(&mut pages)?;
+        for ((id, frame, _), addr) in batch.into_iter().zip(addrs) {
+            if self.history.spilled(id, frame, addr) {
+                retired.push(frame);
+            } else {
+                self.space.free(addr.block());
+            }
+        }
+        let count = retired.len();
+        self.retire(retired);
+        Ok(count)
+    }
+}

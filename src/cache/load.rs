@@ -1,0 +1,140 @@
+//! Bringing pages into memory.
+
+use super::arena::Frame;
+use super::history::Place;
+use super::reader::Absent;
+use super::state::Cache;
+use super::table::Word;
+use crate::error::{Error, Result};
+use crate::lsn::Lsn;
+use crate::space::{PageAddr, PageId, header};
+use crate::sync::atomic::Ordering;
+
+/// How often a frame is looked for, a millisecond apart after the first few times, before the
+/// cache counts as exhausted.
+const PATIENCE: usize = 20_000;
+
+impl Cache {
+    /// Brings what was absent into memory. Must not be called with a guard in hand: it waits for
+    /// the device, and for frames that guards may hold up.
+    ///
+    /// # Errors
+    /// What reading the page met; [`Error::Corrupt`] if a registered snapshot's page is gone.
+    pub(crate) fn load(&self, absent: Absent) -> Result<()> {
+        match absent {
+            Absent::Newest(id) => self.load_newest(id, self.settled.load()),
+            Absent::Old(id, at) => self.load_old(id, at),
+            Absent::Gone(_) => Ok(()),
+        }
+    }
+
+    /// Brings the newest version of `id` into memory; evicts no page above `upto` for it.
+    pub(super) fn load_newest(&self, id: PageId, upto: Lsn) -> Result<()> {
+        let _turn = self.loading[id.0 as usize % self.loading.len()].lock();
+        loop {
+            let addr = match self.table.newest(id) {
+                Word::Resident(_) | Word::Nothing => return Ok(()),
+                Word::NotLoaded => {
+                    self.load_words(id)?;
+                    continue;
+                }
+                Word::OnDisk(addr) => addr,
+            };
+            let frame = self.allocate(upto)?;
+            if let Err(error) = self.read_into(frame, id, addr) {
+                self.arena.give_back(frame);
+                if self.table.newest(id) == Word::OnDisk(addr) {
+                    return Err(error);
+                }
+                continue; // it was moved while it was read
+            }
+            self.counters.miss();
+            if self.table.replace(id, Word::OnDisk(addr), Word::Resident(frame)) {
+                return Ok(());
+            }
+            self.arena.give_back(frame);
+        }
+    }
+
+    fn load_old(&self, id: PageId, at: Lsn) -> Result<()> {
+        let _turn = self.loading[id.0 as usize % self.loading.len()].lock();
+        let Some(Place::OnDisk(addr)) = self.history.find(id, at) else { return Ok(()) };
+        let frame = self.allocate(self.settled.load())?;
+        if let Err(error) = self.read_into(frame, id, addr) {
+            self.arena.give_back(frame);
+            return match self.history.find(id, at) {
+                Some(Place::OnDisk(now)) if now == addr => Err(error),
+                _ => Ok(()),
+            };
+        }
+        self.counters.miss();
+        if !self.history.replace(id, addr, frame) {
+            self.arena.give_back(frame);
+        }
+        Ok(())
+    }
+
+    #[allow(unsafe_code)]
+    fn read_into(&self, frame: Frame, id: PageId, addr: PageAddr) -> Result<()> {
+        // SAFETY: the frame was allocated by the caller and is not published.
+        let page = unsafe { self.arena.page_mut(frame) };
+        self.space.read_page(addr, id, page)?;
+        self.arena.name(frame, id, header::lsn(page), None);
+        self.arena.set_addr(frame, addr);
+        Ok(())
+    }
+
+    /// Reads the leaf of the page map that has `id`.
+    pub(super) fn load_words(&self, id: PageId) -> Result<()> {
+        let fanout = self.space.map_fanout() as u64;
+        let leaf = id.0 / fanout;
+        let first = leaf * fanout;
+        let words = self.space.map_leaf(leaf)?;
+        let addr = |at: u64| {
+            let word = words.as_ref().map_or(0, |words| words[at as usize]);
+            PageAddr::from_word(word).unwrap_or(PageAddr::NONE)
+        };
+        for at in 0..fanout {
+            self.table.load(PageId(first + at), addr(at));
+        }
+        let free = (0..fanout).filter(|at| addr(*at).is_none()).map(|at| PageId(first + at));
+        self.harvest(leaf, free);
+        Ok(())
+    }
+
+    /// A free frame. Evicts pages at or below `upto` to get one, and may wait for the device.
+    pub(crate) fn allocate(&self, upto: Lsn) -> Result<Frame> {
+        for attempt in 0..PATIENCE {
+            if let Some(frame) = self.arena.take() {
+                return Ok(frame);
+            }
+            let evicted = self.sweep(upto, 32)?;
+            // Frames just retired come free once the epoch has passed twice.
+            for _ in 0..3 {
+                self.epoch.pin().flush();
+            }
+            if evicted == 0 && attempt > 16 {
+                std::thread::sleep(std::time::Duration::from_millis(1));
+            } else {
+                std::thread::yield_now();
+            }
+        }
+        Err(Error::CacheExhausted { frames: u64::from(self.arena.frames()) })
+    }
+
+    /// Whether so few frames are free that eviction should begin.
+    pub(crate) fn is_short_of_frames(&self) -> bool {
+        self.arena.available() < self.low_water()
+    }
+
+    /// How many frames eviction keeps free.
+    pub(super) fn low_water(&self) -> u32 {
+        (self.arena.frames() / 32).clamp(16, 4096)
+    }
+
+    /// Pages without a copy on disk, as a share of the cache in percent.
+    pub(crate) fn dirty_percent(&self) -> u64 {
+        let dirty = self.dirty.load(Ordering::Relaxed).max(0) as u64;
+        dirty * 100 / u64::from(self.arena.frames())
+    }
+}

@@ -1,0 +1,55 @@
+//! The cache: frames of memory, the page table, page versions, eviction and write-back.
+//!
+//! ```text
+//!            page table: one word for each PageId
+//!                 |
+//!        +--------+-----------+-----------------+
+//!        | resident           | on disk         | not loaded yet
+//!        v                    v                 v
+//!   Frame (lsn 90) --prev--> Frame (lsn 70)     page map (space)
+//!     newest version           still needed by whoever reads below 90
+//!
+//!   history: versions that a registered snapshot needs, in memory or spilled
+//! ```
+//!
+//! A **frame** is the memory of one version of one page. Frames are immutable once visible: the
+//! commit path copies a page the first time a commit group touches it, changes the copy and
+//! publishes it in the page table. Readers take no lock: they pin the epoch, read the `visible`
+//! watermark as their LSN, and walk from the newest version to the one at or below it.
+//!
+//! Invariants:
+//!
+//! - V1 A frame at or below `settled` never changes until it is freed.
+//! - V2 A reader at LSN s uses, of each page, the newest version at or below s.
+//! - V3 A version in `[lsn, until)` stays as long as a snapshot in that range is registered; one
+//!   that no snapshot needs is freed once no reader that pinned the epoch before can hold it.
+//! - V4 Only a page whose newest version is settled is evicted; a dirty one is written before.
+//! - V5 An extent has one owner: the last checkpoint, or the page table's word (or the frame it
+//!   names), or the history. Whoever drops it frees it.
+//! - V6 Whoever changes the page table's word of a resident page has claimed it.
+//!
+//! A read at `visible` that is not registered may find that its version has just gone: then it
+//! starts over at the present `visible`. A registered snapshot never finds that.
+//!
+//! Left out on purpose: latches (versions replace them), sibling links (a cursor keeps its path,
+//! whose pages cannot change under it), and reference counts on ordinary reads (the epoch serves).
+
+mod arena;
+mod counters;
+mod epoch;
+mod evict;
+mod history;
+mod load;
+mod reader;
+mod registry;
+mod state;
+mod table;
+mod writer;
+
+pub(crate) use arena::PinnedPage;
+pub(crate) use counters::CacheStats;
+pub(crate) use epoch::Guard;
+pub(crate) use reader::{Absent, PageRef};
+pub(crate) use state::{Cache, CacheOptions, Snapshot};
+pub(crate) use table::Word;
+pub(crate) use writer::{Changes, WriteGroup, Writer};

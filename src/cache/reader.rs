@@ -1,0 +1,97 @@
+//! Reading a page as it was at an LSN, without locks.
+
+use super::arena::{Arena, Frame, PinnedPage};
+use super::epoch::Guard;
+use super::history::Place;
+use super::state::Cache;
+use super::table::Word;
+use crate::lsn::Lsn;
+use crate::space::PageId;
+
+/// A version of a page, kept by an epoch guard.
+#[derive(Clone, Copy)]
+pub(crate) struct PageRef<'g> {
+    arena: &'g Arena,
+    frame: Frame,
+    bytes: &'g [u8],
+}
+
+/// Why a version of a page is not at hand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Absent {
+    /// Its newest version must be loaded.
+    Newest(PageId),
+    /// The version for readers at this LSN must be loaded.
+    Old(PageId, Lsn),
+    /// It is kept no longer: an unregistered reader starts over.
+    Gone(PageId),
+}
+
+impl<'g> PageRef<'g> {
+    /// The bytes of the page.
+    pub(crate) fn bytes(&self) -> &'g [u8] {
+        self.bytes
+    }
+
+    /// Keeps the page beyond the epoch guard.
+    pub(crate) fn pin(&self) -> PinnedPage<'g> {
+        PinnedPage::new(self.arena, self.frame)
+    }
+}
+
+impl Cache {
+    /// The version of page `id` that a reader at `at` sees (V2). The reader has registered `at`,
+    /// or has read it from [`Cache::visible`] after pinning `guard`.
+    #[inline]
+    pub(crate) fn page<'g>(
+        &'g self,
+        id: PageId,
+        at: Lsn,
+        guard: &'g Guard,
+    ) -> Result<PageRef<'g>, Absent> {
+        match self.table.newest(id) {
+            Word::Resident(frame) if self.arena.lsn(frame) <= at => {
+                self.arena.visit(frame);
+                Ok(self.page_ref(frame, guard))
+            }
+            word => self.older_page(id, word, at, guard),
+        }
+    }
+
+    #[cold]
+    fn older_page<'g>(
+        &'g self,
+        id: PageId,
+        word: Word,
+        at: Lsn,
+        guard: &'g Guard,
+    ) -> Result<PageRef<'g>, Absent> {
+        match self.history.find(id, at) {
+            Some(Place::Resident(frame)) => return Ok(self.page_ref(frame, guard)),
+            Some(Place::OnDisk(_)) => return Err(Absent::Old(id, at)),
+            None => {}
+        }
+        let Word::Resident(mut frame) = word else {
+            return Err(match word {
+                Word::Nothing => Absent::Gone(id),
+                _ => Absent::Newest(id),
+            });
+        };
+        while let Some(previous) = self.arena.previous(frame) {
+            if self.arena.lsn(previous) <= at {
+                return Ok(self.page_ref(previous, guard));
+            }
+            frame = previous;
+        }
+        Err(Absent::Gone(id))
+    }
+
+    #[allow(unsafe_code)]
+    #[inline]
+    pub(super) fn page_ref<'g>(&'g self, frame: Frame, _guard: &'g Guard) -> PageRef<'g> {
+        // SAFETY: the frame was found under the guard at an LSN at or below `visible`, so it is
+        // immutable (V1) and not freed before the guard goes (V3).
+        let bytes = unsafe { self.arena.page(frame) };
+        PageRef { arena: &self.arena, frame, bytes }
+    }
+}

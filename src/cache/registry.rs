@@ -1,0 +1,75 @@
+//! The snapshots that are open: at which LSNs versions must be kept.
+
+use std::collections::BTreeMap;
+
+use crate::lsn::{Lsn, Watermark};
+use crate::sync::Mutex;
+use crate::sync::atomic::{AtomicUsize, Ordering, fence};
+
+/// The LSNs of all registered snapshots.
+#[derive(Debug, Default)]
+pub(crate) struct Registry {
+    /// How many snapshots are open at each LSN.
+    open: Mutex<BTreeMap<Lsn, usize>>,
+    /// The sum of those, readable without the lock.
+    count: AtomicUsize,
+}
+
+impl Registry {
+    /// Registers a snapshot at what is visible now, and returns its LSN.
+    ///
+    /// Must not race with the writer, who publishes `visible` and then looks here for who needs
+    /// what it superseded: the fences order both, so that either the writer sees the entry or
+    /// this sees that `visible` moved, and registers anew.
+    pub(crate) fn register(&self, visible: &Watermark) -> Lsn {
+        let mut at = visible.load();
+        loop {
+            {
+                let mut open = self.open.lock();
+                *open.entry(at).or_default() += 1;
+                self.count.fetch_add(1, Ordering::SeqCst);
+            }
+            fence(Ordering::SeqCst);
+            let now = visible.load();
+            if now == at {
+                return at;
+            }
+            self.unregister(at);
+            at = now;
+        }
+    }
+
+    /// Registers one more snapshot at an LSN that is registered already.
+    pub(crate) fn register_again(&self, at: Lsn) {
+        let mut open = self.open.lock();
+        *open.get_mut(&at).expect("registered before") += 1;
+        self.count.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// Takes a snapshot out.
+    pub(crate) fn unregister(&self, at: Lsn) {
+        let mut open = self.open.lock();
+        let count = open.get_mut(&at).expect("registered before");
+        *count -= 1;
+        if *count == 0 {
+            open.remove(&at);
+        }
+        self.count.fetch_sub(1, Ordering::SeqCst);
+    }
+
+    /// Whether no snapshot is open. Call after publishing `visible`.
+    pub(crate) fn is_empty(&self) -> bool {
+        fence(Ordering::SeqCst);
+        self.count.load(Ordering::SeqCst) == 0
+    }
+
+    /// Whether a snapshot in `[from, until)` is open.
+    pub(crate) fn any_in(&self, from: Lsn, until: Lsn) -> bool {
+        self.open.lock().range(from..until).next().is_some()
+    }
+
+    /// The oldest open snapshot.
+    pub(crate) fn oldest(&self) -> Option<Lsn> {
+        self.open.lock().keys().next().copied()
+    }
+}

@@ -1,0 +1,234 @@
+//! The cache as a whole, and the snapshots that hold versions in it.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use super::arena::{Arena, Frame};
+use super::counters::{CacheStats, Counters};
+use super::epoch::{Epoch, Guard};
+use super::evict::Hand;
+use super::history::History;
+use super::registry::Registry;
+use super::table::{PAGE_IDS, PageTable, Word};
+use crate::error::{Error, Result};
+use crate::lsn::{Lsn, Watermark};
+use crate::space::{PageAddr, PageId, Space};
+use crate::sync::Mutex;
+use crate::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+
+/// How many pages may be loaded at once.
+const LOADERS: usize = 64;
+
+/// What a cache is made with.
+#[derive(Debug)]
+pub(crate) struct CacheOptions {
+    /// Memory for frames, in bytes.
+    pub(crate) cache_bytes: u64,
+    /// What is visible at first.
+    pub(crate) visible: Lsn,
+    /// Page ids from here on were never used.
+    pub(crate) next_page_id: u64,
+    /// Copies a page, and may leave out what is unused in it.
+    pub(crate) copy_page: fn(&[u8], &mut [u8]),
+}
+
+/// The pages of a store, in memory and on disk.
+#[derive(Debug)]
+pub(crate) struct Cache {
+    pub(super) arena: Arc<Arena>,
+    pub(super) table: PageTable,
+    pub(super) space: Arc<Space>,
+    pub(super) epoch: Epoch,
+    /// Readable up to here. Moved by the writer.
+    pub(super) visible: Watermark,
+    /// The writer has dealt with all that commits up to here superseded; `settled <= visible`.
+    pub(super) settled: Watermark,
+    pub(super) registry: Registry,
+    pub(super) history: History,
+    pub(super) hand: Mutex<Hand>,
+    pub(super) loading: Box<[Mutex<()>]>,
+    pub(super) counters: Counters,
+    /// Newest versions without a copy on disk.
+    pub(super) dirty: AtomicI64,
+    /// Whether a page was ever evicted or left unread: then a page may be missing.
+    pub(super) partial: AtomicBool,
+    pub(super) copy_page: fn(&[u8], &mut [u8]),
+    ids: Mutex<PageIds>,
+}
+
+/// The names for pages.
+#[derive(Debug)]
+struct PageIds {
+    /// Names that can be given again.
+    free: Vec<PageId>,
+    /// Names from here on were never given.
+    next: u64,
+    /// The same when the store was opened: below it the page map tells which names are free.
+    opened_at: u64,
+    /// Leaves of the page map whose free names are in `free`.
+    harvested: HashSet<u64>,
+}
+
+impl Cache {
+    /// A cache over the pages in `space`, empty at first.
+    pub(crate) fn new(space: Arc<Space>, options: CacheOptions) -> Result<Self> {
+        let page_bytes = space.page_size();
+        let frames = (options.cache_bytes / (page_bytes as u64 + 64)).clamp(64, 1 << 31);
+        let next = options.next_page_id;
+        Ok(Cache {
+            arena: Arc::new(Arena::new(frames as u32, page_bytes)?),
+            table: PageTable::new(),
+            space,
+            epoch: Epoch::new(),
+            visible: Watermark::new(options.visible),
+            settled: Watermark::new(options.visible),
+            registry: Registry::default(),
+            history: History::default(),
+            hand: Mutex::new(Hand::default()),
+            loading: (0..LOADERS).map(|_| Mutex::new(())).collect(),
+            counters: Counters::default(),
+            dirty: AtomicI64::new(0),
+            partial: AtomicBool::new(next > 1),
+            copy_page: options.copy_page,
+            ids: Mutex::new(PageIds {
+                free: Vec::new(),
+                next,
+                opened_at: next,
+                harvested: HashSet::new(),
+            }),
+        })
+    }
+
+    /// Bytes of a page.
+    pub(crate) fn page_bytes(&self) -> usize {
+        self.arena.page_bytes()
+    }
+
+    /// Pins the epoch of this store for the calling thread.
+    pub(crate) fn pin(&self) -> Guard {
+        self.epoch.pin()
+    }
+
+    /// Readable up to here.
+    pub(crate) fn visible(&self) -> Lsn {
+        self.visible.load()
+    }
+
+    /// Whether pages may be missing from memory.
+    pub(crate) fn is_partial(&self) -> bool {
+        self.partial.load(Ordering::Relaxed)
+    }
+
+    /// A snapshot of what is visible now.
+    pub(crate) fn snapshot(&self) -> Snapshot<'_> {
+        Snapshot { cache: self, lsn: self.registry.register(&self.visible) }
+    }
+
+    /// Ends a registration made by [`Snapshot::into_lsn`].
+    pub(crate) fn unregister(&self, lsn: Lsn) {
+        self.registry.unregister(lsn);
+        self.drop_versions_for(lsn);
+    }
+
+    /// Sums of the counters.
+    pub(crate) fn stats(&self) -> CacheStats {
+        CacheStats {
+            frames: u64::from(self.arena.frames()),
+            free_frames: u64::from(self.arena.available()),
+            dirty_pages: self.dirty.load(Ordering::Relaxed).max(0) as u64,
+            old_versions: self.history.len() as u64,
+            ..self.counters.sum()
+        }
+    }
+
+    /// Frees frames that nobody can find any more, once the epoch has passed.
+    pub(super) fn retire(&self, frames: Vec<Frame>) {
+        if !frames.is_empty() {
+            let arena = Arc::clone(&self.arena);
+            let guard = self.epoch.pin();
+            guard.defer(move || arena.release(&frames));
+            guard.flush();
+        }
+    }
+
+    /// A name for a new page.
+    pub(crate) fn new_page_id(&self) -> Result<PageId> {
+        let id = {
+            let mut ids = self.ids.lock();
+            match ids.free.pop() {
+                Some(id) => id,
+                None if ids.next < PAGE_IDS => {
+                    ids.next += 1;
+                    PageId(ids.next - 1)
+                }
+                None => {
+                    return Err(Error::DiskFull {
+                        file: "the page table".into(),
+                        needed: self.page_bytes() as u64,
+                    });
+                }
+            }
+        };
+        self.table.load(id, PageAddr::NONE);
+        debug_assert_eq!(self.table.newest(id), Word::Nothing, "page {id} is in use");
+        Ok(id)
+    }
+
+    /// Gives a name back that no page, snapshot or checkpoint has.
+    pub(crate) fn reuse_page_id(&self, id: PageId) {
+        self.ids.lock().free.push(id);
+    }
+
+    /// Page ids from here on were never used.
+    pub(crate) fn next_page_id(&self) -> u64 {
+        self.ids.lock().next
+    }
+
+    /// Notes the names that a leaf of the page map leaves free.
+    pub(super) fn harvest(&self, leaf: u64, free: impl Iterator<Item = PageId>) {
+        let mut ids = self.ids.lock();
+        if ids.harvested.insert(leaf) {
+            let opened_at = ids.opened_at;
+            ids.free.extend(free.filter(|id| id.0 != 0 && id.0 < opened_at));
+        }
+    }
+
+    /// Brings memory that will be used soon into being, off the commit path.
+    pub(crate) fn touch_ahead(&self, bytes: usize, touched: &mut usize) -> usize {
+        self.arena.touch_ahead(bytes, touched)
+    }
+}
+
+/// A point in time whose versions stay until this is dropped.
+#[derive(Debug)]
+pub(crate) struct Snapshot<'a> {
+    cache: &'a Cache,
+    lsn: Lsn,
+}
+
+impl Snapshot<'_> {
+    /// What it shows: every commit at or below.
+    pub(crate) fn lsn(&self) -> Lsn {
+        self.lsn
+    }
+
+    /// The registration alone, to be ended with [`Cache::unregister`].
+    pub(crate) fn into_lsn(self) -> Lsn {
+        let lsn = self.lsn;
+        std::mem::forget(self);
+        lsn
+    }
+}
+
+impl Clone for Snapshot<'_> {
+    fn clone(&self) -> Self {
+        self.cache.registry.register_again(self.lsn);
+        Snapshot { cache: self.cache, lsn: self.lsn }
+    }
+}
+
+impl Drop for Snapshot<'_> {
+    fn drop(&mut self) {
+        self.cache.unregister(self.lsn);
+    }
+}

@@ -1,0 +1,378 @@
+//! The writer's side of the cache: one commit group at a time changes pages.
+//!
+//! ```text
+//!   WriteGroup::page_mut      first touch: copy the page, publish the copy with the group's LSN
+//!                             (readers are below it and go on to the predecessor)
+//!   WriteGroup::publish       1. visible = LSN: readers from now on see the group, whole
+//!                             2. each predecessor: to the history if a snapshot needs it (V3),
+//!                                otherwise retired to the epoch, its extent freed (V5)
+//!                             3. settled = LSN: its pages may be evicted (V4)
+//! ```
+//!
+//! A group larger than the cache is no special case but in one place: predecessors go to the
+//! history at once, and the group's own pages may be evicted before it is visible.
+
+use super::arena::Frame;
+use super::epoch::Guard;
+use super::state::Cache;
+use super::table::Word;
+use crate::error::Result;
+use crate::lsn::Lsn;
+use crate::space::{PageAddr, PageId, header};
+use crate::sync::atomic::Ordering;
+
+/// Frames that the writer takes at a time.
+const STASH: usize = 32;
+
+/// What the writer keeps between groups. The commit lock guards it.
+#[derive(Debug)]
+pub(crate) struct Writer {
+    stash: Vec<Frame>,
+    retired: Vec<Frame>,
+    superseded: Vec<Superseded>,
+    changes: Changes,
+    /// Pages at or below were already changed or known when the last checkpoint was pinned.
+    checkpoint: Lsn,
+}
+
+/// Which pages differ from the last checkpoint.
+#[derive(Debug, Default)]
+pub(crate) struct Changes {
+    /// Pages with a new version. May name a page twice.
+    pub(crate) written: Vec<PageId>,
+    /// Pages that went, and the LSN of the group that freed them.
+    pub(crate) freed: Vec<(PageId, Lsn)>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Superseded {
+    id: PageId,
+    frame: Frame,
+    lsn: Lsn,
+}
+
+impl Writer {
+    /// The writer of a store whose last checkpoint is at `checkpoint`.
+    pub(crate) fn new(checkpoint: Lsn) -> Self {
+        Writer {
+            stash: Vec::new(),
+            retired: Vec::new(),
+            superseded: Vec::new(),
+            changes: Changes::default(),
+            checkpoint,
+        }
+    }
+
+    /// Takes what has changed since the last call; from now on changes count towards the
+    /// checkpoint after the one at `pinned`.
+    pub(crate) fn take_changes(&mut self, pinned: Lsn) -> Changes {
+        self.checkpoint = pinned;
+        std::mem::take(&mut self.changes)
+    }
+
+    /// Puts back what a failed checkpoint had taken.
+    pub(crate) fn restore_changes(&mut self, mut changes: Changes) {
+        self.changes.written.append(&mut changes.written);
+        self.changes.freed.append(&mut changes.freed);
+    }
+
+    /// Whether nothing has changed since the last checkpoint.
+    pub(crate) fn is_unchanged(&self) -> bool {
+        self.changes.written.is_empty() && self.changes.freed.is_empty()
+    }
+}
+
+/// A commit group that is changing pages.
+#[derive(Debug)]
+pub(crate) struct WriteGroup<'a> {
+    cache: &'a Cache,
+    writer: &'a mut Writer,
+    lsn: Lsn,
+    guard: Option<Guard>,
+    /// Whether predecessors of this group are in the history already.
+    spilled: bool,
+}
+
+impl<'a> WriteGroup<'a> {
+    /// Begins a group whose changes become visible together, at `lsn`.
+    pub(crate) fn begin(cache: &'a Cache, writer: &'a mut Writer, lsn: Lsn) -> Self {
+        assert!(lsn > cache.visible(), "groups come in LSN order");
+        debug_assert!(writer.superseded.is_empty(), "the last group was published");
+        WriteGroup { cache, writer, lsn, guard: None, spilled: false }
+    }
+
+    pub(crate) fn lsn(&self) -> Lsn {
+        self.lsn
+    }
+
+    pub(crate) fn cache(&self) -> &'a Cache {
+        self.cache
+    }
+
+    /// The newest version of a page, this group's changes included.
+    #[allow(unsafe_code)]
+    pub(crate) fn page(&mut self, id: PageId) -> Result<&[u8]> {
+        let frame = self.resident(id)?;
+        self.cache.arena.visit(frame);
+        // SAFETY: the newest version, under this group's guard; only this group could change it,
+        // and not while the borrow of the group lasts.
+        Ok(unsafe { self.cache.arena.page(frame) })
+    }
+
+    /// A page of this group, to be changed: copied the first time that the group touches it.
+    #[allow(unsafe_code)]
+    pub(crate) fn page_mut(&mut self, id: PageId) -> Result<&mut [u8]> {
+        let frame = self.own(id)?;
+        // SAFETY: this group's own copy, above `settled`; the borrow of the group excludes others.
+        Ok(unsafe { self.cache.arena.page_mut(frame) })
+    }
+
+    /// Two different pages of this group, to be changed.
+    #[allow(unsafe_code)]
+    pub(crate) fn two_mut(&mut self, a: PageId, b: PageId) -> Result<(&mut [u8], &mut [u8])> {
+        assert_ne!(a, b);
+        // Owning the second may evict the first: own both until neither moves.
+        let (mut first, mut second) = (self.own(a)?, self.own(b)?);
+        while self.cache.table.newest(a) != Word::Resident(first) {
+            (first, second) = (self.own(a)?, self.own(b)?);
+        }
+        // SAFETY: as in `page_mut`; the frames differ since the pages do.
+        Ok(unsafe { (self.cache.arena.page_mut(first), self.cache.arena.page_mut(second)) })
+    }
+
+    /// A new page, whose bytes are arbitrary: initialise it through [`WriteGroup::page_mut`].
+    #[allow(unsafe_code)]
+    pub(crate) fn create(&mut self) -> Result<PageId> {
+        let frame = self.frame()?;
+        let id = self.cache.new_page_id()?;
+        // SAFETY: the frame is not published yet.
+        header::init(unsafe { self.cache.arena.page_mut(frame) }, 0, 0, self.lsn, id);
+        self.cache.arena.name(frame, id, self.lsn, None);
+        self.adopt(id, Word::Resident(frame));
+        Ok(id)
+    }
+
+    /// Takes in a page that was made outside of the group, under a name from
+    /// [`Cache::new_page_id`]: a frame with content of its own, or pages written directly.
+    pub(crate) fn adopt(&mut self, id: PageId, word: Word) {
+        if let Word::Resident(_) = word {
+            self.cache.dirty.fetch_add(1, Ordering::Relaxed);
+        }
+        let was_nothing = self.cache.table.replace(id, Word::Nothing, word);
+        assert!(was_nothing, "page {id} is new");
+        self.writer.changes.written.push(id);
+    }
+
+    /// Frees a page, which no page of this group refers to any more. Readers below the group
+    /// still find it.
+    pub(crate) fn free(&mut self, id: PageId) {
+        self.writer.changes.freed.push((id, self.lsn));
+    }
+
+    /// Makes the whole group visible.
+    pub(crate) fn publish(mut self) {
+        let (cache, until) = (self.cache, self.lsn);
+        self.guard = None;
+        // 1. Readers that begin now see the group.
+        cache.visible.advance(until);
+        // 2. What it superseded is kept, or goes.
+        let superseded = &mut self.writer.superseded;
+        if cache.registry.is_empty() {
+            for Superseded { id, frame, .. } in superseded.drain(..) {
+                cache.disown_superseded(id, frame, Keeper::Nobody);
+                self.writer.retired.push(frame);
+            }
+        } else {
+            self.keep_for_snapshots();
+        }
+        if self.spilled {
+            // Readers at the former `visible` needed these until now.
+            cache.drop_versions_for(Lsn::new(until.get() - 1));
+        }
+        if self.writer.retired.len() >= STASH.min(cache.arena.frames() as usize / 16) {
+            let retired = std::mem::replace(&mut self.writer.retired, Vec::with_capacity(STASH));
+            cache.retire(retired);
+        }
+        // 3. From now on the group's pages may be evicted.
+        cache.settled.advance(until);
+    }
+
+    fn keep_for_snapshots(&mut self) {
+        let (cache, until) = (self.cache, self.lsn);
+        let Writer { superseded, retired, .. } = &mut *self.writer;
+        for s in superseded.iter() {
+            cache.disown_superseded(s.id, s.frame, Keeper::History);
+        }
+        cache.history.insert(
+            superseded.drain(..).map(|s| (s.id, s.frame, s.lsn, until)),
+            |lsn, until| cache.registry.any_in(lsn, until),
+            |id, frame| {
+                cache.disown_superseded(id, frame, Keeper::Nobody);
+                retired.push(frame);
+            },
+        );
+    }
+
+    /// The frame of the newest version of `id`, loaded if need be, under this group's guard.
+    fn resident(&mut self, id: PageId) -> Result<Frame> {
+        loop {
+            if self.guard.is_none() {
+                self.guard = Some(self.cache.pin());
+            }
+            match self.cache.table.newest(id) {
+                Word::Resident(frame) => return Ok(frame),
+                Word::Nothing => panic!("page {id} is referred to, but there is no such page"),
+                Word::OnDisk(_) | Word::NotLoaded => {
+                    self.make_room_if_short()?;
+                    self.guard = None;
+                    self.cache.load_newest(id, self.lsn)?;
+                }
+            }
+        }
+    }
+
+    /// The frame of this group's own copy of `id`.
+    #[allow(unsafe_code)]
+    fn own(&mut self, id: PageId) -> Result<Frame> {
+        let (cache, lsn) = (self.cache, self.lsn);
+        loop {
+            let old = self.resident(id)?;
+            if cache.arena.lsn(old) == lsn {
+                let addr = cache.arena.addr(old);
+                if !addr.is_none() {
+                    // The copy was written out to make room, and is about to change again.
+                    cache.arena.set_addr(old, PageAddr::NONE);
+                    cache.space.free(addr.block());
+                    cache.dirty.fetch_add(1, Ordering::Relaxed);
+                }
+                return Ok(old);
+            }
+            let copy = self.frame()?;
+            let Some(claim) = self.guard.as_ref().and_then(|_| cache.claim(id, old)) else {
+                self.writer.stash.push(copy);
+                continue; // making room for the copy may have evicted the page
+            };
+            // SAFETY: the old version is settled and guarded; the copy is not published.
+            let (from, to) = unsafe { (cache.arena.page(old), cache.arena.page_mut(copy)) };
+            (cache.copy_page)(from, to);
+            header::set_lsn(to, lsn);
+            cache.arena.name(copy, id, lsn, Some(old));
+            let old_lsn = cache.arena.lsn(old);
+            if !cache.arena.addr(old).is_none() {
+                cache.dirty.fetch_add(1, Ordering::Relaxed);
+            }
+            claim.set(Word::Resident(copy));
+            self.writer.superseded.push(Superseded { id, frame: old, lsn: old_lsn });
+            if old_lsn <= self.writer.checkpoint {
+                self.writer.changes.written.push(id);
+            }
+            return Ok(copy);
+        }
+    }
+
+    /// A free frame. May let go of the guard.
+    fn frame(&mut self) -> Result<Frame> {
+        if let Some(frame) = self.writer.stash.pop() {
+            return Ok(frame);
+        }
+        self.make_room_if_short()?;
+        let stash = &mut self.writer.stash;
+        self.cache.arena.take_many(STASH, |frame| stash.push(frame));
+        match stash.pop() {
+            Some(frame) => Ok(frame),
+            None => {
+                self.guard = None;
+                self.cache.allocate(self.lsn)
+            }
+        }
+    }
+
+    /// When frames run out within a group: nothing that the group superseded may stay in memory
+    /// for its sake, nor its own pages.
+    fn make_room_if_short(&mut self) -> Result<()> {
+        let cache = self.cache;
+        if cache.arena.available() as usize >= STASH {
+            return Ok(());
+        }
+        self.guard = None;
+        let until = self.lsn;
+        let superseded = std::mem::take(&mut self.writer.superseded);
+        if !superseded.is_empty() {
+            self.spilled = true;
+            for s in &superseded {
+                if let Word::Resident(newest) = cache.table.newest(s.id) {
+                    cache.arena.forget_previous(newest);
+                }
+                cache.disown_superseded(s.id, s.frame, Keeper::History);
+            }
+            let versions = superseded.iter().map(|s| (s.id, s.frame, s.lsn, until));
+            cache.history.insert(versions, |_, _| true, |_, _| {});
+        }
+        let retired = std::mem::take(&mut self.writer.retired);
+        cache.retire(retired);
+        for _ in 0..64 {
+            if cache.arena.available() as usize >= STASH {
+                break;
+            }
+            cache.sweep(until, 2 * STASH)?;
+            for _ in 0..3 {
+                cache.pin().flush();
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Who keeps a version that was superseded.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Keeper {
+    Nobody,
+    History,
+}
+
+impl Cache {
+    /// Removes a freed page for good: no snapshot below the group that freed it is open, and no
+    /// checkpoint has it. Its name may be given again.
+    pub(crate) fn remove(&self, id: PageId) -> Result<()> {
+        loop {
+            match self.table.newest(id) {
+                Word::Nothing => break,
+                Word::NotLoaded => self.load_words(id)?,
+                Word::OnDisk(addr) => {
+                    if self.table.replace(id, Word::OnDisk(addr), Word::Nothing) {
+                        self.space.free(addr.block());
+                        break;
+                    }
+                }
+                Word::Resident(frame) => {
+                    let Some(claim) = self.claim(id, frame) else { continue };
+                    let addr = self.arena.addr(frame);
+                    claim.set(Word::Nothing);
+                    self.retire(vec![frame]);
+                    if addr.is_none() {
+                        self.dirty.fetch_sub(1, Ordering::Relaxed);
+                    } else {
+                        self.space.free(addr.block());
+                    }
+                    break;
+                }
+            }
+        }
+        self.reuse_page_id(id);
+        Ok(())
+    }
+
+    /// Settles who owns the copy on disk of a superseded version (V5): the checkpoint keeps its
+    /// own; another goes with the version, or stays with it in the history.
+    fn disown_superseded(&self, id: PageId, frame: Frame, keeper: Keeper) {
+        let addr = self.arena.addr(frame);
+        if addr.is_none() {
+            return;
+        }
+        if addr == self.table.checkpointed(id) {
+            self.arena.set_addr(frame, PageAddr::NONE);
+        } else if keeper == Keeper::Nobody {
+            self.space.free(addr.block());
+        }
+    }
+}
