@@ -63,6 +63,22 @@
 //! [`Node::check`] decides this without panicking, whatever the bytes. Everything else takes a
 //! valid node for granted (a page's checksum vouches for it); it may panic on another one.
 //!
+//! For example a leaf of 4096 bytes between "car" and "cat" (so the prefix is "ca"): page 0x77,
+//! LSN 0x1234, with "car" and an empty value, "carbon" with the value "C" (which was "C6", so that
+//! there is a byte of garbage), and "carpet" with 0x10000 bytes out of line at page 0x99:
+//!
+//! ```text
+//!    0  00 00 00 00 01 00 03 00  34 12 00 00 00 00 00 00  77 00 00 00 00 00 00 00
+//!   24  d9 0f 01 00 02 00 03 00  03 00 00 00 00 00 00 00
+//!   40  00 00 00 72 ef 0f 01 00  slot of "r"
+//!   48  6e 6f 62 72 f2 0f 04 00  slot of "rbon"
+//!   56  74 65 70 72 d9 0f 04 00  slot of "rpet"
+//! 4057  00 80 72 70 65 74  00 00 01 00 00 00 00 00  99 00 00 00 00 00 00 00
+//! 4079  00 00 72
+//! 4082  01 00 72 62 6f 6e 43 36
+//! 4090  63 61 74 63 61 72
+//! ```
+//!
 //! # Left out
 //!
 //! - Sibling links: a page version must not depend on its neighbours' versions, so scans go
