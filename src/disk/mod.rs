@@ -22,6 +22,8 @@
 
 mod real;
 mod sim;
+#[cfg(test)]
+mod tests;
 
 use std::fmt::Debug;
 use std::sync::Arc;

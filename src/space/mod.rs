@@ -1,7 +1,39 @@
 //! The data file: superblock, extents, page map, and the pages themselves.
+//!
+//! ```text
+//!            Space
+//!          /   |    \
+//!   slots  word_tree  extents      superblock; page map and free map; free blocks
+//!       \      |
+//!        data_file                 pages read, checked, written, flushed
+//!            |
+//!          disk
+//! ```
+//!
+//! Block b of the file is the page-sized piece at `b * page size`. Blocks 0 and 1 are set aside
+//! for the superblocks. Every other block is a page of a tree, of an out-of-line value, of the
+//! page map or of the free map, or it is free.
+//!
+//! Nothing that a checkpoint refers to is ever overwritten while a crash could go back to it.
+//! What that rests on is numbered where it is done: [`slots`] S1 to S3, [`extents`] X1 to X3,
+//! [`data_file`] F1 and F2, [`word_tree`] W1, [`space`] P1 and P2.
 
+mod checkpoint;
+pub(crate) mod data_file;
+pub(crate) mod extents;
 mod page;
+pub(crate) mod slots;
+pub(crate) mod space;
+pub(crate) mod superblock;
+mod verify;
+pub(crate) mod word_tree;
 
+/// Blocks at the start of the file that are no pages.
+pub(crate) const RESERVED_BLOCKS: u64 = 2;
+
+pub(crate) use extents::Run;
 pub(crate) use page::{
     BLOB, BLOB_INDEX, FREE_MAP, INNER, LEAF, PAGE_HEADER, PAGE_MAP, PageAddr, PageId, header,
 };
+pub(crate) use space::{DATA_FILE, Params, Space, SpaceStats};
+pub(crate) use superblock::{Head, Superblock};

@@ -1,1 +1,3 @@
 //! The tree.
+
+mod node;

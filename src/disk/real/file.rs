@@ -1,0 +1,135 @@
+//! A file of the operating system, read and written by position.
+
+use std::fs::File;
+use std::io;
+use std::sync::Arc;
+
+use super::mapping::RealMapping;
+use super::platform::{self, Reserved};
+use crate::disk::{DiskFile, Mapping};
+use crate::error::{Error, Result};
+
+/// The longest file that any file system takes: offsets are signed.
+const MAX_BYTES: u64 = i64::MAX as u64;
+
+/// How many zeros are written at once where blocks cannot be asked for.
+const ZEROS_BYTES: usize = 256 << 10;
+
+/// A file of the operating system. Its position is never used, so it may be shared.
+#[derive(Debug)]
+pub(super) struct RealFile {
+    /// Shared with the mappings of it.
+    file: Arc<File>,
+    path: String,
+}
+
+impl RealFile {
+    pub(super) fn new(file: File, path: String) -> RealFile {
+        RealFile { file: Arc::new(file), path }
+    }
+
+    fn error(&self, action: impl Into<String>, needed_bytes: u64, error: io::Error) -> Error {
+        Error::io(action, &self.path, needed_bytes, error)
+    }
+
+    /// Makes the blocks of `from..to` exist by writing zeros, and drops them from the cache.
+    fn write_zeros(&self, from: u64, to: u64) -> Result<()> {
+        let zeros = vec![0; ZEROS_BYTES.min((to - from) as usize)];
+        let mut offset = from;
+        while offset < to {
+            let len = (to - offset).min(ZEROS_BYTES as u64);
+            self.write_at(offset, &zeros[..len as usize])?;
+            offset += len;
+        }
+        self.sync() // dirty pages cannot be dropped
+    }
+}
+
+impl DiskFile for RealFile {
+    fn path(&self) -> &str {
+        &self.path
+    }
+
+    fn bytes(&self) -> Result<u64> {
+        let metadata = self.file.metadata();
+        Ok(metadata.map_err(|error| self.error("read the length", 0, error))?.len())
+    }
+
+    fn allocate(&self, bytes: u64) -> Result<()> {
+        let len = self.bytes()?;
+        if bytes <= len {
+            return Ok(());
+        }
+        let grow = bytes - len;
+        if bytes > MAX_BYTES {
+            let error = io::ErrorKind::FileTooLarge.into();
+            return Err(self.error(format!("allocate {grow} bytes"), grow, error));
+        }
+        match platform::reserve(&self.file, len, grow) {
+            Ok(Reserved::Yes) => {}
+            Ok(Reserved::Unsupported) => self.write_zeros(len, bytes)?,
+            Err(error) => return Err(self.error(format!("allocate {grow} bytes"), grow, error)),
+        }
+        platform::drop_cache(&self.file);
+        Ok(())
+    }
+
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<()> {
+        let mut done = 0;
+        while done < buf.len() {
+            match platform::read_at(&self.file, &mut buf[done..], offset + done as u64) {
+                Ok(0) => {
+                    return Err(Error::Corrupt {
+                        file: self.path.clone(),
+                        offset,
+                        expected: format!("{} bytes", buf.len()),
+                        found: format!("the end of the file after {done}"),
+                    });
+                }
+                Ok(n) => done += n,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => {
+                    let action = format!("read {} bytes at offset {offset}", buf.len());
+                    return Err(self.error(action, 0, error));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn write_at(&self, offset: u64, bytes: &[u8]) -> Result<()> {
+        let mut done = 0;
+        while done < bytes.len() {
+            let result = platform::write_at(&self.file, &bytes[done..], offset + done as u64);
+            let error = match result {
+                // Never seen of a file, but it must not become an endless loop.
+                Ok(0) => io::ErrorKind::WriteZero.into(),
+                Ok(n) => {
+                    done += n;
+                    continue;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => error,
+            };
+            let action = format!("write {} bytes at offset {offset}", bytes.len());
+            return Err(self.error(action, bytes.len() as u64, error));
+        }
+        Ok(())
+    }
+
+    /// `fdatasync` and its kin also make durable what reading the data needs: the length and
+    /// where the blocks are.
+    fn sync(&self) -> Result<()> {
+        self.file.sync_data().map_err(|error| self.error("sync", 0, error))
+    }
+
+    fn map(&self) -> Result<Box<dyn Mapping>> {
+        let len = self.bytes()?;
+        let failed = |error| self.error(format!("map {len} bytes"), len, error);
+        // Holes, as in a copied store, get their blocks now (D1). Where that cannot be asked
+        // for, they had theirs from `allocate`.
+        platform::reserve(&self.file, 0, len).map_err(failed)?;
+        let mapping = RealMapping::new(&self.file, &self.path).map_err(failed)?;
+        Ok(Box::new(mapping))
+    }
+}

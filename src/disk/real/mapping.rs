@@ -1,0 +1,106 @@
+//! A file mapped into memory, shared with the page cache.
+//!
+//! A store into the mapping is in the page cache at once: it survives the process without any
+//! system call, and a range of it becomes durable with `msync`.
+
+// The mapped bytes are written through a raw pointer: a `&mut [u8]` over all of them would claim
+// that nobody else, no thread and no process, touches any of them meanwhile.
+#![allow(unsafe_code)]
+
+use std::fs::File;
+use std::io;
+use std::sync::Arc;
+
+use memmap2::MmapRaw;
+
+use crate::disk::Mapping;
+use crate::error::{Error, Result};
+
+/// A file mapped into memory. Its whole length has blocks (D1).
+#[derive(Debug)]
+pub(super) struct RealMapping {
+    map: MmapRaw,
+    /// Constant. [`MmapRaw::len`] differs from it for an empty file.
+    bytes: usize,
+    file: Arc<File>,
+    path: String,
+}
+
+impl RealMapping {
+    pub(super) fn new(file: &Arc<File>, path: &str) -> io::Result<RealMapping> {
+        let bytes = usize::try_from(file.metadata()?.len())
+            .map_err(|_| io::Error::from(io::ErrorKind::FileTooLarge))?;
+        let map = MmapRaw::map_raw(&**file)?;
+        Ok(RealMapping { map, bytes, file: Arc::clone(file), path: path.to_owned() })
+    }
+
+    fn check(&self, offset: usize, len: usize) {
+        assert!(
+            offset <= self.bytes && len <= self.bytes - offset,
+            "{}: {len} bytes at {offset} lie outside a mapping of {}",
+            self.path,
+            self.bytes
+        );
+    }
+}
+
+impl Mapping for RealMapping {
+    fn write(&self, offset: usize, bytes: &[u8]) {
+        self.check(offset, bytes.len());
+        // SAFETY: `check` has shown that the destination lies in the mapping, which lives as
+        // long as `self`. `bytes` is borrowed from Rust's memory, no reference into the mapping
+        // is ever given out, so the two do not overlap. That no two threads write the same bytes
+        // at once is the contract of `Mapping`.
+        unsafe {
+            let to = self.map.as_mut_ptr().add(offset);
+            std::ptr::copy_nonoverlapping(bytes.as_ptr(), to, bytes.len());
+        }
+    }
+
+    fn sync(&self, offset: usize, len: usize) -> Result<()> {
+        self.check(offset, len);
+        if len == 0 {
+            return Ok(());
+        }
+        let flushed = self.map.flush_range(offset, len).and_then(|()| {
+            // Linux's `msync` is an `fdatasync` of the range, device flush included. Elsewhere
+            // it may stop at the device's cache (on macOS it does).
+            if cfg!(target_os = "linux") { Ok(()) } else { self.file.sync_data() }
+        });
+        flushed.map_err(|error| {
+            Error::io(format!("sync {len} mapped bytes at {offset}"), &self.path, 0, error)
+        })
+    }
+
+    #[cfg(target_os = "linux")]
+    fn prefault(&self, offset: usize, len: usize) -> Result<()> {
+        self.check(offset, len);
+        if len == 0 {
+            return Ok(());
+        }
+        loop {
+            // The start is rounded down to a page here, the end up by the kernel.
+            let Err(error) = self.map.advise_range(memmap2::Advice::PopulateWrite, offset, len)
+            else {
+                return Ok(());
+            };
+            match error.kind() {
+                io::ErrorKind::Interrupted => {}
+                // A kernel before 5.14, or a file system whose pages cannot be prepared: the
+                // first store to each page faults instead.
+                io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported => return Ok(()),
+                _ => {
+                    let action = format!("prepare {len} mapped bytes at {offset}");
+                    return Err(Error::io(action, &self.path, len as u64, error));
+                }
+            }
+        }
+    }
+
+    /// Elsewhere the first store to each page faults.
+    #[cfg(not(target_os = "linux"))]
+    fn prefault(&self, offset: usize, len: usize) -> Result<()> {
+        self.check(offset, len);
+        Ok(())
+    }
+}

@@ -1,0 +1,314 @@
+//! The data file as the layers above see it: pages by address, blocks, checkpoints.
+//!
+//! ```text
+//!   allocate --> write_run --> checkpoint(taken) ...... checkpoint(released) --> allocate
+//!      |                             |                          |
+//!    busy                     durable superblock       durable superblock
+//!      |                      refers to it             no longer does
+//!      `--> free, if no checkpoint ever did
+//! ```
+//!
+//! Invariants:
+//!
+//! - P1 at every moment the newest durable superblock, and one whose writing may have reached the
+//!   disk, refer to pages that have been flushed and that nobody writes to.
+//! - P2 a checkpoint that fails before it writes the superblock has changed nothing but the
+//!   contents of free blocks.
+//!
+//! Locks, in the order in which they may be taken: `checkpointing`, `opening`, `growing`, `slots`,
+//! then `extents` or those within the trees and the file, of which a thread holds one at a time.
+//! Only the first four are held while waiting for the device, and reading, writing and flushing
+//! pages takes none of these, nor does allocating in a file that need not grow.
+//!
+//! Opening a store reads its two superblock slots only. The page map is read leaf by leaf as the
+//! caller asks, the free map at the first allocation.
+
+use std::sync::Arc;
+
+use super::data_file::DataFile;
+use super::extents::{Extents, Run};
+use super::page::{FREE_MAP, PAGE_MAP, PageAddr, PageId};
+use super::slots::Slots;
+use super::superblock::{Head, PAGE_SIZES, SLOT_BYTES, Superblock};
+use super::word_tree::{Root, WordTree};
+use crate::disk::Disk;
+use crate::error::{Error, Result};
+use crate::lsn::StoreId;
+use crate::sync::Mutex;
+
+/// The name of the data file.
+pub(crate) const DATA_FILE: &str = "data";
+/// Its name until it is whole.
+const NEW_DATA_FILE: &str = "data.new";
+
+/// Bytes of a new data file. It doubles until it grows by [`GROWTH_BYTES`].
+const FIRST_BYTES: u64 = 256 << 10;
+/// The least by which a file that is larger than this grows, in bytes.
+const GROWTH_BYTES: u64 = 8 << 20;
+
+/// What is chosen once for a store.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Params {
+    pub(crate) store: StoreId,
+    pub(crate) page_size: u32,
+    pub(crate) segment_bytes: u64,
+}
+
+/// How large the data file is, and what has been written to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct SpaceStats {
+    /// Length of the file in blocks.
+    pub(crate) blocks: u64,
+    /// Blocks that can be taken without growing; unknown until the first allocation.
+    pub(crate) free: Option<u64>,
+    /// Bytes written since the store was opened.
+    pub(crate) bytes_written: u64,
+}
+
+/// The data file.
+#[derive(Debug)]
+pub(crate) struct Space {
+    pub(super) file: DataFile,
+    pub(super) page_map: WordTree,
+    pub(super) free_map: WordTree,
+    /// The newest durable superblock. Changes under `checkpointing` only.
+    pub(super) superblock: Mutex<Superblock>,
+    /// The bitmaps, once the free map has been read.
+    pub(super) extents: Mutex<Option<Extents>>,
+    /// Held while a superblock is written.
+    pub(super) slots: Mutex<Slots>,
+    /// Held while the file grows.
+    growing: Mutex<()>,
+    /// Held while the free map is read.
+    opening: Mutex<()>,
+    /// Held by whoever makes a new superblock.
+    pub(super) checkpointing: Mutex<()>,
+}
+
+impl Space {
+    /// Makes the data file of a new store, which holds nothing.
+    pub(crate) fn create(disk: &dyn Disk, params: Params) -> Result<Space> {
+        if !PAGE_SIZES.contains(&params.page_size) {
+            let reason = format!("{} is none of {PAGE_SIZES:?}", params.page_size);
+            return Err(Error::InvalidOption { option: "page_size", reason });
+        }
+        let files = disk.list()?;
+        if files.iter().any(|name| name == DATA_FILE) {
+            let reason = "it already holds a store".to_owned();
+            return Err(Error::NotAStore { directory: disk.path(""), reason });
+        }
+        if files.iter().any(|name| name == NEW_DATA_FILE) {
+            disk.remove(NEW_DATA_FILE)?;
+        }
+        let first = Superblock {
+            page_size: params.page_size,
+            segment_bytes: params.segment_bytes,
+            store: params.store,
+            sequence: 1,
+            blocks: FIRST_BYTES / u64::from(params.page_size),
+            page_map: Root::EMPTY,
+            free_map: Root::EMPTY,
+            head: Head::EMPTY,
+        };
+        {
+            let file = disk.create(NEW_DATA_FILE, FIRST_BYTES)?;
+            let slot = first.encode();
+            file.write_at(0, &slot[..])?;
+            file.write_at(SLOT_BYTES as u64, &slot[..])?;
+            file.sync()?;
+        }
+        disk.rename(NEW_DATA_FILE, DATA_FILE)?;
+        disk.sync_dir()?;
+        Self::open(disk)
+    }
+
+    /// Opens the data file at its newest superblock.
+    pub(crate) fn open(disk: &dyn Disk) -> Result<Space> {
+        let file = disk.open(DATA_FILE)?;
+        let (slots, superblock) = Slots::load(&*file)?;
+        let page_size = superblock.page_size as usize;
+        Ok(Space {
+            file: DataFile::new(file, superblock.store, page_size, superblock.blocks),
+            page_map: WordTree::new(PAGE_MAP, superblock.page_map),
+            free_map: WordTree::new(FREE_MAP, superblock.free_map),
+            superblock: Mutex::new(superblock),
+            extents: Mutex::new(None),
+            slots: Mutex::new(slots),
+            growing: Mutex::new(()),
+            opening: Mutex::new(()),
+            checkpointing: Mutex::new(()),
+        })
+    }
+
+    /// The newest durable superblock.
+    pub(crate) fn superblock(&self) -> Superblock {
+        *self.superblock.lock()
+    }
+
+    pub(crate) fn page_size(&self) -> usize {
+        self.file.page_size()
+    }
+
+    pub(crate) fn store_id(&self) -> StoreId {
+        self.file.store()
+    }
+
+    /// How messages name the data file.
+    pub(crate) fn path(&self) -> &str {
+        self.file.path()
+    }
+
+    /// Takes 1 to `want` neighbouring blocks, growing the file if none is left.
+    pub(crate) fn allocate(&self, want: u32) -> Result<Run> {
+        self.with_extents(|extents| extents.take(want))?.map_or_else(|| self.grow(want), Ok)
+    }
+
+    /// Gives back a block that no checkpoint refers to.
+    pub(crate) fn free(&self, block: u64) {
+        self.extents.lock().as_mut().expect("only what was allocated is freed").release(block);
+    }
+
+    /// Reads the page `id` at `addr` into `buf`, one page long, and checks it.
+    pub(crate) fn read_page(&self, addr: PageAddr, id: PageId, buf: &mut [u8]) -> Result<()> {
+        self.file.read_page(addr, id, buf)
+    }
+
+    /// Writes sealed pages to neighbouring blocks that were taken with [`Self::allocate`].
+    pub(crate) fn write_run(&self, block: u64, bytes: &[u8]) -> Result<()> {
+        {
+            let extents = self.extents.lock();
+            let extents = extents.as_ref().expect("only what was allocated is written");
+            for block in block..block + (bytes.len() / self.page_size()) as u64 {
+                let ours = extents.is_busy(block) && !extents.is_used(block);
+                assert!(ours, "X2: block {block} is not to be written");
+            }
+        }
+        self.file.write_run(block, bytes)
+    }
+
+    /// Makes all pages written so far durable.
+    ///
+    /// # Errors
+    /// [`Error::Poisoned`] if it fails, and ever after: what has been written since the last good
+    /// flush may be lost although it can still be read. No checkpoint succeeds from here on.
+    pub(crate) fn sync(&self) -> Result<()> {
+        self.file.sync()
+    }
+
+    /// Words in a leaf of the page map: leaf k is about the pages from `k * map_fanout()` on.
+    pub(crate) fn map_fanout(&self) -> usize {
+        self.file.fanout()
+    }
+
+    /// The words of leaf `leaf` of the page map, each 0 or a [`PageAddr`], as of the newest
+    /// durable superblock. `None` if they are all 0.
+    pub(crate) fn map_leaf(&self, leaf: u64) -> Result<Option<Box<[u64]>>> {
+        let words = self.page_map.leaf(&self.file, leaf)?;
+        if let Some(words) = &words {
+            let first = leaf.saturating_mul(self.map_fanout() as u64);
+            for (id, &word) in (first..).zip(words.iter()) {
+                self.map_word(PageId(id), word)?;
+            }
+        }
+        Ok(words)
+    }
+
+    /// Rewrites only the superblock, with another head. When it returns, that is durable.
+    ///
+    /// # Errors
+    /// [`Error::Poisoned`] if a flush failed, now or before: the head may be the former or the
+    /// new one.
+    pub(crate) fn write_head(&self, head: Head) -> Result<()> {
+        let _one_at_a_time = self.checkpointing.lock();
+        let former = self.superblock();
+        self.store_superblock(Superblock { sequence: former.sequence + 1, head, ..former })
+    }
+
+    pub(crate) fn stats(&self) -> SpaceStats {
+        let free = self.extents.lock().as_ref().map(Extents::free);
+        SpaceStats { blocks: self.file.blocks(), free, bytes_written: self.file.bytes_written() }
+    }
+
+    /// What a word of the page map says of page `id`.
+    pub(super) fn map_word(&self, id: PageId, word: u64) -> Result<PageAddr> {
+        match PageAddr::from_word(word) {
+            Some(PageAddr::NONE) => Ok(PageAddr::NONE),
+            Some(addr) if id != PageId::NONE && addr.block() < self.file.blocks() => Ok(addr),
+            _ => {
+                let expected = format!("an address of page {id} in the page map");
+                Err(self.file.corrupt(0, expected, format!("{word:#018x}")))
+            }
+        }
+    }
+
+    /// The caller holds `checkpointing`.
+    pub(super) fn store_superblock(&self, next: Superblock) -> Result<()> {
+        self.slots.lock().store(&self.file, next)?;
+        *self.superblock.lock() = next;
+        Ok(())
+    }
+
+    /// Calls `then` with the bitmaps, which it reads first if need be.
+    pub(super) fn with_extents<T>(&self, then: impl FnOnce(&mut Extents) -> T) -> Result<T> {
+        if let Some(extents) = &mut *self.extents.lock() {
+            return Ok(then(extents));
+        }
+        let _one_at_a_time = self.opening.lock();
+        if self.extents.lock().is_none() {
+            // Before the first page is written over a block that an older superblock needs (S3).
+            self.slots.lock().confirm(&self.file)?;
+            let loaded = self.load_extents()?;
+            *self.extents.lock() = Some(loaded);
+        }
+        Ok(then(self.extents.lock().as_mut().expect("just loaded")))
+    }
+
+    fn load_extents(&self) -> Result<Extents> {
+        let (blocks, fanout) = (self.superblock().blocks, self.map_fanout() as u64);
+        let words = blocks.div_ceil(64);
+        let mut used = Vec::new();
+        for chunk in 0..words.div_ceil(fanout) {
+            let leaf = self.free_map.leaf(&self.file, chunk)?;
+            let len = fanout.min(words - chunk * fanout) as usize;
+            match leaf {
+                None => used.resize(used.len() + len, 0),
+                Some(leaf) => {
+                    let tail = leaf[len..].iter().any(|&word| word != 0);
+                    used.extend_from_slice(&leaf[..len]);
+                    let past = blocks % 64;
+                    let last = chunk * fanout + len as u64 == words && past != 0;
+                    if tail || (last && used.last().is_some_and(|word| word >> past != 0)) {
+                        let expected = format!("a free map of {blocks} blocks");
+                        return Err(self.file.corrupt(0, expected, "bits beyond".into()));
+                    }
+                }
+            }
+        }
+        Ok(Extents::new(blocks, used))
+    }
+
+    /// Makes the file longer and takes the first blocks of what is new.
+    fn grow(&self, want: u32) -> Result<Run> {
+        let _one_at_a_time = self.growing.lock();
+        if let Some(run) = self.with_extents(|extents| extents.take(want))? {
+            return Ok(run);
+        }
+        let (blocks, page) = (self.file.blocks(), self.page_size() as u64);
+        let step = (blocks * page / 8).max(GROWTH_BYTES).min(blocks * page) / page;
+        let mut result = Err(Error::DiskFull { file: self.path().to_owned(), needed: page });
+        for step in [step.max(want.into()), want.into(), 1] {
+            if blocks + step > PageAddr::BLOCKS {
+                continue;
+            }
+            result = self.file.grow(blocks + step).map(|()| blocks + step);
+            if !matches!(result, Err(Error::DiskFull { .. })) {
+                break;
+            }
+        }
+        let blocks = result?;
+        self.with_extents(|extents| {
+            extents.grow(blocks);
+            extents.take(want).expect("the file has grown")
+        })
+    }
+}

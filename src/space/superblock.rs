@@ -1,0 +1,287 @@
+//! The superblock: where everything else in the data file is found.
+//!
+//! Two slots of 4096 bytes, at offsets 0 and 4096 of the data file, hold superblocks of growing
+//! sequence numbers. The one with the highest sequence is the store. How they are written, so
+//! that one of them is valid whatever happens, is told in [`super::slots`].
+//!
+//! Byte layout of a slot, little-endian. All fields lie in the first 512-byte sector.
+//!
+//! | offset | bytes | field |
+//! |---|---|---|
+//! | 0 | 8 | magic, `SYNCDATA` |
+//! | 8 | 4 | CRC-32 over bytes 0 to 7 and 12 to 4095 |
+//! | 12 | 4 | format version, 1; every version keeps these first 16 bytes |
+//! | 16 | 4 | page size: 4096, 8192, 16384 or 32768 |
+//! | 20 | 4 | next keyspace id |
+//! | 24 | 8 | bytes of a log segment |
+//! | 32 | 16 | store id |
+//! | 48 | 8 | sequence |
+//! | 56 | 8 | checkpoint LSN |
+//! | 64 | 8 | durable LSN, as far as it was known |
+//! | 72 | 8 | LSN at which the incarnation's records begin |
+//! | 80 | 8 | LSN at which the former incarnation ended |
+//! | 88 | 4 | incarnation |
+//! | 92 | 4 | former incarnation, 0 if there is none |
+//! | 96 | 8 | length of the data file, in blocks of one page |
+//! | 104 | 8 | next page id |
+//! | 112 | 8 | page id of the catalog's root |
+//! | 120 | 8 | page map: address of its root, 0 if it is empty |
+//! | 128 | 8 | page map: number of leaves |
+//! | 136 | 8 | free map: address of its root, 0 if it is empty |
+//! | 144 | 8 | free map: number of leaves |
+//! | 152 | 1 | page map: level of its root |
+//! | 153 | 1 | free map: level of its root |
+//! | 154 | 1 | 1 if the store was closed cleanly: the log holds nothing above the checkpoint |
+//! | 155 | 3941 | zero |
+//!
+//! A slot is valid iff the magic, checksum and version are right; the page size is one of the
+//! four; the segment size and the sequence are not 0; `checkpoint <= durable`;
+//! `former incarnation <= incarnation`; `2 <= length <= 2^36`; the next page id is not 0; each
+//! root is an address of a block from 2 to the length, whose level is at most 6 and whose leaves
+//! are as many as fit under that level, or it is 0 and so are its level and leaves; the clean
+//! flag is 0 or 1; and what shall be zero is.
+
+use super::RESERVED_BLOCKS;
+use super::page::{PageAddr, PageId};
+use super::word_tree::{MAX_HEIGHT, Root, capacity, fanout};
+use crate::codec::{crc32, get_u32, get_u64, put_u32, put_u64};
+use crate::lsn::{Incarnation, Lsn, StoreId};
+
+/// Bytes of a slot.
+pub(crate) const SLOT_BYTES: usize = 4096;
+/// The newest format version that is read, and the one that is written.
+pub(crate) const FORMAT_VERSION: u32 = 1;
+/// What page sizes a store may have.
+pub(crate) const PAGE_SIZES: [u32; 4] = [4096, 8192, 16384, 32768];
+
+const MAGIC: [u8; 8] = *b"SYNCDATA";
+
+/// The part of a superblock that the layers above fill in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Head {
+    /// Everything up to here is in the pages.
+    pub(crate) checkpoint: Lsn,
+    /// The sync line, as far as it was known. At least `checkpoint`.
+    pub(crate) durable: Lsn,
+    /// The life of the store that wrote this, 0 before the first.
+    pub(crate) incarnation: Incarnation,
+    /// Where that incarnation's records begin.
+    pub(crate) log_start: Lsn,
+    /// The incarnation before, 0 if there is none.
+    pub(crate) former: Incarnation,
+    /// Where the former incarnation ended.
+    pub(crate) former_end: Lsn,
+    /// No page has this id or a higher one.
+    pub(crate) next_page_id: PageId,
+    /// The root of the tree of keyspaces.
+    pub(crate) catalog_root: PageId,
+    /// No keyspace has this id or a higher one.
+    pub(crate) next_keyspace: u32,
+    /// The log holds nothing above the checkpoint.
+    pub(crate) clean: bool,
+}
+
+impl Head {
+    /// The head of a store in which nothing has happened.
+    pub(crate) const EMPTY: Head = Head {
+        checkpoint: Lsn::ZERO,
+        durable: Lsn::ZERO,
+        incarnation: Incarnation::new(0),
+        log_start: Lsn::ZERO,
+        former: Incarnation::new(0),
+        former_end: Lsn::ZERO,
+        next_page_id: PageId(1),
+        catalog_root: PageId::NONE,
+        next_keyspace: 1,
+        clean: true,
+    };
+}
+
+/// One version of the store's root.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Superblock {
+    pub(crate) page_size: u32,
+    pub(crate) segment_bytes: u64,
+    pub(crate) store: StoreId,
+    pub(crate) sequence: u64,
+    /// Length of the data file, in blocks.
+    pub(crate) blocks: u64,
+    pub(crate) page_map: Root,
+    pub(crate) free_map: Root,
+    pub(crate) head: Head,
+}
+
+/// Why a slot's bytes are no superblock.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Invalid {
+    /// Whole and checksummed, but of a format that is not read here.
+    Version(u32),
+    /// Not what was written.
+    Damaged {
+        /// Offset in the slot.
+        at: usize,
+        expected: String,
+        found: String,
+    },
+}
+
+impl Superblock {
+    /// The slot's bytes.
+    pub(crate) fn encode(&self) -> Box<[u8; SLOT_BYTES]> {
+        let mut slot = Box::new([0; SLOT_BYTES]);
+        let bytes = &mut slot[..];
+        let head = &self.head;
+        bytes[..8].copy_from_slice(&MAGIC);
+        put_u32(bytes, 12, FORMAT_VERSION);
+        put_u32(bytes, 16, self.page_size);
+        put_u32(bytes, 20, head.next_keyspace);
+        put_u64(bytes, 24, self.segment_bytes);
+        bytes[32..48].copy_from_slice(&self.store.0);
+        put_u64(bytes, 48, self.sequence);
+        put_u64(bytes, 56, head.checkpoint.get());
+        put_u64(bytes, 64, head.durable.get());
+        put_u64(bytes, 72, head.log_start.get());
+        put_u64(bytes, 80, head.former_end.get());
+        put_u32(bytes, 88, head.incarnation.get());
+        put_u32(bytes, 92, head.former.get());
+        put_u64(bytes, 96, self.blocks);
+        put_u64(bytes, 104, head.next_page_id.0);
+        put_u64(bytes, 112, head.catalog_root.0);
+        put_u64(bytes, 120, self.page_map.addr.word());
+        put_u64(bytes, 128, self.page_map.leaves);
+        put_u64(bytes, 136, self.free_map.addr.word());
+        put_u64(bytes, 144, self.free_map.leaves);
+        bytes[152] = self.page_map.height;
+        bytes[153] = self.free_map.height;
+        bytes[154] = u8::from(head.clean);
+        let crc = checksum(bytes);
+        put_u32(bytes, 8, crc);
+        debug_assert_eq!(Self::decode(bytes), Ok(*self), "written as it will be read");
+        slot
+    }
+
+    /// The superblock in these bytes, which may be any bytes at all.
+    ///
+    /// # Errors
+    /// What makes it invalid.
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Self, Invalid> {
+        check_frame(bytes)?;
+        let superblock = Superblock {
+            page_size: get_u32(bytes, 16),
+            segment_bytes: get_u64(bytes, 24),
+            store: StoreId(bytes[32..48].try_into().expect("16 bytes")),
+            sequence: get_u64(bytes, 48),
+            blocks: get_u64(bytes, 96),
+            page_map: decode_root(bytes, 120, 152)?,
+            free_map: decode_root(bytes, 136, 153)?,
+            head: Head {
+                checkpoint: Lsn::new(get_u64(bytes, 56)),
+                durable: Lsn::new(get_u64(bytes, 64)),
+                incarnation: Incarnation::new(get_u32(bytes, 88)),
+                log_start: Lsn::new(get_u64(bytes, 72)),
+                former: Incarnation::new(get_u32(bytes, 92)),
+                former_end: Lsn::new(get_u64(bytes, 80)),
+                next_page_id: PageId(get_u64(bytes, 104)),
+                catalog_root: PageId(get_u64(bytes, 112)),
+                next_keyspace: get_u32(bytes, 20),
+                clean: match bytes[154] {
+                    0 => false,
+                    1 => true,
+                    other => return Err(damaged(154, "a clean flag of 0 or 1", other)),
+                },
+            },
+        };
+        superblock.check()?;
+        Ok(superblock)
+    }
+
+    fn check(&self) -> Result<(), Invalid> {
+        let head = &self.head;
+        if !PAGE_SIZES.contains(&self.page_size) {
+            return Err(damaged(16, "a page size of 4096, 8192, 16384 or 32768", self.page_size));
+        }
+        if self.segment_bytes == 0 {
+            return Err(damaged(24, "a segment size above 0", 0));
+        }
+        if self.sequence == 0 {
+            return Err(damaged(48, "a sequence above 0", 0));
+        }
+        if head.checkpoint > head.durable {
+            let expected = format!("a durable LSN of at least {}", head.checkpoint);
+            return Err(damaged(64, expected, head.durable));
+        }
+        if head.former > head.incarnation {
+            let expected = format!("a former incarnation of at most {}", head.incarnation);
+            return Err(damaged(92, expected, head.former));
+        }
+        if !(RESERVED_BLOCKS..=PageAddr::BLOCKS).contains(&self.blocks) {
+            return Err(damaged(96, "a length from 2 to 2^36 blocks", self.blocks));
+        }
+        if head.next_page_id == PageId::NONE {
+            return Err(damaged(104, "a next page id above 0", 0));
+        }
+        self.check_root(&self.page_map, 120)?;
+        self.check_root(&self.free_map, 136)
+    }
+
+    fn check_root(&self, root: &Root, at: usize) -> Result<(), Invalid> {
+        if root.addr.is_none() {
+            return match *root == Root::EMPTY {
+                true => Ok(()),
+                false => Err(damaged(at, "an empty root without leaves", format!("{root:?}"))),
+            };
+        }
+        if !(RESERVED_BLOCKS..self.blocks).contains(&root.addr.block()) {
+            let expected = format!("a root in a block from 2 to {}", self.blocks);
+            return Err(damaged(at, expected, root.addr.block()));
+        }
+        let most = match root.height <= MAX_HEIGHT {
+            true => capacity(fanout(self.page_size as usize), root.height),
+            false => 0,
+        };
+        if root.leaves == 0 || root.leaves > most {
+            let expected = format!("1 to {most} leaves under a root of level {}", root.height);
+            return Err(damaged(at + 8, expected, root.leaves));
+        }
+        Ok(())
+    }
+}
+
+/// Checks what does not depend on the version, then the version, then the zeros.
+fn check_frame(bytes: &[u8]) -> Result<(), Invalid> {
+    if bytes.len() != SLOT_BYTES {
+        return Err(damaged(0, "4096 bytes", bytes.len()));
+    }
+    if bytes[..8] != MAGIC {
+        let found = format!("{:02x?}", &bytes[..8]);
+        return Err(damaged(0, "a Syncline data file (magic SYNCDATA)", found));
+    }
+    let (stored, crc) = (get_u32(bytes, 8), checksum(bytes));
+    if stored != crc {
+        let expected = format!("a superblock with checksum {crc:08x}");
+        return Err(damaged(8, expected, format!("{stored:08x}")));
+    }
+    match get_u32(bytes, 12) {
+        FORMAT_VERSION => {}
+        other => return Err(Invalid::Version(other)),
+    }
+    match bytes[155..].iter().position(|&byte| byte != 0) {
+        Some(at) => Err(damaged(155 + at, "zero", bytes[155 + at])),
+        None => Ok(()),
+    }
+}
+
+fn decode_root(bytes: &[u8], at: usize, height: usize) -> Result<Root, Invalid> {
+    let word = get_u64(bytes, at);
+    let addr = PageAddr::from_word(word)
+        .ok_or_else(|| damaged(at, "the address of a page", format!("{word:#018x}")))?;
+    Ok(Root { addr, height: bytes[height], leaves: get_u64(bytes, at + 8) })
+}
+
+fn checksum(bytes: &[u8]) -> u32 {
+    crc32(&[&bytes[..8], &bytes[12..]])
+}
+
+fn damaged(at: usize, expected: impl ToString, found: impl ToString) -> Invalid {
+    Invalid::Damaged { at, expected: expected.to_string(), found: found.to_string() }
+}

@@ -1,0 +1,122 @@
+//! Checking the data file against itself.
+//!
+//! Every block that a durable superblock uses is used once: as a superblock, as a page of one of
+//! the maps, or as the page that a word of the page map leads to. The free map says so and
+//! nothing else.
+
+use super::RESERVED_BLOCKS;
+use super::page::{PageAddr, PageId};
+use super::space::Space;
+use super::word_tree::{Root, WordTree};
+use crate::error::Result;
+
+/// Problems are listed up to this number.
+const MAX_PROBLEMS: usize = 100;
+
+impl Space {
+    /// Reads both maps and compares them. Calls `on_page` with every page of the trees and where
+    /// it is, in the order of the ids; it does not read them. Returns what is wrong, as text.
+    /// No checkpoint runs meanwhile.
+    pub(crate) fn verify(&self, on_page: &mut dyn FnMut(PageId, PageAddr)) -> Result<Vec<String>> {
+        let _no_checkpoint = self.checkpointing.lock();
+        let superblock = self.superblock();
+        let mut check = Check {
+            seen: vec![0; superblock.blocks.div_ceil(64) as usize],
+            blocks: superblock.blocks,
+            problems: Vec::new(),
+        };
+        (0..RESERVED_BLOCKS).for_each(|block| check.see(block, &|| "superblocks".into()));
+        let fanout = self.map_fanout() as u64;
+        let next = superblock.head.next_page_id;
+        self.check_tree(&self.page_map, &mut check, &mut |check, leaf, words| {
+            for (id, &word) in (leaf.saturating_mul(fanout)..).zip(words) {
+                match self.map_word(PageId(id), word) {
+                    Ok(PageAddr::NONE) => {}
+                    Ok(addr) => {
+                        if PageId(id) >= next {
+                            check.problem(format!("page {id} exists, but the next id is {next}"));
+                        }
+                        check.see(addr.block(), &|| format!("page {id}"));
+                        on_page(PageId(id), addr);
+                    }
+                    Err(error) => check.problem(error.to_string()),
+                }
+            }
+        })?;
+        let mut used = vec![0; check.seen.len()];
+        self.check_tree(&self.free_map, &mut check, &mut |check, chunk, words| {
+            for (at, &word) in (chunk.saturating_mul(fanout)..).zip(words) {
+                match used.get_mut(usize::try_from(at).unwrap_or(usize::MAX)) {
+                    Some(slot) => *slot = word,
+                    None if word == 0 => {}
+                    None => check.problem("the free map has bits beyond the file".into()),
+                }
+            }
+        })?;
+        if superblock.free_map == Root::EMPTY {
+            used[0] |= (1 << RESERVED_BLOCKS) - 1;
+        }
+        check.compare(&used);
+        Ok(check.problems)
+    }
+
+    fn check_tree(
+        &self,
+        tree: &WordTree,
+        check: &mut Check,
+        on_leaf: &mut dyn FnMut(&mut Check, u64, &[u64]),
+    ) -> Result<()> {
+        let leaves = tree.root().leaves;
+        tree.visit(&self.file, &mut |node, addr, words| {
+            let name = || format!("{node:?} of a map");
+            check.see(addr.block(), &name);
+            match words {
+                Err(error) => check.problem(error.to_string()),
+                Ok(_) if node.level > 0 => {}
+                Ok(_) if node.index >= leaves => {
+                    check.problem(format!("{}, which has {leaves} leaves", name()));
+                }
+                Ok(words) => on_leaf(check, node.index, words),
+            }
+        })
+    }
+}
+
+/// What has been met so far.
+struct Check {
+    /// One bit for each block.
+    seen: Vec<u64>,
+    blocks: u64,
+    problems: Vec<String>,
+}
+
+impl Check {
+    fn see(&mut self, block: u64, name: &dyn Fn() -> String) {
+        if block >= self.blocks {
+            return self.problem(format!("{} in block {block} beyond the file", name()));
+        }
+        let (word, bit) = (&mut self.seen[(block / 64) as usize], 1 << (block % 64));
+        if *word & bit != 0 {
+            return self.problem(format!("{} in block {block}, which is something else", name()));
+        }
+        *word |= bit;
+    }
+
+    fn compare(&mut self, used: &[u64]) {
+        for (word, (&seen, &used)) in std::mem::take(&mut self.seen).iter().zip(used).enumerate() {
+            for bit in (0..64).filter(|bit| (seen ^ used) >> bit & 1 == 1) {
+                let block = word * 64 + bit;
+                self.problem(match used >> bit & 1 {
+                    0 => format!("block {block} is in use, but free in the free map"),
+                    _ => format!("block {block} is lost: nothing refers to it, but it is not free"),
+                });
+            }
+        }
+    }
+
+    fn problem(&mut self, problem: String) {
+        if self.problems.len() < MAX_PROBLEMS {
+            self.problems.push(problem);
+        }
+    }
+}
