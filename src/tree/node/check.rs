@@ -120,14 +120,22 @@ impl Node<'_> {
         let lower = &self.lower()[self.prefix_len()..];
         let upper = self.upper().map(|upper| &upper[self.prefix_len()..]);
         let mut before: Option<&[u8]> = None;
+        let first =
+            if self.count() > self.first_key() { self.suffix(self.first_key()) } else { &[] };
+        let shared = first
+            .get(..self.shared())
+            .ok_or_else(|| format!("the suffixes cannot share {} bytes", self.shared()))?;
         for i in 0..self.count() {
             let (slot, suffix) = (self.slot(i), self.suffix(i));
-            ensure(slot.head == head(suffix), || format!("slot {i} has head {:#x}", slot.head))?;
-            if i == 0 && !self.is_leaf() {
-                ensure(suffix.is_empty(), || "child 0 has a suffix".to_owned())?;
+            if i < self.first_key() {
+                ensure(suffix.is_empty() && slot.head == 0, || "child 0 has a key".to_owned())?;
                 before = Some(lower);
                 continue;
             }
+            let rest = suffix.strip_prefix(shared);
+            ensure(rest.is_some_and(|rest| slot.head == head(rest)), || {
+                format!("slot {i} has head {:#x}", slot.head)
+            })?;
             ensure(lower <= suffix, || format!("key {i} is below the lower fence"))?;
             ensure(before.is_none_or(|before| before < suffix), || {
                 format!("key {i} is not above the one before")

@@ -422,6 +422,39 @@ fn the_first_child_inherits_the_lower_fence() {
 }
 
 #[test]
+fn heads_skip_what_all_suffixes_share_until_another_key_comes() {
+    let mut page = vec![0; 4096];
+    let mut node = NodeMut::init(&mut page, LEAF, 0, Lsn::new(1), PageId(1), b"", None);
+    let mut keys: Vec<_> = (100..150).map(|n| format!("user/{n}").into_bytes()).collect();
+    for (i, key) in keys.iter().enumerate() {
+        node.insert(i, key, Value::Inline(b"")).unwrap();
+    }
+    let check = |node: &NodeMut<'_>, keys: &[Vec<u8>], shared| {
+        node.view().check().unwrap();
+        assert_eq!(node.view().shared(), shared);
+        for (i, key) in keys.iter().enumerate() {
+            assert_eq!(node.view().search(key), Ok(i));
+        }
+    };
+    check(&node, &keys, b"user/1".len());
+    for (key, at) in [("", 0), ("user", 0), ("user/1", 0), ("urn", 0), ("user/149a", 50)] {
+        assert_eq!(node.view().search(key.as_bytes()), Err(at), "{key}");
+    }
+    for key in ["user/2", "user0", "v"] {
+        assert_eq!(node.view().search(key.as_bytes()), Err(50), "{key}");
+    }
+    for (key, shared) in [("user0", 4), ("usher", 0)] {
+        node.insert(keys.len(), key.as_bytes(), Value::Inline(b"")).unwrap();
+        keys.push(key.as_bytes().to_vec());
+        check(&node, &keys, shared);
+    }
+    for i in (0..keys.len()).rev() {
+        node.remove(i);
+    }
+    check(&node, &[], 0);
+}
+
+#[test]
 fn a_copy_has_all_that_is_in_use_and_leaves_the_cache_its_word() {
     let page = sample_leaf();
     let mut copy = vec![0xEE; page.len()];
