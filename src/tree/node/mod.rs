@@ -40,7 +40,7 @@
 //!
 //! | slot | bytes | field |
 //! |---|---|---|
-//! | 0 | 4 | head: four bytes of the suffix, from the first that is not shared, padded with zeros, |
+//! | 0 | 4 | head: the first 4 bytes of the suffix beyond the shared ones, padded with zeros, |
 //! | | | as a number of which the first byte is the highest |
 //! | 4 | 2 | offset of the cell |
 //! | 6 | 2 | length of the suffix |
