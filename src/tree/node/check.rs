@@ -9,7 +9,8 @@ use crate::codec::{get_u16, get_u64};
 use crate::space::{INNER, LEAF, PageId};
 
 impl Node<'_> {
-    /// Whether this is a valid node, by the list in the module's header. Never panics.
+    /// Whether this is a valid node, by the list in the module's header. Never panics,
+    /// whatever the bytes.
     ///
     /// # Errors
     /// The first thing that is not as it must be.
@@ -20,7 +21,7 @@ impl Node<'_> {
         self.check_keys()
     }
 
-    /// Rule 1, and what the other parts need in order to look at anything at all.
+    /// Rule 1.
     fn check_header(self) -> Result<(), String> {
         let page_size = self.bytes().len();
         ensure(page_size.is_power_of_two() && (MIN_PAGE..=MAX_PAGE).contains(&page_size), || {

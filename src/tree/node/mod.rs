@@ -21,7 +21,7 @@
 //! stored, as another key may come that does not begin with them.
 //!
 //! Nothing here does I/O, and reading never allocates. [`Node`] reads a page, [`NodeMut`] changes
-//! one, [`split`] and [`merge`] move cells between two.
+//! one, [`split()`] and [`merge()`] move cells between two.
 //!
 //! # Format
 //!
@@ -57,7 +57,8 @@
 //! | 8 | s | suffix |
 //!
 //! A page is a valid node iff
-//! 1. it is a leaf of level 0, or an inner node of a higher level with at least one slot;
+//! 1. the page has 4096, 8192, 16384 or 32768 bytes, and bytes 36 to 39 are zero; it is a leaf of
+//!    level 0, or an inner node of a higher level with at least one slot;
 //! 2. `40 + 8 * count <= heap start`, and every cell lies between heap start and the fences;
 //! 3. cells do not overlap, and `garbage` is exactly the bytes between them;
 //! 4. `lower < upper`, and the prefix is all that they have in common (none if upper is infinite);
