@@ -9,7 +9,8 @@ use crate::codec::{get_u16, get_u64};
 use crate::space::{INNER, LEAF, PageId};
 
 impl Node<'_> {
-    /// Whether this is a valid node, by the list in the module's header. Never panics.
+    /// Whether this is a valid node, by the list in the module's header. Never panics,
+    /// whatever the bytes.
     ///
     /// # Errors
     /// The first thing that is not as it must be.
@@ -20,7 +21,7 @@ impl Node<'_> {
         self.check_keys()
     }
 
-    /// Rule 1, and what the other parts need in order to look at anything at all.
+    /// Rule 1.
     fn check_header(self) -> Result<(), String> {
         let page_size = self.bytes().len();
         ensure(page_size.is_power_of_two() && (MIN_PAGE..=MAX_PAGE).contains(&page_size), || {
@@ -120,14 +121,22 @@ impl Node<'_> {
         let lower = &self.lower()[self.prefix_len()..];
         let upper = self.upper().map(|upper| &upper[self.prefix_len()..]);
         let mut before: Option<&[u8]> = None;
+        let first =
+            if self.count() > self.first_key() { self.suffix(self.first_key()) } else { &[] };
+        let shared = first
+            .get(..self.shared())
+            .ok_or_else(|| format!("the suffixes cannot share {} bytes", self.shared()))?;
         for i in 0..self.count() {
             let (slot, suffix) = (self.slot(i), self.suffix(i));
-            ensure(slot.head == head(suffix), || format!("slot {i} has head {:#x}", slot.head))?;
-            if i == 0 && !self.is_leaf() {
-                ensure(suffix.is_empty(), || "child 0 has a suffix".to_owned())?;
+            if i < self.first_key() {
+                ensure(suffix.is_empty() && slot.head == 0, || "child 0 has a key".to_owned())?;
                 before = Some(lower);
                 continue;
             }
+            let rest = suffix.strip_prefix(shared);
+            ensure(rest.is_some_and(|rest| slot.head == head(rest)), || {
+                format!("slot {i} has head {:#x}", slot.head)
+            })?;
             ensure(lower <= suffix, || format!("key {i} is below the lower fence"))?;
             ensure(before.is_none_or(|before| before < suffix), || {
                 format!("key {i} is not above the one before")

@@ -2,7 +2,8 @@
 
 use super::layout::{
     GARBAGE, HEADER, HEAP_START, INFINITE, INNER_FRONT, LEAF_FRONT, LOWER_LEN, OUT_OF_LINE,
-    PREFIX_LEN, RESERVED, SLOT, Slot, UPPER_LEN, as_u16, common, head, max_inline, max_key,
+    PREFIX_LEN, RESERVED, SHARED, SLOT, Slot, UPPER_LEN, as_u16, common, head, max_inline, max_key,
+    worth_sharing,
 };
 use super::view::{Node, Value};
 use crate::codec::put_u16;
@@ -51,7 +52,7 @@ impl<'a> NodeMut<'a> {
         put_u16(page, PREFIX_LEN, as_u16(upper.map_or(0, |upper| common(lower, upper))));
         put_u16(page, LOWER_LEN, as_u16(lower.len()));
         put_u16(page, UPPER_LEN, upper.map_or(INFINITE, |upper| as_u16(upper.len())));
-        page[RESERVED..HEADER].fill(0);
+        page[SHARED..HEADER].fill(0);
         page[lower_at..].copy_from_slice(lower);
         page[heap_end..lower_at].copy_from_slice(upper.unwrap_or_default());
         NodeMut(page)
@@ -86,7 +87,11 @@ impl<'a> NodeMut<'a> {
                 &reference
             }
         };
-        self.place(i, &Cell { front: &word.to_le_bytes(), lead: &[], suffix, back })
+        let cell = Cell { front: &word.to_le_bytes(), lead: &[], suffix, back };
+        self.make_room(&cell)?;
+        self.limit_shared(suffix);
+        self.place(i, &cell);
+        Ok(())
     }
 
     /// Gives record `i` of this leaf another value, in place if that is not longer.
@@ -138,7 +143,13 @@ impl<'a> NodeMut<'a> {
         assert!(child != PageId::NONE, "a child is a page");
         assert!(i > 0 || self.view().count() == 0, "nothing comes before the lower fence");
         let suffix = if i == 0 { &[] } else { self.suffix_of(i, separator) };
-        self.place(i, &Cell { front: &child.0.to_le_bytes(), lead: &[], suffix, back: &[] })
+        let cell = Cell { front: &child.0.to_le_bytes(), lead: &[], suffix, back: &[] };
+        self.make_room(&cell)?;
+        if i > 0 {
+            self.limit_shared(suffix);
+        }
+        self.place(i, &cell);
+        Ok(())
     }
 
     /// Removes child `i` from this inner node. Its keys now belong to the child before it; those
@@ -212,6 +223,7 @@ impl NodeMut<'_> {
     /// Appends the cells `from..to` of `old`, whose keys are above all that are here and within
     /// the fences, though the prefix may be another.
     pub(super) fn append(&mut self, old: Node<'_>, from: usize, to: usize) {
+        self.set_shared(0);
         let (old_prefix, prefix_len) = (old.prefix(), self.view().prefix_len());
         for i in from..to {
             let at = self.view().count();
@@ -221,7 +233,13 @@ impl NodeMut<'_> {
                 suffix = &old.routing_suffix(i)[prefix_len.saturating_sub(old_prefix.len())..];
             }
             let cell = Cell { front: old.front_of(i), lead, suffix, back: old.back(i) };
-            self.place(at, &cell).expect("a split or merge has counted the bytes");
+            self.make_room(&cell).expect("a split or merge has counted the bytes");
+            self.place(at, &cell);
+        }
+        let node = self.view();
+        if node.count() > node.first_key() {
+            let (first, last) = (node.suffix(node.first_key()), node.suffix(node.count() - 1));
+            self.set_shared(worth_sharing(common(first, last)));
         }
     }
 
@@ -252,8 +270,8 @@ impl NodeMut<'_> {
         self.insert(i, &key, value)
     }
 
-    /// Puts `cell` into the heap, with slot `i` for it.
-    fn place(&mut self, i: usize, cell: &Cell<'_>) -> Result<(), Full> {
+    /// Sees to it that slot and cell fit between the slots and the heap.
+    fn make_room(&mut self, cell: &Cell<'_>) -> Result<(), Full> {
         let needed = SLOT + cell.bytes();
         if self.view().gap() < needed {
             if self.view().free_bytes() < needed {
@@ -261,6 +279,34 @@ impl NodeMut<'_> {
             }
             self.compact();
         }
+        Ok(())
+    }
+
+    /// Lets heads skip no more than the suffixes here share with `suffix`, which is about to come.
+    fn limit_shared(&mut self, suffix: &[u8]) {
+        let (node, shared) = (self.view(), self.view().shared());
+        if node.count() == node.first_key() {
+            self.set_shared(worth_sharing(suffix.len()));
+        } else if shared > 0 {
+            let common = common(suffix, node.suffix(node.first_key()));
+            self.set_shared(worth_sharing(common.min(shared)));
+        }
+    }
+
+    /// Makes all heads skip `shared` bytes, which all suffixes share.
+    fn set_shared(&mut self, shared: usize) {
+        if self.view().shared() == shared {
+            return;
+        }
+        put_u16(self.0, SHARED, as_u16(shared));
+        for i in self.view().first_key()..self.view().count() {
+            let (slot, head) = (self.view().slot(i), head(&self.view().suffix(i)[shared..]));
+            self.set_slot(i, Slot { head, ..slot });
+        }
+    }
+
+    /// Puts `cell` into the heap, with slot `i` for it. There is room.
+    fn place(&mut self, i: usize, cell: &Cell<'_>) {
         let offset = self.view().heap_start() - cell.bytes();
         let mut at = offset;
         for part in [cell.front, cell.lead, cell.suffix, cell.back] {
@@ -272,11 +318,11 @@ impl NodeMut<'_> {
         let (slot_at, slots_end) = (HEADER + SLOT * i, self.view().slots_end());
         self.0.copy_within(slot_at..slots_end, slot_at + SLOT);
         let suffix = &self.0[offset + cell.front.len()..][..cell.suffix_len()];
-        let slot = Slot { head: head(suffix), offset, suffix_len: suffix.len() };
-        self.set_slot(i, slot);
+        // Only child 0 of an inner node may have a suffix shorter than what the others share.
+        let head = head(suffix.get(self.view().shared()..).unwrap_or_default());
+        self.set_slot(i, Slot { head, offset, suffix_len: suffix.len() });
         let count = self.view().count() + 1;
         header::set_count(self.0, count);
-        Ok(())
     }
 
     /// Takes away slot `i` and gives up its cell.
@@ -294,6 +340,9 @@ impl NodeMut<'_> {
             put_u16(self.0, HEAP_START, as_u16(heap_start + bytes));
         } else {
             self.add_garbage(bytes);
+        }
+        if count - 1 <= self.view().first_key() {
+            put_u16(self.0, SHARED, 0);
         }
     }
 

@@ -12,7 +12,8 @@ pub(super) const GARBAGE: usize = 26;
 pub(super) const PREFIX_LEN: usize = 28;
 pub(super) const LOWER_LEN: usize = 30;
 pub(super) const UPPER_LEN: usize = 32;
-pub(super) const RESERVED: usize = 34;
+pub(super) const SHARED: usize = 34;
+pub(super) const RESERVED: usize = 36;
 
 /// The upper fence's length where there is no upper fence.
 pub(super) const INFINITE: u16 = u16::MAX;
@@ -28,6 +29,10 @@ pub(super) const BLOB_REF: usize = 16;
 
 pub(super) const MIN_PAGE: usize = 4096;
 pub(super) const MAX_PAGE: usize = 32768;
+
+/// What suffixes share is skipped from here on. With less in common, heads still tell keys apart,
+/// and to compare what is shared would cost a lookup the cell that it is read from.
+const MIN_SHARED: usize = 4;
 
 /// The longest key, in bytes.
 pub(crate) const fn max_key(page_size: usize) -> usize {
@@ -73,24 +78,24 @@ const _: () = {
     prove_split(32768);
 };
 
-/// The first four bytes of `suffix` as a number that sorts as they do. A shorter suffix is padded
-/// with zeros, so it may have the head of a longer one.
+/// The first four bytes of `rest` as a number that sorts as they do. A shorter rest is padded with
+/// zeros, so it may have the head of a longer one.
 #[inline]
-pub(super) fn head(suffix: &[u8]) -> u32 {
-    match suffix.first_chunk::<4>() {
+pub(super) fn head(rest: &[u8]) -> u32 {
+    match rest.first_chunk::<4>() {
         Some(first) => u32::from_be_bytes(*first),
-        None => suffix.iter().fold(0, |head, byte| head << 8 | u32::from(*byte)) << pad(suffix),
+        None => (0..4).fold(0, |head, i| head << 8 | u32::from(rest.get(i).copied().unwrap_or(0))),
     }
-}
-
-/// The bits that a suffix shorter than a head lacks; modulo 32 for an empty one.
-fn pad(suffix: &[u8]) -> u32 {
-    (32 - 8 * suffix.len() as u32) & 31
 }
 
 /// How many bytes `a` and `b` have in common at their start.
 pub(super) fn common(a: &[u8], b: &[u8]) -> usize {
     a.iter().zip(b).take_while(|(a, b)| a == b).count()
+}
+
+/// How many of the `common` first bytes of all suffixes heads had better skip.
+pub(super) fn worth_sharing(common: usize) -> usize {
+    if common >= MIN_SHARED { common } else { 0 }
 }
 
 /// A slot, decoded.

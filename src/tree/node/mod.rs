@@ -15,8 +15,13 @@
 //! **head**: the binary search runs over the dense slot array and touches a cell only where heads
 //! are equal, as a rule once for each lookup in a leaf and never in an inner node.
 //!
+//! Fences may have less in common than the keys between them, most of all at the right edge of the
+//! tree, where the upper fence is infinite: there all heads would be equal. So if all suffixes
+//! **share** four bytes or more, heads are taken from what comes behind these; they are still
+//! stored, as another key may come that does not begin with them.
+//!
 //! Nothing here does I/O, and reading never allocates. [`Node`] reads a page, [`NodeMut`] changes
-//! one, [`split`] and [`merge`] move cells between two.
+//! one, [`split()`] and [`merge()`] move cells between two.
 //!
 //! # Format
 //!
@@ -29,12 +34,14 @@
 //! | 28 | 2 | length of the prefix |
 //! | 30 | 2 | length of the lower fence, which ends at the page's end |
 //! | 32 | 2 | length of the upper fence, which ends where the lower begins; 0xFFFF: infinite |
-//! | 34 | 6 | zero |
+//! | 34 | 2 | shared: how many bytes that begin all suffixes the heads skip |
+//! | 36 | 4 | zero |
 //! | 40 | 8 each | slots |
 //!
 //! | slot | bytes | field |
 //! |---|---|---|
-//! | 0 | 4 | head: the suffix's first four bytes, padded with zeros, the first byte the highest |
+//! | 0 | 4 | head: the first 4 bytes of the suffix beyond the shared ones, padded with zeros, |
+//! | | | as a number of which the first byte is the highest |
 //! | 4 | 2 | offset of the cell |
 //! | 6 | 2 | length of the suffix |
 //!
@@ -50,14 +57,16 @@
 //! | 8 | s | suffix |
 //!
 //! A page is a valid node iff
-//! 1. it is a leaf of level 0, or an inner node of a higher level with at least one slot;
+//! 1. the page has 4096, 8192, 16384 or 32768 bytes, and bytes 36 to 39 are zero; it is a leaf of
+//!    level 0, or an inner node of a higher level with at least one slot;
 //! 2. `40 + 8 * count <= heap start`, and every cell lies between heap start and the fences;
 //! 3. cells do not overlap, and `garbage` is exactly the bytes between them;
 //! 4. `lower < upper`, and the prefix is all that they have in common (none if upper is infinite);
-//! 5. every head is that of its suffix;
+//! 5. all suffixes begin with the same `shared` bytes (0 if there are none), and every head is
+//!    that of its suffix;
 //! 6. keys ascend strictly, `lower <= key < upper`;
-//! 7. slot 0 of an inner node has no suffix: its key is the lower fence, whatever the prefix;
-//!    all other keys of an inner node are above the lower fence; children are not page 0;
+//! 7. slot 0 of an inner node has no suffix and head 0, and rule 5 does not count it: its key is
+//!    the lower fence; all other keys of the node are above that; children are not page 0;
 //! 8. keys and fences are at most [`max_key`] long, inline values at most [`max_inline`].
 //!
 //! [`Node::check`] decides this without panicking, whatever the bytes. Everything else takes a
@@ -83,9 +92,8 @@
 //!
 //! - Sibling links: a page version must not depend on its neighbours' versions, so scans go
 //!   through the parent.
-//! - A prefix in nodes at the right edge of the tree: their upper fence is infinite, so keys that
-//!   share no prefix may still arrive. There equal heads are frequent, and the search then
-//!   compares suffixes.
+//! - Compression of what suffixes share beyond the prefix: it would have to be undone whenever a
+//!   key comes that does not share it, and that may then not fit.
 
 mod check;
 mod edit;

@@ -8,6 +8,9 @@ use crate::space::{INNER, LEAF, PageId};
 
 const PAGE_SIZES: [usize; 4] = [4096, 8192, 16384, 32768];
 
+/// What the cache has in the first bytes of a page, which nothing may touch.
+const CACHE_WORD: [u8; 4] = [0xCA; 4];
+
 /// Random numbers: SplitMix64.
 struct Rng(u64);
 
@@ -106,6 +109,7 @@ impl Row {
     /// Splits node `n`, and returns the one where the pending cell belongs.
     fn split(&mut self, n: usize, pending: Pending<'_>) -> usize {
         let mut right = vec![0x5A; self.pages[n].len()];
+        self.pages[n][..4].copy_from_slice(&CACHE_WORD);
         let id = PageId(self.next_id);
         self.next_id += 1;
         let before = self.node(n).count();
@@ -115,6 +119,8 @@ impl Row {
         assert_eq!(self.node(n).upper(), Some(&*self.separator));
         assert_eq!(self.node(n + 1).lower(), &*self.separator);
         assert_eq!(self.node(n + 1).id(), id);
+        assert_eq!(self.pages[n][..4], CACHE_WORD);
+        assert_eq!(self.pages[n + 1][..4], [0x5A; 4]);
         if !self.node(n).is_leaf() {
             assert_ne!(pending.key, self.separator, "the pending child would be child 0");
         }
@@ -127,7 +133,9 @@ impl Row {
             return false;
         }
         let right = self.pages.remove(n + 1);
+        self.pages[n][..4].copy_from_slice(&CACHE_WORD);
         merge(&mut self.pages[n], &right, &mut self.scratch);
+        assert_eq!(self.pages[n][..4], CACHE_WORD);
         let used = self.node(n).used_bytes();
         assert!(used <= self.pages[n].len() * 75 / 100, "can_merge counted wrong: {used}");
         true
@@ -422,6 +430,39 @@ fn the_first_child_inherits_the_lower_fence() {
 }
 
 #[test]
+fn heads_skip_what_all_suffixes_share_until_another_key_comes() {
+    let mut page = vec![0; 4096];
+    let mut node = NodeMut::init(&mut page, LEAF, 0, Lsn::new(1), PageId(1), b"", None);
+    let mut keys: Vec<_> = (100..150).map(|n| format!("user/{n}").into_bytes()).collect();
+    for (i, key) in keys.iter().enumerate() {
+        node.insert(i, key, Value::Inline(b"")).unwrap();
+    }
+    let check = |node: &NodeMut<'_>, keys: &[Vec<u8>], shared| {
+        node.view().check().unwrap();
+        assert_eq!(node.view().shared(), shared);
+        for (i, key) in keys.iter().enumerate() {
+            assert_eq!(node.view().search(key), Ok(i));
+        }
+    };
+    check(&node, &keys, b"user/1".len());
+    for (key, at) in [("", 0), ("user", 0), ("user/1", 0), ("urn", 0), ("user/149a", 50)] {
+        assert_eq!(node.view().search(key.as_bytes()), Err(at), "{key}");
+    }
+    for key in ["user/2", "user0", "v"] {
+        assert_eq!(node.view().search(key.as_bytes()), Err(50), "{key}");
+    }
+    for (key, shared) in [("user0", 4), ("usher", 0)] {
+        node.insert(keys.len(), key.as_bytes(), Value::Inline(b"")).unwrap();
+        keys.push(key.as_bytes().to_vec());
+        check(&node, &keys, shared);
+    }
+    for i in (0..keys.len()).rev() {
+        node.remove(i);
+    }
+    check(&node, &[], 0);
+}
+
+#[test]
 fn a_copy_has_all_that_is_in_use_and_leaves_the_cache_its_word() {
     let page = sample_leaf();
     let mut copy = vec![0xEE; page.len()];
@@ -499,6 +540,25 @@ fn every_flipped_bit_in_header_slots_and_value_words_is_noticed() {
             assert!(Node::new(&bad).check().is_err(), "bit {bit} of byte {at}");
         }
     }
+}
+
+#[test]
+fn cells_that_overlap_or_leave_the_heap_are_noticed_though_the_sums_are_right() {
+    let mut page = vec![0; 4096];
+    let mut node = NodeMut::init(&mut page, LEAF, 0, Lsn::new(1), PageId(1), b"a", None);
+    for (i, key) in [b"a", b"b", b"c"].into_iter().enumerate() {
+        node.insert(i, key, Value::Inline(&[7; 10])).unwrap();
+    }
+    let mut bad = page.clone();
+    bad.copy_within(44..46, 52);
+    assert_eq!(Node::new(&bad).check(), Err("cells overlap".to_owned()));
+
+    NodeMut::new(&mut page).remove(1);
+    Node::new(&page).check().unwrap();
+    let value_word = Node::new(&page).slot(0).offset;
+    page[value_word] += 1;
+    page[26] -= 1;
+    assert_eq!(Node::new(&page).check(), Err("value 0 ends at 4096, beyond 4095".to_owned()));
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 
 use super::layout::{
     BLOB_REF, GARBAGE, HEADER, HEAP_START, INFINITE, INNER_FRONT, LEAF_FRONT, LOWER_LEN,
-    OUT_OF_LINE, PREFIX_LEN, SLOT, Slot, UPPER_LEN, head, slot_head,
+    OUT_OF_LINE, PREFIX_LEN, SHARED, SLOT, Slot, UPPER_LEN, head, slot_head,
 };
 use crate::codec::{get_u16, get_u64, put_u64};
 use crate::lsn::Lsn;
@@ -198,6 +198,17 @@ impl<'a> Node<'a> {
         self.field(PREFIX_LEN)
     }
 
+    /// How many bytes at their start all suffixes share and heads skip.
+    #[inline]
+    pub(super) fn shared(self) -> usize {
+        self.field(SHARED)
+    }
+
+    /// The first slot that has a key of its own: child 0 has the lower fence.
+    pub(super) fn first_key(self) -> usize {
+        usize::from(!self.is_leaf())
+    }
+
     pub(super) fn garbage(self) -> usize {
         self.field(GARBAGE)
     }
@@ -283,37 +294,58 @@ impl<'a> Node<'a> {
     /// `Err` with where it would be.
     #[inline]
     fn position(self, slots: &[[u8; SLOT]], front: usize, suffix: &[u8]) -> Result<usize, usize> {
-        // 1. Past the last head that is not above ours. The standard library's search has no
+        // 1. What all suffixes share, as a rule nothing.
+        let (shared, mut rest) = (self.shared(), suffix);
+        if shared > 0 {
+            match self.compare_shared(slots, front, suffix) {
+                Ordering::Less => return Err(0),
+                Ordering::Equal => rest = &suffix[shared..],
+                Ordering::Greater => return Err(slots.len()),
+            }
+        }
+
+        // 2. Past the last head that is not above ours. The standard library's search has no
         //    branch that depends on the comparison.
-        let head = head(suffix);
+        let head = head(rest);
         let end = slots.partition_point(|slot| slot_head(slot) <= head);
 
-        // 2. No head is equal: done, without having touched a cell.
+        // 3. No head is equal: done, without having touched a cell.
         if end == 0 || slot_head(&slots[end - 1]) != head {
             return Err(end);
         }
 
-        // 3. As a rule one is equal, and its cell decides; otherwise search among the equal ones.
+        // 4. As a rule one is equal, and its cell decides; otherwise search among the equal ones.
         let mut start = end - 1;
         if start > 0 && slot_head(&slots[start - 1]) == head {
             start = slots[..start].partition_point(|slot| slot_head(slot) < head);
         }
         let found = slots[start..end]
-            .binary_search_by(|slot| self.compare_tail(Slot::decode(slot), front, suffix));
+            .binary_search_by(|slot| self.compare_tail(Slot::decode(slot), front, shared, rest));
         match found {
             Ok(at) => Ok(start + at),
             Err(at) => Err(start + at),
         }
     }
 
-    /// Compares the suffix of `slot` with `suffix`, which has the same head.
+    /// Compares the start of `suffix` with what those of `slots` share: `Less` and `Greater` hold
+    /// for it and all of them, `Equal` says that it begins as they do.
+    #[inline(never)]
+    fn compare_shared(self, slots: &[[u8; SLOT]], front: usize, suffix: &[u8]) -> Ordering {
+        let Some(first) = slots.first() else { return Ordering::Less };
+        let shared = &self.suffix_of(Slot::decode(first), front)[..self.shared()];
+        suffix[..shared.len().min(suffix.len())].cmp(shared)
+    }
+
+    /// Compares the suffix of `slot`, without the `shared` bytes, with `rest`, which has the same
+    /// head.
     #[inline]
-    fn compare_tail(self, slot: Slot, front: usize, suffix: &[u8]) -> Ordering {
+    fn compare_tail(self, slot: Slot, front: usize, shared: usize, rest: &[u8]) -> Ordering {
+        let len = slot.suffix_len - shared;
         // Where one is no longer than a head, it and zeros begin the other: the shorter is less,
         // and the cell need not be touched.
-        if slot.suffix_len <= 4 || suffix.len() <= 4 {
-            return slot.suffix_len.cmp(&suffix.len());
+        if len <= 4 || rest.len() <= 4 {
+            return len.cmp(&rest.len());
         }
-        self.suffix_of(slot, front)[4..].cmp(&suffix[4..])
+        self.suffix_of(slot, front)[shared + 4..].cmp(&rest[4..])
     }
 }
