@@ -108,6 +108,11 @@ pub enum Error {
         /// The name.
         name: String,
     },
+    /// There is a keyspace of this name already.
+    KeyspaceExists {
+        /// The name.
+        name: String,
+    },
     /// A batch holds a keyspace of another store.
     ForeignKeyspace {
         /// The name of the keyspace.
@@ -133,6 +138,12 @@ pub enum Error {
         /// The failure that poisoned the log.
         source: Arc<Error>,
     },
+    /// Every frame of the cache is held by a value, an iterator or a page that cannot be written.
+    /// Drop some, or give the store more `cache_bytes`.
+    CacheExhausted {
+        /// How many pages the cache holds.
+        frames: u64,
+    },
     /// The store has been closed.
     Closed,
 }
@@ -141,7 +152,7 @@ impl Error {
     /// Whether the same call may succeed later without reopening the store.
     pub fn is_retryable(&self) -> bool {
         match self {
-            Error::DiskFull { .. } | Error::Locked { .. } => true,
+            Error::DiskFull { .. } | Error::Locked { .. } | Error::CacheExhausted { .. } => true,
             Error::Io { source, .. } => source.kind() == io::ErrorKind::Interrupted,
             Error::Corrupt { .. }
             | Error::Missing { .. }
@@ -153,6 +164,7 @@ impl Error {
             | Error::ValueTooLong { .. }
             | Error::InvalidName { .. }
             | Error::NoSuchKeyspace { .. }
+            | Error::KeyspaceExists { .. }
             | Error::ForeignKeyspace { .. }
             | Error::InvalidOption { .. }
             | Error::InvalidToken { .. }
@@ -213,6 +225,7 @@ impl fmt::Display for Error {
                 write!(f, "{name:?} cannot name a keyspace: 1 to 255 bytes, no control characters")
             }
             Error::NoSuchKeyspace { name } => write!(f, "there is no keyspace {name:?}"),
+            Error::KeyspaceExists { name } => write!(f, "there is a keyspace {name:?} already"),
             Error::ForeignKeyspace { name } => {
                 write!(f, "keyspace {name:?} belongs to another store")
             }
@@ -222,6 +235,9 @@ impl fmt::Display for Error {
                 f,
                 "an earlier flush failed, so nothing can be committed until the store is reopened: {source}"
             ),
+            Error::CacheExhausted { frames } => {
+                write!(f, "all {frames} pages of the cache are held")
+            }
             Error::Closed => write!(f, "the store has been closed"),
         }
     }

@@ -1,6 +1,7 @@
 //! Syncline.
 #![allow(dead_code, unused_imports)] // skeleton
 
+mod cache;
 mod codec;
 pub mod disk;
 mod error;

@@ -46,6 +46,14 @@ impl PageBuffer {
         self.ids.push(id);
     }
 
+    /// Appends a page to be filled in.
+    pub(crate) fn push_new(&mut self, id: PageId) -> &mut [u8] {
+        let at = self.bytes.len();
+        self.bytes.resize(at + self.page_bytes, 0);
+        self.ids.push(id);
+        &mut self.bytes[at..]
+    }
+
     /// How many pages it holds.
     pub(crate) fn len(&self) -> usize {
         self.ids.len()

@@ -36,6 +36,7 @@
 
 mod arena;
 mod counters;
+mod draft;
 mod epoch;
 mod evict;
 mod history;
@@ -48,8 +49,12 @@ mod writer;
 
 pub(crate) use arena::PinnedPage;
 pub(crate) use counters::CacheStats;
+pub(crate) use draft::Draft;
 pub(crate) use epoch::Guard;
 pub(crate) use reader::{Absent, PageRef};
 pub(crate) use state::{Cache, CacheOptions, Snapshot};
 pub(crate) use table::Word;
 pub(crate) use writer::{Changes, WriteGroup, Writer};
+pub(crate) use evict::PageBuffer;
+pub(crate) use arena::Frame;
+pub(crate) use history::Place;

@@ -1,6 +1,6 @@
 //! Reading a page as it was at an LSN, without locks.
 
-use super::arena::{Arena, Frame, PinnedPage};
+use super::arena::{Frame, PinnedPage};
 use super::epoch::Guard;
 use super::history::Place;
 use super::state::Cache;
@@ -11,7 +11,6 @@ use crate::space::PageId;
 /// A version of a page, kept by an epoch guard.
 #[derive(Clone, Copy)]
 pub(crate) struct PageRef<'g> {
-    arena: &'g Arena,
     frame: Frame,
     bytes: &'g [u8],
 }
@@ -33,10 +32,6 @@ impl<'g> PageRef<'g> {
         self.bytes
     }
 
-    /// Keeps the page beyond the epoch guard.
-    pub(crate) fn pin(&self) -> PinnedPage<'g> {
-        PinnedPage::new(self.arena, self.frame)
-    }
 }
 
 impl Cache {
@@ -55,6 +50,23 @@ impl Cache {
                 Ok(self.page_ref(frame, guard))
             }
             word => self.older_page(id, word, at, guard),
+        }
+    }
+
+    /// Keeps a page of this cache beyond its epoch guard.
+    pub(crate) fn keep(&self, page: PageRef<'_>) -> PinnedPage<'_> {
+        PinnedPage::new(&self.arena, page.frame)
+    }
+
+    /// Counts page accesses that met the page in memory.
+    pub(crate) fn count_hits(&self, pages: u64) {
+        self.counters.hit(pages);
+    }
+
+    /// Asks the processor to fetch the start of a page that will be read soon, if it is in memory.
+    pub(crate) fn prefetch(&self, id: PageId) {
+        if let Word::Resident(frame) = self.table.newest(id) {
+            self.arena.prefetch(frame);
         }
     }
 
@@ -92,6 +104,6 @@ impl Cache {
         // SAFETY: the frame was found under the guard at an LSN at or below `visible`, so it is
         // immutable (V1) and not freed before the guard goes (V3).
         let bytes = unsafe { self.arena.page(frame) };
-        PageRef { arena: &self.arena, frame, bytes }
+        PageRef { frame, bytes }
     }
 }

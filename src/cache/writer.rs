@@ -140,6 +140,22 @@ impl<'a> WriteGroup<'a> {
         Ok(unsafe { (self.cache.arena.page_mut(first), self.cache.arena.page_mut(second)) })
     }
 
+    /// Two pages, this group's changes included.
+    #[allow(unsafe_code)]
+    pub(crate) fn two(&mut self, a: PageId, b: PageId) -> Result<(&[u8], &[u8])> {
+        let (mut first, mut second) = (self.resident(a)?, self.resident(b)?);
+        while self.cache.table.newest(a) != Word::Resident(first) {
+            (first, second) = (self.resident(a)?, self.resident(b)?);
+        }
+        // SAFETY: as in `page`.
+        Ok(unsafe { (self.cache.arena.page(first), self.cache.arena.page(second)) })
+    }
+
+    /// Whether a page is in memory.
+    pub(crate) fn is_resident(&self, id: PageId) -> bool {
+        matches!(self.cache.table.newest(id), Word::Resident(_))
+    }
+
     /// A new page, whose bytes are arbitrary: initialise it through [`WriteGroup::page_mut`].
     #[allow(unsafe_code)]
     pub(crate) fn create(&mut self) -> Result<PageId> {

@@ -1,0 +1,221 @@
+//! Changing the tree: insert, replace, delete, split, merge.
+
+use super::node::{BlobRef, Full, Node, NodeMut, Pending, Value, can_merge, merge, split};
+use crate::cache::WriteGroup;
+use crate::error::Result;
+use crate::space::{INNER, LEAF, PageId, header};
+
+/// Buffers that are used again from one change to the next.
+#[derive(Debug, Default)]
+pub(crate) struct Scratch {
+    /// The way down: each inner page, and which child was taken.
+    path: Vec<(PageId, usize)>,
+    separator: Vec<u8>,
+    page: Vec<u8>,
+}
+
+/// What a change met.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// The key was not there.
+    Absent,
+    /// The key was there, with a value in the leaf.
+    Inline,
+    /// The key was there, with this out-of-line value, whose pages nothing refers to now.
+    Blob(BlobRef),
+}
+
+/// A tree that a commit group changes.
+#[derive(Debug)]
+pub(crate) struct TreeMut<'t, 'c> {
+    group: &'t mut WriteGroup<'c>,
+    root: PageId,
+    scratch: &'t mut Scratch,
+}
+
+impl<'t, 'c> TreeMut<'t, 'c> {
+    /// The tree under `root`.
+    pub(crate) fn new(
+        group: &'t mut WriteGroup<'c>,
+        root: PageId,
+        scratch: &'t mut Scratch,
+    ) -> Self {
+        TreeMut { group, root, scratch }
+    }
+
+    /// Makes a new, empty tree, and returns its root.
+    pub(crate) fn create(group: &mut WriteGroup<'_>) -> Result<PageId> {
+        let (id, lsn) = (group.create()?, group.lsn());
+        NodeMut::init(group.page_mut(id)?, LEAF, 0, lsn, id, &[], None);
+        Ok(id)
+    }
+
+    /// Gives `key` the value `value`.
+    pub(crate) fn put(&mut self, key: &[u8], value: Value<'_>) -> Result<Outcome> {
+        let mut outcome = Outcome::Absent;
+        loop {
+            let leaf = self.descend(key)?;
+            let mut node = NodeMut::new(self.group.page_mut(leaf)?);
+            let at = match node.view().search(key) {
+                Ok(at) => {
+                    outcome = present(node.view(), at);
+                    if node.replace(at, value).is_ok() {
+                        return Ok(outcome);
+                    }
+                    node.remove(at);
+                    at
+                }
+                Err(at) => at,
+            };
+            if node.insert(at, key, value).is_ok() {
+                return Ok(outcome);
+            }
+            self.split(leaf, Pending { at, key, value_bytes: value.stored_bytes() })?;
+        }
+    }
+
+    /// Deletes `key`.
+    pub(crate) fn delete(&mut self, key: &[u8]) -> Result<Outcome> {
+        let leaf = self.descend(key)?;
+        let Ok(at) = Node::new(self.group.page(leaf)?).search(key) else {
+            return Ok(Outcome::Absent);
+        };
+        let page = self.group.page_mut(leaf)?;
+        let mut node = NodeMut::new(page);
+        let outcome = present(node.view(), at);
+        node.remove(at);
+        self.merge_up(leaf)?;
+        Ok(outcome)
+    }
+
+    /// Goes down to the leaf for `key`; the way is in `scratch.path`.
+    fn descend(&mut self, key: &[u8]) -> Result<PageId> {
+        self.scratch.path.clear();
+        let mut id = self.root;
+        loop {
+            let node = Node::new(self.group.page(id)?);
+            if node.is_leaf() {
+                return Ok(id);
+            }
+            let at = node.child_index(key);
+            let child = node.child(at);
+            self.scratch.path.push((id, at));
+            id = child;
+        }
+    }
+
+    /// Splits the node `id`, at the end of `scratch.path`, and tells its parent, which may split
+    /// in turn. The path is used up.
+    fn split(&mut self, id: PageId, pending: Pending<'_>) -> Result<()> {
+        let id = if id == self.root { self.push_root_down()? } else { id };
+        let right_id = self.group.create()?;
+        let mut separator = std::mem::take(&mut self.scratch.separator);
+        let (left, right) = self.group.two_mut(id, right_id)?;
+        split(left, right, right_id, pending, &mut separator, &mut self.scratch.page);
+        let result = self.insert_child(&separator, right_id);
+        self.scratch.separator = separator;
+        result
+    }
+
+    /// Moves what is in the root to a new page, its only child. The root's page id stays.
+    fn push_root_down(&mut self) -> Result<PageId> {
+        let (root, lsn) = (self.root, self.group.lsn());
+        let id = self.group.create()?;
+        let (page, child) = self.group.two_mut(root, id)?;
+        child.copy_from_slice(page);
+        header::set_page_id(child, id);
+        let level = header::level(page) + 1;
+        let mut node = NodeMut::init(page, INNER, level, lsn, root, &[], None);
+        node.insert_child(0, &[], id).expect("an empty node has room");
+        self.scratch.path.push((root, 0));
+        Ok(id)
+    }
+
+    /// Inserts `child` behind the child that `scratch.path` ends with.
+    fn insert_child(&mut self, separator: &[u8], child: PageId) -> Result<()> {
+        let (mut parent, at) = self.scratch.path.pop().expect("the root was pushed down");
+        let page = self.group.page_mut(parent)?;
+        match NodeMut::new(page).insert_child(at + 1, separator, child) {
+            Ok(()) => return Ok(()),
+            Err(Full) if parent == self.root => parent = self.push_root_down()?,
+            Err(Full) => {}
+        }
+        let right_id = self.group.create()?;
+        let mut middle = Vec::new();
+        let pending = Pending { at: at + 1, key: separator, value_bytes: 0 };
+        let (left, right) = self.group.two_mut(parent, right_id)?;
+        split(left, right, right_id, pending, &mut middle, &mut self.scratch.page);
+        let page = if separator < &middle[..] { left } else { right };
+        let mut node = NodeMut::new(page);
+        let at = node.view().child_index(separator) + 1;
+        node.insert_child(at, separator, child).expect("a split leaves room for what it was for");
+        self.insert_child(&middle, right_id)
+    }
+
+    /// Merges the node `id`, at the end of `scratch.path`, with a neighbour if it has become
+    /// small, and its parent in turn.
+    fn merge_up(&mut self, mut id: PageId) -> Result<()> {
+        while let Some((parent, at)) = self.scratch.path.pop() {
+            let node = Node::new(self.group.page(id)?);
+            if node.used_bytes() >= node.bytes().len() / 4 {
+                return Ok(());
+            }
+            let page = Node::new(self.group.page(parent)?);
+            // The right one of two neighbours, one of which is `id`.
+            let right_at = if at + 1 < page.count() { at + 1 } else { at };
+            if right_at == 0 {
+                return self.pull_root_up(parent);
+            }
+            let (left_id, right_id) = (page.child(right_at - 1), page.child(right_at));
+            if !self.merge_children(left_id, right_id)? {
+                return Ok(());
+            }
+            let mut page = NodeMut::new(self.group.page_mut(parent)?);
+            page.remove_child(right_at);
+            self.pull_root_up(parent)?;
+            id = parent;
+        }
+        Ok(())
+    }
+
+    /// Merges `right_id` into `left_id`, if both are in memory and fit in one page.
+    fn merge_children(&mut self, left_id: PageId, right_id: PageId) -> Result<bool> {
+        if !self.group.is_resident(left_id) || !self.group.is_resident(right_id) {
+            return Ok(false);
+        }
+        let fits = {
+            let (left, right) = self.group.two(left_id, right_id)?;
+            can_merge(Node::new(left), Node::new(right))
+        };
+        if fits {
+            let (left, right) = self.group.two_mut(left_id, right_id)?;
+            merge(left, right, &mut self.scratch.page);
+            self.group.free(right_id);
+        }
+        Ok(fits)
+    }
+
+    /// Makes the only child of the root the root, as long as it has only one.
+    fn pull_root_up(&mut self, parent: PageId) -> Result<()> {
+        let root = self.root;
+        while parent == root {
+            let node = Node::new(self.group.page(root)?);
+            if node.is_leaf() || node.count() > 1 {
+                break;
+            }
+            let child = node.child(0);
+            let (page, below) = self.group.two_mut(root, child)?;
+            page.copy_from_slice(below);
+            header::set_page_id(page, root);
+            self.group.free(child);
+        }
+        Ok(())
+    }
+}
+
+fn present(node: Node<'_>, at: usize) -> Outcome {
+    match node.value(at) {
+        Value::Inline(_) => Outcome::Inline,
+        Value::Blob(blob) => Outcome::Blob(blob),
+    }
+}

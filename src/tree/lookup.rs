@@ -1,0 +1,106 @@
+//! Finding one key.
+
+use super::node::{BlobRef, Node, Value};
+use crate::cache::{Absent, Cache, Guard, PageRef, PinnedPage};
+use crate::error::{Error, Result};
+use crate::lsn::Lsn;
+use crate::space::PageId;
+
+/// As of when a tree is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ReadAt {
+    /// What is visible when the read begins.
+    Newest,
+    /// A registered snapshot.
+    Snapshot(Lsn),
+}
+
+/// A value that was found.
+#[derive(Debug)]
+pub(crate) enum Found<'c> {
+    /// In a leaf: the page, and where in it.
+    Inline(PinnedPage<'c>, usize, usize),
+    /// Out of line. To be read at a registered snapshot.
+    Blob(BlobRef),
+}
+
+/// Looks `key` up in the tree under `root`: height page accesses, no lock, no allocation.
+pub(crate) fn lookup<'c>(
+    cache: &'c Cache,
+    root: PageId,
+    key: &[u8],
+    at: ReadAt,
+) -> Result<Option<Found<'c>>> {
+    with_leaf(cache, root, key, at, |leaf| {
+        let node = Node::new(leaf.bytes());
+        let slot = node.search(key).ok()?;
+        Some(match node.value(slot) {
+            Value::Inline(bytes) => {
+                let start = bytes.as_ptr() as usize - leaf.bytes().as_ptr() as usize;
+                Found::Inline(cache.keep(leaf), start, bytes.len())
+            }
+            Value::Blob(blob) => Found::Blob(blob),
+        })
+    })
+}
+
+/// Brings the leaf for `key` into memory, and tells whether the key is there.
+pub(crate) fn touch(cache: &Cache, root: PageId, key: &[u8], at: ReadAt) -> Result<bool> {
+    with_leaf(cache, root, key, at, |leaf| Node::new(leaf.bytes()).search(key).is_ok())
+}
+
+fn with_leaf<R>(
+    cache: &Cache,
+    root: PageId,
+    key: &[u8],
+    at: ReadAt,
+    use_leaf: impl FnOnce(PageRef<'_>) -> R,
+) -> Result<R> {
+    loop {
+        let absent = {
+            let guard = cache.pin();
+            let lsn = match at {
+                ReadAt::Newest => cache.visible(),
+                ReadAt::Snapshot(lsn) => lsn,
+            };
+            match descend(cache, root, key, lsn, &guard) {
+                Ok(leaf) => return Ok(use_leaf(leaf)),
+                Err(absent) => absent,
+            }
+        };
+        load_absent(cache, absent, at)?;
+    }
+}
+
+/// Loads what a read at `at` did not find in memory.
+pub(super) fn load_absent(cache: &Cache, absent: Absent, at: ReadAt) -> Result<()> {
+    if let (Absent::Gone(id), ReadAt::Snapshot(lsn)) = (absent, at) {
+        return Err(Error::Corrupt {
+            file: "page table".into(),
+            offset: id.0,
+            expected: format!("page {id} as of LSN {lsn}"),
+            found: "no such version".into(),
+        });
+    }
+    cache.load(absent)
+}
+
+fn descend<'g>(
+    cache: &'g Cache,
+    root: PageId,
+    key: &[u8],
+    lsn: Lsn,
+    guard: &'g Guard,
+) -> Result<PageRef<'g>, Absent> {
+    let mut page = cache.page(root, lsn, guard)?;
+    let mut pages = 1;
+    loop {
+        let node = Node::new(page.bytes());
+        if node.is_leaf() {
+            cache.count_hits(pages);
+            return Ok(page);
+        }
+        page = cache.page(node.child(node.child_index(key)), lsn, guard)?;
+        pages += 1;
+    }
+}
