@@ -100,22 +100,22 @@ fn read_page(
 /// Frees the pages of a value that no leaf of the group refers to any more. Reads the index
 /// pages, a thousandth of the value.
 pub(crate) fn free(group: &mut WriteGroup<'_>, blob: BlobRef) -> Result<()> {
-    let pages_of_level_1 = group.cache().page_bytes() - PAGE_HEADER;
     let mut todo = vec![blob.root];
-    if blob.bytes <= pages_of_level_1 as u64 {
+    if blob.bytes <= (group.cache().page_bytes() - PAGE_HEADER) as u64 {
         group.free(blob.root);
         return Ok(());
     }
     while let Some(id) = todo.pop() {
         let page = group.page(id)?;
         let level = header::level(page);
-        if let Children::Pages(ids) = children(page, level)? {
-            let ids: Vec<_> = ids.collect();
-            if level > 1 {
-                todo.extend(ids);
-            } else {
-                ids.into_iter().for_each(|child| group.free(child));
-            }
+        let below: Vec<PageId> = match children(page, level)? {
+            Children::Bytes(_) => Vec::new(),
+            Children::Pages(ids) => ids.collect(),
+        };
+        if level > 1 {
+            todo.extend(below);
+        } else {
+            below.into_iter().for_each(|child| group.free(child));
         }
         group.free(id);
     }

@@ -64,9 +64,11 @@ pub(crate) fn split(
 }
 
 /// Whether the neighbours `left` and `right`, children of one parent, can become one node with
-/// room to spare.
+/// room to spare, or at all if one of them is empty.
 pub(crate) fn can_merge(left: Node<'_>, right: Node<'_>) -> bool {
-    let limit = left.bytes().len() * MERGED_FILL_PERCENT / 100;
+    // A node with nothing in it goes whenever the other can take over its keys.
+    let percent = if left.count().min(right.count()) == 0 { 100 } else { MERGED_FILL_PERCENT };
+    let limit = left.bytes().len() * percent / 100;
     left.kind() == right.kind() && merged_bytes(left, right) <= limit
 }
 

@@ -184,7 +184,7 @@ impl<'a> Node<'a> {
 
 /// The parts of a node, for the modules beside this one.
 impl<'a> Node<'a> {
-    pub(super) fn bytes(self) -> &'a [u8] {
+    pub(crate) fn bytes(self) -> &'a [u8] {
         self.0
     }
 
