@@ -75,7 +75,7 @@ impl Model {
 
     fn head(&self) -> Head {
         let lsn = Lsn::new(self.lsn);
-        Head { checkpoint: lsn, durable: lsn, next_page_id: PageId(1 << 40), ..Head::EMPTY }
+        Head { checkpoint: lsn, durable: lsn, next_page_id: PageId(1 << 45), ..Head::EMPTY }
     }
 
     /// Fails the test unless the store is in this state, whole and without a lost block.
@@ -226,6 +226,21 @@ fn the_free_map_may_need_several_pages() {
 }
 
 #[test]
+fn the_page_map_grows_upward_around_what_it_holds() {
+    let disk = MemDisk::default();
+    let space = Space::create(&disk, params(4096)).unwrap();
+    let mut model = Model::default();
+    for (height, id) in [(0, 1), (1, 508), (2, 508 * 508), (4, 508_u64.pow(4))] {
+        model.checkpoint(&space, &[(id, Some(id))]).unwrap();
+        assert_eq!(space.superblock().page_map.height, height);
+        model.assert_is(&space, "grown");
+        model.assert_is(&Space::open(&disk).unwrap(), "reopened");
+    }
+    model.checkpoint(&space, &[(508_u64.pow(4), None), (508, None)]).unwrap();
+    model.assert_is(&space, "thinned out");
+}
+
+#[test]
 fn a_head_is_written_alone() {
     let disk = MemDisk::default();
     let space = Space::create(&disk, params(8192)).unwrap();
@@ -278,6 +293,23 @@ fn a_crash_at_any_step_leaves_the_old_checkpoint_or_the_new() {
 }
 
 #[test]
+fn one_slot_survives_any_crash_while_heads_are_written() {
+    for seed in 1..=40 {
+        let disk = MemDisk::default();
+        let space = Space::create(&disk, params(8192)).unwrap();
+        let head = |lsn| Model { lsn, ..Model::default() }.head();
+        space.write_head(head(1)).unwrap();
+        let images = disk.record_crashes(seed);
+        space.write_head(head(2)).unwrap();
+        space.write_head(head(3)).unwrap();
+        for (step, image) in images.take().iter().enumerate() {
+            let space = Space::open(image).unwrap_or_else(|e| panic!("seed {seed}, {step}: {e}"));
+            assert!((1..=3).contains(&space.superblock().head.checkpoint.get()));
+        }
+    }
+}
+
+#[test]
 fn a_crash_during_creation_leaves_no_store_or_an_empty_one() {
     let disk = MemDisk::default();
     let images = disk.record_crashes(1);
@@ -303,7 +335,9 @@ fn extents_are_reused_only_after_the_superblock_is_durable() {
     let failed = model.checkpoint(&space, &all);
     assert!(matches!(failed, Err(Error::Poisoned { .. })), "{failed:?}");
     scribble(&space);
+    disk.forget_failures();
     assert!(matches!(space.sync(), Err(Error::Poisoned { .. })), "F1");
+    assert!(matches!(model.checkpoint(&space, &all), Err(Error::Poisoned { .. })), "F1");
     assert!(matches!(space.write_head(model.head()), Err(Error::Poisoned { .. })), "F1");
     let mut found = BTreeSet::new();
     for seed in 0..40 {
