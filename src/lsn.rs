@@ -97,14 +97,16 @@ impl Watermark {
         Watermark(AtomicU64::new(at.0))
     }
 
-    /// What was written before the watermark moved here is visible to the caller.
+    /// What was written before the watermark moved here is visible to the caller. In the one
+    /// total order of `SeqCst`: who moves it and then looks whether somebody sleeps, and who goes
+    /// to sleep and then looks where it is, cannot miss each other.
     pub(crate) fn load(&self) -> Lsn {
-        Lsn(self.0.load(Ordering::Acquire))
+        Lsn(self.0.load(Ordering::SeqCst))
     }
 
     /// Moves the watermark. The caller is the only one who moves it.
     pub(crate) fn advance(&self, to: Lsn) {
-        let from = self.0.swap(to.0, Ordering::AcqRel);
+        let from = self.0.swap(to.0, Ordering::SeqCst);
         assert!(from <= to.0, "I3: a watermark fell from {from} to {to}");
     }
 }

@@ -8,19 +8,62 @@
 #[cfg(not(syncline_shuttle))]
 pub(crate) use parking_lot::{Condvar, Mutex, MutexGuard};
 #[cfg(not(syncline_shuttle))]
-pub(crate) use std::{sync::atomic, thread};
+pub(crate) use std::{sync::atomic, thread, thread::park_timeout};
+
+#[cfg(not(syncline_shuttle))]
+pub(crate) use self::real_time::Deadline;
 
 #[cfg(syncline_shuttle)]
-pub(crate) use self::under_shuttle::{Condvar, Mutex, MutexGuard};
+pub(crate) use self::under_shuttle::{Condvar, Deadline, Mutex, MutexGuard, park_timeout};
 #[cfg(syncline_shuttle)]
 pub(crate) use shuttle::{sync::atomic, thread};
 
-#[cfg(syncline_shuttle)]
-mod under_shuttle {
-    //! parking_lot's interface over shuttle's locks.
+#[cfg(not(syncline_shuttle))]
+mod real_time {
     use std::time::{Duration, Instant};
 
-    pub(crate) use shuttle::sync::MutexGuard;
+    /// A moment after which nobody waits any longer.
+    #[derive(Clone, Copy, Debug)]
+    pub(crate) struct Deadline(Option<Instant>);
+
+    impl Deadline {
+        /// A time too long to be added to the clock is for ever.
+        pub(crate) fn after(timeout: Duration) -> Self {
+            Deadline(Instant::now().checked_add(timeout))
+        }
+
+        /// The time until then, or `None` once it is over.
+        pub(crate) fn remaining(&self) -> Option<Duration> {
+            let Some(at) = self.0 else { return Some(Duration::MAX) };
+            at.checked_duration_since(Instant::now()).filter(|rest| !rest.is_zero())
+        }
+    }
+}
+
+#[cfg(syncline_shuttle)]
+mod under_shuttle {
+    //! parking_lot's interface over shuttle's locks. There is no time: a time limit is over as
+    //! soon as the scheduler comes back to whoever has it.
+    use std::cell::Cell;
+    use std::ops::{Deref, DerefMut};
+    use std::time::Duration;
+
+    /// The inner guard is missing only while a condition variable has it.
+    pub(crate) struct MutexGuard<'a, T>(Option<shuttle::sync::MutexGuard<'a, T>>);
+
+    impl<T> Deref for MutexGuard<'_, T> {
+        type Target = T;
+
+        fn deref(&self) -> &T {
+            self.0.as_ref().expect("no thread uses a guard while it waits")
+        }
+    }
+
+    impl<T> DerefMut for MutexGuard<'_, T> {
+        fn deref_mut(&mut self) -> &mut T {
+            self.0.as_mut().expect("no thread uses a guard while it waits")
+        }
+    }
 
     #[derive(Debug, Default)]
     pub(crate) struct Mutex<T>(shuttle::sync::Mutex<T>);
@@ -31,11 +74,51 @@ mod under_shuttle {
         }
 
         pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
-            self.0.lock().expect("no thread panics with a lock")
+            MutexGuard(Some(self.0.lock().expect("no thread panics with a lock")))
         }
 
         pub(crate) fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
-            self.0.try_lock().ok()
+            self.0.try_lock().ok().map(|guard| MutexGuard(Some(guard)))
         }
+    }
+
+    #[derive(Debug, Default)]
+    pub(crate) struct Condvar(shuttle::sync::Condvar);
+
+    impl Condvar {
+        pub(crate) fn new() -> Self {
+            Self::default()
+        }
+
+        pub(crate) fn wait<T>(&self, guard: &mut MutexGuard<'_, T>) {
+            let inner = guard.0.take().expect("no thread uses a guard while it waits");
+            guard.0 = Some(self.0.wait(inner).expect("no thread panics with a lock"));
+        }
+
+        pub(crate) fn notify_one(&self) {
+            self.0.notify_one();
+        }
+
+        pub(crate) fn notify_all(&self) {
+            self.0.notify_all();
+        }
+    }
+
+    /// A moment that has come once somebody has waited for it.
+    #[derive(Debug)]
+    pub(crate) struct Deadline(Cell<bool>);
+
+    impl Deadline {
+        pub(crate) fn after(_timeout: Duration) -> Self {
+            Deadline(Cell::new(false))
+        }
+
+        pub(crate) fn remaining(&self) -> Option<Duration> {
+            (!self.0.replace(true)).then_some(Duration::ZERO)
+        }
+    }
+
+    pub(crate) fn park_timeout(_timeout: Duration) {
+        shuttle::thread::yield_now();
     }
 }

@@ -1,1 +1,48 @@
-//! The log.
+//! The write-ahead log: the promise that a commit survives, kept with one flush for many.
+//!
+//! ```text
+//!                 recycled                durable            appended     limit
+//!   <-- spares --|            ...           |  being flushed  |   free     |
+//!   segment n-2  |  segment n-1  |        segment n           | segment n+1 (prepared)
+//!                                           ^                 ^
+//!                               one leader moves it   one appender moves it
+//! ```
+//!
+//! The log is an endless row of bytes, cut into segment files of one size ([`format`]). Whoever
+//! holds the [`Appender`] copies records into the mapped segment: no system call, no allocation of
+//! disk space, no lock but for a moment when a segment is full. The keeper ([`keeper`]) has the
+//! next segment ready before that. Whoever needs durability leads a flush of everything appended
+//! so far, or waits for one who does ([`flush`]). After a crash the [`Scan`] reads the log back
+//! and tells the torn tail of a crash from damage to what was durable ([`scan`]).
+//!
+//! Invariants, asserted:
+//!
+//! - I1 `durable <= appended <= limit`, unless the log is poisoned
+//! - I3 `durable` and `appended` only grow
+//! - L1 a record goes only into a segment whose header and name are durable and whose blocks exist
+//! - L2 at most one flush runs at a time, and only its leader moves `durable`
+//! - L3 `durable` moves only to an `appended` that was read before the flush began, after the
+//!   flush of every segment between the two has succeeded
+//! - L4 after one failed flush `durable` never moves again and nobody is told otherwise
+//! - L5 a record's `sync_line` is a `durable` read before the record was written; it is never
+//!   above the record's own position
+//!
+//! What is left out: compression and encryption (a payload is bytes); reading from the mapped
+//! memory (the reader uses files, so that it sees what a recovery would see); any meaning of a
+//! payload.
+
+mod appender;
+mod cursor;
+mod flush;
+pub(crate) mod format;
+mod keeper;
+mod scan;
+mod segment;
+#[cfg(test)]
+mod tests;
+mod threads;
+
+pub(crate) use appender::{Appender, Log, LogOptions, LogStats};
+pub(crate) use cursor::{RecordScan, Stop};
+pub(crate) use scan::{Entry, Scan, Tail};
+pub(crate) use threads::LogThreads;

@@ -21,10 +21,14 @@
 mod checkpoint;
 pub(crate) mod data_file;
 pub(crate) mod extents;
+#[cfg(test)]
+mod mem_disk;
 mod page;
 pub(crate) mod slots;
 pub(crate) mod space;
 pub(crate) mod superblock;
+#[cfg(test)]
+mod tests;
 mod verify;
 pub(crate) mod word_tree;
 

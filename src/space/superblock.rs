@@ -40,6 +40,21 @@
 //! root is an address of a block from 2 to the length, whose level is at most 6 and whose leaves
 //! are as many as fit under that level, or it is 0 and so are its level and leaves; the clean
 //! flag is 0 or 1; and what shall be zero is.
+//!
+//! Example, the first 160 bytes of the one in the tests:
+//!
+//! ```text
+//!     53 59 4e 43 44 41 54 41 e6 61 fe 37 01 00 00 00
+//!     00 20 00 00 04 00 00 00 00 00 00 04 00 00 00 00
+//!     61 20 73 74 6f 72 65 27 73 20 6f 77 6e 20 69 64
+//!     03 00 00 00 00 00 00 00 00 10 00 00 00 00 00 00
+//!     00 12 00 00 00 00 00 00 00 00 00 04 00 00 00 00
+//!     00 11 00 00 00 00 00 00 02 00 00 00 01 00 00 00
+//!     20 00 00 00 00 00 00 00 09 00 00 00 00 00 00 00
+//!     01 00 00 00 00 00 00 00 05 00 00 00 30 12 00 00
+//!     01 00 00 00 00 00 00 00 07 00 00 00 60 45 00 00
+//!     02 00 00 00 00 00 00 00 00 01 01 00 00 00 00 00
+//! ```
 
 use super::RESERVED_BLOCKS;
 use super::page::{PageAddr, PageId};
@@ -284,4 +299,94 @@ fn checksum(bytes: &[u8]) -> u32 {
 
 fn damaged(at: usize, expected: impl ToString, found: impl ToString) -> Invalid {
     Invalid::Damaged { at, expected: expected.to_string(), found: found.to_string() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn example() -> Superblock {
+        Superblock {
+            page_size: 8192,
+            segment_bytes: 64 << 20,
+            store: StoreId(*b"a store's own id"),
+            sequence: 3,
+            blocks: 32,
+            page_map: Root { addr: PageAddr::new(5, 0x123), height: 0, leaves: 1 },
+            free_map: Root { addr: PageAddr::new(7, 0x456), height: 1, leaves: 2 },
+            head: Head {
+                checkpoint: Lsn::new(0x1000),
+                durable: Lsn::new(0x1200),
+                incarnation: Incarnation::new(2),
+                log_start: Lsn::new(0x0400_0000),
+                former: Incarnation::new(1),
+                former_end: Lsn::new(0x1100),
+                next_page_id: PageId(9),
+                catalog_root: PageId(1),
+                next_keyspace: 4,
+                clean: true,
+            },
+        }
+    }
+
+    #[test]
+    fn the_example_in_the_header_is_what_is_written() {
+        let header = include_str!("superblock.rs").split("Example").nth(1).unwrap();
+        let lines = header.lines().filter_map(|line| line.strip_prefix("//!     "));
+        let hex: String = lines.flat_map(|line| line.split(' ')).collect();
+        let slot = example().encode();
+        let written: String = slot[..160].iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(written, hex);
+        assert!(slot[160..].iter().all(|&byte| byte == 0));
+        assert_eq!(Superblock::decode(&slot[..]), Ok(example()));
+    }
+
+    #[test]
+    fn every_flipped_bit_is_noticed() {
+        let mut slot = example().encode();
+        for at in 0..SLOT_BYTES {
+            slot[at] ^= 1 << (at % 8);
+            assert!(matches!(Superblock::decode(&slot[..]), Err(Invalid::Damaged { .. })), "{at}");
+            slot[at] ^= 1 << (at % 8);
+        }
+        for len in [0, 1, 15, 16, 160, 4095] {
+            assert!(Superblock::decode(&slot[..len]).is_err());
+        }
+    }
+
+    /// Each rule of the "valid iff" list, broken under a right checksum.
+    #[test]
+    fn what_no_store_says_is_refused_with_its_offset() {
+        type Break = fn(&mut [u8]);
+        let cases: [(usize, Break); 18] = [
+            (16, |b| put_u32(b, 16, 8191)),
+            (16, |b| put_u32(b, 16, 0)),
+            (24, |b| put_u64(b, 24, 0)),
+            (48, |b| put_u64(b, 48, 0)),
+            (64, |b| put_u64(b, 64, 0xfff)),
+            (92, |b| put_u32(b, 92, 3)),
+            (96, |b| put_u64(b, 96, 1)),
+            (96, |b| put_u64(b, 96, u64::MAX)),
+            (104, |b| put_u64(b, 104, 0)),
+            (120, |b| put_u64(b, 120, 1 << 63)),
+            (120, |b| put_u64(b, 120, 0)),
+            (120, |b| put_u64(b, 120, 32)),
+            (136, |b| put_u64(b, 136, 1)),
+            (128, |b| put_u64(b, 128, 0)),
+            (128, |b| put_u64(b, 128, 2)),
+            (144, |b| b[153] = 255),
+            (154, |b| b[154] = 2),
+            (4095, |b| b[4095] = 1),
+        ];
+        for (i, (at, break_it)) in cases.iter().enumerate() {
+            let mut slot = example().encode();
+            break_it(&mut slot[..]);
+            let crc = checksum(&slot[..]);
+            put_u32(&mut slot[..], 8, crc);
+            match Superblock::decode(&slot[..]) {
+                Err(Invalid::Damaged { at: found, .. }) => assert_eq!(found, *at, "case {i}"),
+                other => panic!("case {i}: {other:?}"),
+            }
+        }
+    }
 }

@@ -7,7 +7,7 @@
 use super::RESERVED_BLOCKS;
 use super::page::{PageAddr, PageId};
 use super::space::Space;
-use super::word_tree::{Root, WordTree};
+use super::word_tree::WordTree;
 use crate::error::Result;
 
 /// Problems are listed up to this number.
@@ -43,7 +43,9 @@ impl Space {
                 }
             }
         })?;
+        // What the free map says of the superblocks, unless its first page is not stored yet.
         let mut used = vec![0; check.seen.len()];
+        used[0] = (1 << RESERVED_BLOCKS) - 1;
         self.check_tree(&self.free_map, &mut check, &mut |check, chunk, words| {
             for (at, &word) in (chunk.saturating_mul(fanout)..).zip(words) {
                 match used.get_mut(usize::try_from(at).unwrap_or(usize::MAX)) {
@@ -53,9 +55,6 @@ impl Space {
                 }
             }
         })?;
-        if superblock.free_map == Root::EMPTY {
-            used[0] |= (1 << RESERVED_BLOCKS) - 1;
-        }
         check.compare(&used);
         Ok(check.problems)
     }

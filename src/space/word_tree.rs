@@ -20,6 +20,14 @@
 //! 16 bits, index within the level in the lower 48) are those of its place, its count is F, bytes
 //! 24 to 31 are zero, and above level 0 each word is an address or 0.
 //!
+//! Example, the first 48 bytes of page 2 of level 1 of a page map in a store of 4 KiB pages:
+//!
+//! ```text
+//!     68 e2 32 47 05 01 fc 01 00 10 00 00 00 00 00 00
+//!     02 00 00 00 00 00 01 00 00 00 00 00 00 00 00 00
+//!     11 00 00 00 10 00 00 00 22 00 00 00 20 00 00 00
+//! ```
+//!
 //! Leaves are read when they are asked for and not kept. Inner pages are few (one for F leaves)
 //! and are kept once read.
 //!
@@ -418,4 +426,69 @@ impl<'a> Update<'a> {
 
 fn addr_in(words: &[u64], slot: usize) -> PageAddr {
     PageAddr::from_word(words[slot]).expect("inner pages hold addresses")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::page::{FREE_MAP, PAGE_MAP};
+    use super::*;
+    use crate::codec::put_u16;
+    use crate::lsn::StoreId;
+
+    const NODE: Node = Node { level: 1, index: 2 };
+
+    fn example() -> Vec<u8> {
+        let mut page = vec![0; 4096];
+        let mut words = vec![0; 508];
+        (words[0], words[1]) = (PageAddr::new(0x11, 1).word(), PageAddr::new(0x22, 2).word());
+        encode(&mut page, PAGE_MAP, NODE, Lsn::new(0x1000), &words);
+        header::seal(&mut page, StoreId([7; 16]));
+        page
+    }
+
+    #[test]
+    fn the_example_in_the_header_is_what_is_written() {
+        let header = include_str!("word_tree.rs").split("Example").nth(1).unwrap();
+        let lines = header.lines().filter_map(|line| line.strip_prefix("//!     "));
+        let hex: String = lines.flat_map(|line| line.split(' ')).collect();
+        let page = example();
+        let written: String = page[..48].iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(written, hex);
+        assert!(page[48..].iter().all(|&byte| byte == 0));
+        let words = decode(&page, PAGE_MAP, NODE).unwrap();
+        assert_eq!((words.len(), words[1]), (508, PageAddr::new(0x22, 2).word()));
+    }
+
+    #[test]
+    fn what_is_no_page_of_its_place_is_refused() {
+        let changes: [fn(&mut [u8]); 7] = [
+            |page| page[4] = FREE_MAP,
+            |page| page[5] = 0,
+            |page| put_u16(page, 6, 507),
+            |page| put_u64(page, 16, Node { level: 1, index: 3 }.id().0),
+            |page| page[31] = 1,
+            |page| put_u64(page, 40, 1 << 62),
+            |page| put_u64(page, 4088, 1 << 40),
+        ];
+        for (i, change) in changes.iter().enumerate() {
+            let mut page = example();
+            change(&mut page);
+            assert!(decode(&page, PAGE_MAP, NODE).is_err(), "change {i}");
+        }
+        assert!(decode(&example(), PAGE_MAP, Node { level: 1, index: 0 }).is_err());
+    }
+
+    #[test]
+    fn every_leaf_has_a_place_under_the_highest_root() {
+        assert_eq!((fanout(4096), fanout(8192), fanout(32768)), (508, 1020, 4092));
+        assert_eq!((capacity(508, 0), capacity(508, 1)), (1, 508));
+        assert_eq!(capacity(508, MAX_HEIGHT), 1 << 48);
+    }
+
+    #[test]
+    fn any_bytes_decode_or_not() {
+        for len in [0, 31, 32, 33, 4096] {
+            let _ = decode(&vec![0xFF; len], 0xFF, Node { level: 0xFF, index: 0 });
+        }
+    }
 }

@@ -1,0 +1,422 @@
+//! The group flush: one flush of the device for everybody who waits.
+//!
+//! Whoever waits for durability and finds no flush running leads one: it takes the `appended` of
+//! that moment as its target, flushes up to there with no lock held, moves the sync line, and
+//! wakes those that it has passed. Whoever finds one running queues up in LSN order. A leader
+//! that leaves waiters behind chooses the first of them as the next leader and wakes it before
+//! all others, so that the device is never idle while threads wake up.
+//!
+//! The states of a waiter ([`Fate`]):
+//!
+//! ```text
+//!             the sync line passed it           .--> Passed
+//!   Waiting --+ it is to flush for the others --+--> Lead --(flush)--> looks again
+//!             | the log was poisoned            '--> Poisoned
+//!             '-- its time is over: leaves the queue (only those who never lead)
+//! ```
+//!
+//! The leadership is the flag `leading`. It goes from hand to hand without ever being free in
+//! between, so a newcomer cannot overtake the queue.
+//!
+//! Who has a time limit must not be held up by a flush of its own, and who awaits a future must
+//! not block: if there is a flusher thread they ask it to flush at once, and never lead.
+//! Otherwise they flush themselves.
+
+use std::collections::BTreeMap;
+use std::mem;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use super::appender::Log;
+use crate::error::{Error, Result};
+use crate::lsn::Lsn;
+use crate::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use crate::sync::thread::{self, Thread};
+use crate::sync::{Deadline, Mutex};
+
+/// Who flushes and who waits.
+#[derive(Debug, Default)]
+pub(super) struct Group {
+    state: Mutex<State>,
+    /// Set with `State::poison`, to be read without the lock.
+    poisoned: AtomicBool,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// Somebody leads (L2).
+    leading: bool,
+    /// Why the log is poisoned. Never cleared (L4).
+    poison: Option<Error>,
+    /// Tells apart those who wait for the same LSN.
+    next_ticket: u64,
+    /// Threads that wait and may be made the leader, in LSN order.
+    queue: Queue,
+    /// Threads that wait for a limited time.
+    timed: Queue,
+    /// Futures that wait.
+    wakers: BTreeMap<Lsn, Vec<Waker>>,
+    /// Threads that wait for the sync line to move at all.
+    watchers: Queue,
+}
+
+type Queue = BTreeMap<(Lsn, u64), Arc<Waiter>>;
+
+/// What has become of a waiter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+enum Fate {
+    Waiting,
+    Passed,
+    Lead,
+    Poisoned,
+}
+
+/// A thread that waits. Its fate is decided under the lock of the group, by whoever takes it out
+/// of its queue.
+#[derive(Debug)]
+struct Waiter {
+    thread: Thread,
+    fate: AtomicU8,
+}
+
+impl Waiter {
+    fn new() -> Arc<Self> {
+        Arc::new(Waiter { thread: thread::current(), fate: AtomicU8::new(Fate::Waiting as u8) })
+    }
+
+    fn fate(&self) -> Fate {
+        match self.fate.load(Ordering::Acquire) {
+            0 => Fate::Waiting,
+            1 => Fate::Passed,
+            2 => Fate::Lead,
+            _ => Fate::Poisoned,
+        }
+    }
+
+    /// Decides its fate and wakes it.
+    fn wake(&self, fate: Fate) {
+        self.fate.store(fate as u8, Ordering::Release);
+        self.thread.unpark();
+    }
+}
+
+/// Those whose fate has been decided under the lock, to be woken after it.
+#[derive(Default)]
+struct Roused {
+    leader: Option<Arc<Waiter>>,
+    passed: Vec<Arc<Waiter>>,
+    poisoned: Vec<Arc<Waiter>>,
+    wakers: Vec<Waker>,
+}
+
+impl Roused {
+    fn wake(self) {
+        if let Some(leader) = self.leader {
+            leader.wake(Fate::Lead);
+        }
+        self.passed.iter().for_each(|waiter| waiter.wake(Fate::Passed));
+        self.poisoned.iter().for_each(|waiter| waiter.wake(Fate::Poisoned));
+        self.wakers.into_iter().for_each(Waker::wake);
+    }
+}
+
+impl State {
+    fn enqueue(&mut self, lsn: Lsn, pick: fn(&mut State) -> &mut Queue) -> (u64, Arc<Waiter>) {
+        let ticket = self.next_ticket;
+        self.next_ticket += 1;
+        let waiter = Waiter::new();
+        pick(self).insert((lsn, ticket), Arc::clone(&waiter));
+        (ticket, waiter)
+    }
+
+    /// Takes out everybody whom the sync line at `durable` answers.
+    fn pass(&mut self, durable: Lsn) -> Roused {
+        let mut passed = take_passed(&mut self.queue, durable);
+        passed.extend(take_passed(&mut self.timed, durable));
+        passed.extend(take_below(&mut self.watchers, durable));
+        let later = self.wakers.split_off(&Lsn::new(durable.get().saturating_add(1)));
+        let wakers = mem::replace(&mut self.wakers, later).into_values().flatten().collect();
+        Roused { passed, wakers, ..Roused::default() }
+    }
+
+    /// Passes the leadership on to the first in the queue, or gives it up.
+    fn choose_leader(&mut self) -> Option<Arc<Waiter>> {
+        assert!(self.leading, "L2: only the leader passes the leadership on");
+        let next = self.queue.pop_first().map(|(_, waiter)| waiter);
+        self.leading = next.is_some();
+        next
+    }
+
+    /// Takes out everybody.
+    fn fail(&mut self) -> Roused {
+        let mut poisoned: Vec<_> = mem::take(&mut self.queue).into_values().collect();
+        poisoned.extend(mem::take(&mut self.timed).into_values());
+        poisoned.extend(mem::take(&mut self.watchers).into_values());
+        let wakers = mem::take(&mut self.wakers).into_values().flatten().collect();
+        Roused { poisoned, wakers, ..Roused::default() }
+    }
+}
+
+/// Takes out those who wait for `durable` or less.
+fn take_passed(queue: &mut Queue, durable: Lsn) -> Vec<Arc<Waiter>> {
+    let later = queue.split_off(&(Lsn::new(durable.get().saturating_add(1)), 0));
+    mem::replace(queue, later).into_values().collect()
+}
+
+/// Takes out those who wait for more than something less than `durable`.
+fn take_below(queue: &mut Queue, durable: Lsn) -> Vec<Arc<Waiter>> {
+    let later = queue.split_off(&(durable, 0));
+    mem::replace(queue, later).into_values().collect()
+}
+
+impl Log {
+    /// Blocks until the sync line is at or above `lsn`, which must have been published. Leads a
+    /// flush itself if none is running. Returns whether it got there before `timeout`, which is
+    /// for ever if `None`.
+    ///
+    /// # Errors
+    /// [`Error::Poisoned`] if a flush failed and `lsn` is not durable.
+    pub(crate) fn wait_durable(&self, lsn: Lsn, timeout: Option<Duration>) -> Result<bool> {
+        if self.durable.load() >= lsn {
+            return Ok(true);
+        }
+        assert!(lsn <= self.appended.load(), "nobody waits for {lsn}, which is not published");
+        match timeout {
+            Some(timeout) if self.flusher.ask() => self.wait_timed(lsn, timeout),
+            _ => self.wait_or_lead(lsn).map(|()| true),
+        }
+    }
+
+    /// `Ready` once the sync line is at or above `lsn`, which must have been published, or the
+    /// log is poisoned. Otherwise the task is woken then, and a flush is asked for at once.
+    pub(crate) fn poll_durable(&self, lsn: Lsn, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        if self.durable.load() >= lsn {
+            return Poll::Ready(Ok(()));
+        }
+        assert!(lsn <= self.appended.load(), "nobody waits for {lsn}, which is not published");
+        {
+            let mut state = self.group.state.lock();
+            if self.durable.load() >= lsn {
+                return Poll::Ready(Ok(()));
+            }
+            if let Some(cause) = &state.poison {
+                return Poll::Ready(Err(poisoned_by(cause)));
+            }
+            let wakers = state.wakers.entry(lsn).or_default();
+            if !wakers.iter().any(|waker| waker.will_wake(cx.waker())) {
+                wakers.push(cx.waker().clone());
+            }
+        }
+        if self.flusher.ask() { Poll::Pending } else { Poll::Ready(self.wait_or_lead(lsn)) }
+    }
+
+    /// Blocks until the sync line is above `seen`, without asking for a flush. Returns where it
+    /// is, which is `seen` or below if `timeout` passed first.
+    ///
+    /// # Errors
+    /// [`Error::Poisoned`] if it will not move any more.
+    pub(crate) fn wait_moved(&self, seen: Lsn, timeout: Option<Duration>) -> Result<Lsn> {
+        let deadline = timeout.map(Deadline::after);
+        let (ticket, waiter) = {
+            let mut state = self.group.state.lock();
+            if self.durable.load() > seen {
+                return Ok(self.durable.load());
+            }
+            if let Some(cause) = &state.poison {
+                return Err(poisoned_by(cause));
+            }
+            state.enqueue(seen, |state| &mut state.watchers)
+        };
+        match park(&waiter, deadline) {
+            Fate::Waiting => {
+                self.group.state.lock().watchers.remove(&(seen, ticket));
+                Ok(self.durable.load())
+            }
+            Fate::Poisoned => self.check_poison().map(|()| self.durable.load()),
+            Fate::Passed | Fate::Lead => Ok(self.durable.load()),
+        }
+    }
+
+    /// Makes everything durable that has been published. Returns the sync line.
+    ///
+    /// # Errors
+    /// [`Error::Poisoned`] if this flush or an earlier one failed.
+    pub(crate) fn flush(&self) -> Result<Lsn> {
+        self.wait_or_lead(self.appended.load())?;
+        Ok(self.durable.load())
+    }
+
+    /// Declares the log unfit: nothing more is appended, nothing more becomes durable, and
+    /// everybody who waits is told. Only the first cause counts.
+    pub(crate) fn poison(&self, cause: Error) {
+        let roused = self.poison_locked(&mut self.group.state.lock(), cause);
+        roused.wake();
+    }
+
+    /// The error that everybody gets who needs the log, if it is poisoned.
+    pub(crate) fn poisoned(&self) -> Option<Error> {
+        if !self.is_poisoned() {
+            return None;
+        }
+        self.group.state.lock().poison.as_ref().map(poisoned_by)
+    }
+
+    pub(super) fn is_poisoned(&self) -> bool {
+        self.group.poisoned.load(Ordering::SeqCst)
+    }
+
+    pub(super) fn check_poison(&self) -> Result<()> {
+        self.poisoned().map_or(Ok(()), Err)
+    }
+
+    /// Waits in the queue, or leads.
+    fn wait_or_lead(&self, lsn: Lsn) -> Result<()> {
+        loop {
+            let waiter = {
+                let mut state = self.group.state.lock();
+                if self.durable.load() >= lsn {
+                    return Ok(());
+                }
+                if let Some(cause) = &state.poison {
+                    return Err(poisoned_by(cause));
+                }
+                if state.leading {
+                    Some(state.enqueue(lsn, |state| &mut state.queue).1)
+                } else {
+                    state.leading = true;
+                    None
+                }
+            };
+            match waiter.map_or(Fate::Lead, |waiter| park(&waiter, None)) {
+                Fate::Lead => self.lead(),
+                Fate::Passed => return Ok(()),
+                Fate::Poisoned | Fate::Waiting => {}
+            }
+        }
+    }
+
+    /// Waits for a flush that somebody else leads.
+    fn wait_timed(&self, lsn: Lsn, timeout: Duration) -> Result<bool> {
+        let deadline = Deadline::after(timeout);
+        let (ticket, waiter) = {
+            let mut state = self.group.state.lock();
+            if self.durable.load() >= lsn {
+                return Ok(true);
+            }
+            if let Some(cause) = &state.poison {
+                return Err(poisoned_by(cause));
+            }
+            state.enqueue(lsn, |state| &mut state.timed)
+        };
+        match park(&waiter, Some(deadline)) {
+            Fate::Passed | Fate::Lead => Ok(true),
+            Fate::Waiting => {
+                self.group.state.lock().timed.remove(&(lsn, ticket));
+                Ok(self.durable.load() >= lsn)
+            }
+            Fate::Poisoned if self.durable.load() >= lsn => Ok(true),
+            Fate::Poisoned => self.check_poison().map(|()| false),
+        }
+    }
+
+    /// Flushes once. The caller has the leadership, and has it no longer afterwards.
+    fn lead(&self) {
+        // If the disk panics, nobody shall wait for this leader for ever.
+        let abandoned = Abandoned(self);
+        let target = self.appended.load();
+        let flushed = self.flush_up_to(target);
+        mem::forget(abandoned);
+
+        let mut state = self.group.state.lock();
+        let roused = match flushed {
+            Ok(()) if state.poison.is_none() => {
+                self.durable.advance(target);
+                let mut roused = state.pass(target);
+                roused.leader = state.choose_leader();
+                roused
+            }
+            Ok(()) => {
+                state.leading = false;
+                Roused::default()
+            }
+            Err(cause) => {
+                state.leading = false;
+                self.poison_locked(&mut state, cause)
+            }
+        };
+        drop(state);
+        roused.wake();
+    }
+
+    /// Makes the log durable from the sync line to `target` (L3).
+    fn flush_up_to(&self, target: Lsn) -> Result<()> {
+        let durable = self.durable.load();
+        assert!(durable <= target, "I1: the sync line {durable} is above {target}");
+        if durable == target {
+            return Ok(());
+        }
+        let segments: Vec<_> = self.mapped.lock().iter().cloned().collect();
+        let mut bytes = 0;
+        for segment in &segments {
+            bytes += segment.sync(durable, target)?;
+        }
+        assert_eq!(bytes, target.get() - durable.get(), "L3: every segment is still mapped");
+        self.counters.flushes.fetch_add(1, Ordering::Relaxed);
+        self.counters.bytes_flushed.fetch_add(bytes, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn poison_locked(&self, state: &mut State, cause: Error) -> Roused {
+        if state.poison.is_none() {
+            state.poison = Some(cause);
+            self.group.poisoned.store(true, Ordering::SeqCst);
+            self.withdraw_limit();
+        }
+        state.fail()
+    }
+}
+
+/// A leader who has not come back.
+struct Abandoned<'a>(&'a Log);
+
+impl Drop for Abandoned<'_> {
+    fn drop(&mut self) {
+        let mut state = self.0.group.state.lock();
+        state.leading = false;
+        let cause = Error::Io {
+            action: "flush".to_owned(),
+            file: "the log".to_owned(),
+            source: Arc::new(std::io::Error::other("the flush panicked")),
+        };
+        let roused = self.0.poison_locked(&mut state, cause);
+        drop(state);
+        roused.wake();
+    }
+}
+
+/// What everybody is told after `cause`.
+fn poisoned_by(cause: &Error) -> Error {
+    match cause {
+        Error::Poisoned { .. } => cause.clone(),
+        _ => Error::Poisoned { source: Arc::new(cause.clone()) },
+    }
+}
+
+/// Sleeps until the waiter's fate is decided, or the deadline is over.
+fn park(waiter: &Waiter, deadline: Option<Deadline>) -> Fate {
+    loop {
+        let fate = waiter.fate();
+        if fate != Fate::Waiting {
+            return fate;
+        }
+        match &deadline {
+            None => thread::park(),
+            Some(deadline) => match deadline.remaining() {
+                Some(rest) => crate::sync::park_timeout(rest),
+                None => return waiter.fate(),
+            },
+        }
+    }
+}

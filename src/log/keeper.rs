@@ -1,0 +1,258 @@
+//! The keeper: has segments and memory ready ahead of the appender.
+//!
+//! Whatever can fail or be slow about appending happens here and not under the commit lock: new
+//! files, renames, headers, page faults. The keeper's round is [`Log::keep`]: a background thread
+//! runs it when the appender has come some way, and a committer whose space is not yet ready runs
+//! the same steps itself, so nothing depends on the thread.
+//!
+//! A recycled segment goes through these states:
+//!
+//! ```text
+//!   mapped, written --(wholly durable)--> unmapped --(recycle_below)--> spare
+//!      ^                                                                  |
+//!      '------------------ renamed, new header, mapped <------------------'
+//! ```
+//!
+//! The limit is the end of the prepared segments, or the place where memory could not be made
+//! ready, if that is before: a mapped segment must never raise a bus error.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, OnceLock};
+
+use super::appender::Log;
+use super::format::{SegmentHeader, segment_name, segment_number};
+use super::segment::{Segment, Trouble};
+use crate::disk::Disk;
+use crate::error::{Error, Result};
+use crate::lsn::Lsn;
+use crate::sync::atomic::{AtomicBool, Ordering};
+use crate::sync::thread::Thread;
+
+/// As many files are kept for recycling at most.
+const MAX_SPARES: usize = 4;
+
+/// What the keeper knows of the files.
+#[derive(Debug)]
+pub(super) struct Keeper {
+    /// The segment to prepare next.
+    next: u64,
+    /// Files that may be recycled.
+    spares: Vec<String>,
+    /// Numbers of the segments whose files hold log that may still be needed.
+    live: BTreeSet<u64>,
+    /// Memory is ready up to here.
+    prefaulted: Lsn,
+    /// Memory from here on could not be made ready.
+    obstacle: Option<Lsn>,
+}
+
+impl Keeper {
+    /// Takes stock of the directory before segment `first` is made.
+    pub(super) fn new(disk: &dyn Disk, first: u64, mut spares: Vec<String>) -> Result<Keeper> {
+        let mut live = BTreeSet::new();
+        for name in disk.list()? {
+            let Some(number) = segment_number(&name) else { continue };
+            if spares.contains(&name) {
+                continue;
+            }
+            if number >= first {
+                spares.push(name);
+            } else {
+                live.insert(number);
+            }
+        }
+        Ok(Keeper { next: first, spares, live, prefaulted: Lsn::ZERO, obstacle: None })
+    }
+
+    /// A file to recycle for segment `number`: one that has its name already, if there is one.
+    fn take_spare(&mut self, number: u64) -> Option<String> {
+        let name = segment_name(number);
+        match self.spares.iter().position(|spare| *spare == name) {
+            Some(at) => Some(self.spares.swap_remove(at)),
+            None => self.spares.pop(),
+        }
+    }
+}
+
+impl Log {
+    /// One round of the keeper: the segment after the current one exists, and memory is ready
+    /// for what comes next.
+    ///
+    /// # Errors
+    /// What stood in the way; the next round tries again.
+    pub(crate) fn keep(&self) -> Result<()> {
+        self.check_poison()?;
+        let mut keeper = self.keeper.lock();
+        let appended = self.appended.load();
+        while keeper.next <= self.geometry.segment_of(appended) + 1 {
+            self.prepare_next(&mut keeper)?;
+        }
+        self.prefault(&mut keeper, appended)?;
+        drop(keeper);
+        self.unmap_finished();
+        Ok(())
+    }
+
+    /// Wholly recycled or removed: what lies in segments wholly below `lsn`, which must be
+    /// durable. The caller needs no log below `lsn` any more.
+    ///
+    /// # Errors
+    /// A file could not be removed; it stays a spare.
+    pub(crate) fn recycle_below(&self, lsn: Lsn) -> Result<()> {
+        assert!(lsn <= self.durable.load(), "I1: the log below {lsn} is not all durable");
+        self.unmap_finished();
+        let mut keeper = self.keeper.lock();
+        let needed = keeper.live.split_off(&self.geometry.segment_of(lsn));
+        let done = std::mem::replace(&mut keeper.live, needed);
+        keeper.spares.extend(done.into_iter().map(segment_name));
+        while keeper.spares.len() > MAX_SPARES {
+            let name = keeper.spares.last().expect("more than none");
+            self.disk.remove(name)?;
+            keeper.spares.pop();
+        }
+        Ok(())
+    }
+
+    /// Makes the first segment. Nothing can be poisoned yet.
+    pub(super) fn prepare_first(&self) -> Result<Arc<Segment>> {
+        let mut keeper = self.keeper.lock();
+        self.prepare(&mut keeper).map_err(Trouble::into_cause)
+    }
+
+    /// The slow side of `reserve`: prepares segments until a payload fits.
+    pub(super) fn prepare_for(&self, payload_bytes: usize) -> Result<()> {
+        let mut keeper = self.keeper.lock();
+        loop {
+            self.check_poison()?;
+            let appended = self.appended.load();
+            if self.fits(appended.get(), payload_bytes) {
+                return Ok(());
+            }
+            if keeper.obstacle.is_some() {
+                self.prefault(&mut keeper, appended)?;
+            } else {
+                self.prepare_next(&mut keeper)?;
+            }
+        }
+    }
+
+    fn prepare_next(&self, keeper: &mut Keeper) -> Result<()> {
+        match self.prepare(keeper) {
+            Ok(_) => Ok(()),
+            Err(Trouble::Passing { cause, leftover }) => {
+                keeper.spares.extend(leftover);
+                Err(cause)
+            }
+            Err(Trouble::Final(cause)) => {
+                self.poison(cause);
+                self.check_poison()
+            }
+        }
+    }
+
+    fn prepare(&self, keeper: &mut Keeper) -> Result<Arc<Segment>, Trouble> {
+        let number = keeper.next;
+        assert!(self.geometry.can_hold(number), "the log is at its end");
+        let header = SegmentHeader {
+            store: self.store,
+            incarnation: self.incarnation,
+            number,
+            segment_bytes: self.geometry.segment_bytes(),
+            sync_line: self.durable.load(),
+        };
+        let (segment, counter) = match keeper.take_spare(number) {
+            Some(spare) => {
+                (Segment::recycle(&*self.disk, spare, &header)?, &self.counters.segments_recycled)
+            }
+            None => (Segment::create(&*self.disk, &header)?, &self.counters.segments_created),
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
+        let segment = Arc::new(segment);
+        self.mapped.lock().push_back(Arc::clone(&segment));
+        keeper.live.insert(number);
+        keeper.next = number + 1;
+        self.set_limit(keeper);
+        Ok(segment)
+    }
+
+    /// Makes memory ready for what is appended next.
+    fn prefault(&self, keeper: &mut Keeper, appended: Lsn) -> Result<()> {
+        let from = keeper.prefaulted.max(appended);
+        let ahead = appended.get() + self.options.prefault_bytes;
+        let to = Lsn::new(ahead).min(self.geometry.segment_start(keeper.next));
+        if from >= to && keeper.obstacle.is_none() {
+            return Ok(());
+        }
+        let segments: Vec<_> = self.mapped.lock().iter().cloned().collect();
+        let result = segments.iter().try_for_each(|segment| segment.prefault(from, to));
+        keeper.obstacle = result.is_err().then_some(from);
+        self.set_limit(keeper);
+        result?;
+        keeper.prefaulted = to;
+        Ok(())
+    }
+
+    fn set_limit(&self, keeper: &Keeper) {
+        let prepared = self.geometry.segment_start(keeper.next);
+        let limit = keeper.obstacle.unwrap_or(prepared).min(prepared);
+        let _mapped = self.mapped.lock();
+        if !self.is_poisoned() {
+            self.limit.store(limit.get(), Ordering::Release);
+        }
+    }
+
+    /// Lets nothing more be appended. The log is poisoned.
+    pub(super) fn withdraw_limit(&self) {
+        assert!(self.is_poisoned());
+        let _mapped = self.mapped.lock();
+        self.limit.store(0, Ordering::Release);
+    }
+
+    /// Unmaps the segments that nobody writes or flushes any more.
+    fn unmap_finished(&self) {
+        let durable = self.durable.load();
+        let mut finished = Vec::new();
+        let mut mapped = self.mapped.lock();
+        while mapped.len() > 1 && mapped[0].end() <= durable {
+            finished.extend(mapped.pop_front());
+        }
+        // Unmapping takes a while, and nobody should wait for it.
+        drop(mapped);
+        drop(finished);
+    }
+}
+
+/// Wakes a thread, at most once for each time that it looks.
+#[derive(Debug, Default)]
+pub(super) struct Bell {
+    rung: AtomicBool,
+    thread: OnceLock<Thread>,
+}
+
+impl Bell {
+    /// Names the thread to wake.
+    pub(super) fn hang(&self, thread: Thread) {
+        // Whoever rang before found nobody.
+        thread.unpark();
+        self.thread.set(thread).expect("one thread for each bell");
+    }
+
+    #[inline]
+    pub(super) fn ring(&self) {
+        if !self.rung.swap(true, Ordering::SeqCst)
+            && let Some(thread) = self.thread.get()
+        {
+            thread.unpark();
+        }
+    }
+
+    /// Whether it has rung since it was last answered.
+    pub(super) fn is_rung(&self) -> bool {
+        self.rung.load(Ordering::SeqCst)
+    }
+
+    /// Lets the next ring wake the thread again.
+    pub(super) fn answer(&self) {
+        self.rung.swap(false, Ordering::SeqCst);
+    }
+}

@@ -1,0 +1,145 @@
+//! One segment file: made or recycled, its header durable, mapped.
+//!
+//! The order of steps for a new file: create, with blocks that exist; write the header; sync the
+//! file; sync the directory; map. For a recycled one: rename; sync the directory; write the
+//! header; sync the file; map. Either way the header and the name are durable before a record can
+//! go into the segment, and a crash in between leaves a file that the reader takes for no part of
+//! the log.
+
+use std::sync::Arc;
+
+use super::format::{Geometry, SegmentHeader, segment_name};
+use crate::disk::{Disk, DiskFile, Mapping};
+use crate::error::{Error, Result};
+use crate::lsn::Lsn;
+
+/// A segment that records can be copied into.
+#[derive(Debug)]
+pub(super) struct Segment {
+    number: u64,
+    start: Lsn,
+    end: Lsn,
+    mapping: Box<dyn Mapping>,
+}
+
+/// Why a segment could not be prepared.
+#[derive(Debug)]
+pub(super) enum Trouble {
+    /// A later attempt may succeed. The file of this name may be recycled, if there is one.
+    Passing { cause: Error, leftover: Option<String> },
+    /// A sync failed: nothing is known about what is durable.
+    Final(Error),
+}
+
+impl Trouble {
+    /// The error, for whom the difference does not matter.
+    pub(super) fn into_cause(self) -> Error {
+        match self {
+            Trouble::Passing { cause, .. } | Trouble::Final(cause) => cause,
+        }
+    }
+}
+
+impl Segment {
+    /// Makes the segment that `header` describes in a new file.
+    pub(super) fn create(disk: &dyn Disk, header: &SegmentHeader) -> Result<Segment, Trouble> {
+        let name = segment_name(header.number);
+        let file = disk
+            .create(&name, header.segment_bytes)
+            .map_err(|cause| Trouble::Passing { cause, leftover: None })?;
+        seal(&*file, &name, header)?;
+        disk.sync_dir().map_err(Trouble::Final)?;
+        Segment::map(&*file, name, header)
+    }
+
+    /// Makes the segment that `header` describes in the file that has the name `spare`, or in a
+    /// new one if that cannot serve.
+    pub(super) fn recycle(
+        disk: &dyn Disk,
+        spare: String,
+        header: &SegmentHeader,
+    ) -> Result<Segment, Trouble> {
+        // Before its rename the file is left where it is; a spare that is gone is no loss.
+        let bytes = match disk.open(&spare).and_then(|file| file.bytes()) {
+            Ok(bytes) => bytes,
+            Err(_) => return Segment::create(disk, header),
+        };
+        if bytes != header.segment_bytes {
+            if let Err(cause) = disk.remove(&spare) {
+                return Err(Trouble::Passing { cause, leftover: Some(spare) });
+            }
+            return Segment::create(disk, header);
+        }
+        let name = segment_name(header.number);
+        if spare != name {
+            if let Err(cause) = disk.rename(&spare, &name) {
+                return Err(Trouble::Passing { cause, leftover: Some(spare) });
+            }
+            disk.sync_dir().map_err(Trouble::Final)?;
+        }
+        let file = disk
+            .open(&name)
+            .map_err(|cause| Trouble::Passing { cause, leftover: Some(name.clone()) })?;
+        seal(&*file, &name, header)?;
+        Segment::map(&*file, name, header)
+    }
+
+    fn map(file: &dyn DiskFile, name: String, header: &SegmentHeader) -> Result<Segment, Trouble> {
+        let mapping =
+            file.map().map_err(|cause| Trouble::Passing { cause, leftover: Some(name) })?;
+        let geometry = Geometry::new(header.segment_bytes);
+        Ok(Segment {
+            number: header.number,
+            start: geometry.segment_start(header.number),
+            end: geometry.segment_end(header.number),
+            mapping,
+        })
+    }
+
+    pub(super) fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// The first byte after the segment.
+    pub(super) fn end(&self) -> Lsn {
+        self.end
+    }
+
+    /// Copies `bytes` to the position `at`.
+    #[inline]
+    pub(super) fn write(&self, at: Lsn, bytes: &[u8]) {
+        self.mapping.write((at.get() - self.start.get()) as usize, bytes);
+    }
+
+    /// Makes what of `from..to` lies in this segment durable. Returns how many bytes that is.
+    pub(super) fn sync(&self, from: Lsn, to: Lsn) -> Result<u64> {
+        let Some((offset, len)) = self.part(from, to) else { return Ok(0) };
+        self.mapping.sync(offset, len)?;
+        Ok(len as u64)
+    }
+
+    /// Brings what of `from..to` lies in this segment into memory.
+    pub(super) fn prefault(&self, from: Lsn, to: Lsn) -> Result<()> {
+        match self.part(from, to) {
+            Some((offset, len)) => self.mapping.prefault(offset, len),
+            None => Ok(()),
+        }
+    }
+
+    fn part(&self, from: Lsn, to: Lsn) -> Option<(usize, usize)> {
+        let (from, to) = (from.max(self.start), to.min(self.end));
+        (from < to)
+            .then(|| ((from.get() - self.start.get()) as usize, (to.get() - from.get()) as usize))
+    }
+}
+
+/// Writes the header and makes the file durable.
+fn seal(file: &dyn DiskFile, name: &str, header: &SegmentHeader) -> Result<(), Trouble> {
+    file.write_at(0, &header.encode())
+        .map_err(|cause| Trouble::Passing { cause, leftover: Some(name.to_owned()) })?;
+    file.sync().map_err(Trouble::Final)
+}
+
+/// The segments that are mapped: the one being appended to, those before it that are not yet
+/// durable, and those prepared after it.
+pub(super) type Mapped = std::collections::VecDeque<Arc<Segment>>;

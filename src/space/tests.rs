@@ -1,0 +1,514 @@
+//! The data file as a whole: checkpoints, crashes at every step, full disks, rot.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::page::PAGE_HEADER;
+use super::*;
+use crate::disk::{Disk, RealDisk};
+use crate::error::{Error, Result};
+use crate::lsn::{Incarnation, Lsn, StoreId};
+
+use super::mem_disk::MemDisk;
+
+const STORE: StoreId = StoreId([7; 16]);
+
+/// A store's pages as they should be: of each the address and the number that it holds.
+type Pages = BTreeMap<u64, (PageAddr, u64)>;
+
+/// Changes pages and makes checkpoints, as the layers above would.
+#[derive(Clone, Debug, Default)]
+struct Model {
+    pages: Pages,
+    lsn: u64,
+}
+
+impl Model {
+    /// Writes the pages `changes` (`None`: removed) and a checkpoint with them. On an error the
+    /// model stays as it was, and so should the store.
+    fn checkpoint(&mut self, space: &Space, changes: &[(u64, Option<u64>)]) -> Result<()> {
+        let mut next = Model { pages: self.pages.clone(), lsn: self.lsn + 10 };
+        let (mut released, mut taken) = (Vec::new(), Vec::new());
+        let result = next.write(space, changes, &mut released, &mut taken);
+        let result = result.and_then(|()| {
+            let fanout = space.map_fanout() as u64;
+            let touched: BTreeSet<u64> = changes.iter().map(|(id, _)| id / fanout).collect();
+            let leaves = touched.into_iter().map(|leaf| (leaf, next.leaf(leaf, fanout)));
+            space.checkpoint(&leaves.collect(), &released, &taken, next.head())
+        });
+        match &result {
+            Ok(()) => *self = next,
+            Err(Error::Poisoned { .. }) => {}
+            Err(_) => taken.iter().for_each(|&block| space.free(block)),
+        }
+        result
+    }
+
+    fn write(
+        &mut self,
+        space: &Space,
+        changes: &[(u64, Option<u64>)],
+        released: &mut Vec<u64>,
+        taken: &mut Vec<u64>,
+    ) -> Result<()> {
+        for &(id, value) in changes {
+            if let Some((former, _)) = self.pages.remove(&id) {
+                released.push(former.block());
+            }
+            if let Some(value) = value {
+                let run = space.allocate(1)?;
+                taken.push(run.block);
+                let mut page = vec![0; space.page_size()];
+                header::init(&mut page, LEAF, 0, Lsn::new(self.lsn), PageId(id));
+                page[PAGE_HEADER..PAGE_HEADER + 8].copy_from_slice(&value.to_le_bytes());
+                let addr = PageAddr::new(run.block, header::seal(&mut page, STORE));
+                space.write_run(run.block, &page)?;
+                self.pages.insert(id, (addr, value));
+            }
+        }
+        Ok(())
+    }
+
+    fn leaf(&self, leaf: u64, fanout: u64) -> Box<[u64]> {
+        let word = |id| self.pages.get(&id).map_or(0, |(addr, _)| addr.word());
+        (leaf * fanout..(leaf + 1) * fanout).map(word).collect()
+    }
+
+    fn head(&self) -> Head {
+        let lsn = Lsn::new(self.lsn);
+        Head { checkpoint: lsn, durable: lsn, next_page_id: PageId(1 << 45), ..Head::EMPTY }
+    }
+
+    /// Fails the test unless the store is in this state, whole and without a lost block.
+    fn assert_is(&self, space: &Space, what: &str) {
+        assert_eq!(space.superblock().head.checkpoint, Lsn::new(self.lsn), "{what}");
+        let mut found = BTreeMap::new();
+        let problems = space.verify(&mut |id, addr| assert!(found.insert(id.0, addr).is_none()));
+        assert_eq!(problems.unwrap(), Vec::<String>::new(), "{what}");
+        let expected: BTreeMap<u64, PageAddr> =
+            self.pages.iter().map(|(&id, &(addr, _))| (id, addr)).collect();
+        assert_eq!(found, expected, "{what}");
+        let mut page = vec![0; space.page_size()];
+        for (&id, &(addr, value)) in &self.pages {
+            let leaf = space.map_leaf(id / space.map_fanout() as u64).unwrap().expect("a leaf");
+            assert_eq!(leaf[id as usize % space.map_fanout()], addr.word(), "{what}");
+            space.read_page(addr, PageId(id), &mut page).expect(what);
+            assert_eq!(page[PAGE_HEADER..PAGE_HEADER + 8], value.to_le_bytes(), "{what}");
+        }
+    }
+}
+
+/// Overwrites every block that can be taken without growing: whoever needs one will know.
+fn scribble(space: &Space) {
+    let blocks = space.stats().blocks;
+    let garbage = vec![0xEE; space.page_size()];
+    loop {
+        let Ok(run) = space.allocate(1) else { break };
+        if run.block >= blocks {
+            break;
+        }
+        space.write_run(run.block, &garbage).unwrap();
+    }
+}
+
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, below: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % below
+    }
+
+    /// Writes and removals of pages, most of them near each other and some far away.
+    fn changes(&mut self, count: u64) -> Vec<(u64, Option<u64>)> {
+        let mut changes = BTreeMap::new();
+        for _ in 0..1 + self.below(count) {
+            let id = match self.below(8) {
+                0 => 1 + self.below(3_000_000),
+                1 => 1 + self.below(5_000),
+                _ => 1 + self.below(100),
+            };
+            changes.insert(id, (self.below(4) > 0).then(|| self.below(u64::MAX)));
+        }
+        changes.into_iter().collect()
+    }
+}
+
+fn params(page_size: u32) -> Params {
+    Params { store: STORE, page_size, segment_bytes: 1 << 20 }
+}
+
+#[test]
+fn a_new_store_is_empty_and_opens_again() {
+    for page_size in [4096, 8192, 16384, 32768] {
+        let disk = MemDisk::default();
+        let space = Space::create(&disk, params(page_size)).unwrap();
+        Model::default().assert_is(&space, "created");
+        drop(space);
+        let space = Space::open(&disk).unwrap();
+        assert_eq!((space.page_size() as u32, space.store_id()), (page_size, STORE));
+        assert_eq!(space.superblock().head, Head::EMPTY);
+        assert_eq!(space.map_leaf(0).unwrap(), None);
+        assert_eq!(space.map_leaf(u64::MAX).unwrap(), None);
+        assert_eq!(disk.list().unwrap(), ["data"]);
+        assert!(matches!(Space::create(&disk, params(8192)), Err(Error::NotAStore { .. })));
+    }
+}
+
+#[test]
+fn an_unfinished_creation_is_overwritten() {
+    let disk = MemDisk::default();
+    disk.create("data.new", 10).unwrap();
+    Model::default().assert_is(&Space::create(&disk, params(8192)).unwrap(), "created");
+    assert!(matches!(Space::create(&disk, params(512)), Err(Error::InvalidOption { .. })));
+}
+
+#[test]
+fn it_works_in_a_directory() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = RealDisk::open(dir.path()).unwrap();
+    let space = Space::create(&disk, params(4096)).unwrap();
+    let mut model = Model::default();
+    let mut random = Random(5);
+    for _ in 0..5 {
+        model.checkpoint(&space, &random.changes(50)).unwrap();
+    }
+    drop(space);
+    model.assert_is(&Space::open(&disk).unwrap(), "reopened");
+}
+
+#[test]
+fn random_checkpoints_are_read_back() {
+    for page_size in [4096, 8192] {
+        let disk = MemDisk::default();
+        let mut space = Space::create(&disk, params(page_size)).unwrap();
+        let (mut model, mut random) = (Model::default(), Random(11));
+        for round in 0..60 {
+            model.checkpoint(&space, &random.changes(60)).unwrap();
+            if random.below(4) == 0 {
+                space = Space::open(&disk).unwrap();
+            }
+            if round % 6 == 0 {
+                model.assert_is(&space, "read back");
+            }
+        }
+        // All removed: the page map is gone, and only the free map itself is used.
+        let all: Vec<_> = model.pages.keys().map(|&id| (id, None)).collect();
+        model.checkpoint(&space, &all).unwrap();
+        model.assert_is(&space, "emptied");
+        assert_eq!(space.superblock().page_map, word_tree::Root::EMPTY);
+        let stats = space.stats();
+        assert_eq!(stats.free, Some(stats.blocks - 3), "two superblocks and the free map");
+    }
+}
+
+#[test]
+fn the_free_map_may_need_several_pages() {
+    let disk = MemDisk::default();
+    let space = Space::create(&disk, params(4096)).unwrap();
+    let mut model = Model::default();
+    // Blocks far into the file, where the second page of the free map is about them. The pages
+    // are allocated and given back, so nothing needs to be written there.
+    let mut far = Vec::new();
+    while far.last().is_none_or(|&block| block < 40_000) {
+        let run = space.allocate(4096).unwrap();
+        far.extend(run.block..run.block + u64::from(run.count));
+    }
+    model.checkpoint(&space, &[(1, Some(1)), (600, Some(2))]).unwrap();
+    assert!(space.superblock().free_map.height == 1, "{:?}", space.superblock().free_map);
+    far.into_iter().for_each(|block| space.free(block));
+    model.assert_is(&space, "far");
+    // Both pages of the free map change now.
+    model.checkpoint(&space, &[(1, Some(3)), (2, Some(4))]).unwrap();
+    model.assert_is(&space, "near");
+    model.assert_is(&Space::open(&disk).unwrap(), "reopened");
+}
+
+#[test]
+fn the_page_map_grows_upward_around_what_it_holds() {
+    let disk = MemDisk::default();
+    let space = Space::create(&disk, params(4096)).unwrap();
+    let mut model = Model::default();
+    for (height, id) in [(0, 1), (1, 508), (2, 508 * 508), (4, 508_u64.pow(4))] {
+        model.checkpoint(&space, &[(id, Some(id))]).unwrap();
+        assert_eq!(space.superblock().page_map.height, height);
+        model.assert_is(&space, "grown");
+        model.assert_is(&Space::open(&disk).unwrap(), "reopened");
+    }
+    model.checkpoint(&space, &[(508_u64.pow(4), None), (508, None)]).unwrap();
+    model.assert_is(&space, "thinned out");
+}
+
+#[test]
+fn a_head_is_written_alone() {
+    let disk = MemDisk::default();
+    let space = Space::create(&disk, params(8192)).unwrap();
+    let mut model = Model::default();
+    model.checkpoint(&space, &[(1, Some(1))]).unwrap();
+    for incarnation in 1..5 {
+        let head = Head { incarnation: Incarnation::new(incarnation), ..model.head() };
+        space.write_head(head).unwrap();
+        assert_eq!(space.superblock().head, head);
+        let reopened = Space::open(&disk).unwrap();
+        assert_eq!(reopened.superblock(), space.superblock());
+        model.assert_is(&reopened, "head");
+    }
+}
+
+#[test]
+fn a_crash_at_any_step_leaves_the_old_checkpoint_or_the_new() {
+    for seed in 1..=6 {
+        let disk = MemDisk::default();
+        let space = Space::create(&disk, params(4096)).unwrap();
+        let (mut model, mut random) = (Model::default(), Random(seed));
+        for _ in 0..4 {
+            model.checkpoint(&space, &random.changes(30)).unwrap();
+        }
+        let old = model.clone();
+        let first = disk.operations();
+        let images = disk.record_crashes(seed);
+        model.checkpoint(&space, &random.changes(30)).unwrap();
+        scribble(&space);
+        let images = images.take();
+        assert!(images.len() > 5 && disk.operations() > first);
+        let mut outcomes = BTreeSet::new();
+        for (step, image) in images.iter().enumerate() {
+            let what = format!("seed {seed}, crash before operation {step}");
+            let space = Space::open(image).expect(&what);
+            let is_new = space.superblock().head.checkpoint == Lsn::new(model.lsn);
+            outcomes.insert(is_new);
+            let mut now = if is_new { model.clone() } else { old.clone() };
+            now.assert_is(&space, &what);
+            // What is free is free for good, and the next crash finds the store whole as well.
+            scribble(&space);
+            let crashed = image.crash(seed ^ step as u64);
+            let space = Space::open(&crashed).expect(&what);
+            now.assert_is(&space, &what);
+            now.checkpoint(&space, &[(3, Some(3))]).expect(&what);
+            now.assert_is(&Space::open(&crashed.crash(0)).expect(&what), &what);
+        }
+        assert_eq!(outcomes.len(), 2, "both outcomes occur");
+    }
+}
+
+#[test]
+fn one_slot_survives_any_crash_while_heads_are_written() {
+    for seed in 1..=40 {
+        let disk = MemDisk::default();
+        let space = Space::create(&disk, params(8192)).unwrap();
+        let head = |lsn| Model { lsn, ..Model::default() }.head();
+        space.write_head(head(1)).unwrap();
+        let images = disk.record_crashes(seed);
+        space.write_head(head(2)).unwrap();
+        space.write_head(head(3)).unwrap();
+        for (step, image) in images.take().iter().enumerate() {
+            let space = Space::open(image).unwrap_or_else(|e| panic!("seed {seed}, {step}: {e}"));
+            assert!((1..=3).contains(&space.superblock().head.checkpoint.get()));
+        }
+    }
+}
+
+#[test]
+fn a_crash_during_creation_leaves_no_store_or_an_empty_one() {
+    let disk = MemDisk::default();
+    let images = disk.record_crashes(1);
+    Space::create(&disk, params(8192)).unwrap();
+    for image in images.take() {
+        match image.list().unwrap().contains(&"data".to_owned()) {
+            true => Model::default().assert_is(&Space::open(&image).unwrap(), "complete"),
+            false => drop(Space::create(&image, params(8192)).unwrap()),
+        }
+    }
+}
+
+#[test]
+fn extents_are_reused_only_after_the_superblock_is_durable() {
+    let disk = MemDisk::default();
+    let space = Space::create(&disk, params(4096)).unwrap();
+    let mut model = Model::default();
+    let all: Vec<_> = (1..40).map(|id| (id, Some(id))).collect();
+    model.checkpoint(&space, &all).unwrap();
+    let old = model.clone();
+    // The pages are flushed, the superblock is not.
+    disk.fail_sync_after(1);
+    let failed = model.checkpoint(&space, &all);
+    assert!(matches!(failed, Err(Error::Poisoned { .. })), "{failed:?}");
+    scribble(&space);
+    disk.forget_failures();
+    assert!(matches!(space.sync(), Err(Error::Poisoned { .. })), "F1");
+    assert!(matches!(model.checkpoint(&space, &all), Err(Error::Poisoned { .. })), "F1");
+    assert!(matches!(space.write_head(model.head()), Err(Error::Poisoned { .. })), "F1");
+    let mut found = BTreeSet::new();
+    for seed in 0..40 {
+        let space = Space::open(&disk.crash(seed)).unwrap();
+        let lsn = space.superblock().head.checkpoint.get();
+        found.insert(lsn);
+        if lsn == old.lsn {
+            old.assert_is(&space, "old");
+        } else {
+            assert_eq!(space.verify(&mut |_, _| ()).unwrap(), Vec::<String>::new());
+        }
+    }
+    assert!(found.contains(&old.lsn));
+}
+
+/// The superblock that an open finds may be in the cache only: its writer was killed between
+/// writing and flushing it. Then the one before must stay whole until it is flushed.
+#[test]
+fn a_superblock_that_was_only_cached_is_flushed_before_anything_is_overwritten() {
+    for seed in 0..20 {
+        let disk = MemDisk::default();
+        let space = Space::create(&disk, params(4096)).unwrap();
+        let mut model = Model::default();
+        let all: Vec<_> = (1..20).map(|id| (id, Some(id))).collect();
+        model.checkpoint(&space, &all).unwrap();
+        let old = model.clone();
+        disk.fail_sync_after(1);
+        model.checkpoint(&space, &all).unwrap_err();
+        disk.forget_failures();
+        let space = Space::open(&disk).unwrap();
+        assert_ne!(space.superblock().head.checkpoint, Lsn::new(old.lsn), "the cached one");
+        scribble(&space);
+        let space = Space::open(&disk.crash(seed)).unwrap();
+        let problems = space.verify(&mut |id, addr| {
+            space.read_page(addr, id, &mut vec![0; 4096]).unwrap();
+        });
+        assert_eq!(problems.unwrap(), Vec::<String>::new(), "seed {seed}");
+    }
+}
+
+#[test]
+fn a_full_disk_leaves_the_old_checkpoint_and_heals() {
+    let disk = MemDisk::default();
+    let space = Space::create(&disk, params(4096)).unwrap();
+    let (mut model, mut random) = (Model::default(), Random(3));
+    let mut full = 0;
+    disk.limit(256 << 10);
+    for round in 0..200 {
+        let busy = |stats: SpaceStats| stats.free.map(|free| stats.blocks - free);
+        let before = busy(space.stats());
+        let changes = random.changes(12);
+        match model.checkpoint(&space, &changes) {
+            Ok(()) => {}
+            Err(Error::DiskFull { .. }) => {
+                full += 1;
+                let after = busy(space.stats());
+                assert_eq!(after, before.or(after), "all given back");
+                model.assert_is(&space, "full");
+                disk.limit(space.stats().blocks * 4096 + 4096 * random.below(8));
+            }
+            Err(error) => panic!("round {round}: {error}"),
+        }
+        if round % 20 == 0 {
+            model.assert_is(&Space::open(&disk).unwrap(), "reopened");
+        }
+    }
+    assert!(full > 10, "the disk was full {full} times");
+    disk.limit(u64::MAX);
+    model.checkpoint(&space, &random.changes(100)).unwrap();
+    model.assert_is(&Space::open(&disk).unwrap(), "healed");
+}
+
+#[test]
+fn a_failed_write_before_the_superblock_changes_nothing() {
+    let disk = MemDisk::default();
+    let space = Space::create(&disk, params(4096)).unwrap();
+    let mut model = Model::default();
+    model.checkpoint(&space, &[(1, Some(1)), (2, Some(2))]).unwrap();
+    let free = space.stats().free;
+    let changes = [(1, Some(3)), (2000, Some(4))];
+    // Two pages, the page map (three pages in one run, with the free map's perhaps): any write
+    // of those may fail, until one does not.
+    let mut failures = 0;
+    for writes in 0.. {
+        disk.fail_write_after(writes);
+        match model.checkpoint(&space, &changes) {
+            Err(Error::Io { .. }) => failures += 1,
+            Err(Error::Poisoned { .. }) => break,
+            other => panic!("{other:?}"),
+        }
+        disk.forget_failures();
+        assert_eq!(space.stats().free, free);
+        model.assert_is(&space, "failed write");
+    }
+    assert!(failures >= 3, "{failures}");
+}
+
+#[test]
+fn any_flipped_bit_is_named_or_harmless() {
+    let disk = MemDisk::default();
+    let space = Space::create(&disk, params(4096)).unwrap();
+    let mut model = Model::default();
+    model.checkpoint(&space, &[(1, Some(1)), (600, Some(2))]).unwrap();
+    model.checkpoint(&space, &[(2, Some(2))]).unwrap();
+    let pages: BTreeSet<u64> = model.pages.values().map(|(addr, _)| addr.block()).collect();
+    let (file, bytes) = (disk.open("data").unwrap(), 30 * 4096);
+    let mut harmless = 0;
+    for at in (0..bytes as u64).step_by(13).chain(0..256).chain(4096..4352) {
+        if pages.contains(&(at / 4096)) {
+            continue;
+        }
+        let mut byte = [0];
+        file.read_at(at, &mut byte).unwrap();
+        file.write_at(at, &[byte[0] ^ (1 << (at % 8))]).unwrap();
+        let opened = Space::open(&disk).expect("one slot is whole");
+        let problems = opened.verify(&mut |_, _| ()).unwrap();
+        if problems.is_empty() {
+            harmless += 1;
+            model.assert_is(&opened, "harmless");
+        } else {
+            let offset = format!("corrupt at offset {}", at / 4096 * 4096);
+            assert!(problems[0].contains(&offset), "byte {at}: {problems:?}");
+            let error = match opened.map_leaf(0).and_then(|_| opened.map_leaf(1)) {
+                Err(error) => error,
+                Ok(_) => opened.allocate(1).expect_err("the free map is damaged"),
+            };
+            assert!(error.to_string().contains(&offset), "{error}");
+        }
+        file.write_at(at, &byte).unwrap();
+    }
+    assert!(harmless > 500);
+    model.assert_is(&Space::open(&disk).unwrap(), "restored");
+}
+
+#[test]
+fn a_file_cut_short_or_of_another_kind_is_refused() {
+    let disk = MemDisk::default();
+    let space = Space::create(&disk, params(8192)).unwrap();
+    Model::default().checkpoint(&space, &[(1, Some(1))]).unwrap();
+    let file = disk.open("data").unwrap();
+    let mut whole = vec![0; file.bytes().unwrap() as usize];
+    file.read_at(0, &mut whole).unwrap();
+    for len in [0, 1, 4095, 8191, 8192, 100_000, whole.len() - 1] {
+        let disk = MemDisk::default();
+        disk.create("data", 0).unwrap().write_at(0, &whole[..len]).unwrap();
+        match Space::open(&disk) {
+            Err(Error::Corrupt { file, offset, .. }) => {
+                assert_eq!((&file[..], offset), (&disk.path("data")[..], len as u64));
+            }
+            other => panic!("{len}: {other:?}"),
+        }
+    }
+    let with = |slot: usize, bytes: &[u8]| {
+        let mut changed = whole.clone();
+        changed[slot * 4096..slot * 4096 + bytes.len()].copy_from_slice(bytes);
+        let disk = MemDisk::default();
+        disk.create("data", 0).unwrap().write_at(0, &changed).unwrap();
+        Space::open(&disk).map(|space| space.superblock()).map_err(|error| error.to_string())
+    };
+    let ours = space.superblock();
+    let other = Superblock { store: StoreId([8; 16]), sequence: 99, ..ours };
+    assert!(with(1, &other.encode()[..]).unwrap_err().contains("belongs to store 0808"));
+    let mut newer = ours.encode();
+    newer[12] = 2;
+    let crc = crate::codec::crc32(&[&newer[..8], &newer[12..]]);
+    newer[8..12].copy_from_slice(&crc.to_le_bytes());
+    assert!(with(0, &newer[..]).unwrap_err().contains("format version 2"));
+    let twin = Superblock { segment_bytes: 5, ..ours };
+    assert!(with(1, &twin.encode()[..]).unwrap_err().contains("the same superblock"));
+    let both = [0x55; 8192];
+    assert!(with(0, &both).unwrap_err().contains("magic SYNCDATA"));
+    assert_eq!(with(0, &both[..4096]), Ok(ours));
+    assert_eq!(with(1, &both[..4096]), Ok(ours));
+}
