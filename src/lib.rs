@@ -1,15 +1,25 @@
 //! Syncline.
 #![allow(dead_code, unused_imports)] // skeleton
 
-mod cache;
-mod codec;
-pub mod disk;
-mod error;
-mod log;
-mod lsn;
-mod space;
-mod sync;
+mod options;
+mod store;
+mod checkpoint;
+mod recovery;
+mod txn;
 mod tree;
+mod cache;
+mod space;
+mod log;
+pub mod disk;
+mod lsn;
+mod codec;
+mod error;
+mod sync;
 
 pub use error::{Error, Result};
 pub use lsn::{Incarnation, Lsn, StoreId};
+pub use options::{CommitMode, Options};
+pub use store::{
+    CheckpointStats, Entry, Keyspace, Range, Receipt, RecoveryProgress, RecoverySummary, Snapshot,
+    Stats, Status, Store, Value, Verification, Watermarks, WriteBatch, inspect,
+};

@@ -66,6 +66,14 @@ impl PageBuffer {
 }
 
 impl Cache {
+    /// Evicts about `want` pages, and frees what frames the epoch allows. Returns how many were
+    /// evicted.
+    pub(crate) fn evict(&self, want: usize) -> Result<usize> {
+        let evicted = self.sweep(self.settled.load(), want)?;
+        self.pin().flush();
+        Ok(evicted)
+    }
+
     /// Evicts about `want` pages at or below `upto`, writing dirty ones first. Returns how many
     /// frames were retired; they come free when the epoch has passed.
     pub(crate) fn sweep(&self, upto: Lsn, want: usize) -> Result<usize> {

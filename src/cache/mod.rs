@@ -35,6 +35,7 @@
 //! whose pages cannot change under it), and reference counts on ordinary reads (the epoch serves).
 
 mod arena;
+mod checkpoint;
 mod counters;
 mod draft;
 mod epoch;
@@ -48,6 +49,7 @@ mod table;
 mod writer;
 
 pub(crate) use arena::PinnedPage;
+pub(crate) use checkpoint::Placed;
 pub(crate) use counters::CacheStats;
 pub(crate) use draft::Draft;
 pub(crate) use epoch::Guard;

@@ -104,6 +104,11 @@ impl Cache {
         self.arena.page_bytes()
     }
 
+    /// How many pages fit in memory.
+    pub(crate) fn frames(&self) -> u64 {
+        u64::from(self.arena.frames())
+    }
+
     /// Pins the epoch of this store for the calling thread.
     pub(crate) fn pin(&self) -> Guard {
         self.epoch.pin()
@@ -191,6 +196,16 @@ impl Cache {
             let opened_at = ids.opened_at;
             ids.free.extend(free.filter(|id| id.0 != 0 && id.0 < opened_at));
         }
+    }
+
+    /// Whether a leaf of the page map has been read.
+    pub(super) fn is_harvested(&self, leaf: u64) -> bool {
+        self.ids.lock().harvested.contains(&leaf)
+    }
+
+    /// Whether a snapshot older than `lsn` is open.
+    pub(crate) fn has_snapshot_below(&self, lsn: Lsn) -> bool {
+        self.registry.oldest().is_some_and(|oldest| oldest < lsn)
     }
 
     /// Brings memory that will be used soon into being, off the commit path.

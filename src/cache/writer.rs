@@ -76,6 +76,11 @@ impl Writer {
         self.changes.freed.append(&mut changes.freed);
     }
 
+    /// Pages that were freed since the last checkpoint.
+    pub(crate) fn freed(&self) -> impl Iterator<Item = PageId> {
+        self.changes.freed.iter().map(|(id, _)| *id)
+    }
+
     /// Whether nothing has changed since the last checkpoint.
     pub(crate) fn is_unchanged(&self) -> bool {
         self.changes.written.is_empty() && self.changes.freed.is_empty()

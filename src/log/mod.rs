@@ -44,5 +44,6 @@ mod threads;
 
 pub(crate) use appender::{Appender, Log, LogOptions, LogStats};
 pub(crate) use cursor::{RecordScan, Stop};
+pub(crate) use format::{Kind, segment_number};
 pub(crate) use scan::{Entry, Scan, Tail};
 pub(crate) use threads::LogThreads;

@@ -27,8 +27,9 @@ impl Space {
     /// Makes a checkpoint durable.
     ///
     /// `leaves` are the full new words of each changed leaf of the page map. `released` are the
-    /// blocks of page versions that the former checkpoint refers to and this one does not; `taken`
-    /// are those that this one newly refers to, allocated and written.
+    /// blocks of page versions that the former checkpoint refers to and this one does not, and
+    /// nobody else does; `kept` are the same but still in use, until [`Space::free`]; `taken` are
+    /// those that this one newly refers to, allocated and written.
     ///
     /// # Errors
     /// [`Error::Poisoned`](crate::Error::Poisoned) if a flush or the writing of the superblock
@@ -38,6 +39,7 @@ impl Space {
         &self,
         leaves: &BTreeMap<u64, Box<[u64]>>,
         released: &[u64],
+        kept: &[u64],
         taken: &[u64],
         head: Head,
     ) -> Result<()> {
@@ -48,7 +50,7 @@ impl Space {
             assert!(taken.iter().all(ours), "X2: what a checkpoint takes was allocated");
         })?;
         let mut fresh = Vec::new();
-        let maps = match self.write_maps(leaves, released, taken, head, &mut fresh) {
+        let maps = match self.write_maps(leaves, &[released, kept].concat(), taken, head, &mut fresh) {
             Ok(maps) => maps,
             Err(error) => {
                 fresh.iter().for_each(|&block| self.free(block));

@@ -61,6 +61,24 @@ pub(crate) fn check(
     Ok(checked)
 }
 
+/// All pages of a tree that is being taken apart, in which inner nodes may be empty.
+pub(crate) fn reach(cache: &Cache, root: PageId, at: Lsn) -> Result<Vec<PageId>> {
+    let (mut todo, mut pages) = (vec![root], Vec::new());
+    while let Some(id) = todo.pop() {
+        pages.push(id);
+        let page = fetch(cache, id, at)?;
+        let node = Node::new(page.bytes());
+        for slot in 0..node.count() {
+            if !node.is_leaf() {
+                todo.push(node.child(slot));
+            } else if let Value::Blob(blob) = node.value(slot) {
+                blob::walk(cache, blob, at, &mut |id| pages.push(id))?;
+            }
+        }
+    }
+    Ok(pages)
+}
+
 fn compare(node: Node<'_>, expected: &Expected, at: Lsn) -> Vec<String> {
     let id = expected.id;
     let mut problems = Vec::new();

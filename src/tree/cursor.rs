@@ -11,7 +11,7 @@
 use std::ops::Bound;
 
 use super::lookup::{ReadAt, load_absent};
-use super::node::{Node, Value};
+use super::node::Node;
 use crate::cache::{Cache, PinnedPage};
 use crate::error::Result;
 use crate::lsn::Lsn;
@@ -26,6 +26,7 @@ pub(crate) struct Cursor<'c> {
     at: Lsn,
     /// In the leaf, the slot is that of the key behind the cursor's place.
     path: Vec<(PinnedPage<'c>, usize)>,
+    went_forward: bool,
 }
 
 /// A leaf and the slot in it of a key.
@@ -34,7 +35,7 @@ pub(crate) type Position<'a, 'c> = (&'a PinnedPage<'c>, usize);
 impl<'c> Cursor<'c> {
     /// A cursor over the tree under `root` as of `at`, a registered snapshot. It has no place yet.
     pub(crate) fn new(cache: &'c Cache, root: PageId, at: Lsn) -> Self {
-        Cursor { cache, root, at, path: Vec::with_capacity(4) }
+        Cursor { cache, root, at, path: Vec::with_capacity(4), went_forward: true }
     }
 
     /// Goes to just before the first key in the range that begins with `bound`.
@@ -62,6 +63,7 @@ impl<'c> Cursor<'c> {
 
     /// Steps over the next key, and returns where it is.
     pub(crate) fn forward(&mut self) -> Result<Option<Position<'_, 'c>>> {
+        self.went_forward = true;
         loop {
             let Some((leaf, slot)) = self.path.last_mut() else { return Ok(None) };
             if *slot < Node::new(leaf.bytes()).count() {
@@ -72,11 +74,12 @@ impl<'c> Cursor<'c> {
                 return Ok(None);
             }
         }
-        Ok(self.path.last().map(|(leaf, slot)| (leaf, slot - 1)))
+        Ok(Some(self.here()))
     }
 
     /// Steps back over the key before, and returns where it is.
     pub(crate) fn backward(&mut self) -> Result<Option<Position<'_, 'c>>> {
+        self.went_forward = false;
         loop {
             let Some((_, slot)) = self.path.last_mut() else { return Ok(None) };
             if *slot > 0 {
@@ -87,7 +90,13 @@ impl<'c> Cursor<'c> {
                 return Ok(None);
             }
         }
-        Ok(self.path.last().map(|(leaf, slot)| (leaf, *slot)))
+        Ok(Some(self.here()))
+    }
+
+    /// Where the key is that the last step went over. Only right after a step that found one.
+    pub(crate) fn here(&self) -> Position<'_, 'c> {
+        let (leaf, slot) = self.path.last().expect("a step was made");
+        (leaf, if self.went_forward { slot - 1 } else { *slot })
     }
 
     fn seek(
@@ -175,9 +184,4 @@ impl<'c> Cursor<'c> {
             load_absent(self.cache, absent, ReadAt::Snapshot(self.at))?;
         }
     }
-}
-
-/// The value at a position, if it is in the leaf; otherwise where it is.
-pub(crate) fn value_at<'a>(leaf: &'a PinnedPage<'_>, slot: usize) -> Value<'a> {
-    Node::new(leaf.bytes()).value(slot)
 }

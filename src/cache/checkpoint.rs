@@ -1,0 +1,208 @@
+//! The cache's side of a checkpoint: putting every page version visible at an LSN on disk.
+//!
+//! The checkpoint has registered its LSN, so each version it is after stays, in the page table or
+//! in the history, until it is done. A version that has a copy on disk already (a dirty page that
+//! was evicted) is taken as it is; others are written, sorted by name, in large batches.
+
+use std::collections::BTreeMap;
+
+use super::arena::Frame;
+use super::history::Place;
+use super::reader::Absent;
+use super::state::Cache;
+use super::table::Word;
+use crate::error::{Error, Result};
+use crate::lsn::Lsn;
+use crate::space::{PageAddr, PageId};
+
+/// Pages written in one go.
+const BATCH: usize = 128;
+
+/// Where a checkpoint has a page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Placed {
+    pub(crate) id: PageId,
+    /// Where the checkpoint before has it, if at all.
+    pub(crate) old: PageAddr,
+    /// Where this one has it; nowhere if the page is gone.
+    pub(crate) new: PageAddr,
+    /// Whether only the checkpoint owns the new place, because nobody else refers to it.
+    orphan: bool,
+}
+
+/// Where the version at the checkpoint's LSN is.
+enum Version {
+    InFrame(Frame),
+    OnDisk(PageAddr),
+    Spilled,
+}
+
+impl Cache {
+    /// Puts the versions at `at` of `ids` on disk. `after_batch` is called now and then with how
+    /// many pages are done. On an error what was written is free again.
+    pub(crate) fn place(
+        &self,
+        ids: &[PageId],
+        at: Lsn,
+        after_batch: &mut dyn FnMut(usize) -> Result<()>,
+    ) -> Result<Vec<Placed>> {
+        let mut placed = Vec::with_capacity(ids.len());
+        let mut result = Ok(());
+        for batch in ids.chunks(BATCH) {
+            result = self.place_batch(batch, at, &mut placed);
+            if result.is_ok() {
+                result = after_batch(placed.len());
+            }
+            if result.is_err() {
+                break;
+            }
+        }
+        result.map_err(|error| {
+            self.unplace(&placed);
+            error
+        })?;
+        Ok(placed)
+    }
+
+    /// Frees what a checkpoint that failed had written for itself alone.
+    pub(crate) fn unplace(&self, placed: &[Placed]) {
+        let orphans = placed.iter().filter(|page| page.orphan);
+        orphans.for_each(|page| self.space.free(page.new.block()));
+    }
+
+    fn place_batch(&self, ids: &[PageId], at: Lsn, placed: &mut Vec<Placed>) -> Result<()> {
+        let mut buffer = self.page_buffer();
+        let mut written = Vec::new();
+        for &id in ids {
+            self.know(id)?;
+            let old = self.table.checkpointed(id);
+            loop {
+                let guard = self.pin();
+                match self.version_at(id, at)? {
+                    Version::OnDisk(new) => {
+                        placed.push(Placed { id, old, new, orphan: false });
+                    }
+                    Version::InFrame(frame) => {
+                        buffer.push(id, self.page_ref(frame, &guard).bytes());
+                        written.push((id, frame, self.arena.lsn(frame), old));
+                    }
+                    Version::Spilled => {
+                        drop(guard);
+                        self.load(Absent::Old(id, at))?;
+                        continue;
+                    }
+                }
+                break;
+            }
+        }
+        let addrs = self.write_pages(&mut buffer)?;
+        for ((id, frame, lsn, old), new) in written.into_iter().zip(addrs) {
+            let orphan = !self.note_written(id, frame, lsn, new);
+            placed.push(Placed { id, old, new, orphan });
+        }
+        Ok(())
+    }
+
+    fn version_at(&self, id: PageId, at: Lsn) -> Result<Version> {
+        let word = self.table.newest(id);
+        match self.history.find(id, at) {
+            // A copy on disk that a version in the history has is its own: written again, so
+            // that the two never share an extent (V5).
+            Some(Place::Resident(frame)) => return Ok(Version::InFrame(frame)),
+            Some(Place::OnDisk(_)) => return Ok(Version::Spilled),
+            None => {}
+        }
+        match word {
+            Word::OnDisk(addr) => return Ok(Version::OnDisk(addr)),
+            Word::Resident(newest) => {
+                let mut frame = Some(newest);
+                while let Some(version) = frame {
+                    if self.arena.lsn(version) <= at {
+                        let addr = self.arena.addr(version);
+                        let is_newest = version == newest;
+                        return Ok(match is_newest && !addr.is_none() {
+                            true => Version::OnDisk(addr),
+                            false => Version::InFrame(version),
+                        });
+                    }
+                    frame = self.arena.previous(version);
+                }
+            }
+            Word::Nothing | Word::NotLoaded => {}
+        }
+        Err(Error::Corrupt {
+            file: "page table".into(),
+            offset: id.0,
+            expected: format!("page {id} as of LSN {at}"),
+            found: format!("{word:?}"),
+        })
+    }
+
+    /// Where the last checkpoint has `id`, which is gone since, and whether readers of an older
+    /// snapshot may still go there.
+    pub(crate) fn place_of_freed(&self, id: PageId) -> Result<(PageAddr, bool)> {
+        self.know(id)?;
+        let old = self.table.checkpointed(id);
+        let in_use = match self.table.newest(id) {
+            Word::Resident(frame) => self.arena.addr(frame) == old,
+            Word::OnDisk(addr) => addr == old,
+            Word::Nothing | Word::NotLoaded => false,
+        };
+        Ok((old, in_use && !old.is_none()))
+    }
+
+    /// A page that has gone: no checkpoint has it.
+    pub(crate) fn gone(id: PageId, old: PageAddr) -> Placed {
+        Placed { id, old, new: PageAddr::NONE, orphan: false }
+    }
+
+    /// The leaves of the page map that `placed` changes, with their new words.
+    pub(crate) fn map_leaves(&self, placed: &[Placed]) -> Result<BTreeMap<u64, Box<[u64]>>> {
+        let fanout = self.space.map_fanout() as u64;
+        let mut leaves: BTreeMap<u64, Box<[u64]>> = BTreeMap::new();
+        for page in placed {
+            let leaf = page.id.0 / fanout;
+            if !leaves.contains_key(&leaf) {
+                let first = leaf * fanout;
+                self.know_leaf(leaf)?;
+                let words = (first..first + fanout)
+                    .map(|id| self.table.checkpointed(PageId(id)).word())
+                    .collect();
+                leaves.insert(leaf, words);
+            }
+            let words = leaves.get_mut(&leaf).expect("inserted above");
+            words[(page.id.0 % fanout) as usize] = page.new.word();
+        }
+        Ok(leaves)
+    }
+
+    /// The checkpoint at `at` is durable: it owns the extents it refers to. Call with the commit
+    /// lock held, so that no version changes hands meanwhile.
+    pub(crate) fn adopt_placed(&self, placed: &[Placed], at: Lsn) {
+        for page in placed {
+            self.table.set_checkpointed(page.id, page.new);
+            self.history.disown(page.id, at, page.new, &self.arena);
+        }
+    }
+
+    /// Whether there is a page of this name.
+    pub(crate) fn exists(&self, id: PageId) -> Result<bool> {
+        self.know(id)?;
+        Ok(self.table.newest(id) != Word::Nothing)
+    }
+
+    /// Sees to it that the page map has been read for `id`.
+    fn know(&self, id: PageId) -> Result<()> {
+        if self.table.newest(id) == Word::NotLoaded {
+            self.load_words(id)?;
+        }
+        Ok(())
+    }
+
+    fn know_leaf(&self, leaf: u64) -> Result<()> {
+        if !self.is_harvested(leaf) {
+            self.load_words(PageId(leaf * self.space.map_fanout() as u64))?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,321 @@
+//! The checkpoint: a snapshot that writes itself to the data file.
+//!
+//! 1. pin: with the commit lock held, commit the counts of keys that changed, take C = `visible`,
+//!    register a snapshot at C, take the list of pages that changed since the last checkpoint;
+//! 2. make the log durable up to C (K1);
+//! 3. write every page version visible at C that is not on disk, sorted, in batches, flushing now
+//!    and then so that no flush at the end is long;
+//! 4. build the changed leaves of the page map;
+//! 5. write maps and superblock, copy-on-write (see [`crate::space`]);
+//! 6. with the commit lock held, in steps: the checkpoint owns its extents;
+//! 7. move the watermark, recycle the log below C, end the snapshot, forget freed pages.
+//!
+//! Commits run on meanwhile, but for 1 and 6.
+//!
+//! - K1 `checkpoint <= durable`: nothing is in a checkpoint that could be lost from the log;
+//! - K2 a checkpoint that fails before 5 has changed nothing: it is tried again later.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use crate::cache::{Cache, Changes};
+use crate::error::{Error, Result};
+use crate::lsn::Lsn;
+use crate::options::CommitMode;
+use crate::space::{Head, PageId};
+use crate::txn::{CommitState, Engine, Live, Op, Payload};
+
+/// The data file is flushed after so many bytes, so that log flushes never queue behind more.
+const FLUSH_EVERY: u64 = 32 << 20;
+/// Pages that change owner at a time, with the commit lock held.
+const ADOPT_BATCH: usize = 1024;
+
+/// What the lock of the checkpoint guards.
+#[derive(Debug, Default)]
+pub(crate) struct State {
+    /// Pages that went, which snapshots may still read.
+    unreaped: Vec<(PageId, Lsn)>,
+    last: Option<CheckpointStats>,
+}
+
+/// What the last checkpoint did.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct CheckpointStats {
+    /// How long it took.
+    pub duration: Duration,
+    /// Pages that it wrote or took over.
+    pub pages: u64,
+    /// Bytes that it wrote to the data file.
+    pub bytes: u64,
+    /// Everything up to here is in the data file.
+    pub lsn: Lsn,
+}
+
+/// What a checkpoint is made for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// The store goes on.
+    Running,
+    /// The store is being closed: no commit comes after.
+    Closing,
+    /// Recovery has replayed the log; the incarnation that is recorded has just begun.
+    Recovery(Former),
+}
+
+/// Where the incarnation before the present one ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Former {
+    pub(crate) incarnation: crate::lsn::Incarnation,
+    pub(crate) end: Lsn,
+}
+
+/// What step 1 found.
+struct Pinned {
+    at: Lsn,
+    changes: Changes,
+    head: Head,
+}
+
+impl Engine {
+    /// Makes a checkpoint, and returns its LSN: everything up to there is in the data file.
+    pub(crate) fn checkpoint(&self) -> Result<Lsn> {
+        self.checkpoint_for(Purpose::Running)
+    }
+
+    /// Makes a checkpoint unless nothing has changed since the last one.
+    pub(crate) fn checkpoint_if_changed(&self) -> Result<()> {
+        let unchanged = self.live.get().is_none()
+            || self.commit.lock().writer.is_unchanged()
+            || self.checkpointed.load() >= self.cache.visible();
+        if unchanged { Ok(()) } else { self.checkpoint().map(|_| ()) }
+    }
+
+    /// Makes a checkpoint for a purpose.
+    pub(crate) fn checkpoint_for(&self, purpose: Purpose) -> Result<Lsn> {
+        let Some(live) = self.live.get() else {
+            return Ok(self.checkpointed.load());
+        };
+        let mut state = self.checkpointing.lock();
+        let begun = Instant::now();
+        let written = self.space.stats().bytes_written;
+        if !matches!(purpose, Purpose::Recovery(_)) {
+            self.commit_counts()?;
+        }
+        let mut pinned = self.pin_checkpoint(live, purpose);
+        let result = self.write_checkpoint(live, &mut pinned);
+        // The snapshot at C ends in any case.
+        self.cache.unregister(pinned.at);
+        let pages = match result {
+            Ok(pages) => pages,
+            Err(error) => {
+                self.commit.lock().writer.restore_changes(pinned.changes);
+                if matches!(error, Error::Poisoned { .. }) {
+                    live.log.poison(error.clone());
+                }
+                return Err(error);
+            }
+        };
+        // 7
+        self.checkpointed.advance(pinned.at);
+        self.counters.checkpoints.fetch_add(1, Ordering::Relaxed);
+        state.unreaped.extend(pinned.changes.freed);
+        self.reap(&mut state)?;
+        state.last = Some(CheckpointStats {
+            duration: begun.elapsed(),
+            pages,
+            bytes: self.space.stats().bytes_written - written,
+            lsn: pinned.at,
+        });
+        self.background.moved();
+        if let Err(error) = live.log.recycle_below(pinned.at) {
+            log::warn!("{}: removing old log segments: {error}", self.disk.path(""));
+        }
+        Ok(pinned.at)
+    }
+
+    /// What the last checkpoint did, if there was one since the store was opened.
+    pub(crate) fn last_checkpoint(&self) -> Option<CheckpointStats> {
+        self.checkpointing.lock().last
+    }
+
+    /// The first part of step 1: counts that changed go into the catalog by an ordinary commit.
+    fn commit_counts(&self) -> Result<()> {
+        let mut counts = Vec::new();
+        let result = self.commit_built(CommitMode::Async, |state| {
+            if counts.is_empty() {
+                counts = state.trees.changed_counts();
+            }
+            let mut payload = Payload::default();
+            for keyspace in counts.iter().filter(|keyspace| !keyspace.is_dropped()) {
+                let count = keyspace.count.latest();
+                payload.push(Op::Count { keyspace: keyspace.id, count });
+            }
+            Ok((payload.operations > 0).then_some(payload))
+        });
+        if result.is_err() {
+            counts.iter().for_each(|keyspace| {
+                keyspace.count_changed.store(true, Ordering::Relaxed);
+            });
+        }
+        result.map(|_| ())
+    }
+
+    /// Step 1.
+    fn pin_checkpoint(&self, live: &Live, purpose: Purpose) -> Pinned {
+        let mut state = self.commit.lock();
+        let CommitState { writer, trees, .. } = &mut *state;
+        let at = self.cache.snapshot().into_lsn();
+        let changes = writer.take_changes(at);
+        let former = self.space.superblock().head;
+        let (former_incarnation, former_end) = match purpose {
+            Purpose::Recovery(end) => (end.incarnation, end.end),
+            Purpose::Running | Purpose::Closing => (former.former, former.former_end),
+        };
+        let head = Head {
+            checkpoint: at,
+            durable: at,
+            incarnation: live.incarnation,
+            log_start: live.log.start(),
+            former: former_incarnation,
+            former_end,
+            next_page_id: PageId(self.cache.next_page_id()),
+            catalog_root: trees.catalog_root,
+            next_keyspace: trees.next_keyspace,
+            clean: purpose == Purpose::Closing,
+        };
+        Pinned { at, changes, head }
+    }
+
+    /// Steps 2 to 6. Returns how many pages the checkpoint has that the last one had not.
+    fn write_checkpoint(&self, live: &Live, pinned: &mut Pinned) -> Result<u64> {
+        // 2
+        live.log.wait_durable(pinned.at, None)?;
+        assert!(pinned.at <= live.log.durable(), "K1");
+        pinned.head.durable = live.log.durable();
+        // 3
+        let Changes { written, freed } = &mut pinned.changes;
+        let is_freed: std::collections::HashSet<PageId> = freed.iter().map(|(id, _)| *id).collect();
+        written.sort_unstable();
+        written.dedup();
+        let ids: Vec<PageId> =
+            written.iter().copied().filter(|id| !is_freed.contains(id)).collect();
+        let mut flushed = 0;
+        let page_bytes = self.cache.page_bytes() as u64;
+        let mut placed = self.cache.place(&ids, pinned.at, &mut |done| {
+            if (done as u64 - flushed) * page_bytes >= FLUSH_EVERY {
+                flushed = done as u64;
+                self.space.sync()?;
+            }
+            Ok(())
+        })?;
+        let pages = placed.len() as u64;
+        let result = self.finish_checkpoint(pinned, &mut placed);
+        if result.is_err() {
+            self.cache.unplace(&placed);
+        }
+        result.map(|()| pages)
+    }
+
+    /// Steps 4 to 6.
+    fn finish_checkpoint(
+        &self,
+        pinned: &Pinned,
+        placed: &mut Vec<crate::cache::Placed>,
+    ) -> Result<()> {
+        // 4
+        let (mut released, mut kept, mut taken) = (Vec::new(), Vec::new(), Vec::new());
+        for page in placed.iter().filter(|page| page.old != page.new) {
+            taken.push(page.new.block());
+            if !page.old.is_none() {
+                released.push(page.old.block());
+            }
+        }
+        for &(id, _) in &pinned.changes.freed {
+            let (old, in_use) = self.cache.place_of_freed(id)?;
+            match in_use {
+                true => kept.push(old.block()),
+                false if !old.is_none() => released.push(old.block()),
+                false => {}
+            }
+            placed.push(Cache::gone(id, old));
+        }
+        let leaves = self.cache.map_leaves(placed)?;
+        // 5
+        self.space.checkpoint(&leaves, &released, &kept, &taken, pinned.head)?;
+        // 6
+        for batch in placed.chunks(ADOPT_BATCH) {
+            let _no_commits = self.commit.lock();
+            self.cache.adopt_placed(batch, pinned.at);
+        }
+        Ok(())
+    }
+
+    /// Removes freed pages that no snapshot can reach any more.
+    fn reap(&self, state: &mut State) -> Result<()> {
+        let mut left = Vec::new();
+        for (id, lsn) in std::mem::take(&mut state.unreaped) {
+            if self.cache.has_snapshot_below(lsn) {
+                left.push((id, lsn));
+            } else {
+                self.cache.remove(id)?;
+            }
+        }
+        state.unreaped = left;
+        Ok(())
+    }
+
+    /// Pages that were freed and are not removed yet.
+    pub(crate) fn unreaped(&self) -> Vec<PageId> {
+        self.checkpointing.lock().unreaped.iter().map(|(id, _)| *id).collect()
+    }
+
+    /// One step of taking a dropped keyspace apart. False if there is none.
+    pub(crate) fn trim_dropped(&self) -> Result<bool> {
+        let Some(live) = self.live.get() else { return Ok(false) };
+        if live.log.poisoned().is_some() || self.commit.lock().trees.catalog.doomed.is_empty() {
+            return Ok(false);
+        }
+        let committed = self.commit_built(CommitMode::Async, |state| {
+            let doomed = state.trees.catalog.doomed.keys().next().copied();
+            Ok(doomed.map(|keyspace| {
+                let mut payload = Payload::default();
+                payload.push(Op::Trim { keyspace });
+                payload
+            }))
+        })?;
+        Ok(committed.is_some())
+    }
+
+    /// Closes the store: refuses further commits, makes everything durable, writes a last
+    /// checkpoint, and stops the threads. The first call does it; later ones find it done.
+    pub(crate) fn close(self: &Arc<Self>) -> Result<()> {
+        if self.closed.swap(true, Ordering::SeqCst) {
+            return Ok(());
+        }
+        self.background.stop();
+        let result = self.live.get().map_or(Ok(()), |live| self.close_log(live));
+        // Only now may another process open the directory.
+        *self.lock.lock() = None;
+        result
+    }
+
+    fn close_log(&self, live: &Live) -> Result<()> {
+        // Commits that were inside when the store was closed are through once this is ours.
+        {
+            let mut state = self.commit.lock();
+            self.drain(live, &mut state);
+            state.sealed = true;
+        }
+        let result = match live.log.poisoned() {
+            Some(error) => Err(error),
+            None => {
+                self.checkpoint_for(Purpose::Closing).map(|_| ())
+            }
+        };
+        *live.threads.lock() = None;
+        self.background.moved();
+        result
+    }
+}

@@ -1,0 +1,248 @@
+//! How a store is opened.
+
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::disk::{Disk, RealDisk};
+use crate::error::{Error, Result};
+use crate::store::{RecoveryProgress, Store};
+
+/// What a commit waits for before it is acknowledged.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum CommitMode {
+    /// Acknowledged once the device has confirmed a flush: survives a power loss. Commits that
+    /// wait at the same time share one flush.
+    #[default]
+    Sync,
+    /// Acknowledged once it is in the operating system's cache: survives the process being
+    /// killed. It survives a power loss too after at most [`Options::flush_interval`] or
+    /// [`Options::max_unsynced_bytes`], whichever comes first; its [`Receipt`](crate::Receipt)
+    /// says when.
+    Async,
+}
+
+/// How a store is opened. Every option has a default that suits most uses.
+///
+/// ```
+/// # let dir = tempfile::tempdir()?;
+/// use syncline::{CommitMode, Options};
+///
+/// let store = Options::new()
+///     .cache_bytes(64 << 20)
+///     .commit_mode(CommitMode::Async)
+///     .open(dir.path())?;
+/// store.keyspace("users")?.put("ada", "1815")?;
+/// store.close()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone)]
+pub struct Options {
+    pub(crate) cache_bytes: u64,
+    pub(crate) page_bytes: u32,
+    pub(crate) segment_bytes: u64,
+    pub(crate) flush_interval: Duration,
+    pub(crate) max_unsynced_bytes: u64,
+    pub(crate) commit_mode: CommitMode,
+    pub(crate) checkpoint_log_bytes: u64,
+    pub(crate) checkpoint_interval: Duration,
+    pub(crate) max_value_bytes: u64,
+    pub(crate) create: bool,
+    pub(crate) background: bool,
+    pub(crate) store_id: Option<[u8; 16]>,
+    pub(crate) on_recovery: Option<Arc<dyn Fn(RecoveryProgress) + Send + Sync>>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options {
+            cache_bytes: 256 << 20,
+            page_bytes: 8192,
+            segment_bytes: 64 << 20,
+            flush_interval: Duration::from_millis(10),
+            max_unsynced_bytes: 16 << 20,
+            commit_mode: CommitMode::Sync,
+            checkpoint_log_bytes: 256 << 20,
+            checkpoint_interval: Duration::from_secs(60),
+            max_value_bytes: 1 << 30,
+            create: true,
+            background: true,
+            store_id: None,
+            on_recovery: None,
+        }
+    }
+}
+
+impl Options {
+    /// The default options.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Memory for pages, in bytes. Default 256 MiB, at least 1 MiB.
+    pub fn cache_bytes(mut self, bytes: u64) -> Self {
+        self.cache_bytes = bytes;
+        self
+    }
+
+    /// Size of a page, chosen when the store is created: 4096, 8192 (the default), 16384 or 32768
+    /// bytes. A key may be an eighth of a page long.
+    pub fn page_bytes(mut self, bytes: u32) -> Self {
+        self.page_bytes = bytes;
+        self
+    }
+
+    /// Size of a log segment, chosen when the store is created: a multiple of 4096. Default 64
+    /// MiB, at least 64 KiB.
+    pub fn segment_bytes(mut self, bytes: u64) -> Self {
+        self.segment_bytes = bytes;
+        self
+    }
+
+    /// An asynchronous commit is flushed after this time at the latest. Default 10 ms.
+    pub fn flush_interval(mut self, interval: Duration) -> Self {
+        self.flush_interval = interval;
+        self
+    }
+
+    /// So many bytes of asynchronous commits may be lost in a power loss; beyond, commits wait
+    /// for a flush. Default 16 MiB.
+    pub fn max_unsynced_bytes(mut self, bytes: u64) -> Self {
+        self.max_unsynced_bytes = bytes;
+        self
+    }
+
+    /// What commits wait for that do not say it themselves. Default [`CommitMode::Sync`].
+    pub fn commit_mode(mut self, mode: CommitMode) -> Self {
+        self.commit_mode = mode;
+        self
+    }
+
+    /// A checkpoint is made after so many bytes of log. Default 256 MiB. The log takes up to
+    /// about four times as much space, and recovery replays at most that.
+    pub fn checkpoint_log_bytes(mut self, bytes: u64) -> Self {
+        self.checkpoint_log_bytes = bytes;
+        self
+    }
+
+    /// A checkpoint is made after this time if anything has changed. Default 60 s.
+    pub fn checkpoint_interval(mut self, interval: Duration) -> Self {
+        self.checkpoint_interval = interval;
+        self
+    }
+
+    /// The longest value that is taken, in bytes. Default 1 GiB, which is also the most.
+    pub fn max_value_bytes(mut self, bytes: u64) -> Self {
+        self.max_value_bytes = bytes;
+        self
+    }
+
+    /// Opening fails with [`Error::NotAStore`] where there is no store, rather than making one.
+    pub fn must_exist(mut self) -> Self {
+        self.create = false;
+        self
+    }
+
+    /// Called now and then while the log is replayed.
+    pub fn on_recovery(
+        mut self,
+        callback: impl Fn(RecoveryProgress) + Send + Sync + 'static,
+    ) -> Self {
+        self.on_recovery = Some(Arc::new(callback));
+        self
+    }
+
+    /// Starts no threads: flushes, checkpoints and eviction happen in the calls that need them,
+    /// and [`CommitMode::Async`] commits become durable only with them. What then happens depends
+    /// on the calls alone, as a simulation needs.
+    pub fn without_threads(mut self) -> Self {
+        self.background = false;
+        self
+    }
+
+    /// The id of a store that is created now, instead of a random one. For simulations.
+    pub fn store_id(mut self, id: [u8; 16]) -> Self {
+        self.store_id = Some(id);
+        self
+    }
+
+    /// Opens the store in `directory`, recovering it if it was not closed, and creating it if
+    /// there is none.
+    ///
+    /// # Errors
+    /// [`Error::Locked`] if it is open already, [`Error::Corrupt`], [`Error::Missing`],
+    /// [`Error::Version`] or [`Error::WrongStore`] if its files are not what they should be,
+    /// [`Error::NotAStore`], [`Error::ReadOnly`], [`Error::DiskFull`], [`Error::InvalidOption`].
+    /// After an error nothing is lost.
+    pub fn open(self, directory: impl AsRef<Path>) -> Result<Store> {
+        let directory = directory.as_ref();
+        let disk = if self.create && !directory.exists() {
+            RealDisk::create_dir(directory)?
+        } else if directory.is_dir() {
+            RealDisk::open(directory)?
+        } else {
+            let reason = if directory.exists() { "not a directory" } else { "does not exist" };
+            return Err(Error::NotAStore {
+                directory: directory.display().to_string(),
+                reason: reason.into(),
+            });
+        };
+        self.open_on(Arc::new(disk))
+    }
+
+    /// Opens the store on any disk, for example a [`SimDisk`](crate::disk::SimDisk).
+    ///
+    /// # Errors
+    /// As [`Options::open`].
+    pub fn open_on(self, disk: Arc<dyn Disk>) -> Result<Store> {
+        self.validate()?;
+        Store::open_on(disk, self)
+    }
+
+    fn validate(&self) -> Result<()> {
+        let invalid = |option, reason: &str| {
+            Err(Error::InvalidOption { option, reason: reason.to_owned() })
+        };
+        if self.cache_bytes < 1 << 20 {
+            return invalid("cache_bytes", "at least 1 MiB");
+        }
+        if ![4096, 8192, 16384, 32768].contains(&self.page_bytes) {
+            return invalid("page_bytes", "4096, 8192, 16384 or 32768");
+        }
+        if self.segment_bytes < 64 << 10 || !self.segment_bytes.is_multiple_of(4096) {
+            return invalid("segment_bytes", "a multiple of 4096, at least 64 KiB");
+        }
+        if self.segment_bytes > 1 << 32 {
+            return invalid("segment_bytes", "at most 4 GiB");
+        }
+        if self.max_unsynced_bytes < 4096 {
+            return invalid("max_unsynced_bytes", "at least 4096");
+        }
+        if self.checkpoint_log_bytes < 4096 {
+            return invalid("checkpoint_log_bytes", "at least 4096");
+        }
+        if self.max_value_bytes > 1 << 30 {
+            return invalid("max_value_bytes", "at most 1 GiB");
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Options {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Options")
+            .field("cache_bytes", &self.cache_bytes)
+            .field("page_bytes", &self.page_bytes)
+            .field("segment_bytes", &self.segment_bytes)
+            .field("flush_interval", &self.flush_interval)
+            .field("max_unsynced_bytes", &self.max_unsynced_bytes)
+            .field("commit_mode", &self.commit_mode)
+            .field("checkpoint_log_bytes", &self.checkpoint_log_bytes)
+            .field("checkpoint_interval", &self.checkpoint_interval)
+            .field("max_value_bytes", &self.max_value_bytes)
+            .field("create", &self.create)
+            .field("background", &self.background)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,280 @@
+//! Opening a store, and recovery.
+//!
+//! 1. lock the directory;
+//! 2. pick the newest valid superblock, or create a store where there is nothing at all;
+//! 3. load the catalog; pages load as they are needed, so that this does not depend on size;
+//! 4. if the store was closed, that is all: the first write begins an incarnation;
+//! 5. otherwise scan the log from the checkpoint, judge its tail (torn or rotten), and replay
+//!    whole transactions through the same code that commits use;
+//! 6. begin a new incarnation in a fresh segment, record where the former one ended;
+//! 7. make a checkpoint: what was read from the log may be in the operating system's cache only,
+//!    so all of it goes to fresh places and is flushed before anybody is told anything;
+//! 8. the store is open.
+//!
+//! - R1 what a recovered store shows is a prefix of the commits, with every one that was ever
+//!   reported durable;
+//! - R2 a crash during recovery loses nothing: until 7 is durable the former superblock and the
+//!   log stand;
+//! - R3 nothing is served before 7: an observed read is never undone.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::cache::{Cache, CacheOptions, WriteGroup};
+use crate::checkpoint::{Former, Purpose};
+use crate::disk::Disk;
+use crate::error::{Error, Result};
+use crate::log::{Scan, segment_number};
+use crate::lsn::{Incarnation, Lsn, StoreId};
+use crate::options::Options;
+use crate::space::{DATA_FILE, Head, PageId, Params, Space};
+use crate::tree::{Cursor, Node, Value, copy_used, max_key};
+use crate::txn::{
+    Catalog, CommitState, Engine, KeyspaceId, KeyspaceState, Operations, Trees, apply_entries,
+    catalog_key,
+};
+
+/// Transactions are replayed in groups of about so many bytes.
+const GROUP_BYTES: usize = 1 << 20;
+
+/// How far recovery has come.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct RecoveryProgress {
+    /// What is being done: "replay" or "checkpoint".
+    pub phase: &'static str,
+    /// Bytes of log replayed so far.
+    pub done_bytes: u64,
+    /// Bytes of log there may be at most.
+    pub total_bytes: u64,
+}
+
+/// What opening a store found and did.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct RecoverySummary {
+    /// The store had been closed: there was nothing to recover.
+    pub was_clean: bool,
+    /// Transactions that were replayed.
+    pub records_replayed: u64,
+    /// Operations in them.
+    pub operations_replayed: u64,
+    /// Bytes of log that were replayed.
+    pub bytes_replayed: u64,
+    /// Bytes after the last whole transaction that were cut off: written, never flushed.
+    pub bytes_cut: u64,
+    /// The last transaction that the store has.
+    pub recovered_to: Lsn,
+    /// The incarnation that ended there. A receipt of it above is lost.
+    pub former: Incarnation,
+    /// How long opening took.
+    pub duration: Duration,
+}
+
+/// Opens the store on `disk`.
+pub(crate) fn open(disk: Arc<dyn Disk>, options: Options) -> Result<(Engine, RecoverySummary)> {
+    let begun = Instant::now();
+    // 1
+    let lock = disk.lock()?;
+    // 2
+    let space = Arc::new(open_or_create(&disk, &options)?);
+    let head = space.superblock().head;
+    // 3
+    let cache = Cache::new(
+        Arc::clone(&space),
+        CacheOptions {
+            cache_bytes: options.cache_bytes,
+            visible: head.checkpoint,
+            next_page_id: head.next_page_id.0,
+            copy_page: copy_used,
+        },
+    )?;
+    let catalog = load_catalog(&cache, head.catalog_root, &disk)?;
+    let trees = Trees::new(catalog, head.catalog_root, head.next_keyspace);
+    let engine = Engine::new(Arc::clone(&disk), lock, options, space, cache, trees);
+    let mut summary = RecoverySummary {
+        was_clean: head.clean,
+        records_replayed: 0,
+        operations_replayed: 0,
+        bytes_replayed: 0,
+        bytes_cut: 0,
+        recovered_to: head.checkpoint,
+        former: head.incarnation,
+        duration: Duration::ZERO,
+    };
+    // 4
+    if !head.clean {
+        replay(&engine, head, &mut summary)?;
+        begin_anew(&engine, head, &summary)?;
+    }
+    summary.duration = begun.elapsed();
+    Ok((engine, summary))
+}
+
+/// Step 2.
+fn open_or_create(disk: &Arc<dyn Disk>, options: &Options) -> Result<Space> {
+    let names = disk.list()?;
+    if names.iter().any(|name| name == DATA_FILE) {
+        return Space::open(&**disk);
+    }
+    if names.iter().any(|name| segment_number(name).is_some()) {
+        return Err(Error::Missing {
+            file: disk.path(DATA_FILE),
+            expected: "there are log segments beside it".into(),
+        });
+    }
+    let foreign = names.iter().find(|name| !name.starts_with(DATA_FILE));
+    if !options.create || foreign.is_some() {
+        let reason = foreign.map_or("holds no store".to_owned(), |name| {
+            format!("holds no store, but other files, such as {name:?}")
+        });
+        return Err(Error::NotAStore { directory: disk.path(""), reason });
+    }
+    let mut id = options.store_id.unwrap_or_default();
+    if options.store_id.is_none() {
+        getrandom::fill(&mut id).map_err(|e| Error::Io {
+            action: "get a random store id".into(),
+            file: disk.path(""),
+            source: Arc::new(std::io::Error::other(e.to_string())),
+        })?;
+    }
+    let params = Params {
+        store: StoreId(id),
+        page_size: options.page_bytes,
+        segment_bytes: options.segment_bytes,
+    };
+    Space::create(&**disk, params)
+}
+
+/// Step 3.
+fn load_catalog(cache: &Cache, root: PageId, disk: &Arc<dyn Disk>) -> Result<Catalog> {
+    let mut catalog = Catalog::default();
+    if root == PageId::NONE {
+        return Ok(catalog);
+    }
+    let snapshot = cache.snapshot();
+    let mut cursor = Cursor::new(cache, root, snapshot.lsn());
+    let from = [catalog_key::DROPPED];
+    cursor.seek_first(std::ops::Bound::Included(&from))?;
+    let mut key = Vec::with_capacity(max_key(cache.page_bytes()));
+    while let Some((leaf, slot)) = cursor.forward()? {
+        let node = Node::new(leaf.bytes());
+        key.clear();
+        node.append_key(slot, &mut key);
+        let (Some(&kind), Value::Inline(value)) = (key.first(), node.value(slot)) else {
+            continue;
+        };
+        let read = match kind {
+            catalog_key::KEYSPACE => KeyspaceState::decode(&key[1..], value)
+                .map(|keyspace| catalog.insert(Arc::new(keyspace))),
+            catalog_key::DROPPED => decode_dropped(&key[1..], value)
+                .map(|(id, root)| drop(catalog.doomed.insert(id, root))),
+            _ => Some(()),
+        };
+        read.ok_or_else(|| Error::Corrupt {
+            file: disk.path(DATA_FILE),
+            offset: 0,
+            expected: "an entry of the catalog".into(),
+            found: format!("key {:?} with {} bytes", key.escape_ascii().to_string(), value.len()),
+        })?;
+    }
+    Ok(catalog)
+}
+
+fn decode_dropped(id: &[u8], root: &[u8]) -> Option<(KeyspaceId, PageId)> {
+    let id = u32::from_be_bytes(id.try_into().ok()?);
+    Some((KeyspaceId(id), PageId(u64::from_le_bytes(root.try_into().ok()?))))
+}
+
+/// Step 5.
+fn replay(engine: &Engine, head: Head, summary: &mut RecoverySummary) -> Result<()> {
+    let mut state = engine.commit.lock();
+    let CommitState { writer, trees, .. } = &mut *state;
+    if head.checkpoint < head.log_start {
+        // The incarnation had begun and made no checkpoint: its prologue comes first.
+        let mut group = WriteGroup::begin(&engine.cache, writer, head.log_start);
+        trees.note_end(&mut group, head.former, head.former_end)?;
+        trees.publish(group);
+    }
+    let from = head.checkpoint.max(head.log_start);
+    summary.recovered_to = from;
+    let superblock = engine.space.superblock();
+    let mut scan = Scan::open(
+        Arc::clone(&engine.disk),
+        superblock.store,
+        head.incarnation,
+        superblock.segment_bytes,
+        from,
+        head.durable.max(from),
+    )?;
+    let total_bytes = log_bytes(engine, from)?;
+    let mut group = Vec::with_capacity(GROUP_BYTES);
+    loop {
+        let entry = scan.next()?;
+        if let Some(entry) = entry {
+            summary.records_replayed += 1;
+            summary.recovered_to = entry.end;
+            group.extend_from_slice(entry.payload);
+        }
+        let is_last = entry.is_none();
+        if (is_last || group.len() >= GROUP_BYTES) && !group.is_empty() {
+            let lsn = summary.recovered_to;
+            let operations = apply_entries(&engine.cache, writer, trees, &group, lsn)?;
+            summary.operations_replayed += operations as u64;
+            group.clear();
+            group.shrink_to(2 * GROUP_BYTES);
+            let done_bytes = lsn.get() - from.get();
+            report(engine, RecoveryProgress { phase: "replay", done_bytes, total_bytes });
+        }
+        if is_last {
+            break;
+        }
+    }
+    summary.bytes_replayed = summary.recovered_to.get() - from.get();
+    summary.bytes_cut = scan.tail().cut_bytes;
+    Ok(())
+}
+
+/// Steps 6 and 7.
+fn begin_anew(engine: &Engine, head: Head, summary: &RecoverySummary) -> Result<()> {
+    let end = summary.recovered_to;
+    let incarnation = head.incarnation.next();
+    let log = {
+        let mut state = engine.commit.lock();
+        let log = engine.begin_log(&mut state, incarnation, end, false)?;
+        let CommitState { writer, trees, .. } = &mut *state;
+        let mut group = WriteGroup::begin(&engine.cache, writer, log.start());
+        trees.note_end(&mut group, head.former, head.former_end)?;
+        trees.note_end(&mut group, head.incarnation, end)?;
+        trees.note_counts(&mut group)?;
+        trees.publish(group);
+        log
+    };
+    engine.go_live(log, incarnation);
+    let bytes = summary.bytes_replayed;
+    let progress =
+        RecoveryProgress { phase: "checkpoint", done_bytes: bytes, total_bytes: bytes };
+    report(engine, progress);
+    engine.checkpoint_for(Purpose::Recovery(Former { incarnation: head.incarnation, end }))?;
+    Ok(())
+}
+
+fn report(engine: &Engine, progress: RecoveryProgress) {
+    if let Some(callback) = &engine.options.on_recovery {
+        callback(progress);
+    }
+}
+
+/// The most that the log from `from` on can have.
+fn log_bytes(engine: &Engine, from: Lsn) -> Result<u64> {
+    let segment_bytes = engine.space.superblock().segment_bytes;
+    let names = engine.disk.list()?;
+    let numbers = names.iter().filter_map(|name| segment_number(name));
+    let after = numbers.filter(|number| *number >= from.get() / segment_bytes).count() as u64;
+    Ok((after * segment_bytes).saturating_sub(from.get() % segment_bytes))
+}
+
+/// Whether any operation in `payload` is invalid: for tests and fuzzing.
+pub(crate) fn check_payload(payload: &[u8]) -> bool {
+    Operations::new(payload).all(|op| op.is_ok())
+}

@@ -1,0 +1,75 @@
+//! Batches: several changes in one commit.
+
+use std::sync::Arc;
+
+use super::keyspace::Keyspace;
+use crate::txn::{KeyspaceState, Op, Payload};
+
+/// Puts and deletes, in one or more keyspaces, that are committed together: whole or not at all.
+/// Of several changes to a key, the last counts.
+///
+/// ```
+/// # let dir = tempfile::tempdir()?;
+/// use syncline::{Store, WriteBatch};
+///
+/// let store = Store::open(dir.path())?;
+/// let (from, to) = (store.keyspace("from")?, store.keyspace("to")?);
+/// let mut batch = WriteBatch::new();
+/// batch.delete(&from, "k");
+/// batch.put(&to, "k", "v");
+/// store.write(batch)?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct WriteBatch {
+    pub(super) payload: Payload,
+    pub(super) keyspaces: Vec<Arc<KeyspaceState>>,
+    /// The longest key, to be checked against the store's limit.
+    pub(super) longest_key: usize,
+}
+
+impl WriteBatch {
+    /// An empty batch.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Gives `key` the value `value`. Limits are checked when the batch is written.
+    pub fn put(&mut self, keyspace: &Keyspace, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) {
+        let (key, value) = (key.as_ref(), value.as_ref());
+        let id = self.enlist(keyspace);
+        self.longest_key = self.longest_key.max(key.len());
+        self.payload.push(Op::Put { keyspace: id, key, value });
+    }
+
+    /// Deletes `key`.
+    pub fn delete(&mut self, keyspace: &Keyspace, key: impl AsRef<[u8]>) {
+        let key = key.as_ref();
+        let id = self.enlist(keyspace);
+        self.longest_key = self.longest_key.max(key.len());
+        self.payload.push(Op::Delete { keyspace: id, key });
+    }
+
+    /// How many changes there are.
+    pub fn len(&self) -> usize {
+        self.payload.operations
+    }
+
+    /// Whether there is no change.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Bytes that the batch takes in the log, without its record's header.
+    pub fn bytes(&self) -> usize {
+        self.payload.bytes.len()
+    }
+
+    fn enlist(&mut self, keyspace: &Keyspace) -> crate::txn::KeyspaceId {
+        let state = keyspace.state();
+        if !self.keyspaces.iter().any(|known| Arc::ptr_eq(known, state)) {
+            self.keyspaces.push(Arc::clone(state));
+        }
+        state.id
+    }
+}

@@ -1,0 +1,356 @@
+//! The store's handle.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::batch::WriteBatch;
+use super::keyspace::{Keyspace, Limits};
+use super::receipt::{Receipt, Status, Token};
+use super::snapshot::Snapshot;
+use super::stats::{Stats, Watermarks, stats, watermarks};
+use super::verify::{Verification, verify};
+use crate::disk::Disk;
+use crate::error::{Error, Result};
+use crate::lsn::{Incarnation, Lsn, StoreId};
+use crate::options::{CommitMode, Options};
+use crate::recovery::{self, RecoverySummary};
+use crate::tree::{Found, ReadAt, lookup};
+use crate::txn::{Background, Engine, KeyspaceId, Op, Payload, catalog_key, check_name};
+
+/// An open store: a directory of keyspaces.
+///
+/// Cheap to clone and to share between threads. The store is closed by [`Store::close`], or when
+/// the last handle to it (a store, a keyspace, a snapshot) is dropped; errors of the latter go to
+/// the [`log`] crate.
+///
+/// ```
+/// # let dir = tempfile::tempdir()?;
+/// let store = syncline::Store::open(dir.path())?;
+/// store.keyspace("users")?.put("ada", "1815")?;
+/// store.close()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Store {
+    closer: Arc<Closer>,
+}
+
+/// Closes the engine when the last handle goes.
+#[derive(Debug)]
+pub(super) struct Closer {
+    engine: Arc<Engine>,
+    recovery: RecoverySummary,
+}
+
+impl Closer {
+    #[inline]
+    pub(super) fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// The receipt of a commit of this incarnation.
+    pub(super) fn receipt(&self, lsn: Lsn) -> Receipt {
+        let engine = self.engine();
+        match engine.live.get() {
+            Some(live) => Receipt::new(engine.store_id(), live.incarnation, lsn, &live.log),
+            None => {
+                let head = engine.space.superblock().head;
+                Receipt::settled(engine.store_id(), head.incarnation, lsn)
+            }
+        }
+    }
+}
+
+impl Drop for Closer {
+    fn drop(&mut self) {
+        if let Err(error) = self.engine.close() {
+            log::error!("{}: closing the store: {error}", self.engine.disk.path(""));
+        }
+    }
+}
+
+impl Store {
+    /// Opens the store in `directory` with the default options; makes one if there is none.
+    ///
+    /// # Errors
+    /// As [`Options::open`].
+    pub fn open(directory: impl AsRef<Path>) -> Result<Self> {
+        Options::new().open(directory)
+    }
+
+    /// The default options, to be changed before [`Options::open`].
+    pub fn options() -> Options {
+        Options::new()
+    }
+
+    pub(crate) fn open_on(disk: Arc<dyn Disk>, options: Options) -> Result<Self> {
+        let background = options.background;
+        let (engine, recovery) = recovery::open(disk, options)?;
+        let engine = Arc::new(engine);
+        if background {
+            Background::start(&engine);
+        }
+        Ok(Store { closer: Arc::new(Closer { engine, recovery }) })
+    }
+
+    /// The random id that every file of the store carries.
+    pub fn id(&self) -> StoreId {
+        self.engine().store_id()
+    }
+
+    /// The directory of the store, as messages name it.
+    pub fn directory(&self) -> String {
+        self.engine().disk.path("")
+    }
+
+    /// The keyspace `name`, made if there is none (durably, before this returns).
+    ///
+    /// # Errors
+    /// [`Error::InvalidName`], and as [`Keyspace::put`].
+    pub fn keyspace(&self, name: &str) -> Result<Keyspace> {
+        loop {
+            if let Some(keyspace) = self.open_keyspace(name)? {
+                return Ok(keyspace);
+            }
+            match self.create_keyspace(name) {
+                Err(Error::KeyspaceExists { .. }) => {}
+                result => return result,
+            }
+        }
+    }
+
+    /// The keyspace `name`, if there is one.
+    ///
+    /// # Errors
+    /// [`Error::InvalidName`], [`Error::Closed`].
+    pub fn open_keyspace(&self, name: &str) -> Result<Option<Keyspace>> {
+        check_name(name)?;
+        self.engine().check_open()?;
+        let state = self.engine().keyspace(name);
+        Ok(state.map(|state| Keyspace::new(Arc::clone(&self.closer), state)))
+    }
+
+    /// Makes the keyspace `name`, durably.
+    ///
+    /// # Errors
+    /// [`Error::KeyspaceExists`], [`Error::InvalidName`], and as [`Keyspace::put`].
+    pub fn create_keyspace(&self, name: &str) -> Result<Keyspace> {
+        check_name(name)?;
+        let engine = self.engine();
+        engine.check_open()?;
+        engine.commit_built(CommitMode::Sync, |state| {
+            if state.sealed {
+                return Err(Error::Closed);
+            }
+            if state.trees.catalog.named(name).is_some() {
+                return Err(Error::KeyspaceExists { name: name.to_owned() });
+            }
+            let mut payload = Payload::default();
+            let keyspace = KeyspaceId(state.trees.next_keyspace);
+            payload.push(Op::Create { keyspace, name });
+            Ok(Some(payload))
+        })?;
+        let gone = || Error::NoSuchKeyspace { name: name.to_owned() };
+        let state = engine.keyspace(name).ok_or_else(gone)?;
+        Ok(Keyspace::new(Arc::clone(&self.closer), state))
+    }
+
+    /// The names of all keyspaces, sorted.
+    pub fn keyspaces(&self) -> Vec<String> {
+        self.engine().keyspaces()
+    }
+
+    /// Drops the keyspace `name` with all that is in it. Snapshots that are open still show it.
+    /// Its space is given back in the background, and by the next calls to this.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchKeyspace`], and as [`Keyspace::put`].
+    pub fn drop_keyspace(&self, name: &str) -> Result<Receipt> {
+        let engine = self.engine();
+        engine.check_open()?;
+        let lsn = engine.commit_built(engine.options.commit_mode, |state| {
+            if state.sealed {
+                return Err(Error::Closed);
+            }
+            let keyspace = state.trees.catalog.named(name);
+            let keyspace =
+                keyspace.ok_or_else(|| Error::NoSuchKeyspace { name: name.to_owned() })?.id;
+            let mut payload = Payload::default();
+            payload.push(Op::Drop { keyspace });
+            Ok(Some(payload))
+        })?;
+        engine.background.ring_checkpointer();
+        if !engine.options.background {
+            while engine.trim_dropped()? {}
+        }
+        Ok(self.closer.receipt(lsn.expect("a payload was built")))
+    }
+
+    /// Commits a batch in the store's default commit mode.
+    ///
+    /// # Errors
+    /// [`Error::ForeignKeyspace`], and as [`Keyspace::put`]: nothing was changed.
+    pub fn write(&self, batch: WriteBatch) -> Result<Receipt> {
+        self.write_with(batch, self.engine().options.commit_mode)
+    }
+
+    /// Commits a batch.
+    ///
+    /// # Errors
+    /// As [`Store::write`].
+    pub fn write_with(&self, mut batch: WriteBatch, mode: CommitMode) -> Result<Receipt> {
+        let engine = self.engine();
+        let limits = Limits::of(engine);
+        limits.check_key(batch.longest_key)?;
+        limits.check_value(batch.payload.longest_value)?;
+        for state in &batch.keyspaces {
+            let ours = engine.keyspace(&state.name);
+            if !ours.is_some_and(|ours| Arc::ptr_eq(&ours, state)) {
+                state.check()?;
+                return Err(Error::ForeignKeyspace { name: state.name.clone() });
+            }
+        }
+        let keyspaces: Vec<_> = batch.keyspaces.iter().collect();
+        let lsn = engine.commit(&mut batch.payload, &keyspaces, mode)?;
+        Ok(self.closer.receipt(lsn))
+    }
+
+    /// The whole store as of now.
+    ///
+    /// # Errors
+    /// [`Error::Closed`].
+    pub fn snapshot(&self) -> Result<Snapshot> {
+        self.engine().check_open()?;
+        Ok(Snapshot::new(Arc::clone(&self.closer)))
+    }
+
+    /// What has become of the commit whose receipt has this token. Any process that has the store
+    /// open can tell, however long ago the commit was.
+    ///
+    /// # Errors
+    /// [`Error::InvalidToken`] if the text is no token, or one of another store, or of a commit
+    /// that this store has never made; [`Error::Poisoned`] if a flush failed and the commit is
+    /// neither durable nor lost until recovery has judged it.
+    pub fn status(&self, token: &str) -> Result<Status> {
+        let engine = self.engine();
+        engine.check_open()?;
+        let Token { store, incarnation, lsn } = token.parse()?;
+        let invalid =
+            |reason: String| Err(Error::InvalidToken { token: token.to_owned(), reason });
+        if store != engine.store_id() {
+            return invalid(format!("belongs to store {store}"));
+        }
+        let now = watermarks(engine);
+        if incarnation == now.incarnation {
+            if lsn <= now.durable {
+                return Ok(Status::Durable);
+            }
+            if lsn > now.appended {
+                return invalid("the store has made no such commit".into());
+            }
+            let poisoned = engine.live.get().and_then(|live| live.log.poisoned());
+            return poisoned.map_or(Ok(Status::Pending), Err);
+        }
+        match end_of(engine, incarnation)? {
+            Some(end) if lsn <= end => Ok(Status::Durable),
+            Some(_) => Ok(Status::Lost),
+            None => invalid(format!("the store has had no incarnation {incarnation}")),
+        }
+    }
+
+    /// Where the store is. Makes no system call.
+    pub fn watermarks(&self) -> Watermarks {
+        watermarks(self.engine())
+    }
+
+    /// Waits until any watermark is not what `seen` says, at most for `timeout`, and returns
+    /// them as they are then. Asks for no flush.
+    ///
+    /// # Errors
+    /// [`Error::Closed`].
+    pub fn wait_watermarks(
+        &self,
+        seen: &Watermarks,
+        timeout: Option<Duration>,
+    ) -> Result<Watermarks> {
+        let engine = self.engine();
+        let deadline = timeout.map(|timeout| Instant::now() + timeout);
+        engine.background.watch(deadline, || {
+            watermarks(engine) != *seen || engine.check_open().is_err()
+        });
+        engine.check_open()?;
+        Ok(watermarks(engine))
+    }
+
+    /// Makes every commit so far durable, and returns the sync line.
+    ///
+    /// # Errors
+    /// [`Error::Poisoned`], [`Error::Closed`].
+    pub fn flush(&self) -> Result<Lsn> {
+        let engine = self.engine();
+        engine.check_open()?;
+        match engine.live.get() {
+            Some(live) => live.log.flush(),
+            None => Ok(engine.watermarks().2),
+        }
+    }
+
+    /// Writes everything so far to the data file, so that recovery need not replay it, and
+    /// returns up to where that is. Commits go on meanwhile.
+    ///
+    /// # Errors
+    /// [`Error::DiskFull`]: nothing is lost, try again; [`Error::Poisoned`], [`Error::Closed`].
+    pub fn checkpoint(&self) -> Result<Lsn> {
+        self.engine().check_open()?;
+        self.engine().checkpoint()
+    }
+
+    /// Checks everything: every page, every tree, every count, every block. Commits wait
+    /// meanwhile. O(size of the store).
+    ///
+    /// # Errors
+    /// What keeps the check from going on; what is merely wrong is in the result.
+    pub fn verify(&self) -> Result<Verification> {
+        self.engine().check_open()?;
+        verify(self.engine())
+    }
+
+    /// What the store has done since it was opened.
+    pub fn stats(&self) -> Stats {
+        stats(self.engine(), &self.closer.recovery)
+    }
+
+    /// Closes the store for all its handles: commits that have begun are finished, everything is
+    /// made durable, and a last checkpoint is written, so that the next open has nothing to do.
+    ///
+    /// # Errors
+    /// [`Error::Poisoned`] if a flush had failed, and what the last checkpoint may meet. The store
+    /// is closed all the same, and the next open recovers it.
+    pub fn close(self) -> Result<()> {
+        self.closer.engine.close()
+    }
+
+    fn engine(&self) -> &Engine {
+        self.closer.engine()
+    }
+}
+
+/// Where a former incarnation ended.
+fn end_of(engine: &Engine, incarnation: Incarnation) -> Result<Option<Lsn>> {
+    let head = engine.space.superblock().head;
+    if head.former == incarnation && incarnation != Incarnation::new(0) {
+        return Ok(Some(head.former_end));
+    }
+    let root = engine.commit.lock().trees.catalog_root;
+    if root == crate::space::PageId::NONE {
+        return Ok(None);
+    }
+    let key = catalog_key::incarnation(incarnation);
+    Ok(match lookup(&engine.cache, root, &key, ReadAt::Newest)? {
+        Some(Found::Inline(page, start, 8)) => {
+            Some(Lsn::new(crate::codec::get_u64(page.bytes(), start)))
+        }
+        _ => None,
+    })
+}

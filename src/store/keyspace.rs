@@ -1,0 +1,242 @@
+//! A keyspace: an ordered map from keys to values.
+
+use std::cell::RefCell;
+use std::ops::{Bound, RangeBounds};
+use std::sync::Arc;
+
+use super::range::{Range, prefix_bounds, read_blob};
+use super::receipt::Receipt;
+use super::value::{Entry, Value};
+use crate::error::{Error, Result};
+use crate::options::CommitMode;
+use crate::tree::{Found, ReadAt, lookup, max_key, touch};
+use crate::txn::{Engine, KeyspaceState, Op, Payload};
+
+/// An ordered map from keys to values, with a name, in a store.
+///
+/// Cheap to clone and to share between threads. Reads see every commit that was acknowledged
+/// before they began. A read makes no system call and takes no lock when its pages are in memory.
+///
+/// Keys are bytes, up to an eighth of a page long (1 KiB by default), the empty key included, and
+/// ordered bytewise. Values are bytes, up to [`Options::max_value_bytes`](crate::Options) long.
+///
+/// ```
+/// # let dir = tempfile::tempdir()?;
+/// let store = syncline::Store::open(dir.path())?;
+/// let users = store.keyspace("users")?;
+/// users.put("ada", "1815")?;
+/// users.put("alan", "1912")?;
+/// assert_eq!(users.get("ada")?.as_deref(), Some(&b"1815"[..]));
+/// let names: Vec<_> = users.prefix("a")?.map(|e| e.map(|e| e.key().to_vec())).collect::<Result<_, _>>()?;
+/// assert_eq!(names, [b"ada".to_vec(), b"alan".to_vec()]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Keyspace {
+    engine: Arc<super::handle::Closer>,
+    state: Arc<KeyspaceState>,
+}
+
+thread_local! {
+    /// The payload that this thread's next single put or delete is encoded in.
+    static PAYLOAD: RefCell<Payload> = RefCell::default();
+}
+
+impl Keyspace {
+    pub(super) fn new(engine: Arc<super::handle::Closer>, state: Arc<KeyspaceState>) -> Self {
+        Keyspace { engine, state }
+    }
+
+    pub(super) fn state(&self) -> &Arc<KeyspaceState> {
+        &self.state
+    }
+
+    pub(super) fn engine(&self) -> &Engine {
+        self.engine.engine()
+    }
+
+    /// The name of the keyspace.
+    pub fn name(&self) -> &str {
+        &self.state.name
+    }
+
+    /// The value of `key`. Height of the tree page accesses, 3 or 4 in most stores.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchKeyspace`] once the keyspace has been dropped, [`Error::Closed`], and
+    /// whatever reading a page may meet, [`Error::Corrupt`] above all.
+    #[inline]
+    pub fn get(&self, key: impl AsRef<[u8]>) -> Result<Option<Value<'_>>> {
+        let engine = self.check()?;
+        let key = key.as_ref();
+        match lookup(&engine.cache, self.state.root, key, ReadAt::Newest)? {
+            None => Ok(None),
+            Some(Found::Inline(page, start, len)) => Ok(Some(Value::in_page(page, start, len))),
+            Some(Found::Blob(_)) => self.get_blob(engine, key),
+        }
+    }
+
+    /// Whether there is `key`. As [`Keyspace::get`].
+    ///
+    /// # Errors
+    /// As [`Keyspace::get`].
+    pub fn contains_key(&self, key: impl AsRef<[u8]>) -> Result<bool> {
+        let engine = self.check()?;
+        touch(&engine.cache, self.state.root, key.as_ref(), ReadAt::Newest)
+    }
+
+    /// Gives `key` the value `value`, in the store's default commit mode.
+    ///
+    /// # Errors
+    /// [`Error::KeyTooLong`], [`Error::ValueTooLong`], [`Error::NoSuchKeyspace`],
+    /// [`Error::DiskFull`], [`Error::Closed`]: nothing was changed. [`Error::Poisoned`] once a
+    /// flush has failed: a commit that was waiting for it may or may not survive.
+    pub fn put(&self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Result<Receipt> {
+        self.put_with(key, value, self.engine().options.commit_mode)
+    }
+
+    /// Gives `key` the value `value`.
+    ///
+    /// # Errors
+    /// As [`Keyspace::put`].
+    pub fn put_with(
+        &self,
+        key: impl AsRef<[u8]>,
+        value: impl AsRef<[u8]>,
+        mode: CommitMode,
+    ) -> Result<Receipt> {
+        let (key, value) = (key.as_ref(), value.as_ref());
+        let limits = Limits::of(self.engine());
+        limits.check_key(key.len())?;
+        limits.check_value(value.len())?;
+        self.commit(Op::Put { keyspace: self.state.id, key, value }, mode)
+    }
+
+    /// Deletes `key`, in the store's default commit mode. It need not be there.
+    ///
+    /// # Errors
+    /// As [`Keyspace::put`].
+    pub fn delete(&self, key: impl AsRef<[u8]>) -> Result<Receipt> {
+        self.delete_with(key, self.engine().options.commit_mode)
+    }
+
+    /// Deletes `key`. It need not be there.
+    ///
+    /// # Errors
+    /// As [`Keyspace::put`].
+    pub fn delete_with(&self, key: impl AsRef<[u8]>, mode: CommitMode) -> Result<Receipt> {
+        let key = key.as_ref();
+        Limits::of(self.engine()).check_key(key.len())?;
+        self.commit(Op::Delete { keyspace: self.state.id, key }, mode)
+    }
+
+    /// The entries whose keys are in `bounds`, in order, as of now: later commits do not show.
+    ///
+    /// # Errors
+    /// As [`Keyspace::get`].
+    pub fn range<K: AsRef<[u8]>>(&self, bounds: impl RangeBounds<K>) -> Result<Range<'_>> {
+        let bound = |bound: Bound<&K>| bound.map(|key| key.as_ref().to_vec());
+        let (from, to) = (bound(bounds.start_bound()), bound(bounds.end_bound()));
+        Ok(Range::new(self.check()?, self.state.root, None, from, to))
+    }
+
+    /// The entries whose keys begin with `prefix`, in order, as of now.
+    ///
+    /// # Errors
+    /// As [`Keyspace::get`].
+    pub fn prefix(&self, prefix: impl AsRef<[u8]>) -> Result<Range<'_>> {
+        let (from, to) = prefix_bounds(prefix.as_ref());
+        Ok(Range::new(self.check()?, self.state.root, None, from, to))
+    }
+
+    /// All entries, in order, as of now.
+    ///
+    /// # Errors
+    /// As [`Keyspace::get`].
+    pub fn iter(&self) -> Result<Range<'_>> {
+        self.range::<&[u8]>(..)
+    }
+
+    /// The entry with the least key.
+    ///
+    /// # Errors
+    /// As [`Keyspace::get`].
+    pub fn first(&self) -> Result<Option<Entry<'_>>> {
+        self.iter()?.next().transpose()
+    }
+
+    /// The entry with the greatest key.
+    ///
+    /// # Errors
+    /// As [`Keyspace::get`].
+    pub fn last(&self) -> Result<Option<Entry<'_>>> {
+        self.iter()?.next_back().transpose()
+    }
+
+    /// The number of keys, exactly. O(1).
+    ///
+    /// # Errors
+    /// [`Error::NoSuchKeyspace`], [`Error::Closed`].
+    pub fn len(&self) -> Result<u64> {
+        let engine = self.check()?;
+        Ok(self.state.count.visible(|| engine.cache.visible()))
+    }
+
+    /// Whether there is no key.
+    ///
+    /// # Errors
+    /// As [`Keyspace::len`].
+    pub fn is_empty(&self) -> Result<bool> {
+        self.len().map(|len| len == 0)
+    }
+
+    fn check(&self) -> Result<&Engine> {
+        let engine = self.engine();
+        engine.check_open()?;
+        self.state.check()?;
+        Ok(engine)
+    }
+
+    fn commit(&self, op: Op<'_>, mode: CommitMode) -> Result<Receipt> {
+        let engine = self.engine();
+        // Taken rather than borrowed: a waker or logger that runs meanwhile may commit too.
+        let mut payload = PAYLOAD.take();
+        payload.clear();
+        payload.push(op);
+        let lsn = engine.commit(&mut payload, &[&self.state], mode);
+        PAYLOAD.set(payload);
+        Ok(self.engine.receipt(lsn?))
+    }
+
+    /// Reads a value that is out of line, at a snapshot, which keeps its pages.
+    #[cold]
+    fn get_blob<'a>(&self, engine: &'a Engine, key: &[u8]) -> Result<Option<Value<'a>>> {
+        let snapshot = engine.cache.snapshot();
+        let at = snapshot.lsn();
+        let found = lookup(&engine.cache, self.state.root, key, ReadAt::Snapshot(at))?;
+        found.map(|found| read_blob(&engine.cache, found, at)).transpose()
+    }
+}
+
+/// How long keys and values may be.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    key: usize,
+    value: u64,
+}
+
+impl Limits {
+    pub(super) fn of(engine: &Engine) -> Self {
+        let key = max_key(engine.cache.page_bytes());
+        Limits { key, value: engine.options.max_value_bytes }
+    }
+
+    pub(super) fn check_key(self, len: usize) -> Result<()> {
+        if len > self.key { Err(Error::KeyTooLong { len, max: self.key }) } else { Ok(()) }
+    }
+
+    pub(super) fn check_value(self, len: usize) -> Result<()> {
+        let (len, max) = (len as u64, self.value);
+        if len > max { Err(Error::ValueTooLong { len, max }) } else { Ok(()) }
+    }
+}

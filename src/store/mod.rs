@@ -1,0 +1,24 @@
+//! The public interface of the embedded store.
+
+mod batch;
+mod handle;
+pub mod inspect;
+mod keyspace;
+mod range;
+mod receipt;
+mod snapshot;
+mod stats;
+mod value;
+mod verify;
+
+pub use crate::checkpoint::CheckpointStats;
+pub use crate::recovery::{RecoveryProgress, RecoverySummary};
+pub use batch::WriteBatch;
+pub use handle::Store;
+pub use keyspace::Keyspace;
+pub use range::Range;
+pub use receipt::{Receipt, Status};
+pub use snapshot::Snapshot;
+pub use stats::{Stats, Watermarks};
+pub use value::{Entry, Value};
+pub use verify::Verification;

@@ -1,0 +1,255 @@
+//! Iterating over a range of keys.
+
+use std::cmp::Ordering;
+use std::fmt;
+use std::ops::Bound;
+
+use super::value::{Entry, Value};
+use crate::cache::{Cache, PinnedPage, Snapshot};
+use crate::error::Result;
+use crate::lsn::Lsn;
+use crate::space::PageId;
+use crate::tree::{self, BlobRef, Cursor, Found, Node, blob};
+use crate::txn::Engine;
+
+/// The entries in a range of keys, in order, as of one point in time.
+///
+/// Iterates from both ends. [`Range::next_ref`] is the fastest way through: it copies no value and
+/// allocates nothing.
+///
+/// An error ends the iteration.
+pub struct Range<'a> {
+    engine: &'a Engine,
+    root: PageId,
+    at: At<'a>,
+    from: Bound<Vec<u8>>,
+    to: Bound<Vec<u8>>,
+    front: Option<Cursor<'a>>,
+    back: Option<Cursor<'a>>,
+    /// The last keys returned from the front and from the back.
+    front_key: Vec<u8>,
+    back_key: Vec<u8>,
+    back_begun: bool,
+    /// Slots below this, in the leaf that `front` is in, are inside the range.
+    front_limit: usize,
+    done: bool,
+    blob: Vec<u8>,
+}
+
+/// As of when a range is read.
+enum At<'a> {
+    Own(Snapshot<'a>),
+    Borrowed(Lsn),
+}
+
+impl At<'_> {
+    fn lsn(&self) -> Lsn {
+        match self {
+            At::Own(snapshot) => snapshot.lsn(),
+            At::Borrowed(lsn) => *lsn,
+        }
+    }
+}
+
+impl<'a> Range<'a> {
+    /// A range of the tree under `root`, as of `at`, a registered snapshot that outlives it, or
+    /// of now.
+    pub(super) fn new(
+        engine: &'a Engine,
+        root: PageId,
+        at: Option<Lsn>,
+        from: Bound<Vec<u8>>,
+        to: Bound<Vec<u8>>,
+    ) -> Self {
+        let at = at.map_or_else(|| At::Own(engine.cache.snapshot()), At::Borrowed);
+        let done = is_empty(&from, &to);
+        Range {
+            engine,
+            root,
+            at,
+            from,
+            to,
+            front: None,
+            back: None,
+            front_key: Vec::new(),
+            back_key: Vec::new(),
+            back_begun: false,
+            front_limit: 0,
+            done,
+            blob: Vec::new(),
+        }
+    }
+
+    /// The next entry, without copying the value or allocating. A value that is stored out of
+    /// line is read into a buffer of the iterator.
+    ///
+    /// # Errors
+    /// As [`Keyspace::get`](crate::Keyspace::get).
+    pub fn next_ref(&mut self) -> Result<Option<(&[u8], &[u8])>> {
+        if !self.step_forward()? {
+            return Ok(None);
+        }
+        let (leaf, slot) = self.front.as_ref().expect("stepped").here();
+        match Node::new(leaf.bytes()).value(slot) {
+            tree::Value::Inline(_) => {}
+            tree::Value::Blob(found) => {
+                self.blob = blob::read(&self.engine.cache, found, self.at.lsn())?;
+                return Ok(Some((&self.front_key, &self.blob)));
+            }
+        }
+        let (leaf, slot) = self.front.as_ref().expect("stepped").here();
+        let tree::Value::Inline(value) = Node::new(leaf.bytes()).value(slot) else {
+            unreachable!("looked at above")
+        };
+        Ok(Some((&self.front_key, value)))
+    }
+
+    /// Goes to the next entry; its key is in `front_key` then.
+    fn step_forward(&mut self) -> Result<bool> {
+        if self.done {
+            return Ok(false);
+        }
+        let result = self.try_step_forward();
+        self.done = !matches!(result, Ok(true));
+        result
+    }
+
+    fn try_step_forward(&mut self) -> Result<bool> {
+        self.engine.check_open()?;
+        if self.front.is_none() {
+            let mut cursor = Cursor::new(&self.engine.cache, self.root, self.at.lsn());
+            cursor.seek_first(self.from.as_ref().map(Vec::as_slice))?;
+            self.front = Some(cursor);
+            self.front_limit = 0;
+        }
+        let cursor = self.front.as_mut().expect("made above");
+        let Some((leaf, slot)) = cursor.forward()? else { return Ok(false) };
+        let node = Node::new(leaf.bytes());
+        if slot == 0 || self.front_limit == 0 {
+            // A new leaf: where in it the range ends.
+            self.front_limit = match &self.to {
+                Bound::Unbounded => node.count(),
+                Bound::Included(key) => node.search(key).map_or_else(|at| at, |at| at + 1),
+                Bound::Excluded(key) => node.search(key).unwrap_or_else(|at| at),
+            };
+        }
+        if slot >= self.front_limit {
+            return Ok(false);
+        }
+        self.front_key.clear();
+        node.append_key(slot, &mut self.front_key);
+        Ok(!self.back_begun || self.front_key < self.back_key)
+    }
+
+    fn step_backward(&mut self) -> Result<bool> {
+        if self.done {
+            return Ok(false);
+        }
+        let result = self.try_step_backward();
+        self.done = !matches!(result, Ok(true));
+        result
+    }
+
+    fn try_step_backward(&mut self) -> Result<bool> {
+        self.engine.check_open()?;
+        if self.back.is_none() {
+            let mut cursor = Cursor::new(&self.engine.cache, self.root, self.at.lsn());
+            cursor.seek_last(self.to.as_ref().map(Vec::as_slice))?;
+            self.back = Some(cursor);
+        }
+        let cursor = self.back.as_mut().expect("made above");
+        let Some((leaf, slot)) = cursor.backward()? else { return Ok(false) };
+        self.back_key.clear();
+        Node::new(leaf.bytes()).append_key(slot, &mut self.back_key);
+        self.back_begun = true;
+        let in_range = match &self.from {
+            Bound::Unbounded => true,
+            Bound::Included(key) => self.back_key >= *key,
+            Bound::Excluded(key) => self.back_key > *key,
+        };
+        Ok(in_range && (self.front.is_none() || self.back_key > self.front_key))
+    }
+
+    fn entry(&self, cursor: &Cursor<'a>, key: &[u8]) -> Result<Entry<'a>> {
+        let (leaf, slot) = cursor.here();
+        let found = found_at(leaf, slot);
+        let value = read_blob(&self.engine.cache, found, self.at.lsn())?;
+        Ok(Entry::new(key.to_vec(), value))
+    }
+}
+
+impl<'a> Iterator for Range<'a> {
+    type Item = Result<Entry<'a>>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        match self.step_forward() {
+            Ok(false) => None,
+            Ok(true) => {
+                Some(self.entry(self.front.as_ref().expect("stepped"), &self.front_key))
+            }
+            Err(error) => Some(Err(error)),
+        }
+    }
+}
+
+impl DoubleEndedIterator for Range<'_> {
+    fn next_back(&mut self) -> Option<Self::Item> {
+        match self.step_backward() {
+            Ok(false) => None,
+            Ok(true) => Some(self.entry(self.back.as_ref().expect("stepped"), &self.back_key)),
+            Err(error) => Some(Err(error)),
+        }
+    }
+}
+
+impl fmt::Debug for Range<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Range").field("from", &self.from).field("to", &self.to).finish()
+    }
+}
+
+/// The value at a place in a leaf, or where it is.
+fn found_at<'c>(leaf: &PinnedPage<'c>, slot: usize) -> Found<'c> {
+    let bytes = leaf.bytes();
+    match Node::new(bytes).value(slot) {
+        tree::Value::Inline(value) => {
+            let start = value.as_ptr() as usize - bytes.as_ptr() as usize;
+            Found::Inline(leaf.clone(), start, value.len())
+        }
+        tree::Value::Blob(blob) => Found::Blob(blob),
+    }
+}
+
+/// What was found, read as of `at`, a registered snapshot, if it is out of line.
+pub(super) fn read_blob<'a>(cache: &'a Cache, found: Found<'a>, at: Lsn) -> Result<Value<'a>> {
+    Ok(match found {
+        Found::Inline(page, start, len) => Value::in_page(page, start, len),
+        Found::Blob(blob @ BlobRef { .. }) => Value::owned(blob::read(cache, blob, at)?),
+    })
+}
+
+/// The bounds of the keys that begin with `prefix`.
+pub(super) fn prefix_bounds(prefix: &[u8]) -> (Bound<Vec<u8>>, Bound<Vec<u8>>) {
+    let from = Bound::Included(prefix.to_vec());
+    let Some(last) = prefix.iter().rposition(|byte| *byte != 0xff) else {
+        return (from, Bound::Unbounded);
+    };
+    let mut end = prefix[..=last].to_vec();
+    end[last] += 1;
+    (from, Bound::Excluded(end))
+}
+
+fn is_empty(from: &Bound<Vec<u8>>, to: &Bound<Vec<u8>>) -> bool {
+    let (Bound::Included(a) | Bound::Excluded(a), Bound::Included(b) | Bound::Excluded(b)) =
+        (from, to)
+    else {
+        return false;
+    };
+    match a.cmp(b) {
+        Ordering::Less => false,
+        Ordering::Greater => true,
+        Ordering::Equal => {
+            !matches!((from, to), (Bound::Included(_), Bound::Included(_)))
+        }
+    }
+}

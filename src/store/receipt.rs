@@ -1,0 +1,195 @@
+//! Receipts: what a commit returns, and what becomes of it.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::str::FromStr;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use crate::error::{Error, Result};
+use crate::log::Log;
+use crate::lsn::{Incarnation, Lsn, StoreId};
+
+/// What a commit returns. Tells whether the commit survives a power loss by now, and can wait for
+/// that.
+///
+/// Nothing is kept for a receipt: it is a position in the log, compared with the sync line.
+/// Waiting, by [`Receipt::wait`] or by `.await` (no runtime is needed), asks for a flush at once,
+/// so awaiting the receipt of an asynchronous commit is a synchronous commit that blocks no
+/// thread.
+///
+/// ```
+/// # let dir = tempfile::tempdir()?;
+/// use syncline::{CommitMode, Status, Store};
+///
+/// let store = Store::open(dir.path())?;
+/// let users = store.keyspace("users")?;
+/// let receipt = users.put_with("ada", "1815", CommitMode::Async)?;
+/// let token = receipt.token(); // any later process can ask about it
+/// receipt.wait()?;
+/// assert_eq!(store.status(&token)?, Status::Durable);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone)]
+#[must_use = "a commit may have to be waited for; drop the receipt if it need not"]
+pub struct Receipt {
+    token: Token,
+    log: Option<Arc<Log>>,
+}
+
+/// What has become of a commit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Status {
+    /// It is applied and readable, and survives a kill of the process; a power loss could still
+    /// undo it.
+    Pending,
+    /// It survives a power loss.
+    Durable,
+    /// A crash undid it, for ever.
+    Lost,
+}
+
+impl Receipt {
+    pub(crate) fn new(store: StoreId, incarnation: Incarnation, lsn: Lsn, log: &Arc<Log>) -> Self {
+        Receipt { token: Token { store, incarnation, lsn }, log: Some(Arc::clone(log)) }
+    }
+
+    /// The receipt of something that was durable before this incarnation wrote anything.
+    pub(crate) fn settled(store: StoreId, incarnation: Incarnation, lsn: Lsn) -> Self {
+        Receipt { token: Token { store, incarnation, lsn }, log: None }
+    }
+
+    /// The commit's position in the log.
+    pub fn lsn(&self) -> Lsn {
+        self.token.lsn
+    }
+
+    /// The incarnation of the store that made the commit.
+    pub fn incarnation(&self) -> Incarnation {
+        self.token.incarnation
+    }
+
+    /// Whether the commit survives a power loss. Makes no system call.
+    pub fn is_durable(&self) -> bool {
+        self.log.as_ref().is_none_or(|log| self.token.lsn <= log.durable())
+    }
+
+    /// Waits until the commit survives a power loss; asks for a flush at once.
+    ///
+    /// # Errors
+    /// [`Error::Poisoned`] if a flush failed: what becomes of the commit, only the recovery at
+    /// the next open can tell.
+    pub fn wait(&self) -> Result<()> {
+        match &self.log {
+            Some(log) => log.wait_durable(self.token.lsn, None).map(|_| ()),
+            None => Ok(()),
+        }
+    }
+
+    /// As [`Receipt::wait`], for at most `timeout`. False if that was not enough.
+    ///
+    /// # Errors
+    /// As [`Receipt::wait`].
+    pub fn wait_timeout(&self, timeout: Duration) -> Result<bool> {
+        match &self.log {
+            Some(log) => log.wait_durable(self.token.lsn, Some(timeout)),
+            None => Ok(true),
+        }
+    }
+
+    /// The receipt as text, which [`Store::status`](crate::Store::status) understands in any
+    /// later process: `store-incarnation-lsn`, all hexadecimal.
+    pub fn token(&self) -> String {
+        self.token.to_string()
+    }
+}
+
+impl Future for Receipt {
+    type Output = Result<()>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        match &self.log {
+            Some(log) => log.poll_durable(self.token.lsn, cx),
+            None => Poll::Ready(Ok(())),
+        }
+    }
+}
+
+impl fmt::Debug for Receipt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Receipt")
+            .field("lsn", &self.lsn())
+            .field("incarnation", &self.incarnation())
+            .field("durable", &self.is_durable())
+            .finish()
+    }
+}
+
+/// A receipt without its store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Token {
+    pub(crate) store: StoreId,
+    pub(crate) incarnation: Incarnation,
+    pub(crate) lsn: Lsn,
+}
+
+impl fmt::Display for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{:x}-{:x}", self.store, self.incarnation.get(), self.lsn.get())
+    }
+}
+
+impl FromStr for Token {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let invalid = |reason: &str| Error::InvalidToken {
+            token: text.chars().take(100).collect(),
+            reason: reason.into(),
+        };
+        let parts: Vec<&str> = text.split('-').collect();
+        let [store, incarnation, lsn] = parts[..] else {
+            return Err(invalid("not three parts divided by -"));
+        };
+        let digits = |part: &str| {
+            !part.is_empty() && part.bytes().all(|b| b.is_ascii_hexdigit() && !b.is_ascii_uppercase())
+        };
+        if store.len() != 32 || ![store, incarnation, lsn].into_iter().all(digits) {
+            return Err(invalid("not hexadecimal numbers, or not a store's id"));
+        }
+        let mut id = [0; 16];
+        for (at, byte) in id.iter_mut().enumerate() {
+            *byte = u8::from_str_radix(&store[2 * at..2 * at + 2], 16).expect("two digits");
+        }
+        let incarnation =
+            u32::from_str_radix(incarnation, 16).map_err(|_| invalid("the incarnation"))?;
+        let lsn = u64::from_str_radix(lsn, 16).map_err(|_| invalid("the LSN"))?;
+        Ok(Token {
+            store: StoreId(id),
+            incarnation: Incarnation::new(incarnation),
+            lsn: Lsn::new(lsn),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tokens_come_back_and_other_text_does_not() {
+        let token = Token {
+            store: StoreId([0xab; 16]),
+            incarnation: Incarnation::new(7),
+            lsn: Lsn::new(0x1234),
+        };
+        let text = token.to_string();
+        assert_eq!(text, "abababababababababababababababab-7-1234");
+        assert_eq!(text.parse::<Token>().unwrap(), token);
+        for bad in ["", "-", "--", "ab-7-1234", &text[1..], &format!("{text}-"), "é", "+1-+1-+1"] {
+            assert!(matches!(bad.parse::<Token>(), Err(Error::InvalidToken { .. })), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,258 @@
+//! The commit path.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::combine::{Answer, Request};
+use super::engine::{CommitState, Engine, Live};
+use super::group::{Prepared, prepare};
+use super::keyspaces::KeyspaceState;
+use super::ops::{CLASS_COMMIT, Op, Operations, Payload};
+use crate::cache::WriteGroup;
+use crate::codec::crc32;
+use crate::error::{Error, Result};
+use crate::lsn::Lsn;
+use crate::options::CommitMode;
+use crate::tree::{ReadAt, max_inline, touch};
+
+/// How often a follower looks for its answer before it waits for the lock.
+const SPINS: usize = 200;
+
+impl Engine {
+    /// Commits `payload`, which changes `keyspaces`, and returns its LSN: at once when it is
+    /// visible (`Async`), or when it is durable (`Sync`). The payload is empty afterwards.
+    ///
+    /// # Errors
+    /// [`Error::DiskFull`], [`Error::Poisoned`], [`Error::Closed`], [`Error::NoSuchKeyspace`]: the
+    /// commit left no trace. After [`Error::Poisoned`] from a `Sync` commit it may have: recovery
+    /// will tell.
+    pub(crate) fn commit(
+        &self,
+        payload: &mut Payload,
+        keyspaces: &[&Arc<KeyspaceState>],
+        mode: CommitMode,
+    ) -> Result<Lsn> {
+        self.check_open()?;
+        let live = self.live()?;
+        // 1. Outside any lock: everything that can be slow or can fail.
+        self.throttle(live)?;
+        let mut prepared = Vec::new();
+        if payload.longest_value > max_inline(self.cache.page_bytes()) {
+            prepared = prepare(&self.cache, &payload.bytes)?;
+        }
+        self.touch_leaves(payload, keyspaces)?;
+        let crc = crc32(&[&payload.bytes]);
+        let (operations, user_bytes) = (payload.operations as u64, payload.user_bytes);
+        let lsn = loop {
+            live.log.reserve(payload.bytes.len())?;
+            // 2. Enter, or leave the request to whoever is inside.
+            let answer = match self.commit.try_lock() {
+                Some(state) if state.sealed => break Err(Error::Closed),
+                Some(mut state) => {
+                    let answer =
+                        self.serve_one(live, &mut state, payload, crc, keyspaces, &mut prepared);
+                    self.serve_queue(live, &mut state);
+                    answer
+                }
+                None if prepared.is_empty() => self.follow(live, payload, crc, keyspaces),
+                None => {
+                    let mut state = self.commit.lock();
+                    if state.sealed {
+                        break Err(Error::Closed);
+                    }
+                    self.serve_one(live, &mut state, payload, crc, keyspaces, &mut prepared)
+                }
+            };
+            match answer {
+                Answer::Done(result) => break result,
+                Answer::Reserve => {}
+            }
+        };
+        payload.clear();
+        let lsn = lsn?;
+        self.counters.operations.fetch_add(operations, Ordering::Relaxed);
+        self.counters.user_bytes.fetch_add(user_bytes, Ordering::Relaxed);
+        self.after_commit(live, lsn)?;
+        // 6. What the caller asked to wait for.
+        match mode {
+            CommitMode::Async => {
+                self.counters.async_commits.fetch_add(1, Ordering::Relaxed);
+            }
+            CommitMode::Sync => {
+                live.log.wait_durable(lsn, None)?;
+                debug_assert!(live.log.durable() >= lsn, "C4");
+                self.counters.sync_commits.fetch_add(1, Ordering::Relaxed);
+                self.background.moved();
+            }
+        }
+        Ok(lsn)
+    }
+
+    /// Commits operations that depend on what is there: `build` is called with the commit lock
+    /// held, and may refuse. Always waits until it is durable if `mode` says so.
+    pub(crate) fn commit_built(
+        &self,
+        mode: CommitMode,
+        mut build: impl FnMut(&mut CommitState) -> Result<Option<Payload>>,
+    ) -> Result<Option<Lsn>> {
+        let live = self.live()?;
+        let mut bytes = 4096;
+        let lsn = loop {
+            live.log.reserve(bytes)?;
+            let mut state = self.commit.lock();
+            let Some(payload) = build(&mut state)? else { return Ok(None) };
+            let crc = crc32(&[&payload.bytes]);
+            match self.serve_one(live, &mut state, &payload, crc, &[], &mut []) {
+                Answer::Done(lsn) => break lsn?,
+                Answer::Reserve => bytes = payload.bytes.len(),
+            }
+        };
+        self.background.moved();
+        if mode == CommitMode::Sync {
+            live.log.wait_durable(lsn, None)?;
+        }
+        Ok(Some(lsn))
+    }
+
+    /// Leaves the request in the queue, and serves the queue itself if nobody does.
+    fn follow(
+        &self,
+        live: &Live,
+        payload: &mut Payload,
+        crc: u32,
+        keyspaces: &[&Arc<KeyspaceState>],
+    ) -> Answer {
+        let keyspaces = keyspaces.iter().map(|&keyspace| Arc::clone(keyspace)).collect();
+        let request = Arc::new(Request::new(std::mem::take(payload), crc, keyspaces));
+        self.queue.push(Arc::clone(&request));
+        let mut spins = 0;
+        while !request.is_done() {
+            spins += 1;
+            if spins < SPINS {
+                std::hint::spin_loop();
+            } else {
+                // Whoever has the lock may be past looking at the queue: so serve it.
+                let mut state = self.commit.lock();
+                self.serve_queue(live, &mut state);
+            }
+        }
+        let mut work = request.work.lock();
+        *payload = std::mem::take(&mut work.payload);
+        work.answer.take().expect("a request that is done has its answer")
+    }
+
+    /// Serves a request as a group of its own.
+    fn serve_one(
+        &self,
+        live: &Live,
+        state: &mut CommitState,
+        payload: &Payload,
+        crc: u32,
+        keyspaces: &[&Arc<KeyspaceState>],
+        prepared: &mut [Prepared<'_>],
+    ) -> Answer {
+        if let Err(error) = keyspaces.iter().try_for_each(|keyspace| keyspace.check()) {
+            return Answer::Done(Err(error));
+        }
+        // 3. The LSN is where the record ends in the log.
+        let Some(lsn) = append(live, state, payload, crc) else { return Answer::Reserve };
+        live.log.publish(lsn);
+        // 4. Applied at that LSN, then visible (C1, C2).
+        let CommitState { writer, trees, .. } = state;
+        let mut group = WriteGroup::begin(&self.cache, writer, lsn);
+        let applied = trees.apply(&mut group, &payload.bytes, payload.operations, prepared);
+        Answer::Done(match applied {
+            Ok(()) => {
+                trees.publish(group);
+                Ok(lsn)
+            }
+            Err(error) => Err(self.give_up(live, error)),
+        })
+    }
+
+    /// Serves everything in the queue as one group.
+    fn serve_queue(&self, live: &Live, state: &mut CommitState) {
+        let requests = self.queue.take();
+        if requests.is_empty() {
+            return;
+        }
+        let mut group: Vec<(Arc<Request>, Lsn)> = Vec::with_capacity(requests.len());
+        for request in requests {
+            let work = request.work.lock();
+            let checked = match state.sealed {
+                true => Err(Error::Closed),
+                false => work.keyspaces.iter().try_for_each(|keyspace| keyspace.check()),
+            };
+            let answer = match checked {
+                Err(error) => Answer::Done(Err(error)),
+                Ok(()) => match append(live, state, &work.payload, work.crc) {
+                    None => Answer::Reserve,
+                    Some(lsn) => {
+                        drop(work);
+                        group.push((request, lsn));
+                        continue;
+                    }
+                },
+            };
+            drop(work);
+            request.answer(answer);
+        }
+        let Some(&(_, last)) = group.last() else { return };
+        live.log.publish(last);
+        let CommitState { writer, trees, .. } = state;
+        let mut pages = WriteGroup::begin(&self.cache, writer, last);
+        let applied = group.iter().try_for_each(|(request, _)| {
+            let work = request.work.lock();
+            trees.apply(&mut pages, &work.payload.bytes, work.payload.operations, &mut [])
+        });
+        let failed = match applied {
+            Ok(()) => {
+                trees.publish(pages);
+                None
+            }
+            Err(error) => Some(self.give_up(live, error)),
+        };
+        for (request, lsn) in group {
+            request.answer(Answer::Done(failed.clone().map_or(Ok(lsn), Err)));
+        }
+    }
+
+    /// Serves what is left in the queue. For whoever closes the store.
+    pub(crate) fn drain(&self, live: &Live, state: &mut CommitState) {
+        self.serve_queue(live, state);
+    }
+
+    /// A page could not be read while a logged commit was applied (C3): the store stops taking
+    /// commits, and recovery will apply what the log has.
+    fn give_up(&self, live: &Live, error: Error) -> Error {
+        log::error!("{}: a commit could not be applied: {error}", self.disk.path(""));
+        live.log.poison(error.clone());
+        live.log.poisoned().unwrap_or(error)
+    }
+
+    /// Brings the leaves that a commit will change into memory, so that no page is read with the
+    /// commit lock held. Does nothing while everything is in memory.
+    fn touch_leaves(&self, payload: &Payload, keyspaces: &[&Arc<KeyspaceState>]) -> Result<()> {
+        // A transaction that touches more than a good part of the cache would evict its own.
+        if !self.cache.is_partial() || payload.operations as u64 > self.cache.frames() / 4 {
+            return Ok(());
+        }
+        for op in Operations::new(&payload.bytes) {
+            let (Op::Put { keyspace, key, .. } | Op::Delete { keyspace, key }) = op? else {
+                continue;
+            };
+            let state = keyspaces.iter().find(|state| state.id == keyspace);
+            if let Some(state) = state {
+                state.check()?;
+                touch(&self.cache, state.root, key, ReadAt::Newest)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Copies a record into the log. `None` if there is no room that was reserved.
+fn append(live: &Live, state: &mut CommitState, payload: &Payload, crc: u32) -> Option<Lsn> {
+    let appender = state.appender.as_mut().expect("the log has begun");
+    live.log.append(appender, CLASS_COMMIT, &payload.bytes, crc)
+}

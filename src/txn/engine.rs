@@ -1,0 +1,158 @@
+//! The engine: everything that one open store has, and who guards it.
+
+use std::fmt;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use parking_lot::Mutex;
+
+use super::background::Background;
+use super::combine::Queue;
+use super::group::Trees;
+use super::keyspaces::KeyspaceState;
+use crate::cache::{Cache, Snapshot, Writer};
+use crate::disk::{DirLock, Disk};
+use crate::error::{Error, Result};
+use crate::log::{Appender, Log, LogThreads};
+use crate::lsn::{Incarnation, Lsn, StoreId, Watermark};
+use crate::options::Options;
+use crate::space::Space;
+
+/// An open store.
+pub(crate) struct Engine {
+    // Constant after construction.
+    pub(crate) disk: Arc<dyn Disk>,
+    pub(crate) options: Options,
+    pub(crate) space: Arc<Space>,
+    pub(crate) cache: Cache,
+    /// Gone once the store is closed.
+    pub(crate) lock: Mutex<Option<Box<dyn DirLock>>>,
+
+    /// The log, from the first write on.
+    pub(crate) live: OnceLock<Live>,
+    /// The commit lock: who holds it may append and apply.
+    pub(crate) commit: Mutex<CommitState>,
+    /// Who waits for the commit lock.
+    pub(super) queue: Queue,
+    /// Pages up to here are in the data file.
+    pub(crate) checkpointed: Watermark,
+    /// Held by the one checkpoint that runs.
+    pub(crate) checkpointing: Mutex<crate::checkpoint::State>,
+    pub(crate) background: Background,
+    pub(crate) closed: AtomicBool,
+    pub(crate) counters: Counters,
+}
+
+/// What exists once the store has been written to.
+#[derive(Debug)]
+pub(crate) struct Live {
+    pub(crate) log: Arc<Log>,
+    pub(crate) incarnation: Incarnation,
+    pub(crate) threads: Mutex<Option<LogThreads>>,
+}
+
+/// What the commit lock guards.
+#[derive(Debug)]
+pub(crate) struct CommitState {
+    pub(crate) writer: Writer,
+    pub(crate) trees: Trees,
+    /// There from the first write on.
+    pub(crate) appender: Option<Appender>,
+    /// The store is being closed: no commit is taken any more.
+    pub(crate) sealed: bool,
+}
+
+/// What is counted beside the layers' own counters.
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    pub(crate) sync_commits: AtomicU64,
+    pub(crate) async_commits: AtomicU64,
+    pub(crate) operations: AtomicU64,
+    pub(crate) user_bytes: AtomicU64,
+    pub(crate) checkpoints: AtomicU64,
+}
+
+impl Engine {
+    /// An engine over the pages in `space`, at its last checkpoint.
+    pub(crate) fn new(
+        disk: Arc<dyn Disk>,
+        lock: Box<dyn DirLock>,
+        options: Options,
+        space: Arc<Space>,
+        cache: Cache,
+        trees: Trees,
+    ) -> Self {
+        let checkpoint = space.superblock().head.checkpoint;
+        Engine {
+            disk,
+            options,
+            space,
+            cache,
+            lock: Mutex::new(Some(lock)),
+            live: OnceLock::new(),
+            commit: Mutex::new(CommitState {
+                writer: Writer::new(checkpoint),
+                trees,
+                appender: None,
+                sealed: false,
+            }),
+            queue: Queue::default(),
+            checkpointed: Watermark::new(checkpoint),
+            checkpointing: Mutex::default(),
+            background: Background::default(),
+            closed: AtomicBool::new(false),
+            counters: Counters::default(),
+        }
+    }
+
+    pub(crate) fn store_id(&self) -> StoreId {
+        self.space.store_id()
+    }
+
+    /// Fails once the store is closed.
+    pub(crate) fn check_open(&self) -> Result<()> {
+        if self.closed.load(Ordering::Acquire) {
+            return Err(Error::Closed);
+        }
+        Ok(())
+    }
+
+    /// The watermarks `appended`, `visible`, `durable` and `checkpoint`, read so that I1 and I2
+    /// hold among them.
+    pub(crate) fn watermarks(&self) -> (Lsn, Lsn, Lsn, Lsn) {
+        let checkpoint = self.checkpointed.load();
+        let visible = self.cache.visible();
+        match self.live.get() {
+            Some(live) => {
+                let durable = live.log.durable();
+                (live.log.appended(), visible, durable, checkpoint)
+            }
+            None => (checkpoint, visible, checkpoint, checkpoint),
+        }
+    }
+
+    /// A snapshot of what is visible, with the number of keys of each keyspace.
+    pub(crate) fn snapshot(&self) -> (Snapshot<'_>, Vec<(Arc<KeyspaceState>, u64)>) {
+        let state = self.commit.lock();
+        let counts = state.trees.catalog.iter();
+        let counts = counts.map(|keyspace| (Arc::clone(keyspace), keyspace.count.latest()));
+        (self.cache.snapshot(), counts.collect())
+    }
+
+    /// The keyspace of this name.
+    pub(crate) fn keyspace(&self, name: &str) -> Option<Arc<KeyspaceState>> {
+        self.commit.lock().trees.catalog.named(name).cloned()
+    }
+
+    /// The names of all keyspaces, sorted.
+    pub(crate) fn keyspaces(&self) -> Vec<String> {
+        let state = self.commit.lock();
+        state.trees.catalog.iter().map(|keyspace| keyspace.name.clone()).collect()
+    }
+}
+
+impl fmt::Debug for Engine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Engine").field("disk", &self.disk).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,271 @@
+//! Applying operations to the trees, for commits and for replay alike.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::keyspaces::{Catalog, KeyspaceState, catalog_key};
+use super::ops::{KeyspaceId, Op, Operations};
+use crate::cache::{Cache, Draft, WriteGroup, Writer};
+use crate::error::{Error, Result};
+use crate::lsn::{Incarnation, Lsn};
+use crate::space::PageId;
+use crate::tree::{Outcome, Scratch, TreeMut, Value, blob, max_inline};
+
+/// Pages that one step of taking a dropped keyspace apart frees.
+const TRIM_PAGES: usize = 256;
+
+/// The trees of all keyspaces, and what applying needs.
+#[derive(Debug)]
+pub(crate) struct Trees {
+    pub(crate) catalog: Catalog,
+    /// The tree of the catalog; none in a store that was never written to.
+    pub(crate) catalog_root: PageId,
+    pub(crate) next_keyspace: u32,
+    scratch: Scratch,
+    touched: Vec<Touched>,
+}
+
+/// A keyspace that the group changes, and by how many keys.
+#[derive(Debug)]
+struct Touched {
+    keyspace: Arc<KeyspaceState>,
+    delta: i64,
+}
+
+/// A long value, prepared for the operation of this number.
+pub(crate) type Prepared<'c> = (usize, crate::tree::BlobRef, Draft<'c>);
+
+impl Trees {
+    pub(crate) fn new(catalog: Catalog, catalog_root: PageId, next_keyspace: u32) -> Self {
+        Trees {
+            catalog,
+            catalog_root,
+            next_keyspace,
+            scratch: Scratch::default(),
+            touched: Vec::new(),
+        }
+    }
+
+    /// Applies the operations in `payload`, in order of their keys where that makes no
+    /// difference. `prepared` are its long values, by the number of the operation.
+    pub(crate) fn apply(
+        &mut self,
+        group: &mut WriteGroup<'_>,
+        payload: &[u8],
+        operations: usize,
+        prepared: &mut [Prepared<'_>],
+    ) -> Result<()> {
+        for (_, _, draft) in prepared.iter_mut() {
+            group.take_in(draft);
+        }
+        let blob_of = |number: usize| {
+            let at = prepared.binary_search_by_key(&number, |(number, ..)| *number).ok()?;
+            Some(prepared[at].1)
+        };
+        if operations == 1 {
+            let op = Operations::new(payload).next().expect("one operation")?;
+            return self.apply_one(group, op, blob_of(0));
+        }
+        let mut ops = Vec::with_capacity(operations);
+        for (number, op) in Operations::new(payload).enumerate() {
+            ops.push((op?, blob_of(number)));
+        }
+        // Whatever is about whole keyspaces keeps its place; runs of puts and deletes are sorted.
+        let is_keyed = |op: &Op<'_>| matches!(op, Op::Put { .. } | Op::Delete { .. });
+        let runs = ops.chunk_by_mut(|(a, _), (b, _)| is_keyed(a) && is_keyed(b));
+        for run in runs {
+            run.sort_by(|(a, _), (b, _)| place(a).cmp(&place(b)));
+            for (op, blob) in run {
+                self.apply_one(group, *op, *blob)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes a group visible, counts included.
+    pub(crate) fn publish(&mut self, group: WriteGroup<'_>) {
+        for touched in &mut self.touched {
+            let delta = std::mem::take(&mut touched.delta);
+            if delta != 0 {
+                let count = &touched.keyspace.count;
+                let now = count.latest().checked_add_signed(delta).expect("a count of keys");
+                count.set(now, group.lsn());
+                touched.keyspace.count_changed.store(true, Ordering::Relaxed);
+            }
+        }
+        if self.touched.len() > 16 {
+            self.touched.clear();
+        }
+        group.publish();
+    }
+
+    #[inline]
+    fn apply_one(
+        &mut self,
+        group: &mut WriteGroup<'_>,
+        op: Op<'_>,
+        blob: Option<crate::tree::BlobRef>,
+    ) -> Result<()> {
+        match op {
+            Op::Put { keyspace, key, value } => {
+                let at = self.touch(keyspace)?;
+                let root = self.touched[at].keyspace.root;
+                let value = blob.map_or(Value::Inline(value), Value::Blob);
+                let outcome = TreeMut::new(group, root, &mut self.scratch).put(key, value)?;
+                match outcome {
+                    Outcome::Absent => self.touched[at].delta += 1,
+                    Outcome::Inline => {}
+                    Outcome::Blob(old) => blob::free(group, old)?,
+                }
+            }
+            Op::Delete { keyspace, key } => {
+                let at = self.touch(keyspace)?;
+                let root = self.touched[at].keyspace.root;
+                let outcome = TreeMut::new(group, root, &mut self.scratch).delete(key)?;
+                if outcome != Outcome::Absent {
+                    self.touched[at].delta -= 1;
+                }
+                if let Outcome::Blob(old) = outcome {
+                    blob::free(group, old)?;
+                }
+            }
+            Op::Create { keyspace, name } => self.create(group, keyspace, name)?,
+            Op::Drop { keyspace } => self.drop_keyspace(group, keyspace)?,
+            Op::Count { keyspace, count } => {
+                if let Some(state) = self.catalog.numbered(keyspace) {
+                    let (key, value) = (catalog_key::keyspace(&state.name), state.encode(count));
+                    self.put_catalog(group, &key, &value)?;
+                }
+            }
+            Op::Trim { keyspace } => self.trim(group, keyspace)?,
+        }
+        Ok(())
+    }
+
+    /// Where the keyspace is in `touched`.
+    fn touch(&mut self, id: KeyspaceId) -> Result<usize> {
+        if let Some(at) = self.touched.iter().position(|touched| touched.keyspace.id == id) {
+            return Ok(at);
+        }
+        let keyspace = self.catalog.numbered(id).ok_or_else(|| unknown(id))?;
+        self.touched.push(Touched { keyspace: Arc::clone(keyspace), delta: 0 });
+        Ok(self.touched.len() - 1)
+    }
+
+    fn create(&mut self, group: &mut WriteGroup<'_>, id: KeyspaceId, name: &str) -> Result<()> {
+        let root = TreeMut::create(group)?;
+        let state = Arc::new(KeyspaceState::new(id, name, root, 0));
+        self.put_catalog(group, &catalog_key::keyspace(name), &state.encode(0))?;
+        self.catalog.insert(state);
+        self.next_keyspace = self.next_keyspace.max(id.0 + 1);
+        Ok(())
+    }
+
+    fn drop_keyspace(&mut self, group: &mut WriteGroup<'_>, id: KeyspaceId) -> Result<()> {
+        // What the group changed in it before no longer counts.
+        self.touched.retain(|touched| touched.keyspace.id != id);
+        let state = self.catalog.remove(id).ok_or_else(|| unknown(id))?;
+        self.delete_catalog(group, &catalog_key::keyspace(&state.name))?;
+        self.put_catalog(group, &catalog_key::dropped(id), &state.root.0.to_le_bytes())
+    }
+
+    fn trim(&mut self, group: &mut WriteGroup<'_>, id: KeyspaceId) -> Result<()> {
+        let Some(&root) = self.catalog.doomed.get(&id) else { return Ok(()) };
+        if TreeMut::trim(group, root, TRIM_PAGES)? {
+            self.catalog.doomed.remove(&id);
+            self.delete_catalog(group, &catalog_key::dropped(id))?;
+        }
+        Ok(())
+    }
+
+    /// Notes in the catalog where an incarnation ended. Makes the catalog if there is none.
+    pub(crate) fn note_end(
+        &mut self,
+        group: &mut WriteGroup<'_>,
+        incarnation: Incarnation,
+        end: Lsn,
+    ) -> Result<()> {
+        if self.catalog_root == PageId::NONE {
+            self.catalog_root = TreeMut::create(group)?;
+        }
+        if incarnation == Incarnation::new(0) {
+            return Ok(());
+        }
+        let value = end.get().to_le_bytes();
+        self.put_catalog(group, &catalog_key::incarnation(incarnation), &value)
+    }
+
+    /// Notes in the catalog how many keys the keyspaces have.
+    pub(crate) fn note_counts(&mut self, group: &mut WriteGroup<'_>) -> Result<()> {
+        for state in self.changed_counts() {
+            let key = catalog_key::keyspace(&state.name);
+            self.put_catalog(group, &key, &state.encode(state.count.latest()))?;
+        }
+        Ok(())
+    }
+
+    /// The keyspaces whose counts are not what the catalog says; from now on they count as noted.
+    pub(crate) fn changed_counts(&self) -> Vec<Arc<KeyspaceState>> {
+        let changed = |state: &&Arc<KeyspaceState>| {
+            state.count_changed.swap(false, Ordering::Relaxed)
+        };
+        self.catalog.iter().filter(changed).cloned().collect()
+    }
+
+    fn put_catalog(&mut self, group: &mut WriteGroup<'_>, key: &[u8], value: &[u8]) -> Result<()> {
+        let root = self.catalog_root;
+        TreeMut::new(group, root, &mut self.scratch).put(key, Value::Inline(value)).map(|_| ())
+    }
+
+    fn delete_catalog(&mut self, group: &mut WriteGroup<'_>, key: &[u8]) -> Result<()> {
+        let root = self.catalog_root;
+        TreeMut::new(group, root, &mut self.scratch).delete(key).map(|_| ())
+    }
+}
+
+/// Writes the values in `payload` that are too long for a leaf to pages of their own.
+pub(crate) fn prepare<'c>(cache: &'c Cache, payload: &[u8]) -> Result<Vec<Prepared<'c>>> {
+    let limit = max_inline(cache.page_bytes());
+    let mut prepared = Vec::new();
+    for (number, op) in Operations::new(payload).enumerate() {
+        if let Op::Put { value, .. } = op?
+            && value.len() > limit
+        {
+            let (blob, draft) = blob::prepare(cache, value)?;
+            prepared.push((number, blob, draft));
+        }
+    }
+    Ok(prepared)
+}
+
+/// Applies the payload of one or more transactions from the log as one group at `lsn`.
+pub(crate) fn apply_entries(
+    cache: &Cache,
+    writer: &mut Writer,
+    trees: &mut Trees,
+    payload: &[u8],
+    lsn: Lsn,
+) -> Result<usize> {
+    let mut prepared = prepare(cache, payload)?;
+    let operations = Operations::new(payload).count();
+    let mut group = WriteGroup::begin(cache, writer, lsn);
+    trees.apply(&mut group, payload, operations, &mut prepared)?;
+    trees.publish(group);
+    Ok(operations)
+}
+
+fn place<'a>(op: &Op<'a>) -> Option<(KeyspaceId, &'a [u8])> {
+    match *op {
+        Op::Put { keyspace, key, .. } | Op::Delete { keyspace, key } => Some((keyspace, key)),
+        _ => None,
+    }
+}
+
+fn unknown(id: KeyspaceId) -> Error {
+    Error::Corrupt {
+        file: "a log record's payload".into(),
+        offset: 0,
+        expected: "a keyspace that exists".into(),
+        found: format!("number {}", id.0),
+    }
+}

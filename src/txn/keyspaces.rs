@@ -1,0 +1,150 @@
+//! The keyspaces: in memory, and in the catalog, a tree of its own.
+//!
+//! | catalog key | value |
+//! |---|---|
+//! | `k` name | id (4 bytes), page id of the root (8), count of keys (8) |
+//! | `d` id (4 bytes, big-endian) | page id of the root (8): dropped, being taken apart |
+//! | `i` incarnation (4 bytes, big-endian) | LSN (8) at which that incarnation ended |
+//!
+//! Values are little-endian. The count is as of the last checkpoint; replaying the log brings it
+//! up to date. A checkpoint begins with a commit of the counts that changed.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::count::Count;
+use super::ops::KeyspaceId;
+use crate::codec::{get_u32, get_u64};
+use crate::error::{Error, Result};
+use crate::lsn::Incarnation;
+use crate::space::PageId;
+
+/// The keys of the catalog.
+pub(crate) mod catalog_key {
+    use super::{Incarnation, KeyspaceId};
+
+    pub(crate) const KEYSPACE: u8 = b'k';
+    pub(crate) const DROPPED: u8 = b'd';
+
+    pub(crate) fn keyspace(name: &str) -> Vec<u8> {
+        [&[KEYSPACE], name.as_bytes()].concat()
+    }
+
+    pub(crate) fn dropped(id: KeyspaceId) -> Vec<u8> {
+        [&[DROPPED], &id.0.to_be_bytes()[..]].concat()
+    }
+
+    pub(crate) fn incarnation(incarnation: Incarnation) -> Vec<u8> {
+        [&[b'i'], &incarnation.get().to_be_bytes()[..]].concat()
+    }
+}
+
+/// A keyspace that is there, or was.
+#[derive(Debug)]
+pub(crate) struct KeyspaceState {
+    pub(crate) id: KeyspaceId,
+    pub(crate) name: String,
+    /// The root of its tree; never changes.
+    pub(crate) root: PageId,
+    pub(crate) count: Count,
+    /// Whether the count differs from the catalog's. Changed under the commit lock.
+    pub(crate) count_changed: AtomicBool,
+    /// Set under the commit lock.
+    dropped: AtomicBool,
+}
+
+impl KeyspaceState {
+    /// A keyspace with `count` keys.
+    pub(crate) fn new(id: KeyspaceId, name: &str, root: PageId, count: u64) -> Self {
+        KeyspaceState {
+            id,
+            name: name.to_owned(),
+            root,
+            count: Count::new(count),
+            count_changed: AtomicBool::new(false),
+            dropped: AtomicBool::new(false),
+        }
+    }
+
+    /// Whether it has been dropped.
+    pub(crate) fn is_dropped(&self) -> bool {
+        self.dropped.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn set_dropped(&self) {
+        self.dropped.store(true, Ordering::Release);
+    }
+
+    /// Fails if it has been dropped.
+    pub(crate) fn check(&self) -> Result<()> {
+        if self.is_dropped() {
+            return Err(Error::NoSuchKeyspace { name: self.name.clone() });
+        }
+        Ok(())
+    }
+
+    /// What the catalog has for it.
+    pub(crate) fn encode(&self, count: u64) -> Vec<u8> {
+        let mut value = self.id.0.to_le_bytes().to_vec();
+        value.extend(self.root.0.to_le_bytes());
+        value.extend(count.to_le_bytes());
+        value
+    }
+
+    /// The keyspace in an entry of the catalog.
+    pub(crate) fn decode(name: &[u8], value: &[u8]) -> Option<Self> {
+        let name = std::str::from_utf8(name).ok()?;
+        if value.len() != 20 {
+            return None;
+        }
+        let id = KeyspaceId(get_u32(value, 0));
+        Some(KeyspaceState::new(id, name, PageId(get_u64(value, 4)), get_u64(value, 12)))
+    }
+}
+
+/// All keyspaces.
+#[derive(Debug, Default)]
+pub(crate) struct Catalog {
+    by_name: BTreeMap<String, Arc<KeyspaceState>>,
+    by_id: BTreeMap<KeyspaceId, Arc<KeyspaceState>>,
+    /// Dropped, and not yet taken apart.
+    pub(crate) doomed: BTreeMap<KeyspaceId, PageId>,
+}
+
+impl Catalog {
+    pub(crate) fn insert(&mut self, keyspace: Arc<KeyspaceState>) {
+        self.by_id.insert(keyspace.id, Arc::clone(&keyspace));
+        self.by_name.insert(keyspace.name.clone(), keyspace);
+    }
+
+    /// Takes a dropped keyspace out; its tree remains to be taken apart.
+    pub(crate) fn remove(&mut self, id: KeyspaceId) -> Option<Arc<KeyspaceState>> {
+        let keyspace = self.by_id.remove(&id)?;
+        self.by_name.remove(&keyspace.name);
+        self.doomed.insert(id, keyspace.root);
+        keyspace.set_dropped();
+        Some(keyspace)
+    }
+
+    pub(crate) fn named(&self, name: &str) -> Option<&Arc<KeyspaceState>> {
+        self.by_name.get(name)
+    }
+
+    pub(crate) fn numbered(&self, id: KeyspaceId) -> Option<&Arc<KeyspaceState>> {
+        self.by_id.get(&id)
+    }
+
+    /// All keyspaces, by name.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<KeyspaceState>> {
+        self.by_name.values()
+    }
+}
+
+/// Whether `name` may name a keyspace.
+pub(crate) fn check_name(name: &str) -> Result<()> {
+    if name.is_empty() || name.len() > 255 || name.chars().any(char::is_control) {
+        return Err(Error::InvalidName { name: name.to_owned() });
+    }
+    Ok(())
+}

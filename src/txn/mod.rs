@@ -1,0 +1,42 @@
+//! Transactions: what a commit is made of, and the one path that every commit takes.
+//!
+//! ```text
+//!   caller                         commit lock                        device
+//!   ------                         -----------                        ------
+//!   1 encode, checksum,
+//!     prepare long values,
+//!     touch leaves, reserve log
+//!   2 enter  ------------------->  3 assign LSNs, copy records into
+//!                                    the mapped log: `appended`
+//!                                  4 apply to the trees at the group's
+//!                                    LSN: `visible`
+//!   5 leave  <-------------------
+//!     Async: done
+//!     Sync: wait for, or lead -------------------------------------->  flush: `durable`
+//! ```
+//!
+//! Invariants:
+//!
+//! - C1 a record is in the log before anything that it says is visible (`visible <= appended`);
+//! - C2 commits become visible in the order of their LSNs, each whole;
+//! - C3 what was refused leaves no trace: nothing fails between the append and the publication
+//!   but a page that cannot be read, and that poisons the log, so that nothing later is
+//!   acknowledged and recovery decides;
+//! - C4 a `Sync` commit returns only when `durable` has reached its LSN.
+
+mod background;
+mod begin;
+mod combine;
+mod commit;
+mod count;
+mod engine;
+mod group;
+mod keyspaces;
+mod ops;
+mod pressure;
+
+pub(crate) use engine::{CommitState, Engine, Live};
+pub(crate) use background::Background;
+pub(crate) use group::{Trees, apply_entries};
+pub(crate) use keyspaces::{Catalog, KeyspaceState, catalog_key, check_name};
+pub(crate) use ops::{CLASS_COMMIT, KeyspaceId, Op, Operations, Payload};

@@ -1,0 +1,67 @@
+//! Back-pressure: as dirty pages or the log near their limits, each commit is slowed a little,
+//! so that none is stopped for long.
+
+use std::time::Duration;
+
+use super::engine::{Engine, Live};
+use crate::error::Result;
+use crate::lsn::Lsn;
+
+/// Dirty pages beyond this share of the cache slow commits down, in percent.
+const DIRTY_SLOW: u64 = 75;
+/// The log may grow to this many times `checkpoint_log_bytes` before commits slow down.
+const LOG_SLOW: u64 = 2;
+/// And to this many times before they stop until a checkpoint is done.
+const LOG_STOP: u64 = 4;
+/// The longest that one commit is slowed down.
+const LONGEST: Duration = Duration::from_millis(2);
+
+impl Engine {
+    /// Slows the caller down if it must be. No lock is held.
+    pub(super) fn throttle(&self, live: &Live) -> Result<()> {
+        if self.cache.is_short_of_frames() {
+            self.background.ring_cleaner();
+        }
+        let log = self.log_since_checkpoint(live.log.appended());
+        let limit = self.options.checkpoint_log_bytes;
+        if log <= LOG_SLOW * limit && !self.cache.is_short_of_frames() {
+            return Ok(());
+        }
+        if !self.options.background {
+            return if log > LOG_SLOW * limit { self.checkpoint().map(|_| ()) } else { Ok(()) };
+        }
+        if log > LOG_STOP * limit {
+            // Reports why, if checkpoints fail.
+            return self.checkpoint().map(|_| ());
+        }
+        let by_log = log.saturating_sub(LOG_SLOW * limit) * 100 / ((LOG_STOP - LOG_SLOW) * limit);
+        let dirty = self.cache.dirty_percent();
+        let by_dirty = dirty.saturating_sub(DIRTY_SLOW) * 100 / (100 - DIRTY_SLOW);
+        let percent = by_log.max(by_dirty).min(100) as u32;
+        if percent > 0 {
+            std::thread::sleep(LONGEST * percent / 100);
+        }
+        Ok(())
+    }
+
+    /// Tells the background what a commit may have made necessary.
+    pub(super) fn after_commit(&self, live: &Live, lsn: Lsn) -> Result<()> {
+        if self.log_since_checkpoint(lsn) >= self.options.checkpoint_log_bytes {
+            if self.options.background {
+                self.background.ring_checkpointer();
+            } else if live.log.poisoned().is_none() {
+                // A checkpoint that fails now fails no commit: the next one tries again.
+                if let Err(error) = self.checkpoint() {
+                    log::warn!("{}: checkpoint: {error}", self.disk.path(""));
+                }
+            }
+        }
+        self.background.moved();
+        Ok(())
+    }
+
+    fn log_since_checkpoint(&self, lsn: Lsn) -> u64 {
+        let log_start = self.live.get().map_or(0, |live| live.log.start().get());
+        lsn.get().saturating_sub(self.checkpointed.load().get().max(log_start))
+    }
+}
