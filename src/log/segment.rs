@@ -59,27 +59,28 @@ impl Segment {
         spare: String,
         header: &SegmentHeader,
     ) -> Result<Segment, Trouble> {
-        // Before its rename the file is left where it is; a spare that is gone is no loss.
-        let bytes = match disk.open(&spare).and_then(|file| file.bytes()) {
-            Ok(bytes) => bytes,
-            Err(_) => return Segment::create(disk, header),
+        let passing = |cause, name: &str| {
+            let leftover = Some(name.to_owned());
+            Trouble::Passing { cause, leftover }
         };
+        let names = disk.list().map_err(|cause| passing(cause, &spare))?;
+        if !names.contains(&spare) {
+            return Segment::create(disk, header); // a spare that is gone is no loss
+        }
+        let bytes = disk
+            .open(&spare)
+            .and_then(|file| file.bytes())
+            .map_err(|cause| passing(cause, &spare))?;
         if bytes != header.segment_bytes {
-            if let Err(cause) = disk.remove(&spare) {
-                return Err(Trouble::Passing { cause, leftover: Some(spare) });
-            }
+            disk.remove(&spare).map_err(|cause| passing(cause, &spare))?;
             return Segment::create(disk, header);
         }
         let name = segment_name(header.number);
         if spare != name {
-            if let Err(cause) = disk.rename(&spare, &name) {
-                return Err(Trouble::Passing { cause, leftover: Some(spare) });
-            }
+            disk.rename(&spare, &name).map_err(|cause| passing(cause, &spare))?;
             disk.sync_dir().map_err(Trouble::Final)?;
         }
-        let file = disk
-            .open(&name)
-            .map_err(|cause| Trouble::Passing { cause, leftover: Some(name.clone()) })?;
+        let file = disk.open(&name).map_err(|cause| passing(cause, &name))?;
         seal(&*file, &name, header)?;
         Segment::map(&*file, name, header)
     }
