@@ -31,7 +31,7 @@ use std::sync::Arc;
 use crate::error::Result;
 
 pub use real::RealDisk;
-pub use sim::{Keep, SimDisk};
+pub use sim::{Choice, Fault, FaultError, Keep, Op, Persistence, SimDisk};
 
 /// A directory that holds one store.
 pub trait Disk: Debug + Send + Sync {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Disk, RealDisk};
+use super::{Disk, RealDisk, SimDisk};
 use crate::error::Error;
 
 /// Runs the test in `$name` on a real directory and on a simulated one.
@@ -13,6 +13,12 @@ macro_rules! conformance {
             fn $name() {
                 let dir = tempfile::tempdir().unwrap();
                 super::$name(&super::RealDisk::open(dir.path()).unwrap());
+            })*
+        }
+        mod sim {
+            $(#[test]
+            fn $name() {
+                super::$name(&super::SimDisk::new());
             })*
         }
     };

@@ -1,0 +1,84 @@
+//! What befalls a disk from outside: rot, lost and misplaced files.
+//!
+//! None of it is an operation: it is neither counted nor traced, and it is durable at once. The
+//! names are durable too, afterwards.
+
+use super::SimDisk;
+use super::inode::Inode;
+use super::names::FileId;
+use super::pages::Pages;
+use super::state::NextWrite;
+
+impl SimDisk {
+    /// Flips a bit of a file.
+    ///
+    /// # Panics
+    /// If there is no such file, or it ends before.
+    pub fn flip(&self, name: &str, offset: u64, bit: u8) {
+        let mut state = self.state();
+        let id = state.lookup(name).unwrap_or_else(|_| panic!("no file {name}"));
+        state.inode(id).flip(offset, bit);
+    }
+
+    /// Cuts a file off.
+    ///
+    /// # Panics
+    /// If there is no such file.
+    pub fn truncate(&self, name: &str, bytes: u64) {
+        let mut content = self.read_file(name);
+        content.truncate(bytes as usize);
+        self.write_file(name, &content);
+    }
+
+    /// All bytes of a file, as reads see them.
+    ///
+    /// # Panics
+    /// If there is no such file.
+    pub fn read_file(&self, name: &str) -> Vec<u8> {
+        let mut state = self.state();
+        let id = state.lookup(name).unwrap_or_else(|_| panic!("no file {name}"));
+        let inode = state.inode(id);
+        let mut bytes = vec![0; inode.bytes() as usize];
+        inode.seen().read(0, &mut bytes);
+        bytes
+    }
+
+    /// Puts a file there, in the place of one of that name.
+    pub fn write_file(&self, name: &str, bytes: &[u8]) {
+        let mut pages = Pages::default();
+        pages.write(0, bytes);
+        let mut state = self.state();
+        let inode = Inode::settled(pages, bytes.len() as u64);
+        match state.lookup(name) {
+            Ok(id) => state.inode(id).replace(inode),
+            Err(_) => {
+                let id: FileId = state.add(inode);
+                state.names.create(name, id);
+            }
+        }
+        state.names.settle();
+        state.collect();
+    }
+
+    /// Takes a file away.
+    ///
+    /// # Panics
+    /// If there is no such file.
+    pub fn remove_file(&self, name: &str) {
+        let mut state = self.state();
+        assert!(state.lookup(name).is_ok(), "no file {name}");
+        state.names.remove(name);
+        state.names.settle();
+        state.collect();
+    }
+
+    /// Lets the next write of a file be reported as done without being done.
+    pub fn lose_next_write(&self) {
+        self.state().next_write = NextWrite::Lost;
+    }
+
+    /// Lets the next write of a file go to a place `by` bytes away.
+    pub fn misdirect_next_write(&self, by: i64) {
+        self.state().next_write = NextWrite::Misdirected(by);
+    }
+}

@@ -1,0 +1,241 @@
+//! One file: what is seen, what is durable, and every version of the sectors between.
+//!
+//! ```text
+//!   write, Mapping::write           sync                       crash
+//!   ---------------------> seen ------------> durable ------------------------> what is left
+//!                            |                   ^                                   ^
+//!                            v                   | in doubt: never                   |
+//!                          dirty sectors: the versions since the last sync ----------'
+//! ```
+//!
+//! Invariants:
+//!
+//! - S1 A sector that is not dirty has the same bytes in `seen` and in `durable`.
+//! - S2 `settled_bytes <= durable_bytes <= seen_bytes`. Files never shrink.
+//! - S3 Below `settled_bytes`, what was never written reads as zeros after a crash too. Above,
+//!   a page that is not in `durable` may show whatever the device had there before.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use super::crash::Chooser;
+use super::pages::{PAGE_BYTES, Pages, SECTOR_BYTES, SECTORS_PER_PAGE, Sector, pieces, zero_page};
+
+/// A sector that was written since it was last synced.
+#[derive(Clone, Default)]
+struct Dirty {
+    /// The versions since then, oldest first, but for the newest, which is what is seen.
+    older: Vec<Box<Sector>>,
+    /// A sync failed with this sector in it: the cache takes it for clean, and no sync makes it
+    /// durable until it is written again. The device may have got it, or an older version.
+    in_doubt: bool,
+}
+
+/// The bytes of a file that a crash may show where nothing was written.
+pub(super) struct Stale<'a> {
+    /// The bytes of a file that was removed, whose blocks may have been used again.
+    pub(super) removed: &'a Pages,
+}
+
+/// One file. Cloning it is cheap.
+#[derive(Clone, Default)]
+pub(super) struct Inode {
+    seen: Pages,
+    seen_bytes: u64,
+    durable: Pages,
+    durable_bytes: u64,
+    /// A sync failed with the length in it.
+    length_in_doubt: bool,
+    settled_bytes: u64,
+    dirty: BTreeMap<u64, Dirty>,
+    /// How many files and mappings are open; the bytes live as long as they.
+    pub(super) handles: u32,
+    /// How many of them are mappings, which forbid to change the length.
+    pub(super) mappings: u32,
+}
+
+impl Inode {
+    /// A file of which everything is durable.
+    pub(super) fn settled(pages: Pages, bytes: u64) -> Inode {
+        Inode {
+            seen: pages.clone(),
+            seen_bytes: bytes,
+            durable: pages,
+            durable_bytes: bytes,
+            settled_bytes: bytes,
+            ..Inode::default()
+        }
+    }
+
+    pub(super) fn bytes(&self) -> u64 {
+        self.seen_bytes
+    }
+
+    pub(super) fn seen(&self) -> &Pages {
+        &self.seen
+    }
+
+    /// Makes the file longer. The new bytes read as zeros.
+    pub(super) fn grow(&mut self, bytes: u64) {
+        assert!(bytes >= self.seen_bytes, "files never shrink");
+        assert!(self.mappings == 0, "the length of a mapped file must not change");
+        self.seen_bytes = bytes;
+        self.length_in_doubt = false;
+    }
+
+    /// Writes within one sector.
+    pub(super) fn write_sector(&mut self, sector: u64, within: Range<usize>, bytes: &[u8]) {
+        let old = self.seen.sector(sector);
+        let same = old[within.clone()] == *bytes;
+        match self.dirty.get_mut(&sector) {
+            Some(dirty) => {
+                if !same {
+                    dirty.older.push(Box::new(*old));
+                }
+                dirty.in_doubt = false;
+            }
+            None if same => {}
+            None => {
+                self.dirty.insert(sector, Dirty::default());
+            }
+        }
+        if !same {
+            self.seen.write(sector * SECTOR_BYTES + within.start as u64, bytes);
+        }
+    }
+
+    /// Makes all bytes and the length durable, but for what is in doubt.
+    pub(super) fn sync(&mut self) {
+        let end = self.sync_sectors(0..u64::MAX);
+        if self.length_in_doubt {
+            // What was written since must be within the length.
+            self.durable_bytes = self.durable_bytes.max(end.min(self.seen_bytes));
+        } else {
+            self.durable_bytes = self.seen_bytes;
+            self.settled_bytes = self.seen_bytes;
+        }
+    }
+
+    /// Makes the pages that hold `offset..offset + len` durable, and the length so far.
+    pub(super) fn sync_range(&mut self, offset: u64, len: u64) {
+        let pages = offset / PAGE_BYTES..(offset + len).div_ceil(PAGE_BYTES);
+        let synced_end =
+            self.sync_sectors(pages.start * SECTORS_PER_PAGE..pages.end * SECTORS_PER_PAGE);
+        // Zeros that were never written become durable zeros.
+        for page in pages.start.max(self.settled_bytes / PAGE_BYTES)..pages.end {
+            if self.durable.page(page).is_none() && self.seen.page(page).is_none() {
+                self.durable.set_page(page, Some(zero_page()));
+            }
+        }
+        let end = if self.length_in_doubt { synced_end } else { pages.end * PAGE_BYTES };
+        self.durable_bytes = self.durable_bytes.max(end.min(self.seen_bytes));
+    }
+
+    /// A sync of the pages that hold `offset..offset + len` fails: the cache takes them for
+    /// clean, and nobody knows what the device has of them.
+    pub(super) fn fail_sync(&mut self, offset: u64, len: u64) {
+        let first = offset / PAGE_BYTES * SECTORS_PER_PAGE;
+        let end = (offset + len).div_ceil(PAGE_BYTES) * SECTORS_PER_PAGE;
+        for (_, dirty) in self.dirty.range_mut(first..end) {
+            dirty.in_doubt = true;
+        }
+        self.length_in_doubt = self.seen_bytes > self.durable_bytes;
+    }
+
+    /// Puts other bytes in the place of all there is, durable. What is open stays open.
+    pub(super) fn replace(&mut self, other: Inode) {
+        *self = Inode { handles: self.handles, mappings: self.mappings, ..other };
+    }
+
+    /// Changes what is there without trace, as rot does: seen and durable alike.
+    pub(super) fn flip(&mut self, offset: u64, bit: u8) {
+        assert!(offset < self.seen_bytes && bit < 8, "no bit {bit} at {offset}");
+        for pages in [&mut self.seen, &mut self.durable] {
+            let mut byte = [0];
+            pages.read(offset, &mut byte);
+            pages.write(offset, &[byte[0] ^ 1 << bit]);
+        }
+    }
+
+    /// What may survive, in the order in which [`Inode::survivor`] asks.
+    pub(super) fn choices(&self) -> impl Iterator<Item = InodeChoice> {
+        let length = self.seen_bytes > self.durable_bytes;
+        let stale = self.may_show_stale();
+        length
+            .then_some(InodeChoice::Length)
+            .into_iter()
+            .chain(stale.then_some(InodeChoice::Stale))
+            .chain(self.dirty.keys().map(|&sector| InodeChoice::Sector(sector)))
+    }
+
+    /// The file after a crash.
+    pub(super) fn survivor(&self, chooser: &mut Chooser<'_>, stale: &Stale<'_>) -> Inode {
+        let mut bytes = self.durable_bytes;
+        if self.seen_bytes > self.durable_bytes {
+            bytes = chooser.length(self.durable_bytes, self.seen_bytes);
+        }
+        let mut pages = self.durable.clone();
+        if self.may_show_stale() {
+            if let Some(mut filler) = chooser.filler() {
+                for page in self.settled_bytes.div_ceil(PAGE_BYTES)..bytes.div_ceil(PAGE_BYTES) {
+                    if pages.page(page).is_none() {
+                        pages.set_page(page, filler.page(page, stale.removed));
+                    }
+                }
+            }
+        }
+        for (&sector, dirty) in &self.dirty {
+            if let Some(version) = chooser.version(dirty.older.len()) {
+                let shown = dirty.older.get(version).map_or(self.seen.sector(sector), |old| old);
+                pages.write(sector * SECTOR_BYTES, shown);
+            }
+        }
+        pages.clear_from(bytes);
+        Inode::settled(pages, bytes)
+    }
+
+    fn may_show_stale(&self) -> bool {
+        self.settled_bytes.div_ceil(PAGE_BYTES) < self.seen_bytes.div_ceil(PAGE_BYTES)
+    }
+
+    /// Makes durable what is dirty there and not in doubt. Returns where the last of it ends.
+    fn sync_sectors(&mut self, sectors: Range<u64>) -> u64 {
+        let mut synced = self.dirty.extract_if(sectors, |_, dirty| !dirty.in_doubt).peekable();
+        let mut runs: Vec<(u64, u8)> = Vec::new(); // page, which of its sectors
+        while let Some((sector, _)) = synced.next() {
+            let (page, bit) = (sector / SECTORS_PER_PAGE, 1 << (sector % SECTORS_PER_PAGE));
+            match runs.last_mut() {
+                Some((last, bits)) if *last == page => *bits |= bit,
+                _ => runs.push((page, bit)),
+            }
+        }
+        drop(synced);
+        let mut end = 0;
+        for (page, bits) in runs {
+            let first = page * SECTORS_PER_PAGE;
+            if self.dirty.range(first..first + SECTORS_PER_PAGE).next().is_none() {
+                self.durable.set_page(page, self.seen.page(page).cloned()); // by S1
+            } else {
+                for sector in (0..SECTORS_PER_PAGE).filter(|bit| bits >> bit & 1 == 1) {
+                    let bytes = self.seen.sector(first + sector);
+                    self.durable.write((first + sector) * SECTOR_BYTES, bytes);
+                }
+            }
+            end = (first + u64::from(bits.ilog2()) + 1) * SECTOR_BYTES;
+        }
+        end
+    }
+}
+
+/// One of the things that a crash decides about a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum InodeChoice {
+    Length,
+    Stale,
+    Sector(u64),
+}
+
+/// Cuts a write into the pieces that are one sector each.
+pub(super) fn sector_pieces(offset: u64, len: usize) -> impl Iterator<Item = super::pages::Piece> {
+    pieces(offset, len, SECTOR_BYTES)
+}

@@ -1,0 +1,197 @@
+//! Everything that a simulated disk is, behind its one lock.
+
+use std::collections::BTreeMap;
+use std::io;
+
+use super::crash::{Choice, Chooser, Keep};
+use super::fault::{Faults, Op};
+use super::inode::{Inode, InodeChoice, Stale};
+use super::names::{FileId, Names};
+use super::pages::Pages;
+use super::rng::mix;
+
+/// The longest file: a bound on what a mistaken length can cost.
+pub(super) const MAX_BYTES: u64 = 1 << 38;
+
+/// What a write in the middle of its way becomes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum NextWrite {
+    #[default]
+    Arrives,
+    /// Reported as done, but never was.
+    Lost,
+    /// Done this many bytes away from where it should be.
+    Misdirected(i64),
+}
+
+/// The state of a simulated disk.
+#[derive(Clone, Default)]
+pub(super) struct State {
+    pub(super) names: Names,
+    inodes: BTreeMap<FileId, Inode>,
+    last_id: u64,
+    /// What a removed file held, whose blocks may turn up in new ones.
+    removed: Pages,
+    pub(super) faults: Faults,
+    pub(super) next_write: NextWrite,
+    pub(super) capacity: Option<u64>,
+    pub(super) locked: bool,
+    /// Crashed or frozen: nothing works any more.
+    pub(super) gone: bool,
+    /// How many more counted operations work.
+    pub(super) countdown: Option<u64>,
+    pub(super) operations: u64,
+    pub(super) trace: u64,
+}
+
+impl State {
+    // --- operations ---
+
+    /// Lets an operation happen, fail, or find the disk gone. `Err` of `Err` is gone; then
+    /// nothing of it happens. `Err` alone is a fault, whose effect is up to the caller.
+    pub(super) fn begin(
+        &mut self,
+        op: Op,
+        id: FileId,
+        offset: u64,
+        bytes: &[u8],
+    ) -> io::Result<Result<(), io::Error>> {
+        self.tick(op, id, offset, bytes)?;
+        Ok(self.faults.check(op).map_or(Ok(()), Err))
+    }
+
+    /// As [`State::begin`], for operations that do nothing at all if they fail.
+    pub(super) fn step(&mut self, op: Op, id: FileId, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        self.begin(op, id, offset, bytes)?
+    }
+
+    /// Counts one operation, or one part of it before which a crash can happen.
+    pub(super) fn tick(&mut self, op: Op, id: FileId, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        if !self.gone && op.is_counted() {
+            match &mut self.countdown {
+                Some(0) => self.gone = true,
+                Some(left) => *left -= 1,
+                None => {}
+            }
+        }
+        if self.gone {
+            return Err(io::Error::other("the simulated disk is gone"));
+        }
+        if op.is_counted() {
+            self.operations += 1;
+        }
+        let what = [op as u64, id.0, offset, bytes.len() as u64, crc32fast::hash(bytes).into()];
+        self.trace = what.iter().fold(self.trace, |trace, &word| mix(trace ^ mix(word + 1)));
+        Ok(())
+    }
+
+    // --- files ---
+
+    pub(super) fn lookup(&self, name: &str) -> io::Result<FileId> {
+        self.names.lookup(name).ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+
+    /// The file, which exists as long as it has a name or is open.
+    pub(super) fn inode(&mut self, id: FileId) -> &mut Inode {
+        self.inodes.get_mut(&id).expect("open files and names have inodes")
+    }
+
+    /// Adds a file without a name.
+    pub(super) fn add(&mut self, inode: Inode) -> FileId {
+        self.last_id += 1;
+        let id = FileId(self.last_id);
+        self.inodes.insert(id, inode);
+        id
+    }
+
+    /// Makes a file longer, if there is space.
+    pub(super) fn grow(&mut self, id: FileId, bytes: u64) -> io::Result<()> {
+        let more = bytes.saturating_sub(self.inode(id).bytes());
+        if more == 0 {
+            return Ok(());
+        }
+        if bytes > MAX_BYTES {
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
+        if self.capacity.is_some_and(|capacity| self.used_bytes() + more > capacity) {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        self.inode(id).grow(bytes);
+        Ok(())
+    }
+
+    /// The bytes of all files that have a name or are open.
+    pub(super) fn used_bytes(&self) -> u64 {
+        let used =
+            self.inodes.iter().filter(|(id, inode)| inode.handles > 0 || self.names.is_seen(**id));
+        used.map(|(_, inode)| inode.bytes()).sum()
+    }
+
+    /// Forgets the files that nobody can reach any more, now or after a crash.
+    pub(super) fn collect(&mut self) {
+        let names = &self.names;
+        let gone =
+            self.inodes.extract_if(.., |id, inode| inode.handles == 0 && !names.may_show(*id));
+        for (_, inode) in gone.filter(|(_, inode)| inode.bytes() > 0) {
+            self.removed = inode.seen().clone();
+        }
+    }
+
+    // --- crashes ---
+
+    /// The disk that a crash leaves.
+    pub(super) fn survivor(&self, keep: &Keep) -> State {
+        let mut state = State {
+            last_id: self.last_id,
+            removed: self.removed.clone(),
+            capacity: self.capacity,
+            trace: self.trace,
+            ..State::default()
+        };
+        let Some(mut chooser) = Chooser::new(keep) else {
+            state.names = self.names.clone();
+            state.inodes = self.inodes.clone();
+            for inode in state.inodes.values_mut() {
+                (inode.handles, inode.mappings) = (0, 0);
+            }
+            state.collect();
+            return state;
+        };
+        state.names = Names::settled(self.names.survivors(|| chooser.keep()));
+        let stale = Stale { removed: &self.removed };
+        // All that could have survived are asked, so that a choice never shifts another.
+        for (&id, inode) in self.inodes.iter().filter(|(id, _)| self.names.may_show(**id)) {
+            chooser.start(id);
+            let inode = inode.survivor(&mut chooser, &stale);
+            if state.names.is_seen(id) {
+                state.inodes.insert(id, inode);
+            }
+        }
+        state
+    }
+
+    /// What [`State::survivor`] decides, in its order.
+    pub(super) fn choices(&self) -> Vec<Choice> {
+        let mut choices: Vec<Choice> =
+            self.names.choices().map(|change| Choice::Name { change }).collect();
+        for (&id, inode) in &self.inodes {
+            let Some(name) = self.names.name_of(id) else { continue };
+            choices.extend(inode.choices().map(|choice| {
+                let file = name.to_owned();
+                match choice {
+                    InodeChoice::Length => Choice::Length { file },
+                    InodeChoice::Stale => Choice::Stale { file },
+                    InodeChoice::Sector(sector) => Choice::Sector { file, sector },
+                }
+            }));
+        }
+        choices
+    }
+
+    /// How many choices there are.
+    pub(super) fn dirty(&self) -> usize {
+        let inodes = self.inodes.iter().filter(|(id, _)| self.names.may_show(**id));
+        self.names.choices().count()
+            + inodes.map(|(_, inode)| inode.choices().count()).sum::<usize>()
+    }
+}
