@@ -448,7 +448,7 @@ mod tests {
         let page = header.encode();
         assert_eq!(
             hex(&page[..64]),
-            "53594e434c4f4700 01000000GOLDEN1 abababababababab abababababababab \
+            "53594e434c4f4700 0100000094e4441f abababababababab abababababababab \
              0300000000000000 0500000000000000 0000000400000000 0020001000000000"
         );
         assert!(page[64..].iter().all(|&byte| byte == 0));
@@ -461,7 +461,7 @@ mod tests {
         let bytes = record(b"hello", Lsn::new(0x1040), salt);
         assert_eq!(
             hex(&bytes),
-            "GOLDEN2 0500000001070000 4010000000000000 0010000000000000 68656c6c6f000000"
+            "3211798486a61036 0500000001070000 4010000000000000 0010000000000000 68656c6c6f000000"
         );
         let decoded = decode_record(&bytes, Lsn::new(0x1040), salt).unwrap();
         assert_eq!((decoded.payload, decoded.header.class), (&b"hello"[..], 7));

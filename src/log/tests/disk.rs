@@ -1,12 +1,11 @@
 //! A disk that counts what is done to it and fails when it is told to.
 
-use std::collections::BTreeMap;
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use crate::disk::{DirLock, Disk, DiskFile, Mapping};
+use crate::disk::{DirLock, Disk, DiskFile, Mapping, SimDisk};
 use crate::error::{Error, Result};
 
 /// How the disk behaves, and what it has seen.
@@ -26,10 +25,10 @@ pub(super) struct Knobs {
     in_flight: AtomicU64,
 }
 
-/// A disk in memory, and its knobs.
+/// A simulated disk, and its knobs.
 pub(super) fn spied_disk() -> (Arc<dyn Disk>, Arc<Knobs>) {
     let knobs = Arc::new(Knobs::default());
-    let spy = Spy { inner: Arc::new(MemDisk::default()), knobs: Arc::clone(&knobs) };
+    let spy = Spy { inner: Arc::new(SimDisk::new()), knobs: Arc::clone(&knobs) };
     (Arc::new(spy), knobs)
 }
 
@@ -161,107 +160,5 @@ impl Mapping for SpyMapping {
             return Err(Error::DiskFull { file: self.name.clone(), needed: len as u64 });
         }
         self.inner.prefault(offset, len)
-    }
-}
-
-type Bytes = Arc<Mutex<Vec<u8>>>;
-
-#[derive(Debug, Default)]
-struct MemDisk(Mutex<BTreeMap<String, Bytes>>);
-
-impl Disk for MemDisk {
-    fn lock(&self) -> Result<Box<dyn DirLock>> {
-        unimplemented!("no test locks")
-    }
-
-    fn list(&self) -> Result<Vec<String>> {
-        Ok(self.0.lock().unwrap().keys().cloned().collect())
-    }
-
-    fn create(&self, name: &str, bytes: u64) -> Result<Arc<dyn DiskFile>> {
-        let file: Bytes = Arc::new(Mutex::new(vec![0; bytes as usize]));
-        let before = self.0.lock().unwrap().insert(name.to_owned(), Arc::clone(&file));
-        assert!(before.is_none(), "{name} exists");
-        Ok(Arc::new(MemFile(name.to_owned(), file)))
-    }
-
-    fn open(&self, name: &str) -> Result<Arc<dyn DiskFile>> {
-        let files = self.0.lock().unwrap();
-        let file = files
-            .get(name)
-            .ok_or_else(|| Error::io("open", name, 0, io::Error::from(io::ErrorKind::NotFound)))?;
-        Ok(Arc::new(MemFile(name.to_owned(), Arc::clone(file))))
-    }
-
-    fn rename(&self, from: &str, to: &str) -> Result<()> {
-        let mut files = self.0.lock().unwrap();
-        let file = files.remove(from).expect("it exists");
-        files.insert(to.to_owned(), file);
-        Ok(())
-    }
-
-    fn remove(&self, name: &str) -> Result<()> {
-        self.0.lock().unwrap().remove(name).expect("it exists");
-        Ok(())
-    }
-
-    fn sync_dir(&self) -> Result<()> {
-        Ok(())
-    }
-
-    fn path(&self, name: &str) -> String {
-        format!("mem/{name}")
-    }
-}
-
-#[derive(Debug)]
-struct MemFile(String, Bytes);
-
-impl DiskFile for MemFile {
-    fn path(&self) -> &str {
-        &self.0
-    }
-
-    fn bytes(&self) -> Result<u64> {
-        Ok(self.1.lock().unwrap().len() as u64)
-    }
-
-    fn allocate(&self, bytes: u64) -> Result<()> {
-        self.1.lock().unwrap().resize(bytes as usize, 0);
-        Ok(())
-    }
-
-    fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<()> {
-        let offset = offset as usize;
-        buf.copy_from_slice(&self.1.lock().unwrap()[offset..offset + buf.len()]);
-        Ok(())
-    }
-
-    fn write_at(&self, offset: u64, bytes: &[u8]) -> Result<()> {
-        let offset = offset as usize;
-        self.1.lock().unwrap()[offset..offset + bytes.len()].copy_from_slice(bytes);
-        Ok(())
-    }
-
-    fn sync(&self) -> Result<()> {
-        Ok(())
-    }
-
-    fn map(&self) -> Result<Box<dyn Mapping>> {
-        Ok(Box::new(MemFile(self.0.clone(), Arc::clone(&self.1))))
-    }
-}
-
-impl Mapping for MemFile {
-    fn write(&self, offset: usize, bytes: &[u8]) {
-        self.write_at(offset as u64, bytes).unwrap();
-    }
-
-    fn sync(&self, _offset: usize, _len: usize) -> Result<()> {
-        Ok(())
-    }
-
-    fn prefault(&self, _offset: usize, _len: usize) -> Result<()> {
-        Ok(())
     }
 }

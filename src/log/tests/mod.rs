@@ -1,16 +1,18 @@
 //! Tests of the log as a whole.
 
+#[cfg(not(syncline_shuttle))]
+mod crash;
 mod disk;
 #[cfg(not(syncline_shuttle))]
 mod group;
+#[cfg(syncline_shuttle)]
+mod interleavings;
 #[cfg(not(syncline_shuttle))]
 mod limits;
 #[cfg(not(syncline_shuttle))]
 mod rot;
 #[cfg(not(syncline_shuttle))]
 mod round_trip;
-#[cfg(syncline_shuttle)]
-mod shuttle;
 
 use std::sync::Arc;
 use std::time::Duration;

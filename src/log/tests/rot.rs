@@ -94,7 +94,9 @@ fn a_chain_without_its_end_is_cut_whole() {
 /// A log over five segments, all but the last record durable when that was written.
 fn five_segments() -> Rig {
     let mut rig = Rig::new();
-    (0..100).for_each(|n| drop(rig.append(&payload(n, 2500))));
+    for n in 0..100 {
+        rig.append(&payload(n, 2500));
+    }
     rig.log.flush().unwrap();
     rig.append(&payload(100, 10));
     assert_eq!(rig.appender.position().get() / S, 6);

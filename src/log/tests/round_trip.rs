@@ -106,16 +106,23 @@ fn a_recycled_segment_of_the_same_shape_ends_where_its_new_records_end() {
     // Segments full of equal records: stale ones lie at exactly the places of new ones.
     let each = (S - 4096) / 32;
     let payload = payload(1, each as usize - 32);
-    (0..32).for_each(|_| drop(rig.append(&payload)));
-    assert_eq!(rig.appender.position().get(), 3 * S);
+    for _ in 0..64 {
+        rig.append(&payload);
+    }
+    assert_eq!(rig.appender.position().get(), 4 * S);
+    // Segment 4 is prepared already; 5 is made of 2 or 3.
     rig.log.flush().unwrap();
-    (0..32).for_each(|_| drop(rig.append(&payload)));
-    let durable = rig.log.flush().unwrap();
     rig.log.recycle_below(Lsn::new(4 * S)).unwrap();
-    assert_eq!(durable.get(), 4 * S);
-    (0..5).for_each(|_| drop(rig.append(&payload)));
+    for _ in 0..32 {
+        rig.append(&payload);
+    }
+    let durable = rig.log.flush().unwrap();
+    assert_eq!(durable.get(), 5 * S);
+    for _ in 0..5 {
+        rig.append(&payload);
+    }
     assert_eq!(rig.log.stats().segments_recycled, 1);
-    let from = Lsn::new(4 * S);
+    let from = Lsn::new(5 * S);
     let mut scan = Scan::open(Arc::clone(&rig.disk), STORE, LIFE, S, from, durable).unwrap();
     let mut count = 0;
     while scan.next().unwrap().is_some() {
@@ -129,7 +136,9 @@ fn a_recycled_segment_of_the_same_shape_ends_where_its_new_records_end() {
 #[test]
 fn a_new_life_does_not_see_the_records_of_the_old_one() {
     let mut rig = Rig::new();
-    (0..60).for_each(|n| drop(rig.append(&payload(n, 2000))));
+    for n in 0..60 {
+        rig.append(&payload(n, 2000));
+    }
     rig.log.flush().unwrap();
     let spares: Vec<_> = rig.disk.list().unwrap();
     let life = Incarnation::new(2);
@@ -149,7 +158,9 @@ fn a_new_life_does_not_see_the_records_of_the_old_one() {
 #[test]
 fn segments_of_an_earlier_life_stay_until_they_are_recycled() {
     let mut rig = Rig::new();
-    (0..60).for_each(|n| drop(rig.append(&payload(n, 2000))));
+    for n in 0..60 {
+        rig.append(&payload(n, 2000));
+    }
     rig.log.flush().unwrap();
     let before = rig.disk.list().unwrap();
     let first = rig.appender.position().get() / S + 1;

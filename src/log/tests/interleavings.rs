@@ -11,8 +11,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
 use std::task::{Context, Poll, Wake, Waker};
 
-use shuttle::rand::Rng;
-use shuttle::thread;
+use ::shuttle::rand::Rng;
+use ::shuttle::{rand, thread};
 
 use super::*;
 use crate::Error;
@@ -74,7 +74,7 @@ fn wait_as_future(log: &Log, lsn: Lsn) -> Result<bool> {
 
 fn scenario(with_threads: Threads) {
     let Rig { knobs, log, appender, .. } = Rig::new();
-    let mut random = shuttle::rand::thread_rng();
+    let mut random = rand::thread_rng();
     knobs.fail_flush.store(random.gen_range(0..8), SeqCst);
     let threads = (with_threads == Threads::Spawned).then(|| log.spawn());
     let shared = Arc::new(Shared { log, appender: Mutex::new(appender) });
@@ -115,12 +115,12 @@ enum Threads {
 
 #[test]
 fn shuttle_group_flush() {
-    shuttle::check_random(|| scenario(Threads::None), 3000);
-    shuttle::check_pct(|| scenario(Threads::None), 2000, 3);
+    ::shuttle::check_random(|| scenario(Threads::None), 3000);
+    ::shuttle::check_pct(|| scenario(Threads::None), 2000, 3);
 }
 
 #[test]
 fn shuttle_group_flush_with_threads() {
-    shuttle::check_random(|| scenario(Threads::Spawned), 2000);
-    shuttle::check_pct(|| scenario(Threads::Spawned), 1000, 3);
+    ::shuttle::check_random(|| scenario(Threads::Spawned), 2000);
+    ::shuttle::check_pct(|| scenario(Threads::Spawned), 1000, 3);
 }
