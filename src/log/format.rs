@@ -51,6 +51,7 @@
 use std::fmt;
 use std::ops::Range;
 
+use super::checksum;
 use crate::codec::{crc32, get_u16, get_u32, get_u64, put_u32, put_u64};
 use crate::lsn::{Incarnation, Lsn, StoreId};
 
@@ -241,9 +242,8 @@ impl Salt {
     }
 
     fn header_crc(self, header: &[u8]) -> u32 {
-        let mut hasher = crc32fast::Hasher::new_with_initial(self.0);
-        hasher.update(&header[4..RECORD_HEADER]);
-        hasher.finalize()
+        let covered = header[4..RECORD_HEADER].try_into().expect("28 bytes");
+        checksum::extend(self.0, covered)
     }
 }
 

@@ -32,6 +32,7 @@
 //! payload.
 
 mod appender;
+mod checksum;
 mod cursor;
 mod flush;
 pub(crate) mod format;

@@ -6,8 +6,6 @@
 //! go into the segment, and a crash in between leaves a file that the reader takes for no part of
 //! the log.
 
-use std::sync::Arc;
-
 use super::format::{Geometry, SegmentHeader, segment_name};
 use crate::disk::{Disk, DiskFile, Mapping};
 use crate::error::{Error, Result};
@@ -140,7 +138,3 @@ fn seal(file: &dyn DiskFile, name: &str, header: &SegmentHeader) -> Result<(), T
         .map_err(|cause| Trouble::Passing { cause, leftover: Some(name.to_owned()) })?;
     file.sync().map_err(Trouble::Final)
 }
-
-/// The segments that are mapped: the one being appended to, those before it that are not yet
-/// durable, and those prepared after it.
-pub(super) type Mapped = std::collections::VecDeque<Arc<Segment>>;

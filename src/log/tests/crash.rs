@@ -1,7 +1,8 @@
 //! Power losses on the simulated disk: what comes back is a prefix, and a long enough one.
 
 use super::*;
-use crate::disk::{Keep, SimDisk};
+use crate::Error;
+use crate::disk::{Fault, FaultError, Keep, Op, Persistence, SimDisk};
 use crate::log::LogThreads;
 
 /// A small generator, so that a seed tells the whole run.
@@ -188,4 +189,64 @@ fn with_threads_too() {
     life.durable = log.durable();
     assert_eq!(life.durable, log.appended());
     check(&disk.crash(Keep::Nothing), &life, LIFE, 0);
+}
+
+/// A fixed story that goes on after every error that does not poison the log.
+fn stubborn(disk: &SimDisk) -> Option<(Log, Life)> {
+    let shared: Arc<dyn Disk> = Arc::new(disk.clone());
+    let (log, mut appender) = Log::begin(shared, small(), STORE, LIFE, 2, Vec::new()).ok()?;
+    let mut life = Life { appended: Vec::new(), durable: log.start(), from: log.start() };
+    for n in 0..200 {
+        let payload = payload(n, 3000);
+        for attempt in 0.. {
+            match append(&log, &mut appender, &payload) {
+                Ok(lsn) => {
+                    life.appended.push((lsn, payload));
+                    break;
+                }
+                Err(Error::Poisoned { .. }) => return Some((log, life)),
+                Err(error) => assert!(attempt < 2, "{error} again and again"),
+            }
+        }
+        if n % 7 == 0 {
+            let _ = log.keep();
+        }
+        if n % 11 == 0 {
+            let _ = log.flush();
+        }
+        if n == 150 || n == 190 {
+            let ends = life.appended.iter().map(|(end, _)| *end);
+            life.from = ends.filter(|end| *end <= log.durable()).max().unwrap();
+            let _ = log.recycle_below(life.from);
+        }
+        life.durable = log.durable();
+    }
+    Some((log, life))
+}
+
+#[test]
+fn every_call_may_fail() {
+    let poisoning = [Op::Sync, Op::SyncDir, Op::MapSync];
+    let passing =
+        [Op::List, Op::Open, Op::Create, Op::Rename, Op::Remove, Op::Length, Op::Write, Op::Map];
+    for op in poisoning.into_iter().chain(passing).chain([Op::Prefault]) {
+        let mut happened = 0;
+        for (after, error) in (0..12).flat_map(|n| [(n, FaultError::Io), (n, FaultError::NoSpace)])
+        {
+            let disk = SimDisk::new();
+            disk.fail(Fault { op, after, error, persistence: Persistence::Once });
+            let Some((log, life)) = stubborn(&disk) else { continue };
+            happened += disk.faults_happened();
+            let failed = disk.faults_happened() > 0;
+            assert_eq!(log.poisoned().is_some(), failed && poisoning.contains(&op), "{op:?}");
+            if log.poisoned().is_none() {
+                assert_eq!(life.appended.len(), 200);
+            }
+            disk.clear_faults();
+            for keep in [Keep::Everything, Keep::Nothing, Keep::Seeded(after)] {
+                check(&disk.fork(keep), &life, LIFE, after);
+            }
+        }
+        assert!(happened > 0, "{op:?} never failed");
+    }
 }
