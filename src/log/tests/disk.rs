@@ -25,6 +25,12 @@ pub(super) struct Knobs {
     in_flight: AtomicU64,
 }
 
+impl Knobs {
+    pub(super) fn is_flushing(&self) -> bool {
+        self.in_flight.load(SeqCst) > 0
+    }
+}
+
 /// A simulated disk, and its knobs.
 pub(super) fn spied_disk() -> (Arc<dyn Disk>, Arc<Knobs>) {
     let knobs = Arc::new(Knobs::default());

@@ -138,6 +138,41 @@ fn a_future_is_woken_once_durable() {
 }
 
 #[test]
+fn who_asks_during_a_flush_gets_the_next_one() {
+    let options = LogOptions { flush_interval: Duration::from_secs(3600), ..small() };
+    let (shared, _threads) = Shared::new(options);
+    shared.knobs.flush_micros.store(30_000, SeqCst);
+    let mut context = Context::from_waker(Waker::noop());
+    let mut last = shared.log.start();
+    for n in 0..8 {
+        last = shared.commit(&payload(n, 100));
+        assert!(shared.log.poll_durable(last, &mut context).is_pending());
+        thread::sleep(Duration::from_millis(10));
+    }
+    let mut seen = shared.log.durable();
+    while seen < last {
+        let moved = shared.log.wait_moved(seen, Some(Duration::from_secs(10))).unwrap();
+        assert!(moved > seen, "the flush that was asked for never came");
+        seen = moved;
+    }
+}
+
+#[test]
+fn a_flush_under_way_does_not_outlive_poison() {
+    let mut rig = Rig::new();
+    let lsn = rig.append(&payload(0, 100));
+    rig.knobs.flush_micros.store(100_000, SeqCst);
+    let log = Arc::clone(&rig.log);
+    let leader = thread::spawn(move || log.wait_durable(lsn, None));
+    while !rig.knobs.is_flushing() {
+        thread::yield_now();
+    }
+    rig.log.poison(Error::Closed);
+    assert!(matches!(leader.join().unwrap(), Err(Error::Poisoned { .. })));
+    assert_eq!(rig.log.durable(), rig.log.start());
+}
+
+#[test]
 fn without_threads_a_future_flushes_itself() {
     let mut rig = Rig::new();
     let lsn = rig.append(&payload(1, 100));
