@@ -133,6 +133,16 @@ fn a_length_in_doubt_stays_so_until_bytes_beyond_it_are_synced() {
 }
 
 #[test]
+fn what_a_lost_length_cut_off_does_not_come_back() {
+    let (disk, file) = disk_with("a", 100);
+    file.write_at(0, &[1; PAGE]).unwrap();
+    let left = disk.crash(Keep::Mask(vec![false, true, true, true])); // sectors, no length
+    assert_eq!(left.read_file("a"), [1; 100]);
+    left.open("a").unwrap().allocate(2 * PAGE_BYTES).unwrap();
+    assert_eq!(left.read_file("a"), [vec![1; 100], vec![0; 2 * PAGE - 100]].concat());
+}
+
+#[test]
 fn a_created_file_may_be_missing_shorter_or_full_of_stale_bytes() {
     let disk = SimDisk::new();
     disk.write_file("removed", &[7; 3 * PAGE]);
@@ -338,7 +348,10 @@ fn a_full_disk_changes_nothing_and_heals() {
     assert_eq!((disk.list().unwrap().len(), file.bytes().unwrap()), (1, 1000));
     file.write_at(900, &[1; 600]).unwrap();
     assert_eq!(disk.used_bytes(), 1500);
-    full(disk.fork(Keep::Everything).create("b", 1).map(drop));
+    let copy = disk.fork(Keep::Everything);
+    full(copy.create("b", 1).map(drop));
+    copy.remove("a").unwrap();
+    assert_eq!(copy.used_bytes(), 0, "nobody has it open in the copy");
     drop(file);
     disk.remove("a").unwrap();
     disk.create("b", 1500).unwrap();
