@@ -176,7 +176,7 @@ fn with_threads_too() {
     let shared: Arc<dyn Disk> = Arc::new(disk.clone());
     let (log, mut appender) = Log::begin(shared, small(), STORE, LIFE, 2, Vec::new()).unwrap();
     let log = Arc::new(log);
-    let threads: LogThreads = log.spawn();
+    let threads: LogThreads = log.spawn().unwrap();
     let mut life = Life { appended: Vec::new(), durable: log.start(), from: log.start() };
     for n in 0..300 {
         let payload = payload(n, 700);

@@ -20,7 +20,7 @@ struct Shared {
 impl Shared {
     fn new(options: LogOptions) -> (Arc<Shared>, LogThreads) {
         let Rig { knobs, log, appender, .. } = Rig::with(options);
-        let threads = log.spawn();
+        let threads = log.spawn().unwrap();
         (Arc::new(Shared { log, appender: Mutex::new(appender), knobs }), threads)
     }
 

@@ -76,7 +76,7 @@ fn scenario(with_threads: Threads) {
     let Rig { knobs, log, appender, .. } = Rig::new();
     let mut random = rand::thread_rng();
     knobs.fail_flush.store(random.gen_range(0..8), SeqCst);
-    let threads = (with_threads == Threads::Spawned).then(|| log.spawn());
+    let threads = (with_threads == Threads::Spawned).then(|| log.spawn().unwrap());
     let shared = Arc::new(Shared { log, appender: Mutex::new(appender) });
     let committers: Vec<_> = (0..4)
         .map(|n| {
