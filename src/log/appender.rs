@@ -5,13 +5,14 @@
 //! the watermark, after one or more appends. The [`Appender`] is what the commit lock guards:
 //! there is one, and appending needs it by `&mut`.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::flush::Group;
 use super::format::{Geometry, Kind, MIN_ROOM, RECORD_HEADER, RecordHeader, Salt, record_bytes};
 use super::keeper::{Bell, Keeper};
-use super::segment::{Mapped, Segment};
+use super::segment::Segment;
 use super::threads::FlusherState;
 use crate::disk::Disk;
 use crate::error::{Error, Result};
@@ -88,8 +89,9 @@ pub(crate) struct Log {
     pub(super) durable: Watermark,
     /// No record may end above this. 0 once the log is poisoned. Set under the lock of `mapped`.
     pub(super) limit: AtomicU64,
-    /// Held for moments only, never during I/O.
-    pub(super) mapped: Mutex<Mapped>,
+    /// The segment being appended to, those before it that are not yet durable, and those
+    /// prepared after it, in order. Held for moments only, never during I/O.
+    pub(super) mapped: Mutex<VecDeque<Arc<Segment>>>,
     /// Who flushes and who waits.
     pub(super) group: Group,
     /// Held while segments are prepared, I/O included. Taken before the lock of `mapped`.
@@ -147,7 +149,7 @@ impl Log {
             appended: Watermark::new(start),
             durable: Watermark::new(start),
             limit: AtomicU64::new(start.get()),
-            mapped: Mutex::new(Mapped::new()),
+            mapped: Mutex::new(VecDeque::new()),
             group: Group::default(),
             keeper_bell: Bell::default(),
             flusher: FlusherState::default(),

@@ -61,7 +61,36 @@ struct State {
     watchers: Queue,
 }
 
-type Queue = BTreeMap<(Lsn, u64), Arc<Waiter>>;
+/// Threads that wait, by what they wait for and then by ticket.
+#[derive(Debug, Default)]
+struct Queue(BTreeMap<(Lsn, u64), Arc<Waiter>>);
+
+impl Queue {
+    /// Takes out those who wait for `durable` or less.
+    fn take_through(&mut self, durable: Lsn) -> impl Iterator<Item = Arc<Waiter>> {
+        let later = self.0.split_off(&(Lsn::new(durable.get().saturating_add(1)), 0));
+        mem::replace(&mut self.0, later).into_values()
+    }
+
+    /// Takes out those who wait for less than `durable`.
+    fn take_below(&mut self, durable: Lsn) -> impl Iterator<Item = Arc<Waiter>> {
+        let later = self.0.split_off(&(durable, 0));
+        mem::replace(&mut self.0, later).into_values()
+    }
+
+    fn take_first(&mut self) -> Option<Arc<Waiter>> {
+        self.0.pop_first().map(|(_, waiter)| waiter)
+    }
+
+    fn take_all(&mut self) -> impl Iterator<Item = Arc<Waiter>> {
+        mem::take(&mut self.0).into_values()
+    }
+
+    /// Takes out the one with this ticket, unless somebody else has.
+    fn leave(&mut self, lsn: Lsn, ticket: u64) {
+        self.0.remove(&(lsn, ticket));
+    }
+}
 
 /// What has become of a waiter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -127,15 +156,16 @@ impl State {
         let ticket = self.next_ticket;
         self.next_ticket += 1;
         let waiter = Waiter::new();
-        pick(self).insert((lsn, ticket), Arc::clone(&waiter));
+        pick(self).0.insert((lsn, ticket), Arc::clone(&waiter));
         (ticket, waiter)
     }
 
     /// Takes out everybody whom the sync line at `durable` answers.
     fn pass(&mut self, durable: Lsn) -> Roused {
-        let mut passed = take_passed(&mut self.queue, durable);
-        passed.extend(take_passed(&mut self.timed, durable));
-        passed.extend(take_below(&mut self.watchers, durable));
+        let mut passed: Vec<_> = self.queue.take_through(durable).collect();
+        passed.extend(self.timed.take_through(durable));
+        // Who has seen an LSN waits for more than that.
+        passed.extend(self.watchers.take_below(durable));
         let later = self.wakers.split_off(&Lsn::new(durable.get().saturating_add(1)));
         let wakers = mem::replace(&mut self.wakers, later).into_values().flatten().collect();
         Roused { passed, wakers, ..Roused::default() }
@@ -144,31 +174,19 @@ impl State {
     /// Passes the leadership on to the first in the queue, or gives it up.
     fn choose_leader(&mut self) -> Option<Arc<Waiter>> {
         assert!(self.leading, "L2: only the leader passes the leadership on");
-        let next = self.queue.pop_first().map(|(_, waiter)| waiter);
+        let next = self.queue.take_first();
         self.leading = next.is_some();
         next
     }
 
     /// Takes out everybody.
     fn fail(&mut self) -> Roused {
-        let mut poisoned: Vec<_> = mem::take(&mut self.queue).into_values().collect();
-        poisoned.extend(mem::take(&mut self.timed).into_values());
-        poisoned.extend(mem::take(&mut self.watchers).into_values());
+        let mut poisoned: Vec<_> = self.queue.take_all().collect();
+        poisoned.extend(self.timed.take_all());
+        poisoned.extend(self.watchers.take_all());
         let wakers = mem::take(&mut self.wakers).into_values().flatten().collect();
         Roused { poisoned, wakers, ..Roused::default() }
     }
-}
-
-/// Takes out those who wait for `durable` or less.
-fn take_passed(queue: &mut Queue, durable: Lsn) -> Vec<Arc<Waiter>> {
-    let later = queue.split_off(&(Lsn::new(durable.get().saturating_add(1)), 0));
-    mem::replace(queue, later).into_values().collect()
-}
-
-/// Takes out those who wait for more than something less than `durable`.
-fn take_below(queue: &mut Queue, durable: Lsn) -> Vec<Arc<Waiter>> {
-    let later = queue.split_off(&(durable, 0));
-    mem::replace(queue, later).into_values().collect()
 }
 
 impl Log {
@@ -231,7 +249,7 @@ impl Log {
         };
         match park(&waiter, deadline) {
             Fate::Waiting => {
-                self.group.state.lock().watchers.remove(&(seen, ticket));
+                self.group.state.lock().watchers.leave(seen, ticket);
                 Ok(self.durable.load())
             }
             Fate::Poisoned => self.check_poison().map(|()| self.durable.load()),
@@ -313,7 +331,7 @@ impl Log {
         match park(&waiter, Some(deadline)) {
             Fate::Passed | Fate::Lead => Ok(true),
             Fate::Waiting => {
-                self.group.state.lock().timed.remove(&(lsn, ticket));
+                self.group.state.lock().timed.leave(lsn, ticket);
                 Ok(self.durable.load() >= lsn)
             }
             Fate::Poisoned if self.durable.load() >= lsn => Ok(true),

@@ -93,8 +93,8 @@ impl Log {
         Ok(())
     }
 
-    /// Wholly recycled or removed: what lies in segments wholly below `lsn`, which must be
-    /// durable. The caller needs no log below `lsn` any more.
+    /// Recycles or removes the segments wholly below `lsn`, those of earlier incarnations too.
+    /// `lsn` must be durable, and nobody may need the log below it any more.
     ///
     /// # Errors
     /// A file could not be removed; it stays a spare.
@@ -232,9 +232,9 @@ pub(super) struct Bell {
 impl Bell {
     /// Names the thread to wake.
     pub(super) fn hang(&self, thread: Thread) {
+        self.thread.set(thread.clone()).expect("one thread for each bell");
         // Whoever rang before found nobody.
         thread.unpark();
-        self.thread.set(thread).expect("one thread for each bell");
     }
 
     #[inline]

@@ -8,7 +8,7 @@
 //!                               one leader moves it   one appender moves it
 //! ```
 //!
-//! The log is an endless row of bytes, cut into segment files of one size ([`format`]). Whoever
+//! The log is an endless row of bytes, cut into segment files of one size ([`mod@format`]). Whoever
 //! holds the [`Appender`] copies records into the mapped segment: no system call, no allocation of
 //! disk space, no lock but for a moment when a segment is full. The keeper ([`keeper`]) has the
 //! next segment ready before that. Whoever needs durability leads a flush of everything appended
@@ -32,6 +32,7 @@
 //! payload.
 
 mod appender;
+mod checksum;
 mod cursor;
 mod flush;
 pub(crate) mod format;

@@ -6,8 +6,6 @@
 //! go into the segment, and a crash in between leaves a file that the reader takes for no part of
 //! the log.
 
-use std::sync::Arc;
-
 use super::format::{Geometry, SegmentHeader, segment_name};
 use crate::disk::{Disk, DiskFile, Mapping};
 use crate::error::{Error, Result};
@@ -59,27 +57,28 @@ impl Segment {
         spare: String,
         header: &SegmentHeader,
     ) -> Result<Segment, Trouble> {
-        // Before its rename the file is left where it is; a spare that is gone is no loss.
-        let bytes = match disk.open(&spare).and_then(|file| file.bytes()) {
-            Ok(bytes) => bytes,
-            Err(_) => return Segment::create(disk, header),
+        let passing = |cause, name: &str| {
+            let leftover = Some(name.to_owned());
+            Trouble::Passing { cause, leftover }
         };
+        let names = disk.list().map_err(|cause| passing(cause, &spare))?;
+        if !names.contains(&spare) {
+            return Segment::create(disk, header); // a spare that is gone is no loss
+        }
+        let bytes = disk
+            .open(&spare)
+            .and_then(|file| file.bytes())
+            .map_err(|cause| passing(cause, &spare))?;
         if bytes != header.segment_bytes {
-            if let Err(cause) = disk.remove(&spare) {
-                return Err(Trouble::Passing { cause, leftover: Some(spare) });
-            }
+            disk.remove(&spare).map_err(|cause| passing(cause, &spare))?;
             return Segment::create(disk, header);
         }
         let name = segment_name(header.number);
         if spare != name {
-            if let Err(cause) = disk.rename(&spare, &name) {
-                return Err(Trouble::Passing { cause, leftover: Some(spare) });
-            }
+            disk.rename(&spare, &name).map_err(|cause| passing(cause, &spare))?;
             disk.sync_dir().map_err(Trouble::Final)?;
         }
-        let file = disk
-            .open(&name)
-            .map_err(|cause| Trouble::Passing { cause, leftover: Some(name.clone()) })?;
+        let file = disk.open(&name).map_err(|cause| passing(cause, &name))?;
         seal(&*file, &name, header)?;
         Segment::map(&*file, name, header)
     }
@@ -139,7 +138,3 @@ fn seal(file: &dyn DiskFile, name: &str, header: &SegmentHeader) -> Result<(), T
         .map_err(|cause| Trouble::Passing { cause, leftover: Some(name.to_owned()) })?;
     file.sync().map_err(Trouble::Final)
 }
-
-/// The segments that are mapped: the one being appended to, those before it that are not yet
-/// durable, and those prepared after it.
-pub(super) type Mapped = std::collections::VecDeque<Arc<Segment>>;

@@ -21,6 +21,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use super::appender::Log;
+use crate::error::{Error, Result};
 use crate::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use crate::sync::thread::{self, JoinHandle, Thread};
 
@@ -89,18 +90,36 @@ pub(crate) struct LogThreads {
 }
 
 impl Log {
-    /// Starts the background threads. At most once for each log.
-    pub(crate) fn spawn(self: &Arc<Self>) -> LogThreads {
+    /// Starts the background threads. To be called once for each log.
+    ///
+    /// # Errors
+    /// The operating system starts no thread. The log works without, but must not be spawned
+    /// again.
+    pub(crate) fn spawn(self: &Arc<Self>) -> Result<LogThreads> {
         let stop = Arc::new(AtomicBool::new(false));
+        let mut threads = LogThreads { log: Arc::clone(self), stop, handles: Vec::new() };
         let before = self.flusher.state.swap(IDLE, Ordering::SeqCst);
         assert_eq!(before, ABSENT, "the threads of a log are started once");
-        let flusher = start("syncline-flush", self, &stop, run_flusher);
-        self.flusher.thread.set(flusher.thread().clone()).expect("started once");
+        let flusher = threads.start("syncline-flush", run_flusher)?;
+        self.flusher.thread.set(flusher.clone()).expect("started once");
         // Whoever changed the state before had nobody to wake.
-        flusher.thread().unpark();
-        let keeper = start("syncline-keep", self, &stop, run_keeper);
-        self.keeper_bell.hang(keeper.thread().clone());
-        LogThreads { log: Arc::clone(self), stop, handles: vec![flusher, keeper] }
+        flusher.unpark();
+        let keeper = threads.start("syncline-keep", run_keeper)?;
+        self.keeper_bell.hang(keeper);
+        Ok(threads)
+    }
+}
+
+impl LogThreads {
+    fn start(&mut self, name: &str, run: fn(&Log, &AtomicBool)) -> Result<Thread> {
+        let (log, stop) = (Arc::clone(&self.log), Arc::clone(&self.stop));
+        let handle = thread::Builder::new()
+            .name(name.to_owned())
+            .spawn(move || run(&log, &stop))
+            .map_err(|error| Error::io("start a thread", name, 0, error))?;
+        let thread = handle.thread().clone();
+        self.handles.push(handle);
+        Ok(thread)
     }
 }
 
@@ -116,19 +135,6 @@ impl Drop for LogThreads {
         // Also after a panic there is nobody to ask any more.
         self.log.flusher.state.store(ABSENT, Ordering::SeqCst);
     }
-}
-
-fn start(
-    name: &str,
-    log: &Arc<Log>,
-    stop: &Arc<AtomicBool>,
-    run: fn(&Log, &AtomicBool),
-) -> JoinHandle<()> {
-    let (log, stop) = (Arc::clone(log), Arc::clone(stop));
-    thread::Builder::new()
-        .name(name.to_owned())
-        .spawn(move || run(&log, &stop))
-        .expect("the operating system starts a thread")
 }
 
 fn run_flusher(log: &Log, stop: &AtomicBool) {

@@ -1,0 +1,143 @@
+//! Full disks, failed flushes, and too much that is not durable.
+
+use std::sync::atomic::Ordering::SeqCst;
+
+use super::*;
+use crate::Error;
+
+#[test]
+fn a_full_disk_changes_nothing_and_heals() {
+    let mut rig = Rig::new();
+    rig.knobs.full.store(true, SeqCst);
+    let mut appended = Vec::new();
+    let error = loop {
+        let before = rig.log.appended();
+        match rig.try_append(&payload(appended.len(), 1000)) {
+            Ok(_) => appended.push(payload(appended.len(), 1000)),
+            Err(error) => {
+                assert_eq!(rig.log.appended(), before);
+                break error;
+            }
+        }
+    };
+    assert!(matches!(error, Error::DiskFull { .. }), "{error}");
+    assert!(error.is_retryable());
+    assert!(appended.len() > 40, "the first segment was nearly filled: {}", appended.len());
+    // What is small still fits, and what is there becomes durable.
+    assert!(rig.log.keep().is_err());
+    assert_eq!(rig.log.flush().unwrap(), rig.log.appended());
+    assert!(rig.log.poisoned().is_none());
+
+    rig.knobs.full.store(false, SeqCst);
+    for n in appended.len()..100 {
+        rig.append(&payload(n, 1000));
+        appended.push(payload(n, 1000));
+    }
+    assert!(rig.scan().unwrap().0 == appended);
+}
+
+#[test]
+fn append_takes_nothing_that_was_not_reserved() {
+    let mut rig = Rig::new();
+    let big = payload(0, 100_000);
+    let before = rig.appender.position();
+    let crc = crc32fast::hash(&big);
+    assert_eq!(rig.log.append(&mut rig.appender, 9, &big, crc), None);
+    assert_eq!(rig.appender.position(), before);
+    rig.append(&big);
+    assert!(rig.scan().unwrap().0 == [big]);
+}
+
+#[test]
+fn memory_that_cannot_be_made_ready_is_not_written() {
+    let mut rig = Rig::new();
+    rig.append(&payload(0, 100));
+    rig.knobs.fail_prefault.store(true, SeqCst);
+    assert!(matches!(rig.log.keep(), Err(Error::DiskFull { .. })));
+    assert!(matches!(rig.try_append(&payload(1, 100)), Err(Error::DiskFull { .. })));
+    rig.knobs.fail_prefault.store(false, SeqCst);
+    rig.append(&payload(1, 100));
+    rig.log.keep().unwrap();
+    assert_eq!(rig.scan().unwrap().0.len(), 2);
+}
+
+#[test]
+fn a_failed_flush_is_final() {
+    let mut rig = Rig::new();
+    let first = rig.append(&payload(0, 100));
+    rig.log.flush().unwrap();
+    let second = rig.append(&payload(1, 100));
+    rig.knobs.fail_flush.store(1, SeqCst);
+    let error = rig.log.wait_durable(second, None).unwrap_err();
+    let Error::Poisoned { source } = &error else { panic!("{error}") };
+    assert!(source.to_string().contains("injected"), "{source}");
+    // The disk is well again, but nobody trusts it.
+    for _ in 0..2 {
+        assert!(matches!(rig.log.flush(), Err(Error::Poisoned { .. })));
+        assert!(matches!(rig.log.wait_durable(second, None), Err(Error::Poisoned { .. })));
+        assert!(matches!(rig.log.wait_moved(first, None), Err(Error::Poisoned { .. })));
+        assert!(matches!(rig.log.reserve(1), Err(Error::Poisoned { .. })));
+        assert!(matches!(rig.log.keep(), Err(Error::Poisoned { .. })));
+    }
+    assert_eq!(rig.log.append(&mut rig.appender, 9, b"", 0), None);
+    assert_eq!(rig.log.durable(), first);
+    assert!(rig.log.wait_durable(first, None).unwrap());
+    // Only the first cause counts.
+    rig.log.poison(Error::Closed);
+    assert!(rig.log.poisoned().unwrap().to_string().contains("injected"));
+    assert_eq!(rig.knobs.flushes.load(SeqCst), 1);
+}
+
+#[test]
+fn a_flush_over_two_segments_syncs_both() {
+    let mut rig = Rig::new();
+    let end = rig.append(&payload(0, 70_000));
+    rig.log.flush().unwrap();
+    let flushed = rig.knobs.flushed.lock().unwrap().clone();
+    let rest = (end.get() % S) as usize;
+    let (first, second) = (segment_name(2), segment_name(3));
+    assert_eq!(flushed, [(first, 4096, (S - 4096) as usize), (second.clone(), 0, rest)]);
+    // The next flush begins where this one ended.
+    rig.append(&payload(1, 8));
+    rig.log.flush().unwrap();
+    let flushed = rig.knobs.flushed.lock().unwrap().clone();
+    assert_eq!(flushed[2..], [(second, rest, 40)]);
+    // And there is nothing to do for one more.
+    rig.log.flush().unwrap();
+    assert_eq!(rig.knobs.flushes.load(SeqCst), 3);
+}
+
+#[test]
+fn a_flush_failing_in_its_second_segment_moves_nothing() {
+    let mut rig = Rig::new();
+    rig.append(&payload(0, 70_000));
+    rig.knobs.fail_flush.store(2, SeqCst);
+    assert!(rig.log.flush().is_err());
+    assert_eq!(rig.log.durable(), rig.log.start());
+}
+
+#[test]
+fn appending_waits_for_the_sync_line() {
+    let options = LogOptions { max_unsynced_bytes: 10_000, ..small() };
+    let mut rig = Rig::with(options);
+    for n in 0..200 {
+        rig.append(&payload(n, 1000));
+        let unsynced = rig.log.appended().get() - rig.log.durable().get();
+        assert!(unsynced <= 10_000 + 1032 + 4096 + 64, "{unsynced}");
+    }
+    let flushes = rig.log.stats().flushes;
+    assert!((15..=25).contains(&flushes), "{flushes}");
+    assert_eq!(rig.scan().unwrap().0.len(), 200);
+}
+
+#[test]
+fn at_most_a_few_spares_are_kept() {
+    let mut rig = Rig::new();
+    for n in 0..400 {
+        rig.append(&payload(n, 3000));
+    }
+    let durable = rig.log.flush().unwrap();
+    assert!(rig.disk.list().unwrap().len() > 15);
+    rig.log.recycle_below(durable).unwrap();
+    assert!(rig.disk.list().unwrap().len() <= 6, "{:?}", rig.disk.list());
+}
