@@ -21,8 +21,6 @@
 mod checkpoint;
 pub(crate) mod data_file;
 pub(crate) mod extents;
-#[cfg(test)]
-mod mem_disk;
 mod page;
 pub(crate) mod slots;
 pub(crate) mod space;
