@@ -99,8 +99,7 @@ impl Model {
 fn scribble(space: &Space) {
     let blocks = space.stats().blocks;
     let garbage = vec![0xEE; space.page_size()];
-    loop {
-        let Ok(run) = space.allocate(1) else { break };
+    while let Ok(run) = space.allocate(1) {
         if run.block >= blocks || space.write_run(run.block, &garbage).is_err() {
             break;
         }
@@ -194,7 +193,7 @@ fn random_checkpoints_are_read_back() {
         let all: Vec<_> = model.pages.keys().map(|&id| (id, None)).collect();
         model.checkpoint(&space, &all).unwrap();
         model.assert_is(&space, "emptied");
-        assert_eq!(space.superblock().page_map, word_tree::Root::EMPTY);
+        assert_eq!(space.superblock().page_map, map_page::Root::EMPTY);
         let stats = space.stats();
         assert_eq!(stats.free, Some(stats.blocks - 3), "two superblocks and the free map");
     }
@@ -235,6 +234,53 @@ fn the_page_map_grows_upward_around_what_it_holds() {
     }
     model.checkpoint(&space, &[(508_u64.pow(4), None), (508, None)]).unwrap();
     model.assert_is(&space, "thinned out");
+}
+
+/// W1. Readers of the page map on the way while its pages move see one version or the other.
+#[test]
+fn the_page_map_is_read_while_checkpoints_move_it() {
+    let disk = SimDisk::new();
+    let space = Space::create(&disk, params(4096)).unwrap();
+    let mut model = Model::default();
+    model.checkpoint(&space, &[(1, Some(1)), (600_000, Some(1))]).unwrap();
+    let done = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let reader = scope.spawn(|| {
+            let mut reads = 0;
+            while !done.load(std::sync::atomic::Ordering::Relaxed) {
+                assert_ne!(space.map_leaf(0).unwrap().expect("a leaf")[1], 0);
+                assert_ne!(space.map_leaf(600_000 / 508).unwrap().expect("a leaf")[52], 0);
+                reads += 1;
+            }
+            reads
+        });
+        for value in 0..300 {
+            model.checkpoint(&space, &[(1, Some(value)), (600_000, Some(value))]).unwrap();
+        }
+        done.store(true, std::sync::atomic::Ordering::Relaxed);
+        assert!(reader.join().unwrap() > 10);
+    });
+    model.assert_is(&space, "after all");
+}
+
+#[test]
+fn a_block_may_be_kept_beyond_its_checkpoint() {
+    let disk = SimDisk::new();
+    let space = Space::create(&disk, params(4096)).unwrap();
+    let mut model = Model::default();
+    model.checkpoint(&space, &[(1, Some(1))]).unwrap();
+    let (addr, _) = model.pages.remove(&1).unwrap();
+    model.lsn += 10;
+    let (leaves, kept) = (BTreeMap::from([(0, model.leaf(0, 508))]), [addr.block()]);
+    let changes = Changes { leaves: &leaves, released: &[], kept: &kept, taken: &[] };
+    space.checkpoint_with(changes, model.head()).unwrap();
+    model.assert_is(&space, "the checkpoint does not have it");
+    scribble(&space);
+    space.read_page(addr, PageId(1), &mut vec![0; 4096]).expect("but it is still there");
+    space.free(addr.block());
+    scribble(&space);
+    space.read_page(addr, PageId(1), &mut vec![0; 4096]).expect_err("now it is free");
+    model.assert_is(&Space::open(&disk.crash(Keep::Nothing)).unwrap(), "nor is it lost");
 }
 
 #[test]
