@@ -49,6 +49,10 @@ pub trait Disk: Debug + Send + Sync {
     fn create(&self, name: &str, bytes: u64) -> Result<Arc<dyn DiskFile>>;
 
     /// Opens a file for reading and writing.
+    ///
+    /// # Errors
+    /// [`Error::Io`](crate::Error::Io) of kind `NotFound` if it is not there,
+    /// [`Error::ReadOnly`](crate::Error::ReadOnly) if it may not be written.
     fn open(&self, name: &str) -> Result<Arc<dyn DiskFile>>;
 
     /// Renames a file, replacing what had the name `to`.
@@ -75,10 +79,13 @@ pub trait DiskFile: Debug + Send + Sync {
     /// The length of the file in bytes. Never 0 for "unknown": a failure is an error.
     fn bytes(&self) -> Result<u64>;
 
-    /// Grows the file to at least `bytes` bytes, with blocks that exist. Never shrinks it.
+    /// Grows the file to at least `bytes` bytes, with blocks that exist. Never shrinks it. The
+    /// new bytes read as zeros; nobody may write there meanwhile. A failure may leave it partly
+    /// grown.
     fn allocate(&self, bytes: u64) -> Result<()>;
 
-    /// Fills `buf` from `offset`. A file that ends before is an error.
+    /// Fills `buf` from `offset`. A file that ends before is
+    /// [`Error::Corrupt`](crate::Error::Corrupt).
     fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<()>;
 
     /// Writes all of `bytes` at `offset`, into the operating system's cache.
@@ -99,7 +106,7 @@ pub trait Mapping: Debug + Send + Sync {
     /// Copies `bytes` to `offset`. Makes no system call. Panics outside the mapping.
     fn write(&self, offset: usize, bytes: &[u8]);
 
-    /// Makes `offset..offset + len` durable.
+    /// Makes `offset..offset + len` durable, and as much of the file's length.
     fn sync(&self, offset: usize, len: usize) -> Result<()>;
 
     /// Brings `offset..offset + len` into memory, ready to be written without a page fault.

@@ -258,6 +258,13 @@ mod tests {
         assert_eq!(disk.list().unwrap(), [""; 0]);
     }
 
+    #[test]
+    #[should_panic(expected = "is no name for a file")]
+    fn the_lock_is_no_file_of_the_store() {
+        let temp = tempfile::tempdir().unwrap();
+        let _ = RealDisk::open(temp.path()).unwrap().remove(LOCK_FILE);
+    }
+
     #[cfg(target_os = "linux")]
     #[test]
     fn created_files_have_their_blocks() {

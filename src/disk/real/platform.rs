@@ -55,10 +55,10 @@ pub(super) fn reserve(file: &File, offset: u64, len: u64) -> io::Result<Reserved
     }
 }
 
-/// As on Linux, where there is such a call.
+/// Nothing needs no blocks; others cannot be asked for everywhere in the same way.
 #[cfg(not(target_os = "linux"))]
-pub(super) fn reserve(_file: &File, _offset: u64, _len: u64) -> io::Result<Reserved> {
-    Ok(Reserved::Unsupported)
+pub(super) fn reserve(_file: &File, _offset: u64, len: u64) -> io::Result<Reserved> {
+    Ok(if len == 0 { Reserved::Yes } else { Reserved::Unsupported })
 }
 
 /// Drops the file from the page cache, as far as it is clean. Fresh zeros sit there as large
@@ -69,7 +69,7 @@ pub(super) fn drop_cache(file: &File) {
     let _ = rustix::fs::fadvise(file, 0, None, rustix::fs::Advice::DontNeed);
 }
 
-/// As on Linux, where there is such a call.
+/// Only Linux is measured.
 #[cfg(not(target_os = "linux"))]
 pub(super) fn drop_cache(_file: &File) {}
 

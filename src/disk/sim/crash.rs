@@ -120,10 +120,11 @@ impl<'a> Chooser<'a> {
             return None;
         }
         let mut version = older;
-        if let Chooser::Seeded { rng, .. } = self {
-            if older > 0 && rng.below(2) == 0 {
-                version = rng.below(older as u64) as usize;
-            }
+        if let Chooser::Seeded { rng, .. } = self
+            && older > 0
+            && rng.below(2) == 0
+        {
+            version = rng.below(older as u64) as usize;
         }
         Some(version)
     }

@@ -117,14 +117,12 @@ impl DiskFile for SimFile {
         }
         // A write that fails may have written a part.
         let done = if fault.is_ok() { bytes.len() } else { bytes.len() / 2 };
-        let mut ticks = 0;
-        for page in pieces(offset, done, PAGE_BYTES) {
+        for (index, page) in pieces(offset, done, PAGE_BYTES).enumerate() {
             // The first page was counted as the operation. Each other may be the last one
             // written when the process is killed, and the length grows with the pages.
-            if ticks > 0 {
+            if index > 0 {
                 state.tick(Op::Write, id, offset, &[]).map_err(failed)?;
             }
-            ticks += 1;
             let start = offset + page.source.start as u64;
             let bytes = &bytes[page.source];
             state.grow(id, start + bytes.len() as u64).map_err(failed)?;

@@ -17,6 +17,7 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
+use std::sync::Arc;
 
 use super::crash::Chooser;
 use super::pages::{PAGE_BYTES, Pages, SECTOR_BYTES, SECTORS_PER_PAGE, Sector, pieces, zero_page};
@@ -25,16 +26,10 @@ use super::pages::{PAGE_BYTES, Pages, SECTOR_BYTES, SECTORS_PER_PAGE, Sector, pi
 #[derive(Clone, Default)]
 struct Dirty {
     /// The versions since then, oldest first, but for the newest, which is what is seen.
-    older: Vec<Box<Sector>>,
+    older: Vec<Arc<Sector>>,
     /// A sync failed with this sector in it: the cache takes it for clean, and no sync makes it
     /// durable until it is written again. The device may have got it, or an older version.
     in_doubt: bool,
-}
-
-/// The bytes of a file that a crash may show where nothing was written.
-pub(super) struct Stale<'a> {
-    /// The bytes of a file that was removed, whose blocks may have been used again.
-    pub(super) removed: &'a Pages,
 }
 
 /// One file. Cloning it is cheap.
@@ -90,7 +85,7 @@ impl Inode {
         match self.dirty.get_mut(&sector) {
             Some(dirty) => {
                 if !same {
-                    dirty.older.push(Box::new(*old));
+                    dirty.older.push(Arc::new(*old));
                 }
                 dirty.in_doubt = false;
             }
@@ -142,6 +137,13 @@ impl Inode {
         self.length_in_doubt = self.seen_bytes > self.durable_bytes;
     }
 
+    /// The cache forgets what it takes for clean: what is in doubt reads as the device has it.
+    pub(super) fn evict(&mut self) {
+        for (sector, _) in self.dirty.extract_if(.., |_, dirty| dirty.in_doubt) {
+            self.seen.write(sector * SECTOR_BYTES, self.durable.sector(sector));
+        }
+    }
+
     /// Puts other bytes in the place of all there is, durable. What is open stays open.
     pub(super) fn replace(&mut self, other: Inode) {
         *self = Inode { handles: self.handles, mappings: self.mappings, ..other };
@@ -168,19 +170,20 @@ impl Inode {
             .chain(self.dirty.keys().map(|&sector| InodeChoice::Sector(sector)))
     }
 
-    /// The file after a crash.
-    pub(super) fn survivor(&self, chooser: &mut Chooser<'_>, stale: &Stale<'_>) -> Inode {
+    /// The file after a crash. Where nothing was written may show what was in `removed`, the
+    /// bytes of a file whose blocks were used again.
+    pub(super) fn survivor(&self, chooser: &mut Chooser<'_>, removed: &Pages) -> Inode {
         let mut bytes = self.durable_bytes;
         if self.seen_bytes > self.durable_bytes {
             bytes = chooser.length(self.durable_bytes, self.seen_bytes);
         }
         let mut pages = self.durable.clone();
-        if self.may_show_stale() {
-            if let Some(mut filler) = chooser.filler() {
-                for page in self.settled_bytes.div_ceil(PAGE_BYTES)..bytes.div_ceil(PAGE_BYTES) {
-                    if pages.page(page).is_none() {
-                        pages.set_page(page, filler.page(page, stale.removed));
-                    }
+        if self.may_show_stale()
+            && let Some(mut filler) = chooser.filler()
+        {
+            for page in self.settled_bytes.div_ceil(PAGE_BYTES)..bytes.div_ceil(PAGE_BYTES) {
+                if pages.page(page).is_none() {
+                    pages.set_page(page, filler.page(page, removed));
                 }
             }
         }
@@ -200,16 +203,15 @@ impl Inode {
 
     /// Makes durable what is dirty there and not in doubt. Returns where the last of it ends.
     fn sync_sectors(&mut self, sectors: Range<u64>) -> u64 {
-        let mut synced = self.dirty.extract_if(sectors, |_, dirty| !dirty.in_doubt).peekable();
+        let synced = self.dirty.extract_if(sectors, |_, dirty| !dirty.in_doubt);
         let mut runs: Vec<(u64, u8)> = Vec::new(); // page, which of its sectors
-        while let Some((sector, _)) = synced.next() {
+        for (sector, _) in synced {
             let (page, bit) = (sector / SECTORS_PER_PAGE, 1 << (sector % SECTORS_PER_PAGE));
             match runs.last_mut() {
                 Some((last, bits)) if *last == page => *bits |= bit,
                 _ => runs.push((page, bit)),
             }
         }
-        drop(synced);
         let mut end = 0;
         for (page, bits) in runs {
             let first = page * SECTORS_PER_PAGE;

@@ -27,7 +27,7 @@
 //!   bytes: noise, or what a removed file held there.
 //! - **Failed flush**: what it covered is taken for clean by the cache although the device may
 //!   not have it; it stays so until it is written again. The next flush succeeds and proves
-//!   nothing.
+//!   nothing. [`SimDisk::evict`] makes the cache forget it, so that reads see older bytes.
 //! - **Full disk**: creating, allocating and growing fail beyond a capacity; what was allocated
 //!   stays.
 //! - **Failing calls**: any kind of operation fails at its n-th time, once or from then on. A
@@ -177,6 +177,12 @@ impl SimDisk {
     pub fn fail_sync(&self, after: u64) {
         let ops = [Op::Sync, Op::MapSync];
         self.state().faults.arm(&ops, after, FaultError::Io, Persistence::Once);
+    }
+
+    /// Lets the cache forget the pages that it takes for clean. What a failed flush covered then
+    /// reads as the device has it; nothing else changes.
+    pub fn evict(&self) {
+        self.state().evict();
     }
 
     /// Takes back every fault that is still to come.

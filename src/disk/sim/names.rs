@@ -231,6 +231,9 @@ mod tests {
         names.create("new", FileId(2));
         names.rename("new", "old", FileId(2));
         assert_eq!(reachable(&names), set(["old=1", "new=2 old=1", "old=2"]));
+        let mut removed = names.clone();
+        removed.remove("old"); // never without the rename before it
+        assert_eq!(reachable(&removed), set(["old=1", "new=2 old=1", "old=2", ""]));
         names.sync();
         assert_eq!(reachable(&names), set(["old=2"]));
     }
@@ -246,5 +249,11 @@ mod tests {
         names.rename("a", "c", FileId(1)); // settles what became of `a`
         names.sync();
         assert_eq!(reachable(&names), set(["b=2 c=1"]));
+
+        names.rename("b", "d", FileId(2));
+        names.fail_sync();
+        names.create("b", FileId(3)); // settles the rename, which is to both names or neither
+        names.sync();
+        assert_eq!(reachable(&names), set(["b=3 c=1 d=2"]));
     }
 }

@@ -76,10 +76,10 @@ impl Pages {
         let first = bytes.div_ceil(PAGE_BYTES);
         let (chunk, slot) = place(first);
         self.chunks.truncate(chunk + 1);
-        if let Some(Some(last)) = self.chunks.get_mut(chunk) {
-            if last.0[slot..].iter().any(Option::is_some) {
-                Arc::make_mut(last).0[slot..].fill(None);
-            }
+        if let Some(Some(last)) = self.chunks.get_mut(chunk)
+            && last.0[slot..].iter().any(Option::is_some)
+        {
+            Arc::make_mut(last).0[slot..].fill(None);
         }
         let within = (bytes % PAGE_BYTES) as usize;
         if within > 0
@@ -157,6 +157,24 @@ mod tests {
         );
         assert_eq!(one.sector(7)[511], 1);
         assert_eq!(one.sector(1 << 30), &[0; 512]);
+    }
+
+    /// What makes crashing a large disk at many points affordable.
+    #[test]
+    fn copies_share_what_neither_has_written() {
+        let mut one = Pages::default();
+        one.write(0, &[1; 1 << 20]);
+        let mut two = one.clone();
+        let shared = |one: &Pages, two: &Pages, page| {
+            Arc::ptr_eq(one.page(page).unwrap(), two.page(page).unwrap())
+        };
+        assert!((0..256).all(|page| shared(&one, &two, page)));
+        two.write(5000, &[2]);
+        assert!((0..256).all(|page| shared(&one, &two, page) == (page != 1)));
+        assert!(Arc::ptr_eq(one.chunks[1].as_ref().unwrap(), two.chunks[1].as_ref().unwrap()));
+        let mut far = Pages::default();
+        far.clear_from(1 << 30); // as a preallocated file
+        assert!(far.chunks.is_empty());
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::io;
 
 use super::crash::{Choice, Chooser, Keep};
 use super::fault::{Faults, Op};
-use super::inode::{Inode, InodeChoice, Stale};
+use super::inode::{Inode, InodeChoice};
 use super::names::{FileId, Names};
 use super::pages::Pages;
 use super::rng::mix;
@@ -47,8 +47,8 @@ pub(super) struct State {
 impl State {
     // --- operations ---
 
-    /// Lets an operation happen, fail, or find the disk gone. `Err` of `Err` is gone; then
-    /// nothing of it happens. `Err` alone is a fault, whose effect is up to the caller.
+    /// Lets an operation happen, fail, or find the disk gone. The outer error says that the disk
+    /// is gone, and nothing happens. The inner one is a fault: what it does is up to the caller.
     pub(super) fn begin(
         &mut self,
         op: Op,
@@ -137,6 +137,11 @@ impl State {
         }
     }
 
+    /// The cache forgets what it takes for clean.
+    pub(super) fn evict(&mut self) {
+        self.inodes.values_mut().for_each(Inode::evict);
+    }
+
     // --- crashes ---
 
     /// The disk that a crash leaves.
@@ -158,11 +163,10 @@ impl State {
             return state;
         };
         state.names = Names::settled(self.names.survivors(|| chooser.keep()));
-        let stale = Stale { removed: &self.removed };
         // All that could have survived are asked, so that a choice never shifts another.
         for (&id, inode) in self.inodes.iter().filter(|(id, _)| self.names.may_show(**id)) {
             chooser.start(id);
-            let inode = inode.survivor(&mut chooser, &stale);
+            let inode = inode.survivor(&mut chooser, &self.removed);
             if state.names.is_seen(id) {
                 state.inodes.insert(id, inode);
             }
