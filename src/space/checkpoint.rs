@@ -17,7 +17,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::PageAddr;
 use super::map_page::Node;
 use super::space::Space;
 use super::superblock::{Head, Superblock};

@@ -1,9 +1,17 @@
 //! A page of the page map or of the free map, and its place in the tree.
 //!
-//! A page is the common header, with F as the count, and F words. It is valid iff besides what
-//! [`header::check`] asks its kind is the tree's, its level and its page id (level in the upper
-//! 16 bits, index within the level in the lower 48) are those of its place, its count is F, bytes
-//! 24 to 31 are zero, and above level 0 each word is an address or 0.
+//! Byte layout, little-endian, where F is the number of words, (page size - 32) / 8:
+//!
+//! | offset | bytes | field |
+//! |---|---|---|
+//! | 0 | 24 | the header of every page, of kind 5 or 6, with F as the count |
+//! | 24 | 8 | zero |
+//! | 32 | 8 F | words |
+//!
+//! A page is valid iff besides what [`header::check`] asks its kind is the tree's, its level and
+//! its page id (level in the upper 16 bits, index within the level in the lower 48) are those of
+//! its place in the tree, its count is F, bytes 24 to 31 are zero, and above level 0 each word is
+//! an address or 0. What the words of a leaf may be is checked by who reads them.
 //!
 //! Example, the first 48 bytes of page 2 of level 1 of a page map in a store of 4 KiB pages:
 //!

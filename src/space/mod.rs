@@ -16,7 +16,8 @@
 //!
 //! Nothing that a checkpoint refers to is ever overwritten while a crash could go back to it.
 //! What that rests on is numbered where it is done: [`slots`] S1 to S3, [`extents`] X1 to X3,
-//! [`data_file`] F1 and F2, [`word_tree`] W1, [`space`] P1 and P2.
+//! [`data_file`] F1 and F2, [`word_tree`] W1, [`space`] P1 and P2; the order of a checkpoint's steps
+//! is in [`checkpoint`].
 
 mod checkpoint;
 mod data_file;

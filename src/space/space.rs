@@ -23,8 +23,6 @@
 //! Opening a store reads its two superblock slots only. The page map is read leaf by leaf as the
 //! caller asks, the free map at the first allocation.
 
-use std::sync::Arc;
-
 use super::data_file::DataFile;
 use super::extents::{Extents, Run};
 use super::map_page::Root;

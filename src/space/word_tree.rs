@@ -6,14 +6,15 @@
 //!   level 0   [ word 0 .. word F-1 ]   [ word F .. word 2F-1 ]       F = (page size - 32) / 8
 //! ```
 //!
-//! A radix tree of pages of F words each ([`super::map_page`]). In a leaf (level 0) the words are the array's: of the
-//! page map the [`PageAddr`] of each page, of the free map the used bits of 64 blocks each. Above
-//! that they are the addresses of the pages of the level below. A subtree of zeros is not stored;
-//! its address is 0. The tree grows a level when a leaf lies beyond what its root covers.
+//! A radix tree of pages of F words each ([`super::map_page`]). In a leaf (level 0) the words are
+//! the array's: of the page map the [`PageAddr`] of each page, of the free map the used bits of 64
+//! blocks each. Above that they are the addresses of the pages of the level below. A subtree of
+//! zeros need not be stored; its address is 0. The tree grows a level when a leaf lies beyond what
+//! its root covers.
 //!
 //! Pages are never changed in place: a checkpoint writes the changed leaves and everything on the
-//! paths to them to fresh blocks ([`super::tree_update`]), and the new root counts once the superblock holds
-//! it ([`WordTree::adopt`]).
+//! paths to them to fresh blocks ([`super::tree_update`]), and the new root counts once the
+//! superblock holds it ([`WordTree::adopt`]).
 //!
 //! Leaves are read when they are asked for and not kept. Inner pages are few (one for F leaves)
 //! and are kept once read.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::super::map_page;
 use super::super::*;
-use super::intruded::{Intruded, Intruder};
+use super::intruded::Intruded;
 use super::{Model, Random, STORE, params, scribble};
 use crate::disk::{Disk, Keep, RealDisk, SimDisk};
 use crate::error::Error;
