@@ -17,40 +17,53 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::PageAddr;
+use super::map_page::Node;
 use super::space::Space;
 use super::superblock::{Head, Superblock};
-use super::word_tree::{Built, Node, Update};
+use super::tree_update::{Built, Update};
 use crate::error::Result;
 
+/// In what a checkpoint differs from the one before.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Changes<'a> {
+    /// The full new words of each changed leaf of the page map.
+    pub(crate) leaves: &'a BTreeMap<u64, Box<[u64]>>,
+    /// Blocks that only the former checkpoint refers to. They become free.
+    pub(crate) released: &'a [u64],
+    /// Blocks that only the former checkpoint refers to, but the caller still needs, for a
+    /// snapshot. They are the caller's from then on, until [`Space::free`] or a crash.
+    pub(crate) kept: &'a [u64],
+    /// Blocks that only this checkpoint refers to: allocated and written.
+    pub(crate) taken: &'a [u64],
+}
+
 impl Space {
+    /// [`Self::checkpoint_with`], with nothing kept.
+    pub(crate) fn checkpoint(
+        &self,
+        leaves: &BTreeMap<u64, Box<[u64]>>,
+        released: &[u64],
+        taken: &[u64],
+        head: Head,
+    ) -> Result<()> {
+        self.checkpoint_with(Changes { leaves, released, kept: &[], taken }, head)
+    }
+
     /// Makes a checkpoint durable.
-    ///
-    /// `leaves` are the full new words of each changed leaf of the page map. `released` are the
-    /// blocks of page versions that the former checkpoint refers to and this one does not, and
-    /// nobody else does; `kept` are the same but still in use, until [`Space::free`]; `taken` are
-    /// those that this one newly refers to, allocated and written.
     ///
     /// # Errors
     /// [`Error::Poisoned`](crate::Error::Poisoned) if a flush or the writing of the superblock
     /// failed: the store can only be reopened. After any other error all is as before, and the
     /// same checkpoint can be tried again.
-    pub(crate) fn checkpoint(
-        &self,
-        leaves: &BTreeMap<u64, Box<[u64]>>,
-        released: &[u64],
-        kept: &[u64],
-        taken: &[u64],
-        head: Head,
-    ) -> Result<()> {
+    pub(crate) fn checkpoint_with(&self, changes: Changes<'_>, head: Head) -> Result<()> {
         let _one_at_a_time = self.checkpointing.lock();
         self.file.check_poison()?;
         self.with_extents(|extents| {
             let ours = |&block: &u64| extents.is_busy(block) && !extents.is_used(block);
-            assert!(taken.iter().all(ours), "X2: what a checkpoint takes was allocated");
+            assert!(changes.taken.iter().all(ours), "X2: what a checkpoint takes was allocated");
         })?;
         let mut fresh = Vec::new();
-        let maps = match self.write_maps(leaves, &[released, kept].concat(), taken, head, &mut fresh) {
+        let maps = match self.write_maps(changes, head, &mut fresh) {
             Ok(maps) => maps,
             Err(error) => {
                 fresh.iter().for_each(|&block| self.free(block));
@@ -68,19 +81,13 @@ impl Space {
         })?;
         self.page_map.adopt(maps.page_map);
         self.free_map.adopt(maps.free_map);
-        let free = released.iter().chain(&maps.replaced).copied();
+        let free = changes.released.iter().chain(&maps.replaced).copied();
         self.with_extents(|extents| extents.adopt(&maps.bits.chunks, self.map_fanout(), free))
     }
 
     /// Steps 1 to 5. The blocks that it takes are added to `fresh`.
-    fn write_maps(
-        &self,
-        leaves: &BTreeMap<u64, Box<[u64]>>,
-        released: &[u64],
-        taken: &[u64],
-        head: Head,
-        fresh: &mut Vec<u64>,
-    ) -> Result<Maps> {
+    fn write_maps(&self, changes: Changes<'_>, head: Head, fresh: &mut Vec<u64>) -> Result<Maps> {
+        let Changes { leaves, released, kept, taken } = changes;
         // 1
         let mut pages = Update::new(&self.page_map, &self.file);
         for (&leaf, words) in leaves {
@@ -99,7 +106,7 @@ impl Space {
 
         // 2
         let mut bits = Bits { space: self, chunks: BTreeMap::new() };
-        for &block in released.iter().chain(&replaced) {
+        for &block in released.iter().chain(kept).chain(&replaced) {
             bits.mark(block, Used::No)?;
         }
         for &block in taken.iter().chain(&*fresh) {

@@ -10,7 +10,7 @@
 use std::sync::Arc;
 
 use super::page::{PAGE_HEADER, PageAddr, PageId, header};
-use super::{RESERVED_BLOCKS, word_tree};
+use super::{RESERVED_BLOCKS, map_page};
 use crate::disk::DiskFile;
 use crate::error::{Error, Result};
 use crate::lsn::StoreId;
@@ -65,7 +65,7 @@ impl DataFile {
 
     /// Words of a page of a map.
     pub(crate) fn fanout(&self) -> usize {
-        word_tree::fanout(self.page_size)
+        map_page::fanout(self.page_size)
     }
 
     pub(crate) fn blocks(&self) -> u64 {

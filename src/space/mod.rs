@@ -3,9 +3,9 @@
 //! ```text
 //!            Space
 //!          /   |    \
-//!   slots  word_tree  extents      superblock; page map and free map; free blocks
-//!       \      |
-//!        data_file                 pages read, checked, written, flushed
+//!   slots   maps   extents         superblock; page map and free map; free blocks
+//!       \    |
+//!       data_file                  pages read, checked, written, flushed
 //!            |
 //!          disk
 //! ```
@@ -16,25 +16,28 @@
 //!
 //! Nothing that a checkpoint refers to is ever overwritten while a crash could go back to it.
 //! What that rests on is numbered where it is done: [`slots`] S1 to S3, [`extents`] X1 to X3,
-//! [`data_file`] F1 and F2, [`word_tree`] W1, [`space`] P1 and P2.
+//! [`data_file`] F1 and F2, [`word_tree`] W1, [`space`] P1 and P2; the order of a checkpoint's steps
+//! is in [`checkpoint`].
 
 mod checkpoint;
-pub(crate) mod data_file;
-pub(crate) mod extents;
-#[cfg(test)]
-mod mem_disk;
+mod data_file;
+mod extents;
+mod map_page;
 mod page;
-pub(crate) mod slots;
-pub(crate) mod space;
-pub(crate) mod superblock;
+mod slots;
+#[expect(clippy::module_inception, reason = "the layer is named as its main type")]
+mod space;
+mod superblock;
 #[cfg(test)]
 mod tests;
+mod tree_update;
 mod verify;
-pub(crate) mod word_tree;
+mod word_tree;
 
 /// Blocks at the start of the file that are no pages.
 pub(crate) const RESERVED_BLOCKS: u64 = 2;
 
+pub(crate) use checkpoint::Changes;
 pub(crate) use extents::Run;
 pub(crate) use page::{
     BLOB, BLOB_INDEX, FREE_MAP, INNER, LEAF, PAGE_HEADER, PAGE_MAP, PageAddr, PageId, header,

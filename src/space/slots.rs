@@ -36,12 +36,6 @@ pub(crate) struct Slots {
 }
 
 impl Slots {
-    /// What was written to both slots and flushed.
-    #[cfg(test)]
-    pub(crate) fn newest(&self) -> &Superblock {
-        &self.newest
-    }
-
     /// Reads both slots and picks the valid one with the highest sequence.
     pub(crate) fn load(file: &dyn DiskFile) -> Result<(Self, Superblock)> {
         let bytes = file.bytes()?;

@@ -23,14 +23,13 @@
 //! Opening a store reads its two superblock slots only. The page map is read leaf by leaf as the
 //! caller asks, the free map at the first allocation.
 
-use std::sync::Arc;
-
 use super::data_file::DataFile;
 use super::extents::{Extents, Run};
+use super::map_page::Root;
 use super::page::{FREE_MAP, PAGE_MAP, PageAddr, PageId};
 use super::slots::Slots;
 use super::superblock::{Head, PAGE_SIZES, SLOT_BYTES, Superblock};
-use super::word_tree::{Root, WordTree};
+use super::word_tree::{Leaf, WordTree};
 use crate::disk::Disk;
 use crate::error::{Error, Result};
 use crate::lsn::StoreId;
@@ -91,6 +90,9 @@ impl Space {
         if !PAGE_SIZES.contains(&params.page_size) {
             let reason = format!("{} is none of {PAGE_SIZES:?}", params.page_size);
             return Err(Error::InvalidOption { option: "page_size", reason });
+        }
+        if params.segment_bytes == 0 {
+            return Err(Error::InvalidOption { option: "segment_bytes", reason: "it is 0".into() });
         }
         let files = disk.list()?;
         if files.iter().any(|name| name == DATA_FILE) {
@@ -203,14 +205,14 @@ impl Space {
     /// The words of leaf `leaf` of the page map, each 0 or a [`PageAddr`], as of the newest
     /// durable superblock. `None` if they are all 0.
     pub(crate) fn map_leaf(&self, leaf: u64) -> Result<Option<Box<[u64]>>> {
-        let words = self.page_map.leaf(&self.file, leaf)?;
-        if let Some(words) = &words {
-            let first = leaf.saturating_mul(self.map_fanout() as u64);
-            for (id, &word) in (first..).zip(words.iter()) {
-                self.map_word(PageId(id), word)?;
-            }
+        let Some(Leaf { addr, words }) = self.page_map.leaf(&self.file, leaf)? else {
+            return Ok(None);
+        };
+        let first = leaf.saturating_mul(self.map_fanout() as u64);
+        for (id, &word) in (first..).zip(words.iter()) {
+            self.map_word(addr, PageId(id), word)?;
         }
-        Ok(words)
+        Ok(Some(words))
     }
 
     /// Rewrites only the superblock, with another head. When it returns, that is durable.
@@ -229,14 +231,14 @@ impl Space {
         SpaceStats { blocks: self.file.blocks(), free, bytes_written: self.file.bytes_written() }
     }
 
-    /// What a word of the page map says of page `id`.
-    pub(super) fn map_word(&self, id: PageId, word: u64) -> Result<PageAddr> {
+    /// What a word of the page map's leaf at `leaf` says of page `id`.
+    pub(super) fn map_word(&self, leaf: PageAddr, id: PageId, word: u64) -> Result<PageAddr> {
         match PageAddr::from_word(word) {
             Some(PageAddr::NONE) => Ok(PageAddr::NONE),
             Some(addr) if id != PageId::NONE && addr.block() < self.file.blocks() => Ok(addr),
             _ => {
                 let expected = format!("an address of page {id} in the page map");
-                Err(self.file.corrupt(0, expected, format!("{word:#018x}")))
+                Err(self.file.corrupt(leaf.block(), expected, format!("{word:#018x}")))
             }
         }
     }
@@ -272,14 +274,18 @@ impl Space {
             let len = fanout.min(words - chunk * fanout) as usize;
             match leaf {
                 None => used.resize(used.len() + len, 0),
-                Some(leaf) => {
+                Some(Leaf { addr, words: leaf }) => {
                     let tail = leaf[len..].iter().any(|&word| word != 0);
                     used.extend_from_slice(&leaf[..len]);
                     let past = blocks % 64;
                     let last = chunk * fanout + len as u64 == words && past != 0;
                     if tail || (last && used.last().is_some_and(|word| word >> past != 0)) {
                         let expected = format!("a free map of {blocks} blocks");
-                        return Err(self.file.corrupt(0, expected, "bits beyond".into()));
+                        return Err(self.file.corrupt(
+                            addr.block(),
+                            expected,
+                            "bits beyond".into(),
+                        ));
                     }
                 }
             }

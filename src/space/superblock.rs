@@ -57,8 +57,8 @@
 //! ```
 
 use super::RESERVED_BLOCKS;
+use super::map_page::{MAX_HEIGHT, Root, capacity, fanout};
 use super::page::{PageAddr, PageId};
-use super::word_tree::{MAX_HEIGHT, Root, capacity, fanout};
 use crate::codec::{crc32, get_u32, get_u64, put_u32, put_u64};
 use crate::lsn::{Incarnation, Lsn, StoreId};
 

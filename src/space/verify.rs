@@ -25,12 +25,14 @@ impl Space {
             blocks: superblock.blocks,
             problems: Vec::new(),
         };
-        (0..RESERVED_BLOCKS).for_each(|block| check.see(block, &|| "superblocks".into()));
+        for block in 0..RESERVED_BLOCKS {
+            check.see(block, &|| "superblocks".into());
+        }
         let fanout = self.map_fanout() as u64;
         let next = superblock.head.next_page_id;
         self.check_tree(&self.page_map, &mut check, &mut |check, leaf, words| {
-            for (id, &word) in (leaf.saturating_mul(fanout)..).zip(words) {
-                match self.map_word(PageId(id), word) {
+            for (id, &word) in (leaf.index.saturating_mul(fanout)..).zip(words) {
+                match self.map_word(leaf.addr, PageId(id), word) {
                     Ok(PageAddr::NONE) => {}
                     Ok(addr) => {
                         if PageId(id) >= next {
@@ -47,7 +49,7 @@ impl Space {
         let mut used = vec![0; check.seen.len()];
         used[0] = (1 << RESERVED_BLOCKS) - 1;
         self.check_tree(&self.free_map, &mut check, &mut |check, chunk, words| {
-            for (at, &word) in (chunk.saturating_mul(fanout)..).zip(words) {
+            for (at, &word) in (chunk.index.saturating_mul(fanout)..).zip(words) {
                 match used.get_mut(usize::try_from(at).unwrap_or(usize::MAX)) {
                     Some(slot) => *slot = word,
                     None if word == 0 => {}
@@ -59,26 +61,32 @@ impl Space {
         Ok(check.problems)
     }
 
-    fn check_tree(
-        &self,
-        tree: &WordTree,
-        check: &mut Check,
-        on_leaf: &mut dyn FnMut(&mut Check, u64, &[u64]),
-    ) -> Result<()> {
+    fn check_tree(&self, tree: &WordTree, check: &mut Check, on_leaf: OnLeaf<'_>) -> Result<()> {
         let leaves = tree.root().leaves;
         tree.visit(&self.file, &mut |node, addr, words| {
             let name = || format!("{node:?} of a map");
-            check.see(addr.block(), &name);
+            let is_new = check.see(addr.block(), &name);
             match words {
                 Err(error) => check.problem(error.to_string()),
-                Ok(_) if node.level > 0 => {}
+                Ok(_) if node.level > 0 || !is_new => {}
                 Ok(_) if node.index >= leaves => {
                     check.problem(format!("{}, which has {leaves} leaves", name()));
                 }
-                Ok(words) => on_leaf(check, node.index, words),
+                Ok(words) => on_leaf(check, Place { index: node.index, addr }, words),
             }
+            // What is met twice is not walked twice, lest damaged maps take for ever.
+            is_new
         })
     }
+}
+
+/// What is done with the words of each leaf.
+type OnLeaf<'a> = &'a mut dyn FnMut(&mut Check, Place, &[u64]);
+
+/// Which leaf it is, and where.
+struct Place {
+    index: u64,
+    addr: PageAddr,
 }
 
 /// What has been met so far.
@@ -90,15 +98,19 @@ struct Check {
 }
 
 impl Check {
-    fn see(&mut self, block: u64, name: &dyn Fn() -> String) {
+    /// Returns whether the block exists and has not been met before.
+    fn see(&mut self, block: u64, name: &dyn Fn() -> String) -> bool {
         if block >= self.blocks {
-            return self.problem(format!("{} in block {block} beyond the file", name()));
+            self.problem(format!("{} in block {block} beyond the file", name()));
+            return false;
         }
         let (word, bit) = (&mut self.seen[(block / 64) as usize], 1 << (block % 64));
         if *word & bit != 0 {
-            return self.problem(format!("{} in block {block}, which is something else", name()));
+            self.problem(format!("{} in block {block}, which is something else", name()));
+            return false;
         }
         *word |= bit;
+        true
     }
 
     fn compare(&mut self, used: &[u64]) {

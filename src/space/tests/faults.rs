@@ -1,0 +1,146 @@
+//! Full disks, failing writes, rot, and files that are not ours.
+
+use std::collections::BTreeSet;
+
+use super::super::*;
+use super::{Model, Random, params};
+use crate::disk::{Disk, Fault, FaultError, Op, Persistence, SimDisk};
+use crate::error::Error;
+use crate::lsn::StoreId;
+
+#[test]
+fn a_full_disk_leaves_the_old_checkpoint_and_heals() {
+    let disk = SimDisk::new();
+    let space = Space::create(&disk, params(4096)).unwrap();
+    let (mut model, mut random) = (Model::default(), Random(3));
+    let mut full = 0;
+    disk.set_capacity(Some(256 << 10));
+    for round in 0..200 {
+        let busy = |stats: SpaceStats| stats.free.map(|free| stats.blocks - free);
+        let before = busy(space.stats());
+        let changes = random.changes(12);
+        match model.checkpoint(&space, &changes) {
+            Ok(()) => {}
+            Err(Error::DiskFull { .. }) => {
+                full += 1;
+                let after = busy(space.stats());
+                assert_eq!(after, before.or(after), "all given back");
+                model.assert_is(&space, "full");
+                let room = 4096 * random.below(8);
+                disk.set_capacity(Some(space.stats().blocks * 4096 + room));
+            }
+            Err(error) => panic!("round {round}: {error}"),
+        }
+        if round % 20 == 0 {
+            model.assert_is(&Space::open(&disk).unwrap(), "reopened");
+        }
+    }
+    assert!(full > 10, "the disk was full {full} times");
+    disk.set_capacity(None);
+    model.checkpoint(&space, &random.changes(100)).unwrap();
+    model.assert_is(&Space::open(&disk).unwrap(), "healed");
+}
+
+#[test]
+fn a_failed_write_before_the_superblock_changes_nothing() {
+    let disk = SimDisk::new();
+    let space = Space::create(&disk, params(4096)).unwrap();
+    let mut model = Model::default();
+    model.checkpoint(&space, &[(1, Some(1)), (2, Some(2))]).unwrap();
+    let free = space.stats().free;
+    let changes = [(1, Some(3)), (2000, Some(4))];
+    // Two pages, the page map (three pages in one run, with the free map's perhaps): any write
+    // of those may fail, until one does not.
+    let mut failures = 0;
+    for writes in 0.. {
+        let (op, error) = (Op::Write, FaultError::Io);
+        disk.fail(Fault { op, after: writes, error, persistence: Persistence::Once });
+        match model.checkpoint(&space, &changes) {
+            Err(Error::Io { .. }) => failures += 1,
+            Err(Error::Poisoned { .. }) => break,
+            other => panic!("{other:?}"),
+        }
+        disk.clear_faults();
+        assert_eq!(space.stats().free, free);
+        model.assert_is(&space, "failed write");
+    }
+    assert!(failures >= 3, "{failures}");
+}
+
+#[test]
+fn any_flipped_bit_is_named_or_harmless() {
+    let disk = SimDisk::new();
+    let space = Space::create(&disk, params(4096)).unwrap();
+    let mut model = Model::default();
+    model.checkpoint(&space, &[(1, Some(1)), (600, Some(2))]).unwrap();
+    model.checkpoint(&space, &[(2, Some(2))]).unwrap();
+    let pages: BTreeSet<u64> = model.pages.values().map(|(addr, _)| addr.block()).collect();
+    let (file, bytes) = (disk.open("data").unwrap(), 30 * 4096);
+    let mut harmless = 0;
+    for at in (0..bytes as u64).step_by(13).chain(0..256).chain(4096..4352) {
+        if pages.contains(&(at / 4096)) {
+            continue;
+        }
+        let mut byte = [0];
+        file.read_at(at, &mut byte).unwrap();
+        file.write_at(at, &[byte[0] ^ (1 << (at % 8))]).unwrap();
+        let opened = Space::open(&disk).expect("one slot is whole");
+        let problems = opened.verify(&mut |_, _| ()).unwrap();
+        if problems.is_empty() {
+            harmless += 1;
+            model.assert_is(&opened, "harmless");
+        } else {
+            let offset = format!("corrupt at offset {}", at / 4096 * 4096);
+            assert!(problems[0].contains(&offset), "byte {at}: {problems:?}");
+            let error = match opened.map_leaf(0).and_then(|_| opened.map_leaf(1)) {
+                Err(error) => error,
+                Ok(_) => opened.allocate(1).expect_err("the free map is damaged"),
+            };
+            assert!(error.to_string().contains(&offset), "{error}");
+        }
+        file.write_at(at, &byte).unwrap();
+    }
+    assert!(harmless > 500);
+    model.assert_is(&Space::open(&disk).unwrap(), "restored");
+}
+
+#[test]
+fn a_file_cut_short_or_of_another_kind_is_refused() {
+    let disk = SimDisk::new();
+    let space = Space::create(&disk, params(8192)).unwrap();
+    Model::default().checkpoint(&space, &[(1, Some(1))]).unwrap();
+    let file = disk.open("data").unwrap();
+    let mut whole = vec![0; file.bytes().unwrap() as usize];
+    file.read_at(0, &mut whole).unwrap();
+    for len in [0, 1, 4095, 8191, 8192, 100_000, whole.len() - 1] {
+        let disk = SimDisk::new();
+        disk.create("data", 0).unwrap().write_at(0, &whole[..len]).unwrap();
+        match Space::open(&disk) {
+            Err(Error::Corrupt { file, offset, .. }) => {
+                assert_eq!((&file[..], offset), (&disk.path("data")[..], len as u64));
+            }
+            other => panic!("{len}: {other:?}"),
+        }
+    }
+    let with = |slot: usize, bytes: &[u8]| {
+        let mut changed = whole.clone();
+        changed[slot * 4096..slot * 4096 + bytes.len()].copy_from_slice(bytes);
+        let disk = SimDisk::new();
+        disk.create("data", 0).unwrap().write_at(0, &changed).unwrap();
+        Space::open(&disk).map(|space| space.superblock()).map_err(|error| error.to_string())
+    };
+    let ours = space.superblock();
+    let other = Superblock { store: StoreId([8; 16]), sequence: 99, ..ours };
+    assert!(with(1, &other.encode()[..]).unwrap_err().contains("belongs to store 0808"));
+    let mut newer = ours.encode();
+    newer[12] = 2;
+    let crc = crate::codec::crc32(&[&newer[..8], &newer[12..]]);
+    newer[8..12].copy_from_slice(&crc.to_le_bytes());
+    assert!(with(0, &newer[..]).unwrap_err().contains("format version 2"));
+    let twin = Superblock { segment_bytes: 5, ..ours };
+    assert!(with(1, &twin.encode()[..]).unwrap_err().contains("the same superblock"));
+    let both = [0x55; 8192];
+    assert!(with(0, &both).unwrap_err().contains("magic SYNCDATA"));
+    assert_eq!(with(0, &both[..4096]), Ok(ours));
+    assert_eq!(with(1, &both[..4096]), Ok(ours));
+}
