@@ -23,7 +23,7 @@ use crate::cache::{Cache, Changes};
 use crate::error::{Error, Result};
 use crate::lsn::Lsn;
 use crate::options::CommitMode;
-use crate::space::{Head, PageId};
+use crate::space::{self, Head, PageId};
 use crate::txn::{CommitState, Engine, Live, Op, Payload};
 
 /// The data file is flushed after so many bytes, so that log flushes never queue behind more.
@@ -243,7 +243,9 @@ impl Engine {
         }
         let leaves = self.cache.map_leaves(placed)?;
         // 5
-        self.space.checkpoint(&leaves, &released, &kept, &taken, pinned.head)?;
+        let changes =
+            space::Changes { leaves: &leaves, released: &released, kept: &kept, taken: &taken };
+        self.space.checkpoint(changes, pinned.head)?;
         // 6
         for batch in placed.chunks(ADOPT_BATCH) {
             let _no_commits = self.commit.lock();
@@ -310,9 +312,7 @@ impl Engine {
         }
         let result = match live.log.poisoned() {
             Some(error) => Err(error),
-            None => {
-                self.checkpoint_for(Purpose::Closing).map(|_| ())
-            }
+            None => self.checkpoint_for(Purpose::Closing).map(|_| ()),
         };
         *live.threads.lock() = None;
         self.background.moved();

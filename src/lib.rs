@@ -1,20 +1,20 @@
 //! Syncline.
 #![allow(dead_code, unused_imports)] // skeleton
 
-mod options;
-mod store;
-mod checkpoint;
-mod recovery;
-mod txn;
-mod tree;
 mod cache;
-mod space;
-mod log;
-pub mod disk;
-mod lsn;
+mod checkpoint;
 mod codec;
+pub mod disk;
 mod error;
+mod log;
+mod lsn;
+mod options;
+mod recovery;
+mod space;
+mod store;
 mod sync;
+mod tree;
+mod txn;
 
 pub use error::{Error, Result};
 pub use lsn::{Incarnation, Lsn, StoreId};

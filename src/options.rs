@@ -201,9 +201,8 @@ impl Options {
     }
 
     fn validate(&self) -> Result<()> {
-        let invalid = |option, reason: &str| {
-            Err(Error::InvalidOption { option, reason: reason.to_owned() })
-        };
+        let invalid =
+            |option, reason: &str| Err(Error::InvalidOption { option, reason: reason.to_owned() });
         if self.cache_bytes < 1 << 20 {
             return invalid("cache_bytes", "at least 1 MiB");
         }

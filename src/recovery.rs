@@ -250,10 +250,9 @@ fn begin_anew(engine: &Engine, head: Head, summary: &RecoverySummary) -> Result<
         trees.publish(group);
         log
     };
-    engine.go_live(log, incarnation);
+    engine.go_live(log, incarnation)?;
     let bytes = summary.bytes_replayed;
-    let progress =
-        RecoveryProgress { phase: "checkpoint", done_bytes: bytes, total_bytes: bytes };
+    let progress = RecoveryProgress { phase: "checkpoint", done_bytes: bytes, total_bytes: bytes };
     report(engine, progress);
     engine.checkpoint_for(Purpose::Recovery(Former { incarnation: head.incarnation, end }))?;
     Ok(())

@@ -76,8 +76,9 @@ impl Arena {
     /// used.
     pub(crate) fn new(frames: u32, page_bytes: usize) -> Result<Self> {
         let bytes = frames as usize * (FRAME_HEADER + page_bytes);
-        let mut memory = MmapMut::map_anon(bytes)
-            .map_err(|e| Error::io(format!("map {bytes} bytes"), "cache memory", bytes as u64, e))?;
+        let mut memory = MmapMut::map_anon(bytes).map_err(|e| {
+            Error::io(format!("map {bytes} bytes"), "cache memory", bytes as u64, e)
+        })?;
         #[cfg(target_os = "linux")]
         if bytes >= 4 << 20 {
             // Only a hint: without huge pages everything works, slower.

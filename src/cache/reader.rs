@@ -31,7 +31,6 @@ impl<'g> PageRef<'g> {
     pub(crate) fn bytes(&self) -> &'g [u8] {
         self.bytes
     }
-
 }
 
 impl Cache {

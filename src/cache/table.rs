@@ -107,14 +107,9 @@ impl PageTable {
     pub(crate) fn try_claim(&self, id: PageId, frame: Frame) -> Option<Claim<'_>> {
         let word = &self.chunk(id).newest[id.0 as usize % CHUNK];
         let resident = encode(Word::Resident(frame));
-        word.compare_exchange(
-            resident,
-            resident | CLAIMED,
-            Ordering::AcqRel,
-            Ordering::Relaxed,
-        )
-        .is_ok()
-        .then_some(Claim { word, frame })
+        word.compare_exchange(resident, resident | CLAIMED, Ordering::AcqRel, Ordering::Relaxed)
+            .is_ok()
+            .then_some(Claim { word, frame })
     }
 
     #[inline]
@@ -126,8 +121,8 @@ impl PageTable {
     fn chunk(&self, id: PageId) -> &Chunk {
         assert!(id.0 < PAGE_IDS, "page {id} is beyond the page table");
         let at = id.0 as usize / CHUNK;
-        self.root[at / MIDDLE]
-            .get_or_init(|| (0..MIDDLE).map(|_| OnceLock::new()).collect())[at % MIDDLE]
+        self.root[at / MIDDLE].get_or_init(|| (0..MIDDLE).map(|_| OnceLock::new()).collect())
+            [at % MIDDLE]
             .get_or_init(|| {
                 Box::new(Chunk {
                     newest: std::array::from_fn(|_| AtomicU64::new(NOT_LOADED)),

@@ -262,6 +262,16 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
+    /// The kind in a word.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Kind::Full => "full",
+            Kind::First => "first",
+            Kind::Middle => "middle",
+            Kind::Last => "last",
+        }
+    }
+
     fn from_byte(byte: u8) -> Option<Self> {
         Some(match byte {
             1 => Kind::Full,

@@ -38,24 +38,13 @@ pub(crate) struct Changes<'a> {
 }
 
 impl Space {
-    /// [`Self::checkpoint_with`], with nothing kept.
-    pub(crate) fn checkpoint(
-        &self,
-        leaves: &BTreeMap<u64, Box<[u64]>>,
-        released: &[u64],
-        taken: &[u64],
-        head: Head,
-    ) -> Result<()> {
-        self.checkpoint_with(Changes { leaves, released, kept: &[], taken }, head)
-    }
-
     /// Makes a checkpoint durable.
     ///
     /// # Errors
     /// [`Error::Poisoned`](crate::Error::Poisoned) if a flush or the writing of the superblock
     /// failed: the store can only be reopened. After any other error all is as before, and the
     /// same checkpoint can be tried again.
-    pub(crate) fn checkpoint_with(&self, changes: Changes<'_>, head: Head) -> Result<()> {
+    pub(crate) fn checkpoint(&self, changes: Changes<'_>, head: Head) -> Result<()> {
         let _one_at_a_time = self.checkpointing.lock();
         self.file.check_poison()?;
         self.with_extents(|extents| {

@@ -129,6 +129,10 @@ pub(crate) mod header {
         put_u16(page, 6, u16::try_from(count).expect("a page has fewer than 2^16 slots"));
     }
 
+    pub(crate) fn set_page_id(page: &mut [u8], id: PageId) {
+        put_u64(page, 16, id.0);
+    }
+
     pub(crate) fn set_lsn(page: &mut [u8], lsn: Lsn) {
         put_u64(page, 8, lsn.get());
     }

@@ -236,8 +236,7 @@ impl Store {
         let engine = self.engine();
         engine.check_open()?;
         let Token { store, incarnation, lsn } = token.parse()?;
-        let invalid =
-            |reason: String| Err(Error::InvalidToken { token: token.to_owned(), reason });
+        let invalid = |reason: String| Err(Error::InvalidToken { token: token.to_owned(), reason });
         if store != engine.store_id() {
             return invalid(format!("belongs to store {store}"));
         }
@@ -276,9 +275,9 @@ impl Store {
     ) -> Result<Watermarks> {
         let engine = self.engine();
         let deadline = timeout.map(|timeout| Instant::now() + timeout);
-        engine.background.watch(deadline, || {
-            watermarks(engine) != *seen || engine.check_open().is_err()
-        });
+        engine
+            .background
+            .watch(deadline, || watermarks(engine) != *seen || engine.check_open().is_err());
         engine.check_open()?;
         Ok(watermarks(engine))
     }

@@ -121,20 +121,12 @@ pub fn describe(disk: &Arc<dyn Disk>) -> Result<Description> {
 ///
 /// # Errors
 /// As [`describe`], and what reading a segment may meet.
-pub fn dump_log(
-    disk: Arc<dyn Disk>,
-    each: &mut dyn FnMut(LogRecord) -> bool,
-) -> Result<LogTail> {
+pub fn dump_log(disk: Arc<dyn Disk>, each: &mut dyn FnMut(LogRecord) -> bool) -> Result<LogTail> {
     let superblock = open_space(&disk)?.superblock();
     let head = superblock.head;
     let from = head.checkpoint.max(head.log_start);
-    let mut scan = RecordScan::open(
-        disk,
-        superblock.store,
-        head.incarnation,
-        superblock.segment_bytes,
-        from,
-    );
+    let mut scan =
+        RecordScan::open(disk, superblock.store, head.incarnation, superblock.segment_bytes, from);
     let mut end = from;
     while let Some(record) = scan.next()? {
         end = record.header.end();
@@ -156,7 +148,9 @@ pub fn dump_log(
             return Ok(LogTail { end, reason: "stopped there".into() });
         }
     }
-    let reason = scan.stop().map_or("no more records".into(), |stop| stop.to_string());
+    let reason = scan.stop().map_or("no more records".into(), |stop| {
+        format!("{} at offset {}: {}", stop.file, stop.offset, stop.found)
+    });
     Ok(LogTail { end, reason })
 }
 

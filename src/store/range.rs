@@ -184,9 +184,7 @@ impl<'a> Iterator for Range<'a> {
     fn next(&mut self) -> Option<Self::Item> {
         match self.step_forward() {
             Ok(false) => None,
-            Ok(true) => {
-                Some(self.entry(self.front.as_ref().expect("stepped"), &self.front_key))
-            }
+            Ok(true) => Some(self.entry(self.front.as_ref().expect("stepped"), &self.front_key)),
             Err(error) => Some(Err(error)),
         }
     }
@@ -248,8 +246,6 @@ fn is_empty(from: &Bound<Vec<u8>>, to: &Bound<Vec<u8>>) -> bool {
     match a.cmp(b) {
         Ordering::Less => false,
         Ordering::Greater => true,
-        Ordering::Equal => {
-            !matches!((from, to), (Bound::Included(_), Bound::Included(_)))
-        }
+        Ordering::Equal => !matches!((from, to), (Bound::Included(_), Bound::Included(_))),
     }
 }

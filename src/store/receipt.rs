@@ -33,7 +33,6 @@ use crate::lsn::{Incarnation, Lsn, StoreId};
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone)]
-#[must_use = "a commit may have to be waited for; drop the receipt if it need not"]
 pub struct Receipt {
     token: Token,
     log: Option<Arc<Log>>,
@@ -154,7 +153,8 @@ impl FromStr for Token {
             return Err(invalid("not three parts divided by -"));
         };
         let digits = |part: &str| {
-            !part.is_empty() && part.bytes().all(|b| b.is_ascii_hexdigit() && !b.is_ascii_uppercase())
+            !part.is_empty()
+                && part.bytes().all(|b| b.is_ascii_hexdigit() && !b.is_ascii_uppercase())
         };
         if store.len() != 32 || ![store, incarnation, lsn].into_iter().all(digits) {
             return Err(invalid("not hexadecimal numbers, or not a store's id"));

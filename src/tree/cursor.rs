@@ -99,11 +99,7 @@ impl<'c> Cursor<'c> {
         (leaf, if self.went_forward { slot - 1 } else { *slot })
     }
 
-    fn seek(
-        &mut self,
-        key: &[u8],
-        slot: impl FnOnce(Result<usize, usize>) -> usize,
-    ) -> Result<()> {
+    fn seek(&mut self, key: &[u8], slot: impl FnOnce(Result<usize, usize>) -> usize) -> Result<()> {
         self.descend(|node| node.child_index(key), |leaf| slot(leaf.search(key)))
     }
 

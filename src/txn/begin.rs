@@ -42,7 +42,7 @@ impl Engine {
         let mut group = WriteGroup::begin(&self.cache, writer, log.start());
         trees.note_end(&mut group, head.incarnation, head.checkpoint)?;
         trees.publish(group);
-        Ok(self.go_live(log, head.incarnation.next()))
+        self.go_live(log, head.incarnation.next())
     }
 
     /// Starts the log of `incarnation` in a segment of its own, behind every segment there is.
@@ -73,10 +73,10 @@ impl Engine {
     }
 
     /// From now on commits are taken.
-    pub(crate) fn go_live(&self, log: Arc<Log>, incarnation: Incarnation) -> &Live {
-        let threads = self.options.background.then(|| log.spawn());
+    pub(crate) fn go_live(&self, log: Arc<Log>, incarnation: Incarnation) -> Result<&Live> {
+        let threads = self.options.background.then(|| log.spawn()).transpose()?;
         let live = Live { log, incarnation, threads: Mutex::new(threads) };
         assert!(self.live.set(live).is_ok(), "an incarnation begins once");
-        self.live.get().expect("just set")
+        Ok(self.live.get().expect("just set"))
     }
 }

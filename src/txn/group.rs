@@ -206,9 +206,8 @@ impl Trees {
 
     /// The keyspaces whose counts are not what the catalog says; from now on they count as noted.
     pub(crate) fn changed_counts(&self) -> Vec<Arc<KeyspaceState>> {
-        let changed = |state: &&Arc<KeyspaceState>| {
-            state.count_changed.swap(false, Ordering::Relaxed)
-        };
+        let changed =
+            |state: &&Arc<KeyspaceState>| state.count_changed.swap(false, Ordering::Relaxed);
         self.catalog.iter().filter(changed).cloned().collect()
     }
 

@@ -35,8 +35,8 @@ mod keyspaces;
 mod ops;
 mod pressure;
 
-pub(crate) use engine::{CommitState, Engine, Live};
 pub(crate) use background::Background;
+pub(crate) use engine::{CommitState, Engine, Live};
 pub(crate) use group::{Trees, apply_entries};
 pub(crate) use keyspaces::{Catalog, KeyspaceState, catalog_key, check_name};
 pub(crate) use ops::{CLASS_COMMIT, KeyspaceId, Op, Operations, Payload};

@@ -151,7 +151,7 @@ fn a_block_may_be_kept_beyond_its_checkpoint() {
     model.lsn += 10;
     let (leaves, kept) = (BTreeMap::from([(0, model.leaf(0, 508))]), [addr.block()]);
     let changes = Changes { leaves: &leaves, released: &[], kept: &kept, taken: &[] };
-    space.checkpoint_with(changes, model.head()).unwrap();
+    space.checkpoint(changes, model.head()).unwrap();
     model.assert_is(&space, "the checkpoint does not have it");
     scribble(&space);
     space.read_page(addr, PageId(1), &mut vec![0; 4096]).expect("but it is still there");

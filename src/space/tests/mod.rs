@@ -35,7 +35,12 @@ impl Model {
             let fanout = space.map_fanout() as u64;
             let touched: BTreeSet<u64> = changes.iter().map(|(id, _)| id / fanout).collect();
             let leaves = touched.into_iter().map(|leaf| (leaf, next.leaf(leaf, fanout)));
-            space.checkpoint(&leaves.collect(), &released, &taken, next.head())
+            {
+                let leaves = leaves.collect();
+                let (released, taken) = (&released[..], &taken[..]);
+                let changes = Changes { leaves: &leaves, released, kept: &[], taken };
+                space.checkpoint(changes, next.head())
+            }
         });
         match &result {
             Ok(()) => *self = next,
