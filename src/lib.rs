@@ -1,6 +1,12 @@
 //! Syncline.
 #![allow(dead_code, unused_imports)] // skeleton
 
+#[cfg(feature = "cli")]
+#[doc(hidden)]
+pub mod bench;
+#[cfg(feature = "cli")]
+#[doc(hidden)]
+pub mod cli;
 mod codec;
 pub mod disk;
 mod error;
