@@ -13,7 +13,7 @@ use std::io;
 use std::path::Path;
 
 use super::BenchError;
-use super::workload::{KEY_BYTES, VALUE_BYTES, fill, key, value};
+use super::rows::{KEY_BYTES, VALUE_BYTES, fill, key, value};
 
 /// A put of one row, as a log would write it: key, value, and 6 bytes for everything else.
 pub(super) const RECORD_BYTES: usize = 180;

@@ -49,7 +49,7 @@ impl Machine {
     /// One line for people.
     pub(super) fn summary(&self) -> String {
         format!(
-            "{}, {} cores, {} MiB, {}, Linux {}, {} ({}) on {} {}",
+            "{}, {} cores, {} MiB, {}, kernel {}, {} ({}) on {} {}",
             or_unknown(&self.cpu),
             self.cores,
             self.memory_bytes >> 20,

@@ -1,25 +1,27 @@
 //! `bench`: what commits and reads cost, against the bare hardware in the same run.
 //!
 //! ```text
-//!   workload   what is done: commits, gets, scans     floor    the same without a store
-//!        \                                             /
-//!         measure    threads, clock, histograms       /
-//!              \                                     /
-//!               report    medians over rounds, ratios, table, JSON     machine   on what
+//!   workload   commits, gets, scans          floor   the same without a store
+//!        \____________________________________/
+//!         rows      the same keys and values for both, made in the loop
+//!         measure   threads, clock, histograms: one measurement
+//!         report    medians over rounds, ratios, table, JSON
+//!         machine   on what all this was measured
 //! ```
 //!
 //! How the figures are made:
 //!
 //! - B1 Machines drift and share their disks, so nothing is compared across runs. All cases of a
-//!   workload are measured in turns, round after round, starting with another one each round. A
-//!   ratio is taken within each round; what is printed is the median over the rounds.
+//!   workload are measured in turns, round after round, in another shuffled order each round, so
+//!   that none always follows the same one. A ratio is taken within each round; what is printed
+//!   is the median over the rounds.
 //! - B2 Threads start together at a barrier, work for a warm-up and then for the measured time.
 //!   Each thread issues its next operation when the last one is done: figures are those of a
 //!   closed loop, and an operation that nobody issued because another one stalled is not counted
 //!   as slow.
 //! - B3 Store and floor run in the same loop, with the same keys made in the same way, and pay
-//!   the same for the clock: one reading (about 25 ns) and one histogram entry for each commit,
-//!   for every eighth operation where operations are gets.
+//!   the same for the clock: one reading (about 25 ns) and one histogram entry for each commit and
+//!   scan; where operations are gets, two readings and one entry for every eighth.
 //! - B4 Commits are measured on a fresh store each time. Bytes to the device are counted over the
 //!   whole life of that store, with a checkpoint at the end that is not timed, against the keys
 //!   and values of all its commits. They are bytes handed to the operating system, which may
@@ -33,6 +35,7 @@ mod floor;
 mod machine;
 mod measure;
 mod report;
+mod rows;
 mod workload;
 
 use std::fs;
@@ -152,10 +155,8 @@ fn measure_suite(
     let cases = suite.cases().to_vec();
     let bar = progress_bar(u64::from(rounds) * cases.len() as u64);
     let mut samples = vec![Vec::new(); cases.len()];
-    for round in 0..rounds as usize {
-        for turn in 0..cases.len() {
-            // Another case comes first each round, so that none always follows the same one (B1).
-            let case = (turn + round) % cases.len();
+    for round in 0..rounds {
+        for case in shuffled(cases.len(), round) {
             bar.set_message(format!("round {} of {rounds}: {}", round + 1, cases[case].label()));
             samples[case].push(suite.measure(case, timing)?);
             bar.inc(1);
@@ -163,6 +164,16 @@ fn measure_suite(
     }
     bar.finish_and_clear();
     Ok(Results { cases, samples })
+}
+
+/// The order of a round (B1): the same in each run, by the shuffle of Fisher and Yates.
+fn shuffled(cases: usize, round: u32) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..cases).collect();
+    for last in (1..cases).rev() {
+        let draw = rows::split_mix_64(u64::from(round) << 32 | last as u64);
+        order.swap(last, (draw % (last as u64 + 1)) as usize);
+    }
+    order
 }
 
 fn progress_bar(measurements: u64) -> ProgressBar {
@@ -194,5 +205,21 @@ impl Drop for Place {
         if let Err(error) = fs::remove_dir_all(&self.dir) {
             eprintln!("syncline: warning: cannot remove {}: {error}", self.dir.display());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_round_has_every_case_in_another_order() {
+        let orders: Vec<_> = (0..5).map(|round| shuffled(7, round)).collect();
+        for order in &orders {
+            let mut sorted = order.clone();
+            sorted.sort_unstable();
+            assert_eq!(sorted, [0, 1, 2, 3, 4, 5, 6]);
+        }
+        assert!(orders.windows(2).all(|pair| pair[0] != pair[1]), "{orders:?}");
     }
 }
