@@ -1,20 +1,36 @@
 //! Syncline.
-#![allow(dead_code, unused_imports)] // skeleton
+
+#[cfg(feature = "cli")]
+#[doc(hidden)]
+pub mod cli;
+
+#[cfg(feature = "cli")]
+#[doc(hidden)]
+pub mod bench;
+
+mod options;
+
+mod store;
+
+mod checkpoint;
+mod recovery;
+
+mod txn;
+
+mod tree;
 
 mod cache;
-mod checkpoint;
-mod codec;
-pub mod disk;
-mod error;
-mod log;
-mod lsn;
-mod options;
-mod recovery;
+
 mod space;
-mod store;
+
+mod log;
+
+pub mod disk;
+
+mod codec;
+mod error;
+mod lsn;
 mod sync;
-mod tree;
-mod txn;
 
 pub use error::{Error, Result};
 pub use lsn::{Incarnation, Lsn, StoreId};

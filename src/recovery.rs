@@ -30,8 +30,7 @@ use crate::options::Options;
 use crate::space::{DATA_FILE, Head, PageId, Params, Space};
 use crate::tree::{Cursor, Node, Value, copy_used, max_key};
 use crate::txn::{
-    Catalog, CommitState, Engine, KeyspaceId, KeyspaceState, Operations, Trees, apply_entries,
-    catalog_key,
+    Catalog, CommitState, Engine, KeyspaceId, KeyspaceState, Trees, apply_entries, catalog_key,
 };
 
 /// Transactions are replayed in groups of about so many bytes.
@@ -167,8 +166,9 @@ fn load_catalog(cache: &Cache, root: PageId, disk: &Arc<dyn Disk>) -> Result<Cat
         let read = match kind {
             catalog_key::KEYSPACE => KeyspaceState::decode(&key[1..], value)
                 .map(|keyspace| catalog.insert(Arc::new(keyspace))),
-            catalog_key::DROPPED => decode_dropped(&key[1..], value)
-                .map(|(id, root)| drop(catalog.doomed.insert(id, root))),
+            catalog_key::DROPPED => decode_dropped(&key[1..], value).map(|(id, root)| {
+                catalog.doomed.insert(id, root);
+            }),
             _ => Some(()),
         };
         read.ok_or_else(|| Error::Corrupt {
@@ -271,9 +271,4 @@ fn log_bytes(engine: &Engine, from: Lsn) -> Result<u64> {
     let numbers = names.iter().filter_map(|name| segment_number(name));
     let after = numbers.filter(|number| *number >= from.get() / segment_bytes).count() as u64;
     Ok((after * segment_bytes).saturating_sub(from.get() % segment_bytes))
-}
-
-/// Whether any operation in `payload` is invalid: for tests and fuzzing.
-pub(crate) fn check_payload(payload: &[u8]) -> bool {
-    Operations::new(payload).all(|op| op.is_ok())
 }

@@ -5,6 +5,7 @@
 //! was evicted) is taken as it is; others are written, sorted by name, in large batches.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use super::arena::Frame;
 use super::history::Place;
@@ -57,10 +58,10 @@ impl Cache {
                 break;
             }
         }
-        result.map_err(|error| {
+        if let Err(error) = result {
             self.unplace(&placed);
-            error
-        })?;
+            return Err(error);
+        }
         Ok(placed)
     }
 
@@ -162,15 +163,15 @@ impl Cache {
         let mut leaves: BTreeMap<u64, Box<[u64]>> = BTreeMap::new();
         for page in placed {
             let leaf = page.id.0 / fanout;
-            if !leaves.contains_key(&leaf) {
-                let first = leaf * fanout;
-                self.know_leaf(leaf)?;
-                let words = (first..first + fanout)
-                    .map(|id| self.table.checkpointed(PageId(id)).word())
-                    .collect();
-                leaves.insert(leaf, words);
-            }
-            let words = leaves.get_mut(&leaf).expect("inserted above");
+            let words = match leaves.entry(leaf) {
+                Entry::Occupied(words) => words.into_mut(),
+                Entry::Vacant(place) => {
+                    let first = leaf * fanout;
+                    self.know_leaf(leaf)?;
+                    let word = |id| self.table.checkpointed(PageId(id)).word();
+                    place.insert((first..first + fanout).map(word).collect())
+                }
+            };
             words[(page.id.0 % fanout) as usize] = page.new.word();
         }
         Ok(leaves)

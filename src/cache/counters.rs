@@ -28,7 +28,6 @@ pub(crate) struct CacheStats {
     pub(crate) evictions: u64,
     pub(crate) pages_written: u64,
     pub(crate) frames: u64,
-    pub(crate) free_frames: u64,
     pub(crate) dirty_pages: u64,
     pub(crate) old_versions: u64,
 }

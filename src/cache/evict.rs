@@ -54,11 +54,6 @@ impl PageBuffer {
         &mut self.bytes[at..]
     }
 
-    /// How many pages it holds.
-    pub(crate) fn len(&self) -> usize {
-        self.ids.len()
-    }
-
     fn clear(&mut self) {
         self.bytes.clear();
         self.ids.clear();

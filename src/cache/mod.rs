@@ -48,15 +48,10 @@ mod state;
 mod table;
 mod writer;
 
-pub(crate) use arena::Frame;
 pub(crate) use arena::PinnedPage;
 pub(crate) use checkpoint::Placed;
-pub(crate) use counters::CacheStats;
 pub(crate) use draft::Draft;
 pub(crate) use epoch::Guard;
-pub(crate) use evict::PageBuffer;
-pub(crate) use history::Place;
 pub(crate) use reader::{Absent, PageRef};
 pub(crate) use state::{Cache, CacheOptions, Snapshot};
-pub(crate) use table::Word;
 pub(crate) use writer::{Changes, WriteGroup, Writer};

@@ -139,7 +139,6 @@ impl Cache {
     pub(crate) fn stats(&self) -> CacheStats {
         CacheStats {
             frames: u64::from(self.arena.frames()),
-            free_frames: u64::from(self.arena.available()),
             dirty_pages: self.dirty.load(Ordering::Relaxed).max(0) as u64,
             old_versions: self.history.len() as u64,
             ..self.counters.sum()

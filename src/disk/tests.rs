@@ -1,7 +1,5 @@
 //! What every disk must do: one suite, run against each implementation.
 
-use std::sync::Arc;
-
 use super::{Disk, RealDisk, SimDisk};
 use crate::error::Error;
 

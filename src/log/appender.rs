@@ -15,7 +15,7 @@ use super::keeper::{Bell, Keeper};
 use super::segment::Segment;
 use super::threads::FlusherState;
 use crate::disk::Disk;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::lsn::{Incarnation, Lsn, StoreId, Watermark};
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicU64, Ordering};

@@ -23,7 +23,7 @@ use super::appender::Log;
 use super::format::{SegmentHeader, segment_name, segment_number};
 use super::segment::{Segment, Trouble};
 use crate::disk::Disk;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::lsn::Lsn;
 use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::sync::thread::Thread;

@@ -43,8 +43,8 @@ mod segment;
 mod tests;
 mod threads;
 
-pub(crate) use appender::{Appender, Log, LogOptions, LogStats};
-pub(crate) use cursor::{RecordScan, Stop};
+pub(crate) use appender::{Appender, Log, LogOptions};
+pub(crate) use cursor::RecordScan;
 pub(crate) use format::{Kind, segment_number};
-pub(crate) use scan::{Entry, Scan, Tail};
+pub(crate) use scan::Scan;
 pub(crate) use threads::LogThreads;

@@ -38,9 +38,6 @@ mod word_tree;
 pub(crate) const RESERVED_BLOCKS: u64 = 2;
 
 pub(crate) use checkpoint::Changes;
-pub(crate) use extents::Run;
-pub(crate) use page::{
-    BLOB, BLOB_INDEX, FREE_MAP, INNER, LEAF, PAGE_HEADER, PAGE_MAP, PageAddr, PageId, header,
-};
-pub(crate) use space::{DATA_FILE, Params, Space, SpaceStats};
-pub(crate) use superblock::{Head, Superblock};
+pub(crate) use page::{BLOB, BLOB_INDEX, INNER, LEAF, PAGE_HEADER, PageAddr, PageId, header};
+pub(crate) use space::{DATA_FILE, Params, Space};
+pub(crate) use superblock::Head;

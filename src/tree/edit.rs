@@ -198,10 +198,13 @@ impl<'t, 'c> TreeMut<'t, 'c> {
     /// Makes the only child of the root the root, as long as it has only one.
     fn pull_root_up(&mut self, parent: PageId) -> Result<()> {
         let root = self.root;
-        while parent == root {
+        if parent != root {
+            return Ok(());
+        }
+        loop {
             let node = Node::new(self.group.page(root)?);
             if node.is_leaf() || node.count() > 1 {
-                break;
+                return Ok(());
             }
             let child = node.child(0);
             let (page, below) = self.group.two_mut(root, child)?;
@@ -209,7 +212,6 @@ impl<'t, 'c> TreeMut<'t, 'c> {
             header::set_page_id(page, root);
             self.group.free(child);
         }
-        Ok(())
     }
 }
 

@@ -49,7 +49,7 @@ impl Count {
             let lsn = self.lsn.load(Ordering::Relaxed);
             let visible = visible();
             fence(Ordering::Acquire);
-            if sequence % 2 == 0 && self.sequence.load(Ordering::Relaxed) == sequence {
+            if sequence.is_multiple_of(2) && self.sequence.load(Ordering::Relaxed) == sequence {
                 return if lsn <= visible.get() { now } else { before };
             }
             std::hint::spin_loop();

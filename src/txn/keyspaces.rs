@@ -36,7 +36,7 @@ pub(crate) mod catalog_key {
     }
 
     pub(crate) fn incarnation(incarnation: Incarnation) -> Vec<u8> {
-        [&[b'i'], &incarnation.get().to_be_bytes()[..]].concat()
+        [b"i", &incarnation.get().to_be_bytes()[..]].concat()
     }
 }
 

@@ -19,7 +19,8 @@ use std::time::Duration;
 
 use self::disk::{Knobs, spied_disk};
 use super::format::segment_name;
-use super::{Appender, Log, LogOptions, Scan, Tail};
+use super::scan::Tail;
+use super::{Appender, Log, LogOptions, Scan};
 use crate::disk::Disk;
 use crate::error::Result;
 use crate::lsn::{Incarnation, Lsn, StoreId};

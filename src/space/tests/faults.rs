@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use super::super::space::SpaceStats;
+use super::super::superblock::Superblock;
 use super::super::*;
 use super::{Model, Random, params};
 use crate::disk::{Disk, Fault, FaultError, Op, Persistence, SimDisk};

@@ -2,7 +2,7 @@
 
 use super::layout::{
     GARBAGE, HEADER, HEAP_START, INFINITE, INNER_FRONT, LEAF_FRONT, LOWER_LEN, OUT_OF_LINE,
-    PREFIX_LEN, RESERVED, SHARED, SLOT, Slot, UPPER_LEN, as_u16, common, head, max_inline, max_key,
+    PREFIX_LEN, SHARED, SLOT, Slot, UPPER_LEN, as_u16, common, head, max_inline, max_key,
     worth_sharing,
 };
 use super::view::{Node, Value};

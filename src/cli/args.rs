@@ -1,0 +1,253 @@
+//! What may be said on the command line.
+
+use std::ffi::{OsStr, OsString};
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use super::failure::Failure;
+use super::output::decode_hex;
+use crate::CommitMode;
+
+/// An embedded, transactional, ordered key-value store.
+///
+/// Exit status: 0 done, 1 not found or not clean, 2 wrong call or failure.
+#[derive(Debug, Parser)]
+#[command(name = "syncline", version)]
+pub(super) struct Cli {
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Put a value, creating store and keyspace if needed
+    Put(PutArgs),
+    /// Print the value of a key
+    Get(GetArgs),
+    /// Delete a key
+    Del(KeyArgs),
+    /// Print keys and values in key order
+    Scan(ScanArgs),
+    /// Put every line of a file
+    Import(ImportArgs),
+    /// Print what the store says about itself
+    Info(InfoArgs),
+    /// Check every page and every invariant of the store
+    Verify(DirArgs),
+    /// Print the records of the log without opening the store
+    DumpLog(DumpLogArgs),
+    /// Measure this machine: what commits and reads cost against the bare hardware
+    Bench(BenchArgs),
+}
+
+/// Where: a store and a keyspace in it.
+#[derive(Debug, Args)]
+pub(super) struct Place {
+    /// The store's directory
+    pub(super) dir: PathBuf,
+    /// The keyspace
+    #[arg(long, value_name = "NAME", default_value = "default")]
+    pub(super) keyspace: String,
+}
+
+/// How bytes are written on the command line.
+#[derive(Debug, Args)]
+pub(super) struct Encoding {
+    /// Keys and values are hexadecimal, as arguments and in what is printed
+    #[arg(long)]
+    pub(super) hex: bool,
+}
+
+impl Encoding {
+    /// The bytes that an argument stands for.
+    pub(super) fn decode(&self, argument: &OsStr) -> Result<Vec<u8>, Failure> {
+        let bytes = argument.as_encoded_bytes();
+        if !self.hex {
+            return Ok(bytes.to_vec());
+        }
+        decode_hex(bytes).map_err(|problem| {
+            Failure::Usage(format!("{:?} is not hexadecimal: {problem}", argument.display()))
+        })
+    }
+}
+
+#[derive(Debug, Args)]
+pub(super) struct PutArgs {
+    #[command(flatten)]
+    pub(super) place: Place,
+    /// The key
+    #[arg(allow_negative_numbers = true)]
+    pub(super) key: OsString,
+    /// The value
+    #[arg(allow_negative_numbers = true)]
+    pub(super) value: OsString,
+    #[command(flatten)]
+    pub(super) encoding: Encoding,
+    /// How the commit is acknowledged. Closing makes it durable in either mode
+    #[arg(long, value_enum, default_value_t = Mode::Sync)]
+    pub(super) mode: Mode,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct KeyArgs {
+    #[command(flatten)]
+    pub(super) place: Place,
+    /// The key
+    #[arg(allow_negative_numbers = true)]
+    pub(super) key: OsString,
+    #[command(flatten)]
+    pub(super) encoding: Encoding,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct GetArgs {
+    #[command(flatten)]
+    pub(super) at: KeyArgs,
+    /// Print no newline after the value
+    #[arg(long)]
+    pub(super) raw: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ScanArgs {
+    #[command(flatten)]
+    pub(super) place: Place,
+    /// Only keys that start with this
+    #[arg(long, conflicts_with_all = ["from", "to"])]
+    pub(super) prefix: Option<OsString>,
+    /// Only keys from this one on
+    #[arg(long)]
+    pub(super) from: Option<OsString>,
+    /// Only keys before this one
+    #[arg(long)]
+    pub(super) to: Option<OsString>,
+    /// At most this many rows
+    #[arg(long, value_name = "N")]
+    pub(super) limit: Option<u64>,
+    /// From the last key to the first
+    #[arg(long)]
+    pub(super) reverse: bool,
+    /// How rows are printed; `--format json` is what `import --format jsonl` reads
+    #[arg(long, value_enum)]
+    pub(super) format: Option<Format>,
+    #[command(flatten)]
+    pub(super) encoding: Encoding,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ImportArgs {
+    #[command(flatten)]
+    pub(super) place: Place,
+    /// The file to read, or `-` for standard input
+    pub(super) file: PathBuf,
+    /// What a line holds: key TAB value, or {"key": "..", "value": ".."}, where "key_hex" and
+    /// "value_hex" may stand for what is not UTF-8
+    #[arg(long, value_enum, default_value_t = ImportFormat::Tsv)]
+    pub(super) format: ImportFormat,
+    /// How each batch is acknowledged. At the end everything is durable in either mode
+    #[arg(long, value_enum, default_value_t = Mode::Sync)]
+    pub(super) mode: Mode,
+    /// Rows in one commit
+    #[arg(long, value_name = "N", default_value_t = 1000,
+        value_parser = clap::value_parser!(u64).range(1..))]
+    pub(super) batch: u64,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct DirArgs {
+    /// The store's directory
+    pub(super) dir: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct InfoArgs {
+    /// The store's directory
+    pub(super) dir: PathBuf,
+    /// Print JSON
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct DumpLogArgs {
+    /// The store's directory
+    pub(super) dir: PathBuf,
+    /// At most this many records
+    #[arg(long, value_name = "N")]
+    pub(super) limit: Option<u64>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct BenchArgs {
+    /// Where to measure; without it, a directory beneath the current one, removed afterwards
+    pub(super) dir: Option<PathBuf>,
+    /// The length of one measurement
+    #[arg(long, value_name = "S", default_value_t = 2.0)]
+    pub(super) seconds: f64,
+    /// How often everything is measured, in turns
+    #[arg(long, value_name = "K", default_value_t = 5,
+        value_parser = clap::value_parser!(u32).range(1..))]
+    pub(super) rounds: u32,
+    /// How many different keys there are
+    #[arg(long, value_name = "N", default_value_t = 1_000_000,
+        value_parser = clap::value_parser!(u64).range(1..))]
+    pub(super) keys: u64,
+    /// The page cache of the stores, in MiB
+    #[arg(long, value_name = "MIB", default_value_t = 512,
+        value_parser = clap::value_parser!(u64).range(1..))]
+    pub(super) cache_mib: u64,
+    /// What to measure
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "commit")]
+    pub(super) workload: Vec<Workload>,
+    /// Write machine and results to this file
+    #[arg(long, value_name = "FILE")]
+    pub(super) json: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(super) enum Mode {
+    /// Acknowledged when the device has confirmed a flush
+    Sync,
+    /// Acknowledged when the record survives the process
+    Async,
+}
+
+impl From<Mode> for CommitMode {
+    fn from(mode: Mode) -> CommitMode {
+        match mode {
+            Mode::Sync => CommitMode::Sync,
+            Mode::Async => CommitMode::Async,
+        }
+    }
+}
+
+/// How rows are printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Format {
+    /// The bytes as they are: key, TAB, value
+    Raw,
+    /// The same in hexadecimal
+    Hex,
+    /// One JSON object for each row
+    Json,
+}
+
+/// What a line of an imported file holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum ImportFormat {
+    /// key, TAB, value
+    Tsv,
+    /// One JSON object
+    Jsonl,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Workload {
+    /// One-put commits, against pwrite and fdatasync
+    Commit,
+    /// Random gets, against a BTreeMap
+    Read,
+    /// A scan of everything, against reading memory
+    Scan,
+}

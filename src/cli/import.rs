@@ -1,0 +1,183 @@
+//! `import`: every line of a file becomes a row, many rows to a commit.
+//!
+//! ```text
+//!   line, line, line, ...  --->  batch  --->  commit  --->  ...  --->  flush, summary
+//! ```
+//!
+//! A batch ends at `--batch` rows or at [`MAX_BATCH_BYTES`], so that memory does not grow with
+//! the input. When a line is malformed, what came before it is committed and stays: the message
+//! says how many rows that is, and every one of them is durable before it is printed.
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, IsTerminal};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use indicatif::{HumanBytes, HumanCount, ProgressBar, ProgressStyle};
+
+use super::args::ImportArgs;
+use super::failure::{Failure, Outcome, Status};
+use super::rows::{RowError, Rows};
+use super::{Existence, with_store};
+use crate::{CommitMode, Keyspace, Lsn, Store, WriteBatch};
+
+/// A batch that holds this much is committed, however few rows it has.
+const MAX_BATCH_BYTES: u64 = 4 << 20;
+
+/// How often the bar says something new.
+const REPORT_INTERVAL: Duration = Duration::from_millis(100);
+
+pub(super) fn import(args: &ImportArgs) -> Outcome {
+    let (input, input_bytes) = open_input(&args.file)?;
+    with_store(&args.place.dir, Existence::CreateIfMissing, |store| {
+        let keyspace = store.keyspace(&args.place.keyspace)?;
+        let mut import = Import {
+            store,
+            keyspace: &keyspace,
+            mode: args.mode.into(),
+            file: args.file.display().to_string(),
+            batch: WriteBatch::new(),
+            batch_first_line: 1,
+            rows_committed: 0,
+            started: Instant::now(),
+            progress: Progress::start(input_bytes),
+        };
+        let mut rows = Rows::new(input, args.format);
+        let result = import.all(&mut rows, args.batch);
+        import.progress.bar.finish_and_clear();
+        // Also after a malformed line: what is said to stay must stay.
+        let durable = store.flush();
+        result?;
+        import.summarize(rows.bytes_read(), durable?);
+        Ok(Status::Done)
+    })
+}
+
+/// The input, and its length if that is known.
+fn open_input(path: &Path) -> Result<(Box<dyn BufRead>, Option<u64>), Failure> {
+    const BUFFER_BYTES: usize = 256 << 10;
+    if path.as_os_str() == "-" {
+        return Ok((Box::new(BufReader::with_capacity(BUFFER_BYTES, io::stdin())), None));
+    }
+    let failed = || Failure::io(format!("open {}", path.display()));
+    let file = File::open(path).map_err(failed())?;
+    let metadata = file.metadata().map_err(failed())?;
+    let bytes = metadata.is_file().then_some(metadata.len());
+    Ok((Box::new(BufReader::with_capacity(BUFFER_BYTES, file)), bytes))
+}
+
+/// An import on its way.
+struct Import<'a> {
+    store: &'a Store,
+    keyspace: &'a Keyspace,
+    mode: CommitMode,
+    /// How messages name the input.
+    file: String,
+    batch: WriteBatch,
+    batch_first_line: u64,
+    rows_committed: u64,
+    started: Instant,
+    progress: Progress,
+}
+
+impl Import<'_> {
+    fn all<R: BufRead>(&mut self, rows: &mut Rows<R>, rows_per_batch: u64) -> Result<(), Failure> {
+        loop {
+            match rows.next_row() {
+                Ok(Some((key, value))) => self.batch.put(self.keyspace, &key, &value),
+                Ok(None) => return self.commit(rows.line_number()),
+                Err(RowError::Malformed(problem)) => {
+                    let line = rows.line_number();
+                    self.commit(line - 1)?;
+                    return Err(self.failure(format!("line {line}"), problem));
+                }
+                Err(RowError::Read(error)) => {
+                    let line = rows.line_number();
+                    self.commit(line)?;
+                    return Err(self.failure(format!("after line {line}"), error.to_string()));
+                }
+            }
+            let full = self.batch.len() as u64 >= rows_per_batch
+                || self.batch.bytes() as u64 >= MAX_BATCH_BYTES;
+            if full {
+                self.commit(rows.line_number())?;
+                let rows_committed = self.rows_committed;
+                self.progress.report(self.store, rows_committed, rows.bytes_read());
+            }
+        }
+    }
+
+    /// Commits the batch, whose last row was on `last_line`.
+    fn commit(&mut self, last_line: u64) -> Result<(), Failure> {
+        let batch = std::mem::replace(&mut self.batch, WriteBatch::new());
+        let first_line = std::mem::replace(&mut self.batch_first_line, last_line + 1);
+        if batch.is_empty() {
+            return Ok(());
+        }
+        let rows = batch.len() as u64;
+        if let Err(error) = self.store.write_with(batch, self.mode) {
+            let lines = format!("lines {first_line} to {last_line}");
+            return Err(self.failure(lines, error.to_string()));
+        }
+        self.rows_committed += rows;
+        Ok(())
+    }
+
+    fn failure(&self, lines: String, problem: String) -> Failure {
+        let place = format!("{}: {lines}", self.file);
+        Failure::Import { place, problem, rows: self.rows_committed }
+    }
+
+    fn summarize(&self, bytes: u64, durable: Lsn) {
+        let seconds = self.started.elapsed().as_secs_f64();
+        super::note(&format!(
+            "imported {} rows ({bytes} bytes) in {seconds:.2} s, {:.0} rows/s, durable up to LSN \
+             {durable}",
+            self.rows_committed,
+            self.rows_committed as f64 / seconds.max(1e-9),
+        ));
+    }
+}
+
+/// The bar on the terminal; hidden if there is none.
+struct Progress {
+    bar: ProgressBar,
+    started: Instant,
+    last: Instant,
+}
+
+impl Progress {
+    fn start(input_bytes: Option<u64>) -> Progress {
+        let bar = if !io::stderr().is_terminal() {
+            ProgressBar::hidden()
+        } else if let Some(bytes) = input_bytes {
+            let style = "{wide_bar} {bytes}/{total_bytes} {eta}\n{msg}";
+            ProgressBar::new(bytes).with_style(style_of(style))
+        } else {
+            ProgressBar::new_spinner().with_style(style_of("{spinner} {bytes} read\n{msg}"))
+        };
+        Progress { bar, started: Instant::now(), last: Instant::now() }
+    }
+
+    fn report(&mut self, store: &Store, rows: u64, bytes: u64) {
+        if self.bar.is_hidden() || self.last.elapsed() < REPORT_INTERVAL {
+            return;
+        }
+        self.last = Instant::now();
+        let watermarks = store.watermarks();
+        let behind = watermarks.appended.get().saturating_sub(watermarks.durable.get());
+        let rows_per_s = rows as f64 / self.started.elapsed().as_secs_f64();
+        self.bar.set_position(bytes);
+        self.bar.set_message(format!(
+            "{} rows, {} rows/s; sync line at LSN {}, {} behind",
+            HumanCount(rows),
+            HumanCount(rows_per_s as u64),
+            watermarks.durable,
+            HumanBytes(behind),
+        ));
+    }
+}
+
+fn style_of(template: &str) -> ProgressStyle {
+    ProgressStyle::with_template(template).expect("a valid template")
+}

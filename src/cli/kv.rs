@@ -1,0 +1,71 @@
+//! `put`, `get` and `del`: one key.
+
+use std::io::{self, Write};
+
+use super::args::{GetArgs, KeyArgs, PutArgs};
+use super::failure::{Failure, Outcome, Status};
+use super::output::encode_hex;
+use super::{Existence, complain, with_store};
+
+pub(super) fn put(args: &PutArgs) -> Outcome {
+    let key = args.encoding.decode(&args.key)?;
+    let value = args.encoding.decode(&args.value)?;
+    with_store(&args.place.dir, Existence::CreateIfMissing, |store| {
+        let keyspace = store.keyspace(&args.place.keyspace)?;
+        keyspace.put_with(&key, &value, args.mode.into())?;
+        Ok(Status::Done)
+    })
+}
+
+pub(super) fn get(args: &GetArgs) -> Outcome {
+    let (place, encoding) = (&args.at.place, &args.at.encoding);
+    let key = encoding.decode(&args.at.key)?;
+    with_store(&place.dir, Existence::Required, |store| {
+        let Some(keyspace) = store.open_keyspace(&place.keyspace)? else {
+            return no_keyspace(&place.keyspace);
+        };
+        let Some(value) = keyspace.get(&key)? else {
+            return not_found(&args.at);
+        };
+        let mut text = Vec::new();
+        let bytes: &[u8] = if encoding.hex {
+            encode_hex(&value, &mut text);
+            &text
+        } else {
+            &value
+        };
+        let end: &[u8] = if args.raw { b"" } else { b"\n" };
+        let mut out = io::stdout().lock();
+        out.write_all(bytes)
+            .and_then(|()| out.write_all(end))
+            .and_then(|()| out.flush())
+            .map_err(Failure::output)?;
+        Ok(Status::Done)
+    })
+}
+
+pub(super) fn del(args: &KeyArgs) -> Outcome {
+    let key = args.encoding.decode(&args.key)?;
+    with_store(&args.place.dir, Existence::Required, |store| {
+        let Some(keyspace) = store.open_keyspace(&args.place.keyspace)? else {
+            return no_keyspace(&args.place.keyspace);
+        };
+        // Nobody else can have the store open, so nothing comes between these two.
+        if !keyspace.contains_key(&key)? {
+            return not_found(args);
+        }
+        keyspace.delete(&key)?;
+        Ok(Status::Done)
+    })
+}
+
+/// The answer where the keyspace is missing.
+pub(super) fn no_keyspace(name: &str) -> Outcome {
+    complain(&format!("there is no keyspace {name:?}"));
+    Ok(Status::No)
+}
+
+fn not_found(args: &KeyArgs) -> Outcome {
+    complain(&format!("key {:?} was not found", args.key.display()));
+    Ok(Status::No)
+}

@@ -1,0 +1,141 @@
+//! The command line: `syncline COMMAND DIR ...`, the store's directory always first.
+//!
+//! ```text
+//!   args      what may be said               failure   what is answered when it went wrong
+//!     |                                         |
+//!   kv, scan, import, info, verify, dump_log, bench      one file for each command
+//!     |         |
+//!   output    rows          bytes out as raw, hex or JSON; lines of TSV or JSON in
+//! ```
+//!
+//! Rules that every command keeps:
+//!
+//! - C1 The exit status is 0 for done, 1 for "not found" or "not clean", 2 for a wrong call or a
+//!   failure. A failure prints one line, `syncline: ...`, on standard error.
+//! - C2 Results go to standard output, everything else to standard error. Whoever closes our
+//!   output early (`scan | head`) has what he wanted: that is no failure.
+//! - C3 A command that only reads never creates a store.
+//! - C4 Memory does not grow with the input or with the output: both are streamed.
+//! - C5 The store is closed before the process ends, whatever happened, and what `close` says
+//!   counts: a write is not reported as done before.
+//!
+//! Keys and values are bytes. Arguments are taken as the operating system gives them; `--hex`
+//! takes and prints hexadecimal for what cannot be typed.
+
+mod args;
+mod bench;
+mod dump_log;
+mod failure;
+mod import;
+mod info;
+mod kv;
+mod output;
+mod rows;
+mod scan;
+mod verify;
+
+use std::io::{self, IsTerminal, Write};
+use std::path::Path;
+use std::process::ExitCode;
+
+use clap::Parser;
+use indicatif::{ProgressBar, ProgressStyle};
+
+use self::args::{Cli, Command};
+use self::failure::{Failure, Outcome, Status};
+use crate::{Options, Store};
+
+/// Runs the command that the process was started with.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return explain(&error),
+    };
+    match run(cli.command) {
+        Ok(status) => status.into(),
+        Err(Failure::BrokenPipe) => Status::Done.into(),
+        Err(failure) => {
+            complain(&failure.to_string());
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn run(command: Command) -> Outcome {
+    match command {
+        Command::Put(args) => kv::put(&args),
+        Command::Get(args) => kv::get(&args),
+        Command::Del(args) => kv::del(&args),
+        Command::Scan(args) => scan::scan(&args),
+        Command::Import(args) => import::import(&args),
+        Command::Info(args) => info::info(&args),
+        Command::Verify(args) => verify::verify(&args),
+        Command::DumpLog(args) => dump_log::dump_log(&args),
+        Command::Bench(args) => bench::bench(args),
+    }
+}
+
+/// What clap says: help and version on standard output, everything else as a failure (C1).
+fn explain(error: &clap::Error) -> ExitCode {
+    if !error.use_stderr() {
+        // A reader that has gone away wanted no more help.
+        let _ = error.print();
+        return Status::Done.into();
+    }
+    let text = error.render().to_string();
+    complain(text.strip_prefix("error: ").unwrap_or(&text).trim_end());
+    ExitCode::from(2)
+}
+
+/// One message on standard error. Nothing can be done when that is closed.
+fn complain(message: &str) {
+    let _ = writeln!(io::stderr(), "syncline: {message}");
+}
+
+/// Something worth knowing that is no failure.
+fn note(message: &str) {
+    let _ = writeln!(io::stderr(), "{message}");
+}
+
+/// Whether a command may bring a store into being.
+#[derive(Clone, Copy)]
+enum Existence {
+    /// It reads or deletes: there must be a store (C3).
+    Required,
+    /// It writes: an empty or missing directory becomes a store.
+    CreateIfMissing,
+}
+
+/// Opens the store, does the work, and closes it whatever came of the work (C5).
+fn with_store(dir: &Path, existence: Existence, work: impl FnOnce(&Store) -> Outcome) -> Outcome {
+    let (options, bar) = recovery_bar(Options::new());
+    let options = match existence {
+        Existence::Required => options.must_exist(),
+        Existence::CreateIfMissing => options,
+    };
+    let opened = options.open(dir);
+    bar.finish_and_clear();
+    let store = opened?;
+
+    let outcome = work(&store);
+    let closed = store.close();
+    let status = outcome?;
+    closed?;
+    Ok(status)
+}
+
+/// Shows a bar while the log is replayed, if there is a terminal to show it on.
+fn recovery_bar(options: Options) -> (Options, ProgressBar) {
+    if !io::stderr().is_terminal() {
+        return (options, ProgressBar::hidden());
+    }
+    let style = "recovering {wide_bar} {bytes}/{total_bytes} {bytes_per_sec}";
+    let style = ProgressStyle::with_template(style).expect("a valid template");
+    let bar = ProgressBar::new(0).with_style(style);
+    let shown = bar.clone();
+    let options = options.on_recovery(move |progress| {
+        shown.set_length(progress.total_bytes);
+        shown.set_position(progress.done_bytes);
+    });
+    (options, bar)
+}

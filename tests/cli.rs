@@ -1,0 +1,348 @@
+//! The command line as a shell sees it: exit statuses, formats, streams.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use tempfile::TempDir;
+
+/// A directory in which nothing has been made yet.
+struct Place {
+    dir: TempDir,
+}
+
+impl Place {
+    fn new() -> Place {
+        Place { dir: TempDir::new().unwrap() }
+    }
+
+    /// The directory of the store.
+    fn store(&self) -> String {
+        self.path("store").to_str().unwrap().to_owned()
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// Writes a file and returns its path.
+    fn file(&self, name: &str, contents: &[u8]) -> String {
+        fs::write(self.path(name), contents).unwrap();
+        self.path(name).to_str().unwrap().to_owned()
+    }
+}
+
+fn command(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_syncline"));
+    command.args(args).stdin(Stdio::null());
+    command
+}
+
+fn run(args: &[&str]) -> Output {
+    command(args).output().unwrap()
+}
+
+/// Runs a command that must exit with `status`, and returns what it printed.
+#[track_caller]
+fn expect(status: i32, args: &[&str]) -> (Vec<u8>, String) {
+    let output = run(args);
+    let complaint = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(status), "{args:?}: {complaint}");
+    (output.stdout, complaint)
+}
+
+/// Runs a command that must exit with `status` and give its reason in one place.
+#[track_caller]
+fn expect_complaint(status: i32, args: &[&str], reason: &str) {
+    let (printed, complaint) = expect(status, args);
+    assert_eq!(printed, b"", "{args:?}");
+    assert!(complaint.starts_with("syncline: "), "{args:?}: {complaint}");
+    assert!(complaint.contains(reason), "{args:?}: {complaint}");
+}
+
+#[test]
+fn a_value_is_put_read_and_deleted_by_separate_processes() {
+    let place = Place::new();
+    let store = &place.store();
+    expect(0, &["put", store, "key", "first"]);
+    expect(0, &["put", store, "key", "value", "--mode", "async"]);
+    assert_eq!(expect(0, &["get", store, "key"]).0, b"value\n");
+    assert_eq!(expect(0, &["get", store, "key", "--raw"]).0, b"value");
+    assert_eq!(expect(0, &["get", store, "6b6579", "--hex"]).0, b"76616c7565\n");
+    expect(0, &["del", store, "key"]);
+    expect_complaint(1, &["get", store, "key"], "not found");
+    expect_complaint(1, &["del", store, "key"], "not found");
+}
+
+#[test]
+fn keyspaces_are_apart() {
+    let place = Place::new();
+    let store = &place.store();
+    expect(0, &["put", store, "key", "1"]);
+    expect(0, &["put", store, "key", "2", "--keyspace", "other"]);
+    assert_eq!(expect(0, &["get", store, "key"]).0, b"1\n");
+    assert_eq!(expect(0, &["get", store, "key", "--keyspace", "default"]).0, b"1\n");
+    assert_eq!(expect(0, &["scan", store, "--keyspace", "other"]).0, b"key\t2\n");
+    for args in [["get", store, "key"].as_slice(), &["del", store, "key"], &["scan", store]] {
+        let args = [args, &["--keyspace", "none"]].concat();
+        expect_complaint(1, &args, "no keyspace \"none\"");
+    }
+}
+
+#[test]
+fn a_wrong_call_exits_with_2() {
+    let place = Place::new();
+    let store = &place.store();
+    for args in [
+        [].as_slice(),
+        &["frobnicate"],
+        &["get"],
+        &["get", store],
+        &["put", store, "key"],
+        &["put", store, "key", "value", "--mode", "perhaps"],
+        &["put", store, "key", "f", "--hex"],
+        &["scan", store, "--limit", "many"],
+        &["scan", store, "--prefix", "a", "--from", "b"],
+        &["import", store, "rows.tsv", "--batch", "0"],
+        &["bench", store, "--seconds", "0"],
+        &["bench", store, "--seconds", "inf"],
+        &["bench", store, "--rounds", "0"],
+    ] {
+        let (printed, complaint) = expect(2, args);
+        assert_eq!(printed, b"", "{args:?}");
+        assert!(!complaint.is_empty(), "{args:?}");
+    }
+    assert!(!Path::new(store).exists());
+    assert!(!expect(0, &["--help"]).0.is_empty());
+    assert!(expect(0, &["--version"]).0.starts_with(b"syncline "));
+}
+
+#[test]
+fn reading_creates_no_store() {
+    let place = Place::new();
+    let missing = &place.store();
+    let empty = place.path("empty");
+    fs::create_dir(&empty).unwrap();
+    for dir in [missing, empty.to_str().unwrap()] {
+        expect_complaint(2, &["get", dir, "key"], dir);
+        expect_complaint(2, &["del", dir, "key"], dir);
+        expect_complaint(2, &["scan", dir], dir);
+        expect_complaint(2, &["info", dir], dir);
+        expect_complaint(2, &["verify", dir], dir);
+        expect_complaint(2, &["dump-log", dir], dir);
+    }
+    assert!(!Path::new(missing).exists());
+    // Nothing in the directory may look like a store; the lock file alone does not.
+    expect_complaint(2, &["get", empty.to_str().unwrap(), "key"], "empty");
+}
+
+#[test]
+fn scans_select_and_print() {
+    let place = Place::new();
+    let store = &place.store();
+    let rows = place.file("rows.tsv", b"a\t1\nab\t2\nb\t3\nc\t4\n");
+    expect(0, &["import", store, &rows]);
+    let scan = |args: &[&str]| {
+        let printed = expect(0, &[&["scan", store.as_str()], args].concat()).0;
+        String::from_utf8(printed).unwrap()
+    };
+    assert_eq!(scan(&[]), "a\t1\nab\t2\nb\t3\nc\t4\n");
+    assert_eq!(scan(&["--reverse"]), "c\t4\nb\t3\nab\t2\na\t1\n");
+    assert_eq!(scan(&["--prefix", "a"]), "a\t1\nab\t2\n");
+    assert_eq!(scan(&["--from", "ab", "--to", "c"]), "ab\t2\nb\t3\n");
+    assert_eq!(scan(&["--from", "ab"]), "ab\t2\nb\t3\nc\t4\n");
+    assert_eq!(scan(&["--to", "b", "--reverse"]), "ab\t2\na\t1\n");
+    assert_eq!(scan(&["--from", "c", "--to", "b"]), "");
+    assert_eq!(scan(&["--from", "b", "--to", "b"]), "");
+    assert_eq!(scan(&["--limit", "1"]), "a\t1\n");
+    assert_eq!(scan(&["--limit", "1", "--reverse"]), "c\t4\n");
+    assert_eq!(scan(&["--limit", "0"]), "");
+    assert_eq!(scan(&["--format", "hex", "--limit", "2"]), "61\t31\n6162\t32\n");
+    assert_eq!(scan(&["--hex", "--prefix", "6162"]), "6162\t32\n");
+    assert_eq!(scan(&["--format", "json", "--limit", "1"]), "{\"key\":\"a\",\"value\":\"1\"}\n");
+}
+
+/// Every byte in keys and values, so that nothing is UTF-8, and lines and TABs are data.
+#[test]
+fn what_scan_prints_as_json_is_imported_back() {
+    let place = Place::new();
+    let (store, copy) = (&place.store(), place.path("copy"));
+    let copy = copy.to_str().unwrap();
+    for byte in 0..=255u8 {
+        // Through import as well, to be quick.
+        let line =
+            format!("{{\"key_hex\":\"{byte:02x}0a09\",\"value_hex\":\"{:02x}ff\"}}\n", !byte);
+        let mut file =
+            fs::OpenOptions::new().create(true).append(true).open(place.path("all.jsonl")).unwrap();
+        file.write_all(line.as_bytes()).unwrap();
+    }
+    let all = place.path("all.jsonl");
+    expect(0, &["import", store, all.to_str().unwrap(), "--format", "jsonl"]);
+    expect(0, &["put", store, "text", "caf\u{e9} \"quoted\""]);
+    let (printed, _) = expect(0, &["scan", store, "--format", "json"]);
+    assert_eq!(printed.iter().filter(|byte| **byte == b'\n').count(), 257);
+
+    let printed_file = place.file("printed.jsonl", &printed);
+    let args = ["import", copy, &printed_file, "--format", "jsonl", "--mode", "async"];
+    let (_, summary) = expect(0, &args);
+    assert!(summary.contains("imported 257 rows"), "{summary}");
+    assert_eq!(expect(0, &["scan", copy, "--format", "json"]).0, printed);
+    let hex = ["--format", "hex"];
+    let of = |store| expect(0, &[["scan", store], hex].concat()).0;
+    assert_eq!(of(copy), of(store));
+}
+
+#[test]
+fn standard_input_is_imported_in_batches() {
+    let place = Place::new();
+    let store = &place.store();
+    let mut import = command(&["import", store, "-", "--mode", "async", "--batch", "7"])
+        .stdin(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut input = import.stdin.take().unwrap();
+    for number in 0..1000 {
+        writeln!(input, "key{number:04}\tvalue {number}").unwrap();
+    }
+    drop(input);
+    let output = import.wait_with_output().unwrap();
+    let summary = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success(), "{summary}");
+    assert!(summary.starts_with("imported 1000 rows"), "{summary}");
+    assert!(summary.contains("durable up to LSN"), "{summary}");
+    assert_eq!(summary.lines().count(), 1, "no progress bar without a terminal: {summary}");
+    let (printed, _) = expect(0, &["scan", store]);
+    assert_eq!(printed.iter().filter(|byte| **byte == b'\n').count(), 1000);
+    assert!(printed.ends_with(b"key0999\tvalue 999\n"));
+}
+
+#[test]
+fn a_malformed_line_is_named_and_what_came_before_stays() {
+    let place = Place::new();
+    let store = &place.store();
+    let rows = place.file("rows.tsv", b"a\t1\nb\t2\nc\t3\nno tab here\nd\t4\n");
+    let args = ["import", store, &rows, "--batch", "2"];
+    expect_complaint(2, &args, "rows.tsv: line 4: no TAB");
+    let complaint = expect(2, &args).1;
+    assert!(complaint.contains("which stay: 3"), "{complaint}");
+    assert_eq!(expect(0, &["scan", store]).0, b"a\t1\nb\t2\nc\t3\n");
+
+    let rows = place.file("rows.jsonl", b"{\"key\":\"x\",\"value\":\"1\"}\n{\"key\":\"y\"}\n");
+    let args = ["import", store, &rows, "--format", "jsonl"];
+    expect_complaint(2, &args, "rows.jsonl: line 2: neither \"value\"");
+    assert_eq!(expect(0, &["get", store, "x"]).0, b"1\n");
+}
+
+#[test]
+fn a_row_that_the_store_refuses_is_named_by_its_batch() {
+    let place = Place::new();
+    let store = &place.store();
+    let long = "k".repeat(100_000);
+    let rows = place.file("rows.tsv", format!("a\t1\nb\t2\n{long}\t3\n").as_bytes());
+    let args = ["import", store, &rows, "--batch", "1"];
+    expect_complaint(2, &args, "lines 3 to 3: a key of 100000 bytes");
+    assert_eq!(expect(0, &["scan", store]).0, b"a\t1\nb\t2\n");
+}
+
+#[test]
+fn a_missing_input_file_creates_no_store() {
+    let place = Place::new();
+    let (store, rows) = (&place.store(), place.path("none.tsv"));
+    expect_complaint(2, &["import", store, rows.to_str().unwrap()], "none.tsv");
+    assert!(!Path::new(store).exists());
+}
+
+/// `scan | head -1`, with far more output than a pipe holds.
+#[test]
+fn a_closed_pipe_is_no_failure() {
+    let place = Place::new();
+    let store = &place.store();
+    let value = "v".repeat(1000);
+    let rows: String = (0..2000).map(|number| format!("{number:05}\t{value}\n")).collect();
+    let rows = place.file("rows.tsv", rows.as_bytes());
+    expect(0, &["import", store, &rows]);
+
+    let mut scan =
+        command(&["scan", store]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut first = [0; 5];
+    let mut output = scan.stdout.take().unwrap();
+    output.read_exact(&mut first).unwrap();
+    assert_eq!(&first, b"00000");
+    drop(output);
+    let ended = scan.wait_with_output().unwrap();
+    assert_eq!(String::from_utf8(ended.stderr).unwrap(), "");
+    assert_eq!(ended.status.code(), Some(0));
+    // And the store was closed properly.
+    expect(0, &["verify", store]);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn output_that_cannot_be_written_is_a_failure() {
+    let place = Place::new();
+    let store = &place.store();
+    expect(0, &["put", store, "key", "value"]);
+    for args in [["get", store, "key"].as_slice(), &["scan", store], &["info", store]] {
+        let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let output = command(args).stdout(full).output().unwrap();
+        let complaint = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{args:?}: {complaint}");
+        assert!(complaint.contains("cannot write to standard output"), "{complaint}");
+    }
+}
+
+#[test]
+fn info_verify_and_dump_log_describe_the_store() {
+    let place = Place::new();
+    let store = &place.store();
+    expect(0, &["put", store, "a", "1"]);
+    expect(0, &["put", store, "b", "2"]);
+    let (printed, _) = expect(0, &["info", store, "--json"]);
+    let info: serde_json::Value = serde_json::from_slice(&printed).unwrap();
+    assert_eq!(info["keyspaces"]["default"]["keys"], 2);
+    assert!(info["watermarks"]["durable"].as_u64().unwrap() > 0, "{info}");
+    assert_eq!(info["id"].as_str().unwrap().len(), 32);
+    let text = String::from_utf8(expect(0, &["info", store]).0).unwrap();
+    assert!(text.contains("\n  durable: "), "{text}");
+    assert!(text.contains("\n    keys: 2\n"), "{text}");
+
+    let text = String::from_utf8(expect(0, &["verify", store]).0).unwrap();
+    assert!(text.starts_with("clean: "), "{text}");
+    let whole = expect(0, &["dump-log", store]).0;
+    assert!(!whole.is_empty());
+    assert!(expect(0, &["dump-log", store, "--limit", "0"]).0.is_empty());
+}
+
+#[test]
+fn a_short_bench_writes_its_table_and_json() {
+    let place = Place::new();
+    let json = place.path("bench.json");
+    let dir = place.path("bench");
+    let args = ["bench", dir.to_str().unwrap(), "--seconds", "0.01", "--rounds", "1"];
+    let more = ["--keys", "500", "--cache-mib", "16", "--workload", "commit,read,scan", "--json"];
+    let json_arg = [json.to_str().unwrap()];
+    let (printed, _) = expect(0, &[&args[..], &more, &json_arg].concat());
+    let table = String::from_utf8(printed).unwrap();
+    assert!(table.contains("pwrite+fdatasync *"), "{table}");
+
+    let report: serde_json::Value = serde_json::from_slice(&fs::read(&json).unwrap()).unwrap();
+    assert!(report["machine"]["cores"].as_u64().unwrap() > 0);
+    let results = report["results"].as_array().unwrap();
+    assert_eq!(results.len(), 7 + 4 + 2, "{table}");
+    for row in results {
+        assert!(row["ops_per_s"].as_f64().unwrap() > 0.0, "{row}");
+        assert!(row["ratio_to_floor"].as_f64().unwrap() > 0.0, "{row}");
+        let engine = row["engine"].as_str().unwrap();
+        assert!(["syncline", "floor"].contains(&engine), "{row}");
+        for field in ["p50_us", "p99_us", "p999_us", "max_us", "threads"] {
+            assert!(row[field].is_number(), "{field}: {row}");
+        }
+        for field in ["commits_per_flush", "device_bytes_per_user_byte"] {
+            assert!(row.get(field).is_some(), "{field}: {row}");
+        }
+    }
+    let left: Vec<_> = fs::read_dir(&dir).unwrap().collect();
+    assert!(left.is_empty(), "the bench removes what it made: {left:?}");
+}
