@@ -119,7 +119,7 @@ impl Engine {
         };
         // 7
         self.checkpointed.advance(pinned.at);
-        self.counters.checkpoints.fetch_add(1, Ordering::Relaxed);
+        self.checkpoints.fetch_add(1, Ordering::Relaxed);
         state.unreaped.extend(pinned.changes.freed);
         self.reap(&mut state)?;
         state.last = Some(CheckpointStats {

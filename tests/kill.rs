@@ -268,7 +268,10 @@ impl Witness {
         let store = options().open(directory).unwrap();
         let stats = store.stats();
         assert_eq!(stats.recovery.recovered_to <= stats.watermarks.durable, true, "{stats:#?}");
-        assert_eq!(stats.recovery.was_clean, stats.recovery.duration.is_zero() || stats.recovery.was_clean);
+        assert_eq!(
+            stats.recovery.was_clean,
+            stats.recovery.duration.is_zero() || stats.recovery.was_clean
+        );
         assert_sound(&store);
         let contents = read_all(&store).unwrap();
         for thread in 0..THREADS as usize {

@@ -43,13 +43,15 @@ impl Cache {
         at: Lsn,
         guard: &'g Guard,
     ) -> Result<PageRef<'g>, Absent> {
-        match self.table.newest(id) {
-            Word::Resident(frame) if self.arena.lsn(frame) <= at => {
+        let word = self.table.newest(id);
+        if let Word::Resident(frame) = word {
+            self.arena.prefetch(frame);
+            if self.arena.lsn(frame) <= at {
                 self.arena.visit(frame);
-                Ok(self.page_ref(frame, guard))
+                return Ok(self.page_ref(frame, guard));
             }
-            word => self.older_page(id, word, at, guard),
         }
+        self.older_page(id, word, at, guard)
     }
 
     /// Keeps a page of this cache beyond its epoch guard.

@@ -215,7 +215,7 @@ impl<'a> WriteGroup<'a> {
             cache.retire(retired);
         }
         // 3. From now on the group's pages may be evicted.
-        cache.settled.advance(until);
+        cache.settled.advance_quietly(until);
     }
 
     fn keep_for_snapshots(&mut self) {
@@ -241,7 +241,10 @@ impl<'a> WriteGroup<'a> {
                 self.guard = Some(self.cache.pin());
             }
             match self.cache.table.newest(id) {
-                Word::Resident(frame) => return Ok(frame),
+                Word::Resident(frame) => {
+                    self.cache.arena.prefetch(frame);
+                    return Ok(frame);
+                }
                 Word::Nothing => panic!("page {id} is referred to, but there is no such page"),
                 Word::OnDisk(_) | Word::NotLoaded => {
                     self.make_room_if_short()?;
