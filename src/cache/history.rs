@@ -87,13 +87,16 @@ impl History {
     ) {
         let mut inner = self.inner.lock();
         for (id, frame, lsn, until) in versions {
+            // Counted before it is decided: a snapshot that goes after `keep` has seen it must
+            // not take the history for empty.
+            self.count.fetch_add(1, Ordering::Release);
             if keep(lsn, until) {
                 let old = Old { lsn, until, place: Place::Resident(frame) };
                 inner.pages.entry(id).or_default().push(old);
                 inner.by_end.insert((until, id));
-                self.count.fetch_add(1, Ordering::Release);
                 self.resident.fetch_add(1, Ordering::Relaxed);
             } else {
+                self.count.fetch_sub(1, Ordering::Release);
                 rest(id, frame);
             }
         }
