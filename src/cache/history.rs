@@ -79,6 +79,7 @@ impl History {
 
     /// Keeps each of `versions` (page, frame, LSN, end) for which `keep` says so; returns the
     /// rest. The lock is held over both, so that a snapshot which goes meanwhile finds the entry.
+    /// It is counted before `keep` looks, so that the snapshot knows to look for it.
     pub(super) fn insert(
         &self,
         versions: impl Iterator<Item = (PageId, Frame, Lsn, Lsn)>,
@@ -87,13 +88,14 @@ impl History {
     ) {
         let mut inner = self.inner.lock();
         for (id, frame, lsn, until) in versions {
+            self.count.fetch_add(1, Ordering::Release);
             if keep(lsn, until) {
                 let old = Old { lsn, until, place: Place::Resident(frame) };
                 inner.pages.entry(id).or_default().push(old);
                 inner.by_end.insert((until, id));
-                self.count.fetch_add(1, Ordering::Release);
                 self.resident.fetch_add(1, Ordering::Relaxed);
             } else {
+                self.count.fetch_sub(1, Ordering::Release);
                 rest(id, frame);
             }
         }

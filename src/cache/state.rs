@@ -126,7 +126,8 @@ impl Cache {
 
     /// A snapshot of what is visible now.
     pub(crate) fn snapshot(&self) -> Snapshot<'_> {
-        Snapshot { cache: self, lsn: self.registry.register(&self.visible) }
+        let lsn = self.registry.register(&self.visible, |missed| self.drop_versions_for(missed));
+        Snapshot { cache: self, lsn }
     }
 
     /// Ends a registration made by [`Snapshot::into_lsn`].
