@@ -171,16 +171,21 @@ impl History {
     }
 
     /// Notes that a version (page, frame, LSN) has its copy at `addr`, and is no longer in memory.
-    /// False if it is gone, or if `addr` should be its copy already but has changed hands.
-    fn spilled(&self, version: (PageId, Frame, Lsn), addr: PageAddr, arena: &Arena) -> bool {
+    /// False if it is gone, or if the frame does not own `owned` any more.
+    fn spilled(
+        &self,
+        version: (PageId, Frame, Lsn),
+        owned: PageAddr,
+        addr: PageAddr,
+        arena: &Arena,
+    ) -> bool {
         let (id, frame, lsn) = version;
         let mut inner = self.inner.lock();
         let old = inner.pages.get_mut(&id).and_then(|all| {
             all.iter_mut().find(|old| old.place == Place::Resident(frame) && old.lsn == lsn)
         });
-        let own = arena.addr(frame);
         if let Some(old) = old
-            && (own.is_none() || own == addr)
+            && arena.addr(frame) == owned
         {
             old.place = Place::OnDisk(addr);
             self.resident.fetch_sub(1, Ordering::Relaxed);
@@ -249,7 +254,7 @@ impl Cache {
             let addr = self.arena.addr(version.1);
             if addr.is_none() {
                 batch.push(version);
-            } else if self.history.spilled(version, addr, &self.arena) {
+            } else if self.history.spilled(version, addr, addr, &self.arena) {
                 retired.push(version.1);
             }
         }
@@ -264,7 +269,7 @@ impl Cache {
         drop(guard);
         let written = self.write_pages(&mut pages);
         for (version, addr) in batch.into_iter().zip(written.iter().flatten()) {
-            if self.history.spilled(version, *addr, &self.arena) {
+            if self.history.spilled(version, PageAddr::NONE, *addr, &self.arena) {
                 retired.push(version.1);
             } else {
                 self.space.free(addr.block());
