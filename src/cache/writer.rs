@@ -396,7 +396,7 @@ impl Cache {
                 }
             }
         }
-        self.reuse_page_id(id);
+        self.reuse_page_id_later(id);
         Ok(())
     }
 
