@@ -106,12 +106,15 @@ impl Cache {
         if id == PageId::NONE
             || self.table.newest(id) != Word::Resident(frame)
             || self.arena.unvisit(frame)
-            || self.arena.lsn(frame) > upto
             || self.arena.is_pinned(frame)
         {
             return Verdict::Spared;
         }
         let Some(claim) = self.table.try_claim(id, frame) else { return Verdict::Spared };
+        // Only now: the frame may have got another version of the page since it was looked at.
+        if self.arena.lsn(frame) > upto {
+            return Verdict::Spared;
+        }
         let addr = self.arena.addr(frame);
         if addr.is_none() {
             return Verdict::Dirty(id, self.arena.lsn(frame));
