@@ -19,9 +19,11 @@ impl Registry {
     /// Registers a snapshot at what is visible now, and returns its LSN.
     ///
     /// Must not race with the writer, who publishes `visible` and then looks here for who needs
-    /// what it superseded: `SeqCst` orders both (here and in `Watermark`), so that either the writer sees the entry or
-    /// this sees that `visible` moved, and registers anew.
-    pub(crate) fn register(&self, visible: &Watermark) -> Lsn {
+    /// what it superseded: `SeqCst` orders both (here and in `Watermark`), so that either the
+    /// writer sees the entry or this sees that `visible` moved, and registers anew. The writer may
+    /// have seen the entry that was too late: `missed` is called with its LSN once it is gone, to
+    /// drop what was kept for it.
+    pub(crate) fn register(&self, visible: &Watermark, missed: impl Fn(Lsn)) -> Lsn {
         let mut at = visible.load();
         loop {
             {
@@ -34,6 +36,7 @@ impl Registry {
                 return at;
             }
             self.unregister(at);
+            missed(at);
             at = now;
         }
     }
