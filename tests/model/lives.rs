@@ -144,18 +144,16 @@ impl World {
             self.note(format!("open, freezing after {after}"));
             match World::opened(&self.disk, &self.options) {
                 Ok(store) => {
-                    let summary = store.stats().recovery;
-                    self.note(format!("recovered to {}", summary.recovered_to));
-                    let judged = self.model.recovered(summary.recovered_to);
-                    self.judged(judged.err());
+                    self.note(format!("recovered to {}", store.stats().recovery.recovered_to));
                     self.store = Some(store);
                     if self.disk.is_gone() {
+                        // Nobody has seen what was recovered.
                         depth += 1;
                         self.crash();
                         continue;
                     }
                     self.disk.crash_after(u64::MAX);
-                    return self.check_recovered();
+                    return self.check_recovered(false);
                 }
                 Err(error) => {
                     depth += 1;
@@ -187,13 +185,17 @@ impl World {
         }
     }
 
-    fn check_recovered(&mut self) {
+    fn check_recovered(&mut self, is_judged: bool) {
         let store = self.store().clone();
+        if !is_judged {
+            let judged = self.model.recovered(&store);
+            self.judged(judged.err());
+        }
         let found = contents(&store);
         let Some(found) = self.expect(found) else {
             // Only a full disk can refuse a read now.
             self.give_space();
-            return self.check_recovered();
+            return self.check_recovered(true);
         };
         let judged = self.model.compare(&found);
         self.judged(judged.err());

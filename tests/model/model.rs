@@ -11,7 +11,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use syncline::{Lsn, Receipt, Status, Store};
+use syncline::{Incarnation, Lsn, Receipt, RecoverySummary, Status, Store};
 
 pub(crate) type Map = BTreeMap<Vec<u8>, Arc<[u8]>>;
 
@@ -30,6 +30,8 @@ pub(crate) enum Change {
 #[derive(Debug)]
 struct Commit {
     lsn: Lsn,
+    /// None if the store does not tell; then it is durable.
+    token: Option<String>,
     changes: Vec<Change>,
 }
 
@@ -49,6 +51,8 @@ pub(crate) struct Model {
     in_flight: Option<Vec<Change>>,
     durable: Lsn,
     last: Lsn,
+    /// The life of the store that made the newest commits.
+    incarnation: Incarnation,
     kept: Vec<Kept>,
 }
 
@@ -74,22 +78,25 @@ impl Model {
 
     /// A commit was acknowledged.
     pub(crate) fn committed(&mut self, receipt: &Receipt, changes: Vec<Change>) {
-        let lsn = receipt.lsn();
-        assert!(lsn > self.last, "a commit at {lsn}, after one at {}", self.last);
-        self.last = lsn;
-        changes.iter().for_each(|change| apply(&mut self.now, change));
-        self.commits.push_back(Commit { lsn, changes });
+        let (lsn, token) = (receipt.lsn(), receipt.token());
         if self.kept.len() < TOKENS {
-            self.kept.push(Kept { token: receipt.token(), lsn, fate: None });
+            self.kept.push(Kept { token: token.clone(), lsn, fate: None });
         }
+        self.incarnation = receipt.incarnation();
+        self.push(Commit { lsn, token: Some(token), changes });
     }
 
-    /// As [`Model::committed`], where the store does not tell the LSN.
-    pub(crate) fn committed_at(&mut self, lsn: Lsn, changes: Vec<Change>) {
-        assert!(lsn > self.last, "a commit at {lsn}, after one at {}", self.last);
-        self.last = lsn;
-        changes.iter().for_each(|change| apply(&mut self.now, change));
-        self.commits.push_back(Commit { lsn, changes });
+    /// As [`Model::committed`], where the store gives no receipt: by now it is durable up to `lsn`.
+    pub(crate) fn committed_durably(&mut self, lsn: Lsn, changes: Vec<Change>) {
+        self.push(Commit { lsn, token: None, changes });
+        self.durable(lsn);
+    }
+
+    fn push(&mut self, commit: Commit) {
+        assert!(commit.lsn > self.last, "a commit at {}, after one at {}", commit.lsn, self.last);
+        self.last = commit.lsn;
+        commit.changes.iter().for_each(|change| apply(&mut self.now, change));
+        self.commits.push_back(commit);
     }
 
     /// A commit's call failed in a way that leaves it open whether it happened.
@@ -107,18 +114,35 @@ impl Model {
         }
     }
 
-    /// A recovery has served the commits up to `to`: from now on nothing else has ever been.
-    pub(crate) fn recovered(&mut self, to: Lsn) -> Result<(), String> {
+    /// A recovery has served the commits that `store` says: from now on nothing else ever was.
+    ///
+    /// The store names the LSN that its last incarnation ended at. If that was one that only
+    /// recovered and crashed, the tokens alone tell which commits of the one before there are.
+    pub(crate) fn recovered(&mut self, store: &Store) -> Result<(), String> {
+        let RecoverySummary { recovered_to: to, former, .. } = store.stats().recovery;
         if to < self.durable {
             return Err(format!("recovered to {to}, but told durable up to {}", self.durable));
         }
-        if to <= self.last {
+        let is_direct = former == self.incarnation;
+        let mut k = self.durable;
+        for commit in &self.commits {
+            let token = commit.token.as_ref().expect("it is not durable");
+            let status = store.status(token).map_err(|error| error.to_string())?;
+            let expected = if commit.lsn <= to { Status::Durable } else { Status::Lost };
+            if status == Status::Pending || is_direct && status != expected {
+                return Err(format!("recovered to {to}, but {} is {status:?}", commit.lsn));
+            }
+            if status == Status::Lost {
+                break;
+            }
+            k = commit.lsn;
+        }
+        if k < self.last {
             self.in_flight = None;
         }
-        self.commits.retain(|commit| commit.lsn <= to);
+        self.commits.retain(|commit| commit.lsn <= k);
         for kept in self.kept.iter_mut().filter(|kept| kept.fate.is_none()) {
-            let fate = if kept.lsn <= to { Status::Durable } else { Status::Lost };
-            kept.fate = Some(fate);
+            kept.fate = Some(if kept.lsn <= k { Status::Durable } else { Status::Lost });
         }
         self.durable(to);
         assert!(self.commits.is_empty());

@@ -269,8 +269,7 @@ impl World {
             Ok(keyspace) => {
                 // Made durably, says the documentation.
                 let at = store.watermarks().durable;
-                self.model.committed_at(at, changes);
-                self.durable(at);
+                self.model.committed_durably(at, changes);
                 self.handles.insert(name, keyspace);
             }
             Err(error) => {

@@ -160,7 +160,9 @@ impl World {
         }
         let is_flush = self.plan == Plan::FailedFlushes && self.disk.faults_happened() > 0;
         match error {
-            Error::Poisoned { .. } if is_flush => self.trouble = Trouble::Poisoned,
+            // A segment that could not be begun: nothing was changed.
+            Error::Io { .. } if is_flush => {}
+            Error::Poisoned { .. } if is_flush || self.is_full => self.trouble = Trouble::Poisoned,
             Error::DiskFull { .. } | Error::CacheExhausted { .. } if self.is_full => {}
             _ => panic!("a call failed for no reason: {error:?}"),
         }
