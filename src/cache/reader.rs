@@ -96,7 +96,12 @@ impl Cache {
             }
             frame = previous;
         }
-        Err(Absent::Gone(id))
+        // The chain may have been cut after we looked into the history: by then it is there.
+        match self.history.find(id, at) {
+            Some(Place::Resident(frame)) => Ok(self.page_ref(frame, guard)),
+            Some(Place::OnDisk(_)) => Err(Absent::Old(id, at)),
+            None => Err(Absent::Gone(id)),
+        }
     }
 
     #[allow(unsafe_code)]

@@ -324,13 +324,16 @@ impl<'a> WriteGroup<'a> {
         if !superseded.is_empty() {
             self.spilled = true;
             for s in &superseded {
-                if let Word::Resident(newest) = cache.table.newest(s.id) {
-                    cache.arena.forget_previous(newest);
-                }
                 cache.disown_superseded(s.id, s.frame, Keeper::History);
             }
             let versions = superseded.iter().map(|s| (s.id, s.frame, s.lsn, until));
             cache.history.insert(versions, |_, _| true, |_, _| {});
+            // Only now: a reader that finds the chain cut must find the history.
+            for s in &superseded {
+                if let Word::Resident(newest) = cache.table.newest(s.id) {
+                    cache.arena.forget_previous(newest);
+                }
+            }
         }
         let retired = std::mem::take(&mut self.writer.retired);
         cache.retire(retired);
