@@ -19,6 +19,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use parking_lot::MutexGuard;
+
 use crate::cache::{Cache, Changes};
 use crate::error::{Error, Result};
 use crate::lsn::Lsn;
@@ -211,7 +213,9 @@ impl Engine {
             Ok(())
         })?;
         let pages = placed.len() as u64;
-        let result = self.finish_checkpoint(pinned, &mut placed);
+        let mut handed_over = Vec::new();
+        let result = self.finish_checkpoint(pinned, &mut placed, &mut handed_over);
+        handed_over.into_iter().for_each(|lsn| self.cache.unregister(lsn));
         if result.is_err() {
             self.cache.unplace(&placed);
         }
@@ -223,18 +227,28 @@ impl Engine {
         &self,
         pinned: &Pinned,
         placed: &mut Vec<crate::cache::Placed>,
+        handed_over: &mut Vec<Lsn>,
     ) -> Result<()> {
         // 4
         let (mut released, mut kept, mut taken) = (Vec::new(), Vec::new(), Vec::new());
         for page in placed.iter().filter(|page| page.old != page.new) {
             taken.push(page.new.block());
-            if !page.old.is_none() {
-                released.push(page.old.block());
+            if page.old.is_none() {
+                continue;
+            }
+            match self.cache.hand_over(page.id, page.old) {
+                Some(lsn) => {
+                    kept.push(page.old.block());
+                    handed_over.push(lsn);
+                }
+                None => released.push(page.old.block()),
             }
         }
         for &(id, _) in &pinned.changes.freed {
             let (old, in_use) = self.cache.place_of_freed(id)?;
-            match in_use {
+            let held = if old.is_none() { None } else { self.cache.hand_over(id, old) };
+            handed_over.extend(held);
+            match in_use || held.is_some() {
                 true => kept.push(old.block()),
                 false if !old.is_none() => released.push(old.block()),
                 false => {}
@@ -268,9 +282,12 @@ impl Engine {
         Ok(())
     }
 
-    /// Pages that were freed and are not removed yet.
-    pub(crate) fn unreaped(&self) -> Vec<PageId> {
-        self.checkpointing.lock().unreaped.iter().map(|(id, _)| *id).collect()
+    /// Keeps checkpoints from running while the guard is held; with the pages that were freed and
+    /// are not removed yet.
+    pub(crate) fn hold_checkpoints(&self) -> (MutexGuard<'_, State>, Vec<PageId>) {
+        let state = self.checkpointing.lock();
+        let unreaped = state.unreaped.iter().map(|(id, _)| *id).collect();
+        (state, unreaped)
     }
 
     /// One step of taking a dropped keyspace apart. False if there is none.

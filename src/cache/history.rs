@@ -2,7 +2,9 @@
 //!
 //! An entry is one version: page, `[lsn, until)`, and where it is. It goes when no snapshot in
 //! that range is registered any more (V3). An entry in memory owns its frame, and owns the copy
-//! on disk that the frame names, if any; an entry on disk owns its extent (V5).
+//! on disk that the frame names, if any; an entry on disk owns its extent (V5). But where that is
+//! the last checkpoint's extent (the version was spilled while the checkpoint took it over), the
+//! entry only borrows it, until the next checkpoint hands it over.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -10,7 +12,7 @@ use super::arena::{Arena, Frame};
 use super::registry::Registry;
 use super::state::Cache;
 use crate::error::Result;
-use crate::lsn::Lsn;
+use crate::lsn::{Lsn, Watermark};
 use crate::space::{PageAddr, PageId};
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicUsize, Ordering};
@@ -53,7 +55,7 @@ struct Inner {
 #[derive(Debug, Default)]
 pub(super) struct Dropped {
     pub(super) frames: Vec<Frame>,
-    pub(super) extents: Vec<(PageId, PageAddr)>,
+    pub(super) extents: Vec<PageAddr>,
 }
 
 impl History {
@@ -114,8 +116,16 @@ impl History {
         false
     }
 
-    /// Takes out the versions that nobody needs since `gone` went.
-    fn drop_for(&self, gone: Lsn, registry: &Registry, arena: &Arena) -> Dropped {
+    /// Takes out the versions that nobody needs since `gone` went. What a group that is not
+    /// visible yet has superseded is everybody's newest version: it stays.
+    fn drop_for(
+        &self,
+        gone: Lsn,
+        visible: &Watermark,
+        registry: &Registry,
+        arena: &Arena,
+        is_owned: impl Fn(PageId, PageAddr) -> bool,
+    ) -> Dropped {
         let mut dropped = Dropped::default();
         if self.len() == 0 {
             return dropped;
@@ -123,7 +133,12 @@ impl History {
         let mut inner = self.inner.lock();
         let Inner { pages, by_end } = &mut *inner;
         let after = (Lsn::new(gone.get().saturating_add(1)), PageId::NONE);
-        let candidates: Vec<_> = by_end.range(after..).copied().collect();
+        // Read with the lock held: a group that becomes visible later comes by itself.
+        let end = (Lsn::new(visible.load().get().saturating_add(1)), PageId::NONE);
+        if end <= after {
+            return dropped;
+        }
+        let candidates: Vec<_> = by_end.range(after..end).copied().collect();
         for (until, id) in candidates {
             let all = pages.get_mut(&id).expect("by_end names what is in pages");
             let at = all.iter().position(|old| old.until == until).expect("the same entry");
@@ -137,13 +152,16 @@ impl History {
             }
             by_end.remove(&(until, id));
             self.count.fetch_sub(1, Ordering::Release);
-            match old.place {
+            let addr = match old.place {
                 Place::Resident(frame) => {
                     self.resident.fetch_sub(1, Ordering::Relaxed);
-                    dropped.extents.push((id, arena.addr(frame)));
                     dropped.frames.push(frame);
+                    arena.addr(frame)
                 }
-                Place::OnDisk(addr) => dropped.extents.push((id, addr)),
+                Place::OnDisk(addr) => addr,
+            };
+            if is_owned(id, addr) {
+                dropped.extents.push(addr);
             }
         }
         dropped
@@ -176,6 +194,21 @@ impl History {
         false
     }
 
+    /// Registers a snapshot at the version of `id` that is at `addr`, if there is one, and returns
+    /// its LSN: the version stays until that is unregistered.
+    fn hold(&self, id: PageId, addr: PageAddr, registry: &Registry, arena: &Arena) -> Option<Lsn> {
+        if self.len() == 0 {
+            return None;
+        }
+        let inner = self.inner.lock();
+        let old = inner.pages.get(&id)?.iter().find(|old| match old.place {
+            Place::Resident(frame) => arena.addr(frame) == addr,
+            Place::OnDisk(at) => at == addr,
+        })?;
+        registry.register_at(old.lsn);
+        Some(old.lsn)
+    }
+
     /// Takes from a version its claim on the extent `addr`, which the checkpoint owns from now on.
     pub(super) fn disown(&self, id: PageId, at: Lsn, addr: PageAddr, arena: &Arena) {
         if let Some(Place::Resident(frame)) = self.find(id, at)
@@ -187,14 +220,19 @@ impl History {
 }
 
 impl Cache {
+    /// The next checkpoint gives up `addr`, where the last one has `id`. If an old version is read
+    /// from there too, the extent becomes that version's own (V5), which is kept from going until
+    /// the returned LSN is unregistered: by then the checkpoint must have ended.
+    pub(crate) fn hand_over(&self, id: PageId, addr: PageAddr) -> Option<Lsn> {
+        self.history.hold(id, addr, &self.registry, &self.arena)
+    }
+
     /// Drops the versions that only a snapshot at `gone` needed.
     pub(super) fn drop_versions_for(&self, gone: Lsn) {
-        let dropped = self.history.drop_for(gone, &self.registry, &self.arena);
-        for (id, addr) in dropped.extents {
-            if !addr.is_none() && addr != self.table.checkpointed(id) {
-                self.space.free(addr.block());
-            }
-        }
+        let is_owned = |id, addr: PageAddr| !addr.is_none() && addr != self.table.checkpointed(id);
+        let dropped =
+            self.history.drop_for(gone, &self.visible, &self.registry, &self.arena, is_owned);
+        dropped.extents.iter().for_each(|addr| self.space.free(addr.block()));
         self.retire(dropped.frames);
     }
 

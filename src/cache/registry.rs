@@ -45,6 +45,12 @@ impl Registry {
         self.count.fetch_add(1, Ordering::SeqCst);
     }
 
+    /// Registers a snapshot at an LSN at which some version is being kept.
+    pub(crate) fn register_at(&self, at: Lsn) {
+        *self.open.lock().entry(at).or_default() += 1;
+        self.count.fetch_add(1, Ordering::SeqCst);
+    }
+
     /// Takes a snapshot out.
     pub(crate) fn unregister(&self, at: Lsn) {
         let mut open = self.open.lock();
