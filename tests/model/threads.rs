@@ -29,6 +29,7 @@ fn writers_and_readers_agree() {
     let dir = tempfile::tempdir().unwrap();
     let store = options().open(dir.path()).unwrap();
     let pair = [store.keyspace("left").unwrap(), store.keyspace("right").unwrap()];
+    let big = store.keyspace("big").unwrap();
     let stop = AtomicBool::new(false);
     let written: Vec<(Written, Vec<String>)> = std::thread::scope(|scope| {
         let writers: Vec<_> = (0..WRITERS)
@@ -41,6 +42,8 @@ fn writers_and_readers_agree() {
             let (store, pair, stop) = (&store, &pair, &stop);
             scope.spawn(move || read(store, pair, stop, reader));
         }
+        let (store_of_big, stop_big, big) = (&store, &stop, &big);
+        scope.spawn(move || write_big(store_of_big, big, stop_big));
         let (checked, halt) = (&store, &stop);
         scope.spawn(move || {
             while !halt.load(Ordering::Relaxed) {
@@ -55,7 +58,7 @@ fn writers_and_readers_agree() {
         written.into_iter().map(|written| written.expect("a writer")).collect()
     });
     check(&store, &written);
-    drop(pair);
+    drop((pair, big));
     store.close().unwrap();
     let store = options().open(dir.path()).unwrap();
     check(&store, &written);
@@ -93,6 +96,30 @@ fn write(store: &Store, pair: &[Keyspace; 2], writer: u64) -> (Written, Vec<Stri
         assert_eq!(found.as_deref(), written.get(&key).map(|value| &value[..]), "own writes");
     }
     (written, tokens)
+}
+
+/// Transactions that are larger than the cache: all keys of a keyspace at once, the same value for
+/// all of them. Whoever reads sees one value.
+fn write_big(store: &Store, big: &Keyspace, stop: &AtomicBool) {
+    let mut round = 0_u8;
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !stop.load(Ordering::Relaxed) {
+                let snapshot = store.snapshot().unwrap();
+                let mut values = snapshot.iter(big).unwrap().map(|entry| entry.unwrap().value()[0]);
+                let first = values.next();
+                assert!(values.all(|value| Some(value) == first), "at {}", snapshot.lsn());
+            }
+        });
+        while !stop.load(Ordering::Relaxed) {
+            round = round.wrapping_add(1);
+            let mut batch = WriteBatch::new();
+            for key in 0..3000_u32 {
+                batch.put(big, key.to_be_bytes(), [round; 600]);
+            }
+            store.write_with(batch, CommitMode::Async).unwrap();
+        }
+    });
 }
 
 /// Compares the two keyspaces, in snapshots.

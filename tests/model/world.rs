@@ -160,6 +160,8 @@ impl World {
         }
         let is_flush = self.plan == Plan::FailedFlushes && self.disk.faults_happened() > 0;
         match error {
+            // It is the one whose dropping is in flight.
+            Error::NoSuchKeyspace { .. } if self.model.is_ambiguous() => {}
             // A segment that could not be begun: nothing was changed.
             Error::Io { .. } if is_flush => {}
             Error::Poisoned { .. } if is_flush || self.is_full => self.trouble = Trouble::Poisoned,
