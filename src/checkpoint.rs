@@ -213,9 +213,7 @@ impl Engine {
             Ok(())
         })?;
         let pages = placed.len() as u64;
-        let mut handed_over = Vec::new();
-        let result = self.finish_checkpoint(pinned, &mut placed, &mut handed_over);
-        handed_over.into_iter().for_each(|lsn| self.cache.unregister(lsn));
+        let result = self.finish_checkpoint(pinned, &mut placed);
         if result.is_err() {
             self.cache.unplace(&placed);
         }
@@ -227,33 +225,24 @@ impl Engine {
         &self,
         pinned: &Pinned,
         placed: &mut Vec<crate::cache::Placed>,
-        handed_over: &mut Vec<Lsn>,
     ) -> Result<()> {
         // 4
         let (mut released, mut kept, mut taken) = (Vec::new(), Vec::new(), Vec::new());
-        for page in placed.iter().filter(|page| page.old != page.new) {
+        for page in placed.iter_mut().filter(|page| page.old != page.new) {
             taken.push(page.new.block());
-            if page.old.is_none() {
-                continue;
-            }
-            match self.cache.hand_over(page.id, page.old) {
-                Some(lsn) => {
-                    kept.push(page.old.block());
-                    handed_over.push(lsn);
-                }
-                None => released.push(page.old.block()),
+            if !page.old.is_none() {
+                let list = if self.cache.lends(page) { &mut kept } else { &mut released };
+                list.push(page.old.block());
             }
         }
         for &(id, _) in &pinned.changes.freed {
             let (old, in_use) = self.cache.place_of_freed(id)?;
-            let held = if old.is_none() { None } else { self.cache.hand_over(id, old) };
-            handed_over.extend(held);
-            match in_use || held.is_some() {
-                true => kept.push(old.block()),
-                false if !old.is_none() => released.push(old.block()),
-                false => {}
+            let mut gone = Cache::gone(id, old);
+            if !old.is_none() {
+                let is_kept = in_use || self.cache.lends(&mut gone);
+                if is_kept { &mut kept } else { &mut released }.push(old.block());
             }
-            placed.push(Cache::gone(id, old));
+            placed.push(gone);
         }
         let leaves = self.cache.map_leaves(placed)?;
         // 5

@@ -173,11 +173,12 @@ impl Arena {
     }
 
     pub(crate) fn previous(&self, frame: Frame) -> Option<Frame> {
-        self.header(frame).previous.load(Ordering::Relaxed).checked_sub(1).map(Frame)
+        self.header(frame).previous.load(Ordering::Acquire).checked_sub(1).map(Frame)
     }
 
+    /// Cuts the chain: the version before is in the history, where whoever sees this finds it.
     pub(crate) fn forget_previous(&self, frame: Frame) {
-        self.header(frame).previous.store(0, Ordering::Relaxed);
+        self.header(frame).previous.store(0, Ordering::Release);
     }
 
     /// Where a copy of the frame lies on disk; none while it is dirty.

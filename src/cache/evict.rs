@@ -10,7 +10,7 @@
 
 use super::arena::Frame;
 use super::state::Cache;
-use super::table::Word;
+use super::table::{Claim, Word};
 use crate::error::Result;
 use crate::lsn::Lsn;
 use crate::space::{PageAddr, PageId, header};
@@ -74,11 +74,38 @@ impl Cache {
     pub(crate) fn sweep(&self, upto: Lsn, want: usize) -> Result<usize> {
         let mut hand = self.hand.lock();
         self.partial.store(true, Ordering::Relaxed);
+        let (mut count, dirty) = self.turn(&mut hand, upto, want, WRITE_BATCH);
+        if count < want {
+            match self.write_back(dirty) {
+                Ok(written) => count += written,
+                Err(error) => {
+                    // Reads must go on while nothing can be written: clean pages will do.
+                    count += self.turn(&mut hand, upto, want, usize::MAX).0;
+                    return if count > 0 { Ok(count) } else { Err(error) };
+                }
+            }
+        }
+        let too_many_old = self.history.resident() > self.arena.frames() as usize / 8;
+        if self.history.resident() > 0 && (count == 0 || too_many_old) {
+            count += self.spill()?;
+        }
+        Ok(count)
+    }
+
+    /// Moves the hand on, at most two rounds, until `want` clean pages are evicted or `limit` dirty
+    /// ones found. Returns how many were evicted, and the dirty ones.
+    fn turn(
+        &self,
+        hand: &mut Hand,
+        upto: Lsn,
+        want: usize,
+        limit: usize,
+    ) -> (usize, Vec<(PageId, Frame, Lsn)>) {
         let mut evicted = Vec::new();
         let mut dirty = Vec::new();
         let frames = self.arena.frames();
         for _ in 0..2 * frames {
-            if evicted.len() >= want || dirty.len() >= WRITE_BATCH {
+            if evicted.len() >= want || dirty.len() >= limit {
                 break;
             }
             let frame = Frame(hand.0 % frames);
@@ -89,16 +116,9 @@ impl Cache {
                 Verdict::Dirty(id, lsn) => dirty.push((id, frame, lsn)),
             }
         }
-        let mut count = evicted.len();
+        let count = evicted.len();
         self.retire(evicted);
-        if count < want {
-            count += self.write_back(dirty)?;
-        }
-        let too_many_old = self.history.resident() > frames as usize / 8;
-        if self.history.resident() > 0 && (count == 0 || too_many_old) {
-            count += self.spill()?;
-        }
-        Ok(count)
+        (count, dirty)
     }
 
     fn consider(&self, frame: Frame, upto: Lsn) -> Verdict {
@@ -106,12 +126,15 @@ impl Cache {
         if id == PageId::NONE
             || self.table.newest(id) != Word::Resident(frame)
             || self.arena.unvisit(frame)
-            || self.arena.lsn(frame) > upto
             || self.arena.is_pinned(frame)
         {
             return Verdict::Spared;
         }
         let Some(claim) = self.table.try_claim(id, frame) else { return Verdict::Spared };
+        // Only now: the frame may have got another version of the page since it was looked at.
+        if self.arena.lsn(frame) > upto {
+            return Verdict::Spared;
+        }
         let addr = self.arena.addr(frame);
         if addr.is_none() {
             return Verdict::Dirty(id, self.arena.lsn(frame));
@@ -137,11 +160,11 @@ impl Cache {
         let addrs = self.write_pages(&mut pages)?;
         let mut evicted = Vec::new();
         for ((id, frame, lsn), addr) in dirty.into_iter().zip(addrs) {
-            if !self.note_written(id, frame, lsn, addr) {
+            let Some(claim) = self.claim_written(id, frame, lsn, addr) else {
                 self.space.free(addr.block());
-            } else if !self.arena.is_pinned(frame)
-                && let Some(claim) = self.table.try_claim(id, frame)
-            {
+                continue;
+            };
+            if !self.arena.is_pinned(frame) {
                 claim.set(Word::OnDisk(addr));
                 self.counters.evicted();
                 evicted.push(frame);
@@ -161,18 +184,31 @@ impl Cache {
     /// Notes that the newest version of `id`, in `frame`, has a copy at `addr`. False if it is
     /// not the newest any more, or has a copy already: then `addr` is the caller's to free.
     pub(crate) fn note_written(&self, id: PageId, frame: Frame, lsn: Lsn, addr: PageAddr) -> bool {
-        let Some(_claim) = self.claim(id, frame) else { return false };
-        let is_dirty = self.arena.lsn(frame) == lsn && self.arena.addr(frame).is_none();
-        if is_dirty {
-            self.arena.set_addr(frame, addr);
-            self.dirty.fetch_sub(1, Ordering::Relaxed);
+        self.claim_written(id, frame, lsn, addr).is_some()
+    }
+
+    /// [`Cache::note_written`], with the claim under which it was noted. Whatever follows from it
+    /// must happen under that same claim: a frame that is claimed anew may have been freed and
+    /// hold a newer version of the same page.
+    fn claim_written(
+        &self,
+        id: PageId,
+        frame: Frame,
+        lsn: Lsn,
+        addr: PageAddr,
+    ) -> Option<Claim<'_>> {
+        let claim = self.claim(id, frame)?;
+        if self.arena.lsn(frame) != lsn || !self.arena.addr(frame).is_none() {
+            return None;
         }
-        is_dirty
+        self.arena.set_addr(frame, addr);
+        self.dirty.fetch_sub(1, Ordering::Relaxed);
+        Some(claim)
     }
 
     /// Claims a page whose newest version is in `frame`, waiting for a claim that somebody else
     /// has for an instant.
-    pub(super) fn claim(&self, id: PageId, frame: Frame) -> Option<super::table::Claim<'_>> {
+    pub(super) fn claim(&self, id: PageId, frame: Frame) -> Option<Claim<'_>> {
         loop {
             if let Some(claim) = self.table.try_claim(id, frame) {
                 return Some(claim);

@@ -19,9 +19,11 @@ impl Registry {
     /// Registers a snapshot at what is visible now, and returns its LSN.
     ///
     /// Must not race with the writer, who publishes `visible` and then looks here for who needs
-    /// what it superseded: `SeqCst` orders both (here and in `Watermark`), so that either the writer sees the entry or
-    /// this sees that `visible` moved, and registers anew.
-    pub(crate) fn register(&self, visible: &Watermark) -> Lsn {
+    /// what it superseded: `SeqCst` orders both (here and in `Watermark`), so that either the
+    /// writer sees the entry or this sees that `visible` moved, and registers anew. The writer may
+    /// have seen the entry that was too late: `missed` is called with its LSN once it is gone, to
+    /// drop what was kept for it.
+    pub(crate) fn register(&self, visible: &Watermark, missed: impl Fn(Lsn)) -> Lsn {
         let mut at = visible.load();
         loop {
             {
@@ -34,6 +36,7 @@ impl Registry {
                 return at;
             }
             self.unregister(at);
+            missed(at);
             at = now;
         }
     }
@@ -42,12 +45,6 @@ impl Registry {
     pub(crate) fn register_again(&self, at: Lsn) {
         let mut open = self.open.lock();
         *open.get_mut(&at).expect("registered before") += 1;
-        self.count.fetch_add(1, Ordering::SeqCst);
-    }
-
-    /// Registers a snapshot at an LSN at which some version is being kept.
-    pub(crate) fn register_at(&self, at: Lsn) {
-        *self.open.lock().entry(at).or_default() += 1;
         self.count.fetch_add(1, Ordering::SeqCst);
     }
 
