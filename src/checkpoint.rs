@@ -19,6 +19,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use parking_lot::MutexGuard;
+
 use crate::cache::{Cache, Changes};
 use crate::error::{Error, Result};
 use crate::lsn::Lsn;
@@ -271,9 +273,12 @@ impl Engine {
         Ok(())
     }
 
-    /// Pages that were freed and are not removed yet.
-    pub(crate) fn unreaped(&self) -> Vec<PageId> {
-        self.checkpointing.lock().unreaped.iter().map(|(id, _)| *id).collect()
+    /// Keeps checkpoints from running while the guard is held; with the pages that were freed and
+    /// are not removed yet.
+    pub(crate) fn hold_checkpoints(&self) -> (MutexGuard<'_, State>, Vec<PageId>) {
+        let state = self.checkpointing.lock();
+        let unreaped = state.unreaped.iter().map(|(id, _)| *id).collect();
+        (state, unreaped)
     }
 
     /// One step of taking a dropped keyspace apart. False if there is none.
