@@ -178,3 +178,24 @@ fn encode(word: Word) -> u64 {
         Word::NotLoaded => NOT_LOADED,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_claim_that_fails_leaves_the_page_where_it_is() {
+        let (table, id) = (PageTable::new(), PageId(7));
+        table.load(id, PageAddr::NONE);
+        assert!(table.replace(id, Word::Nothing, Word::Resident(Frame(2))));
+        assert!(table.try_claim(id, Frame(1)).is_none());
+        assert_eq!(table.newest(id), Word::Resident(Frame(2)));
+
+        let claim = table.try_claim(id, Frame(2)).expect("free");
+        assert!(table.try_claim(id, Frame(2)).is_none(), "claimed already");
+        claim.set(Word::Resident(Frame(3)));
+        assert_eq!(table.newest(id), Word::Resident(Frame(3)));
+        drop(table.try_claim(id, Frame(3)).expect("the claim has ended"));
+        assert_eq!(table.newest(id), Word::Resident(Frame(3)));
+    }
+}
