@@ -212,8 +212,8 @@ impl Options {
         if self.segment_bytes < 64 << 10 || !self.segment_bytes.is_multiple_of(4096) {
             return invalid("segment_bytes", "a multiple of 4096, at least 64 KiB");
         }
-        if self.segment_bytes > 1 << 32 {
-            return invalid("segment_bytes", "at most 4 GiB");
+        if self.segment_bytes > 1 << 31 {
+            return invalid("segment_bytes", "at most 2 GiB");
         }
         if self.max_unsynced_bytes < 4096 {
             return invalid("max_unsynced_bytes", "at least 4096");
