@@ -8,6 +8,10 @@ pub mod cli;
 #[doc(hidden)]
 pub mod bench;
 
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
+
 mod options;
 
 mod store;

@@ -112,6 +112,7 @@ pub(crate) struct Appender {
     next_bell: u64,
 }
 
+#[cfg(test)]
 impl Appender {
     /// The end of the last record, published or not.
     pub(crate) fn position(&self) -> Lsn {
@@ -173,11 +174,6 @@ impl Log {
     /// The sync line.
     pub(crate) fn durable(&self) -> Lsn {
         self.durable.load()
-    }
-
-    /// The segment that holds the byte at `lsn`.
-    pub(crate) fn segment_of(&self, lsn: Lsn) -> u64 {
-        self.geometry.segment_of(lsn)
     }
 
     /// What the log has done since it began.
