@@ -195,8 +195,8 @@ impl Log {
     /// caller reserves again.
     ///
     /// # Errors
-    /// [`Error::DiskFull`] if there is no space for a segment; nothing has changed and a later
-    /// call may succeed. [`Error::Poisoned`] after a failed flush.
+    /// [`DiskFull`](crate::Error::DiskFull) if there is no space for a segment; nothing has changed
+    /// and a later call may succeed. [`Poisoned`](crate::Error::Poisoned) after a failed flush.
     #[inline]
     pub(crate) fn reserve(&self, payload_bytes: usize) -> Result<()> {
         let appended = self.appended.load().get();
