@@ -119,7 +119,7 @@ impl Engine {
         };
         // 7
         self.checkpointed.advance(pinned.at);
-        self.counters.checkpoints.fetch_add(1, Ordering::Relaxed);
+        self.checkpoints.fetch_add(1, Ordering::Relaxed);
         state.unreaped.extend(pinned.changes.freed);
         self.reap(&mut state)?;
         state.last = Some(CheckpointStats {
@@ -226,20 +226,21 @@ impl Engine {
     ) -> Result<()> {
         // 4
         let (mut released, mut kept, mut taken) = (Vec::new(), Vec::new(), Vec::new());
-        for page in placed.iter().filter(|page| page.old != page.new) {
+        for page in placed.iter_mut().filter(|page| page.old != page.new) {
             taken.push(page.new.block());
             if !page.old.is_none() {
-                released.push(page.old.block());
+                let list = if self.cache.lends(page) { &mut kept } else { &mut released };
+                list.push(page.old.block());
             }
         }
         for &(id, _) in &pinned.changes.freed {
             let (old, in_use) = self.cache.place_of_freed(id)?;
-            match in_use {
-                true => kept.push(old.block()),
-                false if !old.is_none() => released.push(old.block()),
-                false => {}
+            let mut gone = Cache::gone(id, old);
+            if !old.is_none() {
+                let is_kept = in_use || self.cache.lends(&mut gone);
+                if is_kept { &mut kept } else { &mut released }.push(old.block());
             }
-            placed.push(Cache::gone(id, old));
+            placed.push(gone);
         }
         let leaves = self.cache.map_leaves(placed)?;
         // 5

@@ -29,6 +29,8 @@ pub(crate) struct Placed {
     pub(crate) new: PageAddr,
     /// Whether only the checkpoint owns the new place, because nobody else refers to it.
     orphan: bool,
+    /// Whether the old place is lent to a version in the history.
+    lent: bool,
 }
 
 /// Where the version at the checkpoint's LSN is.
@@ -81,7 +83,7 @@ impl Cache {
                 let guard = self.pin();
                 match self.version_at(id, at)? {
                     Version::OnDisk(new) => {
-                        placed.push(Placed { id, old, new, orphan: false });
+                        placed.push(Placed { id, old, new, orphan: false, lent: false });
                     }
                     Version::InFrame(frame) => {
                         buffer.push(id, self.page_ref(frame, &guard).bytes());
@@ -99,7 +101,7 @@ impl Cache {
         let addrs = self.write_pages(&mut buffer)?;
         for ((id, frame, lsn, old), new) in written.into_iter().zip(addrs) {
             let orphan = !self.note_written(id, frame, lsn, new);
-            placed.push(Placed { id, old, new, orphan });
+            placed.push(Placed { id, old, new, orphan, lent: false });
         }
         Ok(())
     }
@@ -144,6 +146,8 @@ impl Cache {
     pub(crate) fn place_of_freed(&self, id: PageId) -> Result<(PageAddr, bool)> {
         self.know(id)?;
         let old = self.table.checkpointed(id);
+        // A frame that is evicted meanwhile still says where its copy is.
+        let _guard = self.pin();
         let in_use = match self.table.newest(id) {
             Word::Resident(frame) => self.arena.addr(frame) == old,
             Word::OnDisk(addr) => addr == old,
@@ -152,9 +156,16 @@ impl Cache {
         Ok((old, in_use && !old.is_none()))
     }
 
+    /// Whether a snapshot's version lies in the old place of `page`. From now on it is to be the
+    /// version's own, once the checkpoint is adopted.
+    pub(crate) fn lends(&self, page: &mut Placed) -> bool {
+        page.lent = self.history.is_lent(page.id, page.old, &self.arena);
+        page.lent
+    }
+
     /// A page that has gone: no checkpoint has it.
     pub(crate) fn gone(id: PageId, old: PageAddr) -> Placed {
-        Placed { id, old, new: PageAddr::NONE, orphan: false }
+        Placed { id, old, new: PageAddr::NONE, orphan: false, lent: false }
     }
 
     /// The leaves of the page map that `placed` changes, with their new words.
@@ -181,6 +192,9 @@ impl Cache {
     /// lock held, so that no version changes hands meanwhile.
     pub(crate) fn adopt_placed(&self, placed: &[Placed], at: Lsn) {
         for page in placed {
+            if page.lent && !self.history.give_lent(page.id, page.old, &self.arena) {
+                self.space.free(page.old.block()); // the version has gone meanwhile
+            }
             self.table.set_checkpointed(page.id, page.new);
             self.history.disown(page.id, at, page.new, &self.arena);
         }

@@ -74,11 +74,38 @@ impl Cache {
     pub(crate) fn sweep(&self, upto: Lsn, want: usize) -> Result<usize> {
         let mut hand = self.hand.lock();
         self.partial.store(true, Ordering::Relaxed);
+        let (mut count, dirty) = self.turn(&mut hand, upto, want, WRITE_BATCH);
+        if count < want {
+            match self.write_back(dirty) {
+                Ok(written) => count += written,
+                Err(error) => {
+                    // Reads must go on while nothing can be written: clean pages will do.
+                    count += self.turn(&mut hand, upto, want, usize::MAX).0;
+                    return if count > 0 { Ok(count) } else { Err(error) };
+                }
+            }
+        }
+        let too_many_old = self.history.resident() > self.arena.frames() as usize / 8;
+        if self.history.resident() > 0 && (count == 0 || too_many_old) {
+            count += self.spill()?;
+        }
+        Ok(count)
+    }
+
+    /// Moves the hand on, at most two rounds, until `want` clean pages are evicted or `limit` dirty
+    /// ones found. Returns how many were evicted, and the dirty ones.
+    fn turn(
+        &self,
+        hand: &mut Hand,
+        upto: Lsn,
+        want: usize,
+        limit: usize,
+    ) -> (usize, Vec<(PageId, Frame, Lsn)>) {
         let mut evicted = Vec::new();
         let mut dirty = Vec::new();
         let frames = self.arena.frames();
         for _ in 0..2 * frames {
-            if evicted.len() >= want || dirty.len() >= WRITE_BATCH {
+            if evicted.len() >= want || dirty.len() >= limit {
                 break;
             }
             let frame = Frame(hand.0 % frames);
@@ -89,16 +116,9 @@ impl Cache {
                 Verdict::Dirty(id, lsn) => dirty.push((id, frame, lsn)),
             }
         }
-        let mut count = evicted.len();
+        let count = evicted.len();
         self.retire(evicted);
-        if count < want {
-            count += self.write_back(dirty)?;
-        }
-        let too_many_old = self.history.resident() > frames as usize / 8;
-        if self.history.resident() > 0 && (count == 0 || too_many_old) {
-            count += self.spill()?;
-        }
-        Ok(count)
+        (count, dirty)
     }
 
     fn consider(&self, frame: Frame, upto: Lsn) -> Verdict {
@@ -106,12 +126,15 @@ impl Cache {
         if id == PageId::NONE
             || self.table.newest(id) != Word::Resident(frame)
             || self.arena.unvisit(frame)
-            || self.arena.lsn(frame) > upto
             || self.arena.is_pinned(frame)
         {
             return Verdict::Spared;
         }
         let Some(claim) = self.table.try_claim(id, frame) else { return Verdict::Spared };
+        // Only now: the frame may have got another version of the page since it was looked at.
+        if self.arena.lsn(frame) > upto {
+            return Verdict::Spared;
+        }
         let addr = self.arena.addr(frame);
         if addr.is_none() {
             return Verdict::Dirty(id, self.arena.lsn(frame));

@@ -2,7 +2,9 @@
 //!
 //! An entry is one version: page, `[lsn, until)`, and where it is. It goes when no snapshot in
 //! that range is registered any more (V3). An entry in memory owns its frame, and owns the copy
-//! on disk that the frame names, if any; an entry on disk owns its extent (V5).
+//! on disk that the frame names, if any; an entry on disk owns its extent (V5). The exception is a
+//! version that was spilled while a checkpoint placed it: its extent is the checkpoint's, which
+//! lends it, and the entry owns it from the next checkpoint on.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -30,6 +32,8 @@ struct Old {
     lsn: Lsn,
     until: Lsn,
     place: Place,
+    /// The extent is the last checkpoint's.
+    lent: bool,
 }
 
 /// All old versions that are kept.
@@ -53,7 +57,7 @@ struct Inner {
 #[derive(Debug, Default)]
 pub(super) struct Dropped {
     pub(super) frames: Vec<Frame>,
-    pub(super) extents: Vec<(PageId, PageAddr)>,
+    pub(super) extents: Vec<PageAddr>,
 }
 
 impl History {
@@ -79,6 +83,7 @@ impl History {
 
     /// Keeps each of `versions` (page, frame, LSN, end) for which `keep` says so; returns the
     /// rest. The lock is held over both, so that a snapshot which goes meanwhile finds the entry.
+    /// It is counted before `keep` looks, so that the snapshot knows to look for it.
     pub(super) fn insert(
         &self,
         versions: impl Iterator<Item = (PageId, Frame, Lsn, Lsn)>,
@@ -87,13 +92,14 @@ impl History {
     ) {
         let mut inner = self.inner.lock();
         for (id, frame, lsn, until) in versions {
+            self.count.fetch_add(1, Ordering::Release);
             if keep(lsn, until) {
-                let old = Old { lsn, until, place: Place::Resident(frame) };
+                let old = Old { lsn, until, place: Place::Resident(frame), lent: false };
                 inner.pages.entry(id).or_default().push(old);
                 inner.by_end.insert((until, id));
-                self.count.fetch_add(1, Ordering::Release);
                 self.resident.fetch_add(1, Ordering::Relaxed);
             } else {
+                self.count.fetch_sub(1, Ordering::Release);
                 rest(id, frame);
             }
         }
@@ -137,13 +143,16 @@ impl History {
             }
             by_end.remove(&(until, id));
             self.count.fetch_sub(1, Ordering::Release);
-            match old.place {
+            let addr = match old.place {
                 Place::Resident(frame) => {
                     self.resident.fetch_sub(1, Ordering::Relaxed);
-                    dropped.extents.push((id, arena.addr(frame)));
                     dropped.frames.push(frame);
+                    arena.addr(frame)
                 }
-                Place::OnDisk(addr) => dropped.extents.push((id, addr)),
+                Place::OnDisk(addr) => addr,
+            };
+            if !addr.is_none() && !old.lent {
+                dropped.extents.push(addr);
             }
         }
         dropped
@@ -161,14 +170,23 @@ impl History {
         resident.take(count).collect()
     }
 
-    /// Notes that the version of `id` in `frame` is at `addr` now, and no longer in memory.
-    fn spilled(&self, id: PageId, frame: Frame, addr: PageAddr) -> bool {
+    /// Notes that a version (page, frame, LSN) has its copy at `addr`, and is no longer in memory.
+    /// False if it is gone, or if the frame does not own `owned` any more.
+    fn spilled(
+        &self,
+        version: (PageId, Frame, Lsn),
+        owned: PageAddr,
+        addr: PageAddr,
+        arena: &Arena,
+    ) -> bool {
+        let (id, frame, lsn) = version;
         let mut inner = self.inner.lock();
-        let old = inner
-            .pages
-            .get_mut(&id)
-            .and_then(|all| all.iter_mut().find(|old| old.place == Place::Resident(frame)));
-        if let Some(old) = old {
+        let old = inner.pages.get_mut(&id).and_then(|all| {
+            all.iter_mut().find(|old| old.place == Place::Resident(frame) && old.lsn == lsn)
+        });
+        if let Some(old) = old
+            && arena.addr(frame) == owned
+        {
             old.place = Place::OnDisk(addr);
             self.resident.fetch_sub(1, Ordering::Relaxed);
             return true;
@@ -178,11 +196,45 @@ impl History {
 
     /// Takes from a version its claim on the extent `addr`, which the checkpoint owns from now on.
     pub(super) fn disown(&self, id: PageId, at: Lsn, addr: PageAddr, arena: &Arena) {
-        if let Some(Place::Resident(frame)) = self.find(id, at)
-            && arena.addr(frame) == addr
-        {
-            arena.set_addr(frame, PageAddr::NONE);
+        let mut inner = self.inner.lock();
+        let all = inner.pages.get_mut(&id).into_iter().flatten();
+        for old in all.filter(|old| old.lsn <= at && at < old.until) {
+            match old.place {
+                Place::Resident(frame) if arena.addr(frame) == addr => {
+                    arena.set_addr(frame, PageAddr::NONE);
+                }
+                Place::OnDisk(place) if place == addr => old.lent = true,
+                _ => {}
+            }
         }
+    }
+
+    /// Whether a version of `id` is at `addr`, which the last checkpoint lends it.
+    pub(super) fn is_lent(&self, id: PageId, addr: PageAddr, arena: &Arena) -> bool {
+        self.lent(&mut self.inner.lock(), id, addr, arena).is_some()
+    }
+
+    /// Gives `addr` to the version that it was lent to. False if that is gone.
+    pub(super) fn give_lent(&self, id: PageId, addr: PageAddr, arena: &Arena) -> bool {
+        let mut inner = self.inner.lock();
+        let old = self.lent(&mut inner, id, addr, arena);
+        old.map(|old| old.lent = false).is_some()
+    }
+
+    fn lent<'i>(
+        &self,
+        inner: &'i mut Inner,
+        id: PageId,
+        addr: PageAddr,
+        arena: &Arena,
+    ) -> Option<&'i mut Old> {
+        inner.pages.get_mut(&id)?.iter_mut().find(|old| {
+            let place = match old.place {
+                Place::Resident(frame) => arena.addr(frame),
+                Place::OnDisk(place) => place,
+            };
+            old.lent && place == addr
+        })
     }
 }
 
@@ -190,11 +242,7 @@ impl Cache {
     /// Drops the versions that only a snapshot at `gone` needed.
     pub(super) fn drop_versions_for(&self, gone: Lsn) {
         let dropped = self.history.drop_for(gone, &self.registry, &self.arena);
-        for (id, addr) in dropped.extents {
-            if !addr.is_none() && addr != self.table.checkpointed(id) {
-                self.space.free(addr.block());
-            }
-        }
+        dropped.extents.iter().for_each(|addr| self.space.free(addr.block()));
         self.retire(dropped.frames);
     }
 
@@ -202,12 +250,12 @@ impl Cache {
     pub(super) fn spill(&self) -> Result<usize> {
         let mut batch = Vec::new();
         let mut retired = Vec::new();
-        for (id, frame, lsn) in self.history.some_resident(SPILL_BATCH) {
-            let addr = self.arena.addr(frame);
+        for version in self.history.some_resident(SPILL_BATCH) {
+            let addr = self.arena.addr(version.1);
             if addr.is_none() {
-                batch.push((id, frame, lsn));
-            } else if self.history.spilled(id, frame, addr) {
-                retired.push(frame);
+                batch.push(version);
+            } else if self.history.spilled(version, addr, addr, &self.arena) {
+                retired.push(version.1);
             }
         }
         let guard = self.pin();
@@ -219,16 +267,16 @@ impl Cache {
             pages.push(*id, self.page_ref(*frame, &guard).bytes());
         }
         drop(guard);
-        let addrs = self.write_pages(&mut pages)?;
-        for ((id, frame, _), addr) in batch.into_iter().zip(addrs) {
-            if self.history.spilled(id, frame, addr) {
-                retired.push(frame);
+        let written = self.write_pages(&mut pages);
+        for (version, addr) in batch.into_iter().zip(written.iter().flatten()) {
+            if self.history.spilled(version, PageAddr::NONE, *addr, &self.arena) {
+                retired.push(version.1);
             } else {
                 self.space.free(addr.block());
             }
         }
         let count = retired.len();
         self.retire(retired);
-        Ok(count)
+        written.map(|_| count)
     }
 }

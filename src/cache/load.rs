@@ -8,7 +8,7 @@ use super::table::Word;
 use crate::error::{Error, Result};
 use crate::lsn::Lsn;
 use crate::space::{PageAddr, PageId, header};
-use crate::sync::atomic::Ordering;
+use crate::sync::{atomic::Ordering, thread};
 
 /// How often a frame is looked for, a millisecond apart after the first few times, before the
 /// cache counts as exhausted.
@@ -30,17 +30,22 @@ impl Cache {
 
     /// Brings the newest version of `id` into memory; evicts no page above `upto` for it.
     pub(super) fn load_newest(&self, id: PageId, upto: Lsn) -> Result<()> {
-        let _turn = self.loading[id.0 as usize % self.loading.len()].lock();
         loop {
-            let addr = match self.table.newest(id) {
+            match self.table.newest(id) {
                 Word::Resident(_) | Word::Nothing => return Ok(()),
                 Word::NotLoaded => {
                     self.load_words(id)?;
                     continue;
                 }
-                Word::OnDisk(addr) => addr,
-            };
+                Word::OnDisk(_) => {}
+            }
+            // Before taking the turn: the writer may wait for it, and we for the writer's frames.
             let frame = self.allocate(upto)?;
+            let _turn = self.loading[id.0 as usize % self.loading.len()].lock();
+            let Word::OnDisk(addr) = self.table.newest(id) else {
+                self.arena.give_back(frame);
+                continue; // somebody else has loaded it
+            };
             if let Err(error) = self.read_into(frame, id, addr) {
                 self.arena.give_back(frame);
                 if self.table.newest(id) == Word::OnDisk(addr) {
@@ -57,9 +62,12 @@ impl Cache {
     }
 
     fn load_old(&self, id: PageId, at: Lsn) -> Result<()> {
-        let _turn = self.loading[id.0 as usize % self.loading.len()].lock();
-        let Some(Place::OnDisk(addr)) = self.history.find(id, at) else { return Ok(()) };
         let frame = self.allocate(self.settled.load())?;
+        let _turn = self.loading[id.0 as usize % self.loading.len()].lock();
+        let Some(Place::OnDisk(addr)) = self.history.find(id, at) else {
+            self.arena.give_back(frame);
+            return Ok(());
+        };
         if let Err(error) = self.read_into(frame, id, addr) {
             self.arena.give_back(frame);
             return match self.history.find(id, at) {
@@ -114,9 +122,9 @@ impl Cache {
                 self.epoch.pin().flush();
             }
             if evicted == 0 && attempt > 16 {
-                std::thread::sleep(std::time::Duration::from_millis(1));
+                thread::sleep(std::time::Duration::from_millis(1));
             } else {
-                std::thread::yield_now();
+                thread::yield_now();
             }
         }
         Err(Error::CacheExhausted { frames: u64::from(self.arena.frames()) })

@@ -43,13 +43,15 @@ impl Cache {
         at: Lsn,
         guard: &'g Guard,
     ) -> Result<PageRef<'g>, Absent> {
-        match self.table.newest(id) {
-            Word::Resident(frame) if self.arena.lsn(frame) <= at => {
+        let word = self.table.newest(id);
+        if let Word::Resident(frame) = word {
+            self.arena.prefetch(frame);
+            if self.arena.lsn(frame) <= at {
                 self.arena.visit(frame);
-                Ok(self.page_ref(frame, guard))
+                return Ok(self.page_ref(frame, guard));
             }
-            word => self.older_page(id, word, at, guard),
         }
+        self.older_page(id, word, at, guard)
     }
 
     /// Keeps a page of this cache beyond its epoch guard.
@@ -77,10 +79,8 @@ impl Cache {
         at: Lsn,
         guard: &'g Guard,
     ) -> Result<PageRef<'g>, Absent> {
-        match self.history.find(id, at) {
-            Some(Place::Resident(frame)) => return Ok(self.page_ref(frame, guard)),
-            Some(Place::OnDisk(_)) => return Err(Absent::Old(id, at)),
-            None => {}
+        if let Some(found) = self.kept_page(id, at, guard) {
+            return found;
         }
         let Word::Resident(mut frame) = word else {
             return Err(match word {
@@ -94,7 +94,21 @@ impl Cache {
             }
             frame = previous;
         }
-        Err(Absent::Gone(id))
+        // The writer may have moved it to the history after this looked there, and cut the chain.
+        self.kept_page(id, at, guard).unwrap_or(Err(Absent::Gone(id)))
+    }
+
+    /// The version at `at` if the history has it.
+    fn kept_page<'g>(
+        &'g self,
+        id: PageId,
+        at: Lsn,
+        guard: &'g Guard,
+    ) -> Option<Result<PageRef<'g>, Absent>> {
+        Some(match self.history.find(id, at)? {
+            Place::Resident(frame) => Ok(self.page_ref(frame, guard)),
+            Place::OnDisk(_) => Err(Absent::Old(id, at)),
+        })
     }
 
     #[allow(unsafe_code)]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::lsn::{Lsn, Watermark};
 use crate::sync::Mutex;
-use crate::sync::atomic::{AtomicUsize, Ordering, fence};
+use crate::sync::atomic::{AtomicUsize, Ordering};
 
 /// The LSNs of all registered snapshots.
 #[derive(Debug, Default)]
@@ -19,9 +19,11 @@ impl Registry {
     /// Registers a snapshot at what is visible now, and returns its LSN.
     ///
     /// Must not race with the writer, who publishes `visible` and then looks here for who needs
-    /// what it superseded: the fences order both, so that either the writer sees the entry or
-    /// this sees that `visible` moved, and registers anew.
-    pub(crate) fn register(&self, visible: &Watermark) -> Lsn {
+    /// what it superseded: `SeqCst` orders both (here and in `Watermark`), so that either the
+    /// writer sees the entry or this sees that `visible` moved, and registers anew. The writer may
+    /// have seen the entry that was too late: `missed` is called with its LSN once it is gone, to
+    /// drop what was kept for it.
+    pub(crate) fn register(&self, visible: &Watermark, missed: impl Fn(Lsn)) -> Lsn {
         let mut at = visible.load();
         loop {
             {
@@ -29,12 +31,12 @@ impl Registry {
                 *open.entry(at).or_default() += 1;
                 self.count.fetch_add(1, Ordering::SeqCst);
             }
-            fence(Ordering::SeqCst);
             let now = visible.load();
             if now == at {
                 return at;
             }
             self.unregister(at);
+            missed(at);
             at = now;
         }
     }
@@ -59,7 +61,6 @@ impl Registry {
 
     /// Whether no snapshot is open. Call after publishing `visible`.
     pub(crate) fn is_empty(&self) -> bool {
-        fence(Ordering::SeqCst);
         self.count.load(Ordering::SeqCst) == 0
     }
 

@@ -53,7 +53,7 @@ pub(crate) struct Cache {
     /// Whether a page was ever evicted or left unread: then a page may be missing.
     pub(super) partial: AtomicBool,
     pub(super) copy_page: fn(&[u8], &mut [u8]),
-    ids: Mutex<PageIds>,
+    ids: Arc<Mutex<PageIds>>,
 }
 
 /// The names for pages.
@@ -90,12 +90,12 @@ impl Cache {
             dirty: AtomicI64::new(0),
             partial: AtomicBool::new(next > 1),
             copy_page: options.copy_page,
-            ids: Mutex::new(PageIds {
+            ids: Arc::new(Mutex::new(PageIds {
                 free: Vec::new(),
                 next,
                 opened_at: next,
                 harvested: HashSet::new(),
-            }),
+            })),
         })
     }
 
@@ -126,7 +126,8 @@ impl Cache {
 
     /// A snapshot of what is visible now.
     pub(crate) fn snapshot(&self) -> Snapshot<'_> {
-        Snapshot { cache: self, lsn: self.registry.register(&self.visible) }
+        let lsn = self.registry.register(&self.visible, |missed| self.drop_versions_for(missed));
+        Snapshot { cache: self, lsn }
     }
 
     /// Ends a registration made by [`Snapshot::into_lsn`].
@@ -148,9 +149,14 @@ impl Cache {
     /// Frees frames that nobody can find any more, once the epoch has passed.
     pub(super) fn retire(&self, frames: Vec<Frame>) {
         if !frames.is_empty() {
-            let arena = Arc::clone(&self.arena);
+            // Weak: what threads still hold of the epochs does not hold the memory.
+            let arena = Arc::downgrade(&self.arena);
             let guard = self.epoch.pin();
-            guard.defer(move || arena.release(&frames));
+            guard.defer(move || {
+                if let Some(arena) = arena.upgrade() {
+                    arena.release(&frames);
+                }
+            });
             guard.flush();
         }
     }
@@ -178,9 +184,20 @@ impl Cache {
         Ok(id)
     }
 
-    /// Gives a name back that no page, snapshot or checkpoint has.
+    /// Gives a name back that no page ever had.
     pub(crate) fn reuse_page_id(&self, id: PageId) {
         self.ids.lock().free.push(id);
+    }
+
+    /// Gives a name back that no page, snapshot or checkpoint has any more. An unregistered
+    /// reader may still follow it, and must not find another page there.
+    pub(super) fn reuse_page_id_later(&self, id: PageId) {
+        let ids = Arc::downgrade(&self.ids);
+        self.epoch.pin().defer(move || {
+            if let Some(ids) = ids.upgrade() {
+                ids.lock().free.push(id);
+            }
+        });
     }
 
     /// Page ids from here on were never used.

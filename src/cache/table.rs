@@ -69,6 +69,7 @@ impl PageTable {
     /// Where the last checkpoint has `id`.
     pub(crate) fn checkpointed(&self, id: PageId) -> PageAddr {
         let word = self.chunk(id).checkpointed[id.0 as usize % CHUNK].load(Ordering::Relaxed);
+        assert_ne!(word, NOT_LOADED, "page {id} is not loaded");
         PageAddr::from_word(word).expect("an address")
     }
 
@@ -82,15 +83,11 @@ impl PageTable {
     pub(crate) fn load(&self, id: PageId, addr: PageAddr) {
         let chunk = self.chunk(id);
         let at = id.0 as usize % CHUNK;
-        // The checkpointed word first: whoever sees the newest one loaded sees this one too.
-        if chunk.newest[at].load(Ordering::Acquire) == NOT_LOADED {
-            chunk.checkpointed[at].store(addr.word(), Ordering::Relaxed);
-            let _ = chunk.newest[at].compare_exchange(
-                NOT_LOADED,
-                addr.word(),
-                Ordering::AcqRel,
-                Ordering::Acquire,
-            );
+        // The checkpointed word first: whoever sees the newest one loaded sees this one too. Both
+        // only once: what was read from the map may be out of date by now.
+        for word in [&chunk.checkpointed[at], &chunk.newest[at]] {
+            let _ =
+                word.compare_exchange(NOT_LOADED, addr.word(), Ordering::AcqRel, Ordering::Acquire);
         }
     }
 
@@ -126,7 +123,7 @@ impl PageTable {
             .get_or_init(|| {
                 Box::new(Chunk {
                     newest: std::array::from_fn(|_| AtomicU64::new(NOT_LOADED)),
-                    checkpointed: std::array::from_fn(|_| AtomicU64::new(0)),
+                    checkpointed: std::array::from_fn(|_| AtomicU64::new(NOT_LOADED)),
                 })
             })
     }

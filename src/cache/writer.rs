@@ -138,7 +138,9 @@ impl<'a> WriteGroup<'a> {
         assert_ne!(a, b);
         // Owning the second may evict the first: own both until neither moves.
         let (mut first, mut second) = (self.own(a)?, self.own(b)?);
-        while self.cache.table.newest(a) != Word::Resident(first) {
+        while self.cache.table.newest(a) != Word::Resident(first)
+            || !self.cache.arena.addr(first).is_none()
+        {
             (first, second) = (self.own(a)?, self.own(b)?);
         }
         // SAFETY: as in `page_mut`; the frames differ since the pages do.
@@ -215,7 +217,7 @@ impl<'a> WriteGroup<'a> {
             cache.retire(retired);
         }
         // 3. From now on the group's pages may be evicted.
-        cache.settled.advance(until);
+        cache.settled.advance_quietly(until);
     }
 
     fn keep_for_snapshots(&mut self) {
@@ -241,11 +243,15 @@ impl<'a> WriteGroup<'a> {
                 self.guard = Some(self.cache.pin());
             }
             match self.cache.table.newest(id) {
-                Word::Resident(frame) => return Ok(frame),
+                Word::Resident(frame) => {
+                    self.cache.arena.prefetch(frame);
+                    return Ok(frame);
+                }
                 Word::Nothing => panic!("page {id} is referred to, but there is no such page"),
                 Word::OnDisk(_) | Word::NotLoaded => {
                     self.make_room_if_short()?;
-                    self.guard = None;
+                    // Loading may evict this group's own pages, if others took the room.
+                    self.set_aside();
                     self.cache.load_newest(id, self.lsn)?;
                 }
             }
@@ -302,7 +308,7 @@ impl<'a> WriteGroup<'a> {
         match stash.pop() {
             Some(frame) => Ok(frame),
             None => {
-                self.guard = None;
+                self.set_aside();
                 self.cache.allocate(self.lsn)
             }
         }
@@ -315,32 +321,43 @@ impl<'a> WriteGroup<'a> {
         if cache.arena.available() as usize >= STASH {
             return Ok(());
         }
-        self.guard = None;
-        let until = self.lsn;
-        let superseded = std::mem::take(&mut self.writer.superseded);
-        if !superseded.is_empty() {
-            self.spilled = true;
-            for s in &superseded {
-                if let Word::Resident(newest) = cache.table.newest(s.id) {
-                    cache.arena.forget_previous(newest);
-                }
-                cache.disown_superseded(s.id, s.frame, Keeper::History);
-            }
-            let versions = superseded.iter().map(|s| (s.id, s.frame, s.lsn, until));
-            cache.history.insert(versions, |_, _| true, |_, _| {});
-        }
+        self.set_aside();
         let retired = std::mem::take(&mut self.writer.retired);
         cache.retire(retired);
         for _ in 0..64 {
             if cache.arena.available() as usize >= STASH {
                 break;
             }
-            cache.sweep(until, 2 * STASH)?;
+            cache.sweep(self.lsn, 2 * STASH)?;
             for _ in 0..3 {
                 cache.pin().flush();
             }
         }
         Ok(())
+    }
+
+    /// Lets go of the guard and puts what the group has superseded so far into the history, so
+    /// that any page may be evicted: readers find those versions without their successors.
+    fn set_aside(&mut self) {
+        let cache = self.cache;
+        self.guard = None;
+        let until = self.lsn;
+        let superseded = std::mem::take(&mut self.writer.superseded);
+        if superseded.is_empty() {
+            return;
+        }
+        self.spilled = true;
+        for s in &superseded {
+            cache.disown_superseded(s.id, s.frame, Keeper::History);
+        }
+        let versions = superseded.iter().map(|s| (s.id, s.frame, s.lsn, until));
+        cache.history.insert(versions, |_, _| true, |_, _| {});
+        // Only now the chains may be cut: a reader finds the version here or there.
+        for s in &superseded {
+            if let Word::Resident(newest) = cache.table.newest(s.id) {
+                cache.arena.forget_previous(newest);
+            }
+        }
     }
 }
 
@@ -379,7 +396,7 @@ impl Cache {
                 }
             }
         }
-        self.reuse_page_id(id);
+        self.reuse_page_id_later(id);
         Ok(())
     }
 

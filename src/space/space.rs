@@ -165,8 +165,12 @@ impl Space {
         self.with_extents(|extents| extents.take(want))?.map_or_else(|| self.grow(want), Ok)
     }
 
-    /// Gives back a block that no checkpoint refers to.
+    /// Gives back a block that no checkpoint refers to. Once the file is poisoned it stays taken:
+    /// a superblock that refers to it may have reached the disk (P1).
     pub(crate) fn free(&self, block: u64) {
+        if self.file.check_poison().is_err() {
+            return;
+        }
         self.extents.lock().as_mut().expect("only what was allocated is freed").release(block);
     }
 

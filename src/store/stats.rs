@@ -82,16 +82,13 @@ pub(super) fn stats(engine: &Engine, recovery: &RecoverySummary) -> Stats {
     let cache = engine.cache.stats();
     let log = engine.live.get().map(|live| live.log.stats()).unwrap_or_default();
     let space = engine.space.stats();
-    let count = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
-    let counters = &engine.counters;
-    let (sync_commits, async_commits) =
-        (count(&counters.sync_commits), count(&counters.async_commits));
-    let commits = (sync_commits + async_commits) as f64;
+    let counts = engine.commit.lock().counts;
+    let commits = (counts.sync_commits + counts.async_commits) as f64;
     Stats {
         watermarks: watermarks(engine),
-        sync_commits,
-        async_commits,
-        operations: count(&counters.operations),
+        sync_commits: counts.sync_commits,
+        async_commits: counts.async_commits,
+        operations: counts.operations,
         flushes: log.flushes,
         commits_per_flush: if log.flushes == 0 { 0.0 } else { commits / log.flushes as f64 },
         cache_hits: cache.hits,
@@ -103,8 +100,8 @@ pub(super) fn stats(engine: &Engine, recovery: &RecoverySummary) -> Stats {
         log_bytes_written: log.bytes_appended,
         data_bytes_written: space.bytes_written,
         data_file_bytes: space.blocks * engine.cache.page_bytes() as u64,
-        user_bytes_written: count(&counters.user_bytes),
-        checkpoints: count(&counters.checkpoints),
+        user_bytes_written: counts.user_bytes,
+        checkpoints: engine.checkpoints.load(Ordering::Relaxed),
         last_checkpoint: engine.last_checkpoint(),
         recovery: recovery.clone(),
         keyspaces: engine.keyspaces().len() as u64,

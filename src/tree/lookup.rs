@@ -57,7 +57,7 @@ fn with_leaf<R>(
     use_leaf: impl FnOnce(PageRef<'_>) -> R,
 ) -> Result<R> {
     loop {
-        let absent = {
+        let (absent, at) = {
             let guard = cache.pin();
             let lsn = match at {
                 ReadAt::Newest => cache.visible(),
@@ -65,7 +65,9 @@ fn with_leaf<R>(
             };
             match descend(cache, root, key, lsn, &guard) {
                 Ok(leaf) => return Ok(use_leaf(leaf)),
-                Err(absent) => absent,
+                // Nothing goes that readers at `visible` need: a page missing there is damage.
+                Err(absent) if cache.visible() == lsn => (absent, ReadAt::Snapshot(lsn)),
+                Err(absent) => (absent, at),
             }
         };
         load_absent(cache, absent, at)?;

@@ -34,7 +34,6 @@ pub(crate) struct Request {
 #[derive(Debug)]
 pub(super) struct Work {
     pub(super) payload: Payload,
-    pub(super) crc: u32,
     pub(super) keyspaces: Vec<Arc<KeyspaceState>>,
     pub(super) answer: Option<Answer>,
 }
@@ -48,8 +47,8 @@ pub(super) enum Answer {
 }
 
 impl Request {
-    pub(super) fn new(payload: Payload, crc: u32, keyspaces: Vec<Arc<KeyspaceState>>) -> Self {
-        let work = Mutex::new(Work { payload, crc, keyspaces, answer: None });
+    pub(super) fn new(payload: Payload, keyspaces: Vec<Arc<KeyspaceState>>) -> Self {
+        let work = Mutex::new(Work { payload, keyspaces, answer: None });
         Request { work, done: AtomicBool::new(false) }
     }
 

@@ -1,7 +1,6 @@
 //! The commit path.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use super::combine::{Answer, Request};
 use super::engine::{CommitState, Engine, Live};
@@ -9,7 +8,6 @@ use super::group::{Prepared, prepare};
 use super::keyspaces::KeyspaceState;
 use super::ops::{CLASS_COMMIT, Op, Operations, Payload};
 use crate::cache::WriteGroup;
-use crate::codec::crc32;
 use crate::error::{Error, Result};
 use crate::lsn::Lsn;
 use crate::options::CommitMode;
@@ -41,8 +39,7 @@ impl Engine {
             prepared = prepare(&self.cache, &payload.bytes)?;
         }
         self.touch_leaves(payload, keyspaces)?;
-        let crc = crc32(&[&payload.bytes]);
-        let (operations, user_bytes) = (payload.operations as u64, payload.user_bytes);
+        payload.seal(mode);
         let lsn = loop {
             live.log.reserve(payload.bytes.len())?;
             // 2. Enter, or leave the request to whoever is inside.
@@ -50,17 +47,17 @@ impl Engine {
                 Some(state) if state.sealed => break Err(Error::Closed),
                 Some(mut state) => {
                     let answer =
-                        self.serve_one(live, &mut state, payload, crc, keyspaces, &mut prepared);
+                        self.serve_one(live, &mut state, payload, keyspaces, &mut prepared);
                     self.serve_queue(live, &mut state);
                     answer
                 }
-                None if prepared.is_empty() => self.follow(live, payload, crc, keyspaces),
+                None if prepared.is_empty() => self.follow(live, payload, keyspaces),
                 None => {
                     let mut state = self.commit.lock();
                     if state.sealed {
                         break Err(Error::Closed);
                     }
-                    self.serve_one(live, &mut state, payload, crc, keyspaces, &mut prepared)
+                    self.serve_one(live, &mut state, payload, keyspaces, &mut prepared)
                 }
             };
             match answer {
@@ -70,20 +67,12 @@ impl Engine {
         };
         payload.clear();
         let lsn = lsn?;
-        self.counters.operations.fetch_add(operations, Ordering::Relaxed);
-        self.counters.user_bytes.fetch_add(user_bytes, Ordering::Relaxed);
         self.after_commit(live, lsn)?;
         // 6. What the caller asked to wait for.
-        match mode {
-            CommitMode::Async => {
-                self.counters.async_commits.fetch_add(1, Ordering::Relaxed);
-            }
-            CommitMode::Sync => {
-                live.log.wait_durable(lsn, None)?;
-                debug_assert!(live.log.durable() >= lsn, "C4");
-                self.counters.sync_commits.fetch_add(1, Ordering::Relaxed);
-                self.background.moved();
-            }
+        if mode == CommitMode::Sync {
+            live.log.wait_durable(lsn, None)?;
+            assert!(live.log.durable() >= lsn, "C4");
+            self.background.moved();
         }
         Ok(lsn)
     }
@@ -100,9 +89,9 @@ impl Engine {
         let lsn = loop {
             live.log.reserve(bytes)?;
             let mut state = self.commit.lock();
-            let Some(payload) = build(&mut state)? else { return Ok(None) };
-            let crc = crc32(&[&payload.bytes]);
-            match self.serve_one(live, &mut state, &payload, crc, &[], &mut []) {
+            let Some(mut payload) = build(&mut state)? else { return Ok(None) };
+            payload.seal(mode);
+            match self.serve_one(live, &mut state, &payload, &[], &mut []) {
                 Answer::Done(lsn) => break lsn?,
                 Answer::Reserve => bytes = payload.bytes.len(),
             }
@@ -119,11 +108,10 @@ impl Engine {
         &self,
         live: &Live,
         payload: &mut Payload,
-        crc: u32,
         keyspaces: &[&Arc<KeyspaceState>],
     ) -> Answer {
         let keyspaces = keyspaces.iter().map(|&keyspace| Arc::clone(keyspace)).collect();
-        let request = Arc::new(Request::new(std::mem::take(payload), crc, keyspaces));
+        let request = Arc::new(Request::new(std::mem::take(payload), keyspaces));
         self.queue.push(Arc::clone(&request));
         let mut spins = 0;
         while !request.is_done() {
@@ -147,7 +135,6 @@ impl Engine {
         live: &Live,
         state: &mut CommitState,
         payload: &Payload,
-        crc: u32,
         keyspaces: &[&Arc<KeyspaceState>],
         prepared: &mut [Prepared<'_>],
     ) -> Answer {
@@ -155,7 +142,7 @@ impl Engine {
             return Answer::Done(Err(error));
         }
         // 3. The LSN is where the record ends in the log.
-        let Some(lsn) = append(live, state, payload, crc) else { return Answer::Reserve };
+        let Some(lsn) = append(live, state, payload) else { return Answer::Reserve };
         live.log.publish(lsn);
         // 4. Applied at that LSN, then visible (C1, C2).
         let CommitState { writer, trees, .. } = state;
@@ -164,6 +151,7 @@ impl Engine {
         Answer::Done(match applied {
             Ok(()) => {
                 trees.publish(group);
+                state.counts.add(payload);
                 Ok(lsn)
             }
             Err(error) => Err(self.give_up(live, error)),
@@ -185,7 +173,7 @@ impl Engine {
             };
             let answer = match checked {
                 Err(error) => Answer::Done(Err(error)),
-                Ok(()) => match append(live, state, &work.payload, work.crc) {
+                Ok(()) => match append(live, state, &work.payload) {
                     None => Answer::Reserve,
                     Some(lsn) => {
                         drop(work);
@@ -213,6 +201,9 @@ impl Engine {
             Err(error) => Some(self.give_up(live, error)),
         };
         for (request, lsn) in group {
+            if failed.is_none() {
+                state.counts.add(&request.work.lock().payload);
+            }
             request.answer(Answer::Done(failed.clone().map_or(Ok(lsn), Err)));
         }
     }
@@ -252,7 +243,7 @@ impl Engine {
 }
 
 /// Copies a record into the log. `None` if there is no room that was reserved.
-fn append(live: &Live, state: &mut CommitState, payload: &Payload, crc: u32) -> Option<Lsn> {
+fn append(live: &Live, state: &mut CommitState, payload: &Payload) -> Option<Lsn> {
     let appender = state.appender.as_mut().expect("the log has begun");
-    live.log.append(appender, CLASS_COMMIT, &payload.bytes, crc)
+    live.log.append(appender, CLASS_COMMIT, &payload.bytes, payload.crc)
 }

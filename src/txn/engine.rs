@@ -10,12 +10,13 @@ use super::background::Background;
 use super::combine::Queue;
 use super::group::Trees;
 use super::keyspaces::KeyspaceState;
+use super::ops::Payload;
 use crate::cache::{Cache, Snapshot, Writer};
 use crate::disk::{DirLock, Disk};
 use crate::error::{Error, Result};
 use crate::log::{Appender, Log, LogThreads};
 use crate::lsn::{Incarnation, Lsn, StoreId, Watermark};
-use crate::options::Options;
+use crate::options::{CommitMode, Options};
 use crate::space::Space;
 
 /// An open store.
@@ -40,7 +41,8 @@ pub(crate) struct Engine {
     pub(crate) checkpointing: Mutex<crate::checkpoint::State>,
     pub(crate) background: Background,
     pub(crate) closed: AtomicBool,
-    pub(crate) counters: Counters,
+    /// Checkpoints made.
+    pub(crate) checkpoints: AtomicU64,
 }
 
 /// What exists once the store has been written to.
@@ -58,18 +60,30 @@ pub(crate) struct CommitState {
     pub(crate) trees: Trees,
     /// There from the first write on.
     pub(crate) appender: Option<Appender>,
+    pub(crate) counts: Counts,
     /// The store is being closed: no commit is taken any more.
     pub(crate) sealed: bool,
 }
 
 /// What is counted beside the layers' own counters.
-#[derive(Debug, Default)]
-pub(crate) struct Counters {
-    pub(crate) sync_commits: AtomicU64,
-    pub(crate) async_commits: AtomicU64,
-    pub(crate) operations: AtomicU64,
-    pub(crate) user_bytes: AtomicU64,
-    pub(crate) checkpoints: AtomicU64,
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Counts {
+    pub(crate) sync_commits: u64,
+    pub(crate) async_commits: u64,
+    pub(crate) operations: u64,
+    pub(crate) user_bytes: u64,
+}
+
+impl Counts {
+    /// Counts a commit.
+    pub(crate) fn add(&mut self, payload: &Payload) {
+        match payload.mode {
+            CommitMode::Sync => self.sync_commits += 1,
+            CommitMode::Async => self.async_commits += 1,
+        }
+        self.operations += payload.operations as u64;
+        self.user_bytes += payload.user_bytes;
+    }
 }
 
 impl Engine {
@@ -94,6 +108,7 @@ impl Engine {
                 writer: Writer::new(checkpoint),
                 trees,
                 appender: None,
+                counts: Counts::default(),
                 sealed: false,
             }),
             queue: Queue::default(),
@@ -101,7 +116,7 @@ impl Engine {
             checkpointing: Mutex::default(),
             background: Background::default(),
             closed: AtomicBool::new(false),
-            counters: Counters::default(),
+            checkpoints: AtomicU64::new(0),
         }
     }
 

@@ -18,7 +18,9 @@
 //!   01 01 01 01 6b 76    02 ac 02 01 78
 //! ```
 
+use crate::codec::crc32;
 use crate::error::{Error, Result};
+use crate::options::CommitMode;
 
 /// The class of a record whose payload is operations.
 pub(crate) const CLASS_COMMIT: u8 = 1;
@@ -54,6 +56,10 @@ pub(crate) struct Payload {
     pub(crate) user_bytes: u64,
     /// The longest value among them.
     pub(crate) longest_value: usize,
+    /// What the commit waits for. Set with the checksum.
+    pub(crate) mode: CommitMode,
+    /// CRC-32 of the bytes, computed outside of any lock.
+    pub(crate) crc: u32,
 }
 
 impl Payload {
@@ -62,6 +68,12 @@ impl Payload {
         self.bytes.clear();
         self.bytes.shrink_to(1 << 20);
         (self.operations, self.user_bytes, self.longest_value) = (0, 0, 0);
+    }
+
+    /// Computes the checksum: nothing is appended any more.
+    pub(crate) fn seal(&mut self, mode: CommitMode) {
+        self.crc = crc32(&[&self.bytes]);
+        self.mode = mode;
     }
 
     /// Appends an operation.

@@ -1,0 +1,79 @@
+//! What several test programs need.
+#![allow(dead_code, reason = "no program needs all of it")]
+
+use std::collections::BTreeMap;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use syncline::{Error, Result, Store};
+
+/// The contents of a store: keyspaces, keys, values.
+pub type Contents = BTreeMap<String, BTreeMap<Vec<u8>, Vec<u8>>>;
+
+/// Random numbers from a seed (SplitMix64).
+pub struct Rng(u64);
+
+impl Rng {
+    pub fn new(seed: u64) -> Self {
+        Rng(seed)
+    }
+
+    pub fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    /// A number below `n`.
+    pub fn below(&mut self, n: u64) -> u64 {
+        self.next() % n
+    }
+}
+
+/// The seed in the environment variable `SYNCLINE_SEED`, or one that nobody has chosen.
+pub fn seed() -> u64 {
+    match std::env::var("SYNCLINE_SEED") {
+        Ok(seed) => seed.parse().expect("SYNCLINE_SEED is a number"),
+        Err(_) => SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos() as u64,
+    }
+}
+
+/// Everything in the store, read with iterators and once more key by key.
+pub fn read_all(store: &Store) -> Result<Contents> {
+    let mut contents = Contents::new();
+    for name in store.keyspaces() {
+        let Some(keyspace) = store.open_keyspace(&name)? else { continue };
+        let mut entries = BTreeMap::new();
+        for entry in keyspace.iter()? {
+            let (key, value) = entry?.into_pair();
+            let looked_up = keyspace.get(&key)?;
+            assert_eq!(looked_up.as_deref(), Some(&value[..]), "get and iter disagree");
+            entries.insert(key, value);
+        }
+        assert_eq!(keyspace.len()?, entries.len() as u64, "the count of keyspace {name:?}");
+        contents.insert(name, entries);
+    }
+    Ok(contents)
+}
+
+/// Asserts that every page, tree, count and block is as it should be.
+pub fn assert_sound(store: &Store) {
+    let found = store.verify().expect("verify runs");
+    assert!(found.is_clean(), "{found:#?}");
+}
+
+/// The file that an error names, if it names one.
+pub fn named_file(error: &Error) -> Option<&str> {
+    match error {
+        Error::Io { file, .. }
+        | Error::DiskFull { file, .. }
+        | Error::Corrupt { file, .. }
+        | Error::Missing { file, .. }
+        | Error::Version { file, .. }
+        | Error::WrongStore { file, .. }
+        | Error::ReadOnly { file, .. } => Some(file),
+        Error::Poisoned { source } => named_file(source),
+        _ => None,
+    }
+}
