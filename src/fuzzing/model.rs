@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::disk::{Keep, SimDisk};
-use crate::{CommitMode, Keyspace, Lsn, Options, Receipt, Status, Store, WriteBatch};
+use crate::{CommitMode, Keyspace, Lsn, Options, Receipt, Snapshot, Status, Store, WriteBatch};
 
 type Map = BTreeMap<Vec<u8>, Vec<u8>>;
 type Change = (Vec<u8>, Option<Vec<u8>>);
@@ -24,7 +24,7 @@ pub fn store_model(bytes: &[u8]) {
     let mut run = Run::new();
     for _ in 0..MOST_INSTRUCTIONS {
         let Some(instruction) = program.byte() else { break };
-        run.step(instruction % 16, &mut program);
+        run.step(instruction % 20, &mut program);
     }
     run.crash(Keep::Everything);
 }
@@ -74,6 +74,8 @@ struct Run {
     disk: SimDisk,
     store: Store,
     keys: Keyspace,
+    /// The highest LSN that anybody was told is durable.
+    told: Lsn,
     /// What no crash can undo.
     base: Map,
     /// Everything since, in order.
@@ -82,6 +84,8 @@ struct Run {
     now: Map,
     /// Tokens of commits that a crash undid.
     lost: Vec<String>,
+    /// What is still open, and what was to be seen when it was opened.
+    snapshots: Vec<(Snapshot, Map)>,
 }
 
 impl Run {
@@ -90,7 +94,8 @@ impl Run {
         let store = open(&disk);
         let keys = store.keyspace("k").expect("a keyspace");
         let (base, now) = (Map::new(), Map::new());
-        Run { disk, store, keys, base, commits: Vec::new(), now, lost: Vec::new() }
+        let (commits, lost, snapshots) = (Vec::new(), Vec::new(), Vec::new());
+        Run { disk, store, keys, told: Lsn::ZERO, base, commits, now, lost, snapshots }
     }
 
     fn step(&mut self, instruction: u8, program: &mut Program<'_>) {
@@ -98,12 +103,12 @@ impl Run {
             0..=4 => {
                 let (key, value, mode) = (program.key(), program.value(), program.mode());
                 let receipt = self.keys.put_with(&key, &value, mode).expect("a put");
-                self.committed(receipt, vec![(key, Some(value))]);
+                self.committed(receipt, vec![(key, Some(value))], mode);
             }
             5 | 6 => {
                 let (key, mode) = (program.key(), program.mode());
                 let receipt = self.keys.delete_with(&key, mode).expect("a delete");
-                self.committed(receipt, vec![(key, None)]);
+                self.committed(receipt, vec![(key, None)], mode);
             }
             7 | 8 => self.batch(program),
             9 => {
@@ -121,6 +126,15 @@ impl Run {
             }
             13 => self.reopen(),
             14 => self.crash(Keep::Everything),
+            15 | 16 => {
+                let snapshot = self.store.snapshot().expect("a snapshot");
+                self.snapshots.push((snapshot, self.now.clone()));
+            }
+            17 if !self.snapshots.is_empty() => {
+                let which = program.number() % self.snapshots.len();
+                let (snapshot, then) = self.snapshots.swap_remove(which);
+                check_snapshot(&snapshot, &self.keys, &then);
+            }
             _ => {
                 let seed = program.number() as u64;
                 self.crash(if seed == 0 { Keep::Nothing } else { Keep::Seeded(seed) });
@@ -140,28 +154,40 @@ impl Run {
             }
             changes.push((key, value));
         }
-        let receipt = self.store.write_with(batch, program.mode()).expect("a batch");
-        self.committed(receipt, changes);
+        let mode = program.mode();
+        let receipt = self.store.write_with(batch, mode).expect("a batch");
+        self.committed(receipt, changes, mode);
     }
 
-    fn committed(&mut self, receipt: Receipt, changes: Vec<Change>) {
+    fn committed(&mut self, receipt: Receipt, changes: Vec<Change>, mode: CommitMode) {
+        if mode == CommitMode::Sync {
+            self.told = receipt.lsn();
+        }
         apply(&mut self.now, &changes);
         self.commits.push(Commit { receipt, changes });
     }
 
     /// Closes the store and opens it again: nothing may be missing.
     fn reopen(&mut self) {
+        self.check_snapshots();
         self.store.clone().close().expect("a close");
         self.store = open(&self.disk);
         assert!(self.store.stats().recovery.was_clean);
         self.recovered(Lsn::MAX);
     }
 
+    fn check_snapshots(&self) {
+        for (snapshot, then) in &self.snapshots {
+            check_snapshot(snapshot, &self.keys, then);
+        }
+    }
+
     /// Crashes, and opens what is left.
     fn crash(&mut self, keep: Keep) {
+        self.check_snapshots();
         let durable = match keep {
             Keep::Everything => Lsn::MAX,
-            _ => self.store.watermarks().durable,
+            _ => self.told.max(self.store.watermarks().durable),
         };
         self.disk = self.disk.crash(keep);
         self.store = open(&self.disk);
@@ -170,6 +196,7 @@ impl Run {
 
     /// Compares what was recovered with what had to be, which is all up to `durable` at least.
     fn recovered(&mut self, durable: Lsn) {
+        self.snapshots.clear();
         self.keys = self.store.open_keyspace("k").expect("keyspaces").expect("was made durably");
         let mut ended = false;
         for commit in self.commits.drain(..) {
@@ -204,6 +231,13 @@ fn apply(map: &mut Map, changes: &[Change]) {
             None => map.remove(key),
         };
     }
+}
+
+fn check_snapshot(snapshot: &Snapshot, keys: &Keyspace, expected: &Map) {
+    let pairs = snapshot.iter(keys).expect("a range");
+    let found: Map = pairs.map(|entry| entry.expect("an entry").into_pair()).collect();
+    assert_eq!(&found, expected, "as of LSN {}", snapshot.lsn());
+    assert_eq!(snapshot.len(keys).expect("a count"), expected.len() as u64);
 }
 
 fn check_contents(keys: &Keyspace, expected: &Map) {

@@ -150,5 +150,5 @@ fn tokens() {
 
 #[test]
 fn stores() {
-    smoke(store_model, &[], 200, 600);
+    smoke(store_model, &[], 300, 1500);
 }
