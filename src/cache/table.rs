@@ -106,7 +106,7 @@ impl PageTable {
         let resident = encode(Word::Resident(frame));
         word.compare_exchange(resident, resident | CLAIMED, Ordering::AcqRel, Ordering::Relaxed)
             .is_ok()
-            .then_some(Claim { word, frame })
+            .then(|| Claim { word, frame }) // not `then_some`: dropping a claim changes the word
     }
 
     #[inline]
