@@ -10,7 +10,7 @@
 
 use super::arena::Frame;
 use super::state::Cache;
-use super::table::Word;
+use super::table::{Claim, Word};
 use crate::error::Result;
 use crate::lsn::Lsn;
 use crate::space::{PageAddr, PageId, header};
@@ -161,11 +161,11 @@ impl Cache {
         let addrs = self.write_pages(&mut pages)?;
         let mut evicted = Vec::new();
         for ((id, frame, lsn), addr) in dirty.into_iter().zip(addrs) {
-            if !self.note_written(id, frame, lsn, addr) {
+            let Some(claim) = self.claim_written(id, frame, lsn, addr) else {
                 self.space.free(addr.block());
-            } else if !self.arena.is_pinned(frame)
-                && let Some(claim) = self.table.try_claim(id, frame)
-            {
+                continue;
+            };
+            if !self.arena.is_pinned(frame) {
                 claim.set(Word::OnDisk(addr));
                 self.counters.evicted();
                 evicted.push(frame);
@@ -185,18 +185,31 @@ impl Cache {
     /// Notes that the newest version of `id`, in `frame`, has a copy at `addr`. False if it is
     /// not the newest any more, or has a copy already: then `addr` is the caller's to free.
     pub(crate) fn note_written(&self, id: PageId, frame: Frame, lsn: Lsn, addr: PageAddr) -> bool {
-        let Some(_claim) = self.claim(id, frame) else { return false };
-        let is_dirty = self.arena.lsn(frame) == lsn && self.arena.addr(frame).is_none();
-        if is_dirty {
-            self.arena.set_addr(frame, addr);
-            self.dirty.fetch_sub(1, Ordering::Relaxed);
+        self.claim_written(id, frame, lsn, addr).is_some()
+    }
+
+    /// [`Cache::note_written`], with the claim under which it was noted. Whatever follows from it
+    /// must happen under that same claim: a frame that is claimed anew may have been freed and
+    /// hold a newer version of the same page.
+    fn claim_written(
+        &self,
+        id: PageId,
+        frame: Frame,
+        lsn: Lsn,
+        addr: PageAddr,
+    ) -> Option<Claim<'_>> {
+        let claim = self.claim(id, frame)?;
+        if self.arena.lsn(frame) != lsn || !self.arena.addr(frame).is_none() {
+            return None;
         }
-        is_dirty
+        self.arena.set_addr(frame, addr);
+        self.dirty.fetch_sub(1, Ordering::Relaxed);
+        Some(claim)
     }
 
     /// Claims a page whose newest version is in `frame`, waiting for a claim that somebody else
     /// has for an instant.
-    pub(super) fn claim(&self, id: PageId, frame: Frame) -> Option<super::table::Claim<'_>> {
+    pub(super) fn claim(&self, id: PageId, frame: Frame) -> Option<Claim<'_>> {
         loop {
             if let Some(claim) = self.table.try_claim(id, frame) {
                 return Some(claim);
