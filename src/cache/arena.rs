@@ -268,6 +268,7 @@ impl Arena {
     }
 
     fn header(&self, frame: Frame) -> &Header {
+        crate::sync::step();
         // SAFETY: inside the arena, aligned (the stride is a multiple of 64 and the base of a
         // mapping is page-aligned), zero bytes are a valid header, and all fields are atomics.
         unsafe { &*self.start(frame).cast::<Header>() }

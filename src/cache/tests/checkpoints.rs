@@ -187,7 +187,7 @@ fn random_commits_snapshots_and_checkpoints_leak_nothing() {
                         .map(|_| ids[random.below(ids.len() as u64) as usize])
                         .collect();
                     rig.put(&some, step);
-                    some.iter().for_each(|id| drop(model.insert(*id, step)));
+                    model.extend(some.iter().map(|id| (*id, step)));
                 }
             }
             let now = [(rig.cache.visible(), &model)];

@@ -76,10 +76,10 @@ fn a_group_may_be_larger_than_the_cache() {
         assert_eq!((value(a), value(b)), (4, 4));
         for pair in ids.chunks(2) {
             let (a, b) = group.two_mut(pair[0], pair[1]).unwrap();
-            [a, b].map(|page| {
+            for page in [a, b] {
                 put_u64(page, PAGE_HEADER, 5);
                 put_u64(page, PAGE_BYTES as usize - 8, 5);
-            });
+            }
         }
     });
     ids.iter().for_each(|id| assert_eq!(rig.get(*id, rig.cache.visible()).unwrap(), 5));
@@ -195,7 +195,9 @@ fn a_draft_that_cannot_be_written_leaves_nothing() {
     rig.disk.clear_faults();
     rig.assert_blocks(0);
     let mut again = Draft::new(&rig.cache, 300);
-    (0..300).for_each(|_| drop(again.add(BLOB, 0, 8, |_| {}).unwrap()));
+    for _ in 0..300 {
+        again.add(BLOB, 0, 8, |_| {}).unwrap();
+    }
     assert!(rig.cache.next_page_id() <= next + 300);
 }
 
@@ -225,6 +227,7 @@ fn reads_go_on_while_nothing_can_be_written() {
 fn a_failed_write_back_changes_nothing() {
     let rig = Rig::new();
     let ids = rig.create(20);
+    rig.checkpoint();
     let snapshot = rig.cache.snapshot();
     rig.put(&ids, 1);
     rig.disk.fail(Fault {
