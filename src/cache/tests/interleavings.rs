@@ -34,7 +34,7 @@ fn glance(rig: &Rig, ids: &[PageId]) -> Option<()> {
     let absent = {
         let guard = rig.cache.pin();
         let at = rig.cache.visible();
-        let mut read = |id: &PageId| {
+        let read = |id: &PageId| {
             let page = rig.cache.page(*id, at, &guard)?;
             crate::sync::step();
             assert_eq!(value(page.bytes()), expected(at), "page {id} as of {at}");
