@@ -178,3 +178,23 @@ fn encode(word: Word) -> u64 {
         Word::NotLoaded => NOT_LOADED,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The claim that could not be had was made all the same, and dropping it made a page that
+    /// had been evicted resident again, in a frame that was another page's by then.
+    #[test]
+    fn a_claim_that_fails_changes_nothing() {
+        let (table, id) = (PageTable::new(), PageId(7));
+        table.load(id, PageAddr::NONE);
+        assert!(table.replace(id, Word::Nothing, Word::Resident(Frame(3))));
+        let on_disk = Word::OnDisk(PageAddr::new(9, 1));
+        let claim = table.try_claim(id, Frame(3)).expect("nobody has it");
+        assert!(table.try_claim(id, Frame(3)).is_none(), "claimed");
+        claim.set(on_disk);
+        assert!(table.try_claim(id, Frame(3)).is_none(), "evicted");
+        assert_eq!(table.newest(id), on_disk);
+    }
+}
