@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::MutexGuard;
 
-use crate::cache::{Cache, Changes};
+use crate::cache::Changes;
 use crate::error::{Error, Result};
 use crate::lsn::Lsn;
 use crate::options::CommitMode;
@@ -229,23 +229,8 @@ impl Engine {
         placed: &mut Vec<crate::cache::Placed>,
     ) -> Result<()> {
         // 4
-        let (mut released, mut kept, mut taken) = (Vec::new(), Vec::new(), Vec::new());
-        for page in placed.iter_mut().filter(|page| page.old != page.new) {
-            taken.push(page.new.block());
-            if !page.old.is_none() {
-                let list = if self.cache.lends(page) { &mut kept } else { &mut released };
-                list.push(page.old.block());
-            }
-        }
-        for &(id, _) in &pinned.changes.freed {
-            let (old, in_use) = self.cache.place_of_freed(id)?;
-            let mut gone = Cache::gone(id, old);
-            if !old.is_none() {
-                let is_kept = in_use || self.cache.lends(&mut gone);
-                if is_kept { &mut kept } else { &mut released }.push(old.block());
-            }
-            placed.push(gone);
-        }
+        let freed: Vec<PageId> = pinned.changes.freed.iter().map(|(id, _)| *id).collect();
+        let (released, kept, taken) = self.cache.hand_over(placed, &freed)?;
         let leaves = self.cache.map_leaves(placed)?;
         // 5
         let changes =

@@ -33,6 +33,10 @@ pub(crate) struct Placed {
     lent: bool,
 }
 
+/// Blocks that the former checkpoint releases, those of them that snapshots still need (they are
+/// the cache's from then on), and those that the checkpoint takes.
+pub(crate) type Blocks = (Vec<u64>, Vec<u64>, Vec<u64>);
+
 /// Where the version at the checkpoint's LSN is.
 enum Version {
     InFrame(Frame),
@@ -150,9 +154,33 @@ impl Cache {
         })
     }
 
+    /// What becomes of the blocks when the checkpoint is durable. Adds the pages in `freed`, which
+    /// it no longer has, to `placed`.
+    pub(crate) fn hand_over(&self, placed: &mut Vec<Placed>, freed: &[PageId]) -> Result<Blocks> {
+        let (mut released, mut kept, mut taken) = (Vec::new(), Vec::new(), Vec::new());
+        for page in placed.iter_mut().filter(|page| page.old != page.new) {
+            taken.push(page.new.block());
+            if !page.old.is_none() {
+                page.lent = self.history.is_lent(page.id, page.old, &self.arena);
+                let list = if page.lent { &mut kept } else { &mut released };
+                list.push(page.old.block());
+            }
+        }
+        for &id in freed {
+            let (old, in_use) = self.place_of_freed(id)?;
+            let lent = !in_use && self.history.is_lent(id, old, &self.arena);
+            if !old.is_none() {
+                let list = if in_use || lent { &mut kept } else { &mut released };
+                list.push(old.block());
+            }
+            placed.push(Placed { id, old, new: PageAddr::NONE, orphan: false, lent });
+        }
+        Ok((released, kept, taken))
+    }
+
     /// Where the last checkpoint has `id`, which is gone since, and whether readers of an older
     /// snapshot may still go there.
-    pub(crate) fn place_of_freed(&self, id: PageId) -> Result<(PageAddr, bool)> {
+    fn place_of_freed(&self, id: PageId) -> Result<(PageAddr, bool)> {
         self.know(id)?;
         let old = self.table.checkpointed(id);
         // A frame that is evicted meanwhile still says where its copy is.
@@ -163,18 +191,6 @@ impl Cache {
             Word::Nothing | Word::NotLoaded => false,
         };
         Ok((old, in_use && !old.is_none()))
-    }
-
-    /// Whether a snapshot's version lies in the old place of `page`. From now on it is to be the
-    /// version's own, once the checkpoint is adopted.
-    pub(crate) fn lends(&self, page: &mut Placed) -> bool {
-        page.lent = self.history.is_lent(page.id, page.old, &self.arena);
-        page.lent
-    }
-
-    /// A page that has gone: no checkpoint has it.
-    pub(crate) fn gone(id: PageId, old: PageAddr) -> Placed {
-        Placed { id, old, new: PageAddr::NONE, orphan: false, lent: false }
     }
 
     /// The leaves of the page map that `placed` changes, with their new words.

@@ -6,7 +6,7 @@
 //! version that was spilled while a checkpoint placed it: its extent is the checkpoint's, which
 //! lends it, and the entry owns it from the next checkpoint on.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::arena::{Arena, Frame};
 use super::registry::Registry;
@@ -48,7 +48,7 @@ pub(crate) struct History {
 
 #[derive(Debug, Default)]
 struct Inner {
-    pages: HashMap<PageId, Vec<Old>>,
+    pages: BTreeMap<PageId, Vec<Old>>,
     /// The same entries by the end of their range.
     by_end: BTreeSet<(Lsn, PageId)>,
 }

@@ -240,6 +240,17 @@ impl Space {
         SpaceStats { blocks: self.file.blocks(), free, bytes_written: self.file.bytes_written() }
     }
 
+    /// How many blocks are taken, and how many of them the last checkpoint uses.
+    #[cfg(test)]
+    pub(crate) fn busy_and_used(&self) -> (u64, u64) {
+        let count = |extents: &mut Extents| {
+            let all = 0..extents.blocks();
+            let used = all.filter(|&block| extents.is_used(block)).count();
+            (extents.blocks() - extents.free(), used as u64)
+        };
+        self.with_extents(count).unwrap()
+    }
+
     /// What a word of the page map's leaf at `leaf` says of page `id`.
     pub(super) fn map_word(&self, leaf: PageAddr, id: PageId, word: u64) -> Result<PageAddr> {
         match PageAddr::from_word(word) {

@@ -23,7 +23,7 @@ mod world;
 use lives::trace;
 use world::{Plan, World};
 
-const SEEDS: u64 = 64;
+const SEEDS: u64 = 128;
 const LIVES: u32 = 6;
 const STEPS: u64 = 220;
 
