@@ -14,6 +14,9 @@ use crate::sync::{atomic::Ordering, thread};
 /// cache counts as exhausted.
 const PATIENCE: usize = 20_000;
 
+/// Frames that commits find free beside those for the leaves they change.
+const MARGIN: u64 = 48;
+
 impl Cache {
     /// Brings what was absent into memory. Must not be called with a guard in hand: it waits for
     /// the device, and for frames that guards may hold up.
@@ -128,6 +131,26 @@ impl Cache {
             }
         }
         Err(Error::CacheExhausted { frames: u64::from(self.arena.frames()) })
+    }
+
+    /// Sees to it that a commit which changes `leaves` leaves finds frames free, so that it need
+    /// not write any page to the disk, which may be full, once it is in the log. No lock is held.
+    ///
+    /// # Errors
+    /// What kept dirty pages from being written.
+    pub(crate) fn make_room_for(&self, leaves: usize) -> Result<()> {
+        let want = (MARGIN + 2 * leaves as u64).min(u64::from(self.arena.frames() / 4)) as u32;
+        if self.arena.available() >= want {
+            return Ok(());
+        }
+        let result = self.evict(want as usize);
+        for _ in 0..3 {
+            self.pin().flush();
+        }
+        if self.arena.available() >= want {
+            return Ok(());
+        }
+        result.map(|_| ())
     }
 
     /// Whether so few frames are free that eviction should begin.

@@ -39,6 +39,7 @@ impl Engine {
             prepared = prepare(&self.cache, &payload.bytes)?;
         }
         self.touch_leaves(payload, keyspaces)?;
+        self.cache.make_room_for(payload.operations)?;
         payload.seal(mode);
         let lsn = loop {
             live.log.reserve(payload.bytes.len())?;
@@ -99,6 +100,7 @@ impl Engine {
         let mut bytes = 4096;
         let (lsn, mut state) = loop {
             live.log.reserve(bytes)?;
+            self.cache.make_room_for(1)?;
             let mut state = self.commit.lock();
             let Some(mut payload) = build(&mut state)? else { break (None, state) };
             payload.seal(mode);
