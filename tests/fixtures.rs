@@ -1,0 +1,164 @@
+//! Stores that an earlier build wrote must open for ever, with everything that is in them.
+//!
+//! `tests/fixtures/v1-*` were written by `write_fixtures` below, once, when format version 1 was
+//! frozen. They are never written again: a new format version gets a directory of its own. To
+//! add one, give it a name in [`FIXTURES`], remove the others from the list for the moment, and
+//! run
+//!
+//! ```text
+//! cargo test --test fixtures -- --ignored write_fixtures
+//! ```
+//!
+//! A fixture is one text file that lists the files of the store: a line `name length`, then a
+//! line `offset hex` for each 32 bytes that are not all zero, so that preallocated space takes no
+//! room and a difference can be read.
+
+mod support;
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use support::{Contents, assert_sound, read_all};
+use syncline::disk::{Disk, Keep, SimDisk};
+use syncline::{CommitMode, Options, Status, Store, WriteBatch};
+
+const FIXTURES: [&str; 2] = ["v1-closed", "v1-killed"];
+const LINE: usize = 32;
+
+fn options() -> Options {
+    Options::new().cache_bytes(1 << 20).page_bytes(4096).segment_bytes(64 << 10)
+}
+
+fn path(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(format!("{name}.txt"))
+}
+
+/// What every fixture holds.
+fn contents() -> Contents {
+    let mut plain: BTreeMap<Vec<u8>, Vec<u8>> = BTreeMap::new();
+    for n in 0..200u32 {
+        plain.insert(format!("key/{n:04}").into_bytes(), vec![n as u8; n as usize % 97]);
+    }
+    for n in (0..200u32).step_by(3) {
+        plain.remove(format!("key/{n:04}").as_bytes());
+    }
+    plain.insert(Vec::new(), b"the empty key".to_vec());
+    plain.insert(vec![0xff; 512], b"the longest key".to_vec());
+    let long = (0..9000u32).map(|n| (n * n >> 3) as u8).collect();
+    let other = BTreeMap::from([(b"long".to_vec(), long), (b"empty".to_vec(), Vec::new())]);
+    Contents::from([("plain".into(), plain), ("\u{e9}t\u{e9}".into(), other)])
+}
+
+/// Writes the contents, some before a checkpoint and some after it. Returns the token of the
+/// last commit.
+fn write(store: &Store) -> String {
+    let contents = contents();
+    let plain = store.keyspace("plain").unwrap();
+    let dropped = store.keyspace("dropped").unwrap();
+    dropped.put("a", vec![1; 5000]).unwrap();
+    for n in 0..200u32 {
+        let value = vec![n as u8; n as usize % 97];
+        plain.put_with(format!("key/{n:04}"), value, CommitMode::Async).unwrap();
+    }
+    store.drop_keyspace("dropped").unwrap();
+    store.checkpoint().unwrap();
+    let other = store.keyspace("\u{e9}t\u{e9}").unwrap();
+    for n in (0..200u32).step_by(3) {
+        plain.delete_with(format!("key/{n:04}"), CommitMode::Async).unwrap();
+    }
+    let mut batch = WriteBatch::new();
+    batch.put(&plain, "", "the empty key");
+    batch.put(&plain, [0xff; 512], "the longest key");
+    for (key, value) in &contents["\u{e9}t\u{e9}"] {
+        batch.put(&other, key, value);
+    }
+    store.write(batch).unwrap().token()
+}
+
+fn is_zero(bytes: &[u8]) -> bool {
+    bytes.iter().all(|byte| *byte == 0)
+}
+
+fn encode(disk: &SimDisk, token: &str) -> String {
+    let mut text = format!("token {token}\n");
+    for name in disk.list().unwrap() {
+        let bytes = disk.read_file(&name);
+        writeln!(text, "{name} {}", bytes.len()).unwrap();
+        for (at, line) in bytes.chunks(LINE).enumerate().filter(|(_, line)| !is_zero(line)) {
+            let end = line.iter().rposition(|byte| *byte != 0).unwrap() + 1;
+            write!(text, " {:x} ", at * LINE).unwrap();
+            line[..end].iter().for_each(|byte| write!(text, "{byte:02x}").unwrap());
+            text.push('\n');
+        }
+    }
+    text
+}
+
+/// The files of a fixture, and its token.
+fn decode(text: &str) -> (Vec<(String, Vec<u8>)>, String) {
+    let mut lines = text.lines();
+    let token = lines.next().unwrap().strip_prefix("token ").unwrap().to_owned();
+    let mut files: Vec<(String, Vec<u8>)> = Vec::new();
+    for line in lines {
+        let (a, b) = line.trim_start().split_once(' ').unwrap();
+        if !line.starts_with(' ') {
+            files.push((a.to_owned(), vec![0; b.parse().unwrap()]));
+            continue;
+        }
+        let at = usize::from_str_radix(a, 16).unwrap();
+        let (_, bytes) = files.last_mut().unwrap();
+        for nth in 0..b.len() / 2 {
+            bytes[at + nth] = u8::from_str_radix(&b[2 * nth..2 * nth + 2], 16).unwrap();
+        }
+    }
+    (files, token)
+}
+
+#[test]
+#[ignore = "writes the fixtures of a format version, once"]
+fn write_fixtures() {
+    for name in FIXTURES {
+        assert!(!path(name).exists(), "{name} is frozen");
+        let disk = SimDisk::new();
+        let options = options().without_threads().store_id(*b"a frozen fixture");
+        let store = options.open_on(Arc::new(disk.clone())).unwrap();
+        let token = write(&store);
+        let left = match name.ends_with("closed") {
+            true => {
+                store.close().unwrap();
+                disk
+            }
+            false => disk.crash(Keep::Everything),
+        };
+        std::fs::create_dir_all(path(name).parent().unwrap()).unwrap();
+        std::fs::write(path(name), encode(&left, &token)).unwrap();
+    }
+}
+
+#[test]
+fn stores_of_every_format_version_open() {
+    for name in FIXTURES {
+        let (files, token) = decode(&std::fs::read_to_string(path(name)).unwrap());
+        let dir = tempfile::tempdir().unwrap();
+        for (file, bytes) in files {
+            std::fs::write(dir.path().join(file), bytes).unwrap();
+        }
+        for round in 0..2 {
+            let store = Options::new().must_exist().open(dir.path()).unwrap();
+            let is_clean = store.stats().recovery.was_clean;
+            assert_eq!(is_clean, round == 1 || name.ends_with("closed"), "{name}");
+            assert_eq!(store.id().to_string(), "612066726f7a656e2066697874757265");
+            assert!(read_all(&store).unwrap() == contents(), "{name}");
+            assert_eq!(store.status(&token).unwrap(), Status::Durable, "{name}");
+            assert_sound(&store);
+            let plain = store.keyspace("plain").unwrap();
+            plain.put("more", "1").unwrap();
+            plain.delete("more").unwrap();
+            assert_sound(&store);
+            drop(plain);
+            store.close().unwrap();
+        }
+    }
+}
