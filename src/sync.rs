@@ -18,6 +18,14 @@ pub(crate) use self::under_shuttle::{Condvar, Deadline, Mutex, MutexGuard, park_
 #[cfg(syncline_shuttle)]
 pub(crate) use shuttle::{sync::atomic, thread};
 
+/// Lets the scheduler choose who goes on, where an atomic is not one that it knows: those in
+/// memory that was mapped.
+#[inline(always)]
+pub(crate) fn step() {
+    #[cfg(syncline_shuttle)]
+    shuttle::sync::atomic::AtomicBool::new(false).load(atomic::Ordering::SeqCst);
+}
+
 #[cfg(not(syncline_shuttle))]
 mod real_time {
     use std::time::{Duration, Instant};

@@ -133,6 +133,7 @@ impl Arena {
 
     /// Gives back a frame that was never published.
     pub(crate) fn give_back(&self, frame: Frame) {
+        self.poison(frame);
         self.header(frame).page.store(0, Ordering::Relaxed);
         self.free.lock().list.push(frame);
         self.available.fetch_add(1, Ordering::Relaxed);
@@ -147,6 +148,17 @@ impl Arena {
                 self.free_now(frame);
             }
         }
+    }
+
+    /// Makes whoever still reads a frame that was freed notice.
+    fn poison(&self, frame: Frame) {
+        #[cfg(any(test, syncline_shuttle))]
+        // SAFETY: inside the arena; nobody has the frame any more.
+        unsafe {
+            std::ptr::write_bytes(self.page_start(frame), 0xDD, self.page_bytes);
+        }
+        #[cfg(not(any(test, syncline_shuttle)))]
+        let _ = frame;
     }
 
     fn free_now(&self, frame: Frame) {
@@ -256,6 +268,7 @@ impl Arena {
     }
 
     fn header(&self, frame: Frame) -> &Header {
+        crate::sync::step();
         // SAFETY: inside the arena, aligned (the stride is a multiple of 64 and the base of a
         // mapping is page-aligned), zero bytes are a valid header, and all fields are atomics.
         unsafe { &*self.start(frame).cast::<Header>() }

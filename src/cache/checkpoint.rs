@@ -33,6 +33,10 @@ pub(crate) struct Placed {
     lent: bool,
 }
 
+/// Blocks that the former checkpoint releases, those of them that snapshots still need (they are
+/// the cache's from then on), and those that the checkpoint takes.
+pub(crate) type Blocks = (Vec<u64>, Vec<u64>, Vec<u64>);
+
 /// Where the version at the checkpoint's LSN is.
 enum Version {
     InFrame(Frame),
@@ -108,12 +112,8 @@ impl Cache {
 
     fn version_at(&self, id: PageId, at: Lsn) -> Result<Version> {
         let word = self.table.newest(id);
-        match self.history.find(id, at) {
-            // A copy on disk that a version in the history has is its own: written again, so
-            // that the two never share an extent (V5).
-            Some(Place::Resident(frame)) => return Ok(Version::InFrame(frame)),
-            Some(Place::OnDisk(_)) => return Ok(Version::Spilled),
-            None => {}
+        if let Some(version) = self.version_in_history(id, at) {
+            return Ok(version);
         }
         match word {
             Word::OnDisk(addr) => return Ok(Version::OnDisk(addr)),
@@ -133,6 +133,10 @@ impl Cache {
             }
             Word::Nothing | Word::NotLoaded => {}
         }
+        // The chain may have been cut after we looked into the history: by then it is there.
+        if let Some(version) = self.version_in_history(id, at) {
+            return Ok(version);
+        }
         Err(Error::Corrupt {
             file: "page table".into(),
             offset: id.0,
@@ -141,9 +145,42 @@ impl Cache {
         })
     }
 
+    fn version_in_history(&self, id: PageId, at: Lsn) -> Option<Version> {
+        Some(match self.history.find(id, at)? {
+            // A copy on disk that a version in the history has is its own: written again, so
+            // that the two never share an extent (V5).
+            Place::Resident(frame) => Version::InFrame(frame),
+            Place::OnDisk(_) => Version::Spilled,
+        })
+    }
+
+    /// What becomes of the blocks when the checkpoint is durable. Adds the pages in `freed`, which
+    /// it no longer has, to `placed`.
+    pub(crate) fn hand_over(&self, placed: &mut Vec<Placed>, freed: &[PageId]) -> Result<Blocks> {
+        let (mut released, mut kept, mut taken) = (Vec::new(), Vec::new(), Vec::new());
+        for page in placed.iter_mut().filter(|page| page.old != page.new) {
+            taken.push(page.new.block());
+            if !page.old.is_none() {
+                page.lent = self.history.is_lent(page.id, page.old, &self.arena);
+                let list = if page.lent { &mut kept } else { &mut released };
+                list.push(page.old.block());
+            }
+        }
+        for &id in freed {
+            let (old, in_use) = self.place_of_freed(id)?;
+            let lent = !in_use && self.history.is_lent(id, old, &self.arena);
+            if !old.is_none() {
+                let list = if in_use || lent { &mut kept } else { &mut released };
+                list.push(old.block());
+            }
+            placed.push(Placed { id, old, new: PageAddr::NONE, orphan: false, lent });
+        }
+        Ok((released, kept, taken))
+    }
+
     /// Where the last checkpoint has `id`, which is gone since, and whether readers of an older
     /// snapshot may still go there.
-    pub(crate) fn place_of_freed(&self, id: PageId) -> Result<(PageAddr, bool)> {
+    fn place_of_freed(&self, id: PageId) -> Result<(PageAddr, bool)> {
         self.know(id)?;
         let old = self.table.checkpointed(id);
         // A frame that is evicted meanwhile still says where its copy is.
@@ -154,18 +191,6 @@ impl Cache {
             Word::Nothing | Word::NotLoaded => false,
         };
         Ok((old, in_use && !old.is_none()))
-    }
-
-    /// Whether a snapshot's version lies in the old place of `page`. From now on it is to be the
-    /// version's own, once the checkpoint is adopted.
-    pub(crate) fn lends(&self, page: &mut Placed) -> bool {
-        page.lent = self.history.is_lent(page.id, page.old, &self.arena);
-        page.lent
-    }
-
-    /// A page that has gone: no checkpoint has it.
-    pub(crate) fn gone(id: PageId, old: PageAddr) -> Placed {
-        Placed { id, old, new: PageAddr::NONE, orphan: false, lent: false }
     }
 
     /// The leaves of the page map that `placed` changes, with their new words.

@@ -18,6 +18,10 @@ const HANDLES: usize = 8;
 
 static NEXT: AtomicU64 = AtomicU64::new(1);
 
+// Under shuttle all tasks run on one thread of the system, and each must have a handle.
+#[cfg(syncline_shuttle)]
+use shuttle::thread_local;
+
 thread_local! {
     static LOCAL: RefCell<Vec<(u64, LocalHandle)>> = const { RefCell::new(Vec::new()) };
 }

@@ -147,6 +147,7 @@ impl Cache {
     /// Writes dirty pages to fresh blocks and evicts those that nobody changed meanwhile.
     fn write_back(&self, mut dirty: Vec<(PageId, Frame, Lsn)>) -> Result<usize> {
         dirty.sort_unstable();
+        dirty.dedup(); // the hand may have gone round twice
         let mut pages = self.page_buffer();
         let guard = self.pin();
         dirty.retain(|&(id, frame, lsn)| {

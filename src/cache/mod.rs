@@ -46,6 +46,8 @@ mod reader;
 mod registry;
 mod state;
 mod table;
+#[cfg(test)]
+mod tests;
 mod writer;
 
 pub(crate) use arena::PinnedPage;

@@ -230,9 +230,25 @@ impl Space {
         self.store_superblock(Superblock { sequence: former.sequence + 1, head, ..former })
     }
 
+    /// Fails once a flush of the data file, or writing its superblock, has failed.
+    pub(crate) fn check_poison(&self) -> Result<()> {
+        self.file.check_poison()
+    }
+
     pub(crate) fn stats(&self) -> SpaceStats {
         let free = self.extents.lock().as_ref().map(Extents::free);
         SpaceStats { blocks: self.file.blocks(), free, bytes_written: self.file.bytes_written() }
+    }
+
+    /// How many blocks are taken, and how many of them the last checkpoint uses.
+    #[cfg(test)]
+    pub(crate) fn busy_and_used(&self) -> (u64, u64) {
+        let count = |extents: &mut Extents| {
+            let all = 0..extents.blocks();
+            let used = all.filter(|&block| extents.is_used(block)).count();
+            (extents.blocks() - extents.free(), used as u64)
+        };
+        self.with_extents(count).unwrap()
     }
 
     /// What a word of the page map's leaf at `leaf` says of page `id`.

@@ -1,0 +1,162 @@
+//! Which version a reader sees, and how long it is kept (V1 to V3).
+
+use super::*;
+
+#[test]
+fn a_reader_sees_the_newest_version_at_or_below_its_lsn() {
+    let rig = Rig::new();
+    let ids = rig.create(2);
+    let snapshots: Vec<_> = (1..=5)
+        .map(|value| {
+            rig.put(&ids, value);
+            (value, rig.cache.snapshot())
+        })
+        .collect();
+    rig.put(&ids[..1], 6);
+    for (value, snapshot) in &snapshots {
+        assert_eq!(rig.get(ids[0], snapshot.lsn()).unwrap(), *value);
+        assert_eq!(rig.get(ids[1], snapshot.lsn()).unwrap(), *value);
+    }
+    assert_eq!(rig.get(ids[0], rig.cache.visible()).unwrap(), 6);
+}
+
+#[test]
+fn a_snapshot_keeps_what_it_needs_and_no_more() {
+    let rig = Rig::new();
+    let ids = rig.create(3);
+    let old = rig.cache.snapshot();
+    (1..=4).for_each(|value| _ = rig.put(&ids, value));
+    assert_eq!(rig.cache.stats().old_versions, 3, "one of each page");
+    let new = rig.cache.snapshot();
+    assert_eq!(rig.cache.stats().old_versions, 3, "the newest is in the table");
+    (5..=9).for_each(|value| _ = rig.put(&ids[..2], value));
+    assert_eq!(rig.cache.stats().old_versions, 5);
+    let again = new.clone();
+    drop(new);
+    assert_eq!(rig.cache.stats().old_versions, 5, "a clone holds them");
+    assert_eq!(rig.get(ids[0], again.lsn()).unwrap(), 4);
+    drop(old);
+    assert_eq!(rig.cache.stats().old_versions, 2);
+    assert_eq!(rig.get(ids[0], again.lsn()).unwrap(), 4);
+    drop(again);
+    assert_eq!(rig.cache.stats().old_versions, 0);
+}
+
+#[test]
+fn a_version_between_two_snapshots_goes_at_once() {
+    let rig = Rig::new();
+    let ids = rig.create(1);
+    let first = rig.cache.snapshot();
+    rig.put(&ids, 1);
+    let second = rig.cache.snapshot();
+    let third = rig.cache.snapshot();
+    rig.put(&ids, 2);
+    drop(second);
+    rig.put(&ids, 3); // nobody ever saw 2
+    assert_eq!(rig.cache.stats().old_versions, 2);
+    drop(third);
+    assert_eq!(rig.cache.stats().old_versions, 1);
+    assert_eq!(rig.get(ids[0], first.lsn()).unwrap(), 0);
+}
+
+#[test]
+fn superseded_frames_come_back() {
+    let rig = Rig::new();
+    let ids = rig.create(4);
+    for value in 0..1000 {
+        rig.put(&ids, value);
+        rig.settle();
+    }
+    assert_eq!(rig.cache.stats().evictions, 0, "64 frames are enough for 4 pages");
+    assert_eq!(rig.cache.stats().dirty_pages, 4);
+}
+
+#[test]
+fn a_pinned_page_outlives_its_retirement() {
+    let rig = Rig::new();
+    let ids = rig.create(1);
+    rig.put(&ids, 7);
+    let pinned = {
+        let guard = rig.cache.pin();
+        rig.cache.keep(rig.cache.page(ids[0], rig.cache.visible(), &guard).ok().unwrap())
+    };
+    let copy = pinned.clone();
+    (0..500).for_each(|value| _ = rig.put(&ids, value));
+    rig.settle();
+    assert_eq!(value(pinned.bytes()), 7);
+    drop(pinned);
+    assert_eq!(value(copy.bytes()), 7);
+    let free = rig.cache.arena.available();
+    drop(copy);
+    assert_eq!(rig.cache.arena.available(), free + 1, "the last pin frees it");
+}
+
+#[test]
+fn a_reader_in_an_epoch_keeps_what_it_may_still_find() {
+    let rig = Rig::new();
+    let ids = rig.create(2);
+    rig.put(&ids, 1);
+    let guard = rig.cache.pin();
+    let at = rig.cache.visible();
+    let page = rig.cache.page(ids[0], at, &guard).ok().unwrap();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            (2..20).for_each(|value| _ = rig.put(&ids, value));
+            rig.settle();
+        });
+    });
+    assert_eq!(value(page.bytes()), 1);
+    // Not registered, but all versions since are reachable along the chain.
+    let other = rig.cache.page(ids[1], at, &guard).ok().unwrap();
+    assert_eq!(value(other.bytes()), 1);
+}
+
+#[test]
+fn what_is_kept_for_a_registration_that_came_too_late_goes() {
+    // The writer publishes between the two looks that registering takes at `visible`, and finds
+    // the entry which is taken back: 1 thread registers, the other writes.
+    let rig = Rig::new();
+    let ids = rig.create(2);
+    std::thread::scope(|scope| {
+        let writer = scope.spawn(|| (0..20_000).for_each(|value| _ = rig.put(&ids, value)));
+        while !writer.is_finished() {
+            drop(rig.cache.snapshot());
+        }
+    });
+    assert_eq!(rig.cache.stats().old_versions, 0);
+}
+
+#[test]
+fn a_page_name_is_not_given_away_under_a_reader() {
+    let rig = Rig::new();
+    let ids = rig.create(1);
+    rig.checkpoint();
+    let guard = rig.cache.pin();
+    let at = rig.cache.visible();
+    rig.free(ids[0]);
+    rig.checkpoint();
+    let fresh = rig.create(3);
+    assert!(!fresh.contains(&ids[0]), "a reader as of {at} may still follow the name");
+    drop(guard);
+    rig.settle();
+    assert_eq!(rig.create(1), ids, "now it is free");
+}
+
+#[test]
+fn a_freed_page_stays_for_an_older_snapshot() {
+    let rig = Rig::new();
+    let ids = rig.create(2);
+    rig.put(&ids, 5);
+    rig.checkpoint();
+    let snapshot = rig.cache.snapshot();
+    rig.free(ids[0]);
+    rig.checkpoint();
+    assert_eq!(rig.get(ids[0], snapshot.lsn()).unwrap(), 5);
+    while rig.cache.evict(64).unwrap() > 0 {}
+    assert_eq!(rig.get(ids[0], snapshot.lsn()).unwrap(), 5, "from the disk");
+    rig.assert_blocks(1);
+    drop(snapshot);
+    rig.checkpoint();
+    rig.assert_blocks(0);
+    assert!(!rig.cache.exists(ids[0]).unwrap());
+}
