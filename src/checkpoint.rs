@@ -19,12 +19,14 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use parking_lot::MutexGuard;
+
 use crate::cache::Changes;
 use crate::error::{Error, Result};
 use crate::lsn::Lsn;
 use crate::options::CommitMode;
 use crate::space::{self, Head, PageId};
-use crate::txn::{CommitState, Engine, Live, Op, Payload};
+use crate::txn::{CommitState, Engine, KeyspaceState, Live, Op, Payload};
 
 /// The data file is flushed after so many bytes, so that log flushes never queue behind more.
 const FLUSH_EVERY: u64 = 32 << 20;
@@ -100,10 +102,7 @@ impl Engine {
         let mut state = self.checkpointing.lock();
         let begun = Instant::now();
         let written = self.space.stats().bytes_written;
-        if !matches!(purpose, Purpose::Recovery(_)) {
-            self.commit_counts()?;
-        }
-        let mut pinned = self.pin_checkpoint(live, purpose);
+        let mut pinned = self.pin_checkpoint(live, purpose)?;
         let result = self.write_checkpoint(live, &mut pinned);
         // The snapshot at C ends in any case.
         self.cache.unregister(pinned.at);
@@ -140,32 +139,37 @@ impl Engine {
         self.checkpointing.lock().last
     }
 
-    /// The first part of step 1: counts that changed go into the catalog by an ordinary commit.
-    fn commit_counts(&self) -> Result<()> {
-        let mut counts = Vec::new();
-        let result = self.commit_built(CommitMode::Async, |state| {
-            if counts.is_empty() {
-                counts = state.trees.changed_counts();
-            }
-            let mut payload = Payload::default();
-            for keyspace in counts.iter().filter(|keyspace| !keyspace.is_dropped()) {
-                let count = keyspace.count.latest();
-                payload.push(Op::Count { keyspace: keyspace.id, count });
-            }
-            Ok((payload.operations > 0).then_some(payload))
-        });
-        if result.is_err() {
+    /// Step 1. Counts that changed go into the catalog by an ordinary commit; none may come
+    /// between that and the pin, for its keys would be in the pages but not in the counts.
+    fn pin_checkpoint(&self, live: &Live, purpose: Purpose) -> Result<Pinned> {
+        let mut counts: Vec<Arc<KeyspaceState>> = Vec::new();
+        let pinned = self.commit_built_then(
+            CommitMode::Async,
+            |state| {
+                // Called again if the log has to be given room: more may have changed meanwhile.
+                counts.append(&mut state.trees.changed_counts());
+                counts.sort_unstable_by_key(|keyspace| keyspace.id);
+                counts.dedup_by_key(|keyspace| keyspace.id);
+                let mut payload = Payload::default();
+                for keyspace in counts.iter().filter(|keyspace| !keyspace.is_dropped()) {
+                    let count = keyspace.count.latest();
+                    payload.push(Op::Count { keyspace: keyspace.id, count });
+                }
+                Ok((payload.operations > 0).then_some(payload))
+            },
+            |state| self.pin(live, purpose, state),
+        );
+        if pinned.is_err() {
             counts.iter().for_each(|keyspace| {
                 keyspace.count_changed.store(true, Ordering::Relaxed);
             });
         }
-        result.map(|_| ())
+        pinned.map(|(_, pinned)| pinned)
     }
 
-    /// Step 1.
-    fn pin_checkpoint(&self, live: &Live, purpose: Purpose) -> Pinned {
-        let mut state = self.commit.lock();
-        let CommitState { writer, trees, .. } = &mut *state;
+    /// The second part of step 1.
+    fn pin(&self, live: &Live, purpose: Purpose, state: &mut CommitState) -> Pinned {
+        let CommitState { writer, trees, .. } = state;
         let at = self.cache.snapshot().into_lsn();
         let changes = writer.take_changes(at);
         let former = self.space.superblock().head;
@@ -254,9 +258,12 @@ impl Engine {
         Ok(())
     }
 
-    /// Pages that were freed and are not removed yet.
-    pub(crate) fn unreaped(&self) -> Vec<PageId> {
-        self.checkpointing.lock().unreaped.iter().map(|(id, _)| *id).collect()
+    /// Keeps checkpoints from running while the guard is held; with the pages that were freed and
+    /// are not removed yet.
+    pub(crate) fn hold_checkpoints(&self) -> (MutexGuard<'_, State>, Vec<PageId>) {
+        let state = self.checkpointing.lock();
+        let unreaped = state.unreaped.iter().map(|(id, _)| *id).collect();
+        (state, unreaped)
     }
 
     /// One step of taking a dropped keyspace apart. False if there is none.

@@ -94,7 +94,7 @@ impl Options {
     }
 
     /// Size of a log segment, chosen when the store is created: a multiple of 4096. Default 64
-    /// MiB, at least 64 KiB.
+    /// MiB, at least 64 KiB and at most 2 GiB.
     pub fn segment_bytes(mut self, bytes: u64) -> Self {
         self.segment_bytes = bytes;
         self
@@ -212,8 +212,8 @@ impl Options {
         if self.segment_bytes < 64 << 10 || !self.segment_bytes.is_multiple_of(4096) {
             return invalid("segment_bytes", "a multiple of 4096, at least 64 KiB");
         }
-        if self.segment_bytes > 1 << 32 {
-            return invalid("segment_bytes", "at most 4 GiB");
+        if self.segment_bytes > 2 << 30 {
+            return invalid("segment_bytes", "at most 2 GiB");
         }
         if self.max_unsynced_bytes < 4096 {
             return invalid("max_unsynced_bytes", "at least 4096");

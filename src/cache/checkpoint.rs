@@ -112,12 +112,8 @@ impl Cache {
 
     fn version_at(&self, id: PageId, at: Lsn) -> Result<Version> {
         let word = self.table.newest(id);
-        match self.history.find(id, at) {
-            // A copy on disk that a version in the history has is its own: written again, so
-            // that the two never share an extent (V5).
-            Some(Place::Resident(frame)) => return Ok(Version::InFrame(frame)),
-            Some(Place::OnDisk(_)) => return Ok(Version::Spilled),
-            None => {}
+        if let Some(version) = self.version_in_history(id, at) {
+            return Ok(version);
         }
         match word {
             Word::OnDisk(addr) => return Ok(Version::OnDisk(addr)),
@@ -137,11 +133,24 @@ impl Cache {
             }
             Word::Nothing | Word::NotLoaded => {}
         }
+        // The chain may have been cut after we looked into the history: by then it is there.
+        if let Some(version) = self.version_in_history(id, at) {
+            return Ok(version);
+        }
         Err(Error::Corrupt {
             file: "page table".into(),
             offset: id.0,
             expected: format!("page {id} as of LSN {at}"),
             found: format!("{word:?}"),
+        })
+    }
+
+    fn version_in_history(&self, id: PageId, at: Lsn) -> Option<Version> {
+        Some(match self.history.find(id, at)? {
+            // A copy on disk that a version in the history has is its own: written again, so
+            // that the two never share an extent (V5).
+            Place::Resident(frame) => Version::InFrame(frame),
+            Place::OnDisk(_) => Version::Spilled,
         })
     }
 

@@ -6,13 +6,13 @@
 //! version that was spilled while a checkpoint placed it: its extent is the checkpoint's, which
 //! lends it, and the entry owns it from the next checkpoint on.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::arena::{Arena, Frame};
 use super::registry::Registry;
 use super::state::Cache;
 use crate::error::Result;
-use crate::lsn::Lsn;
+use crate::lsn::{Lsn, Watermark};
 use crate::space::{PageAddr, PageId};
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicUsize, Ordering};
@@ -48,7 +48,7 @@ pub(crate) struct History {
 
 #[derive(Debug, Default)]
 struct Inner {
-    pages: HashMap<PageId, Vec<Old>>,
+    pages: BTreeMap<PageId, Vec<Old>>,
     /// The same entries by the end of their range.
     by_end: BTreeSet<(Lsn, PageId)>,
 }
@@ -120,8 +120,15 @@ impl History {
         false
     }
 
-    /// Takes out the versions that nobody needs since `gone` went.
-    fn drop_for(&self, gone: Lsn, registry: &Registry, arena: &Arena) -> Dropped {
+    /// Takes out the versions that nobody needs since `gone` went. What a group that is not
+    /// visible yet has superseded is what everybody reads: it stays.
+    fn drop_for(
+        &self,
+        gone: Lsn,
+        visible: &Watermark,
+        registry: &Registry,
+        arena: &Arena,
+    ) -> Dropped {
         let mut dropped = Dropped::default();
         if self.len() == 0 {
             return dropped;
@@ -129,7 +136,12 @@ impl History {
         let mut inner = self.inner.lock();
         let Inner { pages, by_end } = &mut *inner;
         let after = (Lsn::new(gone.get().saturating_add(1)), PageId::NONE);
-        let candidates: Vec<_> = by_end.range(after..).copied().collect();
+        // Read with the lock held: a group that becomes visible later comes by itself.
+        let end = (Lsn::new(visible.load().get().saturating_add(1)), PageId::NONE);
+        if end <= after {
+            return dropped;
+        }
+        let candidates: Vec<_> = by_end.range(after..end).copied().collect();
         for (until, id) in candidates {
             let all = pages.get_mut(&id).expect("by_end names what is in pages");
             let at = all.iter().position(|old| old.until == until).expect("the same entry");
@@ -241,7 +253,7 @@ impl History {
 impl Cache {
     /// Drops the versions that only a snapshot at `gone` needed.
     pub(super) fn drop_versions_for(&self, gone: Lsn) {
-        let dropped = self.history.drop_for(gone, &self.registry, &self.arena);
+        let dropped = self.history.drop_for(gone, &self.visible, &self.registry, &self.arena);
         dropped.extents.iter().for_each(|addr| self.space.free(addr.block()));
         self.retire(dropped.frames);
     }

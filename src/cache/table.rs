@@ -106,7 +106,8 @@ impl PageTable {
         let resident = encode(Word::Resident(frame));
         word.compare_exchange(resident, resident | CLAIMED, Ordering::AcqRel, Ordering::Relaxed)
             .is_ok()
-            .then(|| Claim { word, frame }) // not `then_some`: dropping a claim changes the word
+            // Made only if it is ours: a claim that is dropped puts the page back.
+            .then(|| Claim { word, frame })
     }
 
     #[inline]
@@ -175,5 +176,26 @@ fn encode(word: Word) -> u64 {
         Word::Resident(frame) => RESIDENT | u64::from(frame.0),
         Word::OnDisk(addr) => addr.word(),
         Word::NotLoaded => NOT_LOADED,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_claim_that_fails_leaves_the_page_where_it_is() {
+        let (table, id) = (PageTable::new(), PageId(7));
+        table.load(id, PageAddr::NONE);
+        assert!(table.replace(id, Word::Nothing, Word::Resident(Frame(2))));
+        assert!(table.try_claim(id, Frame(1)).is_none());
+        assert_eq!(table.newest(id), Word::Resident(Frame(2)));
+
+        let claim = table.try_claim(id, Frame(2)).expect("free");
+        assert!(table.try_claim(id, Frame(2)).is_none(), "claimed already");
+        claim.set(Word::Resident(Frame(3)));
+        assert_eq!(table.newest(id), Word::Resident(Frame(3)));
+        drop(table.try_claim(id, Frame(3)).expect("the claim has ended"));
+        assert_eq!(table.newest(id), Word::Resident(Frame(3)));
     }
 }

@@ -112,6 +112,7 @@ pub(crate) struct Appender {
     next_bell: u64,
 }
 
+#[cfg(test)]
 impl Appender {
     /// The end of the last record, published or not.
     pub(crate) fn position(&self) -> Lsn {
@@ -175,11 +176,6 @@ impl Log {
         self.durable.load()
     }
 
-    /// The segment that holds the byte at `lsn`.
-    pub(crate) fn segment_of(&self, lsn: Lsn) -> u64 {
-        self.geometry.segment_of(lsn)
-    }
-
     /// What the log has done since it began.
     pub(crate) fn stats(&self) -> LogStats {
         let counters = &self.counters;
@@ -199,8 +195,8 @@ impl Log {
     /// caller reserves again.
     ///
     /// # Errors
-    /// [`Error::DiskFull`] if there is no space for a segment; nothing has changed and a later
-    /// call may succeed. [`Error::Poisoned`] after a failed flush.
+    /// [`DiskFull`](crate::Error::DiskFull) if there is no space for a segment; nothing has changed
+    /// and a later call may succeed. [`Poisoned`](crate::Error::Poisoned) after a failed flush.
     #[inline]
     pub(crate) fn reserve(&self, payload_bytes: usize) -> Result<()> {
         let appended = self.appended.load().get();

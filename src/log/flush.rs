@@ -235,6 +235,7 @@ impl Log {
     ///
     /// # Errors
     /// [`Error::Poisoned`] if it will not move any more.
+    #[cfg_attr(not(test), expect(dead_code, reason = "for who follows the log, as a feed will"))]
     pub(crate) fn wait_moved(&self, seen: Lsn, timeout: Option<Duration>) -> Result<Lsn> {
         let deadline = timeout.map(Deadline::after);
         let (ticket, waiter) = {

@@ -409,7 +409,9 @@ impl RecordHeader {
     }
 }
 
-/// The record at `at`, whose bytes up to the end of the segment, or of the file, are `bytes`.
+/// The record at `at`, whose bytes up to the end of the segment, or of the file, are `bytes`. For
+/// tests and fuzzing: the reader has the header before it has the rest.
+#[cfg(any(test, fuzzing))]
 pub(crate) fn decode_record(bytes: &[u8], at: Lsn, salt: Salt) -> Result<Record<'_>, Invalid> {
     let header = RecordHeader::decode(bytes, at, bytes.len() as u64, salt)?;
     let record = &bytes[..header.record_bytes() as usize];

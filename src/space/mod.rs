@@ -22,12 +22,12 @@
 mod checkpoint;
 mod data_file;
 mod extents;
-mod map_page;
+pub(crate) mod map_page;
 mod page;
 mod slots;
 #[expect(clippy::module_inception, reason = "the layer is named as its main type")]
 mod space;
-mod superblock;
+pub(crate) mod superblock;
 #[cfg(test)]
 mod tests;
 mod tree_update;

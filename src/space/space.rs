@@ -230,6 +230,11 @@ impl Space {
         self.store_superblock(Superblock { sequence: former.sequence + 1, head, ..former })
     }
 
+    /// Fails once a flush of the data file, or writing its superblock, has failed.
+    pub(crate) fn check_poison(&self) -> Result<()> {
+        self.file.check_poison()
+    }
+
     pub(crate) fn stats(&self) -> SpaceStats {
         let free = self.extents.lock().as_ref().map(Extents::free);
         SpaceStats { blocks: self.file.blocks(), free, bytes_written: self.file.bytes_written() }

@@ -35,7 +35,8 @@
 //! | 155 | 3941 | zero |
 //!
 //! A slot is valid iff the magic, checksum and version are right; the page size is one of the
-//! four; the segment size and the sequence are not 0; `checkpoint <= durable`;
+//! four; the segment size is a multiple of 4096 from 64 KiB to 2 GiB; the sequence is not 0;
+//! `checkpoint <= durable`;
 //! `former incarnation <= incarnation`; `2 <= length <= 2^36`; the next page id is not 0; each
 //! root is an address of a block from 2 to the length, whose level is at most 6 and whose leaves
 //! are as many as fit under that level, or it is 0 and so are its level and leaves; the clean
@@ -56,6 +57,8 @@
 //!     02 00 00 00 00 00 00 00 00 01 01 00 00 00 00 00
 //! ```
 
+use std::ops::RangeInclusive;
+
 use super::RESERVED_BLOCKS;
 use super::map_page::{MAX_HEIGHT, Root, capacity, fanout};
 use super::page::{PageAddr, PageId};
@@ -68,6 +71,9 @@ pub(crate) const SLOT_BYTES: usize = 4096;
 pub(crate) const FORMAT_VERSION: u32 = 1;
 /// What page sizes a store may have.
 pub(crate) const PAGE_SIZES: [u32; 4] = [4096, 8192, 16384, 32768];
+
+/// What sizes a log segment may have, in steps of 4096.
+const SEGMENT_BYTES: RangeInclusive<u64> = 64 << 10..=2 << 30;
 
 const MAGIC: [u8; 8] = *b"SYNCDATA";
 
@@ -215,8 +221,10 @@ impl Superblock {
         if !PAGE_SIZES.contains(&self.page_size) {
             return Err(damaged(16, "a page size of 4096, 8192, 16384 or 32768", self.page_size));
         }
-        if self.segment_bytes == 0 {
-            return Err(damaged(24, "a segment size above 0", 0));
+        if !SEGMENT_BYTES.contains(&self.segment_bytes) || !self.segment_bytes.is_multiple_of(4096)
+        {
+            let expected = "a segment size from 64 KiB to 2 GiB in steps of 4096";
+            return Err(damaged(24, expected, self.segment_bytes));
         }
         if self.sequence == 0 {
             return Err(damaged(48, "a sequence above 0", 0));

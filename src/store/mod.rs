@@ -17,6 +17,8 @@ pub use batch::WriteBatch;
 pub use handle::Store;
 pub use keyspace::Keyspace;
 pub use range::Range;
+#[cfg(any(test, fuzzing))]
+pub(crate) use receipt::Token;
 pub use receipt::{Receipt, Status};
 pub use snapshot::Snapshot;
 pub use stats::{Stats, Watermarks};

@@ -129,8 +129,8 @@ impl<'a> Range<'a> {
             // A new leaf: where in it the range ends.
             self.front_limit = match &self.to {
                 Bound::Unbounded => node.count(),
-                Bound::Included(key) => node.search(key).map_or_else(|at| at, |at| at + 1),
-                Bound::Excluded(key) => node.search(key).unwrap_or_else(|at| at),
+                Bound::Included(key) => slots_below(node, key, |at| at + 1),
+                Bound::Excluded(key) => slots_below(node, key, |at| at),
             };
         }
         if slot >= self.front_limit {
@@ -203,6 +203,18 @@ impl DoubleEndedIterator for Range<'_> {
 impl fmt::Debug for Range<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Range").field("from", &self.from).field("to", &self.to).finish()
+    }
+}
+
+/// How many slots of a leaf are below `key`; `found` says what to make of the key's own slot. The
+/// key may be outside the leaf's fences, where a search means nothing.
+fn slots_below(leaf: Node<'_>, key: &[u8], found: impl FnOnce(usize) -> usize) -> usize {
+    if leaf.upper().is_some_and(|upper| upper <= key) {
+        leaf.count()
+    } else if key < leaf.lower() {
+        0
+    } else {
+        leaf.search(key).map_or_else(|at| at, found)
     }
 }
 

@@ -34,7 +34,7 @@ impl Verification {
 /// Commits and checkpoints wait meanwhile.
 pub(super) fn verify(engine: &Engine) -> Result<Verification> {
     let mut found = Verification::default();
-    let unreaped: HashSet<PageId> = engine.unreaped().into_iter().collect();
+    let (_no_checkpoint, unreaped) = engine.hold_checkpoints();
     {
         let state = engine.commit.lock();
         let snapshot = engine.cache.snapshot();

@@ -142,12 +142,17 @@ pub(crate) fn walk(
     Ok(bytes)
 }
 
-enum Children<'a, I: Iterator<Item = PageId> + 'a> {
+/// What a page of an out-of-line value holds.
+pub(crate) enum Children<'a, I: Iterator<Item = PageId> + 'a> {
     Bytes(&'a [u8]),
     Pages(I),
 }
 
-fn children(page: &[u8], level: u8) -> Result<Children<'_, impl Iterator<Item = PageId> + '_>> {
+/// What a page of a value of this level holds, for any page of a valid size.
+pub(crate) fn children(
+    page: &[u8],
+    level: u8,
+) -> Result<Children<'_, impl Iterator<Item = PageId> + '_>> {
     let (kind, count) = (header::kind(page), header::count(page));
     let body = &page[PAGE_HEADER..];
     let is_index = kind == BLOB_INDEX && level > 0 && count * 8 <= body.len();

@@ -23,6 +23,9 @@ impl Engine {
         if let Some(live) = self.live.get() {
             return Ok(live);
         }
+        // If writing the head failed before, it may name the segment that was made for it, which
+        // must stay.
+        self.space.check_poison()?;
         // 1. A fresh segment. The store was closed, so every older one can be recycled.
         let head = self.space.superblock().head;
         let log = self.begin_log(&mut state, head.incarnation.next(), head.checkpoint, true)?;

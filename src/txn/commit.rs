@@ -82,25 +82,40 @@ impl Engine {
     pub(crate) fn commit_built(
         &self,
         mode: CommitMode,
-        mut build: impl FnMut(&mut CommitState) -> Result<Option<Payload>>,
+        build: impl FnMut(&mut CommitState) -> Result<Option<Payload>>,
     ) -> Result<Option<Lsn>> {
+        self.commit_built_then(mode, build, |_| ()).map(|(lsn, ())| lsn)
+    }
+
+    /// As [`Engine::commit_built`], and calls `then` before any other commit can come, whether
+    /// there was something to commit or not.
+    pub(crate) fn commit_built_then<T>(
+        &self,
+        mode: CommitMode,
+        mut build: impl FnMut(&mut CommitState) -> Result<Option<Payload>>,
+        then: impl FnOnce(&mut CommitState) -> T,
+    ) -> Result<(Option<Lsn>, T)> {
         let live = self.live()?;
         let mut bytes = 4096;
-        let lsn = loop {
+        let (lsn, mut state) = loop {
             live.log.reserve(bytes)?;
             let mut state = self.commit.lock();
-            let Some(mut payload) = build(&mut state)? else { return Ok(None) };
+            let Some(mut payload) = build(&mut state)? else { break (None, state) };
             payload.seal(mode);
             match self.serve_one(live, &mut state, &payload, &[], &mut []) {
-                Answer::Done(lsn) => break lsn?,
+                Answer::Done(lsn) => break (Some(lsn?), state),
                 Answer::Reserve => bytes = payload.bytes.len(),
             }
         };
-        self.background.moved();
-        if mode == CommitMode::Sync {
-            live.log.wait_durable(lsn, None)?;
+        let made = then(&mut state);
+        drop(state);
+        if let Some(lsn) = lsn {
+            self.background.moved();
+            if mode == CommitMode::Sync {
+                live.log.wait_durable(lsn, None)?;
+            }
         }
-        Ok(Some(lsn))
+        Ok((lsn, made))
     }
 
     /// Leaves the request in the queue, and serves the queue itself if nobody does.

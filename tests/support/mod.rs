@@ -7,17 +7,17 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use syncline::{Error, Result, Store};
 
 /// The contents of a store: keyspaces, keys, values.
-pub type Contents = BTreeMap<String, BTreeMap<Vec<u8>, Vec<u8>>>;
+pub(crate) type Contents = BTreeMap<String, BTreeMap<Vec<u8>, Vec<u8>>>;
 
 /// Random numbers from a seed (SplitMix64).
-pub struct Rng(u64);
+pub(crate) struct Rng(u64);
 
 impl Rng {
-    pub fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         Rng(seed)
     }
 
-    pub fn next(&mut self) -> u64 {
+    pub(crate) fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -26,13 +26,13 @@ impl Rng {
     }
 
     /// A number below `n`.
-    pub fn below(&mut self, n: u64) -> u64 {
+    pub(crate) fn below(&mut self, n: u64) -> u64 {
         self.next() % n
     }
 }
 
 /// The seed in the environment variable `SYNCLINE_SEED`, or one that nobody has chosen.
-pub fn seed() -> u64 {
+pub(crate) fn seed() -> u64 {
     match std::env::var("SYNCLINE_SEED") {
         Ok(seed) => seed.parse().expect("SYNCLINE_SEED is a number"),
         Err(_) => SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos() as u64,
@@ -40,7 +40,7 @@ pub fn seed() -> u64 {
 }
 
 /// Everything in the store, read with iterators and once more key by key.
-pub fn read_all(store: &Store) -> Result<Contents> {
+pub(crate) fn read_all(store: &Store) -> Result<Contents> {
     let mut contents = Contents::new();
     for name in store.keyspaces() {
         let Some(keyspace) = store.open_keyspace(&name)? else { continue };
@@ -58,13 +58,13 @@ pub fn read_all(store: &Store) -> Result<Contents> {
 }
 
 /// Asserts that every page, tree, count and block is as it should be.
-pub fn assert_sound(store: &Store) {
+pub(crate) fn assert_sound(store: &Store) {
     let found = store.verify().expect("verify runs");
     assert!(found.is_clean(), "{found:#?}");
 }
 
 /// The file that an error names, if it names one.
-pub fn named_file(error: &Error) -> Option<&str> {
+pub(crate) fn named_file(error: &Error) -> Option<&str> {
     match error {
         Error::Io { file, .. }
         | Error::DiskFull { file, .. }

@@ -139,7 +139,7 @@ fn a_file_cut_short_or_of_another_kind_is_refused() {
     let crc = crate::codec::crc32(&[&newer[..8], &newer[12..]]);
     newer[8..12].copy_from_slice(&crc.to_le_bytes());
     assert!(with(0, &newer[..]).unwrap_err().contains("format version 2"));
-    let twin = Superblock { segment_bytes: 5, ..ours };
+    let twin = Superblock { segment_bytes: 2 << 20, ..ours };
     assert!(with(1, &twin.encode()[..]).unwrap_err().contains("the same superblock"));
     let both = [0x55; 8192];
     assert!(with(0, &both).unwrap_err().contains("magic SYNCDATA"));

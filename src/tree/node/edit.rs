@@ -1,9 +1,8 @@
 //! Changing a node.
 
 use super::layout::{
-    GARBAGE, HEADER, HEAP_START, INFINITE, INNER_FRONT, LEAF_FRONT, LOWER_LEN, OUT_OF_LINE,
-    PREFIX_LEN, SHARED, SLOT, Slot, UPPER_LEN, as_u16, common, head, max_inline, max_key,
-    worth_sharing,
+    GARBAGE, HEADER, HEAP_START, INFINITE, LEAF_FRONT, LOWER_LEN, OUT_OF_LINE, PREFIX_LEN, SHARED,
+    SLOT, Slot, UPPER_LEN, as_u16, common, head, max_inline, max_key, worth_sharing,
 };
 use super::view::{Node, Value};
 use crate::codec::put_u16;
@@ -61,10 +60,6 @@ impl<'a> NodeMut<'a> {
     /// The node as it is now.
     pub(crate) fn view(&self) -> Node<'_> {
         Node::new(self.0)
-    }
-
-    pub(crate) fn set_lsn(&mut self, lsn: Lsn) {
-        header::set_lsn(self.0, lsn);
     }
 
     /// Inserts a record at `i` in this leaf, where [`Node::search`] says it belongs.
@@ -165,11 +160,12 @@ impl<'a> NodeMut<'a> {
     }
 
     /// Makes `child` the child `i` of this inner node, with the separator as it is.
+    #[cfg(test)]
     pub(crate) fn set_child(&mut self, i: usize, child: PageId) {
         debug_assert!(!self.view().is_leaf());
         assert!(child != PageId::NONE, "a child is a page");
         let at = self.view().slot(i).offset;
-        self.0[at..at + INNER_FRONT].copy_from_slice(&child.0.to_le_bytes());
+        self.0[at..at + super::layout::INNER_FRONT].copy_from_slice(&child.0.to_le_bytes());
     }
 
     /// Moves the cells together, so that there is no garbage.

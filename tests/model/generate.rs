@@ -1,0 +1,102 @@
+//! Keys, values and commits by chance.
+
+use std::sync::Arc;
+
+use crate::model::{Change, State};
+use crate::rng::Rng;
+
+/// How many different keys there are.
+const KEYS: u64 = 700;
+/// The longest key that a store with pages of 4096 bytes takes.
+const LONGEST_KEY: usize = 512;
+
+/// One of the keys.
+pub(crate) fn key(rng: &mut Rng) -> Vec<u8> {
+    key_numbered(rng.below(KEYS))
+}
+
+/// The key of this number: short and long ones, with shared beginnings and without, the empty
+/// one too.
+fn key_numbered(n: u64) -> Vec<u8> {
+    match n % 8 {
+        _ if n == 0 => Vec::new(),
+        0..3 => format!("user/{n:05}").into_bytes(),
+        3 => format!("user/{:02}/orders/of/the/day/{n}", n % 32).into_bytes(),
+        4 => n.to_be_bytes().to_vec(),
+        5 => vec![(n >> 3) as u8],
+        6 => {
+            let mut key = vec![b'l'; LONGEST_KEY - (n as usize >> 3) % 40];
+            let end = key.len() - 8;
+            key[end..].copy_from_slice(&n.to_le_bytes());
+            key
+        }
+        _ => [&[0xff; 4][..], &n.to_be_bytes()[4..]].concat(),
+    }
+}
+
+/// A value, unlike every other.
+pub(crate) fn value(rng: &mut Rng) -> Arc<[u8]> {
+    let bytes = match rng.below(100) {
+        0 => 0,
+        1..60 => rng.below(100),
+        60..84 => rng.spread(100, 1200),
+        84..97 => rng.spread(1200, 9000),
+        _ => rng.spread(9000, 300_000),
+    };
+    filled(rng.next(), bytes as usize)
+}
+
+fn small_value(rng: &mut Rng) -> Arc<[u8]> {
+    let bytes = rng.spread(1, 500);
+    filled(rng.next(), bytes as usize)
+}
+
+fn filled(stamp: u64, bytes: usize) -> Arc<[u8]> {
+    let mut value = Vec::with_capacity(bytes + 8);
+    let mut word = stamp;
+    while value.len() < bytes {
+        value.extend_from_slice(&word.to_le_bytes());
+        word = word.wrapping_mul(0x9E37_79B9_7F4A_7C15).wrapping_add(stamp | 1);
+    }
+    value.truncate(bytes);
+    value.into()
+}
+
+/// The changes of one commit to the keyspaces of `state`, of which there is at least one.
+pub(crate) fn changes(state: &State, crowded: Crowded, rng: &mut Rng) -> Vec<Change> {
+    let count = match rng.below(100) {
+        0..45 => 1,
+        45..75 => rng.spread(2, 12),
+        75..96 => rng.spread(12, 120),
+        _ => rng.spread(300, 1500),
+    };
+    let names: Vec<&String> = state.keys().collect();
+    let home = rng.pick(&names).to_string();
+    let deletes = if crowded == Crowded::Yes { 14 } else { *rng.pick(&[0, 2, 5, 10]) };
+    // Runs of neighbours, or anywhere.
+    let mut next = rng.once_in(4).then(|| rng.below(KEYS));
+    (0..count)
+        .map(|_| {
+            let keyspace = if rng.once_in(5) { rng.pick(&names).to_string() } else { home.clone() };
+            let key = match &mut next {
+                Some(at) => {
+                    *at = (*at + 8) % KEYS;
+                    key_numbered(*at)
+                }
+                None => key(rng),
+            };
+            if rng.below(16) < deletes {
+                return Change::Delete { keyspace, key };
+            }
+            let value = if count > 100 { small_value(rng) } else { value(rng) };
+            Change::Put { keyspace, key, value }
+        })
+        .collect()
+}
+
+/// Whether there is so much in the store that it should shrink.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Crowded {
+    Yes,
+    No,
+}

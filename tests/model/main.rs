@@ -1,0 +1,89 @@
+//! The whole public API against a model, over random crashes and faults.
+//!
+//! ```text
+//!   generate   keys, values, commits by chance          threads   many threads, a real directory
+//!   steps      what a user does                         lives     open, crash, recover, judge
+//!   reads      every way to read, compared              model     the maps; which commits a
+//!   world      store, disk, model, what is held                   crash may take
+//! ```
+//!
+//! Everything follows from one seed. A failure prints it with the command that replays it.
+//! `SYNCLINE_SEEDS=1000 cargo test --test model` runs more of them; `SYNCLINE_TRACE=1` tells
+//! every step.
+
+mod generate;
+mod lives;
+mod model;
+mod reads;
+mod rng;
+mod steps;
+mod threads;
+mod world;
+
+use lives::trace;
+use world::{Plan, World};
+
+const SEEDS: u64 = 128;
+const LIVES: u32 = 6;
+const STEPS: u64 = 220;
+
+/// Says how to replay a run, if it fails.
+struct Replay(u64);
+
+impl Drop for Replay {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let seed = self.0;
+            eprintln!(
+                "replay: SYNCLINE_SEED={seed} cargo test --test model -- one_seed --nocapture"
+            );
+        }
+    }
+}
+
+fn number(variable: &str) -> Option<u64> {
+    std::env::var(variable).ok().map(|text| text.parse().expect("a number"))
+}
+
+fn run(seed: u64) {
+    let _replay = Replay(seed);
+    World::new(seed, Plan::of(seed)).run(LIVES, STEPS);
+}
+
+fn run_all(plan: Plan) {
+    let first = number("SYNCLINE_FIRST").unwrap_or(0);
+    let seeds = number("SYNCLINE_SEEDS").unwrap_or(SEEDS);
+    (first..first + seeds).filter(|seed| Plan::of(*seed) == plan).for_each(run);
+}
+
+#[test]
+fn crashes() {
+    run_all(Plan::Crashes);
+}
+
+#[test]
+fn failed_flushes() {
+    run_all(Plan::FailedFlushes);
+}
+
+#[test]
+fn full_disks() {
+    run_all(Plan::FullDisk);
+}
+
+#[test]
+fn the_same_seed_gives_the_same_trace() {
+    for seed in 0..number("SYNCLINE_SEEDS").unwrap_or(SEEDS).div_ceil(16) {
+        let first = trace(seed, Plan::Calm, 3, STEPS);
+        let second = trace(seed, Plan::Calm, 3, STEPS);
+        assert_eq!(first, second, "seed {seed}");
+    }
+}
+
+/// Replays the run that `SYNCLINE_SEED` names.
+#[test]
+fn one_seed() {
+    if let Some(seed) = number("SYNCLINE_SEED") {
+        run(seed);
+    }
+}

@@ -1,0 +1,265 @@
+//! Reads the source and holds it to the house rules.
+//!
+//! - T1 files and functions stay short: two ratchets, to be lowered when the worst gets better
+//!   and never to be raised;
+//! - T2 imports point downward, layer by layer;
+//! - T3 `unsafe` stays in the few files that own memory, with a `SAFETY:` comment for each;
+//! - T4 nothing is left to be done later, and nothing tells where it was written.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// No file of the engine is longer, tests beside the code included.
+const LONGEST_FILE: usize = 600;
+/// No file of anything is longer, ever.
+const LIMIT_FILE: usize = 700;
+/// No function is longer, but for those listed.
+const LONGEST_FUNCTION: usize = 70;
+
+/// Functions that are longer, with the length that they must not exceed.
+const LONG_FUNCTIONS: &[(&str, &str, usize)] = &[
+    // A flat table of messages, one arm for each error.
+    ("src/error.rs", "fmt", 75),
+];
+
+/// The layers from the top down. A file may import from its own layer and from those below.
+const LAYERS: &[&[&str]] = &[
+    &["cli"],
+    &["bench"],
+    &["fuzzing"],
+    &["store"],
+    &["recovery"],
+    &["checkpoint"],
+    &["txn"],
+    &["tree"],
+    &["cache"],
+    &["space"],
+    &["log"],
+    &["disk"],
+    &["options"],
+    &["codec", "error", "lsn"],
+    &["sync"],
+];
+
+/// Imports that point upward all the same, each with its reason.
+const UPWARD: &[(&str, &str, &str)] = &[
+    ("src/options.rs", "store", "`Options::open` is where a store comes from"),
+    ("src/txn/engine.rs", "checkpoint", "the engine holds the checkpoint's lock and its state"),
+    ("src/options.rs", "disk", "`Options::open_on` takes any disk"),
+];
+
+/// Files that may contain `unsafe`.
+const UNSAFE: &[&str] = &[
+    "src/cache/arena.rs",
+    "src/cache/draft.rs",
+    "src/cache/load.rs",
+    "src/cache/reader.rs",
+    "src/cache/writer.rs",
+    "src/disk/real/mapping.rs",
+];
+
+/// Words that must not appear anywhere, in pieces so that this file does not contain them.
+const FORBIDDEN: &[[&str; 2]] =
+    &[["TO", "DO"], ["FIX", "ME"], ["XX", "X:"], ["/wo", "rk/"], ["/ho", "me/"], ["/ro", "ot/"]];
+
+#[test]
+fn files_are_short() {
+    let too_long = sources().into_iter().filter_map(|file| {
+        let limit = if file.name.starts_with("src/") { LONGEST_FILE } else { LIMIT_FILE };
+        let lines = file.text.lines().count();
+        (lines > limit).then(|| format!("{}: {lines} lines, at most {limit}", file.name))
+    });
+    report("T1", too_long.collect());
+}
+
+#[test]
+fn functions_are_short() {
+    let mut problems = Vec::new();
+    for file in sources() {
+        for (name, line, lines) in functions(&file.text) {
+            let known = |(path, function, _): &&(&str, &str, usize)| {
+                *path == file.name && *function == name
+            };
+            let limit = LONG_FUNCTIONS.iter().find(known).map_or(LONGEST_FUNCTION, |(.., n)| *n);
+            if lines > limit {
+                problems.push(format!("{}:{line}: {name} has {lines} lines", file.name));
+            }
+        }
+    }
+    report("T1", problems);
+}
+
+#[test]
+fn imports_point_downward() {
+    let mut problems = Vec::new();
+    for file in sources() {
+        let Some(from) = layer_of_file(&file.name) else { continue };
+        for (number, line) in code_lines(&file.text) {
+            for module in imported(line) {
+                let Some(to) = rank(module) else { continue };
+                let is_known =
+                    UPWARD.iter().any(|(path, what, _)| *path == file.name && *what == module);
+                if to < from && !is_known {
+                    problems.push(format!("{}:{number}: imports {module}", file.name));
+                }
+            }
+        }
+    }
+    report("T2", problems);
+}
+
+#[test]
+fn unsafe_is_where_it_belongs_and_says_why() {
+    let mut problems = Vec::new();
+    for file in sources().into_iter().filter(|file| file.name.starts_with("src/")) {
+        let lines: Vec<&str> = file.text.lines().collect();
+        for (number, line) in code_lines(&file.text) {
+            let is_unsafe = line.contains("unsafe {") || line.contains("unsafe impl");
+            if !is_unsafe && !line.contains("unsafe fn") {
+                continue;
+            }
+            if !UNSAFE.contains(&file.name.as_str()) {
+                problems.push(format!("{}:{number}: unsafe", file.name));
+            }
+            let before = lines[..number - 1].iter().rev();
+            let mut comment = before.take_while(|line| line.trim_start().starts_with("//"));
+            if is_unsafe && !comment.any(|line| line.contains("SAFETY:")) {
+                problems.push(format!("{}:{number}: unsafe without SAFETY:", file.name));
+            }
+        }
+    }
+    report("T3", problems);
+}
+
+#[test]
+fn nothing_is_left_to_be_done() {
+    let mut problems = Vec::new();
+    let mut files = sources();
+    files.extend(documents());
+    for file in files {
+        for (number, line) in file.text.lines().enumerate() {
+            if let Some(word) = FORBIDDEN.iter().map(|w| w.concat()).find(|w| line.contains(w)) {
+                problems.push(format!("{}:{}: {word}", file.name, number + 1));
+            }
+        }
+    }
+    report("T4", problems);
+}
+
+/// The rules themselves notice what they are there for.
+#[test]
+fn the_rules_can_be_broken() {
+    let text =
+        "fn long() {\n    one();\n}\n\nimpl X {\n    pub fn two(\n    ) {\n        a\n    }\n}\n";
+    assert_eq!(functions(text), [("long", 1, 3), ("two", 6, 4)]);
+    assert!(imported("use crate::store::Store;").eq(["store"]));
+    assert!(imported("    crate::log::Log, crate::disk::Disk").eq(["log", "disk"]));
+    assert!(imported("use crate::{Lsn, Store};").eq(["store"]));
+    assert!(rank("store") < rank("txn") && rank("log") < rank("lsn"));
+    assert_eq!(layer_of_file("src/space/tests/mod.rs"), rank("space"));
+    assert_eq!(layer_of_file("src/lib.rs"), None);
+    assert!(sources().len() > 100, "the source has been found");
+}
+
+struct Source {
+    /// Relative to the package, with slashes.
+    name: String,
+    text: String,
+}
+
+/// Everything in Rust.
+fn sources() -> Vec<Source> {
+    let mut files = Vec::new();
+    for dir in ["src", "tests", "examples", "fuzz/fuzz_targets"] {
+        collect(&root().join(dir), &mut files);
+    }
+    files.retain(|file| file.name.ends_with(".rs"));
+    files
+}
+
+fn documents() -> Vec<Source> {
+    let names = ["README.md", "ARCHITECTURE.md", "CHANGELOG.md", "Cargo.toml", "deny.toml"];
+    let read = |name: &&str| {
+        let text = fs::read_to_string(root().join(name)).expect("a document");
+        Source { name: (*name).to_owned(), text }
+    };
+    names.iter().map(read).collect()
+}
+
+fn collect(dir: &Path, files: &mut Vec<Source>) {
+    let Ok(entries) = fs::read_dir(dir) else { return };
+    for entry in entries {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            collect(&path, files);
+        } else if let Ok(text) = fs::read_to_string(&path) {
+            let name = path.strip_prefix(root()).expect("in the package").to_string_lossy();
+            files.push(Source { name: name.replace('\\', "/"), text });
+        }
+    }
+}
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn report(rule: &str, problems: Vec<String>) {
+    assert!(problems.is_empty(), "{rule}:\n  {}", problems.join("\n  "));
+}
+
+/// Lines that are not comments, numbered from 1.
+fn code_lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    let numbered = text.lines().enumerate().map(|(index, line)| (index + 1, line));
+    numbered.filter(|(_, line)| !line.trim_start().starts_with("//"))
+}
+
+/// The functions of a formatted file: name, first line, number of lines. A function ends at the
+/// first brace that is indented as its first line is.
+fn functions(text: &str) -> Vec<(&str, usize, usize)> {
+    let lines: Vec<&str> = text.lines().collect();
+    let mut found = Vec::new();
+    for (number, line) in code_lines(text) {
+        let code = line.trim_start();
+        let Some(name) = function_name(code) else { continue };
+        if code.ends_with(';') || code.ends_with('}') {
+            continue;
+        }
+        let end = format!("{}}}", &line[..line.len() - code.len()]);
+        let rest = &lines[number..];
+        let length = rest.iter().position(|line| *line == end);
+        found.extend(length.map(|length| (name, number, length + 2)));
+    }
+    found
+}
+
+fn function_name(code: &str) -> Option<&str> {
+    const BEFORE: &[&str] =
+        &["pub(crate) ", "pub(super) ", "pub ", "const ", "unsafe ", "async ", "extern \"C\" "];
+    let mut code = code;
+    while let Some(rest) = BEFORE.iter().find_map(|word| code.strip_prefix(word)) {
+        code = rest;
+    }
+    let rest = code.strip_prefix("fn ")?;
+    rest.split(['(', '<']).next()
+}
+
+/// The modules after each `crate::` in a line. A list in braces takes the crate's exports, which
+/// is to import the store.
+fn imported(line: &str) -> impl Iterator<Item = &str> {
+    line.split("crate::").skip(1).map(|rest| {
+        if rest.starts_with('{') {
+            return "store";
+        }
+        let end = rest.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(rest.len());
+        &rest[..end]
+    })
+}
+
+fn rank(module: &str) -> Option<usize> {
+    LAYERS.iter().position(|layer| layer.contains(&module))
+}
+
+fn layer_of_file(name: &str) -> Option<usize> {
+    let inside = name.strip_prefix("src/")?;
+    rank(inside.split(['/', '.']).next()?)
+}
