@@ -109,6 +109,8 @@ pub mod disk;
 mod codec;
 mod error;
 mod lsn;
+#[cfg(all(test, not(syncline_shuttle)))]
+mod stories;
 mod sync;
 
 pub use error::{Error, Result};

@@ -21,6 +21,8 @@
 //! Errors name the file and what was being done to it.
 
 mod real;
+#[cfg(all(test, not(syncline_shuttle)))]
+pub(crate) mod recorder;
 mod sim;
 #[cfg(test)]
 mod tests;

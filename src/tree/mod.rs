@@ -36,6 +36,8 @@ mod cursor;
 mod edit;
 mod lookup;
 mod node;
+#[cfg(test)]
+mod tests;
 mod trim;
 
 pub(crate) use cursor::Cursor;

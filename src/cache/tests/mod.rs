@@ -7,6 +7,8 @@ mod eviction;
 #[cfg(syncline_shuttle)]
 mod interleavings;
 #[cfg(not(syncline_shuttle))]
+mod story;
+#[cfg(not(syncline_shuttle))]
 mod versions;
 
 use std::collections::BTreeSet;
@@ -54,9 +56,14 @@ impl Rig {
 
     pub(super) fn with(frames: usize) -> Self {
         let disk = SimDisk::new();
+        Rig::on(disk.clone(), &disk, frames)
+    }
+
+    /// A new store on `disk`, which everything passes through `seen` to.
+    pub(super) fn on(disk: SimDisk, seen: &dyn Disk, frames: usize) -> Self {
         let params =
             Params { store: StoreId([7; 16]), page_size: PAGE_BYTES, segment_bytes: 1 << 20 };
-        let space = Arc::new(Space::create(&disk, params).unwrap());
+        let space = Arc::new(Space::create(seen, params).unwrap());
         Rig::over(disk, space, frames)
     }
 

@@ -1,0 +1,19 @@
+//! Tells the stories in `tests/scripts`: golden scripts for each layer, with the I/O they caused.
+//!
+//! After a change that is meant, `UPDATE_GOLDENFILES=1 cargo test --lib story` writes them anew,
+//! and their diff shows what changed.
+
+use std::path::Path;
+
+/// Runs each script of `layer` with a runner of its own.
+pub(crate) fn tell<R: goldenscript::Runner>(layer: &str, runner: impl Fn() -> R) {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scripts").join(layer);
+    let entries = std::fs::read_dir(&folder).expect("the folder of the layer's scripts");
+    let mut scripts: Vec<_> = entries.map(|entry| entry.expect("an entry").path()).collect();
+    scripts.sort();
+    assert!(!scripts.is_empty(), "{} has no script", folder.display());
+    for script in scripts {
+        println!("{}", script.display());
+        goldenscript::run(&mut runner(), script).expect("a script that can be read");
+    }
+}
