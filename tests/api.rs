@@ -35,6 +35,15 @@ macro_rules! keys_of {
     };
 }
 
+/// Lets a thread stop when this goes, by a failed assertion too.
+struct Stops<'a>(&'a AtomicBool);
+
+impl Drop for Stops<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 // --- receipts ---
 
 /// Notes that it was woken, and unparks a thread.
@@ -238,6 +247,7 @@ fn an_iterator_keeps_its_point_in_time() {
     }
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
+        let _stops = Stops(&stop);
         let (keyspace, stop, store) = (&keyspace, &stop, &store);
         scope.spawn(move || {
             let mut round = 1u32;
@@ -274,7 +284,6 @@ fn an_iterator_keeps_its_point_in_time() {
             }
             assert!(sum <= u64::from(count));
         }
-        stop.store(true, Ordering::Relaxed);
     });
     assert_sound(&store);
 }
@@ -445,12 +454,17 @@ fn counts_are_right_after_a_kill_amid_checkpoints() {
     let keyspace = store.keyspace("k").unwrap();
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
+        let _stops = Stops(&stop);
         scope.spawn(|| {
             for n in 0u32.. {
                 if stop.load(Ordering::Relaxed) {
                     break;
                 }
-                keyspace.put_with(n.to_be_bytes(), "v", CommitMode::Async).unwrap();
+                let key = (n % 500).to_be_bytes();
+                match n / 500 % 2 {
+                    0 => keyspace.put_with(key, "v", CommitMode::Async).unwrap(),
+                    _ => keyspace.delete_with(key, CommitMode::Async).unwrap(),
+                };
             }
         });
         for _ in 0..30 {
@@ -460,7 +474,6 @@ fn counts_are_right_after_a_kill_amid_checkpoints() {
             assert_sound(&recovered);
             read_all(&recovered).unwrap();
         }
-        stop.store(true, Ordering::Relaxed);
     });
 }
 

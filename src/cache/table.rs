@@ -104,10 +104,10 @@ impl PageTable {
     pub(crate) fn try_claim(&self, id: PageId, frame: Frame) -> Option<Claim<'_>> {
         let word = &self.chunk(id).newest[id.0 as usize % CHUNK];
         let resident = encode(Word::Resident(frame));
-        word.compare_exchange(resident, resident | CLAIMED, Ordering::AcqRel, Ordering::Relaxed)
-            .is_ok()
-            // Made only if it is ours: a claim that is dropped puts the page back.
-            .then(|| Claim { word, frame })
+        let claimed = resident | CLAIMED;
+        word.compare_exchange(resident, claimed, Ordering::AcqRel, Ordering::Relaxed).ok()?;
+        // Made only now: dropping a claim writes the word.
+        Some(Claim { word, frame })
     }
 
     #[inline]

@@ -150,5 +150,5 @@ fn tokens() {
 
 #[test]
 fn stores() {
-    smoke(store_model, &[], 300, 1500);
+    smoke(store_model, &[], 1500, 400);
 }

@@ -11,7 +11,7 @@
 
 use std::sync::Arc;
 
-use syncline::disk::{Keep, SimDisk};
+use syncline::disk::{Fault, FaultError, Keep, Op, Persistence, SimDisk};
 use syncline::{Error, Store};
 
 use crate::model::Model;
@@ -61,7 +61,17 @@ impl World {
             Plan::FailedFlushes => {
                 let after = self.rng.spread(1, 120) - 1;
                 self.note(format!("a flush fails after {after}"));
-                self.disk.fail_sync(after);
+                if self.rng.once_in(2) {
+                    self.disk.fail_sync(after);
+                } else {
+                    // Of the data file, which is flushed less often than the log.
+                    self.disk.fail(Fault {
+                        op: Op::Sync,
+                        after: after / 8,
+                        error: FaultError::Io,
+                        persistence: Persistence::Once,
+                    });
+                }
             }
         }
     }

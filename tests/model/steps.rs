@@ -28,8 +28,8 @@ impl World {
             315..327 => self.drop_snapshot(),
             327..345 => self.ask_receipts(),
             345..353 => self.flush(),
-            353..362 => self.checkpoint(),
-            362..370 => self.read_while_writing(),
+            353..365 => self.checkpoint(),
+            365..370 => self.read_while_writing(),
             370..376 => self.create(),
             376..380 => self.drop_keyspace(),
             380..384 => self.use_stale(),
@@ -209,6 +209,11 @@ impl World {
 
     pub(crate) fn checkpoint(&mut self) {
         self.note("checkpoint".into());
+        if self.plan == Plan::Crashes && self.rng.once_in(3) {
+            let after = self.rng.spread(1, 120);
+            self.note(format!("the disk freezes after {after} operations"));
+            self.disk.crash_after(after);
+        }
         let (before, made) = (self.store().watermarks().visible, self.store().checkpoint());
         if let Some(at) = self.excuse(made) {
             assert!(at >= before, "a checkpoint at {at}, but {before} was visible");
