@@ -12,7 +12,7 @@
 //! A group larger than the cache is no special case but in one place: predecessors go to the
 //! history at once, and the group's own pages may be evicted before it is visible.
 
-use super::arena::Frame;
+use super::arena::{Frame, PinnedPage};
 use super::epoch::Guard;
 use super::state::Cache;
 use super::table::Word;
@@ -136,13 +136,17 @@ impl<'a> WriteGroup<'a> {
     #[allow(unsafe_code)]
     pub(crate) fn two_mut(&mut self, a: PageId, b: PageId) -> Result<(&mut [u8], &mut [u8])> {
         assert_ne!(a, b);
-        // Owning the second may evict the first: own both until neither moves.
-        let (mut first, mut second) = (self.own(a)?, self.own(b)?);
-        while self.cache.table.newest(a) != Word::Resident(first)
-            || !self.cache.arena.addr(first).is_none()
-        {
-            (first, second) = (self.own(a)?, self.own(b)?);
-        }
+        let cache = self.cache;
+        // A pin keeps the first from being evicted for the second: where nearly nothing can be
+        // evicted, each would otherwise make the other go, for ever.
+        let (first, second) = loop {
+            let first = self.own(a)?;
+            let _pin = PinnedPage::new(&cache.arena, first);
+            let second = self.own(b)?;
+            if cache.table.newest(a) == Word::Resident(first) && cache.arena.addr(first).is_none() {
+                break (first, second);
+            }
+        };
         // SAFETY: as in `page_mut`; the frames differ since the pages do.
         Ok(unsafe { (self.cache.arena.page_mut(first), self.cache.arena.page_mut(second)) })
     }
@@ -150,10 +154,15 @@ impl<'a> WriteGroup<'a> {
     /// Two pages, this group's changes included.
     #[allow(unsafe_code)]
     pub(crate) fn two(&mut self, a: PageId, b: PageId) -> Result<(&[u8], &[u8])> {
-        let (mut first, mut second) = (self.resident(a)?, self.resident(b)?);
-        while self.cache.table.newest(a) != Word::Resident(first) {
-            (first, second) = (self.resident(a)?, self.resident(b)?);
-        }
+        let cache = self.cache;
+        let (first, second) = loop {
+            let first = self.resident(a)?;
+            let _pin = PinnedPage::new(&cache.arena, first); // as above
+            let second = self.resident(b)?;
+            if cache.table.newest(a) == Word::Resident(first) {
+                break (first, second);
+            }
+        };
         // SAFETY: as in `page`.
         Ok(unsafe { (self.cache.arena.page(first), self.cache.arena.page(second)) })
     }
