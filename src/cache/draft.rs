@@ -11,8 +11,10 @@ use crate::error::Result;
 use crate::lsn::Lsn;
 use crate::space::{PAGE_HEADER, PageId, header};
 
-/// Drafts of more pages than this bypass the cache.
+/// A value of more pages than this bypasses the cache.
 const IN_FRAMES: usize = 16;
+/// And so does what a transaction adds to this share of the frames: drafts cannot be evicted.
+const SHARE_OF_FRAMES: usize = 8;
 /// Pages written at a time.
 const BATCH: usize = 128;
 
@@ -27,9 +29,11 @@ pub(crate) struct Draft<'c> {
 }
 
 impl<'c> Draft<'c> {
-    /// A draft for about `pages` pages.
-    pub(crate) fn new(cache: &'c Cache, pages: usize) -> Self {
-        let buffer = (pages > IN_FRAMES).then(|| (cache.page_buffer(), Vec::new()));
+    /// A draft for about `pages` pages of a transaction that has `others` in drafts already.
+    pub(crate) fn new(cache: &'c Cache, pages: usize, others: usize) -> Self {
+        let share = cache.frames() as usize / SHARE_OF_FRAMES;
+        let bypasses = pages > IN_FRAMES || others + pages > share;
+        let buffer = bypasses.then(|| (cache.page_buffer(), Vec::new()));
         Draft { cache, pages: Vec::new(), buffer }
     }
 
@@ -68,6 +72,11 @@ impl<'c> Draft<'c> {
             self.pages.push((id, Word::Resident(frame)));
         }
         Ok(id)
+    }
+
+    /// How many pages it has.
+    pub(crate) fn len(&self) -> usize {
+        self.pages.len()
     }
 
     /// Writes what must be written. Then the draft can be taken in.

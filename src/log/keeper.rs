@@ -34,6 +34,8 @@ const MAX_SPARES: usize = 4;
 /// What the keeper knows of the files.
 #[derive(Debug)]
 pub(super) struct Keeper {
+    /// The first segment of this log. What is in files before it was there when it began.
+    first: u64,
     /// The segment to prepare next.
     next: u64,
     /// Files that may be recycled.
@@ -61,7 +63,7 @@ impl Keeper {
                 live.insert(number);
             }
         }
-        Ok(Keeper { next: first, spares, live, prefaulted: Lsn::ZERO, obstacle: None })
+        Ok(Keeper { first, next: first, spares, live, prefaulted: Lsn::ZERO, obstacle: None })
     }
 
     /// A file to recycle for segment `number`: one that has its name already, if there is one.
@@ -97,14 +99,26 @@ impl Log {
     /// `lsn` must be durable, and nobody may need the log below it any more.
     ///
     /// # Errors
-    /// A file could not be removed; it stays a spare.
+    /// A file could not be removed; the next call tries again.
     pub(crate) fn recycle_below(&self, lsn: Lsn) -> Result<()> {
         assert!(lsn <= self.durable.load(), "I1: the log below {lsn} is not all durable");
         self.unmap_finished();
         let mut keeper = self.keeper.lock();
         let needed = keeper.live.split_off(&self.geometry.segment_of(lsn));
         let done = std::mem::replace(&mut keeper.live, needed);
-        keeper.spares.extend(done.into_iter().map(segment_name));
+        // What a former incarnation left is not used again: a flush of it may have failed, and
+        // then what it shows, its length even, may never become durable.
+        let first = keeper.first;
+        let mut result = Ok(());
+        for number in done {
+            if number >= first {
+                keeper.spares.push(segment_name(number));
+            } else if let Err(error) = self.disk.remove(&segment_name(number)) {
+                keeper.live.insert(number);
+                result = Err(error);
+            }
+        }
+        result?;
         while keeper.spares.len() > MAX_SPARES {
             let name = keeper.spares.last().expect("more than none");
             self.disk.remove(name)?;

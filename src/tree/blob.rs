@@ -31,11 +31,16 @@ use crate::space::{BLOB, BLOB_INDEX, PAGE_HEADER, PageId, header};
 /// Values are read into memory in steps: no allocation before bytes that prove it.
 const RESERVE: u64 = 1 << 20;
 
-/// Writes `value` to pages of its own, not yet part of any tree.
-pub(crate) fn prepare<'c>(cache: &'c Cache, value: &[u8]) -> Result<(BlobRef, Draft<'c>)> {
+/// Writes `value` to pages of its own, not yet part of any tree. The transaction has `others`
+/// in drafts already.
+pub(crate) fn prepare<'c>(
+    cache: &'c Cache,
+    value: &[u8],
+    others: usize,
+) -> Result<(BlobRef, Draft<'c>)> {
     let payload = cache.page_bytes() - PAGE_HEADER;
     let pages = value.len().div_ceil(payload);
-    let mut draft = Draft::new(cache, pages);
+    let mut draft = Draft::new(cache, pages, others);
     let mut level = Vec::with_capacity(pages);
     for part in value.chunks(payload) {
         level.push(draft.add(BLOB, 0, part.len(), |body| body.copy_from_slice(part))?);

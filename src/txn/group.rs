@@ -225,12 +225,13 @@ impl Trees {
 /// Writes the values in `payload` that are too long for a leaf to pages of their own.
 pub(crate) fn prepare<'c>(cache: &'c Cache, payload: &[u8]) -> Result<Vec<Prepared<'c>>> {
     let limit = max_inline(cache.page_bytes());
-    let mut prepared = Vec::new();
+    let (mut prepared, mut pages) = (Vec::new(), 0);
     for (number, op) in Operations::new(payload).enumerate() {
         if let Op::Put { value, .. } = op?
             && value.len() > limit
         {
-            let (blob, draft) = blob::prepare(cache, value)?;
+            let (blob, draft) = blob::prepare(cache, value, pages)?;
+            pages += draft.len();
             prepared.push((number, blob, draft));
         }
     }

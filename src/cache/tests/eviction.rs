@@ -144,7 +144,7 @@ fn a_draft_that_is_dropped_leaves_nothing() {
         rig.checkpoint();
         let (free, next) = (rig.cache.arena.available(), rig.cache.next_page_id());
         for _ in 0..3 {
-            let mut draft = Draft::new(&rig.cache, pages);
+            let mut draft = Draft::new(&rig.cache, pages, 0);
             for _ in 0..pages {
                 draft.add(BLOB, 0, 8, |body| body.fill(1)).unwrap();
             }
@@ -160,7 +160,7 @@ fn a_draft_that_is_dropped_leaves_nothing() {
 fn a_draft_is_taken_in_and_freed_again() {
     for pages in [3, 300] {
         let rig = Rig::new();
-        let mut draft = Draft::new(&rig.cache, pages);
+        let mut draft = Draft::new(&rig.cache, pages, 0);
         let ids: Vec<_> = (0..pages)
             .map(|at| draft.add(BLOB, 0, 16, |body| body.fill(at as u8)).unwrap())
             .collect();
@@ -188,13 +188,13 @@ fn a_draft_that_cannot_be_written_leaves_nothing() {
         error: FaultError::NoSpace,
         persistence: Persistence::Forever,
     });
-    let mut draft = Draft::new(&rig.cache, 300);
+    let mut draft = Draft::new(&rig.cache, 300, 0);
     let failed = (0..300).find_map(|_| draft.add(BLOB, 0, 8, |_| {}).err()).is_some();
     assert!(failed || draft.finish().is_err());
     drop(draft);
     rig.disk.clear_faults();
     rig.assert_blocks(0);
-    let mut again = Draft::new(&rig.cache, 300);
+    let mut again = Draft::new(&rig.cache, 300, 0);
     for _ in 0..300 {
         again.add(BLOB, 0, 8, |_| {}).unwrap();
     }

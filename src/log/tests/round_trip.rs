@@ -154,7 +154,7 @@ fn a_new_life_does_not_see_the_records_of_the_old_one() {
 }
 
 #[test]
-fn segments_of_an_earlier_life_stay_until_they_are_recycled() {
+fn segments_of_an_earlier_life_stay_until_they_are_not_needed() {
     let mut rig = Rig::new();
     for n in 0..60 {
         rig.append(&payload(n, 2000));
@@ -169,14 +169,10 @@ fn segments_of_an_earlier_life_stay_until_they_are_recycled() {
     assert!(before.iter().all(|name| rig.disk.list().unwrap().contains(name)));
     assert_eq!(rig.scan().unwrap().0.len(), 60);
     log.recycle_below(log.start()).unwrap();
-    let recycled = log.stats().segments_recycled;
-    log.keep().unwrap();
-    let mut appender_moves = 0;
-    while log.stats().segments_recycled == recycled && appender_moves < 10 {
-        log.reserve(appender_moves * S as usize).unwrap();
-        appender_moves += 1;
-    }
-    assert!(log.stats().segments_recycled > recycled);
+    // They are removed, not used again: a flush of them may have failed.
+    let left = rig.disk.list().unwrap();
+    assert!(before.iter().all(|name| !left.contains(name)));
+    assert_eq!(log.stats().segments_recycled, 0);
 }
 
 #[test]

@@ -45,7 +45,7 @@ impl Rig {
         let limit = max_inline(self.cache.page_bytes());
         let is_long = |value: &Option<Vec<u8>>| value.as_ref().is_some_and(|v| v.len() > limit);
         let prepare = |value: &Option<Vec<u8>>| {
-            is_long(value).then(|| blob::prepare(&self.cache, value.as_ref().unwrap()).unwrap())
+            is_long(value).then(|| blob::prepare(&self.cache, value.as_ref().unwrap(), 0).unwrap())
         };
         let mut prepared: Vec<_> = changes.iter().map(|(_, value)| prepare(value)).collect();
         self.lsn = Lsn::new(self.lsn.get() + 1);
