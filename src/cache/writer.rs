@@ -12,7 +12,7 @@
 //! A group larger than the cache is no special case but in one place: predecessors go to the
 //! history at once, and the group's own pages may be evicted before it is visible.
 
-use super::arena::Frame;
+use super::arena::{Frame, PinnedPage};
 use super::epoch::Guard;
 use super::state::Cache;
 use super::table::Word;
@@ -21,7 +21,7 @@ use crate::lsn::Lsn;
 use crate::space::{PageAddr, PageId, header};
 use crate::sync::atomic::Ordering;
 
-/// Frames that the writer takes at a time.
+/// Frames that the writer takes at a time, at most.
 const STASH: usize = 32;
 
 /// What the writer keeps between groups. The commit lock guards it.
@@ -136,13 +136,12 @@ impl<'a> WriteGroup<'a> {
     #[allow(unsafe_code)]
     pub(crate) fn two_mut(&mut self, a: PageId, b: PageId) -> Result<(&mut [u8], &mut [u8])> {
         assert_ne!(a, b);
-        // Owning the second may evict the first: own both until neither moves.
-        let (mut first, mut second) = (self.own(a)?, self.own(b)?);
-        while self.cache.table.newest(a) != Word::Resident(first)
-            || !self.cache.arena.addr(first).is_none()
-        {
-            (first, second) = (self.own(a)?, self.own(b)?);
-        }
+        // A pin keeps the first in memory while there is made room for the second.
+        let pin = PinnedPage::new(&self.cache.arena, self.own(a)?);
+        let second = self.own(b)?;
+        drop(pin);
+        // It may have been written out meanwhile; owning it again needs no room.
+        let first = self.own(a)?;
         // SAFETY: as in `page_mut`; the frames differ since the pages do.
         Ok(unsafe { (self.cache.arena.page_mut(first), self.cache.arena.page_mut(second)) })
     }
@@ -150,10 +149,11 @@ impl<'a> WriteGroup<'a> {
     /// Two pages, this group's changes included.
     #[allow(unsafe_code)]
     pub(crate) fn two(&mut self, a: PageId, b: PageId) -> Result<(&[u8], &[u8])> {
-        let (mut first, mut second) = (self.resident(a)?, self.resident(b)?);
-        while self.cache.table.newest(a) != Word::Resident(first) {
-            (first, second) = (self.resident(a)?, self.resident(b)?);
-        }
+        let first = self.resident(a)?;
+        let pin = PinnedPage::new(&self.cache.arena, first);
+        let second = self.resident(b)?;
+        drop(pin);
+        debug_assert_eq!(self.resident(a)?, first, "a page that is pinned is not evicted");
         // SAFETY: as in `page`.
         Ok(unsafe { (self.cache.arena.page(first), self.cache.arena.page(second)) })
     }
@@ -212,7 +212,7 @@ impl<'a> WriteGroup<'a> {
             // Readers at the former `visible` needed these until now.
             cache.drop_versions_for(Lsn::new(until.get() - 1));
         }
-        if self.writer.retired.len() >= STASH.min(cache.arena.frames() as usize / 16) {
+        if self.writer.retired.len() >= self.cache.stash_size() {
             let retired = std::mem::replace(&mut self.writer.retired, Vec::with_capacity(STASH));
             cache.retire(retired);
         }
@@ -304,7 +304,7 @@ impl<'a> WriteGroup<'a> {
         }
         self.make_room_if_short()?;
         let stash = &mut self.writer.stash;
-        self.cache.arena.take_many(STASH, |frame| stash.push(frame));
+        self.cache.arena.take_many(self.cache.stash_size(), |frame| stash.push(frame));
         match stash.pop() {
             Some(frame) => Ok(frame),
             None => {
@@ -318,17 +318,17 @@ impl<'a> WriteGroup<'a> {
     /// for its sake, nor its own pages.
     fn make_room_if_short(&mut self) -> Result<()> {
         let cache = self.cache;
-        if cache.arena.available() as usize >= STASH {
+        if cache.arena.available() as usize >= self.cache.stash_size() {
             return Ok(());
         }
         self.set_aside();
         let retired = std::mem::take(&mut self.writer.retired);
         cache.retire(retired);
         for _ in 0..64 {
-            if cache.arena.available() as usize >= STASH {
+            if cache.arena.available() as usize >= self.cache.stash_size() {
                 break;
             }
-            cache.sweep(self.lsn, 2 * STASH)?;
+            cache.sweep(self.lsn, 2 * self.cache.stash_size())?;
             for _ in 0..3 {
                 cache.pin().flush();
             }
@@ -398,6 +398,11 @@ impl Cache {
         }
         self.reuse_page_id_later(id);
         Ok(())
+    }
+
+    /// How many frames the writer takes, keeps free and gives back at a time.
+    fn stash_size(&self) -> usize {
+        STASH.min(self.arena.frames() as usize / 16)
     }
 
     /// Settles who owns the copy on disk of a superseded version (V5): the checkpoint keeps its

@@ -102,7 +102,7 @@ fn scenario() {
         spawn(read_snapshot),
         spawn(keep_one),
         spawn(|rig, _| {
-            for _ in 0..3 {
+            for _ in 0..8 {
                 rig.cache.evict(2).unwrap();
                 rig.cache.spill().unwrap();
                 rig.settle();
@@ -125,8 +125,8 @@ fn scenario() {
 
 #[test]
 fn shuttle_page_versions() {
-    explore(RandomScheduler::new(400), scenario);
-    explore(PctScheduler::new(3, 300), scenario);
+    explore(RandomScheduler::new(600), scenario);
+    explore(PctScheduler::new(3, 500), scenario);
 }
 
 /// Two threads want frames and pages that the other one has or reads.
