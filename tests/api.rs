@@ -10,7 +10,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
 
 use support::{assert_sound, read_all};
-use syncline::disk::{Disk, Keep, SimDisk};
+use syncline::disk::{Disk, Fault, FaultError, Keep, Op, Persistence, SimDisk};
 use syncline::{CommitMode, Error, Keyspace, Options, RecoveryProgress, Status, Store, WriteBatch};
 
 fn small() -> Options {
@@ -475,6 +475,35 @@ fn counts_are_right_after_a_kill_amid_checkpoints() {
             read_all(&recovered).unwrap();
         }
     });
+}
+
+/// The log has a count between changes that cancel each other out.
+#[test]
+fn counts_are_right_when_replayed_changes_cancel_out() {
+    let (disk, store) = on_sim(still());
+    let keyspace = store.keyspace("k").unwrap();
+    store.checkpoint().unwrap();
+    keyspace.put("a", "1").unwrap();
+    // It notes the count in the log, and gets no further.
+    disk.set_capacity(Some(disk.used_bytes()));
+    disk.fail(Fault {
+        op: Op::Write,
+        after: 0,
+        error: FaultError::NoSpace,
+        persistence: Persistence::Forever,
+    });
+    store.checkpoint().unwrap_err();
+    disk.clear_faults();
+    disk.set_capacity(None);
+    keyspace.delete("a").unwrap();
+    let disk = disk.crash(Keep::Nothing);
+    drop((keyspace, store));
+    for _ in 0..2 {
+        let store = still().open_on(Arc::new(disk.clone())).unwrap();
+        assert_eq!(store.keyspace("k").unwrap().len().unwrap(), 0);
+        assert_sound(&store);
+        store.close().unwrap();
+    }
 }
 
 // --- opening and closing ---

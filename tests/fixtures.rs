@@ -46,7 +46,7 @@ fn contents() -> Contents {
     }
     plain.insert(Vec::new(), b"the empty key".to_vec());
     plain.insert(vec![0xff; 512], b"the longest key".to_vec());
-    let long = (0..9000u32).map(|n| (n * n >> 3) as u8).collect();
+    let long = (0..9000u32).map(|n| ((n * n) >> 3) as u8).collect();
     let other = BTreeMap::from([(b"long".to_vec(), long), (b"empty".to_vec(), Vec::new())]);
     Contents::from([("plain".into(), plain), ("\u{e9}t\u{e9}".into(), other)])
 }

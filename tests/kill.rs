@@ -24,7 +24,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
-use support::{Contents, Rng, assert_sound, read_all, seed};
+use support::{Contents, Rng, assert_counts, assert_sound, read_all, seed};
 use syncline::{CommitMode, Error, Keyspace, Options, Receipt, Status, Store, WriteBatch};
 
 const CYCLES: u64 = 30;
@@ -272,7 +272,6 @@ impl Witness {
         if recovery.was_clean {
             assert_eq!((recovery.records_replayed, recovery.bytes_cut), (0, 0), "{stats:#?}");
         }
-        assert_sound(&store);
         let contents = read_all(&store).unwrap();
         for thread in 0..THREADS as usize {
             let theirs = part_of(&contents, thread);
@@ -290,6 +289,8 @@ impl Witness {
         for token in &self.tokens {
             assert_eq!(store.status(token).unwrap(), Status::Durable, "{token}");
         }
+        assert_counts(&store, &contents);
+        assert_sound(&store);
         store.close().unwrap();
     }
 }

@@ -133,6 +133,12 @@ impl Trees {
             Op::Drop { keyspace } => self.drop_keyspace(group, keyspace)?,
             Op::Count { keyspace, count } => {
                 if let Some(state) = self.catalog.numbered(keyspace) {
+                    let touched = self.touched.iter().find(|t| t.keyspace.id == keyspace);
+                    if touched.is_some_and(|touched| touched.delta != 0) {
+                        // Replay has the count amid changes: what comes after it may take back
+                        // what came before, so that the sum does not tell that it is outdated.
+                        state.count_changed.store(true, Ordering::Relaxed);
+                    }
                     let (key, value) = (catalog_key::keyspace(&state.name), state.encode(count));
                     self.put_catalog(group, &key, &value)?;
                 }
