@@ -33,8 +33,10 @@ use crate::txn::{
     Catalog, CommitState, Engine, KeyspaceId, KeyspaceState, Trees, apply_entries, catalog_key,
 };
 
-/// Transactions are replayed in groups of about so many bytes.
-const GROUP_BYTES: usize = 1 << 20;
+/// Transactions are replayed in groups of about this share of the cache, and at most so many
+/// bytes: a group sorts its changes, and copies each page once.
+const GROUP_SHARE: u64 = 64;
+const GROUP_BYTES: u64 = 16 << 20;
 
 /// How far recovery has come.
 #[derive(Clone, Copy, Debug)]
@@ -208,7 +210,8 @@ fn replay(engine: &Engine, head: Head, summary: &mut RecoverySummary) -> Result<
         head.durable.max(from),
     )?;
     let total_bytes = log_bytes(engine, from)?;
-    let mut group = Vec::with_capacity(GROUP_BYTES);
+    let group_bytes = GROUP_BYTES.min(engine.options.cache_bytes / GROUP_SHARE) as usize;
+    let mut group = Vec::with_capacity(group_bytes);
     loop {
         let entry = scan.next()?;
         if let Some(entry) = entry {
@@ -217,12 +220,12 @@ fn replay(engine: &Engine, head: Head, summary: &mut RecoverySummary) -> Result<
             group.extend_from_slice(entry.payload);
         }
         let is_last = entry.is_none();
-        if (is_last || group.len() >= GROUP_BYTES) && !group.is_empty() {
+        if (is_last || group.len() >= group_bytes) && !group.is_empty() {
             let lsn = summary.recovered_to;
             let operations = apply_entries(&engine.cache, writer, trees, &group, lsn)?;
             summary.operations_replayed += operations as u64;
             group.clear();
-            group.shrink_to(2 * GROUP_BYTES);
+            group.shrink_to(2 * group_bytes);
             let done_bytes = lsn.get() - from.get();
             report(engine, RecoveryProgress { phase: "replay", done_bytes, total_bytes });
         }
