@@ -65,10 +65,10 @@ impl Story {
             "recycle" => self.log.recycle_below(self.log.durable())?,
             "fail-flush" => self.disk.fail_sync(0),
             "lose-power" => {
-                let choices = self.disk.dirty();
-                let kept = args.take_key("sectors").map_or(Ok(0), str::parse)?;
-                let keep = Keep::Mask((0..choices).map(|at| at < kept).collect());
-                writeln!(out, "{choices} sectors were not flushed, the first {kept} survive")?;
+                // One letter for each sector that was not flushed: y if it survives.
+                let sectors = args.next_pos().unwrap_or_default();
+                writeln!(out, "{} sectors were not flushed", self.disk.dirty())?;
+                let keep = Keep::Mask(sectors.chars().map(|letter| letter == 'y').collect());
                 self.disk = self.disk.crash(keep);
                 self.recorder = Recorder::new(Arc::new(self.disk.clone()));
             }
