@@ -17,9 +17,6 @@
 //!   log stand;
 //! - R3 nothing is served before 7: an observed read is never undone.
 
-#[cfg(all(test, not(syncline_shuttle)))]
-mod story;
-
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 

@@ -121,7 +121,7 @@ impl Story {
             }
             name => return Err(format!("no command {name}").into()),
         }
-        args.reject_next().ok();
+        args.reject_next()?;
         Ok(out)
     }
 }

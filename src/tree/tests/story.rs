@@ -88,7 +88,7 @@ impl Story {
         let lower = node.lower().escape_ascii();
         let upper = node.upper().map_or("the end".into(), |upper| upper.escape_ascii().to_string());
         if node.is_leaf() {
-            write!(out, "{indent}page {id}: {} keys", node.count())?;
+            write!(out, "{indent}page {id}: leaf of {}", node.count())?;
         } else {
             write!(out, "{indent}page {id}: level {}, {} children", node.level(), node.count())?;
         }
