@@ -3,6 +3,8 @@
 //! After a change that is meant, `UPDATE_GOLDENFILES=1 cargo test --lib story` writes them anew,
 //! and their diff shows what changed.
 
+mod recovery;
+
 use std::path::Path;
 
 /// Runs each script of `layer` with a runner of its own.

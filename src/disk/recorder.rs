@@ -136,8 +136,10 @@ struct RecordedMapping {
 
 impl Mapping for RecordedMapping {
     fn write(&self, offset: usize, bytes: &[u8]) {
-        let line = format!("store {} at {offset}, {} bytes", self.name, bytes.len());
-        self.lines.lock().push(line);
+        if !bytes.is_empty() {
+            let line = format!("store {} at {offset}, {} bytes", self.name, bytes.len());
+            self.lines.lock().push(line);
+        }
         self.inner.write(offset, bytes);
     }
 

@@ -4,9 +4,8 @@
 //! it earlier. So the count before the change is kept beside it, with the group's LSN that
 //! divides them, under a sequence number that is odd while they change (a seqlock).
 
-use std::sync::atomic::{AtomicU64, Ordering, fence};
-
 use crate::lsn::Lsn;
+use crate::sync::atomic::{AtomicU64, Ordering, fence};
 
 /// A count of keys. Changed by one writer at a time.
 #[derive(Debug, Default)]
@@ -54,5 +53,54 @@ impl Count {
             }
             std::hint::spin_loop();
         }
+    }
+}
+
+#[cfg(all(test, syncline_shuttle))]
+mod tests {
+    use std::cell::Cell;
+    use std::sync::Arc;
+
+    use shuttle::rand::{Rng, thread_rng};
+    use shuttle::thread;
+
+    use super::*;
+    use crate::lsn::Watermark;
+
+    /// What the last group up to `at` has made of the count: one in four changes nothing.
+    fn expected(at: Lsn) -> u64 {
+        if at.get() % 4 == 3 { (at.get() - 1) * 10 } else { at.get() * 10 }
+    }
+
+    /// Every count that a reader sees is that of the LSN which was visible when it looked.
+    fn scenario() {
+        let shared = Arc::new((Count::new(0), Watermark::new(Lsn::ZERO)));
+        let readers = [(); 2].map(|()| {
+            let shared = Arc::clone(&shared);
+            thread::spawn(move || {
+                let (count, visible) = &*shared;
+                for _ in 0..4 {
+                    let seen = Cell::new(Lsn::ZERO);
+                    let found = count.visible(|| {
+                        seen.set(visible.load());
+                        seen.get()
+                    });
+                    assert_eq!(found, expected(seen.get()), "as of {}", seen.get());
+                }
+            })
+        });
+        let (count, visible) = &*shared;
+        for lsn in (1..=thread_rng().gen_range(1..8)).map(Lsn::new) {
+            if expected(lsn) != count.latest() {
+                count.set(expected(lsn), lsn);
+            }
+            visible.advance(lsn);
+        }
+        readers.map(|reader| reader.join().unwrap());
+    }
+
+    #[test]
+    fn shuttle_count_of_what_is_visible() {
+        shuttle::check_random(scenario, 3000);
     }
 }

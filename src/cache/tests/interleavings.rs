@@ -126,7 +126,7 @@ fn scenario() {
 #[test]
 fn shuttle_page_versions() {
     explore(RandomScheduler::new(600), scenario);
-    explore(PctScheduler::new(3, 500), scenario);
+    explore(PctScheduler::new(3, 3000), scenario);
 }
 
 /// Two threads want frames and pages that the other one has or reads.

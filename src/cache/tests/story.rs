@@ -49,6 +49,25 @@ impl Story {
         }
     }
 
+    /// The commands that change nothing.
+    fn observed(&self, name: &str, out: &mut String) -> Result<(), Box<dyn Error>> {
+        match name {
+            "where" => {
+                for (name, id) in &self.pages {
+                    writeln!(out, "{name}: {}", self.place(*id))?;
+                }
+                writeln!(out, "old versions: {}", self.rig.cache.stats().old_versions)?;
+            }
+            "blocks" => {
+                self.rig.settle();
+                let (busy, used) = self.rig.space.busy_and_used();
+                writeln!(out, "the checkpoint uses {used}, beside it {} are taken", busy - used)?;
+            }
+            _ => return Err(format!("no command {name}").into()),
+        }
+        Ok(())
+    }
+
     fn told(&mut self, command: &Command) -> Result<String, Box<dyn Error>> {
         let mut args = command.consume_args();
         let mut out = String::new();
@@ -108,20 +127,9 @@ impl Story {
             "finish-checkpoint" => {
                 self.rig.finish_checkpoint(self.begun.take().ok_or("begin one")?)?;
             }
-            "where" => {
-                for (name, id) in &self.pages {
-                    writeln!(out, "{name}: {}", self.place(*id))?;
-                }
-                writeln!(out, "old versions: {}", self.rig.cache.stats().old_versions)?;
-            }
-            "blocks" => {
-                self.rig.settle();
-                let (busy, used) = self.rig.space.busy_and_used();
-                writeln!(out, "the checkpoint uses {used}, beside it {} are taken", busy - used)?;
-            }
-            name => return Err(format!("no command {name}").into()),
+            name => self.observed(name, &mut out)?,
         }
-        args.reject_next().ok();
+        args.reject_next()?;
         Ok(out)
     }
 }

@@ -13,6 +13,8 @@ mod limits;
 mod rot;
 #[cfg(not(syncline_shuttle))]
 mod round_trip;
+#[cfg(not(syncline_shuttle))]
+mod story;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,5 +1,8 @@
 //! The tree as a whole, against a sorted map. Here is what the tests share.
 
+#[cfg(not(syncline_shuttle))]
+mod story;
+
 use std::collections::{BTreeMap, HashSet};
 use std::ops::Bound;
 use std::sync::Arc;
