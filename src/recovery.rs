@@ -18,6 +18,7 @@
 //! - R3 nothing is served before 7: an observed read is never undone.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::cache::{Cache, CacheOptions, WriteGroup};
@@ -36,7 +37,9 @@ use crate::txn::{
 /// Transactions are replayed in groups of about this share of the cache, and at most so many
 /// bytes: a group sorts its changes, and copies each page once.
 const GROUP_SHARE: u64 = 64;
-const GROUP_BYTES: u64 = 16 << 20;
+const GROUP_BYTES: u64 = 4 << 20;
+/// While the log is replayed, so much memory is made ready ahead of its use.
+const TOUCH_AHEAD: usize = 32 << 20;
 
 /// How far recovery has come.
 #[derive(Clone, Copy, Debug)]
@@ -105,7 +108,7 @@ pub(crate) fn open(disk: Arc<dyn Disk>, options: Options) -> Result<(Engine, Rec
     };
     // 4
     if !head.clean {
-        replay(&engine, head, &mut summary)?;
+        with_memory_ahead(&engine, || replay(&engine, head, &mut summary))?;
         begin_anew(&engine, head, &summary)?;
     }
     summary.duration = begun.elapsed();
@@ -186,6 +189,36 @@ fn load_catalog(cache: &Cache, root: PageId, disk: &Arc<dyn Disk>) -> Result<Cat
 fn decode_dropped(id: &[u8], root: &[u8]) -> Option<(KeyspaceId, PageId)> {
     let id = u32::from_be_bytes(id.try_into().ok()?);
     Some((KeyspaceId(id), PageId(u64::from_le_bytes(root.try_into().ok()?))))
+}
+
+/// Runs `work` while another thread brings frames into memory: the system's clearing of fresh
+/// memory is a good part of the time that a replay takes.
+fn with_memory_ahead<T>(engine: &Engine, work: impl FnOnce() -> T) -> T {
+    if !engine.options.background {
+        return work();
+    }
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut touched = 0;
+            while !done.load(Ordering::Relaxed) {
+                if engine.cache.touch_ahead(TOUCH_AHEAD, &mut touched) == 0 {
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+            }
+        });
+        let _over = Over(&done); // also if the work panics
+        work()
+    })
+}
+
+/// Raises its flag when it is dropped.
+struct Over<'a>(&'a AtomicBool);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 /// Step 5.
