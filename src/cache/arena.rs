@@ -262,6 +262,22 @@ impl Arena {
         let _ = frame;
     }
 
+    /// Asks the processor to fetch a whole page that will be read from end to end, while another
+    /// one is being read.
+    pub(crate) fn prefetch_page(&self, frame: Frame) {
+        #[cfg(target_arch = "x86_64")]
+        {
+            use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
+            let start = self.page_start(frame).cast::<i8>();
+            for at in (0..self.page_bytes).step_by(64) {
+                // SAFETY: a prefetch reads nothing and never faults.
+                unsafe { _mm_prefetch::<_MM_HINT_T1>(start.wrapping_add(at)) };
+            }
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        let _ = frame;
+    }
+
     fn page_start(&self, frame: Frame) -> *mut u8 {
         // SAFETY: `start` checks that the frame lies inside the arena, header and page.
         unsafe { self.start(frame).add(FRAME_HEADER) }

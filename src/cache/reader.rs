@@ -64,10 +64,10 @@ impl Cache {
         self.counters.hit(pages);
     }
 
-    /// Asks the processor to fetch the start of a page that will be read soon, if it is in memory.
+    /// Asks the processor to fetch a page that will be read soon, if it is in memory.
     pub(crate) fn prefetch(&self, id: PageId) {
         if let Word::Resident(frame) = self.table.newest(id) {
-            self.arena.prefetch(frame);
+            self.arena.prefetch_page(frame);
         }
     }
 
