@@ -20,7 +20,7 @@
 //! who may see them is decided at the leaf. They must be read at a registered snapshot, which
 //! keeps their names from being given to other pages.
 
-use super::lookup::{ReadAt, load_absent};
+use super::lookup::fetch;
 use super::node::BlobRef;
 use crate::cache::{Cache, Draft, PinnedPage, WriteGroup};
 use crate::codec::{get_u64, put_u64};
@@ -172,19 +172,6 @@ pub(crate) fn children(
     } else {
         Children::Bytes(&body[..count])
     })
-}
-
-fn fetch(cache: &Cache, id: PageId, at: Lsn) -> Result<PinnedPage<'_>> {
-    loop {
-        let absent = {
-            let guard = cache.pin();
-            match cache.page(id, at, &guard) {
-                Ok(page) => return Ok(cache.keep(page)),
-                Err(absent) => absent,
-            }
-        };
-        load_absent(cache, absent, ReadAt::Snapshot(at))?;
-    }
 }
 
 fn invalid(id: PageId, expected: String, found: String) -> Error {

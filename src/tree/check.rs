@@ -2,12 +2,12 @@
 
 use super::blob;
 use super::node::{Node, Value};
-use crate::cache::{Cache, PinnedPage};
+use crate::cache::Cache;
 use crate::error::Result;
 use crate::lsn::Lsn;
 use crate::space::PageId;
 
-use super::lookup::{ReadAt, load_absent};
+use super::lookup::fetch;
 
 /// What a check of a tree found.
 #[derive(Debug, Default)]
@@ -144,17 +144,4 @@ fn check_values(
         }
     }
     Ok(())
-}
-
-fn fetch(cache: &Cache, id: PageId, at: Lsn) -> Result<PinnedPage<'_>> {
-    loop {
-        let absent = {
-            let guard = cache.pin();
-            match cache.page(id, at, &guard) {
-                Ok(page) => return Ok(cache.keep(page)),
-                Err(absent) => absent,
-            }
-        };
-        load_absent(cache, absent, ReadAt::Snapshot(at))?;
-    }
 }

@@ -10,7 +10,7 @@
 
 use std::ops::Bound;
 
-use super::lookup::{ReadAt, load_absent};
+use super::lookup::fetch;
 use super::node::Node;
 use crate::cache::{Cache, PinnedPage};
 use crate::error::Result;
@@ -120,7 +120,7 @@ impl<'c> Cursor<'c> {
         slot: impl FnOnce(Node<'_>) -> usize,
     ) -> Result<()> {
         loop {
-            let page = self.fetch(id)?;
+            let page = fetch(self.cache, id, self.at)?;
             let node = Node::new(page.bytes());
             if node.is_leaf() {
                 let slot = slot(node);
@@ -163,21 +163,5 @@ impl<'c> Cursor<'c> {
         let id = Node::new(page.bytes()).child(*at);
         self.go_down(id, |node| node.count() - 1, |leaf| leaf.count())?;
         Ok(true)
-    }
-
-    fn fetch(&self, id: PageId) -> Result<PinnedPage<'c>> {
-        loop {
-            let absent = {
-                let guard = self.cache.pin();
-                match self.cache.page(id, self.at, &guard) {
-                    Ok(page) => {
-                        self.cache.count_hits(1);
-                        return Ok(self.cache.keep(page));
-                    }
-                    Err(absent) => absent,
-                }
-            };
-            load_absent(self.cache, absent, ReadAt::Snapshot(self.at))?;
-        }
     }
 }

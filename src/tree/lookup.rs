@@ -74,8 +74,25 @@ fn with_leaf<R>(
     }
 }
 
+/// The version of a page as of `at`, a registered snapshot; loads it if need be.
+pub(super) fn fetch(cache: &Cache, id: PageId, at: Lsn) -> Result<PinnedPage<'_>> {
+    loop {
+        let absent = {
+            let guard = cache.pin();
+            match cache.page(id, at, &guard) {
+                Ok(page) => {
+                    cache.count_hits(1);
+                    return Ok(cache.keep(page));
+                }
+                Err(absent) => absent,
+            }
+        };
+        load_absent(cache, absent, ReadAt::Snapshot(at))?;
+    }
+}
+
 /// Loads what a read at `at` did not find in memory.
-pub(super) fn load_absent(cache: &Cache, absent: Absent, at: ReadAt) -> Result<()> {
+fn load_absent(cache: &Cache, absent: Absent, at: ReadAt) -> Result<()> {
     if let (Absent::Gone(id), ReadAt::Snapshot(lsn)) = (absent, at) {
         return Err(Error::Corrupt {
             file: "page table".into(),
