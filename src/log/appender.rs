@@ -42,7 +42,7 @@ impl Default for LogOptions {
             segment_bytes: 64 << 20,
             max_unsynced_bytes: 16 << 20,
             flush_interval: Duration::from_millis(10),
-            prefault_bytes: 1 << 20,
+            prefault_bytes: 4 << 20,
         }
     }
 }

@@ -14,7 +14,7 @@ use super::engine::Engine;
 /// A failed checkpoint is tried again after this time.
 const RETRY: Duration = Duration::from_millis(500);
 /// Memory touched ahead of its first use.
-const TOUCH_AHEAD: usize = 8 << 20;
+const TOUCH_AHEAD: usize = 32 << 20;
 
 /// The bells of the threads, and who watches the watermarks.
 #[derive(Debug, Default)]
