@@ -15,9 +15,9 @@
 //! but the last is full, and the level falls by one from an index to its children (0 in `BLOB`).
 //!
 //! The pages are made before the commit lock is taken: nobody can reach them until the leaf
-//! refers to them. A long value goes straight to the data file, past the cache, so that it
-//! neither fills the cache nor holds up other commits. The pages never change, and carry LSN 0:
-//! who may see them is decided at the leaf. They must be read at a registered snapshot, which
+//! refers to them. A value of many pages goes straight to the data file, past the cache, so that
+//! it neither fills the cache nor holds up other commits; one of few pages stays in frames (see
+//! [`Draft`]). The pages never change, and carry LSN 0: who may see them is decided at the leaf. They must be read at a registered snapshot, which
 //! keeps their names from being given to other pages.
 
 use super::lookup::fetch;
