@@ -63,7 +63,7 @@
 //! Imports point downward only; a test holds the order. `ARCHITECTURE.md` is the guided tour.
 //!
 //! ```text
-//!   cli, bench              the command line (feature `cli`)
+//!   cli, bench, torture     the command line, the crash suite (feature `cli`)
 //!   store                   the public interface
 //!   recovery, checkpoint    from the log to the pages, after a crash and all along
 //!   txn                     operations, keyspaces, the commit path
@@ -82,6 +82,10 @@ pub mod cli;
 #[cfg(feature = "cli")]
 #[doc(hidden)]
 pub mod bench;
+
+#[cfg(feature = "cli")]
+#[doc(hidden)]
+pub mod torture;
 
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]

@@ -25,7 +25,7 @@ const LONG_FUNCTIONS: &[(&str, &str, usize)] = &[
 /// The layers from the top down. A file may import from its own layer and from those below.
 const LAYERS: &[&[&str]] = &[
     &["cli"],
-    &["bench"],
+    &["bench", "torture"],
     &["fuzzing"],
     &["store"],
     &["recovery"],

@@ -33,7 +33,7 @@ use std::sync::Arc;
 use crate::error::Result;
 
 pub use real::RealDisk;
-pub use sim::{Choice, Fault, FaultError, Keep, Op, Persistence, SimDisk};
+pub use sim::{Call, Choice, Fault, FaultError, Keep, Op, Persistence, SimDisk};
 
 /// A directory that holds one store.
 pub trait Disk: Debug + Send + Sync {

@@ -10,6 +10,7 @@ use super::pages::{PAGE_BYTES, pieces};
 use super::state::{MAX_BYTES, NextWrite, State};
 use crate::disk::{DiskFile, Mapping};
 use crate::error::{Error, Result};
+use crate::sync::MutexGuard;
 
 /// Keeps a file's bytes while it is open.
 struct Handle {
@@ -21,6 +22,11 @@ struct Handle {
 impl Handle {
     fn error(&self, action: String, needed_bytes: u64, error: std::io::Error) -> Error {
         Error::io(action, &self.path, needed_bytes, error)
+    }
+
+    /// The disk's state, for an operation on this file.
+    fn enter(&self, op: Op, part: usize) -> MutexGuard<'_, State> {
+        self.disk.enter(op, &self.path, part)
     }
 }
 
@@ -62,7 +68,7 @@ impl DiskFile for SimFile {
     }
 
     fn bytes(&self) -> Result<u64> {
-        let mut state = self.0.disk.state();
+        let mut state = self.0.enter(Op::Length, 0);
         state
             .step(Op::Length, self.0.id, 0, &[])
             .map_err(|error| self.error("read the length".to_owned(), 0, error))?;
@@ -70,7 +76,7 @@ impl DiskFile for SimFile {
     }
 
     fn allocate(&self, bytes: u64) -> Result<()> {
-        let mut state = self.0.disk.state();
+        let mut state = self.0.enter(Op::Allocate, 0);
         let more = bytes.saturating_sub(state.inode(self.0.id).bytes());
         state
             .step(Op::Allocate, self.0.id, bytes, &[])
@@ -79,7 +85,7 @@ impl DiskFile for SimFile {
     }
 
     fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<()> {
-        let mut state = self.0.disk.state();
+        let mut state = self.0.enter(Op::Read, 0);
         state.step(Op::Read, self.0.id, offset, &[]).map_err(|error| {
             self.error(format!("read {} bytes at offset {offset}", buf.len()), 0, error)
         })?;
@@ -102,7 +108,7 @@ impl DiskFile for SimFile {
         let len = bytes.len() as u64;
         let failed =
             |error| self.error(format!("write {len} bytes at offset {offset}"), len, error);
-        let mut state = self.0.disk.state();
+        let mut state = self.0.enter(Op::Write, 0);
         let fault = state.begin(Op::Write, id, offset, bytes).map_err(failed)?;
         let offset = match std::mem::take(&mut state.next_write) {
             NextWrite::Arrives => offset,
@@ -121,6 +127,8 @@ impl DiskFile for SimFile {
             // The first page was counted as the operation. Each other may be the last one
             // written when the process is killed, and the length grows with the pages.
             if index > 0 {
+                drop(state);
+                state = self.0.enter(Op::Write, index);
                 state.tick(Op::Write, id, offset, &[]).map_err(failed)?;
             }
             let start = offset + page.source.start as u64;
@@ -135,7 +143,7 @@ impl DiskFile for SimFile {
 
     fn sync(&self) -> Result<()> {
         let failed = |error| self.error("sync".to_owned(), 0, error);
-        let mut state = self.0.disk.state();
+        let mut state = self.0.enter(Op::Sync, 0);
         match state.begin(Op::Sync, self.0.id, 0, &[]).map_err(failed)? {
             Ok(()) => state.inode(self.0.id).sync(),
             Err(error) => {
@@ -148,7 +156,7 @@ impl DiskFile for SimFile {
     }
 
     fn map(&self) -> Result<Box<dyn Mapping>> {
-        let mut state = self.0.disk.state();
+        let mut state = self.0.enter(Op::Map, 0);
         let bytes = state.inode(self.0.id).bytes();
         state
             .step(Op::Map, self.0.id, 0, &[])
@@ -195,10 +203,10 @@ impl Mapping for SimMapping {
     fn write(&self, offset: usize, bytes: &[u8]) {
         self.check(offset, bytes.len());
         let id = self.handle.id;
-        let mut state = self.handle.disk.state();
-        for piece in sector_pieces(offset as u64, bytes.len()) {
+        for (index, piece) in sector_pieces(offset as u64, bytes.len()).enumerate() {
             let at = (offset + piece.source.start) as u64;
             let bytes = &bytes[piece.source];
+            let mut state = self.handle.enter(Op::MapWrite, index);
             if state.tick(Op::MapWrite, id, at, bytes).is_err() {
                 return; // whoever is told of it is told by the sync
             }
@@ -211,7 +219,7 @@ impl Mapping for SimMapping {
         let failed =
             |error| self.handle.error(format!("sync {len} mapped bytes at {offset}"), 0, error);
         let (id, offset, len) = (self.handle.id, offset as u64, len as u64);
-        let mut state = self.handle.disk.state();
+        let mut state = self.handle.enter(Op::MapSync, 0);
         match state.begin(Op::MapSync, id, offset, &len.to_le_bytes()).map_err(failed)? {
             _ if len == 0 => {}
             Ok(()) => state.inode(id).sync_range(offset, len),
@@ -225,7 +233,7 @@ impl Mapping for SimMapping {
 
     fn prefault(&self, offset: usize, len: usize) -> Result<()> {
         self.check(offset, len);
-        let step = self.handle.disk.state().step(
+        let step = self.handle.enter(Op::Prefault, 0).step(
             Op::Prefault,
             self.handle.id,
             offset as u64,

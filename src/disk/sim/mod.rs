@@ -55,7 +55,7 @@ mod tests;
 
 use std::fmt;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use self::file::SimFile;
 use self::inode::Inode;
@@ -98,7 +98,28 @@ const DIR: FileId = FileId(0);
 /// ```
 #[derive(Clone, Default)]
 pub struct SimDisk {
-    shared: Arc<Mutex<State>>,
+    shared: Arc<Shared>,
+}
+
+#[derive(Default)]
+struct Shared {
+    state: Mutex<State>,
+    /// Guarded by itself: it is called with no lock held.
+    watcher: OnceLock<Watcher>,
+}
+
+/// Who is told of each operation before it happens.
+type Watcher = Box<dyn Fn(&SimDisk, &Call<'_>) + Send + Sync>;
+
+/// An operation that is about to happen, or a part of one before which a crash can come.
+#[derive(Clone, Copy, Debug)]
+pub struct Call<'a> {
+    /// What is done.
+    pub op: Op,
+    /// How messages name the file, or the directory.
+    pub path: &'a str,
+    /// Which part of it: 0 for the call itself, then the later pages or sectors of a write.
+    pub part: usize,
 }
 
 impl SimDisk {
@@ -146,6 +167,18 @@ impl SimDisk {
     }
 
     // --- observing ---
+
+    /// Calls `watcher` before each operation from now on, and before each part of one before which
+    /// a crash can come, with no lock of the disk held: it may look at the disk, arm a fault, or
+    /// use the store, as other threads do while this one waits for the device. The disk that is
+    /// left after a crash is not watched.
+    ///
+    /// # Panics
+    /// If the disk is being watched already.
+    pub fn watch(&self, watcher: impl Fn(&SimDisk, &Call<'_>) + Send + Sync + 'static) {
+        let is_first = self.shared.watcher.set(Box::new(watcher)).is_ok();
+        assert!(is_first, "one watcher for a disk");
+    }
 
     /// How many operations have been counted: those before which a crash makes a difference
     /// ([`Op::is_counted`]). A write counts once for each page of 4 KiB, a store into a mapping
@@ -203,11 +236,19 @@ impl SimDisk {
     // --- for the rest of the simulator ---
 
     fn with(state: State) -> SimDisk {
-        SimDisk { shared: Arc::new(Mutex::new(state)) }
+        SimDisk { shared: Arc::new(Shared { state: Mutex::new(state), ..Shared::default() }) }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.shared.lock()
+        self.shared.state.lock()
+    }
+
+    /// The state, for an operation that the watcher has been told of.
+    fn enter(&self, op: Op, path: &str, part: usize) -> MutexGuard<'_, State> {
+        if let Some(watcher) = self.shared.watcher.get() {
+            watcher(self, &Call { op, path, part });
+        }
+        self.state()
     }
 }
 
@@ -224,7 +265,7 @@ impl fmt::Debug for SimDisk {
 
 impl Disk for SimDisk {
     fn lock(&self) -> Result<Box<dyn DirLock>> {
-        let mut state = self.state();
+        let mut state = self.enter(Op::Lock, &self.path(""), 0);
         state
             .step(Op::Lock, DIR, 0, &[])
             .map_err(|error| Error::io("lock", &self.path(""), 0, error))?;
@@ -235,7 +276,7 @@ impl Disk for SimDisk {
     }
 
     fn list(&self) -> Result<Vec<String>> {
-        let mut state = self.state();
+        let mut state = self.enter(Op::List, &self.path(""), 0);
         state
             .step(Op::List, DIR, 0, &[])
             .map_err(|error| Error::io("list", &self.path(""), 0, error))?;
@@ -244,7 +285,7 @@ impl Disk for SimDisk {
 
     fn create(&self, name: &str, bytes: u64) -> Result<Arc<dyn DiskFile>> {
         let failed = |error| Error::io("create", &self.path(name), bytes, error);
-        let mut state = self.state();
+        let mut state = self.enter(Op::Create, &self.path(name), 0);
         state.step(Op::Create, DIR, bytes, name.as_bytes()).map_err(failed)?;
         if state.lookup(name).is_ok() {
             return Err(failed(io::ErrorKind::AlreadyExists.into()));
@@ -260,7 +301,7 @@ impl Disk for SimDisk {
 
     fn open(&self, name: &str) -> Result<Arc<dyn DiskFile>> {
         let failed = |error| Error::io("open", &self.path(name), 0, error);
-        let mut state = self.state();
+        let mut state = self.enter(Op::Open, &self.path(name), 0);
         state.step(Op::Open, DIR, 0, name.as_bytes()).map_err(failed)?;
         let id = state.lookup(name).map_err(failed)?;
         Ok(Arc::new(SimFile::open(self, &mut state, id, self.path(name))))
@@ -268,7 +309,7 @@ impl Disk for SimDisk {
 
     fn rename(&self, from: &str, to: &str) -> Result<()> {
         let failed = |error| Error::io(format!("rename to {to}"), &self.path(from), 0, error);
-        let mut state = self.state();
+        let mut state = self.enter(Op::Rename, &self.path(from), 0);
         let names = format!("{from}/{to}");
         state.step(Op::Rename, DIR, 0, names.as_bytes()).map_err(failed)?;
         let id = state.lookup(from).map_err(failed)?;
@@ -279,7 +320,7 @@ impl Disk for SimDisk {
 
     fn remove(&self, name: &str) -> Result<()> {
         let failed = |error| Error::io("remove", &self.path(name), 0, error);
-        let mut state = self.state();
+        let mut state = self.enter(Op::Remove, &self.path(name), 0);
         state.step(Op::Remove, DIR, 0, name.as_bytes()).map_err(failed)?;
         state.lookup(name).map_err(failed)?;
         state.names.remove(name);
@@ -289,7 +330,7 @@ impl Disk for SimDisk {
 
     fn sync_dir(&self) -> Result<()> {
         let failed = |error| Error::io("sync the directory", &self.path(""), 0, error);
-        let mut state = self.state();
+        let mut state = self.enter(Op::SyncDir, &self.path(""), 0);
         match state.begin(Op::SyncDir, DIR, 0, &[]).map_err(failed)? {
             Ok(()) => state.names.sync(),
             Err(error) => {

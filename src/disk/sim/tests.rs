@@ -35,6 +35,33 @@ fn seen_by_seeds<T: Ord>(disk: &SimDisk, look: impl Fn(&SimDisk) -> T) -> BTreeS
 // --- bytes ---
 
 #[test]
+fn a_watcher_sees_each_part_of_an_operation_before_it_happens() {
+    let disk = SimDisk::new();
+    let file = disk.create("log", 8192).unwrap();
+    let seen = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let told = Arc::clone(&seen);
+    disk.watch(move |disk, call| {
+        let dirty = disk.dirty(); // no lock is held
+        told.lock().unwrap().push((call.op, call.path.to_owned(), call.part, dirty));
+    });
+    file.write_at(4000, &[1; 200]).unwrap();
+    file.map().unwrap().write(8000, &[1; 192]);
+    file.sync().unwrap();
+    disk.sync_dir().unwrap();
+    let path = || "sim:/log".to_owned();
+    let before = 3; // the name, the length, and what the new space shows
+    let expected = [
+        (Op::Write, path(), 0, before),
+        (Op::Write, path(), 1, before + 1),
+        (Op::Map, path(), 0, before + 2),
+        (Op::MapWrite, path(), 0, before + 2),
+        (Op::Sync, path(), 0, before + 3),
+        (Op::SyncDir, "sim:".to_owned(), 0, 1),
+    ];
+    assert_eq!(*seen.lock().unwrap(), expected);
+}
+
+#[test]
 fn every_subset_of_unsynced_sectors_can_survive() {
     let (disk, file) = disk_with("a", 4 * SECTOR_BYTES);
     file.write_at(0, &[1; 4 * SECTOR]).unwrap();

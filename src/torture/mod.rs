@@ -1,0 +1,33 @@
+//! The crash-recovery suite: everything that can befall a store, and what must hold afterwards.
+//!
+//! ```text
+//!   run ------+-- sim        the simulated disk: crash states, failing calls, rot; exhaustive
+//!   (tiers)   +-- kill       real processes on real files, killed; Linux
+//!             +-- museum     known bugs, ours and others', told as scenarios
+//!             `-- gate       builds broken on purpose: each must be caught
+//!                  |
+//!               oracle P     what every recovery is judged by (`Clause`)
+//!                  |
+//!   config  progress  summary  failure      what is asked, what is seen meanwhile, what is told
+//! ```
+//!
+//! `CRASH-SUITE.md` says what is checked and what is not, how to read a failure, and how to add a
+//! fault, a workload, a mutant.
+//!
+//! - A run follows from its seed: what is simulated gives the same trace, always.
+//! - A failure is of one of three kinds: the store broke a promise (safety), it did not go on
+//!   when it could (liveness), or the suite itself could not do its work (harness). They have
+//!   exit statuses of their own.
+
+mod config;
+mod failure;
+mod progress;
+mod summary;
+
+pub use self::config::{Config, Suite, Tier};
+pub use self::failure::{Clause, Failure, FailureKind};
+pub use self::progress::Progress;
+pub use self::summary::{
+    Caught, Exhibit, FaultRow, GateSummary, KillSummary, Moment, MuseumSummary, Picture,
+    SimSummary, SiteRow, Summary,
+};
