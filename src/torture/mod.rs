@@ -22,6 +22,7 @@
 mod config;
 mod failure;
 mod progress;
+mod sim;
 mod summary;
 
 pub use self::config::{Config, Suite, Tier};
