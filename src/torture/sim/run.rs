@@ -338,7 +338,6 @@ impl Run {
 
     fn reopen(&mut self, judge: &mut Judge) -> std::result::Result<Outcome, Violation> {
         let store = self.store.take().expect("an open store");
-        self.watch.set_store(None);
         let closed = store.close();
         self.let_go();
         if closed.is_ok() && !self.history.is_in_doubt() {
