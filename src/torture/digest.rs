@@ -21,9 +21,9 @@ impl Verdict {
         let word = match worst {
             None if summary.judged() == 0 => "NOTHING JUDGED",
             None => "ALL HELD",
-            Some(FailureKind::Safety) => "A PROMISE WAS BROKEN",
-            Some(FailureKind::Liveness) => "THE STORE GOT STUCK",
-            Some(FailureKind::Harness) => "THE SUITE FAILED",
+            Some(FailureKind::Safety) => "PROMISE BROKEN",
+            Some(FailureKind::Liveness) => "STORE STUCK",
+            Some(FailureKind::Harness) => "SUITE FAILED",
         };
         let detail = match worst {
             None => judged(summary),
@@ -33,14 +33,16 @@ impl Verdict {
     }
 }
 
-/// "2 safety failures, 1 harness failure".
+/// "2 safety, 1 harness failures".
 fn failures(summary: &Summary) -> String {
     let kinds = [FailureKind::Safety, FailureKind::Liveness, FailureKind::Harness];
     let of_kind = |kind: FailureKind| {
         let number = summary.failures.iter().filter(|failure| failure.kind == kind).count();
-        (number > 0).then(|| counted(number as u64, &format!("{} failure", kind_name(kind))))
+        (number > 0).then(|| format!("{} {}", count(number as u64), kind_name(kind)))
     };
-    kinds.into_iter().filter_map(of_kind).collect::<Vec<_>>().join(", ")
+    let numbers = kinds.into_iter().filter_map(of_kind).collect::<Vec<_>>().join(", ");
+    let plural = if summary.failures.len() == 1 { "" } else { "s" };
+    format!("{numbers} failure{plural}")
 }
 
 fn judged(summary: &Summary) -> String {
@@ -149,8 +151,8 @@ mod tests {
         let bad = sample::bad();
         let verdict = Verdict::of(&bad);
         assert_eq!(verdict.worst, Some(FailureKind::Safety));
-        assert_eq!(verdict.word, "A PROMISE WAS BROKEN");
-        let text = "1 safety failure, 1 liveness failure, 1 harness failure among";
+        assert_eq!(verdict.word, "PROMISE BROKEN");
+        let text = "1 safety, 1 liveness, 1 harness failures among";
         assert!(verdict.detail.starts_with(text), "{}", verdict.detail);
         assert!(verdict.detail.ends_with("3 of 4 mutants caught"), "{}", verdict.detail);
         assert_eq!(Verdict::of(&sample::good()).word, "ALL HELD");

@@ -174,7 +174,7 @@ fn sites(least: u64) -> Vec<SiteRow> {
     rows
 }
 
-/// A run of commits, every third `Sync`, with a checkpoint in the middle.
+/// A run of commits, some of which flush.
 fn picture() -> Picture {
     let mut moments = Vec::new();
     let (mut submitted, mut durable) = (0u64, 0u64);
@@ -203,7 +203,7 @@ fn picture() -> Picture {
             recovered: recovered.collect(),
         });
     }
-    Picture { title: "14 commits, every third `Sync`, one checkpoint".into(), moments }
+    Picture { title: "36 commits, a flush after every fourth".into(), moments }
 }
 
 fn counts(counts: &[(&str, u64)]) -> BTreeMap<String, u64> {

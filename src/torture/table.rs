@@ -219,15 +219,23 @@ fn failed(summary: &Summary, out: &mut String) {
 
 fn verdict(summary: &Summary, out: &mut String) {
     let verdict = Verdict::of(summary);
-    let text = format!("{}: {}. Seed {}.", verdict.word, verdict.detail, summary.seed);
-    out.push('\n');
+    let text = format!("{}: {}", verdict.word, verdict.detail);
+    line(
+        out,
+        format_args!(
+            "\nSeed {0}. Again: syncline torture --tier {1} --seed {0} --workers {2}",
+            summary.seed,
+            summary.tier.name(),
+            summary.workers
+        ),
+    );
     wrap(&text, WIDTH).iter().for_each(|part| line(out, format_args!("{part}")));
 }
 
 /// A blank line, then the section's name in capitals.
 fn heading(name: &str, about: &str, out: &mut String) {
     let name = name.to_uppercase();
-    let text = if about.is_empty() { name } else { format!("{name}  {about}") };
+    let text = if about.is_empty() { name } else { format!("{name}: {about}") };
     out.push('\n');
     wrap(&text, WIDTH).iter().for_each(|part| line(out, format_args!("{part}")));
 }
@@ -286,7 +294,7 @@ mod tests {
         let last = |summary| table(&summary).lines().last().map(str::to_owned);
         let good = last(sample::good()).expect("a line");
         assert!(good.starts_with("ALL HELD: 1,284,310 states, 412 kills, 3 exhibits"), "{good}");
-        assert!(good.ends_with("Seed 123456789."), "{good}");
+        assert!(good.ends_with("4 of 4 mutants caught"), "{good}");
     }
 
     #[test]

@@ -57,12 +57,12 @@ pub fn story(failure: &Failure) -> String {
 }
 
 fn headline(failure: &Failure) -> String {
-    let clause = failure.clause.map(|clause| format!("{clause} ({})", clause.demand()));
+    let clause = failure.clause.map(|clause| format!(", {clause}: {}", clause.demand()));
     let mut text = String::new();
     for (index, line) in wrap(&failure.title, WIDTH - 4).iter().enumerate() {
         let _ = writeln!(text, "{}{line}", if index == 0 { "  ! " } else { "    " });
     }
-    let _ = writeln!(text, "    {}: {}", kind_name(failure.kind), clause.as_deref().unwrap_or("-"));
+    let _ = writeln!(text, "    {}{}", kind_name(failure.kind), clause.as_deref().unwrap_or(""));
     text
 }
 

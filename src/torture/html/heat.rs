@@ -59,7 +59,8 @@ pub(super) fn sites(sim: &SimSummary, out: &mut String) {
         put(
             out,
             format_args!(
-                "<tr><th scope=\"row\">{}</th><td>{}</td><td>{}</td>",
+                "<tr><th scope=\"row\" class=\"name\">{}</th><td class=\"name\">{}</td>\
+                 <td class=\"name\">{}</td>",
                 Text(group.fault),
                 Text(group.operation),
                 Text(group.file),

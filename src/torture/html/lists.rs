@@ -103,7 +103,7 @@ pub(super) fn mutants(gate: &GateSummary, out: &mut String) {
         put(
             out,
             format_args!(
-                "<tr><td>{}</td><th scope=\"row\">{}</th><td>{}</td>{by}<td class=\"n\">{}</td>\
+                "<tr><td>{}</td><th scope=\"row\" class=\"name\">{}</th><td>{}</td>{by}<td class=\"n\">{}</td>\
                  <td class=\"n\">{}</td><td class=\"n\">{:.2} s</td></tr>\n",
                 Text(&row.class),
                 Text(&row.name),
