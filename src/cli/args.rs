@@ -41,6 +41,14 @@ pub(super) enum Command {
     /// Measure this machine: what commits and reads cost against the bare hardware
     Bench(BenchArgs),
     /// Break the store in every way that it must survive, and judge what is left of it
+    ///
+    /// No store of yours is touched: everything happens on simulated disks and in a directory for
+    /// temporary files. Each recovery is held to the same promise: it must give the first k
+    /// commits, whole, where k is at least what was ever reported durable and at most what was
+    /// submitted.
+    ///
+    /// Exit status: 0 all held, 1 a promise was broken (safety), 2 wrong call, 3 the store did not
+    /// go on although it could (liveness), 4 the suite could not do its work. The gravest counts.
     Torture(TortureArgs),
 }
 
@@ -208,22 +216,14 @@ pub(super) struct BenchArgs {
     pub(super) json: Option<PathBuf>,
 }
 
-/// Break the store in every way that it must survive, and judge what is left of it.
-///
-/// No store of yours is touched: everything happens on simulated disks and in a directory for
-/// temporary files. Each recovery is held to the same promise: it must give the first k commits,
-/// whole, where k is at least what was ever reported durable and at most what was submitted.
-///
-/// Exit status: 0 all held, 1 a promise was broken (safety), 2 wrong call, 3 the store did not go
-/// on although it could (liveness), 4 the suite could not do its work. The gravest counts.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  syncline torture                             what a change is checked with, a minute
-  syncline torture --tier full --html run.html half an hour, and a page to look at
-  syncline torture --tier soak --suite sim     until Ctrl-C; a second one does not wait
-  syncline torture --seed 42                   the same simulated crashes, every time
-  syncline torture --replay syncline-failures/x  one failure again, with its story")]
+  syncline torture                                 what a change is checked with: a minute
+  syncline torture --tier full --html run.html     half an hour, and a page to look at
+  syncline torture --tier soak --suite sim         until Ctrl-C; a second one does not wait
+  syncline torture --seed 42                       the same simulated crashes, every time
+  syncline torture --replay syncline-failures/FILE one failure again, with its story")]
 pub(super) struct TortureArgs {
     /// How long and how deep
     #[arg(long, value_enum, default_value_t = Tier::Smoke)]

@@ -77,13 +77,18 @@ fn simulated(sim: &SimSummary, out: &mut String) {
     fact("runs repeated with the same trace", sim.traces_compared);
     grid.print(out);
 
-    heading("fault by commit mode", "states judged, by what was at stake", out);
+    heading(
+        "fault by commit mode",
+        "states judged, and in how many of them an acknowledged `Sync` commit, and an \
+                 acknowledged `Async` one that was not durable, was at stake",
+        out,
+    );
     let columns = [
         ("#", Right),
         ("fault", Left),
         ("states", Right),
-        ("`Sync` acknowledged", Right),
-        ("`Async` not yet durable", Right),
+        ("`Sync` at stake", Right),
+        ("`Async` at stake", Right),
     ];
     let mut grid = Grid::new(&columns);
     for FaultRow { fault, name, states, sync, unsynced } in &sim.faults {

@@ -13,13 +13,14 @@ const DARKEST: f64 = 0.5;
 
 /// Fault by commit mode.
 pub(super) fn faults(rows: &[FaultRow], out: &mut String) {
-    let about = "States judged, by what was at stake. The darker, the more; the scale is \
-                 logarithmic. A state may be in both columns of commit modes.";
+    let about = "States judged, and in how many of them a commit of either mode was at stake: an \
+                 acknowledged `Sync` one, and an acknowledged `Async` one that was not yet durable. \
+                 The darker, the more, on a logarithmic scale.";
     open("Faults by commit mode", about, out);
     out.push_str(
         "<div class=\"scroll\"><table><thead><tr><th class=\"n\">#</th><th>fault</th>\
-         <th class=\"n\">states</th><th class=\"n\"><code>Sync</code> acknowledged</th>\
-         <th class=\"n\"><code>Async</code> not yet durable</th></tr></thead>\n<tbody>\n",
+         <th class=\"n\">states</th><th class=\"n\"><code>Sync</code> at stake</th>\
+         <th class=\"n\"><code>Async</code> at stake</th></tr></thead>\n<tbody>\n",
     );
     let most = rows.iter().map(|row| row.states.max(row.sync).max(row.unsynced)).max();
     for row in rows {
@@ -47,7 +48,7 @@ pub(super) fn sites(sim: &SimSummary, out: &mut String) {
     let phases: BTreeSet<&str> =
         groups.iter().flat_map(|group| group.phases.keys()).copied().collect();
     out.push_str(
-        "<div class=\"scroll\"><table><thead><tr><th>fault</th><th>operation</th><th>file</th>",
+        "<div class=\"scroll\"><table class=\"dense\"><thead><tr><th>fault</th><th>operation</th><th>file</th>",
     );
     for phase in &phases {
         put(out, format_args!("<th class=\"n\">{}</th>", Text(phase)));

@@ -6,7 +6,7 @@ use super::super::digest;
 use super::super::failure::Clause;
 use super::super::summary::{GateSummary, KillSummary, MuseumSummary, SimSummary};
 use super::super::text::{count, counted, time};
-use super::escape::Text;
+use super::escape::{Prose, Text};
 use super::{close, open, put};
 
 /// States by how many crashes lay one within the other's recovery.
@@ -75,8 +75,8 @@ pub(super) fn kills(kill: &KillSummary, out: &mut String) {
         bars("injected", "times", &kill.injected, out);
     }
     let rest = [
-        ("Sync commits acknowledged to a witness", kill.sync_commits),
-        ("Async commits acknowledged to a witness", kill.async_commits),
+        ("`Sync` commits acknowledged to a witness", kill.sync_commits),
+        ("`Async` commits acknowledged to a witness", kill.async_commits),
         ("recoveries killed", kill.recoveries_killed),
         ("the most of them one after the other", kill.deepest),
     ];
@@ -103,11 +103,11 @@ pub(super) fn mutants(gate: &GateSummary, out: &mut String) {
         put(
             out,
             format_args!(
-                "<tr><td>{}</td><th scope=\"row\" class=\"name\">{}</th><td>{}</td>{by}<td class=\"n\">{}</td>\
+                "<tr><td>{}</td><th scope=\"row\" class=\"name\">{}</th><td class=\"wide\">{}</td>{by}<td class=\"n\">{}</td>\
                  <td class=\"n\">{}</td><td class=\"n\">{:.2} s</td></tr>\n",
                 Text(&row.class),
                 Text(&row.name),
-                Text(&row.about),
+                Prose(&row.about),
                 row.seeds,
                 count(row.states),
                 row.seconds,
@@ -131,9 +131,9 @@ pub(super) fn exhibits(museum: &MuseumSummary, out: &mut String) {
         put(
             out,
             format_args!(
-                "<tr><th scope=\"row\">{}</th><td>{}</td>{passed}<td class=\"n\">{}</td></tr>\n",
+                "<tr><th scope=\"row\">{}</th><td class=\"wide\">{}</td>{passed}<td class=\"n\">{}</td></tr>\n",
                 Text(&exhibit.name),
-                Text(&exhibit.story),
+                Prose(&exhibit.story),
                 count(exhibit.states),
             ),
         );
@@ -169,7 +169,7 @@ fn bars(what: &str, unit: &str, counts: &BTreeMap<String, u64>, out: &mut String
 fn facts(facts: impl IntoIterator<Item = (String, u64)>, out: &mut String) {
     out.push_str("<table class=\"facts\"><tbody>\n");
     for (what, number) in facts {
-        let (what, number) = (Text(&what), count(number));
+        let (what, number) = (Prose(&what), count(number));
         put(
             out,
             format_args!("<tr><th scope=\"row\">{what}</th><td class=\"n\">{number}</td></tr>\n"),

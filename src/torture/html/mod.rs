@@ -8,7 +8,7 @@
 //!   escape     whatever comes from elsewhere is text, never markup
 //! ```
 //!
-//! - H1 Everything that is not a number goes through [`escape::Text`].
+//! - H1 Everything that is not a number goes through [`escape`].
 //! - H2 Colour never tells anything alone: there is always a word, a shape or a pattern with it.
 //!   The colours are apart for the colour-blind as well (blue for good, vermilion for bad).
 //! - H3 What was never reached looks different from what was reached seldom.
@@ -23,7 +23,7 @@ mod picture;
 
 use std::fmt::Write;
 
-use self::escape::Text;
+use self::escape::{Prose, Text};
 use super::digest::{Verdict, kind_name, mutants};
 use super::failure::Failure;
 use super::summary::Summary;
@@ -104,7 +104,7 @@ fn verdict(summary: &Summary, out: &mut String) {
         ),
     );
     for why in &summary.skipped {
-        put(out, format_args!("<p class=\"soft\">Not done: {}</p>\n", Text(why)));
+        put(out, format_args!("<p class=\"soft\">Not done: {}</p>\n", Prose(why)));
     }
 }
 
@@ -146,7 +146,7 @@ fn failures(failures: &[Failure], out: &mut String) {
             format_args!(
                 "<article class=\"failure\"><h3>{}</h3>\n<div><span class=\"mark\">{}</span>{}\
                  </div>\n",
-                Text(&failure.title),
+                Prose(&failure.title),
                 kind_name(failure.kind),
                 Text(clause.as_deref().unwrap_or("")),
             ),
@@ -154,7 +154,7 @@ fn failures(failures: &[Failure], out: &mut String) {
         if !failure.story.is_empty() {
             out.push_str("<ul>\n");
             for line in &failure.story {
-                put(out, format_args!("<li>{}</li>\n", Text(line)));
+                put(out, format_args!("<li>{}</li>\n", Prose(line)));
             }
             out.push_str("</ul>\n");
         }
@@ -185,10 +185,11 @@ const METHOD: &[(&str, &str)] = &[
          each receipt tells the truth. Both bounds are checked in every state.",
     ),
     (
-        "What the two columns of commit modes mean",
+        "What is at stake",
         "A state counts under `Sync` if a `Sync` commit had been acknowledged before, so that it \
          could have been lost; under `Async` if an acknowledged commit was not yet durable, so \
-         that it might be lost, but not its beginning without its end. A state may count twice.",
+         that it might be lost, but only whole and with all that came after it. A state may \
+         count twice.",
     ),
     (
         "Killed processes",
@@ -207,7 +208,7 @@ fn method(summary: &Summary, out: &mut String) {
     open("Method", "What these figures say, and what they do not.", out);
     out.push_str("<dl class=\"method\">\n");
     for (what, about) in METHOD {
-        put(out, format_args!("<dt>{}</dt><dd>{}</dd>\n", Text(what), Text(about)));
+        put(out, format_args!("<dt>{}</dt><dd>{}</dd>\n", Text(what), Prose(about)));
     }
     put(
         out,
@@ -224,7 +225,7 @@ fn method(summary: &Summary, out: &mut String) {
 
 /// Begins a section.
 fn open(title: &str, about: &str, out: &mut String) {
-    let (title, about) = (Text(title), Text(about));
+    let (title, about) = (Text(title), Prose(about));
     put(out, format_args!("<section>\n<h2>{title}</h2>\n<p class=\"soft\">{about}</p>\n"));
 }
 
