@@ -136,6 +136,7 @@ pub(super) fn sites_counted(sim: &SimSummary) -> String {
     let never = sim.sites.iter().filter(|row| row.once + row.forever == 0).count();
     let pairs = counted(sim.sites.len() as u64, "pair");
     match never {
+        _ if sim.sites.is_empty() => "none was made to fail".to_owned(),
         0 => format!("{pairs} of fault and call site, each activated"),
         _ => format!("{pairs} of fault and call site, {} NEVER ACTIVATED", count(never as u64)),
     }
