@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::config::Suite;
 use super::failure::FailureKind;
 use super::summary::{GateSummary, SimSummary, Summary};
 use super::text::{count, counted};
@@ -62,6 +63,29 @@ fn judged(summary: &Summary) -> String {
         parts.push(format!("{} of {} caught", count(caught), counted(rows.len() as u64, "mutant")));
     }
     if parts.is_empty() { "nothing that was judged".to_owned() } else { parts.join(", ") }
+}
+
+/// The command that does the same again, as far as it follows from the seed.
+pub(super) fn again(summary: &Summary) -> String {
+    let Summary { tier, seed, workers, .. } = summary;
+    let ran = |suite: &Suite| match suite {
+        Suite::Sim => summary.sim.is_some(),
+        Suite::Kill => summary.kill.is_some(),
+        Suite::Museum => summary.museum.is_some(),
+        Suite::Mutants => summary.mutants.is_some(),
+    };
+    let (ran, not): (Vec<Suite>, Vec<Suite>) =
+        Suite::ALL.into_iter().filter(|suite| suite.is_compiled()).partition(ran);
+    let suites = match (ran.as_slice(), not.as_slice()) {
+        ([], _) | (_, []) => String::new(),
+        _ => format!(" --suite {}", names(&ran)),
+    };
+    format!("syncline torture --tier {}{suites} --seed {seed} --workers {workers}", tier.name())
+}
+
+/// "sim,kill", as the command line takes it.
+pub(super) fn names(suites: &[Suite]) -> String {
+    suites.iter().map(|suite| suite.name()).collect::<Vec<_>>().join(",")
 }
 
 pub(super) fn kind_name(kind: FailureKind) -> &'static str {
@@ -160,6 +184,14 @@ mod tests {
         let nothing = Summary { sim: None, kill: None, museum: None, ..sample::good() };
         let nothing = Summary { mutants: None, ..nothing };
         assert_eq!(Verdict::of(&nothing).word, "NOTHING JUDGED");
+    }
+
+    #[test]
+    fn again_names_the_suites_unless_all_were_run() {
+        let all = "syncline torture --tier smoke --seed 123456789 --workers 2";
+        assert_eq!(again(&sample::good()), all);
+        let one = Summary { kill: None, museum: None, mutants: None, ..sample::good() };
+        assert!(again(&one).contains("--tier smoke --suite sim --seed"), "{}", again(&one));
     }
 
     #[test]

@@ -22,7 +22,7 @@ use super::config::{Config, Suite, Tier};
 use super::failure::{Failure, FailureKind};
 use super::progress::Progress;
 use super::summary::Summary;
-use super::{gate, kill, museum, sim};
+use super::{digest, gate, kill, museum, sim};
 
 /// A soak that has found so many needs no more.
 const ENOUGH_FAILURES: usize = 100;
@@ -242,8 +242,7 @@ fn words(panic: &(dyn Any + Send)) -> String {
 fn again(suites: &[Suite], config: &Config) -> String {
     let mut command = format!("syncline torture --tier {}", config.tier.name());
     if !suites.is_empty() {
-        let names: Vec<&str> = suites.iter().map(|suite| suite.name()).collect();
-        command.push_str(&format!(" --suite {}", names.join(",")));
+        command.push_str(&format!(" --suite {}", digest::names(suites)));
     }
     command.push_str(&format!(" --seed {} --workers {}", config.seed, config.workers));
     command

@@ -225,15 +225,8 @@ fn failed(summary: &Summary, out: &mut String) {
 fn verdict(summary: &Summary, out: &mut String) {
     let verdict = Verdict::of(summary);
     let text = format!("{}: {}", verdict.word, verdict.detail);
-    line(
-        out,
-        format_args!(
-            "\nSeed {0}. Again: syncline torture --tier {1} --seed {0} --workers {2}",
-            summary.seed,
-            summary.tier.name(),
-            summary.workers
-        ),
-    );
+    let again = digest::again(summary);
+    line(out, format_args!("\nSeed {}. Again: {again}", summary.seed));
     wrap(&text, WIDTH).iter().for_each(|part| line(out, format_args!("{part}")));
 }
 

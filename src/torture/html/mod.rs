@@ -24,7 +24,7 @@ mod picture;
 use std::fmt::Write;
 
 use self::escape::{Prose, Text};
-use super::digest::{Verdict, kind_name, mutants};
+use super::digest::{self, Verdict, kind_name, mutants};
 use super::failure::Failure;
 use super::summary::Summary;
 use super::text::{count, rate, time};
@@ -213,11 +213,9 @@ fn method(summary: &Summary, out: &mut String) {
     put(
         out,
         format_args!(
-            "<dt>Again</dt><dd>What is simulated follows from the seed:\n<pre><code>syncline \
-             torture --tier {} --seed {} --workers {}</code></pre></dd>\n</dl>\n",
-            summary.tier.name(),
-            summary.seed,
-            summary.workers,
+            "<dt>Again</dt><dd>What is simulated follows from the seed:\n<pre><code>{}</code></pre>\
+             </dd>\n</dl>\n",
+            Text(&digest::again(summary)),
         ),
     );
     close(out);
