@@ -284,12 +284,7 @@ fn replay(engine: &Engine, head: Head, summary: &mut RecoverySummary) -> Result<
 }
 
 /// Steps 6 and 7. The former incarnation ended at `end`.
-fn begin_anew(
-    engine: &Engine,
-    head: Head,
-    mut end: Lsn,
-    summary: &RecoverySummary,
-) -> Result<()> {
+fn begin_anew(engine: &Engine, head: Head, mut end: Lsn, summary: &RecoverySummary) -> Result<()> {
     let mut incarnation = head.incarnation.next();
     if broken(Mutant::IncarnationReused) {
         incarnation = head.incarnation;

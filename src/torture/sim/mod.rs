@@ -29,5 +29,5 @@ mod trouble;
 mod watch;
 mod work;
 
-pub(crate) use self::report::replay_file as replay;
-pub(crate) use self::work::run;
+pub use self::report::replay;
+pub(super) use self::work::run;

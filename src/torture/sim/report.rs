@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use super::case::Case;
 use super::explore::Found;
 use super::panics;
-use super::play::{crash_point, explorer, replay};
+use super::play;
+use super::play::{crash_point, explorer};
 use super::saved::Saved;
 use super::shrink::shrink;
 use super::story;
@@ -42,7 +43,10 @@ pub(crate) fn failure(config: &Config, seed: u64, case: &Case, found: &Found) ->
 }
 
 /// Runs a saved failure again. None if it does not fail any more.
-pub(crate) fn replay_file(file: &Path) -> Result<Option<Failure>, String> {
+///
+/// # Errors
+/// A message, if there is no such file or it is no saved failure.
+pub fn replay(file: &Path) -> Result<Option<Failure>, String> {
     panics::catch();
     let saved = Saved::read(file)?;
     let mut explorer = explorer(
@@ -50,7 +54,9 @@ pub(crate) fn replay_file(file: &Path) -> Result<Option<Failure>, String> {
         super::explore::Depth { again_one_in: 1, nested_one_in: u64::MAX, ..WIDE },
         saved.seed,
     );
-    let Some(found) = replay(&saved.case, &saved.crashes, &mut explorer) else { return Ok(None) };
+    let Some(found) = play::replay(&saved.case, &saved.crashes, &mut explorer) else {
+        return Ok(None);
+    };
     let command = format!("syncline torture --replay {}", file.display());
     Ok(Some(told(&saved, &found, command)))
 }

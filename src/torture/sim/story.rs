@@ -76,7 +76,6 @@ fn list(choices: &[Choice], which: &[usize]) -> String {
             Choice::Length { file } => format!("the length of {file}"),
             Choice::Stale { file } => format!("stale bytes in new space of {file}"),
             Choice::Sector { file, sector, .. } => format!("{file} at {}", sector * 512),
-            other => format!("{other:?}"),
         };
         write!(text, "{comma}{shown}").expect("to a string");
     }

@@ -165,7 +165,6 @@ fn one_beside(store: &Store, mut beside: Beside) -> Beside {
     match commit(store, &beside.keyspaces, Mode::Async, &changes) {
         Ok(receipt) => beside.made.push(Commit {
             lsn: receipt.lsn(),
-            incarnation: receipt.incarnation(),
             token: Some(receipt.token()),
             what: What::Changes(changes),
             hash: 0,
