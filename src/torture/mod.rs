@@ -25,6 +25,10 @@ mod failure;
 mod progress;
 mod summary;
 
+#[cfg(feature = "mutants")]
+mod gate;
+#[cfg(not(feature = "mutants"))]
+#[path = "gate/off.rs"]
 mod gate;
 mod kill;
 mod museum;

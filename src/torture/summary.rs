@@ -197,6 +197,8 @@ pub struct Exhibit {
 pub struct GateSummary {
     /// How long it took.
     pub seconds: f64,
+    /// Pairs of mutant and seed for which there was no time.
+    pub untried: u64,
     /// One for each mutant and seed.
     pub caught: Vec<Caught>,
 }

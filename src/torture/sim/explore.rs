@@ -158,7 +158,6 @@ impl Explorer {
         if self.rng.below(self.depth.again_one_in) == 0 {
             self.again(image, &store, history, verdict)?;
         }
-        image.crash_after(0);
         drop(store);
         for point in self.some(points) {
             self.point(&point, history, path, false)?;
@@ -193,9 +192,8 @@ impl Explorer {
         watch.set_mark(point.mark);
         watch.note_points(true);
         watch.note_only(next.point);
-        let opened = self.setup.open(&image);
+        let opened = catch_unwind(AssertUnwindSafe(|| self.setup.open(&image)));
         let points = watch.take_points();
-        image.crash_after(0);
         drop(opened);
         points.first().map_or(Ok(()), |point| self.follow(point, history, rest))
     }
@@ -217,7 +215,6 @@ impl Explorer {
         let after = image.fork(crate::disk::Keep::Nothing);
         let second = opened(&after)?;
         self.judge.same(&second, history, verdict, Clause::Served)?;
-        after.crash_after(0);
         drop(second);
         // Writes go on, and survive.
         let wrote = write_more(store);
@@ -237,7 +234,6 @@ impl Explorer {
             let what = format!("after writing and a crash, verify: {verified:?}");
             return Err(Violation::of(Clause::Again, what));
         }
-        after.crash_after(0);
         Ok(())
     }
 }

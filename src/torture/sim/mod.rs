@@ -13,6 +13,8 @@ mod contents;
 mod explore;
 mod generate;
 mod history;
+#[cfg(feature = "mutants")]
+mod hunt;
 mod judge;
 mod pace;
 mod panics;
@@ -29,5 +31,7 @@ mod trouble;
 mod watch;
 mod work;
 
+#[cfg(feature = "mutants")]
+pub(super) use self::hunt::{Hunt, hunt};
 pub use self::report::replay;
 pub(super) use self::work::run;

@@ -1,6 +1,7 @@
 //! Runs a workload on a simulated disk and keeps the books for oracle P.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::case::Setup;
 use super::contents::{KeyspaceNo, hash_of, hash_of_snapshot, key, keyspace_name};
@@ -77,6 +78,7 @@ impl Run {
             Err(error) => return Ok(Outcome::Refused(error)),
         };
         let verdict = judge.recovered(&store, &self.history, &self.history.mark, crash)?;
+        let store = store.into_store();
         self.history.recovered(verdict.k, verdict.to);
         self.watch.set_mark(self.history.mark);
         self.watch.set_store(Some(&store));
@@ -147,10 +149,13 @@ impl Run {
         Ok(outcome)
     }
 
-    /// Lets go of the store as a crash does: nothing of it is written any more.
-    pub(crate) fn abandon(&mut self) {
+    /// Ends as a crash does: nothing more is written.
+    pub(crate) fn abandon(mut self) {
         self.disk.crash_after(0);
-        self.let_go();
+        // A store that has panicked may panic again when it is closed.
+        if catch_unwind(AssertUnwindSafe(|| self.let_go())).is_err() {
+            std::mem::forget(self);
+        }
     }
 
     fn let_go(&mut self) {
