@@ -30,6 +30,8 @@ pub(crate) struct CrashAt {
 /// How hard crash points are looked at.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Depth {
+    /// One of so many crash points is looked at.
+    pub(crate) point_one_in: u64,
     /// Just before a flush.
     pub(crate) windows: Effort,
     /// Crash states by chance at each other point.
@@ -70,6 +72,9 @@ impl Explorer {
         for point in points {
             if self.pace.is_over() {
                 break;
+            }
+            if self.rng.below(self.depth.point_one_in) > 0 {
+                continue;
             }
             let mut path = Vec::new();
             self.point(&point, history, &mut path, true).map_err(|violation| Found {
@@ -217,7 +222,7 @@ impl Explorer {
         self.judge.same(&second, history, verdict, Clause::Served)?;
         drop(second);
         // Writes go on, and survive.
-        let wrote = write_more(store);
+        let wrote = write_more(store, self.rng.below(2) == 0);
         let wrote = wrote.map_err(|error| Violation::of(Clause::Again, format!("{error}")))?;
         let after = image.fork(crate::disk::Keep::Nothing);
         let third = opened(&after)?;
@@ -241,10 +246,12 @@ impl Explorer {
 /// The keyspace that a recovered store is tried with.
 const MORE: &str = "more";
 
-fn write_more(store: &Store) -> crate::Result<u64> {
+fn write_more(store: &Store, makes_checkpoint: bool) -> crate::Result<u64> {
     let keyspace = store.keyspace(MORE)?;
     keyspace.put_with("one", [1; 100], CommitMode::Async)?;
-    store.checkpoint()?;
+    if makes_checkpoint {
+        store.checkpoint()?;
+    }
     keyspace.put_with("two", [2; 2000], CommitMode::Async)?;
     keyspace.put_with("three", [3; 10], CommitMode::Sync)?;
     Ok(3)

@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use super::explore::Depth;
 use super::generate::{self, Theme};
 use super::judge::Violation;
 use super::pace::Pace;
@@ -21,26 +22,41 @@ pub(crate) struct Hunt {
     pub(crate) states: u64,
 }
 
-/// Looks for a failure until `deadline`.
+/// Workloads that are only run, for each one whose crash points are looked at.
+const BLIND: u64 = 12;
+
+/// A few states of some crash points: many workloads are better than one looked at hard.
+const GLANCE: Depth = Depth { point_one_in: 3, ..WIDE };
+
+/// Looks for a failure until `deadline`: through all themes in turn, each first blind.
 pub(crate) fn hunt(seed: u64, deadline: Instant) -> Hunt {
     panics::catch();
-    let pace = Pace::until(Some(deadline));
     let mut rng = SplitMix64::new(seed);
-    let mut states = 0;
-    while !pace.is_over() {
-        let seed = rng.next();
-        let case = generate::case(seed);
-        let mut explorer = explorer(&case, WIDE, seed);
-        explorer.pace = pace.clone();
-        let result = play(&case, &mut explorer);
-        states += explorer.tally.states;
-        if let Err(found) = result {
-            return Hunt {
-                found: Some(found.violation),
-                by: format!("{:?}", Theme::of(seed)).to_lowercase(),
-                states,
-            };
+    let mut hunt = Hunt { found: None, by: String::new(), states: 0 };
+    let pace = Pace::until(Some(deadline));
+    for theme in Theme::ALL.iter().cycle() {
+        let blind = if *theme == Theme::Big { 1 } else { BLIND };
+        for at in 0..=blind {
+            if pace.is_over() || hunt.found.is_some() {
+                return hunt;
+            }
+            hunt.one(*theme, rng.next(), at < blind, &pace);
         }
     }
-    Hunt { found: None, by: String::new(), states }
+    hunt
+}
+
+impl Hunt {
+    fn one(&mut self, theme: Theme, seed: u64, is_blind: bool, pace: &Pace) {
+        let case = generate::themed(theme, seed);
+        let mut explorer = explorer(&case, GLANCE, seed);
+        explorer.pace = pace.clone();
+        explorer.skips_points = is_blind;
+        let result = play(&case, &mut explorer);
+        self.states += explorer.tally.states + u64::from(is_blind);
+        if let Err(found) = result {
+            self.found = Some(found.violation);
+            self.by = format!("{theme:?}").to_lowercase();
+        }
+    }
 }

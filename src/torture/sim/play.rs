@@ -127,6 +127,7 @@ mod tests {
     use super::*;
 
     const DEPTH: Depth = Depth {
+        point_one_in: 2,
         windows: Effort { exhaustive: 32, sampled: 2 },
         scattered: 1,
         nested_one_in: 40,

@@ -38,6 +38,7 @@ struct Held {
     /// The keyspaces that there were.
     keyspaces: BTreeMap<KeyspaceNo, Keyspace>,
     hash: u64,
+    keys: u64,
 }
 
 /// What became of a step.
@@ -227,8 +228,8 @@ impl Run {
         let (lsn, token) = (receipt.lsn(), Some(receipt.token()));
         self.history.push(Commit { lsn, token, what, hash: 0, keys: 0 });
         self.history.acknowledged(lsn);
-        if is_sync {
-            self.history.mark.has_sync = true;
+        self.history.mark.has_sync |= is_sync;
+        if is_sync || receipt.is_durable() {
             self.history.durable(lsn);
         }
     }
@@ -304,8 +305,13 @@ impl Run {
         }
         match store.snapshot() {
             Ok(snapshot) => {
+                let receipt = snapshot.receipt();
+                if receipt.is_durable() {
+                    self.history.durable(receipt.lsn());
+                }
                 let (keyspaces, hash) = (self.keyspaces.clone(), self.history.now().hash);
-                self.snapshots.push_back(Held { snapshot, keyspaces, hash });
+                let keys = self.history.now().keys();
+                self.snapshots.push_back(Held { snapshot, keyspaces, hash, keys });
                 Outcome::Done
             }
             Err(error) => Outcome::Refused(error),
@@ -315,7 +321,7 @@ impl Run {
     fn end_snapshot(&mut self) -> std::result::Result<Outcome, Violation> {
         let Some(held) = self.snapshots.pop_front() else { return Ok(Outcome::Done) };
         match hash_of_snapshot(&held.snapshot, &held.keyspaces) {
-            Ok(hash) if hash == held.hash => Ok(Outcome::Done),
+            Ok(found) if found == (held.hash, held.keys) => Ok(Outcome::Done),
             Ok(_) => Err(Violation::safety("a snapshot shows what it had not shown before")),
             Err(error) => Ok(Outcome::Refused(error)),
         }

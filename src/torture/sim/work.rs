@@ -25,6 +25,7 @@ const ENOUGH: usize = 5;
 
 /// Many workloads, each crash point looked at a little.
 pub(crate) const WIDE: Depth = Depth {
+    point_one_in: 1,
     windows: Effort { exhaustive: 32, sampled: 2 },
     scattered: 1,
     nested_one_in: 24,
@@ -34,6 +35,7 @@ pub(crate) const WIDE: Depth = Depth {
 
 /// Few workloads, looked at hard.
 const DEEP: Depth = Depth {
+    point_one_in: 1,
     windows: Effort { exhaustive: 1 << 16, sampled: 16 },
     scattered: 3,
     nested_one_in: 24,
