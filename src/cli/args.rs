@@ -39,6 +39,10 @@ pub(super) enum Command {
     DumpLog(DumpLogArgs),
     /// Measure this machine: what commits and reads cost against the bare hardware
     Bench(BenchArgs),
+    /// Serve the crash suite: started by `torture` itself
+    #[cfg(target_os = "linux")]
+    #[command(name = crate::torture::kill::SERVER, hide = true)]
+    KillServer,
 }
 
 /// Where: a store and a keyspace in it.

@@ -72,6 +72,12 @@ fn run(command: Command) -> Outcome {
         Command::Verify(args) => verify::verify(&args),
         Command::DumpLog(args) => dump_log::dump_log(&args),
         Command::Bench(args) => bench::bench(args),
+        #[cfg(target_os = "linux")]
+        Command::KillServer => {
+            let action = "serve the crash suite".into();
+            let failed = |source| Failure::Io { action, source };
+            crate::torture::kill::serve().map(|()| Status::Done).map_err(failed)
+        }
     }
 }
 

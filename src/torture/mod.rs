@@ -21,6 +21,8 @@
 
 mod config;
 mod failure;
+#[cfg(target_os = "linux")]
+pub mod kill;
 mod progress;
 mod summary;
 
