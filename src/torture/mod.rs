@@ -23,6 +23,9 @@ mod config;
 mod failure;
 #[cfg(target_os = "linux")]
 pub mod kill;
+#[cfg(not(target_os = "linux"))]
+#[path = "kill/elsewhere.rs"]
+pub mod kill;
 mod progress;
 mod summary;
 

@@ -15,7 +15,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::witness::{Told, Witness};
-use super::workload::{KEYSPACES, LAST, Model, SLOTS, THREADS, decode_last, key, keyspace_of, owner};
+use super::workload::{
+    KEYSPACES, LAST, Model, SLOTS, THREADS, decode_last, key, keyspace_of, owner,
+};
 use crate::torture::{Clause, FailureKind};
 use crate::{Error, Status, Store};
 
@@ -131,7 +133,8 @@ fn check_bounds(store: &Store, witness: &Witness) -> Result<u64, Trouble> {
         return wrong(Clause::Bounds, title);
     }
     if recovered_to > stats.watermarks.durable.get() {
-        let title = format!("{recovered_to:#x} is served, and {} durable", stats.watermarks.durable);
+        let title =
+            format!("{recovered_to:#x} is served, and {} durable", stats.watermarks.durable);
         return wrong(Clause::Served, title);
     }
     Ok(recovered_to)
@@ -153,7 +156,8 @@ impl Found {
             for entry in keyspace.iter()? {
                 let (found_key, value) = entry?.into_pair();
                 count += 1;
-                let named = || format!("key {:?} in {name:?}", found_key.escape_ascii().to_string());
+                let named =
+                    || format!("key {:?} in {name:?}", found_key.escape_ascii().to_string());
                 if place == 0 && found_key == LAST {
                     found.last = decode_last(&value);
                     if found.last.is_none() {

@@ -89,9 +89,8 @@ pub(super) fn stop_at(numbers: &[i64]) -> io::Result<()> {
     nix::sys::prctl::set_no_new_privs()?;
     // SAFETY: `program` is a valid filter of the length that it says, and lives through the call,
     // which copies it.
-    let done = unsafe {
-        libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const program)
-    };
+    let done =
+        unsafe { libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const program) };
     if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 

@@ -96,8 +96,9 @@ impl Planner {
             linger = Duration::from_secs(20);
         }
         let how = self.how(target, &mut task, guide);
-        if matches!(how, How::Mark { .. }) {
-            linger = Duration::from_millis(30);
+        if target <= Phase::Write && !matches!(how, How::Moment(_)) {
+            // It comes there, or it does not.
+            linger = Duration::from_millis(6);
         }
         let fault = self.fault(target, opens, guide);
         Plan { task, target, how, linger, fault }
@@ -105,9 +106,9 @@ impl Planner {
 
     fn how(&mut self, target: Phase, task: &mut Task, guide: &mut Guide) -> How {
         let rng = &mut self.rng;
-        let ways = if self.can_trace { 100 } else { 55 };
+        let ways = if self.can_trace { 100 } else { 45 };
         match rng.below(ways) {
-            0..55 => {
+            0..45 => {
                 let most = match target {
                     Phase::Create | Phase::Open => self.opening.as_micros() as u64,
                     Phase::Check => 300,
@@ -116,7 +117,7 @@ impl Planner {
                 };
                 How::Moment(Duration::from_micros(rng.below(most.max(1))))
             }
-            55..62 if target == Phase::Write => {
+            45..54 if target == Phase::Write => {
                 let thread = rng.below(THREADS as u64) as usize;
                 task.marked = Some((thread, rng.magnitude(if thread == 0 { 3 } else { 60 })));
                 How::Mark { steps: rng.magnitude(4000) }
@@ -124,7 +125,7 @@ impl Planner {
             way => {
                 let steps = if way >= 90 { rng.magnitude(600) } else { 0 };
                 let edge = if rng.one_in(2) { Edge::Entry } else { Edge::Exit };
-                let any = if target == Phase::Write { 40 } else { guide.calls_in(target) };
+                let any = if target == Phase::Write { 20 } else { guide.calls_in(target) };
                 let number = if rng.one_in(2) { guide.choose(target, |_| true) } else { None };
                 let most = number.map_or(any, |number| guide.calls_of(target, number));
                 How::Call { number, nth: 1 + rng.below(most.clamp(1, 200)), edge, steps }
@@ -134,7 +135,7 @@ impl Planner {
 
     /// A fault in the phase that the life shall end in, or in one before.
     fn fault(&mut self, target: Phase, opens: Phase, guide: &mut Guide) -> Option<FaultPlan> {
-        if !self.can_inject || !self.rng.one_in(10) {
+        if !self.can_inject || !self.rng.one_in(5) {
             return None;
         }
         let phases = [opens, opens, Phase::Check, Phase::Write, Phase::Write, target];

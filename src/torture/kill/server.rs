@@ -71,7 +71,6 @@ pub(super) struct Tally {
     /// Kills followed by a recovery that was judged.
     pub(super) cycles: u64,
     pub(super) places: BTreeMap<String, u64>,
-    pub(super) phases: BTreeMap<String, u64>,
     pub(super) injected: BTreeMap<String, u64>,
     pub(super) sync_commits: u64,
     pub(super) async_commits: u64,
@@ -245,8 +244,11 @@ impl<'a> Server<'a> {
     fn live(&mut self, plan: &Plan) -> io::Result<Ending> {
         let is_traced = plan.is_traced();
         let (witness, model) = (self.witness, &mut self.model);
+        let server = nix::unistd::getpid();
         let child = os::fork_child(|| {
-            if nix::sys::prctl::set_pdeathsig(Signal::SIGKILL).is_err() {
+            // Whatever ends the server ends its child, even before this.
+            let bound = nix::sys::prctl::set_pdeathsig(Signal::SIGKILL);
+            if bound.is_err() || nix::unistd::getppid() != server {
                 return NOT_TRACED;
             }
             match if is_traced { tracer::submit() } else { Ok(()) } {
@@ -289,7 +291,6 @@ impl<'a> Server<'a> {
             Ending::Killed(place) => {
                 self.owes = true;
                 *self.tally.places.entry(place.clone()).or_default() += 1;
-                *self.tally.phases.entry(phase.name().to_owned()).or_default() += 1;
                 if matches!(phase, Phase::Open | Phase::Check) {
                     self.depth += 1;
                     self.tally.recoveries_killed += 1;

@@ -20,12 +20,12 @@ use nix::unistd::Pid;
 use super::os::{self, Ticker};
 use super::plan::{How, Plan};
 use super::sites::{self, Edge, Fault, Guide};
-use super::witness::{Phase, Witness};
+use super::witness::{Gravity, Phase, Witness};
 
 /// A child that does nothing for so long hangs.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// The server looks so often at a child that it does not trace.
-const NAP: Duration = Duration::from_micros(100);
+const NAP: Duration = Duration::from_micros(250);
 /// And so often at one that it traces, if nothing else happens.
 const TICK: Duration = Duration::from_millis(2);
 
@@ -85,7 +85,7 @@ pub(super) fn watch(child: Pid, plan: &Plan, witness: &Witness) -> io::Result<En
             Some(left) if left <= NAP => {
                 std::thread::sleep(left);
                 end(child)?;
-                return Ok(Ending::Killed("random moment".to_owned()));
+                return Ok(Ending::Killed(random_moment(witness)));
             }
             _ => std::thread::sleep(NAP),
         }
@@ -100,10 +100,13 @@ pub(super) fn trace(
     guide: &mut Guide,
 ) -> io::Result<(Ending, Option<Injected>)> {
     let _ticker = Ticker::start(TICK)?;
-    match wait_for(Some(child))? {
-        Some(WaitStatus::Stopped(..)) => {}
-        Some(status) => return Ok((ending_of(status), None)),
-        None => return Err(io::Error::other("a child that shall be traced does not stop")),
+    match loop {
+        if let Some(status) = wait_for(Some(child))? {
+            break status;
+        }
+    } {
+        WaitStatus::Stopped(..) => {}
+        status => return Ok((ending_of(status), None)),
     }
     ptrace::setoptions(
         child,
@@ -127,6 +130,10 @@ pub(super) fn trace(
     go_on(child, None);
     let ending = tracer.run()?;
     Ok((ending, tracer.injected))
+}
+
+fn random_moment(witness: &Witness) -> String {
+    format!("random moment ({})", witness.phase().name())
 }
 
 /// Kills the child and waits until nothing is left of it.
@@ -233,7 +240,7 @@ impl Tracer<'_> {
                 Some(status) => self.on_stop(status)?,
                 None => None,
             };
-            let place = reached.or(is_late.then(|| "random moment".to_owned()));
+            let place = reached.or(is_late.then(|| random_moment(self.witness)));
             if let Some(place) = place {
                 end(self.child)?;
                 return Ok(Ending::Killed(place));
@@ -273,8 +280,9 @@ impl Tracer<'_> {
             }
             WaitStatus::PtraceSyscall(thread) => return Ok(self.on_exit(thread)),
             WaitStatus::Stopped(thread, Signal::SIGTRAP) => return Ok(self.on_step(thread)),
-            WaitStatus::PtraceEvent(thread, ..)
-            | WaitStatus::Stopped(thread, Signal::SIGSTOP) => go_on(thread, None),
+            WaitStatus::PtraceEvent(thread, ..) | WaitStatus::Stopped(thread, Signal::SIGSTOP) => {
+                go_on(thread, None)
+            }
             WaitStatus::Stopped(thread, signal) => go_on(thread, Some(signal)),
             _ => {}
         }
@@ -378,7 +386,8 @@ impl Tracer<'_> {
     fn inject(&mut self, thread: Pid, number: i64, fault: Fault) {
         let call = sites::name(number);
         if let Some(did) = registers::inject(thread, fault) {
-            self.witness.note_injected();
+            let is_passing = matches!(did, Fault::Short | Fault::Errno(nix::libc::EINTR));
+            self.witness.note_injected(if is_passing { Gravity::Passing } else { Gravity::Error });
             self.injected = Some(Injected { what: format!("{call} {}", did.name()) });
         }
     }

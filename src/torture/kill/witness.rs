@@ -7,7 +7,7 @@
 //!   2       highest LSN acknowledged                  all threads of the child
 //!   3       highest LSN reported durable              all threads of the child
 //!   4, 5    sync and async commits acknowledged       all threads of the child
-//!   6       a fault has been injected in this life    the tracer
+//!   6       how grave a fault this life has met       the tracer
 //!   7       errors that faults caused, seen           all threads of the child
 //!   8, 9    length of the verdict; how many gave one  all threads of the child
 //!   16..    for each thread: commits acknowledged, the last that wrote the shared key (number
@@ -103,6 +103,17 @@ impl Phase {
             Phase::Refused => "refused",
         }
     }
+}
+
+/// The fault that has been injected in a life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u64)]
+pub(super) enum Gravity {
+    Nothing,
+    /// Less was done than asked for, or a signal came: the call is to be made again.
+    Passing,
+    /// The call failed.
+    Error,
 }
 
 /// A token without its store.
@@ -203,8 +214,8 @@ impl Witness {
 
     // --- the tracer ---
 
-    pub(super) fn note_injected(&self) {
-        self.words[INJECTED].store(1, Ordering::SeqCst);
+    pub(super) fn note_injected(&self, gravity: Gravity) {
+        self.words[INJECTED].store(gravity as u64, Ordering::SeqCst);
     }
 
     // --- everybody ---
@@ -238,8 +249,12 @@ impl Witness {
         self.words[ASYNC].load(Ordering::SeqCst)
     }
 
-    pub(super) fn is_injected(&self) -> bool {
-        self.words[INJECTED].load(Ordering::SeqCst) != 0
+    pub(super) fn gravity(&self) -> Gravity {
+        match self.words[INJECTED].load(Ordering::SeqCst) {
+            0 => Gravity::Nothing,
+            1 => Gravity::Passing,
+            _ => Gravity::Error,
+        }
     }
 
     pub(super) fn errors(&self) -> u64 {
@@ -258,10 +273,8 @@ impl Witness {
     pub(super) fn tokens(&self) -> Vec<Told> {
         let all = (0..THREADS).flat_map(|thread| (0..TOKENS_KEPT).map(move |at| (thread, at)));
         let words = all.map(|(t, at)| self.of(t, TOKENS + at as usize).load(Ordering::SeqCst));
-        let told = |word: u64| Told {
-            incarnation: word >> LSN_BITS,
-            lsn: word & ((1 << LSN_BITS) - 1),
-        };
+        let told =
+            |word: u64| Told { incarnation: word >> LSN_BITS, lsn: word & ((1 << LSN_BITS) - 1) };
         words.filter(|word| *word != 0).map(told).collect()
     }
 
