@@ -66,7 +66,7 @@ pub(crate) enum Purpose {
     Recovery(Former),
 }
 
-/// Where the incarnation before the present one ended.
+/// Where the last incarnation that committed anything ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Former {
     pub(crate) incarnation: crate::lsn::Incarnation,

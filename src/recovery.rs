@@ -108,8 +108,8 @@ pub(crate) fn open(disk: Arc<dyn Disk>, options: Options) -> Result<(Engine, Rec
     };
     // 4
     if !head.clean {
-        with_memory_ahead(&engine, || replay(&engine, head, &mut summary))?;
-        begin_anew(&engine, head, &summary)?;
+        let end = with_memory_ahead(&engine, || replay(&engine, head, &mut summary))?;
+        begin_anew(&engine, head, end, &summary)?;
     }
     summary.duration = begun.elapsed();
     Ok((engine, summary))
@@ -221,8 +221,8 @@ impl Drop for Over<'_> {
     }
 }
 
-/// Step 5.
-fn replay(engine: &Engine, head: Head, summary: &mut RecoverySummary) -> Result<()> {
+/// Step 5. Returns where the incarnation ended.
+fn replay(engine: &Engine, head: Head, summary: &mut RecoverySummary) -> Result<Lsn> {
     let mut state = engine.commit.lock();
     let CommitState { writer, trees, .. } = &mut *state;
     if head.checkpoint < head.log_start {
@@ -266,14 +266,18 @@ fn replay(engine: &Engine, head: Head, summary: &mut RecoverySummary) -> Result<
             break;
         }
     }
-    summary.bytes_replayed = summary.recovered_to.get() - from.get();
+    let end = summary.recovered_to;
+    summary.bytes_replayed = end.get() - from.get();
     summary.bytes_cut = scan.tail().cut_bytes;
-    Ok(())
+    if end == head.log_start {
+        // It had not committed anything: it may only have recovered, and crashed at that.
+        (summary.former, summary.recovered_to) = (head.former, head.former_end);
+    }
+    Ok(end)
 }
 
-/// Steps 6 and 7.
-fn begin_anew(engine: &Engine, head: Head, summary: &RecoverySummary) -> Result<()> {
-    let end = summary.recovered_to;
+/// Steps 6 and 7. The former incarnation ended at `end`.
+fn begin_anew(engine: &Engine, head: Head, end: Lsn, summary: &RecoverySummary) -> Result<()> {
     let incarnation = head.incarnation.next();
     let log = {
         let mut state = engine.commit.lock();
@@ -290,7 +294,8 @@ fn begin_anew(engine: &Engine, head: Head, summary: &RecoverySummary) -> Result<
     let bytes = summary.bytes_replayed;
     let progress = RecoveryProgress { phase: "checkpoint", done_bytes: bytes, total_bytes: bytes };
     report(engine, progress);
-    engine.checkpoint_for(Purpose::Recovery(Former { incarnation: head.incarnation, end }))?;
+    let RecoverySummary { former: incarnation, recovered_to: end, .. } = *summary;
+    engine.checkpoint_for(Purpose::Recovery(Former { incarnation, end }))?;
     Ok(())
 }
 

@@ -23,7 +23,7 @@
 mod real;
 #[cfg(all(test, not(syncline_shuttle)))]
 pub(crate) mod recorder;
-mod sim;
+pub(crate) mod sim;
 #[cfg(test)]
 mod tests;
 

@@ -77,7 +77,7 @@ pub(crate) struct Geometry {
 
 impl Geometry {
     /// The smallest segment.
-    pub(crate) const MIN_SEGMENT_BYTES: u64 = 64 << 10;
+    pub(crate) const MIN_SEGMENT_BYTES: u64 = 16 << 10;
     /// The largest segment: a record's length has 32 bits.
     pub(crate) const MAX_SEGMENT_BYTES: u64 = 1 << 31;
 

@@ -35,7 +35,7 @@
 //! | 155 | 3941 | zero |
 //!
 //! A slot is valid iff the magic, checksum and version are right; the page size is one of the
-//! four; the segment size is a multiple of 4096 from 64 KiB to 2 GiB; the sequence is not 0;
+//! four; the segment size is a multiple of 4096 from 16 KiB to 2 GiB; the sequence is not 0;
 //! `checkpoint <= durable`;
 //! `former incarnation <= incarnation`; `2 <= length <= 2^36`; the next page id is not 0; each
 //! root is an address of a block from 2 to the length, whose level is at most 6 and whose leaves
@@ -73,7 +73,7 @@ pub(crate) const FORMAT_VERSION: u32 = 1;
 pub(crate) const PAGE_SIZES: [u32; 4] = [4096, 8192, 16384, 32768];
 
 /// What sizes a log segment may have, in steps of 4096.
-const SEGMENT_BYTES: RangeInclusive<u64> = 64 << 10..=2 << 30;
+const SEGMENT_BYTES: RangeInclusive<u64> = 16 << 10..=2 << 30;
 
 const MAGIC: [u8; 8] = *b"SYNCDATA";
 
@@ -223,7 +223,7 @@ impl Superblock {
         }
         if !SEGMENT_BYTES.contains(&self.segment_bytes) || !self.segment_bytes.is_multiple_of(4096)
         {
-            let expected = "a segment size from 64 KiB to 2 GiB in steps of 4096";
+            let expected = "a segment size from 16 KiB to 2 GiB in steps of 4096";
             return Err(damaged(24, expected, self.segment_bytes));
         }
         if self.sequence == 0 {

@@ -226,6 +226,13 @@ impl Store {
         Ok(Snapshot::new(Arc::clone(&self.closer)))
     }
 
+    /// Whether nobody holds the commit lock now. For simulations, which commit while the disk is
+    /// in the middle of a call.
+    #[cfg_attr(not(feature = "cli"), expect(dead_code, reason = "for the crash suite"))]
+    pub(crate) fn is_free_to_commit(&self) -> bool {
+        self.engine().commit.try_lock().is_some()
+    }
+
     /// What has become of the commit whose receipt has this token. Any process that has the store
     /// open can tell, however long ago the commit was.
     ///

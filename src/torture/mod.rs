@@ -27,6 +27,7 @@ pub mod kill;
 #[path = "kill/elsewhere.rs"]
 pub mod kill;
 mod progress;
+mod sim;
 mod summary;
 
 pub use self::config::{Config, Suite, Tier};

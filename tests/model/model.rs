@@ -11,7 +11,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use syncline::{Incarnation, Lsn, Receipt, RecoverySummary, Status, Store};
+use syncline::{Lsn, Receipt, Status, Store};
 
 pub(crate) type Map = BTreeMap<Vec<u8>, Arc<[u8]>>;
 
@@ -50,9 +50,9 @@ pub(crate) struct Model {
     now: State,
     in_flight: Option<Vec<Change>>,
     durable: Lsn,
+    /// The last commit that is durable.
+    certain: Lsn,
     last: Lsn,
-    /// The life of the store that made the newest commits.
-    incarnation: Incarnation,
     kept: Vec<Kept>,
 }
 
@@ -82,7 +82,6 @@ impl Model {
         if self.kept.len() < TOKENS {
             self.kept.push(Kept { token: token.clone(), lsn, fate: None });
         }
-        self.incarnation = receipt.incarnation();
         self.push(Commit { lsn, token: Some(token), changes });
     }
 
@@ -111,25 +110,22 @@ impl Model {
         while self.commits.front().is_some_and(|commit| commit.lsn <= self.durable) {
             let commit = self.commits.pop_front().expect("just seen");
             commit.changes.iter().for_each(|change| apply(&mut self.base, change));
+            self.certain = commit.lsn;
         }
     }
 
     /// A recovery has served the commits that `store` says: from now on nothing else ever was.
-    ///
-    /// The store names the LSN that its last incarnation ended at. If that was one that only
-    /// recovered and crashed, the tokens alone tell which commits of the one before there are.
     pub(crate) fn recovered(&mut self, store: &Store) -> Result<(), String> {
-        let RecoverySummary { recovered_to: to, former, .. } = store.stats().recovery;
-        if to < self.durable {
-            return Err(format!("recovered to {to}, but told durable up to {}", self.durable));
+        let to = store.stats().recovery.recovered_to;
+        if to < self.certain {
+            return Err(format!("recovered to {to}, but told durable up to {}", self.certain));
         }
-        let is_direct = former == self.incarnation;
-        let mut k = self.durable;
+        let mut k = self.certain;
         for commit in &self.commits {
             let token = commit.token.as_ref().expect("it is not durable");
             let status = store.status(token).map_err(|error| error.to_string())?;
             let expected = if commit.lsn <= to { Status::Durable } else { Status::Lost };
-            if status == Status::Pending || is_direct && status != expected {
+            if status != expected {
                 return Err(format!("recovered to {to}, but {} is {status:?}", commit.lsn));
             }
             if status == Status::Lost {
@@ -137,8 +133,8 @@ impl Model {
             }
             k = commit.lsn;
         }
-        if k < self.last {
-            self.in_flight = None;
+        if self.commits.iter().any(|commit| commit.lsn > k) {
+            self.in_flight = None; // it came after one that is lost
         }
         self.commits.retain(|commit| commit.lsn <= k);
         for kept in self.kept.iter_mut().filter(|kept| kept.fate.is_none()) {

@@ -25,6 +25,9 @@ pub enum Keep {
     /// in that order, the newest version or the durable one. What the list is too short for is
     /// not kept.
     Mask(Vec<bool>),
+    /// As [`Keep::Mask`], with a version for each choice: 0 for the durable one, 1 for the oldest
+    /// since, and so on up to [`Choice::versions`]; what is more is taken for the newest.
+    Versions(Vec<u8>),
 }
 
 impl Keep {
@@ -54,13 +57,25 @@ pub enum Choice {
         /// A name of the file.
         file: String,
     },
-    /// Whether 512 bytes of a file are new.
+    /// Which version 512 bytes of a file show.
     Sector {
         /// A name of the file.
         file: String,
         /// The offset of the bytes, over 512.
         sector: u64,
+        /// How many versions there are besides the durable one.
+        versions: usize,
     },
+}
+
+impl Choice {
+    /// How many outcomes there are besides that nothing is kept.
+    pub fn versions(&self) -> usize {
+        match self {
+            Choice::Sector { versions, .. } => *versions,
+            _ => 1,
+        }
+    }
 }
 
 /// Takes the decisions.
@@ -73,6 +88,11 @@ pub(super) enum Chooser<'a> {
     },
     Mask {
         left: std::slice::Iter<'a, bool>,
+        /// What the noise comes from.
+        file: u64,
+    },
+    Versions {
+        left: std::slice::Iter<'a, u8>,
         /// What the noise comes from.
         file: u64,
     },
@@ -90,6 +110,7 @@ impl<'a> Chooser<'a> {
                 Some(chooser)
             }
             Keep::Mask(mask) => Some(Chooser::Mask { left: mask.iter(), file: 0 }),
+            Keep::Versions(list) => Some(Chooser::Versions { left: list.iter(), file: 0 }),
         }
     }
 
@@ -101,7 +122,7 @@ impl<'a> Chooser<'a> {
             Chooser::Seeded { rng, bias } => {
                 *bias = [0, 16, 64, 128, 192, 240, 256, 256][rng.below(8) as usize];
             }
-            Chooser::Mask { file, .. } => *file = id.0,
+            Chooser::Mask { file, .. } | Chooser::Versions { file, .. } => *file = id.0,
         }
     }
 
@@ -111,11 +132,16 @@ impl<'a> Chooser<'a> {
             Chooser::Nothing => false,
             Chooser::Seeded { rng, bias } => rng.below(256) < *bias,
             Chooser::Mask { left, .. } => left.next().copied().unwrap_or(false),
+            Chooser::Versions { left, .. } => left.next().is_some_and(|&version| version > 0),
         }
     }
 
     /// Which version of a sector is shown: none is the durable one, `older` the newest.
     pub(super) fn version(&mut self, older: usize) -> Option<usize> {
+        if let Chooser::Versions { left, .. } = self {
+            let version = usize::from(left.next().copied().unwrap_or(0));
+            return version.checked_sub(1).map(|version| version.min(older));
+        }
         if !self.keep() {
             return None;
         }
@@ -149,7 +175,7 @@ impl<'a> Chooser<'a> {
                 let (stale, seed) = (rng.below(3) > 0, rng.next());
                 stale.then(|| Filler::mixed(seed))
             }
-            Chooser::Mask { file, .. } => {
+            Chooser::Mask { file, .. } | Chooser::Versions { file, .. } => {
                 let seed = *file;
                 self.keep().then(|| Filler::noise(seed))
             }

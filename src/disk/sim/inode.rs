@@ -167,7 +167,11 @@ impl Inode {
             .then_some(InodeChoice::Length)
             .into_iter()
             .chain(stale.then_some(InodeChoice::Stale))
-            .chain(self.dirty.keys().map(|&sector| InodeChoice::Sector(sector)))
+            .chain(
+                self.dirty
+                    .iter()
+                    .map(|(&sector, dirty)| InodeChoice::Sector(sector, dirty.older.len() + 1)),
+            )
     }
 
     /// The file after a crash. Where nothing was written may show what was in `removed`, the
@@ -234,7 +238,8 @@ impl Inode {
 pub(super) enum InodeChoice {
     Length,
     Stale,
-    Sector(u64),
+    /// With the number of versions besides the durable one.
+    Sector(u64, usize),
 }
 
 /// Cuts a write into the pieces that are one sector each.

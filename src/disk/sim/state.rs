@@ -185,7 +185,9 @@ impl State {
                 match choice {
                     InodeChoice::Length => Choice::Length { file },
                     InodeChoice::Stale => Choice::Stale { file },
-                    InodeChoice::Sector(sector) => Choice::Sector { file, sector },
+                    InodeChoice::Sector(sector, versions) => {
+                        Choice::Sector { file, sector, versions }
+                    }
                 }
             }));
         }

@@ -1,0 +1,215 @@
+//! Crash points: what a crash at a moment can leave, recovered and judged, and the crashes during
+//! that recovery, and so on.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use serde::{Deserialize, Serialize};
+
+use super::case::Setup;
+use super::history::{History, Mark};
+use super::judge::{Crash, Judge, Verdict, Violation};
+use super::panics;
+use super::step::Kept;
+use super::subsets::{Effort, Outcomes};
+use super::tally::Tally;
+use super::watch::{Point, Watch};
+use crate::disk::sim::rng::SplitMix64;
+use crate::disk::{Op, SimDisk};
+use crate::torture::Clause;
+use crate::{CommitMode, Store};
+
+/// A crash: before which operation of the disk, and what it keeps.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct CrashAt {
+    /// Operations of the disk before it, counted from where the former crash left it.
+    pub(crate) operation: u64,
+    pub(crate) kept: Kept,
+}
+
+/// How hard crash points are looked at.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Depth {
+    /// Just before a flush.
+    pub(crate) windows: Effort,
+    /// Crash states by chance at each other point.
+    pub(crate) scattered: usize,
+    /// One of so many states is crashed during its recovery.
+    pub(crate) nested_one_in: u64,
+    /// Recoveries that are crashed one within the other.
+    pub(crate) deepest: usize,
+    /// One of so many states is opened again, and written to.
+    pub(crate) again_one_in: u64,
+}
+
+/// A failure, and the crashes that lead to it.
+#[derive(Clone, Debug)]
+pub(crate) struct Found {
+    pub(crate) violation: Violation,
+    pub(crate) crashes: Vec<CrashAt>,
+}
+
+/// Explores.
+#[derive(Debug)]
+pub(crate) struct Explorer {
+    pub(crate) setup: Setup,
+    pub(crate) depth: Depth,
+    pub(crate) judge: Judge,
+    pub(crate) tally: Tally,
+    pub(crate) rng: SplitMix64,
+}
+
+impl Explorer {
+    /// Looks at everything that a crash at each of `points` can leave.
+    pub(crate) fn explore(&mut self, points: Vec<Point>, history: &History) -> Result<(), Found> {
+        for point in points {
+            let mut path = Vec::new();
+            self.point(&point, history, &mut path, true)
+                .map_err(|violation| Found { violation, crashes: path })?;
+        }
+        Ok(())
+    }
+
+    /// `path` holds the crashes so far, and has the one that failed added.
+    fn point(
+        &mut self,
+        point: &Point,
+        history: &History,
+        path: &mut Vec<CrashAt>,
+        is_first: bool,
+    ) -> Result<(), Violation> {
+        self.tally.crash_points += 1;
+        let mut states = vec![Kept::Everything, Kept::Nothing];
+        states.extend((0..self.depth.scattered).map(|_| Kept::Seeded(self.rng.next())));
+        let mut recovered = Vec::new();
+        for kept in states {
+            recovered.push(self.state(point, kept, history, path)?);
+        }
+        if is_first && matches!(point.op, Op::Sync | Op::MapSync | Op::SyncDir) {
+            let choices = point.disk.choices();
+            let outcomes = Outcomes::of(&choices, self.depth.windows, &mut self.rng);
+            self.tally.window(choices.len(), outcomes.is_exhaustive());
+            for kept in outcomes {
+                recovered.push(self.state(point, kept, history, path)?);
+            }
+        }
+        if is_first {
+            self.tally.moment(point, history, &recovered);
+        }
+        Ok(())
+    }
+
+    /// One crash state. Returns how many commits it recovered to.
+    fn state(
+        &mut self,
+        point: &Point,
+        kept: Kept,
+        history: &History,
+        path: &mut Vec<CrashAt>,
+    ) -> Result<usize, Violation> {
+        let image = point.disk.fork(kept.keep());
+        path.push(CrashAt { operation: point.number, kept });
+        let are_kills = path.iter().all(|crash| crash.kept == Kept::Everything);
+        let crash = if are_kills { Crash::Kill } else { Crash::PowerLoss };
+        self.tally.state(path, history, &point.mark);
+        let caught = catch_unwind(AssertUnwindSafe(|| {
+            self.image(&image, history, &point.mark, crash, path)
+        }));
+        let k = caught.unwrap_or_else(|_| Err(Violation::safety(panics::take())))?;
+        path.pop();
+        Ok(k)
+    }
+
+    fn image(
+        &mut self,
+        image: &SimDisk,
+        history: &History,
+        mark: &Mark,
+        crash: Crash,
+        path: &mut Vec<CrashAt>,
+    ) -> Result<usize, Violation> {
+        let nests =
+            path.len() <= self.depth.deepest && self.rng.below(self.depth.nested_one_in) == 0;
+        let watch = nests.then(|| {
+            let watch = Watch::default();
+            watch.over(image);
+            watch.set_mark(*mark);
+            watch.note_points(true);
+            watch
+        });
+        let store = self.setup.open(image).map_err(|error| {
+            Violation::of(Clause::Answers, format!("the store does not open: {error}"))
+        })?;
+        let verdict = self.judge.recovered(&store, history, mark, crash)?;
+        let points = watch.map_or(Vec::new(), |watch| watch.take_points());
+        if self.rng.below(self.depth.again_one_in) == 0 {
+            self.again(image, &store, history, verdict)?;
+        }
+        image.crash_after(0);
+        drop(store);
+        for point in self.some(points) {
+            self.point(&point, history, path, false)?;
+        }
+        Ok(verdict.k)
+    }
+
+    /// Of the points of a recovery a few: each state has some, and there are many states.
+    fn some(&mut self, points: Vec<Point>) -> Vec<Point> {
+        const SOME: u64 = 4;
+        let count = points.len() as u64;
+        let taken = points.into_iter().filter(|_| count <= SOME || self.rng.below(count) < SOME);
+        taken.collect()
+    }
+
+    /// What was served is there after the next crash, and the store goes on.
+    fn again(
+        &mut self,
+        image: &SimDisk,
+        store: &Store,
+        history: &History,
+        verdict: Verdict,
+    ) -> Result<(), Violation> {
+        let opened = |disk: &SimDisk| {
+            self.setup.open(disk).map_err(|error| {
+                Violation::of(Clause::Again, format!("the store does not open again: {error}"))
+            })
+        };
+        // Nothing but what is durable, and then nothing done: clauses 5 and 6.
+        let after = image.fork(crate::disk::Keep::Nothing);
+        let second = opened(&after)?;
+        self.judge.same(&second, history, verdict, Clause::Served)?;
+        after.crash_after(0);
+        drop(second);
+        // Writes go on, and survive.
+        let wrote = write_more(store);
+        let wrote = wrote.map_err(|error| Violation::of(Clause::Again, format!("{error}")))?;
+        let after = image.fork(crate::disk::Keep::Nothing);
+        let third = opened(&after)?;
+        self.judge.check(Clause::Again);
+        let found = third
+            .open_keyspace(MORE)
+            .and_then(|keyspace| keyspace.map(|keyspace| keyspace.len()).transpose());
+        if !matches!(found, Ok(Some(found)) if found == wrote) {
+            let what = format!("{wrote} keys were written, and after a crash it has {found:?}");
+            return Err(Violation::of(Clause::Again, what));
+        }
+        let verified = third.verify().map(|found| found.problems);
+        if !matches!(&verified, Ok(problems) if problems.is_empty()) {
+            let what = format!("after writing and a crash, verify: {verified:?}");
+            return Err(Violation::of(Clause::Again, what));
+        }
+        after.crash_after(0);
+        Ok(())
+    }
+}
+
+/// The keyspace that a recovered store is tried with.
+const MORE: &str = "more";
+
+fn write_more(store: &Store) -> crate::Result<u64> {
+    let keyspace = store.keyspace(MORE)?;
+    keyspace.put_with("one", [1; 100], CommitMode::Async)?;
+    store.checkpoint()?;
+    keyspace.put_with("two", [2; 2000], CommitMode::Async)?;
+    keyspace.put_with("three", [3; 10], CommitMode::Sync)?;
+    Ok(3)
+}

@@ -1,0 +1,23 @@
+//! The simulated tier: workloads on a disk in memory, crashed everywhere.
+//!
+//! ```text
+//!   generate      a workload from a seed          case, step     how it is written down
+//!   run           does it, keeps the books        history        commits in log order, promises
+//!   watch         at each call of the disk        contents       keys, values, hashes
+//!   explore       crash points, what is kept      subsets        which subsets
+//!   judge         oracle P
+//! ```
+
+mod case;
+mod contents;
+mod explore;
+mod generate;
+mod history;
+mod judge;
+mod panics;
+mod play;
+mod run;
+mod step;
+mod subsets;
+mod tally;
+mod watch;

@@ -1,0 +1,173 @@
+//! What happens at each call of the disk while a workload runs: crash points are noted, and
+//! others commit beside.
+//!
+//! A store that simulates runs in one thread. Whatever another thread could do while this one
+//! waits for the device, happens inside the call of the disk: a commit by somebody else while a
+//! checkpoint writes its pages, or while the log is being flushed. So the interleavings that
+//! matter to recovery are met, and the same seed meets the same ones.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use super::contents::KeyspaceNo;
+use super::history::{Commit, Mark, What};
+use super::run::commit;
+use super::step::{Change, Mode};
+use crate::disk::{Call, Op, SimDisk};
+use crate::{Keyspace, Lsn, Store};
+
+/// A moment before an operation of the disk.
+#[derive(Clone, Debug)]
+pub(crate) struct Point {
+    /// The disk as it is then, with all that is unsynced.
+    pub(crate) disk: SimDisk,
+    pub(crate) mark: Mark,
+    pub(crate) op: Op,
+    pub(crate) path: String,
+    /// Operations before it.
+    pub(crate) number: u64,
+}
+
+/// Shared between a run and what watches its disk.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Watch(Arc<Mutex<Inner>>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    notes_points: bool,
+    points: Vec<Point>,
+    mark: Mark,
+    /// To read its watermarks.
+    store: Option<Store>,
+    beside: Option<Beside>,
+}
+
+/// Commits to come in the middle of a step.
+#[derive(Debug)]
+pub(crate) struct Beside {
+    /// How many calls pass before the first.
+    pub(crate) after: u8,
+    pub(crate) commits: VecDeque<Vec<Change>>,
+    pub(crate) keyspaces: BTreeMap<KeyspaceNo, Keyspace>,
+    /// Those that were made.
+    pub(crate) made: Vec<Commit>,
+    pub(crate) failed: Option<crate::Error>,
+}
+
+impl Watch {
+    /// Watches `disk` from now on.
+    pub(crate) fn over(&self, disk: &SimDisk) {
+        let watch = self.clone();
+        disk.watch(move |disk, call| watch.before(disk, call));
+    }
+
+    /// Whether crash points are noted from now on.
+    pub(crate) fn note_points(&self, notes_points: bool) {
+        self.0.lock().notes_points = notes_points;
+    }
+
+    /// The crash points since the last call.
+    pub(crate) fn take_points(&self) -> Vec<Point> {
+        std::mem::take(&mut self.0.lock().points)
+    }
+
+    pub(crate) fn set_store(&self, store: Option<&Store>) {
+        let former = std::mem::replace(&mut self.0.lock().store, store.cloned());
+        drop(former); // it may be the last handle, and close the store
+    }
+
+    pub(crate) fn set_mark(&self, mark: Mark) {
+        self.0.lock().mark = mark;
+    }
+
+    pub(crate) fn set_beside(&self, beside: Beside) {
+        self.0.lock().beside = Some(beside);
+    }
+
+    pub(crate) fn take_beside(&self) -> Option<Beside> {
+        self.0.lock().beside.take()
+    }
+
+    fn before(&self, disk: &SimDisk, call: &Call<'_>) {
+        self.note(disk, call);
+        if waits_without_locks(call) {
+            self.commit_beside();
+        }
+    }
+
+    fn note(&self, disk: &SimDisk, call: &Call<'_>) {
+        let mut inner = self.0.lock();
+        if !inner.notes_points || !call.op.is_counted() {
+            return;
+        }
+        let Some(frozen) = disk.frozen() else { return };
+        if let Some(store) = &inner.store {
+            let durable = store.watermarks().durable;
+            inner.mark.durable = inner.mark.durable.max(durable);
+        }
+        let point = Point {
+            number: frozen.operations(),
+            disk: frozen,
+            mark: inner.mark,
+            op: call.op,
+            path: call.path.to_owned(),
+        };
+        inner.points.push(point);
+    }
+
+    /// One commit by somebody else, if there is one to come and the store is free to take it.
+    fn commit_beside(&self) {
+        let (store, beside) = {
+            let mut inner = self.0.lock();
+            let Some(beside) = &mut inner.beside else { return };
+            if beside.after > 0 {
+                beside.after -= 1;
+                return;
+            }
+            let beside = inner.beside.take().expect("just seen");
+            let Some(store) = inner.store.clone().filter(Store::is_free_to_commit) else {
+                inner.beside = Some(beside);
+                return;
+            };
+            if !beside.commits.is_empty() {
+                inner.mark.submitted += 1;
+            }
+            (store, beside)
+        };
+        // While this runs there is nothing beside: it does not nest.
+        let beside = one_beside(&store, beside);
+        let mut inner = self.0.lock();
+        let acknowledged = beside.made.iter().map(|commit| commit.lsn).max();
+        inner.mark.acknowledge(acknowledged.unwrap_or(Lsn::ZERO));
+        inner.beside = Some(beside);
+    }
+}
+
+fn one_beside(store: &Store, mut beside: Beside) -> Beside {
+    let Some(changes) = beside.commits.pop_front() else { return beside };
+    match commit(store, &beside.keyspaces, Mode::Async, &changes) {
+        Ok(receipt) => beside.made.push(Commit {
+            lsn: receipt.lsn(),
+            incarnation: receipt.incarnation(),
+            token: Some(receipt.token()),
+            what: What::Changes(changes),
+            hash: 0,
+            keys: 0,
+        }),
+        Err(error) => beside.failed = Some(error),
+    }
+    beside
+}
+
+/// The calls during which the engine holds no lock that a commit needs.
+fn waits_without_locks(call: &Call<'_>) -> bool {
+    let is_log = call.path.contains("/log-");
+    call.part == 0
+        && match call.op {
+            Op::MapSync => is_log,
+            Op::Write | Op::Sync => !is_log,
+            _ => false,
+        }
+}
