@@ -39,7 +39,8 @@ pub(super) struct Task {
     pub(super) again: bool,
     /// Close the store after so long.
     pub(super) close_after: Option<Duration>,
-    /// Tell the tracer when this thread is about to make the so-manieth commit of its life.
+    /// Tell the tracer when this thread is about to commit something long, after so many
+    /// commits of its life.
     pub(super) marked: Option<(usize, u64)>,
     /// Tokens of earlier times.
     pub(super) older: Vec<Told>,
@@ -166,7 +167,7 @@ fn keep_house(task: &Task, store: &Store, witness: Witness) -> Result<(), Troubl
 /// A thread that writes.
 struct Writer<'a> {
     thread: usize,
-    /// Tell the tracer before the so-manieth commit.
+    /// Tell the tracer before a long commit, after so many.
     marked: Option<u64>,
     witness: Witness,
     store: &'a Store,
@@ -182,9 +183,11 @@ enum Next {
 impl Writer<'_> {
     fn write(&self, model: &Model, keyspaces: &[Keyspace; 2]) {
         let first = model.commits(self.thread);
+        let mut marked = self.marked;
         for number in first..first + COMMITS {
             let commit = Commit::new(model.seed(), self.thread, number);
-            if self.marked == Some(number - first) {
+            if marked.is_some_and(|nth| number - first >= nth) && commit.is_long() {
+                marked = None;
                 nix::unistd::getppid(); // the mark
             }
             match self.commit(model, keyspaces, number, &commit) {

@@ -87,10 +87,10 @@ pub(super) fn stop_at(numbers: &[i64]) -> io::Result<()> {
         filter: program.as_mut_ptr(), // read by the call, not kept
     };
     nix::sys::prctl::set_no_new_privs()?;
+    let filter = &raw const program;
     // SAFETY: `program` is a valid filter of the length that it says, and lives through the call,
     // which copies it.
-    let done =
-        unsafe { libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const program) };
+    let done = unsafe { libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, filter) };
     if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
@@ -136,9 +136,9 @@ fn set_timer(period: Duration) -> io::Result<()> {
         tv_usec: libc::suseconds_t::from(period.subsec_micros()),
     };
     let timer = libc::itimerval { it_interval: period, it_value: period };
+    let (new, old) = (&raw const timer, std::ptr::null_mut());
     // SAFETY: `timer` is valid through the call, and nobody asks for the old value.
-    let done =
-        unsafe { libc::setitimer(libc::ITIMER_REAL, &raw const timer, std::ptr::null_mut()) };
+    let done = unsafe { libc::setitimer(libc::ITIMER_REAL, new, old) };
     if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 

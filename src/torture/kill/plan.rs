@@ -98,7 +98,7 @@ impl Planner {
         let how = self.how(target, &mut task, guide);
         if target <= Phase::Write && !matches!(how, How::Moment(_)) {
             // It comes there, or it does not.
-            linger = Duration::from_millis(6);
+            linger = Duration::from_millis(10);
         }
         let fault = self.fault(target, opens, guide);
         Plan { task, target, how, linger, fault }
@@ -119,13 +119,13 @@ impl Planner {
             }
             45..54 if target == Phase::Write => {
                 let thread = rng.below(THREADS as u64) as usize;
-                task.marked = Some((thread, rng.magnitude(if thread == 0 { 3 } else { 60 })));
-                How::Mark { steps: rng.magnitude(4000) }
+                task.marked = Some((thread, rng.magnitude(if thread == 0 { 2 } else { 50 })));
+                How::Mark { steps: rng.magnitude(6000) }
             }
             way => {
                 let steps = if way >= 90 { rng.magnitude(600) } else { 0 };
                 let edge = if rng.one_in(2) { Edge::Entry } else { Edge::Exit };
-                let any = if target == Phase::Write { 20 } else { guide.calls_in(target) };
+                let any = if target == Phase::Write { 12 } else { guide.calls_in(target) };
                 let number = if rng.one_in(2) { guide.choose(target, |_| true) } else { None };
                 let most = number.map_or(any, |number| guide.calls_of(target, number));
                 How::Call { number, nth: 1 + rng.below(most.clamp(1, 200)), edge, steps }

@@ -26,6 +26,8 @@ pub(super) const KEYSPACES: [&str; 2] = ["a", "b"];
 pub(super) const LAST: &[u8] = b"last";
 /// The slot whose values may be larger than a log segment.
 const LARGE_SLOT: usize = SLOTS - 1;
+/// Values from this length on are long: copying one takes a while.
+const LONG: u64 = 1000;
 
 /// Random numbers from a seed (SplitMix64).
 #[derive(Clone, Debug)]
@@ -84,6 +86,11 @@ pub(super) struct Change {
 }
 
 impl Commit {
+    /// Whether it has a long value.
+    pub(super) fn is_long(&self) -> bool {
+        self.changes.iter().any(|change| change.len.is_some_and(|len| u64::from(len) >= LONG))
+    }
+
     /// The commit `number` of `thread`.
     pub(super) fn new(seed: u64, thread: usize, number: u64) -> Commit {
         let mut rng = Rng::new(name(seed, thread, number));
@@ -116,7 +123,7 @@ fn change(rng: &mut Rng) -> Change {
     let len = match rng.below(100) {
         0 if slot == LARGE_SLOT => 20_000 + rng.below(120_000),
         0..2 => 0,
-        2..6 => 1000 + rng.below(3000),
+        2..12 => LONG + rng.below(3000),
         _ => 8 + rng.below(150),
     };
     Change { slot, len: (!rng.one_in(5)).then_some(len as u32) }
