@@ -117,13 +117,13 @@ impl Planner {
                 };
                 How::Moment(Duration::from_micros(rng.below(most.max(1))))
             }
-            45..54 if target == Phase::Write => {
+            45..50 if target == Phase::Write => {
                 let thread = rng.below(THREADS as u64) as usize;
                 task.marked = Some((thread, rng.magnitude(if thread == 0 { 2 } else { 50 })));
-                How::Mark { steps: rng.magnitude(6000) }
+                How::Mark { steps: rng.magnitude(4000) }
             }
             way => {
-                let steps = if way >= 90 { rng.magnitude(600) } else { 0 };
+                let steps = if way >= 94 { rng.magnitude(600) } else { 0 };
                 let edge = if rng.one_in(2) { Edge::Entry } else { Edge::Exit };
                 let any = if target == Phase::Write { 12 } else { guide.calls_in(target) };
                 let number = if rng.one_in(2) { guide.choose(target, |_| true) } else { None };

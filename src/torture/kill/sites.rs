@@ -151,7 +151,7 @@ impl Guide {
     /// How many calls a life makes in a phase, about.
     pub(super) fn calls_in(&self, phase: Phase) -> u64 {
         let (lives, calls) = self.lives.get(&phase).copied().unwrap_or_default();
-        if lives == 0 { 50 } else { (calls / lives).max(5) }
+        calls.checked_div(lives).map_or(50, |calls| calls.max(5))
     }
 
     /// How often a life makes the call in a phase, about.

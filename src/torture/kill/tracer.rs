@@ -240,7 +240,7 @@ impl Tracer<'_> {
                 Some(status) => self.on_stop(status)?,
                 None => None,
             };
-            let place = reached.or(is_late.then(|| random_moment(self.witness)));
+            let place = reached.or(is_late.then(|| self.wherever()));
             if let Some(place) = place {
                 end(self.child)?;
                 return Ok(Ending::Killed(place));
@@ -249,6 +249,14 @@ impl Tracer<'_> {
                 end(self.child)?;
                 return Ok(Ending::Hung);
             }
+        }
+    }
+
+    /// Where it is when its time is over.
+    fn wherever(&self) -> String {
+        match self.at {
+            Some(At { from, doing: Doing::Steps { .. }, .. }) => format!("stepped after {from}"),
+            _ => random_moment(self.witness),
         }
     }
 

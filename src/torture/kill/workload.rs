@@ -121,7 +121,7 @@ impl Commit {
 fn change(rng: &mut Rng) -> Change {
     let slot = 1 + rng.below(SLOTS as u64 - 1) as usize;
     let len = match rng.below(100) {
-        0 if slot == LARGE_SLOT => 20_000 + rng.below(120_000),
+        0..8 if slot == LARGE_SLOT => 20_000 + rng.below(120_000),
         0..2 => 0,
         2..12 => LONG + rng.below(3000),
         _ => 8 + rng.below(150),
@@ -181,13 +181,15 @@ fn name(seed: u64, thread: usize, number: u64) -> u64 {
     mix(seed ^ mix((thread as u64) << 56 ^ number))
 }
 
+/// What a slot holds: the commit that put it, and the length of the value.
+type Held = Option<(u64, u32)>;
+
 /// What the first `commits[t]` commits of each thread t make of its slots.
 #[derive(Clone, Debug)]
 pub(super) struct Model {
     seed: u64,
     commits: [u64; THREADS],
-    /// What each slot holds: the commit that put it, and the length.
-    slots: Box<[[Option<(u64, u32)>; SLOTS]; THREADS]>,
+    slots: Box<[[Held; SLOTS]; THREADS]>,
     /// The last commit of each thread that wrote [`LAST`].
     last: [Option<u64>; THREADS],
 }
@@ -259,7 +261,7 @@ mod tests {
         }
         assert_eq!(owner(0, b"4/00"), None);
         assert_eq!(decode_last(&last_value(2, 77)), Some((2, 77)));
-        let commits: Vec<_> = (0..2000).map(|number| Commit::new(9, 2, number)).collect();
+        let commits: Vec<_> = (0..5000).map(|number| Commit::new(9, 2, number)).collect();
         assert!(commits.iter().all(|commit| !commit.changes.is_empty()));
         let has = |test: fn(&Commit) -> bool| commits.iter().any(test);
         assert!(has(|commit| commit.mode == CommitMode::Sync && commit.last));
