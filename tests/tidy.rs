@@ -37,7 +37,7 @@ const LAYERS: &[&[&str]] = &[
     &["log"],
     &["disk"],
     &["options"],
-    &["codec", "error", "lsn"],
+    &["codec", "error", "lsn", "mutants"],
     &["sync"],
 ];
 

@@ -10,6 +10,7 @@ use super::format::{Geometry, SegmentHeader, segment_name};
 use crate::disk::{Disk, DiskFile, Mapping};
 use crate::error::{Error, Result};
 use crate::lsn::Lsn;
+use crate::mutants::{Mutant, broken};
 
 /// A segment that records can be copied into.
 #[derive(Debug)]
@@ -46,7 +47,9 @@ impl Segment {
             .create(&name, header.segment_bytes)
             .map_err(|cause| Trouble::Passing { cause, leftover: None })?;
         seal(&*file, &name, header)?;
-        disk.sync_dir().map_err(Trouble::Final)?;
+        if !broken(Mutant::SegmentNameUnflushed) {
+            settle(disk, &name)?;
+        }
         Segment::map(&*file, name, header)
     }
 
@@ -76,7 +79,9 @@ impl Segment {
         let name = segment_name(header.number);
         if spare != name {
             disk.rename(&spare, &name).map_err(|cause| passing(cause, &spare))?;
-            disk.sync_dir().map_err(Trouble::Final)?;
+            if !broken(Mutant::RecycledNameUnflushed) {
+                settle(disk, &name)?;
+            }
         }
         let file = disk.open(&name).map_err(|cause| passing(cause, &name))?;
         seal(&*file, &name, header)?;
@@ -113,7 +118,19 @@ impl Segment {
     /// Makes what of `from..to` lies in this segment durable. Returns how many bytes that is.
     pub(super) fn sync(&self, from: Lsn, to: Lsn) -> Result<u64> {
         let Some((offset, len)) = self.part(from, to) else { return Ok(0) };
-        self.mapping.sync(offset, len)?;
+        if broken(Mutant::FlushFirstSegmentOnly) && from < self.start
+            || broken(Mutant::FlushLastSegmentOnly) && to > self.end
+        {
+            return Ok(len as u64);
+        }
+        let (mut first, mut end) = (offset, offset + len);
+        if broken(Mutant::FlushFirstPageSkipped) && offset.next_multiple_of(4096) < end {
+            first = offset.next_multiple_of(4096);
+        }
+        if broken(Mutant::FlushLastPageSkipped) && end - end % 4096 > first {
+            end -= end % 4096;
+        }
+        self.mapping.sync(first, end - first)?;
         Ok(len as u64)
     }
 
@@ -136,5 +153,19 @@ impl Segment {
 fn seal(file: &dyn DiskFile, name: &str, header: &SegmentHeader) -> Result<(), Trouble> {
     file.write_at(0, &header.encode())
         .map_err(|cause| Trouble::Passing { cause, leftover: Some(name.to_owned()) })?;
-    file.sync().map_err(Trouble::Final)
+    if broken(Mutant::SegmentHeaderUnflushed) {
+        return Ok(());
+    }
+    file.sync().map_err(|cause| match broken(Mutant::SegmentFailurePassing) {
+        true => Trouble::Passing { cause, leftover: Some(name.to_owned()) },
+        false => Trouble::Final(cause),
+    })
+}
+
+/// Makes the names in the directory durable, for the segment `name`.
+fn settle(disk: &dyn Disk, name: &str) -> Result<(), Trouble> {
+    disk.sync_dir().map_err(|cause| match broken(Mutant::DirectoryFailurePassing) {
+        true => Trouble::Passing { cause, leftover: Some(name.to_owned()) },
+        false => Trouble::Final(cause),
+    })
 }

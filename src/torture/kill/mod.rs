@@ -40,6 +40,7 @@ mod workload;
 
 use std::fs;
 use std::io::{self, BufRead, BufReader, Write};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
@@ -145,7 +146,13 @@ fn attend(
 ) -> io::Result<()> {
     fs::create_dir_all(&settings.directory)?;
     let mut server = Server(
-        Command::new(program).arg(SERVER).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?,
+        Command::new(program)
+            .arg(SERVER)
+            // Who types Ctrl-C means the suite, which will say how far it has come.
+            .process_group(0)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()?,
     );
     let mut input = server.0.stdin.take().expect("piped");
     writeln!(input, "{}", serde_json::to_string(settings)?)?;

@@ -97,8 +97,9 @@ impl Planner {
         }
         let how = self.how(target, &mut task, guide);
         if target <= Phase::Write && !matches!(how, How::Moment(_)) {
-            // It comes there, or it does not.
-            linger = Duration::from_millis(10);
+            // It comes there, or it does not. A long commit is one of many.
+            let is_rare = matches!(how, How::Mark { .. });
+            linger = Duration::from_millis(if is_rare { 40 } else { 10 });
         }
         let fault = self.fault(target, opens, guide);
         Plan { task, target, how, linger, fault }

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::case::Setup;
 use super::history::{History, Mark};
 use super::judge::{Crash, Judge, Verdict, Violation};
+use super::pace::Pace;
 use super::panics;
 use super::step::Kept;
 use super::subsets::{Effort, Outcomes};
@@ -21,8 +22,8 @@ use crate::{CommitMode, Store};
 /// A crash: before which operation of the disk, and what it keeps.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct CrashAt {
-    /// Operations of the disk before it, counted from where the former crash left it.
-    pub(crate) operation: u64,
+    /// Crash points before it, since the run or the recovery began.
+    pub(crate) point: u64,
     pub(crate) kept: Kept,
 }
 
@@ -46,6 +47,8 @@ pub(crate) struct Depth {
 pub(crate) struct Found {
     pub(crate) violation: Violation,
     pub(crate) crashes: Vec<CrashAt>,
+    /// The step of the workload during which the first crash came; 0 opens the store.
+    pub(crate) step: usize,
 }
 
 /// Explores.
@@ -56,15 +59,24 @@ pub(crate) struct Explorer {
     pub(crate) judge: Judge,
     pub(crate) tally: Tally,
     pub(crate) rng: SplitMix64,
+    pub(crate) pace: Pace,
+    /// The workload is only run.
+    pub(crate) skips_points: bool,
 }
 
 impl Explorer {
     /// Looks at everything that a crash at each of `points` can leave.
     pub(crate) fn explore(&mut self, points: Vec<Point>, history: &History) -> Result<(), Found> {
         for point in points {
+            if self.pace.is_over() {
+                break;
+            }
             let mut path = Vec::new();
-            self.point(&point, history, &mut path, true)
-                .map_err(|violation| Found { violation, crashes: path })?;
+            self.point(&point, history, &mut path, true).map_err(|violation| Found {
+                violation,
+                crashes: path,
+                step: 0,
+            })?;
         }
         Ok(())
     }
@@ -88,7 +100,8 @@ impl Explorer {
             let choices = point.disk.choices();
             let outcomes = Outcomes::of(&choices, self.depth.windows, &mut self.rng);
             self.tally.window(choices.len(), outcomes.is_exhaustive());
-            for kept in outcomes {
+            let pace = self.pace.clone();
+            for kept in outcomes.take_while(|_| !pace.is_over()) {
                 recovered.push(self.state(point, kept, history, path)?);
             }
         }
@@ -107,10 +120,11 @@ impl Explorer {
         path: &mut Vec<CrashAt>,
     ) -> Result<usize, Violation> {
         let image = point.disk.fork(kept.keep());
-        path.push(CrashAt { operation: point.number, kept });
+        path.push(CrashAt { point: point.number, kept });
         let are_kills = path.iter().all(|crash| crash.kept == Kept::Everything);
         let crash = if are_kills { Crash::Kill } else { Crash::PowerLoss };
         self.tally.state(path, history, &point.mark);
+        self.pace.beat();
         let caught = catch_unwind(AssertUnwindSafe(|| {
             self.image(&image, history, &point.mark, crash, path)
         }));
@@ -154,10 +168,36 @@ impl Explorer {
 
     /// Of the points of a recovery a few: each state has some, and there are many states.
     fn some(&mut self, points: Vec<Point>) -> Vec<Point> {
-        const SOME: u64 = 4;
+        const SOME: u64 = 2;
         let count = points.len() as u64;
         let taken = points.into_iter().filter(|_| count <= SOME || self.rng.below(count) < SOME);
         taken.collect()
+    }
+
+    /// Goes one way: the crashes of `path`, the first of which comes at `point`. Returns what is
+    /// wrong at its end, if anything is.
+    pub(crate) fn follow(
+        &mut self,
+        point: &Point,
+        history: &History,
+        path: &[CrashAt],
+    ) -> Result<(), Violation> {
+        let (here, rest) = path.split_first().expect("a way has a crash");
+        let image = point.disk.fork(here.kept.keep());
+        let [next, ..] = rest else {
+            let mut only = Vec::new();
+            return self.state(point, here.kept.clone(), history, &mut only).map(|_| ());
+        };
+        let watch = Watch::default();
+        watch.over(&image);
+        watch.set_mark(point.mark);
+        watch.note_points(true);
+        watch.note_only(next.point);
+        let opened = self.setup.open(&image);
+        let points = watch.take_points();
+        image.crash_after(0);
+        drop(opened);
+        points.first().map_or(Ok(()), |point| self.follow(point, history, rest))
     }
 
     /// What was served is there after the next crash, and the store goes on.

@@ -219,9 +219,8 @@ impl Run {
     }
 
     fn acknowledged(&mut self, receipt: &Receipt, is_sync: bool, what: What) {
-        let (lsn, incarnation) = (receipt.lsn(), receipt.incarnation());
-        let token = Some(receipt.token());
-        self.history.push(Commit { lsn, incarnation, token, what, hash: 0, keys: 0 });
+        let (lsn, token) = (receipt.lsn(), Some(receipt.token()));
+        self.history.push(Commit { lsn, token, what, hash: 0, keys: 0 });
         self.history.acknowledged(lsn);
         if is_sync {
             self.history.mark.has_sync = true;
@@ -236,11 +235,9 @@ impl Run {
         self.begin();
         match store.create_keyspace(&keyspace_name(number)) {
             Ok(keyspace) => {
-                let now = store.watermarks();
-                let lsn = now.appended;
+                let lsn = store.watermarks().appended;
                 self.history.push(Commit {
                     lsn,
-                    incarnation: now.incarnation,
                     token: None,
                     what: What::Create(number),
                     hash: 0,
@@ -338,7 +335,6 @@ impl Run {
 
     fn reopen(&mut self, judge: &mut Judge) -> std::result::Result<Outcome, Violation> {
         let store = self.store.take().expect("an open store");
-        self.watch.set_store(None);
         let closed = store.close();
         self.let_go();
         if closed.is_ok() && !self.history.is_in_doubt() {

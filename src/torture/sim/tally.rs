@@ -4,7 +4,7 @@ use super::explore::CrashAt;
 use super::history::{History, Mark};
 use super::step::Kept;
 use super::watch::Point;
-use crate::torture::{FaultRow, Moment};
+use crate::torture::{FaultRow, Moment, Picture};
 
 /// Faults of the fault model, and what they are called.
 pub(crate) const FAULTS: [&str; 10] = [
@@ -33,8 +33,8 @@ pub(crate) struct Tally {
     pub(crate) windows_sampled: u64,
     pub(crate) traces_compared: u64,
     pub(crate) bits_flipped: u64,
-    /// The crash points of the run, if somebody wants them drawn.
-    pub(crate) moments: Option<Vec<Moment>>,
+    /// The crash points of the run, if they are to be drawn.
+    pub(crate) picture: Option<Picture>,
 }
 
 /// States in which a fault was met.
@@ -46,6 +46,11 @@ pub(crate) struct FaultCount {
 }
 
 impl Tally {
+    /// From now on crash points are kept to be drawn.
+    pub(crate) fn draw(&mut self, title: String) {
+        self.picture = Some(Picture { title, moments: Vec::new() });
+    }
+
     /// Counts a state that `fault` (from 1 on) has left.
     pub(crate) fn fault(&mut self, fault: usize, history: &History, mark: &Mark) {
         let count = &mut self.faults[fault - 1];
@@ -80,10 +85,10 @@ impl Tally {
     }
 
     pub(super) fn moment(&mut self, point: &Point, history: &History, recovered: &[usize]) {
-        let Some(moments) = &mut self.moments else { return };
+        let Some(picture) = &mut self.picture else { return };
         let mut counts = std::collections::BTreeMap::new();
         recovered.iter().for_each(|&k| *counts.entry(k as u64).or_insert(0) += 1);
-        moments.push(Moment {
+        picture.moments.push(Moment {
             operation: point.number,
             what: format!("{:?} {}", point.op, point.path),
             submitted: point.mark.submitted as u64,
@@ -111,7 +116,7 @@ impl Tally {
         self.windows_sampled += other.windows_sampled;
         self.traces_compared += other.traces_compared;
         self.bits_flipped += other.bits_flipped;
-        self.moments = self.moments.take().or(other.moments);
+        self.picture = self.picture.take().or(other.picture);
     }
 
     /// A row for each fault.
