@@ -22,8 +22,8 @@
 //!   millisecond. The server's memory of what must be there is the child's by the fork.
 //! - K5 A life that does nothing for ten seconds hangs, which is a failure of liveness.
 //!
-//! A kill cannot be replayed to the instruction; the seed gives the same plans, and a failure
-//! comes with the store as the kill left it, before anything recovered it.
+//! A kill cannot be replayed to the instruction, nor all plans, which also follow from what was
+//! seen. A failure comes with the store as the kill left it, before anything recovered it.
 //!
 //! Left out: failures of memory allocation, which abort the process as a kill does; power loss,
 //! which the simulated disk and the recording block device are for.
