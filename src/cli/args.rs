@@ -50,6 +50,10 @@ pub(super) enum Command {
     /// Exit status: 0 all held, 1 a promise was broken (safety), 2 wrong call, 3 the store did not
     /// go on although it could (liveness), 4 the suite could not do its work. The gravest counts.
     Torture(TortureArgs),
+    /// Serve the crash suite: started by `torture` itself
+    #[cfg(target_os = "linux")]
+    #[command(name = crate::torture::kill::SERVER, hide = true)]
+    KillServer,
 }
 
 /// Where: a store and a keyspace in it.

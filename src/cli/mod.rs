@@ -76,6 +76,12 @@ fn run(command: Command) -> Outcome {
         Command::DumpLog(args) => dump_log::dump_log(&args),
         Command::Bench(args) => bench::bench(args),
         Command::Torture(args) => torture::torture(args),
+        #[cfg(target_os = "linux")]
+        Command::KillServer => {
+            let action = "serve the crash suite".into();
+            let failed = |source| Failure::Io { action, source };
+            crate::torture::kill::serve().map(|()| Status::Done).map_err(failed)
+        }
     }
 }
 

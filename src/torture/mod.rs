@@ -30,7 +30,11 @@ mod gate;
 #[cfg(not(feature = "mutants"))]
 #[path = "gate/off.rs"]
 mod gate;
-mod kill;
+#[cfg(target_os = "linux")]
+pub mod kill;
+#[cfg(not(target_os = "linux"))]
+#[path = "kill/elsewhere.rs"]
+pub mod kill;
 mod museum;
 mod sim;
 
