@@ -305,9 +305,12 @@ impl Run {
         }
         match store.snapshot() {
             Ok(snapshot) => {
-                let receipt = snapshot.receipt();
-                if receipt.is_durable() {
-                    self.history.durable(receipt.lsn());
+                // All that it shows.
+                if let Some(last) = self.history.commits().last()
+                    && snapshot.receipt().is_durable()
+                {
+                    let last = last.lsn;
+                    self.history.durable(last);
                 }
                 let (keyspaces, hash) = (self.keyspaces.clone(), self.history.now().hash);
                 let keys = self.history.now().keys();

@@ -101,7 +101,7 @@ impl Watch {
     fn before(&self, disk: &SimDisk, call: &Call<'_>) {
         self.note(disk, call);
         if waits_without_locks(call) {
-            self.commit_beside();
+            self.commit_beside(call.op != Op::MapSync);
         }
     }
 
@@ -133,7 +133,8 @@ impl Watch {
     }
 
     /// One commit by somebody else, if there is one to come and the store is free to take it.
-    fn commit_beside(&self) {
+    /// It waits for the device too, if `may_flush` and it is the turn of such a one.
+    fn commit_beside(&self, may_flush: bool) {
         let (store, beside) = {
             let mut inner = self.0.lock();
             let Some(beside) = &mut inner.beside else { return };
@@ -152,7 +153,7 @@ impl Watch {
             (store, beside)
         };
         // While this runs there is nothing beside: it does not nest.
-        let beside = one_beside(&store, beside);
+        let beside = one_beside(&store, beside, may_flush);
         let mut inner = self.0.lock();
         let acknowledged = beside.made.iter().map(|commit| commit.lsn).max();
         inner.mark.acknowledge(acknowledged.unwrap_or(Lsn::ZERO));
@@ -160,7 +161,7 @@ impl Watch {
     }
 }
 
-fn one_beside(store: &Store, mut beside: Beside) -> Beside {
+fn one_beside(store: &Store, mut beside: Beside, may_flush: bool) -> Beside {
     let Some(changes) = beside.commits.pop_front() else { return beside };
     match commit(store, &beside.keyspaces, Mode::Async, &changes) {
         Ok(receipt) => beside.made.push(Commit {
@@ -171,6 +172,13 @@ fn one_beside(store: &Store, mut beside: Beside) -> Beside {
             keys: 0,
         }),
         Err(error) => beside.failed = Some(error),
+    }
+    let is_its_turn = beside.commits.len() % 2 == 0;
+    if may_flush
+        && is_its_turn
+        && let Err(error) = store.flush()
+    {
+        beside.failed = Some(error);
     }
     beside
 }
