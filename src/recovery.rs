@@ -31,7 +31,8 @@ use crate::options::Options;
 use crate::space::{DATA_FILE, Head, PageId, Params, Space};
 use crate::tree::{Cursor, Node, Value, copy_used, max_key};
 use crate::txn::{
-    Catalog, CommitState, Engine, KeyspaceId, KeyspaceState, Trees, apply_entries, catalog_key,
+    Catalog, CommitState, Engine, KeyspaceId, KeyspaceState, Older, Trees, apply_entries,
+    catalog_key,
 };
 
 /// Transactions are replayed in groups of about this share of the cache, and at most so many
@@ -281,7 +282,7 @@ fn begin_anew(engine: &Engine, head: Head, end: Lsn, summary: &RecoverySummary) 
     let incarnation = head.incarnation.next();
     let log = {
         let mut state = engine.commit.lock();
-        let log = engine.begin_log(&mut state, incarnation, end, false)?;
+        let log = engine.begin_log(&mut state, incarnation, end, Older::Keep)?;
         let CommitState { writer, trees, .. } = &mut *state;
         let mut group = WriteGroup::begin(&engine.cache, writer, log.start());
         trees.note_end(&mut group, head.former, head.former_end)?;
