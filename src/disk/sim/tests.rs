@@ -160,37 +160,6 @@ fn a_length_in_doubt_stays_so_until_bytes_beyond_it_are_synced() {
 }
 
 #[test]
-fn writing_what_is_seen_makes_space_in_doubt_durable() {
-    let (disk, file) = disk_with("a", PAGE_BYTES);
-    file.allocate(3 * PAGE_BYTES).unwrap();
-    disk.fail_sync(0);
-    file.sync().unwrap_err();
-    file.write_at(2 * PAGE_BYTES, &[0; PAGE]).unwrap();
-    file.sync().unwrap();
-    // The length, and zeros where they were written. Between, the device has what it has.
-    assert_eq!(disk.fork(Keep::Nothing).read_file("a"), [0; 3 * PAGE]);
-    let noise = disk.fork(Keep::bits(u128::MAX)).read_file("a");
-    assert_eq!((&noise[..PAGE], &noise[2 * PAGE..]), (&[0; PAGE][..], &[0; PAGE][..]));
-    assert_ne!(noise[PAGE..2 * PAGE], [0; PAGE]);
-}
-
-#[test]
-fn a_length_in_doubt_is_read_anew_once_nobody_holds_the_file() {
-    let (disk, file) = disk_with("a", PAGE_BYTES);
-    file.write_at(0, &[1; 2 * PAGE]).unwrap();
-    disk.fail_sync(0);
-    file.sync().unwrap_err();
-    disk.evict();
-    assert_eq!(file.bytes().unwrap(), 2 * PAGE_BYTES, "held");
-    drop(file);
-    disk.evict();
-    let file = disk.open("a").unwrap();
-    assert_eq!(file.bytes().unwrap(), PAGE_BYTES);
-    file.allocate(2 * PAGE_BYTES).unwrap();
-    assert_eq!(disk.read_file("a"), [0; 2 * PAGE]);
-}
-
-#[test]
 fn what_a_lost_length_cut_off_does_not_come_back() {
     let (disk, file) = disk_with("a", 100);
     file.write_at(0, &[1; PAGE]).unwrap();
