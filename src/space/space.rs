@@ -127,8 +127,14 @@ impl Space {
         if !broken(Mutant::DataFileMadeInPlace) {
             disk.rename(NEW_DATA_FILE, DATA_FILE)?;
         }
-        if !broken(Mutant::DataNameUnflushed) {
-            disk.sync_dir()?;
+        if !broken(Mutant::DataNameUnflushed)
+            && let Err(error) = disk.sync_dir()
+        {
+            // Whoever opens the store next begins again (F4).
+            if let Err(error) = disk.remove(DATA_FILE) {
+                log::warn!("{}: not removed: {error}", disk.path(DATA_FILE));
+            }
+            return Err(error);
         }
         Self::open(disk)
     }
@@ -136,10 +142,12 @@ impl Space {
     /// Opens the data file at its newest superblock.
     pub(crate) fn open(disk: &dyn Disk) -> Result<Space> {
         let file = disk.open(DATA_FILE)?;
-        let (slots, superblock) = Slots::load(&*file)?;
+        let found_bytes = file.bytes()?;
+        let (slots, superblock) = Slots::load(&*file, found_bytes)?;
         let page_size = superblock.page_size as usize;
+        let blocks = superblock.blocks;
         Ok(Space {
-            file: DataFile::new(file, superblock.store, page_size, superblock.blocks),
+            file: DataFile::new(file, superblock.store, page_size, blocks, found_bytes),
             page_map: WordTree::new(PAGE_MAP, superblock.page_map),
             free_map: WordTree::new(FREE_MAP, superblock.free_map),
             superblock: Mutex::new(superblock),
@@ -237,6 +245,14 @@ impl Space {
         let _one_at_a_time = self.checkpointing.lock();
         let former = self.superblock();
         self.store_superblock(Superblock { sequence: former.sequence + 1, head, ..former })
+    }
+
+    /// Makes sure that the superblock that was found when the file was opened is durable (S3).
+    ///
+    /// # Errors
+    /// [`Error::Poisoned`] if a flush failed, now or before.
+    pub(crate) fn confirm(&self) -> Result<()> {
+        self.slots.lock().confirm(&self.file)
     }
 
     /// Fails once a flush of the data file, or writing its superblock, has failed.

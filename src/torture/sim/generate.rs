@@ -219,7 +219,8 @@ impl Draw {
         };
         let bytes = match self.rng.below(20) {
             0 if is_long => self.spread(40_000, 120_000),
-            _ if is_long => self.spread(1100, 12_000),
+            1..12 if is_long => self.spread(1100, 4000),
+            _ if is_long => self.spread(4000, 12_000),
             _ if self.theme == Theme::Evicting => self.spread(200, 1000),
             _ if self.theme == Theme::Recycling => 200,
             0 => 0,
