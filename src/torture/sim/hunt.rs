@@ -6,6 +6,7 @@ use super::judge::Violation;
 use super::pace::Pace;
 use super::panics;
 use super::play::{explorer, play};
+use super::subsets::Effort;
 use super::work::WIDE;
 use crate::disk::sim::rng::SplitMix64;
 
@@ -24,7 +25,12 @@ pub(crate) struct Hunt {
 const BLIND: u64 = 12;
 
 /// A few states of some crash points: many workloads are better than one looked at hard.
-const GLANCE: Depth = Depth { point_one_in: 3, ..WIDE };
+const GLANCE: Depth = Depth {
+    point_one_in: 12,
+    windows: Effort { exhaustive: 16, sampled: 2 },
+    nested_one_in: 48,
+    ..WIDE
+};
 
 /// Looks for a failure until the pace is over: through all themes in turn, each first blind.
 pub(crate) fn hunt(seed: u64, pace: &Pace) -> Hunt {

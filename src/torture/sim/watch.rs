@@ -30,6 +30,13 @@ pub(crate) struct Point {
     pub(crate) number: u64,
 }
 
+impl Point {
+    /// Whether a flush comes next: what is unsynced now is all that was since the one before.
+    pub(crate) fn is_window(&self) -> bool {
+        matches!(self.op, Op::Sync | Op::MapSync | Op::SyncDir)
+    }
+}
+
 /// Shared between a run and what watches its disk.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Watch(Arc<Mutex<Inner>>);
