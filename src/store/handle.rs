@@ -233,6 +233,12 @@ impl Store {
         self.engine().commit.try_lock().is_some()
     }
 
+    /// Whether the log is poisoned: no commit is taken until the store is opened anew.
+    #[cfg_attr(not(feature = "cli"), expect(dead_code, reason = "for the crash suite"))]
+    pub(crate) fn is_poisoned(&self) -> bool {
+        self.engine().live.get().is_some_and(|live| live.log.poisoned().is_some())
+    }
+
     /// What has become of the commit whose receipt has this token. Any process that has the store
     /// open can tell, however long ago the commit was.
     ///

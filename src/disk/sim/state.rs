@@ -114,6 +114,7 @@ impl State {
             return Err(io::ErrorKind::FileTooLarge.into());
         }
         if self.capacity.is_some_and(|capacity| self.used_bytes() + more > capacity) {
+            self.faults.happened += 1;
             return Err(io::ErrorKind::StorageFull.into());
         }
         self.inode(id).grow(bytes);

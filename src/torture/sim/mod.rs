@@ -11,13 +11,17 @@
 mod case;
 mod contents;
 mod explore;
+mod faults;
 mod generate;
 mod history;
 mod judge;
+mod meter;
 mod panics;
 mod play;
 mod run;
+mod site;
 mod step;
 mod subsets;
 mod tally;
+mod trouble;
 mod watch;

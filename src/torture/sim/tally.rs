@@ -2,6 +2,7 @@
 
 use super::explore::CrashAt;
 use super::history::{History, Mark};
+use super::site::Sites;
 use super::step::Kept;
 use super::watch::Point;
 use crate::torture::{FaultRow, Moment};
@@ -33,6 +34,8 @@ pub(crate) struct Tally {
     pub(crate) windows_sampled: u64,
     pub(crate) traces_compared: u64,
     pub(crate) bits_flipped: u64,
+    /// Pairs of failing call and site.
+    pub(crate) sites: Sites,
     /// The crash points of the run, if somebody wants them drawn.
     pub(crate) moments: Option<Vec<Moment>>,
 }
@@ -111,6 +114,7 @@ impl Tally {
         self.windows_sampled += other.windows_sampled;
         self.traces_compared += other.traces_compared;
         self.bits_flipped += other.bits_flipped;
+        self.sites.add(other.sites);
         self.moments = self.moments.take().or(other.moments);
     }
 
