@@ -76,8 +76,10 @@ impl Segment {
         let name = segment_name(header.number);
         if spare != name {
             disk.rename(&spare, &name).map_err(|cause| passing(cause, &spare))?;
-            disk.sync_dir().map_err(Trouble::Final)?;
         }
+        // A spare that has the name already may be what a failed attempt has left, which never
+        // came to this.
+        disk.sync_dir().map_err(Trouble::Final)?;
         let file = disk.open(&name).map_err(|cause| passing(cause, &name))?;
         seal(&*file, &name, header)?;
         Segment::map(&*file, name, header)

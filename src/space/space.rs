@@ -120,7 +120,14 @@ impl Space {
             file.sync()?;
         }
         disk.rename(NEW_DATA_FILE, DATA_FILE)?;
-        disk.sync_dir()?;
+        if let Err(error) = disk.sync_dir() {
+            // A later flush of the directory would prove nothing about this name: who tries
+            // again must make it again.
+            if let Err(error) = disk.remove(DATA_FILE) {
+                log::warn!("{}: removing what was not made: {error}", disk.path(DATA_FILE));
+            }
+            return Err(error);
+        }
         Self::open(disk)
     }
 

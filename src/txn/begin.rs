@@ -26,7 +26,8 @@ impl Engine {
         // If writing the head failed before, it may name the segment that was made for it, which
         // must stay.
         self.space.check_poison()?;
-        // 1. A fresh segment. The store was closed, so every older one can be recycled.
+        // 1. A fresh segment. The store was closed, so those of the last incarnation can be
+        //    recycled.
         let head = self.space.superblock().head;
         let log = self.begin_log(&mut state, head.incarnation.next(), head.checkpoint, true)?;
         // 2. From here on the store is not closed: recovery looks at the new segment.
@@ -56,12 +57,16 @@ impl Engine {
         end: Lsn,
         recycle_all: bool,
     ) -> Result<Arc<Log>> {
-        let segment_bytes = self.space.superblock().segment_bytes;
+        let superblock = self.space.superblock();
+        let segment_bytes = superblock.segment_bytes;
         let names = self.disk.list()?;
         let numbers: Vec<u64> = names.iter().filter_map(|name| segment_number(name)).collect();
         let last = numbers.iter().copied().max().unwrap_or(0).max(end.get() / segment_bytes);
+        // Only what the last incarnation used is sure to be durable at its length: other files may
+        // be left of an attempt whose flush failed.
+        let used = superblock.head.log_start.get() / segment_bytes..=end.get() / segment_bytes;
         let mut spare = names;
-        spare.retain(|name| recycle_all && segment_number(name).is_some());
+        spare.retain(|name| recycle_all && segment_number(name).is_some_and(|n| used.contains(&n)));
         let options = LogOptions {
             segment_bytes,
             max_unsynced_bytes: self.options.max_unsynced_bytes,

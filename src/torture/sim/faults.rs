@@ -79,6 +79,8 @@ pub(crate) fn play(
         let (site, failing) = plan.swap_remove(at);
         let result = replay(case, &failing, judge);
         let met = result.map_err(|violation| {
+            let what = format!("{} [{}: {site}]", violation.what, failing.fault.name());
+            let violation = Violation { what, ..violation };
             let trouble = Trouble::Failing(failing.clone());
             Troubled { violation, trouble }
         })?;
@@ -169,8 +171,8 @@ struct Play<'a> {
     has_happened: bool,
     /// Steps since the fault struck.
     since: Option<usize>,
-    /// A poisoned store has been seen.
-    was_poisoned: bool,
+    /// The fault was in force, or came, during the step.
+    was_on: bool,
 }
 
 impl<'a> Play<'a> {
@@ -178,7 +180,7 @@ impl<'a> Play<'a> {
         let run = Run::new(&case.setup, SimDisk::new());
         let meter = Meter::new(bomb);
         run.watch.set_hook(meter.hook());
-        Play { run, meter, failing, has_happened: false, since: None, was_poisoned: false }
+        Play { run, meter, failing, has_happened: false, since: None, was_on: false }
     }
 
     fn all(&mut self, case: &Case, judge: &mut Judge) -> Result<(), Violation> {
@@ -206,8 +208,10 @@ impl<'a> Play<'a> {
         self.meter.begin(at);
         self.run.watch.set_phase(phase(step));
         self.note_state();
+        let was_on = self.meter.is_on();
         let outcome = match step {
-            Some(Step::Read) if self.failing.call != u64::MAX => self.look(judge)?,
+            Some(Step::Read) => self.look(judge)?,
+            Some(Step::Flush) => self.flush(judge)?,
             Some(step) => self.run.step(step, judge)?,
             None => self.run.open(Crash::Kill, judge)?,
         };
@@ -220,6 +224,7 @@ impl<'a> Play<'a> {
                 }
             };
         };
+        self.was_on = was_on || self.since.is_none();
         self.has_happened |= self.run.disk.faults_happened() > 0;
         if let Outcome::Refused(error) = outcome {
             self.refused(site, &error)?;
@@ -253,7 +258,6 @@ impl<'a> Play<'a> {
             self.run.history.mark.written = self.run.history.mark.durable;
         }
         let is_poisoned = self.run.store.as_ref().is_some_and(crate::Store::is_poisoned);
-        self.was_poisoned |= is_poisoned;
         self.run.is_poisoned |= is_poisoned;
     }
 
@@ -261,13 +265,16 @@ impl<'a> Play<'a> {
     fn refused(&self, site: Site, error: &Error) -> Result<(), Violation> {
         let fault = self.failing.fault;
         let is_poison = matches!(error, Error::Poisoned { .. });
-        if !is_poison && !self.meter.is_on() && !self.is_forgotten(error) {
+        if !is_poison && !self.was_on && !self.is_forgotten(error) && !self.run.is_poisoned {
             return Err(Violation::liveness(format!("refused although all is well: {error}")));
         }
         if is_poison && !may_poison(fault, site.op) {
             return Err(Violation::liveness(format!("poisoned by {}: {error}", fault.name())));
         }
-        if !fits(fault, error) && !self.is_forgotten(error) {
+        // A keyspace that may have been made or dropped answers as if it had.
+        let is_undecided = self.run.history.is_in_doubt()
+            && matches!(error, Error::NoSuchKeyspace { .. } | Error::KeyspaceExists { .. });
+        if !fits(fault, error) && !self.is_forgotten(error) && !is_undecided {
             let what = format!("{} was told as: {error}", fault.name());
             return Err(Violation::safety(what));
         }
@@ -314,6 +321,15 @@ impl<'a> Play<'a> {
         Step::Commit { mode, changes: vec![Change::Put { keyspace, key: 7, value }] }
     }
 
+    /// A flush, after a round of what is a thread's work in a store that does not simulate.
+    fn flush(&mut self, judge: &mut Judge) -> Result<Outcome, Violation> {
+        let store = self.run.store.clone().expect("an open store");
+        match store.keep_log() {
+            Ok(()) => self.run.step(&Step::Flush, judge),
+            Err(error) => Ok(Outcome::Refused(error)),
+        }
+    }
+
     /// Reads everything, whatever the disk is like.
     fn look(&mut self, judge: &mut Judge) -> Result<Outcome, Violation> {
         let Some(store) = self.run.store.clone() else { return Ok(Outcome::Done) };
@@ -334,7 +350,12 @@ impl<'a> Play<'a> {
             Err(error) => return Ok(Outcome::Refused(error)),
         }
         if !self.meter.is_on() {
-            judge.running(&store, &self.run.history)?;
+            let judged = judge.running(&store, &self.run.history);
+            return match judged {
+                // It came while the suite was at it.
+                Err(_) if self.meter.is_on() => Ok(Outcome::Done),
+                judged => judged.map(|()| Outcome::Done),
+            };
         }
         Ok(Outcome::Done)
     }
@@ -445,6 +466,7 @@ mod tests {
                 failures.push(format!("seed {seed}: {} {:?}: {:?}", found.trouble, found.trouble, found.violation));
             }
         }
+        for failure in &failures { eprintln!("{failure}"); }
         eprintln!("{} states; missing {}", tally.states, tally.sites.missing().len());
         for row in tally.sites.rows() { eprintln!("{row:?}"); }
         assert!(failures.is_empty(), "{}", failures.join("\n"));

@@ -109,7 +109,7 @@ impl Inner {
                 // What the suite itself reads to judge an opened store, it must be able to read.
                 disk.clear_faults();
                 self.is_armed = false;
-            } else if self.is_on && (!self.is_armed || call.op == Op::Lock) && !by_judge {
+            } else if self.goes_on(bomb) && (!self.is_armed || call.op == Op::Lock) && !by_judge {
                 // Another disk after a crash, or the judge has done.
                 let op = self.fired.expect("it has struck").op;
                 self.strike(disk, bomb, op);
@@ -117,15 +117,17 @@ impl Inner {
         }
     }
 
+    /// Whether it strikes other disks too, that come after a crash.
+    fn goes_on(&self, bomb: Bomb) -> bool {
+        let lasts = bomb.persistence == Persistence::Forever;
+        self.is_on && (lasts || bomb.fault == CallFault::FullFromHere)
+    }
+
     fn strike(&mut self, disk: &SimDisk, bomb: Bomb, op: Op) {
         self.is_armed = true;
-        let is_first = disk.faults_happened() == 0;
         if bomb.fault == CallFault::FullFromHere {
             let room = bomb.call % 3 * 1500;
             disk.set_capacity(Some(disk.used_bytes() + room));
-            return;
-        }
-        if bomb.persistence == Persistence::Once && !is_first {
             return;
         }
         disk.clear_faults();

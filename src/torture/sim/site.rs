@@ -7,6 +7,7 @@
 //! reach now, is what [`Sites::MUST`] is for.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
@@ -70,6 +71,13 @@ impl Site {
         };
         let [op, phase] = [format!("{:?}", self.op), format!("{:?}", self.phase)];
         [op.to_lowercase(), place.to_owned(), phase.to_lowercase()]
+    }
+}
+
+impl fmt::Display for Site {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [operation, file, phase] = self.names();
+        write!(f, "{operation} of {file} while {phase}")
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::explore::CrashAt;
 use super::history::{History, Mark};
+use super::rot::RotCount;
 use super::site::Sites;
 use super::step::Kept;
 use super::watch::Point;
@@ -36,6 +37,8 @@ pub(crate) struct Tally {
     pub(crate) bits_flipped: u64,
     /// Pairs of failing call and site.
     pub(crate) sites: Sites,
+    /// Damage by what became of it.
+    pub(crate) rot: RotCount,
     /// The crash points of the run, if somebody wants them drawn.
     pub(crate) moments: Option<Vec<Moment>>,
 }
@@ -115,6 +118,7 @@ impl Tally {
         self.traces_compared += other.traces_compared;
         self.bits_flipped += other.bits_flipped;
         self.sites.add(other.sites);
+        self.rot.merge(other.rot);
         self.moments = self.moments.take().or(other.moments);
     }
 

@@ -81,9 +81,19 @@ pub(crate) enum WriteFault {
 pub(crate) struct Rot {
     /// The steps of the workload that are done before.
     pub(crate) steps: usize,
-    /// How the store ends before; none closes it.
-    pub(crate) kept: Option<Kept>,
+    /// How the store ends before.
+    pub(crate) end: End,
     pub(crate) damage: Damage,
+}
+
+/// How a store comes to rest.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum End {
+    Closed,
+    Crash(Kept),
+    /// It crashes, and the recovery is killed after so many operations of the disk.
+    RecoveryCrash { kept: Kept, operation: u64 },
 }
 
 /// What is damaged.
@@ -125,13 +135,40 @@ impl fmt::Display for Trouble {
                     write!(f, "after write {write} of the disk an older one is repeated")
                 }
             },
-            Trouble::Rot(Rot { steps, kept, damage }) => {
-                let end = match kept {
-                    None => "the store is closed".to_owned(),
-                    Some(kept) => kept.to_string(),
+            Trouble::Rot(Rot { steps, end, damage }) => {
+                let end = match end {
+                    End::Closed => "the store is closed".to_owned(),
+                    End::Crash(kept) => kept.to_string(),
+                    End::RecoveryCrash { kept, operation } => {
+                        format!("{kept}; recovery killed before operation {operation}")
+                    }
                 };
                 write!(f, "after {steps} steps: {end}; then {damage}")
             }
+        }
+    }
+}
+
+impl WriteFault {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            WriteFault::Torn(_) => "write torn",
+            WriteFault::Lost => "write lost",
+            WriteFault::Misdirected(_) => "write misdirected",
+            WriteFault::Repeated => "write repeated",
+        }
+    }
+}
+
+impl Damage {
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Damage::Flip { .. } => "bit flipped",
+            Damage::Truncate { .. } => "file truncated",
+            Damage::Remove { .. } => "file missing",
+            Damage::Older { .. } => "older copy",
+            Damage::Foreign { .. } => "another store's file",
+            Damage::Exchange { .. } => "files exchanged",
         }
     }
 }
