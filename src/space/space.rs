@@ -226,6 +226,15 @@ impl Space {
         Ok(Some(words))
     }
 
+    /// Makes sure that the superblock is durable: before that nothing may be given up that only an
+    /// older one refers to. One that was read at open may have been in the cache only.
+    ///
+    /// # Errors
+    /// [`Error::Poisoned`].
+    pub(crate) fn confirm_superblock(&self) -> Result<()> {
+        self.slots.lock().confirm(&self.file)
+    }
+
     /// Rewrites only the superblock, with another head. When it returns, that is durable.
     ///
     /// # Errors

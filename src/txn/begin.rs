@@ -26,6 +26,8 @@ impl Engine {
         // If writing the head failed before, it may name the segment that was made for it, which
         // must stay.
         self.space.check_poison()?;
+        // The segments that are recycled here are all that a former superblock has.
+        self.space.confirm_superblock()?;
         // 1. A fresh segment. The store was closed, so those of the last incarnation can be
         //    recycled.
         let head = self.space.superblock().head;

@@ -216,6 +216,10 @@ impl<'a> Play<'a> {
             None => self.run.open(Crash::Kill, judge)?,
         };
         self.note_state();
+        if std::env::var("TRACE").is_ok() {
+            let step = step.map(|s| s.to_string());
+            eprintln!("step {at} {step:?}: {outcome:?}; {} calls, fired {:?}, D {:?} files {:?}", self.meter.calls().len(), self.meter.fired(), self.run.history.mark.durable, crate::disk::Disk::list(&self.run.disk));
+        }
         let Some(site) = self.meter.fired() else {
             return match outcome {
                 Outcome::Done => Ok(()),

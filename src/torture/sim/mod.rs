@@ -12,6 +12,7 @@ mod case;
 mod contents;
 mod explore;
 mod faults;
+mod flips;
 mod generate;
 mod history;
 mod judge;

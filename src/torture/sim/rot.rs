@@ -46,7 +46,7 @@ const STEPS_AFTER: usize = 4;
 pub(crate) struct RotCount(pub(crate) BTreeMap<&'static str, [u64; 4]>);
 
 impl RotCount {
-    fn add(&mut self, what: &'static str, seen: Seen) {
+    pub(crate) fn add(&mut self, what: &'static str, seen: Seen) {
         self.0.entry(what).or_default()[seen as usize] += 1;
     }
 

@@ -68,7 +68,8 @@ impl Specimen {
             drop(case.setup.open(&disk));
             disk = disk.crash(Keep::Everything);
         }
-        let (history, mark) = (std::mem::take(&mut run.history), run.history.mark);
+        let history = std::mem::take(&mut run.history);
+        let mark = history.mark;
         let mark = if crash == Crash::Kill { mark } else { Mark { written: Lsn::ZERO, ..mark } };
         Ok(Specimen { setup: case.setup.clone(), disk, history, mark, crash })
     }
