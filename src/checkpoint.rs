@@ -24,6 +24,7 @@ use parking_lot::MutexGuard;
 use crate::cache::Changes;
 use crate::error::{Error, Result};
 use crate::lsn::Lsn;
+use crate::mutants::{Mutant, broken};
 use crate::options::CommitMode;
 use crate::space::{self, Head, PageId};
 use crate::txn::{CommitState, Engine, KeyspaceState, Live, Op, Payload};
@@ -109,8 +110,11 @@ impl Engine {
         let pages = match result {
             Ok(pages) => pages,
             Err(error) => {
-                self.commit.lock().writer.restore_changes(pinned.changes);
-                if matches!(error, Error::Poisoned { .. }) {
+                if !broken(Mutant::ChangesLostOnFailure) {
+                    self.commit.lock().writer.restore_changes(pinned.changes);
+                }
+                let is_final = matches!(error, Error::Poisoned { .. });
+                if is_final && !broken(Mutant::DataPoisonUntold) {
                     live.log.poison(error.clone());
                 }
                 return Err(error);
@@ -155,7 +159,8 @@ impl Engine {
                     let count = keyspace.count.latest();
                     payload.push(Op::Count { keyspace: keyspace.id, count });
                 }
-                Ok((payload.operations > 0).then_some(payload))
+                let is_noted = payload.operations > 0 && !broken(Mutant::CountsUnnoted);
+                Ok(is_noted.then_some(payload))
             },
             |state| self.pin(live, purpose, state),
         );
@@ -184,10 +189,19 @@ impl Engine {
             log_start: live.log.start(),
             former: former_incarnation,
             former_end,
-            next_page_id: PageId(self.cache.next_page_id()),
-            catalog_root: trees.catalog_root,
-            next_keyspace: trees.next_keyspace,
-            clean: purpose == Purpose::Closing,
+            next_page_id: match broken(Mutant::NextPageIdStale) {
+                true => former.next_page_id,
+                false => PageId(self.cache.next_page_id()),
+            },
+            catalog_root: match broken(Mutant::CatalogRootStale) {
+                true => former.catalog_root,
+                false => trees.catalog_root,
+            },
+            next_keyspace: match broken(Mutant::KeyspaceNumberStale) {
+                true => former.next_keyspace,
+                false => trees.next_keyspace,
+            },
+            clean: purpose == Purpose::Closing || broken(Mutant::CleanWhileRunning),
         };
         Pinned { at, changes, head }
     }
@@ -195,9 +209,14 @@ impl Engine {
     /// Steps 2 to 6. Returns how many pages the checkpoint has that the last one had not.
     fn write_checkpoint(&self, live: &Live, pinned: &mut Pinned) -> Result<u64> {
         // 2
-        live.log.wait_durable(pinned.at, None)?;
-        assert!(pinned.at <= live.log.durable(), "K1");
-        pinned.head.durable = live.log.durable();
+        if !broken(Mutant::CheckpointAheadOfLog) {
+            live.log.wait_durable(pinned.at, None)?;
+            assert!(pinned.at <= live.log.durable(), "K1");
+        }
+        pinned.head.durable = pinned.at.max(live.log.durable());
+        if broken(Mutant::LogRecycledEarly) {
+            live.log.recycle_below(pinned.at)?;
+        }
         // 3
         let Changes { written, freed } = &mut pinned.changes;
         let is_freed: std::collections::HashSet<PageId> = freed.iter().map(|(id, _)| *id).collect();
@@ -215,6 +234,10 @@ impl Engine {
             Ok(())
         })?;
         let pages = placed.len() as u64;
+        if broken(Mutant::CheckpointLsnLate) {
+            let late = live.log.durable();
+            (pinned.head.checkpoint, pinned.head.durable) = (late, late);
+        }
         let result = self.finish_checkpoint(pinned, &mut placed);
         if result.is_err() {
             self.cache.unplace(&placed);
@@ -248,7 +271,7 @@ impl Engine {
     fn reap(&self, state: &mut State) -> Result<()> {
         let mut left = Vec::new();
         for (id, lsn) in std::mem::take(&mut state.unreaped) {
-            if self.cache.has_snapshot_below(lsn) {
+            if self.cache.has_snapshot_below(lsn) && !broken(Mutant::ReapedUnderSnapshot) {
                 left.push((id, lsn));
             } else {
                 self.cache.remove(id)?;

@@ -72,7 +72,7 @@
 //!   space                   the data file: superblock, page map, free map
 //!   log                     segments, records, group flush, scan
 //!   disk                    real files; a simulated disk that can crash
-//!   lsn, codec, error, sync
+//!   lsn, codec, error, sync; mutants (mistakes made on purpose, feature `mutants`)
 //! ```
 
 #[cfg(feature = "cli")]
@@ -113,6 +113,8 @@ pub mod disk;
 mod codec;
 mod error;
 mod lsn;
+#[doc(hidden)]
+pub mod mutants;
 #[cfg(all(test, not(syncline_shuttle)))]
 mod stories;
 mod sync;

@@ -1,6 +1,7 @@
 //! How a store is opened.
 
 use std::fmt;
+use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -177,16 +178,23 @@ impl Options {
     /// After an error nothing is lost.
     pub fn open(self, directory: impl AsRef<Path>) -> Result<Store> {
         let directory = directory.as_ref();
-        let disk = if self.create && !directory.exists() {
-            RealDisk::create_dir(directory)?
-        } else if directory.is_dir() {
-            RealDisk::open(directory)?
-        } else {
-            let reason = if directory.exists() { "not a directory" } else { "does not exist" };
-            return Err(Error::NotAStore {
-                directory: directory.display().to_string(),
-                reason: reason.into(),
-            });
+        let name = || directory.display().to_string();
+        let not_a_store =
+            |reason: &str| Err(Error::NotAStore { directory: name(), reason: reason.to_owned() });
+        let disk = match std::fs::metadata(directory) {
+            Ok(metadata) if metadata.is_dir() => RealDisk::open(directory)?,
+            Ok(_) => return not_a_store("not a directory"),
+            // Also below what is no directory, which making it will say.
+            Err(error)
+                if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) =>
+            {
+                if !self.create {
+                    return not_a_store("does not exist");
+                }
+                RealDisk::create_dir(directory)?
+            }
+            // What cannot be looked at may well be a store.
+            Err(error) => return Err(Error::io("look at the directory", &name(), 0, error)),
         };
         self.open_on(Arc::new(disk))
     }

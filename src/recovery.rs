@@ -27,6 +27,7 @@ use crate::disk::Disk;
 use crate::error::{Error, Result};
 use crate::log::{Scan, segment_number};
 use crate::lsn::{Incarnation, Lsn, StoreId};
+use crate::mutants::{Mutant, broken};
 use crate::options::Options;
 use crate::space::{DATA_FILE, Head, PageId, Params, Space};
 use crate::tree::{Cursor, Node, Value, copy_used, max_key};
@@ -231,9 +232,12 @@ fn replay(engine: &Engine, head: Head, summary: &mut RecoverySummary) -> Result<
         trees.note_end(&mut group, head.former, head.former_end)?;
         trees.publish(group);
     }
-    let from = head.checkpoint.max(head.log_start);
-    summary.recovered_to = from;
     let superblock = engine.space.superblock();
+    let mut from = head.checkpoint.max(head.log_start);
+    if broken(Mutant::ReplayFromSegmentStart) {
+        from = Lsn::new(from.get() - from.get() % superblock.segment_bytes);
+    }
+    summary.recovered_to = from;
     let mut scan = Scan::open(
         Arc::clone(&engine.disk),
         superblock.store,
@@ -250,10 +254,13 @@ fn replay(engine: &Engine, head: Head, summary: &mut RecoverySummary) -> Result<
         if let Some(entry) = entry {
             summary.records_replayed += 1;
             summary.recovered_to = entry.end;
-            group.extend_from_slice(entry.payload);
+            if !(broken(Mutant::ReplaySkipsFirst) && summary.records_replayed == 1) {
+                group.extend_from_slice(entry.payload);
+            }
         }
         let is_last = entry.is_none();
-        if (is_last || group.len() >= group_bytes) && !group.is_empty() {
+        let is_due = is_last && !broken(Mutant::ReplayTailDropped) || group.len() >= group_bytes;
+        if is_due && !group.is_empty() {
             let lsn = summary.recovered_to;
             let operations = apply_entries(&engine.cache, writer, trees, &group, lsn)?;
             summary.operations_replayed += operations as u64;
@@ -277,15 +284,23 @@ fn replay(engine: &Engine, head: Head, summary: &mut RecoverySummary) -> Result<
 }
 
 /// Steps 6 and 7. The former incarnation ended at `end`.
-fn begin_anew(engine: &Engine, head: Head, end: Lsn, summary: &RecoverySummary) -> Result<()> {
-    let incarnation = head.incarnation.next();
+fn begin_anew(engine: &Engine, head: Head, mut end: Lsn, summary: &RecoverySummary) -> Result<()> {
+    let mut incarnation = head.incarnation.next();
+    if broken(Mutant::IncarnationReused) {
+        incarnation = head.incarnation;
+    }
     let log = {
         let mut state = engine.commit.lock();
         let log = engine.begin_log(&mut state, incarnation, end, false)?;
+        if broken(Mutant::FormerEndTooHigh) {
+            end = log.start();
+        }
         let CommitState { writer, trees, .. } = &mut *state;
         let mut group = WriteGroup::begin(&engine.cache, writer, log.start());
         trees.note_end(&mut group, head.former, head.former_end)?;
-        trees.note_end(&mut group, head.incarnation, end)?;
+        if !broken(Mutant::FormerEndUnnoted) {
+            trees.note_end(&mut group, head.incarnation, end)?;
+        }
         trees.note_counts(&mut group)?;
         trees.publish(group);
         log
@@ -294,6 +309,11 @@ fn begin_anew(engine: &Engine, head: Head, end: Lsn, summary: &RecoverySummary) 
     let bytes = summary.bytes_replayed;
     let progress = RecoveryProgress { phase: "checkpoint", done_bytes: bytes, total_bytes: bytes };
     report(engine, progress);
+    if broken(Mutant::RecoveryServedEarly)
+        || broken(Mutant::EmptyRecoveryUnrecorded) && summary.records_replayed == 0
+    {
+        return Ok(());
+    }
     let RecoverySummary { former: incarnation, recovered_to: end, .. } = *summary;
     engine.checkpoint_for(Purpose::Recovery(Former { incarnation, end }))?;
     Ok(())

@@ -14,6 +14,7 @@ use super::state::Cache;
 use super::table::Word;
 use crate::error::{Error, Result};
 use crate::lsn::Lsn;
+use crate::mutants::{Mutant, broken};
 use crate::space::{PageAddr, PageId};
 
 /// Pages written in one go.
@@ -73,7 +74,8 @@ impl Cache {
 
     /// Frees what a checkpoint that failed had written for itself alone.
     pub(crate) fn unplace(&self, placed: &[Placed]) {
-        let orphans = placed.iter().filter(|page| page.orphan);
+        let all = broken(Mutant::FailedCheckpointFreesAll);
+        let orphans = placed.iter().filter(|page| page.orphan || all);
         orphans.for_each(|page| self.space.free(page.new.block()));
     }
 
@@ -86,6 +88,7 @@ impl Cache {
             loop {
                 let guard = self.pin();
                 match self.version_at(id, at)? {
+                    Version::OnDisk(_) if broken(Mutant::EvictedPageUnlisted) => {}
                     Version::OnDisk(new) => {
                         placed.push(Placed { id, old, new, orphan: false, lent: false });
                     }
@@ -111,6 +114,7 @@ impl Cache {
     }
 
     fn version_at(&self, id: PageId, at: Lsn) -> Result<Version> {
+        let at = if broken(Mutant::CheckpointTakesNewest) { Lsn::MAX } else { at };
         let word = self.table.newest(id);
         if let Some(version) = self.version_in_history(id, at) {
             return Ok(version);
@@ -170,7 +174,8 @@ impl Cache {
             let (old, in_use) = self.place_of_freed(id)?;
             let lent = !in_use && self.history.is_lent(id, old, &self.arena);
             if !old.is_none() {
-                let list = if in_use || lent { &mut kept } else { &mut released };
+                let is_kept = (in_use || lent) && !broken(Mutant::FreedExtentReleased);
+                let list = if is_kept { &mut kept } else { &mut released };
                 list.push(old.block());
             }
             placed.push(Placed { id, old, new: PageAddr::NONE, orphan: false, lent });
@@ -198,6 +203,9 @@ impl Cache {
         let fanout = self.space.map_fanout() as u64;
         let mut leaves: BTreeMap<u64, Box<[u64]>> = BTreeMap::new();
         for page in placed {
+            if broken(Mutant::FreedPageStaysMapped) && page.new.is_none() {
+                continue;
+            }
             let leaf = page.id.0 / fanout;
             let words = match leaves.entry(leaf) {
                 Entry::Occupied(words) => words.into_mut(),

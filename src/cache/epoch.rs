@@ -63,3 +63,15 @@ impl Epoch {
         local[0].1.pin()
     }
 }
+
+impl Drop for Epoch {
+    /// Whoever opens and drops many stores in one thread, as a simulation does, keeps the handle
+    /// to the one that stays: when what it retired is freed depends on that one alone.
+    fn drop(&mut self) {
+        let _ = LOCAL.try_with(|local| {
+            if let Ok(mut local) = local.try_borrow_mut() {
+                local.retain(|(number, _)| *number != self.number);
+            }
+        });
+    }
+}

@@ -13,6 +13,7 @@ use super::state::Cache;
 use super::table::{Claim, Word};
 use crate::error::Result;
 use crate::lsn::Lsn;
+use crate::mutants::{Mutant, broken};
 use crate::space::{PageAddr, PageId, header};
 use crate::sync::atomic::Ordering;
 
@@ -135,7 +136,10 @@ impl Cache {
         if self.arena.lsn(frame) > upto {
             return Verdict::Spared;
         }
-        let addr = self.arena.addr(frame);
+        let mut addr = self.arena.addr(frame);
+        if broken(Mutant::DirtyPageDropped) && addr.is_none() {
+            addr = self.table.checkpointed(id);
+        }
         if addr.is_none() {
             return Verdict::Dirty(id, self.arena.lsn(frame));
         }
@@ -250,6 +254,9 @@ impl Cache {
                 addrs.push(PageAddr::new(run.block + nth as u64, crc));
             }
             result = self.space.write_run(run.block, pages);
+            if broken(Mutant::PageWriteErrorIgnored) {
+                result = Ok(());
+            }
             if result.is_err() {
                 break;
             }

@@ -13,6 +13,7 @@ use super::registry::Registry;
 use super::state::Cache;
 use crate::error::Result;
 use crate::lsn::{Lsn, Watermark};
+use crate::mutants::{Mutant, broken};
 use crate::space::{PageAddr, PageId};
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicUsize, Ordering};
@@ -77,7 +78,9 @@ impl History {
             return None;
         }
         let inner = self.inner.lock();
-        let old = inner.pages.get(&id)?.iter().find(|old| old.lsn <= at && at < old.until)?;
+        let is_at_end = |old: &Old| broken(Mutant::HistoryRangeInclusive) && at == old.until;
+        let sees = |old: &&Old| old.lsn <= at && at < old.until || is_at_end(old);
+        let old = inner.pages.get(&id)?.iter().find(sees)?;
         Some(old.place)
     }
 
@@ -146,7 +149,8 @@ impl History {
             let all = pages.get_mut(&id).expect("by_end names what is in pages");
             let at = all.iter().position(|old| old.until == until).expect("the same entry");
             let old = all[at];
-            if old.lsn > gone || registry.any_in(old.lsn, until) {
+            let is_needed = || registry.any_in(old.lsn, until);
+            if old.lsn > gone || !broken(Mutant::OthersVersionsDropped) && is_needed() {
                 continue;
             }
             all.swap_remove(at);

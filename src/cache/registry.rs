@@ -1,8 +1,10 @@
 //! The snapshots that are open: at which LSNs versions must be kept.
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 
 use crate::lsn::{Lsn, Watermark};
+use crate::mutants::{Mutant, broken};
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicUsize, Ordering};
 
@@ -66,6 +68,10 @@ impl Registry {
 
     /// Whether a snapshot in `[from, until)` is open.
     pub(crate) fn any_in(&self, from: Lsn, until: Lsn) -> bool {
+        if broken(Mutant::SnapshotVersionDropped) {
+            let after = (Bound::Excluded(from), Bound::Excluded(until));
+            return self.open.lock().range(after).next().is_some();
+        }
         self.open.lock().range(from..until).next().is_some()
     }
 

@@ -18,6 +18,7 @@ use super::state::Cache;
 use super::table::Word;
 use crate::error::Result;
 use crate::lsn::Lsn;
+use crate::mutants::{Mutant, broken};
 use crate::space::{PageAddr, PageId, header};
 use crate::sync::atomic::Ordering;
 
@@ -266,7 +267,7 @@ impl<'a> WriteGroup<'a> {
             let old = self.resident(id)?;
             if cache.arena.lsn(old) == lsn {
                 let addr = cache.arena.addr(old);
-                if !addr.is_none() {
+                if !addr.is_none() && !broken(Mutant::RewrittenPageStaysClean) {
                     // The copy was written out to make room, and is about to change again.
                     cache.arena.set_addr(old, PageAddr::NONE);
                     cache.space.free(addr.block());
@@ -290,7 +291,11 @@ impl<'a> WriteGroup<'a> {
             }
             claim.set(Word::Resident(copy));
             self.writer.superseded.push(Superseded { id, frame: old, lsn: old_lsn });
-            if old_lsn <= self.writer.checkpoint {
+            let is_listed = match broken(Mutant::ChangedPageUnlisted) {
+                true => old_lsn >= self.writer.checkpoint,
+                false => old_lsn > self.writer.checkpoint,
+            };
+            if !is_listed {
                 self.writer.changes.written.push(id);
             }
             return Ok(copy);

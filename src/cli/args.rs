@@ -11,7 +11,8 @@ use crate::CommitMode;
 
 /// An embedded, transactional, ordered key-value store.
 ///
-/// Exit status: 0 done, 1 not found or not clean, 2 wrong call or failure.
+/// Exit status: 0 done, 1 not found or not clean, 2 wrong call or failure. Of `torture`: 1 a
+/// promise was broken, 3 the store got stuck, 4 the suite itself failed.
 #[derive(Debug, Parser)]
 #[command(name = "syncline", version)]
 pub(super) struct Cli {
@@ -39,6 +40,20 @@ pub(super) enum Command {
     DumpLog(DumpLogArgs),
     /// Measure this machine: what commits and reads cost against the bare hardware
     Bench(BenchArgs),
+    /// Break the store in every way that it must survive, and judge what is left of it
+    ///
+    /// No store of yours is touched: everything happens on simulated disks and in a directory for
+    /// temporary files. Each recovery is held to the same promise: it must give the first k
+    /// commits, whole, where k is at least what was ever reported durable and at most what was
+    /// submitted.
+    ///
+    /// Exit status: 0 all held, 1 a promise was broken (safety), 2 wrong call, 3 the store did not
+    /// go on although it could (liveness), 4 the suite could not do its work. The gravest counts.
+    Torture(TortureArgs),
+    /// Serve the crash suite: started by `torture` itself
+    #[cfg(target_os = "linux")]
+    #[command(name = crate::torture::kill::SERVER, hide = true)]
+    KillServer,
 }
 
 /// Where: a store and a keyspace in it.
@@ -203,6 +218,76 @@ pub(super) struct BenchArgs {
     /// Write machine and results to this file
     #[arg(long, value_name = "FILE")]
     pub(super) json: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  syncline torture                                 what a change is checked with: a minute
+  syncline torture --tier full --html run.html     half an hour, and a page to look at
+  syncline torture --tier soak --suite sim         until Ctrl-C; a second one does not wait
+  syncline torture --seed 42                       the same simulated crashes, every time
+  syncline torture --replay syncline-failures/FILE one failure again, with its story")]
+pub(super) struct TortureArgs {
+    /// How long and how deep
+    #[arg(long, value_enum, default_value_t = Tier::Smoke)]
+    pub(super) tier: Tier,
+    /// Which parts of the suite, separated by commas [default: all that are compiled]
+    #[arg(long, value_enum, value_delimiter = ',', value_name = "SUITES")]
+    pub(super) suite: Vec<Suite>,
+    /// What chance follows from; the same seed gives the same simulated crashes. It is always
+    /// printed [default: another one each time]
+    #[arg(long, value_name = "N")]
+    pub(super) seed: Option<u64>,
+    /// Threads that simulate, and processes that are killed, at a time [default: one for each
+    /// processor]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub(super) workers: Option<u16>,
+    /// The time for each suite, in seconds [default: its share of the tier's time]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(super) seconds: Option<u32>,
+    /// Where killed processes have their stores, to test that file system; it must exist
+    /// [default: the directory for temporary files]
+    #[arg(long)]
+    pub(super) dir: Option<PathBuf>,
+    /// Where failures are put down, a file for each. The directory is made for the first one
+    #[arg(long, value_name = "DIR", default_value = "syncline-failures")]
+    pub(super) failures: PathBuf,
+    /// Run the one failure again that was put down in this file, and tell its story
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["tier", "suite", "seed", "workers",
+        "seconds", "dir", "failures", "json", "html"])]
+    pub(super) replay: Option<PathBuf>,
+    /// Write the summary as JSON, to a file or with `-` to standard output, the table then going
+    /// to standard error
+    #[arg(long, value_name = "FILE")]
+    pub(super) json: Option<PathBuf>,
+    /// Write the summary as a page, with the crash states of one run drawn
+    #[arg(long, value_name = "FILE")]
+    pub(super) html: Option<PathBuf>,
+}
+
+/// How long and how deep.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Tier {
+    /// Up to a minute
+    Smoke,
+    /// Up to half an hour
+    Full,
+    /// Until stopped
+    Soak,
+}
+
+/// A part of the crash suite.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Suite {
+    /// Power losses, failing calls and rot, on a simulated disk
+    Sim,
+    /// Real processes on real files, killed
+    Kill,
+    /// Mistakes made on purpose, each of which must be noticed; needs the feature `mutants`
+    Mutants,
+    /// Known bugs, ours and others', as scenarios
+    Museum,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]

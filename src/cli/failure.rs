@@ -3,8 +3,10 @@
 //! | status | means |
 //! |---|---|
 //! | 0 | done; also when whoever read our output had enough |
-//! | 1 | the key or keyspace was not found, or the store is not clean |
+//! | 1 | key or keyspace not found, or store not clean; `torture`: the store broke a promise |
 //! | 2 | a wrong call, or a failure |
+//! | 3 | `torture`: the store did not go on although it could |
+//! | 4 | `torture`: the suite could not do its work |
 
 use std::fmt;
 use std::io;
@@ -21,6 +23,10 @@ pub(super) enum Status {
     Done,
     /// Not found, or not clean: an answer, but not the hoped-for one.
     No,
+    /// `torture`: the store did not go on although it could.
+    Stuck,
+    /// `torture`: the suite could not do its work.
+    Undone,
 }
 
 impl From<Status> for ExitCode {
@@ -28,6 +34,8 @@ impl From<Status> for ExitCode {
         match status {
             Status::Done => ExitCode::SUCCESS,
             Status::No => ExitCode::from(1),
+            Status::Stuck => ExitCode::from(3),
+            Status::Undone => ExitCode::from(4),
         }
     }
 }

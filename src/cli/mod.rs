@@ -1,9 +1,10 @@
-//! The command line: `syncline COMMAND DIR ...`, the store's directory always first.
+//! The command line: `syncline COMMAND DIR ...`, the store's directory always first. `bench` and
+//! `torture` have no store and make their own.
 //!
 //! ```text
 //!   args      what may be said               failure   what is answered when it went wrong
 //!     |                                         |
-//!   kv, scan, import, info, verify, dump_log, bench      one file for each command
+//!   kv, scan, import, info, verify, dump_log, bench, torture      one file for each command
 //!     |         |
 //!   output    rows          bytes out as raw, hex or JSON; lines of TSV or JSON in
 //! ```
@@ -11,7 +12,8 @@
 //! Rules that every command keeps:
 //!
 //! - C1 The exit status is 0 for done, 1 for "not found" or "not clean", 2 for a wrong call or a
-//!   failure. A failure prints one line, `syncline: ...`, on standard error.
+//!   failure; `failure` has the table. A failure prints one line, `syncline: ...`, on standard
+//!   error.
 //! - C2 Results go to standard output, everything else to standard error. Whoever closes our
 //!   output early (`scan | head`) has what he wanted: that is no failure.
 //! - C3 A command that only reads never creates a store.
@@ -32,6 +34,7 @@ mod kv;
 mod output;
 mod rows;
 mod scan;
+mod torture;
 mod verify;
 
 use std::io::{self, IsTerminal, Write};
@@ -72,6 +75,13 @@ fn run(command: Command) -> Outcome {
         Command::Verify(args) => verify::verify(&args),
         Command::DumpLog(args) => dump_log::dump_log(&args),
         Command::Bench(args) => bench::bench(args),
+        Command::Torture(args) => torture::torture(args),
+        #[cfg(target_os = "linux")]
+        Command::KillServer => {
+            let action = "serve the crash suite".into();
+            let failed = |source| Failure::Io { action, source };
+            crate::torture::kill::serve().map(|()| Status::Done).map_err(failed)
+        }
     }
 }
 

@@ -17,6 +17,7 @@ use super::threads::FlusherState;
 use crate::disk::Disk;
 use crate::error::Result;
 use crate::lsn::{Incarnation, Lsn, StoreId, Watermark};
+use crate::mutants::{Mutant, broken};
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicU64, Ordering};
 
@@ -313,7 +314,10 @@ impl Log {
 
     #[inline]
     fn write_record(&self, segment: &Segment, at: Lsn, part: Part<'_>) {
-        let sync_line = self.durable.load();
+        let sync_line = match broken(Mutant::SyncLineAhead) {
+            true => self.appended.load(),
+            false => self.durable.load(),
+        };
         assert!(sync_line <= at, "L5: the sync line {sync_line} is above the record at {at}");
         let header = RecordHeader {
             payload_crc: part.payload_crc,
@@ -335,6 +339,9 @@ impl Log {
         }
         segment.write(at, &head);
         segment.write(Lsn::new(at.get() + payload.start as u64), part.payload);
+        if broken(Mutant::RecordPaddingUnwritten) {
+            return;
+        }
         let padding = &[0; 8][..bytes - payload.end];
         segment.write(Lsn::new(at.get() + payload.end as u64), padding);
     }

@@ -13,6 +13,7 @@ use super::format::{
 use crate::disk::{Disk, DiskFile};
 use crate::error::{Error, Result};
 use crate::lsn::{Incarnation, Lsn, StoreId};
+use crate::mutants::{Mutant, broken};
 
 /// The log is read in pieces of this size.
 pub(super) const CHUNK_BYTES: u64 = 1 << 20;
@@ -66,6 +67,9 @@ impl Source {
             }
         };
         if header.store != self.store {
+            if broken(Mutant::ForeignSegmentIgnored) {
+                return Ok(None);
+            }
             let (file, expected) = (self.path(number), self.store);
             return Err(Error::WrongStore { file, expected, found: header.store });
         }
@@ -217,6 +221,9 @@ impl RecordScan {
     fn enter_segment(&mut self, at: Lsn) -> Result<Result<(), Stop>> {
         match &self.segment {
             Some(segment) if at < self.source.geometry.segment_end(segment.number) => Ok(Ok(())),
+            Some(_) if broken(Mutant::ScanEndsWithSegment) => {
+                Ok(Err(self.stop_at(at, "the end of the segment".to_owned())))
+            }
             _ => self.open_segment(at),
         }
     }

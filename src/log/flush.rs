@@ -31,6 +31,7 @@ use std::time::Duration;
 use super::appender::Log;
 use crate::error::{Error, Result};
 use crate::lsn::Lsn;
+use crate::mutants::{Mutant, broken};
 use crate::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use crate::sync::thread::{self, Thread};
 use crate::sync::{Deadline, Mutex};
@@ -299,7 +300,12 @@ impl Log {
                     return Ok(());
                 }
                 if let Some(cause) = &state.poison {
-                    return Err(poisoned_by(cause));
+                    let error = poisoned_by(cause);
+                    if broken(Mutant::PoisonToldOnce) {
+                        state.poison = None;
+                        self.group.poisoned.store(false, Ordering::SeqCst);
+                    }
+                    return Err(error);
                 }
                 if state.leading {
                     Some(state.enqueue(lsn, |state| &mut state.queue).1)
@@ -345,14 +351,21 @@ impl Log {
         // If the disk panics, nobody shall wait for this leader for ever.
         let abandoned = Abandoned(self);
         let target = self.appended.load();
-        let flushed = self.flush_up_to(target);
+        let mut flushed = self.flush_up_to(target);
+        if broken(Mutant::FailedFlushRetried) && flushed.is_err() {
+            flushed = self.flush_up_to(target);
+        }
         mem::forget(abandoned);
 
         let mut state = self.group.state.lock();
         let roused = match flushed {
             Ok(()) if state.poison.is_none() => {
-                self.durable.advance(target);
-                let mut roused = state.pass(target);
+                let mut reached = target;
+                if broken(Mutant::DurableBeyondTarget) {
+                    reached = self.appended.load();
+                }
+                self.durable.advance(reached);
+                let mut roused = state.pass(reached);
                 roused.leader = state.choose_leader();
                 roused
             }
@@ -373,7 +386,7 @@ impl Log {
     fn flush_up_to(&self, target: Lsn) -> Result<()> {
         let durable = self.durable.load();
         assert!(durable <= target, "I1: the sync line {durable} is above {target}");
-        if durable == target {
+        if durable == target || broken(Mutant::FlushSkipped) {
             return Ok(());
         }
         let segments: Vec<_> = self.mapped.lock().iter().cloned().collect();
@@ -391,7 +404,9 @@ impl Log {
         if state.poison.is_none() {
             state.poison = Some(cause);
             self.group.poisoned.store(true, Ordering::SeqCst);
-            self.withdraw_limit();
+            if !broken(Mutant::CommitsAfterPoison) {
+                self.withdraw_limit();
+            }
         }
         state.fail()
     }

@@ -54,6 +54,7 @@ use std::ops::Range;
 use super::checksum;
 use crate::codec::{crc32, get_u16, get_u32, get_u64, put_u32, put_u64};
 use crate::lsn::{Incarnation, Lsn, StoreId};
+use crate::mutants::{Mutant, broken};
 
 /// Bytes of a segment's header page, which no record enters.
 pub(crate) const SEGMENT_HEADER: u64 = 4096;
@@ -352,7 +353,10 @@ impl RecordHeader {
         if bytes.len() < RECORD_HEADER {
             return Err(Invalid::Short);
         }
-        let lsn = Lsn::new(get_u64(bytes, 16));
+        let mut lsn = Lsn::new(get_u64(bytes, 16));
+        if broken(Mutant::RecordPositionUnchecked) {
+            lsn = at;
+        }
         if lsn != at {
             return Err(Invalid::Position(lsn));
         }
@@ -399,6 +403,9 @@ impl RecordHeader {
     /// Checks what follows the header in `record`, the bytes of the whole record.
     pub(crate) fn check_body(&self, record: &[u8]) -> Result<(), Invalid> {
         let payload = self.payload();
+        if broken(Mutant::RecordPayloadUnchecked) {
+            return Ok(());
+        }
         if crc32fast::hash(&record[payload.clone()]) != self.payload_crc {
             return Err(Invalid::PayloadCrc);
         }

@@ -25,6 +25,7 @@ use super::segment::{Segment, Trouble};
 use crate::disk::Disk;
 use crate::error::Result;
 use crate::lsn::Lsn;
+use crate::mutants::{Mutant, broken};
 use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::sync::thread::Thread;
 
@@ -104,14 +105,18 @@ impl Log {
         assert!(lsn <= self.durable.load(), "I1: the log below {lsn} is not all durable");
         self.unmap_finished();
         let mut keeper = self.keeper.lock();
-        let needed = keeper.live.split_off(&self.geometry.segment_of(lsn));
+        let mut first_needed = self.geometry.segment_of(lsn);
+        if broken(Mutant::CurrentSegmentRecycled) {
+            first_needed += 1;
+        }
+        let needed = keeper.live.split_off(&first_needed);
         let done = std::mem::replace(&mut keeper.live, needed);
         // What a former incarnation left is not used again: a flush of it may have failed, and
         // then what it shows, its length even, may never become durable.
         let first = keeper.first;
         let mut result = Ok(());
         for number in done {
-            if number >= first {
+            if number >= first || broken(Mutant::FormerSegmentsRecycled) {
                 keeper.spares.push(segment_name(number));
             } else if let Err(error) = self.disk.remove(&segment_name(number)) {
                 keeper.live.insert(number);
@@ -153,6 +158,10 @@ impl Log {
     fn prepare_next(&self, keeper: &mut Keeper) -> Result<()> {
         match self.prepare(keeper) {
             Ok(_) => Ok(()),
+            Err(Trouble::Passing { cause, .. }) if broken(Mutant::FullDiskPoisons) => {
+                self.poison(cause);
+                self.check_poison()
+            }
             Err(Trouble::Passing { cause, leftover }) => {
                 keeper.spares.extend(leftover);
                 Err(cause)

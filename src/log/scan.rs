@@ -24,6 +24,7 @@ use crate::codec::get_u64;
 use crate::disk::Disk;
 use crate::error::{Error, Result};
 use crate::lsn::{Incarnation, Lsn, StoreId};
+use crate::mutants::{Mutant, broken};
 
 /// A whole transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,6 +102,13 @@ impl Scan {
         }
         loop {
             let Some(found) = self.records.advance()? else {
+                if broken(Mutant::UnfinishedChainApplied)
+                    && let Some(Chain { class }) = self.chain.take()
+                {
+                    self.end = self.records.end();
+                    let (end, sync_line) = (self.end, self.known_durable);
+                    return Ok(Some(Entry { class, payload: &self.joined, end, sync_line }));
+                }
                 self.tail = Some(self.judge()?);
                 return Ok(None);
             };
@@ -155,7 +163,10 @@ impl Scan {
     fn judge(&self) -> Result<Tail> {
         let stop = self.records.stop().expect("the records have been read to their end");
         let source = self.records.source();
-        let search = search(source, stop)?;
+        let search = match broken(Mutant::RotTakenForTorn) {
+            true => Search::default(),
+            false => search(source, stop)?,
+        };
         let durable = search.sync_line.max(self.known_durable);
         if durable > stop.end {
             return Err(damage(
@@ -163,7 +174,7 @@ impl Scan {
                 format!("a valid record: bytes up to LSN {durable} were durable"),
             ));
         }
-        if stop.file_is_cut {
+        if stop.file_is_cut && !broken(Mutant::TruncatedSegmentAccepted) {
             let bytes = source.geometry.segment_bytes();
             return Err(damage(stop, format!("a segment of {bytes} bytes, for it holds records")));
         }

@@ -10,6 +10,7 @@ use super::format::{Geometry, SegmentHeader, segment_name};
 use crate::disk::{Disk, DiskFile, Mapping};
 use crate::error::{Error, Result};
 use crate::lsn::Lsn;
+use crate::mutants::{Mutant, broken};
 
 /// A segment that records can be copied into.
 #[derive(Debug)]
@@ -46,7 +47,9 @@ impl Segment {
             .create(&name, header.segment_bytes)
             .map_err(|cause| Trouble::Passing { cause, leftover: None })?;
         seal(&*file, &name, header)?;
-        disk.sync_dir().map_err(Trouble::Final)?;
+        if !broken(Mutant::SegmentNameUnflushed) {
+            settle(disk, &name)?;
+        }
         Segment::map(&*file, name, header)
     }
 
@@ -79,7 +82,9 @@ impl Segment {
         }
         // A spare that has the name already may be what a failed attempt has left, which never
         // came to this.
-        disk.sync_dir().map_err(Trouble::Final)?;
+        if !broken(Mutant::RecycledNameUnflushed) {
+            settle(disk, &name)?;
+        }
         let file = disk.open(&name).map_err(|cause| passing(cause, &name))?;
         seal(&*file, &name, header)?;
         Segment::map(&*file, name, header)
@@ -115,7 +120,19 @@ impl Segment {
     /// Makes what of `from..to` lies in this segment durable. Returns how many bytes that is.
     pub(super) fn sync(&self, from: Lsn, to: Lsn) -> Result<u64> {
         let Some((offset, len)) = self.part(from, to) else { return Ok(0) };
-        self.mapping.sync(offset, len)?;
+        if broken(Mutant::FlushFirstSegmentOnly) && from < self.start
+            || broken(Mutant::FlushLastSegmentOnly) && to > self.end
+        {
+            return Ok(len as u64);
+        }
+        let (mut first, mut end) = (offset, offset + len);
+        if broken(Mutant::FlushFirstPageSkipped) && offset.next_multiple_of(4096) < end {
+            first = offset.next_multiple_of(4096);
+        }
+        if broken(Mutant::FlushLastPageSkipped) && end - end % 4096 > first {
+            end -= end % 4096;
+        }
+        self.mapping.sync(first, end - first)?;
         Ok(len as u64)
     }
 
@@ -138,5 +155,19 @@ impl Segment {
 fn seal(file: &dyn DiskFile, name: &str, header: &SegmentHeader) -> Result<(), Trouble> {
     file.write_at(0, &header.encode())
         .map_err(|cause| Trouble::Passing { cause, leftover: Some(name.to_owned()) })?;
-    file.sync().map_err(Trouble::Final)
+    if broken(Mutant::SegmentHeaderUnflushed) {
+        return Ok(());
+    }
+    file.sync().map_err(|cause| match broken(Mutant::SegmentFailurePassing) {
+        true => Trouble::Passing { cause, leftover: Some(name.to_owned()) },
+        false => Trouble::Final(cause),
+    })
+}
+
+/// Makes the names in the directory durable, for the segment `name`.
+fn settle(disk: &dyn Disk, name: &str) -> Result<(), Trouble> {
+    disk.sync_dir().map_err(|cause| match broken(Mutant::DirectoryFailurePassing) {
+        true => Trouble::Passing { cause, leftover: Some(name.to_owned()) },
+        false => Trouble::Final(cause),
+    })
 }

@@ -22,6 +22,7 @@ use super::space::Space;
 use super::superblock::{Head, Superblock};
 use super::tree_update::{Built, Update};
 use crate::error::Result;
+use crate::mutants::{Mutant, broken};
 
 /// In what a checkpoint differs from the one before.
 #[derive(Clone, Copy, Debug)]
@@ -60,16 +61,28 @@ impl Space {
             }
         };
         let former = self.superblock();
+        if broken(Mutant::ExtentsFreedEarly) {
+            self.adopt_blocks(&maps, changes)?;
+        }
+        let stale = broken(Mutant::FileLengthStale);
         self.store_superblock(Superblock {
             sequence: former.sequence + 1,
-            blocks: maps.blocks,
+            blocks: if stale { former.blocks } else { maps.blocks },
             page_map: maps.page_map.root,
             free_map: maps.free_map.root,
             head,
             ..former
         })?;
+        if !broken(Mutant::ExtentsFreedEarly) {
+            self.adopt_blocks(&maps, changes)?;
+        }
         self.page_map.adopt(maps.page_map);
         self.free_map.adopt(maps.free_map);
+        Ok(())
+    }
+
+    /// Step 7 for the blocks.
+    fn adopt_blocks(&self, maps: &Maps, changes: Changes<'_>) -> Result<()> {
         let free = changes.released.iter().chain(&maps.replaced).copied();
         self.with_extents(|extents| extents.adopt(&maps.bits.chunks, self.map_fanout(), free))
     }
@@ -79,7 +92,8 @@ impl Space {
         let Changes { leaves, released, kept, taken } = changes;
         // 1
         let mut pages = Update::new(&self.page_map, &self.file);
-        for (&leaf, words) in leaves {
+        let written = if broken(Mutant::OneMapLeafWritten) { 1 } else { leaves.len() };
+        for (&leaf, words) in leaves.iter().take(written) {
             assert_eq!(words.len(), self.map_fanout());
             pages.touch(leaf)?;
         }
@@ -98,6 +112,7 @@ impl Space {
         for &block in released.iter().chain(kept).chain(&replaced) {
             bits.mark(block, Used::No)?;
         }
+        let taken = if broken(Mutant::TakenBlocksUnmarked) { &[] } else { taken };
         for &block in taken.iter().chain(&*fresh) {
             bits.mark(block, Used::Yes)?;
         }
@@ -128,7 +143,9 @@ impl Space {
 
         // 5. The length covers all that was allocated so far, and is durable with the rest.
         let blocks = self.with_extents(|extents| extents.blocks())?;
-        self.file.sync()?;
+        if !broken(Mutant::SuperblockBeforePages) {
+            self.file.sync()?;
+        }
         let bits = Chunks { chunks: bits.chunks };
         Ok(Maps { page_map, free_map, bits, replaced, blocks })
     }

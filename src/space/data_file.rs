@@ -14,6 +14,7 @@ use super::{RESERVED_BLOCKS, map_page};
 use crate::disk::DiskFile;
 use crate::error::{Error, Result};
 use crate::lsn::StoreId;
+use crate::mutants::{Mutant, broken};
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicU64, Ordering};
 
@@ -111,7 +112,10 @@ impl DataFile {
     /// [`Error::Poisoned`] if this or an earlier flush failed, for good (F1).
     pub(crate) fn sync(&self) -> Result<()> {
         self.check_poison()?;
-        self.file.sync().map_err(|error| self.poison(error))?;
+        self.file.sync().map_err(|error| match broken(Mutant::DataFailureForgotten) {
+            true => error,
+            false => self.poison(error),
+        })?;
         // A flush that failed meanwhile may have eaten the error that this one should have met.
         self.check_poison()
     }
@@ -132,7 +136,10 @@ impl DataFile {
 
     /// Makes the file `blocks` blocks long, if it is shorter.
     pub(crate) fn grow(&self, blocks: u64) -> Result<()> {
-        self.file.allocate(blocks * self.page_size as u64)?;
+        let grown = self.file.allocate(blocks * self.page_size as u64);
+        if !broken(Mutant::GrowthFailureIgnored) {
+            grown?;
+        }
         self.blocks.fetch_max(blocks, Ordering::AcqRel);
         Ok(())
     }

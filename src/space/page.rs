@@ -23,6 +23,7 @@ use std::fmt;
 
 use crate::codec::{crc32, get_u32, get_u64, put_u32};
 use crate::lsn::{Lsn, StoreId};
+use crate::mutants::{Mutant, broken};
 
 /// Bytes of the header of every page.
 pub(crate) const PAGE_HEADER: usize = 32;
@@ -148,9 +149,16 @@ pub(crate) mod header {
 
     /// Puts the checksum into a page that is about to be written, and returns it.
     pub(crate) fn seal(page: &mut [u8], store: StoreId) -> u32 {
-        let crc = crc32(&[&store.0, &page[4..]]);
+        let crc = checksum(page, store);
         put_u32(page, 0, crc);
         crc
+    }
+
+    fn checksum(page: &[u8], store: StoreId) -> u32 {
+        if broken(Mutant::PageTailUncovered) {
+            return crc32(&[&store.0, &page[4..page.len() - 512]]);
+        }
+        crc32(&[&store.0, &page[4..]])
     }
 
     /// Whether `page`, read from `addr`, is the page `id` as it was written there.
@@ -163,12 +171,18 @@ pub(crate) mod header {
         id: PageId,
         addr: PageAddr,
     ) -> Result<(), (String, String)> {
-        let (stored, crc) = (get_u32(page, 0), crc32(&[&store.0, &page[4..]]));
+        let (stored, mut crc) = (get_u32(page, 0), checksum(page, store));
+        if broken(Mutant::PageUnverified) {
+            crc = stored;
+        }
         if stored != crc {
             return Err((format!("page {id} with checksum {crc:08x}"), format!("{stored:08x}")));
         }
         if page_id(page) != id {
             return Err((format!("page {id}"), format!("page {}", page_id(page))));
+        }
+        if broken(Mutant::PageAddressUnchecked) {
+            return Ok(());
         }
         if crc & PageAddr::CHECK_MASK != addr.check() {
             return Err((

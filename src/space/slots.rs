@@ -24,6 +24,7 @@ use super::data_file::DataFile;
 use super::superblock::{FORMAT_VERSION, Invalid, SLOT_BYTES, Superblock};
 use crate::disk::DiskFile;
 use crate::error::{Error, Result};
+use crate::mutants::{Mutant, broken};
 
 /// The newest superblock and where it is.
 #[derive(Debug)]
@@ -53,7 +54,8 @@ impl Slots {
             let expected = format!("a data file of at least {whole} bytes");
             return Err(corrupt(file, bytes, expected, format!("its end at {bytes}")));
         }
-        Ok((Slots { newest, slot, confirmed: false }, newest))
+        let confirmed = broken(Mutant::SuperblockUnconfirmed);
+        Ok((Slots { newest, slot, confirmed }, newest))
     }
 
     /// Makes sure that the newest superblock is durable (S3).
@@ -79,8 +81,13 @@ impl Slots {
         let bytes = superblock.encode();
         let at = |slot: u64| slot * SLOT_BYTES as u64;
         file.write_at(at(slot), &bytes[..]).map_err(|error| file.poison(error))?;
-        file.sync()?;
+        if !broken(Mutant::SuperblockUnflushed) {
+            file.sync()?;
+        }
         *self = Slots { newest: superblock, slot, confirmed: true };
+        if broken(Mutant::SuperblockNotCopied) {
+            return Ok(());
+        }
         if let Err(error) = file.write_at(at(1 - slot), &bytes[..]) {
             log::warn!("the copy of the superblock was not written: {error}");
         }
@@ -104,6 +111,10 @@ fn pick(file: &dyn DiskFile, slots: [&[u8]; 2]) -> Result<(Superblock, u64)> {
             let expected = format!("the same superblock {} as at offset 0", a.sequence);
             Err(corrupt(file, SLOT_BYTES as u64, expected, "another one".into()))
         }
+        [Ok(a), Ok(b)] if broken(Mutant::OlderSuperblockChosen) && a.sequence > b.sequence => {
+            Ok((b, 1))
+        }
+        [Ok(a), Ok(_)] if broken(Mutant::OlderSuperblockChosen) => Ok((a, 0)),
         [Ok(a), Ok(b)] if a.sequence >= b.sequence => Ok((a, 0)),
         [_, Ok(b)] => Ok((b, 1)),
         [Ok(a), Err(_)] => Ok((a, 0)),

@@ -33,6 +33,7 @@ use super::word_tree::{Leaf, WordTree};
 use crate::disk::Disk;
 use crate::error::{Error, Result};
 use crate::lsn::StoreId;
+use crate::mutants::{Mutant, broken};
 use crate::sync::Mutex;
 
 /// The name of the data file.
@@ -113,14 +114,22 @@ impl Space {
             head: Head::EMPTY,
         };
         {
-            let file = disk.create(NEW_DATA_FILE, FIRST_BYTES)?;
+            let in_place = broken(Mutant::DataFileMadeInPlace);
+            let name = if in_place { DATA_FILE } else { NEW_DATA_FILE };
+            let file = disk.create(name, FIRST_BYTES)?;
             let slot = first.encode();
             file.write_at(0, &slot[..])?;
             file.write_at(SLOT_BYTES as u64, &slot[..])?;
-            file.sync()?;
+            if !broken(Mutant::DataFileUnflushed) {
+                file.sync()?;
+            }
         }
-        disk.rename(NEW_DATA_FILE, DATA_FILE)?;
-        if let Err(error) = disk.sync_dir() {
+        if !broken(Mutant::DataFileMadeInPlace) {
+            disk.rename(NEW_DATA_FILE, DATA_FILE)?;
+        }
+        if !broken(Mutant::DataNameUnflushed)
+            && let Err(error) = disk.sync_dir()
+        {
             // A later flush of the directory would prove nothing about this name: who tries
             // again must make it again.
             if let Err(error) = disk.remove(DATA_FILE) {

@@ -13,6 +13,7 @@ use super::verify::{Verification, verify};
 use crate::disk::Disk;
 use crate::error::{Error, Result};
 use crate::lsn::{Incarnation, Lsn, StoreId};
+use crate::mutants::{Mutant, broken};
 use crate::options::{CommitMode, Options};
 use crate::recovery::{self, RecoverySummary};
 use crate::tree::{Found, ReadAt, lookup};
@@ -265,11 +266,18 @@ impl Store {
         }
         let now = watermarks(engine);
         if incarnation == now.incarnation {
-            if lsn <= now.durable {
+            let early = broken(Mutant::PendingToldDurable);
+            if lsn <= if early { now.appended } else { now.durable } {
                 return Ok(Status::Durable);
             }
             if lsn > now.appended {
                 return invalid("the store has made no such commit".into());
+            }
+            if broken(Mutant::PendingToldLost) {
+                return Ok(Status::Lost);
+            }
+            if broken(Mutant::PoisonUntold) {
+                return Ok(Status::Pending);
             }
             let poisoned = engine.live.get().and_then(|live| live.log.poisoned());
             return poisoned.map_or(Ok(Status::Pending), Err);
@@ -361,7 +369,8 @@ impl Store {
 /// Where a former incarnation ended.
 fn end_of(engine: &Engine, incarnation: Incarnation) -> Result<Option<Lsn>> {
     let head = engine.space.superblock().head;
-    if head.former == incarnation && incarnation != Incarnation::new(0) {
+    let is_former = head.former == incarnation || broken(Mutant::TokenJudgedByWrongEnd);
+    if is_former && incarnation != Incarnation::new(0) {
         return Ok(Some(head.former_end));
     }
     let root = engine.commit.lock().trees.catalog_root;

@@ -10,6 +10,7 @@ use super::receipt::Receipt;
 use super::value::{Entry, Value};
 use crate::error::{Error, Result};
 use crate::lsn::Lsn;
+use crate::mutants::{Mutant, broken};
 use crate::tree::{ReadAt, lookup, touch};
 use crate::txn::{Engine, KeyspaceState};
 
@@ -64,6 +65,10 @@ impl Snapshot {
     /// The receipt of what the snapshot shows: durable once all of it is. A reader that must not
     /// act on what could still be lost waits for it.
     pub fn receipt(&self) -> Receipt {
+        if broken(Mutant::SnapshotReceiptEarly) {
+            let checkpoint = self.inner.store.engine().checkpointed.load();
+            return self.inner.store.receipt(self.inner.at.min(checkpoint));
+        }
         self.inner.store.receipt(self.inner.at)
     }
 
@@ -141,6 +146,9 @@ impl Snapshot {
     /// As [`Snapshot::get`].
     pub fn len(&self, keyspace: &Keyspace) -> Result<u64> {
         self.check(keyspace)?;
+        if broken(Mutant::SnapshotCountsNewest) {
+            return Ok(keyspace.state().count.latest());
+        }
         Ok(self.count(keyspace).expect("checked"))
     }
 
@@ -159,7 +167,9 @@ impl Snapshot {
         to: Bound<Vec<u8>>,
     ) -> Result<Range<'_>> {
         let engine = self.check(keyspace)?;
-        Ok(Range::new(engine, keyspace.state().root, Some(self.inner.at), from, to))
+        let newest = broken(Mutant::SnapshotRangeReadsNewest);
+        let at = if newest { None } else { Some(self.inner.at) };
+        Ok(Range::new(engine, keyspace.state().root, at, from, to))
     }
 
     fn count(&self, keyspace: &Keyspace) -> Option<u64> {

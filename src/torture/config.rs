@@ -18,6 +18,15 @@ pub enum Tier {
 }
 
 impl Tier {
+    /// Its name on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Tier::Smoke => "smoke",
+            Tier::Full => "full",
+            Tier::Soak => "soak",
+        }
+    }
+
     /// The most time that a run takes, if there is a bound.
     pub fn limit(self) -> Option<Duration> {
         match self {
@@ -42,6 +51,26 @@ pub enum Suite {
     Museum,
 }
 
+impl Suite {
+    /// All, in the order in which they are run: what needs the rest of the time comes last.
+    pub const ALL: [Suite; 4] = [Suite::Sim, Suite::Kill, Suite::Museum, Suite::Mutants];
+
+    /// Its name on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Suite::Sim => "sim",
+            Suite::Kill => "kill",
+            Suite::Mutants => "mutants",
+            Suite::Museum => "museum",
+        }
+    }
+
+    /// Whether it is in this program.
+    pub fn is_compiled(self) -> bool {
+        self != Suite::Mutants || cfg!(feature = "mutants")
+    }
+}
+
 /// What a run is asked to do.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -53,7 +82,8 @@ pub struct Config {
     pub seed: u64,
     /// Threads that simulate, and processes that are killed, at a time.
     pub workers: usize,
-    /// The most time for one suite; none is until stopped.
+    /// The most time for each suite. None is the tier's own share of the time; a suite always
+    /// gets one, and none means until stopped there.
     pub limit: Option<Duration>,
     /// Where the kill tier makes its stores; none is the system's directory for temporary files.
     pub directory: Option<PathBuf>,

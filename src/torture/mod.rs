@@ -9,6 +9,7 @@
 //!               oracle P     what every recovery is judged by (`Clause`)
 //!                  |
 //!   config  progress  summary  failure      what is asked, what is seen meanwhile, what is told
+//!   watch  table  html                      how that is shown: live, at the end, as a page
 //! ```
 //!
 //! `CRASH-SUITE.md` says what is checked and what is not, how to read a failure, and how to add a
@@ -22,13 +23,42 @@
 mod config;
 mod failure;
 mod progress;
-mod sim;
 mod summary;
+
+#[cfg(feature = "mutants")]
+mod gate;
+#[cfg(not(feature = "mutants"))]
+#[path = "gate/off.rs"]
+mod gate;
+#[cfg(target_os = "linux")]
+pub mod kill;
+#[cfg(not(target_os = "linux"))]
+#[path = "kill/elsewhere.rs"]
+pub mod kill;
+mod museum;
+mod sim;
+
+mod merge;
+mod run;
+
+mod digest;
+mod html;
+mod table;
+mod text;
+mod watch;
+
+#[cfg(test)]
+mod sample;
 
 pub use self::config::{Config, Suite, Tier};
 pub use self::failure::{Clause, Failure, FailureKind};
+pub use self::html::page;
 pub use self::progress::Progress;
+pub use self::run::{limit, run};
+pub use self::sim::replay;
 pub use self::summary::{
     Caught, Exhibit, FaultRow, GateSummary, KillSummary, Moment, MuseumSummary, Picture,
     SimSummary, SiteRow, Summary,
 };
+pub use self::table::table;
+pub use self::watch::{story, watch};

@@ -4,6 +4,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
+use super::failure::Failure;
+
 /// Counters that all workers add to. All are totals since the run began.
 #[derive(Debug, Default)]
 pub struct Progress {
@@ -21,6 +23,8 @@ pub struct Progress {
     pub failures: AtomicU64,
     stopped: AtomicBool,
     doing: Mutex<String>,
+    /// In the order in which they were found.
+    found: Mutex<Vec<Failure>>,
 }
 
 impl Progress {
@@ -37,6 +41,29 @@ impl Progress {
     /// Says what is being done.
     pub fn now(&self, what: impl Into<String>) {
         *self.doing.lock() = what.into();
+    }
+
+    /// Counts a failure and hands it to whoever watches, at once. It still belongs among those
+    /// that the suite returns.
+    pub fn found(&self, failure: &Failure) {
+        Progress::add(&self.failures, 1);
+        self.found.lock().push(failure.clone());
+    }
+
+    /// Hands over those among `failures` that nobody has been told of, and counts `total`.
+    pub(super) fn returned(&self, failures: &[Failure], total: u64) {
+        let mut found = self.found.lock();
+        for failure in failures {
+            if !found.contains(failure) {
+                found.push(failure.clone());
+            }
+        }
+        self.failures.fetch_max(total, Ordering::Relaxed);
+    }
+
+    /// What was found after the first `known` failures.
+    pub(super) fn found_since(&self, known: usize) -> Vec<Failure> {
+        self.found.lock()[known..].to_vec()
     }
 
     /// Asks all workers to come to an end. What they found so far is reported.

@@ -39,6 +39,15 @@ impl Summary {
     pub fn worst(&self) -> Option<FailureKind> {
         self.failures.iter().map(|failure| failure.kind).min()
     }
+
+    /// How much was judged, whatever it was.
+    pub fn judged(&self) -> u64 {
+        let sim = self.sim.as_ref().map_or(0, |sim| sim.states);
+        let kill = self.kill.as_ref().map_or(0, |kill| kill.cycles);
+        let museum = self.museum.as_ref().map_or(0, |museum| museum.exhibits.len() as u64);
+        let mutants = self.mutants.as_ref().map_or(0, |gate| gate.caught.len() as u64);
+        sim + kill + museum + mutants
+    }
 }
 
 /// What the simulated tier did.
@@ -188,6 +197,8 @@ pub struct Exhibit {
 pub struct GateSummary {
     /// How long it took.
     pub seconds: f64,
+    /// Pairs of mutant and seed for which there was no time.
+    pub untried: u64,
     /// One for each mutant and seed.
     pub caught: Vec<Caught>,
 }

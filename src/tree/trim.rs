@@ -5,6 +5,7 @@ use super::node::{Node, NodeMut, Value};
 use super::{BlobRef, blob};
 use crate::cache::WriteGroup;
 use crate::error::Result;
+use crate::mutants::{Mutant, broken};
 use crate::space::PageId;
 
 impl TreeMut<'_, '_> {
@@ -26,7 +27,8 @@ impl TreeMut<'_, '_> {
                 path.push(child);
             }
             let last = path.pop().expect("at least the root");
-            for blob in blobs(Node::new(group.page(last)?)) {
+            let blobs = blobs(Node::new(group.page(last)?));
+            for blob in blobs.into_iter().filter(|_| !broken(Mutant::TrimForgetsBlobs)) {
                 blob::free(group, blob)?;
             }
             group.free(last);

@@ -9,6 +9,7 @@ use crate::cache::WriteGroup;
 use crate::error::Result;
 use crate::log::{Log, LogOptions, segment_number};
 use crate::lsn::{Incarnation, Lsn};
+use crate::mutants::{Mutant, broken};
 use crate::space::Head;
 
 impl Engine {
@@ -33,7 +34,7 @@ impl Engine {
         let head = self.space.superblock().head;
         let log = self.begin_log(&mut state, head.incarnation.next(), head.checkpoint, true)?;
         // 2. From here on the store is not closed: recovery looks at the new segment.
-        self.space.write_head(Head {
+        let begun = Head {
             durable: head.durable.max(head.checkpoint),
             incarnation: head.incarnation.next(),
             log_start: log.start(),
@@ -41,7 +42,10 @@ impl Engine {
             former_end: head.checkpoint,
             clean: false,
             ..head
-        })?;
+        };
+        if !broken(Mutant::BeginningUnrecorded) {
+            self.space.write_head(begun)?;
+        }
         // 3. The prologue: what the catalog must have before the first commit. Not logged: the
         //    superblock just written has all of it.
         let CommitState { writer, trees, .. } = &mut *state;

@@ -10,6 +10,7 @@ use super::ops::{CLASS_COMMIT, Op, Operations, Payload};
 use crate::cache::WriteGroup;
 use crate::error::{Error, Result};
 use crate::lsn::Lsn;
+use crate::mutants::{Mutant, broken};
 use crate::options::CommitMode;
 use crate::tree::{ReadAt, max_inline, touch};
 
@@ -39,7 +40,9 @@ impl Engine {
             prepared = prepare(&self.cache, &payload.bytes)?;
         }
         self.touch_leaves(payload, keyspaces)?;
-        self.cache.make_room_for(payload.operations)?;
+        if !broken(Mutant::RoomNotMade) {
+            self.cache.make_room_for(payload.operations)?;
+        }
         payload.seal(mode);
         let lsn = loop {
             live.log.reserve(payload.bytes.len())?;
@@ -70,7 +73,7 @@ impl Engine {
         let lsn = lsn?;
         self.after_commit(live, lsn)?;
         // 6. What the caller asked to wait for.
-        if mode == CommitMode::Sync {
+        if mode == CommitMode::Sync && !broken(Mutant::SyncAcknowledgedEarly) {
             live.log.wait_durable(lsn, None)?;
             assert!(live.log.durable() >= lsn, "C4");
             self.background.moved();
@@ -113,7 +116,7 @@ impl Engine {
         drop(state);
         if let Some(lsn) = lsn {
             self.background.moved();
-            if mode == CommitMode::Sync {
+            if mode == CommitMode::Sync && !broken(Mutant::CreationAcknowledgedEarly) {
                 live.log.wait_durable(lsn, None)?;
             }
         }

@@ -8,6 +8,7 @@ use super::ops::{KeyspaceId, Op, Operations};
 use crate::cache::{Cache, Draft, WriteGroup, Writer};
 use crate::error::{Error, Result};
 use crate::lsn::{Incarnation, Lsn};
+use crate::mutants::{Mutant, broken};
 use crate::space::PageId;
 use crate::tree::{Outcome, Scratch, TreeMut, Value, blob, max_inline};
 
@@ -74,7 +75,11 @@ impl Trees {
         let is_keyed = |op: &Op<'_>| matches!(op, Op::Put { .. } | Op::Delete { .. });
         let runs = ops.chunk_by_mut(|(a, _), (b, _)| is_keyed(a) && is_keyed(b));
         for run in runs {
-            run.sort_by(|(a, _), (b, _)| place(a).cmp(&place(b)));
+            if broken(Mutant::OperationsSortedUnstably) {
+                run.sort_unstable_by(|(a, _), (b, _)| place(a).cmp(&place(b)));
+            } else {
+                run.sort_by(|(a, _), (b, _)| place(a).cmp(&place(b)));
+            }
             for (op, blob) in run {
                 self.apply_one(group, *op, *blob)?;
             }
@@ -115,6 +120,7 @@ impl Trees {
                 match outcome {
                     Outcome::Absent => self.touched[at].delta += 1,
                     Outcome::Inline => {}
+                    Outcome::Blob(_) if broken(Mutant::BlobLeaked) => {}
                     Outcome::Blob(old) => blob::free(group, old)?,
                 }
             }

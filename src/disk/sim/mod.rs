@@ -144,17 +144,6 @@ impl SimDisk {
         SimDisk::with(self.state().survivor(&keep))
     }
 
-    /// A full copy of the disk as it is now, unless it is gone, with what is dirty and how much was
-    /// counted: what [`SimDisk::fork`] makes of it is what it would have made of this one.
-    pub(crate) fn frozen(&self) -> Option<SimDisk> {
-        let state = self.state();
-        (!state.gone).then(|| {
-            let mut copy = state.survivor(&Keep::Everything);
-            copy.operations = state.operations;
-            SimDisk::with(copy)
-        })
-    }
-
     /// Lets `operations` more counted operations happen and freezes the disk before the next
     /// one: from then on everything fails, and stores into mappings are ignored. Then
     /// [`SimDisk::crash`] tells what is left.

@@ -1,5 +1,6 @@
 //! A case: everything that one simulated run follows from. It can be written to a file.
 
+use std::ops::Deref;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -21,7 +22,7 @@ pub(crate) struct Setup {
 impl Setup {
     /// Opens the store on `disk`, without threads. The limits of [`Options::open`] do not hold
     /// here: smaller caches and segments than anybody should have are met more often.
-    pub(crate) fn open(&self, disk: &SimDisk) -> Result<Store> {
+    pub(crate) fn open(&self, disk: &SimDisk) -> Result<Opened> {
         let options = Options::new()
             .page_bytes(self.page_bytes)
             .cache_bytes(self.cache_bytes)
@@ -30,7 +31,42 @@ impl Setup {
             .max_unsynced_bytes(self.max_unsynced_bytes)
             .store_id(*b"syncline torture")
             .without_threads();
-        Store::open_on(Arc::new(disk.clone()), options)
+        let store = Store::open_on(Arc::new(disk.clone()), options)?;
+        Ok(Opened { store: Some(store), disk: disk.clone() })
+    }
+}
+
+/// A store that ends as in a crash: when this is dropped, nothing more is written.
+#[derive(Debug)]
+pub(crate) struct Opened {
+    /// There until this is dropped or taken apart.
+    store: Option<Store>,
+    disk: SimDisk,
+}
+
+impl Opened {
+    /// The store, which now ends as any other.
+    pub(crate) fn into_store(mut self) -> Store {
+        self.store.take().expect("an open store")
+    }
+}
+
+impl Deref for Opened {
+    type Target = Store;
+
+    fn deref(&self) -> &Store {
+        self.store.as_ref().expect("an open store")
+    }
+}
+
+impl Drop for Opened {
+    fn drop(&mut self) {
+        let Some(store) = self.store.take() else { return };
+        self.disk.crash_after(0);
+        // A store that has panicked may panic again when it is closed.
+        if std::thread::panicking() {
+            std::mem::forget(store);
+        }
     }
 }
 

@@ -122,21 +122,22 @@ pub(crate) fn hash_of(store: &Store) -> Result<(u64, u64)> {
     Ok((hash, keys))
 }
 
-/// As [`hash_of`], of what a snapshot shows of `keyspaces`.
+/// As [`hash_of`], of what a snapshot shows of `keyspaces`, and how many keys it says there are.
 pub(crate) fn hash_of_snapshot(
     snapshot: &Snapshot,
     keyspaces: &BTreeMap<KeyspaceNo, Keyspace>,
-) -> Result<u64> {
-    let mut hash = 0u64;
+) -> Result<(u64, u64)> {
+    let (mut hash, mut keys) = (0u64, 0);
     for (&number, keyspace) in keyspaces {
         let seed = keyspace_hash(&keyspace_name(number));
         hash = hash.wrapping_add(seed);
+        keys += snapshot.len(keyspace)?;
         let mut entries = snapshot.iter(keyspace)?;
         while let Some((key, value)) = entries.next_ref()? {
             hash = hash.wrapping_add(entry_hash(seed, key, value));
         }
     }
-    Ok(hash)
+    Ok((hash, keys))
 }
 
 pub(crate) fn keyspace_hash(name: &str) -> u64 {

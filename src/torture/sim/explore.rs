@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::case::Setup;
 use super::history::{History, Mark};
 use super::judge::{Crash, Judge, Verdict, Violation};
+use super::pace::Pace;
 use super::panics;
 use super::step::Kept;
 use super::subsets::{Effort, Outcomes};
@@ -21,14 +22,16 @@ use crate::{CommitMode, Store};
 /// A crash: before which operation of the disk, and what it keeps.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct CrashAt {
-    /// Operations of the disk before it, counted from where the former crash left it.
-    pub(crate) operation: u64,
+    /// Crash points before it, since the run or the recovery began.
+    pub(crate) point: u64,
     pub(crate) kept: Kept,
 }
 
 /// How hard crash points are looked at.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Depth {
+    /// One of so many crash points is looked at.
+    pub(crate) point_one_in: u64,
     /// Just before a flush.
     pub(crate) windows: Effort,
     /// Crash states by chance at each other point.
@@ -46,6 +49,8 @@ pub(crate) struct Depth {
 pub(crate) struct Found {
     pub(crate) violation: Violation,
     pub(crate) crashes: Vec<CrashAt>,
+    /// The step of the workload during which the first crash came; 0 opens the store.
+    pub(crate) step: usize,
 }
 
 /// Explores.
@@ -56,15 +61,27 @@ pub(crate) struct Explorer {
     pub(crate) judge: Judge,
     pub(crate) tally: Tally,
     pub(crate) rng: SplitMix64,
+    pub(crate) pace: Pace,
+    /// The workload is only run.
+    pub(crate) skips_points: bool,
 }
 
 impl Explorer {
     /// Looks at everything that a crash at each of `points` can leave.
     pub(crate) fn explore(&mut self, points: Vec<Point>, history: &History) -> Result<(), Found> {
         for point in points {
+            if self.pace.is_over() {
+                break;
+            }
+            if self.rng.below(self.depth.point_one_in) > 0 {
+                continue;
+            }
             let mut path = Vec::new();
-            self.point(&point, history, &mut path, true)
-                .map_err(|violation| Found { violation, crashes: path })?;
+            self.point(&point, history, &mut path, true).map_err(|violation| Found {
+                violation,
+                crashes: path,
+                step: 0,
+            })?;
         }
         Ok(())
     }
@@ -88,7 +105,8 @@ impl Explorer {
             let choices = point.disk.choices();
             let outcomes = Outcomes::of(&choices, self.depth.windows, &mut self.rng);
             self.tally.window(choices.len(), outcomes.is_exhaustive());
-            for kept in outcomes {
+            let pace = self.pace.clone();
+            for kept in outcomes.take_while(|_| !pace.is_over()) {
                 recovered.push(self.state(point, kept, history, path)?);
             }
         }
@@ -107,10 +125,11 @@ impl Explorer {
         path: &mut Vec<CrashAt>,
     ) -> Result<usize, Violation> {
         let image = point.disk.fork(kept.keep());
-        path.push(CrashAt { operation: point.number, kept });
+        path.push(CrashAt { point: point.number, kept });
         let are_kills = path.iter().all(|crash| crash.kept == Kept::Everything);
         let crash = if are_kills { Crash::Kill } else { Crash::PowerLoss };
         self.tally.state(path, history, &point.mark);
+        self.pace.beat();
         let caught = catch_unwind(AssertUnwindSafe(|| {
             self.image(&image, history, &point.mark, crash, path)
         }));
@@ -144,7 +163,6 @@ impl Explorer {
         if self.rng.below(self.depth.again_one_in) == 0 {
             self.again(image, &store, history, verdict)?;
         }
-        image.crash_after(0);
         drop(store);
         for point in self.some(points) {
             self.point(&point, history, path, false)?;
@@ -154,10 +172,35 @@ impl Explorer {
 
     /// Of the points of a recovery a few: each state has some, and there are many states.
     fn some(&mut self, points: Vec<Point>) -> Vec<Point> {
-        const SOME: u64 = 4;
+        const SOME: u64 = 2;
         let count = points.len() as u64;
         let taken = points.into_iter().filter(|_| count <= SOME || self.rng.below(count) < SOME);
         taken.collect()
+    }
+
+    /// Goes one way: the crashes of `path`, the first of which comes at `point`. Returns what is
+    /// wrong at its end, if anything is.
+    pub(crate) fn follow(
+        &mut self,
+        point: &Point,
+        history: &History,
+        path: &[CrashAt],
+    ) -> Result<(), Violation> {
+        let (here, rest) = path.split_first().expect("a way has a crash");
+        let image = point.disk.fork(here.kept.keep());
+        let [next, ..] = rest else {
+            let mut only = Vec::new();
+            return self.state(point, here.kept.clone(), history, &mut only).map(|_| ());
+        };
+        let watch = Watch::default();
+        watch.over(&image);
+        watch.set_mark(point.mark);
+        watch.note_points(true);
+        watch.note_only(next.point);
+        let opened = catch_unwind(AssertUnwindSafe(|| self.setup.open(&image)));
+        let points = watch.take_points();
+        drop(opened);
+        points.first().map_or(Ok(()), |point| self.follow(point, history, rest))
     }
 
     /// What was served is there after the next crash, and the store goes on.
@@ -177,10 +220,9 @@ impl Explorer {
         let after = image.fork(crate::disk::Keep::Nothing);
         let second = opened(&after)?;
         self.judge.same(&second, history, verdict, Clause::Served)?;
-        after.crash_after(0);
         drop(second);
         // Writes go on, and survive.
-        let wrote = write_more(store);
+        let wrote = write_more(store, self.rng.below(2) == 0);
         let wrote = wrote.map_err(|error| Violation::of(Clause::Again, format!("{error}")))?;
         let after = image.fork(crate::disk::Keep::Nothing);
         let third = opened(&after)?;
@@ -197,7 +239,6 @@ impl Explorer {
             let what = format!("after writing and a crash, verify: {verified:?}");
             return Err(Violation::of(Clause::Again, what));
         }
-        after.crash_after(0);
         Ok(())
     }
 }
@@ -205,10 +246,12 @@ impl Explorer {
 /// The keyspace that a recovered store is tried with.
 const MORE: &str = "more";
 
-fn write_more(store: &Store) -> crate::Result<u64> {
+fn write_more(store: &Store, makes_checkpoint: bool) -> crate::Result<u64> {
     let keyspace = store.keyspace(MORE)?;
     keyspace.put_with("one", [1; 100], CommitMode::Async)?;
-    store.checkpoint()?;
+    if makes_checkpoint {
+        store.checkpoint()?;
+    }
     keyspace.put_with("two", [2; 2000], CommitMode::Async)?;
     keyspace.put_with("three", [3; 10], CommitMode::Sync)?;
     Ok(3)

@@ -24,10 +24,16 @@ pub(crate) enum Theme {
     Large,
     /// Keyspaces come and go.
     Keyspaces,
+    /// Snapshots are held while much is changed.
+    Snapshots,
+    /// Records of one length in small segments that are used again and again.
+    Recycling,
+    /// So many pages that the maps have several leaves. Slow.
+    Big,
 }
 
 impl Theme {
-    pub(crate) const ALL: [Theme; 8] = [
+    pub(crate) const ALL: [Theme; 11] = [
         Theme::Mixed,
         Theme::Sync,
         Theme::Async,
@@ -36,22 +42,39 @@ impl Theme {
         Theme::Evicting,
         Theme::Large,
         Theme::Keyspaces,
+        Theme::Snapshots,
+        Theme::Recycling,
+        Theme::Big,
     ];
 
-    /// The theme that a seed is given.
+    /// The theme that a seed is given. The slow one comes seldom.
     pub(crate) fn of(seed: u64) -> Theme {
         let mut rng = SplitMix64::new(!seed);
-        Theme::ALL[rng.below(Theme::ALL.len() as u64) as usize]
+        match Theme::ALL[rng.below(Theme::ALL.len() as u64) as usize] {
+            Theme::Big if rng.below(8) > 0 => Theme::Mixed,
+            theme => theme,
+        }
     }
 }
 
 /// The workload of a seed.
 pub(crate) fn case(seed: u64) -> Case {
-    let theme = Theme::of(seed);
+    themed(Theme::of(seed), seed)
+}
+
+/// The workload of a seed with this theme.
+pub(crate) fn themed(theme: Theme, seed: u64) -> Case {
     let mut draw = Draw { rng: SplitMix64::new(seed), theme, next_stamp: 0, keyspaces: 2 };
     let setup = draw.setup();
     let mut steps = vec![Step::Create { keyspace: 0 }, Step::Create { keyspace: 1 }];
-    let count = draw.spread(12, 36);
+    if theme == Theme::Big {
+        draw.fill(&mut steps);
+    }
+    let count = match theme {
+        Theme::Big => draw.spread(4, 10),
+        Theme::Recycling => draw.spread(60, 100),
+        _ => draw.spread(12, 36),
+    };
     for _ in 0..count {
         draw.step(&mut steps);
     }
@@ -74,11 +97,17 @@ impl Draw {
             cache_bytes: match self.theme {
                 Theme::Evicting => *self.pick(&[128 << 10, 192 << 10]),
                 Theme::Large => 1 << 20,
+                Theme::Big => 8 << 20,
                 _ => *self.pick(&[256 << 10, 512 << 10]),
             },
-            segment_bytes: *self.pick(&[16 << 10, 16 << 10, 32 << 10, 64 << 10]),
+            segment_bytes: match self.theme {
+                Theme::Recycling => 16 << 10,
+                Theme::Big => 1 << 20,
+                _ => *self.pick(&[16 << 10, 16 << 10, 32 << 10, 64 << 10]),
+            },
             checkpoint_log_bytes: match roomy {
                 true => 1 << 20,
+                false if self.theme == Theme::Recycling => 8 << 10,
                 false => *self.pick(&[8 << 10, 24 << 10, 1 << 20]),
             },
             max_unsynced_bytes: match roomy {
@@ -98,6 +127,9 @@ impl Draw {
             Theme::Evicting => [80, 3, 6, 4, 4, 2, 2, 0],
             Theme::Large => [60, 4, 6, 3, 3, 3, 2, 0],
             Theme::Keyspaces => [50, 3, 6, 3, 3, 4, 25, 0],
+            Theme::Snapshots => [50, 2, 8, 16, 12, 1, 5, 0],
+            Theme::Recycling => [90, 3, 3, 1, 1, 2, 0, 0],
+            Theme::Big => [50, 3, 20, 4, 4, 8, 2, 0],
         };
         let weights = [commit, flush, checkpoint, snapshot, end, lives, keyspace, beside, 3, 4];
         let mut at = self.rng.below(weights.iter().sum());
@@ -131,12 +163,29 @@ impl Draw {
         };
         let count = match (self.theme, self.rng.below(10)) {
             (Theme::Large, 0..4) => self.spread(20, 60),
-            (Theme::Evicting, 0..4) => self.spread(10, 40),
+            (Theme::Evicting, 0..3) => self.spread(10, 40),
+            (Theme::Evicting, 3) => self.spread(60, 200),
+            (Theme::Recycling, _) => 1,
             (_, 0..6) => 1,
             (_, 6..9) => self.spread(2, 8),
             _ => self.spread(8, 30),
         };
         Step::Commit { mode, changes: self.changes(count) }
+    }
+
+    /// Fills several leaves of the page map.
+    fn fill(&mut self, steps: &mut Vec<Step>) {
+        for number in 0..10 {
+            let changes = (0..8)
+                .map(|key| {
+                    self.next_stamp += 1;
+                    let value = Stamp { id: self.next_stamp, bytes: 36_000 };
+                    Change::Put { keyspace: number % 2, key: u16::from(number) * 8 + key, value }
+                })
+                .collect();
+            steps.push(Step::Commit { mode: Mode::Async, changes });
+        }
+        steps.push(Step::Checkpoint);
     }
 
     fn changes(&mut self, count: u64) -> Vec<Change> {
@@ -149,7 +198,10 @@ impl Draw {
                     _ => home,
                 };
                 let keys = if self.theme == Theme::Evicting { 220 } else { 90 };
-                let key = self.rng.below(keys) as u16;
+                let mut key = self.rng.below(keys) as u16;
+                if self.theme == Theme::Recycling {
+                    key -= key % 5; // keys of one length
+                }
                 if self.rng.below(8) < deletes {
                     return Change::Delete { keyspace, key };
                 }
@@ -159,7 +211,14 @@ impl Draw {
     }
 
     fn value(&mut self, of: u64) -> Stamp {
+        let is_long = match self.theme {
+            Theme::Beside | Theme::Keyspaces => of < 5 && self.rng.below(5) == 0,
+            Theme::Big => of < 5 && self.rng.below(3) == 0,
+            _ => false,
+        };
         let bytes = match self.rng.below(20) {
+            _ if is_long => self.spread(1100, 12_000),
+            _ if self.theme == Theme::Recycling => 200,
             0 => 0,
             1..14 => self.rng.below(80),
             14..18 => self.spread(80, 500),

@@ -5,7 +5,7 @@
 //!   '---------- certain: at or below D ----'  '- a crash may take, from the end -'
 //! ```
 
-use crate::{Incarnation, Lsn};
+use crate::Lsn;
 
 use super::contents::Contents;
 use super::step::Change;
@@ -14,7 +14,6 @@ use super::step::Change;
 #[derive(Clone, Debug)]
 pub(crate) struct Commit {
     pub(crate) lsn: Lsn,
-    pub(crate) incarnation: Incarnation,
     /// None if the store gave no receipt.
     pub(crate) token: Option<String>,
     pub(crate) what: What,
@@ -143,8 +142,7 @@ impl History {
         if let Some((what, _)) = self.doubt.take()
             && k > self.commits.len()
         {
-            let (incarnation, token) = (Incarnation::default(), None);
-            self.push(Commit { lsn: to, incarnation, token, what, hash: 0, keys: 0 });
+            self.push(Commit { lsn: to, token: None, what, hash: 0, keys: 0 });
         }
         let lost = self.commits.split_off(k);
         self.lost.extend(lost.into_iter().filter_map(|commit| commit.token));

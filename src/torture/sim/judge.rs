@@ -143,6 +143,11 @@ impl Judge {
         Ok(())
     }
 
+    /// Adds what another one counted.
+    pub(crate) fn add(&mut self, other: &Judge) {
+        self.checked.iter_mut().zip(other.checked).for_each(|(to, from)| *to += from);
+    }
+
     pub(crate) fn check(&mut self, clause: Clause) {
         self.checked[clause as usize] += 1;
     }

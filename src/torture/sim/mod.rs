@@ -15,16 +15,29 @@ mod faults;
 mod flips;
 mod generate;
 mod history;
+#[cfg(feature = "mutants")]
+mod hunt;
 mod judge;
 mod meter;
+mod pace;
 mod panics;
 mod play;
+mod report;
 mod rot;
 mod run;
+mod saved;
+mod shrink;
 mod site;
 mod specimen;
 mod step;
+mod story;
 mod subsets;
 mod tally;
 mod trouble;
 mod watch;
+mod work;
+
+#[cfg(feature = "mutants")]
+pub(super) use self::hunt::{Hunt, hunt};
+pub use self::report::replay;
+pub(super) use self::work::run;

@@ -1,6 +1,7 @@
 //! Runs a workload on a simulated disk and keeps the books for oracle P.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::case::Setup;
 use super::contents::{KeyspaceNo, hash_of, hash_of_snapshot, key, keyspace_name};
@@ -38,6 +39,7 @@ struct Held {
     /// The keyspaces that there were.
     keyspaces: BTreeMap<KeyspaceNo, Keyspace>,
     hash: u64,
+    keys: u64,
 }
 
 /// What became of a step.
@@ -79,6 +81,7 @@ impl Run {
         };
         self.watch.set_phase(Phase::Reading);
         let verdict = judge.recovered(&store, &self.history, &self.history.mark, crash)?;
+        let store = store.into_store();
         self.history.recovered(verdict.k, verdict.to);
         self.watch.set_mark(self.history.mark);
         self.watch.set_store(Some(&store));
@@ -158,10 +161,13 @@ impl Run {
         })
     }
 
-    /// Lets go of the store as a crash does: nothing of it is written any more.
-    pub(crate) fn abandon(&mut self) {
+    /// Ends as a crash does: nothing more is written.
+    pub(crate) fn abandon(mut self) {
         self.disk.crash_after(0);
-        self.let_go();
+        // A store that has panicked may panic again when it is closed.
+        if catch_unwind(AssertUnwindSafe(|| self.let_go())).is_err() {
+            std::mem::forget(self);
+        }
     }
 
     fn let_go(&mut self) {
@@ -230,12 +236,11 @@ impl Run {
     }
 
     fn acknowledged(&mut self, receipt: &Receipt, is_sync: bool, what: What) {
-        let (lsn, incarnation) = (receipt.lsn(), receipt.incarnation());
-        let token = Some(receipt.token());
-        self.history.push(Commit { lsn, incarnation, token, what, hash: 0, keys: 0 });
+        let (lsn, token) = (receipt.lsn(), Some(receipt.token()));
+        self.history.push(Commit { lsn, token, what, hash: 0, keys: 0 });
         self.history.acknowledged(lsn);
-        if is_sync {
-            self.history.mark.has_sync = true;
+        self.history.mark.has_sync |= is_sync;
+        if is_sync || receipt.is_durable() {
             self.history.durable(lsn);
         }
     }
@@ -247,11 +252,9 @@ impl Run {
         self.begin();
         match store.create_keyspace(&keyspace_name(number)) {
             Ok(keyspace) => {
-                let now = store.watermarks();
-                let lsn = now.appended;
+                let lsn = store.watermarks().appended;
                 self.history.push(Commit {
                     lsn,
-                    incarnation: now.incarnation,
                     token: None,
                     what: What::Create(number),
                     hash: 0,
@@ -313,8 +316,13 @@ impl Run {
         }
         match store.snapshot() {
             Ok(snapshot) => {
+                let receipt = snapshot.receipt();
+                if receipt.is_durable() {
+                    self.history.durable(receipt.lsn());
+                }
                 let (keyspaces, hash) = (self.keyspaces.clone(), self.history.now().hash);
-                self.snapshots.push_back(Held { snapshot, keyspaces, hash });
+                let keys = self.history.now().keys();
+                self.snapshots.push_back(Held { snapshot, keyspaces, hash, keys });
                 Outcome::Done
             }
             Err(error) => Outcome::Refused(error),
@@ -324,7 +332,7 @@ impl Run {
     fn end_snapshot(&mut self) -> std::result::Result<Outcome, Violation> {
         let Some(held) = self.snapshots.pop_front() else { return Ok(Outcome::Done) };
         match hash_of_snapshot(&held.snapshot, &held.keyspaces) {
-            Ok(hash) if hash == held.hash => Ok(Outcome::Done),
+            Ok(found) if found == (held.hash, held.keys) => Ok(Outcome::Done),
             Ok(_) => Err(Violation::safety("a snapshot shows what it had not shown before")),
             Err(error) => Ok(Outcome::Refused(error)),
         }
@@ -349,7 +357,6 @@ impl Run {
 
     fn reopen(&mut self, judge: &mut Judge) -> std::result::Result<Outcome, Violation> {
         let store = self.store.take().expect("an open store");
-        self.watch.set_store(None);
         let closed = store.close();
         self.let_go();
         if closed.is_ok() && !self.history.is_in_doubt() {

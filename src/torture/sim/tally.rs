@@ -6,7 +6,7 @@ use super::rot::RotCount;
 use super::site::Sites;
 use super::step::Kept;
 use super::watch::Point;
-use crate::torture::{FaultRow, Moment};
+use crate::torture::{FaultRow, Moment, Picture};
 
 /// Faults of the fault model, and what they are called.
 pub(crate) const FAULTS: [&str; 10] = [
@@ -39,8 +39,8 @@ pub(crate) struct Tally {
     pub(crate) sites: Sites,
     /// Damage by what became of it.
     pub(crate) rot: RotCount,
-    /// The crash points of the run, if somebody wants them drawn.
-    pub(crate) moments: Option<Vec<Moment>>,
+    /// The crash points of the run, if they are to be drawn.
+    pub(crate) picture: Option<Picture>,
 }
 
 /// States in which a fault was met.
@@ -52,6 +52,11 @@ pub(crate) struct FaultCount {
 }
 
 impl Tally {
+    /// From now on crash points are kept to be drawn.
+    pub(crate) fn draw(&mut self, title: String) {
+        self.picture = Some(Picture { title, moments: Vec::new() });
+    }
+
     /// Counts a state that `fault` (from 1 on) has left.
     pub(crate) fn fault(&mut self, fault: usize, history: &History, mark: &Mark) {
         let count = &mut self.faults[fault - 1];
@@ -86,10 +91,10 @@ impl Tally {
     }
 
     pub(super) fn moment(&mut self, point: &Point, history: &History, recovered: &[usize]) {
-        let Some(moments) = &mut self.moments else { return };
+        let Some(picture) = &mut self.picture else { return };
         let mut counts = std::collections::BTreeMap::new();
         recovered.iter().for_each(|&k| *counts.entry(k as u64).or_insert(0) += 1);
-        moments.push(Moment {
+        picture.moments.push(Moment {
             operation: point.number,
             what: format!("{:?} {}", point.op, point.path),
             submitted: point.mark.submitted as u64,
@@ -119,7 +124,7 @@ impl Tally {
         self.bits_flipped += other.bits_flipped;
         self.sites.add(other.sites);
         self.rot.merge(other.rot);
-        self.moments = self.moments.take().or(other.moments);
+        self.picture = self.picture.take().or(other.picture);
     }
 
     /// A row for each fault.

@@ -16,7 +16,7 @@ use super::history::{Commit, Mark, What};
 use super::run::commit;
 use super::site::Phase;
 use super::step::{Change, Mode};
-use crate::disk::{Call, Op, SimDisk};
+use crate::disk::{Call, Keep, Op, SimDisk};
 use crate::{Keyspace, Lsn, Store};
 
 /// A moment before an operation of the disk.
@@ -27,7 +27,7 @@ pub(crate) struct Point {
     pub(crate) mark: Mark,
     pub(crate) op: Op,
     pub(crate) path: String,
-    /// Operations before it.
+    /// Crash points before it, since the watch began.
     pub(crate) number: u64,
 }
 
@@ -38,6 +38,9 @@ pub(crate) struct Watch(Arc<Mutex<Inner>>);
 #[derive(Debug, Default)]
 struct Inner {
     notes_points: bool,
+    noted: u64,
+    /// If there, only this one is kept.
+    only: Option<u64>,
     points: Vec<Point>,
     mark: Mark,
     /// To read its watermarks.
@@ -86,6 +89,11 @@ impl Watch {
     /// Whether crash points are noted from now on.
     pub(crate) fn note_points(&self, notes_points: bool) {
         self.0.lock().notes_points = notes_points;
+    }
+
+    /// Of all crash points only this one is noted.
+    pub(crate) fn note_only(&self, number: u64) {
+        self.0.lock().only = Some(number);
     }
 
     /// The crash points since the last call.
@@ -139,14 +147,21 @@ impl Watch {
         if !inner.notes_points || !call.op.is_counted() {
             return;
         }
-        let Some(frozen) = disk.frozen() else { return };
+        if disk.is_gone() {
+            return;
+        }
+        let number = inner.noted;
+        inner.noted += 1;
+        if inner.only.is_some_and(|only| only != number) {
+            return;
+        }
         if let Some(store) = &inner.store {
             let durable = store.watermarks().durable;
             inner.mark.durable = inner.mark.durable.max(durable);
         }
         let point = Point {
-            number: frozen.operations(),
-            disk: frozen,
+            number,
+            disk: disk.fork(Keep::Everything),
             mark: inner.mark,
             op: call.op,
             path: call.path.to_owned(),
@@ -187,7 +202,6 @@ fn one_beside(store: &Store, mut beside: Beside) -> Beside {
     match commit(store, &beside.keyspaces, Mode::Async, &changes) {
         Ok(receipt) => beside.made.push(Commit {
             lsn: receipt.lsn(),
-            incarnation: receipt.incarnation(),
             token: Some(receipt.token()),
             what: What::Changes(changes),
             hash: 0,

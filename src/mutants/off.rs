@@ -1,0 +1,9 @@
+//! The engine as it is meant to be.
+
+use super::Mutant;
+
+/// Whether the calling thread lives with this mistake: never.
+#[inline(always)]
+pub const fn broken(_: Mutant) -> bool {
+    false
+}

@@ -1,0 +1,53 @@
+//! Which mistake the calling thread lives with.
+
+use std::cell::Cell;
+
+use super::Mutant;
+
+thread_local! {
+    static MUTANT: Cell<Option<Mutant>> = const { Cell::new(None) };
+}
+
+/// Whether the calling thread lives with this mistake.
+#[inline]
+pub fn broken(mutant: Mutant) -> bool {
+    MUTANT.get() == Some(mutant)
+}
+
+/// Breaks the engine for the calling thread while `work` runs, also if it panics. Other threads,
+/// those that `work` starts too, are sound.
+pub fn with<T>(mutant: Mutant, work: impl FnOnce() -> T) -> T {
+    let _before = Before(MUTANT.replace(Some(mutant)));
+    work()
+}
+
+/// Puts back what was before.
+struct Before(Option<Mutant>);
+
+impl Drop for Before {
+    fn drop(&mut self) {
+        MUTANT.set(self.0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::panic::catch_unwind;
+
+    use super::*;
+
+    #[test]
+    fn only_this_thread_is_broken_and_only_while_it_works() {
+        let is_broken = || broken(Mutant::FlushSkipped);
+        assert!(!is_broken());
+        with(Mutant::FlushSkipped, || {
+            assert!(is_broken() && !broken(Mutant::SuperblockUnflushed));
+            assert!(!std::thread::spawn(is_broken).join().unwrap());
+            with(Mutant::SuperblockUnflushed, || assert!(!is_broken()));
+            assert!(is_broken());
+        });
+        assert!(!is_broken());
+        assert!(catch_unwind(|| with(Mutant::FlushSkipped, || panic!("on purpose"))).is_err());
+        assert!(!is_broken());
+    }
+}

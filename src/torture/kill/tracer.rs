@@ -1,0 +1,444 @@
+//! Ends a life: watches a child, injects a fault into it, and kills it where the plan says.
+//!
+//! ```text
+//!   child: filter ------ stops at each system call about files ------> server: its tracer
+//!              goes on <--- let through | failed | shortened | killed | stepped <---'
+//! ```
+//!
+//! The filter is seccomp's, so that all other system calls run at full speed. Only the thread
+//! that makes the call stops: the others go on, as they would if the kill came by chance.
+
+use std::io;
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::sys::ptrace::{self, Options};
+use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::Pid;
+
+use super::os::{self, Ticker};
+use super::plan::{How, Plan};
+use super::sites::{self, Edge, Fault, Guide};
+use super::witness::{Gravity, Phase, Witness};
+
+/// A child that does nothing for so long hangs.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// The server looks so often at a child that it does not trace.
+const NAP: Duration = Duration::from_micros(250);
+/// And so often at one that it traces, if nothing else happens.
+const TICK: Duration = Duration::from_millis(2);
+
+/// How a child says that it cannot be traced, or not be filtered.
+pub(super) const NOT_TRACED: i32 = 77;
+pub(super) const NOT_FILTERED: i32 = 78;
+
+/// How a life ended.
+#[derive(Clone, Debug)]
+pub(super) enum Ending {
+    /// It was killed, there.
+    Killed(String),
+    /// It had done all it should, or given a verdict, or could not be traced.
+    Ended(i32),
+    /// It died by itself.
+    Died(Signal),
+    /// It did nothing for too long, and was killed.
+    Hung,
+}
+
+/// A fault that has been injected.
+#[derive(Clone, Debug)]
+pub(super) struct Injected {
+    /// As in "pwrite64 ENOSPC".
+    pub(super) what: String,
+}
+
+/// Lets this process, which has just been forked, be traced by the one that forked it.
+pub(super) fn submit() -> Result<(), i32> {
+    ptrace::traceme().map_err(|_| NOT_TRACED)?;
+    nix::sys::signal::raise(Signal::SIGSTOP).map_err(|_| NOT_TRACED)?;
+    os::stop_at(&sites::stops()).map_err(|_| NOT_FILTERED)
+}
+
+/// Ends a life that is not traced.
+pub(super) fn watch(child: Pid, plan: &Plan, witness: &Witness) -> io::Result<Ending> {
+    let mut patience = Patience::new(witness);
+    let How::Moment(after) = plan.how else { unreachable!("other ways need a tracer") };
+    let mut deadline: Option<Instant> = None;
+    loop {
+        match waitpid(child, Some(WaitPidFlag::WNOHANG))? {
+            WaitStatus::StillAlive => {}
+            status => return Ok(ending_of(status)),
+        }
+        let phase = witness.phase();
+        if deadline.is_none() && phase == plan.target {
+            deadline = Some(Instant::now() + after);
+        } else if deadline.is_none() && phase == Phase::Write && plan.target < Phase::Write {
+            deadline = Some(Instant::now() + plan.linger);
+        }
+        if patience.is_over(witness) {
+            end(child)?;
+            return Ok(Ending::Hung);
+        }
+        let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        match left {
+            Some(left) if left <= NAP => {
+                std::thread::sleep(left);
+                end(child)?;
+                return Ok(Ending::Killed(random_moment(witness)));
+            }
+            _ => std::thread::sleep(NAP),
+        }
+    }
+}
+
+/// Ends a life that is traced. The child waits to be let go.
+pub(super) fn trace(
+    child: Pid,
+    plan: &Plan,
+    witness: &Witness,
+    guide: &mut Guide,
+) -> io::Result<(Ending, Option<Injected>)> {
+    let _ticker = Ticker::start(TICK)?;
+    match loop {
+        if let Some(status) = wait_for(Some(child))? {
+            break status;
+        }
+    } {
+        WaitStatus::Stopped(..) => {}
+        status => return Ok((ending_of(status), None)),
+    }
+    ptrace::setoptions(
+        child,
+        Options::PTRACE_O_EXITKILL
+            | Options::PTRACE_O_TRACECLONE
+            | Options::PTRACE_O_TRACESECCOMP
+            | Options::PTRACE_O_TRACESYSGOOD,
+    )?;
+    let mut tracer = Tracer {
+        child,
+        plan,
+        witness,
+        guide,
+        at: None,
+        deadline: None,
+        calls: 0,
+        fault_calls: 0,
+        injected: None,
+        entered: Phase::Start,
+    };
+    go_on(child, None);
+    let ending = tracer.run()?;
+    Ok((ending, tracer.injected))
+}
+
+fn random_moment(witness: &Witness) -> String {
+    format!("random moment ({})", witness.phase().name())
+}
+
+/// Kills the child and waits until nothing is left of it.
+fn end(child: Pid) -> io::Result<()> {
+    kill(child, Signal::SIGKILL)?;
+    loop {
+        match wait_for(None)? {
+            Some(WaitStatus::Signaled(pid, ..) | WaitStatus::Exited(pid, _)) if pid == child => {
+                return Ok(());
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Waits for a child or any of its threads; none if interrupted.
+fn wait_for(child: Option<Pid>) -> io::Result<Option<WaitStatus>> {
+    match waitpid(child, Some(WaitPidFlag::__WALL)) {
+        Ok(status) => Ok(Some(status)),
+        Err(Errno::EINTR) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn ending_of(status: WaitStatus) -> Ending {
+    match status {
+        WaitStatus::Exited(_, code) => Ending::Ended(code),
+        WaitStatus::Signaled(_, signal, _) => Ending::Died(signal),
+        other => unreachable!("{other:?} is no end"),
+    }
+}
+
+/// Lets a thread go on. It may be dead by now: then its end is reported next.
+fn go_on(thread: Pid, signal: Option<Signal>) {
+    let _ = ptrace::cont(thread, signal);
+}
+
+/// How long nothing has been done.
+struct Patience {
+    beats: u64,
+    since: Instant,
+}
+
+impl Patience {
+    fn new(witness: &Witness) -> Patience {
+        Patience { beats: witness.beats(), since: Instant::now() }
+    }
+
+    fn is_over(&mut self, witness: &Witness) -> bool {
+        let beats = witness.beats();
+        if beats != self.beats {
+            *self = Patience { beats, since: Instant::now() };
+        }
+        self.since.elapsed() > PATIENCE
+    }
+}
+
+struct Tracer<'a> {
+    child: Pid,
+    plan: &'a Plan,
+    witness: &'a Witness,
+    guide: &'a mut Guide,
+    /// The thread at whose hands it ends.
+    at: Option<At>,
+    /// When it is killed wherever it is.
+    deadline: Option<Instant>,
+    /// Calls so far that are as the plan says.
+    calls: u64,
+    fault_calls: u64,
+    injected: Option<Injected>,
+    /// The last phase that was seen.
+    entered: Phase,
+}
+
+/// A thread that has come to where the plan says.
+struct At {
+    thread: Pid,
+    /// The call it came from.
+    from: &'static str,
+    doing: Doing,
+}
+
+enum Doing {
+    /// Makes the system call, at whose exit it stops.
+    Call { steps: u64 },
+    /// Steps on, so many instructions still.
+    Steps { left: u64 },
+}
+
+impl Tracer<'_> {
+    fn run(&mut self) -> io::Result<Ending> {
+        let mut patience = Patience::new(self.witness);
+        loop {
+            let status = wait_for(None)?;
+            self.look_at_the_clock();
+            let is_late = self.deadline.is_some_and(|deadline| Instant::now() >= deadline);
+            let reached = match status {
+                Some(WaitStatus::Exited(pid, _) | WaitStatus::Signaled(pid, ..)) => {
+                    if pid == self.child {
+                        return Ok(ending_of(status.expect("matched")));
+                    }
+                    None
+                }
+                Some(status) => self.on_stop(status)?,
+                None => None,
+            };
+            let place = reached.or(is_late.then(|| self.wherever()));
+            if let Some(place) = place {
+                end(self.child)?;
+                return Ok(Ending::Killed(place));
+            }
+            if patience.is_over(self.witness) {
+                end(self.child)?;
+                return Ok(Ending::Hung);
+            }
+        }
+    }
+
+    /// Where it is when its time is over.
+    fn wherever(&self) -> String {
+        match self.at {
+            Some(At { from, doing: Doing::Steps { .. }, .. }) => format!("stepped after {from}"),
+            _ => random_moment(self.witness),
+        }
+    }
+
+    fn look_at_the_clock(&mut self) {
+        let phase = self.witness.phase();
+        if phase == self.entered {
+            return;
+        }
+        for passed in Phase::ALL.into_iter().filter(|p| *p > self.entered && *p <= phase) {
+            self.guide.note_life(passed);
+        }
+        self.entered = phase;
+        if phase == self.plan.target
+            && let How::Moment(after) = self.plan.how
+        {
+            self.deadline = Some(Instant::now() + after);
+        } else if phase >= Phase::Write && self.deadline.is_none() {
+            self.deadline = Some(Instant::now() + self.plan.linger);
+        }
+    }
+
+    /// A thread has stopped. Returns where it is if the life shall end there.
+    fn on_stop(&mut self, status: WaitStatus) -> io::Result<Option<String>> {
+        match status {
+            WaitStatus::PtraceEvent(thread, _, event)
+                if event == nix::libc::PTRACE_EVENT_SECCOMP =>
+            {
+                return self.on_call(thread);
+            }
+            WaitStatus::PtraceSyscall(thread) => return Ok(self.on_exit(thread)),
+            WaitStatus::Stopped(thread, Signal::SIGTRAP) => return Ok(self.on_step(thread)),
+            WaitStatus::PtraceEvent(thread, ..) | WaitStatus::Stopped(thread, Signal::SIGSTOP) => {
+                go_on(thread, None)
+            }
+            WaitStatus::Stopped(thread, signal) => go_on(thread, Some(signal)),
+            _ => {}
+        }
+        Ok(None)
+    }
+
+    fn on_call(&mut self, thread: Pid) -> io::Result<Option<String>> {
+        let Ok(number) = os::stopped_at(thread) else {
+            self.resume(thread); // it has died meanwhile
+            return Ok(None);
+        };
+        let phase = self.witness.phase();
+        if number == sites::MARK {
+            match self.plan.how {
+                How::Mark { steps } if self.at.is_none() => {
+                    self.step_from(thread, "commit", steps);
+                }
+                _ => self.resume(thread),
+            }
+            return Ok(None);
+        }
+        self.guide.note(phase, number);
+        if let Some(plan) = self.plan.fault
+            && (plan.phase, plan.number) == (phase, number)
+        {
+            self.fault_calls += 1;
+            if self.fault_calls == plan.nth && self.injected.is_none() {
+                self.inject(thread, number, plan.fault);
+            }
+        }
+        let How::Call { number: wanted, nth, edge, steps } = self.plan.how else {
+            self.resume(thread);
+            return Ok(None);
+        };
+        if phase != self.plan.target || wanted.is_some_and(|wanted| wanted != number) {
+            self.resume(thread);
+            return Ok(None);
+        }
+        self.calls += 1;
+        if self.calls != nth {
+            self.resume(thread);
+            return Ok(None);
+        }
+        let from = sites::name(number);
+        match (edge, steps) {
+            (Edge::Entry, 0) => return Ok(Some(format!("{from} entry"))),
+            (Edge::Entry, steps) => self.step_from(thread, from, steps),
+            (Edge::Exit, steps) => {
+                self.at = Some(At { thread, from, doing: Doing::Call { steps } });
+                let _ = ptrace::syscall(thread, None);
+            }
+        }
+        Ok(None)
+    }
+
+    /// Lets a thread go on, by a step if it is being stepped.
+    fn resume(&self, thread: Pid) {
+        match self.at {
+            Some(At { thread: ours, doing: Doing::Steps { .. }, .. }) if ours == thread => {
+                let _ = ptrace::step(thread, None);
+            }
+            _ => go_on(thread, None),
+        }
+    }
+
+    fn on_exit(&mut self, thread: Pid) -> Option<String> {
+        match self.at {
+            Some(At { thread: ours, from, doing: Doing::Call { steps } }) if ours == thread => {
+                if steps == 0 {
+                    return Some(format!("{from} exit"));
+                }
+                self.step_from(thread, from, steps);
+            }
+            _ => go_on(thread, None),
+        }
+        None
+    }
+
+    fn on_step(&mut self, thread: Pid) -> Option<String> {
+        match &mut self.at {
+            Some(At { thread: ours, from, doing: Doing::Steps { left } }) if *ours == thread => {
+                *left -= 1;
+                if *left == 0 {
+                    return Some(format!("stepped after {from}"));
+                }
+                let _ = ptrace::step(thread, None);
+            }
+            _ => go_on(thread, None),
+        }
+        None
+    }
+
+    fn step_from(&mut self, thread: Pid, from: &'static str, steps: u64) {
+        self.at = Some(At { thread, from, doing: Doing::Steps { left: steps } });
+        // What blocks in a lock that nobody gives back cannot be stepped for ever.
+        self.deadline = Some(Instant::now() + Duration::from_millis(50));
+        let _ = ptrace::step(thread, None);
+    }
+
+    /// Makes the call that `thread` stands before fail, or do less.
+    fn inject(&mut self, thread: Pid, number: i64, fault: Fault) {
+        let call = sites::name(number);
+        if let Some(did) = registers::inject(thread, fault) {
+            let is_passing = matches!(did, Fault::Short | Fault::Errno(nix::libc::EINTR));
+            self.witness.note_injected(if is_passing { Gravity::Passing } else { Gravity::Error });
+            self.injected = Some(Injected { what: format!("{call} {}", did.name()) });
+        }
+    }
+}
+
+/// Whether faults can be injected on this machine.
+pub(super) const CAN_INJECT: bool = cfg!(target_arch = "x86_64");
+
+#[cfg(target_arch = "x86_64")]
+mod registers {
+    use super::{Fault, Pid, ptrace};
+
+    /// Changes the call that `thread` has stopped before. Returns what was done.
+    pub(super) fn inject(thread: Pid, fault: Fault) -> Option<Fault> {
+        let mut registers = ptrace::getregs(thread).ok()?;
+        let fault = match fault {
+            // What asks for one byte, or is done in a loop of its own, cannot be short.
+            Fault::Short if registers.rdx < 2 => Fault::Errno(nix::libc::EINTR),
+            fault => fault,
+        };
+        match fault {
+            Fault::Short => {
+                // Anything from one byte to all but one, from what the call is about.
+                let mixed = (registers.rsi ^ registers.r10).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+                registers.rdx = 1 + (mixed >> 32) % (registers.rdx - 1);
+            }
+            Fault::Errno(errno) => {
+                // A call of this number is not made, and the result stays as it is.
+                registers.orig_rax = u64::MAX;
+                registers.rax = i64::from(-errno) as u64;
+            }
+        }
+        ptrace::setregs(thread, registers).ok()?;
+        Some(fault)
+    }
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+mod registers {
+    use super::{Fault, Pid};
+
+    /// Registers are laid out otherwise here.
+    pub(super) fn inject(_thread: Pid, _fault: Fault) -> Option<Fault> {
+        None
+    }
+}

@@ -1,0 +1,318 @@
+//! The witness: memory shared with the process that is killed, which says what it was told.
+//!
+//! ```text
+//!   words   what                                      written by
+//!   0       phase                                     the child
+//!   1       beats: grows whenever something is done   all threads of the child
+//!   2       highest LSN acknowledged                  all threads of the child
+//!   3       highest LSN reported durable              all threads of the child
+//!   4, 5    sync and async commits acknowledged       all threads of the child
+//!   6       how grave a fault this life has met       the tracer
+//!   7       errors that faults caused, seen           all threads of the child
+//!   8, 9    length of the verdict; how many gave one  all threads of the child
+//!   16..    for each thread: commits acknowledged, the last that wrote the shared key (number
+//!           plus one, LSN; two places, and which), tokens    that thread of the child
+//!   ..end   the verdict, text                         the child
+//! ```
+//!
+//! - W1 Telling is storing: no system call, so that being witnessed changes nothing about when a
+//!   process is killed. What was stored before the kill is there after it, in program order.
+//! - W2 A thread stores that a commit is acknowledged right after the call returned, and before
+//!   it begins the next one. So n commits acknowledged means that n or n + 1 are in the store.
+//! - W3 What takes several words goes to the place that is not in use; one store then makes it
+//!   the one in use.
+//!
+//! All of it is a child's claim only as long as the child lives, and the server's knowledge
+//! after that.
+
+use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::os;
+use super::workload::THREADS;
+
+const WORDS: usize = 2048;
+const PHASE: usize = 0;
+const BEATS: usize = 1;
+const ACKED_LSN: usize = 2;
+const DURABLE_LSN: usize = 3;
+const SYNC: usize = 4;
+const ASYNC: usize = 5;
+const INJECTED: usize = 6;
+const ERRORS: usize = 7;
+const VERDICT_BYTES: usize = 8;
+const VERDICTS: usize = 9;
+const THREAD_0: usize = 16;
+const WORDS_OF_THREAD: usize = 64;
+const VERDICT: usize = THREAD_0 + THREADS * WORDS_OF_THREAD;
+
+// Within the words of a thread.
+const ACKED: usize = 0;
+const LAST_IN_USE: usize = 1;
+const LAST: usize = 2;
+const TOKENS: usize = 8;
+
+/// Tokens kept of each thread.
+const TOKENS_KEPT: u64 = 16;
+/// A token in one word: the incarnation above, the LSN below.
+const LSN_BITS: u32 = 40;
+
+/// What a life is about, as far as it has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u64)]
+pub(super) enum Phase {
+    /// Not yet begun.
+    Start,
+    /// Makes a store.
+    Create,
+    /// Opens a store, which recovers it.
+    Open,
+    /// Compares.
+    Check,
+    /// Writes and makes checkpoints.
+    Write,
+    /// Closes.
+    Close,
+    /// Has done all it should.
+    Done,
+    /// Could not open, for a fault that was injected, and said so.
+    Refused,
+}
+
+impl Phase {
+    pub(super) const ALL: [Phase; 8] = [
+        Phase::Start,
+        Phase::Create,
+        Phase::Open,
+        Phase::Check,
+        Phase::Write,
+        Phase::Close,
+        Phase::Done,
+        Phase::Refused,
+    ];
+
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Phase::Start => "start",
+            Phase::Create => "create",
+            Phase::Open => "recover",
+            Phase::Check => "check",
+            Phase::Write => "write",
+            Phase::Close => "close",
+            Phase::Done => "done",
+            Phase::Refused => "refused",
+        }
+    }
+}
+
+/// The fault that has been injected in a life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u64)]
+pub(super) enum Gravity {
+    Nothing,
+    /// Less was done than asked for, or a signal came: the call is to be made again.
+    Passing,
+    /// The call failed.
+    Error,
+}
+
+/// A token without its store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Told {
+    pub(super) incarnation: u64,
+    pub(super) lsn: u64,
+}
+
+/// The shared memory.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Witness {
+    words: &'static [AtomicU64],
+}
+
+impl Witness {
+    pub(super) fn new() -> io::Result<Witness> {
+        Ok(Witness { words: os::shared_words(WORDS)? })
+    }
+
+    /// Forgets everything: another store follows.
+    pub(super) fn clear(&self) {
+        self.words.iter().for_each(|word| word.store(0, Ordering::SeqCst));
+    }
+
+    /// Another life of the same store follows.
+    pub(super) fn begin_life(&self) {
+        for word in [PHASE, INJECTED, VERDICT_BYTES, VERDICTS] {
+            self.words[word].store(0, Ordering::SeqCst);
+        }
+    }
+
+    // --- the child ---
+
+    pub(super) fn enter(&self, phase: Phase) {
+        self.words[PHASE].store(phase as u64, Ordering::SeqCst);
+        self.beat();
+    }
+
+    pub(super) fn beat(&self) {
+        self.words[BEATS].fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// The commit after those that were acknowledged is acknowledged (W2).
+    pub(super) fn acknowledge(&self, thread: usize, told: Told, is_sync: bool) {
+        let number = self.acked(thread);
+        let token = TOKENS + (number % TOKENS_KEPT) as usize;
+        assert!(told.lsn < 1 << LSN_BITS, "stores are renewed before they are that old");
+        let word = told.incarnation << LSN_BITS | told.lsn;
+        self.of(thread, token).store(word, Ordering::SeqCst);
+        self.words[ACKED_LSN].fetch_max(told.lsn, Ordering::SeqCst);
+        if is_sync {
+            self.durable(told.lsn);
+        }
+        self.of(thread, ACKED).store(number + 1, Ordering::SeqCst);
+        self.words[if is_sync { SYNC } else { ASYNC }].fetch_add(1, Ordering::SeqCst);
+        self.beat();
+    }
+
+    /// A commit of `thread` that wrote the shared key, to be told before it is acknowledged. The
+    /// LSN is 0 if nobody knows it any more and another commit has overwritten the key.
+    pub(super) fn wrote_last(&self, thread: usize, number: u64, lsn: u64) {
+        let place = 1 - self.of(thread, LAST_IN_USE).load(Ordering::SeqCst) as usize;
+        self.of(thread, LAST + 2 * place).store(number + 1, Ordering::SeqCst);
+        self.of(thread, LAST + 2 * place + 1).store(lsn, Ordering::SeqCst);
+        self.of(thread, LAST_IN_USE).store(place as u64, Ordering::SeqCst);
+    }
+
+    /// A commit that nobody was told of has been found in the store.
+    pub(super) fn adopt(&self, thread: usize, commits: u64) {
+        self.of(thread, ACKED).store(commits, Ordering::SeqCst);
+    }
+
+    /// Somebody was told that everything up to here is durable.
+    pub(super) fn durable(&self, lsn: u64) {
+        self.words[DURABLE_LSN].fetch_max(lsn, Ordering::SeqCst);
+    }
+
+    pub(super) fn note_error(&self) {
+        self.words[ERRORS].fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// The first verdict counts. Whoever is given false was not the first.
+    pub(super) fn give_verdict(&self, text: &str) -> bool {
+        if self.words[VERDICTS].fetch_add(1, Ordering::SeqCst) != 0 {
+            return false;
+        }
+        let room = (WORDS - VERDICT) * size_of::<u64>();
+        let bytes = &text.as_bytes()[..text.len().min(room)];
+        for (word, chunk) in self.words[VERDICT..].iter().zip(bytes.chunks(8)) {
+            let mut eight = [0; 8];
+            eight[..chunk.len()].copy_from_slice(chunk);
+            word.store(u64::from_le_bytes(eight), Ordering::SeqCst);
+        }
+        self.words[VERDICT_BYTES].store(bytes.len() as u64, Ordering::SeqCst);
+        true
+    }
+
+    // --- the tracer ---
+
+    pub(super) fn note_injected(&self, gravity: Gravity) {
+        self.words[INJECTED].store(gravity as u64, Ordering::SeqCst);
+    }
+
+    // --- everybody ---
+
+    pub(super) fn phase(&self) -> Phase {
+        Phase::ALL[self.words[PHASE].load(Ordering::SeqCst) as usize]
+    }
+
+    pub(super) fn beats(&self) -> u64 {
+        self.words[BEATS].load(Ordering::SeqCst)
+    }
+
+    /// How many commits of `thread` are known to be in the store.
+    pub(super) fn acked(&self, thread: usize) -> u64 {
+        self.of(thread, ACKED).load(Ordering::SeqCst)
+    }
+
+    pub(super) fn acked_lsn(&self) -> u64 {
+        self.words[ACKED_LSN].load(Ordering::SeqCst)
+    }
+
+    pub(super) fn durable_lsn(&self) -> u64 {
+        self.words[DURABLE_LSN].load(Ordering::SeqCst)
+    }
+
+    pub(super) fn sync_commits(&self) -> u64 {
+        self.words[SYNC].load(Ordering::SeqCst)
+    }
+
+    pub(super) fn async_commits(&self) -> u64 {
+        self.words[ASYNC].load(Ordering::SeqCst)
+    }
+
+    pub(super) fn gravity(&self) -> Gravity {
+        match self.words[INJECTED].load(Ordering::SeqCst) {
+            0 => Gravity::Nothing,
+            1 => Gravity::Passing,
+            _ => Gravity::Error,
+        }
+    }
+
+    pub(super) fn errors(&self) -> u64 {
+        self.words[ERRORS].load(Ordering::SeqCst)
+    }
+
+    /// The last commit of `thread` that wrote the shared key, with its LSN.
+    pub(super) fn last(&self, thread: usize) -> Option<(u64, u64)> {
+        let place = self.of(thread, LAST_IN_USE).load(Ordering::SeqCst) as usize;
+        let number = self.of(thread, LAST + 2 * place).load(Ordering::SeqCst);
+        let lsn = self.of(thread, LAST + 2 * place + 1).load(Ordering::SeqCst);
+        Some((number.checked_sub(1)?, lsn))
+    }
+
+    /// The last tokens of all threads.
+    pub(super) fn tokens(&self) -> Vec<Told> {
+        let all = (0..THREADS).flat_map(|thread| (0..TOKENS_KEPT).map(move |at| (thread, at)));
+        let words = all.map(|(t, at)| self.of(t, TOKENS + at as usize).load(Ordering::SeqCst));
+        let told =
+            |word: u64| Told { incarnation: word >> LSN_BITS, lsn: word & ((1 << LSN_BITS) - 1) };
+        words.filter(|word| *word != 0).map(told).collect()
+    }
+
+    pub(super) fn verdict(&self) -> Option<String> {
+        let len = self.words[VERDICT_BYTES].load(Ordering::SeqCst) as usize;
+        let words = self.words[VERDICT..].iter().take(len.div_ceil(8));
+        let mut bytes: Vec<u8> =
+            words.flat_map(|word| word.load(Ordering::SeqCst).to_le_bytes()).collect();
+        bytes.truncate(len);
+        (len > 0).then(|| String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    fn of(&self, thread: usize, word: usize) -> &'static AtomicU64 {
+        &self.words[THREAD_0 + thread * WORDS_OF_THREAD + word]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_told_is_known() {
+        let witness = Witness::new().unwrap();
+        assert_eq!((witness.last(3), witness.tokens().len(), witness.verdict()), (None, 0, None));
+        for number in 0..20 {
+            witness.wrote_last(3, number, 100 + number);
+            witness.acknowledge(3, Told { incarnation: 2, lsn: 100 + number }, number < 5);
+        }
+        assert_eq!(witness.acked(3), 20);
+        assert_eq!(witness.last(3), Some((19, 119)));
+        assert_eq!((witness.acked_lsn(), witness.durable_lsn()), (119, 104));
+        assert_eq!((witness.sync_commits(), witness.async_commits()), (5, 15));
+        assert_eq!(witness.tokens().len(), 16);
+        assert!(witness.give_verdict("not so"));
+        assert!(!witness.give_verdict("second"));
+        assert_eq!(witness.verdict().as_deref(), Some("not so"));
+        witness.begin_life();
+        assert_eq!((witness.verdict(), witness.acked(3)), (None, 20));
+    }
+}

@@ -1,0 +1,62 @@
+//! Looks for a failure by every means in turn: for builds that are broken on purpose.
+
+use std::time::Instant;
+
+use super::explore::Depth;
+use super::generate::{self, Theme};
+use super::judge::Violation;
+use super::pace::Pace;
+use super::panics;
+use super::play::{explorer, play};
+use super::work::WIDE;
+use crate::disk::sim::rng::SplitMix64;
+
+/// What a hunt came to.
+#[derive(Debug)]
+pub(crate) struct Hunt {
+    /// None if nothing was found in time.
+    pub(crate) found: Option<Violation>,
+    /// By which means.
+    pub(crate) by: String,
+    /// States that were judged until then.
+    pub(crate) states: u64,
+}
+
+/// Workloads that are only run, for each one whose crash points are looked at.
+const BLIND: u64 = 12;
+
+/// A few states of some crash points: many workloads are better than one looked at hard.
+const GLANCE: Depth = Depth { point_one_in: 3, ..WIDE };
+
+/// Looks for a failure until `deadline`: through all themes in turn, each first blind.
+pub(crate) fn hunt(seed: u64, deadline: Instant) -> Hunt {
+    panics::catch();
+    let mut rng = SplitMix64::new(seed);
+    let mut hunt = Hunt { found: None, by: String::new(), states: 0 };
+    let pace = Pace::until(Some(deadline));
+    for theme in Theme::ALL.iter().cycle() {
+        let blind = if *theme == Theme::Big { 1 } else { BLIND };
+        for at in 0..=blind {
+            if pace.is_over() || hunt.found.is_some() {
+                return hunt;
+            }
+            hunt.one(*theme, rng.next(), at < blind, &pace);
+        }
+    }
+    hunt
+}
+
+impl Hunt {
+    fn one(&mut self, theme: Theme, seed: u64, is_blind: bool, pace: &Pace) {
+        let case = generate::themed(theme, seed);
+        let mut explorer = explorer(&case, GLANCE, seed);
+        explorer.pace = pace.clone();
+        explorer.skips_points = is_blind;
+        let result = play(&case, &mut explorer);
+        self.states += explorer.tally.states + u64::from(is_blind);
+        if let Err(found) = result {
+            self.found = Some(found.violation);
+            self.by = format!("{theme:?}").to_lowercase();
+        }
+    }
+}

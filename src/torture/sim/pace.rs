@@ -1,0 +1,63 @@
+//! How far a worker is, and when it is to stop.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Instant;
+
+/// Shared with whoever looks whether the worker still moves. Clones are the same pace.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Pace {
+    deadline: Option<Instant>,
+    beats: Arc<AtomicU64>,
+    stop: Arc<AtomicBool>,
+    /// The seed that is at work, or 0.
+    seed: Arc<AtomicU64>,
+}
+
+impl Pace {
+    /// A pace that is over at `deadline`, or when it is stopped.
+    pub(crate) fn until(deadline: Option<Instant>) -> Pace {
+        Pace { deadline, ..Pace::default() }
+    }
+
+    /// One more state.
+    pub(crate) fn beat(&self) {
+        self.beats.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The workload of `seed` begins.
+    pub(crate) fn begins(&self, seed: u64) {
+        self.seed.store(seed, Ordering::Relaxed);
+    }
+
+    /// From now on there may be long pauses.
+    pub(crate) fn rest(&self) {
+        self.seed.store(0, Ordering::Relaxed);
+    }
+
+    /// Whether a long pause means nothing.
+    pub(crate) fn rests(&self) -> bool {
+        self.seed.load(Ordering::Relaxed) == 0
+    }
+
+    /// What is being done.
+    pub(crate) fn task(&self) -> String {
+        format!("the workload of seed {}", self.seed.load(Ordering::Relaxed))
+    }
+
+    /// States so far.
+    pub(crate) fn beats(&self) -> u64 {
+        self.beats.load(Ordering::Relaxed)
+    }
+
+    /// Asks the worker to stop.
+    pub(crate) fn stop(&self) {
+        self.stop.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it is time to stop.
+    pub(crate) fn is_over(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+            || self.deadline.is_some_and(|deadline| Instant::now() >= deadline)
+    }
+}

@@ -1,0 +1,93 @@
+//! `syncline torture` as a shell sees it: wrong calls, exit statuses, results.
+
+use std::fs;
+use std::process::{Command, Output, Stdio};
+
+use tempfile::TempDir;
+
+fn torture(dir: &TempDir, args: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_syncline"));
+    command.arg("torture").args(args).current_dir(dir.path()).stdin(Stdio::null());
+    command.output().unwrap()
+}
+
+/// Runs a call that must be refused, and returns why.
+#[track_caller]
+fn refused(args: &[&str]) -> String {
+    let dir = TempDir::new().unwrap();
+    let output = torture(&dir, args);
+    let complaint = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{args:?}: {complaint}");
+    assert!(output.stdout.is_empty(), "{args:?}");
+    assert!(complaint.starts_with("syncline: "), "{args:?}: {complaint}");
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0, "{args:?}: nothing was made");
+    complaint
+}
+
+#[test]
+fn a_wrong_call_exits_with_2_and_makes_nothing() {
+    for args in [
+        ["--tier", "endless"].as_slice(),
+        &["--suite", "sim,circus"],
+        &["--suite", ""],
+        &["--seed", "-1"],
+        &["--seed", "many"],
+        &["--workers", "0"],
+        &["--seconds", "0"],
+        &["--seconds", "0.5"],
+        &["some-store"],
+        &["--replay", "x", "--seed", "1"],
+        &["--replay", "x", "--json", "-"],
+    ] {
+        refused(args);
+    }
+    assert!(refused(&["--dir", "missing"]).contains("missing: not a directory"));
+    assert!(refused(&["--json", "missing/run.json"]).contains("cannot create missing"));
+    assert!(refused(&["--html", "missing/run.html"]).contains("cannot create missing"));
+    assert!(refused(&["--replay", "missing"]).contains("missing"));
+    if !cfg!(feature = "mutants") {
+        assert!(refused(&["--suite", "mutants"]).contains("--features cli,mutants"));
+    }
+}
+
+#[test]
+fn help_teaches() {
+    let help = torture(&TempDir::new().unwrap(), &["--help"]);
+    let text = String::from_utf8(help.stdout).unwrap();
+    assert_eq!(help.status.code(), Some(0));
+    for word in ["Exit status", "Examples", "--replay", "until Ctrl-C", "a promise was broken"] {
+        assert!(text.contains(word), "{word}: {text}");
+    }
+}
+
+/// One second of the simulated disk. It held, or nothing was judged: then nobody may say so.
+#[test]
+fn a_short_run_tells_what_it_did() {
+    let dir = TempDir::new().unwrap();
+    let args = ["--suite", "sim", "--seconds", "1", "--seed", "7", "--workers", "1"];
+    let output = torture(&dir, &[&args[..], &["--json", "-", "--html", "run.html"]].concat());
+    let told = String::from_utf8(output.stderr).unwrap();
+    let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((&json["seed"], &json["tier"]), (&7.into(), &"smoke".into()));
+    let page = fs::read_to_string(dir.path().join("run.html")).unwrap();
+    assert!(told.contains("tier smoke, seed 7"), "{told}");
+    if json["sim"]["states"] == 0 {
+        assert_eq!(output.status.code(), Some(4), "{told}");
+        assert!(told.contains("nothing was judged") && page.contains("nothing was judged"));
+    } else {
+        assert_eq!(output.status.code(), Some(0), "{told}");
+        assert!(told.contains("ALL HELD") && page.contains("ALL HELD"), "{told}");
+    }
+}
+
+#[test]
+fn a_seed_is_drawn_and_printed() {
+    let dir = TempDir::new().unwrap();
+    let seed = || {
+        let output = torture(&dir, &["--suite", "museum", "--seconds", "1"]);
+        let told = String::from_utf8(output.stderr).unwrap();
+        let (_, seed) = told.split_once("seed ").unwrap_or_else(|| panic!("{told}"));
+        seed.lines().next().unwrap().parse::<u64>().unwrap()
+    };
+    assert_ne!(seed(), seed());
+}
