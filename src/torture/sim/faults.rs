@@ -29,6 +29,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::case::Case;
 use super::contents::{Stamp, hash_of};
+use super::history::History;
 use super::judge::{Crash, Judge, Violation};
 use super::meter::{Bomb, Called, Meter};
 use super::panics;
@@ -65,18 +66,19 @@ pub(crate) fn play(
         violation,
         trouble: Trouble::Failing(failing(u64::MAX, CallFault::Io, Lasts::Once)),
     })?;
+    // The least activated come first, in any order among them.
     let mut rng = SplitMix64::new(seed ^ 0xFA17);
+    plan.sort_by_cached_key(|(site, failing)| (count(tally, *site, failing), rng.next()));
     let mut left = match calls {
         Calls::Every => usize::MAX,
         Calls::Some(count) => count,
     };
-    while left > 0 && !plan.is_empty() && !over() {
-        left -= 1;
-        let at = match calls {
-            Calls::Every => plan.len() - 1,
-            Calls::Some(_) => rarest(&plan, tally, &mut rng),
-        };
-        let (site, failing) = plan.swap_remove(at);
+    for (site, failing) in plan {
+        // Whatever the effort and the time, no pair is left out.
+        if count(tally, site, &failing) > 0 && (left == 0 || over()) {
+            continue;
+        }
+        left = left.saturating_sub(1);
         let result = replay(case, &failing, judge);
         let met = result.map_err(|violation| {
             let what = format!("{} [{}: {site}]", violation.what, failing.fault.name());
@@ -85,29 +87,27 @@ pub(crate) fn play(
             Troubled { violation, trouble }
         })?;
         tally.states += 1;
-        let Some(run) = met else { continue };
+        let Some(history) = met else { continue };
         tally.sites.activated(failing.fault, site, failing.lasts.into());
-        tally.fault(failing.fault.number(), &run.history, &run.history.mark);
+        tally.fault(failing.fault.number(), &history, &history.mark);
     }
     Ok(())
 }
 
-/// Runs `case` with one failing call. Returns the run if the call has failed.
+/// Runs `case` with one failing call. Returns the history if the call has failed.
 pub(crate) fn replay(
     case: &Case,
     failing: &Failing,
     judge: &mut Judge,
-) -> Result<Option<Run>, Violation> {
-    let bomb = Bomb {
-        call: failing.call,
-        fault: failing.fault,
-        persistence: failing.lasts.into(),
-    };
+) -> Result<Option<History>, Violation> {
+    let bomb = Bomb { call: failing.call, fault: failing.fault, persistence: failing.lasts.into() };
     let mut play = Play::new(case, Some(bomb), failing);
     let caught = catch_unwind(AssertUnwindSafe(|| play.all(case, judge)));
     let result = caught.unwrap_or_else(|_| Err(Violation::safety(panics::take())));
+    let history = std::mem::take(&mut play.run.history);
+    let has_happened = play.meter.has_happened(&play.run.disk);
     play.run.abandon();
-    result.map(|()| play.has_happened.then_some(play.run))
+    result.map(|()| has_happened.then_some(history))
 }
 
 /// The calls of `case`, each with the faults that fit.
@@ -144,14 +144,8 @@ fn failing(call: u64, fault: CallFault, lasts: Lasts) -> Failing {
     Failing { call, fault, lasts, heals_after: 0, through_crash: false, kept }
 }
 
-/// The place in `plan` of the pair that has been met least, by chance among equals.
-fn rarest(plan: &[(Site, Failing)], tally: &Tally, rng: &mut SplitMix64) -> usize {
-    let count = |(site, failing): &(Site, Failing)| {
-        tally.sites.count(failing.fault, *site, failing.lasts.into())
-    };
-    let start = rng.below(plan.len() as u64) as usize;
-    let order = (start..plan.len()).chain(0..start);
-    order.min_by_key(|&at| count(&plan[at])).expect("not empty")
+fn count(tally: &Tally, site: Site, failing: &Failing) -> u64 {
+    tally.sites.count(failing.fault, site, failing.lasts.into())
 }
 
 /// All calls of `case` while nothing fails.
@@ -159,8 +153,9 @@ pub(crate) fn dry_run(case: &Case) -> Result<Vec<Called>, Violation> {
     let nothing = failing(u64::MAX, CallFault::Io, Lasts::Once);
     let mut play = Play::new(case, None, &nothing);
     play.all(case, &mut Judge::default())?;
+    let calls = play.meter.calls();
     play.run.abandon();
-    Ok(play.meter.calls())
+    Ok(calls)
 }
 
 /// A workload in which a call fails.
@@ -168,7 +163,6 @@ struct Play<'a> {
     run: Run,
     meter: Meter,
     failing: &'a Failing,
-    has_happened: bool,
     /// Steps since the fault struck.
     since: Option<usize>,
     /// The fault was in force, or came, during the step.
@@ -180,7 +174,7 @@ impl<'a> Play<'a> {
         let run = Run::new(&case.setup, SimDisk::new());
         let meter = Meter::new(bomb);
         run.watch.set_hook(meter.hook());
-        Play { run, meter, failing, has_happened: false, since: None, was_on: false }
+        Play { run, meter, failing, since: None, was_on: false }
     }
 
     fn all(&mut self, case: &Case, judge: &mut Judge) -> Result<(), Violation> {
@@ -216,10 +210,6 @@ impl<'a> Play<'a> {
             None => self.run.open(Crash::Kill, judge)?,
         };
         self.note_state();
-        if std::env::var("TRACE").is_ok() {
-            let step = step.map(|s| s.to_string());
-            eprintln!("step {at} {step:?}: {outcome:?}; {} calls, fired {:?}, D {:?} files {:?}", self.meter.calls().len(), self.meter.fired(), self.run.history.mark.durable, crate::disk::Disk::list(&self.run.disk));
-        }
         let Some(site) = self.meter.fired() else {
             return match outcome {
                 Outcome::Done => Ok(()),
@@ -229,7 +219,6 @@ impl<'a> Play<'a> {
             };
         };
         self.was_on = was_on || self.since.is_none();
-        self.has_happened |= self.run.disk.faults_happened() > 0;
         if let Outcome::Refused(error) = outcome {
             self.refused(site, &error)?;
             if self.run.store.is_none() {
@@ -367,10 +356,10 @@ impl<'a> Play<'a> {
     /// A receipt of a poisoned log is durable or has no answer.
     fn receipts_are_undecided(&self, store: &crate::Store) -> Result<(), Violation> {
         let durable = store.watermarks().durable;
-        let here = store.watermarks().incarnation;
+        let here = format!("{:x}", store.watermarks().incarnation.get());
         for commit in self.run.history.commits().iter().rev().take(8) {
             let Some(token) = &commit.token else { continue };
-            if commit.incarnation != here {
+            if token.split('-').nth(1) != Some(&here) {
                 continue;
             }
             match store.status(token) {
@@ -394,8 +383,13 @@ impl<'a> Play<'a> {
         self.step(at, Some(&crash), judge)?;
         self.meter.heal(&self.run.disk);
         let last = Step::Crash { keep: Kept::Nothing };
-        let steps =
-            [Step::Read, self.write(at, Mode::Sync), last, Step::Read, self.write(at + 1, Mode::Sync)];
+        let steps = [
+            Step::Read,
+            self.write(at, Mode::Sync),
+            last,
+            Step::Read,
+            self.write(at + 1, Mode::Sync),
+        ];
         for step in &steps {
             self.meter.begin(at);
             self.run.watch.set_phase(phase(Some(step)));
@@ -464,15 +458,20 @@ mod tests {
         for seed in 0..count {
             let case = generate::case(seed);
             let calls = if some == 0 { Calls::Every } else { Calls::Some(some) };
-            if let Err(found) =
-                play(&case, seed, calls, &mut tally, &mut judge, &mut || false)
-            {
-                failures.push(format!("seed {seed}: {} {:?}: {:?}", found.trouble, found.trouble, found.violation));
+            if let Err(found) = play(&case, seed, calls, &mut tally, &mut judge, &mut || false) {
+                failures.push(format!(
+                    "seed {seed}: {} {:?}: {:?}",
+                    found.trouble, found.trouble, found.violation
+                ));
             }
         }
-        for failure in &failures { eprintln!("{failure}"); }
+        for failure in &failures {
+            eprintln!("{failure}");
+        }
         eprintln!("{} states; missing {}", tally.states, tally.sites.missing().len());
-        for row in tally.sites.rows() { eprintln!("{row:?}"); }
+        for row in tally.sites.rows() {
+            eprintln!("{row:?}");
+        }
         assert!(failures.is_empty(), "{}", failures.join("\n"));
     }
 }

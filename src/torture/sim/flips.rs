@@ -100,16 +100,17 @@ pub(crate) fn run(
             if over() {
                 return Ok(flipped);
             }
+            let damage = Damage::Flip { file: file.to_owned(), offset: byte, bit };
             let seen = golden.flip(file, byte, bit).map_err(|violation| {
-                let damage = Damage::Flip { file: file.to_owned(), offset: byte, bit };
-                let rot = Rot { steps: golden.case.steps.len(), end: golden.end.clone(), damage };
+                let (end, damage) = (golden.end.clone(), damage.clone());
+                let rot = Rot { steps: golden.case.steps.len(), end, damage };
                 (golden.case.clone(), Troubled { violation, trouble: Trouble::Rot(rot) })
             })?;
             flipped += 1;
             at += stride;
             tally.bits_flipped += 1;
             tally.states += 1;
-            tally.rot.add("bit flipped", seen);
+            tally.rot.add(damage.name(), seen);
             tally.fault(5, &golden.specimen.history, &golden.specimen.mark);
         }
         at -= 8 * golden.bytes();
@@ -135,8 +136,7 @@ fn case(kind: Kind, seed: u64) -> Case {
         max_unsynced_bytes: 1 << 20,
     };
     let keyspaces = if kind == Kind::Keyspaces { 9 } else { 2 };
-    let mut steps: Vec<Step> =
-        (0..keyspaces).map(|keyspace| Step::Create { keyspace }).collect();
+    let mut steps: Vec<Step> = (0..keyspaces).map(|keyspace| Step::Create { keyspace }).collect();
     let commits = if kind == Kind::Checkpoints { 60 } else { 40 };
     for n in 0..commits {
         let changes = (0..1 + rng.below(4)).map(|_| {
@@ -184,9 +184,11 @@ mod tests {
         let stride = std::env::var("STRIDE").map_or(9973, |n| n.parse().unwrap());
         let begun = std::time::Instant::now();
         let result = run(stride, 0, &mut tally, &mut || false);
-        eprintln!("{result:?}"); 
+        eprintln!("{result:?}");
         eprintln!("{:?} in {:?}", tally.rot, begun.elapsed());
-        for golden in golden().unwrap() { eprintln!("{}: {} {:?}", golden.name, golden.bytes(), golden.files); }
+        for golden in golden().unwrap() {
+            eprintln!("{}: {} {:?}", golden.name, golden.bytes(), golden.files);
+        }
         assert!(result.unwrap() > 100);
     }
 }

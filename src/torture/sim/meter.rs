@@ -24,6 +24,8 @@ struct Inner {
     /// The disk has the fault armed.
     is_armed: bool,
     fired: Option<Site>,
+    /// A fault has happened on a disk, or before it was cleared.
+    has_happened: bool,
 }
 
 /// A call that can fail.
@@ -70,6 +72,11 @@ impl Meter {
         self.0.lock().fired
     }
 
+    /// Whether a call has really failed.
+    pub(crate) fn has_happened(&self, disk: &SimDisk) -> bool {
+        self.0.lock().has_happened || disk.faults_happened() > 0
+    }
+
     pub(crate) fn is_on(&self) -> bool {
         self.0.lock().is_on
     }
@@ -78,7 +85,7 @@ impl Meter {
     pub(crate) fn heal(&self, disk: &SimDisk) {
         let mut inner = self.0.lock();
         (inner.is_on, inner.is_armed) = (false, false);
-        disk.clear_faults();
+        inner.clear(disk);
         disk.set_capacity(None);
     }
 }
@@ -89,6 +96,7 @@ impl Inner {
             return;
         }
         self.opens |= call.op == Op::Lock;
+        self.has_happened |= disk.faults_happened() > 0;
         let by_judge = self.opens && phase == Phase::Reading;
         let phase = match phase {
             Phase::Closing if self.opens => Phase::Opening,
@@ -107,7 +115,7 @@ impl Inner {
             }
             if by_judge && self.is_armed {
                 // What the suite itself reads to judge an opened store, it must be able to read.
-                disk.clear_faults();
+                self.clear(disk);
                 self.is_armed = false;
             } else if self.goes_on(bomb) && (!self.is_armed || call.op == Op::Lock) && !by_judge {
                 // Another disk after a crash, or the judge has done.
@@ -115,6 +123,11 @@ impl Inner {
                 self.strike(disk, bomb, op);
             }
         }
+    }
+
+    fn clear(&mut self, disk: &SimDisk) {
+        self.has_happened |= disk.faults_happened() > 0;
+        disk.clear_faults();
     }
 
     /// Whether it strikes other disks too, that come after a crash.
@@ -130,7 +143,7 @@ impl Inner {
             disk.set_capacity(Some(disk.used_bytes() + room));
             return;
         }
-        disk.clear_faults();
+        self.clear(disk);
         let error = match bomb.fault {
             CallFault::Full => FaultError::NoSpace,
             _ => FaultError::Io,

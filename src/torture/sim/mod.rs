@@ -6,6 +6,8 @@
 //!   watch         at each call of the disk        contents       keys, values, hashes
 //!   explore       crash points, what is kept      subsets        which subsets
 //!   judge         oracle P
+//!   faults        failing calls, by meter        site         call sites
+//!   rot, flips    damage to a specimen           trouble      how it is written down
 //! ```
 
 mod case;
@@ -19,6 +21,7 @@ mod history;
 mod hunt;
 mod judge;
 mod meter;
+mod mishap;
 mod pace;
 mod panics;
 mod play;

@@ -69,11 +69,7 @@ pub(crate) fn play(
 ) -> Result<(), Troubled> {
     let mut rng = SplitMix64::new(seed ^ 0x807);
     let steps = case.steps.len() - rng.below(case.steps.len() as u64 / 2 + 1) as usize;
-    let ends = [
-        End::Closed,
-        End::Crash(Kept::Everything),
-        End::Crash(Kept::Seeded(rng.next())),
-    ];
+    let ends = [End::Closed, End::Crash(Kept::Everything), End::Crash(Kept::Seeded(rng.next()))];
     for end in ends {
         let none = Damage::Remove { file: String::new() };
         let specimen = Specimen::of(case, steps, &end).map_err(|violation| {
@@ -85,9 +81,8 @@ pub(crate) fn play(
                 return Ok(());
             }
             let rot = Rot { steps, end: end.clone(), damage };
-            let seen = damaged(case, &specimen, &rot.damage).map_err(|violation| {
-                Troubled { violation, trouble: Trouble::Rot(rot.clone()) }
-            })?;
+            let seen = damaged(case, &specimen, &rot.damage)
+                .map_err(|violation| Troubled { violation, trouble: Trouble::Rot(rot.clone()) })?;
             let Some(seen) = seen else { continue };
             tally.states += 1;
             tally.rot.add(rot.damage.name(), seen);
@@ -105,11 +100,7 @@ pub(crate) fn replay(case: &Case, rot: &Rot) -> Result<(), Violation> {
 }
 
 /// Looks at a damaged copy. None if the damage does not apply or changes nothing.
-fn damaged(
-    case: &Case,
-    specimen: &Specimen,
-    damage: &Damage,
-) -> Result<Option<Seen>, Violation> {
+fn damaged(case: &Case, specimen: &Specimen, damage: &Damage) -> Result<Option<Seen>, Violation> {
     let disk = specimen.disk.fork(Keep::Everything);
     let files = specimen.files();
     let has = |name: &String| files.contains(name);
@@ -117,9 +108,7 @@ fn damaged(
         Damage::Flip { file, offset, .. } => {
             has(file) && *offset < disk.read_file(file).len() as u64
         }
-        Damage::Truncate { file, bytes } => {
-            has(file) && *bytes < disk.read_file(file).len() as u64
-        }
+        Damage::Truncate { file, bytes } => has(file) && *bytes < disk.read_file(file).len() as u64,
         Damage::Remove { file } => has(file) && files.len() > 1,
         Damage::Older { file, .. } | Damage::Foreign { file } => has(file),
         Damage::Exchange { one, other } => has(one) && has(other),
@@ -300,7 +289,7 @@ impl Writes {
     }
 }
 
-fn count_writes(case: &Case) -> u64 {
+pub(crate) fn count_writes(case: &Case) -> u64 {
     let mut run = Run::new(&case.setup, SimDisk::new());
     let writes = Writes::over(&run, None);
     let mut judge = Judge::default();
@@ -365,9 +354,9 @@ pub(crate) fn replay_write(
     let disk = run.disk.fork(bad.kept.keep());
     let crash = if bad.kept == Kept::Everything { Crash::Kill } else { Crash::PowerLoss };
     disk.repeat_older_write();
-    run.abandon();
-    let mark = run.history.mark;
     let history = std::mem::take(&mut run.history);
+    let mark = history.mark;
+    run.abandon();
     let specimen = Specimen { setup: case.setup.clone(), disk, history, mark, crash };
     let seen = specimen.examine_as_it_is()?;
     Ok(Some((seen, specimen)))

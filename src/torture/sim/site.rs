@@ -111,10 +111,9 @@ impl CallFault {
         let is_flush = matches!(op, Op::Sync | Op::MapSync | Op::SyncDir);
         match self {
             CallFault::Flush | CallFault::FlushForgotten => is_flush,
-            CallFault::Full => matches!(
-                op,
-                Op::Create | Op::Allocate | Op::Write | Op::Prefault | Op::Rename
-            ),
+            CallFault::Full => {
+                matches!(op, Op::Create | Op::Allocate | Op::Write | Op::Prefault | Op::Rename)
+            }
             CallFault::FullFromHere => matches!(op, Op::Create | Op::Allocate),
             CallFault::Io => !is_flush && op != Op::MapWrite,
         }
@@ -218,7 +217,5 @@ impl Sites {
     }
 
     /// Sites that the workloads are known to reach: what a change of them must not lose.
-    pub(crate) const MUST: &[(&str, &str, &str)] = &[
-        ("rename", "log segment", "committing"),
-    ];
+    pub(crate) const MUST: &[(&str, &str, &str)] = &[("rename", "log segment", "committing")];
 }

@@ -62,13 +62,13 @@ impl Specimen {
             End::Crash(kept) | End::RecoveryCrash { kept, .. } => (kept.keep(), Crash::PowerLoss),
         };
         let mut disk = run.disk.fork(keep);
+        let history = std::mem::take(&mut run.history);
         run.abandon();
         if let End::RecoveryCrash { operation, .. } = end {
             disk.crash_after(*operation);
             drop(case.setup.open(&disk));
             disk = disk.crash(Keep::Everything);
         }
-        let history = std::mem::take(&mut run.history);
         let mark = history.mark;
         let mark = if crash == Crash::Kill { mark } else { Mark { written: Lsn::ZERO, ..mark } };
         Ok(Specimen { setup: case.setup.clone(), disk, history, mark, crash })
@@ -97,12 +97,7 @@ impl Specimen {
         self.look(damaged, &image, false)
     }
 
-    fn look(
-        &self,
-        damaged: &SimDisk,
-        image: &SimDisk,
-        can_undo: bool,
-    ) -> Result<Seen, Violation> {
+    fn look(&self, damaged: &SimDisk, image: &SimDisk, can_undo: bool) -> Result<Seen, Violation> {
         let store = match self.setup.open(image) {
             Ok(store) => store,
             Err(error) => {
@@ -233,7 +228,9 @@ fn proved_durable(disk: &SimDisk) -> Lsn {
         (Salt::new(newest.store, head.incarnation), Geometry::new(newest.segment_bytes));
     let mut proved = head.durable;
     for name in names {
-        let Some(number) = segment_number(&name).filter(|&n| geometry.can_hold(n)) else { continue };
+        let Some(number) = segment_number(&name).filter(|&n| geometry.can_hold(n)) else {
+            continue;
+        };
         let bytes = disk.read_file(&name);
         if bytes.len() as u64 <= SEGMENT_HEADER {
             continue;

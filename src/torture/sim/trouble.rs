@@ -93,22 +93,42 @@ pub(crate) enum End {
     Closed,
     Crash(Kept),
     /// It crashes, and the recovery is killed after so many operations of the disk.
-    RecoveryCrash { kept: Kept, operation: u64 },
+    RecoveryCrash {
+        kept: Kept,
+        operation: u64,
+    },
 }
 
 /// What is damaged.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Damage {
-    Flip { file: String, offset: u64, bit: u8 },
-    Truncate { file: String, bytes: u64 },
-    Remove { file: String },
+    Flip {
+        file: String,
+        offset: u64,
+        bit: u8,
+    },
+    Truncate {
+        file: String,
+        bytes: u64,
+    },
+    Remove {
+        file: String,
+    },
     /// The file as it was after so many steps.
-    Older { file: String, steps: usize },
+    Older {
+        file: String,
+        steps: usize,
+    },
     /// The file of that name of a store that did the same and has another id.
-    Foreign { file: String },
+    Foreign {
+        file: String,
+    },
     /// Two files have each other's name.
-    Exchange { one: String, other: String },
+    Exchange {
+        one: String,
+        other: String,
+    },
 }
 
 /// Something went wrong, and what had befallen the store.
@@ -163,6 +183,8 @@ impl WriteFault {
 impl Damage {
     pub(crate) fn name(&self) -> &'static str {
         match self {
+            Damage::Older { file, .. } if file == "data" => "older data file",
+            Damage::Flip { file, .. } if file == "data" => "bit flipped in data file",
             Damage::Flip { .. } => "bit flipped",
             Damage::Truncate { .. } => "file truncated",
             Damage::Remove { .. } => "file missing",
