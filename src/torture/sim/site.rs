@@ -217,5 +217,42 @@ impl Sites {
     }
 
     /// Sites that the workloads are known to reach: what a change of them must not lose.
-    pub(crate) const MUST: &[(&str, &str, &str)] = &[("rename", "log segment", "committing")];
+    pub(crate) const MUST: &[(&str, &str, &str)] = &[
+        ("allocate", "data file", "committing"),
+        ("create", "data file", "creating"),
+        ("create", "log segment", "checkpointing"),
+        ("create", "log segment", "committing"),
+        ("create", "log segment", "flushing"),
+        ("create", "log segment", "recovering"),
+        ("list", "directory", "committing"),
+        ("lock", "directory", "opening"),
+        ("map", "log segment", "committing"),
+        ("map", "log segment", "recovering"),
+        ("mapsync", "log segment", "checkpointing"),
+        ("mapsync", "log segment", "closing"),
+        ("mapsync", "log segment", "committing"),
+        ("mapsync", "log segment", "flushing"),
+        ("prefault", "log segment", "flushing"),
+        ("read", "data file", "opening"),
+        ("read", "data file", "reading"),
+        ("read", "data file", "recovering"),
+        ("read", "log segment", "recovering"),
+        ("remove", "log segment", "recovering"),
+        ("rename", "data file", "creating"),
+        ("rename", "log segment", "committing"),
+        ("sync", "data file", "checkpointing"),
+        ("sync", "data file", "closing"),
+        ("sync", "data file", "committing"),
+        ("sync", "data file", "recovering"),
+        ("sync", "log segment", "committing"),
+        ("sync", "log segment", "recovering"),
+        ("syncdir", "directory", "committing"),
+        ("syncdir", "directory", "creating"),
+        ("syncdir", "directory", "recovering"),
+        ("write", "data file", "checkpointing"),
+        ("write", "data file", "closing"),
+        ("write", "data file", "recovering"),
+        ("write", "log segment", "committing"),
+        ("write", "log segment", "recovering"),
+    ];
 }
