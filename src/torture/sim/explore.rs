@@ -53,7 +53,7 @@ pub(crate) struct Found {
     /// The step of the workload during which the first crash came; 0 opens the store.
     pub(crate) step: usize,
     /// What befell the store beside crashes.
-    pub(crate) trouble: Option<Trouble>,
+    pub(crate) trouble: Option<Box<Trouble>>,
 }
 
 /// Explores.

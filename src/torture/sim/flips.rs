@@ -35,7 +35,7 @@ pub(crate) struct Golden {
 }
 
 /// Makes the golden stores.
-pub(crate) fn golden() -> Result<Vec<Golden>, (Case, Troubled)> {
+pub(crate) fn golden() -> Result<Vec<Golden>, Box<(Case, Troubled)>> {
     let kill = Kept::Everything;
     let recovery = End::RecoveryCrash { kept: Kept::Seeded(5), operation: 9 };
     [
@@ -50,7 +50,7 @@ pub(crate) fn golden() -> Result<Vec<Golden>, (Case, Troubled)> {
         let specimen = Specimen::of(&case, case.steps.len(), &end).map_err(|violation| {
             let damage = Damage::Remove { file: String::new() };
             let rot = Rot { steps: case.steps.len(), end: end.clone(), damage };
-            (case.clone(), Troubled { violation, trouble: Trouble::Rot(rot) })
+            Box::new((case.clone(), Troubled { violation, trouble: Trouble::Rot(rot) }))
         })?;
         let len = |name: &String| specimen.disk.read_file(name).len() as u64;
         let files = specimen.files().into_iter().map(|name| (name.clone(), len(&name))).collect();
@@ -92,7 +92,7 @@ pub(crate) fn run(
     offset: u64,
     tally: &mut Tally,
     over: &mut dyn FnMut() -> bool,
-) -> Result<u64, (Case, Troubled)> {
+) -> Result<u64, Box<(Case, Troubled)>> {
     let (mut flipped, mut at) = (0, offset);
     for golden in golden()? {
         assert!(golden.bytes() >= LEAST, "{} has only {} bytes", golden.name, golden.bytes());
@@ -104,7 +104,7 @@ pub(crate) fn run(
             let seen = golden.flip(file, byte, bit).map_err(|violation| {
                 let (end, damage) = (golden.end.clone(), damage.clone());
                 let rot = Rot { steps: golden.case.steps.len(), end, damage };
-                (golden.case.clone(), Troubled { violation, trouble: Trouble::Rot(rot) })
+                Box::new((golden.case.clone(), Troubled { violation, trouble: Trouble::Rot(rot) }))
             })?;
             flipped += 1;
             at += stride;
@@ -183,7 +183,7 @@ mod tests {
             panics::catch();
             let mut tally = Tally::default();
             let flipped = run(49_999, 7, &mut tally, &mut || false);
-            (flipped.map_err(|(_, troubled)| troubled), tally)
+            (flipped.map_err(|found| found.1), tally)
         });
         let (flipped, tally) = worker.join().expect("no panic escapes");
         assert!(matches!(flipped, Ok(200..)), "{flipped:?}");

@@ -78,7 +78,7 @@ impl Mishaps {
                 if slice >= jobs {
                     return None;
                 }
-                flips::run(stride, offset, tally, &mut over).err()
+                flips::run(stride, offset, tally, &mut over).err().map(|found| *found)
             }
             _ => return None,
         };
@@ -92,7 +92,7 @@ impl Mishaps {
 
 fn found_of(troubled: Troubled, step: usize) -> Found {
     let Troubled { violation, trouble } = troubled;
-    Found { violation, crashes: Vec::new(), step, trouble: Some(trouble) }
+    Found { violation, crashes: Vec::new(), step, trouble: Some(Box::new(trouble)) }
 }
 
 /// Runs a failure again. None if it does not fail any more.

@@ -34,7 +34,7 @@ pub(crate) fn failure(config: &Config, seed: u64, case: &Case, found: &Found) ->
         what: found.violation.what.clone(),
         case,
         crashes: found.crashes.clone(),
-        trouble: found.trouble.clone(),
+        trouble: found.trouble.as_deref().cloned(),
     };
     let replay = match saved.write(&config.failures) {
         Ok(file) => format!("syncline torture --replay {}", file.display()),

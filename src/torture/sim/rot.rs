@@ -300,8 +300,7 @@ pub(crate) fn count_writes(case: &Case) -> u64 {
         }
     }
     run.abandon();
-    let count = writes.lock().count;
-    count
+    writes.lock().count
 }
 
 /// Runs `case` with one bad write. None if it came to nothing that can be judged.

@@ -52,7 +52,9 @@ struct Inner {
 
 /// Told of each call of the disk, last of all, just before it is done.
 #[derive(Clone)]
-pub(crate) struct Hook(Arc<dyn Fn(&SimDisk, &Call<'_>, Phase) + Send + Sync>);
+pub(crate) struct Hook(Arc<Told>);
+
+type Told = dyn Fn(&SimDisk, &Call<'_>, Phase) + Send + Sync;
 
 impl Hook {
     pub(crate) fn new(hook: impl Fn(&SimDisk, &Call<'_>, Phase) + Send + Sync + 'static) -> Hook {
