@@ -32,7 +32,8 @@ use crate::options::Options;
 use crate::space::{DATA_FILE, Head, PageId, Params, Space};
 use crate::tree::{Cursor, Node, Value, copy_used, max_key};
 use crate::txn::{
-    Catalog, CommitState, Engine, KeyspaceId, KeyspaceState, Trees, apply_entries, catalog_key,
+    Catalog, CommitState, Engine, KeyspaceId, KeyspaceState, Older, Trees, apply_entries,
+    catalog_key,
 };
 
 /// Transactions are replayed in groups of about this share of the cache, and at most so many
@@ -291,7 +292,7 @@ fn begin_anew(engine: &Engine, head: Head, mut end: Lsn, summary: &RecoverySumma
     }
     let log = {
         let mut state = engine.commit.lock();
-        let log = engine.begin_log(&mut state, incarnation, end, false)?;
+        let log = engine.begin_log(&mut state, incarnation, end, Older::Keep)?;
         if broken(Mutant::FormerEndTooHigh) {
             end = log.start();
         }

@@ -1,6 +1,24 @@
 //! Bugs that were found, each told once and kept for ever.
 
-use syncline::{CommitMode, Options};
+use std::sync::Arc;
+
+use syncline::disk::{Fault, FaultError, Keep, Op, Persistence, SimDisk};
+use syncline::{CommitMode, Error, Options, Store};
+
+/// Opens the store on a simulated disk, with nothing happening beside.
+fn open(disk: &SimDisk) -> Result<Store, Error> {
+    let options = Options::new().cache_bytes(1 << 20).page_bytes(4096).segment_bytes(64 << 10);
+    options.without_threads().store_id([7; 16]).open_on(Arc::new(disk.clone()))
+}
+
+fn put(store: &Store, from: u32, to: u32) -> Result<(), Error> {
+    let keyspace = store.keyspace("k")?;
+    (from..to).try_for_each(|i| keyspace.put(i.to_be_bytes(), [7; 500]).map(drop))
+}
+
+fn count(store: &Store) -> usize {
+    store.open_keyspace("k").unwrap().map_or(0, |keyspace| keyspace.iter().unwrap().count())
+}
 
 /// Where a range ends was looked for in every leaf that it goes through. In a leaf whose keys all
 /// begin alike, an end that begins otherwise was cut like a key of that leaf, and the rest of it
@@ -17,4 +35,86 @@ fn a_range_goes_on_past_leaves_that_do_not_hold_its_end() {
     assert_eq!(keyspace.range(.."zone").unwrap().count(), 500);
     assert_eq!(keyspace.range("user/00017"..="zone").unwrap().count(), 484);
     assert_eq!(keyspace.range("a".."v").unwrap().rev().count(), 500);
+}
+
+/// The first write after an open makes a segment. Its flush failed, which failed the write; the
+/// next write began again, and recycled that same file: long enough to look at, and its header
+/// written again. But its length was never flushed, and a power loss cut it.
+#[test]
+fn a_segment_that_could_not_be_flushed_is_not_recycled() {
+    for (after, reopens) in (0..6).flat_map(|after| [(after, false), (after, true)]) {
+        let disk = SimDisk::new();
+        let mut store = open(&disk).unwrap();
+        // Of the first write's flushes, that of the segment among them, one fails.
+        disk.fail_sync(after);
+        let _ = put(&store, 0, 1);
+        disk.clear_faults();
+        if reopens {
+            let _ = store.close();
+            store = open(&disk).unwrap();
+        }
+        match put(&store, 0, 100) {
+            Err(Error::Poisoned { .. }) if !reopens => continue,
+            result => result.unwrap(),
+        }
+        for keep in [Keep::Nothing, Keep::Seeded(1), Keep::Seeded(2)] {
+            let left = open(&disk.fork(keep)).unwrap_or_else(|error| panic!("{after}: {error}"));
+            assert_eq!(count(&left), 100, "{after}");
+        }
+    }
+}
+
+/// A recovery, started at once after a failed flush of a data file that had grown, found the file
+/// long enough and wrote a superblock that counts on it.
+#[test]
+fn a_data_file_that_grew_but_was_not_flushed_grows_again() {
+    let disk = SimDisk::new();
+    let store = open(&disk).unwrap();
+    put(&store, 0, 2000).unwrap();
+    let op = Op::Sync;
+    disk.fail(Fault { op, after: 0, error: FaultError::Io, persistence: Persistence::Forever });
+    while store.checkpoint().is_ok() {}
+    store.close().unwrap_err();
+    disk.clear_faults();
+    let store = open(&disk).unwrap();
+    assert_eq!(count(&store), 2000);
+    for keep in [Keep::Nothing, Keep::Seeded(1), Keep::Seeded(2)] {
+        assert_eq!(count(&open(&disk.fork(keep)).unwrap()), 2000);
+    }
+}
+
+/// The last flush of closing failed: that the store is closed was in the cache only. The next
+/// open believed it, and its first write took the log, which the superblock on the device needs.
+#[test]
+fn a_store_that_only_looks_closed_keeps_its_log() {
+    let grown = |disk: &SimDisk| {
+        let store = open(disk).unwrap();
+        put(&store, 0, 100).unwrap();
+        store
+    };
+    let mut failed = 0;
+    for after in 0.. {
+        // Each flush of closing, that of the superblock among them.
+        let disk = SimDisk::new();
+        let store = grown(&disk);
+        disk.fail(Fault {
+            op: Op::Sync,
+            after,
+            error: FaultError::Io,
+            persistence: Persistence::Once,
+        });
+        if store.close().is_ok() {
+            break;
+        }
+        failed += 1;
+        for operations in 0..60 {
+            let disk = disk.fork(Keep::Everything);
+            disk.crash_after(operations);
+            let _ = open(&disk).and_then(|store| put(&store, 100, 101));
+            let left = disk.crash(Keep::Nothing);
+            let store = open(&left).unwrap_or_else(|e| panic!("{after}, {operations}: {e}"));
+            assert!(count(&store) >= 100, "{after}, {operations}");
+        }
+    }
+    assert!(failed >= 2, "{failed}");
 }

@@ -54,6 +54,14 @@ pub(super) enum Command {
     #[cfg(target_os = "linux")]
     #[command(name = crate::torture::kill::SERVER, hide = true)]
     KillServer,
+    /// Hunts one mutant. For the crash suite itself.
+    #[command(hide = true, name = crate::torture::HUNTER)]
+    Hunt {
+        /// Its name.
+        mutant: String,
+        /// What chance follows from.
+        seed: u64,
+    },
 }
 
 /// Where: a store and a keyspace in it.

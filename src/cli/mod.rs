@@ -77,6 +77,10 @@ fn run(command: Command) -> Outcome {
         Command::Bench(args) => bench::bench(args),
         Command::Torture(args) => torture::torture(args),
         #[cfg(target_os = "linux")]
+        Command::Hunt { mutant, seed } => {
+            crate::torture::hunter(&mutant, seed).map_err(Failure::Usage)?;
+            Ok(Status::Done)
+        }
         Command::KillServer => {
             let action = "serve the crash suite".into();
             let failed = |source| Failure::Io { action, source };

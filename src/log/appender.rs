@@ -124,23 +124,23 @@ impl Appender {
 impl Log {
     /// Starts the log of an incarnation in the fresh segment `first`.
     ///
-    /// Files named in `spare`, and all segment files from `first` on, are no longer needed and
-    /// get recycled; other segment files stay until [`Log::recycle_below`]. No record may be
-    /// appended before it is durably recorded elsewhere that this incarnation has begun: a second
-    /// beginning of the same one must not meet records of the first.
+    /// The segments in `done`, and all from `first` on, are no longer needed and are removed (L6);
+    /// others stay until [`Log::recycle_below`]. No record may be appended before it is durably
+    /// recorded elsewhere that this incarnation has begun: a second beginning of the same one must
+    /// not meet records of the first.
     pub(crate) fn begin(
         disk: Arc<dyn Disk>,
         options: LogOptions,
         store: StoreId,
         incarnation: Incarnation,
         first: u64,
-        spare: Vec<String>,
+        done: &[u64],
     ) -> Result<(Log, Appender)> {
         let geometry = Geometry::new(options.segment_bytes);
         assert!(geometry.can_hold(first + 1), "segment {first} is beyond every LSN");
         let start = geometry.record_after(geometry.segment_start(first));
         let log = Log {
-            keeper: Mutex::new(Keeper::new(&*disk, first, spare)?),
+            keeper: Mutex::new(Keeper::new(&*disk, first, done)?),
             disk,
             options,
             geometry,

@@ -50,21 +50,20 @@ pub(super) struct Keeper {
 }
 
 impl Keeper {
-    /// Takes stock of the directory before segment `first` is made.
-    pub(super) fn new(disk: &dyn Disk, first: u64, mut spares: Vec<String>) -> Result<Keeper> {
+    /// Takes stock of the directory before segment `first` is made, and removes what nobody needs
+    /// (L6): the segments in `done`, and those from `first` on.
+    pub(super) fn new(disk: &dyn Disk, first: u64, done: &[u64]) -> Result<Keeper> {
         let mut live = BTreeSet::new();
         for name in disk.list()? {
             let Some(number) = segment_number(&name) else { continue };
-            if spares.contains(&name) {
-                continue;
-            }
-            if number >= first {
-                spares.push(name);
+            if number >= first || done.contains(&number) {
+                disk.remove(&name)?;
             } else {
                 live.insert(number);
             }
         }
-        Ok(Keeper { first, next: first, spares, live, prefaulted: Lsn::ZERO, obstacle: None })
+        let (spares, prefaulted) = (Vec::new(), Lsn::ZERO);
+        Ok(Keeper { first, next: first, spares, live, prefaulted, obstacle: None })
     }
 
     /// A file to recycle for segment `number`: one that has its name already, if there is one.
@@ -111,9 +110,7 @@ impl Log {
         }
         let needed = keeper.live.split_off(&first_needed);
         let done = std::mem::replace(&mut keeper.live, needed);
-        // What a former incarnation left is not used again: a flush of it may have failed, and
-        // then what it shows, its length even, may never become durable.
-        let first = keeper.first;
+        let first = keeper.first; // those before are not used again (L6)
         let mut result = Ok(());
         for number in done {
             if number >= first || broken(Mutant::FormerSegmentsRecycled) {

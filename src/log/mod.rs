@@ -26,6 +26,9 @@
 //! - L4 after one failed flush `durable` never moves again and nobody is told otherwise
 //! - L5 a record's `sync_line` is a `durable` read before the record was written; it is never
 //!   above the record's own position
+//! - L6 a log writes only to files that it made itself, and flushed. What another one left, an
+//!   earlier life or an attempt to begin that failed, is removed and not used again: a flush of
+//!   it may have failed, and then what it shows, its length even, may never become durable
 //!
 //! What is left out: compression and encryption (a payload is bytes); reading from the mapped
 //! memory (the reader uses files, so that it sees what a recovery would see); any meaning of a

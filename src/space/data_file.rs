@@ -6,6 +6,13 @@
 //!   could not write and call the next flush a success. Every later [`DataFile::sync`] returns
 //!   [`Error::Poisoned`]. What is on the disk is told by the next open.
 //! - F2 `blocks` never exceeds the length of the file, so that no write makes the file grow.
+//! - F3 a length that was found is not taken for durable beyond what the superblock counts. An
+//!   earlier life may have made the file longer and failed to flush that; then the file stays
+//!   long for whoever looks, growing it to what it seems to be changes nothing, and no flush
+//!   makes it durable. Where the file is long already, growing writes the last page of what it
+//!   adds: a flush then makes durable what lies before, the length included.
+//! - F4 a data file whose name could not be flushed when it was made is not left to be found: no
+//!   later flush would make the name durable.
 
 use std::sync::Arc;
 
@@ -27,6 +34,8 @@ pub(crate) struct DataFile {
     file: Arc<dyn DiskFile>,
     store: StoreId,
     page_size: usize,
+    /// The length of the file when it was opened (F3).
+    found_bytes: u64,
     /// Blocks that exist, as far as this process needed them.
     blocks: AtomicU64,
     /// Bytes written since the file was opened.
@@ -41,11 +50,13 @@ impl DataFile {
         store: StoreId,
         page_size: usize,
         blocks: u64,
+        found_bytes: u64,
     ) -> Self {
         DataFile {
             file,
             store,
             page_size,
+            found_bytes,
             blocks: AtomicU64::new(blocks),
             written: AtomicU64::new(0),
             failed: Mutex::new(None),
@@ -134,11 +145,16 @@ impl DataFile {
         Error::Poisoned { source }
     }
 
-    /// Makes the file `blocks` blocks long, if it is shorter.
+    /// Makes the file `blocks` blocks long, if it is shorter; if it is not, sees to it that the
+    /// next flush makes as much of its length durable (F3).
     pub(crate) fn grow(&self, blocks: u64) -> Result<()> {
-        let grown = self.file.allocate(blocks * self.page_size as u64);
+        let bytes = blocks * self.page_size as u64;
+        let grown = self.file.allocate(bytes);
         if !broken(Mutant::GrowthFailureIgnored) {
             grown?;
+        }
+        if bytes <= self.found_bytes && blocks > self.blocks() {
+            self.write_at(bytes - self.page_size as u64, &vec![0; self.page_size])?;
         }
         self.blocks.fetch_max(blocks, Ordering::AcqRel);
         Ok(())

@@ -13,8 +13,8 @@
 //! - S1 the slot that was flushed last is not written until the other one has been flushed.
 //!   So a crash leaves one valid slot at least, and an invalid one is nothing unusual.
 //! - S2 what the newest superblock refers to was flushed before it was written.
-//! - S3 nothing that an older superblock refers to is overwritten before the newer one is known
-//!   to be durable. One that was read at open is not known to be: it may have been in the
+//! - S3 nothing that an older superblock refers to is overwritten, and no log that it needs is
+//!   removed, before the newer one is known to be durable. One that was read at open is not known to be: it may have been in the
 //!   operating system's cache only. [`Slots::confirm`] writes it again and flushes it.
 //!
 //! The copy is there for rot, not for crashes: without it a damaged newest slot would silently
@@ -37,9 +37,9 @@ pub(crate) struct Slots {
 }
 
 impl Slots {
-    /// Reads both slots and picks the valid one with the highest sequence.
-    pub(crate) fn load(file: &dyn DiskFile) -> Result<(Self, Superblock)> {
-        let bytes = file.bytes()?;
+    /// Reads both slots of a file of `bytes` bytes, and picks the valid one with the highest
+    /// sequence.
+    pub(crate) fn load(file: &dyn DiskFile, bytes: u64) -> Result<(Self, Superblock)> {
         if bytes < 2 * SLOT_BYTES as u64 {
             let found = format!("a file of {bytes} bytes");
             return Err(corrupt(file, bytes, "two superblocks of 4096 bytes".into(), found));

@@ -130,10 +130,9 @@ impl Space {
         if !broken(Mutant::DataNameUnflushed)
             && let Err(error) = disk.sync_dir()
         {
-            // A later flush of the directory would prove nothing about this name: who tries
-            // again must make it again.
+            // Whoever opens the store next begins again (F4).
             if let Err(error) = disk.remove(DATA_FILE) {
-                log::warn!("{}: removing what was not made: {error}", disk.path(DATA_FILE));
+                log::warn!("{}: not removed: {error}", disk.path(DATA_FILE));
             }
             return Err(error);
         }
@@ -143,10 +142,12 @@ impl Space {
     /// Opens the data file at its newest superblock.
     pub(crate) fn open(disk: &dyn Disk) -> Result<Space> {
         let file = disk.open(DATA_FILE)?;
-        let (slots, superblock) = Slots::load(&*file)?;
+        let found_bytes = file.bytes()?;
+        let (slots, superblock) = Slots::load(&*file, found_bytes)?;
         let page_size = superblock.page_size as usize;
+        let blocks = superblock.blocks;
         Ok(Space {
-            file: DataFile::new(file, superblock.store, page_size, superblock.blocks),
+            file: DataFile::new(file, superblock.store, page_size, blocks, found_bytes),
             page_map: WordTree::new(PAGE_MAP, superblock.page_map),
             free_map: WordTree::new(FREE_MAP, superblock.free_map),
             superblock: Mutex::new(superblock),
@@ -235,15 +236,6 @@ impl Space {
         Ok(Some(words))
     }
 
-    /// Makes sure that the superblock is durable: before that nothing may be given up that only an
-    /// older one refers to. One that was read at open may have been in the cache only.
-    ///
-    /// # Errors
-    /// [`Error::Poisoned`].
-    pub(crate) fn confirm_superblock(&self) -> Result<()> {
-        self.slots.lock().confirm(&self.file)
-    }
-
     /// Rewrites only the superblock, with another head. When it returns, that is durable.
     ///
     /// # Errors
@@ -253,6 +245,14 @@ impl Space {
         let _one_at_a_time = self.checkpointing.lock();
         let former = self.superblock();
         self.store_superblock(Superblock { sequence: former.sequence + 1, head, ..former })
+    }
+
+    /// Makes sure that the superblock that was found when the file was opened is durable (S3).
+    ///
+    /// # Errors
+    /// [`Error::Poisoned`] if a flush failed, now or before.
+    pub(crate) fn confirm(&self) -> Result<()> {
+        self.slots.lock().confirm(&self.file)
     }
 
     /// Fails once a flush of the data file, or writing its superblock, has failed.

@@ -52,6 +52,7 @@ mod sample;
 
 pub use self::config::{Config, Suite, Tier};
 pub use self::failure::{Clause, Failure, FailureKind};
+pub use self::gate::{HUNTER, hunter};
 pub use self::html::page;
 pub use self::progress::Progress;
 pub use self::run::{limit, run};

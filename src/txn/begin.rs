@@ -12,6 +12,15 @@ use crate::lsn::{Incarnation, Lsn};
 use crate::mutants::{Mutant, broken};
 use crate::space::Head;
 
+/// What becomes of the log before an incarnation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Older {
+    /// It is needed until the next checkpoint.
+    Keep,
+    /// Nobody needs it: its files are removed, the last by the next checkpoint.
+    Remove,
+}
+
 impl Engine {
     /// The log, begun by the first call.
     ///
@@ -27,12 +36,12 @@ impl Engine {
         // If writing the head failed before, it may name the segment that was made for it, which
         // must stay.
         self.space.check_poison()?;
-        // The segments that are recycled here are all that a former superblock has.
-        self.space.confirm_superblock()?;
-        // 1. A fresh segment. The store was closed, so those of the last incarnation can be
-        //    recycled.
+        // 1. A fresh segment. The store was closed, so every older one can go, but not before the
+        //    superblock that says so is known to be durable: an older one may need them.
+        self.space.confirm()?;
         let head = self.space.superblock().head;
-        let log = self.begin_log(&mut state, head.incarnation.next(), head.checkpoint, true)?;
+        let (next, end) = (head.incarnation.next(), head.checkpoint);
+        let log = self.begin_log(&mut state, next, end, Older::Remove)?;
         // 2. From here on the store is not closed: recovery looks at the new segment.
         let begun = Head {
             durable: head.durable.max(head.checkpoint),
@@ -61,18 +70,16 @@ impl Engine {
         state: &mut CommitState,
         incarnation: Incarnation,
         end: Lsn,
-        recycle_all: bool,
+        older: Older,
     ) -> Result<Arc<Log>> {
-        let superblock = self.space.superblock();
-        let segment_bytes = superblock.segment_bytes;
+        let segment_bytes = self.space.superblock().segment_bytes;
         let names = self.disk.list()?;
         let numbers: Vec<u64> = names.iter().filter_map(|name| segment_number(name)).collect();
         let last = numbers.iter().copied().max().unwrap_or(0).max(end.get() / segment_bytes);
-        // Only what the last incarnation used is sure to be durable at its length: other files may
-        // be left of an attempt whose flush failed.
-        let used = superblock.head.log_start.get() / segment_bytes..=end.get() / segment_bytes;
-        let mut spare = names;
-        spare.retain(|name| recycle_all && segment_number(name).is_some_and(|n| used.contains(&n)));
+        // The last stays until the first checkpoint: it keeps a later attempt, should this one
+        // fail, from taking a number that was taken before.
+        let mut done = numbers;
+        done.retain(|number| older == Older::Remove && *number < last);
         let options = LogOptions {
             segment_bytes,
             max_unsynced_bytes: self.options.max_unsynced_bytes,
@@ -81,7 +88,7 @@ impl Engine {
         };
         let disk = Arc::clone(&self.disk);
         let (log, appender) =
-            Log::begin(disk, options, self.store_id(), incarnation, last + 1, spare)?;
+            Log::begin(disk, options, self.store_id(), incarnation, last + 1, &done)?;
         state.appender = Some(appender);
         Ok(Arc::new(log))
     }

@@ -36,6 +36,7 @@ mod ops;
 mod pressure;
 
 pub(crate) use background::Background;
+pub(crate) use begin::Older;
 pub(crate) use engine::{CommitState, Engine, Live};
 pub(crate) use group::{Trees, apply_entries};
 pub(crate) use keyspaces::{Catalog, KeyspaceState, catalog_key, check_name};

@@ -10,8 +10,10 @@
 //!
 //! Invariants:
 //!
-//! - S1 A sector that is not dirty has the same bytes in `seen` and in `durable`.
-//! - S2 `settled_bytes <= durable_bytes <= seen_bytes`. Files never shrink.
+//! - S1 A sector that is not dirty has the same bytes in `seen` and in `durable`, unless it was
+//!   never written and lies above `settled_bytes`: S3 tells what `durable` has there.
+//! - S2 `settled_bytes <= durable_bytes <= seen_bytes`. Files never shrink, but for what a failed
+//!   sync left in doubt.
 //! - S3 Below `settled_bytes`, what was never written reads as zeros after a crash too. Above,
 //!   a page that is not in `durable` may show whatever the device had there before.
 
@@ -82,6 +84,7 @@ impl Inode {
     pub(super) fn write_sector(&mut self, sector: u64, within: Range<usize>, bytes: &[u8]) {
         let old = self.seen.sector(sector);
         let same = old[within.clone()] == *bytes;
+        let is_nothing_new = same && !self.is_only_seen(sector);
         match self.dirty.get_mut(&sector) {
             Some(dirty) => {
                 if !same {
@@ -89,7 +92,7 @@ impl Inode {
                 }
                 dirty.in_doubt = false;
             }
-            None if same => {}
+            None if is_nothing_new => {}
             None => {
                 self.dirty.insert(sector, Dirty::default());
             }
@@ -137,10 +140,19 @@ impl Inode {
         self.length_in_doubt = self.seen_bytes > self.durable_bytes;
     }
 
-    /// The cache forgets what it takes for clean: what is in doubt reads as the device has it.
+    /// The cache forgets what it takes for clean: what is in doubt reads as the device has it, and
+    /// a length in doubt is the one that the device has.
     pub(super) fn evict(&mut self) {
         for (sector, _) in self.dirty.extract_if(.., |_, dirty| dirty.in_doubt) {
             self.seen.write(sector * SECTOR_BYTES, self.durable.sector(sector));
+        }
+        if self.length_in_doubt && self.handles == 0 && self.dirty.is_empty() {
+            // Nobody holds the file, so its length is read anew as well.
+            self.seen_bytes = self.durable_bytes;
+            self.length_in_doubt = false;
+            for pages in [&mut self.seen, &mut self.durable] {
+                pages.clear_from(self.durable_bytes);
+            }
         }
     }
 
@@ -208,6 +220,14 @@ impl Inode {
         Inode::settled(pages, bytes)
     }
 
+    /// Whether a sector that is not dirty lies where only writing makes it durable, be it with the
+    /// bytes that are seen: in space that was added, and a sync of that failed.
+    fn is_only_seen(&self, sector: u64) -> bool {
+        let end = ((sector + 1) * SECTOR_BYTES).min(self.seen_bytes);
+        let is_there = self.durable.page(sector / SECTORS_PER_PAGE).is_some();
+        self.length_in_doubt && end > self.settled_bytes && (end > self.durable_bytes || !is_there)
+    }
+
     fn may_show_stale(&self) -> bool {
         self.settled_bytes.div_ceil(PAGE_BYTES) < self.seen_bytes.div_ceil(PAGE_BYTES)
     }
@@ -227,7 +247,9 @@ impl Inode {
         for (page, bits) in runs {
             let first = page * SECTORS_PER_PAGE;
             if self.dirty.range(first..first + SECTORS_PER_PAGE).next().is_none() {
-                self.durable.set_page(page, self.seen.page(page).cloned()); // by S1
+                // By S1. A page of zeros that was written is on the device too (S3).
+                let bytes = self.seen.page(page).cloned().unwrap_or_else(zero_page);
+                self.durable.set_page(page, Some(bytes));
             } else {
                 for sector in (0..SECTORS_PER_PAGE).filter(|bit| bits >> bit & 1 == 1) {
                     let bytes = self.seen.sector(first + sector);
@@ -252,4 +274,53 @@ pub(super) enum InodeChoice {
 /// Cuts a write into the pieces that are one sector each.
 pub(super) fn sector_pieces(offset: u64, len: usize) -> impl Iterator<Item = super::pages::Piece> {
     pieces(offset, len, SECTOR_BYTES)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::disk::{Disk, DiskFile, Keep, SimDisk};
+
+    const PAGE: usize = PAGE_BYTES as usize;
+
+    fn disk_with(name: &str, bytes: u64) -> (SimDisk, Arc<dyn DiskFile>) {
+        let disk = SimDisk::new();
+        let file = disk.create(name, bytes).unwrap();
+        file.sync().unwrap();
+        disk.sync_dir().unwrap();
+        (disk, file)
+    }
+
+    #[test]
+    fn writing_what_is_seen_makes_space_in_doubt_durable() {
+        let (disk, file) = disk_with("a", PAGE_BYTES);
+        file.allocate(3 * PAGE_BYTES).unwrap();
+        disk.fail_sync(0);
+        file.sync().unwrap_err();
+        file.write_at(2 * PAGE_BYTES, &[0; PAGE]).unwrap();
+        file.sync().unwrap();
+        // The length, and zeros where they were written. Between, the device has what it has.
+        assert_eq!(disk.fork(Keep::Nothing).read_file("a"), [0; 3 * PAGE]);
+        let noise = disk.fork(Keep::bits(u128::MAX)).read_file("a");
+        assert_eq!((&noise[..PAGE], &noise[2 * PAGE..]), (&[0; PAGE][..], &[0; PAGE][..]));
+        assert_ne!(noise[PAGE..2 * PAGE], [0; PAGE]);
+    }
+
+    #[test]
+    fn a_length_in_doubt_is_read_anew_once_nobody_holds_the_file() {
+        let (disk, file) = disk_with("a", PAGE_BYTES);
+        file.write_at(0, &[1; 2 * PAGE]).unwrap();
+        disk.fail_sync(0);
+        file.sync().unwrap_err();
+        disk.evict();
+        assert_eq!(file.bytes().unwrap(), 2 * PAGE_BYTES, "held");
+        drop(file);
+        disk.evict();
+        let file = disk.open("a").unwrap();
+        assert_eq!(file.bytes().unwrap(), PAGE_BYTES);
+        file.allocate(2 * PAGE_BYTES).unwrap();
+        assert_eq!(disk.read_file("a"), [0; 2 * PAGE]);
+    }
 }

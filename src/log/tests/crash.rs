@@ -3,7 +3,7 @@
 use super::*;
 use crate::Error;
 use crate::disk::{Fault, FaultError, Keep, Op, Persistence, SimDisk};
-use crate::log::LogThreads;
+use crate::log::{LogThreads, segment_number};
 
 /// A small generator, so that a seed tells the whole run.
 struct Random(u64);
@@ -30,9 +30,9 @@ struct Life {
 /// Appends, flushes, keeps and recycles at random until the disk freezes or `steps` are done.
 fn live(disk: &SimDisk, random: &mut Random, first: u64, incarnation: Incarnation) -> Option<Life> {
     let shared: Arc<dyn Disk> = Arc::new(disk.clone());
-    let spares = disk.list().ok()?;
-    let (log, mut appender) =
-        Log::begin(shared, small(), STORE, incarnation, first, spares).ok()?;
+    let names = disk.list().ok()?;
+    let done: Vec<u64> = names.iter().filter_map(|name| segment_number(name)).collect();
+    let (log, mut appender) = Log::begin(shared, small(), STORE, incarnation, first, &done).ok()?;
     let mut life = Life { appended: Vec::new(), durable: log.start(), from: log.start() };
     for step in 0..5 + random.below(60) {
         let result = match random.below(20) {
@@ -99,9 +99,9 @@ fn a_power_loss_keeps_a_prefix_with_all_that_was_durable() {
         let Some(life) = life else { continue };
         check(&disk, &life, LIFE, seed);
 
-        // The next life recycles what is there, noise included, and crashes too.
+        // The next life takes the space of what is there, noise included, and crashes too.
         let names = disk.list().unwrap();
-        let last = names.iter().filter_map(|name| super::super::format::segment_number(name));
+        let last = names.iter().filter_map(|name| segment_number(name));
         let first = last.max().map_or(2, |number| number + 1);
         let second = Incarnation::new(2);
         if let Some(life) = live(&disk, &mut random, first, second) {
@@ -116,7 +116,7 @@ fn a_crash_before_any_operation_leaves_a_readable_log() {
     // One fixed story, crashed before each of its operations.
     let story = |disk: &SimDisk| {
         let shared: Arc<dyn Disk> = Arc::new(disk.clone());
-        let (log, mut appender) = Log::begin(shared, small(), STORE, LIFE, 2, Vec::new()).ok()?;
+        let (log, mut appender) = Log::begin(shared, small(), STORE, LIFE, 2, &[]).ok()?;
         let mut life = Life { appended: Vec::new(), durable: log.start(), from: log.start() };
         for (n, len) in [100, 3000, 58_000, 500, 66_000, 20].into_iter().enumerate() {
             let payload = payload(n, len);
@@ -153,7 +153,7 @@ fn a_crash_before_any_operation_leaves_a_readable_log() {
 fn every_subset_of_the_last_sectors_is_judged_right() {
     let disk = SimDisk::new();
     let shared: Arc<dyn Disk> = Arc::new(disk.clone());
-    let (log, mut appender) = Log::begin(shared, small(), STORE, LIFE, 2, Vec::new()).unwrap();
+    let (log, mut appender) = Log::begin(shared, small(), STORE, LIFE, 2, &[]).unwrap();
     let mut life = Life { appended: Vec::new(), durable: log.start(), from: log.start() };
     for (n, len) in [700, 300, 1200, 40, 900, 1500].into_iter().enumerate() {
         let payload = payload(n, len);
@@ -174,7 +174,7 @@ fn every_subset_of_the_last_sectors_is_judged_right() {
 fn with_threads_too() {
     let disk = SimDisk::new();
     let shared: Arc<dyn Disk> = Arc::new(disk.clone());
-    let (log, mut appender) = Log::begin(shared, small(), STORE, LIFE, 2, Vec::new()).unwrap();
+    let (log, mut appender) = Log::begin(shared, small(), STORE, LIFE, 2, &[]).unwrap();
     let log = Arc::new(log);
     let threads: LogThreads = log.spawn().unwrap();
     let mut life = Life { appended: Vec::new(), durable: log.start(), from: log.start() };
@@ -194,7 +194,7 @@ fn with_threads_too() {
 /// A fixed story that goes on after every error that does not poison the log.
 fn stubborn(disk: &SimDisk) -> Option<(Log, Life)> {
     let shared: Arc<dyn Disk> = Arc::new(disk.clone());
-    let (log, mut appender) = Log::begin(shared, small(), STORE, LIFE, 2, Vec::new()).ok()?;
+    let (log, mut appender) = Log::begin(shared, small(), STORE, LIFE, 2, &[]).ok()?;
     let mut life = Life { appended: Vec::new(), durable: log.start(), from: log.start() };
     for n in 0..200 {
         let payload = payload(n, 3000);
@@ -248,5 +248,26 @@ fn every_call_may_fail() {
             }
         }
         assert!(happened > 0, "{op:?} never failed");
+    }
+}
+
+/// Making the first segment fails at its flush, and the same process tries again, or the next
+/// one. What the first attempt left looks like a whole segment, but the device may not have it.
+#[test]
+fn the_file_of_a_beginning_that_failed_is_not_used_again() {
+    let disk = SimDisk::new();
+    let begin =
+        |first, done: &[u64]| Log::begin(Arc::new(disk.clone()), small(), STORE, LIFE, first, done);
+    disk.fail_sync(0);
+    assert!(begin(2, &[]).is_err());
+    let (log, mut appender) = begin(3, &[2]).unwrap();
+    let end = append(&log, &mut appender, &payload(1, 3000)).unwrap();
+    assert_eq!(log.flush().unwrap(), end);
+    for keep in [Keep::Nothing, Keep::Seeded(1), Keep::Seeded(2)] {
+        let left = disk.fork(keep);
+        assert_eq!(left.read_file(&segment_name(3)).len() as u64, S);
+        let mut scan = Scan::open(Arc::new(left), STORE, LIFE, S, log.start(), end).unwrap();
+        assert_eq!(scan.next().unwrap().unwrap().end, end);
+        assert!(scan.next().unwrap().is_none());
     }
 }

@@ -55,8 +55,7 @@ impl Rig {
 
     fn with(options: LogOptions) -> Self {
         let (disk, knobs) = spied_disk();
-        let (log, appender) =
-            Log::begin(Arc::clone(&disk), options, STORE, LIFE, 2, Vec::new()).unwrap();
+        let (log, appender) = Log::begin(Arc::clone(&disk), options, STORE, LIFE, 2, &[]).unwrap();
         Rig { disk, knobs, log: Arc::new(log), appender }
     }
 

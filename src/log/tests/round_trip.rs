@@ -139,11 +139,10 @@ fn a_new_life_does_not_see_the_records_of_the_old_one() {
         rig.append(&payload(n, 2000));
     }
     rig.log.flush().unwrap();
-    let spares: Vec<_> = rig.disk.list().unwrap();
     let life = Incarnation::new(2);
-    // The same segment number and the same files, in another life.
+    // The same segment number in another life.
     let (log, mut appender) =
-        Log::begin(Arc::clone(&rig.disk), small(), STORE, life, 2, spares).unwrap();
+        Log::begin(Arc::clone(&rig.disk), small(), STORE, life, 2, &[]).unwrap();
     append(&log, &mut appender, &payload(0, 2000)).unwrap();
     let from = Lsn::new(2 * S);
     let mut scan = Scan::open(Arc::clone(&rig.disk), STORE, life, S, from, log.durable()).unwrap();
@@ -164,8 +163,7 @@ fn segments_of_an_earlier_life_stay_until_they_are_not_needed() {
     let before = rig.disk.list().unwrap();
     let first = rig.appender.position().get() / S + 1;
     let (log, _) =
-        Log::begin(Arc::clone(&rig.disk), small(), STORE, Incarnation::new(2), first, Vec::new())
-            .unwrap();
+        Log::begin(Arc::clone(&rig.disk), small(), STORE, Incarnation::new(2), first, &[]).unwrap();
     log.keep().unwrap();
     assert!(before.iter().all(|name| rig.disk.list().unwrap().contains(name)));
     assert_eq!(rig.scan().unwrap().0.len(), 60);
@@ -177,12 +175,11 @@ fn segments_of_an_earlier_life_stay_until_they_are_not_needed() {
 }
 
 #[test]
-fn a_spare_of_another_size_is_replaced() {
+fn what_another_life_left_is_removed_and_not_used_again() {
     let (disk, _) = spied_disk();
     disk.create(&segment_name(0), 3 * 4096).unwrap();
     disk.create(&segment_name(2), S + 4096).unwrap();
-    let spares = vec![segment_name(0), "log-00000000000000ff".to_owned()];
-    let (log, _) = Log::begin(Arc::clone(&disk), small(), STORE, LIFE, 2, spares).unwrap();
+    let (log, _) = Log::begin(Arc::clone(&disk), small(), STORE, LIFE, 2, &[0, 0xff]).unwrap();
     log.reserve(200_000).unwrap();
     for name in disk.list().unwrap() {
         assert_eq!(disk.open(&name).unwrap().bytes().unwrap(), S, "{name}");

@@ -24,7 +24,7 @@ impl Story {
         let disk = SimDisk::new();
         let recorder = Recorder::new(Arc::new(disk.clone()));
         let shared = Arc::new(recorder.clone());
-        let (log, appender) = Log::begin(shared, small(), STORE, LIFE, 2, Vec::new()).unwrap();
+        let (log, appender) = Log::begin(shared, small(), STORE, LIFE, 2, &[]).unwrap();
         Story { disk, recorder, log, appender, appended: BTreeMap::new() }
     }
 

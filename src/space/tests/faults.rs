@@ -6,7 +6,7 @@ use super::super::space::SpaceStats;
 use super::super::superblock::Superblock;
 use super::super::*;
 use super::{Model, Random, params};
-use crate::disk::{Disk, Fault, FaultError, Op, Persistence, SimDisk};
+use crate::disk::{Disk, Fault, FaultError, Keep, Op, Persistence, SimDisk};
 use crate::error::Error;
 use crate::lsn::StoreId;
 
@@ -145,4 +145,44 @@ fn a_file_cut_short_or_of_another_kind_is_refused() {
     assert!(with(0, &both).unwrap_err().contains("magic SYNCDATA"));
     assert_eq!(with(0, &both[..4096]), Ok(ours));
     assert_eq!(with(1, &both[..4096]), Ok(ours));
+}
+
+/// A life makes the file longer and fails to flush it. The next one, started at once, finds the
+/// file long: the length is in the cache, and no flush would ever make it durable.
+#[test]
+fn a_length_that_an_earlier_life_failed_to_flush_is_not_taken_for_durable() {
+    for page_size in [4096, 8192] {
+        let disk = SimDisk::new();
+        let space = Space::create(&disk, params(page_size)).unwrap();
+        let mut model = Model::default();
+        model.checkpoint(&space, &[(1, Some(1))]).unwrap();
+        let before = space.superblock().blocks;
+        let many: Vec<_> = (1..100).map(|id| (id, Some(id))).collect();
+        disk.fail_sync(0);
+        assert!(matches!(model.checkpoint(&space, &many), Err(Error::Poisoned { .. })));
+        assert!(space.stats().blocks > before, "it has grown");
+        drop(space);
+
+        let space = Space::open(&disk).unwrap();
+        assert_eq!(space.stats().blocks, before, "what the superblock counts");
+        model.checkpoint(&space, &many).unwrap();
+        assert!(space.superblock().blocks > before);
+        for keep in [Keep::Nothing, Keep::Seeded(1), Keep::Seeded(2)] {
+            model.assert_is(&Space::open(&disk.fork(keep)).unwrap(), "after a power loss");
+        }
+    }
+}
+
+/// The same with the name of a new data file: a later flush of the directory does not make it
+/// durable.
+#[test]
+fn a_data_file_whose_name_could_not_be_flushed_is_made_anew() {
+    let disk = SimDisk::new();
+    let (op, error) = (Op::SyncDir, FaultError::Io);
+    disk.fail(Fault { op, after: 0, error, persistence: Persistence::Once });
+    Space::create(&disk, params(4096)).unwrap_err();
+    let space = Space::create(&disk, params(4096)).unwrap();
+    let mut model = Model::default();
+    model.checkpoint(&space, &[(1, Some(1))]).unwrap();
+    model.assert_is(&Space::open(&disk.fork(Keep::Nothing)).unwrap(), "after a power loss");
 }

@@ -1,20 +1,34 @@
 //! Builds broken on purpose: the simulated tier runs once for each mutant and must notice it.
 //!
+//! ```text
+//!   run ---- for each mutant and seed: a process of its own ----> hunt ---- one line of JSON
+//! ```
+//!
 //! A suite that finds nothing may be blind. So the engine is broken by one plausible mistake after
-//! the other (see [`crate::mutants`]), and each must be caught within [`EACH`] by one worker, at
+//! the other (see [`crate::mutants`]), and each must be caught within [`EACH`] by one thread, at
 //! every seed. A mutant that lives is a failure of the suite, not of the store.
+//!
+//! A broken engine may hang or abort. Each hunt is a process, and a hang there is noticed as it
+//! would be in a sound build: nothing is judged for [`HANG`]. That and an abort catch the mutant.
 
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
 
-use super::sim::{Hunt, hunt};
-use super::{Caught, Config, Failure, FailureKind, GateSummary, Progress, Tier};
+use super::sim::{Hunt, Pace, hunt};
+use super::{Caught, Clause, Config, Failure, FailureKind, GateSummary, Progress, Tier};
 use crate::mutants::{Mutant, with};
+
+/// The hidden command of a process that hunts: then comes the mutant, then the seed.
+pub const HUNTER: &str = "torture-hunt";
 
 /// A mutant must be caught within this time.
 const EACH: Duration = Duration::from_secs(10);
+/// Nothing takes so long but a hang.
+const HANG: Duration = Duration::from_secs(3);
 /// Seeds that each mutant is hunted with, but in a smoke run: there it is one.
 const SEEDS: u64 = 10;
 
@@ -28,7 +42,7 @@ pub(super) fn run(config: &Config, progress: &Progress) -> (GateSummary, Vec<Fai
         .map(|(seed, mutant)| (config.seed.wrapping_add(seed), mutant))
         .collect();
     let next = AtomicUsize::new(0);
-    let caught = Mutex::new(Vec::new());
+    let results = Mutex::new((Vec::new(), Vec::new()));
     std::thread::scope(|scope| {
         for _ in 0..config.workers {
             scope.spawn(|| {
@@ -38,35 +52,88 @@ pub(super) fn run(config: &Config, progress: &Progress) -> (GateSummary, Vec<Fai
                         break;
                     }
                     progress.now(format!("mutant {}", mutant.name()));
-                    let one = hunt_one(mutant, seed, progress);
-                    caught.lock().push(one);
+                    match hunt_one(mutant, seed, progress) {
+                        Ok(one) => results.lock().0.push(one),
+                        Err(error) => results.lock().1.push(error),
+                    }
                 }
             });
         }
     });
-    let mut caught = caught.into_inner();
+    let (mut caught, errors) = results.into_inner();
     caught.sort_by(|a, b| (&a.class, &a.mutant, a.seed).cmp(&(&b.class, &b.mutant, b.seed)));
-    let failures = caught.iter().filter(|one| one.clause.is_none()).map(survived).collect();
-    let untried = (pairs.len() - caught.len()) as u64;
+    let mut failures: Vec<Failure> =
+        caught.iter().filter(|one| one.clause.is_none()).map(survived).collect();
+    failures.extend(errors.iter().map(|error| harness(error, config.seed)));
+    let untried = (pairs.len() - caught.len() - errors.len()) as u64;
     (GateSummary { seconds: begun.elapsed().as_secs_f64(), untried, caught }, failures)
 }
 
-fn hunt_one(mutant: Mutant, seed: u64, progress: &Progress) -> Caught {
+/// What a hunter says.
+#[derive(Debug, Serialize, Deserialize)]
+struct Said {
+    clause: Option<Clause>,
+    by: String,
+    states: u64,
+}
+
+fn hunt_one(mutant: Mutant, seed: u64, progress: &Progress) -> Result<Caught, String> {
     let begun = Instant::now();
-    let Hunt { found, by, states } = with(mutant, || hunt(seed, begun + EACH));
-    if found.is_some() {
+    let cannot = |error| format!("cannot start a process: {error}");
+    let program = std::env::current_exe().map_err(cannot)?;
+    let output = Command::new(program)
+        .args([HUNTER, mutant.name(), &seed.to_string()])
+        .stdin(Stdio::null())
+        .stderr(Stdio::null())
+        .output()
+        .map_err(cannot)?;
+    let said = match serde_json::from_slice(&output.stdout) {
+        Ok(said) => said,
+        // A panic within a panic.
+        Err(_) => Said { clause: Some(Clause::Answers), by: "abort".into(), states: 0 },
+    };
+    if said.clause.is_some() {
         Progress::add(&progress.mutants_caught, 1);
     }
-    Caught {
+    Ok(Caught {
         mutant: mutant.name().to_owned(),
         class: mutant.class().name().to_owned(),
         about: mutant.about().to_owned(),
         seed,
-        clause: found.map(|violation| violation.clause),
-        by,
-        states,
+        clause: said.clause,
+        by: said.by,
+        states: said.states,
         seconds: begun.elapsed().as_secs_f64(),
-    }
+    })
+}
+
+/// Hunts one mutant and says what became of it, in a process of its own.
+///
+/// # Errors
+/// A message, if there is no such mutant.
+pub fn hunter(mutant: &str, seed: u64) -> Result<(), String> {
+    let mutant = Mutant::from_name(mutant).ok_or_else(|| format!("no mutant {mutant:?}"))?;
+    let pace = Pace::until(Some(Instant::now() + EACH));
+    let watched = pace.clone();
+    std::thread::spawn(move || {
+        let (mut beats, mut since) = (0, Instant::now());
+        loop {
+            std::thread::sleep(Duration::from_millis(100));
+            if watched.beats() != beats {
+                (beats, since) = (watched.beats(), Instant::now());
+            } else if since.elapsed() > HANG {
+                say(&Said { clause: Some(Clause::Answers), by: "hang".into(), states: beats });
+                std::process::exit(0);
+            }
+        }
+    });
+    let Hunt { found, by, states } = with(mutant, || hunt(seed, &pace));
+    say(&Said { clause: found.map(|violation| violation.clause), by, states });
+    Ok(())
+}
+
+fn say(said: &Said) {
+    println!("{}", serde_json::to_string(said).expect("plain data"));
 }
 
 fn survived(one: &Caught) -> Failure {
@@ -76,6 +143,16 @@ fn survived(one: &Caught) -> Failure {
         clause: None,
         title: format!("mutant {mutant} lives at seed {seed} after {states} states"),
         story: vec![about.clone()],
+        replay: format!("syncline {HUNTER} {mutant} {seed}"),
+    }
+}
+
+fn harness(error: &str, seed: u64) -> Failure {
+    Failure {
+        kind: FailureKind::Harness,
+        clause: None,
+        title: error.to_owned(),
+        story: Vec::new(),
         replay: format!("syncline torture --suite mutants --seed {seed}"),
     }
 }

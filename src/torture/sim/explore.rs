@@ -15,8 +15,8 @@ use super::subsets::{Effort, Outcomes};
 use super::tally::Tally;
 use super::trouble::Trouble;
 use super::watch::{Point, Watch};
+use crate::disk::SimDisk;
 use crate::disk::sim::rng::SplitMix64;
-use crate::disk::{Op, SimDisk};
 use crate::torture::Clause;
 use crate::{CommitMode, Store};
 
@@ -31,7 +31,7 @@ pub(crate) struct CrashAt {
 /// How hard crash points are looked at.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Depth {
-    /// One of so many crash points is looked at.
+    /// One of so many crash points is looked at, and every one just before a flush.
     pub(crate) point_one_in: u64,
     /// Just before a flush.
     pub(crate) windows: Effort,
@@ -76,7 +76,7 @@ impl Explorer {
             if self.pace.is_over() {
                 break;
             }
-            if self.rng.below(self.depth.point_one_in) > 0 {
+            if !point.is_window() && self.rng.below(self.depth.point_one_in) > 0 {
                 continue;
             }
             let mut path = Vec::new();
@@ -105,7 +105,7 @@ impl Explorer {
         for kept in states {
             recovered.push(self.state(point, kept, history, path)?);
         }
-        if is_first && matches!(point.op, Op::Sync | Op::MapSync | Op::SyncDir) {
+        if is_first && point.is_window() {
             let choices = point.disk.choices();
             let outcomes = Outcomes::of(&choices, self.depth.windows, &mut self.rng);
             self.tally.window(choices.len(), outcomes.is_exhaustive());

@@ -91,7 +91,7 @@ struct Draw {
 
 impl Draw {
     fn setup(&mut self) -> Setup {
-        let roomy = self.theme == Theme::Beside;
+        let roomy = matches!(self.theme, Theme::Beside | Theme::Big);
         Setup {
             page_bytes: 4096,
             cache_bytes: match self.theme {
@@ -106,12 +106,12 @@ impl Draw {
                 _ => *self.pick(&[16 << 10, 16 << 10, 32 << 10, 64 << 10]),
             },
             checkpoint_log_bytes: match roomy {
-                true => 1 << 20,
+                true => 16 << 20,
                 false if self.theme == Theme::Recycling => 8 << 10,
                 false => *self.pick(&[8 << 10, 24 << 10, 1 << 20]),
             },
             max_unsynced_bytes: match roomy {
-                true => 1 << 20,
+                true => 16 << 20,
                 false => *self.pick(&[4 << 10, 64 << 10, 1 << 20]),
             },
         }
@@ -129,7 +129,7 @@ impl Draw {
             Theme::Keyspaces => [50, 3, 6, 3, 3, 4, 25, 0],
             Theme::Snapshots => [50, 2, 8, 16, 12, 1, 5, 0],
             Theme::Recycling => [90, 3, 3, 1, 1, 2, 0, 0],
-            Theme::Big => [50, 3, 20, 4, 4, 8, 2, 0],
+            Theme::Big => [50, 3, 12, 4, 4, 8, 2, 12],
         };
         let weights = [commit, flush, checkpoint, snapshot, end, lives, keyspace, beside, 3, 4];
         let mut at = self.rng.below(weights.iter().sum());
@@ -212,12 +212,16 @@ impl Draw {
 
     fn value(&mut self, of: u64) -> Stamp {
         let is_long = match self.theme {
-            Theme::Beside | Theme::Keyspaces => of < 5 && self.rng.below(5) == 0,
+            Theme::Beside => of < 5 && self.rng.below(2) == 0,
+            Theme::Keyspaces => of < 5 && self.rng.below(5) == 0,
             Theme::Big => of < 5 && self.rng.below(3) == 0,
             _ => false,
         };
         let bytes = match self.rng.below(20) {
-            _ if is_long => self.spread(1100, 12_000),
+            0 if is_long => self.spread(40_000, 120_000),
+            1..12 if is_long => self.spread(1100, 4000),
+            _ if is_long => self.spread(4000, 12_000),
+            _ if self.theme == Theme::Evicting => self.spread(200, 1000),
             _ if self.theme == Theme::Recycling => 200,
             0 => 0,
             1..14 => self.rng.below(80),
@@ -259,7 +263,6 @@ impl Draw {
                 self.changes(count)
             })
             .collect();
-        steps.push(Step::Beside { after: self.rng.below(6) as u8, commits });
         let next = match self.rng.below(4) {
             0 | 1 => Step::Checkpoint,
             2 => Step::Flush,
@@ -268,6 +271,9 @@ impl Draw {
                 Step::Commit { mode: Mode::Sync, changes: self.changes(count) }
             }
         };
+        // A flush of the log is a single call.
+        let calls = if next == Step::Checkpoint { 8 } else { 1 };
+        steps.push(Step::Beside { after: self.rng.below(calls) as u8, commits });
         steps.push(next);
     }
 

@@ -1,13 +1,12 @@
 //! Looks for a failure by every means in turn: for builds that are broken on purpose.
 
-use std::time::Instant;
-
 use super::explore::Depth;
 use super::generate::{self, Theme};
 use super::judge::Violation;
 use super::pace::Pace;
 use super::panics;
 use super::play::{explorer, play};
+use super::subsets::Effort;
 use super::work::WIDE;
 use crate::disk::sim::rng::SplitMix64;
 
@@ -26,21 +25,25 @@ pub(crate) struct Hunt {
 const BLIND: u64 = 12;
 
 /// A few states of some crash points: many workloads are better than one looked at hard.
-const GLANCE: Depth = Depth { point_one_in: 3, ..WIDE };
+const GLANCE: Depth = Depth {
+    point_one_in: 12,
+    windows: Effort { exhaustive: 16, sampled: 2 },
+    nested_one_in: 48,
+    ..WIDE
+};
 
-/// Looks for a failure until `deadline`: through all themes in turn, each first blind.
-pub(crate) fn hunt(seed: u64, deadline: Instant) -> Hunt {
+/// Looks for a failure until the pace is over: through all themes in turn, each first blind.
+pub(crate) fn hunt(seed: u64, pace: &Pace) -> Hunt {
     panics::catch();
     let mut rng = SplitMix64::new(seed);
     let mut hunt = Hunt { found: None, by: String::new(), states: 0 };
-    let pace = Pace::until(Some(deadline));
     for theme in Theme::ALL.iter().cycle() {
         let blind = if *theme == Theme::Big { 1 } else { BLIND };
         for at in 0..=blind {
             if pace.is_over() || hunt.found.is_some() {
                 return hunt;
             }
-            hunt.one(*theme, rng.next(), at < blind, &pace);
+            hunt.one(*theme, rng.next(), at < blind, pace);
         }
     }
     hunt

@@ -42,5 +42,7 @@ mod work;
 
 #[cfg(feature = "mutants")]
 pub(super) use self::hunt::{Hunt, hunt};
+#[cfg(feature = "mutants")]
+pub(super) use self::pace::Pace;
 pub use self::report::replay;
 pub(super) use self::work::run;

@@ -8,6 +8,7 @@ use std::time::Instant;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Pace {
     deadline: Option<Instant>,
+    states: Arc<AtomicU64>,
     beats: Arc<AtomicU64>,
     stop: Arc<AtomicBool>,
     /// The seed that is at work, or 0.
@@ -22,6 +23,12 @@ impl Pace {
 
     /// One more state.
     pub(crate) fn beat(&self) {
+        self.states.fetch_add(1, Ordering::Relaxed);
+        self.beat_step();
+    }
+
+    /// One more step of a workload.
+    pub(crate) fn beat_step(&self) {
         self.beats.fetch_add(1, Ordering::Relaxed);
     }
 
@@ -46,6 +53,11 @@ impl Pace {
     }
 
     /// States so far.
+    pub(crate) fn states(&self) -> u64 {
+        self.states.load(Ordering::Relaxed)
+    }
+
+    /// States and steps so far: while a worker moves, this grows.
     pub(crate) fn beats(&self) -> u64 {
         self.beats.load(Ordering::Relaxed)
     }

@@ -20,6 +20,7 @@ pub(crate) fn play(case: &Case, explorer: &mut Explorer) -> Result<u64, Found> {
     let mut judge = Judge::default();
     let result = each_step(case, &mut run, &mut judge, &mut |at, run, history| {
         let points = run.watch.take_points();
+        explorer.pace.beat_step();
         explorer.explore(points, history).map_err(|found| Found { step: at, ..found })
     });
     explorer.judge.add(&judge);

@@ -140,8 +140,10 @@ impl Run {
             if let Some((changes, error)) = beside.failed
                 && !self.is_poisoned
             {
-                if matches!(error, Error::Poisoned { .. }) && !self.history.is_in_doubt() {
-                    self.history.in_doubt(What::Changes(changes));
+                if matches!(error, Error::Poisoned { .. }) {
+                    if !changes.is_empty() && !self.history.is_in_doubt() {
+                        self.history.in_doubt(What::Changes(changes));
+                    }
                     self.is_poisoned = true;
                 }
                 beside_refused = Some(error);
@@ -316,9 +318,12 @@ impl Run {
         }
         match store.snapshot() {
             Ok(snapshot) => {
-                let receipt = snapshot.receipt();
-                if receipt.is_durable() {
-                    self.history.durable(receipt.lsn());
+                // All that it shows.
+                if let Some(last) = self.history.commits().last()
+                    && snapshot.receipt().is_durable()
+                {
+                    let last = last.lsn;
+                    self.history.durable(last);
                 }
                 let (keyspaces, hash) = (self.keyspaces.clone(), self.history.now().hash);
                 let keys = self.history.now().keys();

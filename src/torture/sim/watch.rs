@@ -31,6 +31,13 @@ pub(crate) struct Point {
     pub(crate) number: u64,
 }
 
+impl Point {
+    /// Whether a flush comes next: what is unsynced now is all that was since the one before.
+    pub(crate) fn is_window(&self) -> bool {
+        matches!(self.op, Op::Sync | Op::MapSync | Op::SyncDir)
+    }
+}
+
 /// Shared between a run and what watches its disk.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Watch(Arc<Mutex<Inner>>);
@@ -77,7 +84,7 @@ pub(crate) struct Beside {
     pub(crate) keyspaces: BTreeMap<KeyspaceNo, Keyspace>,
     /// Those that were made.
     pub(crate) made: Vec<Commit>,
-    /// The first that was not, and why.
+    /// The first that was not, and why. A flush has no changes.
     pub(crate) failed: Option<(Vec<Change>, crate::Error)>,
 }
 
@@ -133,7 +140,7 @@ impl Watch {
     fn before(&self, disk: &SimDisk, call: &Call<'_>) {
         self.note(disk, call);
         if waits_without_locks(call) {
-            self.commit_beside();
+            self.commit_beside(call.op != Op::MapSync);
         }
         let (hook, phase) = {
             let inner = self.0.lock();
@@ -172,7 +179,8 @@ impl Watch {
     }
 
     /// One commit by somebody else, if there is one to come and the store is free to take it.
-    fn commit_beside(&self) {
+    /// It waits for the device too, if `may_flush` and it is the turn of such a one.
+    fn commit_beside(&self, may_flush: bool) {
         let (store, beside) = {
             let mut inner = self.0.lock();
             let Some(beside) = &mut inner.beside else { return };
@@ -191,7 +199,7 @@ impl Watch {
             (store, beside)
         };
         // While this runs there is nothing beside: it does not nest.
-        let beside = one_beside(&store, beside);
+        let beside = one_beside(&store, beside, may_flush);
         let mut inner = self.0.lock();
         let acknowledged = beside.made.iter().map(|commit| commit.lsn).max();
         inner.mark.acknowledge(acknowledged.unwrap_or(Lsn::ZERO));
@@ -199,7 +207,7 @@ impl Watch {
     }
 }
 
-fn one_beside(store: &Store, mut beside: Beside) -> Beside {
+fn one_beside(store: &Store, mut beside: Beside, may_flush: bool) -> Beside {
     let Some(changes) = beside.commits.pop_front() else { return beside };
     match commit(store, &beside.keyspaces, Mode::Async, &changes) {
         Ok(receipt) => beside.made.push(Commit {
@@ -212,6 +220,13 @@ fn one_beside(store: &Store, mut beside: Beside) -> Beside {
         Err(error) => {
             beside.failed.get_or_insert((changes, error));
         }
+    }
+    let is_its_turn = beside.commits.len() % 2 == 0;
+    if may_flush
+        && is_its_turn
+        && let Err(error) = store.flush()
+    {
+        beside.failed.get_or_insert((Vec::new(), error));
     }
     beside
 }

@@ -106,11 +106,14 @@ pub(crate) fn run(config: &Config, progress: &Progress) -> (SimSummary, Vec<Fail
 /// Hands on what the workers count, stops them, and notices one that hangs.
 fn supervise(shared: &Shared<'_>, paces: &[Pace], all_done: impl Fn() -> bool) {
     let mut seen: Vec<(u64, Instant)> = vec![(0, Instant::now()); paces.len()];
+    let mut handed_on = 0;
     while !all_done() {
         std::thread::sleep(Duration::from_millis(50));
+        let states = paces.iter().map(Pace::states).sum();
+        Progress::add(&shared.progress.states, states - handed_on);
+        handed_on = states;
         for (pace, (beats, since)) in paces.iter().zip(&mut seen) {
             let now = pace.beats();
-            Progress::add(&shared.progress.states, now - *beats);
             if now != *beats || pace.rests() {
                 (*beats, *since) = (now, Instant::now());
             } else if since.elapsed() > HANG {
