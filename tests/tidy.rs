@@ -4,7 +4,9 @@
 //!   and never to be raised;
 //! - T2 imports point downward, layer by layer;
 //! - T3 `unsafe` stays in the few files that own memory, with a `SAFETY:` comment for each;
-//! - T4 nothing is left to be done later, and nothing tells where it was written.
+//! - T4 nothing is left to be done later, and nothing tells where it was written;
+//! - T5 nothing in the engine reads a wall clock, so that clocks that jump make no difference, and
+//!   few files measure time at all.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -131,6 +133,33 @@ fn unsafe_is_where_it_belongs_and_says_why() {
         }
     }
     report("T3", problems);
+}
+
+/// Layers that may know what time it is: they measure, or simulate, or talk to people.
+const TIMED_LAYERS: &[&str] = &["cli", "bench", "torture", "fuzzing"];
+
+/// Files of the engine that measure how long something takes, or wait for a time.
+const TIMED: &[&str] = &[
+    "src/checkpoint.rs",
+    "src/recovery.rs",
+    "src/store/handle.rs",
+    "src/sync.rs",
+    "src/txn/background.rs",
+];
+
+#[test]
+fn nothing_depends_on_a_wall_clock() {
+    let mut problems = Vec::new();
+    for file in sources().into_iter().filter(|file| layer_of_file(&file.name).is_some()) {
+        let is_engine = TIMED_LAYERS.iter().all(|layer| layer_of_file(&file.name) != rank(layer));
+        for (number, line) in code_lines(&file.text).filter(|_| is_engine) {
+            let may_measure = TIMED.contains(&file.name.as_str()) || file.name.contains("tests");
+            if line.contains("SystemTime") || line.contains("Instant") && !may_measure {
+                problems.push(format!("{}:{number}: looks at a clock", file.name));
+            }
+        }
+    }
+    report("T5", problems);
 }
 
 #[test]

@@ -79,9 +79,11 @@ impl Segment {
         let name = segment_name(header.number);
         if spare != name {
             disk.rename(&spare, &name).map_err(|cause| passing(cause, &spare))?;
-            if !broken(Mutant::RecycledNameUnflushed) {
-                settle(disk, &name)?;
-            }
+        }
+        // A spare that has the name already may be what a failed attempt has left, which never
+        // came to this.
+        if !broken(Mutant::RecycledNameUnflushed) {
+            settle(disk, &name)?;
         }
         let file = disk.open(&name).map_err(|cause| passing(cause, &name))?;
         seal(&*file, &name, header)?;

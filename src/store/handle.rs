@@ -234,6 +234,21 @@ impl Store {
         self.engine().commit.try_lock().is_some()
     }
 
+    /// Whether the log is poisoned: no commit is taken until the store is opened anew.
+    #[cfg_attr(not(feature = "cli"), expect(dead_code, reason = "for the crash suite"))]
+    pub(crate) fn is_poisoned(&self) -> bool {
+        self.engine().live.get().is_some_and(|live| live.log.poisoned().is_some())
+    }
+
+    /// One round of the thread that prepares the log, for simulations, which have no threads.
+    ///
+    /// # Errors
+    /// What stood in the way; the next round tries again.
+    #[cfg_attr(not(feature = "cli"), expect(dead_code, reason = "for the crash suite"))]
+    pub(crate) fn keep_log(&self) -> Result<()> {
+        self.engine().live.get().map_or(Ok(()), |live| live.log.keep())
+    }
+
     /// What has become of the commit whose receipt has this token. Any process that has the store
     /// open can tell, however long ago the commit was.
     ///

@@ -7,7 +7,7 @@ use super::SimDisk;
 use super::inode::Inode;
 use super::names::FileId;
 use super::pages::Pages;
-use super::state::NextWrite;
+use super::state::{NextWrite, Overwritten};
 
 impl SimDisk {
     /// Flips a bit of a file.
@@ -80,5 +80,32 @@ impl SimDisk {
     /// Lets the next write of a file go to a place `by` bytes away.
     pub fn misdirect_next_write(&self, by: i64) {
         self.state().next_write = NextWrite::Misdirected(by);
+    }
+    /// Lets of the next write of a file only some sectors arrive: the first if the lowest bit is
+    /// set, and so on; after 64 the bits begin again. It is reported as done.
+    pub fn tear_next_write(&self, sectors: u64) {
+        self.state().next_write = NextWrite::Torn(sectors);
+    }
+
+    /// Remembers what the next write of a file overwrites, for
+    /// [`SimDisk::repeat_older_write`].
+    pub fn remember_next_write(&self) {
+        self.state().next_write = NextWrite::Remembered;
+    }
+
+    /// Lets what was overwritten be there again, as if the device had repeated the older write.
+    /// False if nothing was remembered, or the file is gone.
+    pub fn repeat_older_write(&self) -> bool {
+        let mut state = self.state();
+        let Some(Overwritten { id, offset, bytes }) = state.overwritten.take() else {
+            return false;
+        };
+        if !state.exists(id) {
+            return false;
+        }
+        let inode = state.inode(id);
+        let left = inode.bytes().saturating_sub(offset) as usize;
+        inode.put(offset, &bytes[..bytes.len().min(left)]);
+        true
     }
 }

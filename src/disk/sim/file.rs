@@ -6,7 +6,7 @@ use super::SimDisk;
 use super::fault::Op;
 use super::inode::sector_pieces;
 use super::names::FileId;
-use super::pages::{PAGE_BYTES, pieces};
+use super::pages::{PAGE_BYTES, SECTOR_BYTES, pieces};
 use super::state::{MAX_BYTES, NextWrite, State};
 use crate::disk::{DiskFile, Mapping};
 use crate::error::{Error, Result};
@@ -110,11 +110,14 @@ impl DiskFile for SimFile {
             |error| self.error(format!("write {len} bytes at offset {offset}"), len, error);
         let mut state = self.0.enter(Op::Write, 0);
         let fault = state.begin(Op::Write, id, offset, bytes).map_err(failed)?;
-        let offset = match std::mem::take(&mut state.next_write) {
-            NextWrite::Arrives => offset,
+        let (mut offset, mut sectors) = (offset, u64::MAX);
+        match std::mem::take(&mut state.next_write) {
+            NextWrite::Arrives => {}
             NextWrite::Lost => return Ok(()),
-            NextWrite::Misdirected(by) => offset.saturating_add_signed(by),
-        };
+            NextWrite::Misdirected(by) => offset = offset.saturating_add_signed(by),
+            NextWrite::Torn(arrive) => sectors = arrive,
+            NextWrite::Remembered => state.remember(id, offset, bytes.len()),
+        }
         if offset.saturating_add(len) > MAX_BYTES {
             return Err(failed(std::io::ErrorKind::FileTooLarge.into()));
         }
@@ -135,7 +138,10 @@ impl DiskFile for SimFile {
             let bytes = &bytes[page.source];
             state.grow(id, start + bytes.len() as u64).map_err(failed)?;
             for piece in sector_pieces(start, bytes.len()) {
-                state.inode(id).write_sector(piece.block, piece.within, &bytes[piece.source]);
+                let nth = piece.block - offset / SECTOR_BYTES;
+                if sectors >> (nth % 64) & 1 == 1 {
+                    state.inode(id).write_sector(piece.block, piece.within, &bytes[piece.source]);
+                }
             }
         }
         fault.map_err(failed)

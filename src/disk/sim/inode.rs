@@ -171,6 +171,13 @@ impl Inode {
         }
     }
 
+    /// Puts other bytes there without trace: seen and durable alike.
+    pub(super) fn put(&mut self, offset: u64, bytes: &[u8]) {
+        for pages in [&mut self.seen, &mut self.durable] {
+            pages.write(offset, bytes);
+        }
+    }
+
     /// What may survive, in the order in which [`Inode::survivor`] asks.
     pub(super) fn choices(&self) -> impl Iterator<Item = InodeChoice> {
         let length = self.seen_bytes > self.durable_bytes;

@@ -34,7 +34,7 @@
 //! - **Failing calls**: any kind of operation fails at its n-th time, once or from then on. A
 //!   failed write may have written a part, any other failed call changes nothing.
 //! - **Rot and misplacement**: any bit flipped, a file truncated, removed or replaced, the next
-//!   write lost or misdirected.
+//!   write lost, misdirected or torn, an older one repeated.
 //!
 //! What it leaves out: sectors torn within (devices promise that much), reads that fail to see
 //! earlier writes, and loss of what was synced.

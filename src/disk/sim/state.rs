@@ -22,6 +22,19 @@ pub(super) enum NextWrite {
     Lost,
     /// Done this many bytes away from where it should be.
     Misdirected(i64),
+    /// Of its sectors only those arrive whose bits are set, the first sector's being the lowest
+    /// and the 65th's that again.
+    Torn(u64),
+    /// What it overwrites is remembered.
+    Remembered,
+}
+
+/// What a write has overwritten.
+#[derive(Clone, Debug)]
+pub(super) struct Overwritten {
+    pub(super) id: FileId,
+    pub(super) offset: u64,
+    pub(super) bytes: Vec<u8>,
 }
 
 /// The state of a simulated disk.
@@ -34,6 +47,7 @@ pub(super) struct State {
     removed: Pages,
     pub(super) faults: Faults,
     pub(super) next_write: NextWrite,
+    pub(super) overwritten: Option<Overwritten>,
     pub(super) capacity: Option<u64>,
     pub(super) locked: bool,
     /// Crashed or frozen: nothing works any more.
@@ -96,6 +110,18 @@ impl State {
         self.inodes.get_mut(&id).expect("open files and names have inodes")
     }
 
+    /// Whether the file has a name or is open.
+    pub(super) fn exists(&self, id: FileId) -> bool {
+        self.inodes.contains_key(&id)
+    }
+
+    /// Remembers what a file has there.
+    pub(super) fn remember(&mut self, id: FileId, offset: u64, len: usize) {
+        let mut bytes = vec![0; len];
+        self.inode(id).seen().read(offset, &mut bytes);
+        self.overwritten = Some(Overwritten { id, offset, bytes });
+    }
+
     /// Adds a file without a name.
     pub(super) fn add(&mut self, inode: Inode) -> FileId {
         self.last_id += 1;
@@ -114,6 +140,7 @@ impl State {
             return Err(io::ErrorKind::FileTooLarge.into());
         }
         if self.capacity.is_some_and(|capacity| self.used_bytes() + more > capacity) {
+            self.faults.happened += 1;
             return Err(io::ErrorKind::StorageFull.into());
         }
         self.inode(id).grow(bytes);
@@ -151,6 +178,7 @@ impl State {
             removed: self.removed.clone(),
             capacity: self.capacity,
             trace: self.trace,
+            overwritten: self.overwritten.clone(),
             ..State::default()
         };
         let Some(mut chooser) = Chooser::new(keep) else {

@@ -425,6 +425,23 @@ fn writes_get_lost_or_go_astray_once() {
     assert_eq!(sectors(&disk, "a"), [0, 0, 2, 3]);
 }
 
+#[test]
+fn writes_are_torn_and_repeated() {
+    let (disk, file) = disk_with("a", 8 * SECTOR_BYTES);
+    disk.tear_next_write(0b0101);
+    file.write_at(SECTOR_BYTES, &[1; 4 * SECTOR]).unwrap();
+    assert_eq!(sectors(&disk, "a"), [0, 1, 0, 1, 0, 0, 0, 0]);
+    disk.remember_next_write();
+    file.write_at(SECTOR_BYTES, &[2; 2 * SECTOR]).unwrap();
+    file.sync().unwrap();
+    assert_eq!(sectors(&disk, "a"), [0, 2, 2, 1, 0, 0, 0, 0]);
+    let disk = disk.crash(Keep::Nothing);
+    assert!(disk.repeat_older_write());
+    assert_eq!(sectors(&disk, "a"), [0, 1, 0, 1, 0, 0, 0, 0]);
+    assert_eq!(sectors(&disk.fork(Keep::Nothing), "a"), [0, 1, 0, 1, 0, 0, 0, 0]);
+    assert!(!disk.repeat_older_write(), "only once");
+}
+
 // --- freezing ---
 
 #[test]

@@ -13,9 +13,10 @@ use super::panics;
 use super::step::Kept;
 use super::subsets::{Effort, Outcomes};
 use super::tally::Tally;
+use super::trouble::Trouble;
 use super::watch::{Point, Watch};
-use crate::disk::sim::rng::SplitMix64;
 use crate::disk::SimDisk;
+use crate::disk::sim::rng::SplitMix64;
 use crate::torture::Clause;
 use crate::{CommitMode, Store};
 
@@ -51,6 +52,8 @@ pub(crate) struct Found {
     pub(crate) crashes: Vec<CrashAt>,
     /// The step of the workload during which the first crash came; 0 opens the store.
     pub(crate) step: usize,
+    /// What befell the store beside crashes.
+    pub(crate) trouble: Option<Box<Trouble>>,
 }
 
 /// Explores.
@@ -81,6 +84,7 @@ impl Explorer {
                 violation,
                 crashes: path,
                 step: 0,
+                trouble: None,
             })?;
         }
         Ok(())

@@ -43,7 +43,12 @@ pub(crate) fn replay(case: &Case, crashes: &[CrashAt], explorer: &mut Explorer) 
         let points = run.watch.take_points();
         let Some(point) = points.first() else { return Ok(()) };
         let followed = explorer.follow(point, history, crashes);
-        followed.map_err(|violation| Found { violation, crashes: crashes.to_vec(), step })
+        followed.map_err(|violation| Found {
+            violation,
+            crashes: crashes.to_vec(),
+            step,
+            trouble: None,
+        })
     });
     run.abandon();
     result.err()
@@ -105,7 +110,7 @@ fn expect_done(outcome: Result<Outcome, Violation>, step: usize) -> Result<(), F
         Ok(Outcome::Refused(error)) => Violation::safety(format!("refused for no reason: {error}")),
         Err(violation) => violation,
     };
-    Err(Found { violation, crashes: Vec::new(), step })
+    Err(Found { violation, crashes: Vec::new(), step, trouble: None })
 }
 
 /// An explorer of `case`.

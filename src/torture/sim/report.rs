@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::case::Case;
 use super::explore::Found;
+use super::mishap;
 use super::panics;
 use super::play;
 use super::play::{crash_point, explorer};
@@ -33,7 +34,7 @@ pub(crate) fn failure(config: &Config, seed: u64, case: &Case, found: &Found) ->
         what: found.violation.what.clone(),
         case,
         crashes: found.crashes.clone(),
-        trouble: None,
+        trouble: found.trouble.as_deref().cloned(),
     };
     let replay = match saved.write(&config.failures) {
         Ok(file) => format!("syncline torture --replay {}", file.display()),
@@ -54,9 +55,11 @@ pub fn replay(file: &Path) -> Result<Option<Failure>, String> {
         super::explore::Depth { again_one_in: 1, nested_one_in: u64::MAX, ..WIDE },
         saved.seed,
     );
-    let Some(found) = play::replay(&saved.case, &saved.crashes, &mut explorer) else {
-        return Ok(None);
+    let found = match &saved.trouble {
+        Some(trouble) => mishap::replay(&saved.case, trouble),
+        None => play::replay(&saved.case, &saved.crashes, &mut explorer),
     };
+    let Some(found) = found else { return Ok(None) };
     let command = format!("syncline torture --replay {}", file.display());
     Ok(Some(told(&saved, &found, command)))
 }

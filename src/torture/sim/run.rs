@@ -7,6 +7,7 @@ use super::case::Setup;
 use super::contents::{KeyspaceNo, hash_of, hash_of_snapshot, key, keyspace_name};
 use super::history::{Commit, History, What};
 use super::judge::{Crash, Judge, Violation};
+use super::site::Phase;
 use super::step::{Change, Kept, Mode, Step};
 use super::watch::{Beside, Watch};
 use crate::disk::{Keep, SimDisk};
@@ -78,6 +79,7 @@ impl Run {
             Ok(store) => store,
             Err(error) => return Ok(Outcome::Refused(error)),
         };
+        self.watch.set_phase(Phase::Reading);
         let verdict = judge.recovered(&store, &self.history, &self.history.mark, crash)?;
         let store = store.into_store();
         self.history.recovered(verdict.k, verdict.to);
@@ -129,25 +131,36 @@ impl Run {
                 return self.crash(keep, judge);
             }
         };
+        let mut beside_refused = None;
         if let Some(beside) = self.watch.take_beside() {
             for commit in beside.made {
                 self.history.acknowledged(commit.lsn);
                 self.history.push(commit);
             }
-            if let Some(error) = beside.failed
+            if let Some((changes, error)) = beside.failed
                 && !self.is_poisoned
             {
-                return Ok(Outcome::Refused(error));
+                if matches!(error, Error::Poisoned { .. }) {
+                    if !changes.is_empty() && !self.history.is_in_doubt() {
+                        self.history.in_doubt(What::Changes(changes));
+                    }
+                    self.is_poisoned = true;
+                }
+                beside_refused = Some(error);
             }
         }
         let durable = store.watermarks().durable;
         self.history.durable(durable);
-        self.history.mark.submitted = self.history.commits().len();
+        self.history.mark.submitted =
+            self.history.commits().len() + usize::from(self.history.is_in_doubt());
         if let Outcome::Refused(Error::Poisoned { .. }) = outcome {
             self.is_poisoned = true;
         }
         self.watch.set_mark(self.history.mark);
-        Ok(outcome)
+        Ok(match (outcome, beside_refused) {
+            (Outcome::Done, Some(error)) => Outcome::Refused(error),
+            (outcome, _) => outcome,
+        })
     }
 
     /// Ends as a crash does: nothing more is written.

@@ -149,7 +149,7 @@ mod tests {
                 _ => false,
             })?;
             let violation = Violation::safety("made up");
-            Some(Found { violation, crashes: Vec::new(), step: flush + step + 1 })
+            Some(Found { violation, crashes: Vec::new(), step: flush + step + 1, trouble: None })
         };
         let (case, found) = (0..)
             .map(generate::case)

@@ -25,6 +25,7 @@ pub(crate) fn tell(case: &Case, found: &Found, crash: Option<(&Point, &History)>
         let here = if number == found.step { "  <- here" } else { "" };
         lines.push(format!("  {number:>3}  {step}{here}"));
     }
+    lines.extend(found.trouble.as_ref().map(|trouble| format!("What befell it: {trouble}")));
     if let Some((point, history)) = crash {
         tell_crash(point, history, &found.crashes, &mut lines);
     }

@@ -2,6 +2,8 @@
 
 use super::explore::CrashAt;
 use super::history::{History, Mark};
+use super::rot::RotCount;
+use super::site::Sites;
 use super::step::Kept;
 use super::watch::Point;
 use crate::torture::{FaultRow, Moment, Picture};
@@ -33,6 +35,10 @@ pub(crate) struct Tally {
     pub(crate) windows_sampled: u64,
     pub(crate) traces_compared: u64,
     pub(crate) bits_flipped: u64,
+    /// Pairs of failing call and site.
+    pub(crate) sites: Sites,
+    /// Damage by what became of it.
+    pub(crate) rot: RotCount,
     /// The crash points of the run, if they are to be drawn.
     pub(crate) picture: Option<Picture>,
 }
@@ -116,6 +122,8 @@ impl Tally {
         self.windows_sampled += other.windows_sampled;
         self.traces_compared += other.traces_compared;
         self.bits_flipped += other.bits_flipped;
+        self.sites.add(other.sites);
+        self.rot.merge(other.rot);
         self.picture = self.picture.take().or(other.picture);
     }
 

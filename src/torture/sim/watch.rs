@@ -14,6 +14,7 @@ use parking_lot::Mutex;
 use super::contents::KeyspaceNo;
 use super::history::{Commit, Mark, What};
 use super::run::commit;
+use super::site::Phase;
 use super::step::{Change, Mode};
 use crate::disk::{Call, Keep, Op, SimDisk};
 use crate::{Keyspace, Lsn, Store};
@@ -52,6 +53,26 @@ struct Inner {
     /// To read its watermarks.
     store: Option<Store>,
     beside: Option<Beside>,
+    phase: Phase,
+    hook: Option<Hook>,
+}
+
+/// Told of each call of the disk, last of all, just before it is done.
+#[derive(Clone)]
+pub(crate) struct Hook(Arc<Told>);
+
+type Told = dyn Fn(&SimDisk, &Call<'_>, Phase) + Send + Sync;
+
+impl Hook {
+    pub(crate) fn new(hook: impl Fn(&SimDisk, &Call<'_>, Phase) + Send + Sync + 'static) -> Hook {
+        Hook(Arc::new(hook))
+    }
+}
+
+impl std::fmt::Debug for Hook {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Hook")
+    }
 }
 
 /// Commits to come in the middle of a step.
@@ -63,7 +84,8 @@ pub(crate) struct Beside {
     pub(crate) keyspaces: BTreeMap<KeyspaceNo, Keyspace>,
     /// Those that were made.
     pub(crate) made: Vec<Commit>,
-    pub(crate) failed: Option<crate::Error>,
+    /// The first that was not, and why. A flush has no changes.
+    pub(crate) failed: Option<(Vec<Change>, crate::Error)>,
 }
 
 impl Watch {
@@ -88,6 +110,16 @@ impl Watch {
         std::mem::take(&mut self.0.lock().points)
     }
 
+    /// Says what the store is about to do.
+    pub(crate) fn set_phase(&self, phase: Phase) {
+        self.0.lock().phase = phase;
+    }
+
+    /// From now on `hook` is told of each call.
+    pub(crate) fn set_hook(&self, hook: Hook) {
+        self.0.lock().hook = Some(hook);
+    }
+
     pub(crate) fn set_store(&self, store: Option<&Store>) {
         let former = std::mem::replace(&mut self.0.lock().store, store.cloned());
         drop(former); // it may be the last handle, and close the store
@@ -109,6 +141,13 @@ impl Watch {
         self.note(disk, call);
         if waits_without_locks(call) {
             self.commit_beside(call.op != Op::MapSync);
+        }
+        let (hook, phase) = {
+            let inner = self.0.lock();
+            (inner.hook.clone(), inner.phase)
+        };
+        if let Some(Hook(hook)) = hook {
+            hook(disk, call, phase);
         }
     }
 
@@ -178,14 +217,16 @@ fn one_beside(store: &Store, mut beside: Beside, may_flush: bool) -> Beside {
             hash: 0,
             keys: 0,
         }),
-        Err(error) => beside.failed = Some(error),
+        Err(error) => {
+            beside.failed.get_or_insert((changes, error));
+        }
     }
     let is_its_turn = beside.commits.len() % 2 == 0;
     if may_flush
         && is_its_turn
         && let Err(error) = store.flush()
     {
-        beside.failed = Some(error);
+        beside.failed.get_or_insert((Vec::new(), error));
     }
     beside
 }

@@ -9,6 +9,7 @@ use super::case::Case;
 use super::explore::{Depth, Explorer, Found};
 use super::generate::{self, Theme};
 use super::judge::Judge;
+use super::mishap::{self, Mishaps};
 use super::pace::Pace;
 use super::panics;
 use super::play::{explorer, play, replay};
@@ -54,6 +55,7 @@ struct Shared<'a> {
     deadline: Option<Instant>,
     found: Mutex<Vec<Failure>>,
     tally: Mutex<(Tally, Judge)>,
+    mishaps: Mishaps,
 }
 
 /// Runs the simulated tier as `config` has it.
@@ -66,6 +68,7 @@ pub(crate) fn run(config: &Config, progress: &Progress) -> (SimSummary, Vec<Fail
         deadline: config.limit.map(|limit| begun + limit),
         found: Mutex::default(),
         tally: Mutex::default(),
+        mishaps: Mishaps::of(config.tier),
     };
     let paces: Vec<Pace> = (0..config.workers).map(|_| Pace::until(shared.deadline)).collect();
     std::thread::scope(|scope| {
@@ -85,7 +88,7 @@ pub(crate) fn run(config: &Config, progress: &Progress) -> (SimSummary, Vec<Fail
         states_by_depth: tally.by_depth.clone(),
         clauses: checked,
         faults: tally.rows(),
-        sites: Vec::new(),
+        sites: tally.sites.rows(),
         windows_exhausted: tally.windows_exhausted,
         widest_exhausted: tally.widest_exhausted,
         windows_sampled: tally.windows_sampled,
@@ -93,7 +96,11 @@ pub(crate) fn run(config: &Config, progress: &Progress) -> (SimSummary, Vec<Fail
         traces_compared: tally.traces_compared,
         picture: tally.picture,
     };
-    (summary, shared.found.into_inner())
+    let mut found = shared.found.into_inner();
+    if config.tier != Tier::Smoke && !progress.is_stopped() && found.is_empty() {
+        found.extend(mishap::never_activated(config, &tally.sites));
+    }
+    (summary, found)
 }
 
 /// Hands on what the workers count, stops them, and notices one that hangs.
@@ -126,11 +133,17 @@ fn work(shared: &Shared<'_>, pace: &Pace) {
         let job = shared.next.fetch_add(1, Ordering::Relaxed);
         let seed = SplitMix64::new(shared.config.seed.wrapping_add(job)).next();
         pace.begins(seed);
-        let (explorer, found) = one(shared.config, job, seed, pace);
-        if let Some(found) = found {
+        let (explorer, found) = match shared.mishaps.one(job, seed, pace, &mut total.0.sites) {
+            Some((explorer, found)) => (explorer, found),
+            None => {
+                let (explorer, found) = one(shared.config, job, seed, pace);
+                (explorer, found.map(|found| (generate::case(seed), found)))
+            }
+        };
+        if let Some((case, found)) = found {
             Progress::add(&shared.progress.failures, 1);
             pace.rest();
-            let failure = report::failure(shared.config, seed, &generate::case(seed), &found);
+            let failure = report::failure(shared.config, seed, &case, &found);
             shared.found.lock().push(failure);
         }
         total.0.add(explorer.tally);
@@ -181,6 +194,7 @@ fn same_trace(case: &Case, seed: u64, trace: u64, other: &mut Explorer) -> Optio
             },
             crashes: Vec::new(),
             step: case.steps.len(),
+            trouble: None,
         }),
         Err(found) => Some(found),
     }
@@ -188,6 +202,9 @@ fn same_trace(case: &Case, seed: u64, trace: u64, other: &mut Explorer) -> Optio
 
 /// What is wrong with `case` when it is looked at as `found` was.
 pub(crate) fn look_again(case: &Case, seed: u64, found: &Found) -> Option<Found> {
+    if let Some(trouble) = &found.trouble {
+        return mishap::again(case, trouble);
+    }
     if found.crashes.is_empty() {
         return replay(case, &[], &mut explorer(case, WIDE, seed));
     }
