@@ -3,12 +3,15 @@
 use super::explore::Depth;
 use super::generate::{self, Theme};
 use super::judge::Violation;
+use super::mishap::Mishaps;
 use super::pace::Pace;
 use super::panics;
 use super::play::{explorer, play};
+use super::site::Sites;
 use super::subsets::Effort;
 use super::work::WIDE;
 use crate::disk::sim::rng::SplitMix64;
+use crate::torture::Tier;
 
 /// What a hunt came to.
 #[derive(Debug)]
@@ -32,12 +35,15 @@ const GLANCE: Depth = Depth {
     ..WIDE
 };
 
-/// Looks for a failure until the pace is over: through all themes in turn, each first blind.
+/// Looks for a failure until the pace is over: through all themes in turn, each first blind, and
+/// between them failing calls, rot and flipped bits.
 pub(crate) fn hunt(seed: u64, pace: &Pace) -> Hunt {
     panics::catch();
     let mut rng = SplitMix64::new(seed);
     let mut hunt = Hunt { found: None, by: String::new(), states: 0 };
-    for theme in Theme::ALL.iter().cycle() {
+    let mishaps = Mishaps::of(Tier::Smoke);
+    let mut sites = Sites::default();
+    for (turn, theme) in Theme::ALL.iter().cycle().enumerate() {
         let blind = if *theme == Theme::Big { 1 } else { BLIND };
         for at in 0..=blind {
             if pace.is_over() || hunt.found.is_some() {
@@ -45,11 +51,32 @@ pub(crate) fn hunt(seed: u64, pace: &Pace) -> Hunt {
             }
             hunt.one(*theme, rng.next(), at < blind, pace);
         }
+        if hunt.found.is_none() {
+            let job = MISHAPS[turn % MISHAPS.len()];
+            hunt.mishap(&mishaps, job, rng.next(), &mut sites, pace);
+        }
     }
     hunt
 }
 
+/// Jobs that are no crashes: failing calls, rot, flipped bits.
+const MISHAPS: [u64; 6] = [1, 2, 5, 2, 1, 6];
+
 impl Hunt {
+    fn mishap(&mut self, mishaps: &Mishaps, job: u64, seed: u64, sites: &mut Sites, pace: &Pace) {
+        let Some((explorer, found)) = mishaps.one(job, seed, pace, sites) else { return };
+        self.states += explorer.tally.states;
+        if let Some((_, found)) = found {
+            self.found = Some(found.violation);
+            self.by = match job {
+                1 | 5 => "failing call",
+                2 => "rot",
+                _ => "flipped bit",
+            }
+            .to_owned();
+        }
+    }
+
     fn one(&mut self, theme: Theme, seed: u64, is_blind: bool, pace: &Pace) {
         let case = generate::themed(theme, seed);
         let mut explorer = explorer(&case, GLANCE, seed);
