@@ -1,0 +1,239 @@
+//! The data file: superblocks, pages, and the device that puts them elsewhere.
+
+use super::Piece;
+use super::script::{SMALL, Script};
+use super::stage::{Stage, at_write};
+use super::visit::{Broken, Visit, WELL};
+use crate::disk::{Keep, SimDisk};
+use crate::mutants::Mutant;
+use crate::torture::Clause;
+use crate::torture::sim::{Crash, Depth, Effort};
+
+pub(super) const ROOM: &[Piece] = &[
+    Piece {
+        name: "header before extension",
+        whose: "redb up to 4.1, 2026 (pull request 1276)",
+        showed: "the header named a length that the file did not have, for the header reached the \
+                 disk before the file's extension: the store could never be opened again",
+        done: "checkpoints that make the data file grow, and each subset of what is unsynced, \
+               lengths by themselves",
+        judged: &[Clause::Answers],
+        mutants: &[Mutant::SuperblockBeforePages],
+        show: header_before_extension,
+    },
+    Piece {
+        name: "log gone before the root",
+        whose: "RocksDB under MongoDB 3.0, 2016 (mongo-rocks issue 35)",
+        showed: "the old log was removed before what replaced it was known to be durable",
+        done: "checkpoints, each of which sets free a part of the log",
+        judged: &[Clause::Bounds, Clause::Answers],
+        mutants: &[
+            Mutant::SuperblockUnflushed,
+            Mutant::LogRecycledEarly,
+            Mutant::CurrentSegmentRecycled,
+        ],
+        show: log_gone_before_the_root,
+    },
+    Piece {
+        name: "checkpoint ahead of the log",
+        whose: "RocksDB, 2019 (pull request 5856: \"SST file is ahead of WALs\")",
+        showed: "data files held what the log had lost; one part of the store was newer than the \
+                 others, and it did not open any more",
+        done: "asynchronous commits, a checkpoint, and commits by others meanwhile",
+        judged: &[Clause::Prefix, Clause::Reported, Clause::Receipts],
+        mutants: &[Mutant::CheckpointTakesNewest, Mutant::CheckpointLsnLate],
+        show: checkpoint_ahead_of_the_log,
+    },
+    Piece {
+        name: "page used again too early",
+        whose: "Bolt, 2015 (issue 348)",
+        showed: "power cuts left pages that were freed twice or in nobody's hands",
+        done: "checkpoints that change the same pages over and over, with every crash between",
+        judged: &[Clause::Prefix, Clause::Sound],
+        mutants: &[Mutant::ExtentsFreedEarly],
+        show: page_used_again_too_early,
+    },
+    Piece {
+        name: "block given to two pages",
+        whose: "bbolt 1.3.9, 2024 (issue 778)",
+        showed: "after a restart a page had two references: the list of free pages had named one \
+                 that was in use",
+        done: "checkpoints and openings by turns",
+        judged: &[Clause::Prefix, Clause::Sound],
+        mutants: &[Mutant::TakenBlocksUnmarked],
+        show: block_given_to_two_pages,
+    },
+    Piece {
+        name: "rot in the newest root",
+        whose: "any store with two roots by turns (LMDB, Bolt, redb)",
+        showed: "with the newest root damaged the store opened at the one before, whose pages and \
+                 log were no longer there",
+        done: "one bit flipped in each slot, then in both",
+        judged: &[Clause::Bounds, Clause::Answers],
+        mutants: &[Mutant::SuperblockNotCopied],
+        show: rot_in_the_newest_root,
+    },
+    Piece {
+        name: "torn page",
+        whose: "the reason for InnoDB's doublewrite and PostgreSQL's full_page_writes",
+        showed: "of a page a part was new and a part old",
+        done: "one bit flipped in each sector of each page of a closed store",
+        judged: &[Clause::Prefix, Clause::Answers],
+        mutants: &[Mutant::PageTailUncovered, Mutant::PageUnverified],
+        show: torn_page,
+    },
+    Piece {
+        name: "lost write",
+        whose: "measured in the field by Bairavasundaram et al., FAST 2008",
+        showed: "a write was reported as done and never arrived: an old version of the page, with a \
+                 right checksum, came back",
+        done: "recovery's checkpoint loses each of its writes in turn, where older versions of the \
+               same pages lie",
+        judged: &[Clause::Prefix, Clause::Bounds],
+        mutants: &[Mutant::PageAddressUnchecked],
+        show: lost_write,
+    },
+    Piece {
+        name: "misdirected write",
+        whose: "measured in the field by Bairavasundaram et al., FAST 2008",
+        showed: "a page was written over its neighbour",
+        done: "recovery's checkpoint has each of its writes in turn go a page further",
+        judged: &[Clause::Prefix, Clause::Bounds],
+        mutants: &[Mutant::PageAddressUnchecked],
+        show: misdirected_write,
+    },
+    Piece {
+        name: "a root that was only cached",
+        whose: "ours",
+        showed: "a killed process left a superblock in the cache; the next one took it for durable, \
+                 and overwrote what the durable one led to",
+        done: "kills within checkpoints, recoveries, and power losses in those",
+        judged: &[Clause::Prefix, Clause::Served],
+        mutants: &[Mutant::SuperblockUnconfirmed],
+        show: a_root_that_was_only_cached,
+    },
+];
+
+/// Many windows, each a little.
+const BROAD: Depth = Depth {
+    windows: Effort { exhaustive: 16, sampled: 3 },
+    scattered: 1,
+    nested_one_in: 64,
+    deepest: 2,
+    again_one_in: 16,
+};
+
+fn header_before_extension(visit: &mut Visit) -> Result<(), Broken> {
+    let script = Script::new().each(0..3, 20_000).flush().checkpoint();
+    let script = script.each(3..6, 60_000).flush().checkpoint();
+    visit.explore(&SMALL, script, BROAD)
+}
+
+fn log_gone_before_the_root(visit: &mut Visit) -> Result<(), Broken> {
+    let script = Script::new().each(0..20, 900).checkpoint().each(0..20, 900).flush();
+    visit.explore(&SMALL, script.checkpoint().each(0..20, 900).flush(), BROAD)
+}
+
+fn checkpoint_ahead_of_the_log(visit: &mut Visit) -> Result<(), Broken> {
+    let script = Script::new().each(0..10, 500).beside(1, 0..5, 300).checkpoint();
+    let script = script.each(10..14, 500).beside(2, 3..8, 300).checkpoint().quick(1, 10);
+    visit.explore(&SMALL, script, WELL)
+}
+
+fn page_used_again_too_early(visit: &mut Visit) -> Result<(), Broken> {
+    let mut script = Script::new().each(0..20, 500).checkpoint();
+    for round in 0..3 {
+        script = script.each(round..round + 8, 500).flush().checkpoint();
+    }
+    visit.explore(&SMALL, script, BROAD)
+}
+
+fn block_given_to_two_pages(visit: &mut Visit) -> Result<(), Broken> {
+    let mut stage = Stage::open(visit, &SMALL)?;
+    let mut script = Script::new();
+    for round in 0..4 {
+        script = script.each(round * 5..round * 5 + 12, 900).checkpoint().reopen();
+        script = script.each(round..round + 4, 2000).checkpoint().read().kill();
+    }
+    stage.all(&script.read().reopen().read())
+}
+
+fn rot_in_the_newest_root(visit: &mut Visit) -> Result<(), Broken> {
+    let mut stage = Stage::open(visit, &SMALL)?;
+    stage.all(&Script::new().each(0..20, 900).checkpoint().each(0..20, 900).checkpoint())?;
+    let left = stage.left(Keep::Everything);
+    for slots in [&[0][..], &[4096], &[0, 4096]] {
+        let damaged = left.fork(Keep::Everything);
+        for slot in slots {
+            stage.visit.note(format!("  bit 3 of the byte at {} of data is flipped", slot + 60));
+            damaged.flip("data", slot + 60, 3);
+        }
+        if slots.len() == 2 {
+            stage.refuses(&damaged, "data")?;
+        } else {
+            stage.recovers(&damaged, Crash::Kill)?;
+        }
+    }
+    Ok(())
+}
+
+fn torn_page(visit: &mut Visit) -> Result<(), Broken> {
+    let mut stage = Stage::open(visit, &SMALL)?;
+    stage.all(&Script::new().each(0..24, 900).checkpoint().reopen())?;
+    let left = stage.left(Keep::Everything);
+    let bytes = left.read_file("data");
+    for (sector, held) in bytes.chunks(512).enumerate() {
+        // Of a page the middle is as good as any; its ends are what checksums forget.
+        if !matches!(sector % 8, 0 | 3 | 7) || held.iter().all(|byte| *byte == 0) {
+            continue;
+        }
+        let last = held.iter().rposition(|byte| *byte != 0).expect("seen") as u64;
+        let at = sector as u64 * 512 + last;
+        let damaged = left.fork(Keep::Everything);
+        damaged.flip("data", at, 0);
+        stage.visit.note(format!("  bit 0 of the byte at {at} of data is flipped"));
+        stage.right_or_told(&damaged)?;
+        stage.visit.notes.pop();
+    }
+    Ok(())
+}
+
+fn lost_write(visit: &mut Visit) -> Result<(), Broken> {
+    befallen_writes(visit, SimDisk::lose_next_write)
+}
+
+fn misdirected_write(visit: &mut Visit) -> Result<(), Broken> {
+    befallen_writes(visit, |disk| disk.misdirect_next_write(4096))
+}
+
+/// A store whose blocks have all been in use before recovers, and something befalls one of the
+/// writes of its checkpoint. Whoever opens it next gets what was committed, or is told.
+fn befallen_writes(visit: &mut Visit, befalls: fn(&SimDisk)) -> Result<(), Broken> {
+    let mut stage = Stage::open(visit, &SMALL)?;
+    let mut script = Script::new().each(0..8, 700).checkpoint();
+    for _ in 0..5 {
+        script = script.each([0, 4], 700).checkpoint();
+    }
+    script = script.each([0, 4], 700).flush();
+    stage.all(&script)?;
+    let left = stage.left(Keep::Everything);
+    for number in 0..12 {
+        let disk = left.fork(Keep::Everything);
+        at_write(&disk, number, befalls);
+        stage.visit.note(format!("  write {number} of the data file, by its recovery, is befallen"));
+        if let Ok(store) = stage.run.setup.open(&disk) {
+            let next = disk.fork(Keep::Everything);
+            disk.crash_after(0);
+            drop(store);
+            stage.right_or_told(&next)?;
+        }
+        stage.visit.notes.pop();
+    }
+    Ok(())
+}
+
+fn a_root_that_was_only_cached(visit: &mut Visit) -> Result<(), Broken> {
+    let depth = Depth { nested_one_in: 2, scattered: 0, ..BROAD };
+    let script = Script::new().each(0..6, 500).checkpoint().each(0..6, 500).checkpoint();
+    visit.explore(&SMALL, script.each(0..3, 500).flush(), depth)
+}
