@@ -3,11 +3,11 @@
 use super::Piece;
 use super::script::{SMALL, Script};
 use super::stage::Stage;
-use super::visit::{Broken, NESTED, Visit, WELL};
+use super::visit::{Broken, LIGHT, NESTED, Visit, WELL};
 use crate::disk::{Fault, FaultError, Op, Persistence};
 use crate::mutants::Mutant;
 use crate::torture::Clause;
-use crate::torture::sim::Depth;
+use crate::torture::sim::Mode;
 
 pub(super) const ROOM: &[Piece] = &[
     Piece {
@@ -16,7 +16,7 @@ pub(super) const ROOM: &[Piece] = &[
         showed: "a new file of the log was flushed and its directory was not: after a power loss \
                  the file was gone with all that had been acknowledged in it",
         done: "synchronous commits over the end of a segment",
-        judged: &[Clause::Bounds, Clause::Answers],
+        judged: &[Clause::Bounds, Clause::Again, Clause::Answers],
         mutants: &[Mutant::SegmentNameUnflushed],
         show: a_new_file_without_a_name,
     },
@@ -35,7 +35,7 @@ pub(super) const ROOM: &[Piece] = &[
         whose: "LevelDB, 2012 (issue 74: CURRENT came back as 16 zero bytes)",
         showed: "a file was renamed into its place before its bytes were flushed",
         done: "a store is made, and crashes come at each call",
-        judged: &[Clause::Answers],
+        judged: &[Clause::Again, Clause::Answers],
         mutants: &[Mutant::DataFileUnflushed, Mutant::DataFileMadeInPlace],
         show: named_before_it_is_whole,
     },
@@ -67,7 +67,7 @@ fn a_new_file_without_a_name(visit: &mut Visit) -> Result<(), Broken> {
 fn rename_without_the_directory(visit: &mut Visit) -> Result<(), Broken> {
     let mut script = Script::new();
     for _ in 0..3 {
-        script = script.commit(crate::torture::sim::Mode::Async, 0..17, 900).checkpoint();
+        script = script.commit(Mode::Async, 0..17, 900).checkpoint();
     }
     let script = (20..38).fold(script, |script, key| script.sync(key, 900));
     visit.explore(&SMALL, script, LIGHT)
@@ -96,12 +96,3 @@ fn a_failed_flush_of_the_directory(visit: &mut Visit) -> Result<(), Broken> {
     }
     Ok(())
 }
-
-/// For workloads of many calls, of which few matter.
-const LIGHT: Depth = Depth {
-    windows: crate::torture::sim::Effort { exhaustive: 8, sampled: 1 },
-    scattered: 0,
-    nested_one_in: 64,
-    deepest: 2,
-    again_one_in: 32,
-};

@@ -35,10 +35,9 @@ pub(super) const ROOM: &[Piece] = &[
         name: "an older copy of the data file",
         whose: "a mistake of whoever restores one file of two",
         showed: "an old data file beside a new log: the store opened, with a hole between them",
-        done: "the data file of an earlier checkpoint is put back, once its log has gone. Seen to \
-               fail by hand: with a missing first segment taken for an empty log",
+        done: "the data file of an earlier checkpoint is put back, once its log has gone",
         judged: &[Clause::Answers, Clause::Bounds],
-        mutants: &[],
+        mutants: &[Mutant::RotTakenForTorn],
         show: an_older_copy_of_the_data_file,
     },
     Piece {

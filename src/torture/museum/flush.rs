@@ -4,10 +4,10 @@ use super::Piece;
 use super::script::{SMALL, Script};
 use super::stage::Stage;
 use super::visit::{Broken, Visit, WELL};
-use crate::disk::{Fault, FaultError, Op, Persistence};
+use crate::disk::{Fault, FaultError, Keep, Op, Persistence};
 use crate::mutants::Mutant;
 use crate::torture::Clause;
-use crate::torture::sim::{Mode, Setup};
+use crate::torture::sim::{Crash, Mode, Setup};
 
 pub(super) const ROOM: &[Piece] = &[
     Piece {
@@ -15,7 +15,7 @@ pub(super) const ROOM: &[Piece] = &[
         whose: "NATS JetStream, 2025 (issue 7564), and many by default",
         showed: "a write was acknowledged while it was in the operating system's cache only",
         done: "synchronous commits and the making of keyspaces, and power losses after each",
-        judged: &[Clause::Bounds],
+        judged: &[Clause::Bounds, Clause::Again],
         mutants: &[Mutant::SyncAcknowledgedEarly, Mutant::CreationAcknowledgedEarly],
         show: acknowledged_before_the_flush,
     },
@@ -44,7 +44,7 @@ pub(super) const ROOM: &[Piece] = &[
         showed: "a failed fsync was repeated, and the second one succeeded: the kernel had marked \
                  the pages clean although the device did not have them",
         done: "a flush of the log fails once; then a power loss, or a kill that leaves the cache",
-        judged: &[Clause::Bounds, Clause::Prefix],
+        judged: &[Clause::Bounds, Clause::Answers],
         mutants: &[Mutant::FailedFlushRetried],
         show: fsync_again,
     },
@@ -54,7 +54,7 @@ pub(super) const ROOM: &[Piece] = &[
         showed: "after a failed sync of the log the next one succeeded, and acknowledged what no \
                  recovery could reach",
         done: "a flush of the log fails once, and whoever comes next commits and flushes",
-        judged: &[Clause::Bounds, Clause::Prefix],
+        judged: &[Clause::Bounds, Clause::Answers],
         mutants: &[Mutant::PoisonToldOnce, Mutant::CommitsAfterPoison],
         show: a_failed_flush_is_told_once,
     },
@@ -65,7 +65,7 @@ pub(super) const ROOM: &[Piece] = &[
                  the log was thrown away",
         done: "a flush of the data file fails at each of a checkpoint's calls; another checkpoint; a \
                power loss",
-        judged: &[Clause::Bounds, Clause::Sound],
+        judged: &[Clause::Bounds, Clause::Answers],
         mutants: &[Mutant::DataFailureForgotten],
         show: the_checkpoints_fsync_again,
     },
@@ -83,10 +83,10 @@ pub(super) const ROOM: &[Piece] = &[
         whose: "ours, found by the model (seed 5078)",
         showed: "a segment that a failed flush had left was used again; its length never became \
                  durable, and a power loss took the records in it",
-        done: "each flush of a segment and of the directory fails once, a kill, checkpoints until \
-               that file would be used again, a power loss",
+        done: "each flush of a segment and of the directory fails once; a kill; commits until that \
+               file would have been used again, and after each a power loss",
         judged: &[Clause::Bounds, Clause::Answers],
-        mutants: &[Mutant::SegmentFailurePassing, Mutant::FormerSegmentsRecycled],
+        mutants: &[Mutant::SegmentFailurePassing],
         show: a_new_segment_whose_flush_failed,
     },
 ];
@@ -97,8 +97,9 @@ fn acknowledged_before_the_flush(visit: &mut Visit) -> Result<(), Broken> {
 }
 
 fn more_durable_than_was_flushed(visit: &mut Visit) -> Result<(), Broken> {
-    let script = Script::new().quick(0, 100).beside(0, 10..14, 600).flush().quick(1, 600);
-    let script = script.beside(0, 20..23, 900).sync(2, 60).quick(3, 10).flush();
+    // Over the end of the page that the flush ends in.
+    let script = Script::new().quick(0, 100).beside(0, [10..18], 900).flush().quick(1, 60);
+    let script = script.beside(0, [20..28], 900).sync(2, 60).quick(3, 10).flush();
     visit.explore(&SMALL, script, WELL)
 }
 
@@ -152,13 +153,17 @@ fn the_checkpoints_fsync_again(visit: &mut Visit) -> Result<(), Broken> {
 }
 
 fn only_the_checkpoint_knows(visit: &mut Visit) -> Result<(), Broken> {
-    let mut stage = Stage::open(visit, &SMALL)?;
-    let script = Script::new().each(0..30, 400).flush();
-    stage.all(&script)?;
-    fail(&mut stage, Op::Sync, 0);
-    let after = Script::after(&script).checkpoint().quick(50, 10).sync(51, 10);
-    stage.as_far(&after)?;
-    stage.all(&Script::after(&after).power_loss().read())
+    for after in 0..4 {
+        let mut stage = Stage::open(visit, &SMALL)?;
+        let script = Script::new().each(0..30, 400).flush();
+        stage.all(&script)?;
+        fail(&mut stage, Op::Sync, after);
+        let more = Script::after(&script).checkpoint().quick(50, 10).sync(51, 10);
+        stage.as_far(&more)?;
+        stage.disk().clear_faults();
+        stage.all(&Script::after(&more).power_loss().read())?;
+    }
+    Ok(())
 }
 
 fn a_new_segment_whose_flush_failed(visit: &mut Visit) -> Result<(), Broken> {
@@ -171,12 +176,15 @@ fn a_new_segment_whose_flush_failed(visit: &mut Visit) -> Result<(), Broken> {
             let more = Script::after(&script).each(8..50, 900).flush();
             stage.as_far(&more)?;
             stage.disk().clear_faults();
+            let left = stage.left(Keep::Nothing);
+            stage.recovers(&left, Crash::PowerLoss)?;
             let mut script = Script::after(&more).kill();
-            for _ in 0..4 {
-                script = script.each(0..16, 900).checkpoint();
+            for _ in 0..26 {
+                stage.all(&script)?;
+                let left = stage.left(Keep::Nothing);
+                stage.recovers(&left, Crash::PowerLoss)?;
+                script = Script::after(&script).sync(0, 900);
             }
-            script = script.each(0..20, 900).flush().sync(60, 10).power_loss().read();
-            stage.all(&script)?;
         }
     }
     Ok(())

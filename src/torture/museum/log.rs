@@ -39,7 +39,7 @@ pub(super) const ROOM: &[Piece] = &[
         showed: "a transaction whose last entry had not reached the disk confused the replay, or \
                  was kept for the next one",
         done: "commits of many records, longer than a segment, and crashes within them",
-        judged: &[Clause::Prefix],
+        judged: &[Clause::Prefix, Clause::Answers],
         mutants: &[Mutant::UnfinishedChainApplied],
         show: half_a_transaction,
     },
@@ -49,7 +49,7 @@ pub(super) const ROOM: &[Piece] = &[
         showed: "an append was taken to be atomic, and part of it reached the disk: the length \
                  without the bytes",
         done: "records of several sectors, and power losses that keep the first and not the last",
-        judged: &[Clause::Prefix],
+        judged: &[Clause::Prefix, Clause::Answers],
         mutants: &[Mutant::RecordPayloadUnchecked],
         show: a_header_without_its_body,
     },
@@ -87,7 +87,7 @@ pub(super) const ROOM: &[Piece] = &[
         whose: "RocksDB, 2020 (issue 7784)",
         showed: "recovery ended with a file of the log that was not the last",
         done: "synchronous commits over several segments, and a kill",
-        judged: &[Clause::Bounds, Clause::Reported],
+        judged: &[Clause::Bounds, Clause::Answers],
         mutants: &[Mutant::ScanEndsWithSegment],
         show: the_next_segment_is_not_read,
     },
@@ -128,18 +128,25 @@ fn a_header_without_its_body(visit: &mut Visit) -> Result<(), Broken> {
 }
 
 fn stale_record_in_a_recycled_file(visit: &mut Visit) -> Result<(), Broken> {
-    let mut script = Script::new();
-    for _ in 0..3 {
-        script = script.each(0..17, 900).checkpoint();
-    }
-    // The new records end where old ones begin.
-    script = script.each(0..6, 900).flush().quick(7, 900);
     let mut stage = Stage::open(visit, &SMALL)?;
+    let mut script = Script::new().quick(0, 900).quick(0, 900);
     stage.all(&script)?;
-    let kill = stage.left(Keep::Everything);
-    stage.recovers(&kill, Crash::Kill)?;
-    let power = stage.left(Keep::Nothing);
-    stage.recovers(&power, Crash::PowerLoss).map(|_| ())
+    // Twelve records fill a segment: where a new one ends, an old one begins.
+    let [.., former, last] = stage.history().commits() else { unreachable!("three commits") };
+    let rest = last.lsn.get() - former.lsn.get() - 900;
+    let bytes = 1024 - rest as u32;
+    script = Script::after(&script);
+    for _ in 0..4 {
+        script = script.each([0; 30], bytes).checkpoint();
+    }
+    stage.all(&script)?;
+    for _ in 0..14 {
+        script = Script::after(&script).sync(0, bytes);
+        stage.all(&script)?;
+        let kill = stage.left(Keep::Everything);
+        stage.recovers(&kill, Crash::Kill)?;
+    }
+    Ok(())
 }
 
 fn a_segment_cut_short(visit: &mut Visit) -> Result<(), Broken> {

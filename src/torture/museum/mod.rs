@@ -27,6 +27,7 @@
 //! (`a_claim_that_fails_leaves_the_page_where_it_is`), eviction under a second claim, a version that
 //! was in neither chain nor history, and a snapshot's versions dropped for a group that nobody saw
 //! yet (`cache::tests::interleavings`); a count taken between its commit and the pin (`tests/api.rs`).
+//! Nor is what only a hang would show: two pages that made each other go (`tree::tests`).
 
 mod directory;
 mod files;
@@ -92,6 +93,7 @@ pub(super) fn run(config: &Config, progress: &Progress) -> (MuseumSummary, Vec<F
     let shown: Vec<Mutex<Option<Shown>>> = pieces.iter().map(|_| Mutex::default()).collect();
     let next = AtomicUsize::new(0);
     let guide = || {
+        panics::catch();
         while let Some(&piece) = pieces.get(next.fetch_add(1, Ordering::Relaxed)) {
             if progress.is_stopped() {
                 return;
@@ -124,8 +126,8 @@ struct Shown {
     failure: Option<Failure>,
 }
 
+/// Shows an exhibit, in a thread that keeps its panics ([`panics::catch`]).
 fn show(piece: &Piece) -> Shown {
-    panics::catch();
     let mut visit = Visit::default();
     let result = catch_unwind(AssertUnwindSafe(|| (piece.show)(&mut visit)));
     let result = result.unwrap_or_else(|_| Err(Violation::safety(panics::take()).into()));

@@ -2,12 +2,12 @@
 
 use super::Piece;
 use super::script::{SMALL, Script};
-use super::stage::{Stage, at_write};
-use super::visit::{Broken, Visit, WELL};
-use crate::disk::{Keep, SimDisk};
+use super::stage::{Stage, at_write, is_root};
+use super::visit::{Broken, LIGHT, Visit};
+use crate::disk::{Choice, Keep, Op, SimDisk};
 use crate::mutants::Mutant;
 use crate::torture::Clause;
-use crate::torture::sim::{Crash, Depth, Effort};
+use crate::torture::sim::{Crash, KeyNo, Step, Watch};
 
 pub(super) const ROOM: &[Piece] = &[
     Piece {
@@ -15,8 +15,8 @@ pub(super) const ROOM: &[Piece] = &[
         whose: "redb up to 4.1, 2026 (pull request 1276)",
         showed: "the header named a length that the file did not have, for the header reached the \
                  disk before the file's extension: the store could never be opened again",
-        done: "checkpoints that make the data file grow, and each subset of what is unsynced, \
-               lengths by themselves",
+        done: "checkpoints for which the data file must grow; at each of their calls a power loss \
+               takes the length, or keeps the superblocks only",
         judged: &[Clause::Answers],
         mutants: &[Mutant::SuperblockBeforePages],
         show: header_before_extension,
@@ -40,15 +40,16 @@ pub(super) const ROOM: &[Piece] = &[
         showed: "data files held what the log had lost; one part of the store was newer than the \
                  others, and it did not open any more",
         done: "asynchronous commits, a checkpoint, and commits by others meanwhile",
-        judged: &[Clause::Prefix, Clause::Reported, Clause::Receipts],
-        mutants: &[Mutant::CheckpointTakesNewest, Mutant::CheckpointLsnLate],
+        judged: &[Clause::Prefix, Clause::Sound],
+        mutants: &[Mutant::CheckpointTakesNewest],
         show: checkpoint_ahead_of_the_log,
     },
     Piece {
         name: "page used again too early",
         whose: "Bolt, 2015 (issue 348)",
         showed: "power cuts left pages that were freed twice or in nobody's hands",
-        done: "checkpoints that change the same pages over and over, with every crash between",
+        done: "checkpoints, and while each is written others commit long values, which go to free \
+               blocks at once; power losses that keep those and not the superblock",
         judged: &[Clause::Prefix, Clause::Sound],
         mutants: &[Mutant::ExtentsFreedEarly],
         show: page_used_again_too_early,
@@ -107,45 +108,58 @@ pub(super) const ROOM: &[Piece] = &[
         whose: "ours",
         showed: "a killed process left a superblock in the cache; the next one took it for durable, \
                  and overwrote what the durable one led to",
-        done: "kills within checkpoints, recoveries, and power losses in those",
-        judged: &[Clause::Prefix, Clause::Served],
+        done: "a kill before each flush of a checkpoint, and at each call of the recovery a power \
+               loss that keeps everything but the superblocks",
+        judged: &[Clause::Prefix, Clause::Answers],
         mutants: &[Mutant::SuperblockUnconfirmed],
         show: a_root_that_was_only_cached,
     },
 ];
 
-/// Many windows, each a little.
-const BROAD: Depth = Depth {
-    windows: Effort { exhaustive: 16, sampled: 3 },
-    scattered: 1,
-    nested_one_in: 64,
-    deepest: 2,
-    again_one_in: 16,
-};
-
 fn header_before_extension(visit: &mut Visit) -> Result<(), Broken> {
-    let script = Script::new().each(0..3, 20_000).flush().checkpoint();
-    let script = script.each(3..6, 60_000).flush().checkpoint();
-    visit.explore(&SMALL, script, BROAD)
+    let mut stage = Stage::open(visit, &SMALL)?;
+    // A new data file has 256 KiB.
+    let mut script = Script::new().quick(0, 230_000).flush();
+    for key in 1..3 {
+        stage.all(&script)?;
+        for moment in stage.moments(&Step::Checkpoint)? {
+            stage.loses(&moment, |change| !matches!(change, Choice::Length { .. }))?;
+            stage.loses(&moment, is_root)?;
+            stage.loses(&moment, |_| false)?;
+        }
+        script = Script::after(&script).quick(key, 300_000).flush();
+    }
+    Ok(())
 }
 
 fn log_gone_before_the_root(visit: &mut Visit) -> Result<(), Broken> {
     let script = Script::new().each(0..20, 900).checkpoint().each(0..20, 900).flush();
-    visit.explore(&SMALL, script.checkpoint().each(0..20, 900).flush(), BROAD)
+    visit.explore(&SMALL, script.checkpoint().each(0..20, 900).flush(), LIGHT)
 }
 
 fn checkpoint_ahead_of_the_log(visit: &mut Visit) -> Result<(), Broken> {
-    let script = Script::new().each(0..10, 500).beside(1, 0..5, 300).checkpoint();
-    let script = script.each(10..14, 500).beside(2, 3..8, 300).checkpoint().quick(1, 10);
-    visit.explore(&SMALL, script, WELL)
+    let one_each = |from: KeyNo| (from..from + 5).map(|key| [key, key + 100]);
+    let script = Script::new().each(0..10, 500).beside(1, one_each(50), 300).checkpoint();
+    let script = script.each(10..14, 500).beside(0, one_each(60), 300).checkpoint().quick(1, 10);
+    visit.explore(&SMALL, script, LIGHT)
 }
 
 fn page_used_again_too_early(visit: &mut Visit) -> Result<(), Broken> {
-    let mut script = Script::new().each(0..20, 500).checkpoint();
-    for round in 0..3 {
-        script = script.each(round..round + 8, 500).flush().checkpoint();
+    // The data file has 64 blocks, and next to none of them is free but those that the checkpoint
+    // sets free.
+    for filled in (196_000..224_000).step_by(4_000) {
+        for after in 0..8 {
+            let mut stage = Stage::open(visit, &SMALL)?;
+            let script = Script::new().each(0..8, 500).quick(99, filled).checkpoint();
+            let script = script.each(0..8, 500).checkpoint().each(0..8, 500);
+            let script = script.beside(after, [[20], [21], [22]], 3000);
+            stage.all(&script)?;
+            for moment in stage.moments(&Step::Checkpoint)? {
+                stage.loses(&moment, |change| !is_root(change))?;
+            }
+        }
     }
-    visit.explore(&SMALL, script, BROAD)
+    Ok(())
 }
 
 fn block_given_to_two_pages(visit: &mut Visit) -> Result<(), Broken> {
@@ -160,7 +174,9 @@ fn block_given_to_two_pages(visit: &mut Visit) -> Result<(), Broken> {
 
 fn rot_in_the_newest_root(visit: &mut Visit) -> Result<(), Broken> {
     let mut stage = Stage::open(visit, &SMALL)?;
-    stage.all(&Script::new().each(0..20, 900).checkpoint().each(0..20, 900).checkpoint())?;
+    let script = Script::new().each(0..20, 900).checkpoint().each(0..20, 900).checkpoint();
+    // What the last checkpoint set free is used again.
+    stage.all(&script.each(0..40, 900).flush())?;
     let left = stage.left(Keep::Everything);
     for slots in [&[0][..], &[4096], &[0, 4096]] {
         let damaged = left.fork(Keep::Everything);
@@ -184,11 +200,11 @@ fn torn_page(visit: &mut Visit) -> Result<(), Broken> {
     let bytes = left.read_file("data");
     for (sector, held) in bytes.chunks(512).enumerate() {
         // Of a page the middle is as good as any; its ends are what checksums forget.
-        if !matches!(sector % 8, 0 | 3 | 7) || held.iter().all(|byte| *byte == 0) {
+        let zeros = held.iter().filter(|byte| **byte == 0).count();
+        if !matches!(sector % 8, 0 | 3 | 7) || zeros > 64 {
             continue;
         }
-        let last = held.iter().rposition(|byte| *byte != 0).expect("seen") as u64;
-        let at = sector as u64 * 512 + last;
+        let at = sector as u64 * 512 + 300;
         let damaged = left.fork(Keep::Everything);
         damaged.flip("data", at, 0);
         stage.visit.note(format!("  bit 0 of the byte at {at} of data is flipped"));
@@ -217,7 +233,7 @@ fn befallen_writes(visit: &mut Visit, befalls: fn(&SimDisk)) -> Result<(), Broke
     script = script.each([0, 4], 700).flush();
     stage.all(&script)?;
     let left = stage.left(Keep::Everything);
-    for number in 0..12 {
+    for number in 0..8 {
         let disk = left.fork(Keep::Everything);
         at_write(&disk, number, befalls);
         stage.visit.note(format!("  write {number} of the data file, by its recovery, is befallen"));
@@ -229,11 +245,46 @@ fn befallen_writes(visit: &mut Visit, befalls: fn(&SimDisk)) -> Result<(), Broke
         }
         stage.visit.notes.pop();
     }
+    drop(stage);
+    // And a running store's checkpoint, whose blocks held the same pages two checkpoints before.
+    for rounds in 2..8 {
+        let mut stage = Stage::open(visit, &SMALL)?;
+        let mut script = Script::new().each(0..8, 700).checkpoint();
+        for _ in 0..rounds {
+            script = script.each([0, 4], 700).checkpoint();
+        }
+        script = script.each([0, 4], 700).flush();
+        stage.all(&script)?;
+        stage.visit.note("the next write of the data file is befallen");
+        befalls(stage.disk());
+        stage.all(&Script::after(&script).checkpoint())?;
+        let left = stage.left(Keep::Everything);
+        stage.right_or_told(&left)?;
+    }
     Ok(())
 }
 
 fn a_root_that_was_only_cached(visit: &mut Visit) -> Result<(), Broken> {
-    let depth = Depth { nested_one_in: 2, scattered: 0, ..BROAD };
-    let script = Script::new().each(0..6, 500).checkpoint().each(0..6, 500).checkpoint();
-    visit.explore(&SMALL, script.each(0..3, 500).flush(), depth)
+    let mut stage = Stage::open(visit, &SMALL)?;
+    stage.all(&Script::new().each(0..12, 700).checkpoint().each(0..12, 700).flush())?;
+    let points = stage.moments(&Step::Checkpoint)?;
+    for point in points.iter().filter(|at| at.op == Op::Sync && at.path.ends_with("/data")) {
+        stage.visit.note("a kill before a flush of the data file; recovery");
+        let killed = point.disk.fork(Keep::Everything);
+        let watch = Watch::default();
+        watch.over(&killed);
+        watch.note_points(true);
+        let recovered = stage.run.setup.open(&killed);
+        killed.crash_after(0);
+        drop(recovered);
+        for within in watch.take_points() {
+            let choices = within.disk.choices();
+            let mask = choices.iter().map(|change| !is_root(change)).collect();
+            let left = within.disk.fork(Keep::Mask(mask));
+            stage.visit.note("  a power loss in it, which keeps all but the superblocks");
+            stage.recovers(&left, Crash::PowerLoss)?;
+            stage.visit.notes.pop();
+        }
+    }
+    Ok(())
 }

@@ -3,11 +3,11 @@
 use super::Piece;
 use super::script::{SMALL, Script};
 use super::stage::Stage;
-use super::visit::{Broken, NESTED, Visit, WELL};
+use super::visit::{Broken, LIGHT, Visit, WELL};
 use crate::disk::{Fault, FaultError, Op, Persistence};
 use crate::mutants::Mutant;
 use crate::torture::Clause;
-use crate::torture::sim::Violation;
+use crate::torture::sim::{Depth, Violation};
 use crate::{Error, Status};
 
 pub(super) const ROOM: &[Piece] = &[
@@ -19,7 +19,11 @@ pub(super) const ROOM: &[Piece] = &[
         done: "receipts of asynchronous commits; power losses that take some of them; the tokens \
                are asked about after that and after every later crash",
         judged: &[Clause::Receipts],
-        mutants: &[Mutant::FormerEndTooHigh, Mutant::FormerEndUnnoted],
+        mutants: &[
+            Mutant::FormerEndTooHigh,
+            Mutant::FormerEndUnnoted,
+            Mutant::EmptyRecoveryUnrecorded,
+        ],
         show: acknowledged_and_rolled_back,
     },
     Piece {
@@ -56,7 +60,11 @@ pub(super) const ROOM: &[Piece] = &[
 fn acknowledged_and_rolled_back(visit: &mut Visit) -> Result<(), Broken> {
     let script = Script::new().each(0..3, 700).flush().each(3..6, 700).power_loss();
     let script = script.each(6..9, 700).power_loss().sync(9, 10).kill();
-    visit.explore(&SMALL, script, NESTED)
+    visit.explore(&SMALL, script, Depth { nested_one_in: 12, ..LIGHT })?;
+    // Lives that leave nothing to replay.
+    let script = Script::new().sync(0, 10).checkpoint().each(1..3, 700).power_loss().power_loss();
+    let script = script.read().each(3..5, 700).power_loss().power_loss().sync(9, 10).kill();
+    visit.explore(&SMALL, script, LIGHT)
 }
 
 fn judged_by_the_wrong_life(visit: &mut Visit) -> Result<(), Broken> {

@@ -3,7 +3,7 @@
 use super::Piece;
 use super::script::{SMALL, Script};
 use super::stage::Stage;
-use super::visit::{Broken, NESTED, Visit, WELL};
+use super::visit::{Broken, LIGHT, NESTED, Visit, WELL};
 use crate::disk::{Fault, FaultError, Op, Persistence};
 use crate::mutants::Mutant;
 use crate::torture::Clause;
@@ -16,7 +16,7 @@ pub(super) const ROOM: &[Piece] = &[
         showed: "a replay that was interrupted began again and applied changes to what had them \
                  already, or in another order",
         done: "puts and deletes of the same keys, checkpoints between, and crashes in each recovery",
-        judged: &[Clause::Prefix, Clause::Sound],
+        judged: &[Clause::Prefix, Clause::Sound, Clause::Again],
         mutants: &[Mutant::OperationsSortedUnstably, Mutant::ReplayFromSegmentStart],
         show: replayed_twice,
     },
@@ -26,7 +26,7 @@ pub(super) const ROOM: &[Piece] = &[
         showed: "after a crash the newest of the synchronous writes was gone: an off-by-one in the \
                  numbers of the replay",
         done: "synchronous commits before and after a checkpoint, kills and power losses",
-        judged: &[Clause::Bounds, Clause::Prefix],
+        judged: &[Clause::Bounds, Clause::Again],
         mutants: &[Mutant::ReplayTailDropped, Mutant::ReplaySkipsFirst],
         show: the_newest_commit_is_missing,
     },
@@ -45,8 +45,8 @@ pub(super) const ROOM: &[Piece] = &[
         whose: "RocksDB, 2019 (pull request 5856); 2022 (pull request 9942)",
         showed: "a second crash, between two steps of the recovery, left a store that did not open",
         done: "recoveries that are crashed at each of their calls, three deep",
-        judged: &[Clause::Prefix, Clause::Answers, Clause::Again],
-        mutants: &[Mutant::RecoveryServedEarly, Mutant::EmptyRecoveryUnrecorded],
+        judged: &[Clause::Prefix, Clause::Served, Clause::Again],
+        mutants: &[Mutant::RecoveryServedEarly],
         show: a_crash_during_recovery,
     },
     Piece {
@@ -66,7 +66,7 @@ pub(super) const ROOM: &[Piece] = &[
                  sorted before old ones or refused",
         done: "the same lives of a store twice, at different times; each position lies above all \
                that were given before, those lost in a crash included. Seen to fail by hand: with \
-               the time in a record's padding",
+               segments numbered by the clock",
         judged: &[Clause::Answers],
         mutants: &[],
         show: the_clock_goes_back,
@@ -78,7 +78,7 @@ pub(super) const ROOM: &[Piece] = &[
                  again",
         done: "keyspaces made and dropped, values of many pages, checkpoints, crashes, and then more \
                of them",
-        judged: &[Clause::Prefix, Clause::Sound, Clause::Answers],
+        judged: &[Clause::Prefix, Clause::Reported, Clause::Sound],
         mutants: &[Mutant::KeyspaceNumberStale, Mutant::NextPageIdStale],
         show: the_counter_after_a_restart,
     },
@@ -97,7 +97,7 @@ pub(super) const ROOM: &[Piece] = &[
         whose: "a mistake of whoever keeps a flag for a clean end",
         showed: "the flag was still set while the store was written to, and the log was not replayed",
         done: "a store is closed, opened, written to and killed",
-        judged: &[Clause::Bounds],
+        judged: &[Clause::Bounds, Clause::Again],
         mutants: &[Mutant::CleanWhileRunning, Mutant::BeginningUnrecorded],
         show: closed_they_say,
     },
@@ -147,13 +147,13 @@ fn the_newest_commit_is_missing(visit: &mut Visit) -> Result<(), Broken> {
 fn served_then_undone(visit: &mut Visit) -> Result<(), Broken> {
     let script = Script::new().each(0..4, 300).kill().read().power_loss().read();
     let script = script.each(4..6, 300).kill().each(6..8, 30).power_loss();
-    visit.explore(&SMALL, script, NESTED)
+    visit.explore(&SMALL, script, Depth { again_one_in: 3, ..LIGHT })
 }
 
 fn a_crash_during_recovery(visit: &mut Visit) -> Result<(), Broken> {
     let script = Script::new().each(0..12, 700).checkpoint().each(3..9, 700).flush().quick(1, 9);
     let script = script.kill().kill().power_loss().kill().quick(2, 10);
-    visit.explore(&SMALL, script, Depth { nested_one_in: 6, ..NESTED })
+    visit.explore(&SMALL, script, NESTED)
 }
 
 fn a_number_given_twice(visit: &mut Visit) -> Result<(), Broken> {
@@ -253,6 +253,6 @@ fn a_second_beginning(visit: &mut Visit) -> Result<(), Broken> {
 }
 
 fn the_empty_life(visit: &mut Visit) -> Result<(), Broken> {
-    let depth = Depth { nested_one_in: 1, deepest: 2, ..NESTED };
-    visit.explore(&SMALL, Script::new().sync(1, 10).quick(2, 10).kill().sync(3, 10), depth)
+    let depth = Depth { nested_one_in: 2, deepest: 2, ..LIGHT };
+    visit.explore(&SMALL, Script::new().sync(1, 10).kill(), depth)
 }

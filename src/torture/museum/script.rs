@@ -111,15 +111,16 @@ impl Script {
         self.step(Step::Crash { keep: Kept::Nothing })
     }
 
-    /// Asynchronous commits by others, one for each key, from the `after`-th call of the next step
-    /// on.
-    pub(super) fn beside(
+    /// Asynchronous commits by others, of these keys, from the `after`-th call of the next step on.
+    pub(super) fn beside<K: IntoIterator<Item = KeyNo>>(
         mut self,
         after: u8,
-        keys: impl IntoIterator<Item = KeyNo>,
+        commits: impl IntoIterator<Item = K>,
         bytes: u32,
     ) -> Script {
-        let commits = keys.into_iter().map(|key| vec![self.put(0, key, bytes)]).collect();
+        let mut changes =
+            |keys: K| keys.into_iter().map(|key| self.put(0, key, bytes)).collect::<Vec<_>>();
+        let commits = commits.into_iter().map(&mut changes).collect();
         self.step(Step::Beside { after, commits })
     }
 

@@ -3,10 +3,10 @@
 
 use super::script::Script;
 use super::visit::{Broken, Visit};
-use crate::disk::{Disk, Keep, Op, SimDisk};
+use crate::disk::{Choice, Disk, Keep, Op, SimDisk};
 use crate::torture::Clause;
 use crate::torture::sim::{
-    Crash, History, Judge, Outcome, Run, Setup, Step, Verdict, Violation, hash_of,
+    Crash, History, Judge, Mark, Outcome, Point, Run, Setup, Step, Verdict, Violation, hash_of,
 };
 use crate::{Error, Lsn, Store};
 
@@ -107,10 +107,43 @@ impl<'a> Stage<'a> {
         self.disk().fork(keep)
     }
 
+    /// Does a step, and returns all the moments of it at which a crash could come.
+    pub(super) fn moments(&mut self, step: &Step) -> Result<Vec<Point>, Broken> {
+        self.run.watch.note_points(true);
+        let done = self.one(step);
+        self.run.watch.note_points(false);
+        let moments = self.run.watch.take_points();
+        done.map(|_| moments)
+    }
+
+    /// What `keeps` does not keep is lost in a power loss at `moment`: the store opens and P holds.
+    pub(super) fn loses(
+        &mut self,
+        moment: &Point,
+        keeps: impl FnMut(&Choice) -> bool,
+    ) -> Result<(), Broken> {
+        let mask: Vec<bool> = moment.disk.choices().iter().map(keeps).collect();
+        let lost = mask.iter().filter(|kept| !**kept).count();
+        let (op, path, of) = (moment.op, &moment.path, mask.len());
+        self.visit.note(format!("  before {op:?} of {path} a power loss takes {lost} of {of} changes"));
+        let left = moment.disk.fork(Keep::Mask(mask));
+        self.judged(&left, moment.mark, Crash::PowerLoss)?;
+        self.visit.notes.pop();
+        Ok(())
+    }
+
     /// The store on `disk`, which a crash now would leave, opens and P holds.
     pub(super) fn recovers(&mut self, disk: &SimDisk, crash: Crash) -> Result<Verdict, Broken> {
+        self.judged(disk, self.run.history.mark, crash)
+    }
+
+    fn judged(
+        &mut self,
+        disk: &SimDisk,
+        mut mark: Mark,
+        crash: Crash,
+    ) -> Result<Verdict, Broken> {
         self.visit.states += 1;
-        let mut mark = self.run.history.mark;
         if crash == Crash::PowerLoss {
             mark.written = mark.durable;
         }
@@ -182,6 +215,11 @@ impl Drop for Stage<'_> {
 pub(super) fn segments(disk: &SimDisk) -> Vec<String> {
     let names = disk.list().unwrap_or_default();
     names.into_iter().filter(|name| name.starts_with("log-")).collect()
+}
+
+/// Whether a power loss decides about a superblock here.
+pub(super) fn is_root(choice: &Choice) -> bool {
+    matches!(choice, Choice::Sector { file, sector, .. } if file == "data" && *sector < 16)
 }
 
 /// Which file an error is about.

@@ -3,10 +3,10 @@
 use super::Piece;
 use super::script::{SMALL, Script};
 use super::stage::Stage;
-use super::visit::{Broken, Visit};
+use super::visit::{Broken, LIGHT, Visit};
 use crate::mutants::Mutant;
 use crate::torture::Clause;
-use crate::torture::sim::{Depth, Effort, Mode, Setup, Violation};
+use crate::torture::sim::{Mode, Setup, Violation};
 use crate::{CommitMode, Options};
 
 pub(super) const ROOM: &[Piece] = &[
@@ -71,17 +71,6 @@ pub(super) const ROOM: &[Piece] = &[
         show: pages_of_nobody,
     },
     Piece {
-        name: "two pages, one after the other",
-        whose: "ours, found by random batches on a tree in the smallest cache",
-        showed: "taking a pair of pages went on for ever with the commit lock held: making room for \
-                 each evicted the other",
-        done: "commits that touch many leaves, in a cache of 32 pages. Seen to fail by hand (it \
-               hangs): without the pin on the first page",
-        judged: &[Clause::Answers],
-        mutants: &[],
-        show: two_pages_one_after_the_other,
-    },
-    Piece {
         name: "the end of a range",
         whose: "ours, found by the model",
         showed: "the end of a range was looked for in leaves whose keys all began otherwise: ranges \
@@ -96,14 +85,6 @@ pub(super) const ROOM: &[Piece] = &[
 
 const TIGHT: Setup = Setup { cache_bytes: 128 << 10, ..SMALL };
 
-/// Few states of each moment, for workloads with many.
-const LIGHT: Depth = Depth {
-    windows: Effort { exhaustive: 4, sampled: 1 },
-    scattered: 0,
-    nested_one_in: 64,
-    deepest: 2,
-    again_one_in: 16,
-};
 
 fn a_snapshot_takes_others_versions(visit: &mut Visit) -> Result<(), Broken> {
     let mut stage = Stage::open(visit, &SMALL)?;
@@ -153,7 +134,7 @@ fn dirty_and_evicted_as_clean(visit: &mut Visit) -> Result<(), Broken> {
 fn changed_and_not_in_the_list(visit: &mut Visit) -> Result<(), Broken> {
     let mut script = Script::new().each(0..40, 700);
     for round in 0..3u16 {
-        script = script.beside(0, [round, 20, 39], 700).checkpoint().quick(round + 5, 700);
+        script = script.beside(0, [[round], [20], [39]], 700).checkpoint().quick(round + 5, 700);
         script = script.checkpoint().quick(round + 5, 600);
     }
     visit.explore(&SMALL, script.checkpoint(), LIGHT)
@@ -167,16 +148,6 @@ fn pages_of_nobody(visit: &mut Visit) -> Result<(), Broken> {
         script = script.checkpoint().each(0..3, 20).drop(1).checkpoint().checkpoint().read();
     }
     stage.all(&script.reopen().read())
-}
-
-fn two_pages_one_after_the_other(visit: &mut Visit) -> Result<(), Broken> {
-    let mut stage = Stage::open(visit, &TIGHT)?;
-    let mut script = Script::new();
-    for round in 0..4 {
-        script = script.commit(Mode::Async, (0..160).map(|n| (n * 7 + round) % 200), 900);
-        script = script.delete(Mode::Async, (0..200).step_by(3));
-    }
-    stage.all(&script.checkpoint().read())
 }
 
 fn the_end_of_a_range(visit: &mut Visit) -> Result<(), Broken> {

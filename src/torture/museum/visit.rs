@@ -14,14 +14,18 @@ pub(super) const WELL: Depth = Depth {
     again_one_in: 16,
 };
 
-/// As [`WELL`], and every state is crashed during its recovery, opened again and written to.
-pub(super) const NESTED: Depth = Depth {
-    windows: Effort { exhaustive: 8, sampled: 1 },
-    scattered: 1,
-    nested_one_in: 3,
-    deepest: 3,
-    again_one_in: 2,
+/// Few states of each crash point, for workloads with many.
+pub(super) const LIGHT: Depth = Depth {
+    windows: Effort { exhaustive: 4, sampled: 1 },
+    scattered: 0,
+    nested_one_in: 64,
+    deepest: 2,
+    again_one_in: 16,
 };
+
+/// As [`LIGHT`], and many a state is crashed during its recovery, opened again and written to.
+pub(super) const NESTED: Depth =
+    Depth { nested_one_in: 5, deepest: 3, again_one_in: 6, ..LIGHT };
 
 /// What is broken, and what led to it if that is not in the visit's notes.
 #[derive(Debug)]

@@ -33,12 +33,13 @@ mod work;
 pub(super) use self::case::{Case, Setup};
 pub(super) use self::contents::{KeyNo, KeyspaceNo, Stamp, hash_of};
 pub(super) use self::explore::Depth;
-pub(super) use self::history::History;
+pub(super) use self::history::{History, Mark};
 pub(super) use self::judge::{Crash, Judge, Verdict, Violation};
 pub(super) use self::play::{crash_point, explorer, play};
 pub(super) use self::run::{Outcome, Run};
 pub(super) use self::step::{Change, Kept, Mode, Step};
 pub(super) use self::subsets::Effort;
+pub(super) use self::watch::{Point, Watch};
 
 pub use self::report::replay;
 pub(super) use self::work::run;

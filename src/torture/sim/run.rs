@@ -139,7 +139,8 @@ impl Run {
         }
         let durable = store.watermarks().durable;
         self.history.durable(durable);
-        self.history.mark.submitted = self.history.commits().len();
+        self.history.mark.submitted =
+            self.history.commits().len() + usize::from(self.history.is_in_doubt());
         if let Outcome::Refused(Error::Poisoned { .. }) = outcome {
             self.is_poisoned = true;
         }
