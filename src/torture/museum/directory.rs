@@ -41,7 +41,8 @@ pub(super) const ROOM: &[Piece] = &[
     },
     Piece {
         name: "the store's own name",
-        whose: "RocksDB, told in 2015 (issue 236: the directory was not flushed after the MANIFEST)",
+        whose: "RocksDB, told in 2015 (issue 236: the directory was not flushed after the \
+                MANIFEST)",
         showed: "the file that leads to all others was gone after a power loss",
         done: "a store is made and written to at once",
         judged: &[Clause::Bounds, Clause::Answers],

@@ -42,8 +42,8 @@ pub(super) const ROOM: &[Piece] = &[
     },
     Piece {
         name: "opened twice",
-        whose: "SQLite's \"How To Corrupt\", section 2.2: a lock that closing any descriptor of the \
-                file gave back",
+        whose: "SQLite's \"How To Corrupt\", section 2.2: a lock that closing any descriptor of \
+                the file gave back",
         showed: "two processes wrote to one file",
         done: "a second opening while the first is writing, again after it has been refused once. \
                Seen to fail by hand: with the lock let go of once the store is open",

@@ -22,8 +22,8 @@ pub(super) const ROOM: &[Piece] = &[
     Piece {
         name: "more durable than was flushed",
         whose: "RocksDB 7.3, 2022 (pull request 10185)",
-        showed: "the size of the log that was noted as synced was larger than what had been synced: \
-                 others had appended meanwhile",
+        showed: "the size of the log that was noted as synced was larger than what had been \
+                 synced: others had appended meanwhile",
         done: "others commit while a flush is on its way, and then everyone looks at the watermark",
         judged: &[Clause::Bounds],
         mutants: &[Mutant::DurableBeyondTarget],
@@ -61,10 +61,10 @@ pub(super) const ROOM: &[Piece] = &[
     Piece {
         name: "the checkpoint's fsync again",
         whose: "PostgreSQL up to 11.1, 2018 (\"fsyncgate\")",
-        showed: "a checkpoint whose fsync of a data file had failed was tried again, succeeded, and \
-                 the log was thrown away",
-        done: "a flush of the data file fails at each of a checkpoint's calls; another checkpoint; a \
-               power loss",
+        showed: "a checkpoint whose fsync of a data file had failed was tried again, succeeded, \
+                 and the log was thrown away",
+        done: "a flush of the data file fails at each of a checkpoint's calls; another checkpoint; \
+               a power loss",
         judged: &[Clause::Bounds, Clause::Answers],
         mutants: &[Mutant::DataFailureForgotten],
         show: the_checkpoints_fsync_again,

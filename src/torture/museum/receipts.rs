@@ -14,8 +14,8 @@ pub(super) const ROOM: &[Piece] = &[
     Piece {
         name: "acknowledged and rolled back",
         whose: "MongoDB, shown by Jepsen from 2013 on",
-        showed: "writes that had been acknowledged were taken back after a failure, and whoever had \
-                 written them had no way to learn it",
+        showed: "writes that had been acknowledged were taken back after a failure, and whoever \
+                 had written them had no way to learn it",
         done: "receipts of asynchronous commits; power losses that take some of them; the tokens \
                are asked about after that and after every later crash",
         judged: &[Clause::Receipts],
@@ -48,9 +48,10 @@ pub(super) const ROOM: &[Piece] = &[
     Piece {
         name: "pending for ever",
         whose: "ours, from the story of fsync",
-        showed: "after a failed flush the receipts of what it covered went on saying that they were \
-                 pending",
-        done: "an asynchronous commit, a flush that fails, and its receipt before and after a crash",
+        showed: "after a failed flush the receipts of what it covered went on saying that they \
+                 were pending",
+        done: "an asynchronous commit, a flush that fails, and its receipt before and after a \
+               crash",
         judged: &[Clause::Receipts],
         mutants: &[Mutant::PoisonUntold],
         show: pending_for_ever,

@@ -15,7 +15,8 @@ pub(super) const ROOM: &[Piece] = &[
         whose: "the mistake that ARIES (Mohan et al., 1992) is written against",
         showed: "a replay that was interrupted began again and applied changes to what had them \
                  already, or in another order",
-        done: "puts and deletes of the same keys, checkpoints between, and crashes in each recovery",
+        done: "puts and deletes of the same keys, checkpoints between, and crashes in each \
+               recovery",
         judged: &[Clause::Prefix, Clause::Sound, Clause::Again],
         mutants: &[Mutant::OperationsSortedUnstably, Mutant::ReplayFromSegmentStart],
         show: replayed_twice,
@@ -33,8 +34,8 @@ pub(super) const ROOM: &[Piece] = &[
     Piece {
         name: "served, then undone",
         whose: "PostgreSQL, SQLite, LevelDB, LMDB and Redis, studied by Rebello et al., ATC 2020",
-        showed: "after a crash of the process the store served what the operating system had cached; \
-                 the next power loss took it",
+        showed: "after a crash of the process the store served what the operating system had \
+                 cached; the next power loss took it",
         done: "asynchronous commits, kills, and a power loss during and after each recovery",
         judged: &[Clause::Served, Clause::Bounds],
         mutants: &[Mutant::RecoveryServedEarly],
@@ -76,8 +77,8 @@ pub(super) const ROOM: &[Piece] = &[
         whose: "InnoDB before MySQL 8.0, 2003 to 2018 (bug 199)",
         showed: "a counter was in memory only: after a restart numbers of deleted rows were given \
                  again",
-        done: "keyspaces made and dropped, values of many pages, checkpoints, crashes, and then more \
-               of them",
+        done: "keyspaces made and dropped, values of many pages, checkpoints, crashes, and then \
+               more of them",
         judged: &[Clause::Prefix, Clause::Reported, Clause::Sound],
         mutants: &[Mutant::KeyspaceNumberStale, Mutant::NextPageIdStale],
         show: the_counter_after_a_restart,
@@ -85,9 +86,10 @@ pub(super) const ROOM: &[Piece] = &[
     Piece {
         name: "counts after a replay",
         whose: "ours, found by killing writers",
-        showed: "a count in the log, amid changes that summed up to nothing, stayed in the catalog: \
-                 the store counted wrong from the next clean opening on",
-        done: "puts and deletes that cancel out around a checkpoint that fails, kills, openings",
+        showed: "a count in the log, amid changes that summed up to nothing, stayed in the \
+                 catalog: the store counted wrong from the next clean opening on",
+        done: "puts and deletes that cancel out around a checkpoint that fails, kills, openings. \
+               The bug itself was seen to fail here as well",
         judged: &[Clause::Sound],
         mutants: &[Mutant::CountsUnnoted],
         show: counts_after_a_replay,
@@ -95,7 +97,8 @@ pub(super) const ROOM: &[Piece] = &[
     Piece {
         name: "closed, they say",
         whose: "a mistake of whoever keeps a flag for a clean end",
-        showed: "the flag was still set while the store was written to, and the log was not replayed",
+        showed: "the flag was still set while the store was written to, and the log was not \
+                 replayed",
         done: "a store is closed, opened, written to and killed",
         judged: &[Clause::Bounds, Clause::Again],
         mutants: &[Mutant::CleanWhileRunning, Mutant::BeginningUnrecorded],
@@ -116,8 +119,8 @@ pub(super) const ROOM: &[Piece] = &[
     Piece {
         name: "the empty life",
         whose: "ours, found by the simulated tier",
-        showed: "a recovery that had crashed left an incarnation without commits; the next recovery \
-                 named that one as what it had recovered",
+        showed: "a recovery that had crashed left an incarnation without commits; the next \
+                 recovery named that one as what it had recovered",
         done: "crashes during recovery, two deep, and what the store says of itself after them. \
                Seen to fail by hand: without the exception for an end at the log's start",
         judged: &[Clause::Reported],

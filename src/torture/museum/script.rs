@@ -1,6 +1,6 @@
 //! A workload written down as it is read: `Script::new().sync(1, 100).checkpoint()`.
 
-use crate::torture::sim::{Change, KeyNo, Kept, KeyspaceNo, Mode, Setup, Stamp, Step};
+use crate::torture::sim::{Change, Kept, KeyNo, KeyspaceNo, Mode, Setup, Stamp, Step};
 
 /// What most exhibits use: several pages fit, a segment is soon full, and no checkpoint or flush
 /// comes that nobody asked for.

@@ -8,7 +8,7 @@ use crate::Error;
 use crate::disk::{Fault, FaultError, Keep, Op, Persistence};
 use crate::mutants::Mutant;
 use crate::torture::Clause;
-use crate::torture::sim::{Crash, Setup, Violation, hash_of};
+use crate::torture::sim::{Crash, Setup, Violation};
 
 pub(super) const ROOM: &[Piece] = &[
     Piece {
@@ -23,8 +23,8 @@ pub(super) const ROOM: &[Piece] = &[
     Piece {
         name: "a commit in the log and nowhere else",
         whose: "ours, found by tests with bad input",
-        showed: "with the disk full and the cache full of dirty pages a commit was logged, found no \
-                 frame, and poisoned the store",
+        showed: "with the disk full and the cache full of dirty pages a commit was logged, found \
+                 no frame, and poisoned the store",
         done: "a small cache and a full disk, and commits until one is refused",
         judged: &[Clause::Answers, Clause::Prefix],
         mutants: &[Mutant::RoomNotMade],
@@ -34,14 +34,10 @@ pub(super) const ROOM: &[Piece] = &[
         name: "a full disk corrupts",
         whose: "RocksDB, 2020 (issue 6316); redb 1.0, 2023 (issue 620); DuckDB, 2023 (issue 9667)",
         showed: "a store that ran out of space while it wrote its data did not open again",
-        done: "checkpoints with a disk that is full after a little more each time, then with space; \
-               a power loss",
+        done: "checkpoints with a disk that is full after a little more each time, then with \
+               space; a power loss",
         judged: &[Clause::Prefix, Clause::Bounds, Clause::Sound, Clause::Answers],
-        mutants: &[
-            Mutant::ChangesLostOnFailure,
-            Mutant::FailedCheckpointFreesAll,
-            Mutant::GrowthFailureIgnored,
-        ],
+        mutants: &[Mutant::ChangesLostOnFailure, Mutant::GrowthFailureIgnored],
         show: a_full_disk_corrupts,
     },
     Piece {
@@ -52,16 +48,6 @@ pub(super) const ROOM: &[Piece] = &[
         judged: &[Clause::Prefix, Clause::Answers],
         mutants: &[Mutant::PageWriteErrorIgnored],
         show: a_page_that_could_not_be_written,
-    },
-    Piece {
-        name: "no reads on a full disk",
-        whose: "ours, found by the model",
-        showed: "a read failed because a dirty page could not be evicted, although clean ones could",
-        done: "a cache full of dirty pages, a full disk, and a scan of everything. Seen to fail by hand: with \
-               eviction giving up at the first page that it cannot write",
-        judged: &[Clause::Answers],
-        mutants: &[],
-        show: no_reads_on_a_full_disk,
     },
     Piece {
         name: "full during recovery",
@@ -132,24 +118,6 @@ fn a_page_that_could_not_be_written(visit: &mut Visit) -> Result<(), Broken> {
         stage.all(&Script::after(&more).read().flush().checkpoint().power_loss().read())?;
     }
     Ok(())
-}
-
-fn no_reads_on_a_full_disk(visit: &mut Visit) -> Result<(), Broken> {
-    // More dirty pages one after the other than are written at a time, and clean ones behind.
-    let setup = Setup { cache_bytes: 1 << 20, segment_bytes: 1 << 20, ..SMALL };
-    let mut stage = Stage::open(visit, &setup)?;
-    let script = Script::new().each(0..1000, 1000).checkpoint();
-    stage.all(&script)?;
-    full(&mut stage, 0);
-    let more = Script::after(&script).each((0..1000).step_by(2), 1000);
-    stage.as_far(&more)?;
-    stage.visit.note("everything is read");
-    stage.visit.states += 1;
-    match hash_of(stage.store()) {
-        Ok((hash, _)) if hash == stage.history().now().hash => Ok(()),
-        Ok(_) => Err(Violation::safety("reads do not show what was committed").into()),
-        Err(error) => Err(Violation::safety(format!("a read is refused: {error}")).into()),
-    }
 }
 
 fn full_during_recovery(visit: &mut Visit) -> Result<(), Broken> {

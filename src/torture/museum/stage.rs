@@ -125,7 +125,8 @@ impl<'a> Stage<'a> {
         let mask: Vec<bool> = moment.disk.choices().iter().map(keeps).collect();
         let lost = mask.iter().filter(|kept| !**kept).count();
         let (op, path, of) = (moment.op, &moment.path, mask.len());
-        self.visit.note(format!("  before {op:?} of {path} a power loss takes {lost} of {of} changes"));
+        self.visit
+            .note(format!("  before {op:?} of {path} a power loss takes {lost} of {of} changes"));
         let left = moment.disk.fork(Keep::Mask(mask));
         self.judged(&left, moment.mark, Crash::PowerLoss)?;
         self.visit.notes.pop();
@@ -137,12 +138,7 @@ impl<'a> Stage<'a> {
         self.judged(disk, self.run.history.mark, crash)
     }
 
-    fn judged(
-        &mut self,
-        disk: &SimDisk,
-        mut mark: Mark,
-        crash: Crash,
-    ) -> Result<Verdict, Broken> {
+    fn judged(&mut self, disk: &SimDisk, mut mark: Mark, crash: Crash) -> Result<Verdict, Broken> {
         self.visit.states += 1;
         if crash == Crash::PowerLoss {
             mark.written = mark.durable;

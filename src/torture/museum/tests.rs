@@ -1,4 +1,6 @@
 use std::collections::BTreeSet;
+use std::sync::mpsc;
+use std::time::Duration;
 
 use super::*;
 
@@ -8,15 +10,19 @@ fn pieces() -> Vec<&'static Piece> {
 
 /// Shows a piece in a thread of its own, with a mutant or without.
 fn shown(piece: &'static Piece, mutant: Option<Mutant>) -> Shown {
-    let work = move || {
+    const HANG: Duration = Duration::from_secs(30);
+    let (done, wait) = mpsc::channel();
+    thread::spawn(move || {
         panics::catch();
-        match mutant {
+        let shown = match mutant {
             #[cfg(feature = "mutants")]
             Some(mutant) => crate::mutants::with(mutant, || show(piece)),
             _ => show(piece),
-        }
-    };
-    thread::spawn(work).join().expect("panics of the engine are caught")
+        };
+        done.send(shown)
+    });
+    let shown = wait.recv_timeout(HANG);
+    shown.unwrap_or_else(|error| panic!("{}, {mutant:?}: {error}", piece.name))
 }
 
 #[test]

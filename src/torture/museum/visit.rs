@@ -24,8 +24,7 @@ pub(super) const LIGHT: Depth = Depth {
 };
 
 /// As [`LIGHT`], and many a state is crashed during its recovery, opened again and written to.
-pub(super) const NESTED: Depth =
-    Depth { nested_one_in: 5, deepest: 3, again_one_in: 6, ..LIGHT };
+pub(super) const NESTED: Depth = Depth { nested_one_in: 5, deepest: 3, again_one_in: 6, ..LIGHT };
 
 /// What is broken, and what led to it if that is not in the visit's notes.
 #[derive(Debug)]
