@@ -23,11 +23,11 @@
 //! - M4 No code of others is here, only the story of what befell them.
 //!
 //! What is left out: bugs that only threads which race can show. Those of this engine are kept by
-//! tests of interleavings: the page whose word a failed claim wrote back
-//! (`a_claim_that_fails_leaves_the_page_where_it_is`), eviction under a second claim, a version that
-//! was in neither chain nor history, and a snapshot's versions dropped for a group that nobody saw
-//! yet (`cache::tests::interleavings`); a count taken between its commit and the pin (`tests/api.rs`).
-//! Nor is what only a hang would show: two pages that made each other go (`tree::tests`).
+//! tests of interleavings (`cache::tests::interleavings`): eviction under a second claim, a version
+//! that was in neither chain nor history, a snapshot's versions dropped for a group that nobody saw
+//! yet. So are the page whose word a failed claim wrote back
+//! (`a_claim_that_fails_leaves_the_page_where_it_is`), a count taken between its commit and the pin
+//! (`tests/api.rs`), and what shows as a hang: two pages that made each other go (`tree::tests`).
 
 mod directory;
 mod files;

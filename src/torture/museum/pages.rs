@@ -6,6 +6,7 @@ use super::stage::{Stage, at_write, is_root};
 use super::visit::{Broken, LIGHT, Visit};
 use crate::disk::{Choice, Keep, Op, SimDisk};
 use crate::mutants::Mutant;
+use crate::space::header;
 use crate::torture::Clause;
 use crate::torture::sim::{Crash, KeyNo, Step, Watch};
 
@@ -84,24 +85,15 @@ pub(super) const ROOM: &[Piece] = &[
         show: torn_page,
     },
     Piece {
-        name: "lost write",
+        name: "lost and misdirected writes",
         whose: "measured in the field by Bairavasundaram et al., FAST 2008",
-        showed: "a write was reported as done and never arrived: an old version of the page, with \
-                 a right checksum, came back",
-        done: "recovery's checkpoint loses each of its writes in turn, where older versions of the \
-               same pages lie",
+        showed: "a write was reported as done and never arrived, or hit a neighbour: an old \
+                 version of a page, with a right checksum, came back",
+        done: "each older version of a page in the data file is put where a newer one is; then \
+               recovery's checkpoint has each of its writes lost, or go a page further",
         judged: &[Clause::Prefix, Clause::Bounds],
         mutants: &[Mutant::PageAddressUnchecked],
-        show: lost_write,
-    },
-    Piece {
-        name: "misdirected write",
-        whose: "measured in the field by Bairavasundaram et al., FAST 2008",
-        showed: "a page was written over its neighbour",
-        done: "recovery's checkpoint has each of its writes in turn go a page further",
-        judged: &[Clause::Prefix, Clause::Bounds],
-        mutants: &[Mutant::PageAddressUnchecked],
-        show: misdirected_write,
+        show: lost_and_misdirected_writes,
     },
     Piece {
         name: "a root that was only cached",
@@ -119,15 +111,11 @@ pub(super) const ROOM: &[Piece] = &[
 fn header_before_extension(visit: &mut Visit) -> Result<(), Broken> {
     let mut stage = Stage::open(visit, &SMALL)?;
     // A new data file has 256 KiB.
-    let mut script = Script::new().quick(0, 230_000).flush();
-    for key in 1..3 {
-        stage.all(&script)?;
-        for moment in stage.moments(&Step::Checkpoint)? {
-            stage.loses(&moment, |change| !matches!(change, Choice::Length { .. }))?;
-            stage.loses(&moment, is_root)?;
-            stage.loses(&moment, |_| false)?;
-        }
-        script = Script::after(&script).quick(key, 300_000).flush();
+    stage.all(&Script::new().quick(0, 150_000).checkpoint().quick(1, 150_000).flush())?;
+    for moment in stage.moments(&Step::Checkpoint)? {
+        stage.loses(&moment, |change| !matches!(change, Choice::Length { .. }))?;
+        stage.loses(&moment, is_root)?;
+        stage.loses(&moment, |_| false)?;
     }
     Ok(())
 }
@@ -215,38 +203,49 @@ fn torn_page(visit: &mut Visit) -> Result<(), Broken> {
     Ok(())
 }
 
-fn lost_write(visit: &mut Visit) -> Result<(), Broken> {
-    befallen_writes(visit, SimDisk::lose_next_write)
-}
-
-fn misdirected_write(visit: &mut Visit) -> Result<(), Broken> {
-    befallen_writes(visit, |disk| disk.misdirect_next_write(4096))
-}
-
-/// A store whose blocks have all been in use before, by the same pages, recovers, and something
-/// befalls a write of its checkpoint. Whoever opens it next gets what was committed, or is told.
-fn befallen_writes(visit: &mut Visit, befalls: fn(&SimDisk)) -> Result<(), Broken> {
+fn lost_and_misdirected_writes(visit: &mut Visit) -> Result<(), Broken> {
     let mut stage = Stage::open(visit, &SMALL)?;
     let mut script = Script::new().each(0..8, 700).checkpoint();
-    for _ in 0..40 {
-        script = script.each([0, 4], 700).flush();
-        stage.all(&script)?;
-        let left = stage.left(Keep::Everything);
-        for number in 0..3 {
-            let disk = left.fork(Keep::Everything);
-            at_write(&disk, number, befalls);
-            stage
-                .visit
-                .note(format!("  write {number} of the data file, by recovery, is befallen"));
-            if let Ok(store) = stage.run.setup.open(&disk) {
-                let next = disk.fork(Keep::Everything);
-                disk.crash_after(0);
-                drop(store);
-                stage.right_or_told(&next)?;
-            }
-            stage.visit.notes.pop();
+    for _ in 0..3 {
+        script = script.each([0, 4], 700).checkpoint();
+    }
+    stage.all(&script)?;
+    let left = stage.left(Keep::Everything);
+    let bytes = left.read_file("data");
+    let block = |at: usize| &bytes[at * 4096..(at + 1) * 4096];
+    let pages: Vec<usize> = (2..bytes.len() / 4096).filter(|&at| block(at)[0] != 0).collect();
+    for (from, to) in pages.iter().flat_map(|from| pages.iter().map(move |to| (*from, *to))) {
+        if from == to || header::page_id(block(from)) != header::page_id(block(to)) {
+            continue;
         }
-        script = Script::after(&script).checkpoint();
+        let damaged = left.fork(Keep::Everything);
+        let mut mixed = bytes.clone();
+        mixed.copy_within(from * 4096..(from + 1) * 4096, to * 4096);
+        damaged.write_file("data", &mixed);
+        stage.visit.note(format!("  block {to} of data has what is in block {from}"));
+        stage.right_or_told(&damaged)?;
+        stage.visit.notes.pop();
+    }
+    stage.all(&Script::after(&script).each([0, 4], 700).flush())?;
+    befallen_writes(&mut stage, SimDisk::lose_next_write)?;
+    befallen_writes(&mut stage, |disk| disk.misdirect_next_write(4096))
+}
+
+/// The store recovers, and something befalls a write of its checkpoint. Whoever opens it next gets
+/// what was committed, or is told.
+fn befallen_writes(stage: &mut Stage<'_>, befalls: fn(&SimDisk)) -> Result<(), Broken> {
+    let left = stage.left(Keep::Everything);
+    for number in 0..8 {
+        let disk = left.fork(Keep::Everything);
+        at_write(&disk, number, befalls);
+        stage.visit.note(format!("  write {number} of the data file, by recovery, is befallen"));
+        if let Ok(store) = stage.run.setup.open(&disk) {
+            let next = disk.fork(Keep::Everything);
+            disk.crash_after(0);
+            drop(store);
+            stage.right_or_told(&next)?;
+        }
+        stage.visit.notes.pop();
     }
     Ok(())
 }

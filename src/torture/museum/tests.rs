@@ -8,8 +8,8 @@ fn pieces() -> Vec<&'static Piece> {
     ROOMS.into_iter().flatten().collect()
 }
 
-/// Shows a piece in a thread of its own, with a mutant or without.
-fn shown(piece: &'static Piece, mutant: Option<Mutant>) -> Shown {
+/// Shows a piece in a thread of its own, with a mutant or without. None if it hangs.
+fn shown(piece: &'static Piece, mutant: Option<Mutant>) -> Option<Shown> {
     const HANG: Duration = Duration::from_secs(30);
     let (done, wait) = mpsc::channel();
     thread::spawn(move || {
@@ -21,8 +21,7 @@ fn shown(piece: &'static Piece, mutant: Option<Mutant>) -> Shown {
         };
         done.send(shown)
     });
-    let shown = wait.recv_timeout(HANG);
-    shown.unwrap_or_else(|error| panic!("{}, {mutant:?}: {error}", piece.name))
+    wait.recv_timeout(HANG).ok()
 }
 
 #[test]
@@ -31,7 +30,7 @@ fn every_exhibit_holds() {
     let all = Instant::now();
     for piece in pieces() {
         let begun = Instant::now();
-        let Shown { exhibit, failure } = shown(piece, None);
+        let Shown { exhibit, failure } = shown(piece, None).expect("it does not hang");
         let millis = begun.elapsed().as_millis();
         println!("{millis:>5} ms {:>6} states  {}", exhibit.states, piece.name);
         failed.extend(failure.map(|failure| failure.story.join("\n")));
@@ -49,11 +48,11 @@ fn every_exhibit_fails_with_its_mutants() {
     for piece in pieces() {
         for &mutant in piece.mutants {
             println!("{:<30} {}", mutant.name(), piece.name);
-            let told = shown(piece, Some(mutant)).failure;
-            let told = told.map(|failure| (failure.clause, failure.title));
+            let told = shown(piece, Some(mutant)).map(|shown| shown.failure);
+            let told = told.map(|told| told.map(|failure| (failure.clause, failure.title)));
             println!("    {told:?}");
             match told {
-                Some((Some(clause), _)) if piece.judged.contains(&clause) => {}
+                Some(Some((Some(clause), _))) if piece.judged.contains(&clause) => {}
                 told => survived.push((piece.name, mutant.name(), told)),
             }
         }

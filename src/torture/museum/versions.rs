@@ -15,8 +15,8 @@ pub(super) const ROOM: &[Piece] = &[
         whose: "ours, found by the model with threads",
         showed: "a snapshot that went dropped versions of pages that others still read",
         done: "three snapshots that overlap, changes between, and each is read as it goes",
-        judged: &[Clause::Answers],
-        mutants: &[Mutant::SnapshotVersionDropped, Mutant::HistoryRangeInclusive],
+        judged: &[Clause::Answers, Clause::Sound],
+        mutants: &[Mutant::HistoryRangeInclusive, Mutant::SnapshotRangeReadsNewest],
         show: a_snapshot_takes_others_versions,
     },
     Piece {
