@@ -25,8 +25,8 @@
 //! What is left out: bugs that only threads which race can show. Those of this engine are kept by
 //! tests of interleavings (`cache::tests::interleavings`): eviction under a second claim, a version
 //! that was in neither chain nor history, a snapshot's versions dropped for a group that nobody saw
-//! yet. So are the page whose word a failed claim wrote back
-//! (`a_claim_that_fails_leaves_the_page_where_it_is`), a count taken between its commit and the pin
+//! yet, an extent that history and checkpoint shared. So are the page whose word a failed claim
+//! wrote back (`a_claim_that_fails_leaves_the_page_where_it_is`), a count taken between its commit and the pin
 //! (`tests/api.rs`), and what shows as a hang: two pages that made each other go (`tree::tests`).
 
 mod directory;

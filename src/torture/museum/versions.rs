@@ -20,16 +20,6 @@ pub(super) const ROOM: &[Piece] = &[
         show: a_snapshot_takes_others_versions,
     },
     Piece {
-        name: "an extent with two owners",
-        whose: "ours, found by the model with threads",
-        showed: "an old version had been spilled to a block that a checkpoint took over; the next \
-                 checkpoint gave it away under the snapshot, and it was freed twice",
-        done: "a small cache, snapshots, checkpoints under them, and changes of all pages",
-        judged: &[Clause::Answers, Clause::Sound],
-        mutants: &[Mutant::FreedExtentReleased],
-        show: an_extent_with_two_owners,
-    },
-    Piece {
         name: "a freed page under a reader",
         whose: "LMDB's rule, that a page is not reused while the oldest reader can reach it",
         showed: "a page was given away that a snapshot could still reach",
@@ -90,21 +80,6 @@ fn a_snapshot_takes_others_versions(visit: &mut Visit) -> Result<(), Broken> {
         script = script.each(0..30, 200).end_snapshot().read().each(5..9, 10).end_snapshot();
     }
     stage.all(&script.reopen().read())
-}
-
-fn an_extent_with_two_owners(visit: &mut Visit) -> Result<(), Broken> {
-    let mut stage = Stage::open(visit, &TIGHT)?;
-    let mut script = Script::new().each(0..120, 900).checkpoint();
-    for _ in 0..2 {
-        script = script.snapshot();
-        for _ in 0..5 {
-            // Round the whole data file, until what was set free is given out again.
-            script = script.each((0..120).step_by(3), 900).checkpoint();
-            script = script.each((1..120).step_by(3), 900).checkpoint();
-        }
-        script = script.read().end_snapshot().read();
-    }
-    stage.all(&script.checkpoint().reopen().read())
 }
 
 fn a_freed_page_under_a_reader(visit: &mut Visit) -> Result<(), Broken> {
