@@ -239,6 +239,7 @@ fn museum() -> MuseumSummary {
         story: story.into(),
         states,
         passed: true,
+        mutants: Vec::new(),
     };
     MuseumSummary {
         seconds: 4.2,

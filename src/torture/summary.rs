@@ -190,6 +190,8 @@ pub struct Exhibit {
     pub states: u64,
     /// Whether all was well.
     pub passed: bool,
+    /// Mutants that are this bug, built in.
+    pub mutants: Vec<String>,
 }
 
 /// What became of the mutants.

@@ -19,7 +19,7 @@ use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
 use super::sim::{Hunt, Pace, hunt};
-use super::{Caught, Clause, Config, Failure, FailureKind, GateSummary, Progress, Tier};
+use super::{Caught, Clause, Config, Failure, FailureKind, GateSummary, Progress, Tier, museum};
 use crate::mutants::{Mutant, with};
 
 /// The hidden command of a process that hunts: then comes the mutant, then the seed.
@@ -29,6 +29,8 @@ pub const HUNTER: &str = "torture-hunt";
 const EACH: Duration = Duration::from_secs(10);
 /// Nothing takes so long but a hang.
 const HANG: Duration = Duration::from_secs(3);
+/// How long mutants are hunted before the museum is visited.
+const FIRST: Duration = Duration::from_secs(2);
 /// Seeds that each mutant is hunted with, but in a smoke run: there it is one.
 const SEEDS: u64 = 10;
 
@@ -127,9 +129,24 @@ pub fn hunter(mutant: &str, seed: u64) -> Result<(), String> {
             }
         }
     });
-    let Hunt { found, by, states } = with(mutant, || hunt(seed, &pace));
-    say(&Said { clause: found.map(|violation| violation.clause), by, states });
+    say(&with(mutant, || by_all_means(seed, &pace)));
     Ok(())
+}
+
+/// Most mutants show themselves at once; then come the exhibits; the rest of the time is chance's.
+fn by_all_means(seed: u64, pace: &Pace) -> Said {
+    let begun = Instant::now();
+    let first = hunt(seed, &|| pace.is_over() || begun.elapsed() > FIRST, pace);
+    if let Some(violation) = first.found {
+        return Said { clause: Some(violation.clause), by: first.by, states: first.states };
+    }
+    let (failed, shown) = museum::first_failure(&|| pace.beat());
+    let states = first.states + shown;
+    if let Some((name, clause)) = failed {
+        return Said { clause: Some(clause), by: format!("exhibit: {name}"), states };
+    }
+    let Hunt { found, by, states: more } = hunt(!seed, &|| pace.is_over(), pace);
+    Said { clause: found.map(|violation| violation.clause), by, states: states + more }
 }
 
 fn say(said: &Said) {

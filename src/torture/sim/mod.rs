@@ -23,7 +23,7 @@ mod judge;
 mod meter;
 mod mishap;
 mod pace;
-mod panics;
+pub(super) mod panics;
 mod play;
 mod report;
 mod rot;
@@ -33,16 +33,29 @@ mod shrink;
 mod site;
 mod specimen;
 mod step;
-mod story;
+pub(super) mod story;
 mod subsets;
 mod tally;
 mod trouble;
 mod watch;
 mod work;
 
+// For the museum, which tells its scenarios with the same means.
+pub(super) use self::case::{Case, Setup};
+pub(super) use self::contents::{KeyNo, KeyspaceNo, Stamp, hash_of};
+pub(super) use self::explore::Depth;
+pub(super) use self::history::{History, Mark};
+pub(super) use self::judge::{Crash, Judge, Verdict, Violation};
+pub(super) use self::play::{crash_point, explorer, play};
+pub(super) use self::run::{Outcome, Run};
+pub(super) use self::step::{Change, Kept, Mode, Step};
+pub(super) use self::subsets::Effort;
+pub(super) use self::watch::{Point, Watch};
+
 #[cfg(feature = "mutants")]
 pub(super) use self::hunt::{Hunt, hunt};
 #[cfg(feature = "mutants")]
 pub(super) use self::pace::Pace;
+
 pub use self::report::replay;
 pub(super) use self::work::run;

@@ -121,7 +121,7 @@ fn damaged(case: &Case, specimen: &Specimen, damage: &Damage) -> Result<Option<S
         Damage::Truncate { file, bytes } => disk.truncate(file, *bytes),
         Damage::Remove { file } => disk.remove_file(file),
         Damage::Older { file, steps } => {
-            let run = specimen::run(case, (*steps).min(case.steps.len()))?;
+            let mut run = specimen::run(case, (*steps).min(case.steps.len()))?;
             let older = run.disk.fork(Keep::Everything);
             run.abandon();
             if !older.list().expect("nothing fails").contains(file)

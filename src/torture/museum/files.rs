@@ -1,0 +1,154 @@
+//! Whose files they are: missing, foreign, old, and wanted by two.
+
+use super::Piece;
+use super::script::{SMALL, Script};
+use super::stage::{Stage, segments};
+use super::visit::{Broken, Visit};
+use crate::disk::{Keep, SimDisk};
+use crate::mutants::Mutant;
+use crate::torture::Clause;
+use crate::torture::sim::{Crash, Step, Violation};
+use crate::{CommitMode, Error, Options};
+
+pub(super) const ROOM: &[Piece] = &[
+    Piece {
+        name: "a new store over the old one",
+        whose: "LevelDB and its relatives (goleveldb issue 49, 2014)",
+        showed: "the file that names all others was missing; a new, empty store was made, and the \
+                 old one's files were swept away as garbage",
+        done: "the data file is removed, beside a log. Seen to fail by hand: with a data file made \
+               whenever there is none",
+        judged: &[Clause::Answers, Clause::Bounds],
+        mutants: &[],
+        show: a_new_store_over_the_old_one,
+    },
+    Piece {
+        name: "another store's files",
+        whose: "what PostgreSQL's system identifier is for",
+        showed: "a log or a data file of another store was taken for the store's own",
+        done: "a segment, then the data file, is swapped for that of another store of the same age",
+        judged: &[Clause::Answers, Clause::Bounds],
+        mutants: &[Mutant::ForeignSegmentIgnored],
+        show: another_stores_files,
+    },
+    Piece {
+        name: "an older copy of the data file",
+        whose: "a mistake of whoever restores one file of two",
+        showed: "an old data file beside a new log: the store opened, with a hole between them",
+        done: "the data file of an earlier checkpoint is put back, once its log has gone",
+        judged: &[Clause::Answers, Clause::Bounds],
+        mutants: &[Mutant::RotTakenForTorn],
+        show: an_older_copy_of_the_data_file,
+    },
+    Piece {
+        name: "opened twice",
+        whose: "SQLite's \"How To Corrupt\", section 2.2: a lock that closing any descriptor of \
+                the file gave back",
+        showed: "two processes wrote to one file",
+        done: "a second opening while the first is writing, again after it has been refused once. \
+               Seen to fail by hand: with the lock let go of once the store is open",
+        judged: &[Clause::Answers],
+        mutants: &[],
+        show: opened_twice,
+    },
+];
+
+fn filled(visit: &mut Visit) -> Result<Stage<'_>, Broken> {
+    let mut stage = Stage::open(visit, &SMALL)?;
+    stage.all(&Script::new().each(0..30, 900).checkpoint().each(10..40, 900).flush())?;
+    Ok(stage)
+}
+
+fn a_new_store_over_the_old_one(visit: &mut Visit) -> Result<(), Broken> {
+    let mut stage = filled(visit)?;
+    for keep in [Keep::Everything, Keep::Nothing] {
+        let left = stage.left(keep);
+        let damaged = left.fork(Keep::Everything);
+        stage.visit.note("  data is removed");
+        damaged.remove_file("data");
+        stage.refuses(&damaged, "data")?;
+        // The refusal has taken nothing away.
+        let again = damaged.fork(Keep::Everything);
+        again.write_file("data", &left.read_file("data"));
+        stage.visit.note("  data is put back");
+        stage.recovers(&again, Crash::PowerLoss)?;
+    }
+    Ok(())
+}
+
+fn another_stores_files(visit: &mut Visit) -> Result<(), Broken> {
+    let other = SimDisk::new();
+    let theirs = another_store(&other).map_err(|error| {
+        Violation::safety(format!("the other store could not be made: {error}"))
+    })?;
+    let mut stage = filled(visit)?;
+    let left = stage.left(Keep::Nothing);
+    let last = stage.history().commits().last().expect("there are some").lsn;
+    let needed = stage.place_before(last).0;
+    let their_segment = segments(&theirs).pop().expect("they have a log");
+    for (file, from) in [(needed.as_str(), their_segment.as_str()), ("data", "data")] {
+        let damaged = left.fork(Keep::Everything);
+        stage.visit.note(format!("  {file} is swapped for another store's"));
+        damaged.write_file(file, &theirs.read_file(from));
+        match stage.right_or_told(&damaged)? {
+            Some(Error::WrongStore { .. }) => {}
+            other => {
+                let what = format!("{file} is another store's, and the answer is {other:?}");
+                return Err(Violation::of(Clause::Answers, what).into());
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A store with another id, on `disk`, and what a power loss leaves of it.
+fn another_store(disk: &SimDisk) -> crate::Result<SimDisk> {
+    let options = Options::new().page_bytes(4096).cache_bytes(1 << 20).segment_bytes(64 << 10);
+    let options = options.store_id(*b"some other store").without_threads();
+    let store = options.open_on(std::sync::Arc::new(disk.clone()))?;
+    let keyspace = store.keyspace("k0")?;
+    for n in 0..60u8 {
+        keyspace.put_with([n], [n; 900], CommitMode::Async)?;
+    }
+    store.flush()?;
+    Ok(disk.crash(Keep::Nothing))
+}
+
+fn an_older_copy_of_the_data_file(visit: &mut Visit) -> Result<(), Broken> {
+    let mut stage = Stage::open(visit, &SMALL)?;
+    let script = Script::new().each(0..20, 900).checkpoint();
+    stage.all(&script)?;
+    let old = stage.disk().read_file("data");
+    let mut more = Script::after(&script);
+    for _ in 0..3 {
+        more = more.each(0..40, 900).checkpoint();
+    }
+    stage.all(&more.sync(1, 10))?;
+    for keep in [Keep::Everything, Keep::Nothing] {
+        let damaged = stage.left(keep);
+        stage.visit.note("  the data file of the first checkpoint is put back");
+        damaged.write_file("data", &old);
+        stage.refuses(&damaged, "")?;
+    }
+    Ok(())
+}
+
+fn opened_twice(visit: &mut Visit) -> Result<(), Broken> {
+    let mut stage = filled(visit)?;
+    for _ in 0..2 {
+        stage.visit.note("somebody else opens the store");
+        stage.visit.states += 1;
+        match stage.run.setup.open(stage.disk()) {
+            Err(Error::Locked { .. }) => {}
+            Ok(_) => return Err(Violation::safety("the store was opened twice").into()),
+            Err(error) => {
+                let what = format!("the store is open, and the error is: {error}");
+                return Err(Violation::safety(what).into());
+            }
+        }
+        if let Some(error) = stage.one(&Step::Read)? {
+            return Err(Violation::safety(format!("and now the first has: {error}")).into());
+        }
+    }
+    stage.all(&Script::new().sync(1, 10).reopen().read())
+}
