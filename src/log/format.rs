@@ -539,6 +539,127 @@ mod tests {
         assert_eq!(geometry.record_after(Lsn::new(65536 - 64)), Lsn::new(65536 - 64));
     }
 
+    /// In segments of 64 KiB, positions 131072 to 196607 are segment 2.
+    #[test]
+    fn positions_map_to_segments() {
+        let geometry = Geometry::new(64 << 10);
+        assert_eq!(geometry.segment_bytes(), 65_536);
+        for (lsn, number, offset) in
+            [(0, 0, 0), (65_535, 0, 65_535), (131_072, 2, 0), (135_170, 2, 4098)]
+        {
+            assert_eq!(geometry.segment_of(Lsn::new(lsn)), number);
+            assert_eq!(geometry.offset_of(Lsn::new(lsn)), offset);
+        }
+        assert_eq!(geometry.segment_start(2), Lsn::new(131_072));
+        assert_eq!(geometry.segment_end(2), Lsn::new(196_608));
+        assert_eq!(geometry.record_after(Lsn::new(131_072)), Lsn::new(135_168));
+        assert_eq!(geometry.record_after(Lsn::new(135_168)), Lsn::new(135_168));
+        assert_eq!(geometry.record_after(Lsn::new(135_200)), Lsn::new(135_200));
+    }
+
+    #[test]
+    fn the_last_segments_that_an_lsn_can_name() {
+        let geometry = Geometry::new(64 << 10);
+        // 2^48 segments of 2^16 bytes; the end of the last but one is the last that is needed.
+        assert!(geometry.can_hold(0) && geometry.can_hold((1 << 48) - 3));
+        assert!(!geometry.can_hold((1 << 48) - 2) && !geometry.can_hold(u64::MAX));
+    }
+
+    #[test]
+    fn segment_sizes_have_limits() {
+        for good in [64 << 10, 68 << 10, 64 << 20, 1 << 31] {
+            assert_eq!(Geometry::new(good).segment_bytes(), good);
+        }
+        for bad in [0, 4096, 60 << 10, 65 << 10, (1 << 31) + 4096] {
+            assert!(std::panic::catch_unwind(|| Geometry::new(bad)).is_err(), "{bad}");
+        }
+    }
+
+    /// What a transaction takes: exactly, and as a bound that does not know where.
+    #[test]
+    fn the_space_that_a_transaction_takes() {
+        let geometry = Geometry::new(64 << 10);
+        let start = Lsn::new(131_072);
+        for (payload, end) in [
+            (0, 135_200),
+            (1, 135_208),
+            // Exactly the rest of segment 2, then one byte into segment 3, then into segment 4.
+            (61_408, 196_608),
+            (61_409, 200_744),
+            (150_000, 293_456),
+        ] {
+            assert_eq!(geometry.end_of_append(start, payload), Lsn::new(end), "{payload} bytes");
+        }
+        assert_eq!(geometry.demand(0), 8400);
+        assert_eq!(geometry.demand(61_407), 61_407 + 8400);
+        assert_eq!(geometry.demand(61_408), 61_408 + 12_600);
+        assert_eq!(geometry.demand(200_000), 200_000 + 21_000);
+    }
+
+    #[test]
+    fn every_kind_comes_back_and_has_a_name() {
+        let salt = Salt::new(STORE, Incarnation::new(3));
+        for (kind, name) in [
+            (Kind::Full, "full"),
+            (Kind::First, "first"),
+            (Kind::Middle, "middle"),
+            (Kind::Last, "last"),
+        ] {
+            let lsn = Lsn::new(0x1040);
+            // Nothing but a header, and a sync line as high as it can be.
+            let header =
+                RecordHeader { payload_crc: 0, len: 0, kind, class: 7, lsn, sync_line: lsn };
+            let bytes = header.encode(salt);
+            assert_eq!(decode_record(&bytes, lsn, salt).unwrap().header, header);
+            assert_eq!((header.record_bytes(), header.end()), (32, Lsn::new(0x1060)));
+            assert_eq!(kind.name(), name);
+        }
+    }
+
+    /// Each rule of the "valid iff" list that the checksums do not cover.
+    #[test]
+    fn what_no_writer_writes_is_refused_under_right_checksums() {
+        let salt = Salt::new(STORE, Incarnation::new(3));
+        let at = Lsn::new(0x1040);
+        let cases: [(fn(&mut [u8]), &str); 5] = [
+            (|b| b[12] = 0, "a record header with an unknown kind"),
+            (|b| b[12] = 5, "a record header with an unknown kind"),
+            (|b| b[15] = 1, "a record header with bytes that should be zero"),
+            (|b| put_u64(b, 24, 0x1041), "a record header with a sync line above its own position"),
+            (|b| put_u32(b, 8, 9), "a record header with a length beyond its segment"),
+        ];
+        for (break_it, reason) in cases {
+            let mut bytes = record(b"payload!", at, salt);
+            break_it(&mut bytes);
+            let crc = salt.header_crc(&bytes);
+            put_u32(&mut bytes, 0, crc);
+            assert_eq!(decode_record(&bytes, at, salt).unwrap_err().to_string(), reason);
+        }
+    }
+
+    #[test]
+    fn damage_is_told_by_its_kind() {
+        let salt = Salt::new(STORE, Incarnation::new(3));
+        let at = Lsn::new(0x1040);
+        let bytes = record(b"hello", at, salt);
+        let told = |bytes: &[u8], at| decode_record(bytes, at, salt).unwrap_err();
+        let changed = |at: usize| {
+            let mut bytes = bytes.clone();
+            bytes[at] ^= 1;
+            bytes
+        };
+        assert_eq!(told(&bytes[..31], at), Invalid::Short);
+        assert_eq!(told(&bytes, Lsn::new(0x2040)), Invalid::Position(at));
+        assert_eq!(told(&changed(13), at), Invalid::HeaderCrc);
+        assert_eq!(told(&changed(32), at), Invalid::PayloadCrc);
+        assert_eq!(told(&changed(39), at), Invalid::Padding);
+        assert_eq!(Invalid::Short.to_string(), "the end of the file");
+        assert_eq!(Invalid::Position(at).to_string(), "bytes that claim LSN 4160");
+        assert_eq!(Invalid::HeaderCrc.to_string(), "a record header with a wrong checksum");
+        assert_eq!(Invalid::PayloadCrc.to_string(), "a record whose payload has a wrong checksum");
+        assert_eq!(Invalid::Padding.to_string(), "a record whose padding is not zero");
+    }
+
     #[test]
     fn segment_names() {
         assert_eq!(segment_name(0x2a), "log-000000000000002a");
