@@ -312,3 +312,6 @@ impl Engine {
         result
     }
 }
+
+#[cfg(all(test, not(syncline_shuttle)))]
+mod tests;
