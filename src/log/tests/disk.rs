@@ -22,6 +22,8 @@ pub(super) struct Knobs {
     pub(super) flush_micros: AtomicU64,
     /// File name, offset and length of each flush that succeeded.
     pub(super) flushed: Mutex<Vec<(String, usize, usize)>>,
+    /// File name, offset and length of each range that was brought into memory.
+    pub(super) prefaulted: Mutex<Vec<(String, usize, usize)>>,
     in_flight: AtomicU64,
 }
 
@@ -165,6 +167,7 @@ impl Mapping for SpyMapping {
         if self.knobs.fail_prefault.load(SeqCst) {
             return Err(Error::DiskFull { file: self.name.clone(), needed: len as u64 });
         }
+        self.knobs.prefaulted.lock().unwrap().push((self.name.clone(), offset, len));
         self.inner.prefault(offset, len)
     }
 }

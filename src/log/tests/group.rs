@@ -93,6 +93,53 @@ fn much_that_is_unsynced_is_flushed_before_its_time() {
     assert!(moved > shared.log.start());
 }
 
+/// The other side of the test above.
+#[test]
+fn little_that_is_unsynced_waits_for_its_time() {
+    let options = LogOptions {
+        flush_interval: Duration::from_secs(3600),
+        max_unsynced_bytes: 200_000,
+        ..small()
+    };
+    let (shared, _threads) = Shared::new(options);
+    for n in 0..30 {
+        shared.commit(&payload(n, 1000));
+        thread::sleep(Duration::from_millis(2));
+    }
+    // A thread that has just been started may be woken early, once or twice.
+    let flushes = shared.log.stats().flushes;
+    assert!(flushes < 5, "{flushes}");
+}
+
+/// The keeper's thread alone has the next segment and memory ready.
+#[test]
+fn the_keeper_stays_ahead() {
+    let (shared, _threads) = Shared::new(small());
+    let wait = |what: &str, is_so: &dyn Fn() -> bool| {
+        let before = Instant::now();
+        while !is_so() {
+            assert!(before.elapsed() < Duration::from_secs(5), "{what}");
+            thread::sleep(Duration::from_millis(1));
+        }
+    };
+    let last = || shared.log.mapped.lock().back().unwrap().number();
+    let ready = || {
+        let prefaulted = shared.knobs.prefaulted.lock().unwrap();
+        prefaulted.last().map_or(0, |(_, offset, len)| offset + len)
+    };
+    wait("the segment after the first", &|| last() == 3);
+    let mut end = shared.log.start();
+    while end.get() % S < 40_000 {
+        end = shared.commit(&payload(1, 500));
+        wait("memory in the first segment", &|| ready() as u64 + 2600 > end.get() % S + 8192);
+    }
+    while end.get() < 3 * S + 10_000 {
+        end = shared.commit(&payload(1, 500));
+    }
+    wait("the segment after the second", &|| last() == 4);
+    assert!(shared.log.limit.load(SeqCst) == 5 * S);
+}
+
 #[test]
 fn a_time_limit_is_kept_and_asks_for_a_flush() {
     let options = LogOptions { flush_interval: Duration::from_secs(3600), ..small() };
