@@ -24,6 +24,10 @@ pub(super) struct Knobs {
     pub(super) flushed: Mutex<Vec<(String, usize, usize)>>,
     /// File name, offset and length of each range that was brought into memory.
     pub(super) prefaulted: Mutex<Vec<(String, usize, usize)>>,
+    /// Reads of files.
+    pub(super) reads: AtomicU64,
+    /// The next flush panics.
+    pub(super) panic_flush: AtomicBool,
     in_flight: AtomicU64,
 }
 
@@ -110,6 +114,7 @@ impl DiskFile for SpyFile {
     }
 
     fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<()> {
+        self.knobs.reads.fetch_add(1, SeqCst);
         self.inner.read_at(offset, buf)
     }
 
@@ -148,6 +153,7 @@ impl Mapping for SpyMapping {
         if micros > 0 {
             std::thread::sleep(Duration::from_micros(micros));
         }
+        assert!(!knobs.panic_flush.load(SeqCst), "told to panic");
         #[cfg(syncline_shuttle)]
         crate::sync::thread::yield_now();
         let result = if knobs.fail_flush.fetch_sub(1, SeqCst) == 1 {

@@ -220,6 +220,36 @@ fn a_flush_under_way_does_not_outlive_poison() {
 }
 
 #[test]
+fn who_waits_for_a_limited_time_is_told_of_poison() {
+    let options = LogOptions { flush_interval: Duration::from_secs(3600), ..small() };
+    let (shared, threads) = Shared::new(options);
+    shared.knobs.flush_micros.store(50_000, SeqCst);
+    shared.knobs.fail_flush.store(1, SeqCst);
+    let lsn = shared.commit(&payload(1, 100));
+    let wakes = Arc::new(CountWakes::default());
+    let waker = Waker::from(Arc::clone(&wakes));
+    assert!(shared.log.poll_durable(lsn, &mut Context::from_waker(&waker)).is_pending());
+    let result = shared.log.wait_durable(lsn, Some(Duration::from_secs(20)));
+    assert!(matches!(result, Err(Error::Poisoned { .. })), "{result:?}");
+    drop(threads);
+    assert_eq!(wakes.0.load(SeqCst), 1, "the future is told too");
+    let polled = shared.log.poll_durable(lsn, &mut Context::from_waker(&waker));
+    assert!(matches!(polled, Poll::Ready(Err(Error::Poisoned { .. }))));
+}
+
+#[test]
+fn a_flush_that_panics_poisons_the_log() {
+    let mut rig = Rig::new();
+    let lsn = rig.append(&payload(0, 100));
+    rig.knobs.panic_flush.store(true, SeqCst);
+    let log = Arc::clone(&rig.log);
+    assert!(thread::spawn(move || log.wait_durable(lsn, None)).join().is_err());
+    rig.knobs.panic_flush.store(false, SeqCst);
+    assert!(rig.log.poisoned().unwrap().to_string().contains("panicked"));
+    assert!(matches!(rig.log.flush(), Err(Error::Poisoned { .. })));
+}
+
+#[test]
 fn without_threads_a_future_flushes_itself() {
     let mut rig = Rig::new();
     let lsn = rig.append(&payload(1, 100));
