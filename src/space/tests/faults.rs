@@ -118,8 +118,10 @@ fn a_file_cut_short_or_of_another_kind_is_refused() {
         let disk = SimDisk::new();
         disk.create("data", 0).unwrap().write_at(0, &whole[..len]).unwrap();
         match Space::open(&disk) {
-            Err(Error::Corrupt { file, offset, .. }) => {
+            Err(Error::Corrupt { file, offset, expected, .. }) => {
                 assert_eq!((&file[..], offset), (&disk.path("data")[..], len as u64));
+                let what = if len < 8192 { "two superblocks" } else { "a data file of at least" };
+                assert!(expected.starts_with(what), "{len}: {expected}");
             }
             other => panic!("{len}: {other:?}"),
         }
