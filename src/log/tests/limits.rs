@@ -172,11 +172,11 @@ fn a_young_log_waits_for_nothing() {
     let options = LogOptions { max_unsynced_bytes: 80_000, ..small() };
     let (disk, knobs) = spied_disk();
     let (log, mut appender) = Log::begin(disk, options, STORE, LIFE, 0, Vec::new()).unwrap();
-    for n in 0..29 {
+    for n in 0..20 {
         super::append(&log, &mut appender, &payload(n, 2000)).unwrap();
     }
     log.flush().unwrap();
-    for n in 29..33 {
+    for n in 20..33 {
         super::append(&log, &mut appender, &payload(n, 2000)).unwrap();
     }
     assert_eq!(appender.position().get() / S, 1);
