@@ -82,6 +82,7 @@ fn a_failed_flush_is_final() {
     assert_eq!(rig.log.append(&mut rig.appender, 9, b"", 0), None);
     assert_eq!(rig.log.durable(), first);
     assert!(rig.log.wait_durable(first, None).unwrap());
+    assert_eq!(rig.log.wait_moved(rig.log.start(), None).unwrap(), first);
     // Only the first cause counts.
     rig.log.poison(Error::Closed);
     assert!(rig.log.poisoned().unwrap().to_string().contains("injected"));
