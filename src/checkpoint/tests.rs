@@ -153,7 +153,7 @@ fn a_long_checkpoint_flushes_now_and_then() {
     let value = [7; 8000];
     let flushes = |mib: u32| {
         for n in 0..mib * (1 << 20) / 8000 {
-            rows.put_with(n.to_be_bytes(), &value, CommitMode::Async).unwrap();
+            rows.put_with(n.to_be_bytes(), value, CommitMode::Async).unwrap();
         }
         store.flush().unwrap();
         recorder.take();

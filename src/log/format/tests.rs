@@ -199,7 +199,8 @@ fn every_kind_comes_back_and_has_a_name() {
 fn what_no_writer_writes_is_refused_under_right_checksums() {
     let salt = Salt::new(STORE, Incarnation::new(3));
     let at = Lsn::new(0x1040);
-    let cases: [(fn(&mut [u8]), &str); 5] = [
+    type Break = fn(&mut [u8]);
+    let cases: [(Break, &str); 5] = [
         (|b| b[12] = 0, "a record header with an unknown kind"),
         (|b| b[12] = 5, "a record header with an unknown kind"),
         (|b| b[15] = 1, "a record header with bytes that should be zero"),

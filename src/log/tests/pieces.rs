@@ -220,3 +220,21 @@ fn a_cut_file_is_read_to_its_last_byte() {
     let none = "no segment header of this incarnation".to_owned();
     assert_eq!(stops(4095, 0), (0, none, false));
 }
+
+/// Spares of any origin may lie below where reading begins.
+#[test]
+fn files_below_the_beginning_are_not_looked_at() {
+    let mut rig = Rig::new();
+    let end = rig.append(&payload(0, 100));
+    let header = SegmentHeader {
+        store: StoreId([8; 16]),
+        incarnation: LIFE,
+        number: 1,
+        segment_bytes: S,
+        sync_line: Lsn::new(9 * S),
+    };
+    let file = rig.disk.create(&segment_name(1), S).unwrap();
+    file.write_at(0, &header.encode()).unwrap();
+    let (read, tail) = rig.scan().unwrap();
+    assert_eq!((read.len(), tail.end), (1, end));
+}
