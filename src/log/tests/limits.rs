@@ -109,6 +109,20 @@ fn a_flush_over_two_segments_syncs_both() {
 }
 
 #[test]
+fn a_flush_leaves_segments_alone_that_it_has_nothing_of() {
+    let mut rig = Rig::new();
+    // Up to the last byte of the segment, and on from there.
+    rig.append(&payload(0, (S - 4096 - 32) as usize));
+    assert_eq!(rig.log.flush().unwrap(), Lsn::new(3 * S));
+    let end = rig.append(&payload(1, 8));
+    rig.log.flush().unwrap();
+    let flushed = rig.knobs.flushed.lock().unwrap().clone();
+    let (first, second) = ((segment_name(2), 4096), (segment_name(3), 0));
+    let bytes = |(name, from), bytes: u64| (name, from, bytes as usize);
+    assert_eq!(flushed, [bytes(first, S - 4096), bytes(second, end.get() % S)]);
+}
+
+#[test]
 fn a_flush_failing_in_its_second_segment_moves_nothing() {
     let mut rig = Rig::new();
     rig.append(&payload(0, 70_000));
