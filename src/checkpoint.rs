@@ -312,6 +312,3 @@ impl Engine {
         result
     }
 }
-
-#[cfg(all(test, not(syncline_shuttle)))]
-mod tests;

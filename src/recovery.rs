@@ -308,6 +308,3 @@ fn log_bytes(engine: &Engine, from: Lsn) -> Result<u64> {
     let after = numbers.filter(|number| *number >= from.get() / segment_bytes).count() as u64;
     Ok((after * segment_bytes).saturating_sub(from.get() % segment_bytes))
 }
-
-#[cfg(all(test, not(syncline_shuttle)))]
-mod tests;

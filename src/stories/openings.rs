@@ -1,11 +1,13 @@
 //! What an open says of itself, and what it makes of directories that are no store.
 
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
-use super::*;
-use crate::disk::{Keep, SimDisk};
-use crate::txn::{Op, Payload};
-use crate::{CommitMode, Store};
+use crate::disk::{Disk, Keep, SimDisk};
+use crate::log::segment_number;
+use crate::recovery::open;
+use crate::space::DATA_FILE;
+use crate::txn::{Engine, KeyspaceState, Op, Payload};
+use crate::{CommitMode, Error, Incarnation, Lsn, Options, Status, Store};
 
 const S: u64 = 64 << 10;
 
@@ -131,10 +133,10 @@ fn receipts_of_all_lives_are_judged() {
     drop(recovered);
     let store = options().open_on(on(&disk)).unwrap();
     for token in &kept {
-        assert_eq!(store.status(token).unwrap(), crate::Status::Durable, "{token}");
+        assert_eq!(store.status(token).unwrap(), Status::Durable, "{token}");
     }
     for token in &lost {
-        assert_eq!(store.status(token).unwrap(), crate::Status::Lost, "{token}");
+        assert_eq!(store.status(token).unwrap(), Status::Lost, "{token}");
     }
     assert_eq!(store.keyspace("rows").unwrap().len().unwrap(), 6);
     assert!(store.verify().unwrap().is_clean());

@@ -1,9 +1,12 @@
 //! When a checkpoint is made, and what it tells of itself.
 
-use super::*;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
 use crate::disk::recorder::Recorder;
 use crate::disk::{Disk, Keep, SimDisk};
-use crate::{Options, Store, recovery};
+use crate::txn::{Engine, KeyspaceState, Op, Payload};
+use crate::{CommitMode, Lsn, Options, Store, recovery};
 
 fn options() -> Options {
     let options = Options::new().without_threads().store_id([7; 16]);
