@@ -143,6 +143,11 @@ fn a_file_cut_short_or_of_another_kind_is_refused() {
     assert!(with(0, &newer[..]).unwrap_err().contains("format version 2"));
     let twin = Superblock { segment_bytes: 2 << 20, ..ours };
     assert!(with(1, &twin.encode()[..]).unwrap_err().contains("the same superblock"));
+    // Whichever slot has the newer one, that is the store.
+    let next = Superblock { sequence: ours.sequence + 1, ..ours };
+    for slot in 0..2 {
+        assert_eq!(with(slot, &next.encode()[..]), Ok(next), "slot {slot}");
+    }
     let both = [0x55; 8192];
     assert!(with(0, &both).unwrap_err().contains("magic SYNCDATA"));
     assert_eq!(with(0, &both[..4096]), Ok(ours));
