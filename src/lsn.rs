@@ -119,7 +119,8 @@ impl Watermark {
     }
 }
 
-#[cfg(all(test, not(syncline_shuttle)))]
+#[cfg(test)]
+#[cfg(not(syncline_shuttle))]
 mod tests {
     use super::*;
 

@@ -440,7 +440,8 @@ fn park(waiter: &Waiter, deadline: Option<Deadline>) -> Fate {
     }
 }
 
-#[cfg(all(test, not(syncline_shuttle)))]
+#[cfg(test)]
+#[cfg(not(syncline_shuttle))]
 mod tests {
     use super::*;
 

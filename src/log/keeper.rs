@@ -271,7 +271,8 @@ impl Bell {
     }
 }
 
-#[cfg(all(test, not(syncline_shuttle)))]
+#[cfg(test)]
+#[cfg(not(syncline_shuttle))]
 mod tests {
     use std::time::{Duration, Instant};
 

@@ -184,7 +184,8 @@ fn run_keeper(log: &Log, stop: &AtomicBool) {
     }
 }
 
-#[cfg(all(test, not(syncline_shuttle)))]
+#[cfg(test)]
+#[cfg(not(syncline_shuttle))]
 mod tests {
     use std::time::Instant;
 
