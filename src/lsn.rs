@@ -118,3 +118,42 @@ impl Watermark {
         assert!(from <= to.0, "I3: a watermark fell from {from} to {to}");
     }
 }
+
+#[cfg(test)]
+#[cfg(not(syncline_shuttle))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_shown_as_users_meet_them() {
+        assert_eq!(format!("{} {:>4}", Lsn::new(4128), Lsn::new(7)), "4128    7");
+        assert_eq!(Incarnation::new(12).to_string(), "12");
+        assert_eq!(Incarnation::new(12).next(), Incarnation::new(13));
+        let id = StoreId([0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 0xd0, 0xe0, 0xff]);
+        assert_eq!(id.to_string(), "000102030405060708090a0b0cd0e0ff");
+    }
+
+    #[test]
+    fn a_watermark_grows_or_stays() {
+        let watermark = Watermark::new(Lsn::new(5));
+        assert_eq!(watermark.load(), Lsn::new(5));
+        watermark.advance(Lsn::new(5));
+        watermark.advance(Lsn::new(8));
+        assert_eq!(watermark.load(), Lsn::new(8));
+        watermark.advance_quietly(Lsn::new(8));
+        watermark.advance_quietly(Lsn::new(9));
+        assert_eq!(watermark.load(), Lsn::new(9));
+    }
+
+    #[test]
+    #[should_panic(expected = "I3: a watermark fell from 9 to 8")]
+    fn a_watermark_never_falls() {
+        Watermark::new(Lsn::new(9)).advance(Lsn::new(8));
+    }
+
+    #[test]
+    #[should_panic(expected = "I3: a watermark fell from 9 to 8")]
+    fn a_watermark_never_falls_quietly() {
+        Watermark::new(Lsn::new(9)).advance_quietly(Lsn::new(8));
+    }
+}

@@ -2,7 +2,11 @@
 //!
 //! After a change that is meant, `UPDATE_GOLDENFILES=1 cargo test --lib story` writes them anew,
 //! and their diff shows what changed.
+//!
+//! Beside them, the tests of recovery and of checkpoints that need a whole store to look at.
 
+mod checkpoints;
+mod openings;
 mod recovery;
 
 use std::path::Path;

@@ -454,3 +454,82 @@ fn park(waiter: &Waiter, deadline: Option<Deadline>) -> Fate {
         }
     }
 }
+
+#[cfg(test)]
+#[cfg(not(syncline_shuttle))]
+mod tests {
+    use super::*;
+
+    /// Who waits for 10, for 20 twice, and for 30, in each queue; and a future for each.
+    fn waiting() -> State {
+        let mut state = State { leading: true, ..State::default() };
+        let picks: [fn(&mut State) -> &mut Queue; 3] =
+            [|state| &mut state.queue, |state| &mut state.timed, |state| &mut state.watchers];
+        for pick in picks {
+            for lsn in [10, 20, 20, 30] {
+                state.enqueue(Lsn::new(lsn), pick);
+            }
+        }
+        for lsn in [10, 20, 30] {
+            state.wakers.insert(Lsn::new(lsn), vec![Waker::noop().clone()]);
+        }
+        state
+    }
+
+    fn left(state: &State) -> [usize; 4] {
+        let State { queue, timed, watchers, wakers, .. } = state;
+        [queue.0.len(), timed.0.len(), watchers.0.len(), wakers.len()]
+    }
+
+    #[test]
+    fn tickets_tell_apart_who_waits_for_the_same() {
+        let mut state = waiting();
+        assert_eq!(left(&state), [4, 4, 4, 3]);
+        let (ticket, _) = state.enqueue(Lsn::new(20), |state| &mut state.timed);
+        assert_eq!(ticket, 12);
+        state.timed.leave(Lsn::new(20), ticket);
+        state.timed.leave(Lsn::new(20), ticket);
+        assert_eq!(left(&state), [4, 4, 4, 3]);
+    }
+
+    #[test]
+    fn the_sync_line_answers_those_at_it_and_watchers_below_it() {
+        let mut state = waiting();
+        let roused = state.pass(Lsn::new(20));
+        assert_eq!((roused.passed.len(), roused.wakers.len()), (3 + 3 + 1, 2));
+        assert!(roused.leader.is_none() && roused.poisoned.is_empty());
+        assert_eq!(left(&state), [1, 1, 3, 1]);
+        assert!(state.choose_leader().is_some() && state.leading);
+        assert!(state.choose_leader().is_none() && !state.leading);
+        let roused = state.pass(Lsn::MAX);
+        assert_eq!((roused.passed.len(), roused.wakers.len()), (4, 1));
+        assert_eq!(left(&state), [0; 4]);
+    }
+
+    #[test]
+    fn poison_answers_all() {
+        let mut state = waiting();
+        let roused = state.fail();
+        assert_eq!((roused.poisoned.len(), roused.wakers.len()), (12, 3));
+        assert!(roused.leader.is_none() && roused.passed.is_empty());
+        assert_eq!(left(&state), [0; 4]);
+    }
+
+    #[test]
+    fn a_waiter_learns_its_fate() {
+        for fate in [Fate::Waiting, Fate::Passed, Fate::Lead, Fate::Poisoned] {
+            let waiter = Waiter::new();
+            assert_eq!(waiter.fate(), Fate::Waiting);
+            waiter.wake(fate);
+            assert_eq!(waiter.fate(), fate);
+        }
+    }
+
+    #[test]
+    fn poison_is_not_wrapped_twice() {
+        let once = poisoned_by(&Error::Closed);
+        assert!(matches!(&once, Error::Poisoned { source } if matches!(**source, Error::Closed)));
+        let twice = poisoned_by(&once);
+        assert!(matches!(&twice, Error::Poisoned { source } if matches!(**source, Error::Closed)));
+    }
+}

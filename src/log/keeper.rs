@@ -276,3 +276,33 @@ impl Bell {
         self.rung.swap(false, Ordering::SeqCst);
     }
 }
+
+#[cfg(test)]
+#[cfg(not(syncline_shuttle))]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use super::*;
+    use crate::sync::thread;
+
+    #[test]
+    fn a_bell_wakes_once_until_it_is_answered() {
+        let bell = Bell::default();
+        assert!(!bell.is_rung());
+        bell.ring();
+        assert!(bell.is_rung(), "also while nobody is there");
+        bell.answer();
+        assert!(!bell.is_rung());
+        bell.hang(thread::current());
+        let before = Instant::now();
+        thread::park_timeout(Duration::from_secs(9)); // told of what rang before
+        bell.ring();
+        thread::park_timeout(Duration::from_secs(9));
+        bell.answer();
+        bell.ring();
+        bell.ring();
+        assert!(bell.is_rung());
+        thread::park_timeout(Duration::from_secs(9));
+        assert!(before.elapsed() < Duration::from_secs(8), "woken each time");
+    }
+}

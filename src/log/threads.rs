@@ -183,3 +183,61 @@ fn run_keeper(log: &Log, stop: &AtomicBool) {
         }
     }
 }
+
+#[cfg(test)]
+#[cfg(not(syncline_shuttle))]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+    use crate::disk::SimDisk;
+    use crate::log::LogOptions;
+    use crate::lsn::{Incarnation, StoreId};
+
+    fn after(state: u8, act: impl FnOnce(&FlusherState)) -> u8 {
+        let flusher = FlusherState::default();
+        flusher.state.store(state, Ordering::SeqCst);
+        act(&flusher);
+        flusher.state.load(Ordering::SeqCst)
+    }
+
+    /// The picture in the header.
+    #[test]
+    fn the_states_of_the_flusher() {
+        for (from, calm, urgent) in [
+            (ABSENT, ABSENT, ABSENT),
+            (IDLE, TIMING, ASKED),
+            (TIMING, TIMING, ASKED),
+            (ASKED, ASKED, ASKED),
+        ] {
+            assert_eq!(after(from, |flusher| flusher.note_append(false)), calm, "from {from}");
+            assert_eq!(after(from, |flusher| flusher.note_append(true)), urgent, "from {from}");
+            let asked = after(from, |flusher| assert_eq!(flusher.ask(), from != ABSENT));
+            assert_eq!(asked, if from == ABSENT { ABSENT } else { ASKED }, "from {from}");
+        }
+    }
+
+    #[test]
+    fn the_threads_of_a_poisoned_log_end() {
+        let (log, _appender) = Log::begin(
+            Arc::new(SimDisk::new()),
+            LogOptions { segment_bytes: 64 << 10, ..LogOptions::default() },
+            StoreId([7; 16]),
+            Incarnation::new(1),
+            2,
+            Vec::new(),
+        )
+        .unwrap();
+        let log = Arc::new(log);
+        let threads = log.spawn().unwrap();
+        assert!(log.flusher.ask(), "there is somebody to ask");
+        log.poison(Error::Closed);
+        let before = Instant::now();
+        while !threads.handles.iter().all(|handle| handle.is_finished()) {
+            threads.handles.iter().for_each(|handle| handle.thread().unpark());
+            assert!(before.elapsed() < Duration::from_secs(5), "they go on");
+            thread::sleep(Duration::from_millis(1));
+        }
+        assert!(!log.flusher.ask(), "whoever waits is on its own");
+    }
+}

@@ -181,8 +181,31 @@ mod tests {
         assert_eq!(capacity(508, MAX_HEIGHT), 1 << 48);
     }
 
+    /// Page 1025 of level 1 is under slot 5 of page 1 of level 2, if 1020 words fill a page.
+    #[test]
+    fn parents_and_children_find_each_other() {
+        let node = Node { level: 1, index: 1025 };
+        assert_eq!(node.parent(1020), Node { level: 2, index: 1 });
+        assert_eq!(node.slot(1020), 5);
+        assert_eq!(node.parent(1020).child(1020, 5), node);
+        assert_eq!(node.id(), PageId(1 << 48 | 1025));
+        assert_eq!(Node::leaf(1025), Node { level: 0, index: 1025 });
+        assert_eq!(Node { level: 3, index: u64::MAX }.child(1020, 7).index, u64::MAX);
+    }
+
+    #[test]
+    fn a_leaf_may_hold_any_words() {
+        let mut page = vec![0; 4096];
+        let words: Vec<u64> = (0..508).map(|i| u64::MAX - i).collect();
+        encode(&mut page, FREE_MAP, Node::leaf(3), Lsn::new(9), &words);
+        assert_eq!(decode(&page, FREE_MAP, Node::leaf(3)).unwrap()[..], words);
+        assert_eq!(header::lsn(&page), Lsn::new(9));
+    }
+
     #[test]
     fn any_bytes_decode_or_not() {
+        assert_eq!(decode(&[0; 31], 0, Node::leaf(0)).unwrap_err().1, "31 bytes");
+        assert!(decode(&[0; 32], 0, Node::leaf(0)).unwrap().is_empty());
         for len in [0, 31, 32, 33, 4096] {
             let _ = decode(&vec![0xFF; len], 0xFF, Node { level: 0xFF, index: 0 });
         }

@@ -193,3 +193,76 @@ pub(crate) mod header {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const STORE: StoreId = StoreId([7; 16]);
+
+    #[test]
+    fn an_address_is_a_block_and_a_part_of_a_checksum() {
+        let addr = PageAddr::new(0x9_8765_4321, 0xfedc_ba98);
+        assert_eq!(addr.word(), 0x2dcb_a989_8765_4321);
+        assert_eq!((addr.block(), addr.check()), (0x9_8765_4321, 0x2dc_ba98));
+        assert_eq!(PageAddr::from_word(addr.word()), Some(addr));
+        assert!(!addr.is_none());
+        let highest = PageAddr::new(PageAddr::BLOCKS - 1, u32::MAX);
+        assert_eq!(highest.word(), u64::MAX >> 2);
+        assert_eq!((highest.block(), highest.check()), ((1 << 36) - 1, (1 << 26) - 1));
+        assert_eq!(PageAddr::from_word(highest.word()), Some(highest));
+        assert_eq!(PageAddr::from_word(0), Some(PageAddr::NONE));
+        assert!(PageAddr::NONE.is_none());
+        // A checksum without a block, and bits that belong to the page table.
+        for word in [1 << 36, 1 << 61, 1 << 62 | 1, 1 << 63 | 1, u64::MAX] {
+            assert_eq!(PageAddr::from_word(word), None, "{word:#x}");
+        }
+        for block in [0, PageAddr::BLOCKS] {
+            assert!(std::panic::catch_unwind(|| PageAddr::new(block, 0)).is_err());
+        }
+    }
+
+    #[test]
+    fn a_header_in_hex() {
+        let mut page = [0xee; 40];
+        header::init(&mut page, INNER, 3, Lsn::new(0x1122), PageId(0x3344));
+        header::set_count(&mut page, 0x5566);
+        let crc = header::seal(&mut page, STORE);
+        assert_eq!(crc, crc32(&[&STORE.0, &page[4..]]));
+        assert_eq!(get_u32(&page, 0), crc);
+        assert_eq!(
+            page[4..],
+            [
+                2, 3, 0x66, 0x55, 0x22, 0x11, 0, 0, 0, 0, 0, 0, 0x44, 0x33, 0, 0, 0, 0, 0, 0, 0, 0,
+                0, 0, 0, 0, 0, 0, 0xee, 0xee, 0xee, 0xee, 0xee, 0xee, 0xee, 0xee
+            ]
+        );
+        assert_eq!((header::kind(&page), header::level(&page)), (INNER, 3));
+        assert_eq!((header::count(&page), header::lsn(&page)), (0x5566, Lsn::new(0x1122)));
+        header::set_lsn(&mut page, Lsn::new(5));
+        header::set_page_id(&mut page, PageId(6));
+        assert_eq!((header::lsn(&page), header::page_id(&page)), (Lsn::new(5), PageId(6)));
+        assert_eq!(PageId(6).to_string(), "6");
+    }
+
+    #[test]
+    fn a_page_is_valid_where_it_was_written() {
+        let mut page = [0; 64];
+        header::init(&mut page, LEAF, 0, Lsn::new(9), PageId(4));
+        let crc = header::seal(&mut page, STORE);
+        let addr = PageAddr::new(2, crc);
+        let refused = |page: &[u8], store, id, addr| {
+            header::check(page, store, PageId(id), addr).unwrap_err().0
+        };
+        assert_eq!(header::check(&page, STORE, PageId(4), addr), Ok(()));
+        // Bits of the checksum that an address does not remember.
+        let same = PageAddr::new(2, crc ^ 1 << 26);
+        assert_eq!(header::check(&page, STORE, PageId(4), same), Ok(()));
+        assert_eq!(refused(&page, STORE, 5, addr), "page 5");
+        let other = PageAddr::new(2, crc ^ 1 << 25);
+        assert!(refused(&page, STORE, 4, other).starts_with("the version of page 4"));
+        assert!(refused(&page, StoreId([8; 16]), 4, addr).starts_with("page 4 with checksum"));
+        page[63] = 1;
+        assert!(refused(&page, STORE, 4, addr).starts_with("page 4 with checksum"));
+    }
+}

@@ -366,23 +366,31 @@ mod tests {
     #[test]
     fn what_no_store_says_is_refused_with_its_offset() {
         type Break = fn(&mut [u8]);
-        let cases: [(usize, Break); 18] = [
+        let cases: [(usize, Break); 26] = [
             (16, |b| put_u32(b, 16, 8191)),
             (16, |b| put_u32(b, 16, 0)),
             (24, |b| put_u64(b, 24, 0)),
+            (24, |b| put_u64(b, 24, 60 << 10)),
+            (24, |b| put_u64(b, 24, 65 << 10)),
+            (24, |b| put_u64(b, 24, (2 << 30) + 4096)),
             (48, |b| put_u64(b, 48, 0)),
             (64, |b| put_u64(b, 64, 0xfff)),
             (92, |b| put_u32(b, 92, 3)),
             (96, |b| put_u64(b, 96, 1)),
+            (96, |b| put_u64(b, 96, (1 << 36) + 1)),
             (96, |b| put_u64(b, 96, u64::MAX)),
             (104, |b| put_u64(b, 104, 0)),
             (120, |b| put_u64(b, 120, 1 << 63)),
             (120, |b| put_u64(b, 120, 0)),
             (120, |b| put_u64(b, 120, 32)),
+            (120, |b| put_u64(b, 120, 1)),
             (136, |b| put_u64(b, 136, 1)),
             (128, |b| put_u64(b, 128, 0)),
             (128, |b| put_u64(b, 128, 2)),
+            (144, |b| put_u64(b, 144, 1021)),
+            (144, |b| b[153] = 7),
             (144, |b| b[153] = 255),
+            (155, |b| b[155] = 1),
             (154, |b| b[154] = 2),
             (4095, |b| b[4095] = 1),
         ];
@@ -395,6 +403,31 @@ mod tests {
                 Err(Invalid::Damaged { at: found, .. }) => assert_eq!(found, *at, "case {i}"),
                 other => panic!("case {i}: {other:?}"),
             }
+        }
+    }
+
+    #[test]
+    fn what_is_just_allowed_comes_back() {
+        type Change = fn(&mut Superblock);
+        let cases: [Change; 13] = [
+            |s| s.page_size = 4096,
+            |s| s.page_size = 32768,
+            |s| s.segment_bytes = 64 << 10,
+            |s| s.segment_bytes = 2 << 30,
+            |s| s.head.durable = s.head.checkpoint,
+            |s| s.head.former = s.head.incarnation,
+            |s| s.blocks = 1 << 36,
+            |s| s.page_map.addr = PageAddr::new(2, 0),
+            |s| s.page_map.addr = PageAddr::new(31, 0),
+            |s| (s.page_map, s.free_map, s.blocks) = (Root::EMPTY, Root::EMPTY, 2),
+            |s| s.free_map.leaves = 1020,
+            |s| (s.free_map.height, s.free_map.leaves) = (MAX_HEIGHT, 1 << 48),
+            |s| s.head.clean = false,
+        ];
+        for (i, change) in cases.iter().enumerate() {
+            let mut superblock = example();
+            change(&mut superblock);
+            assert_eq!(Superblock::decode(&superblock.encode()[..]), Ok(superblock), "case {i}");
         }
     }
 }

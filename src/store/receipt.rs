@@ -181,6 +181,8 @@ impl FromStr for Token {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::disk::SimDisk;
+    use crate::{CommitMode, Options, Store};
 
     #[test]
     fn tokens_come_back_and_other_text_does_not() {
@@ -195,5 +197,92 @@ mod tests {
         for bad in ["", "-", "--", "ab-7-1234", &text[1..], &format!("{text}-"), "é", "+1-+1-+1"] {
             assert!(matches!(bad.parse::<Token>(), Err(Error::InvalidToken { .. })), "{bad}");
         }
+    }
+
+    #[test]
+    fn every_part_of_a_token_is_read_and_nothing_else_is_one() {
+        let token = Token {
+            store: StoreId([0, 0x12, 0x23, 3, 4, 5, 6, 7, 8, 9, 0xa, 0xb, 0xc, 0xd, 0xe, 0xff]),
+            incarnation: Incarnation::new(u32::MAX),
+            lsn: Lsn::new(u64::MAX),
+        };
+        let text = token.to_string();
+        assert_eq!(
+            text,
+            "00122303040506070809 0a0b0c0d0eff-ffffffff-ffffffffffffffff".replace(' ', "")
+        );
+        assert_eq!(text.parse::<Token>().unwrap(), token);
+        let id = &text[..32];
+        let refused = |text: String| match text.parse::<Token>() {
+            Err(Error::InvalidToken { token, reason }) => {
+                assert_eq!(token, text.chars().take(100).collect::<String>());
+                reason
+            }
+            other => panic!("{text}: {other:?}"),
+        };
+        let digits = "not hexadecimal numbers, or not a store's id";
+        for text in [
+            format!("{id}--1"),
+            format!("{id}-1-"),
+            format!("-{id}-1"),
+            format!("{id}-A-1"),
+            format!("{id}-1-A"),
+            format!("{}-1-1", id.replace('a', "A")),
+            format!("{id}-g-1"),
+            format!("{id}-+1-1"),
+            format!("{id}-1- 1"),
+            format!("{}-1-1", &id[1..]),
+            format!("{id}0-1-1"),
+            format!("{}\u{e9}-1-1", &id[2..]),
+        ] {
+            assert_eq!(refused(text), digits);
+        }
+        assert_eq!(refused(format!("{id}-100000000-1")), "the incarnation");
+        assert_eq!(refused(format!("{id}-1-10000000000000000")), "the LSN");
+        assert_eq!(refused(format!("{id}-1")), "not three parts divided by -");
+        assert_eq!(refused(format!("{id}-1-1-1")), "not three parts divided by -");
+    }
+
+    /// A receipt of an asynchronous commit that nothing has flushed, without threads that would.
+    fn pending() -> (Store, Receipt) {
+        let options = Options::new().without_threads().store_id([7; 16]);
+        let store = options.open_on(Arc::new(SimDisk::new())).unwrap();
+        let rows = store.keyspace("rows").unwrap();
+        let receipt = rows.put_with("key", "value", CommitMode::Async).unwrap();
+        assert!(!receipt.is_durable());
+        assert_eq!(store.status(&receipt.token()).unwrap(), Status::Pending);
+        (store, receipt)
+    }
+
+    fn settle(how: impl FnOnce(&mut Receipt)) {
+        let (store, mut receipt) = pending();
+        how(&mut receipt);
+        assert!(receipt.is_durable());
+        assert_eq!(store.status(&receipt.token()).unwrap(), Status::Durable);
+        assert_eq!(store.watermarks().durable, receipt.lsn());
+        assert_eq!(store.watermarks().incarnation, receipt.incarnation());
+    }
+
+    #[test]
+    fn a_receipt_is_durable_after_any_way_to_wait() {
+        settle(|receipt| receipt.wait().unwrap());
+        settle(|receipt| assert!(receipt.wait_timeout(Duration::from_secs(20)).unwrap()));
+        settle(|receipt| {
+            let mut context = Context::from_waker(std::task::Waker::noop());
+            assert!(Pin::new(receipt).poll(&mut context).is_ready());
+        });
+    }
+
+    #[test]
+    fn what_was_settled_before_needs_no_log() {
+        let (life, lsn) = (Incarnation::new(3), Lsn::new(77));
+        let mut receipt = Receipt::settled(StoreId([1; 16]), life, lsn);
+        assert!(receipt.is_durable());
+        assert_eq!((receipt.incarnation(), receipt.lsn()), (life, lsn));
+        receipt.wait().unwrap();
+        assert!(receipt.wait_timeout(Duration::ZERO).unwrap());
+        let mut context = Context::from_waker(std::task::Waker::noop());
+        assert!(matches!(Pin::new(&mut receipt).poll(&mut context), Poll::Ready(Ok(()))));
+        assert_eq!(receipt.token(), format!("{}-3-4d", "01".repeat(16)));
     }
 }

@@ -258,4 +258,63 @@ mod tests {
         }
         assert!(Operations::new(&[9, 1]).next().unwrap().is_err(), "an unknown tag");
     }
+
+    #[test]
+    fn an_error_says_where_the_bad_operation_begins() {
+        let mut payload = sample();
+        payload.bytes.extend([9, 9, 9]);
+        let read: Vec<_> = Operations::new(&payload.bytes).collect();
+        match &read[..] {
+            [Ok(_), Ok(_), Err(Error::Corrupt { offset: 11, .. })] => {}
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Numbers of every length, and those that are none.
+    #[test]
+    fn numbers_have_at_most_ten_bytes_and_sixty_four_bits() {
+        for shift in 0..64 {
+            for number in [1 << shift, u64::MAX >> shift] {
+                let op = Op::Count { keyspace: KeyspaceId(1), count: number };
+                let mut payload = Payload::default();
+                payload.push(op);
+                let mut back = Operations::new(&payload.bytes);
+                assert_eq!(back.next().unwrap().unwrap(), op);
+                assert!(back.next().is_none());
+            }
+        }
+        let with_count = |count: &[u8]| {
+            let bytes = [&[COUNT, 1], count].concat();
+            Operations::new(&bytes).next().unwrap().is_ok()
+        };
+        assert!(with_count(&[0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 1]));
+        for last in [2, 3, 0x7f, 0x80, 0x81] {
+            let count = [0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, last, 0];
+            assert!(!with_count(&count), "{last}");
+        }
+        // A keyspace has no more than 32 bits.
+        assert!(Operations::new(&[DROP, 0xff, 0xff, 0xff, 0xff, 0x0f]).next().unwrap().is_ok());
+        assert!(Operations::new(&[DROP, 0xff, 0xff, 0xff, 0xff, 0x1f]).next().unwrap().is_err());
+    }
+
+    #[test]
+    fn a_payload_is_used_again_with_its_memory_unless_that_is_large() {
+        let mut payload = Payload::default();
+        payload.push(Op::Put { keyspace: KeyspaceId(1), key: &[1; 1000], value: &[2; 3000] });
+        assert_eq!((payload.user_bytes, payload.longest_value), (4000, 3000));
+        assert!(payload.bytes.capacity() < 8000, "not much more than it needs");
+        payload.push(Op::Put { keyspace: KeyspaceId(1), key: &[1; 1000], value: b"" });
+        assert_eq!((payload.user_bytes, payload.longest_value), (5000, 3000));
+        payload.seal(CommitMode::Async);
+        assert_eq!(payload.crc, crc32(&[&payload.bytes]));
+        assert_eq!(payload.mode, CommitMode::Async);
+
+        payload.clear();
+        assert!(payload.bytes.is_empty() && payload.bytes.capacity() >= 4000);
+        assert_eq!((payload.operations, payload.user_bytes, payload.longest_value), (0, 0, 0));
+        payload.push(Op::Put { keyspace: KeyspaceId(1), key: b"k", value: &vec![3; 3 << 20] });
+        payload.clear();
+        let kept = payload.bytes.capacity();
+        assert!((1 << 20..2 << 20).contains(&kept), "{kept} bytes are kept");
+    }
 }

@@ -22,6 +22,12 @@ pub(super) struct Knobs {
     pub(super) flush_micros: AtomicU64,
     /// File name, offset and length of each flush that succeeded.
     pub(super) flushed: Mutex<Vec<(String, usize, usize)>>,
+    /// File name, offset and length of each range that was brought into memory.
+    pub(super) prefaulted: Mutex<Vec<(String, usize, usize)>>,
+    /// Reads of files.
+    pub(super) reads: AtomicU64,
+    /// The next flush panics.
+    pub(super) panic_flush: AtomicBool,
     in_flight: AtomicU64,
 }
 
@@ -108,6 +114,7 @@ impl DiskFile for SpyFile {
     }
 
     fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<()> {
+        self.knobs.reads.fetch_add(1, SeqCst);
         self.inner.read_at(offset, buf)
     }
 
@@ -146,6 +153,7 @@ impl Mapping for SpyMapping {
         if micros > 0 {
             std::thread::sleep(Duration::from_micros(micros));
         }
+        assert!(!knobs.panic_flush.load(SeqCst), "told to panic");
         #[cfg(syncline_shuttle)]
         crate::sync::thread::yield_now();
         let result = if knobs.fail_flush.fetch_sub(1, SeqCst) == 1 {
@@ -165,6 +173,7 @@ impl Mapping for SpyMapping {
         if self.knobs.fail_prefault.load(SeqCst) {
             return Err(Error::DiskFull { file: self.name.clone(), needed: len as u64 });
         }
+        self.knobs.prefaulted.lock().unwrap().push((self.name.clone(), offset, len));
         self.inner.prefault(offset, len)
     }
 }

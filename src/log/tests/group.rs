@@ -85,12 +85,65 @@ fn much_that_is_unsynced_is_flushed_before_its_time() {
         ..small()
     };
     let (shared, _threads) = Shared::new(options);
-    let mut lsn = shared.log.start();
-    while lsn.get() - shared.log.start().get() < 15_000 {
-        lsn = shared.commit(&payload(1, 1000));
+    // More than once: a thread that has just been started may be woken early.
+    for _ in 0..3 {
+        let before = shared.log.durable();
+        let mut lsn = before;
+        while lsn.get() - before.get() < 15_000 {
+            lsn = shared.commit(&payload(1, 1000));
+        }
+        let moved = shared.log.wait_moved(before, Some(Duration::from_secs(10))).unwrap();
+        assert!(moved > before, "nothing was flushed in time");
+        let all = shared.log.flush().unwrap();
+        assert_eq!(all, lsn);
     }
-    let moved = shared.log.wait_moved(shared.log.start(), Some(Duration::from_secs(20))).unwrap();
-    assert!(moved > shared.log.start());
+}
+
+/// The other side of the test above.
+#[test]
+fn little_that_is_unsynced_waits_for_its_time() {
+    let options = LogOptions {
+        flush_interval: Duration::from_secs(3600),
+        max_unsynced_bytes: 200_000,
+        ..small()
+    };
+    let (shared, _threads) = Shared::new(options);
+    for n in 0..30 {
+        shared.commit(&payload(n, 1000));
+        thread::sleep(Duration::from_millis(2));
+    }
+    // A thread that has just been started may be woken early, once or twice.
+    let flushes = shared.log.stats().flushes;
+    assert!(flushes < 5, "{flushes}");
+}
+
+/// The keeper's thread alone has the next segment and memory ready.
+#[test]
+fn the_keeper_stays_ahead() {
+    let (shared, _threads) = Shared::new(small());
+    let wait = |what: &str, is_so: &dyn Fn() -> bool| {
+        let before = Instant::now();
+        while !is_so() {
+            assert!(before.elapsed() < Duration::from_secs(5), "{what}");
+            thread::sleep(Duration::from_millis(1));
+        }
+    };
+    let last = || shared.log.mapped.lock().back().unwrap().number();
+    let ready = || {
+        let prefaulted = shared.knobs.prefaulted.lock().unwrap();
+        prefaulted.last().map_or(0, |(_, offset, len)| offset + len)
+    };
+    wait("the segment after the first", &|| last() == 3);
+    let mut end = shared.log.start();
+    while end.get() % S < 40_000 {
+        end = shared.commit(&payload(1, 500));
+        wait("memory in the first segment", &|| ready() as u64 + 2600 > end.get() % S + 8192);
+    }
+    while end.get() < 3 * S + 10_000 {
+        end = shared.commit(&payload(1, 500));
+    }
+    wait("the segment after the second", &|| last() == 4);
+    assert!(shared.log.limit.load(SeqCst) == 5 * S);
 }
 
 #[test]
@@ -170,6 +223,36 @@ fn a_flush_under_way_does_not_outlive_poison() {
     rig.log.poison(Error::Closed);
     assert!(matches!(leader.join().unwrap(), Err(Error::Poisoned { .. })));
     assert_eq!(rig.log.durable(), rig.log.start());
+}
+
+#[test]
+fn who_waits_for_a_limited_time_is_told_of_poison() {
+    let options = LogOptions { flush_interval: Duration::from_secs(3600), ..small() };
+    let (shared, threads) = Shared::new(options);
+    shared.knobs.flush_micros.store(50_000, SeqCst);
+    shared.knobs.fail_flush.store(1, SeqCst);
+    let lsn = shared.commit(&payload(1, 100));
+    let wakes = Arc::new(CountWakes::default());
+    let waker = Waker::from(Arc::clone(&wakes));
+    assert!(shared.log.poll_durable(lsn, &mut Context::from_waker(&waker)).is_pending());
+    let result = shared.log.wait_durable(lsn, Some(Duration::from_secs(20)));
+    assert!(matches!(result, Err(Error::Poisoned { .. })), "{result:?}");
+    drop(threads);
+    assert_eq!(wakes.0.load(SeqCst), 1, "the future is told too");
+    let polled = shared.log.poll_durable(lsn, &mut Context::from_waker(&waker));
+    assert!(matches!(polled, Poll::Ready(Err(Error::Poisoned { .. }))));
+}
+
+#[test]
+fn a_flush_that_panics_poisons_the_log() {
+    let mut rig = Rig::new();
+    let lsn = rig.append(&payload(0, 100));
+    rig.knobs.panic_flush.store(true, SeqCst);
+    let log = Arc::clone(&rig.log);
+    assert!(thread::spawn(move || log.wait_durable(lsn, None)).join().is_err());
+    rig.knobs.panic_flush.store(false, SeqCst);
+    assert!(rig.log.poisoned().unwrap().to_string().contains("panicked"));
+    assert!(matches!(rig.log.flush(), Err(Error::Poisoned { .. })));
 }
 
 #[test]

@@ -82,6 +82,7 @@ fn a_failed_flush_is_final() {
     assert_eq!(rig.log.append(&mut rig.appender, 9, b"", 0), None);
     assert_eq!(rig.log.durable(), first);
     assert!(rig.log.wait_durable(first, None).unwrap());
+    assert_eq!(rig.log.wait_moved(rig.log.start(), None).unwrap(), first);
     // Only the first cause counts.
     rig.log.poison(Error::Closed);
     assert!(rig.log.poisoned().unwrap().to_string().contains("injected"));
@@ -105,6 +106,20 @@ fn a_flush_over_two_segments_syncs_both() {
     // And there is nothing to do for one more.
     rig.log.flush().unwrap();
     assert_eq!(rig.knobs.flushes.load(SeqCst), 3);
+}
+
+#[test]
+fn a_flush_leaves_segments_alone_that_it_has_nothing_of() {
+    let mut rig = Rig::new();
+    // Up to the last byte of the segment, and on from there.
+    rig.append(&payload(0, (S - 4096 - 32) as usize));
+    assert_eq!(rig.log.flush().unwrap(), Lsn::new(3 * S));
+    let end = rig.append(&payload(1, 8));
+    rig.log.flush().unwrap();
+    let flushed = rig.knobs.flushed.lock().unwrap().clone();
+    let (first, second) = ((segment_name(2), 4096), (segment_name(3), 0));
+    let bytes = |(name, from), bytes: u64| (name, from, bytes as usize);
+    assert_eq!(flushed, [bytes(first, S - 4096), bytes(second, end.get() % S)]);
 }
 
 #[test]
@@ -139,5 +154,110 @@ fn at_most_a_few_spares_are_kept() {
     let durable = rig.log.flush().unwrap();
     assert!(rig.disk.list().unwrap().len() > 15);
     rig.log.recycle_below(durable).unwrap();
-    assert!(rig.disk.list().unwrap().len() <= 6, "{:?}", rig.disk.list());
+    // The current segment, perhaps the next one, and four spares.
+    let live = rig.log.mapped.lock().len();
+    assert_eq!(rig.disk.list().unwrap().len(), live + 4, "{:?}", rig.disk.list());
+}
+
+#[test]
+fn append_takes_all_that_is_prepared() {
+    // The rest of the only segment, to the last byte.
+    let mut rig = Rig::new();
+    let whole = payload(0, (S - 4096 - 32) as usize);
+    let crc = crc32fast::hash(&whole);
+    let end = Lsn::new(3 * S);
+    assert_eq!(rig.log.append(&mut rig.appender, 9, &whole, crc), Some(end));
+    assert_eq!(rig.log.append(&mut rig.appender, 9, b"", 0), None);
+    rig.log.publish(end);
+    assert_eq!(rig.scan().unwrap().0, [whole]);
+    // Two segments, in a chain.
+    let mut rig = Rig::new();
+    rig.log.keep().unwrap();
+    let whole = payload(0, 2 * (S - 4096 - 32) as usize);
+    let crc = crc32fast::hash(&whole);
+    let end = Lsn::new(4 * S);
+    assert_eq!(rig.log.append(&mut rig.appender, 9, &whole, crc), Some(end));
+    rig.log.publish(end);
+    assert_eq!(rig.scan().unwrap().0, [whole]);
+}
+
+/// Less has been written than may be unsynced: there is no position to wait for.
+#[test]
+fn a_young_log_waits_for_nothing() {
+    let options = LogOptions { max_unsynced_bytes: 80_000, ..small() };
+    let (disk, knobs) = spied_disk();
+    let (log, mut appender) = Log::begin(disk, options, STORE, LIFE, 0, Vec::new()).unwrap();
+    for n in 0..20 {
+        super::append(&log, &mut appender, &payload(n, 2000)).unwrap();
+    }
+    log.flush().unwrap();
+    for n in 20..33 {
+        super::append(&log, &mut appender, &payload(n, 2000)).unwrap();
+    }
+    assert_eq!(appender.position().get() / S, 1);
+    assert_eq!(knobs.flushes.load(SeqCst), 1);
+}
+
+#[test]
+fn memory_is_made_ready_a_step_ahead_and_once() {
+    let mut rig = Rig::new();
+    let prefaulted = || std::mem::take(&mut *rig.knobs.prefaulted.lock().unwrap());
+    let name = segment_name(2);
+    rig.log.keep().unwrap();
+    assert_eq!(prefaulted(), [(name.clone(), 4096, 8192)]);
+    rig.log.keep().unwrap();
+    assert_eq!(prefaulted(), []);
+    append(&rig.log, &mut rig.appender, &payload(0, 1000)).unwrap();
+    rig.log.keep().unwrap();
+    assert_eq!(prefaulted(), [(name.clone(), 4096 + 8192, 1032)]);
+    // To the end of the segment, and on into the next one.
+    append(&rig.log, &mut rig.appender, &payload(0, 57_000)).unwrap();
+    rig.log.keep().unwrap();
+    let end = rig.appender.position().get() % S;
+    let rest = S - end;
+    let ranges =
+        [(name, end as usize, rest as usize), (segment_name(3), 0, (8192 - rest) as usize)];
+    assert_eq!(prefaulted(), ranges);
+}
+
+#[test]
+fn only_segments_that_are_written_or_flushed_stay_mapped() {
+    let mut rig = Rig::new();
+    let mapped = |log: &Log| {
+        let mapped = log.mapped.lock();
+        mapped.iter().map(|segment| segment.number()).collect::<Vec<_>>()
+    };
+    for n in 0..60 {
+        rig.append(&payload(n, 3000));
+    }
+    rig.log.keep().unwrap();
+    assert_eq!(mapped(&rig.log), [2, 3, 4, 5]);
+    rig.log.flush().unwrap();
+    rig.log.keep().unwrap();
+    assert_eq!(mapped(&rig.log), [4, 5]);
+    // The last one stays, even if nothing more fits into it.
+    let mut rig = Rig::new();
+    rig.append(&payload(0, 10));
+    let rest = 3 * S - rig.appender.position().get() - 32;
+    let last = payload(1, rest as usize);
+    let crc = crc32fast::hash(&last);
+    let end = rig.log.append(&mut rig.appender, 9, &last, crc).unwrap();
+    rig.log.publish(end);
+    rig.log.flush().unwrap();
+    rig.log.recycle_below(end).unwrap();
+    assert_eq!(mapped(&rig.log), [2]);
+}
+
+#[test]
+fn what_was_done_is_counted() {
+    let mut rig = Rig::new();
+    for n in 0..30 {
+        rig.append(&payload(n, 3000));
+    }
+    let durable = rig.log.flush().unwrap();
+    rig.append(&payload(0, 3000));
+    let stats = rig.log.stats();
+    assert_eq!(stats.bytes_appended, rig.appender.position().get() - rig.log.start().get());
+    assert_eq!(stats.bytes_flushed, durable.get() - rig.log.start().get());
+    assert_eq!((stats.flushes, stats.segments_created, stats.segments_recycled), (1, 2, 0));
 }

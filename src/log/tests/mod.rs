@@ -10,6 +10,8 @@ mod interleavings;
 #[cfg(not(syncline_shuttle))]
 mod limits;
 #[cfg(not(syncline_shuttle))]
+mod pieces;
+#[cfg(not(syncline_shuttle))]
 mod rot;
 #[cfg(not(syncline_shuttle))]
 mod round_trip;

@@ -176,3 +176,24 @@ fn a_head_is_written_alone() {
         model.assert_is(&reopened, "head");
     }
 }
+
+/// X2.
+#[test]
+fn a_checkpoint_takes_only_what_was_allocated_since_the_last_one() {
+    let disk = SimDisk::new();
+    let space = Space::create(&disk, params(4096)).unwrap();
+    let mut model = Model::default();
+    model.checkpoint(&space, &[(1, Some(1))]).unwrap();
+    let take = |block| {
+        let (leaves, taken) = (BTreeMap::new(), [block]);
+        let changes = Changes { leaves: &leaves, released: &[], kept: &[], taken: &taken };
+        let run = std::panic::AssertUnwindSafe(|| space.checkpoint(changes, model.head()));
+        std::panic::catch_unwind(run).map(|result| result.unwrap())
+    };
+    let freed = space.allocate(1).unwrap().block;
+    space.free(freed);
+    assert!(take(freed).is_err(), "free");
+    assert!(take(model.pages[&1].0.block()).is_err(), "in use");
+    model.assert_is(&Space::open(&disk).unwrap(), "nothing happened");
+    assert!(take(space.allocate(1).unwrap().block).is_ok());
+}

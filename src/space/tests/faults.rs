@@ -118,8 +118,10 @@ fn a_file_cut_short_or_of_another_kind_is_refused() {
         let disk = SimDisk::new();
         disk.create("data", 0).unwrap().write_at(0, &whole[..len]).unwrap();
         match Space::open(&disk) {
-            Err(Error::Corrupt { file, offset, .. }) => {
+            Err(Error::Corrupt { file, offset, expected, .. }) => {
                 assert_eq!((&file[..], offset), (&disk.path("data")[..], len as u64));
+                let what = if len < 8192 { "two superblocks" } else { "a data file of at least" };
+                assert!(expected.starts_with(what), "{len}: {expected}");
             }
             other => panic!("{len}: {other:?}"),
         }
@@ -141,6 +143,11 @@ fn a_file_cut_short_or_of_another_kind_is_refused() {
     assert!(with(0, &newer[..]).unwrap_err().contains("format version 2"));
     let twin = Superblock { segment_bytes: 2 << 20, ..ours };
     assert!(with(1, &twin.encode()[..]).unwrap_err().contains("the same superblock"));
+    // Whichever slot has the newer one, that is the store.
+    let next = Superblock { sequence: ours.sequence + 1, ..ours };
+    for slot in 0..2 {
+        assert_eq!(with(slot, &next.encode()[..]), Ok(next), "slot {slot}");
+    }
     let both = [0x55; 8192];
     assert!(with(0, &both).unwrap_err().contains("magic SYNCDATA"));
     assert_eq!(with(0, &both[..4096]), Ok(ours));
