@@ -225,7 +225,7 @@ mod tests {
             StoreId([7; 16]),
             Incarnation::new(1),
             2,
-            Vec::new(),
+            &[],
         )
         .unwrap();
         let log = Arc::new(log);

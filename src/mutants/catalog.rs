@@ -174,7 +174,6 @@ catalog! {
         EmptyRecoveryUnrecorded = "empty-recovery-unrecorded": "with nothing replayed no checkpoint is made";
         IncarnationReused = "incarnation-reused": "a recovered store goes on in the same incarnation";
         BeginningUnrecorded = "beginning-unrecorded": "a store stays marked as closed when it is written to";
-        FormerSegmentsRecycled = "former-segments-recycled": "segments of a former incarnation are used again";
     }
     Versions {
         SnapshotVersionDropped = "snapshot-version-dropped": "a version's range of snapshots begins one late";

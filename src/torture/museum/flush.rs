@@ -4,11 +4,10 @@ use super::Piece;
 use super::script::{SMALL, Script};
 use super::stage::Stage;
 use super::visit::{Broken, Visit, WELL};
-use crate::Error;
-use crate::disk::{Fault, FaultError, Keep, Op, Persistence, SimDisk};
+use crate::disk::{Fault, FaultError, Keep, Op, Persistence};
 use crate::mutants::Mutant;
 use crate::torture::Clause;
-use crate::torture::sim::{Crash, Mode, Setup, Violation};
+use crate::torture::sim::{Crash, Mode, Setup};
 
 pub(super) const ROOM: &[Piece] = &[
     Piece {
@@ -90,17 +89,6 @@ pub(super) const ROOM: &[Piece] = &[
         mutants: &[Mutant::SegmentFailurePassing],
         show: a_new_segment_whose_flush_failed,
     },
-    Piece {
-        name: "a file of an earlier life",
-        whose: "ours",
-        showed: "a segment whose flush had failed was used again by the next life, which took its \
-                 length for durable",
-        done: "the flush of a new segment fails and the process is killed at any moment after; the \
-               next life fills several segments, and the power fails",
-        judged: &[Clause::Bounds, Clause::Answers],
-        mutants: &[Mutant::FormerSegmentsRecycled],
-        show: a_file_of_an_earlier_life,
-    },
 ];
 
 fn acknowledged_before_the_flush(visit: &mut Visit) -> Result<(), Broken> {
@@ -110,8 +98,9 @@ fn acknowledged_before_the_flush(visit: &mut Visit) -> Result<(), Broken> {
 
 fn more_durable_than_was_flushed(visit: &mut Visit) -> Result<(), Broken> {
     // Over the end of the page that the flush ends in.
-    let script = Script::new().quick(0, 100).beside(0, [10..18], 900).flush().quick(1, 60);
-    let script = script.beside(0, [20..28], 900).sync(2, 60).quick(3, 10).flush();
+    let script =
+        Script::new().quick(0, 100).beside(0, std::iter::once(10..18), 900).flush().quick(1, 60);
+    let script = script.beside(0, std::iter::once(20..28), 900).sync(2, 60).quick(3, 10).flush();
     visit.explore(&SMALL, script, WELL)
 }
 
@@ -196,45 +185,6 @@ fn a_new_segment_whose_flush_failed(visit: &mut Visit) -> Result<(), Broken> {
                 let left = stage.left(Keep::Nothing);
                 stage.recovers(&left, Crash::PowerLoss)?;
                 script = Script::after(&script).sync(0, 900);
-            }
-        }
-    }
-    Ok(())
-}
-
-fn a_file_of_an_earlier_life(visit: &mut Visit) -> Result<(), Broken> {
-    for after in 0..3 {
-        let mut stage = Stage::open(visit, &SMALL)?;
-        let script = Script::new().each(0..8, 900).flush();
-        stage.all(&script)?;
-        fail(&mut stage, Op::Sync, after);
-        let large = Script::after(&script).commit(Mode::Async, 8..40, 900);
-        let moments = stage.moments(&large.steps[0])?;
-        for moment in moments {
-            stage.visit.note("killed at once; the next life writes on".to_owned());
-            let disk = moment.disk.fork(Keep::Everything);
-            stage.visit.states += 1;
-            writes_on(&disk)?;
-            stage.visit.notes.pop();
-        }
-    }
-    Ok(())
-}
-
-/// Another life on `disk` fills several segments, and a power loss takes nothing of it.
-fn writes_on(disk: &SimDisk) -> Result<(), Broken> {
-    let wrong = |error: Error| Violation::of(Clause::Answers, error.to_string());
-    let store = SMALL.open(disk).map_err(wrong)?;
-    let keyspace = store.keyspace("more").map_err(wrong)?;
-    for number in 0..45u32 {
-        keyspace.put(number.to_be_bytes(), [7; 900]).map_err(wrong)?;
-        if number % 15 == 0 {
-            let left = SMALL.open(&disk.fork(Keep::Nothing)).map_err(wrong)?;
-            let found = left.open_keyspace("more").map_err(wrong)?;
-            let keys = found.map_or(Ok(0), |found| found.len()).map_err(wrong)?;
-            if keys != u64::from(number) + 1 {
-                let what = format!("{keys} keys of {} are left", number + 1);
-                return Err(Violation::of(Clause::Bounds, what).into());
             }
         }
     }

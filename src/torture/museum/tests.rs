@@ -19,7 +19,7 @@ fn shown(piece: &'static Piece, mutant: Option<Mutant>) -> Option<Shown> {
             Some(mutant) => crate::mutants::with(mutant, || show(piece)),
             _ => show(piece),
         };
-        done.send(shown)
+        let _ = done.send(shown);
     });
     wait.recv_timeout(HANG).ok()
 }

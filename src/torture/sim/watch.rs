@@ -221,7 +221,7 @@ fn one_beside(store: &Store, mut beside: Beside, may_flush: bool) -> Beside {
             beside.failed.get_or_insert((changes, error));
         }
     }
-    let is_its_turn = beside.commits.len() % 2 == 0;
+    let is_its_turn = beside.commits.len().is_multiple_of(2);
     if may_flush
         && is_its_turn
         && let Err(error) = store.flush()
