@@ -80,6 +80,11 @@ impl Run {
             Err(error) => return Ok(Outcome::Refused(error)),
         };
         self.watch.set_phase(Phase::Reading);
+        // What cannot be read now, a failing device perhaps, is refused, not wrong.
+        if let Err(error) = hash_of(&store).and_then(|_| store.verify()) {
+            drop(store.into_store());
+            return Ok(Outcome::Refused(error));
+        }
         let verdict = judge.recovered(&store, &self.history, &self.history.mark, crash)?;
         let store = store.into_store();
         self.history.recovered(verdict.k, verdict.to);
