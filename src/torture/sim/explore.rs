@@ -133,6 +133,7 @@ impl Explorer {
         let are_kills = path.iter().all(|crash| crash.kept == Kept::Everything);
         let crash = if are_kills { Crash::Kill } else { Crash::PowerLoss };
         self.tally.state(path, history, &point.mark);
+        self.judge.check(Clause::Answers);
         self.pace.beat();
         let caught = catch_unwind(AssertUnwindSafe(|| {
             self.image(&image, history, &point.mark, crash, path)
