@@ -370,7 +370,7 @@ mod tests {
             (16, |b| put_u32(b, 16, 8191)),
             (16, |b| put_u32(b, 16, 0)),
             (24, |b| put_u64(b, 24, 0)),
-            (24, |b| put_u64(b, 24, 60 << 10)),
+            (24, |b| put_u64(b, 24, 12 << 10)),
             (24, |b| put_u64(b, 24, 65 << 10)),
             (24, |b| put_u64(b, 24, (2 << 30) + 4096)),
             (48, |b| put_u64(b, 48, 0)),
@@ -412,7 +412,7 @@ mod tests {
         let cases: [Change; 13] = [
             |s| s.page_size = 4096,
             |s| s.page_size = 32768,
-            |s| s.segment_bytes = 64 << 10,
+            |s| s.segment_bytes = 16 << 10,
             |s| s.segment_bytes = 2 << 30,
             |s| s.head.durable = s.head.checkpoint,
             |s| s.head.former = s.head.incarnation,
