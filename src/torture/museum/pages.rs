@@ -8,7 +8,7 @@ use crate::disk::{Choice, Keep, Op, SimDisk};
 use crate::mutants::Mutant;
 use crate::space::header;
 use crate::torture::Clause;
-use crate::torture::sim::{Crash, KeyNo, Mode, Step, Watch};
+use crate::torture::sim::{Crash, KeyNo, Step, Watch};
 
 pub(super) const ROOM: &[Piece] = &[
     Piece {
@@ -106,16 +106,6 @@ pub(super) const ROOM: &[Piece] = &[
         mutants: &[Mutant::SuperblockUnconfirmed],
         show: a_root_that_was_only_cached,
     },
-    Piece {
-        name: "a block freed before the root that frees it",
-        whose: "any store that writes copies (the rule is LMDB's and Bolt's too)",
-        showed: "a block was used again while the durable root still led to it",
-        done: "checkpoints, at each call of which somebody writes long values to free blocks; \
-               then the power fails, and the new root was not there yet",
-        judged: &[Clause::Answers],
-        mutants: &[Mutant::ExtentsFreedEarly],
-        show: a_block_freed_before_its_root,
-    },
 ];
 
 fn header_before_extension(visit: &mut Visit) -> Result<(), Broken> {
@@ -155,22 +145,6 @@ fn page_used_again_too_early(visit: &mut Visit) -> Result<(), Broken> {
         script = Script::after(&script).quick(22, 9000);
         moments.extend(stage.moments(&script.steps[0])?);
         for moment in moments {
-            stage.loses(&moment, |change| !is_root(change))?;
-        }
-    }
-    Ok(())
-}
-
-fn a_block_freed_before_its_root(visit: &mut Visit) -> Result<(), Broken> {
-    for at in 0..12 {
-        let mut stage = Stage::open(visit, &SMALL)?;
-        // The data file has 64 blocks: first nearly all are used, then most of them set free.
-        let full = Script::new().each(0..12, 500).quick(50, 90_000).quick(51, 100_000);
-        let script = full.checkpoint().delete(Mode::Async, [50, 51]).each(0..12, 500);
-        stage.all(&script)?;
-        let beside = Script::after(&script).beside(at, [[60], [61], [62]], 60_000);
-        stage.all(&beside)?;
-        for moment in stage.moments(&Step::Checkpoint)? {
             stage.loses(&moment, |change| !is_root(change))?;
         }
     }
