@@ -27,10 +27,6 @@ use crate::space::{PageAddr, PageId};
 use crate::sync::Mutex;
 
 const FRAME_HEADER: usize = 64;
-/// From this size on an arena asks for huge pages.
-const HUGE_BYTES: usize = 4 << 20;
-/// In a smaller one so many frames are brought into memory at a time, with one call.
-const POPULATED: u32 = 16;
 /// Cache lines from the start of a frame that a search is about to touch.
 const PREFETCH_LINES: usize = 8;
 const VISITED: u32 = 1 << 28;
@@ -86,7 +82,7 @@ impl Arena {
             Error::io(format!("map {bytes} bytes"), "cache memory", bytes as u64, e)
         })?;
         #[cfg(target_os = "linux")]
-        if bytes >= HUGE_BYTES {
+        if bytes >= 4 << 20 {
             // Only a hint: without huge pages everything works, slower.
             let _ = memory.advise(memmap2::Advice::HugePage);
         }
@@ -124,9 +120,6 @@ impl Arena {
             let frame = match free.list.pop() {
                 Some(frame) => frame,
                 None if free.fresh < self.frames => {
-                    if free.fresh.is_multiple_of(POPULATED) {
-                        self.populate(free.fresh);
-                    }
                     free.fresh += 1;
                     Frame(free.fresh - 1)
                 }
@@ -136,18 +129,6 @@ impl Arena {
             each(frame);
         }
         self.available.fetch_sub(taken as u32, Ordering::Relaxed);
-    }
-
-    /// Brings the next frames into memory. Only saves page faults.
-    fn populate(&self, first: u32) {
-        #[cfg(target_os = "linux")]
-        if self.memory.len() < HUGE_BYTES {
-            let frame = FRAME_HEADER + self.page_bytes;
-            let start = first as usize * frame;
-            let len = (POPULATED as usize * frame).min(self.memory.len() - start);
-            let _ = self.memory.advise_range(memmap2::Advice::PopulateWrite, start, len);
-        }
-        let _ = first;
     }
 
     /// Gives back a frame that was never published.

@@ -28,7 +28,8 @@
 //! - **Failed flush**: what it covered is taken for clean by the cache although the device may
 //!   not have it; it stays so until it is written again, be it with the same bytes. The next flush
 //!   succeeds and proves nothing. So it is with a length: it stays in doubt until the file is made
-//!   longer still, or as far as bytes are written again. [`SimDisk::evict`] makes the cache forget it, so that reads see older bytes.
+//!   longer still, or as far as bytes are written again. [`SimDisk::evict`] makes the cache forget
+//!   it, so that reads see older bytes.
 //! - **Full disk**: creating, allocating and growing fail beyond a capacity; what was allocated
 //!   stays.
 //! - **Failing calls**: any kind of operation fails at its n-th time, once or from then on. A
