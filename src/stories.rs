@@ -9,7 +9,10 @@ mod checkpoints;
 mod openings;
 mod recovery;
 
+use std::error::Error;
 use std::path::Path;
+
+use crate::disk::recorder::Recorder;
 
 /// Runs each script of `layer` with a runner of its own.
 pub(crate) fn tell<R: goldenscript::Runner>(layer: &str, runner: impl Fn() -> R) {
@@ -22,4 +25,19 @@ pub(crate) fn tell<R: goldenscript::Runner>(layer: &str, runner: impl Fn() -> R)
         println!("{}", script.display());
         goldenscript::run(&mut runner(), script).expect("a script that can be read");
     }
+}
+
+/// What `told` says of a command, followed by the I/O that it caused if its tag asks for that.
+pub(crate) fn with_io<S>(
+    story: &mut S,
+    recorder: fn(&S) -> &Recorder,
+    context: &goldenscript::Context,
+    told: impl FnOnce(&mut S) -> Result<String, Box<dyn Error>>,
+) -> Result<String, Box<dyn Error>> {
+    recorder(story).take();
+    let mut out = told(story)?;
+    if context.tags.contains("io") {
+        out.push_str(&recorder(story).take());
+    }
+    Ok(out)
 }

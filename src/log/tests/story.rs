@@ -9,6 +9,7 @@ use goldenscript::{Command, Context, Runner};
 use super::*;
 use crate::disk::recorder::Recorder;
 use crate::disk::{Keep, SimDisk};
+use crate::stories::{tell, with_io};
 
 struct Story {
     disk: SimDisk,
@@ -99,19 +100,22 @@ impl Runner for Story {
     type Command = Command;
 
     fn run(&mut self, command: &Command, context: &Context) -> Result<String, Box<dyn Error>> {
-        self.recorder.take();
-        let mut out = String::new();
-        if let Err(error) = self.told(command, &mut out) {
-            writeln!(out, "refused: {error}")?;
-        }
-        if context.tags.contains("io") {
-            out.push_str(&self.recorder.take());
-        }
-        Ok(out)
+        with_io(
+            self,
+            |story| &story.recorder,
+            context,
+            |story| {
+                let mut out = String::new();
+                if let Err(error) = story.told(command, &mut out) {
+                    writeln!(out, "refused: {error}")?;
+                }
+                Ok(out)
+            },
+        )
     }
 }
 
 #[test]
 fn story() {
-    crate::stories::tell("log", Story::new);
+    tell("log", Story::new);
 }

@@ -148,12 +148,7 @@ impl Runner for Story {
     type Command = Command;
 
     fn run(&mut self, command: &Command, context: &Context) -> Result<String, Box<dyn Error>> {
-        self.recorder.take();
-        let mut out = self.told(command)?;
-        if context.tags.contains("io") {
-            out.push_str(&self.recorder.take());
-        }
-        Ok(out)
+        crate::stories::with_io(self, |story| &story.recorder, context, |s| s.told(command))
     }
 }
 
