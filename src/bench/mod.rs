@@ -31,6 +31,7 @@
 //!
 //! Left out: open-loop load, other engines, cold caches.
 
+pub mod engine;
 mod floor;
 mod machine;
 mod measure;
@@ -95,6 +96,13 @@ pub enum BenchError {
     },
     /// Standard output could not be written.
     Output(io::Error),
+    /// A peer failed.
+    Engine {
+        /// Its name.
+        engine: &'static str,
+        /// What it said.
+        message: String,
+    },
 }
 
 impl BenchError {

@@ -1,5 +1,6 @@
 //! `bench`: hands the call to [`crate::bench`].
 
+use std::io;
 use std::time::Duration;
 
 use super::args::{BenchArgs, Workload};
@@ -27,6 +28,9 @@ pub(super) fn bench(args: BenchArgs) -> Outcome {
         bench::BenchError::Store(error) => Failure::Store(error),
         bench::BenchError::Io { action, source } => Failure::Io { action, source },
         bench::BenchError::Output(source) => Failure::output(source),
+        bench::BenchError::Engine { engine, message } => {
+            Failure::Io { action: format!("run {engine}"), source: io::Error::other(message) }
+        }
     })?;
     Ok(Status::Done)
 }
