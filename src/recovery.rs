@@ -21,7 +21,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::cache::{Cache, CacheOptions, WriteGroup};
+use crate::cache::{Cache, CacheOptions, MemorySource, WriteGroup};
 use crate::checkpoint::{Former, Purpose};
 use crate::disk::Disk;
 use crate::error::{Error, Result};
@@ -90,6 +90,10 @@ pub(crate) fn open(disk: Arc<dyn Disk>, options: Options) -> Result<(Engine, Rec
         Arc::clone(&space),
         CacheOptions {
             cache_bytes: options.cache_bytes,
+            memory: match options.background {
+                true => MemorySource::System,
+                false => MemorySource::Spare,
+            },
             visible: head.checkpoint,
             next_page_id: head.next_page_id.0,
             copy_page: copy_used,

@@ -19,9 +19,8 @@
 use std::fmt;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-use memmap2::MmapMut;
-
-use crate::error::{Error, Result};
+use super::memory::{Memory, MemorySource};
+use crate::error::Result;
 use crate::lsn::Lsn;
 use crate::space::{PageAddr, PageId};
 use crate::sync::Mutex;
@@ -50,7 +49,7 @@ const _: () = assert!(size_of::<Header>() <= FRAME_HEADER);
 
 /// All frames of a store.
 pub(crate) struct Arena {
-    memory: MmapMut,
+    memory: Memory,
     base: *mut u8,
     page_bytes: usize,
     frames: u32,
@@ -76,16 +75,9 @@ unsafe impl Sync for Arena {}
 impl Arena {
     /// An arena of `frames` frames for pages of `page_bytes`. Memory is taken as frames are first
     /// used.
-    pub(crate) fn new(frames: u32, page_bytes: usize) -> Result<Self> {
+    pub(crate) fn new(frames: u32, page_bytes: usize, source: MemorySource) -> Result<Self> {
         let bytes = frames as usize * (FRAME_HEADER + page_bytes);
-        let mut memory = MmapMut::map_anon(bytes).map_err(|e| {
-            Error::io(format!("map {bytes} bytes"), "cache memory", bytes as u64, e)
-        })?;
-        #[cfg(target_os = "linux")]
-        if bytes >= 4 << 20 {
-            // Only a hint: without huge pages everything works, slower.
-            let _ = memory.advise(memmap2::Advice::HugePage);
-        }
+        let mut memory = Memory::new(bytes, source)?;
         let base = memory.as_mut_ptr();
         let free = Mutex::new(Free { list: Vec::new(), fresh: 0 });
         Ok(Arena { memory, base, page_bytes, frames, free, available: AtomicU32::new(frames) })
@@ -301,7 +293,7 @@ impl Arena {
     pub(crate) fn touch_ahead(&self, bytes: usize, touched: &mut usize) -> usize {
         let stride = FRAME_HEADER + self.page_bytes;
         let fresh = self.free.lock().fresh as usize * stride;
-        let until = (fresh + bytes).min(self.memory.len());
+        let until = (fresh + bytes).min(self.memory.map().len());
         let from = (*touched).max(fresh);
         if from >= until {
             return 0;
@@ -311,9 +303,20 @@ impl Arena {
         {
             let start = from & !4095;
             // Without this advice the first use takes the page fault: slower, nothing else.
-            let _ = self.memory.advise_range(memmap2::Advice::PopulateWrite, start, until - start);
+            let _ = self.memory.map().advise_range(
+                memmap2::Advice::PopulateWrite,
+                start,
+                until - start,
+            );
         }
         until - from
+    }
+}
+
+impl Drop for Arena {
+    fn drop(&mut self) {
+        let used = self.free.lock().fresh as usize * (FRAME_HEADER + self.page_bytes);
+        self.memory.retire(used);
     }
 }
 

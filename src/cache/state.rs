@@ -8,6 +8,7 @@ use super::counters::{CacheStats, Counters};
 use super::epoch::{Epoch, Guard};
 use super::evict::Hand;
 use super::history::History;
+use super::memory::MemorySource;
 use super::registry::Registry;
 use super::table::{PAGE_IDS, PageTable, Word};
 use crate::error::{Error, Result};
@@ -24,6 +25,8 @@ const LOADERS: usize = 64;
 pub(crate) struct CacheOptions {
     /// Memory for frames, in bytes.
     pub(crate) cache_bytes: u64,
+    /// Where that memory comes from.
+    pub(crate) memory: MemorySource,
     /// What is visible at first.
     pub(crate) visible: Lsn,
     /// Page ids from here on were never used.
@@ -76,7 +79,7 @@ impl Cache {
         let frames = (options.cache_bytes / (page_bytes as u64 + 64)).clamp(64, 1 << 31);
         let next = options.next_page_id;
         Ok(Cache {
-            arena: Arc::new(Arena::new(frames as u32, page_bytes)?),
+            arena: Arc::new(Arena::new(frames as u32, page_bytes, options.memory)?),
             table: PageTable::new(),
             space,
             epoch: Epoch::new(),

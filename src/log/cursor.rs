@@ -16,7 +16,7 @@ use crate::lsn::{Incarnation, Lsn, StoreId};
 use crate::mutants::{Mutant, broken};
 
 /// The log is read in pieces of this size.
-pub(super) const CHUNK_BYTES: u64 = 1 << 20;
+pub(super) const CHUNK_BYTES: u64 = 256 << 10;
 
 /// Whose log is read, and how it is laid out.
 #[derive(Clone, Debug)]

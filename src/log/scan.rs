@@ -214,6 +214,7 @@ struct Search {
 /// Searches the rest of the segment where reading stopped, and all later ones.
 fn search(source: &Source, stop: &Stop) -> Result<Search> {
     let mut search = Search::default();
+    let mut buffer = Vec::new();
     let first = source.geometry.segment_of(stop.next);
     for number in source.segments()? {
         if number < first || search.sync_line > stop.end {
@@ -228,7 +229,8 @@ fn search(source: &Source, stop: &Stop) -> Result<Search> {
         }
         let start = source.geometry.segment_start(number).get();
         let from = stop.next.get().max(start + SEGMENT_HEADER) - start;
-        search_segment(source, stop.end, number, &*file, from..bytes, &mut search)?;
+        let place = (number, &*file, from..bytes);
+        search_segment(source, stop.end, place, &mut buffer, &mut search)?;
     }
     Ok(search)
 }
@@ -237,19 +239,20 @@ fn search(source: &Source, stop: &Stop) -> Result<Search> {
 fn search_segment(
     source: &Source,
     end: Lsn,
-    number: u64,
-    file: &dyn crate::disk::DiskFile,
-    range: std::ops::Range<u64>,
+    (number, file, range): (u64, &dyn crate::disk::DiskFile, std::ops::Range<u64>),
+    buffer: &mut Vec<u8>,
     search: &mut Search,
 ) -> Result<()> {
     const HEADER: u64 = RECORD_HEADER as u64;
     let start = source.geometry.segment_start(number).get();
-    let mut buffer = Vec::new();
     let mut offset = range.start;
     while offset + HEADER <= range.end {
         let len = (range.end - offset).min(CHUNK_BYTES);
-        buffer.resize(len as usize, 0);
-        file.read_at(offset, &mut buffer)?;
+        if buffer.len() < len as usize {
+            buffer.resize(len as usize, 0);
+        }
+        let buffer = &mut buffer[..len as usize];
+        file.read_at(offset, buffer)?;
         // Headers that cross the end of this chunk are found in the next one.
         let places = (len - HEADER) / ALIGN + 1;
         // Each header holds its own position at byte 16, so that few places need a closer look.

@@ -77,6 +77,7 @@ impl Rig {
         let head = space.superblock().head;
         let options = CacheOptions {
             cache_bytes: frames as u64 * (u64::from(PAGE_BYTES) + 64),
+            memory: MemorySource::System,
             visible: head.checkpoint,
             next_page_id: head.next_page_id.0.max(1),
             copy_page: |from, to| to.copy_from_slice(from),

@@ -97,12 +97,12 @@ impl Draw {
             cache_bytes: match self.theme {
                 Theme::Evicting => *self.pick(&[128 << 10, 192 << 10]),
                 Theme::Large => 1 << 20,
-                Theme::Big => 8 << 20,
+                Theme::Big => 3 << 20,
                 _ => *self.pick(&[256 << 10, 512 << 10]),
             },
             segment_bytes: match self.theme {
                 Theme::Recycling => 16 << 10,
-                Theme::Big => 1 << 20,
+                Theme::Big => 64 << 10,
                 _ => *self.pick(&[16 << 10, 16 << 10, 32 << 10, 64 << 10]),
             },
             checkpoint_log_bytes: match roomy {

@@ -8,7 +8,7 @@ use std::ops::Bound;
 use std::sync::Arc;
 
 use super::*;
-use crate::cache::{Cache, CacheOptions, Snapshot, WriteGroup, Writer};
+use crate::cache::{Cache, CacheOptions, MemorySource, Snapshot, WriteGroup, Writer};
 use crate::disk::{Disk, SimDisk};
 use crate::lsn::{Lsn, StoreId};
 use crate::space::{PageId, Params, Space};
@@ -31,6 +31,7 @@ impl Rig {
             Params { store: StoreId([7; 16]), page_size: page_bytes, segment_bytes: 1 << 20 };
         let options = CacheOptions {
             cache_bytes: frames * u64::from(page_bytes + 64),
+            memory: MemorySource::System,
             visible: Lsn::ZERO,
             next_page_id: 1,
             copy_page: copy_used,
