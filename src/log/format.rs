@@ -172,8 +172,11 @@ pub(crate) fn segment_name(number: u64) -> String {
 /// The number of the segment in the file `name`, or `None` if that is no segment's name.
 pub(crate) fn segment_number(name: &str) -> Option<u64> {
     let digits = name.strip_prefix("log-")?;
-    let number = u64::from_str_radix(digits, 16).ok()?;
-    (segment_name(number) == name).then_some(number)
+    let is_ours = |digit: u8| digit.is_ascii_digit() || (b'a'..=b'f').contains(&digit);
+    if digits.len() != 16 || !digits.bytes().all(is_ours) {
+        return None;
+    }
+    u64::from_str_radix(digits, 16).ok()
 }
 
 /// What a segment's header says.

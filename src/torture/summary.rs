@@ -57,6 +57,9 @@ pub struct SimSummary {
     pub seconds: f64,
     /// Time that all workers were at it, added.
     pub worker_seconds: f64,
+    /// The part of it in which crash states were made, recovered and judged; the rest went to
+    /// failing calls, rot and flipped bits.
+    pub crashing_seconds: f64,
     /// Workloads that were run.
     pub runs: u64,
     /// Moments at which a crash was considered.

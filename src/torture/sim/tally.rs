@@ -28,6 +28,8 @@ pub(crate) struct Tally {
     pub(crate) runs: u64,
     pub(crate) crash_points: u64,
     pub(crate) states: u64,
+    /// Time that the workloads took of which crash points were looked at.
+    pub(crate) crashing: std::time::Duration,
     pub(crate) by_depth: Vec<u64>,
     pub(crate) faults: [FaultCount; FAULTS.len()],
     pub(crate) windows_exhausted: u64,
@@ -110,6 +112,7 @@ impl Tally {
         self.runs += other.runs;
         self.crash_points += other.crash_points;
         self.states += other.states;
+        self.crashing += other.crashing;
         self.by_depth.resize(self.by_depth.len().max(other.by_depth.len()), 0);
         self.by_depth.iter_mut().zip(other.by_depth).for_each(|(to, from)| *to += from);
         for (to, from) in self.faults.iter_mut().zip(other.faults) {

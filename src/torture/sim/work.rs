@@ -82,6 +82,7 @@ pub(crate) fn run(config: &Config, progress: &Progress) -> (SimSummary, Vec<Fail
     let summary = SimSummary {
         seconds,
         worker_seconds: seconds * config.workers as f64,
+        crashing_seconds: tally.crashing.as_secs_f64(),
         runs: tally.runs,
         crash_points: tally.crash_points,
         states: tally.states,
@@ -136,7 +137,9 @@ fn work(shared: &Shared<'_>, pace: &Pace) {
         let (explorer, found) = match shared.mishaps.one(job, seed, pace, &mut total.0.sites) {
             Some((explorer, found)) => (explorer, found),
             None => {
-                let (explorer, found) = one(shared.config, job, seed, pace);
+                let begun = Instant::now();
+                let (mut explorer, found) = one(shared.config, job, seed, pace);
+                explorer.tally.crashing = begun.elapsed();
                 (explorer, found.map(|found| (generate::case(seed), found)))
             }
         };
