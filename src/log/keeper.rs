@@ -113,7 +113,7 @@ impl Log {
         let first = keeper.first; // those before are not used again (L6)
         let mut result = Ok(());
         for number in done {
-            if number >= first {
+            if number >= first || broken(Mutant::FormerSegmentRecycled) {
                 keeper.spares.push(segment_name(number));
             } else if let Err(error) = self.disk.remove(&segment_name(number)) {
                 keeper.live.insert(number);

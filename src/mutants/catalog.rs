@@ -107,6 +107,7 @@ catalog! {
         RotTakenForTorn = "rot-taken-for-torn": "nobody looks at what lies after the first invalid record";
         TruncatedSegmentAccepted = "truncated-segment-accepted": "a segment that is too short is a torn tail";
         ForeignSegmentIgnored = "foreign-segment-ignored": "a segment of another store is taken for an unused file";
+        FormerSegmentRecycled = "former-segment-recycled": "a log recycles files that an earlier life made";
         CurrentSegmentRecycled = "current-segment-recycled": "a checkpoint recycles the segment that it lies in too";
         LogRecycledEarly = "log-recycled-early": "the log is recycled before the superblock is durable";
     }
@@ -125,6 +126,7 @@ catalog! {
         SegmentNameUnflushed = "segment-name-unflushed": "the directory is not flushed after a segment is made";
         RecycledNameUnflushed = "recycled-name-unflushed": "the directory is not flushed after a segment is renamed";
         DataNameUnflushed = "data-name-unflushed": "the directory is not flushed after the data file is renamed";
+        UnnamedDataFileLeft = "unnamed-data-file-left": "a data file stays although its name could not be flushed";
         DataFileMadeInPlace = "data-file-made-in-place": "the data file has its name before it is whole";
         DataFileUnflushed = "data-file-unflushed": "the data file has its name before it is flushed";
         DirectoryFailurePassing = "directory-failure-passing": "a failed flush of the directory is tried again";
@@ -159,6 +161,7 @@ catalog! {
         SuperblockUnflushed = "superblock-unflushed": "the superblock is written and not flushed";
         OlderSuperblockChosen = "older-superblock-chosen": "of two superblocks the older one is the store";
         SuperblockUnconfirmed = "superblock-unconfirmed": "the superblock read at open is taken for durable";
+        BeginningUnconfirmed = "beginning-unconfirmed": "a closed store's log goes before it is known to be closed";
         SuperblockNotCopied = "superblock-not-copied": "the other slot keeps the former superblock";
         CatalogRootStale = "catalog-root-stale": "the superblock keeps the former root of the catalog";
         KeyspaceNumberStale = "keyspace-number-stale": "the superblock keeps the former next keyspace";
@@ -199,6 +202,7 @@ catalog! {
         CommitsAfterPoison = "commits-after-poison": "asynchronous commits go on after a failed flush";
         DataFailureForgotten = "data-failure-forgotten": "a failed flush of the data file is tried again";
         DataPoisonUntold = "data-poison-untold": "a failed flush of the data file stops no commits";
+        FoundLengthTrusted = "found-length-trusted": "a length that an earlier life could not flush counts as durable";
         SegmentFailurePassing = "segment-failure-passing": "a failed flush of a new segment is tried again";
     }
     DiskFull {

@@ -153,7 +153,8 @@ impl DataFile {
         if !broken(Mutant::GrowthFailureIgnored) {
             grown?;
         }
-        if bytes <= self.found_bytes && blocks > self.blocks() {
+        let is_found = bytes <= self.found_bytes && blocks > self.blocks();
+        if is_found && !broken(Mutant::FoundLengthTrusted) {
             self.write_at(bytes - self.page_size as u64, &vec![0; self.page_size])?;
         }
         self.blocks.fetch_max(blocks, Ordering::AcqRel);

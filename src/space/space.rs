@@ -131,7 +131,9 @@ impl Space {
             && let Err(error) = disk.sync_dir()
         {
             // Whoever opens the store next begins again (F4).
-            if let Err(error) = disk.remove(DATA_FILE) {
+            if !broken(Mutant::UnnamedDataFileLeft)
+                && let Err(error) = disk.remove(DATA_FILE)
+            {
                 log::warn!("{}: not removed: {error}", disk.path(DATA_FILE));
             }
             return Err(error);

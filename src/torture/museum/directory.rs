@@ -4,10 +4,10 @@ use super::Piece;
 use super::script::{SMALL, Script};
 use super::stage::Stage;
 use super::visit::{Broken, LIGHT, NESTED, Visit, WELL};
-use crate::disk::{Fault, FaultError, Op, Persistence};
+use crate::disk::{Fault, FaultError, Keep, Op, Persistence, SimDisk};
 use crate::mutants::Mutant;
 use crate::torture::Clause;
-use crate::torture::sim::Mode;
+use crate::torture::sim::{Mode, Violation};
 
 pub(super) const ROOM: &[Piece] = &[
     Piece {
@@ -58,6 +58,17 @@ pub(super) const ROOM: &[Piece] = &[
         mutants: &[Mutant::DirectoryFailurePassing],
         show: a_failed_flush_of_the_directory,
     },
+    Piece {
+        name: "a name that was only cached",
+        whose: "ours, found by the simulated tier",
+        showed: "the flush of the directory failed as a store was made; whoever opened it next \
+                 found the name, took later flushes for good, and a power loss took the store",
+        done: "that flush fails once; the store is opened again, at once or after a kill, and \
+               written to; a power loss",
+        judged: &[Clause::Bounds, Clause::Answers],
+        mutants: &[Mutant::UnnamedDataFileLeft],
+        show: a_name_that_was_only_cached,
+    },
 ];
 
 fn a_new_file_without_a_name(visit: &mut Visit) -> Result<(), Broken> {
@@ -94,6 +105,24 @@ fn a_failed_flush_of_the_directory(visit: &mut Visit) -> Result<(), Broken> {
         stage.as_far(&more)?;
         stage.disk().clear_faults();
         stage.all(&Script::after(&more).power_loss().read().sync(50, 10).power_loss())?;
+    }
+    Ok(())
+}
+
+fn a_name_that_was_only_cached(visit: &mut Visit) -> Result<(), Broken> {
+    for is_killed in [false, true] {
+        visit.notes.clear();
+        visit.note("the flush of the directory fails as the store is made");
+        let disk = SimDisk::new();
+        let (error, persistence) = (FaultError::Io, Persistence::Once);
+        disk.fail(Fault { op: Op::SyncDir, after: 0, error, persistence });
+        if SMALL.open(&disk).is_ok() {
+            let what = "the store opened although its name could not be flushed";
+            return Err(Violation::safety(what).into());
+        }
+        let disk = if is_killed { disk.crash(Keep::Everything) } else { disk };
+        let mut stage = Stage::open_on(visit, &SMALL, disk)?;
+        stage.all(&Script::new().sync(0, 900).power_loss().read().sync(1, 10).power_loss())?;
     }
     Ok(())
 }

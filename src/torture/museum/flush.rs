@@ -86,7 +86,7 @@ pub(super) const ROOM: &[Piece] = &[
         done: "each flush of a segment and of the directory fails once; a kill; commits until that \
                file would have been used again, and after each a power loss",
         judged: &[Clause::Bounds, Clause::Answers],
-        mutants: &[Mutant::SegmentFailurePassing],
+        mutants: &[Mutant::SegmentFailurePassing, Mutant::FormerSegmentRecycled],
         show: a_new_segment_whose_flush_failed,
     },
 ];
@@ -180,7 +180,7 @@ fn a_new_segment_whose_flush_failed(visit: &mut Visit) -> Result<(), Broken> {
             let left = stage.left(Keep::Nothing);
             stage.recovers(&left, Crash::PowerLoss)?;
             let mut script = Script::after(&more).kill();
-            for _ in 0..26 {
+            for _ in 0..34 {
                 stage.all(&script)?;
                 let left = stage.left(Keep::Nothing);
                 stage.recovers(&left, Crash::PowerLoss)?;

@@ -4,7 +4,7 @@ use super::Piece;
 use super::script::{SMALL, Script};
 use super::stage::{Stage, at_write, is_root};
 use super::visit::{Broken, LIGHT, Visit};
-use crate::disk::{Choice, Keep, Op, SimDisk};
+use crate::disk::{Choice, Fault, FaultError, Keep, Op, Persistence, SimDisk};
 use crate::mutants::Mutant;
 use crate::space::header;
 use crate::torture::Clause;
@@ -27,7 +27,7 @@ pub(super) const ROOM: &[Piece] = &[
         whose: "RocksDB under MongoDB 3.0, 2016 (mongo-rocks issue 35)",
         showed: "the old log was removed before what replaced it was known to be durable",
         done: "checkpoints, each of which sets free a part of the log",
-        judged: &[Clause::Bounds, Clause::Answers],
+        judged: &[Clause::Bounds, Clause::Answers, Clause::Again],
         mutants: &[
             Mutant::SuperblockUnflushed,
             Mutant::LogRecycledEarly,
@@ -49,10 +49,10 @@ pub(super) const ROOM: &[Piece] = &[
         name: "page used again too early",
         whose: "Bolt, 2015 (issue 348)",
         showed: "power cuts left pages that were freed twice or in nobody's hands",
-        done: "checkpoints, and while each is written others commit long values, which go to free \
-               blocks at once; power losses that keep those and not the superblock",
+        done: "a checkpoint, and during one of its calls somebody commits a long value, which goes \
+               to free blocks at once; power losses that keep that and not the superblock",
         judged: &[Clause::Prefix, Clause::Bounds, Clause::Answers],
-        mutants: &[Mutant::SuperblockUnflushed],
+        mutants: &[Mutant::SuperblockUnflushed, Mutant::ExtentsFreedEarly],
         show: page_used_again_too_early,
     },
     Piece {
@@ -106,6 +106,17 @@ pub(super) const ROOM: &[Piece] = &[
         mutants: &[Mutant::SuperblockUnconfirmed],
         show: a_root_that_was_only_cached,
     },
+    Piece {
+        name: "a length that was only cached",
+        whose: "ours, found by the simulated tier",
+        showed: "the data file had grown and the flush failed; the next life found it long enough, \
+                 and what it wrote there was flushed, but never the length",
+        done: "each flush of a checkpoint for which the data file must grow fails once; a kill, \
+               and the recovery needs that space; a power loss",
+        judged: &[Clause::Bounds, Clause::Answers],
+        mutants: &[Mutant::FoundLengthTrusted],
+        show: a_length_that_was_only_cached,
+    },
 ];
 
 fn header_before_extension(visit: &mut Visit) -> Result<(), Broken> {
@@ -133,19 +144,20 @@ fn checkpoint_ahead_of_the_log(visit: &mut Visit) -> Result<(), Broken> {
 }
 
 fn page_used_again_too_early(visit: &mut Visit) -> Result<(), Broken> {
-    let mut stage = Stage::open(visit, &SMALL)?;
-    // The data file has 64 blocks, and few of them are free but those that checkpoints set free.
-    let script = Script::new().each(0..8, 500).quick(99, 190_000).checkpoint();
-    let mut script = script.each(0..8, 500).checkpoint();
-    stage.all(&script)?;
-    for round in 0..4 {
-        script = Script::after(&script).each(0..8, 500).beside(round, [[20], [21]], 3000);
+    // As many calls of a checkpoint wait for the device, and others can commit in each: while the
+    // log is flushed, pages and maps are written, the superblock, its copy.
+    for call in 0..9 {
+        let mut stage = Stage::open(visit, &SMALL)?;
+        // The data file has 64 blocks, and few of them are free but those that a checkpoint sets
+        // free. A value of 18 pages goes past the cache, and takes them all before the file grows.
+        let script = Script::new().each(0..8, 500).quick(99, 190_000).checkpoint();
+        let script = script.each(0..8, 500).beside(call, [[20]], 70_000);
         stage.all(&script)?;
         let mut moments = stage.moments(&Step::Checkpoint)?;
-        script = Script::after(&script).quick(22, 9000);
+        let script = Script::after(&script).quick(22, 9000);
         moments.extend(stage.moments(&script.steps[0])?);
-        for moment in moments {
-            stage.loses(&moment, |change| !is_root(change))?;
+        for moment in moments.iter().filter(|moment| moment.is_window()) {
+            stage.loses(moment, |change| !is_root(change))?;
         }
     }
     Ok(())
@@ -271,6 +283,24 @@ fn a_root_that_was_only_cached(visit: &mut Visit) -> Result<(), Broken> {
             stage.recovers(&left, Crash::PowerLoss)?;
             stage.visit.notes.pop();
         }
+    }
+    Ok(())
+}
+
+fn a_length_that_was_only_cached(visit: &mut Visit) -> Result<(), Broken> {
+    for after in 0..3 {
+        let mut stage = Stage::open(visit, &SMALL)?;
+        // A new data file has 256 KiB.
+        let script = Script::new().quick(0, 150_000).checkpoint().quick(1, 150_000).flush();
+        stage.all(&script)?;
+        stage.visit.note(format!("the next Sync but {after} fails"));
+        let (error, persistence) = (FaultError::Io, Persistence::Once);
+        stage.disk().fail(Fault { op: Op::Sync, after, error, persistence });
+        let failing = Script::after(&script).checkpoint();
+        stage.as_far(&failing)?;
+        stage.disk().clear_faults();
+        let end = Script::after(&failing).kill().read().sync(2, 10).checkpoint();
+        stage.all(&end.power_loss().read())?;
     }
     Ok(())
 }

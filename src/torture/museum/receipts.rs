@@ -18,7 +18,7 @@ pub(super) const ROOM: &[Piece] = &[
                  had written them had no way to learn it",
         done: "receipts of asynchronous commits; power losses that take some of them; the tokens \
                are asked about after that and after every later crash",
-        judged: &[Clause::Receipts, Clause::Bounds],
+        judged: &[Clause::Receipts, Clause::Bounds, Clause::Again],
         mutants: &[
             Mutant::FormerEndTooHigh,
             Mutant::FormerEndUnnoted,

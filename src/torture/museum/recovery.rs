@@ -2,7 +2,7 @@
 
 use super::Piece;
 use super::script::{SMALL, Script};
-use super::stage::Stage;
+use super::stage::{Stage, is_root};
 use super::visit::{Broken, LIGHT, NESTED, Visit, WELL};
 use crate::disk::{Fault, FaultError, Op, Persistence};
 use crate::mutants::Mutant;
@@ -37,7 +37,7 @@ pub(super) const ROOM: &[Piece] = &[
         showed: "after a crash of the process the store served what the operating system had \
                  cached; the next power loss took it",
         done: "asynchronous commits, kills, and a power loss during and after each recovery",
-        judged: &[Clause::Served, Clause::Bounds],
+        judged: &[Clause::Served, Clause::Bounds, Clause::Again],
         mutants: &[Mutant::RecoveryServedEarly],
         show: served_then_undone,
     },
@@ -103,6 +103,17 @@ pub(super) const ROOM: &[Piece] = &[
         judged: &[Clause::Bounds, Clause::Again],
         mutants: &[Mutant::CleanWhileRunning, Mutant::BeginningUnrecorded],
         show: closed_they_say,
+    },
+    Piece {
+        name: "closed, the cache says",
+        whose: "ours, found by the simulated tier",
+        showed: "the superblock that marks the store as closed was in the cache only; the next \
+                 life removed the log, and a power loss brought back the one that needed it",
+        done: "each flush of the closing fails once; the store is opened and written to; at each \
+               call a power loss that keeps nothing, or everything but the superblocks",
+        judged: &[Clause::Bounds, Clause::Answers],
+        mutants: &[Mutant::BeginningUnconfirmed],
+        show: closed_the_cache_says,
     },
     Piece {
         name: "a second beginning",
@@ -231,6 +242,26 @@ fn counts_after_a_replay(visit: &mut Visit) -> Result<(), Broken> {
 fn closed_they_say(visit: &mut Visit) -> Result<(), Broken> {
     let script = Script::new().quick(0, 10).checkpoint().sync(1, 10).reopen().sync(2, 10).kill();
     visit.explore(&SMALL, script.sync(3, 10).reopen().read(), WELL)
+}
+
+fn closed_the_cache_says(visit: &mut Visit) -> Result<(), Broken> {
+    for after in 0..4 {
+        let mut stage = Stage::open(visit, &SMALL)?;
+        let script = Script::new().each(0..40, 900).flush();
+        stage.all(&script)?;
+        stage.visit.note(format!("the next Sync but {after} fails"));
+        let (op, error, persistence) = (Op::Sync, FaultError::Io, Persistence::Once);
+        stage.disk().fail(Fault { op, after, error, persistence });
+        let closing = Script::after(&script).reopen();
+        stage.as_far(&closing)?;
+        stage.disk().clear_faults();
+        let next = Script::after(&closing).sync(1, 10);
+        for moment in stage.moments(&next.steps[0])? {
+            stage.loses(&moment, |_| false)?;
+            stage.loses(&moment, |change| !is_root(change))?;
+        }
+    }
+    Ok(())
 }
 
 fn a_second_beginning(visit: &mut Visit) -> Result<(), Broken> {

@@ -21,7 +21,16 @@ impl<'a> Stage<'a> {
     /// An empty store.
     pub(super) fn open(visit: &'a mut Visit, setup: &Setup) -> Result<Stage<'a>, Broken> {
         visit.notes.clear();
-        let run = Run::new(setup, SimDisk::new());
+        Stage::open_on(visit, setup, SimDisk::new())
+    }
+
+    /// What is on `disk`, which holds no commits.
+    pub(super) fn open_on(
+        visit: &'a mut Visit,
+        setup: &Setup,
+        disk: SimDisk,
+    ) -> Result<Stage<'a>, Broken> {
+        let run = Run::new(setup, disk);
         let mut stage = Stage { visit, run, judge: Judge::default() };
         stage.opens(Crash::Kill)?;
         Ok(stage)
