@@ -9,7 +9,8 @@ impl SimSummary {
     pub(super) fn absorb(&mut self, other: SimSummary) {
         self.seconds += other.seconds;
         self.worker_seconds += other.worker_seconds;
-        self.crashing_seconds += other.crashing_seconds;
+        self.small_states += other.small_states;
+        self.small_seconds += other.small_seconds;
         self.runs += other.runs;
         self.crash_points += other.crash_points;
         self.states += other.states;

@@ -124,7 +124,8 @@ fn sim(least: u64) -> SimSummary {
     SimSummary {
         seconds: 28.02,
         worker_seconds: 55.9,
-        crashing_seconds: 44.7,
+        small_states: 811_004,
+        small_seconds: 44.7,
         runs: 1212,
         crash_points: 48_402,
         states: 1_284_310,

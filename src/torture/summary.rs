@@ -57,9 +57,11 @@ pub struct SimSummary {
     pub seconds: f64,
     /// Time that all workers were at it, added.
     pub worker_seconds: f64,
-    /// The part of it in which crash states were made, recovered and judged; the rest went to
-    /// failing calls, rot and flipped bits.
-    pub crashing_seconds: f64,
+    /// Crash states of stores whose files, the log included, have up to 512 KiB together.
+    pub small_states: u64,
+    /// Time of workers that went to them: to the workloads, and to making, recovering and judging
+    /// the states.
+    pub small_seconds: f64,
     /// Workloads that were run.
     pub runs: u64,
     /// Moments at which a crash was considered.

@@ -63,10 +63,9 @@ fn simulated(sim: &SimSummary, out: &mut String) {
     let mut grid = Grid::new(&[("", Left), ("", Right)]);
     let mut fact = |what: &str, number: u64| grid.row([what.to_owned(), count(number)]);
     fact("workloads run", sim.runs);
-    let crash_states: u64 = sim.states_by_depth.iter().sum();
-    if sim.crashing_seconds > 0.0 {
-        let each_second = crash_states as f64 / sim.crashing_seconds;
-        fact("states after crashes, a second of one worker", each_second as u64);
+    if sim.small_seconds > 0.0 {
+        let each_second = sim.small_states as f64 / sim.small_seconds;
+        fact("crash states a second of one worker, files up to 512 KiB", each_second as u64);
     }
     fact("crash points", sim.crash_points);
     for (depth, states) in sim.states_by_depth.iter().enumerate() {

@@ -45,6 +45,13 @@ pub(crate) struct Depth {
     pub(crate) again_one_in: u64,
 }
 
+impl Depth {
+    /// The same for a large store, of which each state takes ten times as long.
+    pub(crate) fn sparser(self) -> Depth {
+        Depth { point_one_in: 16 * self.point_one_in, windows: self.windows.sparser(), ..self }
+    }
+}
+
 /// A failure, and the crashes that lead to it.
 #[derive(Clone, Debug)]
 pub(crate) struct Found {
@@ -99,6 +106,7 @@ impl Explorer {
         is_first: bool,
     ) -> Result<(), Violation> {
         self.tally.crash_points += 1;
+        self.tally.largest = self.tally.largest.max(point.disk.used_bytes());
         let mut states = vec![Kept::Everything, Kept::Nothing];
         states.extend((0..self.depth.scattered).map(|_| Kept::Seeded(self.rng.next())));
         let mut recovered = Vec::new();

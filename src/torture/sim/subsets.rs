@@ -19,6 +19,12 @@ pub(crate) struct Effort {
     pub(crate) sampled: usize,
 }
 
+impl Effort {
+    pub(crate) fn sparser(self) -> Effort {
+        Effort { exhaustive: self.exhaustive / 4, sampled: self.sampled.div_ceil(2) }
+    }
+}
+
 /// The outcomes to be tried of a window.
 #[derive(Debug)]
 pub(crate) enum Outcomes {

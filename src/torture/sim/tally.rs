@@ -1,5 +1,7 @@
 //! What a worker counts.
 
+use std::time::Duration;
+
 use super::explore::CrashAt;
 use super::history::{History, Mark};
 use super::rot::RotCount;
@@ -28,8 +30,10 @@ pub(crate) struct Tally {
     pub(crate) runs: u64,
     pub(crate) crash_points: u64,
     pub(crate) states: u64,
-    /// Time that the workloads took of which crash points were looked at.
-    pub(crate) crashing: std::time::Duration,
+    /// The most bytes of files at a crash point.
+    pub(crate) largest: u64,
+    /// The pace in stores of up to [`SMALL_STORE`].
+    pub(crate) small: SmallStores,
     pub(crate) by_depth: Vec<u64>,
     pub(crate) faults: [FaultCount; FAULTS.len()],
     pub(crate) windows_exhausted: u64,
@@ -43,6 +47,17 @@ pub(crate) struct Tally {
     pub(crate) rot: RotCount,
     /// The crash points of the run, if they are to be drawn.
     pub(crate) picture: Option<Picture>,
+}
+
+/// Files of up to so many bytes together are a small store: pages of 256 KiB, and as much log.
+pub(crate) const SMALL_STORE: u64 = 512 << 10;
+
+/// Crash states of small stores, and the time it took to make, recover and judge them, the
+/// workloads that lead to them included.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct SmallStores {
+    pub(crate) states: u64,
+    pub(crate) time: Duration,
 }
 
 /// States in which a fault was met.
@@ -112,7 +127,9 @@ impl Tally {
         self.runs += other.runs;
         self.crash_points += other.crash_points;
         self.states += other.states;
-        self.crashing += other.crashing;
+        self.largest = self.largest.max(other.largest);
+        self.small.states += other.small.states;
+        self.small.time += other.small.time;
         self.by_depth.resize(self.by_depth.len().max(other.by_depth.len()), 0);
         self.by_depth.iter_mut().zip(other.by_depth).for_each(|(to, from)| *to += from);
         for (to, from) in self.faults.iter_mut().zip(other.faults) {
@@ -128,6 +145,13 @@ impl Tally {
         self.sites.add(other.sites);
         self.rot.merge(other.rot);
         self.picture = self.picture.take().or(other.picture);
+    }
+
+    /// The states of one workload took `time`.
+    pub(crate) fn took(&mut self, time: Duration) {
+        if self.largest <= SMALL_STORE {
+            self.small = SmallStores { states: self.states, time };
+        }
     }
 
     /// A row for each fault.

@@ -82,7 +82,8 @@ pub(crate) fn run(config: &Config, progress: &Progress) -> (SimSummary, Vec<Fail
     let summary = SimSummary {
         seconds,
         worker_seconds: seconds * config.workers as f64,
-        crashing_seconds: tally.crashing.as_secs_f64(),
+        small_states: tally.small.states,
+        small_seconds: tally.small.time.as_secs_f64(),
         runs: tally.runs,
         crash_points: tally.crash_points,
         states: tally.states,
@@ -139,7 +140,7 @@ fn work(shared: &Shared<'_>, pace: &Pace) {
             None => {
                 let begun = Instant::now();
                 let (mut explorer, found) = one(shared.config, job, seed, pace);
-                explorer.tally.crashing = begun.elapsed();
+                explorer.tally.took(begun.elapsed());
                 (explorer, found.map(|found| (generate::case(seed), found)))
             }
         };
@@ -165,6 +166,10 @@ fn one(config: &Config, job: u64, seed: u64, pace: &Pace) -> (Explorer, Option<F
         (7, Tier::Smoke) => SMOKE_DEEP,
         (7, _) => DEEP,
         _ => WIDE,
+    };
+    let depth = match Theme::of(seed) {
+        Theme::Big => depth.sparser(),
+        _ => depth,
     };
     let mut explorer = explorer(&case, depth, seed);
     explorer.pace = pace.clone();
