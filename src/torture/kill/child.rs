@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use super::check::{Depth, Slack, Trouble, Verdict, check, token};
 use super::os;
+use super::tracer;
 use super::witness::{Gravity, Phase, Told, Witness};
 use super::workload::{
     Commit, KEYSPACES, LAST, Model, Rng, THREADS, key, keyspace_of, last_value, value,
@@ -24,7 +25,7 @@ use crate::{CommitMode, Error, Keyspace, Options, Receipt, Status, Store, WriteB
 
 /// A thread makes at most so many commits in one life: without a flush they take no time, and
 /// more of them would only take the processor from other lives.
-const COMMITS: u64 = 400;
+const COMMITS: u64 = 200;
 /// A commit that meets a full disk is tried so often.
 const TRIES: u32 = 2000;
 
@@ -42,6 +43,8 @@ pub(super) struct Task {
     /// Tell the tracer when this thread is about to commit something long, after so many
     /// commits of its life.
     pub(super) marked: Option<(usize, u64)>,
+    /// From this phase on the tracer stops it at system calls.
+    pub(super) stops_from: Option<Phase>,
     /// Tokens of earlier times.
     pub(super) older: Vec<Told>,
     /// Chance that nothing else hangs on.
@@ -108,7 +111,7 @@ fn is_excused(error: &Error, gravity: Gravity) -> bool {
 }
 
 fn run(task: &Task, model: &mut Model, witness: Witness) -> Result<(), Trouble> {
-    witness.enter(task.opens);
+    enter(task.opens, task, witness);
     let mut store = options().open(&task.directory)?;
     witness.enter(Phase::Check);
     check(&store, model, &witness, &task.older, (Slack::InFlight, task.depth))?;
@@ -117,7 +120,7 @@ fn run(task: &Task, model: &mut Model, witness: Witness) -> Result<(), Trouble> 
         store = options().must_exist().open(&task.directory)?;
         check(&store, model, &witness, &task.older, (Slack::None, Depth::Everything))?;
     }
-    witness.enter(Phase::Write);
+    enter(Phase::Write, task, witness);
     let keyspaces = [store.keyspace(KEYSPACES[0])?, store.keyspace(KEYSPACES[1])?];
     std::thread::scope(|scope| {
         let writers: Vec<_> = (0..THREADS)
@@ -134,6 +137,15 @@ fn run(task: &Task, model: &mut Model, witness: Witness) -> Result<(), Trouble> 
         }
         closed
     })
+}
+
+fn enter(phase: Phase, task: &Task, witness: Witness) {
+    if task.stops_from == Some(phase)
+        && let Err(status) = tracer::stop_at_calls()
+    {
+        os::exit_now(status);
+    }
+    witness.enter(phase);
 }
 
 /// Makes checkpoints, and keyspaces that come and go, until it is time to close.

@@ -9,6 +9,7 @@
 //!     check    the oracle
 //!     workload what is written: follows from seed, thread and number
 //!     witness  shared memory: what was acknowledged, seen from outside
+//!   snapshot a store's files as a kill has left them
 //!   sites, os  system calls by name; what needs `unsafe`
 //! ```
 //!
@@ -34,6 +35,7 @@ mod os;
 mod plan;
 mod server;
 mod sites;
+mod snapshot;
 mod tracer;
 mod witness;
 mod workload;

@@ -53,8 +53,8 @@ pub(super) fn exit_now(status: c_int) -> ! {
     unsafe { libc::_exit(status) }
 }
 
-/// Stops this process, or thread, for its tracer at each of the system calls `numbers` from now
-/// on. Mappings that are of no file are let through. It cannot be taken back.
+/// Stops the threads of this process for their tracer at each of the system calls `numbers` from
+/// now on. Mappings that are of no file are let through. It cannot be taken back.
 pub(super) fn stop_at(numbers: &[i64]) -> io::Result<()> {
     const LOAD: u32 = libc::BPF_LD | libc::BPF_W | libc::BPF_ABS;
     const IS: u32 = libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K;
@@ -90,7 +90,10 @@ pub(super) fn stop_at(numbers: &[i64]) -> io::Result<()> {
     let filter = &raw const program;
     // SAFETY: `program` is a valid filter of the length that it says, and lives through the call,
     // which copies it.
-    let done = unsafe { libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, filter) };
+    let done = unsafe {
+        let (mode, all) = (libc::SECCOMP_SET_MODE_FILTER, libc::SECCOMP_FILTER_FLAG_TSYNC);
+        libc::syscall(libc::SYS_seccomp, mode, all, filter)
+    };
     if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 

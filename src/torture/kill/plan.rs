@@ -43,7 +43,7 @@ pub(super) struct FaultPlan {
 impl Plan {
     /// Whether the tracer is needed.
     pub(super) fn is_traced(&self) -> bool {
-        self.fault.is_some() || !matches!(self.how, How::Moment(_))
+        self.task.stops_from.is_some()
     }
 
     pub(super) fn describe(&self) -> String {
@@ -82,9 +82,9 @@ impl Planner {
         let opens = task.opens;
         let target = match self.rng.below(100) {
             0..50 if opens == Phase::Create => Phase::Create,
-            0..18 => opens,
-            18..22 => Phase::Check,
-            22..34 => Phase::Close,
+            0..15 => opens,
+            15..18 => Phase::Check,
+            18..28 => Phase::Close,
             _ => Phase::Write,
         };
         task.seed = self.rng.next();
@@ -102,6 +102,10 @@ impl Planner {
             linger = Duration::from_millis(if is_rare { 40 } else { 10 });
         }
         let fault = self.fault(target, opens, guide);
+        let first = fault.map_or(target, |fault: FaultPlan| fault.phase.min(target));
+        let is_traced = fault.is_some() || !matches!(how, How::Moment(_));
+        task.stops_from =
+            is_traced.then_some(if first < Phase::Write { opens } else { Phase::Write });
         Plan { task, target, how, linger, fault }
     }
 
@@ -121,10 +125,10 @@ impl Planner {
             45..50 if target == Phase::Write => {
                 let thread = rng.below(THREADS as u64) as usize;
                 task.marked = Some((thread, rng.magnitude(if thread == 0 { 2 } else { 50 })));
-                How::Mark { steps: rng.magnitude(4000) }
+                How::Mark { steps: rng.magnitude(2000) }
             }
             way => {
-                let steps = if way >= 94 { rng.magnitude(600) } else { 0 };
+                let steps = if way >= 94 { rng.magnitude(400) } else { 0 };
                 let edge = if rng.one_in(2) { Edge::Entry } else { Edge::Exit };
                 let any = if target == Phase::Write { 12 } else { guide.calls_in(target) };
                 let number = if rng.one_in(2) { guide.choose(target, |_| true) } else { None };

@@ -25,6 +25,7 @@ use super::child::{self, Task};
 use super::os;
 use super::plan::{Plan, Planner};
 use super::sites::Guide;
+use super::snapshot::Snapshot;
 use super::tracer::{self, Ending, NOT_FILTERED, NOT_TRACED};
 use super::witness::{Phase, Told, Witness};
 use super::workload::{Model, Rng, THREADS};
@@ -33,7 +34,7 @@ use crate::torture::{Clause, Failure, FailureKind};
 /// The suite is told so often how far the server has come.
 const REPORT: Duration = Duration::from_millis(100);
 /// A store is replaced after so many lives.
-const LIVES: u64 = 250;
+const LIVES: u64 = 100;
 /// The server ends after so many failures.
 const FAILURES: u32 = 3;
 /// Old tokens that are asked about in each life.
@@ -159,7 +160,7 @@ impl<'a> Server<'a> {
             is_made: false,
             owes: false,
             depth: 0,
-            before: Snapshot::default(),
+            before: Snapshot::new()?,
             story: VecDeque::new(),
         };
         server.renew()?;
@@ -179,7 +180,7 @@ impl<'a> Server<'a> {
         self.model = Model::new(self.planner.rng.next());
         self.older.clear();
         self.story.clear();
-        self.before.files.clear();
+        self.before.clear();
         (self.lives, self.depth) = (0, 0);
         (self.is_made, self.owes) = (false, false);
         Ok(())
@@ -237,6 +238,7 @@ impl<'a> Server<'a> {
             again: false,
             close_after: None,
             marked: None,
+            stops_from: None,
             older: self.older.clone(),
             seed: 0,
         };
@@ -362,7 +364,7 @@ impl<'a> Server<'a> {
         let (before, after) = (place.join("before"), place.join("after"));
         self.before.put(&before)?;
         fs::create_dir_all(&after)?;
-        let mut left = Snapshot::default();
+        let mut left = Snapshot::new()?;
         left.take(&self.directory())?;
         left.put(&after)?;
         let mut story = verdict.story.clone();
@@ -379,37 +381,6 @@ impl<'a> Server<'a> {
             story,
             replay: self.settings.replay.clone(),
         })
-    }
-}
-
-/// The files of a directory, in memory.
-#[derive(Debug, Default)]
-struct Snapshot {
-    files: BTreeMap<String, Vec<u8>>,
-}
-
-impl Snapshot {
-    /// Reads them. The room of those that were there before is used again.
-    fn take(&mut self, directory: &Path) -> io::Result<()> {
-        let mut former = std::mem::take(&mut self.files);
-        let entries = match fs::read_dir(directory) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-            entries => entries?,
-        };
-        for entry in entries {
-            let entry = entry?;
-            let name = entry.file_name().to_string_lossy().into_owned();
-            let mut bytes = former.remove(&name).unwrap_or_default();
-            bytes.clear();
-            io::Read::read_to_end(&mut File::open(entry.path())?, &mut bytes)?;
-            self.files.insert(name, bytes);
-        }
-        Ok(())
-    }
-
-    fn put(&self, directory: &Path) -> io::Result<()> {
-        fs::create_dir_all(directory)?;
-        self.files.iter().try_for_each(|(name, bytes)| fs::write(directory.join(name), bytes))
     }
 }
 

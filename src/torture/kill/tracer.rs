@@ -56,7 +56,12 @@ pub(super) struct Injected {
 /// Lets this process, which has just been forked, be traced by the one that forked it.
 pub(super) fn submit() -> Result<(), i32> {
     ptrace::traceme().map_err(|_| NOT_TRACED)?;
-    nix::sys::signal::raise(Signal::SIGSTOP).map_err(|_| NOT_TRACED)?;
+    nix::sys::signal::raise(Signal::SIGSTOP).map_err(|_| NOT_TRACED)
+}
+
+/// Stops all threads of this process, which is traced, at system calls about files from now on.
+/// The fewer such stops before the phase that matters, the sooner the life is over.
+pub(super) fn stop_at_calls() -> Result<(), i32> {
     os::stop_at(&sites::stops()).map_err(|_| NOT_FILTERED)
 }
 
@@ -266,7 +271,9 @@ impl Tracer<'_> {
             return;
         }
         for passed in Phase::ALL.into_iter().filter(|p| *p > self.entered && *p <= phase) {
-            self.guide.note_life(passed);
+            if self.plan.task.stops_from.is_some_and(|from| passed >= from) {
+                self.guide.note_life(passed);
+            }
         }
         self.entered = phase;
         if phase == self.plan.target
