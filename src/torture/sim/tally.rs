@@ -82,6 +82,15 @@ impl Tally {
         count.unsynced += u64::from(mark.acknowledged > mark.durable && !history.is_empty());
     }
 
+    /// States in which something failed or rotted, crashes aside.
+    pub(crate) fn faults(&self) -> u64 {
+        let numbered = (1..).zip(&self.faults);
+        numbered
+            .filter(|(fault, _)| ![1, 2, 7].contains(fault))
+            .map(|(_, count)| count.states)
+            .sum()
+    }
+
     /// Counts a crash state.
     pub(super) fn state(&mut self, path: &[CrashAt], history: &History, mark: &Mark) {
         self.states += 1;

@@ -150,6 +150,7 @@ fn work(shared: &Shared<'_>, pace: &Pace) {
             let failure = report::failure(shared.config, seed, &case, &found);
             shared.found.lock().push(failure);
         }
+        Progress::add(&shared.progress.faults, explorer.tally.faults());
         total.0.add(explorer.tally);
         total.1.add(&explorer.judge);
     }
