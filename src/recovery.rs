@@ -1,7 +1,8 @@
 //! Opening a store, and recovery.
 //!
 //! 1. lock the directory;
-//! 2. pick the newest valid superblock, or create a store where there is nothing at all;
+//! 2. pick the newest valid superblock, or create a store where there is nothing at all; refuse
+//!    one that the log has outlived, for it is from an older copy of the data file;
 //! 3. load the catalog; pages load as they are needed, so that this does not depend on size;
 //! 4. if the store was closed, that is all: the first write begins an incarnation;
 //! 5. otherwise scan the log from the checkpoint, judge its tail (torn or rotten), and replay
@@ -15,7 +16,10 @@
 //!   reported durable;
 //! - R2 a crash during recovery loses nothing: until 7 is durable the former superblock and the
 //!   log stand;
-//! - R3 nothing is served before 7: an observed read is never undone.
+//! - R3 nothing is served before 7: an observed read is never undone;
+//! - R4 a segment of incarnation i + 1 is made only once the superblock that begins i is durable,
+//!   and commits go into it only once that is which begins i + 1. So a log that has outlived its
+//!   superblock can be told ([`find_later`]).
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -25,7 +29,7 @@ use crate::cache::{Cache, CacheOptions, MemorySource, WriteGroup};
 use crate::checkpoint::{Former, Purpose};
 use crate::disk::Disk;
 use crate::error::{Error, Result};
-use crate::log::{Scan, segment_number};
+use crate::log::{Known, Scan, find_later, segment_number};
 use crate::lsn::{Incarnation, Lsn, StoreId};
 use crate::mutants::{Mutant, broken};
 use crate::options::Options;
@@ -85,6 +89,7 @@ pub(crate) fn open(disk: Arc<dyn Disk>, options: Options) -> Result<(Engine, Rec
     // 2
     let space = Arc::new(open_or_create(&disk, &options)?);
     let head = space.superblock().head;
+    refuse_outlived(&disk, &space)?;
     // 3
     let cache = Cache::new(
         Arc::clone(&space),
@@ -154,6 +159,26 @@ fn open_or_create(disk: &Arc<dyn Disk>, options: &Options) -> Result<Space> {
         segment_bytes: options.segment_bytes,
     };
     Space::create(&**disk, params)
+}
+
+/// R4
+fn refuse_outlived(disk: &Arc<dyn Disk>, space: &Space) -> Result<()> {
+    let superblock = space.superblock();
+    let Head { incarnation, clean, .. } = superblock.head;
+    let (store, segment_bytes) = (superblock.store, superblock.segment_bytes);
+    let known = Known { store, segment_bytes, incarnation, clean };
+    match find_later(disk, known)? {
+        Some(later) if !broken(Mutant::OlderDataUnnoticed) => Err(Error::Corrupt {
+            file: space.path().to_owned(),
+            offset: 0,
+            expected: format!(
+                "a superblock that {} has not outlived, which holds the log of incarnation {}",
+                later.file, later.incarnation
+            ),
+            found: format!("an older one, of incarnation {incarnation}"),
+        }),
+        _ => Ok(()),
+    }
 }
 
 /// Step 3.
@@ -293,6 +318,10 @@ fn begin_anew(engine: &Engine, head: Head, mut end: Lsn, summary: &RecoverySumma
     let mut incarnation = head.incarnation.next();
     if broken(Mutant::IncarnationReused) {
         incarnation = head.incarnation;
+    }
+    // R4: it may have been in the operating system's cache only.
+    if !broken(Mutant::RecoveryUnconfirmed) {
+        engine.space.confirm()?;
     }
     let log = {
         let mut state = engine.commit.lock();

@@ -40,6 +40,7 @@ mod cursor;
 mod flush;
 pub(crate) mod format;
 mod keeper;
+mod later;
 mod scan;
 mod segment;
 #[cfg(test)]
@@ -49,5 +50,6 @@ mod threads;
 pub(crate) use appender::{Appender, Log, LogOptions};
 pub(crate) use cursor::RecordScan;
 pub(crate) use format::{Kind, segment_number};
+pub(crate) use later::{Known, find_later};
 pub(crate) use scan::Scan;
 pub(crate) use threads::LogThreads;

@@ -161,6 +161,7 @@ catalog! {
         SuperblockUnflushed = "superblock-unflushed": "the superblock is written and not flushed";
         OlderSuperblockChosen = "older-superblock-chosen": "of two superblocks the older one is the store";
         SuperblockUnconfirmed = "superblock-unconfirmed": "the superblock read at open is taken for durable";
+        OlderDataUnnoticed = "older-data-unnoticed": "nobody looks whether the log has outlived the superblock";
         BeginningUnconfirmed = "beginning-unconfirmed": "a closed store's log goes before it is known to be closed";
         SuperblockNotCopied = "superblock-not-copied": "the other slot keeps the former superblock";
         CatalogRootStale = "catalog-root-stale": "the superblock keeps the former root of the catalog";
@@ -175,6 +176,7 @@ catalog! {
         OperationsSortedUnstably = "operations-sorted-unstably": "changes of one key lose their order in a group";
         RecoveryServedEarly = "recovery-served-early": "the store opens without the checkpoint after its replay";
         EmptyRecoveryUnrecorded = "empty-recovery-unrecorded": "with nothing replayed no checkpoint is made";
+        RecoveryUnconfirmed = "recovery-unconfirmed": "recovery begins a life on a superblock that may be cached only";
         IncarnationReused = "incarnation-reused": "a recovered store goes on in the same incarnation";
         BeginningUnrecorded = "beginning-unrecorded": "a store stays marked as closed when it is written to";
     }

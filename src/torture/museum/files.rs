@@ -41,6 +41,17 @@ pub(super) const ROOM: &[Piece] = &[
         show: an_older_copy_of_the_data_file,
     },
     Piece {
+        name: "an older copy from another life",
+        whose: "a mistake of whoever restores one file of two, or whose newest root has rotted",
+        showed: "the store had been closed when the copy was made: it opened with what it held \
+                 then, and the log of all the lives since was taken for nobody's",
+        done: "the data file as a former life left it, running or closed, is put back beside the \
+               log of the next life, and of the one after",
+        judged: &[Clause::Answers, Clause::Bounds],
+        mutants: &[Mutant::OlderDataUnnoticed],
+        show: an_older_copy_from_another_life,
+    },
+    Piece {
         name: "opened twice",
         whose: "SQLite's \"How To Corrupt\", section 2.2: a lock that closing any descriptor of \
                 the file gave back",
@@ -129,6 +140,31 @@ fn an_older_copy_of_the_data_file(visit: &mut Visit) -> Result<(), Broken> {
         stage.visit.note("  the data file of the first checkpoint is put back");
         damaged.write_file("data", &old);
         stage.refuses(&damaged, "")?;
+    }
+    Ok(())
+}
+
+fn an_older_copy_from_another_life(visit: &mut Visit) -> Result<(), Broken> {
+    let mut stage = Stage::open(visit, &SMALL)?;
+    let script = Script::new().each(0..20, 900).checkpoint().each(0..5, 100).flush();
+    stage.all(&script)?;
+    let mut copies = vec![("running", stage.disk().read_file("data"))];
+    let closing = Script::after(&script).reopen();
+    stage.all(&closing)?;
+    copies.push(("closed", stage.disk().read_file("data")));
+    let mut script = Script::after(&closing).sync(50, 10).sync(51, 10);
+    for life in 1..3 {
+        stage.all(&script)?;
+        for keep in [Keep::Everything, Keep::Nothing] {
+            let left = stage.left(keep);
+            for (state, copy) in &copies {
+                stage.visit.note(format!("  data of life 1, {state}, is put back in {life} more"));
+                let damaged = left.fork(Keep::Everything);
+                damaged.write_file("data", copy);
+                stage.refuses(&damaged, "")?;
+            }
+        }
+        script = Script::after(&script).kill().sync(60, 900).checkpoint().sync(61, 10);
     }
     Ok(())
 }

@@ -8,7 +8,7 @@ use crate::disk::{Choice, Fault, FaultError, Keep, Op, Persistence, SimDisk};
 use crate::mutants::Mutant;
 use crate::space::header;
 use crate::torture::Clause;
-use crate::torture::sim::{Crash, KeyNo, Step, Watch};
+use crate::torture::sim::{Crash, KeyNo, Point, Step, Watch};
 
 pub(super) const ROOM: &[Piece] = &[
     Piece {
@@ -105,6 +105,17 @@ pub(super) const ROOM: &[Piece] = &[
         judged: &[Clause::Prefix, Clause::Answers],
         mutants: &[Mutant::SuperblockUnconfirmed],
         show: a_root_that_was_only_cached,
+    },
+    Piece {
+        name: "a life begun on a cached root",
+        whose: "ours, seen before it was built: the price of noticing an older data file",
+        showed: "recovery made a segment of the next life while the superblock of this one was in \
+                 the cache only; a power loss left the log two lives ahead of its superblock",
+        done: "recovery is killed before each flush of the data file; at each call of the recovery \
+               after that a power loss that keeps everything but the superblocks",
+        judged: &[Clause::Answers],
+        mutants: &[Mutant::RecoveryUnconfirmed],
+        show: a_life_begun_on_a_cached_root,
     },
     Piece {
         name: "a length that was only cached",
@@ -266,16 +277,25 @@ fn a_root_that_was_only_cached(visit: &mut Visit) -> Result<(), Broken> {
     let mut stage = Stage::open(visit, &SMALL)?;
     stage.all(&Script::new().each(0..12, 700).checkpoint().each(0..12, 700).flush())?;
     let points = stage.moments(&Step::Checkpoint)?;
+    stage.visit.note("a kill before a flush of the data file; recovery");
+    roots_are_lost_within_recovery(&mut stage, &points)
+}
+
+fn a_life_begun_on_a_cached_root(visit: &mut Visit) -> Result<(), Broken> {
+    let mut stage = Stage::open(visit, &SMALL)?;
+    stage.all(&Script::new().each(0..12, 700).checkpoint().each(0..6, 700).flush())?;
+    let killed = stage.left(Keep::Everything);
+    let points = recovery_of(&stage, &killed);
+    stage.visit.note("a kill before a flush of the data file by recovery; recovery");
+    roots_are_lost_within_recovery(&mut stage, &points)
+}
+
+/// Kills before each flush of the data file, and within the recovery that follows power losses
+/// that take the superblocks only.
+fn roots_are_lost_within_recovery(stage: &mut Stage<'_>, points: &[Point]) -> Result<(), Broken> {
     for point in points.iter().filter(|at| at.op == Op::Sync && at.path.ends_with("/data")) {
-        stage.visit.note("a kill before a flush of the data file; recovery");
         let killed = point.disk.fork(Keep::Everything);
-        let watch = Watch::default();
-        watch.over(&killed);
-        watch.note_points(true);
-        let recovered = stage.run.setup.open(&killed);
-        killed.crash_after(0);
-        drop(recovered);
-        for within in watch.take_points() {
+        for within in recovery_of(stage, &killed) {
             let choices = within.disk.choices();
             let mask = choices.iter().map(|change| !is_root(change)).collect();
             let left = within.disk.fork(Keep::Mask(mask));
@@ -285,6 +305,17 @@ fn a_root_that_was_only_cached(visit: &mut Visit) -> Result<(), Broken> {
         }
     }
     Ok(())
+}
+
+/// Opens the store on `killed`, and returns all the moments of that at which a crash could come.
+fn recovery_of(stage: &Stage<'_>, killed: &SimDisk) -> Vec<Point> {
+    let watch = Watch::default();
+    watch.over(killed);
+    watch.note_points(true);
+    let recovered = stage.run.setup.open(killed);
+    killed.crash_after(0);
+    drop(recovered);
+    watch.take_points()
 }
 
 fn a_length_that_was_only_cached(visit: &mut Visit) -> Result<(), Broken> {

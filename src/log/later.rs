@@ -1,0 +1,168 @@
+//! Whether the log has outlived the superblock: an older copy of the data file, beside a newer log.
+//!
+//! Whoever restores one file of two, or whose newest superblock has rotted, would lose every
+//! commit of the lives since, silently: their records have another salt, and a store that was
+//! closed has no log to read. But they have left something in the log that they could not have
+//! written under this superblock, by the order in which incarnations begin (R4):
+//!
+//! ```text
+//!   superblock of i durable -> segments of i + 1 made -> recovery's own record -> superblock of
+//!   i + 1 durable -> commits of i + 1
+//! ```
+//!
+//! So the superblock, of incarnation i, is proved to be old by
+//!
+//! - a segment of incarnation i + 2 or later;
+//! - a record of i + 1, if the superblock says that the store was closed: the first write after
+//!   that begins by recording i + 1;
+//! - a record of i + 1 whose sync line is not where the records of that incarnation begin.
+//!   Recovery itself appends one transaction at most before its checkpoint, with the sync line at
+//!   the start of the log, just behind a segment's header, where it never is again.
+//!
+//! What is left out: the later lives are not looked for in what a segment of theirs holds beyond
+//! the first such record, nor in files without a valid header. No proof is not a proof that the
+//! superblock is new: if all of the later log is gone too, nothing is left that could tell.
+
+use std::sync::Arc;
+
+use super::cursor::RecordScan;
+use super::format::{Geometry, SEGMENT_HEADER, SegmentHeader, segment_number};
+use crate::disk::Disk;
+use crate::error::Result;
+use crate::lsn::{Incarnation, StoreId};
+
+/// What the superblock says.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Known {
+    pub(crate) store: StoreId,
+    pub(crate) segment_bytes: u64,
+    pub(crate) incarnation: Incarnation,
+    /// The store was closed.
+    pub(crate) clean: bool,
+}
+
+/// What proves that a newer superblock has been durable.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Later {
+    /// The life that it is from.
+    pub(crate) incarnation: Incarnation,
+    /// The file of the log in which it lies.
+    pub(crate) file: String,
+}
+
+/// Looks for the first proof in the headers of all segments, and in those of the next incarnation.
+///
+/// # Errors
+/// A file could not be read.
+pub(crate) fn find_later(disk: &Arc<dyn Disk>, known: Known) -> Result<Option<Later>> {
+    let geometry = Geometry::new(known.segment_bytes);
+    for name in disk.list()? {
+        let Some(number) = segment_number(&name).filter(|&number| geometry.can_hold(number)) else {
+            continue;
+        };
+        let Some(header) = header_of(&**disk, &name)?.filter(|found| found.store == known.store)
+        else {
+            continue;
+        };
+        let lives = i64::from(header.incarnation.get()) - i64::from(known.incarnation.get());
+        let is_proof = match lives {
+            2.. => true,
+            1 if header.number == number && header.segment_bytes == known.segment_bytes => {
+                has_commits(disk, known, &header)?
+            }
+            _ => false,
+        };
+        if is_proof {
+            let file = disk.path(&name);
+            return Ok(Some(Later { incarnation: header.incarnation, file }));
+        }
+    }
+    Ok(None)
+}
+
+/// The header, if the file begins with one of this format.
+fn header_of(disk: &dyn Disk, name: &str) -> Result<Option<SegmentHeader>> {
+    let file = disk.open(name)?;
+    if file.bytes()? < SEGMENT_HEADER {
+        return Ok(None);
+    }
+    let mut page = vec![0; SEGMENT_HEADER as usize];
+    file.read_at(0, &mut page)?;
+    Ok(SegmentHeader::decode(&page).ok())
+}
+
+/// Whether a record in the segment of the next incarnation was written under its own superblock.
+fn has_commits(disk: &Arc<dyn Disk>, known: Known, header: &SegmentHeader) -> Result<bool> {
+    let Known { store, segment_bytes, clean, .. } = known;
+    let geometry = Geometry::new(segment_bytes);
+    let start = geometry.segment_start(header.number);
+    let mut records =
+        RecordScan::open(Arc::clone(disk), store, header.incarnation, segment_bytes, start);
+    while let Some(record) = records.next()? {
+        if clean || geometry.offset_of(record.header.sync_line) != SEGMENT_HEADER {
+            return Ok(true);
+        }
+        let next = geometry.record_after(record.header.end());
+        if geometry.segment_of(next) != header.number {
+            break;
+        }
+    }
+    Ok(false)
+}
+
+#[cfg(test)]
+#[cfg(not(syncline_shuttle))]
+mod tests {
+    use super::*;
+    use crate::disk::SimDisk;
+    use crate::log::{Log, LogOptions};
+
+    const STORE: StoreId = StoreId(*b"a store of tests");
+    const S: u64 = Geometry::MIN_SEGMENT_BYTES;
+
+    /// A disk with the log of incarnation 5 and so many commits, with a flush after each.
+    fn disk_with(commits: usize) -> Arc<dyn Disk> {
+        let disk: Arc<dyn Disk> = Arc::new(SimDisk::new());
+        let options = LogOptions { segment_bytes: S, ..LogOptions::default() };
+        let life = Incarnation::new(5);
+        let (log, mut appender) =
+            Log::begin(Arc::clone(&disk), options, STORE, life, 3, &[]).unwrap();
+        for _ in 0..commits {
+            let payload = [7; 100];
+            log.reserve(payload.len()).unwrap();
+            let crc = crc32fast::hash(&payload);
+            log.publish(log.append(&mut appender, 9, &payload, crc).expect("reserved"));
+            log.flush().unwrap();
+        }
+        disk
+    }
+
+    fn proof(disk: &Arc<dyn Disk>, incarnation: u32, clean: bool) -> Option<u32> {
+        let incarnation = Incarnation::new(incarnation);
+        let known = Known { store: STORE, segment_bytes: S, incarnation, clean };
+        find_later(disk, known).unwrap().map(|later| later.incarnation.get())
+    }
+
+    #[test]
+    fn a_later_life_proves_a_superblock_to_be_old() {
+        // A life that has begun, and one that has recovered and written what recovery writes.
+        for (commits, after_closing) in [(0, None), (1, Some(5))] {
+            let disk = disk_with(commits);
+            assert_eq!(proof(&disk, 4, false), None, "R4: recovery may have crashed");
+            assert_eq!(proof(&disk, 4, true), after_closing);
+            assert_eq!(proof(&disk, 3, false), Some(5));
+            for newer in [5, 6, u32::MAX] {
+                assert_eq!(proof(&disk, newer, true), None);
+            }
+        }
+        let disk = disk_with(2);
+        assert_eq!(proof(&disk, 4, false), Some(5), "its second record knows the first flushed");
+        let other = Known {
+            store: StoreId(*b"another store id"),
+            segment_bytes: S,
+            incarnation: Incarnation::new(1),
+            clean: true,
+        };
+        assert_eq!(find_later(&disk, other).unwrap(), None, "not our business here");
+    }
+}
