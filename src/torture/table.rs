@@ -183,7 +183,10 @@ fn mutated(gate: &GateSummary, out: &mut String) {
     let rows = digest::mutants(gate);
     let caught = rows.iter().filter(|row| row.survived == 0).count() as u64;
     let all = counted(rows.len() as u64, "mutant");
-    let about = format!("{} of {all} caught, in {}", count(caught), time(gate.seconds));
+    let mut about = format!("{} of {all} caught, in {}", count(caught), time(gate.seconds));
+    if gate.untried > 0 {
+        about += &format!(", no time for {}", counted(gate.untried, "hunt"));
+    }
     heading("mutants", &format!("{about}; states and time: the worst over the seeds"), out);
     let columns = [
         ("", Left),

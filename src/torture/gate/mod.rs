@@ -68,6 +68,10 @@ pub(super) fn run(config: &Config, progress: &Progress) -> (GateSummary, Vec<Fai
         caught.iter().filter(|one| one.clause.is_none()).map(survived).collect();
     failures.extend(errors.iter().map(|error| harness(error, config.seed)));
     let untried = (pairs.len() - caught.len() - errors.len()) as u64;
+    if untried > 0 && config.tier != Tier::Smoke && !progress.is_stopped() {
+        let error = format!("there was no time for {untried} of {} hunts", pairs.len());
+        failures.push(harness(&error, config.seed));
+    }
     (GateSummary { seconds: begun.elapsed().as_secs_f64(), untried, caught }, failures)
 }
 
@@ -118,12 +122,12 @@ pub fn hunter(mutant: &str, seed: u64) -> Result<(), String> {
     let pace = Pace::until(Some(Instant::now() + EACH));
     let watched = pace.clone();
     std::thread::spawn(move || {
-        let (mut beats, mut since) = (0, Instant::now());
+        let (mut beats, mut since) = (0, (Instant::now(), queued()));
         loop {
             std::thread::sleep(Duration::from_millis(100));
             if watched.beats() != beats {
-                (beats, since) = (watched.beats(), Instant::now());
-            } else if since.elapsed() > HANG {
+                (beats, since) = (watched.beats(), (Instant::now(), queued()));
+            } else if since.0.elapsed().saturating_sub(queued() - since.1) > HANG {
                 say(&Said { clause: Some(Clause::Answers), by: "hang".into(), states: beats });
                 std::process::exit(0);
             }
@@ -131,6 +135,14 @@ pub fn hunter(mutant: &str, seed: u64) -> Result<(), String> {
     });
     say(&with(mutant, || by_all_means(seed, &pace)));
     Ok(())
+}
+
+/// How long the main thread, which hunts, has waited for a processor so far: on a busy machine
+/// that must not look like a hang. Nothing where the system does not say.
+fn queued() -> Duration {
+    let text = std::fs::read_to_string("/proc/self/schedstat").unwrap_or_default();
+    let nanoseconds = text.split(' ').nth(1).and_then(|field| field.parse().ok());
+    Duration::from_nanos(nanoseconds.unwrap_or_default())
 }
 
 /// Most mutants show themselves at once; then come the exhibits; the rest of the time is chance's.

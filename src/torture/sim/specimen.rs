@@ -81,14 +81,19 @@ impl Specimen {
 
     /// Opens a damaged copy and looks at everything.
     pub(crate) fn examine(&self, damaged: &SimDisk) -> Result<Seen, Violation> {
-        let begun = Instant::now();
-        let image = damaged.fork(Keep::Everything);
-        let seen = self.look(damaged, &image, true);
-        let took = begun.elapsed();
-        if took > LONGEST {
-            return Err(Violation::liveness(format!("it took {took:?}")));
+        // What is slow takes long each time; a worker that had no processor does not.
+        const TRIES: usize = 3;
+        let mut took = Duration::ZERO;
+        for _ in 0..TRIES {
+            let begun = Instant::now();
+            let image = damaged.fork(Keep::Everything);
+            let seen = self.look(damaged, &image, true);
+            took = begun.elapsed();
+            if took <= LONGEST {
+                return seen;
+            }
         }
-        seen
+        Err(Violation::liveness(format!("it took {took:?}")))
     }
 
     /// As [`Specimen::examine`], where the damage is done already and cannot be undone.
