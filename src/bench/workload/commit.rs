@@ -44,7 +44,7 @@ impl<'a> CommitSuite<'a> {
     fn measure_floor(&self, case: &Case) -> Result<Sample, BenchError> {
         let floor = self.stage.floor()?;
         let flush = Flush::named(case.mode);
-        let before = DeviceBytes::now();
+        let before = DeviceBytes::now(&self.stage.dir);
         let workers = vec![floor.writer(flush, case.batch, case.value_bytes)];
         let load = self.stage.load(Clock::EveryOperation, case.rate, &|| None);
         let mut sample = drive(workers, &load)?;
@@ -58,7 +58,7 @@ impl<'a> CommitSuite<'a> {
         let (stage, keys) = (self.stage, self.stage.settings.keys);
         let dir = stage.fresh_dir();
         let mode = stage.mode(engine, case.mode);
-        let before = DeviceBytes::now();
+        let before = DeviceBytes::now(&self.stage.dir);
         let database = stage.open(engine, &dir, mode, &stage.sizes(case.value_bytes))?;
         let counts_before = database.commits_and_flushes();
         let mut sample = {

@@ -84,7 +84,7 @@ impl Suite for HotSuite<'_> {
 
     fn measure(&mut self, case: usize) -> Result<Sample, BenchError> {
         let case = &self.cases[case];
-        let before = DeviceBytes::now();
+        let before = DeviceBytes::now(&self.stage.dir);
         let mut sample = match case.who {
             Who::Floor => self.measure_floor(case)?,
             Who::Engine(engine) => self.measure_store(case, engine)?,

@@ -115,7 +115,7 @@ impl Suite for LargeSuite<'_> {
             // Filling it does not count.
             self.stage.stock(engine)?;
         }
-        let before = DeviceBytes::now();
+        let before = DeviceBytes::now(&self.stage.dir);
         let mut sample = match case.who {
             Who::Floor => self.measure_floor(case)?,
             Who::Engine(engine) => self.measure_store(case, engine)?,

@@ -37,7 +37,7 @@ impl<'a> LoadSuite<'a> {
 
     fn measure_floor(&self, case: &Case, operations: u64) -> Result<Sample, BenchError> {
         let floor = self.stage.floor()?;
-        let before = DeviceBytes::now();
+        let before = DeviceBytes::now(&self.stage.dir);
         let write = floor.writer(Flush::Never, case.batch, case.value_bytes);
         let mut sample =
             repeat(write, operations, &self.stage.load(Clock::EveryOperation, None, &|| None))?;
@@ -56,7 +56,7 @@ impl<'a> LoadSuite<'a> {
         let (stage, keys) = (self.stage, self.stage.settings.keys);
         let sorted = case.distribution == Order::Sorted.name();
         let order = if sorted { Order::Sorted } else { Order::Random };
-        let (dir, before) = (stage.fresh_dir(), DeviceBytes::now());
+        let (dir, before) = (stage.fresh_dir(), DeviceBytes::now(&self.stage.dir));
         let mode = stage.mode(engine, case.mode);
         let database = stage.open(engine, &dir, mode, &stage.sizes(case.value_bytes))?;
         let mut sample = {
