@@ -19,7 +19,9 @@ use std::path::Path;
 use super::BenchError;
 
 /// What an acknowledged commit survives.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum Guarantee {
     /// The end of the process, as by SIGKILL: it is with the operating system.
