@@ -35,6 +35,7 @@ pub mod engine;
 mod floor;
 mod machine;
 mod measure;
+pub mod page;
 pub mod record;
 mod report;
 mod rows;

@@ -111,7 +111,7 @@ pub struct ModeInfo {
     pub lost_on_power_loss: String,
 }
 
-/// What [`Row::ratio_to_floor`] and [`Row::ratio_to_best_peer`] compare.
+/// What a ratio compares.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Ratio {
     /// Operations per second: higher is better.
@@ -177,15 +177,18 @@ pub struct Row {
     pub commits_per_flush: Option<f64>,
     /// Bytes that the process had written to the device, for each byte of keys and values.
     pub device_bytes_per_user_byte: Option<f64>,
-    /// Against the floor of the same workload, by `ratio_is`.
+    /// This row's figure divided by that of its floor, by `ratio_is`.
     pub ratio_to_floor: Option<f64>,
-    /// What the ratios compare.
+    /// What `ratio_to_floor` compares.
     pub ratio_is: Ratio,
     /// Throughput against that of one thread alone.
     pub ratio_to_1_thread: Option<f64>,
-    /// Of our own rows: against the best peer that does the same with the same guarantee, by
-    /// `ratio_is`. The median of the ratios to whoever was best in each round.
+    /// Of our own rows: how many times as good as the best peer that does the same with the same
+    /// guarantee, by `peer_ratio_is`. Above 1 we are ahead, whatever is compared. The median of
+    /// the ratios to whoever was best in each round.
     pub ratio_to_best_peer: Option<f64>,
+    /// What `ratio_to_best_peer` compares.
+    pub peer_ratio_is: Ratio,
     /// Who that was in most rounds.
     pub best_peer: Option<String>,
     /// In how many rounds it was measured.

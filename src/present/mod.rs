@@ -1,7 +1,8 @@
 //! How figures are shown to people: what the crash suite and the benchmarks share.
 //!
 //! ```text
-//!   text     numbers, times and tables as text
+//!   figures  three digits and a unit
+//!   text     counts, times and tables as text
 //!   html     a page that needs nothing else: its frame, its sections
 //!   escape   whatever comes from elsewhere is text, never markup
 //! ```
@@ -13,5 +14,6 @@
 //!   The colours are apart for the colour-blind as well (blue, green, amber, vermilion).
 
 pub(crate) mod escape;
+pub(crate) mod figures;
 pub(crate) mod html;
 pub(crate) mod text;
