@@ -17,6 +17,7 @@
 use std::path::Path;
 
 use super::BenchError;
+use crate::Watermarks;
 
 /// What an acknowledged commit survives.
 #[derive(
@@ -87,6 +88,11 @@ pub trait Database: Send + Sync {
 
     /// Commits and flushes of the log so far, where the engine counts them.
     fn commits_and_flushes(&self) -> Option<(u64, u64)> {
+        None
+    }
+
+    /// Where the log is, for who has such watermarks: shown while a measurement runs.
+    fn watermarks(&self) -> Option<Watermarks> {
         None
     }
 }
