@@ -48,6 +48,7 @@ mod floor;
 pub mod gauge;
 mod machine;
 mod measure;
+pub mod page;
 pub mod record;
 mod report;
 mod rows;
