@@ -353,8 +353,10 @@ fn a_short_bench_measures_everything_and_can_be_shown_again() {
     let left: Vec<_> = fs::read_dir(&dir).unwrap().collect();
     assert!(left.is_empty(), "the bench removes what it made: {left:?}");
 
-    let again = expect(0, &["bench", "--from-json", json]).0;
-    assert_eq!(String::from_utf8(again).unwrap(), table);
+    let page = place.path("bench.html");
+    let again = ["bench", "--from-json", json, "--html", page.to_str().unwrap()];
+    assert_eq!(String::from_utf8(expect(0, &again).0).unwrap(), table);
+    assert!(fs::read_to_string(page).unwrap().contains("<svg"));
 }
 
 #[test]

@@ -39,6 +39,8 @@ pub(super) struct Stage<'a> {
     floor: OnceCell<FloorFile>,
     map: RefCell<Option<Rc<Map>>>,
     stocks: RefCell<HashMap<usize, Stock>>,
+    /// Peers that failed, in words.
+    pub(super) failures: RefCell<Vec<String>>,
 }
 
 /// A closed store that holds every row.
@@ -64,6 +66,7 @@ impl<'a> Stage<'a> {
             floor: OnceCell::new(),
             map: RefCell::default(),
             stocks: RefCell::default(),
+            failures: RefCell::default(),
         }
     }
 
@@ -207,6 +210,23 @@ impl<'a> Stage<'a> {
     ) -> Result<Box<dyn Database>, BenchError> {
         fs::create_dir_all(dir).map_err(BenchError::io(format!("create {}", dir.display())))?;
         self.engines[engine].open(dir, mode, sizes)
+    }
+
+    /// Notes that a peer failed, and cleans up behind it (B7). Nobody else may fail.
+    pub(super) fn peer_failed(
+        &self,
+        who: Who,
+        label: &str,
+        error: BenchError,
+    ) -> Result<(), BenchError> {
+        if matches!(who, Who::Floor | Who::SYNCLINE) {
+            return Err(error);
+        }
+        let failure = format!("{label}: {error}; no figures for it here");
+        eprintln!("syncline: warning: {failure}");
+        self.failures.borrow_mut().push(failure);
+        let dir = self.fresh_dir();
+        if dir.exists() { self.remove(&dir) } else { Ok(()) }
     }
 
     /// An engine did not do what it should: figures for it would mean nothing.
