@@ -6,15 +6,17 @@
 //! | own | `/proc/self/io`, `write_bytes` less `cancelled_write_bytes`: each page of a file when it becomes dirty, and what bypasses the page cache | a page may be a large one, of up to megabytes, and counts whole though a part of it is written; no journal, no metadata |
 //! | device | sectors that the block device has written, `/sys/dev/block/*/stat` | those of other processes too |
 //!
-//! The lesser of both is taken. The file system is synced (`syncfs`) before and after, so that
-//! nothing is left from before and nothing is still to come. Files are removed only later: what
-//! an engine itself has removed or truncated before it was written was never written.
+//! The lesser of both is taken. The files of the store are flushed before they are asked for the
+//! second time, so that nothing is still to come, whatever the engine does when it is closed.
+//! Files are removed only later: what an engine itself has removed or truncated before it was
+//! written was never written.
 //!
 //! A page that is changed twice between two flushes is written once, and a byte that is changed
 //! costs its page: that is what is measured. What happens inside the device is not. Linux only;
 //! absent where there is no device, as with a file system in memory.
 
 use std::fs;
+use std::io;
 use std::path::Path;
 
 /// The size of a sector in these statistics, whatever the device has.
@@ -31,12 +33,13 @@ pub(super) struct DeviceBytes<'a> {
 impl DeviceBytes<'_> {
     /// What was written until now, by us and to the device beneath `dir`, which exists.
     pub(super) fn now(dir: &Path) -> DeviceBytes<'_> {
-        sync(dir);
         DeviceBytes { dir, own: own(), device: device(dir) }
     }
 
-    /// What was written since, if that can be known.
-    pub(super) fn since(self) -> Option<f64> {
+    /// What was written since, if that can be known: to `files`, a closed store or one file.
+    pub(super) fn since(self, files: &Path) -> Option<f64> {
+        // A failure shows in the figures at worst: the stores themselves have flushed before.
+        let _ = sync(files);
         let now = DeviceBytes::now(self.dir);
         least(difference(self.own, now.own)?, difference(self.device, now.device))
     }
@@ -84,14 +87,12 @@ fn device(_: &Path) -> Option<u64> {
     None
 }
 
-/// A failure shows in the figures at worst, and in the stores' own flushes before.
-#[cfg(target_os = "linux")]
-fn sync(dir: &Path) {
-    let _ = fs::File::open(dir).map(rustix::fs::syncfs);
+fn sync(path: &Path) -> io::Result<()> {
+    if path.is_dir() {
+        return fs::read_dir(path)?.try_for_each(|entry| sync(&entry?.path()));
+    }
+    fs::File::open(path)?.sync_data()
 }
-
-#[cfg(not(target_os = "linux"))]
-fn sync(_: &Path) {}
 
 #[cfg(test)]
 mod tests {

@@ -133,8 +133,12 @@ impl<'a> Stage<'a> {
         }
         let bytes = (self.settings.keys.saturating_mul(256)).clamp(16 << 20, 256 << 20);
         self.gauge.now("the floor file");
-        let floor = FloorFile::create(&self.dir.join("floor"), bytes)?;
+        let floor = FloorFile::create(&self.floor_path(), bytes)?;
         Ok(self.floor.get_or_init(|| floor))
+    }
+
+    pub(super) fn floor_path(&self) -> PathBuf {
+        self.dir.join("floor")
     }
 
     /// The map that reads are compared with. It lives as long as somebody holds it.

@@ -50,7 +50,8 @@ impl<'a> CommitSuite<'a> {
         let mut sample = drive(workers, &load)?;
         floor.settle()?;
         let user_bytes = user_bytes(sample.rows_in_all, case.value_bytes);
-        sample.device_bytes_per_user_byte = before.since().map(|bytes| bytes / user_bytes);
+        sample.device_bytes_per_user_byte =
+            before.since(&self.stage.floor_path()).map(|bytes| bytes / user_bytes);
         Ok(sample)
     }
 
@@ -75,7 +76,7 @@ impl<'a> CommitSuite<'a> {
         database.settle()?;
         drop(database);
         let user_bytes = user_bytes(sample.rows_in_all, case.value_bytes);
-        sample.device_bytes_per_user_byte = before.since().map(|bytes| bytes / user_bytes);
+        sample.device_bytes_per_user_byte = before.since(&dir).map(|bytes| bytes / user_bytes);
         sample.commits_per_flush = commits_per_flush(counts_before, counts);
         stage.remove(&dir)?;
         Ok(sample)

@@ -111,10 +111,11 @@ impl Suite for LargeSuite<'_> {
 
     fn measure(&mut self, case: usize) -> Result<Sample, BenchError> {
         let case = &self.cases[case];
-        if let Who::Engine(engine) = case.who {
+        let files = match case.who {
+            Who::Floor => self.stage.floor_path(),
             // Filling it does not count.
-            self.stage.stock(engine)?;
-        }
+            Who::Engine(engine) => self.stage.stock(engine)?.dir,
+        };
         let before = DeviceBytes::now(&self.stage.dir);
         let mut sample = match case.who {
             Who::Floor => self.measure_floor(case)?,
@@ -122,7 +123,8 @@ impl Suite for LargeSuite<'_> {
         };
         if case.variant == PUT {
             let user_bytes = user_bytes(sample.rows_in_all, case.value_bytes);
-            sample.device_bytes_per_user_byte = before.since().map(|bytes| bytes / user_bytes);
+            sample.device_bytes_per_user_byte =
+                before.since(&files).map(|bytes| bytes / user_bytes);
         }
         Ok(sample)
     }

@@ -43,7 +43,8 @@ impl<'a> LoadSuite<'a> {
             repeat(write, operations, &self.stage.load(Clock::EveryOperation, None, &|| None))?;
         floor.settle()?;
         let user_bytes = user_bytes(sample.rows_in_all, case.value_bytes);
-        sample.device_bytes_per_user_byte = before.since().map(|bytes| bytes / user_bytes);
+        sample.device_bytes_per_user_byte =
+            before.since(&self.stage.floor_path()).map(|bytes| bytes / user_bytes);
         Ok(sample)
     }
 
@@ -70,7 +71,7 @@ impl<'a> LoadSuite<'a> {
         drop(database);
         sample.add_figure("settle", settling.elapsed().as_secs_f64() * 1e3, "ms");
         let user_bytes = user_bytes(sample.rows_in_all, case.value_bytes);
-        sample.device_bytes_per_user_byte = before.since().map(|bytes| bytes / user_bytes);
+        sample.device_bytes_per_user_byte = before.since(&dir).map(|bytes| bytes / user_bytes);
         stage.remove(&dir)?;
         Ok(sample)
     }
