@@ -238,10 +238,21 @@ impl<'a> Stage<'a> {
         BenchError::Engine { engine: self.engines[engine].name(), message }
     }
 
-    /// The cases of each engine for `case`, in its light mode.
+    /// The cases of each engine for `case`, in its light mode. Where that of a peer survives a
+    /// power loss, having nothing lighter, ours that does so is measured too, to be compared with.
     pub(super) fn by_all(&self, case: &Case) -> Vec<Case> {
+        const OURS: usize = 0;
         let engines = 0..self.engines.len();
-        engines.map(|engine| case.in_mode(engine, self.light_mode(engine))).collect()
+        let mut cases: Vec<Case> =
+            engines.map(|engine| case.in_mode(engine, self.light_mode(engine))).collect();
+        let survives = |mode: &&Mode| mode.guarantee == Guarantee::PowerLoss;
+        let our_mode = self.engines[OURS].modes().iter().find(survives);
+        if cases.iter().any(|case| case.guarantee == Some(Guarantee::PowerLoss)) {
+            cases.extend(our_mode.map(|mode| case.in_mode(OURS, mode)));
+        }
+        // Those that are compared stand together.
+        cases.sort_by_key(|case| case.guarantee);
+        cases
     }
 
     /// The same where nothing is committed: `mode` is what is called instead.

@@ -38,6 +38,8 @@ const MODES: &[Mode] = &[Mode {
     lost_on_power_loss: "everything",
 }];
 
+const HEAVY_MODES: &[Mode] = &[Mode { guarantee: Guarantee::PowerLoss, ..MODES[0] }];
+
 impl Engine for Peer {
     fn name(&self) -> &'static str {
         self.name
@@ -48,7 +50,7 @@ impl Engine for Peer {
     }
 
     fn modes(&self) -> &'static [Mode] {
-        MODES
+        if self.name == "heavy" { HEAVY_MODES } else { MODES }
     }
 
     fn open(&self, dir: &Path, _: &Mode, _: &Sizes) -> Result<Box<dyn Database>, BenchError> {
@@ -177,6 +179,20 @@ fn a_peer_that_loses_rows_has_no_figures() {
     let warnings = record.run.warnings.join("\n");
     assert!(warnings.contains("bad: ") && warnings.contains("1500 were put"), "{warnings}");
     assert!(table(&record).contains("WARNING: read "), "{}", table(&record));
+}
+
+/// Where a peer has nothing lighter, our mode that promises as much is measured as well.
+#[test]
+fn a_peer_that_always_flushes_is_compared_with_sync() {
+    let peers = [Peer::boxed("heavy", Memory::Good)];
+    let record = measure(&[Family::Load, Family::Large], &[], &peers);
+    for workload in ["load", "large"] {
+        for row in of(&record, workload, "syncline") {
+            let has_peer = row.mode == "sync" || row.mode == "get";
+            assert_eq!(row.best_peer.is_some(), has_peer, "{row:?}");
+        }
+    }
+    assert!(of(&record, "load", "syncline").iter().any(|row| row.mode == "sync"));
 }
 
 #[test]

@@ -68,7 +68,10 @@ impl<'a> LargeSuite<'a> {
         let stage = self.stage;
         let sizes = stage.sizes(case.value_bytes);
         let cache_bytes = (sizes.expected_bytes / 4).max(LEAST_CACHE_BYTES);
-        let mode = stage.light_mode(engine);
+        let mode = match case.variant {
+            PUT => stage.mode(engine, case.mode),
+            _ => stage.light_mode(engine),
+        };
         let (database, _) = stage.open_stock(engine, mode, &Sizes { cache_bytes, ..sizes })?;
         let sample = {
             let mut session = database.session();
