@@ -28,7 +28,7 @@ use crate::bench::BenchError;
 use crate::bench::case::{Case, Suite, Who};
 use crate::bench::draws::Chance;
 use crate::bench::engine::Guarantee;
-use crate::bench::measure::{Clock, Sample, drive, new_histogram};
+use crate::bench::measure::{Clock, Sample, Timing, drive, new_histogram};
 use crate::bench::record::Ratio;
 use crate::bench::rows::{Value, key};
 use crate::bench::stage::Stage;
@@ -76,10 +76,11 @@ impl Suite for WindowSuite<'_> {
     fn measure(&mut self, case: usize) -> Result<Sample, BenchError> {
         let (case, (_, interval_ms)) = (&self.cases[case], INTERVALS[case]);
         let (stage, keys) = (self.stage, self.stage.settings.keys);
+        let interval = Duration::from_millis(interval_ms);
         let dir = stage.fresh_dir();
         let store = Options::new()
             .cache_bytes(stage.settings.cache_bytes)
-            .flush_interval(Duration::from_millis(interval_ms))
+            .flush_interval(interval)
             .open(&dir)?;
         let keyspace = store.keyspace("bench")?;
         let ledger = Ledger::new();
@@ -96,7 +97,8 @@ impl Suite for WindowSuite<'_> {
                 Ok(1)
             };
             let watermarks = || Some(store.watermarks());
-            let load = stage.load(Clock::EveryOperation, case.rate, &watermarks);
+            let mut load = stage.load(Clock::EveryOperation, case.rate, &watermarks);
+            load.timing = Timing::of(long_enough(stage.settings.measure_time, interval));
             let sample = drive(vec![worker], &load);
             stop.store(true, Ordering::Relaxed);
             (sample, looker.join().expect("the looker panicked"))
@@ -109,6 +111,12 @@ impl Suite for WindowSuite<'_> {
         window.tell(&mut sample);
         Ok(sample)
     }
+}
+
+/// Three intervals, so that the window is seen to open and to close, but no more than three times
+/// what was asked for.
+fn long_enough(measure_time: Duration, interval: Duration) -> Duration {
+    measure_time.max((interval * 3).min(measure_time * 3))
 }
 
 /// What was acknowledged when: the latest commits, in a ring. One thread writes, another reads.
