@@ -134,7 +134,8 @@ fn measure(families: &[Family], engines: &[&str], peers: &[Box<dyn Engine>]) -> 
         engines: engines.iter().map(|name| (*name).to_owned()).collect(),
         threads: vec![1],
         value_bytes: vec![100],
-        batches: vec![1],
+        // Of `load`, whole batches: in sync mode each one waits for the device.
+        batches: if families.contains(&Family::Load) { vec![500] } else { vec![1] },
         rate: None,
         seed: 1,
         command: String::new(),
