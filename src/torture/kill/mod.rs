@@ -21,7 +21,8 @@
 //!   that came to its end, was judged, and had a kill before it.
 //! - K4 A server has one thread and forks without exec: a life begins in a fraction of a
 //!   millisecond. The server's memory of what must be there is the child's by the fork.
-//! - K5 A life that does nothing for ten seconds hangs, which is a failure of liveness.
+//! - K5 A life that does nothing for ten seconds hangs, which is a failure of liveness; waiting
+//!   for the device does not count.
 //!
 //! A kill cannot be replayed to the instruction, nor all plans, which also follow from what was
 //! seen. A failure comes with the store as the kill left it, before anything recovered it.

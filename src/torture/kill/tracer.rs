@@ -22,8 +22,10 @@ use super::plan::{How, Plan};
 use super::sites::{self, Edge, Fault, Guide};
 use super::witness::{Gravity, Phase, Witness};
 
-/// A child that does nothing for so long hangs.
+/// A child that does nothing for so long hangs, unless it waits for the device.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// No device takes so long.
+const LAST_PATIENCE: Duration = Duration::from_secs(90);
 /// The server looks so often at a child that it does not trace.
 const NAP: Duration = Duration::from_micros(250);
 /// And so often at one that it traces, if nothing else happens.
@@ -67,7 +69,7 @@ pub(super) fn stop_at_calls() -> Result<(), i32> {
 
 /// Ends a life that is not traced.
 pub(super) fn watch(child: Pid, plan: &Plan, witness: &Witness) -> io::Result<Ending> {
-    let mut patience = Patience::new(witness);
+    let mut patience = Patience::new(child, witness);
     let How::Moment(after) = plan.how else { unreachable!("other ways need a tracer") };
     let mut deadline: Option<Instant> = None;
     loop {
@@ -176,23 +178,35 @@ fn go_on(thread: Pid, signal: Option<Signal>) {
     let _ = ptrace::cont(thread, signal);
 }
 
+/// Whether a thread of the process waits for the device (state D): disks that are shared stall.
+fn waits_for_device(process: Pid) -> bool {
+    let Ok(threads) = std::fs::read_dir(format!("/proc/{process}/task")) else { return false };
+    threads.flatten().any(|thread| {
+        let stat = std::fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
+        // The name of the thread, in parentheses, may hold anything.
+        stat.rsplit(") ").next().is_some_and(|fields| fields.starts_with('D'))
+    })
+}
+
 /// How long nothing has been done.
 struct Patience {
+    child: Pid,
     beats: u64,
     since: Instant,
 }
 
 impl Patience {
-    fn new(witness: &Witness) -> Patience {
-        Patience { beats: witness.beats(), since: Instant::now() }
+    fn new(child: Pid, witness: &Witness) -> Patience {
+        Patience { child, beats: witness.beats(), since: Instant::now() }
     }
 
     fn is_over(&mut self, witness: &Witness) -> bool {
         let beats = witness.beats();
         if beats != self.beats {
-            *self = Patience { beats, since: Instant::now() };
+            *self = Patience { child: self.child, beats, since: Instant::now() };
         }
-        self.since.elapsed() > PATIENCE
+        let elapsed = self.since.elapsed();
+        elapsed > PATIENCE && (elapsed > LAST_PATIENCE || !waits_for_device(self.child))
     }
 }
 
@@ -230,7 +244,7 @@ enum Doing {
 
 impl Tracer<'_> {
     fn run(&mut self) -> io::Result<Ending> {
-        let mut patience = Patience::new(self.witness);
+        let mut patience = Patience::new(self.child, self.witness);
         loop {
             let status = wait_for(None)?;
             self.look_at_the_clock();
