@@ -2,7 +2,7 @@
 //!
 //! | mode | what a commit does |
 //! |---|---|
-//! | `default` | writes its pages, `fdatasync`, then its meta page through a synchronous descriptor |
+//! | `default` | writes its pages, `fdatasync`, then its meta page with `O_DSYNC` |
 //! | `NOSYNC, WRITEMAP` | has changed the pages in the shared map |
 //!
 //! `MDB_NOSYNC`: "a system crash can corrupt the database or lose the last transactions if buffers
@@ -177,7 +177,9 @@ impl Session for Reader<'_> {
     ) -> Result<usize, BenchError> {
         let table = self.store.table;
         let mut rows = 0;
-        let bounds = (Bound::Included(from), Bound::Unbounded);
+        // No key of LMDB is empty, not even one to begin at.
+        let from = if from.is_empty() { Bound::Unbounded } else { Bound::Included(from) };
+        let bounds = (from, Bound::Unbounded);
         let range = table.range(self.transaction()?, &bounds).map_err(failed(NAME))?;
         for row in range.take(limit) {
             let (key, value) = row.map_err(failed(NAME))?;

@@ -17,7 +17,9 @@ use crate::{SIZES, for_each_mode, key, value};
 
 const THREADS: u64 = 2;
 /// After so many commits, of either thread, comes the kill.
-const COMMITS: usize = 150;
+const COMMITS: u64 = 150;
+/// At most so many until a mode with the guarantee `Nothing` has lost something.
+const KILLS: usize = 10;
 
 const ENGINE: &str = "PEERS_KILL_ENGINE";
 const MODE: &str = "PEERS_KILL_MODE";
@@ -26,18 +28,21 @@ const DIR: &str = "PEERS_KILL_DIR";
 #[test]
 fn a_kill_loses_what_the_mode_says() {
     for_each_mode(|engine, mode| {
-        let dir = tempfile::tempdir().expect("a directory");
-        let acknowledged = commit_until_killed(engine, mode, dir.path());
-        let committed: usize = acknowledged.iter().map(|&commits| commits as usize).sum();
-        assert!(committed >= COMMITS);
-        let lost = lost(engine, mode, dir.path(), &acknowledged);
-        eprintln!("  {committed} acknowledged, {lost} lost");
         if mode.guarantee == Guarantee::Nothing {
-            assert!(lost > 0, "the mode is better than it says");
+            let loses = (0..KILLS).any(|_| lost_in_a_kill(engine, mode) > 0);
+            assert!(loses, "the mode is better than it says");
         } else {
-            assert_eq!(lost, 0, "acknowledged and lost");
+            assert_eq!(lost_in_a_kill(engine, mode), 0, "acknowledged and lost");
         }
     });
+}
+
+fn lost_in_a_kill(engine: &dyn Engine, mode: &Mode) -> usize {
+    let dir = tempfile::tempdir().expect("a directory");
+    let acknowledged = commit_until_killed(engine, mode, dir.path());
+    let lost = lost(engine, mode, dir.path(), &acknowledged);
+    eprintln!("  {} acknowledged, {lost} lost", acknowledged.iter().sum::<u64>());
+    lost
 }
 
 /// How many commits of each thread the child acknowledged before it was killed.
@@ -57,7 +62,7 @@ fn commit_until_killed(engine: &dyn Engine, mode: &Mode, dir: &Path) -> Vec<u64>
         let line = line.expect("a line");
         let Some((thread, commits)) = acknowledgement(&line) else { continue };
         acknowledged[thread] = commits;
-        if !is_killed && acknowledged.iter().sum::<u64>() >= COMMITS as u64 {
+        if !is_killed && acknowledged.iter().sum::<u64>() >= COMMITS {
             // SIGKILL. What it has said until then is still in the pipe.
             child.kill().expect("the child can be killed");
             is_killed = true;
