@@ -64,6 +64,7 @@
 //!
 //! ```text
 //!   cli, bench, torture     the command line, the crash suite (feature `cli`)
+//!   present                 what their tables and pages share
 //!   store                   the public interface
 //!   recovery, checkpoint    from the log to the pages, after a crash and all along
 //!   txn                     operations, keyspaces, the commit path
@@ -86,6 +87,9 @@ pub mod bench;
 #[cfg(feature = "cli")]
 #[doc(hidden)]
 pub mod torture;
+
+#[cfg(feature = "cli")]
+mod present;
 
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]

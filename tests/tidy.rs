@@ -28,6 +28,7 @@ const LONG_FUNCTIONS: &[(&str, &str, usize)] = &[
 const LAYERS: &[&[&str]] = &[
     &["cli"],
     &["bench", "torture"],
+    &["present"],
     &["fuzzing"],
     &["store"],
     &["recovery"],

@@ -17,9 +17,12 @@
 use std::path::Path;
 
 use super::BenchError;
+use crate::Watermarks;
 
 /// What an acknowledged commit survives.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum Guarantee {
     /// The end of the process, as by SIGKILL: it is with the operating system.
@@ -85,6 +88,11 @@ pub trait Database: Send + Sync {
 
     /// Commits and flushes of the log so far, where the engine counts them.
     fn commits_and_flushes(&self) -> Option<(u64, u64)> {
+        None
+    }
+
+    /// Where the log is, for who has such watermarks: shown while a measurement runs.
+    fn watermarks(&self) -> Option<Watermarks> {
         None
     }
 }

@@ -2,10 +2,14 @@
 //!
 //! | floor | one operation |
 //! |---|---|
-//! | `pwrite` | 180 bytes written behind the last ones, into the page cache |
+//! | `pwrite` | the rows of a commit written behind the last ones, into the page cache |
 //! | `pwrite+fdatasync` | the same, then flushed to the device |
-//! | `btreemap` | a get from a `BTreeMap<Vec<u8>, Vec<u8>>` that holds the same rows |
+//! | `pread` | 4 KiB read from anywhere in a file, out of the page cache |
+//! | `btreemap` | a get or a scan of a `BTreeMap<Vec<u8>, Vec<u8>>` that holds the same rows |
 //! | `memory` | as many bytes as the store holds, read once |
+//!
+//! The file is written from end to end and then over again: a page that is written anew before it
+//! went to the device costs it nothing, so bytes to the device may be fewer than user bytes.
 
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
@@ -13,13 +17,14 @@ use std::io;
 use std::path::Path;
 
 use super::BenchError;
-use super::rows::{KEY_BYTES, VALUE_BYTES, fill, key, value};
+use super::draws::Chance;
+use super::rows::{KEY_BYTES, Order, Value, fill, key};
 
-/// A put of one row, as a log would write it: key, value, and 6 bytes for everything else.
-pub(super) const RECORD_BYTES: usize = 180;
+/// What a log would add to a row: 6 bytes for everything else.
+const OVERHEAD_BYTES: usize = 6;
 
-/// The file wraps around here.
-const FILE_BYTES: u64 = 256 << 20;
+/// What a random read takes.
+const READ_BYTES: usize = 4096;
 
 /// What follows a write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,13 +35,29 @@ pub(super) enum Flush {
     EachRecord,
 }
 
+impl Flush {
+    /// As in the tables.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Flush::Never => "pwrite",
+            Flush::EachRecord => "pwrite+fdatasync",
+        }
+    }
+
+    /// What [`Flush::name`] stands for.
+    pub(super) fn named(name: &str) -> Flush {
+        if name == Flush::Never.name() { Flush::Never } else { Flush::EachRecord }
+    }
+}
+
 /// A preallocated file: its blocks are written, flushed and in the page cache.
 pub(super) struct FloorFile {
     file: File,
+    bytes: u64,
 }
 
 impl FloorFile {
-    pub(super) fn create(path: &Path) -> Result<FloorFile, BenchError> {
+    pub(super) fn create(path: &Path, bytes: u64) -> Result<FloorFile, BenchError> {
         let failed = || BenchError::io(format!("write {}", path.display()));
         let file = OpenOptions::new()
             .read(true)
@@ -44,37 +65,62 @@ impl FloorFile {
             .create_new(true)
             .open(path)
             .map_err(failed())?;
-        let zeros = vec![0; 1 << 20];
-        for offset in (0..FILE_BYTES).step_by(zeros.len()) {
+        // A page at a time: written in larger pieces, the page cache would hold it in large pages,
+        // each of which counts as a whole wherever it is changed (see `device`).
+        let zeros = vec![0; READ_BYTES];
+        for offset in (0..bytes).step_by(zeros.len()) {
             write_at(&file, offset, &zeros).map_err(failed())?;
         }
         file.sync_all().map_err(failed())?;
-        Ok(FloorFile { file })
+        Ok(FloorFile { file, bytes })
     }
 
-    /// Writes records from the start of the file on.
-    pub(super) fn worker(
+    /// Writes commits of `batch` rows from the start of the file on.
+    pub(super) fn writer(
         &self,
         flush: Flush,
-    ) -> impl FnMut() -> Result<(), BenchError> + Send + use<'_> {
-        let mut record = [0; RECORD_BYTES];
-        fill(&mut record, u64::MAX);
+        batch: usize,
+        value_bytes: usize,
+    ) -> impl FnMut() -> Result<usize, BenchError> + Send + use<'_> {
+        let row_bytes = KEY_BYTES + value_bytes + OVERHEAD_BYTES;
+        let mut record = vec![0; batch * row_bytes];
+        let mut value = Value::of(value_bytes);
         let mut at = 0;
-        let mut count = 0;
+        let mut number = 0;
+        let bytes = self.bytes;
         move || {
-            // As much is made anew as in a put: the key, and a part of the value.
-            record[..KEY_BYTES].copy_from_slice(&key(count));
-            record[KEY_BYTES..KEY_BYTES + 8].copy_from_slice(&count.to_le_bytes());
-            count += 1;
+            // As much is made anew as in a put: the key, and the value with its number.
+            for row in record.chunks_exact_mut(row_bytes) {
+                row[..KEY_BYTES].copy_from_slice(&Order::Random.key(number));
+                row[KEY_BYTES..KEY_BYTES + value_bytes].copy_from_slice(value.row(number));
+                number += 1;
+            }
             write_at(&self.file, at, &record).map_err(BenchError::io("write the floor file"))?;
             if flush == Flush::EachRecord {
                 self.file.sync_data().map_err(BenchError::io("flush the floor file"))?;
             }
-            at += RECORD_BYTES as u64;
-            if at + RECORD_BYTES as u64 > FILE_BYTES {
+            at += record.len() as u64;
+            if at + record.len() as u64 > bytes {
                 at = 0;
             }
-            Ok(())
+            Ok(batch)
+        }
+    }
+
+    /// Reads anywhere.
+    pub(super) fn reader(
+        &self,
+        seed: u64,
+    ) -> impl FnMut() -> Result<usize, BenchError> + Send + use<'_> {
+        let mut chance = Chance::new(seed, 0);
+        let mut page = vec![0; READ_BYTES];
+        let pages = self.bytes / READ_BYTES as u64;
+        move || {
+            let offset = chance.below(pages) * READ_BYTES as u64;
+            read_at(&self.file, offset, &mut page)
+                .map_err(BenchError::io("read the floor file"))?;
+            std::hint::black_box(&page);
+            Ok(1)
         }
     }
 
@@ -85,12 +131,12 @@ impl FloorFile {
 }
 
 #[cfg(unix)]
-fn write_at(file: &File, offset: u64, bytes: &[u8]) -> io::Result<()> {
+pub(super) fn write_at(file: &File, offset: u64, bytes: &[u8]) -> io::Result<()> {
     std::os::unix::fs::FileExt::write_all_at(file, bytes, offset)
 }
 
 #[cfg(windows)]
-fn write_at(file: &File, mut offset: u64, mut bytes: &[u8]) -> io::Result<()> {
+pub(super) fn write_at(file: &File, mut offset: u64, mut bytes: &[u8]) -> io::Result<()> {
     while !bytes.is_empty() {
         let written = std::os::windows::fs::FileExt::seek_write(file, bytes, offset)?;
         offset += written as u64;
@@ -99,14 +145,36 @@ fn write_at(file: &File, mut offset: u64, mut bytes: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
+#[cfg(unix)]
+fn read_at(file: &File, offset: u64, bytes: &mut [u8]) -> io::Result<()> {
+    std::os::unix::fs::FileExt::read_exact_at(file, bytes, offset)
+}
+
+#[cfg(windows)]
+fn read_at(file: &File, mut offset: u64, mut bytes: &mut [u8]) -> io::Result<()> {
+    while !bytes.is_empty() {
+        let read = std::os::windows::fs::FileExt::seek_read(file, bytes, offset)?;
+        if read == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        offset += read as u64;
+        bytes = &mut bytes[read..];
+    }
+    Ok(())
+}
+
+/// The same rows as the stores have, in memory.
+pub(super) type Map = BTreeMap<Vec<u8>, Vec<u8>>;
+
 /// The map that gets are compared with: the same rows, in memory, without a store.
-pub(super) fn map_of(keys: u64) -> BTreeMap<Vec<u8>, Vec<u8>> {
-    (0..keys).map(|number| (key(number).to_vec(), value(number).to_vec())).collect()
+pub(super) fn map_of(keys: u64, value_bytes: usize) -> Map {
+    let mut value = Value::of(value_bytes);
+    (0..keys).map(|number| (key(number).to_vec(), value.row(number).to_vec())).collect()
 }
 
 /// As many bytes as `keys` rows have.
-pub(super) fn memory_of(keys: u64) -> Vec<u8> {
-    let mut bytes = vec![0; keys as usize * (KEY_BYTES + VALUE_BYTES)];
+pub(super) fn memory_of(keys: u64, value_bytes: usize) -> Vec<u8> {
+    let mut bytes = vec![0; keys as usize * (KEY_BYTES + value_bytes)];
     fill(&mut bytes, 1);
     bytes
 }

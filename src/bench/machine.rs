@@ -5,21 +5,7 @@
 use std::fs;
 use std::path::Path;
 
-use serde::Serialize;
-
-/// A description of the machine.
-#[derive(Debug, Default, Serialize)]
-pub(super) struct Machine {
-    cpu: String,
-    cores: usize,
-    memory_bytes: u64,
-    os: String,
-    kernel: String,
-    file_system: String,
-    mount_options: String,
-    mount_source: String,
-    device: String,
-}
+pub(super) use super::record::Machine;
 
 impl Machine {
     /// Looks at this machine and at the file system that holds `dir`.

@@ -5,20 +5,34 @@
 //!   |---------|-----------------|---------------------|
 //!             start             from here on operations and latencies count
 //! ```
+//!
+//! Two loops:
+//!
+//! - closed: each thread issues its next operation when the last one is done. What a machine can
+//!   do at most, but an operation that nobody issued because another one stalled is not slow;
+//! - open (`--rate`): operations are due at fixed times, whatever became of those before them.
+//!   Latency counts from when an operation was due, not from when a thread came to it, so a stall
+//!   is seen by all that were due meanwhile. What is due before the end is done, if it takes up
+//!   to as long again; what is not done even then counts as having waited until now, and is told
+//!   as the figure `overdue`.
 
-use std::sync::{Barrier, OnceLock};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::{Arc, Barrier, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
 
 use super::BenchError;
+use super::gauge::{Counter, Gauge};
+use super::record::Figure;
+use crate::Watermarks;
 
 /// How long one measurement takes.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Timing {
     warm_up: Duration,
-    measure: Duration,
+    pub(super) measure: Duration,
 }
 
 impl Timing {
@@ -37,146 +51,374 @@ pub(super) enum Clock {
     EveryEighth,
 }
 
+/// How operations are issued, and who looks on.
+#[derive(Clone, Copy)]
+pub(super) struct Load<'a> {
+    pub(super) clock: Clock,
+    pub(super) timing: Timing,
+    /// Operations per second over all threads; a closed loop without it.
+    pub(super) rate: Option<f64>,
+    pub(super) gauge: &'a Gauge,
+    /// Where the store is, for those who look on.
+    pub(super) watermarks: &'a dyn Fn() -> Option<Watermarks>,
+}
+
 /// What one measurement found.
 #[derive(Clone, Debug)]
 pub(super) struct Sample {
     pub(super) ops_per_s: f64,
-    pub(super) p50_us: f64,
-    pub(super) p99_us: f64,
-    pub(super) p999_us: f64,
-    pub(super) max_us: f64,
+    pub(super) rows_per_op: f64,
+    pub(super) latency_ns: Histogram<u64>,
     pub(super) commits_per_flush: Option<f64>,
     pub(super) device_bytes_per_user_byte: Option<f64>,
-    /// Operations from the start of the warm-up to the end.
-    pub(super) ops_in_all: u64,
+    /// Rows from the start of the warm-up to the end.
+    pub(super) rows_in_all: u64,
+    pub(super) figures: Vec<Figure>,
+}
+
+impl Sample {
+    /// Of work that was done once, in `elapsed`, in `ops` operations on `rows` rows.
+    pub(super) fn once(ops: u64, rows: u64, elapsed: Duration) -> Sample {
+        let mut latency_ns = new_histogram();
+        let each = elapsed.as_nanos() as u64 / ops.max(1);
+        latency_ns.saturating_record_n(each, ops);
+        Sample {
+            ops_per_s: ops as f64 / elapsed.as_secs_f64().max(1e-9),
+            rows_per_op: rows as f64 / ops.max(1) as f64,
+            latency_ns,
+            commits_per_flush: None,
+            device_bytes_per_user_byte: None,
+            rows_in_all: rows,
+            figures: Vec::new(),
+        }
+    }
+
+    pub(super) fn quantile_us(&self, quantile: f64) -> f64 {
+        self.latency_ns.value_at_quantile(quantile) as f64 / 1000.0
+    }
+
+    pub(super) fn add_figure(&mut self, name: impl Into<String>, value: f64, unit: &str) {
+        self.figures.push(Figure { name: name.into(), value, unit: unit.to_owned() });
+    }
 }
 
 /// What one thread found.
 struct ThreadRun {
-    ops_in_all: u64,
+    rows_in_all: u64,
+    rows: u64,
     ops: u64,
+    overdue: u64,
     elapsed: Duration,
     latency_ns: Histogram<u64>,
 }
 
 /// Runs each worker on a thread of its own until the time is up. A worker does one operation
-/// when called.
-pub(super) fn drive<W>(workers: Vec<W>, clock: Clock, timing: &Timing) -> Result<Sample, BenchError>
+/// when called, and says how many rows that touched.
+pub(super) fn drive<W>(workers: Vec<W>, load: &Load<'_>) -> Result<Sample, BenchError>
 where
-    W: FnMut() -> Result<(), BenchError> + Send,
+    W: FnMut() -> Result<usize, BenchError> + Send,
 {
-    let barrier = Barrier::new(workers.len());
+    let threads = workers.len();
+    let barrier = Barrier::new(threads);
     // One clock for all: on few cores, the last thread passes the barrier long after the first.
     let start = OnceLock::new();
+    let (running, all_done) = mpsc::channel::<()>();
+    let (clock, timing, rate) = (load.clock, load.timing, load.rate);
     let runs: Vec<Result<ThreadRun, BenchError>> = thread::scope(|scope| {
-        let threads: Vec<_> = workers
-            .into_iter()
-            .map(|mut worker| {
-                let (barrier, start) = (&barrier, &start);
-                scope.spawn(move || {
-                    let latency_ns = new_histogram();
-                    barrier.wait();
-                    let start = *start.get_or_init(Instant::now);
-                    run_thread(&mut worker, clock, start, timing, latency_ns)
-                })
+        let spawn = |(index, (mut worker, counter)): (usize, (W, Arc<Counter>))| {
+            let (barrier, start, running) = (&barrier, &start, running.clone());
+            scope.spawn(move || {
+                let latency_ns = new_histogram();
+                barrier.wait();
+                let start = *start.get_or_init(Instant::now);
+                let run = Loop { timing, start, latency_ns, counter: &counter };
+                let found = match rate {
+                    None => run.closed(&mut worker, clock),
+                    Some(rate) => run.open(&mut worker, &Schedule::new(rate, index, threads)),
+                };
+                drop(running);
+                found
             })
-            .collect();
-        threads.into_iter().map(|thread| thread.join().expect("a worker panicked")).collect()
+        };
+        let counters = load.gauge.start(threads);
+        let handles: Vec<_> = workers.into_iter().zip(counters).enumerate().map(spawn).collect();
+        drop(running);
+        look_on(load, &all_done);
+        handles.into_iter().map(|thread| thread.join().expect("a worker panicked")).collect()
     });
     Ok(merge(runs.into_iter().collect::<Result<_, _>>()?))
 }
 
-fn run_thread<W>(
-    worker: &mut W,
-    clock: Clock,
-    start: Instant,
-    timing: &Timing,
-    mut latency_ns: Histogram<u64>,
-) -> Result<ThreadRun, BenchError>
+/// Calls one worker so many times, on the thread that is here, and times each call.
+pub(super) fn repeat<W>(
+    mut worker: W,
+    operations: u64,
+    load: &Load<'_>,
+) -> Result<Sample, BenchError>
 where
-    W: FnMut() -> Result<(), BenchError>,
+    W: FnMut() -> Result<usize, BenchError>,
 {
-    let warm = start + timing.warm_up;
-    let end = warm + timing.measure;
-    let mut ops_in_all = 0;
-    while Instant::now() < warm {
-        worker()?;
-        ops_in_all += 1;
-    }
-
-    let measured_from = Instant::now();
-    let mut before = measured_from;
-    let mut ops = 0;
-    loop {
-        if let Clock::EveryEighth = clock {
-            for _ in 0..7 {
-                worker()?;
-            }
-            ops += 7;
-            before = Instant::now();
-        }
-        worker()?;
-        ops += 1;
-        // The end of one operation is the start of the next, so that the clock is read once.
+    const LOOK: Duration = Duration::from_millis(100);
+    let counters = load.gauge.start(1);
+    let mut latency_ns = new_histogram();
+    let begun = Instant::now();
+    let (mut rows, mut before, mut looked) = (0, begun, begun);
+    for _ in 0..operations {
+        rows += worker()? as u64;
         let now = Instant::now();
-        latency_ns.saturating_record((now - before).as_nanos() as u64);
+        let ns = (now - before).as_nanos() as u64;
+        latency_ns.saturating_record(ns);
+        counters[0].count(1, ns);
         before = now;
-        if now >= end {
-            break;
+        if now - looked > LOOK && load.gauge.is_watched() {
+            load.gauge.set_watermarks((load.watermarks)());
+            looked = now;
         }
     }
-    ops_in_all += ops;
-    Ok(ThreadRun { ops_in_all, ops, elapsed: before - measured_from, latency_ns })
+    let sample = Sample::once(operations, rows, before - begun);
+    load.gauge.set_watermarks(None);
+    Ok(Sample { latency_ns, ..sample })
 }
 
-/// From 1 ns to one minute with three digits.
-fn new_histogram() -> Histogram<u64> {
-    Histogram::new_with_bounds(1, 60_000_000_000, 3).expect("valid bounds")
+/// Waits for the workers, and looks where the store is meanwhile, if anybody cares.
+fn look_on(load: &Load<'_>, all_done: &mpsc::Receiver<()>) {
+    const OFTEN: Duration = Duration::from_millis(100);
+    const SELDOM: Duration = Duration::from_secs(1);
+    loop {
+        let wait = if load.gauge.is_watched() { OFTEN } else { SELDOM };
+        if let Err(RecvTimeoutError::Disconnected) = all_done.recv_timeout(wait) {
+            load.gauge.set_watermarks(None);
+            return;
+        }
+        if load.gauge.is_watched() {
+            load.gauge.set_watermarks((load.watermarks)());
+        }
+    }
+}
+
+/// One thread at work.
+struct Loop<'a> {
+    timing: Timing,
+    start: Instant,
+    latency_ns: Histogram<u64>,
+    counter: &'a Counter,
+}
+
+impl Loop<'_> {
+    fn closed<W>(mut self, worker: &mut W, clock: Clock) -> Result<ThreadRun, BenchError>
+    where
+        W: FnMut() -> Result<usize, BenchError>,
+    {
+        let warm = self.start + self.timing.warm_up;
+        let end = warm + self.timing.measure;
+        let mut rows_before = 0;
+        while Instant::now() < warm {
+            rows_before += worker()? as u64;
+        }
+
+        let measured_from = Instant::now();
+        let mut before = measured_from;
+        let (mut ops, mut rows) = (0, 0);
+        loop {
+            let mut untimed = 0;
+            if let Clock::EveryEighth = clock {
+                untimed = 7;
+                for _ in 0..untimed {
+                    rows += worker()? as u64;
+                }
+                before = Instant::now();
+            }
+            rows += worker()? as u64;
+            ops += untimed + 1;
+            // The end of one operation is the start of the next, so that the clock is read once.
+            let now = Instant::now();
+            let ns = (now - before).as_nanos() as u64;
+            self.latency_ns.saturating_record(ns);
+            self.counter.count(untimed + 1, ns);
+            before = now;
+            if now >= end {
+                break;
+            }
+        }
+        let elapsed = before - measured_from;
+        let rows_in_all = rows_before + rows;
+        let latency_ns = self.latency_ns;
+        Ok(ThreadRun { rows_in_all, rows, ops, overdue: 0, elapsed, latency_ns })
+    }
+
+    fn open<W>(mut self, worker: &mut W, schedule: &Schedule) -> Result<ThreadRun, BenchError>
+    where
+        W: FnMut() -> Result<usize, BenchError>,
+    {
+        let warm = self.start + self.timing.warm_up;
+        let end = warm + self.timing.measure;
+        let give_up = end + self.timing.measure;
+        let (mut ops, mut rows, mut rows_in_all, mut overdue) = (0, 0, 0, 0);
+        let mut now = Instant::now();
+        for number in 0.. {
+            let due = self.start + schedule.due(number);
+            if due >= end {
+                break;
+            }
+            if now >= give_up {
+                if due >= warm {
+                    overdue += 1;
+                    self.latency_ns.saturating_record((now - due).as_nanos() as u64);
+                }
+                continue;
+            }
+            wait_until(due);
+            let touched = worker()? as u64;
+            rows_in_all += touched;
+            now = Instant::now();
+            if due < warm {
+                continue;
+            }
+            ops += 1;
+            rows += touched;
+            let ns = (now - due).as_nanos() as u64;
+            self.latency_ns.saturating_record(ns);
+            self.counter.count(1, ns);
+        }
+        let elapsed = now.max(end) - warm;
+        Ok(ThreadRun { rows_in_all, rows, ops, overdue, elapsed, latency_ns: self.latency_ns })
+    }
+}
+
+/// When the operations of one thread are due.
+struct Schedule {
+    first_s: f64,
+    every_s: f64,
+}
+
+impl Schedule {
+    /// The threads take turns.
+    fn new(rate: f64, index: usize, threads: usize) -> Schedule {
+        Schedule { first_s: index as f64 / rate, every_s: threads as f64 / rate }
+    }
+
+    /// When operation `number` is due, from the start.
+    fn due(&self, number: u64) -> Duration {
+        Duration::from_secs_f64(self.first_s + number as f64 * self.every_s)
+    }
+}
+
+/// Sleeps as long as a sleep ends early enough, and yields for the rest.
+fn wait_until(due: Instant) {
+    const SLEEP_ENDS_WITHIN: Duration = Duration::from_micros(150);
+    loop {
+        let left = due.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return;
+        }
+        match left.checked_sub(SLEEP_ENDS_WITHIN) {
+            Some(sleep) if !sleep.is_zero() => thread::sleep(sleep),
+            _ => thread::yield_now(),
+        }
+    }
+}
+
+/// From 1 ns to one hour with three digits.
+pub(super) fn new_histogram() -> Histogram<u64> {
+    Histogram::new_with_bounds(1, 3_600_000_000_000, 3).expect("valid bounds")
 }
 
 fn merge(runs: Vec<ThreadRun>) -> Sample {
-    let mut all = new_histogram();
-    let (mut ops_per_s, mut ops_in_all) = (0.0, 0);
+    let mut latency_ns = new_histogram();
+    let (mut ops_per_s, mut ops, mut rows, mut rows_in_all, mut overdue) = (0.0, 0, 0, 0, 0);
     for run in runs {
-        all.add(&run.latency_ns).expect("the same bounds");
+        latency_ns.add(&run.latency_ns).expect("the same bounds");
         ops_per_s += run.ops as f64 / run.elapsed.as_secs_f64();
-        ops_in_all += run.ops_in_all;
+        ops += run.ops;
+        rows += run.rows;
+        rows_in_all += run.rows_in_all;
+        overdue += run.overdue;
     }
-    let us = |ns: u64| ns as f64 / 1000.0;
-    Sample {
+    let mut sample = Sample {
         ops_per_s,
-        p50_us: us(all.value_at_quantile(0.5)),
-        p99_us: us(all.value_at_quantile(0.99)),
-        p999_us: us(all.value_at_quantile(0.999)),
-        max_us: us(all.max()),
+        rows_per_op: rows as f64 / ops.max(1) as f64,
+        latency_ns,
         commits_per_flush: None,
         device_bytes_per_user_byte: None,
-        ops_in_all,
+        rows_in_all,
+        figures: Vec::new(),
+    };
+    if overdue > 0 {
+        sample.add_figure("overdue", overdue as f64, "operations");
     }
+    sample
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn load(gauge: &Gauge, ms: u64, rate: Option<f64>) -> Load<'_> {
+        Load {
+            clock: Clock::EveryOperation,
+            timing: Timing::of(Duration::from_millis(ms)),
+            rate,
+            gauge,
+            watermarks: &|| None,
+        }
+    }
+
     #[test]
     fn operations_are_counted_and_timed() {
-        let timing = Timing::of(Duration::from_millis(40));
         let worker = || {
             thread::sleep(Duration::from_millis(1));
-            Ok(())
+            Ok(10)
         };
-        let sample = drive(vec![worker; 3], Clock::EveryOperation, &timing).unwrap();
-        assert!(sample.p50_us >= 999.0, "{sample:?}");
-        assert!(sample.max_us >= sample.p99_us && sample.p99_us >= sample.p50_us);
+        let gauge = Gauge::default();
+        let sample = drive(vec![worker; 3], &load(&gauge, 40, None)).unwrap();
+        assert!(sample.quantile_us(0.5) >= 999.0, "{sample:?}");
         assert!(sample.ops_per_s <= 3.0 * 1001.0, "{sample:?}");
-        assert!(sample.ops_in_all >= 3, "{sample:?}");
+        assert!(sample.rows_in_all >= 30, "{sample:?}");
+        assert_eq!(sample.rows_per_op, 10.0);
+        assert!(gauge.ops() >= 3 && gauge.ops() <= sample.rows_in_all / 10);
     }
 
     #[test]
     fn a_failure_ends_the_measurement() {
-        let timing = Timing::of(Duration::from_millis(4));
         let worker = || Err(BenchError::Output(std::io::ErrorKind::Other.into()));
-        assert!(drive(vec![worker; 2], Clock::EveryEighth, &timing).is_err());
+        let gauge = Gauge::default();
+        let load = Load { clock: Clock::EveryEighth, ..load(&gauge, 4, None) };
+        assert!(drive(vec![worker; 2], &load).is_err());
+    }
+
+    /// One stall of 60 ms at 1000 operations a second: sixty of them waited, 30 ms on average.
+    /// A closed loop would have seen one slow operation.
+    #[test]
+    fn a_stall_is_seen_by_all_that_were_due_meanwhile() {
+        let begun = Instant::now();
+        let mut stalled = false;
+        let worker = move || {
+            if !stalled && begun.elapsed() > Duration::from_millis(150) {
+                stalled = true;
+                thread::sleep(Duration::from_millis(60));
+            }
+            Ok(1)
+        };
+        let gauge = Gauge::default();
+        let sample = drive(vec![worker], &load(&gauge, 200, Some(1000.0))).unwrap();
+        assert_eq!(sample.latency_ns.len(), 200, "every operation that was due");
+        let late = sample.latency_ns.count_between(10_000_000, u64::MAX / 2);
+        assert!(late >= 45, "{late} operations were late by 10 ms");
+        assert!((800.0..=1001.0).contains(&sample.ops_per_s), "{sample:?}");
+    }
+
+    #[test]
+    fn what_cannot_be_done_in_time_is_overdue() {
+        let worker = || {
+            thread::sleep(Duration::from_millis(2));
+            Ok(1)
+        };
+        let gauge = Gauge::default();
+        let sample = drive(vec![worker; 2], &load(&gauge, 40, Some(10_000.0))).unwrap();
+        assert_eq!(sample.latency_ns.len(), 400, "every operation that was due");
+        assert_eq!(sample.figures[0].name, "overdue");
+        assert!(sample.figures[0].value > 300.0, "{:?}", sample.figures);
+        // The median one was due at 20 ms and had to wait to the end, at 80.
+        assert!(sample.quantile_us(0.5) > 30_000.0, "{}", sample.quantile_us(0.5));
     }
 }

@@ -1,56 +1,81 @@
-//! `bench`: what commits and reads cost, against the bare hardware in the same run.
+//! `bench`: what each commit mode costs, and reads, against the bare hardware and against the stores
+//! that one would use instead, in the same run.
 //!
 //! ```text
-//!   workload   commits, gets, scans          floor   the same without a store
-//!        \____________________________________/
-//!         rows      the same keys and values for both, made in the loop
-//!         measure   threads, clock, histograms: one measurement
-//!         report    medians over rounds, ratios, table, JSON
-//!         machine   on what all this was measured
+//!   workload   ten families of cases         floor   the same without a store
+//!      |   stage    what they share: directory, engines, stores that hold every row
+//!      |   case     what is measured: one row of the table to be
+//!       \_____________________________________/
+//!         engine     the traits of a store      syncline   ours
+//!         rows       the same keys and values for all, made in the loop
+//!         draws      uniform, zipfian
+//!         measure    threads, clock, histograms: one measurement; closed loop or open
+//!         device     bytes written to the device, for all alike
+//!         gauge      what may be known meanwhile
+//!         report     medians over rounds, ratios
+//!         machine    on what all this was measured
+//!         record     the result, as in the JSON file;  table   the same for people
 //! ```
 //!
 //! How the figures are made:
 //!
 //! - B1 Machines drift and share their disks, so nothing is compared across runs. All cases of a
-//!   workload are measured in turns, round after round, in another shuffled order each round, so
-//!   that none always follows the same one. A ratio is taken within each round; what is printed
-//!   is the median over the rounds.
+//!   family, all engines included, are measured in turns, round after round, in another shuffled
+//!   order each round, so that none always follows the same one. A ratio is taken within each
+//!   round; what is printed is the median over the rounds.
 //! - B2 Threads start together at a barrier, work for a warm-up and then for the measured time.
-//!   Each thread issues its next operation when the last one is done: figures are those of a
-//!   closed loop, and an operation that nobody issued because another one stalled is not counted
-//!   as slow.
-//! - B3 Store and floor run in the same loop, with the same keys made in the same way, and pay
+//!   Without `--rate` the loop is closed: an operation that nobody issued because another one
+//!   stalled is not counted as slow. With it, latency counts from when an operation was due.
+//! - B3 Stores and floor run in the same loop, with the same keys made in the same way, and pay
 //!   the same for the clock: one reading (about 25 ns) and one histogram entry for each commit and
 //!   scan; where operations are gets, two readings and one entry for every eighth.
 //! - B4 Commits are measured on a fresh store each time. Bytes to the device are counted over the
-//!   whole life of that store, with a checkpoint at the end that is not timed, against the keys
-//!   and values of all its commits. They are bytes handed to the operating system, which may
-//!   write more: a floor record of 180 bytes costs the device a sector or a page as well.
+//!   whole life of that store, closing included, against the keys and values of all its commits.
+//!   `device` says what counts.
 //! - B5 The floor is the best case: one preallocated file whose blocks are written and in the
 //!   page cache, no format, no checksum, no index.
+//! - B6 One store is open at a time, each in its documented best setting for what it promises, all
+//!   with the same size of cache. Modes are compared with modes of the same promise only.
+//! - B7 An engine that loses a row, or finds one that was not put, ends the run.
 //!
-//! Left out: open-loop load, other engines, cold caches.
+//! Left out: cold caches, which need rights over the machine; several processes.
 
+mod case;
+mod device;
+mod draws;
 pub mod engine;
 mod floor;
+pub mod gauge;
 mod machine;
 mod measure;
+pub mod page;
+pub mod record;
 mod report;
 mod rows;
+mod stage;
+mod syncline;
+mod table;
 mod workload;
 
 use std::fs;
 use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
+use std::time::{Duration, SystemTime};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use self::machine::Machine;
-use self::measure::{Sample, Timing};
-use self::report::{Case, Results};
-use self::workload::{CommitSuite, ReadSuite, ScanSuite};
+use self::case::Suite;
+use self::engine::Engine;
+use self::gauge::Gauge;
+use self::record::{EngineInfo, Machine, ModeInfo, Record, Row, Run};
+use self::report::Results;
+use self::stage::Stage;
 use crate::Error;
+
+pub use table::table;
+pub use workload::{Job, WRITER, write_until_killed};
 
 /// What is measured, and how thoroughly.
 #[derive(Debug)]
@@ -63,28 +88,72 @@ pub struct Settings {
     pub rounds: u32,
     /// How many different keys there are.
     pub keys: u64,
-    /// The page cache of each store.
+    /// The cache of each store.
     pub cache_bytes: u64,
-    /// The workloads.
+    /// The workloads, each once.
     pub families: Vec<Family>,
-    /// Where to write the results as JSON.
-    pub json: Option<PathBuf>,
+    /// The engines to take, by name; all of them if there are none.
+    pub engines: Vec<String>,
+    /// Numbers of threads; what each workload thinks right if there are none.
+    pub threads: Vec<usize>,
+    /// Sizes of values, as with `threads`.
+    pub value_bytes: Vec<usize>,
+    /// Puts in a commit, as with `threads`.
+    pub batches: Vec<usize>,
+    /// Operations per second (open loop).
+    pub rate: Option<f64>,
+    /// What chance follows from.
+    pub seed: u64,
+    /// The command line, for the record.
+    pub command: String,
 }
 
 /// A kind of workload.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
 pub enum Family {
-    /// One-put commits.
+    /// The bare device: what a flush costs, done in several ways
+    Flush,
+    /// Commits in each mode: the ladder from the floor to Async to Sync
     Commit,
-    /// Random gets.
+    /// What a power loss would take of asynchronous commits
+    Window,
+    /// Random gets: hit, miss, zipfian, beside a writer
     Read,
-    /// Scans of everything.
+    /// Scans: full, and of 100 rows
     Scan,
+    /// YCSB A to F
+    Mixed,
+    /// Every row put into an empty store
+    Load,
+    /// Overwrites of a few rows: bytes to the device
+    Hot,
+    /// Puts and gets where the data are four times the cache
+    Large,
+    /// Opening after close and after kill
+    Recover,
+}
+
+impl Family {
+    /// All of them, in the order in which they are measured.
+    pub const ALL: [Family; 10] = [
+        Family::Flush,
+        Family::Commit,
+        Family::Window,
+        Family::Read,
+        Family::Scan,
+        Family::Mixed,
+        Family::Load,
+        Family::Hot,
+        Family::Large,
+        Family::Recover,
+    ];
 }
 
 /// Why there are no figures.
 #[derive(Debug)]
 pub enum BenchError {
+    /// The call makes no sense.
+    Call(String),
     /// The store failed.
     Store(Error),
     /// The operating system refused, outside the store.
@@ -96,7 +165,7 @@ pub enum BenchError {
     },
     /// Standard output could not be written.
     Output(io::Error),
-    /// A peer failed.
+    /// An engine failed, or did not do what it should.
     Engine {
         /// Its name.
         engine: &'static str,
@@ -118,78 +187,158 @@ impl From<Error> for BenchError {
     }
 }
 
-/// Measures, prints the table and writes the JSON file.
+/// Ours, then the peers.
+fn all_engines(peers: &[Box<dyn Engine>]) -> Vec<&dyn Engine> {
+    let peers = peers.iter().map(|peer| &**peer);
+    [&syncline::Syncline as &dyn Engine].into_iter().chain(peers).collect()
+}
+
+/// Measures our own store and `peers`, in turns.
 ///
 /// # Errors
-/// If the directory cannot be used, the store fails, or the results cannot be written.
-pub fn run(settings: &Settings) -> Result<(), BenchError> {
+/// If the call makes no sense, the directory cannot be used, or an engine fails.
+pub fn run(settings: &Settings, peers: &[Box<dyn Engine>]) -> Result<Record, BenchError> {
+    let engines = chosen(all_engines(peers), &settings.engines)?;
     let place = Place::create(settings.dir.as_deref())?;
     let machine = Machine::examine(&place.dir);
-    if machine.is_memory_file_system() {
-        eprintln!(
-            "syncline: warning: {} is in memory: flushing costs nothing there, and figures for \
-             sync commits mean nothing",
-            place.dir.display()
-        );
+    let warnings = warnings(&machine, &place.dir);
+    for warning in &warnings {
+        eprintln!("syncline: warning: {warning}");
     }
-    let timing = Timing::of(settings.measure_time);
-    let mut results = Vec::new();
-    for family in &settings.families {
-        let mut suite: Box<dyn Suite> = match family {
-            Family::Commit => Box::new(CommitSuite::new(&place.dir, settings)?),
-            Family::Read => Box::new(ReadSuite::new(&place.dir, settings)?),
-            Family::Scan => Box::new(ScanSuite::new(&place.dir, settings)?),
-        };
-        results.push(measure_suite(&mut *suite, &timing, settings.rounds)?);
-    }
-    if let Some(file) = &settings.json {
-        let json = report::json(&machine, &results, settings);
-        fs::write(file, json).map_err(BenchError::io(format!("write {}", file.display())))?;
-    }
-    report::print_table(&machine, &results, settings).map_err(BenchError::Output)
+    let infos = engines.iter().map(|engine| describe(*engine)).collect();
+    let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    let run = Run {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        started_unix_s: since_1970.map_or(0, |time| time.as_secs()),
+        command: settings.command.clone(),
+        rounds: settings.rounds,
+        seconds: settings.measure_time.as_secs_f64(),
+        keys: settings.keys,
+        seed: settings.seed,
+        cache_bytes: settings.cache_bytes,
+        warnings,
+    };
+    let gauge = Gauge::default();
+    let results = show(&gauge, || {
+        let stage = Stage::new(&place.dir, settings, engines, &gauge);
+        measure_all(&stage)
+    })?;
+    Ok(Record { machine, run, engines: infos, results })
 }
 
-/// Cases that are measured in turns.
-trait Suite {
-    fn cases(&self) -> &[Case];
-    fn measure(&mut self, case: usize, timing: &Timing) -> Result<Sample, BenchError>;
+fn measure_all(stage: &Stage<'_>) -> Result<Vec<Row>, BenchError> {
+    let mut rows = Vec::new();
+    for family in &stage.settings.families {
+        stage.gauge.expect_measurements(0);
+        let mut suite = workload::suite(*family, stage);
+        let results = measure_suite(&mut *suite, stage)?;
+        rows.extend(results.rows(stage));
+        stage.forget_map();
+    }
+    Ok(rows)
 }
 
-fn measure_suite(
-    suite: &mut dyn Suite,
-    timing: &Timing,
-    rounds: u32,
-) -> Result<Results, BenchError> {
+fn measure_suite(suite: &mut dyn Suite, stage: &Stage<'_>) -> Result<Results, BenchError> {
     let cases = suite.cases().to_vec();
-    let bar = progress_bar(u64::from(rounds) * cases.len() as u64);
-    let mut samples = vec![Vec::new(); cases.len()];
+    let rounds = stage.settings.rounds;
+    let mut results = Results::new(cases);
+    stage.gauge.expect_measurements(u64::from(rounds) * results.cases.len() as u64);
     for round in 0..rounds {
-        for case in shuffled(cases.len(), round) {
-            bar.set_message(format!("round {} of {rounds}: {}", round + 1, cases[case].label()));
-            samples[case].push(suite.measure(case, timing)?);
-            bar.inc(1);
+        for index in shuffled(results.cases.len(), round, stage.settings.seed) {
+            let case = &results.cases[index];
+            let label = case.label(stage.name(case.who));
+            stage.gauge.now(format!("round {} of {rounds}: {label}", round + 1));
+            let sample = suite.measure(index)?;
+            results.add(index, sample);
+            stage.gauge.measured();
         }
     }
-    bar.finish_and_clear();
-    Ok(Results { cases, samples })
+    Ok(results)
 }
 
 /// The order of a round (B1): the same in each run, by the shuffle of Fisher and Yates.
-fn shuffled(cases: usize, round: u32) -> Vec<usize> {
+fn shuffled(cases: usize, round: u32, seed: u64) -> Vec<usize> {
+    let mut chance = draws::Chance::new(seed, round as usize);
     let mut order: Vec<usize> = (0..cases).collect();
     for last in (1..cases).rev() {
-        let draw = rows::split_mix_64(u64::from(round) << 32 | last as u64);
-        order.swap(last, (draw % (last as u64 + 1)) as usize);
+        order.swap(last, chance.below(last as u64 + 1) as usize);
     }
     order
 }
 
-fn progress_bar(measurements: u64) -> ProgressBar {
-    if !io::stderr().is_terminal() {
-        return ProgressBar::hidden();
+/// Those that are named, ours first in any case.
+fn chosen<'a>(
+    engines: Vec<&'a dyn Engine>,
+    names: &[String],
+) -> Result<Vec<&'a dyn Engine>, BenchError> {
+    let known: Vec<&str> = engines.iter().map(|engine| engine.name()).collect();
+    if let Some(unknown) = names.iter().find(|name| !known.contains(&name.as_str())) {
+        let known = known.join(", ");
+        return Err(BenchError::Call(format!("--engine {unknown}: there are {known}")));
     }
+    let is_chosen = |engine: &&dyn Engine| {
+        names.is_empty()
+            || engine.name() == record::SYNCLINE
+            || names.iter().any(|name| name == engine.name())
+    };
+    Ok(engines.into_iter().filter(is_chosen).collect())
+}
+
+fn describe(engine: &dyn Engine) -> EngineInfo {
+    let mode = |mode: &engine::Mode| ModeInfo {
+        name: mode.name.to_owned(),
+        guarantee: mode.guarantee,
+        lost_on_kill: mode.lost_on_kill.to_owned(),
+        lost_on_power_loss: mode.lost_on_power_loss.to_owned(),
+    };
+    EngineInfo {
+        name: engine.name().to_owned(),
+        version: engine.version(),
+        modes: engine.modes().iter().map(mode).collect(),
+    }
+}
+
+fn warnings(machine: &Machine, dir: &Path) -> Vec<String> {
+    let mut warnings = Vec::new();
+    if machine.is_memory_file_system() {
+        warnings.push(format!(
+            "{} is in memory: flushing costs nothing there, and figures for sync commits mean \
+             nothing",
+            dir.display()
+        ));
+    }
+    if cfg!(debug_assertions) {
+        warnings.push("built without optimization: figures mean nothing".to_owned());
+    }
+    warnings
+}
+
+/// Shows how far the run is, where somebody can see it.
+fn show<T>(gauge: &Gauge, run: impl FnOnce() -> T) -> T {
+    if !io::stderr().is_terminal() {
+        return run();
+    }
+    const OFTEN: Duration = Duration::from_millis(200);
     let style = ProgressStyle::with_template("{wide_bar} {pos}/{len} {eta}\n{msg}");
-    ProgressBar::new(measurements).with_style(style.expect("a valid template"))
+    let bar = ProgressBar::new(0).with_style(style.expect("a valid template"));
+    let (running, ended) = mpsc::channel::<()>();
+    let shown = &bar;
+    let found = thread::scope(|scope| {
+        scope.spawn(move || {
+            while let Err(RecvTimeoutError::Timeout) = ended.recv_timeout(OFTEN) {
+                let (done, total) = gauge.done_and_total();
+                shown.set_length(total);
+                shown.set_position(done);
+                shown.set_message(gauge.label());
+            }
+        });
+        let running = running;
+        let found = run();
+        drop(running);
+        found
+    });
+    bar.finish_and_clear();
+    found
 }
 
 /// A directory of our own, removed with everything in it at the end.
@@ -222,7 +371,7 @@ mod tests {
 
     #[test]
     fn every_round_has_every_case_in_another_order() {
-        let orders: Vec<_> = (0..5).map(|round| shuffled(7, round)).collect();
+        let orders: Vec<_> = (0..5).map(|round| shuffled(7, round, 0)).collect();
         for order in &orders {
             let mut sorted = order.clone();
             sorted.sort_unstable();

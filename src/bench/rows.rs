@@ -1,32 +1,86 @@
 //! The rows that are put and read.
 //!
-//! Row `n` has a key of 24 random bytes, made from `n` by SplitMix64, and a value of 150 random
-//! bytes that begins with `n`. Commits put the rows 0, 1, 2, ..., hence random places of the key
-//! order, and start over after the last one; gets draw them at random.
+//! Row `n` has a key of 24 random bytes, made from `n` by SplitMix64, and a value of random bytes
+//! that begins with `n`. Rows taken in order hence go to random places of the key order. Sorted
+//! rows have keys that begin with `n` itself, so that each one goes behind the last.
 
 pub(super) const KEY_BYTES: usize = 24;
-pub(super) const VALUE_BYTES: usize = 150;
-pub(super) const ROW_BYTES: f64 = (KEY_BYTES + VALUE_BYTES) as f64;
 
-/// The key of row `number`. No two rows share one.
-pub(super) fn key(number: u64) -> [u8; KEY_BYTES] {
+/// The key of a row.
+pub(super) type Key = [u8; KEY_BYTES];
+
+/// The order in which rows arrive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Order {
+    Random,
+    Sorted,
+}
+
+impl Order {
+    pub(super) const BOTH: [Order; 2] = [Order::Random, Order::Sorted];
+
+    /// As in the tables.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Order::Random => "random order",
+            Order::Sorted => "sorted",
+        }
+    }
+
+    /// The key of row `number`.
+    pub(super) fn key(self, number: u64) -> Key {
+        match self {
+            Order::Random => key(number),
+            Order::Sorted => sorted_key(number),
+        }
+    }
+}
+
+/// The key of row `number`, at a random place. No two rows share one.
+pub(super) fn key(number: u64) -> Key {
     let mut key = [0; KEY_BYTES];
     fill(&mut key, number.wrapping_mul(3));
     key
 }
 
-/// The value of row `number`.
-pub(super) fn value(number: u64) -> [u8; VALUE_BYTES] {
-    let mut value = value_template();
-    value[..8].copy_from_slice(&number.to_le_bytes());
-    value
+/// A key that no row has: its first eight bytes are those of a row, its last ones are not.
+pub(super) fn missing_key(number: u64) -> Key {
+    let mut key = key(number);
+    key[KEY_BYTES - 1] ^= 1;
+    key
 }
 
-/// What all values share.
-pub(super) fn value_template() -> [u8; VALUE_BYTES] {
-    let mut value = [0; VALUE_BYTES];
-    fill(&mut value, u64::MAX);
-    value
+/// The key of row `number`, behind those of all rows before it.
+fn sorted_key(number: u64) -> Key {
+    let mut key = [0; KEY_BYTES];
+    key[..8].copy_from_slice(&number.to_be_bytes());
+    fill(&mut key[8..], number.wrapping_mul(3));
+    key
+}
+
+/// A value, made into that of one row after the other.
+pub(super) struct Value {
+    bytes: Vec<u8>,
+}
+
+impl Value {
+    pub(super) fn of(bytes: usize) -> Value {
+        let mut value = vec![0; bytes];
+        fill(&mut value, u64::MAX);
+        Value { bytes: value }
+    }
+
+    /// The value of row `number`.
+    pub(super) fn row(&mut self, number: u64) -> &[u8] {
+        let start = self.bytes.len().min(8);
+        self.bytes[..start].copy_from_slice(&number.to_le_bytes()[..start]);
+        &self.bytes
+    }
+}
+
+/// The bytes of keys and values of `rows` rows.
+pub(super) fn user_bytes(rows: u64, value_bytes: usize) -> f64 {
+    rows as f64 * (KEY_BYTES + value_bytes) as f64
 }
 
 /// Fills `bytes` with the random words `first`, `first + 1`, ...
@@ -46,25 +100,6 @@ pub(super) fn split_mix_64(number: u64) -> u64 {
     word ^ (word >> 31)
 }
 
-/// Rows drawn at random.
-pub(super) struct Draws {
-    state: u64,
-    keys: u64,
-}
-
-impl Draws {
-    pub(super) fn new(thread: usize, keys: u64) -> Draws {
-        Draws { state: (thread as u64) << 40, keys }
-    }
-
-    pub(super) fn next_key(&mut self) -> [u8; KEY_BYTES] {
-        self.state += 1;
-        // The high half of the product: a draw without a division.
-        let draw = u128::from(split_mix_64(self.state)) * u128::from(self.keys);
-        key((draw >> 64) as u64)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -78,12 +113,16 @@ mod tests {
     }
 
     #[test]
-    fn keys_differ_and_draws_stay_within_them() {
-        let keys: BTreeSet<_> = (0..1000).map(key).collect();
-        assert_eq!(keys.len(), 1000);
-        let mut draws = Draws::new(1, 1000);
-        let drawn: BTreeSet<_> = (0..10_000).map(|_| draws.next_key()).collect();
-        assert!(drawn.is_subset(&keys));
-        assert!(drawn.len() > 990);
+    fn keys_differ_and_sorted_ones_ascend() {
+        let keys: BTreeSet<_> = (0..1000).flat_map(|row| [key(row), missing_key(row)]).collect();
+        assert_eq!(keys.len(), 2000);
+        assert!((0..1000).map(sorted_key).is_sorted());
+    }
+
+    #[test]
+    fn a_value_begins_with_its_row() {
+        let mut value = Value::of(20);
+        assert_eq!(value.row(7)[..8], 7u64.to_le_bytes());
+        assert_eq!(Value::of(3).row(0x0403_0201), [1, 2, 3]);
     }
 }

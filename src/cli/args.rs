@@ -3,11 +3,13 @@
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 
+use clap::builder::PossibleValue;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::failure::Failure;
 use super::output::decode_hex;
 use crate::CommitMode;
+use crate::bench::{Family, Job};
 
 /// An embedded, transactional, ordered key-value store.
 ///
@@ -40,6 +42,9 @@ pub(super) enum Command {
     DumpLog(DumpLogArgs),
     /// Measure this machine: what commits and reads cost against the bare hardware
     Bench(BenchArgs),
+    /// Put rows and wait to be killed: started by `bench` itself
+    #[command(name = crate::bench::WRITER, hide = true)]
+    BenchWriter(Job),
     /// Break the store in every way that it must survive, and judge what is left of it
     ///
     /// No store of yours is touched: everything happens on simulated disks and in a directory for
@@ -201,31 +206,94 @@ pub(super) struct DumpLogArgs {
     pub(super) limit: Option<u64>,
 }
 
+/// Measure Syncline and the stores that one would use instead, in turns.
+///
+/// Exit status: 0 done, 2 wrong call or failure.
+#[derive(Debug, Parser)]
+#[command(version, args_conflicts_with_subcommands = true)]
+pub(super) struct BenchCli {
+    #[command(subcommand)]
+    pub(super) writer: Option<Writer>,
+    #[command(flatten)]
+    pub(super) args: BenchArgs,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Writer {
+    /// Put rows and wait to be killed: started by `bench` itself
+    #[command(name = crate::bench::WRITER, hide = true)]
+    BenchWriter(Job),
+}
+
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  syncline bench                                   the ladder of commits: about two minutes
+  syncline bench --workload all --html run.html    everything, and a page to look at
+  syncline bench --workload commit --threads 1,4 --batch 1,100 --value-bytes 100,1000
+  syncline bench --workload read --rate 50000      latency where 50000 gets a second are due
+  syncline bench --from-json run.json              the table again")]
 pub(super) struct BenchArgs {
     /// Where to measure; without it, a directory beneath the current one, removed afterwards
     pub(super) dir: Option<PathBuf>,
+    /// The same as DIR
+    #[arg(long = "dir", value_name = "DIR", conflicts_with = "dir")]
+    pub(super) dir_option: Option<PathBuf>,
+    /// What to measure, separated by commas
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "commit")]
+    pub(super) workload: Vec<Workload>,
+    /// Which engines, separated by commas; Syncline always [default: all there are]
+    #[arg(long, value_delimiter = ',', value_name = "NAMES")]
+    pub(super) engine: Vec<String>,
     /// The length of one measurement
-    #[arg(long, value_name = "S", default_value_t = 2.0)]
+    #[arg(long, value_name = "S", default_value_t = 1.0)]
     pub(super) seconds: f64,
     /// How often everything is measured, in turns
-    #[arg(long, value_name = "K", default_value_t = 5,
-        value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "K", default_value_t = 3,
+        value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub(super) rounds: u32,
     /// How many different keys there are
     #[arg(long, value_name = "N", default_value_t = 1_000_000,
-        value_parser = clap::value_parser!(u64).range(1..))]
+        value_parser = clap::value_parser!(u64).range(1..1 << 40))]
     pub(super) keys: u64,
-    /// The page cache of the stores, in MiB
+    /// The cache of each store, in MiB
     #[arg(long, value_name = "MIB", default_value_t = 512,
-        value_parser = clap::value_parser!(u64).range(1..))]
+        value_parser = clap::value_parser!(u64).range(1..1 << 24))]
     pub(super) cache_mib: u64,
-    /// What to measure
-    #[arg(long, value_enum, value_delimiter = ',', default_value = "commit")]
-    pub(super) workload: Vec<Workload>,
+    /// How many threads, in turn [default: what each workload is about]
+    #[arg(long, value_delimiter = ',', value_name = "N", value_parser = in_range::<1, 4096>)]
+    pub(super) threads: Vec<usize>,
+    /// The sizes of values; workloads with one size take the first [default: 150; of commits 1 KiB
+    /// and 16 KiB as well; of `flush`, what is written, 4 KiB to 1 MiB]
+    #[arg(long, value_delimiter = ',', value_name = "N", value_parser = in_range::<8, 16777216>)]
+    pub(super) value_bytes: Vec<usize>,
+    /// Puts in a commit, of `commit` and `load` [default: 1, and 1000]
+    #[arg(long, value_delimiter = ',', value_name = "N", value_parser = in_range::<1, 1000000>)]
+    pub(super) batch: Vec<usize>,
+    /// Operations that are due in a second, over all threads: latency counts from when an
+    /// operation was due. Of commit, window, read, scans of 100 rows, mixed, large
+    #[arg(long, value_name = "OPS")]
+    pub(super) rate: Option<f64>,
+    /// What chance follows from
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(super) seed: u64,
     /// Write machine and results to this file
     #[arg(long, value_name = "FILE")]
     pub(super) json: Option<PathBuf>,
+    /// Measure nothing: print the table of this result again
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["dir", "dir_option", "workload",
+        "engine", "seconds", "rounds", "keys", "cache_mib", "threads", "value_bytes", "batch",
+        "rate", "seed", "json"])]
+    pub(super) from_json: Option<PathBuf>,
+}
+
+/// A number from `MIN` to `MAX`.
+fn in_range<const MIN: usize, const MAX: usize>(text: &str) -> Result<usize, String> {
+    let number: usize = text.parse().map_err(|_| "not a number".to_owned())?;
+    if (MIN..=MAX).contains(&number) {
+        return Ok(number);
+    }
+    Err(format!("not from {MIN} to {MAX}"))
 }
 
 #[derive(Debug, Args)]
@@ -335,12 +403,31 @@ pub(super) enum ImportFormat {
     Jsonl,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+/// What is measured: one family, or each of them.
+#[derive(Clone, Copy, Debug)]
 pub(super) enum Workload {
-    /// One-put commits, against pwrite and fdatasync
-    Commit,
-    /// Random gets, against a BTreeMap
-    Read,
-    /// A scan of everything, against reading memory
-    Scan,
+    All,
+    One(Family),
+}
+
+impl ValueEnum for Workload {
+    fn value_variants<'a>() -> &'a [Self] {
+        const EACH: [Workload; 11] = {
+            let mut each = [Workload::All; 11];
+            let mut index = 0;
+            while index < Family::ALL.len() {
+                each[index] = Workload::One(Family::ALL[index]);
+                index += 1;
+            }
+            each
+        };
+        &EACH
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        match self {
+            Workload::One(family) => family.to_possible_value(),
+            Workload::All => Some(PossibleValue::new("all").help("Each of these")),
+        }
+    }
 }

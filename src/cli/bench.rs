@@ -1,46 +1,120 @@
-//! `bench`: hands the call to [`crate::bench`].
+//! `bench`: hands the call to [`crate::bench`], and shows what comes of it.
+//!
+//! Files for the results are made before the run: a name that cannot be written is a wrong call
+//! at once, not after half an hour.
 
-use std::io;
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::args::{BenchArgs, Workload};
 use super::failure::{Failure, Outcome, Status};
-use crate::bench::{self, Family, Settings};
+use crate::bench::engine::Engine;
+use crate::bench::record::Record;
+use crate::bench::{self, BenchError, Family, Job, Settings};
 
-pub(super) fn bench(args: BenchArgs) -> Outcome {
+pub(super) fn bench(args: BenchArgs, peers: &[Box<dyn Engine>]) -> Outcome {
+    if let Some(file) = &args.from_json {
+        let text = fs::read_to_string(file);
+        let text = text.map_err(Failure::io(format!("read {}", file.display())))?;
+        let record = Record::from_json(&text).map_err(|problem| {
+            Failure::Usage(format!("{}: not a result of bench: {problem}", file.display()))
+        })?;
+        return tell(&record, None);
+    }
+    let json = args.json.clone().map(Output::create).transpose()?;
+    let settings = settings(args)?;
+    let record = bench::run(&settings, peers)?;
+    tell(&record, json)
+}
+
+/// The hidden command that `bench` starts to have a process to kill.
+pub(super) fn write_until_killed(job: &Job, peers: &[Box<dyn Engine>]) -> Outcome {
+    bench::write_until_killed(job, peers)?;
+    Ok(Status::Done)
+}
+
+/// The files first: they are there even if nobody reads the table.
+fn tell(record: &Record, json: Option<Output>) -> Outcome {
+    if let Some(json) = json {
+        json.write(&record.to_json())?;
+    }
+    let mut out = io::stdout().lock();
+    let table = bench::table(record);
+    out.write_all(table.as_bytes()).and_then(|()| out.flush()).map_err(Failure::output)?;
+    Ok(Status::Done)
+}
+
+fn settings(args: BenchArgs) -> Result<Settings, Failure> {
     let seconds = Duration::try_from_secs_f64(args.seconds).ok().filter(|time| !time.is_zero());
-    let Some(measure_time) = seconds else {
+    let Some(measure_time) = seconds.filter(|time| *time <= Duration::from_secs(86_400)) else {
         return Err(Failure::Usage(format!("--seconds {}: not a length of time", args.seconds)));
     };
-    let mut families: Vec<Family> = args.workload.into_iter().map(Family::from).collect();
+    if let Some(rate) = args.rate.filter(|rate| !(0.001..=1e9).contains(rate)) {
+        return Err(Failure::Usage(format!("--rate {rate}: not a rate, from 0.001 to 1e9")));
+    }
+    let families = args.workload.iter().flat_map(|workload| match workload {
+        Workload::All => Family::ALL.to_vec(),
+        Workload::One(family) => vec![*family],
+    });
+    let mut families: Vec<Family> = families.collect();
     families.sort_unstable();
     families.dedup();
-    bench::run(&Settings {
-        dir: args.dir,
+    let words = std::env::args_os().map(|word| word.to_string_lossy().into_owned());
+    Ok(Settings {
+        dir: args.dir.or(args.dir_option),
         measure_time,
         rounds: args.rounds,
         keys: args.keys,
         cache_bytes: args.cache_mib << 20,
         families,
-        json: args.json,
+        engines: args.engine,
+        threads: in_order(args.threads),
+        value_bytes: in_order(args.value_bytes),
+        batches: in_order(args.batch),
+        rate: args.rate,
+        seed: args.seed,
+        command: words.collect::<Vec<_>>().join(" "),
     })
-    .map_err(|error| match error {
-        bench::BenchError::Store(error) => Failure::Store(error),
-        bench::BenchError::Io { action, source } => Failure::Io { action, source },
-        bench::BenchError::Output(source) => Failure::output(source),
-        bench::BenchError::Engine { engine, message } => {
-            Failure::Io { action: format!("run {engine}"), source: io::Error::other(message) }
-        }
-    })?;
-    Ok(Status::Done)
 }
 
-impl From<Workload> for Family {
-    fn from(workload: Workload) -> Family {
-        match workload {
-            Workload::Commit => Family::Commit,
-            Workload::Read => Family::Read,
-            Workload::Scan => Family::Scan,
+fn in_order(mut numbers: Vec<usize>) -> Vec<usize> {
+    numbers.sort_unstable();
+    numbers.dedup();
+    numbers
+}
+
+/// A file for a result.
+struct Output {
+    path: PathBuf,
+    file: File,
+}
+
+impl Output {
+    fn create(path: PathBuf) -> Result<Output, Failure> {
+        let file = File::create(&path);
+        let file = file.map_err(Failure::io(format!("create {}", path.display())))?;
+        Ok(Output { path, file })
+    }
+
+    fn write(mut self, text: &str) -> Result<(), Failure> {
+        let written = self.file.write_all(text.as_bytes());
+        written.map_err(Failure::io(format!("write {}", self.path.display())))
+    }
+}
+
+impl From<BenchError> for Failure {
+    fn from(error: BenchError) -> Failure {
+        match error {
+            BenchError::Call(problem) => Failure::Usage(problem),
+            BenchError::Store(error) => Failure::Store(error),
+            BenchError::Io { action, source } => Failure::Io { action, source },
+            BenchError::Output(source) => Failure::output(source),
+            BenchError::Engine { engine, message } => Failure::Io {
+                action: format!("measure {engine}"),
+                source: io::Error::other(message),
+            },
         }
     }
 }

@@ -44,17 +44,33 @@ use std::process::ExitCode;
 use clap::Parser;
 use indicatif::{ProgressBar, ProgressStyle};
 
-use self::args::{Cli, Command};
+use self::args::{BenchCli, Cli, Command, Writer};
 use self::failure::{Failure, Outcome, Status};
+use crate::bench::engine::Engine;
 use crate::{Options, Store};
 
 /// Runs the command that the process was started with.
 pub fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
-        Ok(cli) => cli,
-        Err(error) => return explain(&error),
-    };
-    match run(cli.command) {
+    match Cli::try_parse() {
+        Ok(cli) => conclude(run(cli.command)),
+        Err(error) => explain(&error),
+    }
+}
+
+/// `bench` as a program of its own, which measures `peers` as well.
+pub fn bench_with(peers: &[Box<dyn Engine>]) -> ExitCode {
+    match BenchCli::try_parse() {
+        Ok(BenchCli { writer: Some(Writer::BenchWriter(job)), .. }) => {
+            conclude(bench::write_until_killed(&job, peers))
+        }
+        Ok(BenchCli { args, .. }) => conclude(bench::bench(args, peers)),
+        Err(error) => explain(&error),
+    }
+}
+
+/// Tells the shell how it went (C1).
+fn conclude(outcome: Outcome) -> ExitCode {
+    match outcome {
         Ok(status) => status.into(),
         Err(Failure::BrokenPipe) => Status::Done.into(),
         Err(failure) => {
@@ -74,7 +90,8 @@ fn run(command: Command) -> Outcome {
         Command::Info(args) => info::info(&args),
         Command::Verify(args) => verify::verify(&args),
         Command::DumpLog(args) => dump_log::dump_log(&args),
-        Command::Bench(args) => bench::bench(args),
+        Command::Bench(args) => bench::bench(args, &[]),
+        Command::BenchWriter(job) => bench::write_until_killed(&job, &[]),
         Command::Torture(args) => torture::torture(args),
         #[cfg(target_os = "linux")]
         Command::Hunt { mutant, seed } => {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::config::Suite;
 use super::failure::FailureKind;
 use super::summary::{GateSummary, SimSummary, Summary};
-use super::text::{count, counted};
+use crate::present::text::{count, counted};
 
 /// The outcome of a run in a word and a line.
 #[derive(Debug)]

@@ -44,7 +44,6 @@ mod run;
 mod digest;
 mod html;
 mod table;
-mod text;
 mod watch;
 
 #[cfg(test)]

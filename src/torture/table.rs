@@ -9,8 +9,8 @@ use std::fmt::Write;
 use super::digest::{self, Verdict};
 use super::failure::Clause;
 use super::summary::{FaultRow, GateSummary, KillSummary, MuseumSummary, SimSummary, Summary};
-use super::text::{Align, Grid, WIDTH, count, counted, rate, time, wrap};
 use super::watch::story;
+use crate::present::text::{Align, Grid, WIDTH, count, counted, rate, time, wrap};
 use Align::{Left, Right};
 
 /// Failures that are told in full; the others in a line each.

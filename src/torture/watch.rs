@@ -14,7 +14,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use super::digest::kind_name;
 use super::failure::Failure;
 use super::progress::Progress;
-use super::text::{WIDTH, counted, rate, time, wrap};
+use crate::present::text::{WIDTH, counted, rate, time, wrap};
 
 /// How often the terminal is brought up to date, and failures are looked for.
 const TICK: Duration = Duration::from_millis(200);

@@ -1,57 +1,34 @@
-//! What is done to the store.
+//! What is done to the stores, one file for each family.
 
 mod commit;
+mod flush;
+mod hot;
+mod large;
+mod load;
+mod mixed;
 mod read;
+mod recover;
 mod scan;
+mod window;
 
-use std::path::Path;
+use super::Family;
+use super::case::Suite;
+use super::stage::Stage;
 
-use super::rows::{key, value, value_template};
-use super::{BenchError, Settings};
-use crate::{CommitMode, Keyspace, Options, Store, WriteBatch};
+pub use recover::{Job, WRITER, write_until_killed};
 
-pub(super) use commit::CommitSuite;
-pub(super) use read::ReadSuite;
-pub(super) use scan::ScanSuite;
-
-const KEYSPACE: &str = "bench";
-
-/// A store that holds every row, with nothing left to write.
-fn load(dir: &Path, settings: &Settings) -> Result<(Store, Keyspace), BenchError> {
-    const ROWS_PER_BATCH: u64 = 1000;
-    let store = Options::new().cache_bytes(settings.cache_bytes).open(dir)?;
-    let keyspace = store.keyspace(KEYSPACE)?;
-    let mut first = 0;
-    while first < settings.keys {
-        let end = settings.keys.min(first + ROWS_PER_BATCH);
-        let mut batch = WriteBatch::new();
-        for number in first..end {
-            batch.put(&keyspace, key(number), value(number));
-        }
-        store.write_with(batch, CommitMode::Async)?;
-        first = end;
-    }
-    store.checkpoint()?;
-    Ok((store, keyspace))
-}
-
-/// Puts the rows `first`, `first + step`, ... of `keys`, one to a commit.
-fn putter(
-    keyspace: &Keyspace,
-    mode: CommitMode,
-    first: u64,
-    step: u64,
-    keys: u64,
-) -> impl FnMut() -> Result<(), BenchError> + Send + use<'_> {
-    let mut number = first % keys;
-    let mut value = value_template();
-    move || {
-        value[..8].copy_from_slice(&number.to_le_bytes());
-        keyspace.put_with(key(number), value, mode)?;
-        number += step;
-        if number >= keys {
-            number %= keys;
-        }
-        Ok(())
+/// The cases of a family.
+pub(super) fn suite<'a>(family: Family, stage: &'a Stage<'a>) -> Box<dyn Suite + 'a> {
+    match family {
+        Family::Flush => Box::new(flush::FlushSuite::new(stage)),
+        Family::Commit => Box::new(commit::CommitSuite::new(stage)),
+        Family::Window => Box::new(window::WindowSuite::new(stage)),
+        Family::Read => Box::new(read::ReadSuite::new(stage)),
+        Family::Scan => Box::new(scan::ScanSuite::new(stage)),
+        Family::Mixed => Box::new(mixed::MixedSuite::new(stage)),
+        Family::Load => Box::new(load::LoadSuite::new(stage)),
+        Family::Hot => Box::new(hot::HotSuite::new(stage)),
+        Family::Large => Box::new(large::LargeSuite::new(stage)),
+        Family::Recover => Box::new(recover::RecoverSuite::new(stage)),
     }
 }

@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 
 use super::super::digest;
 use super::super::summary::{FaultRow, SimSummary};
-use super::super::text::count;
-use super::escape::Text;
-use super::{close, open, put};
+use crate::present::escape::Text;
+use crate::present::html::{close, open, put};
+use crate::present::text::count;
 
 /// The darkest shade: text must stay readable on it.
 const DARKEST: f64 = 0.5;

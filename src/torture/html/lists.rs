@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use super::super::digest;
 use super::super::failure::Clause;
 use super::super::summary::{GateSummary, KillSummary, MuseumSummary, SimSummary};
-use super::super::text::{count, counted, time};
-use super::escape::{Prose, Text};
-use super::{close, open, put};
+use crate::present::escape::{Prose, Text};
+use crate::present::html::{close, open, put};
+use crate::present::text::{count, counted, time};
 
 /// States by how many crashes lay one within the other's recovery.
 pub(super) fn depths(sim: &SimSummary, out: &mut String) {

@@ -5,29 +5,25 @@
 //!   picture    the crash states of one run, drawn
 //!   heat       tables shaded by how much was done: fault x commit mode, call sites
 //!   lists      tables of facts: depths, clauses, kills, exhibits, mutants
-//!   escape     whatever comes from elsewhere is text, never markup
 //! ```
 //!
-//! - H1 Everything that is not a number goes through [`escape`].
-//! - H2 Colour never tells anything alone: there is always a word, a shape or a pattern with it.
-//!   The colours are apart for the colour-blind as well (blue for good, vermilion for bad).
-//! - H3 What was never reached looks different from what was reached seldom.
+//! What all pages share is in [`crate::present`] (P1 to P3). Besides:
+//!
+//! - H1 What was never reached looks different from what was reached seldom.
 //!
 //! To look at it, `SYNCLINE_PAGES=dir cargo test --features cli torture::html` writes the pages
 //! of the tests into a directory.
 
-mod escape;
 mod heat;
 mod lists;
 mod picture;
 
-use std::fmt::Write;
-
-use self::escape::{Prose, Text};
 use super::digest::{self, Verdict, kind_name, mutants};
 use super::failure::Failure;
 use super::summary::Summary;
-use super::text::{count, rate, time};
+use crate::present::escape::{Prose, Text};
+use crate::present::html::{begin, close, end, open, put, terms};
+use crate::present::text::{count, rate, time};
 
 const STYLE: &str = include_str!("style.css");
 
@@ -61,19 +57,17 @@ pub fn page(summary: &Summary) -> String {
         lists::exhibits(museum, &mut out);
     }
     method(summary, &mut out);
-    out.push_str("</main>\n</body>\n</html>\n");
+    end(&mut out);
     out
 }
 
 fn head(summary: &Summary, out: &mut String) {
     let word = Verdict::of(summary).word;
+    begin(&format!("{word}: Syncline crash-recovery suite"), STYLE, out);
     put(
         out,
         format_args!(
-            "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
-             <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
-             <title>{word}: Syncline crash-recovery suite</title>\n<style>\n{STYLE}</style>\n\
-             </head>\n<body>\n<main>\n<header>\n<h1>Syncline crash-recovery suite</h1>\n\
+            "<header>\n<h1>Syncline crash-recovery suite</h1>\n\
              <p class=\"soft\">Version {}, tier <code>{}</code>, seed <code>{}</code>, {} workers, \
              {}</p>\n</header>\n",
             Text(summary.version),
@@ -207,9 +201,7 @@ const METHOD: &[(&str, &str)] = &[
 fn method(summary: &Summary, out: &mut String) {
     open("Method", "What these figures say, and what they do not.", out);
     out.push_str("<dl class=\"method\">\n");
-    for (what, about) in METHOD {
-        put(out, format_args!("<dt>{}</dt><dd>{}</dd>\n", Text(what), Prose(about)));
-    }
+    terms(METHOD, out);
     put(
         out,
         format_args!(
@@ -221,44 +213,12 @@ fn method(summary: &Summary, out: &mut String) {
     close(out);
 }
 
-/// Begins a section.
-fn open(title: &str, about: &str, out: &mut String) {
-    let (title, about) = (Text(title), Prose(about));
-    put(out, format_args!("<section>\n<h2>{title}</h2>\n<p class=\"soft\">{about}</p>\n"));
-}
-
-fn close(out: &mut String) {
-    out.push_str("</section>\n");
-}
-
-fn put(out: &mut String, text: std::fmt::Arguments<'_>) {
-    out.write_fmt(text).expect("a string takes everything");
-}
-
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-    use std::{env, fs};
-
     use super::super::sample;
     use super::super::summary::{GateSummary, KillSummary, MuseumSummary, Picture, SimSummary};
     use super::*;
-
-    /// Every element is closed, in order.
-    fn check_nesting(page: &str) {
-        const VOID: [&str; 2] = ["meta", "!DOCTYPE"];
-        let mut within: Vec<&str> = Vec::new();
-        for tag in page.split('<').skip(1) {
-            let (tag, _) = tag.split_once('>').unwrap_or_else(|| panic!("an open tag: {tag}"));
-            let name = tag.split([' ', '/']).find(|name| !name.is_empty()).expect("a name");
-            if tag.starts_with('/') {
-                assert_eq!(within.pop(), Some(name), "</{name}> within {within:?}");
-            } else if !tag.ends_with('/') && !VOID.contains(&name) {
-                within.push(name);
-            }
-        }
-        assert_eq!(within, [""; 0]);
-    }
+    use crate::present::html;
 
     fn all() -> [(&'static str, Summary); 3] {
         let empty = Summary {
@@ -275,13 +235,8 @@ mod tests {
     fn pages_are_well_formed_and_need_nothing_else() {
         for (name, summary) in all() {
             let page = page(&summary);
-            if let Some(dir) = env::var_os("SYNCLINE_PAGES") {
-                fs::write(Path::new(&dir).join(format!("{name}.html")), &page).expect("written");
-            }
-            check_nesting(&page);
-            for word in ["<script", "http:", "https:", "url(", "@import", "<img", "<link", "NaN"] {
-                assert!(!page.contains(word), "{name}: {word}");
-            }
+            html::keep(name, &page);
+            html::check(name, &page);
         }
     }
 

@@ -12,9 +12,9 @@
 //! ```
 
 use super::super::summary::{Moment, Picture};
-use super::super::text::{count, counted};
-use super::escape::Text;
-use super::{close, open, put};
+use crate::present::escape::Text;
+use crate::present::html::{close, open, put};
+use crate::present::text::{count, counted};
 
 const LEFT: f64 = 52.0;
 const RIGHT: f64 = 118.0;

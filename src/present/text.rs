@@ -1,11 +1,11 @@
 //! Numbers and tables as text, within [`WIDTH`] columns.
 
 /// No line is longer, unless a word of a command is.
-pub(super) const WIDTH: usize = 100;
+pub(crate) const WIDTH: usize = 100;
 
 /// Where a column's text stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Align {
+pub(crate) enum Align {
     Left,
     Right,
 }
@@ -13,23 +13,23 @@ pub(super) enum Align {
 /// Rows under headings. Columns are as wide as they must be; if that is too wide, the widest
 /// column of text is wrapped.
 #[derive(Debug)]
-pub(super) struct Grid {
+pub(crate) struct Grid {
     columns: Vec<(&'static str, Align)>,
     rows: Vec<Vec<String>>,
 }
 
 impl Grid {
-    pub(super) fn new(columns: &[(&'static str, Align)]) -> Grid {
+    pub(crate) fn new(columns: &[(&'static str, Align)]) -> Grid {
         Grid { columns: columns.to_vec(), rows: Vec::new() }
     }
 
-    pub(super) fn row<const N: usize>(&mut self, cells: [String; N]) {
+    pub(crate) fn row<const N: usize>(&mut self, cells: [String; N]) {
         assert_eq!(N, self.columns.len(), "a cell for each column");
         self.rows.push(cells.to_vec());
     }
 
     /// Appends it to `out`, each line indented by two.
-    pub(super) fn print(&self, out: &mut String) {
+    pub(crate) fn print(&self, out: &mut String) {
         let widths = self.widths();
         if self.columns.iter().any(|(heading, _)| !heading.is_empty()) {
             let headings: Vec<String> =
@@ -90,7 +90,7 @@ fn width(text: &str) -> usize {
 }
 
 /// `text` in lines of at most `columns`, broken between words, or within one that is longer.
-pub(super) fn wrap(text: &str, columns: usize) -> Vec<String> {
+pub(crate) fn wrap(text: &str, columns: usize) -> Vec<String> {
     let columns = columns.max(1);
     let mut lines = vec![String::new()];
     for word in text.split_whitespace() {
@@ -118,7 +118,7 @@ pub(super) fn wrap(text: &str, columns: usize) -> Vec<String> {
 }
 
 /// 1,234,567
-pub(super) fn count(number: u64) -> String {
+pub(crate) fn count(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();
     for (index, digit) in digits.chars().enumerate() {
@@ -131,12 +131,12 @@ pub(super) fn count(number: u64) -> String {
 }
 
 /// A number and its noun: "1 kill", "2 kills".
-pub(super) fn counted(number: u64, noun: &str) -> String {
+pub(crate) fn counted(number: u64, noun: &str) -> String {
     format!("{} {noun}{}", count(number), if number == 1 { "" } else { "s" })
 }
 
 /// A length of time as somebody would say it.
-pub(super) fn time(seconds: f64) -> String {
+pub(crate) fn time(seconds: f64) -> String {
     let whole = seconds as u64;
     if seconds < 9.95 {
         format!("{seconds:.1} s")
@@ -150,7 +150,7 @@ pub(super) fn time(seconds: f64) -> String {
 }
 
 /// How many in a second.
-pub(super) fn rate(number: u64, seconds: f64) -> String {
+pub(crate) fn rate(number: u64, seconds: f64) -> String {
     if seconds <= 0.0 { "-".to_owned() } else { count((number as f64 / seconds) as u64) }
 }
 

@@ -1,0 +1,121 @@
+//! How much is written to the device, asked of the operating system and not of the engines, so
+//! that it is the same for all. It knows two figures, both too high in their own way:
+//!
+//! | | what it counts | what is wrong with it |
+//! |---|---|---|
+//! | own | `/proc/self/io`, `write_bytes` less `cancelled_write_bytes`: each page of a file when it becomes dirty, and what bypasses the page cache | a page may be a large one, of up to megabytes, and counts whole though a part of it is written; no journal, no metadata |
+//! | device | sectors that the block device has written, `/sys/dev/block/*/stat` | those of other processes too |
+//!
+//! The lesser of both is taken. The file system is synced (`syncfs`) before and after, so that
+//! nothing is left from before and nothing is still to come. Files are removed only later: what
+//! an engine itself has removed or truncated before it was written was never written.
+//!
+//! A page that is changed twice between two flushes is written once, and a byte that is changed
+//! costs its page: that is what is measured. What happens inside the device is not. Linux only;
+//! absent where there is no device, as with a file system in memory.
+
+use std::fs;
+use std::path::Path;
+
+/// The size of a sector in these statistics, whatever the device has.
+const SECTOR_BYTES: u64 = 512;
+
+/// A reading of the counters.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct DeviceBytes<'a> {
+    dir: &'a Path,
+    own: Option<u64>,
+    device: Option<u64>,
+}
+
+impl DeviceBytes<'_> {
+    /// What was written until now, by us and to the device beneath `dir`, which exists.
+    pub(super) fn now(dir: &Path) -> DeviceBytes<'_> {
+        sync(dir);
+        DeviceBytes { dir, own: own(), device: device(dir) }
+    }
+
+    /// What was written since, if that can be known.
+    pub(super) fn since(self) -> Option<f64> {
+        let now = DeviceBytes::now(self.dir);
+        least(difference(self.own, now.own)?, difference(self.device, now.device))
+    }
+}
+
+fn difference(before: Option<u64>, now: Option<u64>) -> Option<u64> {
+    Some(now?.saturating_sub(before?))
+}
+
+/// A device that has written nothing is none: a file system with several devices beneath it.
+fn least(own: u64, device: Option<u64>) -> Option<f64> {
+    let device = device.filter(|bytes| *bytes > 0);
+    let least = device.map_or(own, |device| device.min(own));
+    (least > 0).then_some(least as f64)
+}
+
+fn own() -> Option<u64> {
+    parse_own(&fs::read_to_string("/proc/self/io").ok()?)
+}
+
+fn parse_own(text: &str) -> Option<u64> {
+    let field = |name: &str| {
+        let mut values = text.lines().filter_map(|line| line.strip_prefix(name));
+        values.next()?.strip_prefix(':')?.trim().parse::<u64>().ok()
+    };
+    Some(field("write_bytes")?.saturating_sub(field("cancelled_write_bytes")?))
+}
+
+/// The seventh field is the number of sectors written.
+fn parse_device(text: &str) -> Option<u64> {
+    let sectors: u64 = text.split_whitespace().nth(6)?.parse().ok()?;
+    Some(sectors * SECTOR_BYTES)
+}
+
+#[cfg(target_os = "linux")]
+fn device(dir: &Path) -> Option<u64> {
+    use std::os::unix::fs::MetadataExt;
+    let number = fs::metadata(dir).ok()?.dev();
+    let (major, minor) = (rustix::fs::major(number), rustix::fs::minor(number));
+    parse_device(&fs::read_to_string(format!("/sys/dev/block/{major}:{minor}/stat")).ok()?)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn device(_: &Path) -> Option<u64> {
+    None
+}
+
+/// A failure shows in the figures at worst, and in the stores' own flushes before.
+#[cfg(target_os = "linux")]
+fn sync(dir: &Path) {
+    let _ = fs::File::open(dir).map(rustix::fs::syncfs);
+}
+
+#[cfg(not(target_os = "linux"))]
+fn sync(_: &Path) {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cancelled_bytes_are_not_written() {
+        let text = "rchar: 9\nread_bytes: 0\nwrite_bytes: 8192\ncancelled_write_bytes: 4096\n";
+        assert_eq!(parse_own(text), Some(4096));
+        assert_eq!(parse_own("rchar: 9\n"), None);
+    }
+
+    #[test]
+    fn the_device_counts_sectors() {
+        assert_eq!(parse_device("  1  2  3  4  5  6  7  8  9\n"), Some(7 * 512));
+        assert_eq!(parse_device("1 2 3"), None);
+    }
+
+    #[test]
+    fn the_lesser_figure_is_taken() {
+        assert_eq!(least(10, Some(8)), Some(8.0));
+        assert_eq!(least(10, Some(80)), Some(10.0));
+        assert_eq!(least(10, Some(0)), Some(10.0));
+        assert_eq!(least(10, None), Some(10.0));
+        assert_eq!(least(0, Some(80)), None);
+    }
+}

@@ -1,0 +1,317 @@
+//! The result of a run: what the JSON file holds, and what table and page are made from.
+//!
+//! ```text
+//!   Record
+//!     machine      on what
+//!     run          when and how
+//!     engines      who took part: versions, modes, and what each mode loses
+//!     results      one Row for each (workload, engine, mode, threads, sizes)
+//! ```
+//!
+//! - R1 Table and page take nothing from anywhere else: whoever has the file can make both again.
+//! - R2 Field names never change their meaning. New fields have defaults, so that files of earlier
+//!   versions are still read; what they lack is empty.
+//! - R3 All numbers are finite. What could not be measured is absent (`null`), never 0.
+
+use serde::{Deserialize, Serialize};
+
+use super::engine::Guarantee;
+
+/// The name of the floor among the engines.
+pub const FLOOR: &str = "floor";
+
+/// The name of our own store among the engines.
+pub const SYNCLINE: &str = "syncline";
+
+/// Everything that one run found out.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Record {
+    /// On what machine.
+    pub machine: Machine,
+    /// When and how.
+    #[serde(default)]
+    pub run: Run,
+    /// Who took part.
+    #[serde(default)]
+    pub engines: Vec<EngineInfo>,
+    /// The figures.
+    pub results: Vec<Row>,
+}
+
+/// A description of the machine. What could not be found out is empty.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Machine {
+    /// The model of the processor.
+    pub cpu: String,
+    /// How many threads run at a time.
+    pub cores: usize,
+    /// The main memory.
+    pub memory_bytes: u64,
+    /// The operating system.
+    pub os: String,
+    /// The version of its kernel.
+    pub kernel: String,
+    /// The file system beneath the stores.
+    pub file_system: String,
+    /// How it is mounted.
+    pub mount_options: String,
+    /// What is mounted.
+    pub mount_source: String,
+    /// The block device: model, whether it spins, whether it caches writes.
+    pub device: String,
+}
+
+/// When and how the figures were made.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Run {
+    /// The version of the harness and of our own store.
+    pub version: String,
+    /// When it began, in seconds since 1970.
+    pub started_unix_s: u64,
+    /// The command line.
+    pub command: String,
+    /// How often everything was measured, in turns.
+    pub rounds: u32,
+    /// The length of one measurement.
+    pub seconds: f64,
+    /// How many different keys there are.
+    pub keys: u64,
+    /// What chance followed from: the order of the cases in each round.
+    pub seed: u64,
+    /// The cache that each engine may use.
+    pub cache_bytes: u64,
+    /// What whoever reads the figures must know: a file system in memory, a build without
+    /// optimization.
+    pub warnings: Vec<String>,
+}
+
+/// A store that took part.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct EngineInfo {
+    /// As in [`Row::engine`].
+    pub name: String,
+    /// Its version.
+    pub version: String,
+    /// Its modes.
+    pub modes: Vec<ModeInfo>,
+}
+
+/// A way of committing that a store offers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ModeInfo {
+    /// As in [`Row::mode`].
+    pub name: String,
+    /// What an acknowledged commit survives.
+    pub guarantee: Guarantee,
+    /// What is lost if the process is killed.
+    pub lost_on_kill: String,
+    /// What is lost if the power fails.
+    pub lost_on_power_loss: String,
+}
+
+/// What a ratio compares.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Ratio {
+    /// Operations per second: higher is better.
+    #[default]
+    #[serde(rename = "throughput")]
+    Throughput,
+    /// The median latency: lower is better.
+    #[serde(rename = "p50 latency")]
+    MedianLatency,
+    /// Device bytes for each user byte: lower is better.
+    #[serde(rename = "device bytes")]
+    DeviceBytes,
+}
+
+/// One line of the table: what one engine did in one mode under one load.
+///
+/// Without another word a figure is the median over the rounds.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Row {
+    /// The family: `commit`, `read`, `scan`, `mixed`, `load`, `hot`, `recover`, `large`, `flush`,
+    /// `window`.
+    pub workload: String,
+    /// What of it: `put`, `batch`, `hit`, `miss`, `A`, ... Rows of one workload, variant, threads,
+    /// sizes and rate measure the same thing and belong side by side.
+    pub variant: String,
+    /// Who: [`FLOOR`], [`SYNCLINE`] or the name of a peer.
+    pub engine: String,
+    /// In which mode.
+    pub mode: String,
+    /// What an acknowledged commit survives; absent where nothing is committed.
+    pub guarantee: Option<Guarantee>,
+    /// How many threads did it at a time.
+    pub threads: usize,
+    /// The size of a value.
+    pub value_bytes: usize,
+    /// Puts in a commit; 1 also where nothing is committed.
+    pub batch: usize,
+    /// How keys were drawn: `random order`, `sorted`, `uniform`, `zipfian`, `latest`.
+    pub distribution: String,
+    /// Operations per second that were scheduled over all threads (open loop). Latencies are then
+    /// taken from the scheduled start.
+    pub rate: Option<f64>,
+    /// Operations per second. An operation is one call: a commit, a get, a scan, an opening.
+    pub ops_per_s: f64,
+    /// Rows that one operation touches on average: 1 for gets, the batch for commits, the length
+    /// of a scan.
+    pub rows_per_op: f64,
+    /// The median latency.
+    pub p50_us: f64,
+    /// Its 90th percentile.
+    pub p90_us: f64,
+    /// Its 99th percentile.
+    pub p99_us: f64,
+    /// Its 99.9th percentile.
+    pub p999_us: f64,
+    /// The longest.
+    pub max_us: f64,
+    /// The distribution of the latencies of all rounds together, for a chart: pairs of (quantile,
+    /// microseconds), both ascending. The last quantile is 1.
+    pub latency: Vec<(f64, f64)>,
+    /// Commits that shared one flush of the log.
+    pub commits_per_flush: Option<f64>,
+    /// Bytes that the process had written to the device, for each byte of keys and values.
+    pub device_bytes_per_user_byte: Option<f64>,
+    /// This row's figure divided by that of its floor, by `ratio_is`.
+    pub ratio_to_floor: Option<f64>,
+    /// What `ratio_to_floor` compares.
+    pub ratio_is: Ratio,
+    /// Throughput against that of one thread alone.
+    pub ratio_to_1_thread: Option<f64>,
+    /// Of our own rows: how many times as good as the best peer that does the same with the same
+    /// guarantee, by `peer_ratio_is`. Above 1 we are ahead, whatever is compared. The median of
+    /// the ratios to whoever was best in each round.
+    pub ratio_to_best_peer: Option<f64>,
+    /// What `ratio_to_best_peer` compares.
+    pub peer_ratio_is: Ratio,
+    /// Who that was in most rounds.
+    pub best_peer: Option<String>,
+    /// In how many rounds it was measured.
+    pub rounds: usize,
+    /// The length of one measurement.
+    pub seconds: f64,
+    /// How many different keys there were.
+    pub keys: u64,
+    /// Over the rounds.
+    pub ops_per_s_spread: Spread,
+    /// Over the rounds.
+    pub ratio_to_floor_spread: Option<Spread>,
+    /// Over the rounds.
+    pub ratio_to_best_peer_spread: Option<Spread>,
+    /// What only this workload has.
+    pub figures: Vec<Figure>,
+}
+
+/// A median and its spread over the rounds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Spread {
+    /// The least.
+    pub min: f64,
+    /// The one in the middle.
+    pub median: f64,
+    /// The greatest.
+    pub max: f64,
+}
+
+impl Spread {
+    /// Of `values`, if there are any.
+    pub(super) fn of(values: impl IntoIterator<Item = f64>) -> Option<Spread> {
+        let mut values: Vec<f64> = values.into_iter().collect();
+        values.sort_by(f64::total_cmp);
+        let (min, max) = (*values.first()?, *values.last()?);
+        let middle = values.len() / 2;
+        let median = if values.len().is_multiple_of(2) {
+            (values[middle - 1] + values[middle]) / 2.0
+        } else {
+            values[middle]
+        };
+        Some(Spread { min, median, max })
+    }
+}
+
+/// A figure that only some workloads have, as `lost_commits_p99` of `window`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Figure {
+    /// Its name.
+    pub name: String,
+    /// The median over the rounds.
+    pub value: f64,
+    /// `us`, `ms`, `bytes`, `MiB/s`, or empty for a number.
+    pub unit: String,
+}
+
+impl Row {
+    /// Whether this is the floor.
+    pub fn is_floor(&self) -> bool {
+        self.engine == FLOOR
+    }
+
+    /// The named figure, if the workload has it.
+    pub fn figure(&self, name: &str) -> Option<f64> {
+        self.figures.iter().find(|figure| figure.name == name).map(|figure| figure.value)
+    }
+}
+
+impl Record {
+    /// The text of the JSON file.
+    pub fn to_json(&self) -> String {
+        let mut text = serde_json::to_string_pretty(self).expect("plain numbers and strings");
+        text.push('\n');
+        text
+    }
+
+    /// What a JSON file holds.
+    ///
+    /// # Errors
+    /// What is wrong with it, and where.
+    pub fn from_json(text: &str) -> Result<Record, String> {
+        serde_json::from_str(text).map_err(|error| error.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_is_read_as_it_was_written() {
+        let row = Row {
+            workload: "commit".into(),
+            guarantee: Some(Guarantee::PowerLoss),
+            latency: vec![(0.5, 1.25), (1.0, 80.0)],
+            ratio_is: Ratio::MedianLatency,
+            ratio_to_floor: Some(1.1),
+            figures: vec![Figure { name: "rows".into(), value: 3.0, unit: String::new() }],
+            ..Row::default()
+        };
+        let record = Record { results: vec![row], ..Record::default() };
+        assert_eq!(Record::from_json(&record.to_json()), Ok(record));
+    }
+
+    #[test]
+    fn files_of_the_first_version_are_read() {
+        let text = r#"{"machine": {"cpu": "x", "cores": 2}, "results": [{"workload": "read",
+            "engine": "floor", "mode": "btreemap", "threads": 1, "ops_per_s": 5.0,
+            "commits_per_flush": null, "ratio_to_floor": 1.0, "ratio_is": "p50 latency",
+            "ops_per_s_spread": {"min": 4.0, "median": 5.0, "max": 6.0}}]}"#;
+        let record = Record::from_json(text).unwrap();
+        assert!(record.results[0].is_floor());
+        assert_eq!(record.results[0].ratio_to_floor, Some(1.0));
+        assert_eq!(record.results[0].guarantee, None);
+        assert!(Record::from_json("{}").unwrap_err().contains("machine"));
+    }
+
+    #[test]
+    fn a_spread_is_the_median_and_the_ends() {
+        let odd = Spread::of([3.0, 1.0, 2.0]);
+        assert_eq!(odd, Some(Spread { min: 1.0, median: 2.0, max: 3.0 }));
+        let even = Spread::of([4.0, 1.0, 2.0, 3.0]);
+        assert_eq!(even, Some(Spread { min: 1.0, median: 2.5, max: 4.0 }));
+        assert_eq!(Spread::of([]), None);
+    }
+}

@@ -1,0 +1,19 @@
+//! How figures are shown to people: what the crash suite and the benchmarks share.
+//!
+//! ```text
+//!   figures  three digits and a unit
+//!   text     counts, times and tables as text
+//!   html     a page that needs nothing else: its frame, its sections
+//!   escape   whatever comes from elsewhere is text, never markup
+//! ```
+//!
+//! - P1 A page is one file: no script, no font, no picture from anywhere. It follows the
+//!   reader's choice of light or dark, and can be printed.
+//! - P2 Everything that is not a number goes through [`escape`].
+//! - P3 Colour never tells anything alone: there is always a word, a shape or a pattern with it.
+//!   The colours are apart for the colour-blind as well (blue, green, amber, vermilion).
+
+pub(crate) mod escape;
+pub(crate) mod figures;
+pub(crate) mod html;
+pub(crate) mod text;
