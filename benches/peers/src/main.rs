@@ -1,18 +1,10 @@
-//! `peers`: the engines that were built in, with their modes and what each of them loses.
+//! `peers`: `syncline bench`, with the stores that people would use instead.
+//!
+//! Options, harness and report are those of `syncline bench`. The workload `recover` starts this
+//! same program with a hidden command, to have a process to kill.
 
-use std::io::{self, Write};
+use std::process::ExitCode;
 
-fn main() -> io::Result<()> {
-    let mut out = io::stdout().lock();
-    for engine in syncline_peers::engines() {
-        writeln!(out, "{} {}", engine.name(), engine.version())?;
-        for mode in engine.modes() {
-            writeln!(
-                out,
-                "  {}: lost on a kill: {}; on a power loss: {}",
-                mode.name, mode.lost_on_kill, mode.lost_on_power_loss
-            )?;
-        }
-    }
-    Ok(())
+fn main() -> ExitCode {
+    syncline::cli::bench_with(&syncline_peers::engines())
 }
