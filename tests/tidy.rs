@@ -205,7 +205,8 @@ struct Source {
 /// Everything in Rust.
 fn sources() -> Vec<Source> {
     let mut files = Vec::new();
-    for dir in ["src", "tests", "examples", "fuzz/fuzz_targets"] {
+    let peers = ["benches/peers/src", "benches/peers/tests"];
+    for dir in ["src", "tests", "examples", "fuzz/fuzz_targets"].into_iter().chain(peers) {
         collect(&root().join(dir), &mut files);
     }
     files.retain(|file| file.name.ends_with(".rs"));
@@ -213,7 +214,15 @@ fn sources() -> Vec<Source> {
 }
 
 fn documents() -> Vec<Source> {
-    let names = ["README.md", "ARCHITECTURE.md", "CHANGELOG.md", "Cargo.toml", "deny.toml"];
+    let names = [
+        "README.md",
+        "ARCHITECTURE.md",
+        "CHANGELOG.md",
+        "Cargo.toml",
+        "deny.toml",
+        "benches/peers/README.md",
+        "benches/peers/Cargo.toml",
+    ];
     let read = |name: &&str| {
         let text = fs::read_to_string(root().join(name)).expect("a document");
         Source { name: (*name).to_owned(), text }

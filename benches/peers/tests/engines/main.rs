@@ -1,0 +1,34 @@
+//! Every engine does what the harness takes for granted, and keeps what its modes say.
+
+mod conformance;
+mod kill;
+
+use syncline::bench::engine::{Engine, Mode, Sizes};
+
+const SIZES: Sizes = Sizes { cache_bytes: 16 << 20, expected_bytes: 64 << 20 };
+
+/// A key as long as those of the benchmarks, in the order of the numbers.
+fn key(number: u64) -> [u8; 24] {
+    let mut key = [b'k'; 24];
+    key[..8].copy_from_slice(&number.to_be_bytes());
+    key
+}
+
+/// A value that no other number has.
+fn value(number: u64) -> Vec<u8> {
+    let mut value = vec![b'v'; 150];
+    value[..8].copy_from_slice(&number.to_be_bytes());
+    value
+}
+
+/// Runs `test` for each mode of each engine, and says which it is.
+fn for_each_mode(test: impl Fn(&dyn Engine, &Mode)) {
+    let engines = syncline_peers::engines();
+    assert!(!engines.is_empty(), "no engine has been built in");
+    for engine in engines {
+        for mode in engine.modes() {
+            eprintln!("{} {}, {}", engine.name(), engine.version(), mode.name);
+            test(&*engine, mode);
+        }
+    }
+}
