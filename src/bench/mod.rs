@@ -46,6 +46,7 @@ mod draws;
 pub mod engine;
 mod floor;
 pub mod gauge;
+mod live;
 mod machine;
 mod measure;
 pub mod page;
@@ -58,13 +59,9 @@ mod table;
 mod workload;
 
 use std::fs;
-use std::io::{self, IsTerminal};
+use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{self, RecvTimeoutError};
-use std::thread;
 use std::time::{Duration, SystemTime};
-
-use indicatif::{ProgressBar, ProgressStyle};
 
 use self::case::Suite;
 use self::engine::Engine;
@@ -219,7 +216,7 @@ pub fn run(settings: &Settings, peers: &[Box<dyn Engine>]) -> Result<Record, Ben
         warnings,
     };
     let gauge = Gauge::default();
-    let results = show(&gauge, || {
+    let results = live::watch(&gauge, || {
         let stage = Stage::new(&place.dir, settings, engines, &gauge);
         measure_all(&stage)
     })?;
@@ -311,34 +308,6 @@ fn warnings(machine: &Machine, dir: &Path) -> Vec<String> {
         warnings.push("built without optimization: figures mean nothing".to_owned());
     }
     warnings
-}
-
-/// Shows how far the run is, where somebody can see it.
-fn show<T>(gauge: &Gauge, run: impl FnOnce() -> T) -> T {
-    if !io::stderr().is_terminal() {
-        return run();
-    }
-    const OFTEN: Duration = Duration::from_millis(200);
-    let style = ProgressStyle::with_template("{wide_bar} {pos}/{len} {eta}\n{msg}");
-    let bar = ProgressBar::new(0).with_style(style.expect("a valid template"));
-    let (running, ended) = mpsc::channel::<()>();
-    let shown = &bar;
-    let found = thread::scope(|scope| {
-        scope.spawn(move || {
-            while let Err(RecvTimeoutError::Timeout) = ended.recv_timeout(OFTEN) {
-                let (done, total) = gauge.done_and_total();
-                shown.set_length(total);
-                shown.set_position(done);
-                shown.set_message(gauge.label());
-            }
-        });
-        let running = running;
-        let found = run();
-        drop(running);
-        found
-    });
-    bar.finish_and_clear();
-    found
 }
 
 /// A directory of our own, removed with everything in it at the end.

@@ -280,7 +280,10 @@ pub(super) struct BenchArgs {
     /// Write machine and results to this file
     #[arg(long, value_name = "FILE")]
     pub(super) json: Option<PathBuf>,
-    /// Measure nothing: print the table of this result again
+    /// Write a page with charts to this file
+    #[arg(long, value_name = "FILE")]
+    pub(super) html: Option<PathBuf>,
+    /// Measure nothing: print the table of this result again, or make its page
     #[arg(long, value_name = "FILE", conflicts_with_all = ["dir", "dir_option", "workload",
         "engine", "seconds", "rounds", "keys", "cache_mib", "threads", "value_bytes", "batch",
         "rate", "seed", "json"])]

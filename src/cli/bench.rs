@@ -11,22 +11,24 @@ use std::time::Duration;
 use super::args::{BenchArgs, Workload};
 use super::failure::{Failure, Outcome, Status};
 use crate::bench::engine::Engine;
+use crate::bench::page;
 use crate::bench::record::Record;
 use crate::bench::{self, BenchError, Family, Job, Settings};
 
 pub(super) fn bench(args: BenchArgs, peers: &[Box<dyn Engine>]) -> Outcome {
+    let html = args.html.clone().map(Output::create).transpose()?;
     if let Some(file) = &args.from_json {
         let text = fs::read_to_string(file);
         let text = text.map_err(Failure::io(format!("read {}", file.display())))?;
         let record = Record::from_json(&text).map_err(|problem| {
             Failure::Usage(format!("{}: not a result of bench: {problem}", file.display()))
         })?;
-        return tell(&record, None);
+        return tell(&record, None, html);
     }
     let json = args.json.clone().map(Output::create).transpose()?;
     let settings = settings(args)?;
     let record = bench::run(&settings, peers)?;
-    tell(&record, json)
+    tell(&record, json, html)
 }
 
 /// The hidden command that `bench` starts to have a process to kill.
@@ -36,9 +38,12 @@ pub(super) fn write_until_killed(job: &Job, peers: &[Box<dyn Engine>]) -> Outcom
 }
 
 /// The files first: they are there even if nobody reads the table.
-fn tell(record: &Record, json: Option<Output>) -> Outcome {
+fn tell(record: &Record, json: Option<Output>, html: Option<Output>) -> Outcome {
     if let Some(json) = json {
         json.write(&record.to_json())?;
+    }
+    if let Some(html) = html {
+        html.write(&page::render(record))?;
     }
     let mut out = io::stdout().lock();
     let table = bench::table(record);
