@@ -316,33 +316,98 @@ fn info_verify_and_dump_log_describe_the_store() {
 }
 
 #[test]
-fn a_short_bench_writes_its_table_and_json() {
+fn a_short_bench_measures_everything_and_can_be_shown_again() {
     let place = Place::new();
     let json = place.path("bench.json");
-    let dir = place.path("bench");
-    let args = ["bench", dir.to_str().unwrap(), "--seconds", "0.01", "--rounds", "1"];
-    let more = ["--keys", "500", "--cache-mib", "16", "--workload", "commit,read,scan", "--json"];
-    let json_arg = [json.to_str().unwrap()];
-    let (printed, _) = expect(0, &[&args[..], &more, &json_arg].concat());
+    let (dir, json) = (place.path("bench"), json.to_str().unwrap());
+    let args = ["bench", "--dir", dir.to_str().unwrap(), "--seconds", "0.02", "--rounds", "1"];
+    let more = ["--keys", "2000", "--cache-mib", "16", "--workload", "all", "--json", json];
+    let (printed, _) = expect(0, &[&args[..], &more].concat());
     let table = String::from_utf8(printed).unwrap();
-    assert!(table.contains("pwrite+fdatasync *"), "{table}");
+    assert!(table.lines().all(|line| line.chars().count() <= 150), "{table}");
 
-    let report: serde_json::Value = serde_json::from_slice(&fs::read(&json).unwrap()).unwrap();
+    let report: serde_json::Value = serde_json::from_slice(&fs::read(json).unwrap()).unwrap();
     assert!(report["machine"]["cores"].as_u64().unwrap() > 0);
+    assert_eq!(report["run"]["keys"], 2000);
+    assert_eq!(report["engines"][0]["modes"][1]["guarantee"], "power_loss");
     let results = report["results"].as_array().unwrap();
-    assert_eq!(results.len(), 7 + 4 + 2, "{table}");
+    let families = "flush commit window read scan mixed load hot large recover";
+    for family in families.split(' ') {
+        assert!(results.iter().any(|row| row["workload"] == family), "{family}:\n{table}");
+        assert!(table.contains(&format!("\n{family} / ")), "{family}:\n{table}");
+    }
     for row in results {
         assert!(row["ops_per_s"].as_f64().unwrap() > 0.0, "{row}");
-        assert!(row["ratio_to_floor"].as_f64().unwrap() > 0.0, "{row}");
         let engine = row["engine"].as_str().unwrap();
         assert!(["syncline", "floor"].contains(&engine), "{row}");
-        for field in ["p50_us", "p99_us", "p999_us", "max_us", "threads"] {
+        for field in ["p50_us", "p90_us", "p99_us", "p999_us", "max_us", "threads"] {
             assert!(row[field].is_number(), "{field}: {row}");
         }
-        for field in ["commits_per_flush", "device_bytes_per_user_byte"] {
-            assert!(row.get(field).is_some(), "{field}: {row}");
+        let latency = row["latency"].as_array().unwrap();
+        assert_eq!(latency.last().unwrap()[0], 1.0, "{row}");
+        if ["commit", "read", "scan", "load", "large"].contains(&row["workload"].as_str().unwrap())
+        {
+            assert!(row["ratio_to_floor"].as_f64().unwrap() > 0.0, "{row}");
         }
     }
     let left: Vec<_> = fs::read_dir(&dir).unwrap().collect();
     assert!(left.is_empty(), "the bench removes what it made: {left:?}");
+
+    let page = place.path("bench.html");
+    let again = ["bench", "--from-json", json, "--html", page.to_str().unwrap()];
+    assert_eq!(String::from_utf8(expect(0, &again).0).unwrap(), table);
+    assert!(fs::read_to_string(page).unwrap().contains("<svg"));
+}
+
+#[test]
+fn a_bench_takes_sizes_and_a_rate() {
+    let place = Place::new();
+    let json = place.path("bench.json");
+    let (dir, json) = (place.path("bench"), json.to_str().unwrap());
+    let args = ["bench", dir.to_str().unwrap(), "--seconds", "0.02", "--rounds", "2"];
+    let more = ["--keys", "500", "--threads", "2,1", "--batch", "1,10", "--value-bytes", "100"];
+    let rate = ["--rate", "2000", "--json", json, "--workload", "commit,read,commit"];
+    expect(0, &[&args[..], &more, &rate].concat());
+    let report: serde_json::Value = serde_json::from_slice(&fs::read(json).unwrap()).unwrap();
+    let results = report["results"].as_array().unwrap();
+    let commits = results.iter().filter(|row| {
+        row["workload"] == "commit" && row["engine"] == "syncline" && row["mode"] == "async"
+    });
+    // One put, and batches in both orders, by one and by two threads.
+    assert_eq!(commits.count(), 6, "{results:#?}");
+    for row in results {
+        assert_eq!(row["rate"], 2000.0, "{row}");
+        assert_eq!(row["ratio_is"], "p50 latency", "{row}");
+        assert_eq!(row["value_bytes"], 100, "{row}");
+    }
+}
+
+#[test]
+fn a_wrong_bench_says_what_is_wrong() {
+    let place = Place::new();
+    let store = &place.store();
+    let no_result = place.path("no-result.json");
+    fs::write(&no_result, "{}").unwrap();
+    let no_result = no_result.to_str().unwrap();
+    for (args, complaint) in [
+        (["--workload", "juggling"].as_slice(), "juggling"),
+        (&["--rate", "0"], "--rate 0"),
+        (&["--rate", "nan"], "--rate NaN"),
+        (&["--threads", "0"], "1 to 4096"),
+        (&["--threads", "1,many"], "many"),
+        (&["--value-bytes", "7"], "8 to 16777216"),
+        (&["--batch", "0"], "1 to 1000000"),
+        (&["--keys", "0"], "--keys"),
+        (&["--engine", "other"], "there are syncline"),
+        (&["--json", store], store),
+    ] {
+        let dir = ["bench", "--dir", store];
+        // A directory, where a file should be made.
+        fs::create_dir_all(store).unwrap();
+        expect_complaint(2, &[&dir[..], args].concat(), complaint);
+    }
+    assert!(fs::read_dir(store).unwrap().next().is_none());
+    expect_complaint(2, &["bench", "--from-json", no_result], "not a result of bench");
+    expect_complaint(2, &["bench", "--from-json", store], store);
+    expect_complaint(2, &["bench", "--from-json", no_result, "--rounds", "1"], "--rounds");
 }

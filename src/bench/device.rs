@@ -1,41 +1,97 @@
-//! How much the process has had written to the device.
+//! How much is written to the device, asked of the operating system and not of the engines, so
+//! that it is the same for all. It knows two figures, both too high in their own way:
 //!
-//! The same for every engine, because it is asked of the operating system and not of the engine:
-//! `/proc/self/io`, `write_bytes` less `cancelled_write_bytes`. That counts
+//! | | what it counts | what is wrong with it |
+//! |---|---|---|
+//! | own | `/proc/self/io`, `write_bytes` less `cancelled_write_bytes`: each page of a file when it becomes dirty, and what bypasses the page cache | a page may be a large one, of up to megabytes, and counts whole though a part of it is written; no journal, no metadata |
+//! | device | sectors that the block device has written, `/sys/dev/block/*/stat` | those of other processes too |
 //!
-//! - whole pages of files, each time that a clean one becomes dirty, through `write` or through a
-//!   mapping: what the kernel will write back sooner or later, with the part of a page that was
-//!   not changed, but once for many changes between two flushes;
-//! - bytes that bypass the page cache (`O_DIRECT`);
-//! - less what was dirty and never got written because the file was truncated or removed.
+//! The lesser of both is taken. The files of the store are flushed before they are asked for the
+//! second time, so that nothing is still to come, whatever the engine does when it is closed.
+//! Files are removed only later: what an engine itself has removed or truncated before it was
+//! written was never written.
 //!
-//! It does not count the file system's own journal and metadata, nor what happens inside the
-//! device. It is there on Linux only, and a file system in memory has none.
+//! A page that is changed twice between two flushes is written once, and a byte that is changed
+//! costs its page: that is what is measured. What happens inside the device is not. Linux only;
+//! absent where there is no device, as with a file system in memory.
 
 use std::fs;
+use std::io;
+use std::path::Path;
 
-/// A reading of the counter.
+/// The size of a sector in these statistics, whatever the device has.
+const SECTOR_BYTES: u64 = 512;
+
+/// A reading of the counters.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct DeviceBytes(Option<u64>);
+pub(super) struct DeviceBytes<'a> {
+    dir: &'a Path,
+    own: Option<u64>,
+    device: Option<u64>,
+}
 
-impl DeviceBytes {
-    pub(super) fn now() -> DeviceBytes {
-        DeviceBytes(fs::read_to_string("/proc/self/io").ok().and_then(|text| parse(&text)))
+impl DeviceBytes<'_> {
+    /// What was written until now, by us and to the device beneath `dir`, which exists.
+    pub(super) fn now(dir: &Path) -> DeviceBytes<'_> {
+        DeviceBytes { dir, own: own(), device: device(dir) }
     }
 
-    /// What was written since, if that can be known.
-    pub(super) fn since(self) -> Option<f64> {
-        let written = DeviceBytes::now().0?.saturating_sub(self.0?);
-        (written > 0).then_some(written as f64)
+    /// What was written since, if that can be known: to `files`, a closed store or one file.
+    pub(super) fn since(self, files: &Path) -> Option<f64> {
+        // A failure shows in the figures at worst: the stores themselves have flushed before.
+        let _ = sync(files);
+        let now = DeviceBytes::now(self.dir);
+        least(difference(self.own, now.own)?, difference(self.device, now.device))
     }
 }
 
-fn parse(text: &str) -> Option<u64> {
+fn difference(before: Option<u64>, now: Option<u64>) -> Option<u64> {
+    Some(now?.saturating_sub(before?))
+}
+
+/// A device that has written nothing is none: a file system with several devices beneath it.
+fn least(own: u64, device: Option<u64>) -> Option<f64> {
+    let device = device.filter(|bytes| *bytes > 0);
+    let least = device.map_or(own, |device| device.min(own));
+    (least > 0).then_some(least as f64)
+}
+
+fn own() -> Option<u64> {
+    parse_own(&fs::read_to_string("/proc/self/io").ok()?)
+}
+
+fn parse_own(text: &str) -> Option<u64> {
     let field = |name: &str| {
         let mut values = text.lines().filter_map(|line| line.strip_prefix(name));
         values.next()?.strip_prefix(':')?.trim().parse::<u64>().ok()
     };
     Some(field("write_bytes")?.saturating_sub(field("cancelled_write_bytes")?))
+}
+
+/// The seventh field is the number of sectors written.
+fn parse_device(text: &str) -> Option<u64> {
+    let sectors: u64 = text.split_whitespace().nth(6)?.parse().ok()?;
+    Some(sectors * SECTOR_BYTES)
+}
+
+#[cfg(target_os = "linux")]
+fn device(dir: &Path) -> Option<u64> {
+    use std::os::unix::fs::MetadataExt;
+    let number = fs::metadata(dir).ok()?.dev();
+    let (major, minor) = (rustix::fs::major(number), rustix::fs::minor(number));
+    parse_device(&fs::read_to_string(format!("/sys/dev/block/{major}:{minor}/stat")).ok()?)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn device(_: &Path) -> Option<u64> {
+    None
+}
+
+fn sync(path: &Path) -> io::Result<()> {
+    if path.is_dir() {
+        return fs::read_dir(path)?.try_for_each(|entry| sync(&entry?.path()));
+    }
+    fs::File::open(path)?.sync_data()
 }
 
 #[cfg(test)]
@@ -45,7 +101,22 @@ mod tests {
     #[test]
     fn cancelled_bytes_are_not_written() {
         let text = "rchar: 9\nread_bytes: 0\nwrite_bytes: 8192\ncancelled_write_bytes: 4096\n";
-        assert_eq!(parse(text), Some(4096));
-        assert_eq!(parse("rchar: 9\n"), None);
+        assert_eq!(parse_own(text), Some(4096));
+        assert_eq!(parse_own("rchar: 9\n"), None);
+    }
+
+    #[test]
+    fn the_device_counts_sectors() {
+        assert_eq!(parse_device("  1  2  3  4  5  6  7  8  9\n"), Some(7 * 512));
+        assert_eq!(parse_device("1 2 3"), None);
+    }
+
+    #[test]
+    fn the_lesser_figure_is_taken() {
+        assert_eq!(least(10, Some(8)), Some(8.0));
+        assert_eq!(least(10, Some(80)), Some(10.0));
+        assert_eq!(least(10, Some(0)), Some(10.0));
+        assert_eq!(least(10, None), Some(10.0));
+        assert_eq!(least(0, Some(80)), None);
     }
 }

@@ -261,8 +261,10 @@ impl Loop<'_> {
                 break;
             }
             if now >= give_up {
-                overdue += 1;
-                self.latency_ns.saturating_record((now - due).as_nanos() as u64);
+                if due >= warm {
+                    overdue += 1;
+                    self.latency_ns.saturating_record((now - due).as_nanos() as u64);
+                }
                 continue;
             }
             wait_until(due);

@@ -92,9 +92,19 @@ impl Results {
         self.rounds[case].push(Round::of(sample));
     }
 
+    /// Leaves out who failed.
+    pub(super) fn forget(&mut self, failed: &[Who]) {
+        for (case, rounds) in self.cases.iter().zip(&mut self.rounds) {
+            if failed.contains(&case.who) {
+                rounds.clear();
+            }
+        }
+    }
+
     /// The rows of the result.
     pub(super) fn rows(&self, stage: &Stage<'_>) -> Vec<Row> {
-        (0..self.cases.len()).map(|index| self.row(index, stage)).collect()
+        let measured = (0..self.cases.len()).filter(|index| !self.rounds[*index].is_empty());
+        measured.map(|index| self.row(index, stage)).collect()
     }
 
     fn row(&self, index: usize, stage: &Stage<'_>) -> Row {

@@ -39,6 +39,8 @@ pub(super) struct Stage<'a> {
     floor: OnceCell<FloorFile>,
     map: RefCell<Option<Rc<Map>>>,
     stocks: RefCell<HashMap<usize, Stock>>,
+    /// Peers that failed, in words.
+    pub(super) failures: RefCell<Vec<String>>,
 }
 
 /// A closed store that holds every row.
@@ -64,6 +66,7 @@ impl<'a> Stage<'a> {
             floor: OnceCell::new(),
             map: RefCell::default(),
             stocks: RefCell::default(),
+            failures: RefCell::default(),
         }
     }
 
@@ -130,8 +133,12 @@ impl<'a> Stage<'a> {
         }
         let bytes = (self.settings.keys.saturating_mul(256)).clamp(16 << 20, 256 << 20);
         self.gauge.now("the floor file");
-        let floor = FloorFile::create(&self.dir.join("floor"), bytes)?;
+        let floor = FloorFile::create(&self.floor_path(), bytes)?;
         Ok(self.floor.get_or_init(|| floor))
+    }
+
+    pub(super) fn floor_path(&self) -> PathBuf {
+        self.dir.join("floor")
     }
 
     /// The map that reads are compared with. It lives as long as somebody holds it.
@@ -209,15 +216,43 @@ impl<'a> Stage<'a> {
         self.engines[engine].open(dir, mode, sizes)
     }
 
+    /// Notes that a peer failed, and cleans up behind it (B7). Nobody else may fail.
+    pub(super) fn peer_failed(
+        &self,
+        who: Who,
+        label: &str,
+        error: BenchError,
+    ) -> Result<(), BenchError> {
+        if matches!(who, Who::Floor | Who::SYNCLINE) {
+            return Err(error);
+        }
+        let failure = format!("{label}: {error}; no figures for it here");
+        eprintln!("syncline: warning: {failure}");
+        self.failures.borrow_mut().push(failure);
+        let dir = self.fresh_dir();
+        if dir.exists() { self.remove(&dir) } else { Ok(()) }
+    }
+
     /// An engine did not do what it should: figures for it would mean nothing.
     pub(super) fn wrong(&self, engine: usize, message: String) -> BenchError {
         BenchError::Engine { engine: self.engines[engine].name(), message }
     }
 
-    /// The cases of each engine for `case`, in its light mode.
+    /// The cases of each engine for `case`, in its light mode. Where that of a peer survives a
+    /// power loss, having nothing lighter, ours that does so is measured too, to be compared with.
     pub(super) fn by_all(&self, case: &Case) -> Vec<Case> {
+        const OURS: usize = 0;
         let engines = 0..self.engines.len();
-        engines.map(|engine| case.in_mode(engine, self.light_mode(engine))).collect()
+        let mut cases: Vec<Case> =
+            engines.map(|engine| case.in_mode(engine, self.light_mode(engine))).collect();
+        let survives = |mode: &&Mode| mode.guarantee == Guarantee::PowerLoss;
+        let our_mode = self.engines[OURS].modes().iter().find(survives);
+        if cases.iter().any(|case| case.guarantee == Some(Guarantee::PowerLoss)) {
+            cases.extend(our_mode.map(|mode| case.in_mode(OURS, mode)));
+        }
+        // Those that are compared stand together.
+        cases.sort_by_key(|case| case.guarantee);
+        cases
     }
 
     /// The same where nothing is committed: `mode` is what is called instead.

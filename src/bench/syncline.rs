@@ -19,7 +19,7 @@ const MODES: &[Mode] = &[
         name: "async",
         guarantee: Guarantee::ProcessEnd,
         lost_on_kill: "nothing",
-        lost_on_power_loss: "the last 10 ms or 16 MiB, whichever is less, from the end",
+        lost_on_power_loss: "at most the commits of the last 10 ms, or 16 MiB of them",
     },
     Mode {
         name: "sync",

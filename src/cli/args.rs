@@ -232,7 +232,7 @@ Examples:
   syncline bench --workload all --html run.html    everything, and a page to look at
   syncline bench --workload commit --threads 1,4 --batch 1,100 --value-bytes 100,1000
   syncline bench --workload read --rate 50000      latency where 50000 gets a second are due
-  syncline bench --from-json run.json              the table again")]
+  syncline bench --from-json run.json --html run.html")]
 pub(super) struct BenchArgs {
     /// Where to measure; without it, a directory beneath the current one, removed afterwards
     pub(super) dir: Option<PathBuf>,
@@ -283,7 +283,7 @@ pub(super) struct BenchArgs {
     /// Write a page with charts to this file
     #[arg(long, value_name = "FILE")]
     pub(super) html: Option<PathBuf>,
-    /// Measure nothing: print the table of this result again, or make its page
+    /// Measure nothing: make the table, and with --html the page, of this result again
     #[arg(long, value_name = "FILE", conflicts_with_all = ["dir", "dir_option", "workload",
         "engine", "seconds", "rounds", "keys", "cache_mib", "threads", "value_bytes", "batch",
         "rate", "seed", "json"])]

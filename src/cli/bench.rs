@@ -11,22 +11,23 @@ use std::time::Duration;
 use super::args::{BenchArgs, Workload};
 use super::failure::{Failure, Outcome, Status};
 use crate::bench::engine::Engine;
-use crate::bench::page;
 use crate::bench::record::Record;
 use crate::bench::{self, BenchError, Family, Job, Settings};
 
 pub(super) fn bench(args: BenchArgs, peers: &[Box<dyn Engine>]) -> Outcome {
-    let html = args.html.clone().map(Output::create).transpose()?;
+    let html = args.html.clone();
     if let Some(file) = &args.from_json {
         let text = fs::read_to_string(file);
         let text = text.map_err(Failure::io(format!("read {}", file.display())))?;
         let record = Record::from_json(&text).map_err(|problem| {
             Failure::Usage(format!("{}: not a result of bench: {problem}", file.display()))
         })?;
-        return tell(&record, None, html);
+        return tell(&record, None, html.map(Output::create).transpose()?);
     }
-    let json = args.json.clone().map(Output::create).transpose()?;
+    let json = args.json.clone();
     let settings = settings(args)?;
+    let json = json.map(Output::create).transpose()?;
+    let html = html.map(Output::create).transpose()?;
     let record = bench::run(&settings, peers)?;
     tell(&record, json, html)
 }
@@ -43,7 +44,7 @@ fn tell(record: &Record, json: Option<Output>, html: Option<Output>) -> Outcome 
         json.write(&record.to_json())?;
     }
     if let Some(html) = html {
-        html.write(&page::render(record))?;
+        html.write(&bench::page::render(record))?;
     }
     let mut out = io::stdout().lock();
     let table = bench::table(record);

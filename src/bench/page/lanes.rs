@@ -127,13 +127,11 @@ fn grid(axis: &Axis, out: &mut String) {
     }
 }
 
-/// A line as high as the lane, whose words may need several lines.
+/// A line as high as the lane, whose words may need several lines: the style cuts it off.
 fn full(class: &str, x: f64, out: &mut String) {
     put(
         out,
-        format_args!(
-            "<line class=\"{class}\" x1=\"{x:.2}%\" x2=\"{x:.2}%\" y1=\"0\" y2=\"100%\"/>"
-        ),
+        format_args!("<line class=\"{class}\" x1=\"{x:.2}%\" x2=\"{x:.2}%\" y1=\"0\" y2=\"999\"/>"),
     );
 }
 

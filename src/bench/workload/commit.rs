@@ -44,13 +44,14 @@ impl<'a> CommitSuite<'a> {
     fn measure_floor(&self, case: &Case) -> Result<Sample, BenchError> {
         let floor = self.stage.floor()?;
         let flush = Flush::named(case.mode);
-        let before = DeviceBytes::now();
+        let before = DeviceBytes::now(&self.stage.dir);
         let workers = vec![floor.writer(flush, case.batch, case.value_bytes)];
         let load = self.stage.load(Clock::EveryOperation, case.rate, &|| None);
         let mut sample = drive(workers, &load)?;
         floor.settle()?;
         let user_bytes = user_bytes(sample.rows_in_all, case.value_bytes);
-        sample.device_bytes_per_user_byte = before.since().map(|bytes| bytes / user_bytes);
+        sample.device_bytes_per_user_byte =
+            before.since(&self.stage.floor_path()).map(|bytes| bytes / user_bytes);
         Ok(sample)
     }
 
@@ -58,7 +59,7 @@ impl<'a> CommitSuite<'a> {
         let (stage, keys) = (self.stage, self.stage.settings.keys);
         let dir = stage.fresh_dir();
         let mode = stage.mode(engine, case.mode);
-        let before = DeviceBytes::now();
+        let before = DeviceBytes::now(&self.stage.dir);
         let database = stage.open(engine, &dir, mode, &stage.sizes(case.value_bytes))?;
         let counts_before = database.commits_and_flushes();
         let mut sample = {
@@ -75,7 +76,7 @@ impl<'a> CommitSuite<'a> {
         database.settle()?;
         drop(database);
         let user_bytes = user_bytes(sample.rows_in_all, case.value_bytes);
-        sample.device_bytes_per_user_byte = before.since().map(|bytes| bytes / user_bytes);
+        sample.device_bytes_per_user_byte = before.since(&dir).map(|bytes| bytes / user_bytes);
         sample.commits_per_flush = commits_per_flush(counts_before, counts);
         stage.remove(&dir)?;
         Ok(sample)

@@ -126,7 +126,9 @@ impl Target {
             GROWING => {}
             FALLOCATED => allocate(&file).map_err(self.failed())?,
             _ => {
-                let zeros = vec![0; 1 << 20];
+                // Page by page, so that the page cache holds it in small pages: of a mapping, a large
+                // one is written whole.
+                let zeros = vec![0; BLOCK];
                 for offset in (0..FILE_BYTES).step_by(zeros.len()) {
                     write_at(&file, offset, &zeros).map_err(self.failed())?;
                 }

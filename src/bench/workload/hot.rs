@@ -84,15 +84,15 @@ impl Suite for HotSuite<'_> {
 
     fn measure(&mut self, case: usize) -> Result<Sample, BenchError> {
         let case = &self.cases[case];
-        let before = DeviceBytes::now();
-        let mut sample = match case.who {
-            Who::Floor => self.measure_floor(case)?,
-            Who::Engine(engine) => self.measure_store(case, engine)?,
+        let before = DeviceBytes::now(&self.stage.dir);
+        let (mut sample, files) = match case.who {
+            Who::Floor => (self.measure_floor(case)?, self.stage.floor_path()),
+            Who::Engine(engine) => (self.measure_store(case, engine)?, self.stage.fresh_dir()),
         };
         let user_bytes = user_bytes(sample.rows_in_all, case.value_bytes);
-        sample.device_bytes_per_user_byte = before.since().map(|bytes| bytes / user_bytes);
+        sample.device_bytes_per_user_byte = before.since(&files).map(|bytes| bytes / user_bytes);
         if case.who != Who::Floor {
-            self.stage.remove(&self.stage.fresh_dir())?;
+            self.stage.remove(&files)?;
         }
         Ok(sample)
     }

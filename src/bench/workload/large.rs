@@ -68,7 +68,10 @@ impl<'a> LargeSuite<'a> {
         let stage = self.stage;
         let sizes = stage.sizes(case.value_bytes);
         let cache_bytes = (sizes.expected_bytes / 4).max(LEAST_CACHE_BYTES);
-        let mode = stage.light_mode(engine);
+        let mode = match case.variant {
+            PUT => stage.mode(engine, case.mode),
+            _ => stage.light_mode(engine),
+        };
         let (database, _) = stage.open_stock(engine, mode, &Sizes { cache_bytes, ..sizes })?;
         let sample = {
             let mut session = database.session();
@@ -111,18 +114,20 @@ impl Suite for LargeSuite<'_> {
 
     fn measure(&mut self, case: usize) -> Result<Sample, BenchError> {
         let case = &self.cases[case];
-        if let Who::Engine(engine) = case.who {
+        let files = match case.who {
+            Who::Floor => self.stage.floor_path(),
             // Filling it does not count.
-            self.stage.stock(engine)?;
-        }
-        let before = DeviceBytes::now();
+            Who::Engine(engine) => self.stage.stock(engine)?.dir,
+        };
+        let before = DeviceBytes::now(&self.stage.dir);
         let mut sample = match case.who {
             Who::Floor => self.measure_floor(case)?,
             Who::Engine(engine) => self.measure_store(case, engine)?,
         };
         if case.variant == PUT {
             let user_bytes = user_bytes(sample.rows_in_all, case.value_bytes);
-            sample.device_bytes_per_user_byte = before.since().map(|bytes| bytes / user_bytes);
+            sample.device_bytes_per_user_byte =
+                before.since(&files).map(|bytes| bytes / user_bytes);
         }
         Ok(sample)
     }

@@ -37,13 +37,14 @@ impl<'a> LoadSuite<'a> {
 
     fn measure_floor(&self, case: &Case, operations: u64) -> Result<Sample, BenchError> {
         let floor = self.stage.floor()?;
-        let before = DeviceBytes::now();
+        let before = DeviceBytes::now(&self.stage.dir);
         let write = floor.writer(Flush::Never, case.batch, case.value_bytes);
         let mut sample =
             repeat(write, operations, &self.stage.load(Clock::EveryOperation, None, &|| None))?;
         floor.settle()?;
         let user_bytes = user_bytes(sample.rows_in_all, case.value_bytes);
-        sample.device_bytes_per_user_byte = before.since().map(|bytes| bytes / user_bytes);
+        sample.device_bytes_per_user_byte =
+            before.since(&self.stage.floor_path()).map(|bytes| bytes / user_bytes);
         Ok(sample)
     }
 
@@ -56,7 +57,7 @@ impl<'a> LoadSuite<'a> {
         let (stage, keys) = (self.stage, self.stage.settings.keys);
         let sorted = case.distribution == Order::Sorted.name();
         let order = if sorted { Order::Sorted } else { Order::Random };
-        let (dir, before) = (stage.fresh_dir(), DeviceBytes::now());
+        let (dir, before) = (stage.fresh_dir(), DeviceBytes::now(&self.stage.dir));
         let mode = stage.mode(engine, case.mode);
         let database = stage.open(engine, &dir, mode, &stage.sizes(case.value_bytes))?;
         let mut sample = {
@@ -70,7 +71,7 @@ impl<'a> LoadSuite<'a> {
         drop(database);
         sample.add_figure("settle", settling.elapsed().as_secs_f64() * 1e3, "ms");
         let user_bytes = user_bytes(sample.rows_in_all, case.value_bytes);
-        sample.device_bytes_per_user_byte = before.since().map(|bytes| bytes / user_bytes);
+        sample.device_bytes_per_user_byte = before.since(&dir).map(|bytes| bytes / user_bytes);
         stage.remove(&dir)?;
         Ok(sample)
     }

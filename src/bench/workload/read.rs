@@ -83,7 +83,10 @@ impl<'a> ReadSuite<'a> {
 
     fn measure_store(&self, case: &Case, engine: usize) -> Result<Sample, BenchError> {
         let stage = self.stage;
-        let mode = stage.light_mode(engine);
+        let mode = match case.variant {
+            BESIDE_WRITER => stage.mode(engine, case.mode),
+            _ => stage.light_mode(engine),
+        };
         let sizes = stage.sizes(case.value_bytes);
         let (database, _) = stage.open_stock(engine, mode, &sizes)?;
         let sample = match case.variant {

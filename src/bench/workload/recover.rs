@@ -6,14 +6,16 @@
 //! | `after kill` | a store into which another process put every row, one to a commit, before it was killed |
 //!
 //! The other process is this program once more, with the hidden command [`WRITER`]. It says when
-//! all its commits are acknowledged, and is killed at that moment (SIGKILL). Modes are those that
-//! survive the process; whether the rows are there is checked, after the clock has stopped. The
-//! pages of all files are in the operating system's cache.
+//! all its commits are acknowledged, and is killed at that moment (SIGKILL). An engine that needs
+//! more than a minute for them stops there: the figure `commits` tells how many it was. Only
+//! modes that survive the process and not more take part in that: the others have no commits that
+//! only the log has. Whether the rows are there is checked, after the clock has stopped. The pages
+//! of all files are in the operating system's cache.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::bench::case::{Case, Suite, Who};
 use crate::bench::engine::{Engine, Guarantee, Mode, Sizes};
@@ -35,8 +37,11 @@ const AFTER_KILL: &str = "after kill";
 /// The hidden command that puts rows and waits to be killed.
 pub const WRITER: &str = "bench-writer";
 
-/// What it says when all commits are acknowledged.
-const ACKNOWLEDGED: &str = "acknowledged";
+/// What it says when all commits are acknowledged, before their number.
+const ACKNOWLEDGED: &str = "acknowledged ";
+
+/// It writes no longer than this.
+const LONGEST: Duration = Duration::from_secs(60);
 
 impl<'a> RecoverSuite<'a> {
     pub(in crate::bench) fn new(stage: &'a Stage<'a>) -> RecoverSuite<'a> {
@@ -49,10 +54,9 @@ impl<'a> RecoverSuite<'a> {
                 ..Case::new("recover", variant, stage.value_bytes())
             };
             let by_all = stage.by_all(&case).into_iter();
-            // What does not survive a kill has nothing to recover.
-            let survives =
-                |case: &Case| variant == AFTER_CLOSE || case.guarantee != Some(Guarantee::Nothing);
-            cases.extend(by_all.filter(survives));
+            cases.extend(by_all.filter(|case| {
+                variant == AFTER_CLOSE || case.guarantee == Some(Guarantee::ProcessEnd)
+            }));
         }
         RecoverSuite { stage, cases }
     }
@@ -77,10 +81,10 @@ impl<'a> RecoverSuite<'a> {
             cache_bytes: stage.settings.cache_bytes,
         };
         let writing = Instant::now();
-        kill_after(&job).map_err(|problem| stage.wrong(engine, problem))?;
+        let commits = kill_after(&job).map_err(|problem| stage.wrong(engine, problem))?;
         let writing = writing.elapsed();
-        let mut sample = self.open(case, engine, &dir, job.commits)?;
-        sample.add_figure("commits", job.commits as f64, "");
+        let mut sample = self.open(case, engine, &dir, commits)?;
+        sample.add_figure("commits", commits as f64, "");
         sample.add_figure("writing", writing.as_secs_f64() * 1e3, "ms");
         stage.remove(&dir)?;
         Ok(sample)
@@ -96,7 +100,7 @@ impl<'a> RecoverSuite<'a> {
     ) -> Result<Sample, BenchError> {
         let stage = self.stage;
         let mode = stage.mode(engine, case.mode);
-        let last = key(stage.settings.keys - 1);
+        let last = key(rows.min(stage.settings.keys) - 1);
         let begun = Instant::now();
         let database = stage.open(engine, dir, mode, &stage.sizes(case.value_bytes))?;
         let mut session = database.session();
@@ -161,8 +165,8 @@ impl Job {
     }
 }
 
-/// Has another process do `job` and kills it when it has.
-fn kill_after(job: &Job) -> Result<(), String> {
+/// Has another process do `job` and kills it when it has. Returns how many commits it made.
+fn kill_after(job: &Job) -> Result<u64, String> {
     let program = std::env::current_exe().map_err(|error| format!("no program: {error}"))?;
     let child = Command::new(program)
         .arg(WRITER)
@@ -174,8 +178,9 @@ fn kill_after(job: &Job) -> Result<(), String> {
     let output = child.0.stdout.take().expect("piped");
     let mut said = String::new();
     BufReader::new(output).read_line(&mut said).map_err(|error| error.to_string())?;
-    if said.trim_end() == ACKNOWLEDGED {
-        return Ok(());
+    let commits = said.strip_prefix(ACKNOWLEDGED).and_then(|number| number.trim().parse().ok());
+    if let Some(commits) = commits.filter(|commits| *commits > 0) {
+        return Ok(commits);
     }
     let status = child.0.wait().map_err(|error| error.to_string())?;
     Err(format!("the writer failed: {status}"))
@@ -209,14 +214,19 @@ pub fn write_until_killed(job: &Job, peers: &[Box<dyn Engine>]) -> Result<(), Be
     };
     let database = engine.open(&job.dir, mode, &sizes)?;
     let mut session = database.session();
+    let mut commits = 0;
     {
         let mut put = puts(&mut *session, 0, 1, job.commits.max(1), job.value_bytes);
-        for _ in 0..job.commits {
+        let begun = Instant::now();
+        while commits < job.commits && begun.elapsed() < LONGEST {
             put()?;
+            commits += 1;
         }
     }
     let mut out = io::stdout().lock();
-    writeln!(out, "{ACKNOWLEDGED}").and_then(|()| out.flush()).map_err(BenchError::Output)?;
+    writeln!(out, "{ACKNOWLEDGED}{commits}")
+        .and_then(|()| out.flush())
+        .map_err(BenchError::Output)?;
     // The pipe ends with whoever started us, should it not kill us.
     let _ = io::stdin().read(&mut [0]);
     Ok(())
