@@ -47,6 +47,7 @@ mod draws;
 pub mod engine;
 mod floor;
 pub mod gauge;
+mod live;
 mod machine;
 mod measure;
 pub mod page;
@@ -62,13 +63,9 @@ mod workload;
 
 use std::fmt;
 use std::fs;
-use std::io::{self, IsTerminal};
+use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{self, RecvTimeoutError};
-use std::thread;
 use std::time::{Duration, SystemTime};
-
-use indicatif::{ProgressBar, ProgressStyle};
 
 use self::case::Suite;
 use self::engine::Engine;
@@ -235,7 +232,7 @@ pub fn run(settings: &Settings, peers: &[Box<dyn Engine>]) -> Result<Record, Ben
         warnings,
     };
     let gauge = Gauge::default();
-    let (results, failures) = show(&gauge, || {
+    let (results, failures) = live::watch(&gauge, || {
         let stage = Stage::new(&place.dir, settings, engines, &gauge);
         measure_all(&stage).map(|rows| (rows, stage.failures.take()))
     })?;
@@ -338,34 +335,6 @@ fn warnings(machine: &Machine, dir: &Path) -> Vec<String> {
         warnings.push("built without optimization: figures mean nothing".to_owned());
     }
     warnings
-}
-
-/// Shows how far the run is, where somebody can see it.
-fn show<T>(gauge: &Gauge, run: impl FnOnce() -> T) -> T {
-    if !io::stderr().is_terminal() {
-        return run();
-    }
-    const OFTEN: Duration = Duration::from_millis(200);
-    let style = ProgressStyle::with_template("{wide_bar} {pos}/{len} {eta}\n{msg}");
-    let bar = ProgressBar::new(0).with_style(style.expect("a valid template"));
-    let (running, ended) = mpsc::channel::<()>();
-    let shown = &bar;
-    let found = thread::scope(|scope| {
-        scope.spawn(move || {
-            while let Err(RecvTimeoutError::Timeout) = ended.recv_timeout(OFTEN) {
-                let (done, total) = gauge.done_and_total();
-                shown.set_length(total);
-                shown.set_position(done);
-                shown.set_message(gauge.label());
-            }
-        });
-        let running = running;
-        let found = run();
-        drop(running);
-        found
-    });
-    bar.finish_and_clear();
-    found
 }
 
 /// A directory of our own, removed with everything in it at the end.

@@ -21,6 +21,9 @@ pub(crate) fn time(us: f64) -> String {
 
 /// A length of time at an axis: round already.
 pub(crate) fn time_tick(us: f64) -> String {
+    if us == 0.0 {
+        return "0".into();
+    }
     let (value, unit) = time_parts(us);
     format!("{} {unit}", plain(value))
 }

@@ -7,7 +7,7 @@
 use super::super::engine::Guarantee;
 use super::super::record::{Record, Row};
 use super::group::{Group, Usual, survives, who};
-use super::lanes::{Axis, Lane, Shape, draw};
+use super::lanes::{Axis, Lane, Shape, Who, draw};
 use crate::present::escape::Text;
 use crate::present::figures::{digits, many, many_tick, plain, time, time_tick};
 use crate::present::html::put;
@@ -54,10 +54,9 @@ impl Measure {
     fn figure(self, row: &Row) -> String {
         match self {
             Measure::Throughput => format!("{} /s", many(row.ops_per_s * rows_per_op(row))),
-            Measure::Median => time(row.p50_us),
-            Measure::Percentiles => format!("{} \u{2026} {}", time(row.p50_us), time(row.p999_us)),
+            Measure::Median | Measure::Percentiles => time(row.p50_us),
             Measure::DeviceBytes => row.device_bytes_per_user_byte.map_or(String::new(), digits),
-            Measure::CommitsPerFlush => row.commits_per_flush.map_or(String::new(), digits),
+            Measure::CommitsPerFlush => row.commits_per_flush.map_or(String::new(), many),
         }
     }
 
@@ -66,9 +65,9 @@ impl Measure {
             Measure::Throughput if rows_per_op(row) > 1.0 => Axis::bars(lanes, many_tick, "rows/s"),
             Measure::Throughput => Axis::bars(lanes, many_tick, unit_of(&row.workload)),
             Measure::Median => Axis::bars(lanes, time_tick, "median"),
-            Measure::Percentiles => Axis::decades(lanes, time_tick, "p50 \u{2026} p99.9"),
+            Measure::Percentiles => Axis::decades(lanes, time_tick, "median"),
             Measure::DeviceBytes => Axis::bars(lanes, plain, "B/B"),
-            Measure::CommitsPerFlush => Axis::bars(lanes, plain, "commits"),
+            Measure::CommitsPerFlush => Axis::bars(lanes, many_tick, "commits"),
         }
     }
 }
@@ -90,10 +89,12 @@ fn rows_per_op(row: &Row) -> f64 {
 
 /// The cards of all groups, the first of them open.
 pub(super) fn cards(groups: &[Group<'_>], measure: Measure, record: &Record, out: &mut String) {
-    let groups: Vec<_> = groups
+    let mut groups: Vec<_> = groups
         .iter()
         .filter(|group| group.rows.iter().any(|row| measure.shape(row).is_some()))
         .collect();
+    // Those in which we take part come first.
+    groups.sort_by_key(|group| group.rows.iter().all(|row| who(row) != Who::Ours));
     let open = groups.len().min(OPEN);
     pair(&groups[..open], measure, record, out);
     if open < groups.len() {
@@ -140,8 +141,13 @@ pub(super) fn end(out: &mut String) {
 }
 
 fn lane(row: &Row, measure: Measure, record: &Record) -> Option<Lane> {
-    let note = match loss(row, record) {
-        Some(loss) if measure == Measure::Throughput => format!("{}; {loss}", row.mode),
+    let note = match measure {
+        // Said once, not for each number of threads.
+        Measure::Throughput if row.threads <= 1 => match loss(row, record) {
+            Some(loss) => format!("{}; {loss}", row.mode),
+            None => row.mode.clone(),
+        },
+        Measure::Percentiles => format!("{}; p99.9 {}", row.mode, time(row.p999_us)),
         _ => row.mode.clone(),
     };
     Some(Lane {
@@ -154,7 +160,7 @@ fn lane(row: &Row, measure: Measure, record: &Record) -> Option<Lane> {
 }
 
 /// What a row's mode loses, unless it is nothing (C3).
-fn loss(row: &Row, record: &Record) -> Option<String> {
+pub(super) fn loss(row: &Row, record: &Record) -> Option<String> {
     let engine = record.engines.iter().find(|engine| engine.name == row.engine)?;
     let mode = engine.modes.iter().find(|mode| mode.name == row.mode)?;
     let (kill, power) = (&mode.lost_on_kill, &mode.lost_on_power_loss);
@@ -167,7 +173,7 @@ fn loss(row: &Row, record: &Record) -> Option<String> {
 }
 
 /// One card with a lane for each of `rows`, which differ in what they do.
-pub(super) fn medley(title: &str, rows: &[&Row], measure: Measure, usual: Usual, out: &mut String) {
+pub(super) fn medley(rows: &[&Row], measure: Measure, usual: Usual, out: &mut String) {
     let lanes: Vec<Lane> = rows
         .iter()
         .filter_map(|row| {
@@ -181,7 +187,7 @@ pub(super) fn medley(title: &str, rows: &[&Row], measure: Measure, usual: Usual,
         })
         .collect();
     let Some(first) = rows.first().filter(|_| !lanes.is_empty()) else { return };
-    begin(title, None, out);
+    begin(&first.workload, first.guarantee, out);
     draw(&lanes, &measure.axis(&lanes, first), out);
     end(out);
 }

@@ -71,14 +71,14 @@ fn words(kill: &Option<Step<'_>>, power: &Option<Step<'_>>) -> String {
     let mut text = String::new();
     if let Some(step) = kill {
         text.push_str(&format!(
-            "An **Async** commit takes {}, {} of a bare write, and survives a kill of the process. ",
+            "An **Async** commit takes {}, {} a bare write, and survives a kill of the process. ",
             time(step.ours.p50_us),
             times(step.ours.p50_us / step.floor.p50_us),
         ));
     }
     if let Some(step) = power {
         text.push_str(&format!(
-            "A **Sync** commit takes {}, {} of a bare write with its flush, and survives a power \
+            "A **Sync** commit takes {}, {} a bare write with its flush, and survives a power \
              loss. ",
             time(step.ours.p50_us),
             times(step.ours.p50_us / step.floor.p50_us),
@@ -98,7 +98,7 @@ fn lanes(floor_name: &str, ours_name: &str, step: &Step<'_>) -> [Lane; 2] {
     let floor = Lane {
         who: Who::Floor,
         name: floor_name.into(),
-        note: format!("{}; {}", step.floor.mode, survives(step.ours.guarantee)),
+        note: step.floor.mode.clone(),
         figure: time(step.floor.p50_us),
         shape: Shape::Dot { value: step.floor.p50_us, from: None, spread: None },
     };

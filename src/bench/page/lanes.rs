@@ -14,8 +14,11 @@
 //! - L3 Ours are bold, with a sign; floors are outlines: neither by colour alone.
 
 use super::scale::Scale;
-use crate::present::escape::Text;
+use crate::present::escape::{Prose, Text};
 use crate::present::html::put;
+
+/// So many labels have room beneath a narrow lane.
+const LABELS: u32 = 4;
 
 /// Whose lane it is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -97,9 +100,9 @@ pub(super) fn draw(lanes: &[Lane], axis: &Axis, out: &mut String) {
             out,
             format_args!(
                 "<div class=\"{class}\"><div class=\"who\">{sign}<b>{}</b> <span>{}</span></div>\
-                 <svg width=\"100%\" height=\"26\" aria-hidden=\"true\">",
+                 <svg width=\"100%\" aria-hidden=\"true\">",
                 Text(&lane.name),
-                Text(&lane.note),
+                Prose(&lane.note),
             ),
         );
         grid(axis, out);
@@ -115,13 +118,21 @@ fn percent(scale: Scale, value: f64) -> f64 {
 }
 
 fn grid(axis: &Axis, out: &mut String) {
-    for tick in axis.scale.ticks() {
-        let (class, x) = (if tick.value.is_some() { "grid" } else { "grid fine" }, tick.place);
-        vertical(class, x * 100.0, (0, 26), out);
+    for tick in axis.scale.ticks(LABELS) {
+        let class = if tick.value.is_some() { "grid" } else { "grid fine" };
+        full(class, tick.place * 100.0, out);
     }
     if let Some(value) = axis.line {
-        vertical("parting", percent(axis.scale, value), (0, 26), out);
+        full("parting", percent(axis.scale, value), out);
     }
+}
+
+/// A line as high as the lane, whose words may need several lines: the style cuts it off.
+fn full(class: &str, x: f64, out: &mut String) {
+    put(
+        out,
+        format_args!("<line class=\"{class}\" x1=\"{x:.2}%\" x2=\"{x:.2}%\" y1=\"0\" y2=\"999\"/>"),
+    );
 }
 
 fn vertical(class: &str, x: f64, (y1, y2): (i32, i32), out: &mut String) {
@@ -193,13 +204,19 @@ fn foot(axis: &Axis, out: &mut String) {
         "<div class=\"lane foot\"><div class=\"who\"></div><svg width=\"100%\" height=\"20\" \
          aria-hidden=\"true\">",
     );
-    for tick in axis.scale.ticks() {
+    for tick in axis.scale.ticks(LABELS) {
         let Some(value) = tick.value else { continue };
+        // Those at the ends stay within.
+        let anchor = match tick.place {
+            place if place < 0.03 => "start",
+            place if place > 0.97 => "end",
+            _ => "middle",
+        };
         let x = tick.place * 100.0;
         put(
             out,
             format_args!(
-                "<text x=\"{x:.2}%\" y=\"14\" text-anchor=\"middle\">{}</text>",
+                "<text x=\"{x:.2}%\" y=\"14\" text-anchor=\"{anchor}\">{}</text>",
                 Text(&(axis.tick)(value))
             ),
         );

@@ -80,7 +80,7 @@ fn curves(record: &Record, rows: &[&Row], out: &mut String) {
     Plane {
         about: "Latency of commits at each percentile, for each mode",
         x_ticks: ticks(nines),
-        x_unit: "of all commits took no longer",
+        x_unit: "percent of all commits took no longer",
         y: Scale::decades(series.iter().flat_map(|series| series.points.iter().map(|p| p.y))),
         y_tick: time_tick,
         y_unit: "latency, logarithmic",
@@ -117,22 +117,22 @@ fn place(quantile: f64, nines: f64) -> f64 {
 fn point(quantile: f64, us: f64, nines: f64) -> Point {
     let told = match quantile {
         q if q >= 1.0 => format!("the longest: {}", time(us)),
-        q => format!("{}: {}", percent(q), time(us)),
+        q => format!("{} %: {}", percent(q), time(us)),
     };
     Point { x: place(quantile, nines), y: us, spread: None, told }
 }
 
 fn ticks(nines: f64) -> Vec<(f64, String)> {
     let quantiles = (0..=nines as i32).map(|count| 1.0 - 10f64.powi(-count));
-    quantiles
-        .map(|q| (place(q, nines), if q == 0.0 { "0".into() } else { percent(q) }))
-        .chain([(1.0, "all".into())])
-        .collect()
+    quantiles.map(|q| (place(q, nines), percent(q))).chain([(1.0, "all".into())]).collect()
 }
 
 fn percent(quantile: f64) -> String {
+    if quantile == 0.0 {
+        return "0".into();
+    }
     let text = format!("{:.4}", quantile * 100.0);
-    format!("{}%", text.trim_end_matches('0').trim_end_matches('.'))
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
 #[cfg(test)]
@@ -147,6 +147,6 @@ mod tests {
             assert!((place - expected).abs() < 1e-6, "{places:?}");
         }
         let labels: Vec<String> = ticks(3.0).into_iter().map(|(_, label)| label).collect();
-        assert_eq!(labels, ["0", "90%", "99%", "99.9%", "all"]);
+        assert_eq!(labels, ["0", "90", "99", "99.9", "all"]);
     }
 }

@@ -145,7 +145,10 @@ fn machine(machine: &Machine, out: &mut String) {
     }
     put(
         out,
-        format_args!("<div class=\"all\"><dt>power loss</dt><dd>{}</dd></div>\n", caveat(machine)),
+        format_args!(
+            "<div class=\"whole\"><dt>power loss</dt><dd>{}</dd></div>\n",
+            caveat(machine)
+        ),
     );
     out.push_str("</dl>\n");
 }

@@ -85,7 +85,7 @@ impl Plane<'_> {
     }
 
     fn axes(&self, out: &mut String) {
-        for tick in self.y.ticks() {
+        for tick in self.y.ticks(7) {
             let y = HEIGHT * (1.0 - tick.place);
             let class = if tick.value.is_some() { "grid" } else { "grid fine" };
             put(

@@ -76,8 +76,9 @@ impl Scale {
         if place.is_nan() { 0.0 } else { place.clamp(0.0, 1.0) }
     }
 
-    /// The marks, in ascending order, both ends among them.
-    pub(super) fn ticks(self) -> Vec<Tick> {
+    /// The marks, in ascending order, both ends among them. A logarithmic scale has at most
+    /// `labels` with a label; a linear one was made with as many as there is room for.
+    pub(super) fn ticks(self, labels: u32) -> Vec<Tick> {
         let tick = |value: f64, is_labelled: bool| Tick {
             place: self.place(value),
             value: is_labelled.then_some(value),
@@ -88,14 +89,15 @@ impl Scale {
             }
             Scale::Log { low, high } => {
                 let decades = high - low;
+                let labels = (labels as i32).max(2);
+                let every = (decades + labels - 2) / (labels - 1);
+                let has_room = decades * 3 < labels;
                 let mut ticks = Vec::new();
                 for exponent in low..=high {
                     let unit = 10f64.powi(exponent);
-                    // So many labels that they do not touch on a telephone.
-                    let every = (decades + 5) / 6;
                     ticks.push(tick(unit, (exponent - low) % every == 0));
                     if exponent < high && decades <= 3 {
-                        ticks.extend([2.0, 5.0].map(|n| tick(n * unit, decades <= 2)));
+                        ticks.extend([2.0, 5.0].map(|n| tick(n * unit, has_room)));
                     }
                 }
                 ticks
@@ -110,7 +112,7 @@ mod tests {
 
     fn labels(scale: Scale) -> Vec<f64> {
         let rounded = |value: f64| (value * 1e9).round() / 1e9;
-        scale.ticks().iter().filter_map(|tick| tick.value).map(rounded).collect()
+        scale.ticks(7).iter().filter_map(|tick| tick.value).map(rounded).collect()
     }
 
     #[test]
@@ -151,6 +153,8 @@ mod tests {
         assert_eq!(labels(scale), [1.0, 10.0, 100.0, 1000.0]);
         assert_eq!(labels(Scale::decades([2.0, 30.0])), [1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0]);
         assert_eq!(labels(Scale::decades([1e-3, 1e5])), [1e-3, 1e-1, 1e1, 1e3, 1e5]);
+        let few = Scale::decades([1.0, 1e5]).ticks(4);
+        assert_eq!(few.iter().filter(|tick| tick.value.is_some()).count(), 3);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::super::engine::Guarantee;
 use super::super::record::{Record, Row};
 use super::cards::{Measure, begin, cards, end, medley};
 use super::group::{Group, Usual, who};
@@ -26,7 +27,13 @@ pub(super) fn group_commit(record: &Record, out: &mut String) {
         out,
     );
     let usual = Usual::of(record);
-    medley("Commits that shared a flush of the log", &rows, Measure::CommitsPerFlush, usual, out);
+    out.push_str("<div class=\"cards\">\n");
+    for guarantee in [Guarantee::PowerLoss, Guarantee::ProcessEnd, Guarantee::Nothing] {
+        let own: Vec<&Row> =
+            rows.iter().copied().filter(|row| row.guarantee == Some(guarantee)).collect();
+        medley(&own, Measure::CommitsPerFlush, usual, out);
+    }
+    out.push_str("</div>\n");
     close(out);
 }
 
@@ -86,7 +93,8 @@ pub(super) fn window(record: &Record, out: &mut String) {
                 .iter()
                 .enumerate()
                 .filter_map(|(index, row)| {
-                    let lost = row.figure(figure)?;
+                    // A logarithmic scale has no place for none; the table has.
+                    let lost = row.figure(figure).filter(|lost| *lost > 0.0)?;
                     let told =
                         format!("{} ms, {name}: {} commits", plain(interval(row)), many(lost));
                     Some(Point { x: evenly(index, count), y: lost, spread: None, told })
@@ -116,9 +124,9 @@ pub(super) fn window(record: &Record, out: &mut String) {
             .map(|(index, row)| (evenly(index, count), plain(interval(row))))
             .collect(),
         x_unit: "flush interval in ms",
-        y: Scale::from_zero(series.iter().flat_map(|s| s.points.iter().map(|p| p.y)), 5),
+        y: Scale::decades(series.iter().flat_map(|s| s.points.iter().map(|p| p.y))),
         y_tick: many_tick,
-        y_unit: "commits",
+        y_unit: "commits, logarithmic",
     }
     .draw(&series, out);
     end(out);
@@ -139,7 +147,7 @@ pub(super) fn flush(record: &Record, out: &mut String) {
     open(
         "The bare device",
         "What it takes to write and flush without a store, in every way that there is: the median, \
-         by the size of the write. No store can commit durably in less.",
+         by the size of the write, on a logarithmic scale. Durable commits are made of this.",
         out,
     );
     let variants: BTreeSet<&str> = rows.iter().map(|row| &*row.variant).collect();

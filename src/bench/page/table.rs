@@ -1,6 +1,7 @@
 //! Everything as text: what each engine promises, and every figure behind the charts.
 
 use super::super::record::{Record, Row};
+use super::cards::loss;
 use super::group::{Usual, survives};
 use crate::present::escape::{Prose, Text};
 use crate::present::figures::{bytes, digits, many, plain, time, times};
@@ -76,7 +77,6 @@ pub(super) fn figures_of_all(record: &Record, out: &mut String) {
          operation; `to` columns are ratios within a round.",
         out,
     );
-    let usual = Usual::of(record);
     let mut workloads: Vec<&str> = Vec::new();
     for row in &record.results {
         if !workloads.contains(&&*row.workload) {
@@ -94,13 +94,15 @@ pub(super) fn figures_of_all(record: &Record, out: &mut String) {
                 rows.len()
             ),
         );
-        table(&rows, usual, out);
+        table(&rows, record, out);
         out.push_str("</details>\n");
     }
     close(out);
 }
 
-fn table(rows: &[&Row], usual: Usual, out: &mut String) {
+fn table(rows: &[&Row], record: &Record, out: &mut String) {
+    let usual = Usual::of(record);
+    let has_losses = rows.iter().any(|row| row.guarantee.is_some());
     // A column that says nothing of anything is left out.
     let is_told = |(_, cell): &&Column| rows.iter().any(|row| !cell(row).is_empty());
     let columns: Vec<&Column> = COLUMNS.iter().filter(is_told).collect();
@@ -110,12 +112,19 @@ fn table(rows: &[&Row], usual: Usual, out: &mut String) {
         let class = if is_word(column) { "" } else { " class=\"n\"" };
         put(out, format_args!("<th{class}>{}</th>", column.0));
     }
+    if has_losses {
+        out.push_str("<th>what is lost</th>");
+    }
     out.push_str("</tr></thead>\n<tbody>\n");
     for row in rows {
         put(out, format_args!("<tr><th scope=\"row\">{}</th>", Text(&usual.load(row))));
         for column in &columns {
             let class = if is_word(column) { "" } else { " class=\"n\"" };
             put(out, format_args!("<td{class}>{}</td>", Text(&column.1(row))));
+        }
+        if has_losses {
+            let lost = loss(row, record).unwrap_or_default();
+            put(out, format_args!("<td class=\"lost\">{}</td>", Prose(&lost)));
         }
         out.push_str("</tr>\n");
     }

@@ -13,7 +13,7 @@ use crate::present::html::{close, open, put};
 /// So many charts stand open; the others are folded.
 const OPEN: usize = 4;
 
-/// The section, if anything was measured with several numbers of threads.
+/// The section, if anything of ours was measured with several numbers of threads.
 pub(super) fn section(record: &Record, out: &mut String) {
     let charts = charts(record);
     if charts.is_empty() {
@@ -47,7 +47,8 @@ fn charts(record: &Record) -> Vec<Vec<&Row>> {
             None => charts.push(vec![row]),
         }
     }
-    charts.retain(|chart| threads(chart).len() > 1 && names(chart).iter().any(|n| n != FLOOR));
+    charts
+        .retain(|chart| threads(chart).len() > 1 && chart.iter().any(|row| row.engine == SYNCLINE));
     charts
 }
 
