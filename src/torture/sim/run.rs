@@ -123,7 +123,7 @@ impl Run {
                     commits: commits.iter().map(|changes| self.possible(changes)).collect(),
                     keyspaces: self.keyspaces.clone(),
                     made: Vec::new(),
-                    failed: None,
+                    failed: Vec::new(),
                 });
                 return Ok(Outcome::Done);
             }
@@ -142,16 +142,17 @@ impl Run {
                 self.history.acknowledged(commit.lsn);
                 self.history.push(commit);
             }
-            if let Some((changes, error)) = beside.failed
-                && !self.is_poisoned
-            {
+            for (changes, error) in beside.failed {
+                if self.is_poisoned {
+                    break; // what came after the first that may be there is not
+                }
                 if matches!(error, Error::Poisoned { .. }) {
                     if !changes.is_empty() && !self.history.is_in_doubt() {
                         self.history.in_doubt(What::Changes(changes));
                     }
                     self.is_poisoned = true;
                 }
-                beside_refused = Some(error);
+                beside_refused.get_or_insert(error);
             }
         }
         let durable = store.watermarks().durable;

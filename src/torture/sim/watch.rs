@@ -84,8 +84,8 @@ pub(crate) struct Beside {
     pub(crate) keyspaces: BTreeMap<KeyspaceNo, Keyspace>,
     /// Those that were made.
     pub(crate) made: Vec<Commit>,
-    /// The first that was not, and why. A flush has no changes.
-    pub(crate) failed: Option<(Vec<Change>, crate::Error)>,
+    /// Those that were not, in order, and why. A flush has no changes.
+    pub(crate) failed: Vec<(Vec<Change>, crate::Error)>,
 }
 
 impl Watch {
@@ -218,7 +218,7 @@ fn one_beside(store: &Store, mut beside: Beside, may_flush: bool) -> Beside {
             keys: 0,
         }),
         Err(error) => {
-            beside.failed.get_or_insert((changes, error));
+            beside.failed.push((changes, error));
         }
     }
     let is_its_turn = beside.commits.len().is_multiple_of(2);
@@ -226,7 +226,7 @@ fn one_beside(store: &Store, mut beside: Beside, may_flush: bool) -> Beside {
         && is_its_turn
         && let Err(error) = store.flush()
     {
-        beside.failed.get_or_insert((Vec::new(), error));
+        beside.failed.push((Vec::new(), error));
     }
     beside
 }
