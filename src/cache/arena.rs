@@ -172,6 +172,11 @@ impl Arena {
         Lsn::new(self.header(frame).lsn.load(Ordering::Relaxed))
     }
 
+    /// Gives a frame that nobody reads to a later version.
+    pub(crate) fn set_lsn(&self, frame: Frame, lsn: Lsn) {
+        self.header(frame).lsn.store(lsn.get(), Ordering::Relaxed);
+    }
+
     pub(crate) fn page_id(&self, frame: Frame) -> PageId {
         PageId(self.header(frame).page.load(Ordering::Relaxed))
     }

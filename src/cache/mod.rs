@@ -58,4 +58,4 @@ pub(crate) use epoch::Guard;
 pub(crate) use memory::MemorySource;
 pub(crate) use reader::{Absent, PageRef};
 pub(crate) use state::{Cache, CacheOptions, Snapshot};
-pub(crate) use writer::{Changes, WriteGroup, Writer};
+pub(crate) use writer::{Changes, Readers, WriteGroup, Writer};

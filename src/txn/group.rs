@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 
 use super::keyspaces::{Catalog, KeyspaceState, catalog_key};
 use super::ops::{KeyspaceId, Op, Operations};
-use crate::cache::{Cache, Draft, WriteGroup, Writer};
+use crate::cache::{Cache, Draft, Readers, WriteGroup, Writer};
 use crate::error::{Error, Result};
 use crate::lsn::{Incarnation, Lsn};
 use crate::mutants::{Mutant, broken};
@@ -250,7 +250,8 @@ pub(crate) fn prepare<'c>(cache: &'c Cache, payload: &[u8]) -> Result<Vec<Prepar
     Ok(prepared)
 }
 
-/// Applies the payload of one or more transactions from the log as one group at `lsn`.
+/// Applies the payload of one or more transactions from the log as one group at `lsn`, while the
+/// store is being opened.
 pub(crate) fn apply_entries(
     cache: &Cache,
     writer: &mut Writer,
@@ -260,7 +261,7 @@ pub(crate) fn apply_entries(
 ) -> Result<usize> {
     let mut prepared = prepare(cache, payload)?;
     let operations = Operations::new(payload).count();
-    let mut group = WriteGroup::begin(cache, writer, lsn);
+    let mut group = WriteGroup::begin_with(cache, writer, lsn, Readers::None);
     trees.apply(&mut group, payload, operations, &mut prepared)?;
     trees.publish(group);
     Ok(operations)

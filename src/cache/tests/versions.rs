@@ -160,3 +160,31 @@ fn a_freed_page_stays_for_an_older_snapshot() {
     rig.assert_blocks(0);
     assert!(!rig.cache.exists(ids[0]).unwrap());
 }
+
+/// A replay takes no frame for a page that it changes again, and gives back no extent that the
+/// last checkpoint has.
+#[test]
+fn without_readers_a_page_is_changed_where_it_is() {
+    let rig = Rig::new();
+    let ids = rig.create(3);
+    rig.checkpoint();
+    let checkpointed = rig.reopen();
+    for rig in [&rig, &checkpointed] {
+        let first = rig.get(ids[0], rig.cache.visible()).unwrap();
+        let available = rig.cache.arena.available();
+        let mut state = rig.state.lock();
+        for value in 1..=3 {
+            let lsn = Lsn::new(rig.cache.visible().get() + 10);
+            let mut group =
+                WriteGroup::begin_with(&rig.cache, &mut state.writer, lsn, Readers::None);
+            put(&mut group, ids[0], first + value);
+            group.publish();
+        }
+        drop(state);
+        assert_eq!(rig.get(ids[0], rig.cache.visible()).unwrap(), first + 3);
+        assert_eq!(rig.cache.arena.available(), available);
+        assert_eq!(rig.cache.stats().dirty_pages, 1);
+    }
+    // Nothing was written: what the checkpoint has is still there.
+    assert_eq!(rig.reopen().get(ids[0], rig.reopen().cache.visible()).unwrap(), 0);
+}
