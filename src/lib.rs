@@ -91,6 +91,10 @@ pub mod torture;
 #[cfg(feature = "cli")]
 mod present;
 
+#[cfg(feature = "cli")]
+#[doc(hidden)]
+pub mod internals;
+
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
 pub mod fuzzing;

@@ -29,7 +29,7 @@ const LAYERS: &[&[&str]] = &[
     &["cli"],
     &["bench", "torture"],
     &["present"],
-    &["fuzzing"],
+    &["fuzzing", "internals"],
     &["store"],
     &["recovery"],
     &["checkpoint"],
@@ -62,6 +62,9 @@ const UNSAFE: &[&str] = &[
     // A fork, memory shared with a child, a filter on system calls: none has a safe interface.
     "src/torture/kill/os.rs",
 ];
+
+/// The benchmarks in `benches/`.
+const BENCHES: [&str; 5] = ["commit", "instructions", "internals", "read", "recovery"];
 
 /// Words that must not appear anywhere, in pieces so that this file does not contain them.
 const FORBIDDEN: &[[&str; 2]] =
@@ -206,8 +209,15 @@ struct Source {
 fn sources() -> Vec<Source> {
     let mut files = Vec::new();
     let peers = ["benches/peers/src", "benches/peers/tests"];
-    for dir in ["src", "tests", "examples", "fuzz/fuzz_targets"].into_iter().chain(peers) {
+    let own = ["src", "tests", "examples", "benches/support", "fuzz/fuzz_targets"];
+    for dir in own.into_iter().chain(peers) {
         collect(&root().join(dir), &mut files);
+    }
+    // By name: beside them is what the peers were compiled to.
+    for name in BENCHES {
+        let name = format!("benches/{name}.rs");
+        let text = fs::read_to_string(root().join(&name)).expect("a benchmark");
+        files.push(Source { name, text });
     }
     files.retain(|file| file.name.ends_with(".rs"));
     files
@@ -220,6 +230,8 @@ fn documents() -> Vec<Source> {
         "CHANGELOG.md",
         "Cargo.toml",
         "deny.toml",
+        "benches/README.md",
+        "benches/instructions.toml",
         "benches/peers/README.md",
         "benches/peers/Cargo.toml",
     ];
