@@ -45,20 +45,22 @@ pub(super) fn section(record: &Record, out: &mut String) {
 
 fn is_commit(row: &Row) -> bool {
     row.workload == "commit"
-        && row.engine == SYNCLINE
         && row.batch <= 1
         && row.rate.is_none()
-        && !row.latency.is_empty()
-        || row.workload == "commit"
-            && row.engine != SYNCLINE
-            && row.batch <= 1
-            && row.rate.is_none()
+        && (row.engine != SYNCLINE || !row.latency.is_empty())
 }
 
 /// Ours and the floors.
 fn curves(record: &Record, rows: &[&Row], out: &mut String) {
-    // The floor's record may have another size: it is the floor of all commits.
-    let floors = record.results.iter().filter(|row| row.is_floor() && row.workload == "commit");
+    // Of each floor one: of records of this size if there is one, of any other if not.
+    let mut floors: Vec<&Row> = Vec::new();
+    for floor in record.results.iter().filter(|row| row.is_floor() && row.workload == "commit") {
+        match floors.iter_mut().find(|row| row.mode == floor.mode) {
+            Some(row) if is_like_but_for_threads(floor, rows[0]) => *row = floor,
+            Some(_) => {}
+            None => floors.push(floor),
+        }
+    }
     let ours = rows.iter().copied().filter(|row| row.engine == SYNCLINE);
     let shown: Vec<&Row> = ours.chain(floors).filter(|row| row.latency.len() > 1).collect();
     if shown.is_empty() {
