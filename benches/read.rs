@@ -42,7 +42,7 @@ fn get(c: &mut Criterion) {
     let keys: Vec<Key> = (0..ROWS).map(key).collect();
     group.bench_function("hit", |b| {
         b.iter(|| {
-            let found = keyspace.get(&keys[draws.next()]).expect("a read");
+            let found = keyspace.get(keys[draws.next()]).expect("a read");
             assert!(found.is_some());
             found
         });
@@ -54,7 +54,7 @@ fn get(c: &mut Criterion) {
     let missing: Vec<Key> = (0..ROWS).map(missing_key).collect();
     group.bench_function("miss", |b| {
         b.iter(|| {
-            let found = keyspace.get(&missing[draws.next()]).expect("a read");
+            let found = keyspace.get(missing[draws.next()]).expect("a read");
             assert!(found.is_none());
         });
     });
@@ -62,7 +62,7 @@ fn get(c: &mut Criterion) {
     let small = Filled::in_a_directory(LEAF_ROWS, |options| options);
     let mut draws = Draws::below(LEAF_ROWS);
     group.bench_function("one leaf", |b| {
-        b.iter(|| small.keyspace.get(&keys[draws.next()]).expect("a read"));
+        b.iter(|| small.keyspace.get(keys[draws.next()]).expect("a read"));
     });
     group.finish();
 }

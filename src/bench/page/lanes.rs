@@ -265,7 +265,8 @@ mod tests {
     fn percentiles_get_thinner() {
         let lane = Lane { shape: Shape::Bands(vec![1.0, 2.0, 4.0, 8.0, 16.0]), ..bar(1.0) };
         let mut out = String::new();
-        draw(&[lane.clone()], &Axis::decades(&[lane], many_tick, ""), &mut out);
+        let lanes = std::slice::from_ref(&lane);
+        draw(lanes, &Axis::decades(lanes, many_tick, ""), &mut out);
         let heights: Vec<&str> = out
             .split("class=\"band")
             .skip(1)

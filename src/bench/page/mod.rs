@@ -13,7 +13,7 @@
 //!     scale    from values to places, ticks
 //! ```
 //!
-//! What all pages share is in [`crate::present`] (P1 to P3). Besides:
+//! What all pages share is in `present` (P1 to P3). Besides:
 //!
 //! - H1 The page is made from the record alone (R1).
 //! - H2 A chart of what was not measured is left out, not empty.
