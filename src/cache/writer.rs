@@ -334,7 +334,8 @@ impl<'a> WriteGroup<'a> {
     #[allow(unsafe_code)]
     fn take_over(&mut self, id: PageId, frame: Frame) {
         let (cache, old_lsn) = (self.cache, self.cache.arena.lsn(frame));
-        if !cache.arena.addr(frame).is_none() {
+        let is_written = !cache.arena.addr(frame).is_none();
+        if is_written && !broken(Mutant::RewrittenPageStaysClean) {
             cache.disown_superseded(id, frame, Keeper::Nobody);
             cache.arena.set_addr(frame, PageAddr::NONE);
             cache.dirty.fetch_add(1, Ordering::Relaxed);
