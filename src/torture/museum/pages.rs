@@ -66,6 +66,16 @@ pub(super) const ROOM: &[Piece] = &[
         show: block_given_to_two_pages,
     },
     Piece {
+        name: "half of a page map",
+        whose: "what any map in several pages invites",
+        showed: "of a checkpoint that had changed several pages of the map, one was written: the \
+                 pages that the others lead to were gone after the next opening",
+        done: "more pages than one page of the map has words, a checkpoint, and openings",
+        judged: &[Clause::Prefix, Clause::Sound, Clause::Answers],
+        mutants: &[Mutant::OneMapLeafWritten],
+        show: half_of_a_page_map,
+    },
+    Piece {
         name: "rot in the newest root",
         whose: "any store with two roots by turns (LMDB, Bolt, redb)",
         showed: "with the newest root damaged the store opened at the one before, whose pages and \
@@ -182,6 +192,13 @@ fn block_given_to_two_pages(visit: &mut Visit) -> Result<(), Broken> {
         script = script.each(round..round + 4, 2000).checkpoint().read().kill();
     }
     stage.all(&script.read().reopen().read())
+}
+
+fn half_of_a_page_map(visit: &mut Visit) -> Result<(), Broken> {
+    // A page of the map has 508 words, and each of these values 47 pages.
+    let mut stage = Stage::open(visit, &SMALL)?;
+    let script = Script::new().each(0..14, 190_000).checkpoint().reopen().read();
+    stage.all(&script.each([0, 13], 500).checkpoint().kill().read())
 }
 
 fn rot_in_the_newest_root(visit: &mut Visit) -> Result<(), Broken> {
