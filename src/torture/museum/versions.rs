@@ -94,13 +94,13 @@ fn a_freed_page_under_a_reader(visit: &mut Visit) -> Result<(), Broken> {
 }
 
 fn dirty_and_evicted_as_clean(visit: &mut Visit) -> Result<(), Broken> {
-    let mut script = Script::new().each(0..90, 900).checkpoint();
+    let mut script = Script::new().each(0..200, 900).checkpoint();
     for round in 0..2 {
-        script = script.commit(Mode::Async, (round..90).step_by(4), 900).read();
-        script = script.commit(Mode::Async, (round..90).step_by(3), 800).checkpoint();
-        script = script.commit(Mode::Async, (0..90).step_by(2), 700);
+        script = script.commit(Mode::Async, (round..200).step_by(4), 900).read();
+        script = script.commit(Mode::Async, (round..200).step_by(3), 800).checkpoint();
+        script = script.commit(Mode::Async, (0..200).step_by(2), 700);
         // A commit of more pages than fit: some are evicted before they are changed again.
-        script = script.commit(Mode::Async, (0..90).chain(0..90), 300).kill();
+        script = script.commit(Mode::Async, (0..200).chain(0..200), 300).kill();
     }
     let mut stage = Stage::open(visit, &TIGHT)?;
     stage.all(&script.read().reopen().read())
