@@ -319,13 +319,7 @@ impl<'a> WriteGroup<'a> {
             }
             claim.set(Word::Resident(copy));
             self.writer.superseded.push(Superseded { id, frame: old, lsn: old_lsn });
-            let is_listed = match broken(Mutant::ChangedPageUnlisted) {
-                true => old_lsn >= self.writer.checkpoint,
-                false => old_lsn > self.writer.checkpoint,
-            };
-            if !is_listed {
-                self.writer.changes.written.push(id);
-            }
+            self.list(id, old_lsn);
             return Ok(copy);
         }
     }
@@ -343,7 +337,16 @@ impl<'a> WriteGroup<'a> {
         cache.arena.set_lsn(frame, self.lsn);
         // SAFETY: above `settled` now, and there are no readers.
         header::set_lsn(unsafe { cache.arena.page_mut(frame) }, self.lsn);
-        if old_lsn <= self.writer.checkpoint {
+        self.list(id, old_lsn);
+    }
+
+    /// Notes that `id`, whose last version is of `old_lsn`, differs from the last checkpoint.
+    fn list(&mut self, id: PageId, old_lsn: Lsn) {
+        let is_listed = match broken(Mutant::ChangedPageUnlisted) {
+            true => old_lsn >= self.writer.checkpoint,
+            false => old_lsn > self.writer.checkpoint,
+        };
+        if !is_listed {
             self.writer.changes.written.push(id);
         }
     }
