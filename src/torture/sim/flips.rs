@@ -94,7 +94,9 @@ pub(crate) fn run(
     over: &mut dyn FnMut() -> bool,
 ) -> Result<u64, Box<(Case, Troubled)>> {
     let (mut flipped, mut at) = (0, offset);
-    for golden in golden()? {
+    let stores = golden()?;
+    tally.bits = stores.iter().map(|golden| 8 * golden.bytes()).sum();
+    for golden in stores {
         assert!(golden.bytes() >= LEAST, "{} has only {} bytes", golden.name, golden.bytes());
         while let Some((file, byte, bit)) = golden.place(at) {
             if over() {

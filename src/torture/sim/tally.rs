@@ -41,6 +41,8 @@ pub(crate) struct Tally {
     pub(crate) windows_sampled: u64,
     pub(crate) traces_compared: u64,
     pub(crate) bits_flipped: u64,
+    /// How many bits the stores have in which they were flipped.
+    pub(crate) bits: u64,
     /// Pairs of failing call and site.
     pub(crate) sites: Sites,
     /// Damage by what became of it.
@@ -151,6 +153,7 @@ impl Tally {
         self.windows_sampled += other.windows_sampled;
         self.traces_compared += other.traces_compared;
         self.bits_flipped += other.bits_flipped;
+        self.bits = self.bits.max(other.bits);
         self.sites.add(other.sites);
         self.rot.merge(other.rot);
         self.picture = self.picture.take().or(other.picture);
