@@ -137,7 +137,8 @@ fn sim(least: u64) -> SimSummary {
         widest_exhausted: 14,
         windows_sampled: 8221,
         bits_flipped: 15_611,
-        bits: 15_610_880,
+        bits_unread: 9_437_184,
+        bits: 15_048_704,
         traces_compared: 24,
         picture: Some(picture()),
     }

@@ -34,7 +34,8 @@ pub(super) fn depths(sim: &SimSummary, out: &mut String) {
     let rest = [
         ("workloads run".to_owned(), sim.runs),
         ("windows sampled".to_owned(), sim.windows_sampled),
-        (format!("bits flipped, of {}", count(sim.bits)), sim.bits_flipped),
+        (format!("bits flipped, each alone, of {}", count(sim.bits)), sim.bits_flipped),
+        ("bits flipped together, in pages that are never read".to_owned(), sim.bits_unread),
         ("runs repeated with the same trace".to_owned(), sim.traces_compared),
     ];
     facts(rest, out);

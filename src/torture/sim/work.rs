@@ -121,6 +121,7 @@ fn run_jobs(config: &Config, progress: &Progress, jobs: Jobs) -> (SimSummary, Ve
         widest_exhausted: tally.widest_exhausted,
         windows_sampled: tally.windows_sampled,
         bits_flipped: tally.bits_flipped,
+        bits_unread: tally.bits_unread,
         bits: tally.bits,
         traces_compared: tally.traces_compared,
         picture: tally.picture,
