@@ -28,6 +28,9 @@ use crate::sync::Mutex;
 const FRAME_HEADER: usize = 64;
 /// Cache lines from the start of a frame that a search is about to touch.
 const PREFETCH_LINES: usize = 8;
+/// Memory touched ahead with one system call: a huge page.
+#[cfg(target_os = "linux")]
+const TOUCH_PIECE: usize = 2 << 20;
 const VISITED: u32 = 1 << 28;
 const RETIRED: u32 = 1 << 29;
 const PINS: u32 = VISITED - 1;
@@ -306,13 +309,16 @@ impl Arena {
         *touched = until;
         #[cfg(target_os = "linux")]
         {
-            let start = from & !4095;
-            // Without this advice the first use takes the page fault: slower, nothing else.
-            let _ = self.memory.map().advise_range(
-                memmap2::Advice::PopulateWrite,
-                start,
-                until - start,
-            );
+            // A piece at a time: each holds the lock of the process's address space, for which a
+            // thread waits whose allocator grows its heap, and everybody else behind that one.
+            for start in (from & !4095..until).step_by(TOUCH_PIECE) {
+                // Without this advice the first use takes the page fault: slower, nothing else.
+                let _ = self.memory.map().advise_range(
+                    memmap2::Advice::PopulateWrite,
+                    start,
+                    TOUCH_PIECE.min(until - start),
+                );
+            }
         }
         until - from
     }

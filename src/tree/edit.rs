@@ -14,6 +14,14 @@ pub(crate) struct Scratch {
     page: Vec<u8>,
 }
 
+/// Where in a leaf the next row probably goes.
+#[derive(Clone, Copy, Debug)]
+enum Place {
+    Anywhere,
+    /// The row before went to the end.
+    End,
+}
+
 /// What a change met.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
@@ -53,25 +61,44 @@ impl<'t, 'c> TreeMut<'t, 'c> {
     /// Gives `key` the value `value`.
     pub(crate) fn put(&mut self, key: &[u8], value: Value<'_>) -> Result<Outcome> {
         let mut outcome = Outcome::Absent;
-        loop {
+        self.put_sorted(1, |_| (key, value), |met| outcome = met)?;
+        Ok(outcome)
+    }
+
+    /// Puts `count` rows, whose keys ascend or repeat; `met` is told what each one met. A leaf is
+    /// searched for once, for all the rows that belong and fit there.
+    pub(crate) fn put_sorted<'r>(
+        &mut self,
+        count: usize,
+        row: impl Fn(usize) -> (&'r [u8], Value<'r>),
+        mut met: impl FnMut(Outcome),
+    ) -> Result<()> {
+        let (mut next, mut outcome) = (0, Outcome::Absent);
+        while next < count {
+            let (mut key, mut value) = row(next);
             let leaf = self.descend(key)?;
             let mut node = NodeMut::new(self.group.page_mut(leaf)?);
-            let at = match node.view().search(key) {
-                Ok(at) => {
-                    outcome = present(node.view(), at);
-                    if node.replace(at, value).is_ok() {
-                        return Ok(outcome);
-                    }
-                    node.remove(at);
-                    at
+            let mut place = Place::Anywhere;
+            let full_at = loop {
+                match put_here(&mut node, key, value, place, &mut outcome) {
+                    Ok(now) => place = now,
+                    Err(at) => break Some(at),
                 }
-                Err(at) => at,
+                met(std::mem::replace(&mut outcome, Outcome::Absent));
+                next += 1;
+                if next == count {
+                    break None;
+                }
+                (key, value) = row(next);
+                if node.view().upper().is_some_and(|upper| upper <= key) {
+                    break None;
+                }
             };
-            if node.insert(at, key, value).is_ok() {
-                return Ok(outcome);
+            if let Some(at) = full_at {
+                self.split(leaf, Pending { at, key, value_bytes: value.stored_bytes() })?;
             }
-            self.split(leaf, Pending { at, key, value_bytes: value.stored_bytes() })?;
         }
+        Ok(())
     }
 
     /// Deletes `key`.
@@ -213,6 +240,38 @@ impl<'t, 'c> TreeMut<'t, 'c> {
             self.group.free(child);
         }
     }
+}
+
+/// Puts a row into the leaf where it belongs, and tells where the next one may go. What was there
+/// is noted in `outcome`, which stays as it was if there was nothing.
+///
+/// # Errors
+/// The leaf is full: it is to be split for this slot. The key is not there any more.
+fn put_here(
+    node: &mut NodeMut<'_>,
+    key: &[u8],
+    value: Value<'_>,
+    place: Place,
+    outcome: &mut Outcome,
+) -> Result<Place, usize> {
+    let view = node.view();
+    let found = match place {
+        Place::End if view.is_beyond_last(key) => Err(view.count()),
+        _ => view.search(key),
+    };
+    let at = match found {
+        Ok(at) => {
+            *outcome = present(node.view(), at);
+            if node.replace(at, value).is_ok() {
+                return Ok(Place::Anywhere);
+            }
+            node.remove(at);
+            at
+        }
+        Err(at) => at,
+    };
+    node.insert(at, key, value).map_err(|Full| at)?;
+    Ok(if at + 1 == node.view().count() { Place::End } else { Place::Anywhere })
 }
 
 fn present(node: Node<'_>, at: usize) -> Outcome {

@@ -33,6 +33,9 @@ struct Touched {
     delta: i64,
 }
 
+/// An operation, with where its value is if that is long.
+type Change<'a> = (Op<'a>, Option<crate::tree::BlobRef>);
+
 /// A long value, prepared for the operation of this number.
 pub(crate) type Prepared<'c> = (usize, crate::tree::BlobRef, Draft<'c>);
 
@@ -80,8 +83,16 @@ impl Trees {
             } else {
                 run.sort_by(|(a, _), (b, _)| place(a).cmp(&place(b)));
             }
-            for (op, blob) in run {
-                self.apply_one(group, *op, *blob)?;
+            let is_put = |op: &Op<'_>| match op {
+                Op::Put { keyspace, .. } => Some(*keyspace),
+                _ => None,
+            };
+            for part in run.chunk_by(|(a, _), (b, _)| is_put(a).is_some() && is_put(a) == is_put(b))
+            {
+                match is_put(&part[0].0) {
+                    Some(keyspace) => self.apply_puts(group, keyspace, part)?,
+                    None => self.apply_one(group, part[0].0, None)?,
+                }
             }
         }
         Ok(())
@@ -112,18 +123,7 @@ impl Trees {
         blob: Option<crate::tree::BlobRef>,
     ) -> Result<()> {
         match op {
-            Op::Put { keyspace, key, value } => {
-                let at = self.touch(keyspace)?;
-                let root = self.touched[at].keyspace.root;
-                let value = blob.map_or(Value::Inline(value), Value::Blob);
-                let outcome = TreeMut::new(group, root, &mut self.scratch).put(key, value)?;
-                match outcome {
-                    Outcome::Absent => self.touched[at].delta += 1,
-                    Outcome::Inline => {}
-                    Outcome::Blob(_) if broken(Mutant::BlobLeaked) => {}
-                    Outcome::Blob(old) => blob::free(group, old)?,
-                }
-            }
+            Op::Put { keyspace, .. } => self.apply_puts(group, keyspace, &[(op, blob)])?,
             Op::Delete { keyspace, key } => {
                 let at = self.touch(keyspace)?;
                 let root = self.touched[at].keyspace.root;
@@ -152,6 +152,33 @@ impl Trees {
             Op::Trim { keyspace } => self.trim(group, keyspace)?,
         }
         Ok(())
+    }
+
+    /// Applies puts to one keyspace, in the order of their keys.
+    #[inline]
+    fn apply_puts(
+        &mut self,
+        group: &mut WriteGroup<'_>,
+        keyspace: KeyspaceId,
+        puts: &[Change<'_>],
+    ) -> Result<()> {
+        let at = self.touch(keyspace)?;
+        let Touched { keyspace, delta } = &mut self.touched[at];
+        let row = |at: usize| match puts[at] {
+            (Op::Put { key, value, .. }, blob) => {
+                (key, blob.map_or(Value::Inline(value), Value::Blob))
+            }
+            _ => unreachable!("the caller has only puts"),
+        };
+        let mut unused = Vec::new();
+        let mut tree = TreeMut::new(group, keyspace.root, &mut self.scratch);
+        tree.put_sorted(puts.len(), row, |outcome| match outcome {
+            Outcome::Absent => *delta += 1,
+            Outcome::Inline => {}
+            Outcome::Blob(_) if broken(Mutant::BlobLeaked) => {}
+            Outcome::Blob(old) => unused.push(old),
+        })?;
+        unused.into_iter().try_for_each(|old| blob::free(group, old))
     }
 
     /// Where the keyspace is in `touched`.
