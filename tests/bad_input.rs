@@ -10,7 +10,7 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use support::{Contents, assert_sound, named_file, read_all};
-use syncline::disk::{Disk, Keep, SimDisk};
+use syncline::disk::{Disk, Fault, FaultError, Keep, Op, Persistence, SimDisk};
 use syncline::{CommitMode, Error, Keyspace, Options, Result, Status, Store, WriteBatch};
 
 fn options() -> Options {
@@ -615,4 +615,28 @@ fn tokens_that_this_store_never_made_are_refused() {
         assert!(matches!(result, Err(Error::InvalidToken { .. })), "{bad}: {result:?}");
     }
     assert_eq!(store.status(&token).unwrap(), Status::Durable);
+}
+
+/// What a device refuses to read is no damage: the check says that it could not look.
+#[test]
+fn verify_tells_unreadable_from_damaged() {
+    let disk = SimDisk::new();
+    let store = open(&disk).unwrap();
+    fill(&store);
+    store.checkpoint().unwrap();
+    let mut refused = 0;
+    for after in 0.. {
+        let (op, error, persistence) = (Op::Read, FaultError::Io, Persistence::Once);
+        disk.fail(Fault { op, after, error, persistence });
+        let before = disk.faults_happened();
+        let found = store.verify();
+        if disk.faults_happened() == before {
+            break;
+        }
+        refused += 1;
+        assert!(matches!(found, Err(Error::Io { .. })), "read {after}: {found:?}");
+    }
+    assert!(refused > 20, "{refused} reads");
+    disk.clear_faults();
+    assert!(store.verify().unwrap().is_clean());
 }

@@ -341,7 +341,8 @@ impl Store {
     /// meanwhile. O(size of the store).
     ///
     /// # Errors
-    /// What keeps the check from going on; what is merely wrong is in the result.
+    /// What keeps the check from going on, such as a page that the device refuses to read; what is
+    /// merely wrong, such as a checksum that does not fit, is in the result.
     pub fn verify(&self) -> Result<Verification> {
         self.engine().check_open()?;
         verify(self.engine())

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::space::PageId;
 use crate::tree::check::check;
 use crate::txn::Engine;
@@ -89,8 +89,11 @@ fn verify_checkpoint(engine: &Engine, found: &mut Verification) -> Result<()> {
     found.problems.extend(engine.space.verify(&mut |id, addr| pages.push((id, addr)))?);
     let mut buffer = vec![0; engine.cache.page_bytes()];
     for (id, addr) in pages {
-        if let Err(error) = engine.space.read_page(addr, id, &mut buffer) {
-            found.problems.push(error.to_string());
+        match engine.space.read_page(addr, id, &mut buffer) {
+            Ok(_) => {}
+            Err(damaged @ Error::Corrupt { .. }) => found.problems.push(damaged.to_string()),
+            // A page that could not be read is neither sound nor damaged.
+            Err(error) => return Err(error),
         }
     }
     found.free_blocks = engine.space.stats().free.unwrap_or(0);
