@@ -13,7 +13,7 @@
 //! history at once, and the group's own pages may be evicted before it is visible.
 
 use super::arena::{Frame, PinnedPage};
-use super::epoch::Guard;
+use super::epoch::{Alone, Guard};
 use super::state::Cache;
 use super::table::Word;
 use crate::error::Result;
@@ -24,6 +24,8 @@ use crate::sync::atomic::Ordering;
 
 /// Frames that the writer takes at a time, at most.
 const STASH: usize = 32;
+/// After a reader was met, so many changes are made to copies without looking again.
+const PATIENCE: u32 = if cfg!(test) { 0 } else { 64 };
 
 /// What the writer keeps between groups. The commit lock guards it.
 #[derive(Debug)]
@@ -34,6 +36,8 @@ pub(crate) struct Writer {
     changes: Changes,
     /// Pages at or below were already changed or known when the last checkpoint was pinned.
     checkpoint: Lsn,
+    /// So many pages are not tried to be changed in place, since there were readers.
+    patience: u32,
 }
 
 /// Which pages differ from the last checkpoint.
@@ -61,6 +65,7 @@ impl Writer {
             superseded: Vec::new(),
             changes: Changes::default(),
             checkpoint,
+            patience: 0,
         }
     }
 
@@ -94,9 +99,20 @@ pub(crate) struct WriteGroup<'a> {
     cache: &'a Cache,
     writer: &'a mut Writer,
     lsn: Lsn,
-    guard: Option<Guard>,
+    guard: Option<Guard<'a>>,
+    in_place: InPlace,
+    /// While there are no readers: the group changes a page in place (V7).
+    alone: Option<Alone<'a>>,
     /// Whether predecessors of this group are in the history already.
     spilled: bool,
+}
+
+/// Whether a group may change a page in place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum InPlace {
+    No,
+    /// Its only change.
+    IfUnread,
 }
 
 impl<'a> WriteGroup<'a> {
@@ -104,7 +120,13 @@ impl<'a> WriteGroup<'a> {
     pub(crate) fn begin(cache: &'a Cache, writer: &'a mut Writer, lsn: Lsn) -> Self {
         assert!(lsn > cache.visible(), "groups come in LSN order");
         debug_assert!(writer.superseded.is_empty(), "the last group was published");
-        WriteGroup { cache, writer, lsn, guard: None, spilled: false }
+        let in_place = InPlace::No;
+        WriteGroup { cache, writer, lsn, guard: None, in_place, alone: None, spilled: false }
+    }
+
+    /// Begins a group of one change, which may be made in place (V7).
+    pub(crate) fn begin_single(cache: &'a Cache, writer: &'a mut Writer, lsn: Lsn) -> Self {
+        WriteGroup { in_place: InPlace::IfUnread, ..WriteGroup::begin(cache, writer, lsn) }
     }
 
     pub(crate) fn lsn(&self) -> Lsn {
@@ -196,9 +218,10 @@ impl<'a> WriteGroup<'a> {
     /// Makes the whole group visible.
     pub(crate) fn publish(mut self) {
         let (cache, until) = (self.cache, self.lsn);
-        self.guard = None;
         // 1. Readers that begin now see the group.
         cache.visible.advance(until);
+        self.alone = None;
+        self.guard = None;
         // 2. What it superseded is kept, or goes.
         let superseded = &mut self.writer.superseded;
         if cache.registry.is_empty() {
@@ -291,14 +314,69 @@ impl<'a> WriteGroup<'a> {
             }
             claim.set(Word::Resident(copy));
             self.writer.superseded.push(Superseded { id, frame: old, lsn: old_lsn });
-            let is_listed = match broken(Mutant::ChangedPageUnlisted) {
-                true => old_lsn >= self.writer.checkpoint,
-                false => old_lsn > self.writer.checkpoint,
-            };
-            if !is_listed {
-                self.writer.changes.written.push(id);
-            }
+            self.list(id, old_lsn);
             return Ok(copy);
+        }
+    }
+
+    /// Changes a leaf of this group, which has changed nothing else, in place, if nobody can be
+    /// reading it (V7). `change` says whether it has changed the page: then nothing else may be
+    /// changed in this group, and nothing may fail any more.
+    #[allow(unsafe_code)]
+    pub(crate) fn change_in_place<R>(
+        &mut self,
+        id: PageId,
+        change: impl FnOnce(&mut [u8]) -> Option<R>,
+    ) -> Option<R> {
+        let (cache, lsn) = (self.cache, self.lsn);
+        if std::mem::replace(&mut self.in_place, InPlace::No) == InPlace::No {
+            return None;
+        }
+        if self.writer.patience > 0 {
+            self.writer.patience -= 1;
+            return None;
+        }
+        debug_assert!(self.writer.superseded.is_empty(), "the only change of its group");
+        let Word::Resident(frame) = cache.table.newest(id) else { return None };
+        let alone = match self.guard.as_ref().and_then(|guard| cache.epoch.exclude(guard)) {
+            Some(alone) if cache.registry.is_empty() => alone,
+            _ => {
+                self.writer.patience = PATIENCE;
+                return None;
+            }
+        };
+        // Keeps those away who write pages out, and may have put it elsewhere just now.
+        let claim = cache.table.try_claim(id, frame)?;
+        if cache.arena.is_pinned(frame) {
+            return None; // a value in it is in use
+        }
+        let old_lsn = cache.arena.lsn(frame);
+        assert!(old_lsn < lsn, "V1: a version is superseded by a later group");
+        // SAFETY: nobody reads it: no other thread holds a guard, none gets one before `alone`
+        // goes, nobody has a pin, and no snapshot is open, which could get at it later.
+        let page = unsafe { cache.arena.page_mut(frame) };
+        let done = change(page)?;
+        header::set_lsn(page, lsn);
+        cache.arena.set_lsn(frame, lsn);
+        if !cache.arena.addr(frame).is_none() {
+            cache.disown_superseded(id, frame, Keeper::Nobody);
+            cache.arena.set_addr(frame, PageAddr::NONE);
+            cache.dirty.fetch_add(1, Ordering::Relaxed);
+        }
+        drop(claim);
+        self.list(id, old_lsn);
+        self.alone = Some(alone);
+        Some(done)
+    }
+
+    /// Notes that `id`, whose last version is of `old_lsn`, differs from the last checkpoint.
+    fn list(&mut self, id: PageId, old_lsn: Lsn) {
+        let is_listed = match broken(Mutant::ChangedPageUnlisted) {
+            true => old_lsn >= self.writer.checkpoint,
+            false => old_lsn > self.writer.checkpoint,
+        };
+        if !is_listed {
+            self.writer.changes.written.push(id);
         }
     }
 

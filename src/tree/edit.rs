@@ -50,11 +50,25 @@ impl<'t, 'c> TreeMut<'t, 'c> {
         Ok(id)
     }
 
+    /// Gives `key` the value `value`, in the only change of a group: in place if that can be.
+    pub(crate) fn put_only(&mut self, key: &[u8], value: Value<'_>) -> Result<Outcome> {
+        let leaf = self.descend(key)?;
+        let in_place = self.group.change_in_place(leaf, |page| put_if_it_fits(page, key, value));
+        match in_place {
+            Some(outcome) => Ok(outcome),
+            None => self.put_in(leaf, key, value),
+        }
+    }
+
     /// Gives `key` the value `value`.
     pub(crate) fn put(&mut self, key: &[u8], value: Value<'_>) -> Result<Outcome> {
+        let leaf = self.descend(key)?;
+        self.put_in(leaf, key, value)
+    }
+
+    fn put_in(&mut self, mut leaf: PageId, key: &[u8], value: Value<'_>) -> Result<Outcome> {
         let mut outcome = Outcome::Absent;
         loop {
-            let leaf = self.descend(key)?;
             let mut node = NodeMut::new(self.group.page_mut(leaf)?);
             let at = match node.view().search(key) {
                 Ok(at) => {
@@ -71,6 +85,7 @@ impl<'t, 'c> TreeMut<'t, 'c> {
                 return Ok(outcome);
             }
             self.split(leaf, Pending { at, key, value_bytes: value.stored_bytes() })?;
+            leaf = self.descend(key)?;
         }
     }
 
@@ -212,6 +227,23 @@ impl<'t, 'c> TreeMut<'t, 'c> {
             header::set_page_id(page, root);
             self.group.free(child);
         }
+    }
+}
+
+/// Puts a record into a leaf, if that is all there is to do.
+fn put_if_it_fits(page: &mut [u8], key: &[u8], value: Value<'_>) -> Option<Outcome> {
+    let mut node = NodeMut::new(page);
+    match node.view().search(key) {
+        Ok(at) => {
+            let (outcome, old) = (present(node.view(), at), node.view().value(at));
+            // What is out of line must be freed, what is longer may need a split.
+            if outcome != Outcome::Inline || old.stored_bytes() < value.stored_bytes() {
+                return None;
+            }
+            node.replace(at, value).expect("it is no longer than what is there");
+            Some(outcome)
+        }
+        Err(at) => node.insert(at, key, value).is_ok().then_some(Outcome::Absent),
     }
 }
 
