@@ -58,6 +58,18 @@ impl<'t, 'c> TreeMut<'t, 'c> {
         Ok(id)
     }
 
+    /// Gives `key` the value `value`, in the only change of a group: in place if that can be.
+    pub(crate) fn put_only(&mut self, key: &[u8], value: Value<'_>) -> Result<Outcome> {
+        let leaf = self.descend(key)?;
+        let in_place = self.group.change_in_place(leaf, |page| put_if_it_fits(page, key, value));
+        if let Some(outcome) = in_place {
+            return Ok(outcome);
+        }
+        let mut outcome = Outcome::Absent;
+        self.put_from(leaf, 1, |_| (key, value), |met| outcome = met)?;
+        Ok(outcome)
+    }
+
     /// Gives `key` the value `value`.
     pub(crate) fn put(&mut self, key: &[u8], value: Value<'_>) -> Result<Outcome> {
         let mut outcome = Outcome::Absent;
@@ -71,12 +83,26 @@ impl<'t, 'c> TreeMut<'t, 'c> {
         &mut self,
         count: usize,
         row: impl Fn(usize) -> (&'r [u8], Value<'r>),
+        met: impl FnMut(Outcome),
+    ) -> Result<()> {
+        if count == 0 {
+            return Ok(());
+        }
+        let leaf = self.descend(row(0).0)?;
+        self.put_from(leaf, count, row, met)
+    }
+
+    /// [`TreeMut::put_sorted`], at least one row, the first of which belongs into `leaf`.
+    fn put_from<'r>(
+        &mut self,
+        mut leaf: PageId,
+        count: usize,
+        row: impl Fn(usize) -> (&'r [u8], Value<'r>),
         mut met: impl FnMut(Outcome),
     ) -> Result<()> {
         let (mut next, mut outcome) = (0, Outcome::Absent);
-        while next < count {
+        loop {
             let (mut key, mut value) = row(next);
-            let leaf = self.descend(key)?;
             let mut node = NodeMut::new(self.group.page_mut(leaf)?);
             let mut place = Place::Anywhere;
             let full_at = loop {
@@ -97,8 +123,11 @@ impl<'t, 'c> TreeMut<'t, 'c> {
             if let Some(at) = full_at {
                 self.split(leaf, Pending { at, key, value_bytes: value.stored_bytes() })?;
             }
+            if next == count {
+                return Ok(());
+            }
+            leaf = self.descend(key)?;
         }
-        Ok(())
     }
 
     /// Deletes `key`.
@@ -272,6 +301,23 @@ fn put_here(
     };
     node.insert(at, key, value).map_err(|Full| at)?;
     Ok(if at + 1 == node.view().count() { Place::End } else { Place::Anywhere })
+}
+
+/// Puts a record into a leaf, if that is all there is to do.
+fn put_if_it_fits(page: &mut [u8], key: &[u8], value: Value<'_>) -> Option<Outcome> {
+    let mut node = NodeMut::new(page);
+    match node.view().search(key) {
+        Ok(at) => {
+            let (outcome, old) = (present(node.view(), at), node.view().value(at));
+            // What is out of line must be freed, what is longer may need a split.
+            if outcome != Outcome::Inline || old.stored_bytes() < value.stored_bytes() {
+                return None;
+            }
+            node.replace(at, value).expect("it is no longer than what is there");
+            Some(outcome)
+        }
+        Err(at) => node.insert(at, key, value).is_ok().then_some(Outcome::Absent),
+    }
 }
 
 fn present(node: Node<'_>, at: usize) -> Outcome {

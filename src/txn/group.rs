@@ -68,6 +68,11 @@ impl Trees {
         };
         if operations == 1 {
             let op = Operations::new(payload).next().expect("one operation")?;
+            if let Op::Put { keyspace, key, value } = op
+                && prepared.is_empty()
+            {
+                return self.put_only(group, keyspace, key, value);
+            }
             return self.apply_one(group, op, blob_of(0));
         }
         let mut ops = Vec::with_capacity(operations);
@@ -113,6 +118,27 @@ impl Trees {
             self.touched.clear();
         }
         group.publish();
+    }
+
+    /// Applies a put that is the only operation of its group.
+    #[inline]
+    fn put_only(
+        &mut self,
+        group: &mut WriteGroup<'_>,
+        keyspace: KeyspaceId,
+        key: &[u8],
+        value: &[u8],
+    ) -> Result<()> {
+        let at = self.touch(keyspace)?;
+        let root = self.touched[at].keyspace.root;
+        let tree = &mut TreeMut::new(group, root, &mut self.scratch);
+        match tree.put_only(key, Value::Inline(value))? {
+            Outcome::Absent => self.touched[at].delta += 1,
+            Outcome::Inline => {}
+            Outcome::Blob(_) if broken(Mutant::BlobLeaked) => {}
+            Outcome::Blob(old) => blob::free(group, old)?,
+        }
+        Ok(())
     }
 
     #[inline]
