@@ -103,6 +103,9 @@ impl<'t, 'c> TreeMut<'t, 'c> {
         let (mut next, mut outcome) = (0, Outcome::Absent);
         loop {
             let (mut key, mut value) = row(next);
+            if next > 0 {
+                self.fetch_ahead()?;
+            }
             let mut node = NodeMut::new(self.group.page_mut(leaf)?);
             let mut place = Place::Anywhere;
             let full_at = loop {
@@ -158,6 +161,18 @@ impl<'t, 'c> TreeMut<'t, 'c> {
             self.scratch.path.push((id, at));
             id = child;
         }
+    }
+
+    /// Asks the processor to fetch the leaf behind the one that the path leads to: where rows are
+    /// dense, the next of them goes there.
+    fn fetch_ahead(&mut self) -> Result<()> {
+        let Some(&(parent, at)) = self.scratch.path.last() else { return Ok(()) };
+        let node = Node::new(self.group.page(parent)?);
+        if at + 1 < node.count() {
+            let next = node.child(at + 1);
+            self.group.cache().prefetch_start(next);
+        }
+        Ok(())
     }
 
     /// Splits the node `id`, at the end of `scratch.path`, and tells its parent, which may split
