@@ -93,18 +93,17 @@ impl<'a> Range<'a> {
             return Ok(None);
         }
         let (leaf, slot) = self.front.as_ref().expect("stepped").here();
-        match Node::new(leaf.bytes()).value(slot) {
-            tree::Value::Inline(_) => {}
+        let bytes = leaf.bytes();
+        // Where it lies, rather than the value: a row is decoded once.
+        let (start, len) = match Node::new(bytes).value(slot) {
+            tree::Value::Inline(value) => (offset_in(bytes, value), value.len()),
             tree::Value::Blob(found) => {
                 self.blob = blob::read(&self.engine.cache, found, self.at.lsn())?;
                 return Ok(Some((&self.front_key, &self.blob)));
             }
-        }
-        let (leaf, slot) = self.front.as_ref().expect("stepped").here();
-        let tree::Value::Inline(value) = Node::new(leaf.bytes()).value(slot) else {
-            unreachable!("looked at above")
         };
-        Ok(Some((&self.front_key, value)))
+        let (leaf, _) = self.front.as_ref().expect("stepped").here();
+        Ok(Some((&self.front_key, &leaf.bytes()[start..start + len])))
     }
 
     /// Goes to the next entry; its key is in `front_key` then.
@@ -243,11 +242,15 @@ fn found_at<'c>(leaf: &PinnedPage<'c>, slot: usize) -> Found<'c> {
     let bytes = leaf.bytes();
     match Node::new(bytes).value(slot) {
         tree::Value::Inline(value) => {
-            let start = value.as_ptr() as usize - bytes.as_ptr() as usize;
-            Found::Inline(leaf.clone(), start, value.len())
+            Found::Inline(leaf.clone(), offset_in(bytes, value), value.len())
         }
         tree::Value::Blob(blob) => Found::Blob(blob),
     }
+}
+
+/// Where `part`, a part of `bytes`, begins in them.
+fn offset_in(bytes: &[u8], part: &[u8]) -> usize {
+    part.as_ptr() as usize - bytes.as_ptr() as usize
 }
 
 /// What was found, read as of `at`, a registered snapshot, if it is out of line.
