@@ -147,9 +147,9 @@ impl Epoch {
         fence(Ordering::SeqCst);
         let alone = Alone(self);
         let used = places.used.load(Ordering::Acquire);
-        let others = places.all[..used].iter().enumerate().filter(|(at, _)| *at != mine);
+        let mut others = places.all[..used].iter().enumerate().filter(|(at, _)| *at != mine);
         let is_free = |(_, place): (usize, &Place)| place.pins.load(Ordering::Acquire) == 0;
-        others.map(is_free).all(|is_free| is_free).then_some(alone)
+        others.all(is_free).then_some(alone)
     }
 
     #[inline]
