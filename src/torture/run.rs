@@ -3,7 +3,7 @@
 //! | tier | sim | flips | kill | museum | mutants | together |
 //! |---|---|---|---|---|---|---|
 //! | smoke | 26 s | 2 s | 8 s | 6 s | the rest | 60 s |
-//! | full | 7 min | 10 min | 4 min | 1 min | the rest | 30 min |
+//! | full | 5 min | 12 min | 4 min | 1 min | the rest | 30 min |
 //! | soak | slices of 2 min | once, 20 min | slices of 30 s | once, 1 min | once, 8 min | until stopped |
 //!
 //! - R1 A suite that panics is a failure of the harness, and the others still run.
@@ -68,8 +68,8 @@ fn share(tier: Tier, suite: Suite) -> Duration {
         (Tier::Smoke, Suite::Kill) => 8,
         (Tier::Smoke, Suite::Museum) => 6,
         (Tier::Smoke, Suite::Mutants) => 16,
-        (Tier::Full, Suite::Sim) => 7 * 60,
-        (Tier::Full, Suite::Flips) => 10 * 60,
+        (Tier::Full, Suite::Sim) => 5 * 60,
+        (Tier::Full, Suite::Flips) => 12 * 60,
         (Tier::Full, Suite::Kill) => 4 * 60,
         (Tier::Full | Tier::Soak, Suite::Museum) => 60,
         (Tier::Full | Tier::Soak, Suite::Mutants) => 8 * 60 - 2,
