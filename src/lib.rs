@@ -65,6 +65,7 @@
 //! ```text
 //!   cli, bench, torture     the command line, the crash suite (feature `cli`)
 //!   present                 what their tables and pages share
+//!   proto                   packets and messages between server and client (PROTOCOL.md)
 //!   store                   the public interface
 //!   recovery, checkpoint    from the log to the pages, after a crash and all along
 //!   txn                     operations, keyspaces, the commit path
@@ -100,6 +101,10 @@ pub mod internals;
 pub mod fuzzing;
 
 mod options;
+
+#[cfg(any(feature = "server", feature = "client"))]
+#[doc(hidden)]
+pub mod proto;
 
 mod store;
 

@@ -19,7 +19,7 @@ pub use batch::WriteBatch;
 pub use handle::Store;
 pub use keyspace::Keyspace;
 pub use range::Range;
-#[cfg(any(test, fuzzing))]
+#[cfg(any(test, fuzzing, feature = "server", feature = "client"))]
 pub(crate) use receipt::Token;
 pub use receipt::{Receipt, Status};
 pub use snapshot::Snapshot;
