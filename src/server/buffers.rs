@@ -117,6 +117,11 @@ impl Output {
         }
     }
 
+    /// Throws away what is still to be written.
+    pub(crate) fn discard(&mut self) {
+        self.rest();
+    }
+
     fn rest(&mut self) {
         let mut bytes = std::mem::take(&mut self.bytes);
         self.written = 0;

@@ -12,8 +12,8 @@ use std::task::Waker;
 use futures_util::task::AtomicWaker;
 use parking_lot::Mutex;
 
-use crate::lsn::Lsn;
-use crate::service::{Applied, JobListener, JobNumber};
+use crate::proto::{Failure, JobState};
+use crate::service::{Appended, JobListener, JobNumber, Stream};
 
 /// Where a connection is told things.
 #[derive(Debug, Default)]
@@ -37,12 +37,16 @@ pub(crate) struct Post {
 /// An answer from the pool.
 #[derive(Debug)]
 pub(crate) enum Letter {
+    /// It was given up before a thread came to it.
+    Unwanted,
     /// The last packet for a request.
-    Answer { id: u64, packet: Vec<u8> },
-    /// A part of a stream, after which it waits for credit, or its end.
-    Part { id: u64, packet: Vec<u8> },
-    /// A write has been appended, whose answer waits for the sync line.
-    Appended { id: u64, lsn: Lsn, applied: Applied },
+    Answer { id: u64, ticket: u64, packet: Vec<u8> },
+    /// A write is in the log.
+    Appended { id: u64, ticket: u64, appended: Appended },
+    /// A part of a stream; no stream comes back with the last.
+    Part { id: u64, ticket: u64, packet: Vec<u8>, stream: Option<Box<Stream>> },
+    /// The state of a watched job of a former life.
+    Judged { id: u64, ticket: u64, job: String, state: Result<JobState<'static>, Failure<'static>> },
 }
 
 impl Mailbox {

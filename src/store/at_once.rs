@@ -7,7 +7,7 @@ use super::batch::WriteBatch;
 use super::handle::Store;
 use super::keyspace::{Keyspace, Limits, PAYLOAD};
 use super::receipt::Receipt;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::lsn::Lsn;
 use crate::tree::{Value, peek};
 use crate::txn::Op;
@@ -81,6 +81,26 @@ impl Store {
         self.engine().commit_at_once(&mut batch.payload, &keyspaces)
     }
 
+    /// Begins an incarnation, as the first write would.
+    ///
+    /// # Errors
+    /// As [`Store::write`].
+    pub(crate) fn begin(&self) -> Result<()> {
+        self.engine().check_open()?;
+        self.engine().live().map(|_| ())
+    }
+
+    /// The sync line.
+    pub(crate) fn durable(&self) -> Lsn {
+        let engine = self.engine();
+        engine.live.get().map_or_else(|| engine.watermarks().2, |live| live.log.durable())
+    }
+
+    /// What poisoned the log, if anything has.
+    pub(crate) fn poisoned(&self) -> Option<Error> {
+        self.engine().live.get().and_then(|live| live.log.poisoned())
+    }
+
     /// The receipt of a commit of this incarnation.
     pub(crate) fn receipt_at(&self, lsn: Lsn) -> Receipt {
         self.closer().receipt(lsn)
@@ -105,7 +125,7 @@ mod tests {
 
     use super::*;
     use crate::disk::SimDisk;
-    use crate::{CommitMode, Error, Options, Status};
+    use crate::{CommitMode, Options, Status};
 
     fn store(options: Options) -> (Store, Keyspace) {
         let store = options.store_id([7; 16]).open_on(Arc::new(SimDisk::new())).unwrap();
