@@ -203,8 +203,7 @@ impl Config {
     }
 
     pub(crate) fn caps(&self) -> Caps {
-        let per_address =
-            if self.max_per_address == 0 { usize::MAX } else { self.max_per_address };
+        let per_address = if self.max_per_address == 0 { usize::MAX } else { self.max_per_address };
         Caps { connections: self.max_connections, ungreeted: self.max_ungreeted, per_address }
     }
 
@@ -257,7 +256,8 @@ mod tests {
     #[test]
     fn flags_count_before_the_environment_and_that_before_the_file() {
         let file: Settings =
-            toml::from_str("threads = 1\npool_threads = 1\nidle_ms = 1\nlisten = ['[::1]:1']").unwrap();
+            toml::from_str("threads = 1\npool_threads = 1\nidle_ms = 1\nlisten = ['[::1]:1']")
+                .unwrap();
         let environment = Config::read_environment(
             [
                 ("SYNCLINE_THREADS", "2"),

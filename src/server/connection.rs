@@ -80,12 +80,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
     }
 
-    fn turn(
-        &mut self,
-        cx: &mut Context<'_>,
-        now: Instant,
-        budget: &mut usize,
-    ) -> io::Result<Turn> {
+    fn turn(&mut self, cx: &mut Context<'_>, now: Instant, budget: &mut usize) -> io::Result<Turn> {
         if self.lingers_until.is_some() {
             return self.linger(cx);
         }

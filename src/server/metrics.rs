@@ -117,7 +117,11 @@ pub(crate) fn render(shared: &Shared) -> String {
     let metrics = &shared.metrics;
     let mut registry = Registry::with_prefix("syncline");
     let server = &mut registry;
-    server.register("connections_accepted", "Connections that were accepted", metrics.accepted.clone());
+    server.register(
+        "connections_accepted",
+        "Connections that were accepted",
+        metrics.accepted.clone(),
+    );
     server.register("connections_open", "Connections that are open", metrics.open.clone());
     server.register("requests_in_flight", "Requests that are under way", metrics.in_flight.clone());
     server.register("received_bytes", "Bytes that came in", metrics.bytes_in.clone());

@@ -37,8 +37,7 @@ pub(crate) struct Busy;
 impl Pool {
     /// Starts `threads` threads, in whose queue `longest` tasks may wait.
     pub(crate) fn start(threads: usize, longest: usize) -> std::io::Result<Pool> {
-        let shared =
-            Arc::new(Shared { state: Mutex::default(), work: Condvar::new(), longest });
+        let shared = Arc::new(Shared { state: Mutex::default(), work: Condvar::new(), longest });
         let pool = Pool { shared, threads: Mutex::default() };
         for number in 0..threads.max(1) {
             let shared = Arc::clone(&pool.shared);

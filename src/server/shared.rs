@@ -79,7 +79,8 @@ impl Shared {
 
     /// Says once what to do when the log is poisoned.
     pub(crate) fn note_poison(&self, error: &Error) {
-        if matches!(error, Error::Poisoned { .. }) && !self.poison_noted.swap(true, Ordering::SeqCst)
+        if matches!(error, Error::Poisoned { .. })
+            && !self.poison_noted.swap(true, Ordering::SeqCst)
         {
             tracing::error!(
                 "{error}. Reads go on; every write is refused. Look after the device, then start \

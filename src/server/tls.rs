@@ -19,9 +19,8 @@ pub(crate) fn acceptor(config: &Config) -> Result<Option<TlsAcceptor>, Failure> 
         (Some(cert), Some(key)) => (cert, key),
         _ => return Err(Failure::Config("tls_cert and tls_key go together".into())),
     };
-    let unread = |path: &Path, error: Error| {
-        Failure::Config(format!("{}: {error}", path.display()))
-    };
+    let unread =
+        |path: &Path, error: Error| Failure::Config(format!("{}: {error}", path.display()));
     let chain = CertificateDer::pem_file_iter(cert)
         .and_then(Iterator::collect::<Result<Vec<_>, _>>)
         .map_err(|error| unread(cert, error))?;

@@ -55,10 +55,8 @@ struct Entry {
 impl Tokens {
     /// Reads the file.
     pub(crate) fn load(path: &Path) -> Result<Tokens, Failure> {
-        let text = std::fs::read_to_string(path).map_err(Failure::io(format!(
-            "read the tokens in {}",
-            path.display()
-        )))?;
+        let text = std::fs::read_to_string(path)
+            .map_err(Failure::io(format!("read the tokens in {}", path.display())))?;
         let wrong = |problem| Failure::Config(format!("{}: {problem}", path.display()));
         Tokens::parse(&text).map_err(wrong)
     }

@@ -24,10 +24,12 @@ impl Realm {
     pub(crate) fn has(&self, keyspace: &str) -> bool {
         match self {
             Realm::All => true,
-            Realm::Some(patterns) => patterns.iter().any(|pattern| match pattern.strip_suffix('*') {
-                Some(prefix) => keyspace.starts_with(prefix),
-                None => keyspace == pattern,
-            }),
+            Realm::Some(patterns) => {
+                patterns.iter().any(|pattern| match pattern.strip_suffix('*') {
+                    Some(prefix) => keyspace.starts_with(prefix),
+                    None => keyspace == pattern,
+                })
+            }
         }
     }
 }
@@ -114,9 +116,10 @@ mod tests {
                 at: At::Latest,
             }),
             Kind::Keyspaces => Request::Keyspaces,
-            Kind::CreateKeyspace => {
-                Request::CreateKeyspace(CreateKeyspace { name: keyspace, existing: Existing::Accept })
-            }
+            Kind::CreateKeyspace => Request::CreateKeyspace(CreateKeyspace {
+                name: keyspace,
+                existing: Existing::Accept,
+            }),
             Kind::DropKeyspace => Request::DropKeyspace(DropKeyspace { name: keyspace }),
             Kind::Stats => Request::Stats,
             Kind::Watermarks => Request::Watermarks,
@@ -154,8 +157,10 @@ mod tests {
         let mut tried = 0;
         for &kind in Kind::ALL.iter().filter(|kind| kind.is_request()) {
             for bits in 0..8_u8 {
-                let scopes: Scopes =
-                    Scope::ALL.into_iter().filter(|scope| bits >> (*scope as u8) & 1 == 1).collect();
+                let scopes: Scopes = Scope::ALL
+                    .into_iter()
+                    .filter(|scope| bits >> (*scope as u8) & 1 == 1)
+                    .collect();
                 for keyspace in ["mine", "mine-too", "theirs"] {
                     let mut ops = OpsBuffer::new();
                     ops.push(&Op::Put { keyspace: "mine", key: b"k", value: b"v" });

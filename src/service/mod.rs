@@ -40,12 +40,12 @@ mod write;
 
 pub(crate) use caller::{Caller, Realm};
 pub(crate) use jobs::{JobListener, JobNumber};
-pub(crate) use operations::{Operation, Outcome, verified};
-pub(crate) use stats::named;
-pub(crate) use perform::Performed;
 pub(crate) use names::Recent;
+pub(crate) use operations::{Operation, Outcome, verified};
+pub(crate) use perform::Performed;
 pub(crate) use reply::Reply;
 pub(crate) use scope::Scope;
 pub(crate) use service::{JobRef, Service};
+pub(crate) use stats::named;
 pub(crate) use stream::Stream;
 pub(crate) use write::Appended;

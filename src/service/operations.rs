@@ -35,9 +35,9 @@ impl Operation {
 impl Outcome {
     pub(super) fn state(&self) -> JobState<'static> {
         match self {
-            Outcome::Checkpoint(lsn) => {
-                JobState::Done { summary: format!("everything up to {lsn} is in the data file").into() }
-            }
+            Outcome::Checkpoint(lsn) => JobState::Done {
+                summary: format!("everything up to {lsn} is in the data file").into(),
+            },
             Outcome::Verified(found) if found.is_clean() => JobState::Done {
                 summary: format!(
                     "clean: {} keyspaces, {} keys, {} pages",

@@ -6,9 +6,11 @@ use super::names::Recent;
 use super::reply::Reply;
 use super::service::Service;
 use super::stream::Walk;
-use crate::error::Result;
-use crate::proto::{Code, Delivery, EntriesWriter, Failure, Get, Kind, Part, Place, Range, Response};
 use crate::Snapshot;
+use crate::error::Result;
+use crate::proto::{
+    Code, Delivery, EntriesWriter, Failure, Get, Kind, Part, Place, Range, Response,
+};
 
 impl Service {
     /// Answers a get if no page has to be read for it; otherwise `false`, and nothing is written.

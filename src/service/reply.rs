@@ -1,7 +1,7 @@
 //! The answer to one request, as bytes.
 
-use crate::proto::{Failure, Kind, Part, Response, TooLarge};
 use crate::proto::Code;
+use crate::proto::{Failure, Kind, Part, Response, TooLarge};
 
 /// Where the answer to a request goes.
 #[derive(Debug)]

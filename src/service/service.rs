@@ -96,8 +96,9 @@ impl Service {
     /// The text is no job id, or names what never was.
     pub(crate) fn find_job(&self, job: &str) -> Result<JobRef, Failure<'static>> {
         let id: JobId = job.parse()?;
-        let refused = |reason: &str| {
-            Error::InvalidToken { token: job.chars().take(100).collect(), reason: reason.into() }
+        let refused = |reason: &str| Error::InvalidToken {
+            token: job.chars().take(100).collect(),
+            reason: reason.into(),
         };
         if id.to_string() != job {
             return Err(refused("numbers with leading zeros").into());

@@ -37,8 +37,7 @@ impl Session {
         }
         match &request {
             Request::Get(get) => {
-                let mut reply =
-                    Reply { id, max_body: self.max_body, out: self.output.buffer() };
+                let mut reply = Reply { id, max_body: self.max_body, out: self.output.buffer() };
                 match self.shared.service.get_at_once(get, &mut self.recent, &mut reply) {
                     Ok(true) => {}
                     Ok(false) => self.hand_over(packet, None, now),
@@ -180,13 +179,7 @@ impl Session {
     }
 
     /// Begins a long operation.
-    fn operate(
-        &mut self,
-        packet: &Packet<'_>,
-        operation: Operation,
-        answer: Answer,
-        now: Instant,
-    ) {
+    fn operate(&mut self, packet: &Packet<'_>, operation: Operation, answer: Answer, now: Instant) {
         let id = packet.head.id;
         let number = match self.shared.service.begin(operation) {
             Ok(number) => number,

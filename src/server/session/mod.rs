@@ -252,8 +252,11 @@ impl Session {
             Phase::Open => self.phase = Phase::Draining,
         }
         let drain_ms = millis(self.shared.limits.drain);
-        let goodbye =
-            Goodbye { code: Code::ShuttingDown, message: "the server is about to end".into(), drain_ms };
+        let goodbye = Goodbye {
+            code: Code::ShuttingDown,
+            message: "the server is about to end".into(),
+            drain_ms,
+        };
         self.reply(0).send(&Response::Goodbye(goodbye));
         self.give_up_waits(Code::ShuttingDown, "the server is about to end");
     }

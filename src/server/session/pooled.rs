@@ -44,7 +44,16 @@ impl Pooled {
     /// Gives it up. False if a thread has begun to do it and it changes something: then its
     /// answer says what became of it.
     pub(super) fn give_up(&self, kind: Kind) -> bool {
-        self.turn.claim(UNWANTED) || matches!(kind, Kind::Get | Kind::Range | Kind::JobStatus | Kind::JobWait | Kind::Stats | Kind::Keyspaces)
+        self.turn.claim(UNWANTED)
+            || matches!(
+                kind,
+                Kind::Get
+                    | Kind::Range
+                    | Kind::JobStatus
+                    | Kind::JobWait
+                    | Kind::Stats
+                    | Kind::Keyspaces
+            )
     }
 }
 
@@ -161,7 +170,8 @@ fn do_in_pool(
     let mut packet = Vec::new();
     let mut reply = Reply { id, max_body, out: &mut packet };
     let request = Request::decode(&Packet { head, body }).expect("decoded before");
-    let attempt = std::panic::AssertUnwindSafe(|| shared.service.perform(&request, caller, &mut reply));
+    let attempt =
+        std::panic::AssertUnwindSafe(|| shared.service.perform(&request, caller, &mut reply));
     let performed = std::panic::catch_unwind(attempt).unwrap_or_else(|_| {
         tracing::error!(kind = request.kind().name(), "a request panicked");
         reply.out.clear();

@@ -13,9 +13,7 @@ use super::flight::{AtTime, Flight, What};
 use super::line::Line;
 use super::pooled::deadline;
 use crate::lsn::Lsn;
-use crate::proto::{
-    Code, Failure, JobEvent, JobState, JobWatch, Kind, Packet, Response, Verified,
-};
+use crate::proto::{Code, Failure, JobEvent, JobState, JobWatch, Kind, Packet, Response, Verified};
 use crate::server::mailbox::{Letter, Mailbox};
 use crate::service::{JobListener, JobNumber, JobRef, Outcome, verified};
 
@@ -66,8 +64,14 @@ impl Session {
         let ticket = self.ticket();
         let (ended, skipped) = (VecDeque::new(), 0);
         let unjudged = former.len();
-        let begun =
-            Watch { credit: watch.credit, pending: pending.clone(), unjudged, ticket, ended, skipped };
+        let begun = Watch {
+            credit: watch.credit,
+            pending: pending.clone(),
+            unjudged,
+            ticket,
+            ended,
+            skipped,
+        };
         let until = deadline(packet, now).map(|at| (at, AtTime::Fail));
         let what = What::Watch(Box::new(begun));
         self.launch(id, Flight { kind: Kind::JobWatch, until, what });

@@ -47,12 +47,8 @@ pub(super) struct Answer {
 
 impl Answer {
     pub(super) fn response(&self) -> Response<'_> {
-        let head = crate::proto::Head {
-            id: self.id,
-            kind: self.kind,
-            part: self.part,
-            deadline_ms: 0,
-        };
+        let head =
+            crate::proto::Head { id: self.id, kind: self.kind, part: self.part, deadline_ms: 0 };
         Response::decode(&Packet { head, body: &self.body }).expect("the server speaks properly")
     }
 
@@ -133,7 +129,8 @@ impl Peer {
     /// The next packet, or `None` at the end of the connection.
     pub(super) async fn next(&mut self) -> Option<Answer> {
         loop {
-            if let Progress::Packet(packet) = decode(&self.input, MAX_BODY).expect("sound packets") {
+            if let Progress::Packet(packet) = decode(&self.input, MAX_BODY).expect("sound packets")
+            {
                 let answer = Answer {
                     id: packet.head.id,
                     part: packet.head.part,
