@@ -231,6 +231,9 @@ fn documents() -> Vec<Source> {
     let names = [
         "README.md",
         "ARCHITECTURE.md",
+        "PROTOCOL.md",
+        "examples/client.py",
+        "tests/python/golden.py",
         "CHANGELOG.md",
         "Cargo.toml",
         "deny.toml",

@@ -1,8 +1,7 @@
 //! Bodies: bincode 2 in its standard configuration (little-endian, varint), through serde.
 //!
-//! - B1 a body is read whole: bytes that are left over make it malformed;
-//! - B2 keys, values and texts are borrowed from the packet; a list grows by what has been read,
-//!   never by what it says of itself. So memory stays within a small multiple of the packet.
+//! A body is read whole (Q3), borrows from its packet and never makes room for what it merely
+//! claims (Q4): see [`super`].
 
 use std::borrow::Cow;
 use std::fmt;
@@ -77,7 +76,7 @@ impl From<String> for Text<'_> {
     }
 }
 
-/// Reads a whole body (B1).
+/// Reads a whole body (Q3).
 pub(super) fn decode<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Malformed> {
     let (message, used) = decode_first(body)?;
     match body.len() - used {
@@ -112,7 +111,7 @@ impl Writer for Append<'_> {
     }
 }
 
-/// A list that grows as it is read (B2): serde's own would make room for what the list claims.
+/// A list that grows as it is read (Q4): serde's own would make room for what the list claims.
 pub(super) fn growing<'de, T, D>(deserializer: D) -> Result<Vec<T>, D::Error>
 where
     T: Deserialize<'de>,
