@@ -215,6 +215,7 @@ impl Store {
         }
         let keyspaces: Vec<_> = batch.keyspaces.iter().collect();
         let lsn = engine.commit(&mut batch.payload, &keyspaces, mode)?;
+        batch.retire();
         Ok(self.closer.receipt(lsn))
     }
 
