@@ -65,6 +65,8 @@
 //! ```text
 //!   cli, bench, torture     the command line, the crash suite (feature `cli`)
 //!   present                 what their tables and pages share
+//!   server                  connections, limits, times (feature `server`)
+//!   service                 what a request means
 //!   proto                   packets and messages between server and client (PROTOCOL.md)
 //!   store                   the public interface
 //!   recovery, checkpoint    from the log to the pages, after a crash and all along
@@ -101,6 +103,13 @@ pub mod internals;
 pub mod fuzzing;
 
 mod options;
+
+#[cfg(feature = "server")]
+#[doc(hidden)]
+pub mod server;
+
+#[cfg(feature = "server")]
+mod service;
 
 #[cfg(any(feature = "server", feature = "client"))]
 #[doc(hidden)]

@@ -203,6 +203,15 @@ impl Store {
     /// As [`Store::write`].
     pub fn write_with(&self, mut batch: WriteBatch, mode: CommitMode) -> Result<Receipt> {
         let engine = self.engine();
+        self.check_batch(&batch)?;
+        let keyspaces: Vec<_> = batch.keyspaces.iter().collect();
+        let lsn = engine.commit(&mut batch.payload, &keyspaces, mode)?;
+        Ok(self.closer.receipt(lsn))
+    }
+
+    /// Whether a batch keeps to the store's limits, and to its keyspaces.
+    pub(super) fn check_batch(&self, batch: &WriteBatch) -> Result<()> {
+        let engine = self.engine();
         let limits = Limits::of(engine);
         limits.check_key(batch.longest_key)?;
         limits.check_value(batch.payload.longest_value)?;
@@ -213,9 +222,7 @@ impl Store {
                 return Err(Error::ForeignKeyspace { name: state.name.clone() });
             }
         }
-        let keyspaces: Vec<_> = batch.keyspaces.iter().collect();
-        let lsn = engine.commit(&mut batch.payload, &keyspaces, mode)?;
-        Ok(self.closer.receipt(lsn))
+        Ok(())
     }
 
     /// The whole store as of now.
@@ -235,7 +242,7 @@ impl Store {
     }
 
     /// Whether the log is poisoned: no commit is taken until the store is opened anew.
-    #[cfg_attr(not(feature = "cli"), expect(dead_code, reason = "for the crash suite"))]
+    #[cfg_attr(not(feature = "server"), expect(dead_code, reason = "for who serves the store"))]
     pub(crate) fn is_poisoned(&self) -> bool {
         self.engine().live.get().is_some_and(|live| live.log.poisoned().is_some())
     }
@@ -362,7 +369,12 @@ impl Store {
         self.closer.engine.close()
     }
 
-    fn engine(&self) -> &Engine {
+    #[cfg(feature = "server")]
+    pub(super) fn closer(&self) -> &Closer {
+        &self.closer
+    }
+
+    pub(super) fn engine(&self) -> &Engine {
         self.closer.engine()
     }
 }

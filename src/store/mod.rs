@@ -1,5 +1,7 @@
 //! The public interface of the embedded store.
 
+#[cfg(feature = "server")]
+mod at_once;
 mod batch;
 mod handle;
 pub mod inspect;
