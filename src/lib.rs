@@ -65,6 +65,9 @@
 //! ```text
 //!   cli, bench, torture     the command line, the crash suite (feature `cli`)
 //!   present                 what their tables and pages share
+//!   server                  connections, limits, times (feature `server`)
+//!   service                 what a request means
+//!   proto                   packets and messages between server and client (PROTOCOL.md)
 //!   store                   the public interface
 //!   recovery, checkpoint    from the log to the pages, after a crash and all along
 //!   txn                     operations, keyspaces, the commit path
@@ -100,6 +103,17 @@ pub mod internals;
 pub mod fuzzing;
 
 mod options;
+
+#[cfg(feature = "server")]
+#[doc(hidden)]
+pub mod server;
+
+#[cfg(feature = "server")]
+mod service;
+
+#[cfg(any(feature = "server", feature = "client"))]
+#[doc(hidden)]
+pub mod proto;
 
 mod store;
 

@@ -30,6 +30,9 @@ const LAYERS: &[&[&str]] = &[
     &["bench", "torture"],
     &["present"],
     &["fuzzing", "internals"],
+    &["server", "client"],
+    &["service"],
+    &["proto"],
     &["store"],
     &["recovery"],
     &["checkpoint"],
@@ -139,8 +142,9 @@ fn unsafe_is_where_it_belongs_and_says_why() {
     report("T3", problems);
 }
 
-/// Layers that may know what time it is: they measure, or simulate, or talk to people.
-const TIMED_LAYERS: &[&str] = &["cli", "bench", "torture", "fuzzing"];
+/// Layers that may know what time it is: they measure, or simulate, or talk to people and peers.
+const TIMED_LAYERS: &[&str] =
+    &["cli", "bench", "torture", "fuzzing", "server", "client", "service"];
 
 /// Files of the engine that measure how long something takes, or wait for a time.
 const TIMED: &[&str] = &[
@@ -227,6 +231,9 @@ fn documents() -> Vec<Source> {
     let names = [
         "README.md",
         "ARCHITECTURE.md",
+        "PROTOCOL.md",
+        "examples/client.py",
+        "tests/python/golden.py",
         "CHANGELOG.md",
         "Cargo.toml",
         "deny.toml",

@@ -139,18 +139,28 @@ impl Cache {
     /// # Errors
     /// What kept dirty pages from being written.
     pub(crate) fn make_room_for(&self, leaves: usize) -> Result<()> {
-        let want = (MARGIN + 2 * leaves as u64).min(u64::from(self.arena.frames() / 4)) as u32;
-        if self.arena.available() >= want {
+        if self.has_room_for(leaves) {
             return Ok(());
         }
+        let want = self.room_for(leaves);
         let result = self.evict(want as usize);
         for _ in 0..3 {
             self.pin().flush();
         }
-        if self.arena.available() >= want {
+        if self.has_room_for(leaves) {
             return Ok(());
         }
         result.map(|_| ())
+    }
+
+    /// Whether a commit that changes `leaves` leaves finds frames free as it is.
+    pub(crate) fn has_room_for(&self, leaves: usize) -> bool {
+        self.arena.available() >= self.room_for(leaves)
+    }
+
+    /// How many frames should be free for a commit that changes `leaves` leaves.
+    fn room_for(&self, leaves: usize) -> u32 {
+        (MARGIN + 2 * leaves as u64).min(u64::from(self.arena.frames() / 4)) as u32
     }
 
     /// Whether so few frames are free that eviction should begin.

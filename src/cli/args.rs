@@ -40,6 +40,8 @@ pub(super) enum Command {
     Verify(DirArgs),
     /// Print the records of the log without opening the store
     DumpLog(DumpLogArgs),
+    /// Serve a store to other processes, until SIGTERM or Ctrl-C
+    Serve(ServeArgs),
     /// Measure this machine: what commits and reads cost against the bare hardware
     Bench(BenchArgs),
     /// Put rows and wait to be killed: started by `bench` itself
@@ -204,6 +206,47 @@ pub(super) struct DumpLogArgs {
     /// At most this many records
     #[arg(long, value_name = "N")]
     pub(super) limit: Option<u64>,
+}
+
+/// Everything can be said as a flag, in the environment (SYNCLINE_MAX_CONNECTIONS=100), or in a
+/// file (max_connections = 100), and counts in this order.
+#[derive(Debug, Args)]
+pub(super) struct ServeArgs {
+    /// The store's directory; an empty or missing one becomes a store
+    pub(super) dir: PathBuf,
+    /// The addresses to listen on [default: 127.0.0.1:7411]
+    #[arg(long, value_name = "ADDR", value_delimiter = ',')]
+    pub(super) listen: Vec<String>,
+    /// A Unix socket to listen on as well
+    #[arg(long, value_name = "PATH")]
+    pub(super) unix: Option<String>,
+    /// Where Prometheus finds the metrics
+    #[arg(long, value_name = "ADDR")]
+    pub(super) metrics: Option<String>,
+    /// The file of tokens; without it everybody who can connect may do everything
+    #[arg(long, value_name = "FILE")]
+    pub(super) tokens: Option<String>,
+    /// The certificate chain for TLS, in PEM
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    pub(super) tls_cert: Option<String>,
+    /// Its private key, in PEM
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    pub(super) tls_key: Option<String>,
+    /// The store's cache, in MiB [default: 256]
+    #[arg(long, value_name = "MIB")]
+    pub(super) cache_mib: Option<i64>,
+    /// What is logged: error, warn, info, debug [default: info]
+    #[arg(long, value_name = "LEVEL")]
+    pub(super) log: Option<String>,
+    /// How: text or json [default: text]
+    #[arg(long, value_name = "FORMAT")]
+    pub(super) log_format: Option<String>,
+    /// A file of settings
+    #[arg(long, value_name = "FILE")]
+    pub(super) config: Option<PathBuf>,
+    /// Any other setting, such as max_connections=100
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub(super) set: Vec<String>,
 }
 
 /// Measure Syncline and the stores that one would use instead, in turns.

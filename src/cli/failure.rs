@@ -61,8 +61,16 @@ pub(super) enum Failure {
         /// What was imported before and stays.
         rows: u64,
     },
+    /// The server did not start, or did not end well.
+    Server(crate::server::Failure),
     /// Nobody reads our output any more. Not reported.
     BrokenPipe,
+}
+
+impl From<crate::server::Failure> for Failure {
+    fn from(failure: crate::server::Failure) -> Failure {
+        Failure::Server(failure)
+    }
 }
 
 impl Failure {
@@ -96,6 +104,7 @@ impl fmt::Display for Failure {
             Failure::Import { place, problem, rows } => {
                 write!(f, "{place}: {problem} (rows imported before, which stay: {rows})")
             }
+            Failure::Server(failure) => failure.fmt(f),
             Failure::BrokenPipe => f.write_str("nobody reads the output"),
         }
     }

@@ -34,6 +34,7 @@ mod kv;
 mod output;
 mod rows;
 mod scan;
+mod serve;
 mod torture;
 mod verify;
 
@@ -90,6 +91,7 @@ fn run(command: Command) -> Outcome {
         Command::Info(args) => info::info(&args),
         Command::Verify(args) => verify::verify(&args),
         Command::DumpLog(args) => dump_log::dump_log(&args),
+        Command::Serve(args) => serve::serve(&args),
         Command::Bench(args) => bench::bench(args, &[]),
         Command::BenchWriter(job) => bench::write_until_killed(&job, &[]),
         Command::Torture(args) => torture::torture(args),

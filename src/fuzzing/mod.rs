@@ -3,7 +3,7 @@
 //! ```text
 //!   fuzz/fuzz_targets/*.rs      libFuzzer, for as long as one likes
 //!            |
-//!   fuzzing::{record, page, superblock, token, store_model}
+//!   fuzzing::{record, page, superblock, token, store_model, packet}
 //!            |
 //!   unit tests here             random and mutated bytes, on every run of the tests
 //! ```
@@ -13,14 +13,19 @@
 //!
 //! - Z1 a decoder never panics, whatever the bytes;
 //! - Z2 what a decoder takes, the encoder writes as it was;
-//! - Z3 a page that passes its check can be read through without a panic.
+//! - Z3 a page that passes its check can be read through without a panic;
+//! - Z4 a stream of packets is the same wherever it is cut.
 //!
 //! Checksums keep random bytes out, so each function also repairs the checksum of what it was
 //! given and tries again: what lies behind the checksum is checked as well.
 
 mod model;
+#[cfg(feature = "server")]
+mod packet;
 
 pub use self::model::store_model;
+#[cfg(feature = "server")]
+pub use self::packet::packet;
 
 use crate::codec::{crc32, put_u32, put_u64};
 use crate::log::format::{
@@ -38,6 +43,12 @@ const STORE: StoreId = StoreId([7; 16]);
 const LIFE: Incarnation = Incarnation::new(3);
 /// Where the record is taken to be.
 const AT: Lsn = Lsn::new(1 << 20);
+
+/// A whole conversation with a server, in any pieces.
+#[cfg(feature = "server")]
+pub fn session(bytes: &[u8]) {
+    crate::server::session(bytes);
+}
 
 /// The log: a record, a segment's header, a payload, a file name.
 pub fn record(bytes: &[u8]) {

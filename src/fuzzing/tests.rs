@@ -148,6 +148,18 @@ fn tokens() {
     smoke(token, &[valid.into_bytes()], 60, 20_000);
 }
 
+/// Whole packets, and bodies behind the three bytes that choose their kind.
+#[test]
+#[cfg(feature = "server")]
+fn packets() {
+    let mut valid = Vec::new();
+    for (_, packet) in crate::proto::tests::samples::packets() {
+        valid.push([&[packet[16], 0, 7], &packet[24..]].concat());
+        valid.push(packet);
+    }
+    smoke(packet, &valid, 300, 50_000);
+}
+
 #[test]
 fn stores() {
     smoke(store_model, &[], 1500, 400);

@@ -200,13 +200,19 @@ impl Log {
     /// and a later call may succeed. [`Poisoned`](crate::Error::Poisoned) after a failed flush.
     #[inline]
     pub(crate) fn reserve(&self, payload_bytes: usize) -> Result<()> {
-        let appended = self.appended.load().get();
-        if self.fits(appended, payload_bytes)
-            && appended - self.durable.load().get().min(appended) <= self.options.max_unsynced_bytes
-        {
+        if self.has_room(payload_bytes) {
             return Ok(());
         }
         self.reserve_slowly(payload_bytes)
+    }
+
+    /// Whether [`Log::reserve`] would find space as it is, and not too much unsynced. Never in a
+    /// poisoned log.
+    #[inline]
+    pub(crate) fn has_room(&self, payload_bytes: usize) -> bool {
+        let appended = self.appended.load().get();
+        self.fits(appended, payload_bytes)
+            && appended - self.durable.load().get().min(appended) <= self.options.max_unsynced_bytes
     }
 
     /// Whether a payload surely fits between `appended` and the limit.

@@ -211,24 +211,30 @@ impl Log {
     /// `Ready` once the sync line is at or above `lsn`, which must have been published, or the
     /// log is poisoned. Otherwise the task is woken then, and a flush is asked for at once.
     pub(crate) fn poll_durable(&self, lsn: Lsn, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        if let Poll::Ready(result) = self.poll_passed(lsn, cx) {
+            return Poll::Ready(result);
+        }
+        if self.flusher.ask() { Poll::Pending } else { Poll::Ready(self.wait_or_lead(lsn)) }
+    }
+
+    /// As [`Log::poll_durable`], but asks for no flush.
+    pub(crate) fn poll_passed(&self, lsn: Lsn, cx: &mut Context<'_>) -> Poll<Result<()>> {
         if self.durable.load() >= lsn {
             return Poll::Ready(Ok(()));
         }
         assert!(lsn <= self.appended.load(), "nobody waits for {lsn}, which is not published");
-        {
-            let mut state = self.group.state.lock();
-            if self.durable.load() >= lsn {
-                return Poll::Ready(Ok(()));
-            }
-            if let Some(cause) = &state.poison {
-                return Poll::Ready(Err(poisoned_by(cause)));
-            }
-            let wakers = state.wakers.entry(lsn).or_default();
-            if !wakers.iter().any(|waker| waker.will_wake(cx.waker())) {
-                wakers.push(cx.waker().clone());
-            }
+        let mut state = self.group.state.lock();
+        if self.durable.load() >= lsn {
+            return Poll::Ready(Ok(()));
         }
-        if self.flusher.ask() { Poll::Pending } else { Poll::Ready(self.wait_or_lead(lsn)) }
+        if let Some(cause) = &state.poison {
+            return Poll::Ready(Err(poisoned_by(cause)));
+        }
+        let wakers = state.wakers.entry(lsn).or_default();
+        if !wakers.iter().any(|waker| waker.will_wake(cx.waker())) {
+            wakers.push(cx.waker().clone());
+        }
+        Poll::Pending
     }
 
     /// Blocks until the sync line is above `seen`, without asking for a flush. Returns where it

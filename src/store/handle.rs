@@ -236,7 +236,7 @@ impl Store {
     }
 
     /// Whether the log is poisoned: no commit is taken until the store is opened anew.
-    #[cfg_attr(not(feature = "cli"), expect(dead_code, reason = "for the crash suite"))]
+    #[cfg_attr(not(feature = "server"), expect(dead_code, reason = "for who serves the store"))]
     pub(crate) fn is_poisoned(&self) -> bool {
         self.engine().live.get().is_some_and(|live| live.log.poisoned().is_some())
     }
@@ -363,7 +363,12 @@ impl Store {
         self.closer.engine.close()
     }
 
-    fn engine(&self) -> &Engine {
+    #[cfg(feature = "server")]
+    pub(super) fn closer(&self) -> &Closer {
+        &self.closer
+    }
+
+    pub(super) fn engine(&self) -> &Engine {
         self.closer.engine()
     }
 }

@@ -40,7 +40,7 @@ pub struct Keyspace {
 
 thread_local! {
     /// The payload that this thread's next single put or delete is encoded in.
-    static PAYLOAD: RefCell<Payload> = RefCell::default();
+    pub(super) static PAYLOAD: RefCell<Payload> = RefCell::default();
 }
 
 impl Keyspace {
@@ -191,7 +191,7 @@ impl Keyspace {
         self.len().map(|len| len == 0)
     }
 
-    fn check(&self) -> Result<&Engine> {
+    pub(super) fn check(&self) -> Result<&Engine> {
         let engine = self.engine();
         engine.check_open()?;
         self.state.check()?;

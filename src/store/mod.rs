@@ -1,5 +1,7 @@
 //! The public interface of the embedded store.
 
+#[cfg(feature = "server")]
+mod at_once;
 mod batch;
 mod handle;
 pub mod inspect;
@@ -17,7 +19,7 @@ pub use batch::WriteBatch;
 pub use handle::Store;
 pub use keyspace::Keyspace;
 pub use range::Range;
-#[cfg(any(test, fuzzing))]
+#[cfg(any(test, fuzzing, feature = "server", feature = "client"))]
 pub(crate) use receipt::Token;
 pub use receipt::{Receipt, Status};
 pub use snapshot::Snapshot;

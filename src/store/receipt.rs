@@ -35,8 +35,8 @@ use crate::mutants::{Mutant, broken};
 /// ```
 #[derive(Clone)]
 pub struct Receipt {
-    token: Token,
-    log: Option<Arc<Log>>,
+    pub(super) token: Token,
+    pub(super) log: Option<Arc<Log>>,
 }
 
 /// What has become of a commit.

@@ -104,7 +104,7 @@ fn load_absent(cache: &Cache, absent: Absent, at: ReadAt) -> Result<()> {
     cache.load(absent)
 }
 
-fn descend<'g>(
+pub(super) fn descend<'g>(
     cache: &'g Cache,
     root: PageId,
     key: &[u8],

@@ -36,6 +36,8 @@ mod cursor;
 mod edit;
 mod lookup;
 mod node;
+#[cfg(feature = "server")]
+mod peek;
 #[cfg(test)]
 mod tests;
 mod trim;
@@ -44,3 +46,5 @@ pub(crate) use cursor::Cursor;
 pub(crate) use edit::{Outcome, Scratch, TreeMut};
 pub(crate) use lookup::{Found, ReadAt, lookup, touch};
 pub(crate) use node::{BlobRef, Node, Value, copy_used, max_inline, max_key};
+#[cfg(feature = "server")]
+pub(crate) use peek::peek;

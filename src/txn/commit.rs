@@ -15,7 +15,7 @@ use crate::options::CommitMode;
 use crate::tree::{ReadAt, max_inline, touch};
 
 /// How often a follower looks for its answer before it waits for the lock.
-const SPINS: usize = 200;
+pub(super) const SPINS: usize = 200;
 
 impl Engine {
     /// Commits `payload`, which changes `keyspaces`, and returns its LSN: at once when it is
@@ -150,7 +150,7 @@ impl Engine {
     }
 
     /// Serves a request as a group of its own.
-    fn serve_one(
+    pub(super) fn serve_one(
         &self,
         live: &Live,
         state: &mut CommitState,
@@ -179,7 +179,7 @@ impl Engine {
     }
 
     /// Serves everything in the queue as one group.
-    fn serve_queue(&self, live: &Live, state: &mut CommitState) {
+    pub(super) fn serve_queue(&self, live: &Live, state: &mut CommitState) {
         let requests = self.queue.take();
         if requests.is_empty() {
             return;

@@ -24,6 +24,8 @@
 //!   acknowledged and recovery decides;
 //! - C4 a `Sync` commit returns only when `durable` has reached its LSN.
 
+#[cfg(feature = "server")]
+mod at_once;
 mod background;
 mod begin;
 mod combine;

@@ -34,14 +34,31 @@ impl Engine {
             // Reports why, if checkpoints fail.
             return self.checkpoint().map(|_| ());
         }
-        let by_log = log.saturating_sub(LOG_SLOW * limit) * 100 / ((LOG_STOP - LOG_SLOW) * limit);
-        let dirty = self.cache.dirty_percent();
-        let by_dirty = dirty.saturating_sub(DIRTY_SLOW) * 100 / (100 - DIRTY_SLOW);
-        let percent = by_log.max(by_dirty).min(100) as u32;
+        let percent = self.slowness(log);
         if percent > 0 {
             std::thread::sleep(LONGEST * percent / 100);
         }
         Ok(())
+    }
+
+    /// Whether a commit would be slowed down now.
+    #[cfg(feature = "server")]
+    pub(super) fn is_pressed(&self, live: &Live) -> bool {
+        let log = self.log_since_checkpoint(live.log.appended());
+        let is_short = self.cache.is_short_of_frames();
+        if is_short {
+            self.background.ring_cleaner();
+        }
+        (is_short || log > LOG_SLOW * self.options.checkpoint_log_bytes) && self.slowness(log) > 0
+    }
+
+    /// How much commits are to be slowed down, in percent of [`LONGEST`].
+    fn slowness(&self, log: u64) -> u32 {
+        let limit = self.options.checkpoint_log_bytes;
+        let by_log = log.saturating_sub(LOG_SLOW * limit) * 100 / ((LOG_STOP - LOG_SLOW) * limit);
+        let dirty = self.cache.dirty_percent();
+        let by_dirty = dirty.saturating_sub(DIRTY_SLOW) * 100 / (100 - DIRTY_SLOW);
+        by_log.max(by_dirty).min(100) as u32
     }
 
     /// Tells the background what a commit may have made necessary.

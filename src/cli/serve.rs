@@ -1,0 +1,45 @@
+//! `serve`: the store, for other processes.
+
+use super::args::ServeArgs;
+use super::failure::{Outcome, Status};
+use crate::server::{Config, Settings, serve as run};
+
+pub(super) fn serve(args: &ServeArgs) -> Outcome {
+    let mut sources = Vec::new();
+    if let Some(file) = &args.config {
+        sources.push(Config::read_file(file)?);
+    }
+    sources.push(Config::read_environment(std::env::vars()));
+    sources.push(flags(args));
+    for assignment in &args.set {
+        sources.push(Config::read_assignment(assignment)?);
+    }
+    run(&args.dir, &Config::from_settings(sources)?)?;
+    Ok(Status::Done)
+}
+
+/// What has a flag of its own.
+fn flags(args: &ServeArgs) -> Settings {
+    let mut settings = Settings::new();
+    if !args.listen.is_empty() {
+        settings.insert("listen".into(), args.listen.clone().into());
+    }
+    let texts = [
+        ("unix", &args.unix),
+        ("metrics", &args.metrics),
+        ("tokens", &args.tokens),
+        ("tls_cert", &args.tls_cert),
+        ("tls_key", &args.tls_key),
+        ("log", &args.log),
+        ("log_format", &args.log_format),
+    ];
+    for (name, text) in texts {
+        if let Some(text) = text {
+            settings.insert(name.into(), text.clone().into());
+        }
+    }
+    if let Some(mib) = args.cache_mib {
+        settings.insert("cache_mib".into(), mib.into());
+    }
+    settings
+}

@@ -1,0 +1,197 @@
+//! Memory for what comes in and goes out. A connection that has nothing to say holds none.
+//!
+//! Each thread of the runtime keeps a few buffers for whichever connection it serves next.
+
+use std::cell::RefCell;
+
+/// Bytes that are read at once.
+pub(crate) const CHUNK: usize = 64 << 10;
+/// Buffers that a thread keeps.
+const KEPT: usize = 16;
+
+thread_local! {
+    static INPUTS: RefCell<Vec<Box<[u8]>>> = const { RefCell::new(Vec::new()) };
+    static OUTPUTS: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Bytes that were read and not yet understood. Empty, it has no memory.
+#[derive(Debug, Default)]
+pub(crate) struct Input {
+    bytes: Box<[u8]>,
+    start: usize,
+    end: usize,
+}
+
+impl Input {
+    /// What has been read.
+    pub(crate) fn filled(&self) -> &[u8] {
+        &self.bytes[self.start..self.end]
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.start == self.end
+    }
+
+    /// Room for more. At least as much again as there is, so that a long packet is moved a few
+    /// times only; memory grows as its bytes come, not as its header claims.
+    pub(crate) fn room(&mut self) -> &mut [u8] {
+        if self.bytes.is_empty() {
+            self.bytes = INPUTS.take_one().unwrap_or_else(|| vec![0; CHUNK].into_boxed_slice());
+        } else if self.start > 0 && self.end == self.bytes.len() {
+            self.bytes.copy_within(self.start..self.end, 0);
+            (self.start, self.end) = (0, self.end - self.start);
+        }
+        if self.end == self.bytes.len() {
+            let mut larger = std::mem::take(&mut self.bytes).into_vec();
+            larger.resize(2 * larger.len(), 0);
+            self.bytes = larger.into_boxed_slice();
+        }
+        &mut self.bytes[self.end..]
+    }
+
+    /// Notes that `bytes` have been read into the room.
+    pub(crate) fn fill(&mut self, bytes: usize) {
+        assert!(bytes <= self.bytes.len() - self.end, "read more than there was room for");
+        self.end += bytes;
+    }
+
+    /// Notes that `bytes` have been understood.
+    pub(crate) fn consume(&mut self, bytes: usize) {
+        assert!(bytes <= self.end - self.start, "understood more than was read");
+        self.start += bytes;
+        if self.is_empty() {
+            self.rest();
+        }
+    }
+
+    /// Gives the memory back if there is nothing in it.
+    pub(crate) fn rest(&mut self) {
+        if self.is_empty() && !self.bytes.is_empty() {
+            let bytes = std::mem::take(&mut self.bytes);
+            (self.start, self.end) = (0, 0);
+            if bytes.len() == CHUNK {
+                INPUTS.keep_one(bytes);
+            }
+        }
+    }
+}
+
+impl Drop for Input {
+    fn drop(&mut self) {
+        (self.start, self.end) = (0, 0);
+        self.rest();
+    }
+}
+
+/// Bytes that are to be written. Empty, it has no memory.
+#[derive(Debug, Default)]
+pub(crate) struct Output {
+    bytes: Vec<u8>,
+    written: usize,
+}
+
+impl Output {
+    /// Where packets are appended.
+    pub(crate) fn buffer(&mut self) -> &mut Vec<u8> {
+        if self.bytes.capacity() == 0 {
+            self.bytes = OUTPUTS.take_one().unwrap_or_default();
+        }
+        &mut self.bytes
+    }
+
+    /// What is still to be written.
+    pub(crate) fn pending(&self) -> &[u8] {
+        &self.bytes[self.written..]
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.written == self.bytes.len()
+    }
+
+    /// Notes that `bytes` have been written.
+    pub(crate) fn consume(&mut self, bytes: usize) {
+        assert!(bytes <= self.pending().len(), "wrote more than there was");
+        self.written += bytes;
+        if self.is_empty() {
+            self.rest();
+        }
+    }
+
+    /// Throws away what is still to be written.
+    pub(crate) fn discard(&mut self) {
+        self.rest();
+    }
+
+    fn rest(&mut self) {
+        let mut bytes = std::mem::take(&mut self.bytes);
+        self.written = 0;
+        bytes.clear();
+        if (1..=4 * CHUNK).contains(&bytes.capacity()) {
+            OUTPUTS.keep_one(bytes);
+        }
+    }
+}
+
+impl Drop for Output {
+    fn drop(&mut self) {
+        self.rest();
+    }
+}
+
+/// What both kinds of buffers are kept in.
+trait Shelf<T> {
+    fn take_one(&'static self) -> Option<T>;
+    fn keep_one(&'static self, buffer: T);
+}
+
+impl<T> Shelf<T> for std::thread::LocalKey<RefCell<Vec<T>>> {
+    fn take_one(&'static self) -> Option<T> {
+        self.try_with(|kept| kept.borrow_mut().pop()).ok().flatten()
+    }
+
+    fn keep_one(&'static self, buffer: T) {
+        // A thread that ends keeps nothing.
+        let _ = self.try_with(|kept| {
+            let mut kept = kept.borrow_mut();
+            if kept.len() < KEPT {
+                kept.push(buffer);
+            }
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn input_grows_as_bytes_come_and_goes_when_they_are_understood() {
+        let mut input = Input::default();
+        let mut sent = Vec::new();
+        for round in 0..5_u8 {
+            let room = input.room();
+            room.fill(round);
+            let len = room.len();
+            input.fill(len);
+            sent.extend(std::iter::repeat_n(round, len));
+            assert_eq!(input.filled(), sent);
+            input.consume(10);
+            sent.drain(..10);
+        }
+        assert!(input.bytes.len() >= sent.len());
+        input.consume(sent.len());
+        assert!(input.is_empty() && input.bytes.is_empty(), "nothing is held");
+    }
+
+    #[test]
+    fn output_is_written_in_parts() {
+        let mut output = Output::default();
+        assert!(output.is_empty());
+        output.buffer().extend(b"abc");
+        output.consume(1);
+        output.buffer().extend(b"de");
+        assert_eq!(output.pending(), b"bcde");
+        output.consume(4);
+        assert!(output.is_empty() && output.bytes.capacity() == 0, "nothing is held");
+    }
+}

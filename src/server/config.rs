@@ -1,0 +1,305 @@
+//! What a server is told: flags before environment before file before defaults.
+//!
+//! All three say the same things by the same names: `max_connections = 100` in the file,
+//! `SYNCLINE_MAX_CONNECTIONS=100` in the environment, `--set max_connections=100` as a flag. The
+//! commonest have flags of their own.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use super::failure::Failure;
+use super::gate::Caps;
+use super::shared::Limits;
+use crate::Options;
+
+/// What a server is told. Sizes and times say their unit; 0 means without a limit only where that
+/// is said.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
+pub struct Config {
+    /// Addresses to listen on.
+    pub listen: Vec<String>,
+    /// A Unix socket to listen on.
+    pub unix: Option<PathBuf>,
+    /// Where Prometheus finds the metrics. Without it, nowhere.
+    pub metrics: Option<SocketAddr>,
+    /// The file of tokens. Without it everybody who can connect may do everything.
+    pub tokens: Option<PathBuf>,
+    /// The certificate chain for TLS, in PEM.
+    pub tls_cert: Option<PathBuf>,
+    /// Its private key, in PEM.
+    pub tls_key: Option<PathBuf>,
+    /// What is logged: error, warn, info, debug, trace.
+    pub log: String,
+    /// As text or as JSON.
+    pub log_format: LogFormat,
+    /// Threads that serve connections. 0 for as many as there are processors.
+    pub threads: usize,
+    /// Threads for what may block.
+    pub pool_threads: usize,
+    /// Requests that may wait for those.
+    pub pool_queue: usize,
+    /// Connections in all.
+    pub max_connections: usize,
+    /// Connections that have not said hello yet.
+    pub max_ungreeted: usize,
+    /// Connections from one address. 0 for any number.
+    pub max_per_address: usize,
+    /// The longest body of a packet.
+    pub max_packet_bytes: u32,
+    /// Requests of one connection that are under way.
+    pub max_in_flight: usize,
+    /// Streams and watches of one connection.
+    pub max_subscriptions: usize,
+    /// Output of one connection that waits to be taken before nothing more is read from it.
+    pub max_output_bytes: usize,
+    /// Time for the handshake.
+    pub handshake_ms: u64,
+    /// Time without a packet while nothing is in flight. 0 for any.
+    pub idle_ms: u64,
+    /// Time for a packet that has begun.
+    pub packet_ms: u64,
+    /// Time in which a client takes some of what it is sent.
+    pub write_ms: u64,
+    /// Time for what is in flight when the server ends.
+    pub drain_ms: u64,
+    /// Time for which a stream may keep its snapshot.
+    pub stream_ms: u64,
+    /// Idempotency keys are kept for so long.
+    pub once_hours: u64,
+    /// The store's cache.
+    pub cache_mib: u64,
+    /// An asynchronous commit is flushed after this time at the latest.
+    pub flush_interval_ms: u64,
+    /// So much of asynchronous commits may be lost in a power loss.
+    pub max_unsynced_mib: u64,
+    /// A checkpoint is made after so much log.
+    pub checkpoint_log_mib: u64,
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// For programs: one object a line.
+    Json,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        let limits = Limits::default();
+        let ms = |time: Duration| time.as_millis() as u64;
+        Config {
+            listen: vec!["127.0.0.1:7411".into()],
+            unix: None,
+            metrics: None,
+            tokens: None,
+            tls_cert: None,
+            tls_key: None,
+            log: "info".into(),
+            log_format: LogFormat::Text,
+            threads: 0,
+            pool_threads: 8,
+            pool_queue: 4096,
+            max_connections: 20_000,
+            max_ungreeted: 4096,
+            max_per_address: 0,
+            max_packet_bytes: limits.max_packet_bytes,
+            max_in_flight: limits.max_in_flight,
+            max_subscriptions: limits.max_subscriptions,
+            max_output_bytes: limits.max_output_bytes,
+            handshake_ms: ms(limits.handshake),
+            idle_ms: limits.idle.map_or(0, ms),
+            packet_ms: ms(limits.packet),
+            write_ms: ms(limits.write),
+            drain_ms: ms(limits.drain),
+            stream_ms: ms(limits.stream),
+            once_hours: 24,
+            cache_mib: 256,
+            flush_interval_ms: 10,
+            max_unsynced_mib: 16,
+            checkpoint_log_mib: 256,
+        }
+    }
+}
+
+/// Settings by name, from one source.
+pub use toml::Table as Settings;
+
+/// What the environment's names begin with.
+const PREFIX: &str = "SYNCLINE_";
+
+impl Config {
+    /// Puts the sources together; those later in the list count before those earlier.
+    ///
+    /// # Errors
+    /// A name that is not known, or a value that is none for its name.
+    pub fn from_settings(sources: impl IntoIterator<Item = Settings>) -> Result<Config, Failure> {
+        let mut all = Settings::new();
+        for source in sources {
+            all.extend(source);
+        }
+        let config: Result<Config, _> = all.try_into();
+        config.map_err(|error| Failure::Config(error.message().to_owned()))
+    }
+
+    /// The settings in a file.
+    ///
+    /// # Errors
+    /// It cannot be read, or is no TOML.
+    pub fn read_file(path: &Path) -> Result<Settings, Failure> {
+        let text = std::fs::read_to_string(path)
+            .map_err(Failure::io(format!("read {}", path.display())))?;
+        toml::from_str(&text)
+            .map_err(|error| Failure::Config(format!("{}: {}", path.display(), error.message())))
+    }
+
+    /// The settings in an environment. Names that are no setting's are passed over: they may be
+    /// a client's.
+    pub fn read_environment(variables: impl Iterator<Item = (String, String)>) -> Settings {
+        let mut settings = Settings::new();
+        for (name, value) in variables {
+            let Some(name) = name.strip_prefix(PREFIX) else { continue };
+            let name = name.to_ascii_lowercase();
+            let value = value_of(&name, &value);
+            let alone = Settings::from_iter([(name.clone(), value.clone())]);
+            let is_known = match alone.try_into::<Config>() {
+                Ok(_) => true,
+                Err(error) => !error.message().contains("unknown field"),
+            };
+            if is_known {
+                settings.insert(name, value);
+            }
+        }
+        settings
+    }
+
+    /// One setting, as in `max_connections=100`.
+    ///
+    /// # Errors
+    /// There is no `=` in it.
+    pub fn read_assignment(text: &str) -> Result<Settings, Failure> {
+        let Some((name, value)) = text.split_once('=') else {
+            return Err(Failure::Config(format!("{text:?} is not NAME=VALUE")));
+        };
+        let (name, value) = (name.trim(), value.trim());
+        Ok(Settings::from_iter([(name.to_owned(), value_of(name, value))]))
+    }
+
+    /// How the store is to be opened.
+    pub fn store_options(&self) -> Options {
+        Options::new()
+            .cache_bytes(self.cache_mib << 20)
+            .flush_interval(Duration::from_millis(self.flush_interval_ms))
+            .max_unsynced_bytes(self.max_unsynced_mib << 20)
+            .checkpoint_log_bytes(self.checkpoint_log_mib << 20)
+    }
+
+    pub(crate) fn caps(&self) -> Caps {
+        let per_address = if self.max_per_address == 0 { usize::MAX } else { self.max_per_address };
+        Caps { connections: self.max_connections, ungreeted: self.max_ungreeted, per_address }
+    }
+
+    pub(crate) fn limits(&self) -> Limits {
+        let ms = Duration::from_millis;
+        Limits {
+            max_packet_bytes: self.max_packet_bytes,
+            max_in_flight: self.max_in_flight,
+            max_subscriptions: self.max_subscriptions,
+            max_output_bytes: self.max_output_bytes,
+            handshake: ms(self.handshake_ms),
+            idle: (self.idle_ms > 0).then(|| ms(self.idle_ms)),
+            packet: ms(self.packet_ms),
+            write: ms(self.write_ms),
+            drain: ms(self.drain_ms),
+            stream: ms(self.stream_ms),
+        }
+    }
+
+    /// Refuses what is not safe: an address that others can reach, without tokens and TLS.
+    pub(crate) fn check_address(&self, address: SocketAddr) -> Result<(), Failure> {
+        let is_safe = self.tokens.is_some() && self.tls_cert.is_some();
+        if address.ip().is_loopback() || is_safe {
+            return Ok(());
+        }
+        Err(Failure::Config(format!(
+            "{address} can be reached from other machines: that needs a file of tokens (tokens) \
+             and TLS (tls_cert, tls_key)"
+        )))
+    }
+}
+
+/// A value as a file would have it: lists are divided by commas, what is no number is text.
+fn value_of(name: &str, text: &str) -> toml::Value {
+    if name == "listen" {
+        return toml::Value::Array(text.split(',').map(|part| part.trim().into()).collect());
+    }
+    const TEXTS: [&str; 7] =
+        ["unix", "metrics", "tokens", "tls_cert", "tls_key", "log", "log_format"];
+    match text.parse::<i64>() {
+        Ok(number) if !TEXTS.contains(&name) => toml::Value::Integer(number),
+        _ => toml::Value::String(text.to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flags_count_before_the_environment_and_that_before_the_file() {
+        let file: Settings =
+            toml::from_str("threads = 1\npool_threads = 1\nidle_ms = 1\nlisten = ['[::1]:1']")
+                .unwrap();
+        let environment = Config::read_environment(
+            [
+                ("SYNCLINE_THREADS", "2"),
+                ("SYNCLINE_POOL_THREADS", "2"),
+                ("SYNCLINE_UNIX", "7"),
+                ("SYNCLINE_CONNECT", "not a server's"),
+                ("PATH", "/bin"),
+            ]
+            .map(|(name, value)| (name.into(), value.into()))
+            .into_iter(),
+        );
+        let flag = Config::read_assignment("threads = 3").unwrap();
+        let config = Config::from_settings([file, environment, flag]).unwrap();
+        assert_eq!((config.threads, config.pool_threads, config.idle_ms), (3, 2, 1));
+        assert_eq!(config.listen, ["[::1]:1"]);
+        assert_eq!(config.unix.as_deref(), Some(Path::new("7")));
+    }
+
+    #[test]
+    fn what_is_not_understood_is_refused() {
+        let refused = |text: &str| {
+            let settings = Config::read_assignment(text).unwrap();
+            Config::from_settings([settings]).unwrap_err().to_string()
+        };
+        assert!(refused("no_such_thing=1").contains("unknown field"));
+        assert!(refused("threads=many").contains("invalid type"));
+        assert!(refused("threads=-1").contains("invalid value"));
+        assert!(Config::read_assignment("threads").is_err());
+        let typo = [("SYNCLINE_THREADS".to_owned(), "many".to_owned())];
+        let environment = Config::read_environment(typo.into_iter());
+        assert!(Config::from_settings([environment]).is_err());
+    }
+
+    #[test]
+    fn a_public_address_needs_tokens_and_tls() {
+        let mut config = Config::default();
+        let (public, local) = ("0.0.0.0:1".parse().unwrap(), "[::1]:1".parse().unwrap());
+        config.check_address(local).unwrap();
+        assert!(config.check_address(public).is_err());
+        config.tokens = Some("t".into());
+        assert!(config.check_address(public).is_err());
+        config.tls_cert = Some("c".into());
+        config.check_address(public).unwrap();
+    }
+}

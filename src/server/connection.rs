@@ -1,0 +1,275 @@
+//! One connection as a task: a socket, a session, and the times that are kept.
+//!
+//! A turn, in this order, until there is nothing left to do or the budget is used up:
+//!
+//! 1. what has come from elsewhere: answers of the pool, the sync line, deadlines;
+//! 2. whole packets that have been read, answered into the output;
+//! 3. the output, in one write;
+//! 4. a read, into a buffer that is held only while there is something in it.
+//!
+//! - K1 a turn takes at most [`TURN`] requests, then others have theirs;
+//! - K2 whoever does not read is not read from, and after a time is no longer waited for;
+//! - K3 every way in which a client can make the server wait for it has a time limit: the
+//!   handshake, a packet that has begun, answers that are not taken, silence.
+
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Instant, Sleep};
+
+use super::buffers::Input;
+use super::gate::Seat;
+use super::mailbox::Mailbox;
+use super::session::Session;
+use super::shared::Shared;
+use crate::proto::{Code, Failure};
+
+/// Requests that a connection may take in one turn (K1).
+const TURN: usize = 128;
+/// How long a client that was told why it is turned away may take to hear it.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// A connection, which is over when this future is.
+pub(crate) struct Connection<S> {
+    socket: S,
+    session: Session,
+    mailbox: Arc<Mailbox>,
+    shared: Arc<Shared>,
+    seat: Seat,
+    input: Input,
+    has_ended: bool,
+    /// Our side is shut; what the other still sends is read and thrown away until this time, so
+    /// that our last words are not lost with the connection.
+    lingers_until: Option<Instant>,
+    greet_by: Instant,
+    packet_by: Option<Instant>,
+    write_by: Option<Instant>,
+    heard_at: Instant,
+    alarm: Option<Pin<Box<Sleep>>>,
+}
+
+/// What is left to do in a turn.
+enum Turn {
+    Again,
+    Wait,
+    Over,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
+    pub(crate) fn new(socket: S, shared: Arc<Shared>, mailbox: Arc<Mailbox>, seat: Seat) -> Self {
+        let now = Instant::now();
+        Connection {
+            socket,
+            session: Session::new(Arc::clone(&shared), Arc::clone(&mailbox)),
+            mailbox,
+            greet_by: now + shared.limits.handshake,
+            shared,
+            seat,
+            input: Input::default(),
+            has_ended: false,
+            lingers_until: None,
+            packet_by: None,
+            write_by: None,
+            heard_at: now,
+            alarm: None,
+        }
+    }
+
+    fn turn(&mut self, cx: &mut Context<'_>, now: Instant, budget: &mut usize) -> io::Result<Turn> {
+        if self.lingers_until.is_some() {
+            return self.linger(cx);
+        }
+        self.session.catch_up(cx, now);
+        let is_unfinished = self.feed(now, budget);
+        if self.session.is_greeted() {
+            self.seat.greeted();
+        }
+        self.keep_time(now);
+        self.session.catch_up(cx, now);
+        self.write(cx, now)?;
+        if self.session.is_over() && self.session.output().is_empty() {
+            return self.shut(cx, now);
+        }
+        if *budget == 0 || is_unfinished && self.session.accepts_input() {
+            return Ok(Turn::Again);
+        }
+        if self.has_ended || !self.session.accepts_input() {
+            return Ok(Turn::Wait);
+        }
+        self.read(cx, now)
+    }
+
+    /// Takes packets from the input. Whether there may be more.
+    fn feed(&mut self, now: Instant, budget: &mut usize) -> bool {
+        if self.input.is_empty() {
+            return false;
+        }
+        let fed = self.session.feed(self.input.filled(), now, budget);
+        self.input.consume(fed.used);
+        if self.input.is_empty() {
+            self.packet_by = None;
+        } else if fed.used > 0 || self.packet_by.is_none() {
+            self.packet_by = Some(now + self.shared.limits.packet);
+        }
+        fed.is_unfinished
+    }
+
+    /// Writes as much as goes.
+    fn write(&mut self, cx: &mut Context<'_>, now: Instant) -> io::Result<()> {
+        loop {
+            let output = self.session.output();
+            if output.is_empty() {
+                self.write_by = None;
+                return Ok(());
+            }
+            match Pin::new(&mut self.socket).poll_write(cx, output.pending())? {
+                Poll::Ready(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Poll::Ready(bytes) => {
+                    output.consume(bytes);
+                    self.session.sent(bytes);
+                    self.write_by = None;
+                }
+                Poll::Pending => {
+                    self.write_by.get_or_insert(now + self.shared.limits.write);
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    fn read(&mut self, cx: &mut Context<'_>, now: Instant) -> io::Result<Turn> {
+        let mut room = ReadBuf::new(self.input.room());
+        match Pin::new(&mut self.socket).poll_read(cx, &mut room)? {
+            Poll::Pending => {
+                self.input.rest();
+                Ok(Turn::Wait)
+            }
+            Poll::Ready(()) => {
+                let bytes = room.filled().len();
+                self.input.fill(bytes);
+                self.heard_at = now;
+                self.session.heard(bytes);
+                if bytes == 0 {
+                    self.input.rest();
+                    self.has_ended = true;
+                    self.packet_by = None;
+                    self.session.hung_up();
+                }
+                Ok(Turn::Again)
+            }
+        }
+    }
+
+    /// Ends what has taken too long (K3).
+    fn keep_time(&mut self, now: Instant) {
+        let is_over = |by: Option<Instant>| by.is_some_and(|by| by <= now);
+        let failure = if is_over(self.write_by) {
+            self.session.cut(Code::NotReading);
+            None
+        } else if !self.session.is_greeted() && self.greet_by <= now {
+            Some((Code::TooSlow, "the client did not say hello in time"))
+        } else if is_over(self.packet_by) && self.session.accepts_input() {
+            Some((Code::TooSlow, "the client did not finish a packet in time"))
+        } else if is_over(self.idle_by()) {
+            Some((Code::Idle, "nothing was heard from the client for too long"))
+        } else {
+            None
+        };
+        if let Some((code, message)) = failure {
+            self.session.end(Failure::new(code, message));
+        }
+    }
+
+    fn idle_by(&self) -> Option<Instant> {
+        let limit = self.shared.limits.idle?;
+        self.session.is_idle().then(|| self.heard_at + limit)
+    }
+
+    /// Shuts our side.
+    fn shut(&mut self, cx: &mut Context<'_>, now: Instant) -> io::Result<Turn> {
+        match Pin::new(&mut self.socket).poll_shutdown(cx)? {
+            Poll::Pending => {
+                self.write_by.get_or_insert(now + LINGER);
+                Ok(if self.write_by.is_some_and(|by| by <= now) { Turn::Over } else { Turn::Wait })
+            }
+            Poll::Ready(()) if self.has_ended => Ok(Turn::Over),
+            Poll::Ready(()) => {
+                self.lingers_until = Some(now + LINGER);
+                self.input = Input::default();
+                Ok(Turn::Again)
+            }
+        }
+    }
+
+    fn linger(&mut self, cx: &mut Context<'_>) -> io::Result<Turn> {
+        let mut bytes = [0; 4096];
+        for _ in 0..TURN {
+            let mut room = ReadBuf::new(&mut bytes);
+            match Pin::new(&mut self.socket).poll_read(cx, &mut room)? {
+                Poll::Pending => return Ok(Turn::Wait),
+                Poll::Ready(()) if room.filled().is_empty() => return Ok(Turn::Over),
+                Poll::Ready(()) => {}
+            }
+        }
+        Ok(Turn::Over)
+    }
+
+    /// Sees to it that the task is woken when something has to happen by itself. True if that is
+    /// the case now.
+    fn set_alarm(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
+        let greet_by = (!self.session.is_greeted()).then_some(self.greet_by);
+        let packet_by = self.packet_by.filter(|_| self.session.accepts_input());
+        let times = match self.lingers_until {
+            Some(until) => [Some(until), None, None, None, None],
+            None => {
+                let deadline = self.session.next_deadline();
+                [greet_by, packet_by, self.write_by, self.idle_by(), deadline]
+            }
+        };
+        let Some(next) = times.into_iter().flatten().min() else { return false };
+        if next <= now {
+            return true;
+        }
+        let alarm = self.alarm.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(next)));
+        // One that rings early does no harm: the next time is set then.
+        if next < alarm.deadline() || alarm.is_elapsed() {
+            alarm.as_mut().reset(next);
+        }
+        alarm.as_mut().poll(cx).is_ready()
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Future for Connection<S> {
+    type Output = io::Result<()>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        this.mailbox.register(cx.waker());
+        let now = Instant::now();
+        let mut budget = TURN;
+        loop {
+            match this.turn(cx, now, &mut budget)? {
+                Turn::Over => return Poll::Ready(Ok(())),
+                Turn::Again if budget > 0 => {}
+                Turn::Again => {
+                    cx.waker().wake_by_ref();
+                    break;
+                }
+                Turn::Wait => break,
+            }
+        }
+        this.session.report();
+        if this.lingers_until.is_some_and(|until| until <= now) {
+            return Poll::Ready(Ok(()));
+        }
+        if this.set_alarm(cx, now) {
+            cx.waker().wake_by_ref();
+        }
+        Poll::Pending
+    }
+}

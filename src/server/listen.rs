@@ -1,0 +1,168 @@
+//! Accepting connections: from TCP, with or without TLS, and from a Unix socket.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+
+use super::connection::Connection;
+use super::failure::Failure;
+use super::gate::Seat;
+use super::mailbox::Mailbox;
+use super::server::Inside;
+use crate::proto::{Code, Failure as Refusal, MAX_HELLO, Response};
+
+/// Listens on an address that is ours to listen on.
+pub(super) fn bind(address: SocketAddr) -> Result<TcpListener, Failure> {
+    let bind = || {
+        let listener = std::net::TcpListener::bind(address)?;
+        listener.set_nonblocking(true)?;
+        TcpListener::from_std(listener)
+    };
+    bind().map_err(Failure::io(format!("listen on {address}")))
+}
+
+/// Accepts from TCP for ever.
+pub(super) async fn accept_tcp(
+    listener: TcpListener,
+    tls: Option<TlsAcceptor>,
+    inside: Arc<Inside>,
+) {
+    loop {
+        match listener.accept().await {
+            Ok((socket, peer)) => welcome_tcp(socket, peer, tls.clone(), &inside),
+            Err(error) => pause(&error).await,
+        }
+    }
+}
+
+fn welcome_tcp(
+    socket: TcpStream,
+    peer: SocketAddr,
+    tls: Option<TlsAcceptor>,
+    inside: &Arc<Inside>,
+) {
+    prepare(&socket);
+    let Some(seat) = admit(Some(peer.ip()), inside) else {
+        if tls.is_none() {
+            turn_away(socket);
+        }
+        return;
+    };
+    let inside = Arc::clone(inside);
+    let Some(tls) = tls else {
+        tokio::spawn(serve(socket, seat, inside));
+        return;
+    };
+    tokio::spawn(async move {
+        match timeout(inside.shared.limits.handshake, tls.accept(socket)).await {
+            Ok(Ok(socket)) => serve(socket, seat, inside).await,
+            Ok(Err(error)) => tracing::debug!(%peer, "TLS: {error}"),
+            Err(_) => {
+                inside.shared.metrics.ended(Code::TooSlow);
+                tracing::debug!(%peer, "TLS: the handshake took too long");
+            }
+        }
+    });
+}
+
+/// A Unix socket that only its owner may use. A file that a killed server left behind is replaced.
+#[cfg(unix)]
+pub(super) fn bind_unix(path: &Path) -> Result<tokio::net::UnixListener, Failure> {
+    use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+    let action = || format!("listen on {}", path.display());
+    let is_socket = std::fs::symlink_metadata(path).is_ok_and(|file| file.file_type().is_socket());
+    if is_socket {
+        if std::os::unix::net::UnixStream::connect(path).is_ok() {
+            let source = std::io::ErrorKind::AddrInUse.into();
+            return Err(Failure::Io { action: action(), source });
+        }
+        std::fs::remove_file(path).map_err(Failure::io(action()))?;
+    }
+    let listener = tokio::net::UnixListener::bind(path).map_err(Failure::io(action()))?;
+    let mode = std::fs::Permissions::from_mode(0o600);
+    std::fs::set_permissions(path, mode).map_err(Failure::io(action()))?;
+    Ok(listener)
+}
+
+/// Accepts from a Unix socket for ever.
+#[cfg(unix)]
+pub(super) async fn accept_unix(listener: tokio::net::UnixListener, inside: Arc<Inside>) {
+    loop {
+        match listener.accept().await {
+            Ok((socket, _)) => match admit(None, &inside) {
+                Some(seat) => drop(tokio::spawn(serve(socket, seat, Arc::clone(&inside)))),
+                None => turn_away(socket),
+            },
+            Err(error) => pause(&error).await,
+        }
+    }
+}
+
+/// Out of descriptors, most likely: accepting again at once would only burn the processor.
+async fn pause(error: &std::io::Error) {
+    tracing::warn!("accept: {error}");
+    tokio::time::sleep(Duration::from_millis(50)).await;
+}
+
+fn admit(address: Option<IpAddr>, inside: &Arc<Inside>) -> Option<Seat> {
+    let metrics = &inside.shared.metrics;
+    metrics.accepted.inc();
+    match inside.gate.enter(address) {
+        Ok(seat) => Some(seat),
+        Err(why) => {
+            metrics.ended(Code::TooManyConnections);
+            tracing::debug!(?address, "turned away: {why}");
+            None
+        }
+    }
+}
+
+/// Tells a client that there is no room, as far as that goes without waiting.
+fn turn_away(mut socket: impl AsyncWrite + Unpin + Send + 'static) {
+    let message = "there are as many connections as the server takes";
+    let mut packet = Vec::new();
+    let refusal = Response::Error(Refusal::new(Code::TooManyConnections, message));
+    refusal.encode(0, MAX_HELLO, &mut packet).expect("it is short");
+    tokio::spawn(async move {
+        let _ = timeout(Duration::from_secs(1), async {
+            socket.write_all(&packet).await?;
+            socket.shutdown().await
+        })
+        .await;
+    });
+}
+
+/// Serves a connection to its end.
+async fn serve<S: AsyncRead + AsyncWrite + Unpin>(socket: S, seat: Seat, inside: Arc<Inside>) {
+    let mailbox = Arc::new(Mailbox::default());
+    let number = inside.enter(&mailbox);
+    inside.shared.metrics.open.inc();
+    let connection = Connection::new(socket, Arc::clone(&inside.shared), mailbox, seat);
+    if let Err(error) = connection.await {
+        tracing::debug!("connection: {error}");
+    }
+    inside.shared.metrics.open.dec();
+    inside.leave(number);
+}
+
+/// Answers go out at once, and a peer that has vanished is noticed.
+fn prepare(socket: &TcpStream) {
+    let _ = socket.set_nodelay(true);
+    #[cfg(unix)]
+    {
+        use rustix::net::sockopt;
+        let _ = sockopt::set_socket_keepalive(socket, true);
+        #[cfg(target_os = "linux")]
+        {
+            let _ = sockopt::set_tcp_keepidle(socket, Duration::from_secs(60));
+            let _ = sockopt::set_tcp_keepintvl(socket, Duration::from_secs(20));
+            let _ = sockopt::set_tcp_keepcnt(socket, 3);
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! What others tell a connection: pool threads with answers, jobs that changed, the drain.
+//!
+//! A connection is one task that waits for everything at once. Whoever has something for it puts a
+//! letter into its mailbox and wakes it. What may come again and again (a job changed, the
+//! watermarks moved) is a set or a flag, so that nothing piles up for a connection that is slow to
+//! look.
+
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Waker;
+
+use futures_util::task::AtomicWaker;
+use parking_lot::Mutex;
+
+use crate::proto::{Failure, JobState};
+use crate::service::{Appended, JobListener, JobNumber, Stream};
+
+/// Where a connection is told things.
+#[derive(Debug, Default)]
+pub(crate) struct Mailbox {
+    post: Mutex<Post>,
+    /// Whether there is post, readable without the lock.
+    has_post: AtomicBool,
+    waker: AtomicWaker,
+}
+
+/// What has come since the last look.
+#[derive(Debug, Default)]
+pub(crate) struct Post {
+    pub(crate) letters: Vec<Letter>,
+    /// Long operations that changed.
+    pub(crate) jobs: BTreeSet<JobNumber>,
+    pub(crate) watermarks_moved: bool,
+    pub(crate) is_draining: bool,
+}
+
+/// An answer from the pool.
+#[derive(Debug)]
+pub(crate) enum Letter {
+    /// It was given up before a thread came to it.
+    Unwanted,
+    /// The last packet for a request.
+    Answer { id: u64, ticket: u64, packet: Vec<u8> },
+    /// A write is in the log.
+    Appended { id: u64, ticket: u64, appended: Appended },
+    /// A part of a stream; no stream comes back with the last.
+    Part { id: u64, ticket: u64, packet: Vec<u8>, stream: Option<Box<Stream>> },
+    /// The state of a watched job of a former life.
+    Judged { id: u64, ticket: u64, job: String, state: Result<JobState<'static>, Failure<'static>> },
+}
+
+impl Mailbox {
+    /// Has this task woken when something comes.
+    pub(crate) fn register(&self, waker: &Waker) {
+        self.waker.register(waker);
+    }
+
+    /// Takes everything out.
+    pub(crate) fn take(&self) -> Option<Post> {
+        if !self.has_post.load(Ordering::Acquire) {
+            return None;
+        }
+        let mut post = self.post.lock();
+        self.has_post.store(false, Ordering::Release);
+        Some(std::mem::take(&mut *post))
+    }
+
+    pub(crate) fn send(&self, letter: Letter) {
+        self.put(|post| post.letters.push(letter));
+    }
+
+    pub(crate) fn watermarks_moved(&self) {
+        self.put(|post| post.watermarks_moved = true);
+    }
+
+    /// Asks the connection to come to an end.
+    pub(crate) fn drain(&self) {
+        self.put(|post| post.is_draining = true);
+    }
+
+    fn put(&self, change: impl FnOnce(&mut Post)) {
+        {
+            let mut post = self.post.lock();
+            change(&mut post);
+            self.has_post.store(true, Ordering::Release);
+        }
+        self.waker.wake();
+    }
+}
+
+impl JobListener for Mailbox {
+    fn changed(&self, job: JobNumber) {
+        self.put(|post| {
+            post.jobs.insert(job);
+        });
+    }
+}

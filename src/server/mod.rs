@@ -1,0 +1,52 @@
+//! The server: connections, threads, limits and times around the [`service`](crate::service).
+//!
+//! ```text
+//!   run, config, logs             the process
+//!      |
+//!   server  -- listen, gate, tls, scrape        who may come in
+//!      |
+//!   connection -- buffers         a task: one socket, one session
+//!      |
+//!   session                       bytes to answers; nothing in it waits
+//!      |     '-- mailbox          what others tell it
+//!   pool, tide                    threads for what may block; one watcher of the watermarks
+//! ```
+//!
+//! - V1 no thread of the runtime waits for the engine: what would wait is known beforehand (see
+//!   `txn/at_once.rs`) and goes to the pool, whose queue has a bound;
+//! - V2 an idle connection holds no buffer, and a long poll is an entry in a table;
+//! - V3 whoever is slow slows only itself: output, backlog, flights, subscriptions and times have
+//!   their caps for each connection;
+//! - V4 nothing is told durable that is not: `Written` with `durable` is sent when the sync line has
+//!   passed it, and after a failed flush nothing is.
+
+mod buffers;
+mod config;
+mod connection;
+mod failure;
+#[cfg(any(test, fuzzing))]
+mod fuzz;
+mod gate;
+mod listen;
+mod logs;
+mod mailbox;
+mod metrics;
+mod pool;
+mod run;
+mod scrape;
+#[expect(clippy::module_inception, reason = "the noun of the layer")]
+mod server;
+mod session;
+mod shared;
+#[cfg(test)]
+mod tests;
+mod tide;
+mod tls;
+mod tokens;
+
+pub use config::{Config, LogFormat, Settings};
+pub use failure::Failure;
+#[cfg(any(test, fuzzing))]
+pub(crate) use fuzz::session;
+pub use run::serve;
+pub use server::Server;

@@ -1,0 +1,232 @@
+//! A server: a store, its listeners, and everything that runs beside them.
+//!
+//! ```text
+//!   start   listen, then accept
+//!   drain   accept no more; tell every connection; wait until they are through, for a time;
+//!           cut off the rest; end the pool and the operations
+//!   close   the store: everything is made durable, and a last checkpoint is written
+//! ```
+
+use std::collections::HashMap;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
+
+use super::config::Config;
+use super::failure::Failure;
+use super::gate::Gate;
+use super::listen;
+use super::mailbox::Mailbox;
+use super::pool::Pool;
+use super::scrape;
+use super::shared::Shared;
+use super::tls;
+use super::tokens::Tokens;
+use crate::Store;
+use crate::service::Service;
+
+/// Old idempotency keys are looked for so often.
+const SWEEP_EVERY: Duration = Duration::from_secs(600);
+/// A poisoned log is noticed after this time.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+
+/// A server that runs.
+pub struct Server {
+    inside: Arc<Inside>,
+    addresses: Vec<SocketAddr>,
+    metrics: Option<SocketAddr>,
+    unix: Option<PathBuf>,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+/// What connections and the server know of each other.
+pub(super) struct Inside {
+    pub(super) shared: Arc<Shared>,
+    pub(super) gate: Arc<Gate>,
+    next: AtomicU64,
+    mailboxes: Mutex<HashMap<u64, Weak<Mailbox>>>,
+    is_empty: Notify,
+}
+
+impl Inside {
+    pub(super) fn enter(&self, mailbox: &Arc<Mailbox>) -> u64 {
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        self.mailboxes.lock().insert(number, Arc::downgrade(mailbox));
+        number
+    }
+
+    pub(super) fn leave(&self, number: u64) {
+        let mut mailboxes = self.mailboxes.lock();
+        mailboxes.remove(&number);
+        if mailboxes.is_empty() {
+            self.is_empty.notify_waiters();
+        }
+    }
+
+    fn drain(&self) {
+        let mailboxes: Vec<_> = self.mailboxes.lock().values().cloned().collect();
+        mailboxes.iter().filter_map(Weak::upgrade).for_each(|mailbox| mailbox.drain());
+    }
+
+    /// Waits until nobody is inside.
+    async fn emptied(&self) {
+        loop {
+            let empty = self.is_empty.notified();
+            tokio::pin!(empty);
+            empty.as_mut().enable();
+            if self.mailboxes.lock().is_empty() {
+                return;
+            }
+            empty.await;
+        }
+    }
+}
+
+impl Server {
+    /// Serves `store` as `config` says. Must be called in a tokio runtime.
+    ///
+    /// # Errors
+    /// [`Failure::Config`] for what is not safe, and whatever keeps it from listening.
+    pub async fn start(store: Store, config: &Config) -> Result<Server, Failure> {
+        // 1. What can be wrong with the configuration, before anything is begun.
+        let tokens = config.tokens.as_deref().map(Tokens::load).transpose()?;
+        let tls = tls::acceptor(config)?;
+        let mut listeners = Vec::new();
+        for name in &config.listen {
+            let resolved = name.to_socket_addrs();
+            let resolved = resolved.map_err(Failure::io(format!("find the address {name:?}")))?;
+            for address in resolved {
+                config.check_address(address)?;
+                listeners.push(listen::bind(address)?);
+            }
+        }
+        let scraped = config.metrics.map(listen::bind).transpose()?;
+        // 2. What connections need.
+        let service = Arc::new(Service::new(store)?);
+        let pool = Pool::start(config.pool_threads, config.pool_queue)
+            .map_err(Failure::io("start the pool's threads"))?;
+        let inside = Arc::new(Inside {
+            shared: Arc::new(Shared::new(service, pool, config.limits(), tokens)),
+            gate: Gate::new(config.caps()),
+            next: AtomicU64::new(0),
+            mailboxes: Mutex::default(),
+            is_empty: Notify::new(),
+        });
+        // 3. The listeners.
+        let address = |listener: &tokio::net::TcpListener| {
+            listener.local_addr().map_err(Failure::io("find out where it listens"))
+        };
+        let mut server = Server {
+            addresses: listeners.iter().map(address).collect::<Result<_, _>>()?,
+            metrics: scraped.as_ref().map(address).transpose()?,
+            unix: None,
+            tasks: Vec::new(),
+            inside,
+        };
+        #[cfg(unix)]
+        if let Some(path) = &config.unix {
+            let listener = listen::bind_unix(path)?;
+            server.unix = Some(path.clone());
+            server.spawn(listen::accept_unix(listener, Arc::clone(&server.inside)));
+        }
+        for listener in listeners {
+            server.spawn(listen::accept_tcp(listener, tls.clone(), Arc::clone(&server.inside)));
+        }
+        if let Some(listener) = scraped {
+            server.spawn(scrape::run(listener, Arc::clone(&server.inside.shared)));
+        }
+        server.spawn(Arc::clone(&server.inside.shared.tide).run());
+        server.spawn(tell_of_poison(Arc::clone(&server.inside.shared)));
+        let age = Duration::from_secs(3600 * config.once_hours);
+        server.spawn(sweep(Arc::clone(&server.inside.shared), age));
+        Ok(server)
+    }
+
+    fn spawn(&mut self, task: impl Future<Output = ()> + Send + 'static) {
+        self.tasks.push(tokio::spawn(task));
+    }
+
+    /// The TCP addresses that it listens on.
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// How many connections there are.
+    pub fn connections(&self) -> usize {
+        self.inside.gate.connections()
+    }
+
+    /// Where the metrics are.
+    pub fn metrics_address(&self) -> Option<SocketAddr> {
+        self.metrics
+    }
+
+    /// Ends the server: what is in flight is finished, as long as the configuration allows, and
+    /// the store is closed.
+    ///
+    /// # Errors
+    /// What closing the store says.
+    pub async fn stop(self) -> Result<(), Failure> {
+        // 1. Nobody comes in any more.
+        self.tasks.iter().for_each(JoinHandle::abort);
+        for task in self.tasks {
+            let _ = task.await;
+        }
+        if let Some(path) = &self.unix {
+            let _ = std::fs::remove_file(path);
+        }
+        // 2. Those who are inside finish what they have begun.
+        let connections = self.inside.gate.connections();
+        tracing::info!(connections, "draining");
+        self.inside.drain();
+        let patience = self.inside.shared.limits.drain;
+        if tokio::time::timeout(patience, self.inside.emptied()).await.is_err() {
+            tracing::warn!(connections = self.inside.gate.connections(), "cut off");
+        }
+        // 3. What threads have begun comes to its end, and everything is made durable.
+        let shared = Arc::clone(&self.inside.shared);
+        drop(self.inside);
+        let closing = tokio::task::spawn_blocking(move || {
+            shared.pool.close();
+            shared.service.close();
+            shared.service.store().clone().close()
+        });
+        let closed = closing.await.map_err(|error| Failure::Io {
+            action: "close the store".into(),
+            source: std::io::Error::other(error),
+        })?;
+        Ok(closed?)
+    }
+}
+
+/// Forgets old idempotency keys, now and then.
+async fn sweep(shared: Arc<Shared>, age: Duration) {
+    loop {
+        tokio::time::sleep(SWEEP_EVERY).await;
+        let service = Arc::clone(&shared.service);
+        let _ = shared.pool.submit(move || match service.sweep_once(age) {
+            Ok(0) => {}
+            Ok(keys) => tracing::info!(keys, "old idempotency keys are forgotten"),
+            Err(error) => tracing::warn!("old idempotency keys: {error}"),
+        });
+    }
+}
+
+/// Says once what to do when the log is poisoned.
+async fn tell_of_poison(shared: Arc<Shared>) {
+    while !shared.service.store().is_poisoned() {
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+    let Some(error) = shared.service.store().poisoned() else { return };
+    tracing::error!(
+        "{error}. Reads go on; every write is refused. Look after the device, then start the \
+         server anew: recovery keeps all that was ever reported durable, and judges the jobs of \
+         earlier writes truly"
+    );
+}

@@ -1,0 +1,201 @@
+//! A request that has come: answered at once, or launched.
+
+use tokio::time::Instant;
+
+use super::flight::{AtTime, Flight, What};
+use super::pooled::deadline;
+use super::{Phase, Session};
+use crate::proto::{
+    Answer, Code, Delivery, Failure, Job, JobState, JobWait, Kind, Mode, Packet, Refused, Request,
+    Response, Written,
+};
+use crate::service::{Appended, JobRef, Operation, Reply};
+
+impl Session {
+    pub(super) fn dispatch(&mut self, packet: &Packet<'_>, now: Instant) {
+        let id = packet.head.id;
+        let request = match Request::decode(packet) {
+            Ok(request) => request,
+            Err(Refused::UnknownKind(kind)) => {
+                let message = format!("no request has kind {kind}");
+                return self.refuse(id, Failure::new(Code::Unsupported, message));
+            }
+            Err(Refused::Malformed(malformed)) => {
+                return self.refuse(id, Failure::new(Code::Malformed, malformed.to_string()));
+            }
+        };
+        self.tally.received(request.kind());
+        match &request {
+            Request::Cancel(cancel) => {
+                return self.give_up(cancel.id, Code::Cancelled, "the client has cancelled it");
+            }
+            Request::Credit(credit) => return self.add_credit(credit.id, credit.more, now),
+            _ => {}
+        }
+        if let Err(failure) = self.admit(id, &request) {
+            return self.refuse(if failure.code == Code::BadId { 0 } else { id }, failure);
+        }
+        match &request {
+            Request::Get(get) => {
+                let mut reply = Reply { id, max_body: self.max_body, out: self.output.buffer() };
+                match self.shared.service.get_at_once(get, &mut self.recent, &mut reply) {
+                    Ok(true) => {}
+                    Ok(false) => self.hand_over(packet, None, now),
+                    Err(error) => self.refuse(id, error),
+                }
+            }
+            Request::Put(put) => self.write(packet, &request, put.mode, now),
+            Request::Delete(delete) => self.write(packet, &request, delete.mode, now),
+            Request::Batch(batch) => self.write(packet, &request, batch.mode, now),
+            _ => self.dispatch_rest(packet, &request, now),
+        }
+    }
+
+    fn dispatch_rest(&mut self, packet: &Packet<'_>, request: &Request<'_>, now: Instant) {
+        let id = packet.head.id;
+        match request {
+            Request::Ping => self.reply(id).send(&Response::Pong),
+            Request::Hello(_) => {
+                self.end(Failure::new(Code::BadHandshake, "a second Hello"));
+            }
+            Request::Watermarks => {
+                let marks = self.shared.service.marks();
+                self.reply(id).send(&Response::Marks(marks));
+            }
+            Request::JobStatus(status) => match self.shared.service.find_job(status.job) {
+                Ok(JobRef::Former) => self.hand_over(packet, None, now),
+                Ok(job) => self.answer_job(id, job),
+                Err(failure) => self.refuse(id, failure),
+            },
+            Request::JobWait(wait) => self.wait_for_job(packet, wait, now),
+            Request::JobWatch(watch) => self.watch_jobs(packet, watch, now),
+            Request::WatchWatermarks(watch) => self.watch_marks(packet, watch, now),
+            Request::Checkpoint(checkpoint) => {
+                self.operate(packet, Operation::Checkpoint, checkpoint.answer, now);
+            }
+            Request::Verify(verify) => self.operate(packet, Operation::Verify, verify.answer, now),
+            Request::Range(range) => match range.delivery {
+                Delivery::Stream { credit } => self.begin_stream(packet, credit, now),
+                Delivery::Page { .. } => self.hand_over(packet, None, now),
+            },
+            _ => self.hand_over(packet, None, now),
+        }
+    }
+
+    /// Whether a request may be asked now, by this caller.
+    fn admit(&mut self, id: u64, request: &Request<'_>) -> Result<(), Failure<'static>> {
+        if id == 0 {
+            return Err(Failure::new(Code::BadId, "a request has an id other than 0"));
+        }
+        if !self.flights.is_empty() {
+            if self.flights.contains_key(&id) {
+                let failure = Failure::new(Code::BadId, "the id is that of a request in flight");
+                return Err(failure.with("id", id.to_string()));
+            }
+            if self.flights.len() >= self.shared.limits.max_in_flight {
+                let message = "too many requests are in flight on this connection";
+                return Err(Failure::new(Code::TooManyInFlight, message));
+            }
+        }
+        if self.phase == Phase::Draining {
+            return Err(Failure::new(Code::ShuttingDown, "the server is about to end"));
+        }
+        self.caller.check(request)
+    }
+
+    /// Whether there may be one more stream or watch.
+    pub(super) fn admit_subscription(&mut self) -> Result<(), Failure<'static>> {
+        if self.subscriptions < self.shared.limits.max_subscriptions {
+            return Ok(());
+        }
+        let message = "too many streams and watches are open on this connection";
+        Err(Failure::new(Code::TooManySubscriptions, message))
+    }
+
+    #[inline]
+    fn write(&mut self, packet: &Packet<'_>, request: &Request<'_>, mode: Mode, now: Instant) {
+        match self.shared.service.write_at_once(request, &self.caller, &mut self.recent) {
+            Ok(Some(appended)) => {
+                let until = deadline(packet, now).map(|at| (at, AtTime::Fail));
+                self.answer_write(packet.head.id, request.kind(), mode, appended, until);
+            }
+            Ok(None) => self.hand_over(packet, Some(mode), now),
+            Err(error) => self.refuse(packet.head.id, error),
+        }
+    }
+
+    /// Answers a write that is in the log, or has it wait for the sync line.
+    pub(super) fn answer_write(
+        &mut self,
+        id: u64,
+        kind: Kind,
+        mode: Mode,
+        appended: Appended,
+        until: Option<(Instant, AtTime)>,
+    ) {
+        let Appended { lsn, applied } = appended;
+        match mode {
+            Mode::Async => {
+                let receipt = self.shared.service.place(lsn);
+                let written = Written { receipt, durable: false, applied };
+                self.reply(id).send(&Response::Written(written));
+            }
+            Mode::Sync => {
+                self.line.ask(lsn, id);
+                self.launch(id, Flight { kind, until, what: What::Durable { lsn, applied } });
+            }
+            Mode::Job => {
+                let job = self.shared.service.job_of_write(lsn).into();
+                let state = JobState::Appended;
+                self.reply(id).send(&Response::Job(Job { job, state }));
+            }
+        }
+    }
+
+    fn wait_for_job(&mut self, packet: &Packet<'_>, wait: &JobWait<'_>, now: Instant) {
+        let id = packet.head.id;
+        let service = &self.shared.service;
+        let job = match service.find_job(wait.job) {
+            Ok(JobRef::Former) => return self.hand_over(packet, None, now),
+            Ok(job) => job,
+            Err(failure) => return self.refuse(id, failure),
+        };
+        let is_final = service.state_now(job).map_or(true, |state| state.is_final());
+        if is_final || wait.timeout_ms == 0 {
+            return self.answer_job(id, job);
+        }
+        let patience = now + std::time::Duration::from_millis(u64::from(wait.timeout_ms));
+        let until = match deadline(packet, now) {
+            Some(deadline) if deadline < patience => (deadline, AtTime::Fail),
+            _ => (patience, AtTime::Tell),
+        };
+        let what = What::Wait { job };
+        self.launch(id, Flight { kind: Kind::JobWait, until: Some(until), what });
+        match job {
+            JobRef::Write(lsn) => self.line.ask(lsn, id),
+            JobRef::Operation(number) => self.listen(number),
+            JobRef::Former => unreachable!("handed over above"),
+        }
+    }
+
+    /// Begins a long operation.
+    fn operate(&mut self, packet: &Packet<'_>, operation: Operation, answer: Answer, now: Instant) {
+        let id = packet.head.id;
+        let number = match self.shared.service.begin(operation) {
+            Ok(number) => number,
+            Err(failure) => return self.refuse(id, failure),
+        };
+        match answer {
+            Answer::Job => {
+                let job = self.shared.service.job_of_operation(number).into();
+                self.reply(id).send(&Response::Job(Job { job, state: JobState::Queued }));
+            }
+            Answer::AtEnd => {
+                let kind = Kind::from_number(packet.head.kind).expect("decoded before");
+                let until = deadline(packet, now).map(|at| (at, AtTime::Fail));
+                self.launch(id, Flight { kind, until, what: What::Operation { number } });
+                self.listen(number);
+            }
+        }
+    }
+}

@@ -1,0 +1,64 @@
+//! The handshake.
+
+use std::sync::Arc;
+
+use super::{Phase, Session, millis};
+use crate::proto::{Code, Failure, Hello, MAGIC, Packet, Request, Response, VERSION, Welcome};
+
+impl Session {
+    pub(super) fn greet(&mut self, packet: &Packet<'_>) {
+        if let Err(failure) = self.try_greet(packet) {
+            self.end(failure);
+        }
+    }
+
+    fn try_greet(&mut self, packet: &Packet<'_>) -> Result<(), Failure<'static>> {
+        let bad = |message: &'static str| Failure::new(Code::BadHandshake, message);
+        let Ok(Request::Hello(hello)) = Request::decode(packet) else {
+            return Err(bad("the first packet is no Hello"));
+        };
+        if hello.magic != MAGIC {
+            return Err(bad("the Hello is not Syncline's"));
+        }
+        if !(hello.min_version..=hello.max_version).contains(&VERSION) {
+            let message = format!(
+                "the client speaks versions {} to {}, the server version {VERSION}",
+                hello.min_version, hello.max_version
+            );
+            return Err(Failure::new(Code::VersionMismatch, message)
+                .with("min_version", VERSION.to_string())
+                .with("max_version", VERSION.to_string()));
+        }
+        self.authenticate(&hello)?;
+        self.max_body = hello.max_body;
+        self.phase = Phase::Open;
+        tracing::debug!(client = hello.client, caller = %self.caller.name, "welcome");
+        self.welcome(packet.head.id);
+        Ok(())
+    }
+
+    fn authenticate(&mut self, hello: &Hello<'_>) -> Result<(), Failure<'static>> {
+        let Some(tokens) = &self.shared.tokens else { return Ok(()) };
+        let caller = hello.token.and_then(|secret| tokens.find(secret));
+        let unknown = || Failure::new(Code::Unauthenticated, "the token is missing or wrong");
+        self.caller = Arc::clone(caller.ok_or_else(unknown)?);
+        Ok(())
+    }
+
+    fn welcome(&mut self, id: u64) {
+        let shared = Arc::clone(&self.shared);
+        let limits = &shared.limits;
+        let welcome = Welcome {
+            version: VERSION,
+            store: shared.service.store().id().0,
+            incarnation: shared.service.incarnation().get(),
+            server: concat!("syncline ", env!("CARGO_PKG_VERSION")).into(),
+            max_body: limits.max_packet_bytes,
+            max_in_flight: u32::try_from(limits.max_in_flight).unwrap_or(u32::MAX),
+            max_subscriptions: u32::try_from(limits.max_subscriptions).unwrap_or(u32::MAX),
+            idle_timeout_ms: limits.idle.map_or(0, millis),
+            options: Vec::new(),
+        };
+        self.reply(id).send(&Response::Welcome(welcome));
+    }
+}

@@ -1,0 +1,144 @@
+//! What waits for the sync line: writes in mode `Sync`, long polls and watches of writes.
+//!
+//! One ordered set for each connection, and one waker in the log, for the lowest position. So a
+//! flush wakes each connection once, however many of its writes it has made durable, and only
+//! those that it has something for.
+//!
+//! Writes in mode `Sync` and long polls ask for a flush at once. Watches do not: they are told
+//! when the flush comes that comes in any case.
+
+use std::collections::BTreeSet;
+use std::pin::pin;
+use std::task::{Context, Poll};
+
+use tokio::time::Instant;
+
+use super::Session;
+use super::flight::{Flight, What};
+use crate::error::Error;
+use crate::lsn::Lsn;
+use crate::proto::{Response, Written};
+
+/// Who waits for which position.
+#[derive(Debug, Default)]
+pub(super) struct Line {
+    asking: Waiters,
+    quiet: Waiters,
+}
+
+#[derive(Debug, Default)]
+struct Waiters {
+    waiting: BTreeSet<(Lsn, u64)>,
+    /// The log has our waker for this position.
+    registered: Option<Lsn>,
+    /// Somebody came since the log was last asked.
+    has_new: bool,
+}
+
+impl Waiters {
+    fn add(&mut self, lsn: Lsn, id: u64) {
+        self.has_new |= self.waiting.insert((lsn, id));
+    }
+
+    fn pass(&mut self, durable: Lsn) -> Option<(Lsn, u64)> {
+        let first = *self.waiting.first()?;
+        if first.0 > durable {
+            return None;
+        }
+        self.waiting.pop_first()
+    }
+
+    /// The position to ask the log about, if it has to be asked.
+    fn to_ask(&self) -> Option<Lsn> {
+        let (first, _) = *self.waiting.first()?;
+        (self.has_new || self.registered != Some(first)).then_some(first)
+    }
+}
+
+impl Line {
+    pub(super) fn ask(&mut self, lsn: Lsn, id: u64) {
+        self.asking.add(lsn, id);
+    }
+
+    pub(super) fn watch(&mut self, lsn: Lsn, id: u64) {
+        self.quiet.add(lsn, id);
+    }
+
+    pub(super) fn forget(&mut self, lsn: Lsn, id: u64) {
+        self.asking.waiting.remove(&(lsn, id));
+        self.quiet.waiting.remove(&(lsn, id));
+    }
+
+    fn is_empty(&self) -> bool {
+        self.asking.waiting.is_empty() && self.quiet.waiting.is_empty()
+    }
+}
+
+impl Session {
+    /// Answers whatever the sync line has passed, and asks to be woken for the rest.
+    pub(super) fn follow_line(&mut self, cx: &mut Context<'_>, now: Instant) {
+        while !self.line.is_empty() {
+            let durable = self.shared.service.durable();
+            while let Some((lsn, id)) = self.line.asking.pass(durable) {
+                self.has_passed(lsn, id, now);
+            }
+            while let Some((lsn, id)) = self.line.quiet.pass(durable) {
+                self.has_passed(lsn, id, now);
+            }
+            let mut asked = Poll::Pending;
+            if let Some(first) = self.line.asking.to_ask() {
+                asked = self.shared.service.poll_durable(first, cx);
+                self.line.asking.registered = Some(first);
+                self.line.asking.has_new = false;
+            }
+            if asked.is_pending()
+                && let Some(first) = self.line.quiet.to_ask()
+            {
+                let receipt = self.shared.service.receipt(first);
+                asked = pin!(receipt).poll_quietly(cx);
+                self.line.quiet.registered = Some(first);
+                self.line.quiet.has_new = false;
+            }
+            match asked {
+                Poll::Pending => return,
+                // It has passed meanwhile.
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(error)) => return self.line_is_cut(&error, now),
+            }
+        }
+    }
+
+    fn has_passed(&mut self, lsn: Lsn, id: u64, now: Instant) {
+        let Some(flight) = self.flights.get_mut(&id) else { return };
+        match &mut flight.what {
+            What::Durable { .. } => {
+                let Some(Flight { what: What::Durable { lsn, applied }, .. }) = self.land(id)
+                else {
+                    unreachable!("looked at above")
+                };
+                let receipt = self.shared.service.place(lsn);
+                let written = Written { receipt, durable: true, applied };
+                self.reply(id).send(&Response::Written(written));
+            }
+            What::Wait { .. } => self.tell_wait(id),
+            What::Watch(_) => self.watched_write_ended(id, lsn, now),
+            _ => {}
+        }
+    }
+
+    /// The log is poisoned: nothing becomes durable any more before recovery has judged it.
+    fn line_is_cut(&mut self, error: &Error, now: Instant) {
+        let mut cut = std::mem::take(&mut self.line.asking.waiting);
+        cut.append(&mut self.line.quiet.waiting);
+        for (lsn, id) in cut {
+            match self.flights.get(&id).map(|flight| &flight.what) {
+                Some(What::Watch(_)) => self.watched_write_ended(id, lsn, now),
+                Some(_) => {
+                    self.land(id);
+                    self.refuse(id, error.clone());
+                }
+                None => {}
+            }
+        }
+    }
+}

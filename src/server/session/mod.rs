@@ -1,0 +1,299 @@
+//! One connection's conversation, without its socket: bytes in, bytes out, and a clock.
+//!
+//! ```text
+//!               Hello               Goodbye sent, nothing in flight
+//!   Greeting ----------> Open -----------------------------------------.
+//!      |                  |  '--(drain)--> Draining --------------------+--> over
+//!      |                  v                                             |
+//!      '-------------> Ending (an error was sent) ----(all written)-----'
+//! ```
+//!
+//! What needs no waiting is answered at once, into the output. Everything else is a *flight*,
+//! named by its request's id, and waits for one of these:
+//!
+//! | flight | waits for | then |
+//! |---|---|---|
+//! | pooled | a thread of the pool | its answer, or the sync line, or a stream's parts |
+//! | durable | the sync line | the answer to a write in mode `Sync` |
+//! | wait | a job's end, or a time | the answer to a long poll |
+//! | operation | a long operation's end | the answer to a checkpoint or check |
+//! | watch, marks | jobs' ends, moving watermarks | pushes, under credit |
+//! | stream | the pool, and credit | parts |
+//!
+//! - N1 a request has one last answer, whatever becomes of it: [`Session::land`] is the only way
+//!   out of the table of flights;
+//! - N2 an answer from the pool is for one flight only (its ticket), also when the client has used
+//!   the id again meanwhile;
+//! - N3 memory is bounded: above their caps neither input is taken nor streams and pushes go on;
+//! - N4 nothing here waits: what may block goes to the pool.
+
+mod dispatch;
+mod flight;
+mod greet;
+mod line;
+mod marks;
+mod pooled;
+mod streams;
+mod watch;
+
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::sync::Arc;
+use std::task::Context;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use self::flight::Flight;
+use self::line::Line;
+use self::pooled::Waiting;
+use super::buffers::Output;
+use super::mailbox::{Mailbox, Post};
+use super::metrics::Tally;
+use super::shared::Shared;
+use crate::proto::{Broken, Code, Failure, Goodbye, MAX_HELLO, Packet, Progress, Response, decode};
+use crate::service::{Caller, Recent, Reply};
+
+/// The conversation on one connection.
+pub(crate) struct Session {
+    shared: Arc<Shared>,
+    mailbox: Arc<Mailbox>,
+    phase: Phase,
+    caller: Arc<Caller>,
+    /// The longest body that the client takes.
+    max_body: u32,
+    recent: Recent,
+    flights: HashMap<u64, Flight>,
+    next_ticket: u64,
+    line: Line,
+    deadlines: BTreeSet<(Instant, u64)>,
+    /// Requests for the pool that wait for their turn.
+    backlog: VecDeque<Waiting>,
+    backlog_bytes: usize,
+    /// Requests that are in the pool.
+    pooled: usize,
+    subscriptions: usize,
+    output: Output,
+    tally: Tally,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Greeting,
+    Open,
+    Draining,
+    Ending,
+}
+
+/// How far [`Session::feed`] came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Fed {
+    /// Bytes that were understood.
+    pub(crate) used: usize,
+    /// Whether there may be another whole packet in the rest.
+    pub(crate) is_unfinished: bool,
+}
+
+impl Session {
+    pub(crate) fn new(shared: Arc<Shared>, mailbox: Arc<Mailbox>) -> Session {
+        Session {
+            shared,
+            mailbox,
+            phase: Phase::Greeting,
+            caller: Arc::new(Caller::anybody()),
+            max_body: MAX_HELLO,
+            recent: Recent::default(),
+            flights: HashMap::new(),
+            next_ticket: 0,
+            line: Line::default(),
+            deadlines: BTreeSet::new(),
+            backlog: VecDeque::new(),
+            backlog_bytes: 0,
+            pooled: 0,
+            subscriptions: 0,
+            output: Output::default(),
+            tally: Tally::default(),
+        }
+    }
+
+    /// Takes whole packets from the front of `input`, at most `budget` of them.
+    pub(crate) fn feed(&mut self, input: &[u8], now: Instant, budget: &mut usize) -> Fed {
+        let mut used = 0;
+        while self.accepts_input() {
+            let max = match self.phase {
+                Phase::Greeting => MAX_HELLO,
+                _ => self.shared.limits.max_packet_bytes,
+            };
+            let rest = &input[used..];
+            match decode(rest, max) {
+                Ok(Progress::NeedMore(_)) => return Fed { used, is_unfinished: false },
+                Ok(Progress::Packet(packet)) => {
+                    if *budget == 0 {
+                        break;
+                    }
+                    *budget -= 1;
+                    used += packet.len_in_buffer();
+                    self.receive(&packet, now);
+                }
+                Err(broken) => self.end(broken_packet(broken)),
+            }
+        }
+        Fed { used, is_unfinished: used < input.len() }
+    }
+
+    fn receive(&mut self, packet: &Packet<'_>, now: Instant) {
+        match self.phase {
+            Phase::Greeting => self.greet(packet),
+            Phase::Open | Phase::Draining => self.dispatch(packet, now),
+            Phase::Ending => {}
+        }
+    }
+
+    /// Everything that has happened elsewhere since the last turn.
+    pub(crate) fn catch_up(&mut self, cx: &mut Context<'_>, now: Instant) {
+        if let Some(post) = self.mailbox.take() {
+            self.open_post(post, now);
+        }
+        self.pass_deadlines(now);
+        self.follow_line(cx, now);
+        self.resume_streams();
+        self.submit_backlog();
+    }
+
+    fn open_post(&mut self, post: Post, now: Instant) {
+        let Post { letters, jobs, watermarks_moved, is_draining } = post;
+        for letter in letters {
+            self.open_letter(letter, now);
+        }
+        for number in jobs {
+            self.job_changed(number, now);
+        }
+        if watermarks_moved {
+            self.marks_moved(now);
+        }
+        if is_draining {
+            self.drain();
+        }
+    }
+
+    /// Whether more packets may be taken (N3).
+    pub(crate) fn accepts_input(&self) -> bool {
+        self.phase != Phase::Ending
+            && self.output.pending().len() < self.shared.limits.max_output_bytes
+            && self.backlog_bytes < self.shared.limits.max_output_bytes
+    }
+
+    /// Whether the conversation is over but for what is still to be written.
+    pub(crate) fn is_over(&self) -> bool {
+        match self.phase {
+            Phase::Ending => true,
+            Phase::Draining => self.flights.is_empty(),
+            Phase::Greeting | Phase::Open => false,
+        }
+    }
+
+    pub(crate) fn is_greeted(&self) -> bool {
+        self.phase != Phase::Greeting
+    }
+
+    /// Whether the client waits for nothing.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.flights.is_empty() && self.output.is_empty()
+    }
+
+    pub(crate) fn output(&mut self) -> &mut Output {
+        &mut self.output
+    }
+
+    /// When something has to happen by itself.
+    pub(crate) fn next_deadline(&self) -> Option<Instant> {
+        self.deadlines.first().map(|(at, _)| *at)
+    }
+
+    pub(crate) fn heard(&mut self, bytes: usize) {
+        self.tally.bytes_in += bytes as u64;
+    }
+
+    pub(crate) fn sent(&mut self, bytes: usize) {
+        self.tally.bytes_out += bytes as u64;
+    }
+
+    /// Adds what was counted to the server's figures.
+    pub(crate) fn report(&mut self) {
+        self.shared.metrics.add(&mut self.tally);
+    }
+
+    /// The client has said its last: what is under way is finished, nobody waits any longer.
+    pub(crate) fn hung_up(&mut self) {
+        if self.phase != Phase::Ending {
+            self.phase = Phase::Draining;
+            self.give_up_waits(Code::Cancelled, "the client has hung up");
+        }
+    }
+
+    /// Ends the conversation with an error that belongs to no request.
+    pub(crate) fn end(&mut self, failure: Failure<'static>) {
+        if self.phase == Phase::Ending {
+            return;
+        }
+        self.shared.metrics.ended(failure.code);
+        tracing::debug!(code = failure.code.name(), "connection ends: {failure}");
+        self.phase = Phase::Ending;
+        self.abandon_flights();
+        self.reply(0).fail(failure);
+    }
+
+    /// Ends the conversation without a word: the client would not read it, or not understand it in
+    /// the middle of what it was being told.
+    pub(crate) fn cut(&mut self, code: Code) {
+        if self.phase != Phase::Ending {
+            self.shared.metrics.ended(code);
+            tracing::debug!(code = code.name(), "connection is cut");
+            self.phase = Phase::Ending;
+            self.abandon_flights();
+        }
+        self.output.discard();
+    }
+
+    /// Tells the client that the server is about to end.
+    fn drain(&mut self) {
+        match self.phase {
+            Phase::Draining | Phase::Ending => return,
+            Phase::Greeting => {
+                return self.end(Failure::new(Code::ShuttingDown, "the server is about to end"));
+            }
+            Phase::Open => self.phase = Phase::Draining,
+        }
+        let drain_ms = millis(self.shared.limits.drain);
+        let goodbye = Goodbye {
+            code: Code::ShuttingDown,
+            message: "the server is about to end".into(),
+            drain_ms,
+        };
+        self.reply(0).send(&Response::Goodbye(goodbye));
+        self.give_up_waits(Code::ShuttingDown, "the server is about to end");
+    }
+
+    fn reply(&mut self, id: u64) -> Reply<'_> {
+        Reply { id, max_body: self.max_body, out: self.output.buffer() }
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.abandon_flights();
+        self.report();
+    }
+}
+
+/// Whole milliseconds, as many as fit.
+pub(super) fn millis(time: Duration) -> u32 {
+    u32::try_from(time.as_millis()).unwrap_or(u32::MAX)
+}
+
+fn broken_packet(broken: Broken) -> Failure<'static> {
+    let code = match broken {
+        Broken::TooLarge { .. } => Code::TooLarge,
+        Broken::Checksum { .. } | Broken::Reserved => Code::BrokenPacket,
+    };
+    Failure::new(code, broken.to_string())
+}

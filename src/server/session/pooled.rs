@@ -1,0 +1,186 @@
+//! Requests that a thread of the pool does.
+//!
+//! A connection has only a few of them in the pool at a time; the others wait here. So one that
+//! asks for much does not keep the others' requests out, and the answers that may come back at
+//! once are bounded.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use tokio::time::Instant;
+
+use super::Session;
+use super::flight::{AtTime, Flight, What};
+use crate::proto::{Code, Failure, Head, Kind, Mode, Packet, Request};
+use crate::server::mailbox::{Letter, Mailbox};
+use crate::server::shared::Shared;
+use crate::service::{Caller, Performed, Reply};
+
+/// Requests of one connection that are in the pool at a time.
+const AT_A_TIME: usize = 8;
+
+/// A request in the pool, or on its way there.
+#[derive(Debug)]
+pub(super) struct Pooled {
+    pub(super) ticket: u64,
+    pub(super) mode: Option<Mode>,
+    turn: Arc<Turn>,
+}
+
+/// Whether a thread has taken it, or nobody wants it any more: whichever comes first.
+#[derive(Debug, Default)]
+pub(super) struct Turn(AtomicU8);
+
+const TAKEN: u8 = 1;
+const UNWANTED: u8 = 2;
+
+impl Turn {
+    fn claim(&self, state: u8) -> bool {
+        self.0.compare_exchange(0, state, Ordering::AcqRel, Ordering::Acquire).is_ok()
+    }
+}
+
+impl Pooled {
+    /// Gives it up. False if a thread has begun to do it and it changes something: then its
+    /// answer says what became of it.
+    pub(super) fn give_up(&self, kind: Kind) -> bool {
+        self.turn.claim(UNWANTED)
+            || matches!(
+                kind,
+                Kind::Get
+                    | Kind::Range
+                    | Kind::JobStatus
+                    | Kind::JobWait
+                    | Kind::Stats
+                    | Kind::Keyspaces
+            )
+    }
+}
+
+/// A request that waits for its turn.
+pub(super) struct Waiting {
+    id: u64,
+    ticket: u64,
+    turn: Arc<Turn>,
+    head: Head,
+    body: Box<[u8]>,
+}
+
+impl Session {
+    /// Has a request done by the pool.
+    pub(super) fn hand_over(&mut self, packet: &Packet<'_>, mode: Option<Mode>, now: Instant) {
+        let (id, ticket) = (packet.head.id, self.ticket());
+        let turn = Arc::new(Turn::default());
+        let kind = Kind::from_number(packet.head.kind).expect("decoded before");
+        let until = deadline(packet, now).map(|at| (at, AtTime::Fail));
+        let pooled = Pooled { ticket, mode, turn: Arc::clone(&turn) };
+        self.launch(id, Flight { kind, until, what: What::Pooled(pooled) });
+        self.backlog_bytes += packet.body.len();
+        let (head, body) = (packet.head, packet.body.into());
+        self.backlog.push_back(Waiting { id, ticket, turn, head, body });
+        self.submit_backlog();
+    }
+
+    pub(super) fn ticket(&mut self) -> u64 {
+        self.next_ticket += 1;
+        self.next_ticket
+    }
+
+    /// Hands over as many as may be there at a time.
+    pub(super) fn submit_backlog(&mut self) {
+        while self.pooled < AT_A_TIME
+            && self.output.pending().len() < self.shared.limits.max_output_bytes
+        {
+            let Some(waiting) = self.backlog.pop_front() else { return };
+            self.backlog_bytes -= waiting.body.len();
+            if waiting.turn.0.load(Ordering::Acquire) == UNWANTED {
+                continue;
+            }
+            let (id, turn) = (waiting.id, Arc::clone(&waiting.turn));
+            let (shared, mailbox) = (Arc::clone(&self.shared), Arc::clone(&self.mailbox));
+            let (caller, max_body) = (Arc::clone(&self.caller), self.max_body);
+            let task = move || do_in_pool(&shared, &mailbox, &caller, max_body, &waiting);
+            match self.shared.pool.submit(task) {
+                Ok(()) => self.pooled += 1,
+                Err(_) => {
+                    turn.claim(UNWANTED);
+                    self.land(id);
+                    let failure = Failure::new(Code::TooBusy, "the server has too much to do");
+                    self.refuse(id, failure);
+                }
+            }
+        }
+    }
+
+    pub(super) fn open_letter(&mut self, letter: Letter, now: Instant) {
+        match letter {
+            Letter::Unwanted => self.pooled -= 1,
+            Letter::Answer { id, ticket, packet } => {
+                self.pooled -= 1;
+                if self.is_pooled(id, ticket) {
+                    self.land(id);
+                    self.output.buffer().extend_from_slice(&packet);
+                }
+            }
+            Letter::Appended { id, ticket, appended } => {
+                self.pooled -= 1;
+                if self.is_pooled(id, ticket) {
+                    let flight = self.land(id).expect("looked at");
+                    let What::Pooled(pooled) = &flight.what else { unreachable!("looked at") };
+                    let mode = pooled.mode.expect("a write has a mode");
+                    self.answer_write(id, flight.kind, mode, appended, flight.until);
+                }
+            }
+            Letter::Part { id, ticket, packet, stream } => {
+                self.pooled -= 1;
+                self.part_came(id, ticket, &packet, stream, now);
+            }
+            Letter::Judged { id, ticket, job, state } => {
+                self.pooled -= 1;
+                self.watched_job_judged(id, ticket, job, state, now);
+            }
+        }
+    }
+
+    fn is_pooled(&self, id: u64, ticket: u64) -> bool {
+        matches!(
+            self.flights.get(&id),
+            Some(Flight { what: What::Pooled(pooled), .. }) if pooled.ticket == ticket
+        )
+    }
+}
+
+/// When a request that has just come is to be given up.
+pub(super) fn deadline(packet: &Packet<'_>, now: Instant) -> Option<Instant> {
+    let ms = u64::from(packet.head.deadline_ms);
+    (ms > 0).then(|| now + std::time::Duration::from_millis(ms))
+}
+
+fn do_in_pool(
+    shared: &Shared,
+    mailbox: &Mailbox,
+    caller: &Caller,
+    max_body: u32,
+    waiting: &Waiting,
+) {
+    let &Waiting { id, ticket, ref turn, head, ref body } = waiting;
+    if !turn.claim(TAKEN) {
+        return mailbox.send(Letter::Unwanted);
+    }
+    let mut packet = Vec::new();
+    let mut reply = Reply { id, max_body, out: &mut packet };
+    let request = Request::decode(&Packet { head, body }).expect("decoded before");
+    let attempt =
+        std::panic::AssertUnwindSafe(|| shared.service.perform(&request, caller, &mut reply));
+    let performed = std::panic::catch_unwind(attempt).unwrap_or_else(|_| {
+        tracing::error!(kind = request.kind().name(), "a request panicked");
+        reply.out.clear();
+        reply.fail(Failure::new(Code::Internal, "the server made a mistake"));
+        Performed::Answered
+    });
+    mailbox.send(match performed {
+        Performed::Answered => Letter::Answer { id, ticket, packet },
+        Performed::Appended(appended) => Letter::Appended { id, ticket, appended },
+        Performed::Streaming(stream) => Letter::Part { id, ticket, packet, stream: Some(stream) },
+    });
+}

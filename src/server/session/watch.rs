@@ -1,0 +1,249 @@
+//! Watched jobs: each one's end is told once, under credit.
+//!
+//! What waits to be told is at most one event for each job that was named. A state in between (an
+//! operation begins) is passed over for want of credit, and counted; an end never is.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::{Arc, Weak};
+
+use tokio::time::Instant;
+
+use super::Session;
+use super::flight::{AtTime, Flight, What};
+use super::line::Line;
+use super::pooled::deadline;
+use crate::lsn::Lsn;
+use crate::proto::{Code, Failure, JobEvent, JobState, JobWatch, Kind, Packet, Response, Verified};
+use crate::server::mailbox::{Letter, Mailbox};
+use crate::service::{JobListener, JobNumber, JobRef, Outcome, verified};
+
+/// Jobs that a client watches.
+#[derive(Debug)]
+pub(super) struct Watch {
+    credit: u32,
+    pending: BTreeSet<JobRef>,
+    /// Jobs of former lives that the pool has not judged yet.
+    unjudged: usize,
+    ticket: u64,
+    /// Ends that wait for credit.
+    ended: VecDeque<(String, JobState<'static>)>,
+    skipped: u64,
+}
+
+impl Watch {
+    /// Takes a watch that ends out of the line.
+    pub(super) fn forget(&self, line: &mut Line, id: u64) {
+        for job in &self.pending {
+            if let JobRef::Write(lsn) = job {
+                line.forget(*lsn, id);
+            }
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        self.pending.is_empty() && self.unjudged == 0
+    }
+}
+
+impl Session {
+    pub(super) fn watch_jobs(&mut self, packet: &Packet<'_>, watch: &JobWatch<'_>, now: Instant) {
+        let id = packet.head.id;
+        if let Err(failure) = self.admit_subscription() {
+            return self.refuse(id, failure);
+        }
+        let (mut pending, mut former) = (BTreeSet::new(), Vec::new());
+        for &job in &watch.jobs {
+            match self.shared.service.find_job(job) {
+                Ok(JobRef::Former) => former.push(job.to_owned()),
+                Ok(known) => {
+                    pending.insert(known);
+                }
+                Err(failure) => return self.refuse(id, failure.with("job", job.to_owned())),
+            }
+        }
+        let ticket = self.ticket();
+        let (ended, skipped) = (VecDeque::new(), 0);
+        let unjudged = former.len();
+        let begun = Watch {
+            credit: watch.credit,
+            pending: pending.clone(),
+            unjudged,
+            ticket,
+            ended,
+            skipped,
+        };
+        let until = deadline(packet, now).map(|at| (at, AtTime::Fail));
+        let what = What::Watch(Box::new(begun));
+        self.launch(id, Flight { kind: Kind::JobWatch, until, what });
+        for job in pending {
+            match job {
+                JobRef::Write(lsn) => self.line.watch(lsn, id),
+                JobRef::Operation(number) => self.listen(number),
+                JobRef::Former => unreachable!("sorted out above"),
+            }
+        }
+        for job in former {
+            self.judge(id, ticket, job);
+        }
+    }
+
+    /// Has the pool find out what became of a job of a former life.
+    fn judge(&mut self, id: u64, ticket: u64, job: String) {
+        let (shared, mailbox) = (Arc::clone(&self.shared), Arc::clone(&self.mailbox));
+        let asked = job.clone();
+        let submitted = self.shared.pool.submit(move || {
+            let state = shared.service.state(&asked);
+            mailbox.send(Letter::Judged { id, ticket, job: asked, state });
+        });
+        match submitted {
+            Ok(()) => self.pooled += 1,
+            Err(_) => {
+                if self.land(id).is_some() {
+                    let failure = Failure::new(Code::TooBusy, "the server has too much to do");
+                    self.refuse(id, failure);
+                }
+            }
+        }
+    }
+
+    pub(super) fn watched_job_judged(
+        &mut self,
+        id: u64,
+        ticket: u64,
+        job: String,
+        state: Result<JobState<'static>, Failure<'static>>,
+        _now: Instant,
+    ) {
+        let Some(watch) = self.watch(id).filter(|watch| watch.ticket == ticket) else { return };
+        watch.unjudged -= 1;
+        let state = state.unwrap_or_else(|failure| JobState::Failed { failure });
+        watch.ended.push_back((job, state));
+        self.push_ended(id);
+    }
+
+    pub(super) fn watched_write_ended(&mut self, id: u64, lsn: Lsn, _now: Instant) {
+        let service = &self.shared.service;
+        let name = service.job_of_write(lsn);
+        let state = service.state_now(JobRef::Write(lsn));
+        let state = state.unwrap_or_else(|failure| JobState::Failed { failure });
+        let Some(watch) = self.watch(id) else { return };
+        watch.pending.remove(&JobRef::Write(lsn));
+        watch.ended.push_back((name, state));
+        self.push_ended(id);
+    }
+
+    /// A long operation has changed: tells whoever waits for it on this connection.
+    pub(super) fn job_changed(&mut self, number: JobNumber, _now: Instant) {
+        let job = JobRef::Operation(number);
+        let concerned = self.flights.iter().filter(|(_, flight)| match &flight.what {
+            What::Operation { number: known } => *known == number,
+            What::Wait { job: known } => *known == job,
+            What::Watch(watch) => watch.pending.contains(&job),
+            _ => false,
+        });
+        let mut ids: Vec<u64> = concerned.map(|(id, _)| *id).collect();
+        ids.sort_unstable();
+        let state = self.shared.service.state_now(job);
+        let state = state.unwrap_or_else(|failure| JobState::Failed { failure });
+        for id in ids {
+            let is_watch = matches!(self.flights[&id].what, What::Watch(_));
+            if is_watch {
+                self.watched_operation_changed(id, number, state.clone());
+            } else if state.is_final() {
+                match self.flights[&id].what {
+                    What::Wait { .. } => self.tell_wait(id),
+                    _ => self.answer_operation(id, number),
+                }
+            }
+        }
+    }
+
+    fn watched_operation_changed(&mut self, id: u64, number: JobNumber, state: JobState<'static>) {
+        let name = self.shared.service.job_of_operation(number);
+        let Some(watch) = self.watch(id) else { return };
+        if state.is_final() {
+            watch.pending.remove(&JobRef::Operation(number));
+            watch.ended.push_back((name, state));
+        } else if watch.credit == 0 {
+            watch.skipped += 1;
+        } else {
+            watch.credit -= 1;
+            let event = JobEvent { job: name.into(), state, skipped: watch.skipped };
+            self.reply(id).push(&Response::JobEvent(event));
+        }
+        self.push_ended(id);
+    }
+
+    /// Tells ends, as far as there is credit. The last one ends the watch.
+    pub(super) fn push_ended(&mut self, id: u64) {
+        loop {
+            let Some(watch) = self.watch(id) else { return };
+            if watch.credit == 0 {
+                return;
+            }
+            let Some((job, state)) = watch.ended.pop_front() else { return };
+            watch.credit -= 1;
+            let is_last = watch.is_over() && watch.ended.is_empty();
+            let event = JobEvent { job: job.into(), state, skipped: watch.skipped };
+            if is_last {
+                self.land(id);
+                return self.reply(id).send(&Response::JobEvent(event));
+            }
+            self.reply(id).push(&Response::JobEvent(event));
+        }
+    }
+
+    /// Answers a checkpoint or check that was to be answered at its end.
+    fn answer_operation(&mut self, id: u64, number: JobNumber) {
+        self.land(id);
+        let Some(outcome) = self.shared.service.outcome(number) else {
+            return self.refuse(id, Failure::new(Code::NoSuchJob, "its outcome is gone"));
+        };
+        let marks = self.shared.service.marks();
+        match outcome {
+            Outcome::Checkpoint(_) => self.reply(id).send(&Response::Marks(marks)),
+            Outcome::Verified(found) => {
+                let found: Verified<'_> = verified(&found);
+                self.reply(id).send(&Response::Verified(found));
+            }
+            Outcome::Failed(error) => self.refuse(id, error),
+            Outcome::Cancelled => {
+                self.refuse(id, Failure::new(Code::Cancelled, "the operation was cancelled"));
+            }
+        }
+    }
+
+    /// Has this connection told when an operation changes.
+    pub(super) fn listen(&mut self, number: JobNumber) {
+        let mailbox: Weak<Mailbox> = Arc::downgrade(&self.mailbox);
+        let listener: Weak<dyn JobListener> = mailbox;
+        self.shared.service.jobs().listen(number, listener);
+    }
+
+    /// Adds credit to whatever has this id.
+    pub(super) fn add_credit(&mut self, id: u64, more: u32, now: Instant) {
+        match self.flights.get_mut(&id).map(|flight| &mut flight.what) {
+            Some(What::Watch(watch)) => {
+                watch.credit = watch.credit.saturating_add(more);
+                self.push_ended(id);
+            }
+            Some(What::Marks(marks)) => {
+                marks.add_credit(more);
+                self.push_marks(id, now);
+            }
+            Some(What::Stream(stream)) => {
+                stream.add_credit(more);
+                self.resume_streams();
+            }
+            // It may have ended while the credit was on its way.
+            _ => {}
+        }
+    }
+
+    fn watch(&mut self, id: u64) -> Option<&mut Watch> {
+        match self.flights.get_mut(&id).map(|flight| &mut flight.what) {
+            Some(What::Watch(watch)) => Some(watch),
+            _ => None,
+        }
+    }
+}

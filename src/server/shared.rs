@@ -1,0 +1,75 @@
+//! What all connections of a server share.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::metrics::Metrics;
+use super::pool::Pool;
+use super::tide::Tide;
+use super::tokens::Tokens;
+use crate::service::Service;
+
+/// What all connections share. Constant after construction, but for what guards itself.
+pub(crate) struct Shared {
+    pub(crate) service: Arc<Service>,
+    pub(crate) pool: Pool,
+    pub(crate) limits: Limits,
+    /// Without it everybody may do everything.
+    pub(crate) tokens: Option<Tokens>,
+    pub(crate) metrics: Metrics,
+    pub(crate) tide: Arc<Tide>,
+}
+
+/// How much is given to a connection, and how long it is waited for.
+#[derive(Clone, Debug)]
+pub(crate) struct Limits {
+    /// The longest body of a packet.
+    pub(crate) max_packet_bytes: u32,
+    /// Requests of a connection that are under way.
+    pub(crate) max_in_flight: usize,
+    /// Streams and watches of a connection.
+    pub(crate) max_subscriptions: usize,
+    /// With so much to be written, and with so much to be done, nothing more is read.
+    pub(crate) max_output_bytes: usize,
+    /// Time for the handshake.
+    pub(crate) handshake: Duration,
+    /// Time without a packet while nothing is in flight.
+    pub(crate) idle: Option<Duration>,
+    /// Time for a packet that has begun.
+    pub(crate) packet: Duration,
+    /// Time in which a client takes some of what it is sent.
+    pub(crate) write: Duration,
+    /// Time for what is in flight when the server ends.
+    pub(crate) drain: Duration,
+    /// Time for which a stream may keep its snapshot.
+    pub(crate) stream: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            max_packet_bytes: crate::proto::MAX_BODY,
+            max_in_flight: 4096,
+            max_subscriptions: 64,
+            max_output_bytes: 256 << 10,
+            handshake: Duration::from_secs(5),
+            idle: Some(Duration::from_secs(600)),
+            packet: Duration::from_secs(30),
+            write: Duration::from_secs(30),
+            drain: Duration::from_secs(10),
+            stream: Duration::from_secs(60),
+        }
+    }
+}
+
+impl Shared {
+    pub(crate) fn new(
+        service: Arc<Service>,
+        pool: Pool,
+        limits: Limits,
+        tokens: Option<Tokens>,
+    ) -> Shared {
+        let tide = Arc::new(Tide::new(Arc::clone(&service)));
+        Shared { service, pool, limits, tokens, metrics: Metrics::default(), tide }
+    }
+}

@@ -1,0 +1,73 @@
+//! Long operations, and what comes of them.
+
+use crate::error::Error;
+use crate::lsn::Lsn;
+use crate::proto::{Failure, JobState, Text, Verified};
+use crate::{Store, Verification};
+
+/// What can be asked for as a job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Operation {
+    Checkpoint,
+    Verify,
+}
+
+/// How it ended.
+#[derive(Clone, Debug)]
+pub(crate) enum Outcome {
+    Checkpoint(Lsn),
+    Verified(Verification),
+    Failed(Error),
+    Cancelled,
+}
+
+impl Operation {
+    /// Does it. Takes as long as it takes.
+    pub(super) fn run(self, store: &Store) -> Outcome {
+        match self {
+            Operation::Checkpoint => store.checkpoint().map(Outcome::Checkpoint),
+            Operation::Verify => store.verify().map(Outcome::Verified),
+        }
+        .unwrap_or_else(Outcome::Failed)
+    }
+}
+
+impl Outcome {
+    pub(super) fn state(&self) -> JobState<'static> {
+        match self {
+            Outcome::Checkpoint(lsn) => JobState::Done {
+                summary: format!("everything up to {lsn} is in the data file").into(),
+            },
+            Outcome::Verified(found) if found.is_clean() => JobState::Done {
+                summary: format!(
+                    "clean: {} keyspaces, {} keys, {} pages",
+                    found.keyspaces, found.keys, found.pages
+                )
+                .into(),
+            },
+            Outcome::Verified(found) => JobState::Done {
+                summary: format!(
+                    "{} problems, the first: {}",
+                    found.problems.len(),
+                    found.problems[0]
+                )
+                .into(),
+            },
+            Outcome::Failed(error) => JobState::Failed { failure: Failure::from(error) },
+            Outcome::Cancelled => JobState::Cancelled,
+        }
+    }
+}
+
+/// What a check found, as an answer. A store with very many problems is told of the first.
+pub(crate) fn verified(found: &Verification) -> Verified<'_> {
+    const MOST: usize = 1000;
+    let problems = found.problems.iter().take(MOST).map(|problem| Text::from(problem.as_str()));
+    Verified {
+        problems: problems.collect(),
+        keyspaces: found.keyspaces,
+        keys: found.keys,
+        pages: found.pages,
+        free_blocks: found.free_blocks,
+    }
+}

@@ -1,0 +1,113 @@
+//! Doing a request in a thread that may wait.
+
+use super::caller::Caller;
+use super::names::{HIDDEN, check_public};
+use super::reply::Reply;
+use super::service::Service;
+use super::stream::Stream;
+use super::write::Appended;
+use crate::error::{Error, Result};
+use crate::proto::{
+    Code, CreateKeyspace, Delivery, DropKeyspace, Existing, Failure, Job, Request, Response, Text,
+};
+
+/// What came of a request.
+#[derive(Debug)]
+pub(crate) enum Performed {
+    /// It has its answer.
+    Answered,
+    /// A write is in the log. The answer follows from the mode that was asked for.
+    Appended(Appended),
+    /// A stream can begin.
+    Streaming(Box<Stream>),
+}
+
+impl Service {
+    /// Does a request of a caller who may ask it. May wait for the store, but not for the sync
+    /// line after a write, nor for another job.
+    pub(crate) fn perform(
+        &self,
+        request: &Request<'_>,
+        caller: &Caller,
+        reply: &mut Reply<'_>,
+    ) -> Performed {
+        match self.try_perform(request, caller, reply) {
+            Ok(performed) => performed,
+            Err(failure) => {
+                reply.fail(failure);
+                Performed::Answered
+            }
+        }
+    }
+
+    fn try_perform(
+        &self,
+        request: &Request<'_>,
+        caller: &Caller,
+        reply: &mut Reply<'_>,
+    ) -> Result<Performed, Failure<'static>> {
+        match request {
+            Request::Put(_) | Request::Delete(_) | Request::Batch(_) => {
+                return Ok(Performed::Appended(self.write(request, caller)?));
+            }
+            Request::Get(get) => self.get(get, reply)?,
+            Request::Range(range) => match range.delivery {
+                Delivery::Page { .. } => self.page(range, reply)?,
+                Delivery::Stream { .. } => {
+                    return Ok(Performed::Streaming(Box::new(self.stream(range)?)));
+                }
+            },
+            Request::Keyspaces => {
+                let names = self.store.keyspaces();
+                let public = |name: &String| !name.starts_with(HIDDEN) && caller.realm.has(name);
+                let names = names.into_iter().filter(public).map(Text::from).collect();
+                reply.send(&Response::Names(names));
+            }
+            Request::CreateKeyspace(create) => {
+                self.create_keyspace(create)?;
+                reply.send(&Response::Done);
+            }
+            Request::DropKeyspace(DropKeyspace { name }) => {
+                check_public(name)?;
+                self.store.drop_keyspace(name)?.wait()?;
+                reply.send(&Response::Done);
+            }
+            Request::Stats => {
+                let stats = self.store.stats();
+                reply.send(&Response::Figures(super::stats::figures(self.marks(), &stats)));
+            }
+            Request::Watermarks => reply.send(&Response::Marks(self.marks())),
+            Request::Flush => {
+                self.store.flush()?;
+                reply.send(&Response::Marks(self.marks()));
+            }
+            Request::JobStatus(status) => self.send_job(status.job, reply)?,
+            Request::JobWait(wait) => self.send_job(wait.job, reply)?,
+            Request::JobCancel(cancel) => {
+                if let super::JobRef::Operation(number) = self.find_job(cancel.job)? {
+                    self.jobs.cancel(number);
+                }
+                self.send_job(cancel.job, reply)?;
+            }
+            _ => {
+                let message = format!("{} is nothing for the pool", request.kind().name());
+                return Err(Failure::new(Code::Internal, message));
+            }
+        }
+        Ok(Performed::Answered)
+    }
+
+    fn send_job(&self, job: &str, reply: &mut Reply<'_>) -> Result<(), Failure<'static>> {
+        let state = self.state(job)?;
+        reply.send(&Response::Job(Job { job: job.into(), state }));
+        Ok(())
+    }
+
+    fn create_keyspace(&self, create: &CreateKeyspace<'_>) -> Result<()> {
+        check_public(create.name)?;
+        match (self.store.create_keyspace(create.name), create.existing) {
+            (Err(Error::KeyspaceExists { .. }), Existing::Accept) => Ok(()),
+            (result, _) => result.map(|_| ()),
+        }
+    }
+}

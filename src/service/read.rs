@@ -1,0 +1,80 @@
+//! Gets, and pages of a range.
+
+use std::ops::Bound;
+
+use super::names::Recent;
+use super::reply::Reply;
+use super::service::Service;
+use super::stream::Walk;
+use crate::Snapshot;
+use crate::error::Result;
+use crate::proto::{
+    Code, Delivery, EntriesWriter, Failure, Get, Kind, Part, Place, Range, Response,
+};
+
+impl Service {
+    /// Answers a get if no page has to be read for it; otherwise `false`, and nothing is written.
+    ///
+    /// # Errors
+    /// Why the store refuses it.
+    #[inline]
+    pub(crate) fn get_at_once(
+        &self,
+        get: &Get<'_>,
+        recent: &mut Recent,
+        reply: &mut Reply<'_>,
+    ) -> Result<bool> {
+        let Some(keyspace) = self.names.known(get.keyspace, recent) else { return Ok(false) };
+        let seen = keyspace.peek(get.key, |value| reply.send(&Response::Value(value)))?;
+        Ok(seen.is_some())
+    }
+
+    pub(super) fn get(&self, get: &Get<'_>, reply: &mut Reply<'_>) -> Result<()> {
+        let keyspace = self.names.find(&self.store, get.keyspace)?;
+        let value = keyspace.get(get.key)?;
+        reply.send(&Response::Value(value.as_deref()));
+        Ok(())
+    }
+
+    /// Answers a page: as many entries as fit into what was asked for, one at least.
+    pub(super) fn page(&self, range: &Range<'_>, reply: &mut Reply<'_>) -> Result<()> {
+        let Delivery::Page { max_bytes } = range.delivery else {
+            reply.fail(Failure::new(Code::Internal, "a stream is no page"));
+            return Ok(());
+        };
+        let keyspace = self.names.find(&self.store, range.keyspace)?;
+        let snapshot = self.store.snapshot()?;
+        let mut walk = Walk::new(range);
+        let mut writer = EntriesWriter::new(self.place_of(&snapshot), reply.out);
+        let wanted = max_bytes as usize;
+        let filled = walk.fill(&snapshot, &keyspace, &mut writer, reply, wanted);
+        match filled {
+            Ok(next) => {
+                let finished =
+                    writer.finish(reply.id, Part::Last, next.as_deref(), reply.max_body, reply.out);
+                if let Err(refused) = finished {
+                    reply.too_large(Kind::Entries, refused);
+                }
+                Ok(())
+            }
+            Err(error) => {
+                writer.abandon(reply.out);
+                Err(error)
+            }
+        }
+    }
+
+    pub(super) fn place_of(&self, snapshot: &Snapshot) -> Place {
+        let receipt = snapshot.receipt();
+        Place { incarnation: receipt.incarnation().get(), lsn: receipt.lsn().get() }
+    }
+}
+
+/// An owned end of a range.
+pub(super) fn owned(bound: crate::proto::Bound<'_>) -> Bound<Vec<u8>> {
+    match bound {
+        crate::proto::Bound::Unbounded => Bound::Unbounded,
+        crate::proto::Bound::Included(key) => Bound::Included(key.to_vec()),
+        crate::proto::Bound::Excluded(key) => Bound::Excluded(key.to_vec()),
+    }
+}

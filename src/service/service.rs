@@ -1,0 +1,208 @@
+//! The service: what a store is to those who ask from outside.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use super::jobs::{JobNumber, Jobs};
+use super::names::Names;
+use super::once::Once;
+use super::operations::{Operation, Outcome};
+use crate::error::{Error, Result};
+use crate::lsn::{Incarnation, Lsn};
+use crate::proto::{Code, Failure, JobId, JobState, Marks, Place};
+use crate::store::Token;
+use crate::{Receipt, Status, Store};
+
+/// A store, and what serving it needs beside it.
+#[derive(Debug)]
+pub(crate) struct Service {
+    pub(super) store: Store,
+    pub(super) names: Names,
+    pub(super) once: Once,
+    pub(super) jobs: Arc<Jobs>,
+    incarnation: Incarnation,
+}
+
+/// What a job id names, of those that may still change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum JobRef {
+    /// A write of this life of the store.
+    Write(Lsn),
+    /// An operation of this life of the store.
+    Operation(JobNumber),
+    /// Something of a former life: its state is final, and may have to be read.
+    Former,
+}
+
+impl Service {
+    /// Serves `store`. Begins a new life of it, so that job ids of this process are its own.
+    ///
+    /// # Errors
+    /// The store cannot be written. It can still be read, by whoever opens it for that.
+    pub(crate) fn new(store: Store) -> Result<Service> {
+        store.begin()?;
+        let once = Once::default();
+        once.keyspace(&store)?;
+        let incarnation = store.watermarks().incarnation;
+        let jobs = Jobs::start(store.clone());
+        let names = Names::of(&store)?;
+        Ok(Service { store, names, once, jobs, incarnation })
+    }
+
+    pub(crate) fn store(&self) -> &Store {
+        &self.store
+    }
+
+    pub(crate) fn incarnation(&self) -> Incarnation {
+        self.incarnation
+    }
+
+    /// Where the store is. Waits for nothing.
+    pub(crate) fn marks(&self) -> Marks {
+        let marks = self.store.watermarks();
+        Marks {
+            incarnation: marks.incarnation.get(),
+            appended: marks.appended.get(),
+            visible: marks.visible.get(),
+            durable: marks.durable.get(),
+            checkpoint: marks.checkpoint.get(),
+        }
+    }
+
+    /// The sync line.
+    pub(crate) fn durable(&self) -> Lsn {
+        self.store.durable()
+    }
+
+    pub(crate) fn place(&self, lsn: Lsn) -> Place {
+        Place { incarnation: self.incarnation.get(), lsn: lsn.get() }
+    }
+
+    /// The job id of a write of this life.
+    pub(crate) fn job_of_write(&self, lsn: Lsn) -> String {
+        self.store.receipt_at(lsn).token()
+    }
+
+    /// The job id of an operation of this life.
+    pub(crate) fn job_of_operation(&self, number: JobNumber) -> String {
+        let (store, incarnation) = (self.store.id(), self.incarnation);
+        JobId::Operation { store, incarnation, number: number.0 }.to_string()
+    }
+
+    /// What a job id names. Waits for nothing.
+    ///
+    /// # Errors
+    /// The text is no job id, or names what never was.
+    pub(crate) fn find_job(&self, job: &str) -> Result<JobRef, Failure<'static>> {
+        let id: JobId = job.parse()?;
+        let refused = |reason: &str| Error::InvalidToken {
+            token: job.chars().take(100).collect(),
+            reason: reason.into(),
+        };
+        if id.to_string() != job {
+            return Err(refused("numbers with leading zeros").into());
+        }
+        let (store, incarnation) = match id {
+            JobId::Write(Token { store, incarnation, .. })
+            | JobId::Operation { store, incarnation, .. } => (store, incarnation),
+        };
+        if store != self.store.id() {
+            return Err(refused("belongs to another store").into());
+        }
+        if incarnation > self.incarnation || incarnation.get() == 0 {
+            return Err(refused("the store has had no such life").into());
+        }
+        if incarnation < self.incarnation {
+            return Ok(JobRef::Former);
+        }
+        match id {
+            JobId::Write(Token { lsn, .. }) if lsn > self.store.watermarks().appended => {
+                Err(refused("the store has made no such commit").into())
+            }
+            JobId::Write(Token { lsn, .. }) => Ok(JobRef::Write(lsn)),
+            JobId::Operation { number, .. } => {
+                let number = JobNumber(number);
+                if !self.jobs.has(number) {
+                    return Err(Failure::new(Code::NoSuchJob, format!("there is no job {job}")));
+                }
+                Ok(JobRef::Operation(number))
+            }
+        }
+    }
+
+    /// The state of a job of this life. Waits for nothing.
+    ///
+    /// # Errors
+    /// `Poisoned` if nobody can tell before the store is opened anew.
+    pub(crate) fn state_now(&self, job: JobRef) -> Result<JobState<'static>, Failure<'static>> {
+        match job {
+            JobRef::Write(lsn) => {
+                if self.store.receipt_at(lsn).is_durable() {
+                    return Ok(JobState::Durable);
+                }
+                match self.store.poisoned() {
+                    Some(error) => Err(error.into()),
+                    None => Ok(JobState::Appended),
+                }
+            }
+            JobRef::Operation(number) => self.jobs.state(number),
+            JobRef::Former => Err(Failure::new(Code::Internal, "a former life is to be read")),
+        }
+    }
+
+    /// The state of any job. May read pages.
+    pub(crate) fn state(&self, job: &str) -> Result<JobState<'static>, Failure<'static>> {
+        match self.find_job(job)? {
+            // The outcome of an operation goes with its process (S4).
+            JobRef::Former if job.contains("-op-") => Ok(JobState::Interrupted),
+            JobRef::Former => Ok(match self.store.status(job)? {
+                Status::Pending => JobState::Appended,
+                Status::Durable => JobState::Durable,
+                Status::Lost => JobState::Lost,
+            }),
+            now => self.state_now(now),
+        }
+    }
+
+    /// The receipt of a write of this life.
+    pub(crate) fn receipt(&self, lsn: Lsn) -> Receipt {
+        self.store.receipt_at(lsn)
+    }
+
+    /// `Ready` once the sync line has passed `lsn`; asks for a flush.
+    pub(crate) fn poll_durable(&self, lsn: Lsn, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        std::pin::pin!(self.receipt(lsn)).poll(cx)
+    }
+
+    /// Begins a long operation.
+    ///
+    /// # Errors
+    /// `TooBusy`: too many wait already.
+    pub(crate) fn begin(&self, operation: Operation) -> Result<JobNumber, Failure<'static>> {
+        self.jobs.submit(operation)
+    }
+
+    pub(crate) fn jobs(&self) -> &Arc<Jobs> {
+        &self.jobs
+    }
+
+    /// What came of an operation that has ended.
+    pub(crate) fn outcome(&self, number: JobNumber) -> Option<Outcome> {
+        self.jobs.outcome(number)
+    }
+
+    /// Forgets idempotency keys that are older than `age`. May wait for the store.
+    ///
+    /// # Errors
+    /// What stood in the way; the next time it tries again.
+    pub(crate) fn sweep_once(&self, age: Duration) -> Result<u64> {
+        self.once.sweep(&self.store, age)
+    }
+
+    /// Ends the operations: those that wait are cancelled, the one that runs is waited for.
+    pub(crate) fn close(&self) {
+        self.jobs.close();
+    }
+}

@@ -1,0 +1,145 @@
+//! Puts, deletes and batches: at once, or in a thread that may wait.
+//!
+//! Either way the commit is asynchronous; who asked for `Sync` waits for the sync line afterwards,
+//! which costs no thread.
+
+use super::caller::Caller;
+use super::names::{Recent, check_public};
+use super::once;
+use super::service::Service;
+use crate::error::Result;
+use crate::lsn::Lsn;
+use crate::proto::{Applied, Batch, Delete, Op, Put, Request};
+use crate::{CommitMode, Error, Keyspace, WriteBatch};
+
+/// A write that is in the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Appended {
+    pub(crate) lsn: Lsn,
+    pub(crate) applied: Applied,
+}
+
+impl Appended {
+    fn now(lsn: Lsn) -> Appended {
+        Appended { lsn, applied: Applied::Now }
+    }
+}
+
+impl Service {
+    /// Does a write if that needs no waiting; `None`, and nothing done, otherwise.
+    ///
+    /// # Errors
+    /// Why the store refuses it.
+    #[inline]
+    pub(crate) fn write_at_once(
+        &self,
+        request: &Request<'_>,
+        caller: &Caller,
+        recent: &mut Recent,
+    ) -> Result<Option<Appended>> {
+        let lsn = match *request {
+            Request::Put(Put { keyspace, key, value, once: None, .. }) => {
+                let Some(keyspace) = self.names.known(keyspace, recent) else { return Ok(None) };
+                keyspace.put_at_once(key, value)?
+            }
+            Request::Delete(Delete { keyspace, key, once: None, .. }) => {
+                let Some(keyspace) = self.names.known(keyspace, recent) else { return Ok(None) };
+                keyspace.delete_at_once(key)?
+            }
+            _ => return self.write_batch_at_once(request, caller, recent),
+        };
+        Ok(lsn.map(Appended::now))
+    }
+
+    fn write_batch_at_once(
+        &self,
+        request: &Request<'_>,
+        caller: &Caller,
+        recent: &mut Recent,
+    ) -> Result<Option<Appended>> {
+        let known = |name: &str| Ok(self.names.known(name, recent).cloned());
+        let Some(mut batch) = batch_of(request, known)? else { return Ok(None) };
+        let Some(key) = request.once() else {
+            if batch.is_empty() {
+                return Ok(None);
+            }
+            return Ok(self.store.write_at_once(&mut batch)?.map(Appended::now));
+        };
+        let key = once::entry_key(&caller.name, key);
+        let Some(keys) = self.once.known() else { return Ok(None) };
+        let Some(_turn) = self.once.try_lock(&key) else { return Ok(None) };
+        match keys.peek(&key, |value| value.is_some())? {
+            Some(true) => Ok(Some(self.applied_before())),
+            Some(false) => {
+                batch.put(keys, &key, once::entry_value());
+                Ok(self.store.write_at_once(&mut batch)?.map(Appended::now))
+            }
+            None => Ok(None),
+        }
+    }
+
+    /// Does a write. May wait for pages, space, and back-pressure, but not for the sync line.
+    ///
+    /// # Errors
+    /// Why the store refuses it.
+    pub(super) fn write(&self, request: &Request<'_>, caller: &Caller) -> Result<Appended> {
+        let find = |name: &str| self.names.find(&self.store, name).map(Some);
+        let mut batch = batch_of(request, find)?.expect("every keyspace is found or refused");
+        let Some(key) = request.once() else {
+            let receipt = self.store.write_with(batch, CommitMode::Async)?;
+            return Ok(Appended::now(receipt.lsn()));
+        };
+        let keys = self.once.keyspace(&self.store)?;
+        let key = once::entry_key(&caller.name, key);
+        let _turn = self.once.lock(&key);
+        if keys.contains_key(&key)? {
+            return Ok(self.applied_before());
+        }
+        batch.put(keys, &key, once::entry_value());
+        let receipt = self.store.write_with(batch, CommitMode::Async)?;
+        Ok(Appended::now(receipt.lsn()))
+    }
+
+    /// The first write can be read, so it is at or below what is visible.
+    fn applied_before(&self) -> Appended {
+        Appended { lsn: self.store.watermarks().visible, applied: Applied::Before }
+    }
+}
+
+/// The batch that a request asks for; `None` if `find` does not know a keyspace.
+fn batch_of(
+    request: &Request<'_>,
+    mut find: impl FnMut(&str) -> Result<Option<Keyspace>>,
+) -> Result<Option<WriteBatch>> {
+    let mut batch = WriteBatch::new();
+    let mut found: Option<Keyspace> = None;
+    let mut add = |op: Op<'_>| -> Result<Option<()>> {
+        let (Op::Put { keyspace: name, .. } | Op::Delete { keyspace: name, .. }) = op;
+        if found.as_ref().is_none_or(|keyspace| keyspace.name() != name) {
+            check_public(name)?;
+            found = find(name)?;
+        }
+        let Some(keyspace) = &found else { return Ok(None) };
+        match op {
+            Op::Put { key, value, .. } => batch.put(keyspace, key, value),
+            Op::Delete { key, .. } => batch.delete(keyspace, key),
+        }
+        Ok(Some(()))
+    };
+    let added = match *request {
+        Request::Put(Put { keyspace, key, value, .. }) => add(Op::Put { keyspace, key, value })?,
+        Request::Delete(Delete { keyspace, key, .. }) => add(Op::Delete { keyspace, key })?,
+        Request::Batch(Batch { ops, .. }) => {
+            let mut added = Some(());
+            for op in ops {
+                added = add(op)?;
+                if added.is_none() {
+                    break;
+                }
+            }
+            added
+        }
+        _ => return Err(Error::InvalidOption { option: "request", reason: "no write".into() }),
+    };
+    Ok(added.map(|()| batch))
+}

@@ -1,0 +1,231 @@
+//! What a server needs of the store that no embedded user does: reads and commits that are done
+//! at once or not at all, and waiting for the sync line without asking for a flush.
+
+use std::task::{Context, Poll};
+
+use super::batch::WriteBatch;
+use super::handle::Store;
+use super::keyspace::{Keyspace, Limits, PAYLOAD};
+use super::receipt::Receipt;
+use crate::error::{Error, Result};
+use crate::lsn::Lsn;
+use crate::tree::{Value, peek};
+use crate::txn::Op;
+
+impl Keyspace {
+    /// Shows the value of `key` to `look`; `None` if a page would have to be read for it, or the
+    /// value is out of line. `look` must be brief: nothing is freed meanwhile.
+    ///
+    /// # Errors
+    /// As [`Keyspace::get`].
+    #[inline]
+    pub(crate) fn peek<R>(
+        &self,
+        key: &[u8],
+        look: impl FnOnce(Option<&[u8]>) -> R,
+    ) -> Result<Option<R>> {
+        let engine = self.check()?;
+        let seen = peek(&engine.cache, self.state().root, key, |value| match value {
+            None => Some(look(None)),
+            Some(Value::Inline(bytes)) => Some(look(Some(bytes))),
+            Some(Value::Blob(_)) => None,
+        });
+        Ok(seen.flatten())
+    }
+
+    /// Gives `key` the value `value`, asynchronously; `None`, and nothing done, if that would
+    /// have to wait.
+    ///
+    /// # Errors
+    /// As [`Keyspace::put`].
+    pub(crate) fn put_at_once(&self, key: &[u8], value: &[u8]) -> Result<Option<Lsn>> {
+        let limits = Limits::of(self.engine());
+        limits.check_key(key.len())?;
+        limits.check_value(value.len())?;
+        self.commit_at_once(Op::Put { keyspace: self.state().id, key, value })
+    }
+
+    /// Deletes `key`, asynchronously; `None`, and nothing done, if that would have to wait.
+    ///
+    /// # Errors
+    /// As [`Keyspace::put`].
+    pub(crate) fn delete_at_once(&self, key: &[u8]) -> Result<Option<Lsn>> {
+        Limits::of(self.engine()).check_key(key.len())?;
+        self.commit_at_once(Op::Delete { keyspace: self.state().id, key })
+    }
+
+    /// Whether it has been dropped.
+    pub(crate) fn is_dropped(&self) -> bool {
+        self.state().is_dropped()
+    }
+
+    fn commit_at_once(&self, op: Op<'_>) -> Result<Option<Lsn>> {
+        let mut payload = PAYLOAD.take();
+        payload.clear();
+        payload.push(op);
+        let lsn = self.engine().commit_at_once(&mut payload, &[self.state()]);
+        PAYLOAD.set(payload);
+        lsn
+    }
+}
+
+impl Store {
+    /// Commits a batch asynchronously; `None`, and the batch as it was, if that would have to
+    /// wait. Its keyspaces must be this store's: looking them up takes the commit lock.
+    ///
+    /// # Errors
+    /// As [`Store::write`].
+    pub(crate) fn write_at_once(&self, batch: &mut WriteBatch) -> Result<Option<Lsn>> {
+        let limits = Limits::of(self.engine());
+        limits.check_key(batch.longest_key)?;
+        limits.check_value(batch.payload.longest_value)?;
+        let keyspaces: Vec<_> = batch.keyspaces.iter().collect();
+        self.engine().commit_at_once(&mut batch.payload, &keyspaces)
+    }
+
+    /// Begins an incarnation, as the first write would.
+    ///
+    /// # Errors
+    /// As [`Store::write`].
+    pub(crate) fn begin(&self) -> Result<()> {
+        self.engine().check_open()?;
+        self.engine().live().map(|_| ())
+    }
+
+    /// The sync line.
+    pub(crate) fn durable(&self) -> Lsn {
+        let engine = self.engine();
+        engine.live.get().map_or_else(|| engine.watermarks().2, |live| live.log.durable())
+    }
+
+    /// What poisoned the log, if anything has.
+    pub(crate) fn poisoned(&self) -> Option<Error> {
+        self.engine().live.get().and_then(|live| live.log.poisoned())
+    }
+
+    /// The receipt of a commit of this incarnation.
+    pub(crate) fn receipt_at(&self, lsn: Lsn) -> Receipt {
+        self.closer().receipt(lsn)
+    }
+}
+
+impl Receipt {
+    /// As its future, but asks for no flush: `Ready` when the flush that comes anyway is done.
+    pub(crate) fn poll_quietly(&self, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        match &self.log {
+            Some(log) => log.poll_passed(self.token.lsn, cx),
+            None => Poll::Ready(Ok(())),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::task::Waker;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::disk::SimDisk;
+    use crate::{CommitMode, Options, Status};
+
+    fn store(options: Options) -> (Store, Keyspace) {
+        let store = options.store_id([7; 16]).open_on(Arc::new(SimDisk::new())).unwrap();
+        let rows = store.keyspace("rows").unwrap();
+        (store, rows)
+    }
+
+    fn copy(value: Option<&[u8]>) -> Option<Vec<u8>> {
+        value.map(<[u8]>::to_vec)
+    }
+
+    #[test]
+    fn what_is_in_memory_is_read_and_written_at_once() {
+        let (store, rows) = store(Options::new());
+        let lsn = rows.put_at_once(b"k", b"v").unwrap().expect("nothing to wait for");
+        assert_eq!(store.watermarks().visible, lsn);
+        assert_eq!(rows.peek(b"k", copy).unwrap(), Some(Some(b"v".to_vec())));
+        let later = rows.delete_at_once(b"k").unwrap().expect("nothing to wait for");
+        assert!(later > lsn);
+        assert_eq!(rows.peek(b"k", copy).unwrap(), Some(None));
+        let mut batch = WriteBatch::new();
+        batch.put(&rows, "a", "1");
+        batch.put(&rows, "b", "2");
+        let last = store.write_at_once(&mut batch).unwrap().expect("nothing to wait for");
+        assert_eq!(rows.len().unwrap(), 2);
+        let receipt = store.receipt_at(last);
+        receipt.wait().unwrap();
+        assert_eq!(store.status(&receipt.token()).unwrap(), Status::Durable);
+    }
+
+    #[test]
+    fn what_would_have_to_wait_is_not_done() {
+        // A first write begins the log, which is I/O.
+        let fresh = Options::new().open_on(Arc::new(SimDisk::new())).unwrap();
+        assert_eq!(fresh.write_at_once(&mut WriteBatch::new()).unwrap(), None);
+        let (store, rows) = store(Options::new());
+        // A long value is written to pages of its own, and read from there.
+        let long = vec![7; 100_000];
+        assert_eq!(rows.put_at_once(b"long", &long).unwrap(), None);
+        rows.put("long", &long).unwrap();
+        assert_eq!(rows.peek(b"long", copy).unwrap(), None);
+        // Somebody holds the commit lock for long, as `verify` does.
+        let held = store.engine().commit.lock();
+        assert_eq!(rows.put_at_once(b"k", b"v").unwrap(), None);
+        drop(held);
+        assert_eq!(rows.get("k").unwrap(), None, "A2");
+        assert!(rows.put_at_once(b"k", b"v").unwrap().is_some());
+    }
+
+    #[test]
+    fn a_batch_that_had_to_wait_is_written_afterwards_as_it_was() {
+        let (store, rows) = store(Options::new());
+        let mut batch = WriteBatch::new();
+        batch.put(&rows, "k", "v");
+        let held = store.engine().commit.lock();
+        assert_eq!(store.write_at_once(&mut batch).unwrap(), None);
+        drop(held);
+        store.write_with(batch, CommitMode::Async).unwrap();
+        assert_eq!(rows.get("k").unwrap().as_deref(), Some(&b"v"[..]));
+    }
+
+    #[test]
+    fn what_is_refused_is_refused_at_once() {
+        let (store, rows) = store(Options::new());
+        let key = vec![0; 5000];
+        assert!(matches!(rows.put_at_once(&key, b""), Err(Error::KeyTooLong { .. })));
+        store.drop_keyspace("rows").unwrap();
+        assert!(matches!(rows.put_at_once(b"k", b""), Err(Error::NoSuchKeyspace { .. })));
+        assert!(rows.is_dropped());
+        store.clone().close().unwrap();
+        assert!(matches!(rows.put_at_once(b"k", b""), Err(Error::Closed)));
+    }
+
+    #[test]
+    fn pages_that_were_evicted_are_not_waited_for() {
+        let (store, rows) = store(Options::new().cache_bytes(1 << 20));
+        let value = [7; 1000];
+        for number in 0..4000_u32 {
+            rows.put_with(number.to_be_bytes(), value, CommitMode::Async).unwrap();
+        }
+        store.checkpoint().unwrap();
+        let mut absent = 0;
+        for number in 0..4000_u32 {
+            let seen = rows.peek(&number.to_be_bytes(), |value| value.map(<[u8]>::len)).unwrap();
+            assert!(seen.is_none_or(|len| len == Some(1000)));
+            absent += u32::from(seen.is_none());
+        }
+        assert!(absent > 2000, "4 MB do not fit in 1: {absent}");
+    }
+
+    #[test]
+    fn waiting_quietly_asks_for_no_flush() {
+        let (store, rows) = store(Options::new().flush_interval(Duration::from_secs(3600)));
+        let receipt = rows.put_with("k", "v", CommitMode::Async).unwrap();
+        let mut cx = Context::from_waker(Waker::noop());
+        assert!(receipt.poll_quietly(&mut cx).is_pending());
+        assert!(!receipt.is_durable());
+        store.flush().unwrap();
+        assert!(matches!(receipt.poll_quietly(&mut cx), Poll::Ready(Ok(()))));
+    }
+}
