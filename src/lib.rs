@@ -111,6 +111,9 @@ pub mod server;
 #[cfg(feature = "server")]
 mod service;
 
+#[cfg(feature = "client")]
+pub mod client;
+
 #[cfg(any(feature = "server", feature = "client"))]
 #[doc(hidden)]
 pub mod proto;
