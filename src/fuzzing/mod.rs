@@ -27,6 +27,7 @@ pub use self::model::store_model;
 #[cfg(feature = "server")]
 pub use self::packet::packet;
 
+
 use crate::codec::{crc32, put_u32, put_u64};
 use crate::log::format::{
     MIN_ROOM, RECORD_HEADER, Salt, SegmentHeader, decode_record, segment_number,
@@ -43,6 +44,12 @@ const STORE: StoreId = StoreId([7; 16]);
 const LIFE: Incarnation = Incarnation::new(3);
 /// Where the record is taken to be.
 const AT: Lsn = Lsn::new(1 << 20);
+
+/// A whole conversation with a server, in any pieces.
+#[cfg(feature = "server")]
+pub fn session(bytes: &[u8]) {
+    crate::server::session(bytes);
+}
 
 /// The log: a record, a segment's header, a payload, a file name.
 pub fn record(bytes: &[u8]) {

@@ -91,11 +91,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
         self.keep_time(now);
         self.session.catch_up(cx, now);
-        let wrote = self.write(cx, now)?;
+        self.write(cx, now)?;
         if self.session.is_over() && self.session.output().is_empty() {
             return self.shut(cx, now);
         }
-        if *budget == 0 || is_unfinished && wrote && self.session.accepts_input() {
+        if *budget == 0 || is_unfinished && self.session.accepts_input() {
             return Ok(Turn::Again);
         }
         if self.has_ended || !self.session.accepts_input() {
@@ -119,13 +119,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         fed.is_unfinished
     }
 
-    /// Writes as much as goes. Whether all of it went.
-    fn write(&mut self, cx: &mut Context<'_>, now: Instant) -> io::Result<bool> {
+    /// Writes as much as goes.
+    fn write(&mut self, cx: &mut Context<'_>, now: Instant) -> io::Result<()> {
         loop {
             let output = self.session.output();
             if output.is_empty() {
                 self.write_by = None;
-                return Ok(true);
+                return Ok(());
             }
             match Pin::new(&mut self.socket).poll_write(cx, output.pending())? {
                 Poll::Ready(0) => return Err(io::ErrorKind::WriteZero.into()),
@@ -136,7 +136,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 }
                 Poll::Pending => {
                     self.write_by.get_or_insert(now + self.shared.limits.write);
-                    return Ok(false);
+                    return Ok(());
                 }
             }
         }

@@ -24,6 +24,8 @@ mod buffers;
 mod config;
 mod connection;
 mod failure;
+#[cfg(any(test, fuzzing))]
+mod fuzz;
 mod gate;
 mod listen;
 mod logs;
@@ -44,5 +46,7 @@ mod tokens;
 
 pub use config::{Config, LogFormat, Settings};
 pub use failure::Failure;
+#[cfg(any(test, fuzzing))]
+pub(crate) use fuzz::session;
 pub use run::serve;
 pub use server::Server;

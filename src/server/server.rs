@@ -33,6 +33,8 @@ use crate::service::Service;
 
 /// Old idempotency keys are looked for so often.
 const SWEEP_EVERY: Duration = Duration::from_secs(600);
+/// A poisoned log is noticed after this time.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 /// A server that runs.
 pub struct Server {
@@ -140,6 +142,7 @@ impl Server {
             server.spawn(scrape::run(listener, Arc::clone(&server.inside.shared)));
         }
         server.spawn(Arc::clone(&server.inside.shared.tide).run());
+        server.spawn(tell_of_poison(Arc::clone(&server.inside.shared)));
         let age = Duration::from_secs(3600 * config.once_hours);
         server.spawn(sweep(Arc::clone(&server.inside.shared), age));
         Ok(server)
@@ -152,6 +155,11 @@ impl Server {
     /// The TCP addresses that it listens on.
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
+    }
+
+    /// How many connections there are.
+    pub fn connections(&self) -> usize {
+        self.inside.gate.connections()
     }
 
     /// Where the metrics are.
@@ -208,4 +216,17 @@ async fn sweep(shared: Arc<Shared>, age: Duration) {
             Err(error) => tracing::warn!("old idempotency keys: {error}"),
         });
     }
+}
+
+/// Says once what to do when the log is poisoned.
+async fn tell_of_poison(shared: Arc<Shared>) {
+    while !shared.service.store().is_poisoned() {
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+    let Some(error) = shared.service.store().poisoned() else { return };
+    tracing::error!(
+        "{error}. Reads go on; every write is refused. Look after the device, then start the \
+         server anew: recovery keeps all that was ever reported durable, and judges the jobs of \
+         earlier writes truly"
+    );
 }

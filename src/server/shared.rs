@@ -1,14 +1,12 @@
 //! What all connections of a server share.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::metrics::Metrics;
 use super::pool::Pool;
 use super::tide::Tide;
 use super::tokens::Tokens;
-use crate::error::Error;
 use crate::service::Service;
 
 /// What all connections share. Constant after construction, but for what guards itself.
@@ -20,7 +18,6 @@ pub(crate) struct Shared {
     pub(crate) tokens: Option<Tokens>,
     pub(crate) metrics: Metrics,
     pub(crate) tide: Arc<Tide>,
-    poison_noted: AtomicBool,
 }
 
 /// How much is given to a connection, and how long it is waited for.
@@ -73,20 +70,6 @@ impl Shared {
         tokens: Option<Tokens>,
     ) -> Shared {
         let tide = Arc::new(Tide::new(Arc::clone(&service)));
-        let (metrics, poison_noted) = (Metrics::default(), AtomicBool::new(false));
-        Shared { service, pool, limits, tokens, metrics, tide, poison_noted }
-    }
-
-    /// Says once what to do when the log is poisoned.
-    pub(crate) fn note_poison(&self, error: &Error) {
-        if matches!(error, Error::Poisoned { .. })
-            && !self.poison_noted.swap(true, Ordering::SeqCst)
-        {
-            tracing::error!(
-                "{error}. Reads go on; every write is refused. Look after the device, then start \
-                 the server anew: recovery keeps all that was ever reported durable, and job ids \
-                 of earlier writes are judged truly"
-            );
-        }
+        Shared { service, pool, limits, tokens, metrics: Metrics::default(), tide }
     }
 }

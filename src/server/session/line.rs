@@ -128,7 +128,6 @@ impl Session {
 
     /// The log is poisoned: nothing becomes durable any more before recovery has judged it.
     fn line_is_cut(&mut self, error: &Error, now: Instant) {
-        self.shared.note_poison(error);
         let mut cut = std::mem::take(&mut self.line.asking.waiting);
         cut.append(&mut self.line.quiet.waiting);
         for (lsn, id) in cut {

@@ -1,4 +1,10 @@
 //! The server over loopback, spoken to in raw packets.
 
+mod access;
+mod data;
+mod endings;
 mod first;
+mod hostile;
+mod jobs;
+mod order;
 mod peer;

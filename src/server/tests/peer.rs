@@ -4,11 +4,12 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::{Condvar, Mutex};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use crate::disk::SimDisk;
+use crate::disk::{Op, SimDisk};
 use crate::proto::{
     Code, Failure, Get, Hello, JobState, MAGIC, MAX_BODY, Mode, Packet, Part, Progress, Put,
     Request, Response, VERSION, decode,
@@ -24,6 +25,45 @@ pub(super) fn store() -> Store {
     let store = Options::new().open_on(Arc::new(SimDisk::new())).unwrap();
     store.keyspace("rows").unwrap();
     store
+}
+
+/// Holds the device's flushes back.
+#[derive(Clone, Default)]
+pub(super) struct Hold(Arc<(Mutex<bool>, Condvar)>);
+
+impl Hold {
+    /// A store whose flushes can be held back.
+    pub(super) fn store() -> (Store, Hold) {
+        let (hold, disk) = (Hold::default(), SimDisk::new());
+        let held = hold.clone();
+        disk.watch(move |_, call| {
+            if matches!(call.op, Op::MapSync | Op::Sync) {
+                let mut is_held = held.0.0.lock();
+                while *is_held {
+                    held.0.1.wait(&mut is_held);
+                }
+            }
+        });
+        let store = Options::new().open_on(Arc::new(disk)).unwrap();
+        store.keyspace("rows").unwrap();
+        (store, hold)
+    }
+
+    pub(super) fn hold(&self) {
+        *self.0.0.lock() = true;
+    }
+
+    pub(super) fn let_go(&self) {
+        *self.0.0.lock() = false;
+        self.0.1.notify_all();
+    }
+}
+
+/// Whatever comes of a test, nobody is left waiting.
+impl Drop for Hold {
+    fn drop(&mut self) {
+        self.let_go();
+    }
 }
 
 /// As the default, on a port of its own.
@@ -82,6 +122,7 @@ impl Answer {
 /// The client.
 pub(super) struct Peer {
     pub(super) socket: TcpStream,
+    pub(super) patience: Duration,
     input: Vec<u8>,
     output: Vec<u8>,
 }
@@ -90,7 +131,7 @@ impl Peer {
     /// Connects, and says nothing.
     pub(super) async fn silent(address: SocketAddr) -> Peer {
         let socket = TcpStream::connect(address).await.unwrap();
-        Peer { socket, input: Vec::new(), output: Vec::new() }
+        Peer { socket, patience: PATIENCE, input: Vec::new(), output: Vec::new() }
     }
 
     /// Connects and says hello.
@@ -126,6 +167,15 @@ impl Peer {
         self.socket.write_all(bytes).await.unwrap();
     }
 
+    /// Says that nothing more will come.
+    pub(super) async fn end_output(&mut self) {
+        self.socket.shutdown().await.unwrap();
+    }
+
+    pub(super) async fn try_raw(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+        self.socket.write_all(bytes).await
+    }
+
     /// The next packet, or `None` at the end of the connection.
     pub(super) async fn next(&mut self) -> Option<Answer> {
         loop {
@@ -141,7 +191,7 @@ impl Peer {
                 self.input.drain(..used);
                 return Some(answer);
             }
-            let read = timeout(PATIENCE, self.socket.read_buf(&mut self.input)).await;
+            let read = timeout(self.patience, self.socket.read_buf(&mut self.input)).await;
             match read.expect("the server answers") {
                 Ok(0) | Err(_) => return None,
                 Ok(_) => {}

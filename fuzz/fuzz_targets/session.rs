@@ -1,0 +1,6 @@
+//! The server: anything that a client may say, in any pieces.
+//!
+//! `cargo +nightly fuzz run session`
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| syncline::fuzzing::session(bytes));

@@ -1,0 +1,182 @@
+//! Every kind of request once, and what the store refuses.
+
+use std::sync::Arc;
+
+use super::peer::{Peer, config, get, put, serve, store};
+use crate::disk::SimDisk;
+use crate::proto::{
+    Answer, Applied, At, Batch, Bound, Checkpoint, Code, CreateKeyspace, Credit, Delete, Delivery,
+    DropKeyspace, Existing, Get, Kind, Mode, Op, OpsBuffer, Order, Part, Put, Range, Request,
+    Response, Verify, Written,
+};
+use crate::{CommitMode, Options};
+
+fn range(order: Order, delivery: Delivery) -> Request<'static> {
+    let (lower, upper) = (Bound::Included(&b"k010"[..]), Bound::Excluded(&b"k090"[..]));
+    let (limit, at) = (None, At::Latest);
+    Request::Range(Range { keyspace: "rows", lower, upper, order, limit, delivery, at })
+}
+
+fn keys(response: &Response<'_>) -> Vec<String> {
+    let Response::Entries(entries) = response else { panic!("{response:?}") };
+    entries.rows.map(|(key, _)| String::from_utf8(key.to_vec()).unwrap()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ranges_come_in_pages_and_streams() {
+    let store = store();
+    let rows = store.open_keyspace("rows").unwrap().unwrap();
+    for number in 0..100 {
+        rows.put_with(format!("k{number:03}"), vec![7; 5000], CommitMode::Async).unwrap();
+    }
+    let (server, address) = serve(store.clone(), &config()).await;
+    let mut peer = Peer::greeted(address).await;
+    let expected: Vec<String> = (10..90).map(|number| format!("k{number:03}")).collect();
+    // Pages, up and down.
+    let page = Delivery::Page { max_bytes: 20_000 };
+    let answer = peer.ask(2, &range(Order::Ascending, page)).await;
+    let Response::Entries(entries) = answer.response() else { panic!("{:?}", answer.response()) };
+    assert_eq!(entries.next, Some(&b"k014"[..]));
+    assert_eq!(keys(&answer.response()), expected[..4]);
+    let answer = peer.ask(3, &range(Order::Descending, page)).await;
+    assert_eq!(keys(&answer.response())[..2], ["k089", "k088"]);
+    // A stream is of one snapshot, whatever is written meanwhile.
+    peer.send(4, &range(Order::Ascending, Delivery::Stream { credit: 1 })).await;
+    let first = peer.answer().await;
+    assert_eq!((first.id, first.part), (4, Part::More));
+    let mut seen = keys(&first.response());
+    rows.delete("k089").unwrap();
+    assert_eq!(peer.ask(5, &Request::Ping).await.response(), Response::Pong, "no credit");
+    peer.send(6, &Request::Credit(Credit { id: 4, more: 1000 })).await;
+    loop {
+        let part = peer.answer().await;
+        seen.extend(keys(&part.response()));
+        if part.part == Part::Last {
+            break;
+        }
+    }
+    assert_eq!(seen, expected);
+    server.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_other_request_once() {
+    let (server, address) = serve(store(), &config()).await;
+    let mut peer = Peer::greeted(address).await;
+    let create = CreateKeyspace { name: "more", existing: Existing::Refuse };
+    assert_eq!(peer.ask(2, &Request::CreateKeyspace(create)).await.response(), Response::Done);
+    let again = peer.ask(3, &Request::CreateKeyspace(create)).await;
+    assert_eq!(again.code(), Code::KeyspaceExists);
+    let names = peer.ask(4, &Request::Keyspaces).await;
+    let Response::Names(names) = names.response() else { panic!("names") };
+    assert_eq!(names.iter().map(|name| &**name).collect::<Vec<_>>(), ["more", "rows"]);
+    let mut ops = OpsBuffer::new();
+    ops.push(&Op::Put { keyspace: "rows", key: b"a", value: b"1" });
+    ops.push(&Op::Put { keyspace: "more", key: b"b", value: b"2" });
+    let batch = Batch { mode: Mode::Sync, once: None, ops: ops.ops() };
+    let answer = peer.ask(5, &Request::Batch(batch)).await;
+    assert!(matches!(answer.response(), Response::Written(Written { durable: true, .. })));
+    assert_eq!(peer.ask(6, &get("a")).await.value().as_deref(), Some(&b"1"[..]));
+    let delete = Delete { keyspace: "rows", key: b"a", mode: Mode::Async, once: None };
+    peer.ask(7, &Request::Delete(delete)).await;
+    assert_eq!(peer.ask(8, &get("a")).await.value(), None);
+    // A long value is out of line: the pool writes and reads it.
+    let long = "x".repeat(300_000);
+    peer.ask(9, &put("long", &long, Mode::Sync)).await;
+    assert_eq!(peer.ask(10, &get("long")).await.value().as_deref(), Some(long.as_bytes()));
+    for request in [Request::Watermarks, Request::Flush] {
+        let answer = peer.ask(11, &request).await;
+        assert!(matches!(answer.response(), Response::Marks(_)));
+    }
+    let checkpoint = Request::Checkpoint(Checkpoint { answer: Answer::AtEnd });
+    let Response::Marks(marks) = peer.ask(12, &checkpoint).await.response() else { panic!() };
+    assert!(marks.checkpoint > 0);
+    let verify = Request::Verify(Verify { answer: Answer::AtEnd });
+    let answer = peer.ask(13, &verify).await;
+    let Response::Verified(verified) = answer.response() else { panic!() };
+    assert_eq!((verified.problems.len(), verified.keyspaces), (0, 3));
+    let answer = peer.ask(14, &Request::Stats).await;
+    let Response::Figures(figures) = answer.response() else { panic!() };
+    assert!(figures.figures.iter().any(|(name, value)| &**name == "keyspaces" && *value == 3));
+    let drop = Request::DropKeyspace(DropKeyspace { name: "more" });
+    assert_eq!(peer.ask(15, &drop).await.response(), Response::Done);
+    let gone = Request::Get(Get { keyspace: "more", key: b"b" });
+    assert_eq!(peer.ask(16, &gone).await.code(), Code::NoSuchKeyspace);
+    server.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_write_with_a_key_is_applied_once() {
+    let store = store();
+    let (server, address) = serve(store.clone(), &config()).await;
+    let mut peer = Peer::greeted(address).await;
+    let once = Some(&b"order 7"[..]);
+    let mut id = 2;
+    for (value, mode, expected) in [
+        ("1", Mode::Sync, Applied::Now),
+        ("2", Mode::Async, Applied::Before),
+        ("3", Mode::Sync, Applied::Before),
+    ] {
+        let put = Put { keyspace: "rows", key: b"k", value: value.as_bytes(), mode, once };
+        let answer = peer.ask(id, &Request::Put(put)).await;
+        let Response::Written(written) = answer.response() else { panic!() };
+        assert_eq!(written.applied, expected, "{value}");
+        id += 1;
+    }
+    assert_eq!(peer.ask(9, &get("k")).await.value().as_deref(), Some(&b"1"[..]));
+    // The keys are the server's own.
+    for keyspace in ["$once", "$else"] {
+        let get = Request::Get(Get { keyspace, key: b"k" });
+        assert_eq!(peer.ask(10, &get).await.code(), Code::InvalidName);
+    }
+    server.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_disk_refuses_writes_that_it_has_no_room_for_and_nothing_else() {
+    let disk = SimDisk::new();
+    let options = Options::new().segment_bytes(64 << 10);
+    let store = options.open_on(Arc::new(disk.clone())).unwrap();
+    store.keyspace("rows").unwrap();
+    let (server, address) = serve(store, &config()).await;
+    let mut peer = Peer::greeted(address).await;
+    peer.ask(2, &put("k", "v", Mode::Sync)).await;
+    disk.set_capacity(Some(disk.used_bytes()));
+    let value = "x".repeat(10_000);
+    let mut refused = None;
+    for id in 10..100 {
+        let answer = peer.ask(id, &put("k2", &value, Mode::Sync)).await;
+        if let Response::Error(failure) = answer.response() {
+            refused = Some(failure.code);
+            break;
+        }
+    }
+    assert_eq!(refused, Some(Code::DiskFull));
+    assert_eq!(peer.ask(3, &get("k")).await.value().as_deref(), Some(&b"v"[..]));
+    disk.set_capacity(None);
+    let answer = peer.ask(4, &put("k2", &value, Mode::Sync)).await;
+    assert!(matches!(answer.response(), Response::Written(_)), "it goes on once there is room");
+    server.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn after_a_failed_flush_reads_go_on_and_writes_get_the_reason() {
+    let disk = SimDisk::new();
+    let store = Options::new().open_on(Arc::new(disk.clone())).unwrap();
+    store.keyspace("rows").unwrap();
+    let (server, address) = serve(store, &config()).await;
+    let mut peer = Peer::greeted(address).await;
+    peer.ask(2, &put("k", "v", Mode::Sync)).await;
+    disk.fail_sync(0);
+    let (_, mut id) = (0, 10);
+    for mode in [Mode::Sync, Mode::Async, Mode::Job, Mode::Sync] {
+        let answer = peer.ask(id, &put("k", "w", mode)).await;
+        assert_eq!(answer.code(), Code::Poisoned, "{mode:?}");
+        id += 1;
+    }
+    assert!(peer.ask(3, &get("k")).await.value().is_some());
+    let page = range(Order::Ascending, Delivery::Page { max_bytes: 10 });
+    assert_eq!(peer.ask(4, &page).await.response().kind(), Kind::Entries);
+    assert_eq!(peer.ask(5, &Request::Flush).await.code(), Code::Poisoned);
+    assert!(server.stop().await.is_err(), "the end says so as well");
+}

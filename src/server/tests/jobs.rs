@@ -1,0 +1,103 @@
+//! What a later process says of the jobs of an earlier one.
+
+use std::sync::Arc;
+
+use super::peer::{Peer, config, put, serve};
+use crate::Options;
+use crate::disk::{Keep, SimDisk};
+use crate::proto::{
+    Answer, Checkpoint, Code, JobCancel, JobState, JobStatus, JobWait, JobWatch, Mode, Part,
+    Request, Verify,
+};
+
+fn status(job: &str) -> Request<'_> {
+    Request::JobStatus(JobStatus { job })
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn after_a_power_loss_every_job_is_judged_from_its_id_alone() {
+    let disk = SimDisk::new();
+    let slow = || Options::new().flush_interval(std::time::Duration::from_secs(3600));
+    let store = slow().open_on(Arc::new(disk.clone())).unwrap();
+    store.keyspace("rows").unwrap();
+    let (server, address) = serve(store, &config()).await;
+    let mut peer = Peer::greeted(address).await;
+    let kept = peer.ask(2, &put("kept", "v", Mode::Job)).await.job().0;
+    let checkpoint = Request::Checkpoint(Checkpoint { answer: Answer::Job });
+    let operation = peer.ask(3, &checkpoint).await.job().0;
+    let wait = Request::JobWait(JobWait { job: &operation, timeout_ms: 60_000 });
+    assert!(matches!(peer.ask(4, &wait).await.job().1, JobState::Done { .. }));
+    let lost = peer.ask(5, &put("lost", "v", Mode::Job)).await.job().0;
+    assert_eq!(peer.ask(6, &status(&lost)).await.job().1, JobState::Appended);
+    let disk = disk.crash(Keep::Nothing);
+    drop(server);
+
+    let store = slow().open_on(Arc::new(disk)).unwrap();
+    let (server, address) = serve(store, &config()).await;
+    let mut peer = Peer::greeted(address).await;
+    let expected =
+        [(&kept, JobState::Durable), (&lost, JobState::Lost), (&operation, JobState::Interrupted)];
+    for (id, (job, state)) in (10..).zip(&expected) {
+        assert_eq!(peer.ask(id, &status(job)).await.job().1, *state);
+        let wait = Request::JobWait(JobWait { job, timeout_ms: 60_000 });
+        assert_eq!(peer.ask(id, &wait).await.job().1, *state, "a long poll does not wait for it");
+    }
+    let jobs = expected.iter().map(|(job, _)| job.as_str()).collect();
+    peer.send(20, &Request::JobWatch(JobWatch { jobs, credit: 9 })).await;
+    let mut told = Vec::new();
+    loop {
+        let event = peer.answer().await;
+        told.push(event.job());
+        if event.part == Part::Last {
+            break;
+        }
+    }
+    told.sort_by(|a, b| a.0.cmp(&b.0));
+    let mut all: Vec<_> =
+        expected.iter().map(|(job, state)| ((*job).clone(), state.clone())).collect();
+    all.sort_by(|a, b| a.0.cmp(&b.0));
+    assert_eq!(told, all);
+    server.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ids_that_name_nothing_are_refused() {
+    let store = super::peer::store();
+    let (server, address) = serve(store, &config()).await;
+    let mut peer = Peer::greeted(address).await;
+    let job = peer.ask(2, &put("k", "v", Mode::Job)).await.job().0;
+    let mut parts: Vec<&str> = job.split('-').collect();
+    let future = format!("{job}0000");
+    let other = format!("{}-{}-{}", "ab".repeat(16), parts[1], parts[2]);
+    let padded = format!("{}-0{}-{}", parts[0], parts[1], parts[2]);
+    let later = format!("{}-ff-{}", parts[0], parts[2]);
+    for (id, wrong) in (10..).zip(["", "x", &future, &other, &padded, &later]) {
+        assert_eq!(peer.ask(id, &status(wrong)).await.code(), Code::InvalidToken, "{wrong:?}");
+    }
+    parts.insert(2, "op");
+    let operation = parts.join("-");
+    assert_eq!(peer.ask(20, &status(&operation)).await.code(), Code::NoSuchJob);
+    server.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_queued_operation_can_be_cancelled_and_its_watchers_hear_of_it() {
+    let store = super::peer::store();
+    let (server, address) = serve(store.clone(), &config()).await;
+    let mut peer = Peer::greeted(address).await;
+    let mut jobs = Vec::new();
+    for id in 2..40 {
+        let verify = Request::Verify(Verify { answer: Answer::Job });
+        jobs.push(peer.ask(id, &verify).await.job().0);
+    }
+    let last = jobs.last().unwrap();
+    let cancel = Request::JobCancel(JobCancel { job: last });
+    let state = peer.ask(50, &cancel).await.job().1;
+    assert!(state.is_final() || matches!(state, JobState::Running { .. }), "{state:?}");
+    for (id, job) in (60..).zip(&jobs) {
+        let wait = Request::JobWait(JobWait { job, timeout_ms: 60_000 });
+        let state = peer.ask(id, &wait).await.job().1;
+        assert!(matches!(state, JobState::Done { .. } | JobState::Cancelled), "{state:?}");
+    }
+    server.stop().await.unwrap();
+}

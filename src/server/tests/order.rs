@@ -1,0 +1,143 @@
+//! Answers meet requests by id: nothing is stuck behind what waits for the device.
+
+use super::peer::{Hold, Peer, config, get, put, serve};
+use crate::proto::{
+    Cancel, Code, Credit, JobState, JobWait, JobWatch, Mode, Part, Request, Response,
+    WatchWatermarks, Written,
+};
+use crate::server::Config;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_get_is_not_stuck_behind_sync_puts() {
+    let (store, hold) = Hold::store();
+    let (server, address) = serve(store, &config()).await;
+    let mut peer = Peer::greeted(address).await;
+    peer.ask(2, &put("k", "v", Mode::Async)).await;
+    hold.hold();
+    for id in 0..1000 {
+        peer.add(100 + id, &put("k", "w", Mode::Sync));
+    }
+    peer.add(9, &get("k"));
+    peer.flush().await;
+    let first = peer.answer().await;
+    assert_eq!((first.id, first.value().as_deref()), (9, Some(&b"w"[..])));
+    hold.let_go();
+    let mut ids = Vec::new();
+    for _ in 0..1000 {
+        let answer = peer.answer().await;
+        assert!(matches!(answer.response(), Response::Written(Written { durable: true, .. })));
+        ids.push(answer.id);
+    }
+    ids.sort_unstable();
+    assert!(ids.into_iter().eq(100..1100), "each is answered once");
+    server.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_waits_can_be_given_up_and_is_told_of_by_its_job() {
+    let (store, hold) = Hold::store();
+    let (server, address) = serve(store, &config()).await;
+    let mut peer = Peer::greeted(address).await;
+    peer.ask(2, &put("k", "v", Mode::Async)).await;
+    hold.hold();
+    peer.send(3, &put("k", "cancelled", Mode::Sync)).await;
+    peer.send(4, &Request::Cancel(Cancel { id: 3 })).await;
+    let cancelled = peer.answer().await;
+    assert_eq!((cancelled.id, cancelled.code()), (3, Code::Cancelled));
+    peer.send_within(5, 10, &put("k", "too late", Mode::Sync)).await;
+    let late = peer.answer().await;
+    assert_eq!((late.id, late.code()), (5, Code::DeadlineExceeded));
+    let job = late.failure().job().expect("it was appended").to_owned();
+    // A long poll is answered in time, whatever the state.
+    let wait = Request::JobWait(JobWait { job: &job, timeout_ms: 5 });
+    assert_eq!(peer.ask(6, &wait).await.job(), (job.clone(), JobState::Appended));
+    peer.send(7, &Request::JobWait(JobWait { job: &job, timeout_ms: 60_000 })).await;
+    hold.let_go();
+    assert_eq!(peer.answer().await.job(), (job, JobState::Durable));
+    // What is not there any more cannot be cancelled, and is not answered again.
+    peer.send(8, &Request::Cancel(Cancel { id: 3 })).await;
+    assert_eq!(peer.ask(9, &Request::Ping).await.response(), Response::Pong);
+    server.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ids_and_numbers_in_flight_are_watched() {
+    let (store, hold) = Hold::store();
+    let config = Config { max_in_flight: 2, max_subscriptions: 1, ..config() };
+    let (server, address) = serve(store, &config).await;
+    let mut peer = Peer::greeted(address).await;
+    peer.ask(2, &put("k", "v", Mode::Async)).await;
+    hold.hold();
+    peer.send(3, &put("k", "1", Mode::Sync)).await;
+    peer.send(3, &put("k", "again", Mode::Sync)).await;
+    let refused = peer.answer().await;
+    assert_eq!((refused.id, refused.code()), (0, Code::BadId));
+    assert_eq!(refused.failure().detail("id"), Some("3"));
+    peer.send(0, &Request::Ping).await;
+    assert_eq!(peer.answer().await.code(), Code::BadId);
+    let watch = WatchWatermarks { credit: 0, min_interval_ms: 0 };
+    peer.send(4, &Request::WatchWatermarks(watch)).await;
+    assert_eq!(peer.ask(5, &put("k", "3", Mode::Sync)).await.code(), Code::TooManyInFlight);
+    peer.send(6, &Request::Cancel(Cancel { id: 3 })).await;
+    assert_eq!(peer.answer().await.code(), Code::Cancelled);
+    let refused = peer.ask(7, &Request::WatchWatermarks(watch)).await;
+    assert_eq!(refused.code(), Code::TooManySubscriptions);
+    assert_eq!(peer.ask(8, &get("k")).await.value().as_deref(), Some(&b"1"[..]));
+    hold.let_go();
+    server.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_pushed_without_credit_and_no_end_is_lost() {
+    let (store, hold) = Hold::store();
+    let (server, address) = serve(store, &config()).await;
+    let mut peer = Peer::greeted(address).await;
+    peer.ask(2, &put("k", "v", Mode::Async)).await;
+    hold.hold();
+    let mut jobs = Vec::new();
+    for id in 10..13 {
+        jobs.push(peer.ask(id, &put("k", "w", Mode::Job)).await.job().0);
+    }
+    let watched = jobs.iter().map(String::as_str).collect();
+    peer.send(3, &Request::JobWatch(JobWatch { jobs: watched, credit: 0 })).await;
+    hold.let_go();
+    let wait = Request::JobWait(JobWait { job: &jobs[2], timeout_ms: 60_000 });
+    peer.ask(4, &wait).await;
+    assert_eq!(peer.ask(5, &Request::Ping).await.response(), Response::Pong);
+    peer.send(6, &Request::Credit(Credit { id: 3, more: 2 })).await;
+    for job in &jobs[..2] {
+        let event = peer.answer().await;
+        assert_eq!((event.id, event.part), (3, Part::More));
+        assert_eq!(event.job(), (job.clone(), JobState::Durable));
+    }
+    assert_eq!(peer.ask(7, &Request::Ping).await.response(), Response::Pong);
+    peer.send(8, &Request::Credit(Credit { id: 3, more: 9 })).await;
+    let last = peer.answer().await;
+    assert_eq!((last.part, last.job()), (Part::Last, (jobs[2].clone(), JobState::Durable)));
+    server.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn moving_watermarks_are_pushed_under_credit() {
+    let (store, _hold) = Hold::store();
+    let (server, address) = serve(store, &config()).await;
+    let mut peer = Peer::greeted(address).await;
+    let watch = WatchWatermarks { credit: 2, min_interval_ms: 0 };
+    let first = peer.ask(2, &Request::WatchWatermarks(watch)).await;
+    let Response::MarksEvent(first) = first.response() else { panic!("{:?}", first.response()) };
+    let mut other = Peer::greeted(address).await;
+    other.ask(2, &put("k", "v", Mode::Sync)).await;
+    let second = peer.answer().await;
+    let Response::MarksEvent(second) = second.response() else { panic!("{:?}", second.response()) };
+    assert!(second.marks.appended > first.marks.appended);
+    other.ask(3, &put("k", "w", Mode::Sync)).await;
+    assert_eq!(peer.ask(3, &Request::Ping).await.response(), Response::Pong, "no credit");
+    peer.send(4, &Request::Credit(Credit { id: 2, more: 1 })).await;
+    let third = peer.answer().await;
+    let Response::MarksEvent(third) = third.response() else { panic!("{:?}", third.response()) };
+    assert!(third.marks.appended > second.marks.appended);
+    peer.send(5, &Request::Cancel(Cancel { id: 2 })).await;
+    let end = peer.answer().await;
+    assert_eq!((end.id, end.part, end.code()), (2, Part::Last, Code::Cancelled));
+    server.stop().await.unwrap();
+}
