@@ -38,6 +38,8 @@ pub(super) enum Command {
     Info(InfoArgs),
     /// Check every page and every invariant of the store
     Verify(DirArgs),
+    /// Print the state of a job of a server
+    Job(JobArgs),
     /// Print the records of the log without opening the store
     DumpLog(DumpLogArgs),
     /// Serve a store to other processes, until SIGTERM or Ctrl-C
@@ -79,6 +81,39 @@ pub(super) struct Place {
     /// The keyspace
     #[arg(long, value_name = "NAME", default_value = "default")]
     pub(super) keyspace: String,
+    #[command(flatten)]
+    pub(super) remote: Remote,
+}
+
+/// A server, in place of a directory.
+#[derive(Debug, Args)]
+pub(super) struct Remote {
+    /// The server to ask, in place of DIR: HOST:PORT or unix:PATH
+    #[arg(long, value_name = "ADDR")]
+    pub(super) connect: Option<String>,
+    /// The file that holds the token for the server
+    #[arg(long, value_name = "FILE", requires = "connect")]
+    pub(super) token_file: Option<PathBuf>,
+    /// Speak TLS, and trust the certificates in this file, in PEM
+    #[arg(long, value_name = "FILE", requires = "connect")]
+    pub(super) tls_roots: Option<PathBuf>,
+    /// The name in the server's certificate [default: that in ADDR]
+    #[arg(long, value_name = "NAME", requires = "tls_roots")]
+    pub(super) tls_name: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct JobArgs {
+    /// The marker that stands for a directory everywhere else
+    #[arg(hide = true, value_parser = [super::remote::MARKER])]
+    pub(super) marker: String,
+    /// The job's id
+    pub(super) id: String,
+    /// Wait for its end, at most so long
+    #[arg(long, value_name = "SECONDS")]
+    pub(super) wait: Option<f64>,
+    #[command(flatten)]
+    pub(super) remote: Remote,
 }
 
 /// How bytes are written on the command line.
@@ -117,6 +152,12 @@ pub(super) struct PutArgs {
     /// How the commit is acknowledged. Closing makes it durable in either mode
     #[arg(long, value_enum, default_value_t = Mode::Sync)]
     pub(super) mode: Mode,
+    /// Have the server answer at once, and print the job's id
+    #[arg(long, requires = "connect", conflicts_with = "mode")]
+    pub(super) job: bool,
+    /// Apply it once, however often it is sent with this key, of 1 to 64 bytes
+    #[arg(long, value_name = "KEY", requires = "connect")]
+    pub(super) once: Option<OsString>,
 }
 
 #[derive(Debug, Args)]
@@ -188,12 +229,16 @@ pub(super) struct ImportArgs {
 pub(super) struct DirArgs {
     /// The store's directory
     pub(super) dir: PathBuf,
+    #[command(flatten)]
+    pub(super) remote: Remote,
 }
 
 #[derive(Debug, Args)]
 pub(super) struct InfoArgs {
     /// The store's directory
     pub(super) dir: PathBuf,
+    #[command(flatten)]
+    pub(super) remote: Remote,
     /// Print JSON
     #[arg(long)]
     pub(super) json: bool,

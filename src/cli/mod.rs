@@ -32,6 +32,7 @@ mod import;
 mod info;
 mod kv;
 mod output;
+mod remote;
 mod rows;
 mod scan;
 mod serve;
@@ -52,7 +53,7 @@ use crate::{Options, Store};
 
 /// Runs the command that the process was started with.
 pub fn main() -> ExitCode {
-    match Cli::try_parse() {
+    match Cli::try_parse_from(remote::mark(std::env::args_os())) {
         Ok(cli) => conclude(run(cli.command)),
         Err(error) => explain(&error),
     }
@@ -90,6 +91,7 @@ fn run(command: Command) -> Outcome {
         Command::Import(args) => import::import(&args),
         Command::Info(args) => info::info(&args),
         Command::Verify(args) => verify::verify(&args),
+        Command::Job(args) => remote::job(&args),
         Command::DumpLog(args) => dump_log::dump_log(&args),
         Command::Serve(args) => serve::serve(&args),
         Command::Bench(args) => bench::bench(args, &[]),

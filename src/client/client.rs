@@ -267,8 +267,9 @@ mod tests {
         let lost = Error::Lost { reason: String::new() };
         let not_sent = Error::NotSent { reason: String::new() };
         let server = |code| Error::Server(Failure::new(code, ""));
-        let appended =
-            Error::Server(Failure::new(Code::ShuttingDown, "").with("job", "a job that is under way"));
+        let appended = Error::Server(
+            Failure::new(Code::ShuttingDown, "").with("job", "a job that is under way"),
+        );
         let late = Error::TimedOut { after: Duration::ZERO };
         for (error, read, write) in [
             (&lost, true, false),

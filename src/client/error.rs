@@ -112,7 +112,9 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Error::Server(failure) => failure.fmt(f),
-            Error::Connect { address, source } => write!(f, "cannot connect to {address}: {source}"),
+            Error::Connect { address, source } => {
+                write!(f, "cannot connect to {address}: {source}")
+            }
             Error::NotSent { reason } => {
                 write!(f, "the connection ended before the request was sent: {reason}")
             }

@@ -9,7 +9,9 @@ use super::error::{Error, Result};
 use super::link::Link;
 use super::options::ClientOptions;
 use crate::lsn::{Incarnation, StoreId};
-use crate::proto::{Hello, MAGIC, MAX_BODY, MAX_HELLO, Progress, Request, Response, VERSION, decode};
+use crate::proto::{
+    Hello, MAGIC, MAX_BODY, MAX_HELLO, Progress, Request, Response, VERSION, decode,
+};
 
 /// What the server says of itself.
 #[derive(Clone, Debug)]

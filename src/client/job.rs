@@ -115,7 +115,7 @@ impl Client {
     /// Asks to be told of the ends of jobs, each once.
     pub fn watch_jobs<'a>(&self, ids: impl IntoIterator<Item = &'a str>) -> JobEvents {
         let open = ids.into_iter().map(str::to_owned).collect();
-        JobEvents { client: self.clone(), open, parts: None, skipped: 0 }
+        JobEvents { client: self.clone(), open, watched: Vec::new(), parts: None, skipped: 0 }
     }
 
     async fn ask_state(&self, request: &Request<'_>, work: Duration) -> Result<JobState<'static>> {
@@ -137,6 +137,8 @@ pub struct JobEvents {
     client: Client,
     /// Jobs whose end has not been told.
     open: BTreeSet<String>,
+    /// Those that the present watch names. When it is over, so are they.
+    watched: Vec<String>,
     parts: Option<Parts>,
     skipped: u64,
 }
@@ -154,8 +156,8 @@ impl JobEvents {
             let parts = match &mut self.parts {
                 Some(parts) => parts,
                 none => {
-                    let jobs: Vec<&str> =
-                        self.open.iter().take(MAX_WATCHED).map(String::as_str).collect();
+                    self.watched = self.open.iter().take(MAX_WATCHED).cloned().collect();
+                    let jobs = self.watched.iter().map(String::as_str).collect();
                     let request = Request::JobWatch(JobWatch { jobs, credit: CREDIT });
                     match self.client.subscribe(&request, CREDIT).await {
                         Ok(parts) => none.insert(parts),
@@ -166,8 +168,15 @@ impl JobEvents {
             };
             let answer = match parts.next().await {
                 Some(Ok(answer)) => answer,
-                // Of a watch that has ended, or of a connection: what is left is watched anew.
-                None | Some(Err(Error::Lost { .. } | Error::NotSent { .. })) => {
+                None => {
+                    for job in self.watched.drain(..) {
+                        self.open.remove(&job);
+                    }
+                    self.parts = None;
+                    continue;
+                }
+                // What is left is watched on the next connection.
+                Some(Err(Error::Lost { .. } | Error::NotSent { .. })) => {
                     self.parts = None;
                     continue;
                 }

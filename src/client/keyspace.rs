@@ -82,11 +82,7 @@ impl Keyspace {
     ///
     /// # Errors
     /// As [`Keyspace::get`].
-    pub async fn delete_with(
-        &self,
-        key: impl AsRef<[u8]>,
-        how: impl Into<Write>,
-    ) -> Result<Job> {
+    pub async fn delete_with(&self, key: impl AsRef<[u8]>, how: impl Into<Write>) -> Result<Job> {
         self.client.delete(self.at(key.as_ref()), how.into()).await
     }
 

@@ -166,9 +166,9 @@ impl Link {
         }
         let (start, before) = (state.queued, state.out.len());
         let id = state.last_id + 1;
-        request.encode(id, deadline_ms, self.greeting.max_body, &mut state.out).map_err(
-            |too_large| Error::TooLarge { len: too_large.len, max: too_large.max },
-        )?;
+        request
+            .encode(id, deadline_ms, self.greeting.max_body, &mut state.out)
+            .map_err(|too_large| Error::TooLarge { len: too_large.len, max: too_large.max })?;
         state.last_id = id;
         state.queued += (state.out.len() - before) as u64;
         state.waiters.insert(id, Waiter { start, to, _permit: permit });

@@ -27,7 +27,6 @@ pub use self::model::store_model;
 #[cfg(feature = "server")]
 pub use self::packet::packet;
 
-
 use crate::codec::{crc32, put_u32, put_u64};
 use crate::log::format::{
     MIN_ROOM, RECORD_HEADER, Salt, SegmentHeader, decode_record, segment_number,

@@ -138,9 +138,8 @@ mod tests {
             (1..20_u8, 0..4_u8).prop_map(|(id, more)| vec![id, more]),
             prop::collection::vec(any::<u8>(), 0..12),
         ];
-        let one = (prop::sample::select(kinds), body).prop_map(|(kind, body)| {
-            [&[kind, body.len() as u8][..], &body].concat()
-        });
+        let one = (prop::sample::select(kinds), body)
+            .prop_map(|(kind, body)| [&[kind, body.len() as u8][..], &body].concat());
         (any::<u8>(), prop::collection::vec(one, 0..40))
             .prop_map(|(cut, requests)| [&[cut][..], &requests.concat()].concat())
     }
