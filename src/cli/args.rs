@@ -45,7 +45,7 @@ pub(super) enum Command {
     /// Serve a store to other processes, until SIGTERM or Ctrl-C
     Serve(ServeArgs),
     /// Measure this machine: what commits and reads cost against the bare hardware
-    Bench(BenchArgs),
+    Bench(BenchCommand),
     /// Put rows and wait to be killed: started by `bench` itself
     #[command(name = crate::bench::WRITER, hide = true)]
     BenchWriter(Job),
@@ -376,6 +376,64 @@ pub(super) struct BenchArgs {
         "engine", "seconds", "rounds", "keys", "cache_mib", "threads", "value_bytes", "batch",
         "rate", "seed", "json"])]
     pub(super) from_json: Option<PathBuf>,
+}
+
+/// `bench`, of a store in this process or of a server.
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(super) struct BenchCommand {
+    #[command(subcommand)]
+    pub(super) net: Option<NetBench>,
+    #[command(flatten)]
+    pub(super) args: BenchArgs,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum NetBench {
+    /// Measure a server: gets and puts in each mode, over many connections or one
+    Server(NetArgs),
+    /// Compare ways to learn that an asynchronous put is durable, and of putting it into bytes
+    Patterns(NetArgs),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct NetArgs {
+    /// Where to measure; without it, a directory beneath the current one, removed afterwards
+    pub(super) dir: Option<PathBuf>,
+    /// A server that runs already, in place of one of our own. Its keyspace `bench` is written to
+    #[arg(long, value_name = "ADDR", conflicts_with = "dir")]
+    pub(super) connect: Option<String>,
+    /// The length of one measurement
+    #[arg(long, value_name = "S", default_value_t = 1.0)]
+    pub(super) seconds: f64,
+    /// How often everything is measured, in turns
+    #[arg(long, value_name = "K", default_value_t = 3,
+        value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub(super) rounds: u32,
+    /// How many different keys there are
+    #[arg(long, value_name = "N", default_value_t = 100_000,
+        value_parser = clap::value_parser!(u64).range(1..1 << 40))]
+    pub(super) keys: u64,
+    /// The size of a value
+    #[arg(long, value_name = "N", default_value_t = 150, value_parser = in_range::<8, 1048576>)]
+    pub(super) value_bytes: usize,
+    /// Numbers of connections, of `server`
+    #[arg(long, value_delimiter = ',', value_name = "N", default_value = "1,50",
+        value_parser = in_range::<1, 10000>)]
+    pub(super) connections: Vec<usize>,
+    /// Requests in flight on each, of `server`; with 1 nothing is pipelined
+    #[arg(long, value_delimiter = ',', value_name = "N", default_value = "1,16",
+        value_parser = in_range::<1, 1024>)]
+    pub(super) in_flight: Vec<usize>,
+    /// What chance follows from
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(super) seed: u64,
+    /// Write machine and results to this file
+    #[arg(long, value_name = "FILE")]
+    pub(super) json: Option<PathBuf>,
+    /// Write a page with charts to this file
+    #[arg(long, value_name = "FILE")]
+    pub(super) html: Option<PathBuf>,
 }
 
 /// A number from `MIN` to `MAX`.

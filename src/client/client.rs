@@ -97,6 +97,15 @@ impl Client {
         matches!(&*self.inner.shared.state.borrow(), Up::Link(link) if link.is_open())
     }
 
+    /// Bytes out and in on the present connection, for benchmarks.
+    #[cfg_attr(not(feature = "cli"), allow(dead_code))]
+    pub(crate) fn traffic(&self) -> (u64, u64) {
+        match &*self.inner.shared.state.borrow() {
+            Up::Link(link) => link.traffic(),
+            Up::Down(_) => (0, 0),
+        }
+    }
+
     /// The store that is served, and its life: as they were when the connection was made.
     ///
     /// # Errors

@@ -12,7 +12,7 @@
 //! the server thinks so too.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -38,6 +38,7 @@ pub(super) struct Link {
     room: Notify,
     over: Notify,
     heard: AtomicBool,
+    bytes_in: AtomicU64,
     reader: OnceLock<AbortHandle>,
 }
 
@@ -102,6 +103,7 @@ impl Link {
             room: Notify::new(),
             over: Notify::new(),
             heard: AtomicBool::new(true),
+            bytes_in: AtomicU64::new(0),
             reader: OnceLock::new(),
         });
         let (read, write) = tokio::io::split(socket);
@@ -115,6 +117,11 @@ impl Link {
     pub(super) fn is_open(&self) -> bool {
         let state = self.state.lock();
         state.ended.is_none() && !state.is_draining
+    }
+
+    /// Bytes that were queued, and that came.
+    pub(super) fn traffic(&self) -> (u64, u64) {
+        (self.state.lock().queued, self.bytes_in.load(Ordering::Relaxed))
     }
 
     /// Sends a request that has one answer, and waits for it.
@@ -300,7 +307,10 @@ impl Link {
             buffer.reserve(needed.max(16 << 10));
             match socket.read_buf(&mut buffer).await {
                 Ok(0) => break "the server has hung up".to_owned(),
-                Ok(_) => self.heard.store(true, Ordering::Relaxed),
+                Ok(bytes) => {
+                    self.bytes_in.fetch_add(bytes as u64, Ordering::Relaxed);
+                    self.heard.store(true, Ordering::Relaxed);
+                }
                 Err(error) => break error.to_string(),
             }
         };

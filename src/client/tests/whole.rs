@@ -1,6 +1,5 @@
 //! Everything once, over loopback.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,10 +11,10 @@ use crate::{CommitMode, Options};
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A server on a simulated disk.
-async fn serve(disk: &Arc<SimDisk>, config: &Config) -> (Server, SocketAddr) {
+async fn serve(disk: &Arc<SimDisk>, config: &Config) -> (Server, String) {
     let store = Options::new().open_on(Arc::clone(disk) as _).unwrap();
     let server = Server::start(store, config).await.unwrap();
-    let address = server.addresses()[0];
+    let address = server.addresses()[0].to_string();
     (server, address)
 }
 
@@ -24,8 +23,8 @@ fn config(listen: &str) -> Config {
 }
 
 fn run(test: impl Future<Output = ()>) {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all();
-    let runtime = { runtime }.build().unwrap();
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    let runtime = runtime.worker_threads(2).enable_all().build().unwrap();
     let limited = async { tokio::time::timeout(PATIENCE, test).await.expect("it ends") };
     runtime.block_on(limited);
 }
@@ -34,7 +33,7 @@ fn run(test: impl Future<Output = ()>) {
 fn what_is_put_is_got_in_every_mode() {
     run(async {
         let (server, address) = serve(&Arc::default(), &config("127.0.0.1:0")).await;
-        let client = Client::connect(&address.to_string()).await.unwrap();
+        let client = Client::connect(&address).await.unwrap();
         let missing = client.keyspace("rows").get("k").await.unwrap_err();
         assert_eq!(missing.code(), Some(Code::NoSuchKeyspace));
         let rows = client.create_keyspace("rows").await.unwrap();
@@ -73,7 +72,7 @@ fn what_is_put_is_got_in_every_mode() {
 fn a_range_comes_whole_in_either_order_and_may_be_left() {
     run(async {
         let (server, address) = serve(&Arc::default(), &config("127.0.0.1:0")).await;
-        let client = Client::options().max_in_flight(2).connect(&address.to_string());
+        let client = Client::options().max_in_flight(2).connect(&address);
         let client = client.await.unwrap();
         let rows = client.create_keyspace("rows").await.unwrap();
         let value = vec![7; 1000];
@@ -107,7 +106,7 @@ fn a_range_comes_whole_in_either_order_and_may_be_left() {
 fn a_future_that_is_dropped_gives_its_place_back() {
     run(async {
         let (server, address) = serve(&Arc::default(), &config("127.0.0.1:0")).await;
-        let client = Client::options().max_in_flight(1).connect(&address.to_string());
+        let client = Client::options().max_in_flight(1).connect(&address);
         let client = client.await.unwrap();
         client.create_keyspace("rows").await.unwrap();
         let mut marks = client.watermarks().await.unwrap();
@@ -129,7 +128,7 @@ fn a_future_that_is_dropped_gives_its_place_back() {
 fn the_whole_store_can_be_looked_after() {
     run(async {
         let (server, address) = serve(&Arc::default(), &config("127.0.0.1:0")).await;
-        let pool = Pool::new(&address.to_string(), Client::options(), 2).unwrap();
+        let pool = Pool::new(&address, Client::options(), 2).unwrap();
         let (one, two) = (pool.get().await.unwrap(), pool.get().await.unwrap());
         let rows = one.create_keyspace("rows").await.unwrap();
         let mut moves = two.watch_watermarks(Duration::ZERO);
@@ -161,16 +160,16 @@ fn a_client_comes_back_when_the_server_does() {
     run(async {
         let disk = Arc::default();
         let (server, address) = serve(&disk, &config("127.0.0.1:0")).await;
-        let client = Client::connect(&address.to_string()).await.unwrap();
+        let client = Client::connect(&address).await.unwrap();
         let rows = client.create_keyspace("rows").await.unwrap();
         let job = rows.put("k", "v").await.unwrap();
         server.stop().await.unwrap();
-        let (server, _) = serve(&disk, &config(&address.to_string())).await;
+        let (server, _) = serve(&disk, &config(&address)).await;
         assert_eq!(rows.get("k").await.unwrap().as_deref(), Some(&b"v"[..]));
         assert_eq!(job.status().await.unwrap(), JobState::Durable);
         server.stop().await.unwrap();
         let client = Client::options().connect_timeout(Duration::from_millis(50));
-        let refused = client.connect(&address.to_string()).await;
+        let refused = client.connect(&address).await;
         assert!(matches!(refused, Err(Error::Connect { .. })), "{refused:?}");
     });
 }
@@ -179,7 +178,7 @@ fn a_client_comes_back_when_the_server_does() {
 fn tasks_share_a_connection() {
     run(async {
         let (server, address) = serve(&Arc::default(), &config("127.0.0.1:0")).await;
-        let client = Client::options().max_in_flight(16).connect(&address.to_string());
+        let client = Client::options().max_in_flight(16).connect(&address);
         let client = client.await.unwrap();
         let rows = client.create_keyspace("rows").await.unwrap();
         let task = async |task: u32, rows: super::super::Keyspace| {
