@@ -10,15 +10,15 @@
 //!   greeting, address                handshake; TCP, Unix socket, TLS
 //! ```
 //!
-//! - L1 a request that may have been done is sent again only if it reads or carries an idempotency
+//! - M1 a request that may have been done is sent again only if it reads or carries an idempotency
 //!   key; one that never left this process, or that the server refused before it began, always;
-//! - L2 no lock is held while a task waits: what tasks share is guarded for as long as it takes to
+//! - M2 no lock is held while a task waits: what tasks share is guarded for as long as it takes to
 //!   encode a request;
-//! - L3 a future may be dropped at any time: its request is cancelled, and its id not used again
+//! - M3 a future may be dropped at any time: its request is cancelled, and its id not used again
 //!   before the server has answered;
-//! - L4 memory is bounded: requests in flight and bytes queued by the options, streams and watches
+//! - M4 memory is bounded: requests in flight and bytes queued by the options, streams and watches
 //!   by the credit that they are given, answers by the longest body;
-//! - L5 every waiter is told when its connection ends, and whether its request had been sent:
+//! - M5 every waiter is told when its connection ends, and whether its request had been sent:
 //!   `taken <= queued`, and what begins at or above `taken` was not.
 //!
 //! ```no_run
