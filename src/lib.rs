@@ -66,6 +66,7 @@
 //!   cli, bench, torture     the command line, the crash suite (feature `cli`)
 //!   present                 what their tables and pages share
 //!   server                  connections, limits, times (feature `server`)
+//!   client                  the embedded interface over a connection (feature `client`)
 //!   service                 what a request means
 //!   proto                   packets and messages between server and client (PROTOCOL.md)
 //!   store                   the public interface
@@ -110,6 +111,9 @@ pub mod server;
 
 #[cfg(feature = "server")]
 mod service;
+
+#[cfg(feature = "client")]
+pub mod client;
 
 #[cfg(any(feature = "server", feature = "client"))]
 #[doc(hidden)]

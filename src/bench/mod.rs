@@ -41,6 +41,8 @@
 //! - B7 An engine that loses a row, or finds one that was not put, has no figures. A peer that
 //!   fails is left out of that family, and the result says so; our own failure ends the run.
 //!
+//! `net` measures a store that is served, in a process of its own, and makes the same record.
+//!
 //! Left out: cold caches, which need rights over the machine; several processes.
 
 mod case;
@@ -53,6 +55,7 @@ pub mod gauge;
 mod live;
 mod machine;
 mod measure;
+mod net;
 pub mod page;
 pub mod record;
 mod report;
@@ -78,6 +81,7 @@ use self::report::Results;
 use self::stage::Stage;
 use crate::Error;
 
+pub use net::{NetSettings, run_patterns, run_server};
 pub use table::table;
 pub use workload::{Job, WRITER, write_until_killed};
 

@@ -222,7 +222,7 @@ fn figures(rounds: &[Round]) -> Vec<Figure> {
 }
 
 /// The distribution for a chart: as many quantiles as there are operations to tell them apart.
-fn points(latency_ns: &Histogram<u64>) -> Vec<(f64, f64)> {
+pub(super) fn points(latency_ns: &Histogram<u64>) -> Vec<(f64, f64)> {
     const STEPS_IN_TEN: [f64; 6] = [1.0, 0.75, 0.5, 0.4, 0.25, 0.15];
     let count = latency_ns.len();
     if count == 0 {

@@ -38,12 +38,14 @@ pub(super) enum Command {
     Info(InfoArgs),
     /// Check every page and every invariant of the store
     Verify(DirArgs),
+    /// Print the state of a job of a server
+    Job(JobArgs),
     /// Print the records of the log without opening the store
     DumpLog(DumpLogArgs),
     /// Serve a store to other processes, until SIGTERM or Ctrl-C
     Serve(ServeArgs),
     /// Measure this machine: what commits and reads cost against the bare hardware
-    Bench(BenchArgs),
+    Bench(BenchCommand),
     /// Put rows and wait to be killed: started by `bench` itself
     #[command(name = crate::bench::WRITER, hide = true)]
     BenchWriter(Job),
@@ -79,6 +81,39 @@ pub(super) struct Place {
     /// The keyspace
     #[arg(long, value_name = "NAME", default_value = "default")]
     pub(super) keyspace: String,
+    #[command(flatten)]
+    pub(super) remote: Remote,
+}
+
+/// A server, in place of a directory.
+#[derive(Debug, Args)]
+pub(super) struct Remote {
+    /// The server to ask, in place of DIR: HOST:PORT or unix:PATH
+    #[arg(long, value_name = "ADDR")]
+    pub(super) connect: Option<String>,
+    /// The file that holds the token for the server
+    #[arg(long, value_name = "FILE", requires = "connect")]
+    pub(super) token_file: Option<PathBuf>,
+    /// Speak TLS, and trust the certificates in this file, in PEM
+    #[arg(long, value_name = "FILE", requires = "connect")]
+    pub(super) tls_roots: Option<PathBuf>,
+    /// The name in the server's certificate [default: that in ADDR]
+    #[arg(long, value_name = "NAME", requires = "tls_roots")]
+    pub(super) tls_name: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct JobArgs {
+    /// The marker that stands for a directory everywhere else
+    #[arg(hide = true, value_parser = [super::remote::MARKER])]
+    pub(super) marker: String,
+    /// The job's id
+    pub(super) id: String,
+    /// Wait for its end, at most so long
+    #[arg(long, value_name = "SECONDS")]
+    pub(super) wait: Option<f64>,
+    #[command(flatten)]
+    pub(super) remote: Remote,
 }
 
 /// How bytes are written on the command line.
@@ -117,6 +152,12 @@ pub(super) struct PutArgs {
     /// How the commit is acknowledged. Closing makes it durable in either mode
     #[arg(long, value_enum, default_value_t = Mode::Sync)]
     pub(super) mode: Mode,
+    /// Have the server answer at once, and print the job's id
+    #[arg(long, requires = "connect", conflicts_with = "mode")]
+    pub(super) job: bool,
+    /// Apply it once, however often it is sent with this key, of 1 to 64 bytes
+    #[arg(long, value_name = "KEY", requires = "connect")]
+    pub(super) once: Option<OsString>,
 }
 
 #[derive(Debug, Args)]
@@ -188,12 +229,16 @@ pub(super) struct ImportArgs {
 pub(super) struct DirArgs {
     /// The store's directory
     pub(super) dir: PathBuf,
+    #[command(flatten)]
+    pub(super) remote: Remote,
 }
 
 #[derive(Debug, Args)]
 pub(super) struct InfoArgs {
     /// The store's directory
     pub(super) dir: PathBuf,
+    #[command(flatten)]
+    pub(super) remote: Remote,
     /// Print JSON
     #[arg(long)]
     pub(super) json: bool,
@@ -331,6 +376,64 @@ pub(super) struct BenchArgs {
         "engine", "seconds", "rounds", "keys", "cache_mib", "threads", "value_bytes", "batch",
         "rate", "seed", "json"])]
     pub(super) from_json: Option<PathBuf>,
+}
+
+/// `bench`, of a store in this process or of a server.
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(super) struct BenchCommand {
+    #[command(subcommand)]
+    pub(super) net: Option<NetBench>,
+    #[command(flatten)]
+    pub(super) args: BenchArgs,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum NetBench {
+    /// Measure a server: gets and puts in each mode, over many connections or one
+    Server(NetArgs),
+    /// Compare ways to learn that an asynchronous put is durable, and of putting it into bytes
+    Patterns(NetArgs),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct NetArgs {
+    /// Where to measure; without it, a directory beneath the current one, removed afterwards
+    pub(super) dir: Option<PathBuf>,
+    /// A server that runs already, in place of one of our own. Its keyspace `bench` is written to
+    #[arg(long, value_name = "ADDR", conflicts_with = "dir")]
+    pub(super) connect: Option<String>,
+    /// The length of one measurement
+    #[arg(long, value_name = "S", default_value_t = 1.0)]
+    pub(super) seconds: f64,
+    /// How often everything is measured, in turns
+    #[arg(long, value_name = "K", default_value_t = 3,
+        value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub(super) rounds: u32,
+    /// How many different keys there are
+    #[arg(long, value_name = "N", default_value_t = 100_000,
+        value_parser = clap::value_parser!(u64).range(1..1 << 40))]
+    pub(super) keys: u64,
+    /// The size of a value
+    #[arg(long, value_name = "N", default_value_t = 150, value_parser = in_range::<8, 1048576>)]
+    pub(super) value_bytes: usize,
+    /// Numbers of connections, of `server`
+    #[arg(long, value_delimiter = ',', value_name = "N", default_value = "1,50",
+        value_parser = in_range::<1, 10000>)]
+    pub(super) connections: Vec<usize>,
+    /// Requests in flight on each, of `server`; with 1 nothing is pipelined
+    #[arg(long, value_delimiter = ',', value_name = "N", default_value = "1,16",
+        value_parser = in_range::<1, 1024>)]
+    pub(super) in_flight: Vec<usize>,
+    /// What chance follows from
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(super) seed: u64,
+    /// Write machine and results to this file
+    #[arg(long, value_name = "FILE")]
+    pub(super) json: Option<PathBuf>,
+    /// Write a page with charts to this file
+    #[arg(long, value_name = "FILE")]
+    pub(super) html: Option<PathBuf>,
 }
 
 /// A number from `MIN` to `MAX`.

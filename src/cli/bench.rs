@@ -8,11 +8,11 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::args::{BenchArgs, Workload};
+use super::args::{BenchArgs, NetArgs, NetBench, Workload};
 use super::failure::{Failure, Outcome, Status};
 use crate::bench::engine::Engine;
 use crate::bench::record::Record;
-use crate::bench::{self, BenchError, Family, Job, Settings};
+use crate::bench::{self, BenchError, Family, Job, NetSettings, Settings};
 
 pub(super) fn bench(args: BenchArgs, peers: &[Box<dyn Engine>]) -> Outcome {
     let html = args.html.clone();
@@ -29,6 +29,31 @@ pub(super) fn bench(args: BenchArgs, peers: &[Box<dyn Engine>]) -> Outcome {
     let json = json.map(Output::create).transpose()?;
     let html = html.map(Output::create).transpose()?;
     let record = bench::run(&settings, peers)?;
+    tell(&record, json, html)
+}
+
+/// `bench server` and `bench patterns`.
+pub(super) fn net(command: NetBench) -> Outcome {
+    let (args, run): (NetArgs, fn(&NetSettings) -> _) = match command {
+        NetBench::Server(args) => (args, bench::run_server),
+        NetBench::Patterns(args) => (args, bench::run_patterns),
+    };
+    let words = std::env::args_os().map(|word| word.to_string_lossy().into_owned());
+    let settings = NetSettings {
+        connect: args.connect,
+        dir: args.dir,
+        measure_time: length_of_time(args.seconds)?,
+        rounds: args.rounds,
+        keys: args.keys,
+        value_bytes: args.value_bytes,
+        connections: in_order(args.connections),
+        in_flight: in_order(args.in_flight),
+        seed: args.seed,
+        command: words.collect::<Vec<_>>().join(" "),
+    };
+    let json = args.json.map(Output::create).transpose()?;
+    let html = args.html.map(Output::create).transpose()?;
+    let record: Record = run(&settings)?;
     tell(&record, json, html)
 }
 
@@ -53,10 +78,7 @@ fn tell(record: &Record, json: Option<Output>, html: Option<Output>) -> Outcome 
 }
 
 fn settings(args: BenchArgs) -> Result<Settings, Failure> {
-    let seconds = Duration::try_from_secs_f64(args.seconds).ok().filter(|time| !time.is_zero());
-    let Some(measure_time) = seconds.filter(|time| *time <= Duration::from_secs(86_400)) else {
-        return Err(Failure::Usage(format!("--seconds {}: not a length of time", args.seconds)));
-    };
+    let measure_time = length_of_time(args.seconds)?;
     if let Some(rate) = args.rate.filter(|rate| !(0.001..=1e9).contains(rate)) {
         return Err(Failure::Usage(format!("--rate {rate}: not a rate, from 0.001 to 1e9")));
     }
@@ -83,6 +105,12 @@ fn settings(args: BenchArgs) -> Result<Settings, Failure> {
         seed: args.seed,
         command: words.collect::<Vec<_>>().join(" "),
     })
+}
+
+fn length_of_time(seconds: f64) -> Result<Duration, Failure> {
+    let time = Duration::try_from_secs_f64(seconds).ok().filter(|time| !time.is_zero());
+    time.filter(|time| *time <= Duration::from_secs(86_400))
+        .ok_or_else(|| Failure::Usage(format!("--seconds {seconds}: not a length of time")))
 }
 
 fn in_order(mut numbers: Vec<usize>) -> Vec<usize> {

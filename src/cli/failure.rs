@@ -13,6 +13,7 @@ use std::io;
 use std::process::ExitCode;
 
 use crate::Error;
+use crate::client;
 
 /// The end of a command.
 pub(super) type Outcome = Result<Status, Failure>;
@@ -47,6 +48,8 @@ pub(super) enum Failure {
     Usage(String),
     /// The store refused.
     Store(Error),
+    /// A server refused, or could not be asked.
+    Client(client::Error),
     /// The operating system refused, outside the store.
     Io {
         /// As in "read rows.tsv".
@@ -89,6 +92,12 @@ impl Failure {
     }
 }
 
+impl From<client::Error> for Failure {
+    fn from(error: client::Error) -> Failure {
+        Failure::Client(error)
+    }
+}
+
 impl From<Error> for Failure {
     fn from(error: Error) -> Failure {
         Failure::Store(error)
@@ -100,6 +109,7 @@ impl fmt::Display for Failure {
         match self {
             Failure::Usage(message) => f.write_str(message),
             Failure::Store(error) => error.fmt(f),
+            Failure::Client(error) => error.fmt(f),
             Failure::Io { action, source } => write!(f, "cannot {action}: {source}"),
             Failure::Import { place, problem, rows } => {
                 write!(f, "{place}: {problem} (rows imported before, which stay: {rows})")

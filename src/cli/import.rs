@@ -28,6 +28,9 @@ const MAX_BATCH_BYTES: u64 = 4 << 20;
 const REPORT_INTERVAL: Duration = Duration::from_millis(100);
 
 pub(super) fn import(args: &ImportArgs) -> Outcome {
+    if args.place.remote.is_asked().is_some() {
+        return Err(Failure::Usage("import takes a directory, not --connect".into()));
+    }
     let (input, input_bytes) = open_input(&args.file)?;
     with_store(&args.place.dir, Existence::CreateIfMissing, |store| {
         let keyspace = store.keyspace(&args.place.keyspace)?;

@@ -6,21 +6,25 @@ use serde_json::{Value, json};
 
 use super::args::InfoArgs;
 use super::failure::{Failure, Outcome, Status};
-use super::{Existence, with_store};
+use super::{Existence, remote, with_store};
 use crate::Store;
 
 pub(super) fn info(args: &InfoArgs) -> Outcome {
-    with_store(&args.dir, Existence::Required, |store| {
-        let description = describe(store)?;
-        let mut out = io::stdout().lock();
-        let written = if args.json {
-            writeln!(out, "{description:#}")
-        } else {
-            print_section(&mut out, &description, 0)
-        };
-        written.and_then(|()| out.flush()).map_err(Failure::output)?;
-        Ok(Status::Done)
-    })
+    if let Some(remote) = args.remote.is_asked() {
+        return print(args, &remote::describe(&remote)?);
+    }
+    with_store(&args.dir, Existence::Required, |store| print(args, &describe(store)?))
+}
+
+fn print(args: &InfoArgs, description: &Value) -> Outcome {
+    let mut out = io::stdout().lock();
+    let written = if args.json {
+        writeln!(out, "{description:#}")
+    } else {
+        print_section(&mut out, description, 0)
+    };
+    written.and_then(|()| out.flush()).map_err(Failure::output)?;
+    Ok(Status::Done)
 }
 
 /// Everything, for both forms. Numbers of bytes and LSNs are exact; durations are in seconds.

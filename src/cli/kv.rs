@@ -5,11 +5,14 @@ use std::io::{self, Write};
 use super::args::{GetArgs, KeyArgs, PutArgs};
 use super::failure::{Failure, Outcome, Status};
 use super::output::encode_hex;
-use super::{Existence, complain, with_store};
+use super::{Existence, complain, remote, with_store};
 
 pub(super) fn put(args: &PutArgs) -> Outcome {
     let key = args.encoding.decode(&args.key)?;
     let value = args.encoding.decode(&args.value)?;
+    if let Some(remote) = args.place.remote.is_asked() {
+        return remote::put(&remote, args, &key, &value);
+    }
     with_store(&args.place.dir, Existence::CreateIfMissing, |store| {
         let keyspace = store.keyspace(&args.place.keyspace)?;
         keyspace.put_with(&key, &value, args.mode.into())?;
@@ -20,6 +23,9 @@ pub(super) fn put(args: &PutArgs) -> Outcome {
 pub(super) fn get(args: &GetArgs) -> Outcome {
     let (place, encoding) = (&args.at.place, &args.at.encoding);
     let key = encoding.decode(&args.at.key)?;
+    if let Some(remote) = place.remote.is_asked() {
+        return remote::get(&remote, args, &key);
+    }
     with_store(&place.dir, Existence::Required, |store| {
         let Some(keyspace) = store.open_keyspace(&place.keyspace)? else {
             return no_keyspace(&place.keyspace);
@@ -27,25 +33,33 @@ pub(super) fn get(args: &GetArgs) -> Outcome {
         let Some(value) = keyspace.get(&key)? else {
             return not_found(&args.at);
         };
-        let mut text = Vec::new();
-        let bytes: &[u8] = if encoding.hex {
-            encode_hex(&value, &mut text);
-            &text
-        } else {
-            &value
-        };
-        let end: &[u8] = if args.raw { b"" } else { b"\n" };
-        let mut out = io::stdout().lock();
-        out.write_all(bytes)
-            .and_then(|()| out.write_all(end))
-            .and_then(|()| out.flush())
-            .map_err(Failure::output)?;
-        Ok(Status::Done)
+        print(args, &value)
     })
+}
+
+/// Prints a value that was got.
+pub(super) fn print(args: &GetArgs, value: &[u8]) -> Outcome {
+    let mut text = Vec::new();
+    let bytes: &[u8] = if args.at.encoding.hex {
+        encode_hex(value, &mut text);
+        &text
+    } else {
+        value
+    };
+    let end: &[u8] = if args.raw { b"" } else { b"\n" };
+    let mut out = io::stdout().lock();
+    out.write_all(bytes)
+        .and_then(|()| out.write_all(end))
+        .and_then(|()| out.flush())
+        .map_err(Failure::output)?;
+    Ok(Status::Done)
 }
 
 pub(super) fn del(args: &KeyArgs) -> Outcome {
     let key = args.encoding.decode(&args.key)?;
+    if let Some(remote) = args.place.remote.is_asked() {
+        return remote::del(&remote, args, &key);
+    }
     with_store(&args.place.dir, Existence::Required, |store| {
         let Some(keyspace) = store.open_keyspace(&args.place.keyspace)? else {
             return no_keyspace(&args.place.keyspace);
@@ -65,7 +79,7 @@ pub(super) fn no_keyspace(name: &str) -> Outcome {
     Ok(Status::No)
 }
 
-fn not_found(args: &KeyArgs) -> Outcome {
+pub(super) fn not_found(args: &KeyArgs) -> Outcome {
     complain(&format!("key {:?} was not found", args.key.display()));
     Ok(Status::No)
 }

@@ -32,6 +32,7 @@ mod import;
 mod info;
 mod kv;
 mod output;
+mod remote;
 mod rows;
 mod scan;
 mod serve;
@@ -45,14 +46,14 @@ use std::process::ExitCode;
 use clap::Parser;
 use indicatif::{ProgressBar, ProgressStyle};
 
-use self::args::{BenchCli, Cli, Command, Writer};
+use self::args::{BenchCli, BenchCommand, Cli, Command, Writer};
 use self::failure::{Failure, Outcome, Status};
 use crate::bench::engine::Engine;
 use crate::{Options, Store};
 
 /// Runs the command that the process was started with.
 pub fn main() -> ExitCode {
-    match Cli::try_parse() {
+    match Cli::try_parse_from(remote::mark(std::env::args_os())) {
         Ok(cli) => conclude(run(cli.command)),
         Err(error) => explain(&error),
     }
@@ -90,9 +91,11 @@ fn run(command: Command) -> Outcome {
         Command::Import(args) => import::import(&args),
         Command::Info(args) => info::info(&args),
         Command::Verify(args) => verify::verify(&args),
+        Command::Job(args) => remote::job(&args),
         Command::DumpLog(args) => dump_log::dump_log(&args),
         Command::Serve(args) => serve::serve(&args),
-        Command::Bench(args) => bench::bench(args, &[]),
+        Command::Bench(BenchCommand { net: Some(net), .. }) => bench::net(net),
+        Command::Bench(BenchCommand { args, .. }) => bench::bench(args, &[]),
         Command::BenchWriter(job) => bench::write_until_killed(&job, &[]),
         Command::Torture(args) => torture::torture(args),
         #[cfg(target_os = "linux")]

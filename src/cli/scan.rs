@@ -6,13 +6,16 @@ use super::args::{Format, ScanArgs};
 use super::failure::{Failure, Outcome, Status};
 use super::kv::no_keyspace;
 use super::output::RowWriter;
-use super::{Existence, with_store};
+use super::{Existence, remote, with_store};
 use crate::{Keyspace, Range};
 
 pub(super) fn scan(args: &ScanArgs) -> Outcome {
     let selection = Selection::parse(args)?;
     let default = if args.encoding.hex { Format::Hex } else { Format::Raw };
     let format = args.format.unwrap_or(default);
+    if let Some(remote) = args.place.remote.is_asked() {
+        return remote::scan(&remote, args, selection.into_bounds(), format);
+    }
     with_store(&args.place.dir, Existence::Required, |store| {
         let Some(keyspace) = store.open_keyspace(&args.place.keyspace)? else {
             return no_keyspace(&args.place.keyspace);
@@ -29,6 +32,9 @@ pub(super) fn scan(args: &ScanArgs) -> Outcome {
         Ok(Status::Done)
     })
 }
+
+/// Where keys begin and end.
+pub(super) type Bounds = (Bound<Vec<u8>>, Bound<Vec<u8>>);
 
 /// Which keys.
 enum Selection {
@@ -54,6 +60,24 @@ impl Selection {
                 from.map_or(Bound::Unbounded, Bound::Included),
                 to.map_or(Bound::Unbounded, Bound::Excluded),
             ),
+        })
+    }
+
+    /// The bounds; `None` if no key can be in them.
+    fn into_bounds(self) -> Option<Bounds> {
+        Some(match self {
+            Selection::All => (Bound::Unbounded, Bound::Unbounded),
+            Selection::Prefix(prefix) => {
+                let from = Bound::Included(prefix.clone());
+                let Some(last) = prefix.iter().rposition(|byte| *byte != 0xff) else {
+                    return Some((from, Bound::Unbounded));
+                };
+                let mut end = prefix[..=last].to_vec();
+                end[last] += 1;
+                (from, Bound::Excluded(end))
+            }
+            Selection::Bounds(from, to) => (from, to),
+            Selection::Empty => return None,
         })
     }
 

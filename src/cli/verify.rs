@@ -4,17 +4,16 @@ use std::io::{self, Write};
 
 use super::args::DirArgs;
 use super::failure::{Failure, Outcome, Status};
-use super::{Existence, complain, with_store};
+use super::{Existence, complain, remote, with_store};
 use crate::{Error, Verification};
 
 /// A store that cannot even be opened because its files are damaged is not clean, which is an
 /// answer (status 1) and no failure to find one.
 pub(super) fn verify(args: &DirArgs) -> Outcome {
-    let outcome = with_store(&args.dir, Existence::Required, |store| {
-        let found = store.verify()?;
-        print(&found).map_err(Failure::output)?;
-        Ok(if found.is_clean() { Status::Done } else { Status::No })
-    });
+    if let Some(remote) = args.remote.is_asked() {
+        return judge(&remote::verify(&remote)?);
+    }
+    let outcome = with_store(&args.dir, Existence::Required, |store| judge(&store.verify()?));
     match outcome {
         Err(Failure::Store(
             error @ (Error::Corrupt { .. } | Error::Missing { .. } | Error::WrongStore { .. }),
@@ -24,6 +23,11 @@ pub(super) fn verify(args: &DirArgs) -> Outcome {
         }
         outcome => outcome,
     }
+}
+
+fn judge(found: &Verification) -> Outcome {
+    print(found).map_err(Failure::output)?;
+    Ok(if found.is_clean() { Status::Done } else { Status::No })
 }
 
 fn print(found: &Verification) -> io::Result<()> {

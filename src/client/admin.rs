@@ -1,0 +1,244 @@
+//! What concerns the whole store: keyspaces, figures, watermarks, flush, checkpoint, check.
+
+use std::time::Duration;
+
+use futures_util::Stream;
+
+use super::client::{Client, Repeat};
+use super::error::{Error, Result};
+use super::job::Job;
+use super::keyspace::Keyspace;
+use super::link::Parts;
+use crate::lsn::{Incarnation, Lsn};
+use crate::proto::{
+    self, Answer, Checkpoint, CreateKeyspace, DropKeyspace, Existing, Marks, Request, Response,
+    Verify, WatchWatermarks,
+};
+use crate::{Verification, Watermarks};
+
+/// Events that may be on their way to a watch: what comes late is old.
+const CREDIT: u32 = 2;
+
+/// Figures of a store that is served.
+#[derive(Clone, Debug)]
+pub struct Figures {
+    /// Where the store is.
+    pub watermarks: Watermarks,
+    /// Names and numbers.
+    pub figures: Vec<(String, u64)>,
+}
+
+impl Figures {
+    /// The figure of this name.
+    pub fn figure(&self, name: &str) -> Option<u64> {
+        self.figures.iter().find(|(known, _)| known == name).map(|(_, figure)| *figure)
+    }
+}
+
+impl Client {
+    /// The names of all keyspaces, sorted.
+    ///
+    /// # Errors
+    /// What the server says, or the connection.
+    pub async fn keyspaces(&self) -> Result<Vec<String>> {
+        let answer = self.call(&Request::Keyspaces, Repeat::Safe).await?;
+        match answer.response()? {
+            Response::Names(names) => Ok(names.iter().map(ToString::to_string).collect()),
+            _ => answer.unexpected(),
+        }
+    }
+
+    /// Makes a keyspace, if there is none of this name.
+    ///
+    /// # Errors
+    /// As [`Client::keyspaces`].
+    pub async fn create_keyspace(&self, name: &str) -> Result<Keyspace> {
+        let create = CreateKeyspace { name, existing: Existing::Accept };
+        self.call(&Request::CreateKeyspace(create), Repeat::Safe).await?;
+        Ok(self.keyspace(name))
+    }
+
+    /// Drops a keyspace with all that is in it.
+    ///
+    /// # Errors
+    /// As [`Client::keyspaces`].
+    pub async fn drop_keyspace(&self, name: &str) -> Result<()> {
+        let request = Request::DropKeyspace(DropKeyspace { name });
+        self.call(&request, Repeat::Unsafe).await.map(drop)
+    }
+
+    /// Asks for a sign of life.
+    ///
+    /// # Errors
+    /// As [`Client::keyspaces`].
+    pub async fn ping(&self) -> Result<()> {
+        self.call(&Request::Ping, Repeat::Safe).await.map(drop)
+    }
+
+    /// The store's figures.
+    ///
+    /// # Errors
+    /// As [`Client::keyspaces`].
+    pub async fn stats(&self) -> Result<Figures> {
+        let answer = self.call(&Request::Stats, Repeat::Safe).await?;
+        match answer.response()? {
+            Response::Figures(proto::Figures { marks, figures }) => {
+                let figures = figures.iter().map(|(name, figure)| (name.to_string(), *figure));
+                Ok(Figures { watermarks: watermarks(marks), figures: figures.collect() })
+            }
+            _ => answer.unexpected(),
+        }
+    }
+
+    /// Where the store is.
+    ///
+    /// # Errors
+    /// As [`Client::keyspaces`].
+    pub async fn watermarks(&self) -> Result<Watermarks> {
+        self.marks(&Request::Watermarks).await
+    }
+
+    /// Makes everything durable that has been committed.
+    ///
+    /// # Errors
+    /// As [`Client::keyspaces`].
+    pub async fn flush(&self) -> Result<Watermarks> {
+        self.marks(&Request::Flush).await
+    }
+
+    /// Makes a checkpoint.
+    ///
+    /// # Errors
+    /// As [`Client::keyspaces`].
+    pub async fn checkpoint(&self) -> Result<Watermarks> {
+        self.marks(&Request::Checkpoint(Checkpoint { answer: Answer::AtEnd })).await
+    }
+
+    /// Begins a checkpoint, and returns the job that tells how far it is.
+    ///
+    /// # Errors
+    /// As [`Client::keyspaces`].
+    pub async fn begin_checkpoint(&self) -> Result<Job> {
+        self.begin(&Request::Checkpoint(Checkpoint { answer: Answer::Job })).await
+    }
+
+    /// Checks the whole store.
+    ///
+    /// # Errors
+    /// As [`Client::keyspaces`].
+    pub async fn verify(&self) -> Result<Verification> {
+        let request = Request::Verify(Verify { answer: Answer::AtEnd });
+        let answer = self.call(&request, Repeat::Safe).await?;
+        match answer.response()? {
+            Response::Verified(found) => Ok(Verification {
+                problems: found.problems.iter().map(ToString::to_string).collect(),
+                keyspaces: found.keyspaces,
+                keys: found.keys,
+                pages: found.pages,
+                free_blocks: found.free_blocks,
+            }),
+            _ => answer.unexpected(),
+        }
+    }
+
+    /// Begins to check the whole store, and returns the job that tells how far it is.
+    ///
+    /// # Errors
+    /// As [`Client::keyspaces`].
+    pub async fn begin_verify(&self) -> Result<Job> {
+        self.begin(&Request::Verify(Verify { answer: Answer::Job })).await
+    }
+
+    /// Asks to be told when the watermarks move, at most every `min_interval`.
+    pub fn watch_watermarks(&self, min_interval: Duration) -> WatermarkEvents {
+        let min_interval_ms = u32::try_from(min_interval.as_millis()).unwrap_or(u32::MAX);
+        WatermarkEvents { client: self.clone(), min_interval_ms, parts: None, skipped: 0 }
+    }
+
+    async fn marks(&self, request: &Request<'_>) -> Result<Watermarks> {
+        let answer = self.call(request, Repeat::Safe).await?;
+        match answer.response()? {
+            Response::Marks(marks) => Ok(watermarks(marks)),
+            _ => answer.unexpected(),
+        }
+    }
+
+    async fn begin(&self, request: &Request<'_>) -> Result<Job> {
+        let answer = self.call(request, Repeat::Unsafe).await?;
+        match answer.response()? {
+            Response::Job(job) => Ok(Job::told(self.clone(), job)),
+            _ => answer.unexpected(),
+        }
+    }
+}
+
+/// The watermarks, told as they move. Who is slow is told the newest, and how many he missed.
+pub struct WatermarkEvents {
+    client: Client,
+    min_interval_ms: u32,
+    parts: Option<Parts>,
+    skipped: u64,
+}
+
+impl WatermarkEvents {
+    /// Where the store is now. Goes on with the next connection when one is lost. Cancel-safe.
+    ///
+    /// # Errors
+    /// What the server says, or that no connection can be made.
+    pub async fn next(&mut self) -> Option<Result<Watermarks>> {
+        loop {
+            let parts = match &mut self.parts {
+                Some(parts) => parts,
+                none => {
+                    let min_interval_ms = self.min_interval_ms;
+                    let watch = WatchWatermarks { credit: CREDIT, min_interval_ms };
+                    let request = Request::WatchWatermarks(watch);
+                    match self.client.subscribe(&request, CREDIT).await {
+                        Ok(parts) => none.insert(parts),
+                        Err(Error::NotSent { .. }) => continue,
+                        Err(error) => return Some(Err(error)),
+                    }
+                }
+            };
+            let answer = match parts.next().await {
+                Some(Ok(answer)) => answer,
+                None | Some(Err(Error::Lost { .. } | Error::NotSent { .. })) => {
+                    self.parts = None;
+                    continue;
+                }
+                Some(Err(error)) => return Some(Err(error)),
+            };
+            parts.add_credit(1);
+            return Some(match answer.response() {
+                Ok(Response::MarksEvent(event)) => {
+                    self.skipped = event.skipped;
+                    Ok(watermarks(event.marks))
+                }
+                Ok(_) => answer.unexpected(),
+                Err(error) => Err(error),
+            });
+        }
+    }
+
+    /// Events of the present connection that were passed over.
+    pub fn skipped(&self) -> u64 {
+        self.skipped
+    }
+
+    /// The same as a stream.
+    pub fn into_stream(self) -> impl Stream<Item = Result<Watermarks>> {
+        let next =
+            async |mut events: WatermarkEvents| events.next().await.map(|next| (next, events));
+        futures_util::stream::unfold(self, next)
+    }
+}
+
+fn watermarks(marks: Marks) -> Watermarks {
+    Watermarks {
+        incarnation: Incarnation::new(marks.incarnation),
+        appended: Lsn::new(marks.appended),
+        visible: Lsn::new(marks.visible),
+        durable: Lsn::new(marks.durable),
+        checkpoint: Lsn::new(marks.checkpoint),
+    }
+}

@@ -1,0 +1,101 @@
+//! The handshake: `Hello`, and what the server says to it.
+
+use std::io;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use super::address::{Address, Socket, Tls};
+use super::error::{Error, Result};
+use super::link::Link;
+use super::options::ClientOptions;
+use crate::lsn::{Incarnation, StoreId};
+use crate::proto::{
+    Hello, MAGIC, MAX_BODY, MAX_HELLO, Progress, Request, Response, VERSION, decode,
+};
+
+/// What the server says of itself.
+#[derive(Clone, Debug)]
+pub(super) struct Greeting {
+    pub(super) store: StoreId,
+    pub(super) incarnation: Incarnation,
+    pub(super) server: String,
+    pub(super) max_body: u32,
+    pub(super) max_in_flight: u32,
+    pub(super) idle_timeout_ms: u32,
+}
+
+/// Opens a connection and says hello, in the time that the options give.
+pub(super) async fn connect(
+    address: &Address,
+    tls: Option<&Tls>,
+    options: &ClientOptions,
+) -> Result<std::sync::Arc<Link>> {
+    let failed = |error| Error::connect(address, error);
+    let connecting = async {
+        let mut socket = address.open(tls).await.map_err(failed)?;
+        let (greeting, rest) = greet(&mut socket, options, failed).await?;
+        Ok(Link::start(socket, greeting, rest, options))
+    };
+    let limit = options.connect_timeout;
+    let connected = tokio::time::timeout(limit, connecting).await;
+    connected.unwrap_or_else(|_| Err(failed(io::ErrorKind::TimedOut.into())))
+}
+
+async fn greet(
+    socket: &mut Box<dyn Socket>,
+    options: &ClientOptions,
+    failed: impl Fn(io::Error) -> Error,
+) -> Result<(Greeting, Vec<u8>)> {
+    let hello = Hello {
+        magic: MAGIC,
+        min_version: VERSION,
+        max_version: VERSION,
+        client: concat!("syncline ", env!("CARGO_PKG_VERSION")),
+        token: options.token.as_deref(),
+        max_body: options.max_body,
+        options: Vec::new(),
+    };
+    let mut bytes = Vec::new();
+    let hello = Request::Hello(hello);
+    hello
+        .encode(1, 0, MAX_HELLO, &mut bytes)
+        .map_err(|_| Error::Option("the token is too long".into()))?;
+    socket.write_all(&bytes).await.map_err(&failed)?;
+    socket.flush().await.map_err(&failed)?;
+    bytes.clear();
+    loop {
+        // The answer to `Hello` may be longer than what a client may say before it.
+        let progress = decode(&bytes, MAX_BODY.min(1 << 20));
+        match progress.map_err(|broken| Error::protocol(broken.to_string()))? {
+            Progress::NeedMore(needed) => bytes.reserve(needed.max(512)),
+            Progress::Packet(packet) => {
+                let answer = Response::decode(&packet);
+                let answer = answer.map_err(|what| Error::protocol(format!("{what:?}")))?;
+                let greeting = read(answer)?;
+                let used = packet.len_in_buffer();
+                return Ok((greeting, bytes.split_off(used)));
+            }
+        }
+        if socket.read_buf(&mut bytes).await.map_err(&failed)? == 0 {
+            return Err(failed(io::ErrorKind::UnexpectedEof.into()));
+        }
+    }
+}
+
+fn read(answer: Response<'_>) -> Result<Greeting> {
+    match answer {
+        Response::Welcome(welcome) if welcome.version == VERSION => Ok(Greeting {
+            store: StoreId(welcome.store),
+            incarnation: Incarnation::new(welcome.incarnation),
+            server: welcome.server.to_string(),
+            max_body: welcome.max_body,
+            max_in_flight: welcome.max_in_flight,
+            idle_timeout_ms: welcome.idle_timeout_ms,
+        }),
+        Response::Welcome(welcome) => {
+            Err(Error::protocol(format!("version {} was not offered", welcome.version)))
+        }
+        Response::Error(failure) => Err(failure.into()),
+        _ => Err(Error::protocol("no answer to Hello")),
+    }
+}

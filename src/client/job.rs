@@ -1,0 +1,213 @@
+//! Jobs: what becomes of a write or of a long operation, asked in any way that one likes.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::time::Duration;
+
+use futures_util::Stream;
+
+use super::client::{Client, Repeat};
+use super::error::{Error, Result};
+use super::link::Parts;
+use crate::lsn::StoreId;
+use crate::proto::{
+    self, Applied, JobCancel, JobState, JobStatus, JobWait, JobWatch, MAX_WATCHED, Request,
+    Response, Written,
+};
+
+/// Events that may be on their way to a watch.
+const CREDIT: u32 = 64;
+
+/// What a write returns, and a long operation: its name, and ways to ask after it. The counterpart
+/// of a [`Receipt`](crate::Receipt). The server keeps nothing for a write's job, and answers for it
+/// after a restart as well.
+#[derive(Clone)]
+pub struct Job {
+    client: Client,
+    id: String,
+    known: JobState<'static>,
+    applied: Applied,
+}
+
+impl Job {
+    pub(super) fn of_write(client: Client, store: StoreId, written: &Written) -> Job {
+        let proto::Place { incarnation, lsn } = written.receipt;
+        let known = if written.durable { JobState::Durable } else { JobState::Appended };
+        let id = format!("{store}-{incarnation:x}-{lsn:x}");
+        Job { client, id, known, applied: written.applied }
+    }
+
+    pub(super) fn told(client: Client, job: proto::Job<'_>) -> Job {
+        let (id, known) = (job.job.to_string(), job.state.into_owned());
+        Job { client, id, known, applied: Applied::Now }
+    }
+
+    /// Its name, which any process may ask any later server of the same store about. That of a
+    /// write is the token of its receipt.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// The state when it was last heard of.
+    pub fn known(&self) -> &JobState<'static> {
+        &self.known
+    }
+
+    /// Whether a write is known to survive a power loss.
+    pub fn is_durable(&self) -> bool {
+        self.known == JobState::Durable
+    }
+
+    /// Whether a write was applied by this request, or by an earlier one with the same
+    /// idempotency key.
+    pub fn applied(&self) -> Applied {
+        self.applied
+    }
+
+    /// Its state now: a short poll.
+    ///
+    /// # Errors
+    /// What the server says, or the connection.
+    pub async fn status(&self) -> Result<JobState<'static>> {
+        let request = Request::JobStatus(JobStatus { job: &self.id });
+        self.client.ask_state(&request, Duration::ZERO).await
+    }
+
+    /// Waits for its end, at most for `timeout`: a long poll. The state is that of the end, or of
+    /// the moment when the time was up.
+    ///
+    /// # Errors
+    /// As [`Job::status`].
+    pub async fn wait(&self, timeout: Duration) -> Result<JobState<'static>> {
+        let timeout_ms = u32::try_from(timeout.as_millis()).unwrap_or(u32::MAX);
+        let request = Request::JobWait(JobWait { job: &self.id, timeout_ms });
+        self.client.ask_state(&request, timeout).await
+    }
+
+    /// Asks to be told of its end: a push.
+    pub fn watch(&self) -> JobEvents {
+        self.client.watch_jobs([self.id.as_str()])
+    }
+
+    /// Asks a long operation to stop.
+    ///
+    /// # Errors
+    /// As [`Job::status`].
+    pub async fn cancel(&self) -> Result<()> {
+        let request = Request::JobCancel(JobCancel { job: &self.id });
+        self.client.call(&request, Repeat::Safe).await.map(drop)
+    }
+}
+
+impl fmt::Debug for Job {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Job").field("id", &self.id).field("known", &self.known).finish()
+    }
+}
+
+impl Client {
+    /// A job by its name.
+    pub fn job(&self, id: impl Into<String>) -> Job {
+        let known = JobState::Queued;
+        Job { client: self.clone(), id: id.into(), known, applied: Applied::Now }
+    }
+
+    /// Asks to be told of the ends of jobs, each once.
+    pub fn watch_jobs<'a>(&self, ids: impl IntoIterator<Item = &'a str>) -> JobEvents {
+        let open = ids.into_iter().map(str::to_owned).collect();
+        JobEvents { client: self.clone(), open, watched: Vec::new(), parts: None, skipped: 0 }
+    }
+
+    async fn ask_state(&self, request: &Request<'_>, work: Duration) -> Result<JobState<'static>> {
+        let timeout = self.timeout_over(work);
+        let answer = self.call_for(request, Repeat::Safe, timeout).await?;
+        match answer.response()? {
+            Response::Job(job) => Ok(job.state.into_owned()),
+            _ => answer.unexpected(),
+        }
+    }
+}
+
+/// The ends of jobs that are watched, and what comes before them.
+///
+/// When the connection is lost, the jobs that have not ended are watched on the next one: an end is
+/// told in any case. What is buffered is bounded; states in between that were passed over are
+/// counted by [`JobEvents::skipped`].
+pub struct JobEvents {
+    client: Client,
+    /// Jobs whose end has not been told.
+    open: BTreeSet<String>,
+    /// Those that the present watch names. When it is over, so are they.
+    watched: Vec<String>,
+    parts: Option<Parts>,
+    skipped: u64,
+}
+
+impl JobEvents {
+    /// The next event: a job's name and its state. `None` when all have ended. Cancel-safe.
+    ///
+    /// # Errors
+    /// What the server says, or that no connection can be made.
+    pub async fn next(&mut self) -> Option<Result<(String, JobState<'static>)>> {
+        loop {
+            if self.open.is_empty() {
+                return None;
+            }
+            let parts = match &mut self.parts {
+                Some(parts) => parts,
+                none => {
+                    self.watched = self.open.iter().take(MAX_WATCHED).cloned().collect();
+                    let jobs = self.watched.iter().map(String::as_str).collect();
+                    let request = Request::JobWatch(JobWatch { jobs, credit: CREDIT });
+                    match self.client.subscribe(&request, CREDIT).await {
+                        Ok(parts) => none.insert(parts),
+                        Err(Error::NotSent { .. }) => continue,
+                        Err(error) => return Some(Err(error)),
+                    }
+                }
+            };
+            let answer = match parts.next().await {
+                Some(Ok(answer)) => answer,
+                None => {
+                    for job in self.watched.drain(..) {
+                        self.open.remove(&job);
+                    }
+                    self.parts = None;
+                    continue;
+                }
+                // What is left is watched on the next connection.
+                Some(Err(Error::Lost { .. } | Error::NotSent { .. })) => {
+                    self.parts = None;
+                    continue;
+                }
+                Some(Err(error)) => return Some(Err(error)),
+            };
+            if !answer.is_last() {
+                parts.add_credit(1);
+            }
+            return Some(match answer.response() {
+                Ok(Response::JobEvent(event)) => {
+                    self.skipped = self.skipped.max(event.skipped);
+                    let (job, state) = (event.job.to_string(), event.state.into_owned());
+                    if state.is_final() {
+                        self.open.remove(&job);
+                    }
+                    Ok((job, state))
+                }
+                Ok(_) => answer.unexpected(),
+                Err(error) => Err(error),
+            });
+        }
+    }
+
+    /// Events that were passed over because nobody took those before them. Never the end of a job.
+    pub fn skipped(&self) -> u64 {
+        self.skipped
+    }
+
+    /// The same as a stream.
+    pub fn into_stream(self) -> impl Stream<Item = Result<(String, JobState<'static>)>> {
+        let next = async |mut events: JobEvents| events.next().await.map(|next| (next, events));
+        futures_util::stream::unfold(self, next)
+    }
+}

@@ -1,0 +1,136 @@
+//! What a client is told: who it is, how long it waits, how much it has under way.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::client::Client;
+use super::error::Result;
+use crate::proto::MAX_BODY;
+
+/// How to connect, and how to behave then.
+///
+/// Without another word: no token, no TLS, five seconds for a connection, thirty for an answer,
+/// four tries of what is safe to try again, 1024 requests in flight.
+#[derive(Clone, Debug)]
+pub struct ClientOptions {
+    pub(super) token: Option<String>,
+    pub(super) tls_roots: Option<PathBuf>,
+    pub(super) tls_name: Option<String>,
+    pub(super) connect_timeout: Duration,
+    pub(super) request_timeout: Option<Duration>,
+    pub(super) tries: u32,
+    pub(super) backoff_min: Duration,
+    pub(super) backoff_max: Duration,
+    pub(super) keep_alive: Duration,
+    pub(super) max_in_flight: u32,
+    pub(super) max_queued_bytes: usize,
+    pub(super) max_body: u32,
+}
+
+impl Default for ClientOptions {
+    fn default() -> ClientOptions {
+        ClientOptions {
+            token: None,
+            tls_roots: None,
+            tls_name: None,
+            connect_timeout: Duration::from_secs(5),
+            request_timeout: Some(Duration::from_secs(30)),
+            tries: 4,
+            backoff_min: Duration::from_millis(20),
+            backoff_max: Duration::from_secs(2),
+            keep_alive: Duration::from_secs(15),
+            max_in_flight: 1024,
+            max_queued_bytes: 4 << 20,
+            max_body: MAX_BODY,
+        }
+    }
+}
+
+impl ClientOptions {
+    /// The secret that says who the client is.
+    #[must_use]
+    pub fn token(mut self, token: impl Into<String>) -> Self {
+        self.token = Some(token.into());
+        self
+    }
+
+    /// Speaks TLS, and trusts the certificates in this file (PEM), and no others.
+    #[must_use]
+    pub fn tls_roots(mut self, file: impl AsRef<Path>) -> Self {
+        self.tls_roots = Some(file.as_ref().to_owned());
+        self
+    }
+
+    /// The name that the server's certificate must have, if it is not that in the address.
+    #[must_use]
+    pub fn tls_name(mut self, name: impl Into<String>) -> Self {
+        self.tls_name = Some(name.into());
+        self
+    }
+
+    /// The time for a connection and its handshake; also how long a request waits for a connection
+    /// that is down.
+    #[must_use]
+    pub fn connect_timeout(mut self, time: Duration) -> Self {
+        self.connect_timeout = time;
+        self
+    }
+
+    /// The deadline of each request, retries included; the server is told what is left of it.
+    /// `None` for none.
+    #[must_use]
+    pub fn request_timeout(mut self, time: Option<Duration>) -> Self {
+        self.request_timeout = time;
+        self
+    }
+
+    /// How often a request is tried in all, where it is safe to try it again.
+    #[must_use]
+    pub fn tries(mut self, tries: u32) -> Self {
+        self.tries = tries.max(1);
+        self
+    }
+
+    /// The least and the longest time between two tries; it doubles in between, with jitter.
+    #[must_use]
+    pub fn backoff(mut self, min: Duration, max: Duration) -> Self {
+        (self.backoff_min, self.backoff_max) = (min, max.max(min));
+        self
+    }
+
+    /// After this time in silence the server is asked for a sign of life.
+    #[must_use]
+    pub fn keep_alive(mut self, time: Duration) -> Self {
+        self.keep_alive = time;
+        self
+    }
+
+    /// The most requests in flight on one connection; the server may allow less. Further ones wait.
+    #[must_use]
+    pub fn max_in_flight(mut self, requests: u32) -> Self {
+        self.max_in_flight = requests.max(1);
+        self
+    }
+
+    /// Bytes of requests that may wait to be written. Above it further requests wait.
+    #[must_use]
+    pub fn max_queued_bytes(mut self, bytes: usize) -> Self {
+        self.max_queued_bytes = bytes.max(1);
+        self
+    }
+
+    /// The longest body of an answer.
+    #[must_use]
+    pub fn max_body(mut self, bytes: u32) -> Self {
+        self.max_body = bytes;
+        self
+    }
+
+    /// Connects.
+    ///
+    /// # Errors
+    /// An address that is none, no connection, or a server that does not let the client in.
+    pub async fn connect(self, address: &str) -> Result<Client> {
+        Client::start(address, self).await
+    }
+}

@@ -1,0 +1,4 @@
+//! The client against a server in the same process, and against one that misbehaves.
+
+mod broken;
+mod whole;

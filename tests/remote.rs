@@ -1,0 +1,138 @@
+//! The commands over a connection, as a shell sees them.
+
+#![cfg(unix)]
+
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+/// A server with its store, which ends with this.
+struct Server {
+    dir: TempDir,
+    child: Child,
+    address: String,
+}
+
+impl Server {
+    fn start(options: &[&str]) -> Server {
+        let dir = TempDir::new().unwrap();
+        let socket = dir.path().join("socket");
+        let child = Command::new(env!("CARGO_BIN_EXE_syncline"))
+            .arg("serve")
+            .arg(dir.path().join("store"))
+            .args(["--listen", "127.0.0.1:0", "--log", "error", "--unix"])
+            .arg(&socket)
+            .args(options)
+            .stdin(Stdio::null())
+            .spawn()
+            .unwrap();
+        let end = Instant::now() + Duration::from_secs(60);
+        while !Path::new(&socket).exists() {
+            assert!(Instant::now() < end, "no server");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let address = format!("unix:{}", socket.display());
+        Server { dir, child, address }
+    }
+
+    fn run(&self, command: &str, args: &[&str]) -> Output {
+        let mut program = Command::new(env!("CARGO_BIN_EXE_syncline"));
+        program.arg(command).args(["--connect", &self.address]).args(args);
+        program.stdin(Stdio::null()).output().unwrap()
+    }
+
+    /// Runs a command that must exit with `status`; returns what it printed, and its complaint.
+    #[track_caller]
+    fn expect(&self, status: i32, command: &str, args: &[&str]) -> (String, String) {
+        let output = self.run(command, args);
+        let complaint = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(status), "{command} {args:?}: {complaint}");
+        (String::from_utf8(output.stdout).unwrap(), complaint)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn a_server_stands_for_the_directory() {
+    let server = Server::start(&[]);
+    assert!(server.expect(1, "get", &["key"]).1.contains("no keyspace \"default\""));
+    server.expect(0, "put", &["key", "value"]);
+    assert_eq!(server.expect(0, "get", &["key"]).0, "value\n");
+    assert_eq!(server.expect(0, "get", &["key", "--raw"]).0, "value");
+    server.expect(0, "put", &["b", "2", "--mode", "async"]);
+    server.expect(0, "put", &["c", "3", "--keyspace", "other"]);
+    assert_eq!(server.expect(0, "scan", &[]).0, "b\t2\nkey\tvalue\n");
+    assert_eq!(server.expect(0, "scan", &["--reverse", "--limit", "1"]).0, "key\tvalue\n");
+    assert_eq!(server.expect(0, "scan", &["--prefix", "k"]).0, "key\tvalue\n");
+    assert_eq!(server.expect(0, "scan", &["--from", "c", "--to", "a"]).0, "");
+    server.expect(0, "del", &["key"]);
+    assert!(server.expect(1, "del", &["key"]).1.contains("not found"));
+    assert!(server.expect(1, "get", &["key"]).1.contains("not found"));
+    assert!(server.expect(0, "verify", &[]).0.starts_with("clean: 2 keys in 2 keyspaces"));
+    let info = server.expect(0, "info", &["--json"]).0;
+    for field in ["\"server\"", "\"durable\"", "\"figures\""] {
+        assert!(info.contains(field), "{info}");
+    }
+}
+
+#[test]
+fn a_job_is_followed_from_the_shell() {
+    let server = Server::start(&[]);
+    let id = server.expect(0, "put", &["--job", "key", "value"]).0;
+    let id = id.trim_end();
+    assert_eq!(server.expect(0, "job", &[id, "--wait", "20"]).0, "durable\n");
+    assert_eq!(server.expect(0, "job", &[id]).0, "durable\n");
+    server.expect(2, "job", &["no job"]);
+    server.expect(2, "job", &[id, "--wait", "-1"]);
+    server.expect(0, "put", &["key", "1", "--once", "order 17"]);
+    server.expect(0, "put", &["key", "2", "--once", "order 17"]);
+    assert_eq!(server.expect(0, "get", &["key"]).0, "1\n");
+}
+
+#[test]
+fn wrong_calls_and_missing_servers_exit_with_2() {
+    let server = Server::start(&[]);
+    server.expect(2, "put", &["key"]);
+    server.expect(2, "get", &["directory", "key"]);
+    server.expect(2, "put", &["key", "value", "--job", "--mode", "sync"]);
+    let store = server.dir.path().join("nobody");
+    let nobody = format!("unix:{}", store.display());
+    let run = |args: &[&str]| {
+        let mut program = Command::new(env!("CARGO_BIN_EXE_syncline"));
+        program.args(args).output().unwrap()
+    };
+    let output = run(&["get", "--connect", &nobody, "key"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8(output.stderr).unwrap().contains("cannot connect"));
+    assert_eq!(run(&["get", "--connect", "nowhere", "key"]).status.code(), Some(2));
+    assert_eq!(run(&["job", "an-id"]).status.code(), Some(2));
+    assert_eq!(run(&["import", "dir", "file", "--connect", &nobody]).status.code(), Some(2));
+}
+
+#[test]
+fn a_token_opens_what_it_is_for() {
+    let secrets = TempDir::new().unwrap();
+    let file = |name: &str, text: &str| {
+        let path = secrets.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let tokens = file(
+        "tokens.toml",
+        "[[token]]\nname = \"reader\"\nsecret = \"a secret for reading\"\nscopes = [\"read\"]\n",
+    );
+    let (right, wrong) = (file("right", "a secret for reading\n"), file("wrong", "guessed"));
+    let server = Server::start(&["--tokens", &tokens]);
+    server.expect(2, "info", &[]);
+    server.expect(2, "info", &["--token-file", &wrong]);
+    server.expect(0, "info", &["--token-file", &right]);
+    server.expect(2, "put", &["key", "value", "--token-file", &right]);
+}
