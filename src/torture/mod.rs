@@ -22,6 +22,7 @@
 
 mod config;
 mod failure;
+mod processor;
 mod progress;
 mod summary;
 

@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
+use super::processor::waited_by_main;
 use super::sim::{Hunt, Pace, hunt};
 use super::{Caught, Clause, Config, Failure, FailureKind, GateSummary, Progress, Tier, museum};
 use crate::mutants::{Mutant, with};
@@ -122,12 +123,12 @@ pub fn hunter(mutant: &str, seed: u64) -> Result<(), String> {
     let pace = Pace::until(Some(Instant::now() + EACH));
     let watched = pace.clone();
     std::thread::spawn(move || {
-        let (mut beats, mut since) = (0, (Instant::now(), queued()));
+        let (mut beats, mut since) = (0, (Instant::now(), waited_by_main()));
         loop {
             std::thread::sleep(Duration::from_millis(100));
             if watched.beats() != beats {
-                (beats, since) = (watched.beats(), (Instant::now(), queued()));
-            } else if since.0.elapsed().saturating_sub(queued() - since.1) > HANG {
+                (beats, since) = (watched.beats(), (Instant::now(), waited_by_main()));
+            } else if since.0.elapsed().saturating_sub(waited_by_main() - since.1) > HANG {
                 say(&Said { clause: Some(Clause::Answers), by: "hang".into(), states: beats });
                 std::process::exit(0);
             }
@@ -135,14 +136,6 @@ pub fn hunter(mutant: &str, seed: u64) -> Result<(), String> {
     });
     say(&with(mutant, || by_all_means(seed, &pace)));
     Ok(())
-}
-
-/// How long the main thread, which hunts, has waited for a processor so far: on a busy machine
-/// that must not look like a hang. Nothing where the system does not say.
-fn queued() -> Duration {
-    let text = std::fs::read_to_string("/proc/self/schedstat").unwrap_or_default();
-    let nanoseconds = text.split(' ').nth(1).and_then(|field| field.parse().ok());
-    Duration::from_nanos(nanoseconds.unwrap_or_default())
 }
 
 /// Most mutants show themselves at once; then come the exhibits; the rest of the time is chance's.
