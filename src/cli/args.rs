@@ -45,7 +45,7 @@ pub(super) enum Command {
     /// Serve a store to other processes, until SIGTERM or Ctrl-C
     Serve(ServeArgs),
     /// Measure this machine: what commits and reads cost against the bare hardware
-    Bench(BenchCommand),
+    Bench(Box<BenchCommand>),
     /// Put rows and wait to be killed: started by `bench` itself
     #[command(name = crate::bench::WRITER, hide = true)]
     BenchWriter(Job),

@@ -46,7 +46,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use indicatif::{ProgressBar, ProgressStyle};
 
-use self::args::{BenchCli, BenchCommand, Cli, Command, Writer};
+use self::args::{BenchCli, Cli, Command, Writer};
 use self::failure::{Failure, Outcome, Status};
 use crate::bench::engine::Engine;
 use crate::{Options, Store};
@@ -94,8 +94,10 @@ fn run(command: Command) -> Outcome {
         Command::Job(args) => remote::job(&args),
         Command::DumpLog(args) => dump_log::dump_log(&args),
         Command::Serve(args) => serve::serve(&args),
-        Command::Bench(BenchCommand { net: Some(net), .. }) => bench::net(net),
-        Command::Bench(BenchCommand { args, .. }) => bench::bench(args, &[]),
+        Command::Bench(command) => match command.net {
+            Some(net) => bench::net(net),
+            None => bench::bench(command.args, &[]),
+        },
         Command::BenchWriter(job) => bench::write_until_killed(&job, &[]),
         Command::Torture(args) => torture::torture(args),
         #[cfg(target_os = "linux")]

@@ -220,6 +220,8 @@ impl Link {
                 return;
             }
             state.ended = Some(reason.to_owned());
+            // Whoever waits for room finds it, and then the end.
+            state.out = Vec::new();
             (std::mem::take(&mut state.waiters), state.taken)
         };
         self.permits.close();
