@@ -107,7 +107,7 @@ fn the_client_talks_to_a_server() {
     }
     let served = Served::start();
     assert_eq!(served.said("ping"), "ok");
-    assert_eq!(served.ask("get ada").1, 2, "there is no keyspace yet");
+    assert_eq!(served.ask("get ada").1, 1, "there is no such key yet");
     served.said("create default");
     assert!(served.said("put ada 1815").ends_with(" durable now"));
     assert!(served.said("put alan 1912 --mode async").ends_with(" now"));
