@@ -1,10 +1,12 @@
-//! Two parts of the hot paths by themselves: a record into the log, a key in a node.
+//! Parts of the hot paths by themselves: a record into the log, a key in a node, a packet of the
+//! server's protocol.
 //!
 //! | benchmark | one operation | part of |
 //! |---|---|---|
 //! | `log/append N bytes` | checksum, header and copy of one record with N bytes of payload, into a mapped segment that is ready | every commit |
 //! | `node/search a leaf` | a key that is there, among about thirty | every get and put |
 //! | `node/search an inner node` | the child for a key, among some hundreds | each level of every get and put |
+//! | `codec/get packet encode` ... | a request or an answer of the server's protocol, in its own encoding, JSON and RESP | every request to a server |
 //!
 //! The library opens a door to them in `src/internals.rs`, which needs the feature `cli`:
 //!
@@ -24,6 +26,7 @@ use std::time::{Duration, Instant};
 use criterion::{BenchmarkId, Criterion, Throughput};
 use support::{Draws, Filled};
 use syncline::Options;
+use syncline::bench::codec::{Codec, Encoding, Message};
 use syncline::disk::{Disk, RealDisk, SimDisk};
 use syncline::internals::{LogEnd, NodePage};
 
@@ -38,6 +41,7 @@ fn main() {
     let mut criterion = Criterion::default().configure_from_args();
     log(&mut criterion);
     node(&mut criterion);
+    codec(&mut criterion);
     criterion.final_summary();
 }
 
@@ -91,6 +95,21 @@ fn node(c: &mut Criterion) {
                 assert_eq!(page.search(black_box(&keys[slot])), Some(slot));
             });
         });
+    }
+    group.finish();
+}
+
+/// `src/bench/codec.rs` says what is compared with what.
+fn codec(c: &mut Criterion) {
+    let mut group = c.benchmark_group("codec");
+    for message in Message::ALL {
+        for encoding in Encoding::ALL {
+            let mut codec = Codec::new(message, encoding, 100);
+            let name = format!("{} {}", message.name(), encoding.name());
+            group.throughput(Throughput::Bytes(codec.encode() as u64));
+            group.bench_function(format!("{name} encode"), |b| b.iter(|| codec.encode()));
+            group.bench_function(format!("{name} decode"), |b| b.iter(|| codec.decode()));
+        }
     }
     group.finish();
 }

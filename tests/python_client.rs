@@ -38,3 +38,96 @@ fn the_client_makes_and_reads_the_pinned_packets() {
     assert!(output.status.success(), "{}", text(&output));
     assert!(text(&output).contains("are right"), "{}", text(&output));
 }
+
+/// A server as a process of its own, ended with the test.
+#[cfg(all(unix, feature = "cli"))]
+struct Served {
+    process: std::process::Child,
+    directory: tempfile::TempDir,
+}
+
+#[cfg(all(unix, feature = "cli"))]
+impl Served {
+    fn start() -> Served {
+        let directory = tempfile::tempdir().expect("a directory");
+        let process = Command::new(env!("CARGO_BIN_EXE_syncline"))
+            .arg("serve")
+            .arg(directory.path().join("store"))
+            .args(["--listen", "127.0.0.1:0", "--unix"])
+            .arg(directory.path().join("socket"))
+            .stderr(std::process::Stdio::null())
+            .spawn()
+            .expect("the server starts");
+        let served = Served { process, directory };
+        for _ in 0..600 {
+            if std::os::unix::net::UnixStream::connect(served.socket()).is_ok() {
+                return served;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(50));
+        }
+        panic!("the server does not listen");
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.directory.path().join("socket")
+    }
+
+    /// What the client says, with its exit status.
+    fn ask(&self, arguments: &str) -> (String, i32) {
+        let output = Command::new("python3")
+            .arg(path("examples/client.py"))
+            .arg(format!("unix:{}", self.socket().display()))
+            .args(arguments.split(' '))
+            .output()
+            .expect("python3 runs");
+        (text(&output).trim_end().to_owned(), output.status.code().unwrap_or(-1))
+    }
+
+    /// What the client says, when all goes well.
+    fn said(&self, arguments: &str) -> String {
+        let (said, status) = self.ask(arguments);
+        assert_eq!(status, 0, "{arguments}: {said}");
+        said
+    }
+}
+
+#[cfg(all(unix, feature = "cli"))]
+impl Drop for Served {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+#[test]
+#[cfg(all(unix, feature = "cli"))]
+fn the_client_talks_to_a_server() {
+    if !has_python() {
+        return;
+    }
+    let served = Served::start();
+    assert_eq!(served.said("ping"), "ok");
+    assert_eq!(served.ask("get ada").1, 2, "there is no keyspace yet");
+    served.said("create default");
+    assert!(served.said("put ada 1815").ends_with(" durable now"));
+    assert!(served.said("put alan 1912 --mode async").ends_with(" now"));
+    let job = served.said("put grace 1906 --mode job --once retry-1");
+    let job = job.split(' ').next().expect("a job id");
+    assert!(served.said("put grace 0 --mode sync --once retry-1").ends_with(" durable before"));
+    assert_eq!(served.said("get grace"), "1906");
+    for how in ["status", "wait", "watch"] {
+        assert_eq!(served.said(&format!("job {how} {job}")), format!("{job} durable"));
+    }
+    assert_eq!(served.ask("get nobody"), (String::new(), 1));
+    served.said("batch put:a=1 put:b=2 delete:alan");
+    let rows = "a\t1\nada\t1815\nb\t2\ngrace\t1906";
+    assert_eq!(served.said("range"), rows);
+    assert_eq!(served.said("range --stream"), rows);
+    assert_eq!(served.said("range --from ada --to c --reverse --limit 1"), "b\t2");
+    served.said("delete a");
+    assert_eq!(served.ask("get a").1, 1);
+    assert_eq!(served.said("keyspaces"), "['default']");
+    assert!(served.said("verify").contains("'problems': []"));
+    let (said, status) = served.ask("job status nonsense");
+    assert!(status == 2 && said.starts_with("error 80: "), "{said}");
+}

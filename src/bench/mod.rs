@@ -17,6 +17,8 @@
 //!         record     the result, as in the JSON file;  table   the same for people
 //! ```
 //!
+//! `codec` stands apart: what a message of the server's protocol costs to encode and decode.
+//!
 //! How the figures are made:
 //!
 //! - B1 Machines drift and share their disks, so nothing is compared across runs. All cases of a
@@ -44,6 +46,7 @@
 //! Left out: cold caches, which need rights over the machine; several processes.
 
 mod case;
+pub mod codec;
 mod device;
 mod draws;
 pub mod engine;

@@ -19,7 +19,7 @@ const MODES: &[Mode] = &[
         name: "async",
         guarantee: Guarantee::ProcessEnd,
         lost_on_kill: "nothing",
-        lost_on_power_loss: "at most the commits of the last 10 ms, or 16 MiB of them",
+        lost_on_power_loss: "what no flush covers yet: one begins after at most 10 ms or 16 MiB",
     },
     Mode {
         name: "sync",

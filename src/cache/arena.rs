@@ -28,6 +28,9 @@ use crate::sync::Mutex;
 const FRAME_HEADER: usize = 64;
 /// Cache lines from the start of a frame that a search is about to touch.
 const PREFETCH_LINES: usize = 8;
+/// Memory touched ahead with one system call: a huge page.
+#[cfg(target_os = "linux")]
+const TOUCH_PIECE: usize = 2 << 20;
 const VISITED: u32 = 1 << 28;
 const RETIRED: u32 = 1 << 29;
 const PINS: u32 = VISITED - 1;
@@ -125,21 +128,31 @@ impl Arena {
 
     /// Gives back a frame that was never published.
     pub(crate) fn give_back(&self, frame: Frame) {
-        self.poison(frame);
-        self.header(frame).page.store(0, Ordering::Relaxed);
+        self.forget(frame);
         self.free.lock().list.push(frame);
         self.available.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Frees frames that nobody can find any more: at once, or with their last pin.
     pub(crate) fn release(&self, frames: &[Frame]) {
+        let mut free = None;
+        let mut count = 0;
         for &frame in frames {
-            let before = self.header(frame).state.fetch_or(RETIRED, Ordering::AcqRel);
+            let state = &self.header(frame).state;
+            // Nobody can find it, so that a frame without pins gets none any more.
+            let mut before = state.load(Ordering::Acquire);
+            if before & PINS != 0 {
+                before = state.fetch_or(RETIRED, Ordering::AcqRel);
+            }
             debug_assert_eq!(before & RETIRED, 0, "{frame:?} is freed twice");
             if before & PINS == 0 {
-                self.free_now(frame);
+                self.forget(frame);
+                free.get_or_insert_with(|| self.free.lock()).list.push(frame);
+                count += 1;
             }
         }
+        drop(free);
+        self.available.fetch_add(count, Ordering::Relaxed);
     }
 
     /// Makes whoever still reads a frame that was freed notice.
@@ -153,9 +166,12 @@ impl Arena {
         let _ = frame;
     }
 
-    fn free_now(&self, frame: Frame) {
-        self.header(frame).state.store(0, Ordering::Relaxed);
-        self.give_back(frame);
+    /// Makes the header that of a free frame.
+    fn forget(&self, frame: Frame) {
+        self.poison(frame);
+        let header = self.header(frame);
+        header.state.store(0, Ordering::Relaxed);
+        header.page.store(0, Ordering::Relaxed);
     }
 
     /// Writes the header of a frame that belongs to the caller alone, a dirty one.
@@ -172,7 +188,7 @@ impl Arena {
         Lsn::new(self.header(frame).lsn.load(Ordering::Relaxed))
     }
 
-    /// Gives a frame that nobody reads to a later version.
+    /// Gives a frame that nobody reads, and that is changed in place, to a later version.
     pub(crate) fn set_lsn(&self, frame: Frame, lsn: Lsn) {
         self.header(frame).lsn.store(lsn.get(), Ordering::Relaxed);
     }
@@ -215,7 +231,8 @@ impl Arena {
     }
 
     pub(crate) fn is_pinned(&self, frame: Frame) -> bool {
-        self.header(frame).state.load(Ordering::Relaxed) & PINS != 0
+        // Acquire: what was read under a pin that has gone was read before this.
+        self.header(frame).state.load(Ordering::Acquire) & PINS != 0
     }
 
     /// The bytes of a frame.
@@ -306,13 +323,16 @@ impl Arena {
         *touched = until;
         #[cfg(target_os = "linux")]
         {
-            let start = from & !4095;
-            // Without this advice the first use takes the page fault: slower, nothing else.
-            let _ = self.memory.map().advise_range(
-                memmap2::Advice::PopulateWrite,
-                start,
-                until - start,
-            );
+            // A piece at a time: each holds the lock of the process's address space, for which a
+            // thread waits whose allocator grows its heap, and everybody else behind that one.
+            for start in (from & !4095..until).step_by(TOUCH_PIECE) {
+                // Without this advice the first use takes the page fault: slower, nothing else.
+                let _ = self.memory.map().advise_range(
+                    memmap2::Advice::PopulateWrite,
+                    start,
+                    TOUCH_PIECE.min(until - start),
+                );
+            }
         }
         until - from
     }
@@ -362,7 +382,7 @@ impl Drop for PinnedPage<'_> {
     fn drop(&mut self) {
         let before = self.arena.header(self.frame).state.fetch_sub(1, Ordering::AcqRel);
         if before & RETIRED != 0 && before & PINS == 1 {
-            self.arena.free_now(self.frame);
+            self.arena.give_back(self.frame);
         }
     }
 }

@@ -3,64 +3,278 @@
 //! The scheme and its implementation are crossbeam-epoch's (Fraser, "Practical lock-freedom",
 //! 2004). Each store has a collector of its own, so that a reader of one store never delays
 //! another, and so that a simulated run depends on nothing outside it.
+//!
+//! Beside that, a writer can find out that nobody is pinned, and keep it so for a moment
+//! ([`Epoch::exclude`]): then it may change what otherwise nobody may. Each thread has a place
+//! where it notes that it is pinned; the writer raises a flag, and then looks at all places:
+//!
+//! ```text
+//!   reader   place = 1;    barrier;  flag?    raised: place = 0, wait, begin anew
+//!   writer   flag = true;  barrier;  places?  one is not 0: flag = false, no exclusion
+//! ```
+//!
+//! With a full barrier on both sides at least one sees the other (Dekker). The reader's is the one
+//! that crossbeam's `pin` has anyway: what a thread notes there must be seen before whatever it
+//! reads afterwards, or no epoch would be safe. A second one was 3 % of a get.
 
 use std::cell::RefCell;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64 as Numbers;
 
 use crossbeam_epoch::{Collector, LocalHandle};
 
-/// While a thread holds one, nothing that it can still find is freed. Hold it briefly, and never
-/// while waiting for a device.
-pub(crate) use crossbeam_epoch::Guard;
+use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
 
 /// Handles of more stores than this in one thread are made anew at each change.
 const HANDLES: usize = 8;
+/// So many threads have a place of their own; all others share the last one.
+const PLACES: usize = 64;
+const SHARED: usize = PLACES - 1;
+/// How often a reader looks at the flag before it lets others run.
+const SPINS: usize = 64;
 
-static NEXT: AtomicU64 = AtomicU64::new(1);
+static NEXT: Numbers = Numbers::new(1);
 
 // Under shuttle all tasks run on one thread of the system, and each must have a handle.
 #[cfg(syncline_shuttle)]
 use shuttle::thread_local;
 
 thread_local! {
-    static LOCAL: RefCell<Vec<(u64, LocalHandle)>> = const { RefCell::new(Vec::new()) };
+    static LOCAL: RefCell<Vec<Local>> = const { RefCell::new(Vec::new()) };
+}
+
+/// What a thread has of a store.
+struct Local {
+    number: u64,
+    handle: LocalHandle,
+    place: usize,
+    places: Arc<Places>,
+}
+
+impl Drop for Local {
+    fn drop(&mut self) {
+        // Guards that are left still count in the place: whoever takes it goes on counting.
+        if self.place != SHARED {
+            self.places.all[self.place].is_taken.store(false, Ordering::Release);
+        }
+    }
+}
+
+/// Who is pinned, and whether nobody may be.
+struct Places {
+    flag: Flag,
+    /// Those from here on were never used.
+    used: AtomicUsize,
+    all: Box<[Place]>,
+}
+
+#[repr(align(128))]
+struct Flag(AtomicBool);
+
+#[derive(Default)]
+#[repr(align(128))]
+struct Place {
+    /// How many guards its thread has. Changed by that thread alone, but for the shared place.
+    pins: AtomicUsize,
+    is_taken: AtomicBool,
 }
 
 /// The epochs of one store.
-#[derive(Debug)]
 pub(crate) struct Epoch {
     collector: Collector,
     number: u64,
+    places: Arc<Places>,
+}
+
+/// While a thread holds one, nothing that it can still find is freed. Hold it briefly, and never
+/// while waiting for a device.
+pub(crate) struct Guard<'e> {
+    inner: crossbeam_epoch::Guard,
+    pin: Pin<'e>,
+}
+
+/// Nobody but this thread is pinned, or comes to be, until this is dropped.
+#[derive(Debug)]
+pub(crate) struct Alone<'e>(&'e Epoch);
+
+/// A pin that is noted in its thread's place.
+struct Pin<'e> {
+    places: &'e Places,
+    place: usize,
+    /// Whether its thread had no other.
+    is_first: bool,
 }
 
 impl Epoch {
     pub(crate) fn new() -> Self {
-        Epoch { collector: Collector::new(), number: NEXT.fetch_add(1, Ordering::Relaxed) }
+        let places = Places {
+            flag: Flag(AtomicBool::new(false)),
+            used: AtomicUsize::new(0),
+            all: (0..PLACES).map(|_| Place::default()).collect(),
+        };
+        Epoch {
+            collector: Collector::new(),
+            number: NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed),
+            places: Arc::new(places),
+        }
     }
 
-    /// Pins the current epoch.
-    pub(crate) fn pin(&self) -> Guard {
-        LOCAL.with(|local| {
-            if let Some((number, handle)) = local.borrow().first()
-                && *number == self.number
-            {
-                return handle.pin();
+    /// Pins the current epoch. Waits for a moment if somebody is [`Alone`].
+    #[inline]
+    pub(crate) fn pin(&self) -> Guard<'_> {
+        self.with_local(|local| {
+            let pin = self.places.note(local.place);
+            let inner = local.handle.pin();
+            // Nested in another pin of its thread it has had no barrier and needs none.
+            if pin.is_first && self.places.is_closed() {
+                pin.wait();
             }
-            self.pin_slowly(&mut local.borrow_mut())
+            Guard { inner, pin }
         })
     }
 
-    /// Finds or makes this thread's handle, and moves it to the front.
+    /// Keeps everybody else from pinning, if nobody else is pinned. The caller is, holds the lock
+    /// that makes it the only one who calls this, and keeps this for less than a microsecond.
+    pub(crate) fn exclude(&self, guard: &Guard<'_>) -> Option<Alone<'_>> {
+        let places = &*self.places;
+        let mine = guard.pin.place;
+        if mine == SHARED || places.all[mine].pins.load(Ordering::Relaxed) != 1 {
+            return None;
+        }
+        assert!(!places.flag.0.load(Ordering::Relaxed), "only one is alone");
+        places.flag.0.store(true, Ordering::Relaxed);
+        fence(Ordering::SeqCst);
+        let alone = Alone(self);
+        let used = places.used.load(Ordering::Acquire);
+        let mut others = places.all[..used].iter().enumerate().filter(|(at, _)| *at != mine);
+        let is_free = |(_, place): (usize, &Place)| place.pins.load(Ordering::Acquire) == 0;
+        others.all(is_free).then_some(alone)
+    }
+
+    #[inline]
+    fn with_local<T>(&self, act: impl FnOnce(&Local) -> T) -> T {
+        LOCAL.with(|local| {
+            if let Some(first) = local.borrow().first()
+                && first.number == self.number
+            {
+                return act(first);
+            }
+            self.find_local(&mut local.borrow_mut());
+            act(&local.borrow()[0])
+        })
+    }
+
+    /// Finds or makes what this thread has, and moves it to the front.
     #[cold]
-    fn pin_slowly(&self, local: &mut Vec<(u64, LocalHandle)>) -> Guard {
-        match local.iter().position(|(number, _)| *number == self.number) {
+    fn find_local(&self, local: &mut Vec<Local>) {
+        match local.iter().position(|local| local.number == self.number) {
             Some(at) => local.swap(0, at),
             None => {
-                local.insert(0, (self.number, self.collector.register()));
+                let places = Arc::clone(&self.places);
+                let place = places.take();
+                let (number, handle) = (self.number, self.collector.register());
+                local.insert(0, Local { number, handle, place, places });
                 local.truncate(HANDLES);
             }
         }
-        local[0].1.pin()
+    }
+}
+
+impl Places {
+    /// A place for a thread.
+    fn take(&self) -> usize {
+        let is_free = |place: &Place| {
+            place.pins.load(Ordering::SeqCst) == 0 && !place.is_taken.swap(true, Ordering::SeqCst)
+        };
+        let place = self.all[..SHARED].iter().position(is_free).unwrap_or(SHARED);
+        // Before the first pin: a writer that does not look there has raised the flag before.
+        self.used.fetch_max(place + 1, Ordering::SeqCst);
+        place
+    }
+
+    /// Notes a pin. It counts after a full barrier, and if the flag is not raised then.
+    #[inline]
+    fn note(&self, place: usize) -> Pin<'_> {
+        let pins = &self.all[place].pins;
+        let before = if place == SHARED {
+            pins.fetch_add(1, Ordering::SeqCst);
+            0 // of this thread's pins, for all that is known
+        } else {
+            let before = pins.load(Ordering::Relaxed);
+            pins.store(before + 1, Ordering::Relaxed);
+            before
+        };
+        Pin { places: self, place, is_first: before == 0 }
+    }
+
+    #[inline]
+    fn is_closed(&self) -> bool {
+        self.flag.0.load(Ordering::Acquire)
+    }
+}
+
+impl Pin<'_> {
+    /// Steps back until the flag is down.
+    #[cold]
+    fn wait(&self) {
+        let pins = &self.places.all[self.place].pins;
+        while self.places.is_closed() {
+            pins.fetch_sub(1, Ordering::SeqCst);
+            let mut spins = 0;
+            while self.places.is_closed() {
+                spins += 1;
+                if spins < SPINS && cfg!(not(syncline_shuttle)) {
+                    std::hint::spin_loop();
+                } else {
+                    crate::sync::thread::yield_now();
+                }
+            }
+            pins.fetch_add(1, Ordering::SeqCst);
+            fence(Ordering::SeqCst);
+        }
+    }
+}
+
+impl Guard<'_> {
+    /// Calls `act` once nobody is pinned who is now.
+    pub(crate) fn defer(&self, act: impl FnOnce() + Send + 'static) {
+        self.inner.defer(act);
+    }
+
+    /// Moves the epoch on if possible, and does what was deferred long enough.
+    pub(crate) fn flush(&self) {
+        self.inner.flush();
+    }
+}
+
+impl Drop for Pin<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        let pins = &self.places.all[self.place].pins;
+        if self.place == SHARED {
+            pins.fetch_sub(1, Ordering::Release);
+        } else {
+            pins.store(pins.load(Ordering::Relaxed) - 1, Ordering::Release);
+        }
+    }
+}
+
+impl Drop for Alone<'_> {
+    fn drop(&mut self) {
+        self.0.places.flag.0.store(false, Ordering::Release);
+    }
+}
+
+impl fmt::Debug for Epoch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Epoch").field("number", &self.number).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Guard<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Guard").field("place", &self.pin.place).finish_non_exhaustive()
     }
 }
 
@@ -70,8 +284,73 @@ impl Drop for Epoch {
     fn drop(&mut self) {
         let _ = LOCAL.try_with(|local| {
             if let Ok(mut local) = local.try_borrow_mut() {
-                local.retain(|(number, _)| *number != self.number);
+                local.retain(|local| local.number != self.number);
             }
         });
+    }
+}
+
+#[cfg(test)]
+#[cfg(not(syncline_shuttle))]
+mod tests {
+    use std::sync::atomic::AtomicU64;
+
+    use super::*;
+
+    /// On real processors, whose barriers no scheduler of a test knows: with the flag looked at
+    /// before the barrier this fails at once.
+    #[test]
+    fn who_is_alone_meets_nobody() {
+        let (epoch, inside, done) = (Epoch::new(), AtomicU64::new(0), AtomicBool::new(false));
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !done.load(Ordering::Relaxed) {
+                    let _guard = epoch.pin();
+                    let (first, second) = (inside.load(Ordering::Relaxed), epoch.pin());
+                    assert_eq!((first, inside.load(Ordering::Relaxed)), (0, 0));
+                    drop(second);
+                }
+            });
+            let mut times = 0;
+            for _ in 0..200_000 {
+                let guard = epoch.pin();
+                if let Some(alone) = epoch.exclude(&guard) {
+                    inside.store(1, Ordering::Relaxed);
+                    std::hint::black_box(&inside);
+                    inside.store(0, Ordering::Relaxed);
+                    drop(alone);
+                    times += 1;
+                }
+            }
+            done.store(true, Ordering::Relaxed);
+            assert!(times > 0, "never alone");
+        });
+    }
+
+    #[test]
+    fn threads_share_the_last_place_when_there_are_many() {
+        let epoch = Epoch::new();
+        let alone = |epoch: &Epoch| epoch.exclude(&epoch.pin()).is_some();
+        assert!(alone(&epoch));
+        let barrier = std::sync::Barrier::new(PLACES + 1);
+        std::thread::scope(|scope| {
+            for _ in 0..PLACES {
+                scope.spawn(|| {
+                    drop(epoch.pin());
+                    barrier.wait();
+                    let guard = epoch.pin();
+                    barrier.wait();
+                    barrier.wait();
+                    drop(guard);
+                    barrier.wait();
+                });
+            }
+            barrier.wait();
+            barrier.wait();
+            assert!(!alone(&epoch), "all are pinned");
+            barrier.wait();
+            barrier.wait();
+        });
+        assert!(alone(&epoch), "all have gone");
     }
 }

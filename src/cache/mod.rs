@@ -17,9 +17,14 @@
 //! publishes it in the page table. Readers take no lock: they pin the epoch, read the `visible`
 //! watermark as their LSN, and walk from the newest version to the one at or below it.
 //!
+//! A commit of one change, whose leaf nobody can be reading, changes it **in place** (V7): most of
+//! what a small commit costs is the copy of a leaf that is not in the processor's cache. A reader
+//! that comes in these 100 to 300 ns waits for their end; after a writer has met a reader it
+//! makes copies for a while, so that the two seldom meet.
+//!
 //! Invariants:
 //!
-//! - V1 A frame at or below `settled` never changes until it is freed.
+//! - V1 A frame at or below `settled` never changes until it is freed, but for V7.
 //! - V2 A reader at LSN s uses, of each page, the newest version at or below s.
 //! - V3 A version in `[lsn, until)` stays as long as a snapshot in that range is registered; one
 //!   that no snapshot needs is freed once no reader that pinned the epoch before can hold it.
@@ -27,6 +32,10 @@
 //! - V5 An extent has one owner: the last checkpoint, or the page table's word (or the frame it
 //!   names), or the history. Whoever drops it frees it.
 //! - V6 Whoever changes the page table's word of a resident page has claimed it.
+//! - V7 A frame changes in place only while nobody can read it: it is claimed and has no pin, no
+//!   snapshot is registered, and no other thread is pinned or comes to be before the change is
+//!   visible ([`epoch`]). Whoever registers a snapshot is pinned meanwhile; who reads without
+//!   having registered takes its LSN after it was pinned. Nothing can fail after the change.
 //!
 //! A read at `visible` that is not registered may find that its version has just gone: then it
 //! starts over at the present `visible`. A registered snapshot never finds that.

@@ -71,6 +71,13 @@ impl Cache {
         }
     }
 
+    /// Asks the processor to fetch what a search in a page looks at first, if it is in memory.
+    pub(crate) fn prefetch_start(&self, id: PageId) {
+        if let Word::Resident(frame) = self.table.newest(id) {
+            self.arena.prefetch(frame);
+        }
+    }
+
     #[cold]
     fn older_page<'g>(
         &'g self,

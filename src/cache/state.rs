@@ -113,7 +113,7 @@ impl Cache {
     }
 
     /// Pins the epoch of this store for the calling thread.
-    pub(crate) fn pin(&self) -> Guard {
+    pub(crate) fn pin(&self) -> Guard<'_> {
         self.epoch.pin()
     }
 
@@ -129,6 +129,8 @@ impl Cache {
 
     /// A snapshot of what is visible now.
     pub(crate) fn snapshot(&self) -> Snapshot<'_> {
+        // Pinned until it is registered: a page may be changed in place if it has no reader (V7).
+        let _guard = self.pin();
         let lsn = self.registry.register(&self.visible, |missed| self.drop_versions_for(missed));
         Snapshot { cache: self, lsn }
     }

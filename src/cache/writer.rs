@@ -16,7 +16,7 @@
 //! where they are: without a copy, which was half of the time that a replay took.
 
 use super::arena::{Frame, PinnedPage};
-use super::epoch::Guard;
+use super::epoch::{Alone, Guard};
 use super::state::Cache;
 use super::table::Word;
 use crate::error::Result;
@@ -27,6 +27,8 @@ use crate::sync::atomic::Ordering;
 
 /// Frames that the writer takes at a time, at most.
 const STASH: usize = 32;
+/// After a reader was met, so many changes are made to copies without looking again.
+const PATIENCE: u32 = if cfg!(test) { 0 } else { 64 };
 
 /// What the writer keeps between groups. The commit lock guards it.
 #[derive(Debug)]
@@ -37,6 +39,8 @@ pub(crate) struct Writer {
     changes: Changes,
     /// Pages at or below were already changed or known when the last checkpoint was pinned.
     checkpoint: Lsn,
+    /// So many pages are not tried to be changed in place, since there were readers.
+    patience: u32,
 }
 
 /// Which pages differ from the last checkpoint.
@@ -64,6 +68,7 @@ impl Writer {
             superseded: Vec::new(),
             changes: Changes::default(),
             checkpoint,
+            patience: 0,
         }
     }
 
@@ -107,9 +112,20 @@ pub(crate) struct WriteGroup<'a> {
     readers: Readers,
     writer: &'a mut Writer,
     lsn: Lsn,
-    guard: Option<Guard>,
+    guard: Option<Guard<'a>>,
+    in_place: InPlace,
+    /// While there are no readers: the group changes a page in place (V7).
+    alone: Option<Alone<'a>>,
     /// Whether predecessors of this group are in the history already.
     spilled: bool,
+}
+
+/// Whether a group may change a page in place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum InPlace {
+    No,
+    /// Its only change.
+    IfUnread,
 }
 
 impl<'a> WriteGroup<'a> {
@@ -128,7 +144,14 @@ impl<'a> WriteGroup<'a> {
         assert!(lsn > cache.visible(), "groups come in LSN order");
         assert!(readers == Readers::Possible || cache.registry.is_empty(), "a snapshot is open");
         debug_assert!(writer.superseded.is_empty(), "the last group was published");
-        WriteGroup { cache, readers, writer, lsn, guard: None, spilled: false }
+        let in_place = InPlace::No;
+        let (guard, alone) = (None, None);
+        WriteGroup { cache, readers, writer, lsn, guard, in_place, alone, spilled: false }
+    }
+
+    /// Begins a group of one change, which may be made in place (V7).
+    pub(crate) fn begin_single(cache: &'a Cache, writer: &'a mut Writer, lsn: Lsn) -> Self {
+        WriteGroup { in_place: InPlace::IfUnread, ..WriteGroup::begin(cache, writer, lsn) }
     }
 
     pub(crate) fn lsn(&self) -> Lsn {
@@ -220,9 +243,10 @@ impl<'a> WriteGroup<'a> {
     /// Makes the whole group visible.
     pub(crate) fn publish(mut self) {
         let (cache, until) = (self.cache, self.lsn);
-        self.guard = None;
         // 1. Readers that begin now see the group.
         cache.visible.advance(until);
+        self.alone = None;
+        self.guard = None;
         // 2. What it superseded is kept, or goes.
         let superseded = &mut self.writer.superseded;
         if cache.registry.is_empty() {
@@ -322,6 +346,49 @@ impl<'a> WriteGroup<'a> {
             self.list(id, old_lsn);
             return Ok(copy);
         }
+    }
+
+    /// Changes a leaf of this group, which has changed nothing else, in place, if nobody can be
+    /// reading it (V7). `change` says whether it has changed the page: then nothing else may be
+    /// changed in this group, and nothing may fail any more.
+    #[allow(unsafe_code)]
+    pub(crate) fn change_in_place<R>(
+        &mut self,
+        id: PageId,
+        change: impl FnOnce(&mut [u8]) -> Option<R>,
+    ) -> Option<R> {
+        let cache = self.cache;
+        if std::mem::replace(&mut self.in_place, InPlace::No) == InPlace::No {
+            return None;
+        }
+        if self.writer.patience > 0 {
+            self.writer.patience -= 1;
+            return None;
+        }
+        debug_assert!(self.writer.superseded.is_empty(), "the only change of its group");
+        let Word::Resident(frame) = cache.table.newest(id) else { return None };
+        let alone = match self.guard.as_ref().and_then(|guard| cache.epoch.exclude(guard)) {
+            Some(alone) if cache.registry.is_empty() => alone,
+            _ => {
+                self.writer.patience = PATIENCE;
+                return None;
+            }
+        };
+        // Keeps those away who write pages out, and may have put it elsewhere just now.
+        let claim = cache.table.try_claim(id, frame)?;
+        if cache.arena.is_pinned(frame) {
+            return None; // a value in it is in use
+        }
+        assert!(cache.arena.lsn(frame) < self.lsn, "V1: a version is superseded by a later group");
+        // SAFETY: nobody reads it: no other thread holds a guard, none gets one before `alone`
+        // goes, nobody has a pin, and no snapshot is open, which could get at it later.
+        let done = change(unsafe { cache.arena.page_mut(frame) })?;
+        self.take_over(id, frame);
+        // No reader is left for what was before that.
+        cache.arena.forget_previous(frame);
+        drop(claim);
+        self.alone = Some(alone);
+        Some(done)
     }
 
     /// Makes the newest version of `id`, which nobody reads, this group's own where it is.

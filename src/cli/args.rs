@@ -507,6 +507,8 @@ pub(super) enum Tier {
 pub(super) enum Suite {
     /// Power losses, failing calls and rot, on a simulated disk
     Sim,
+    /// Each bit of five stores, flipped: all of them in the full tier, one of 1,000 in smoke
+    Flips,
     /// Real processes on real files, killed
     Kill,
     /// Mistakes made on purpose, each of which must be noticed; needs the feature `mutants`

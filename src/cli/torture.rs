@@ -188,6 +188,7 @@ impl From<args::Suite> for Suite {
     fn from(suite: args::Suite) -> Suite {
         match suite {
             args::Suite::Sim => Suite::Sim,
+            args::Suite::Flips => Suite::Flips,
             args::Suite::Kill => Suite::Kill,
             args::Suite::Mutants => Suite::Mutants,
             args::Suite::Museum => Suite::Museum,

@@ -108,6 +108,10 @@ pub trait Mapping: Debug + Send + Sync {
     /// Copies `bytes` to `offset`. Makes no system call. Panics outside the mapping.
     fn write(&self, offset: usize, bytes: &[u8]);
 
+    /// Says that `offset..offset + len` is written next, so that the processor can fetch it. May
+    /// lie outside the mapping.
+    fn will_write(&self, _offset: usize, _len: usize) {}
+
     /// Makes `offset..offset + len` durable, and as much of the file's length.
     fn sync(&self, offset: usize, len: usize) -> Result<()>;
 

@@ -269,6 +269,10 @@ impl Log {
             end
         };
         appender.position = end;
+        // The next one of its kind: fetched while its commit is prepared.
+        if bytes <= SMALL_RECORD as u64 {
+            appender.segment.will_write(end, bytes as usize);
+        }
         if end.get() >= appender.next_bell {
             appender.next_bell = end.get() + self.options.prefault_bytes / 4;
             self.keeper_bell.ring();

@@ -117,6 +117,12 @@ impl Segment {
         self.mapping.write((at.get() - self.start.get()) as usize, bytes);
     }
 
+    /// Says that `bytes` bytes at `at` are written next.
+    #[inline]
+    pub(super) fn will_write(&self, at: Lsn, bytes: usize) {
+        self.mapping.will_write((at.get() - self.start.get()) as usize, bytes);
+    }
+
     /// Makes what of `from..to` lies in this segment durable. Returns how many bytes that is.
     pub(super) fn sync(&self, from: Lsn, to: Lsn) -> Result<u64> {
         let Some((offset, len)) = self.part(from, to) else { return Ok(0) };

@@ -169,9 +169,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     fn keep_time(&mut self, now: Instant) {
         let is_over = |by: Option<Instant>| by.is_some_and(|by| by <= now);
         let failure = if is_over(self.write_by) {
-            // It will not read this either: the connection just ends.
-            self.session.output().discard();
-            Some((Code::NotReading, "the client does not read its answers"))
+            self.session.cut(Code::NotReading);
+            None
         } else if !self.session.is_greeted() && self.greet_by <= now {
             Some((Code::TooSlow, "the client did not say hello in time"))
         } else if is_over(self.packet_by) && self.session.accepts_input() {

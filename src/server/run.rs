@@ -21,6 +21,10 @@ pub fn serve(directory: &Path, config: &Config) -> Result<(), Failure> {
     let runtime = runtime.enable_all().thread_name("syncline-serve").build();
     let runtime = runtime.map_err(Failure::io("start the runtime"))?;
     let store = config.store_options().open(directory)?;
+    if store.keyspaces().is_empty() {
+        // A new store has what clients use that name none.
+        store.keyspace("default")?;
+    }
     runtime.block_on(async {
         let server = match Server::start(store.clone(), config).await {
             Ok(server) => server,

@@ -15,7 +15,7 @@ use crate::{Keyspace, Store};
 pub(super) const HIDDEN: char = '$';
 
 /// Keyspaces that have been asked for.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Names(RwLock<HashMap<String, Keyspace>>);
 
 /// The keyspace that one connection used last: most use one.
@@ -23,6 +23,17 @@ pub(super) struct Names(RwLock<HashMap<String, Keyspace>>);
 pub(crate) struct Recent(Option<Keyspace>);
 
 impl Names {
+    /// Knows every keyspace that there is.
+    pub(super) fn of(store: &Store) -> Result<Names> {
+        let mut known = HashMap::new();
+        for name in store.keyspaces().into_iter().filter(|name| !name.starts_with(HIDDEN)) {
+            if let Some(keyspace) = store.open_keyspace(&name)? {
+                known.insert(name, keyspace);
+            }
+        }
+        Ok(Names(RwLock::new(known)))
+    }
+
     /// The keyspace of this name, if it has been asked for before.
     pub(super) fn known<'r>(&self, name: &str, recent: &'r mut Recent) -> Option<&'r Keyspace> {
         let hit = |keyspace: &Keyspace| keyspace.name() == name && !keyspace.is_dropped();

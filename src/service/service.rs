@@ -47,7 +47,8 @@ impl Service {
         once.keyspace(&store)?;
         let incarnation = store.watermarks().incarnation;
         let jobs = Jobs::start(store.clone());
-        Ok(Service { store, names: Names::default(), once, jobs, incarnation })
+        let names = Names::of(&store)?;
+        Ok(Service { store, names, once, jobs, incarnation })
     }
 
     pub(crate) fn store(&self) -> &Store {

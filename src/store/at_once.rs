@@ -71,12 +71,14 @@ impl Keyspace {
 
 impl Store {
     /// Commits a batch asynchronously; `None`, and the batch as it was, if that would have to
-    /// wait.
+    /// wait. Its keyspaces must be this store's: looking them up takes the commit lock.
     ///
     /// # Errors
     /// As [`Store::write`].
     pub(crate) fn write_at_once(&self, batch: &mut WriteBatch) -> Result<Option<Lsn>> {
-        self.check_batch(batch)?;
+        let limits = Limits::of(self.engine());
+        limits.check_key(batch.longest_key)?;
+        limits.check_value(batch.payload.longest_value)?;
         let keyspaces: Vec<_> = batch.keyspaces.iter().collect();
         self.engine().commit_at_once(&mut batch.payload, &keyspaces)
     }

@@ -1,9 +1,19 @@
 //! Batches: several changes in one commit.
 
+use std::cell::Cell;
 use std::sync::Arc;
 
 use super::keyspace::Keyspace;
 use crate::txn::{KeyspaceState, Op, Payload};
+
+/// The memory of a batch is kept for the next one of the thread up to this size.
+const SPARE_BYTES: usize = 1 << 20;
+
+thread_local! {
+    /// What the thread's last batch was encoded in, empty. To grow such a buffer anew for each
+    /// batch copies it several times, and takes and gives back memory of the system.
+    static SPARE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
 
 /// Puts and deletes, in one or more keyspaces, that are committed together: whole or not at all.
 /// Of several changes to a key, the last counts.
@@ -31,7 +41,19 @@ pub struct WriteBatch {
 impl WriteBatch {
     /// An empty batch.
     pub fn new() -> Self {
-        Self::default()
+        let mut batch = Self::default();
+        batch.payload.bytes = SPARE.try_with(Cell::take).unwrap_or_default();
+        batch
+    }
+
+    /// Leaves the memory of a batch that was written to the next one.
+    pub(super) fn retire(self) {
+        let mut bytes = self.payload.bytes;
+        bytes.clear();
+        if bytes.capacity() <= SPARE_BYTES {
+            // Gone when the thread ends, and this may be the end of the thread.
+            let _ = SPARE.try_with(|spare| spare.set(bytes));
+        }
     }
 
     /// Gives `key` the value `value`. Limits are checked when the batch is written.

@@ -203,15 +203,6 @@ impl Store {
     /// As [`Store::write`].
     pub fn write_with(&self, mut batch: WriteBatch, mode: CommitMode) -> Result<Receipt> {
         let engine = self.engine();
-        self.check_batch(&batch)?;
-        let keyspaces: Vec<_> = batch.keyspaces.iter().collect();
-        let lsn = engine.commit(&mut batch.payload, &keyspaces, mode)?;
-        Ok(self.closer.receipt(lsn))
-    }
-
-    /// Whether a batch keeps to the store's limits, and to its keyspaces.
-    pub(super) fn check_batch(&self, batch: &WriteBatch) -> Result<()> {
-        let engine = self.engine();
         let limits = Limits::of(engine);
         limits.check_key(batch.longest_key)?;
         limits.check_value(batch.payload.longest_value)?;
@@ -222,7 +213,10 @@ impl Store {
                 return Err(Error::ForeignKeyspace { name: state.name.clone() });
             }
         }
-        Ok(())
+        let keyspaces: Vec<_> = batch.keyspaces.iter().collect();
+        let lsn = engine.commit(&mut batch.payload, &keyspaces, mode)?;
+        batch.retire();
+        Ok(self.closer.receipt(lsn))
     }
 
     /// The whole store as of now.

@@ -15,7 +15,8 @@ use crate::txn::{Engine, KeyspaceState, Op, Payload};
 /// An ordered map from keys to values, with a name, in a store.
 ///
 /// Cheap to clone and to share between threads. Reads see every commit that was acknowledged
-/// before they began. A read makes no system call and takes no lock when its pages are in memory.
+/// before they began. A read of pages in memory takes no lock and makes no system call, but for
+/// when a commit that changes a leaf in place was interrupted half-way.
 ///
 /// Keys are bytes, up to an eighth of a page long (1 KiB by default), the empty key included, and
 /// ordered bytewise. Values are bytes, up to [`Options::max_value_bytes`](crate::Options) long.

@@ -32,6 +32,8 @@ pub struct Range<'a> {
     back_begun: bool,
     /// Slots below this, in the leaf that `front` is in, are inside the range.
     front_limit: usize,
+    /// The first bytes of `front_key`, so many, begin all keys of that leaf.
+    front_prefix: usize,
     done: bool,
     blob: Vec<u8>,
 }
@@ -75,6 +77,7 @@ impl<'a> Range<'a> {
             back_key: Vec::new(),
             back_begun: false,
             front_limit: 0,
+            front_prefix: 0,
             done,
             blob: Vec::new(),
         }
@@ -90,21 +93,21 @@ impl<'a> Range<'a> {
             return Ok(None);
         }
         let (leaf, slot) = self.front.as_ref().expect("stepped").here();
-        match Node::new(leaf.bytes()).value(slot) {
-            tree::Value::Inline(_) => {}
+        let bytes = leaf.bytes();
+        // Where it lies, rather than the value: a row is decoded once.
+        let (start, len) = match Node::new(bytes).value(slot) {
+            tree::Value::Inline(value) => (offset_in(bytes, value), value.len()),
             tree::Value::Blob(found) => {
                 self.blob = blob::read(&self.engine.cache, found, self.at.lsn())?;
                 return Ok(Some((&self.front_key, &self.blob)));
             }
-        }
-        let (leaf, slot) = self.front.as_ref().expect("stepped").here();
-        let tree::Value::Inline(value) = Node::new(leaf.bytes()).value(slot) else {
-            unreachable!("looked at above")
         };
-        Ok(Some((&self.front_key, value)))
+        let (leaf, _) = self.front.as_ref().expect("stepped").here();
+        Ok(Some((&self.front_key, &leaf.bytes()[start..start + len])))
     }
 
     /// Goes to the next entry; its key is in `front_key` then.
+    #[inline]
     fn step_forward(&mut self) -> Result<bool> {
         if self.done {
             return Ok(false);
@@ -114,8 +117,23 @@ impl<'a> Range<'a> {
         result
     }
 
+    #[inline]
     fn try_step_forward(&mut self) -> Result<bool> {
         self.engine.check_open()?;
+        if !self.back_begun
+            && let Some(cursor) = &mut self.front
+            && let Some((node, slot)) = cursor.forward_within(self.front_limit)
+        {
+            // The keys of a leaf begin alike.
+            self.front_key.truncate(self.front_prefix);
+            self.front_key.extend_from_slice(node.suffix(slot));
+            return Ok(true);
+        }
+        self.enter_or_leave_leaf()
+    }
+
+    /// A step forward from one leaf to the next, the first of all, or one that may meet the back.
+    fn enter_or_leave_leaf(&mut self) -> Result<bool> {
         if self.front.is_none() {
             let mut cursor = Cursor::new(&self.engine.cache, self.root, self.at.lsn());
             cursor.seek_first(self.from.as_ref().map(Vec::as_slice))?;
@@ -138,6 +156,7 @@ impl<'a> Range<'a> {
         }
         self.front_key.clear();
         node.append_key(slot, &mut self.front_key);
+        self.front_prefix = node.prefix().len();
         Ok(!self.back_begun || self.front_key < self.back_key)
     }
 
@@ -223,11 +242,15 @@ fn found_at<'c>(leaf: &PinnedPage<'c>, slot: usize) -> Found<'c> {
     let bytes = leaf.bytes();
     match Node::new(bytes).value(slot) {
         tree::Value::Inline(value) => {
-            let start = value.as_ptr() as usize - bytes.as_ptr() as usize;
-            Found::Inline(leaf.clone(), start, value.len())
+            Found::Inline(leaf.clone(), offset_in(bytes, value), value.len())
         }
         tree::Value::Blob(blob) => Found::Blob(blob),
     }
+}
+
+/// Where `part`, a part of `bytes`, begins in them.
+fn offset_in(bytes: &[u8], part: &[u8]) -> usize {
+    part.as_ptr() as usize - bytes.as_ptr() as usize
 }
 
 /// What was found, read as of `at`, a registered snapshot, if it is out of line.

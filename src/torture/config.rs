@@ -43,6 +43,8 @@ impl Tier {
 pub enum Suite {
     /// The simulated disk.
     Sim,
+    /// Each bit of stores on the simulated disk, flipped.
+    Flips,
     /// Killed processes.
     Kill,
     /// Builds broken on purpose. Needs the Cargo feature `mutants`.
@@ -53,12 +55,14 @@ pub enum Suite {
 
 impl Suite {
     /// All, in the order in which they are run: what needs the rest of the time comes last.
-    pub const ALL: [Suite; 4] = [Suite::Sim, Suite::Kill, Suite::Museum, Suite::Mutants];
+    pub const ALL: [Suite; 5] =
+        [Suite::Sim, Suite::Flips, Suite::Kill, Suite::Museum, Suite::Mutants];
 
     /// Its name on the command line.
     pub fn name(self) -> &'static str {
         match self {
             Suite::Sim => "sim",
+            Suite::Flips => "flips",
             Suite::Kill => "kill",
             Suite::Mutants => "mutants",
             Suite::Museum => "museum",

@@ -69,7 +69,8 @@ fn judged(summary: &Summary) -> String {
 pub(super) fn again(summary: &Summary) -> String {
     let Summary { tier, seed, workers, .. } = summary;
     let ran = |suite: &Suite| match suite {
-        Suite::Sim => summary.sim.is_some(),
+        Suite::Sim => summary.sim.as_ref().is_some_and(|sim| sim.runs > 0),
+        Suite::Flips => summary.sim.as_ref().is_some_and(|sim| sim.bits_flipped > 0),
         Suite::Kill => summary.kill.is_some(),
         Suite::Museum => summary.museum.is_some(),
         Suite::Mutants => summary.mutants.is_some(),
@@ -190,8 +191,10 @@ mod tests {
     fn again_names_the_suites_unless_all_were_run() {
         let all = "syncline torture --tier smoke --seed 123456789 --workers 2";
         assert_eq!(again(&sample::good()), all);
-        let one = Summary { kill: None, museum: None, mutants: None, ..sample::good() };
-        assert!(again(&one).contains("--tier smoke --suite sim --seed"), "{}", again(&one));
+        let mut some = Summary { kill: None, museum: None, mutants: None, ..sample::good() };
+        assert!(again(&some).contains("--tier smoke --suite sim,flips --seed"), "{}", again(&some));
+        some.sim.as_mut().unwrap().runs = 0;
+        assert!(again(&some).contains("--tier smoke --suite flips --seed"), "{}", again(&some));
     }
 
     #[test]

@@ -26,6 +26,8 @@ impl SimSummary {
         self.widest_exhausted = self.widest_exhausted.max(other.widest_exhausted);
         self.windows_sampled += other.windows_sampled;
         self.bits_flipped += other.bits_flipped;
+        self.bits_unread += other.bits_unread;
+        self.bits = self.bits.max(other.bits);
         self.traces_compared += other.traces_compared;
         if self.picture.is_none() {
             self.picture = other.picture;

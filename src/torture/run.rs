@@ -1,10 +1,10 @@
 //! The suites, one after the other, each within its share of the time.
 //!
-//! | tier | sim | kill | museum | mutants | together |
-//! |---|---|---|---|---|---|
-//! | smoke | 28 s | 8 s | 6 s | the rest | 60 s |
-//! | full | 17 min | 4 min | 1 min | the rest | 30 min |
-//! | soak | slices of 2 min | slices of 30 s | once, 1 min | once, 8 min | until stopped |
+//! | tier | sim | flips | kill | museum | mutants | together |
+//! |---|---|---|---|---|---|---|
+//! | smoke | 26 s | 2 s | 8 s | 6 s | the rest | 60 s |
+//! | full | 5 min | 12 min | 4 min | 1 min | the rest | 30 min |
+//! | soak | slices of 2 min | once, 20 min | slices of 30 s | once, 1 min | once, 8 min | until stopped |
 //!
 //! - R1 A suite that panics is a failure of the harness, and the others still run.
 //! - R2 A run that judged nothing, unless it was stopped, is a failure of the harness: "all held"
@@ -63,15 +63,18 @@ fn asked(config: &Config) -> Vec<Suite> {
 /// The time for one suite, or for one slice of it; the least if it gets the rest.
 fn share(tier: Tier, suite: Suite) -> Duration {
     let seconds = match (tier, suite) {
-        (Tier::Smoke, Suite::Sim) => 28,
+        (Tier::Smoke, Suite::Sim) => 26,
+        (Tier::Smoke, Suite::Flips) => 2,
         (Tier::Smoke, Suite::Kill) => 8,
         (Tier::Smoke, Suite::Museum) => 6,
         (Tier::Smoke, Suite::Mutants) => 16,
-        (Tier::Full, Suite::Sim) => 17 * 60,
+        (Tier::Full, Suite::Sim) => 5 * 60,
+        (Tier::Full, Suite::Flips) => 12 * 60,
         (Tier::Full, Suite::Kill) => 4 * 60,
         (Tier::Full | Tier::Soak, Suite::Museum) => 60,
         (Tier::Full | Tier::Soak, Suite::Mutants) => 8 * 60 - 2,
         (Tier::Soak, Suite::Sim) => 120,
+        (Tier::Soak, Suite::Flips) => 20 * 60,
         (Tier::Soak, Suite::Kill) => 30,
     };
     Duration::from_secs(seconds)
@@ -167,6 +170,16 @@ impl Run<'_> {
                 let judged = found.states;
                 summary.sim.get_or_insert_default().absorb(found);
                 (judged, failures)
+            }
+            Suite::Flips => {
+                let (found, failures) = guarded(suite, &config, || sim::flip(&config, progress));
+                let flipped = found.bits_flipped + found.bits_unread;
+                if flipped < found.bits && config.tier != Tier::Smoke {
+                    let bits = found.bits;
+                    summary.skipped.push(format!("flips: {flipped} of {bits} bits were flipped"));
+                }
+                summary.sim.get_or_insert_default().absorb(found);
+                (flipped, failures)
             }
             Suite::Kill => {
                 let (found, failures) = guarded(suite, &config, || kill::run(&config, progress));
@@ -276,7 +289,7 @@ mod tests {
             assert_eq!(sum + MARGIN, tier.limit().unwrap());
         }
         let two = [Suite::Kill, Suite::Sim, Suite::Kill];
-        assert_eq!(limit(&config(Tier::Smoke, &two)), Some(Duration::from_secs(36)));
+        assert_eq!(limit(&config(Tier::Smoke, &two)), Some(Duration::from_secs(34)));
         assert_eq!(limit(&config(Tier::Soak, &two)), None);
         let bounded = Config { limit: Some(Duration::from_secs(3)), ..config(Tier::Soak, &two) };
         assert_eq!(limit(&bounded), Some(Duration::from_secs(6)));

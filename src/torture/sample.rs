@@ -136,7 +136,9 @@ fn sim(least: u64) -> SimSummary {
         windows_exhausted: 40_181,
         widest_exhausted: 14,
         windows_sampled: 8221,
-        bits_flipped: 48_211,
+        bits_flipped: 15_611,
+        bits_unread: 9_437_184,
+        bits: 15_048_704,
         traces_compared: 24,
         picture: Some(picture()),
     }

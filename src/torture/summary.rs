@@ -84,6 +84,10 @@ pub struct SimSummary {
     pub windows_sampled: u64,
     /// Single bits that were flipped.
     pub bits_flipped: u64,
+    /// Bits of pages that are never read, flipped a page at a time.
+    pub bits_unread: u64,
+    /// How many bits the stores have in which they were flipped.
+    pub bits: u64,
     /// Runs that were run twice and gave the same trace.
     pub traces_compared: u64,
     /// One run, to be drawn.

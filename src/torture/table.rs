@@ -77,7 +77,8 @@ fn simulated(sim: &SimSummary, out: &mut String) {
     fact("windows of unsynced changes exhausted", sim.windows_exhausted);
     fact("the widest of them, in changes", u64::from(sim.widest_exhausted));
     fact("windows sampled", sim.windows_sampled);
-    fact("bits flipped", sim.bits_flipped);
+    fact(&format!("bits flipped, each alone, of {}", count(sim.bits)), sim.bits_flipped);
+    fact("bits flipped together, in pages that are never read", sim.bits_unread);
     fact("runs repeated with the same trace", sim.traces_compared);
     grid.print(out);
 

@@ -14,6 +14,14 @@ pub(crate) struct Scratch {
     page: Vec<u8>,
 }
 
+/// Where in a leaf the next row probably goes.
+#[derive(Clone, Copy, Debug)]
+enum Place {
+    Anywhere,
+    /// The row before went to the end.
+    End,
+}
+
 /// What a change met.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
@@ -50,27 +58,78 @@ impl<'t, 'c> TreeMut<'t, 'c> {
         Ok(id)
     }
 
+    /// Gives `key` the value `value`, in the only change of a group: in place if that can be.
+    pub(crate) fn put_only(&mut self, key: &[u8], value: Value<'_>) -> Result<Outcome> {
+        let leaf = self.descend(key)?;
+        let in_place = self.group.change_in_place(leaf, |page| put_if_it_fits(page, key, value));
+        if let Some(outcome) = in_place {
+            return Ok(outcome);
+        }
+        let mut outcome = Outcome::Absent;
+        self.put_from(leaf, 1, |_| (key, value), |met| outcome = met)?;
+        Ok(outcome)
+    }
+
     /// Gives `key` the value `value`.
     pub(crate) fn put(&mut self, key: &[u8], value: Value<'_>) -> Result<Outcome> {
         let mut outcome = Outcome::Absent;
+        self.put_sorted(1, |_| (key, value), |met| outcome = met)?;
+        Ok(outcome)
+    }
+
+    /// Puts `count` rows, whose keys ascend or repeat; `met` is told what each one met. A leaf is
+    /// searched for once, for all the rows that belong and fit there.
+    pub(crate) fn put_sorted<'r>(
+        &mut self,
+        count: usize,
+        row: impl Fn(usize) -> (&'r [u8], Value<'r>),
+        met: impl FnMut(Outcome),
+    ) -> Result<()> {
+        if count == 0 {
+            return Ok(());
+        }
+        let leaf = self.descend(row(0).0)?;
+        self.put_from(leaf, count, row, met)
+    }
+
+    /// [`TreeMut::put_sorted`], at least one row, the first of which belongs into `leaf`.
+    fn put_from<'r>(
+        &mut self,
+        mut leaf: PageId,
+        count: usize,
+        row: impl Fn(usize) -> (&'r [u8], Value<'r>),
+        mut met: impl FnMut(Outcome),
+    ) -> Result<()> {
+        let (mut next, mut outcome) = (0, Outcome::Absent);
         loop {
-            let leaf = self.descend(key)?;
-            let mut node = NodeMut::new(self.group.page_mut(leaf)?);
-            let at = match node.view().search(key) {
-                Ok(at) => {
-                    outcome = present(node.view(), at);
-                    if node.replace(at, value).is_ok() {
-                        return Ok(outcome);
-                    }
-                    node.remove(at);
-                    at
-                }
-                Err(at) => at,
-            };
-            if node.insert(at, key, value).is_ok() {
-                return Ok(outcome);
+            let (mut key, mut value) = row(next);
+            if next > 0 {
+                self.fetch_ahead()?;
             }
-            self.split(leaf, Pending { at, key, value_bytes: value.stored_bytes() })?;
+            let mut node = NodeMut::new(self.group.page_mut(leaf)?);
+            let mut place = Place::Anywhere;
+            let full_at = loop {
+                match put_here(&mut node, key, value, place, &mut outcome) {
+                    Ok(now) => place = now,
+                    Err(at) => break Some(at),
+                }
+                met(std::mem::replace(&mut outcome, Outcome::Absent));
+                next += 1;
+                if next == count {
+                    break None;
+                }
+                (key, value) = row(next);
+                if node.view().upper().is_some_and(|upper| upper <= key) {
+                    break None;
+                }
+            };
+            if let Some(at) = full_at {
+                self.split(leaf, Pending { at, key, value_bytes: value.stored_bytes() })?;
+            }
+            if next == count {
+                return Ok(());
+            }
+            leaf = self.descend(key)?;
         }
     }
 
@@ -102,6 +161,18 @@ impl<'t, 'c> TreeMut<'t, 'c> {
             self.scratch.path.push((id, at));
             id = child;
         }
+    }
+
+    /// Asks the processor to fetch the leaf behind the one that the path leads to: where rows are
+    /// dense, the next of them goes there.
+    fn fetch_ahead(&mut self) -> Result<()> {
+        let Some(&(parent, at)) = self.scratch.path.last() else { return Ok(()) };
+        let node = Node::new(self.group.page(parent)?);
+        if at + 1 < node.count() {
+            let next = node.child(at + 1);
+            self.group.cache().prefetch_start(next);
+        }
+        Ok(())
     }
 
     /// Splits the node `id`, at the end of `scratch.path`, and tells its parent, which may split
@@ -212,6 +283,55 @@ impl<'t, 'c> TreeMut<'t, 'c> {
             header::set_page_id(page, root);
             self.group.free(child);
         }
+    }
+}
+
+/// Puts a row into the leaf where it belongs, and tells where the next one may go. What was there
+/// is noted in `outcome`, which stays as it was if there was nothing.
+///
+/// # Errors
+/// The leaf is full: it is to be split for this slot. The key is not there any more.
+fn put_here(
+    node: &mut NodeMut<'_>,
+    key: &[u8],
+    value: Value<'_>,
+    place: Place,
+    outcome: &mut Outcome,
+) -> Result<Place, usize> {
+    let view = node.view();
+    let found = match place {
+        Place::End if view.is_beyond_last(key) => Err(view.count()),
+        _ => view.search(key),
+    };
+    let at = match found {
+        Ok(at) => {
+            *outcome = present(node.view(), at);
+            if node.replace(at, value).is_ok() {
+                return Ok(Place::Anywhere);
+            }
+            node.remove(at);
+            at
+        }
+        Err(at) => at,
+    };
+    node.insert(at, key, value).map_err(|Full| at)?;
+    Ok(if at + 1 == node.view().count() { Place::End } else { Place::Anywhere })
+}
+
+/// Puts a record into a leaf, if that is all there is to do.
+fn put_if_it_fits(page: &mut [u8], key: &[u8], value: Value<'_>) -> Option<Outcome> {
+    let mut node = NodeMut::new(page);
+    match node.view().search(key) {
+        Ok(at) => {
+            let (outcome, old) = (present(node.view(), at), node.view().value(at));
+            // What is out of line must be freed, what is longer may need a split.
+            if outcome != Outcome::Inline || old.stored_bytes() < value.stored_bytes() {
+                return None;
+            }
+            node.replace(at, value).expect("it is no longer than what is there");
+            Some(outcome)
+        }
+        Err(at) => node.insert(at, key, value).is_ok().then_some(Outcome::Absent),
     }
 }
 

@@ -6,7 +6,8 @@
 //! cannot be done at once is not done at all, and the caller has [`Engine::commit`] called where
 //! waiting hurts nobody.
 //!
-//! - A1 it makes no system call but to wake a background thread, and waits for no lock;
+//! - A1 it makes no system call but to wake a background thread or to make way for one, and waits
+//!   for no lock that is held for longer than a commit takes;
 //! - A2 after `None` nothing has changed, and the payload is as it was.
 
 use std::sync::Arc;
@@ -20,6 +21,10 @@ use crate::error::{Error, Result};
 use crate::lsn::Lsn;
 use crate::options::CommitMode;
 use crate::tree::{max_inline, peek};
+
+/// How often a committer makes way for others, one of which has the commit lock, after it has spun.
+/// Whoever has the lock for long is not waited for longer than this.
+const YIELDS: usize = 20;
 
 impl Engine {
     /// Commits `payload`, which changes `keyspaces`, asynchronously, and returns its LSN; `None`
@@ -41,9 +46,12 @@ impl Engine {
             return Ok(None);
         }
         payload.seal(CommitMode::Async);
-        for _ in 0..SPINS {
+        for attempt in 0..SPINS + YIELDS {
             let Some(mut state) = self.commit.try_lock() else {
-                std::hint::spin_loop();
+                match attempt {
+                    ..SPINS => std::hint::spin_loop(),
+                    _ => std::thread::yield_now(),
+                }
                 continue;
             };
             if state.sealed {

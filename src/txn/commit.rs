@@ -166,7 +166,7 @@ impl Engine {
         live.log.publish(lsn);
         // 4. Applied at that LSN, then visible (C1, C2).
         let CommitState { writer, trees, .. } = state;
-        let mut group = WriteGroup::begin(&self.cache, writer, lsn);
+        let mut group = WriteGroup::begin_single(&self.cache, writer, lsn);
         let applied = trees.apply(&mut group, &payload.bytes, payload.operations, prepared);
         Answer::Done(match applied {
             Ok(()) => {
@@ -208,7 +208,10 @@ impl Engine {
         let Some(&(_, last)) = group.last() else { return };
         live.log.publish(last);
         let CommitState { writer, trees, .. } = state;
-        let mut pages = WriteGroup::begin(&self.cache, writer, last);
+        let mut pages = match group.len() {
+            1 => WriteGroup::begin_single(&self.cache, writer, last),
+            _ => WriteGroup::begin(&self.cache, writer, last),
+        };
         let applied = group.iter().try_for_each(|(request, _)| {
             let work = request.work.lock();
             trees.apply(&mut pages, &work.payload.bytes, work.payload.operations, &mut [])

@@ -33,6 +33,9 @@ struct Touched {
     delta: i64,
 }
 
+/// An operation, with where its value is if that is long.
+type Change<'a> = (Op<'a>, Option<crate::tree::BlobRef>);
+
 /// A long value, prepared for the operation of this number.
 pub(crate) type Prepared<'c> = (usize, crate::tree::BlobRef, Draft<'c>);
 
@@ -65,6 +68,11 @@ impl Trees {
         };
         if operations == 1 {
             let op = Operations::new(payload).next().expect("one operation")?;
+            if let Op::Put { keyspace, key, value } = op
+                && prepared.is_empty()
+            {
+                return self.put_only(group, keyspace, key, value);
+            }
             return self.apply_one(group, op, blob_of(0));
         }
         let mut ops = Vec::with_capacity(operations);
@@ -77,11 +85,20 @@ impl Trees {
         for run in runs {
             if broken(Mutant::OperationsSortedUnstably) {
                 run.sort_unstable_by(|(a, _), (b, _)| place(a).cmp(&place(b)));
-            } else {
-                run.sort_by(|(a, _), (b, _)| place(a).cmp(&place(b)));
+            } else if !run.is_sorted_by(|(a, _), (b, _)| place(a) <= place(b)) {
+                // Stable: of several changes to a key, the last counts.
+                run.sort_by_cached_key(|(op, _)| rank(op));
             }
-            for (op, blob) in run {
-                self.apply_one(group, *op, *blob)?;
+            let is_put = |op: &Op<'_>| match op {
+                Op::Put { keyspace, .. } => Some(*keyspace),
+                _ => None,
+            };
+            for part in run.chunk_by(|(a, _), (b, _)| is_put(a).is_some() && is_put(a) == is_put(b))
+            {
+                match is_put(&part[0].0) {
+                    Some(keyspace) => self.apply_puts(group, keyspace, part)?,
+                    None => self.apply_one(group, part[0].0, None)?,
+                }
             }
         }
         Ok(())
@@ -104,6 +121,27 @@ impl Trees {
         group.publish();
     }
 
+    /// Applies a put that is the only operation of its group.
+    #[inline]
+    fn put_only(
+        &mut self,
+        group: &mut WriteGroup<'_>,
+        keyspace: KeyspaceId,
+        key: &[u8],
+        value: &[u8],
+    ) -> Result<()> {
+        let at = self.touch(keyspace)?;
+        let root = self.touched[at].keyspace.root;
+        let tree = &mut TreeMut::new(group, root, &mut self.scratch);
+        match tree.put_only(key, Value::Inline(value))? {
+            Outcome::Absent => self.touched[at].delta += 1,
+            Outcome::Inline => {}
+            Outcome::Blob(_) if broken(Mutant::BlobLeaked) => {}
+            Outcome::Blob(old) => blob::free(group, old)?,
+        }
+        Ok(())
+    }
+
     #[inline]
     fn apply_one(
         &mut self,
@@ -112,18 +150,7 @@ impl Trees {
         blob: Option<crate::tree::BlobRef>,
     ) -> Result<()> {
         match op {
-            Op::Put { keyspace, key, value } => {
-                let at = self.touch(keyspace)?;
-                let root = self.touched[at].keyspace.root;
-                let value = blob.map_or(Value::Inline(value), Value::Blob);
-                let outcome = TreeMut::new(group, root, &mut self.scratch).put(key, value)?;
-                match outcome {
-                    Outcome::Absent => self.touched[at].delta += 1,
-                    Outcome::Inline => {}
-                    Outcome::Blob(_) if broken(Mutant::BlobLeaked) => {}
-                    Outcome::Blob(old) => blob::free(group, old)?,
-                }
-            }
+            Op::Put { keyspace, .. } => self.apply_puts(group, keyspace, &[(op, blob)])?,
             Op::Delete { keyspace, key } => {
                 let at = self.touch(keyspace)?;
                 let root = self.touched[at].keyspace.root;
@@ -152,6 +179,33 @@ impl Trees {
             Op::Trim { keyspace } => self.trim(group, keyspace)?,
         }
         Ok(())
+    }
+
+    /// Applies puts to one keyspace, in the order of their keys.
+    #[inline]
+    fn apply_puts(
+        &mut self,
+        group: &mut WriteGroup<'_>,
+        keyspace: KeyspaceId,
+        puts: &[Change<'_>],
+    ) -> Result<()> {
+        let at = self.touch(keyspace)?;
+        let Touched { keyspace, delta } = &mut self.touched[at];
+        let row = |at: usize| match puts[at] {
+            (Op::Put { key, value, .. }, blob) => {
+                (key, blob.map_or(Value::Inline(value), Value::Blob))
+            }
+            _ => unreachable!("the caller has only puts"),
+        };
+        let mut unused = Vec::new();
+        let mut tree = TreeMut::new(group, keyspace.root, &mut self.scratch);
+        tree.put_sorted(puts.len(), row, |outcome| match outcome {
+            Outcome::Absent => *delta += 1,
+            Outcome::Inline => {}
+            Outcome::Blob(_) if broken(Mutant::BlobLeaked) => {}
+            Outcome::Blob(old) => unused.push(old),
+        })?;
+        unused.into_iter().try_for_each(|old| blob::free(group, old))
     }
 
     /// Where the keyspace is in `touched`.
@@ -272,6 +326,16 @@ fn place<'a>(op: &Op<'a>) -> Option<(KeyspaceId, &'a [u8])> {
         Op::Put { keyspace, key, .. } | Op::Delete { keyspace, key } => Some((keyspace, key)),
         _ => None,
     }
+}
+
+/// As [`place`] orders, with the first bytes of the key as a number: most comparisons of a sort
+/// then need not look at the key itself, which lies anywhere in the payload.
+fn rank<'a>(op: &Op<'a>) -> Option<(KeyspaceId, u64, &'a [u8])> {
+    let (keyspace, key) = place(op)?;
+    let mut first = [0; 8];
+    let len = key.len().min(8);
+    first[..len].copy_from_slice(&key[..len]);
+    Some((keyspace, u64::from_be_bytes(first), key))
 }
 
 fn unknown(id: KeyspaceId) -> Error {

@@ -123,6 +123,55 @@ fn scenario() {
     rig.assert_blocks(0);
 }
 
+/// One page, changed in place whenever nobody reads it (V7).
+fn scenario_in_place() {
+    let rig = Arc::new(Rig::new());
+    let ids: Arc<Vec<PageId>> = Arc::new(rig.create(1));
+    rig.put(&ids, 2);
+    if rand::thread_rng().gen_bool(0.5) {
+        rig.checkpoint();
+    }
+    let spawn = |run: fn(&Rig, &[PageId])| {
+        let (rig, ids) = (Arc::clone(&rig), Arc::clone(&ids));
+        thread::spawn(move || run(&rig, &ids))
+    };
+    let mut others = vec![
+        spawn(|rig, ids| (0..3).for_each(|_| read_newest(rig, ids))),
+        spawn(read_snapshot),
+        spawn(keep_one),
+    ];
+    if rand::thread_rng().gen_bool(0.5) {
+        others.push(spawn(|rig, _| {
+            for _ in 0..4 {
+                rig.cache.evict(2).unwrap();
+                rig.settle();
+            }
+        }));
+        others.push(spawn(|rig, _| rig.checkpoint()));
+    }
+    for round in 3..9 {
+        let (lsn, in_place) = rig.put_alone(ids[0], round);
+        assert_eq!(expected(lsn), round);
+        IN_PLACE.fetch_add(usize::from(in_place), std::sync::atomic::Ordering::Relaxed);
+    }
+    others.into_iter().for_each(|other| other.join().unwrap());
+    read_newest(&rig, &ids);
+    assert_eq!(rig.cache.stats().old_versions, 0, "a version that nobody needs (V3)");
+    rig.put(&ids, 9);
+    rig.checkpoint();
+    rig.assert_blocks(0);
+}
+
+static IN_PLACE: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
+
+#[test]
+fn shuttle_changes_in_place() {
+    explore(RandomScheduler::new(1500), scenario_in_place);
+    explore(PctScheduler::new(3, 3000), scenario_in_place);
+    let in_place = IN_PLACE.load(std::sync::atomic::Ordering::Relaxed);
+    assert!((1000..6 * 4400).contains(&in_place), "{in_place} of them: some, but not all");
+}
+
 #[test]
 fn shuttle_page_versions() {
     explore(RandomScheduler::new(600), scenario);

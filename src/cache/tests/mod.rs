@@ -99,6 +99,29 @@ impl Rig {
         (lsn, result)
     }
 
+    /// Puts `value` into `id`, the only change of its group: in place if nobody reads it. Tells
+    /// whether it was.
+    pub(super) fn put_alone(&self, id: PageId, value: u64) -> (Lsn, bool) {
+        let mut state = self.state.lock();
+        let lsn = Lsn::new(state.lsn.get() + 10);
+        let mut group = WriteGroup::begin_single(&self.cache, &mut state.writer, lsn);
+        group.page(id).unwrap();
+        let in_place = group.change_in_place(id, |page| {
+            // Whoever reads it now finds what no group has put there.
+            set_value(page, u64::MAX);
+            crate::sync::step();
+            set_value(page, value);
+            Some(())
+        });
+        if in_place.is_none() {
+            put(&mut group, id, value);
+        }
+        crate::sync::step();
+        group.publish();
+        state.lsn = lsn;
+        (lsn, in_place.is_some())
+    }
+
     /// Makes `count` pages that hold 0.
     pub(super) fn create(&self, count: usize) -> Vec<PageId> {
         self.group(|group| (0..count).map(|_| create(group)).collect()).1
@@ -232,7 +255,10 @@ pub(super) fn create(group: &mut WriteGroup<'_>) -> PageId {
 }
 
 pub(super) fn put(group: &mut WriteGroup<'_>, id: PageId, value: u64) {
-    let page = group.page_mut(id).unwrap();
+    set_value(group.page_mut(id).unwrap(), value);
+}
+
+fn set_value(page: &mut [u8], value: u64) {
     put_u64(page, PAGE_HEADER, value);
     put_u64(page, PAGE_BYTES as usize - 8, value);
 }

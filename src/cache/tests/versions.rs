@@ -188,3 +188,59 @@ fn without_readers_a_page_is_changed_where_it_is() {
     // Nothing was written: what the checkpoint has is still there.
     assert_eq!(rig.reopen().get(ids[0], rig.reopen().cache.visible()).unwrap(), 0);
 }
+
+/// V7, each of the readers that there may be.
+#[test]
+fn a_page_is_changed_in_place_only_while_nobody_can_read_it() {
+    let rig = Rig::new();
+    let ids = rig.create(2);
+    rig.put(&ids, 1);
+    let (at, in_place) = rig.put_alone(ids[0], 2);
+    assert!(in_place, "nobody is there");
+    assert_eq!(rig.get(ids[0], at).unwrap(), 2);
+
+    // A snapshot sees what was there when it was taken.
+    let snapshot = rig.cache.snapshot();
+    assert!(!rig.put_alone(ids[0], 3).1);
+    assert_eq!(rig.get(ids[0], snapshot.lsn()).unwrap(), 2);
+    drop(snapshot);
+    assert!(rig.put_alone(ids[0], 4).1);
+
+    // A value in use stays what it is; other pages are not concerned.
+    let pinned = {
+        let guard = rig.cache.pin();
+        rig.cache.keep(rig.cache.page(ids[0], rig.cache.visible(), &guard).ok().unwrap())
+    };
+    assert!(rig.put_alone(ids[1], 5).1);
+    assert!(!rig.put_alone(ids[0], 5).1);
+    assert_eq!(value(pinned.bytes()), 4);
+    drop(pinned);
+
+    // Nor in the writer's own thread, which may be in the middle of a read.
+    let guard = rig.cache.pin();
+    assert!(!rig.put_alone(ids[0], 6).1);
+    drop(guard);
+
+    // In another thread.
+    let (pinned, is_pinned) = std::sync::mpsc::channel();
+    let (leave, may_leave) = std::sync::mpsc::channel::<()>();
+    std::thread::scope(|scope| {
+        let rig = &rig;
+        scope.spawn(move || {
+            let _guard = rig.cache.pin();
+            pinned.send(()).unwrap();
+            may_leave.recv().unwrap();
+        });
+        is_pinned.recv().unwrap();
+        assert!(!rig.put_alone(ids[0], 7).1);
+        leave.send(()).unwrap();
+    });
+    assert!(rig.put_alone(ids[0], 8).1);
+
+    // A copy on disk is not that of the page any more.
+    rig.checkpoint();
+    assert!(rig.put_alone(ids[0], 9).1);
+    rig.checkpoint();
+    let reopened = rig.reopen();
+    assert_eq!(reopened.get(ids[0], reopened.cache.visible()).unwrap(), 9);
+}

@@ -75,6 +75,20 @@ impl RealMapping {
 }
 
 impl Mapping for RealMapping {
+    fn will_write(&self, offset: usize, len: usize) {
+        #[cfg(target_arch = "x86_64")]
+        {
+            use std::arch::x86_64::{_MM_HINT_ET0, _mm_prefetch};
+            let start = self.map.as_mut_ptr().cast::<i8>();
+            for at in (offset..offset + len + 63).step_by(64) {
+                // SAFETY: a prefetch reads nothing and never faults; the offset wraps.
+                unsafe { _mm_prefetch::<_MM_HINT_ET0>(start.wrapping_add(at)) };
+            }
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        let _ = (offset, len);
+    }
+
     fn write(&self, offset: usize, bytes: &[u8]) {
         self.check(offset, bytes.len());
         // SAFETY: `check` has shown that the destination lies in the mapping, which lives as

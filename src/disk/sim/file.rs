@@ -89,6 +89,11 @@ impl DiskFile for SimFile {
         state.step(Op::Read, self.0.id, offset, &[]).map_err(|error| {
             self.error(format!("read {} bytes at offset {offset}", buf.len()), 0, error)
         })?;
+        if let Some(reads) = &mut state.reads {
+            let end = offset + buf.len() as u64;
+            let pages = offset / PAGE_BYTES..end.div_ceil(PAGE_BYTES);
+            reads.extend(pages.map(|page| (self.0.id, page)));
+        }
         let inode = state.inode(self.0.id);
         let there = inode.bytes().saturating_sub(offset);
         if there < buf.len() as u64 {

@@ -55,6 +55,7 @@ mod state;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::io;
 use std::sync::{Arc, OnceLock};
@@ -193,6 +194,21 @@ impl SimDisk {
     /// crash included.
     pub fn trace_hash(&self) -> u64 {
         self.state().trace
+    }
+
+    /// From now on notes which pages of 4 KiB are read.
+    pub fn note_reads(&self) {
+        self.state().reads = Some(BTreeSet::new());
+    }
+
+    /// Whether a page of a file has been read since [`SimDisk::note_reads`]. The name is the one
+    /// that the file has on `origin`, of which this disk is a fork.
+    ///
+    /// # Panics
+    /// If there is no such file.
+    pub fn has_read(&self, origin: &SimDisk, name: &str, page: u64) -> bool {
+        let id = origin.state().lookup(name).unwrap_or_else(|_| panic!("no file {name}"));
+        self.state().reads.as_ref().is_some_and(|reads| reads.contains(&(id, page)))
     }
 
     /// How many bytes the files take.

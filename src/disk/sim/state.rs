@@ -1,6 +1,6 @@
 //! Everything that a simulated disk is, behind its one lock.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
 use super::crash::{Choice, Chooser, Keep};
@@ -56,6 +56,8 @@ pub(super) struct State {
     pub(super) countdown: Option<u64>,
     pub(super) operations: u64,
     pub(super) trace: u64,
+    /// The pages that were read, if somebody wants to know.
+    pub(super) reads: Option<BTreeSet<(FileId, u64)>>,
 }
 
 impl State {

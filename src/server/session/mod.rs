@@ -242,6 +242,18 @@ impl Session {
         self.reply(0).fail(failure);
     }
 
+    /// Ends the conversation without a word: the client would not read it, or not understand it in
+    /// the middle of what it was being told.
+    pub(crate) fn cut(&mut self, code: Code) {
+        if self.phase != Phase::Ending {
+            self.shared.metrics.ended(code);
+            tracing::debug!(code = code.name(), "connection is cut");
+            self.phase = Phase::Ending;
+            self.abandon_flights();
+        }
+        self.output.discard();
+    }
+
     /// Tells the client that the server is about to end.
     fn drain(&mut self) {
         match self.phase {

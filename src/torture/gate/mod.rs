@@ -30,7 +30,7 @@ const EACH: Duration = Duration::from_secs(10);
 /// Nothing takes so long but a hang.
 const HANG: Duration = Duration::from_secs(3);
 /// How long mutants are hunted before the museum is visited.
-const FIRST: Duration = Duration::from_secs(2);
+const FIRST: Duration = Duration::from_secs(1);
 /// Seeds that each mutant is hunted with, but in a smoke run: there it is one.
 const SEEDS: u64 = 10;
 

@@ -32,12 +32,13 @@ pub(super) fn depths(sim: &SimSummary, out: &mut String) {
     }
     out.push_str("</tbody></table>\n");
     let rest = [
-        ("workloads run", sim.runs),
-        ("windows sampled", sim.windows_sampled),
-        ("bits flipped", sim.bits_flipped),
-        ("runs repeated with the same trace", sim.traces_compared),
+        ("workloads run".to_owned(), sim.runs),
+        ("windows sampled".to_owned(), sim.windows_sampled),
+        (format!("bits flipped, each alone, of {}", count(sim.bits)), sim.bits_flipped),
+        ("bits flipped together, in pages that are never read".to_owned(), sim.bits_unread),
+        ("runs repeated with the same trace".to_owned(), sim.traces_compared),
     ];
-    facts(rest.map(|(what, number)| (what.to_owned(), number)), out);
+    facts(rest, out);
     close(out);
 }
 

@@ -307,7 +307,7 @@ impl<'a> Server<'a> {
                 }
             }
             Ending::Ended(_) => self.tally.closed += u64::from(phase == Phase::Done),
-            Ending::Died(_) | Ending::Hung => {}
+            Ending::Died(_) | Ending::Hung(_) => {}
         }
         let acked: Vec<u64> = (0..THREADS).map(|thread| self.witness.acked(thread)).collect();
         if self.story.len() == STORY {
@@ -348,10 +348,13 @@ impl<'a> Server<'a> {
             Ending::Killed(_) | Ending::Ended(0) => None,
             Ending::Ended(status) => answers(format!("{phase}: ended with status {status}")),
             Ending::Died(signal) => answers(format!("{phase}: died of {signal}")),
-            Ending::Hung => {
+            Ending::Hung(threads) => {
                 let mut verdict =
                     Verdict::new(Clause::Answers, format!("{phase}: nothing moves any more"));
                 verdict.kind = FailureKind::Liveness;
+                let named = threads.iter().map(|(name, state)| format!("{name} {state}"));
+                let named: Vec<String> = named.collect();
+                verdict.story.push(format!("its threads: {}", named.join(", ")));
                 Some(verdict)
             }
         }

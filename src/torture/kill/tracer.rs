@@ -24,6 +24,8 @@ use super::witness::{Gravity, Phase, Witness};
 
 /// A child that does nothing for so long hangs, unless it waits for the device.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// The longest time between two looks at a child that counts as time in which it did nothing.
+const LONGEST_LOOK: Duration = Duration::from_millis(50);
 /// No device takes so long.
 const LAST_PATIENCE: Duration = Duration::from_secs(90);
 /// The server looks so often at a child that it does not trace.
@@ -44,8 +46,8 @@ pub(super) enum Ending {
     Ended(i32),
     /// It died by itself.
     Died(Signal),
-    /// It did nothing for too long, and was killed.
-    Hung,
+    /// It did nothing for too long, and was killed; its threads then, by name and state.
+    Hung(Vec<(String, char)>),
 }
 
 /// A fault that has been injected.
@@ -83,9 +85,9 @@ pub(super) fn watch(child: Pid, plan: &Plan, witness: &Witness) -> io::Result<En
         } else if deadline.is_none() && phase == Phase::Write && plan.target < Phase::Write {
             deadline = Some(Instant::now() + plan.linger);
         }
-        if patience.is_over(witness) {
+        if let Some(threads) = patience.is_over(witness) {
             end(child)?;
-            return Ok(Ending::Hung);
+            return Ok(Ending::Hung(threads));
         }
         let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
         match left {
@@ -178,35 +180,50 @@ fn go_on(thread: Pid, signal: Option<Signal>) {
     let _ = ptrace::cont(thread, signal);
 }
 
-/// Whether a thread of the process waits for the device (state D): disks that are shared stall.
-fn waits_for_device(process: Pid) -> bool {
-    let Ok(threads) = std::fs::read_dir(format!("/proc/{process}/task")) else { return false };
-    threads.flatten().any(|thread| {
-        let stat = std::fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
+/// The threads of a process, each as its name and its state: D waits for the device, R for a
+/// processor, S for another thread.
+fn threads_of(process: Pid) -> Vec<(String, char)> {
+    let Ok(threads) = std::fs::read_dir(format!("/proc/{process}/task")) else { return Vec::new() };
+    let state = |stat: String| {
         // The name of the thread, in parentheses, may hold anything.
-        stat.rsplit(") ").next().is_some_and(|fields| fields.starts_with('D'))
-    })
+        let (name, fields) = stat.rsplit_once(") ")?;
+        Some((name.split_once('(')?.1.to_owned(), fields.chars().next()?))
+    };
+    let stats = threads.flatten().map(|thread| std::fs::read_to_string(thread.path().join("stat")));
+    stats.flatten().filter_map(state).collect()
 }
 
 /// How long nothing has been done.
 struct Patience {
     child: Pid,
     beats: u64,
-    since: Instant,
+    /// Time without a beat. What passes between two looks counts up to [`LONGEST_LOOK`], so that a
+    /// machine that stood still is not held against the child.
+    idle: Duration,
+    looked: Instant,
 }
 
 impl Patience {
     fn new(child: Pid, witness: &Witness) -> Patience {
-        Patience { child, beats: witness.beats(), since: Instant::now() }
+        let (beats, looked) = (witness.beats(), Instant::now());
+        Patience { child, beats, idle: Duration::ZERO, looked }
     }
 
-    fn is_over(&mut self, witness: &Witness) -> bool {
+    /// The threads of a child that hangs: it has done nothing for long, and waits neither for the
+    /// device nor for a processor.
+    fn is_over(&mut self, witness: &Witness) -> Option<Vec<(String, char)>> {
         let beats = witness.beats();
         if beats != self.beats {
-            *self = Patience { child: self.child, beats, since: Instant::now() };
+            *self = Patience::new(self.child, witness);
         }
-        let elapsed = self.since.elapsed();
-        elapsed > PATIENCE && (elapsed > LAST_PATIENCE || !waits_for_device(self.child))
+        self.idle += self.looked.elapsed().min(LONGEST_LOOK);
+        self.looked = Instant::now();
+        if self.idle <= PATIENCE {
+            return None;
+        }
+        let threads = threads_of(self.child);
+        let waits = threads.iter().any(|(_, state)| matches!(state, 'D' | 'R'));
+        (self.idle > LAST_PATIENCE || !waits).then_some(threads)
     }
 }
 
@@ -264,9 +281,9 @@ impl Tracer<'_> {
                 end(self.child)?;
                 return Ok(Ending::Killed(place));
             }
-            if patience.is_over(self.witness) {
+            if let Some(threads) = patience.is_over(self.witness) {
                 end(self.child)?;
-                return Ok(Ending::Hung);
+                return Ok(Ending::Hung(threads));
             }
         }
     }

@@ -29,7 +29,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::case::Case;
 use super::contents::{Stamp, hash_of};
-use super::history::History;
+use super::history::{History, Mark};
 use super::judge::{Crash, Judge, Violation};
 use super::meter::{Bomb, Called, Meter};
 use super::panics;
@@ -92,27 +92,28 @@ pub(crate) fn play(
             Troubled { violation, trouble }
         })?;
         tally.states += 1;
-        let Some(history) = met else { continue };
+        let Some((history, mark)) = met else { continue };
         tally.sites.activated(failing.fault, site, failing.lasts.into());
-        tally.fault(failing.fault.number(), &history, &history.mark);
+        tally.fault(failing.fault.number(), &history, &mark);
     }
     Ok(())
 }
 
-/// Runs `case` with one failing call. Returns the history if the call has failed.
+/// Runs `case` with one failing call. If the call has failed, returns the history, and what was
+/// promised before the step in which it failed.
 pub(crate) fn replay(
     case: &Case,
     failing: &Failing,
     judge: &mut Judge,
-) -> Result<Option<History>, Violation> {
+) -> Result<Option<(History, Mark)>, Violation> {
     let bomb = Bomb { call: failing.call, fault: failing.fault, persistence: failing.lasts.into() };
     let mut play = Play::new(case, Some(bomb), failing);
     let caught = catch_unwind(AssertUnwindSafe(|| play.all(case, judge)));
     let result = caught.unwrap_or_else(|_| Err(Violation::safety(panics::take())));
-    let history = std::mem::take(&mut play.run.history);
+    let (history, mark) = (std::mem::take(&mut play.run.history), play.mark);
     let has_happened = play.meter.has_happened(&play.run.disk);
     play.run.abandon();
-    result.map(|()| has_happened.then_some(history))
+    result.map(|()| has_happened.then_some((history, mark)))
 }
 
 /// The calls of `case`, each with the faults that fit.
@@ -170,6 +171,8 @@ struct Play<'a> {
     failing: &'a Failing,
     /// Steps since the fault struck.
     since: Option<usize>,
+    /// What was promised before the step in which it struck, or before this one.
+    mark: Mark,
     /// The fault was in force, or came, during the step.
     was_on: bool,
 }
@@ -179,7 +182,7 @@ impl<'a> Play<'a> {
         let run = Run::new(&case.setup, SimDisk::new());
         let meter = Meter::new(bomb);
         run.watch.set_hook(meter.hook());
-        Play { run, meter, failing, since: None, was_on: false }
+        Play { run, meter, failing, since: None, mark: Mark::default(), was_on: false }
     }
 
     fn all(&mut self, case: &Case, judge: &mut Judge) -> Result<(), Violation> {
@@ -207,6 +210,9 @@ impl<'a> Play<'a> {
         self.meter.begin(at);
         self.run.watch.set_phase(phase(step));
         self.note_state();
+        if self.since.is_none() {
+            self.mark = self.run.history.mark;
+        }
         let was_on = self.meter.is_on();
         let outcome = match step {
             Some(Step::Read) => self.look(judge)?,

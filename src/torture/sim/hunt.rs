@@ -60,11 +60,16 @@ pub(crate) fn hunt(seed: u64, is_over: &dyn Fn() -> bool, pace: &Pace) -> Hunt {
 }
 
 /// Jobs that are no crashes: failing calls, rot, flipped bits.
-const MISHAPS: [u64; 6] = [1, 2, 5, 2, 1, 6];
+const MISHAPS: [u64; 6] = [1, 2, 5, 2, 1, FLIP];
+const FLIP: u64 = 6;
 
 impl Hunt {
     fn mishap(&mut self, mishaps: &Mishaps, job: u64, seed: u64, sites: &mut Sites, pace: &Pace) {
-        let Some((explorer, found)) = mishaps.one(job, seed, pace, sites) else { return };
+        let befallen = match job {
+            FLIP => mishaps.flip(seed, pace),
+            job => mishaps.one(job, seed, pace, sites),
+        };
+        let Some((explorer, found)) = befallen else { return };
         self.states += explorer.tally.states;
         if let Some((_, found)) = found {
             self.found = Some(found.violation);

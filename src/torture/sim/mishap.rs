@@ -17,22 +17,26 @@ use super::trouble::{BadWrite, Failing, Trouble, Troubled};
 use super::work::WIDE;
 use crate::torture::{Config, Failure, FailureKind, Tier};
 
-/// The bits of the golden stores are flipped in so many jobs.
-const FLIP_JOBS: u64 = 256;
-/// Of so many bits one is flipped in a smoke run, and in how many jobs.
+/// The bits of the golden stores are flipped in so many slices.
+const SLICES: u64 = 256;
+/// Of so many bits one is flipped in a smoke run, and in how many slices.
 const SMOKE_STRIDE: u64 = 1000;
-const SMOKE_JOBS: u64 = 8;
+const SMOKE_SLICES: u64 = 8;
 
 /// Which jobs let something befall a store.
 #[derive(Debug)]
 pub(crate) struct Mishaps {
     tier: Tier,
-    flips: AtomicU64,
+    /// Slices of the golden stores' bits that have been given out.
+    slices: AtomicU64,
 }
+
+/// What befell a store, and the failure with its workload if there was one.
+pub(crate) type Befallen = (Explorer, Option<(Case, Found)>);
 
 impl Mishaps {
     pub(crate) fn of(tier: Tier) -> Mishaps {
-        Mishaps { tier, flips: AtomicU64::new(0) }
+        Mishaps { tier, slices: AtomicU64::new(0) }
     }
 
     /// Does the job, if it is one. `sites` is what the worker has activated so far; what it
@@ -43,15 +47,12 @@ impl Mishaps {
         seed: u64,
         pace: &Pace,
         sites: &mut Sites,
-    ) -> Option<(Explorer, Option<(Case, Found)>)> {
+    ) -> Option<Befallen> {
         let case = generate::case(seed);
         let mut explorer = explorer(&case, WIDE, seed);
         explorer.pace = pace.clone();
         let Explorer { tally, judge, .. } = &mut explorer;
-        let mut over = || {
-            pace.beat();
-            pace.is_over()
-        };
+        let mut over = over(pace);
         let found = match job % 8 {
             1 | 5 => {
                 let calls = match (self.tier, job % 64) {
@@ -69,25 +70,38 @@ impl Mishaps {
                 let played = rot::play(&case, seed, each, tally, &mut over);
                 played.err().map(|troubled| (case, troubled))
             }
-            6 => {
-                let slice = self.flips.fetch_add(1, Ordering::Relaxed);
-                let (stride, offset, jobs) = match self.tier {
-                    Tier::Smoke => (SMOKE_STRIDE * SMOKE_JOBS, slice * SMOKE_STRIDE, SMOKE_JOBS),
-                    _ => (FLIP_JOBS, slice, FLIP_JOBS),
-                };
-                if slice >= jobs {
-                    return None;
-                }
-                flips::run(stride, offset, tally, &mut over).err().map(|found| *found)
-            }
             _ => return None,
         };
-        let found = found.map(|(case, troubled)| {
-            let found = found_of(troubled, case.steps.len());
-            (case, found)
-        });
-        Some((explorer, found))
+        Some((explorer, found.map(found_with)))
     }
+
+    /// Flips the next slice of the golden stores' bits. None if there is no more.
+    pub(crate) fn flip(&self, seed: u64, pace: &Pace) -> Option<Befallen> {
+        let slice = self.slices.fetch_add(1, Ordering::Relaxed);
+        let (stride, offset, slices) = match self.tier {
+            Tier::Smoke => (SMOKE_STRIDE * SMOKE_SLICES, slice * SMOKE_STRIDE, SMOKE_SLICES),
+            _ => (SLICES, slice, SLICES),
+        };
+        if slice >= slices {
+            return None;
+        }
+        let mut explorer = explorer(&generate::case(seed), WIDE, seed);
+        let flipped = flips::run(stride, offset, &mut explorer.tally, &mut over(pace));
+        Some((explorer, flipped.err().map(|found| found_with(*found))))
+    }
+}
+
+/// Counts a state, and says whether it is time to stop.
+fn over(pace: &Pace) -> impl FnMut() -> bool {
+    || {
+        pace.beat();
+        pace.is_over()
+    }
+}
+
+fn found_with((case, troubled): (Case, Troubled)) -> (Case, Found) {
+    let found = found_of(troubled, case.steps.len());
+    (case, found)
 }
 
 fn found_of(troubled: Troubled, step: usize) -> Found {

@@ -58,4 +58,4 @@ pub(super) use self::hunt::{Hunt, hunt};
 pub(super) use self::pace::Pace;
 
 pub use self::report::replay;
-pub(super) use self::work::run;
+pub(super) use self::work::{flip, run};

@@ -96,6 +96,11 @@ impl Specimen {
         Err(Violation::liveness(format!("it took {took:?}")))
     }
 
+    /// As [`Specimen::examine`], on the very disk.
+    pub(crate) fn examine_on(&self, image: &SimDisk) -> Result<Seen, Violation> {
+        self.look(image, image, false)
+    }
+
     /// As [`Specimen::examine`], where the damage is done already and cannot be undone.
     pub(crate) fn examine_as_it_is(&self) -> Result<Seen, Violation> {
         let (damaged, image) = (&self.disk, self.disk.fork(Keep::Everything));

@@ -41,6 +41,10 @@ pub(crate) struct Tally {
     pub(crate) windows_sampled: u64,
     pub(crate) traces_compared: u64,
     pub(crate) bits_flipped: u64,
+    /// Bits of pages that are never read, flipped a page at a time.
+    pub(crate) bits_unread: u64,
+    /// How many bits the stores have in which they were flipped.
+    pub(crate) bits: u64,
     /// Pairs of failing call and site.
     pub(crate) sites: Sites,
     /// Damage by what became of it.
@@ -151,6 +155,8 @@ impl Tally {
         self.windows_sampled += other.windows_sampled;
         self.traces_compared += other.traces_compared;
         self.bits_flipped += other.bits_flipped;
+        self.bits_unread += other.bits_unread;
+        self.bits = self.bits.max(other.bits);
         self.sites.add(other.sites);
         self.rot.merge(other.rot);
         self.picture = self.picture.take().or(other.picture);

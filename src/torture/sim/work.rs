@@ -14,6 +14,7 @@ use super::pace::Pace;
 use super::panics;
 use super::play::{explorer, play, replay};
 use super::report;
+use super::site::Sites;
 use super::subsets::Effort;
 use super::tally::Tally;
 use crate::disk::sim::rng::SplitMix64;
@@ -56,10 +57,34 @@ struct Shared<'a> {
     found: Mutex<Vec<Failure>>,
     tally: Mutex<(Tally, Judge)>,
     mishaps: Mishaps,
+    jobs: Jobs,
+}
+
+/// What the workers do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Jobs {
+    /// Crashes, failing calls and rot, by turns.
+    Mixed,
+    /// The bits of the golden stores.
+    Flips,
 }
 
 /// Runs the simulated tier as `config` has it.
 pub(crate) fn run(config: &Config, progress: &Progress) -> (SimSummary, Vec<Failure>) {
+    let (summary, mut found, sites) = run_jobs(config, progress, Jobs::Mixed);
+    if config.tier != Tier::Smoke && !progress.is_stopped() && found.is_empty() {
+        found.extend(mishap::never_activated(config, &sites));
+    }
+    (summary, found)
+}
+
+/// Flips the bits of the golden stores.
+pub(crate) fn flip(config: &Config, progress: &Progress) -> (SimSummary, Vec<Failure>) {
+    let (summary, found, _) = run_jobs(config, progress, Jobs::Flips);
+    (summary, found)
+}
+
+fn run_jobs(config: &Config, progress: &Progress, jobs: Jobs) -> (SimSummary, Vec<Failure>, Sites) {
     let begun = Instant::now();
     let shared = Shared {
         config,
@@ -69,6 +94,7 @@ pub(crate) fn run(config: &Config, progress: &Progress) -> (SimSummary, Vec<Fail
         found: Mutex::default(),
         tally: Mutex::default(),
         mishaps: Mishaps::of(config.tier),
+        jobs,
     };
     let paces: Vec<Pace> = (0..config.workers).map(|_| Pace::until(shared.deadline)).collect();
     std::thread::scope(|scope| {
@@ -95,14 +121,12 @@ pub(crate) fn run(config: &Config, progress: &Progress) -> (SimSummary, Vec<Fail
         widest_exhausted: tally.widest_exhausted,
         windows_sampled: tally.windows_sampled,
         bits_flipped: tally.bits_flipped,
+        bits_unread: tally.bits_unread,
+        bits: tally.bits,
         traces_compared: tally.traces_compared,
         picture: tally.picture,
     };
-    let mut found = shared.found.into_inner();
-    if config.tier != Tier::Smoke && !progress.is_stopped() && found.is_empty() {
-        found.extend(mishap::never_activated(config, &tally.sites));
-    }
-    (summary, found)
+    (summary, shared.found.into_inner(), tally.sites)
 }
 
 /// Hands on what the workers count, stops them, and notices one that hangs.
@@ -135,8 +159,15 @@ fn work(shared: &Shared<'_>, pace: &Pace) {
         let job = shared.next.fetch_add(1, Ordering::Relaxed);
         let seed = SplitMix64::new(shared.config.seed.wrapping_add(job)).next();
         pace.begins(seed);
-        let (explorer, found) = match shared.mishaps.one(job, seed, pace, &mut total.0.sites) {
-            Some((explorer, found)) => (explorer, found),
+        let befallen = match shared.jobs {
+            Jobs::Mixed => shared.mishaps.one(job, seed, pace, &mut total.0.sites),
+            Jobs::Flips => match shared.mishaps.flip(seed, pace) {
+                None => break,
+                befallen => befallen,
+            },
+        };
+        let (explorer, found) = match befallen {
+            Some(befallen) => befallen,
             None => {
                 let begun = Instant::now();
                 let (mut explorer, found) = one(shared.config, job, seed, pace);

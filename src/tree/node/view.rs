@@ -113,6 +113,12 @@ impl<'a> Node<'a> {
         self.position(self.slots(), LEAF_FRONT, self.beyond_prefix(key))
     }
 
+    /// Whether `key` is above all keys of this leaf, which has one.
+    #[inline]
+    pub(crate) fn is_beyond_last(self, key: &[u8]) -> bool {
+        self.suffix(self.count() - 1) < self.beyond_prefix(key)
+    }
+
     /// Which child of this inner node has the keys around `key`: the last one whose separator is
     /// not above it.
     ///

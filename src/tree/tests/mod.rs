@@ -1,5 +1,6 @@
 //! The tree as a whole, against a sorted map. Here is what the tests share.
 
+mod sorted;
 #[cfg(not(syncline_shuttle))]
 mod story;
 

@@ -1,0 +1,109 @@
+//! `syncline serve` as a process: it says where it listens, takes writes, ends by a signal with
+//! everything durable, and the next one judges the jobs of the first.
+#![cfg(unix)]
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use syncline::proto::{
+    CreateKeyspace, Existing, Job, JobState, JobStatus, MAX_BODY, Mode, Progress, Put, Request,
+    Response, decode,
+};
+
+#[test]
+fn a_server_ends_by_a_signal_and_the_next_one_knows_its_jobs() {
+    let dir = tempfile::tempdir().unwrap();
+    let (server, mut client) = serve(dir.path());
+    let create = CreateKeyspace { name: "rows", existing: Existing::Refuse };
+    ask(&mut client, &Request::CreateKeyspace(create), |response| {
+        assert_eq!(response, &Response::Done);
+    });
+    let (keyspace, key, value) = ("rows", &b"k"[..], &b"v"[..]);
+    let put = Request::Put(Put { keyspace, key, value, mode: Mode::Job, once: None });
+    let mut job = String::new();
+    ask(&mut client, &put, |response| {
+        let Response::Job(Job { job: id, .. }) = response else { panic!("{response:?}") };
+        job = id.to_string();
+    });
+    end(server);
+    let (server, mut client) = serve(dir.path());
+    ask(&mut client, &Request::JobStatus(JobStatus { job: &job }), |response| {
+        let Response::Job(Job { state, .. }) = response else { panic!("{response:?}") };
+        assert_eq!(state, &JobState::Durable);
+    });
+    end(server);
+}
+
+#[test]
+fn a_wrong_setting_is_said() {
+    let dir = tempfile::tempdir().unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_syncline"))
+        .arg("serve")
+        .arg(dir.path())
+        .args(["--set", "no_such_thing=1"])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("no_such_thing"));
+}
+
+/// Starts a server, and a client that has said hello.
+fn serve(dir: &Path) -> (Child, TcpStream) {
+    let mut server = Command::new(env!("CARGO_BIN_EXE_syncline"))
+        .arg("serve")
+        .arg(dir)
+        .args(["--listen", "127.0.0.1:0", "--log-format", "json"])
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(server.stderr.take().unwrap()).lines();
+    let address = lines
+        .by_ref()
+        .map(|line| line.unwrap())
+        .find_map(|line| {
+            let (_, rest) = line.split_once("\"address\":\"")?;
+            Some(rest.split_once('"')?.0.to_owned())
+        })
+        .expect("it says where it listens");
+    // Somebody has to read what else it says.
+    std::thread::spawn(move || lines.for_each(drop));
+    let mut client = TcpStream::connect(address).unwrap();
+    ask(&mut client, &hello(), |response| assert!(matches!(response, Response::Welcome(_))));
+    (server, client)
+}
+
+fn end(mut server: Child) {
+    let told = Command::new("kill").args(["-TERM", &server.id().to_string()]).status().unwrap();
+    assert!(told.success());
+    assert_eq!(server.wait().unwrap().code(), Some(0));
+}
+
+fn hello() -> Request<'static> {
+    Request::Hello(syncline::proto::Hello {
+        magic: syncline::proto::MAGIC,
+        min_version: syncline::proto::VERSION,
+        max_version: syncline::proto::VERSION,
+        client: "tests",
+        token: None,
+        max_body: MAX_BODY,
+        options: Vec::new(),
+    })
+}
+
+/// Asks one thing, and shows the answer.
+fn ask(client: &mut TcpStream, request: &Request<'_>, look: impl FnOnce(&Response<'_>)) {
+    let mut bytes = Vec::new();
+    request.encode(7, 0, MAX_BODY, &mut bytes).unwrap();
+    client.write_all(&bytes).unwrap();
+    let (mut input, mut chunk) = (Vec::new(), [0; 4096]);
+    loop {
+        if let Progress::Packet(packet) = decode(&input, MAX_BODY).unwrap() {
+            return look(&Response::decode(&packet).unwrap());
+        }
+        let read = client.read(&mut chunk).unwrap();
+        assert!(read > 0, "the server hung up");
+        input.extend_from_slice(&chunk[..read]);
+    }
+}
