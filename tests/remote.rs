@@ -63,7 +63,7 @@ impl Drop for Server {
 #[test]
 fn a_server_stands_for_the_directory() {
     let server = Server::start(&[]);
-    server.expect(1, "get", &["key"]);
+    assert!(server.expect(1, "get", &["key", "--keyspace", "none"]).1.contains("no keyspace"));
     server.expect(0, "put", &["key", "value"]);
     assert_eq!(server.expect(0, "get", &["key"]).0, "value\n");
     assert_eq!(server.expect(0, "get", &["key", "--raw"]).0, "value");

@@ -60,7 +60,8 @@ impl Server {
     async fn client(&self) -> Client {
         let end = Instant::now() + PATIENCE;
         loop {
-            match Client::options().tries(1).connect(&self.address).await {
+            let options = Client::options().tries(1).connect_timeout(Duration::from_millis(500));
+            match options.connect(&self.address).await {
                 Ok(client) => return client,
                 Err(error) => assert!(Instant::now() < end, "no server: {error}"),
             }

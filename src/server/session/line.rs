@@ -48,10 +48,11 @@ impl Waiters {
         self.waiting.pop_first()
     }
 
-    /// The position to ask the log about, if it has to be asked.
-    fn to_ask(&self) -> Option<Lsn> {
+    /// The position to ask the log about, if it has to be asked: somebody new waits, or the log
+    /// has woken us for good.
+    fn to_ask(&self, is_poisoned: bool) -> Option<Lsn> {
         let (first, _) = *self.waiting.first()?;
-        (self.has_new || self.registered != Some(first)).then_some(first)
+        (self.has_new || self.registered != Some(first) || is_poisoned).then_some(first)
     }
 }
 
@@ -85,14 +86,15 @@ impl Session {
             while let Some((lsn, id)) = self.line.quiet.pass(durable) {
                 self.has_passed(lsn, id, now);
             }
+            let is_poisoned = self.shared.service.store().is_poisoned();
             let mut asked = Poll::Pending;
-            if let Some(first) = self.line.asking.to_ask() {
+            if let Some(first) = self.line.asking.to_ask(is_poisoned) {
                 asked = self.shared.service.poll_durable(first, cx);
                 self.line.asking.registered = Some(first);
                 self.line.asking.has_new = false;
             }
             if asked.is_pending()
-                && let Some(first) = self.line.quiet.to_ask()
+                && let Some(first) = self.line.quiet.to_ask(is_poisoned)
             {
                 let receipt = self.shared.service.receipt(first);
                 asked = pin!(receipt).poll_quietly(cx);
