@@ -111,17 +111,15 @@ async fn a_write_with_a_key_is_applied_once() {
     let (server, address) = serve(store.clone(), &config()).await;
     let mut peer = Peer::greeted(address).await;
     let once = Some(&b"order 7"[..]);
-    let mut id = 2;
-    for (value, mode, expected) in [
-        ("1", Mode::Sync, Applied::Now),
-        ("2", Mode::Async, Applied::Before),
-        ("3", Mode::Sync, Applied::Before),
+    for (id, value, mode, expected) in [
+        (2, "1", Mode::Sync, Applied::Now),
+        (3, "2", Mode::Async, Applied::Before),
+        (4, "3", Mode::Sync, Applied::Before),
     ] {
         let put = Put { keyspace: "rows", key: b"k", value: value.as_bytes(), mode, once };
         let answer = peer.ask(id, &Request::Put(put)).await;
         let Response::Written(written) = answer.response() else { panic!() };
         assert_eq!(written.applied, expected, "{value}");
-        id += 1;
     }
     assert_eq!(peer.ask(9, &get("k")).await.value().as_deref(), Some(&b"1"[..]));
     // The keys are the server's own.
