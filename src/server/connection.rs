@@ -91,11 +91,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
         self.keep_time(now);
         self.session.catch_up(cx, now);
+        let was_full = self.session.is_full();
         self.write(cx, now)?;
         if self.session.is_over() && self.session.output().is_empty() {
             return self.shut(cx, now);
         }
-        if *budget == 0 || is_unfinished && self.session.accepts_input() {
+        // What was held back for want of room goes on now that there is some.
+        let has_room = was_full && !self.session.is_full();
+        if *budget == 0 || has_room || is_unfinished && self.session.accepts_input() {
             return Ok(Turn::Again);
         }
         if self.has_ended || !self.session.accepts_input() {

@@ -51,7 +51,7 @@ impl Default for Limits {
             max_packet_bytes: crate::proto::MAX_BODY,
             max_in_flight: 4096,
             max_subscriptions: 64,
-            max_output_bytes: 256 << 10,
+            max_output_bytes: 64 << 10,
             handshake: Duration::from_secs(5),
             idle: Some(Duration::from_secs(600)),
             packet: Duration::from_secs(30),

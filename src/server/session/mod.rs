@@ -178,8 +178,13 @@ impl Session {
     /// Whether more packets may be taken (N3).
     pub(crate) fn accepts_input(&self) -> bool {
         self.phase != Phase::Ending
-            && self.output.pending().len() < self.shared.limits.max_output_bytes
+            && !self.is_full()
             && self.backlog_bytes < self.shared.limits.max_output_bytes
+    }
+
+    /// Whether there is as much output as is kept, so that streams and the backlog stand still.
+    pub(crate) fn is_full(&self) -> bool {
+        self.output.pending().len() >= self.shared.limits.max_output_bytes
     }
 
     /// Whether the conversation is over but for what is still to be written.

@@ -88,9 +88,7 @@ impl Session {
 
     /// Hands over as many as may be there at a time.
     pub(super) fn submit_backlog(&mut self) {
-        while self.pooled < AT_A_TIME
-            && self.output.pending().len() < self.shared.limits.max_output_bytes
-        {
+        while self.pooled < AT_A_TIME && !self.is_full() {
             let Some(waiting) = self.backlog.pop_front() else { return };
             self.backlog_bytes -= waiting.body.len();
             if waiting.turn.0.load(Ordering::Acquire) == UNWANTED {

@@ -87,9 +87,7 @@ impl Session {
 
     /// Has the pool make the next part of each stream that may go on.
     pub(super) fn resume_streams(&mut self) {
-        if self.subscriptions == 0
-            || self.output.pending().len() >= self.shared.limits.max_output_bytes
-        {
+        if self.subscriptions == 0 || self.is_full() {
             return;
         }
         let mut ready = Vec::new();

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use super::peer::{Peer, config, get, put, serve, store};
+use super::peer::{Hold, Peer, config, get, put, serve, store};
 use crate::disk::SimDisk;
 use crate::proto::{
     Answer, Applied, At, Batch, Bound, Checkpoint, Code, CreateKeyspace, Credit, Delete, Delivery,
-    DropKeyspace, Existing, Get, Kind, Mode, Op, OpsBuffer, Order, Part, Put, Range, Request,
-    Response, Verify, Written,
+    DropKeyspace, Existing, Get, JobEvent, JobState, JobWait, JobWatch, Kind, Mode, Op, OpsBuffer,
+    Order, Part, Put, Range, Request, Response, Verify, Written,
 };
 use crate::{CommitMode, Options};
 
@@ -111,17 +111,15 @@ async fn a_write_with_a_key_is_applied_once() {
     let (server, address) = serve(store.clone(), &config()).await;
     let mut peer = Peer::greeted(address).await;
     let once = Some(&b"order 7"[..]);
-    let mut id = 2;
-    for (value, mode, expected) in [
-        ("1", Mode::Sync, Applied::Now),
-        ("2", Mode::Async, Applied::Before),
-        ("3", Mode::Sync, Applied::Before),
+    for (id, value, mode, expected) in [
+        (2, "1", Mode::Sync, Applied::Now),
+        (3, "2", Mode::Async, Applied::Before),
+        (4, "3", Mode::Sync, Applied::Before),
     ] {
         let put = Put { keyspace: "rows", key: b"k", value: value.as_bytes(), mode, once };
         let answer = peer.ask(id, &Request::Put(put)).await;
         let Response::Written(written) = answer.response() else { panic!() };
         assert_eq!(written.applied, expected, "{value}");
-        id += 1;
     }
     assert_eq!(peer.ask(9, &get("k")).await.value().as_deref(), Some(&b"1"[..]));
     // The keys are the server's own.
@@ -179,4 +177,37 @@ async fn after_a_failed_flush_reads_go_on_and_writes_get_the_reason() {
     assert_eq!(peer.ask(4, &page).await.response().kind(), Kind::Entries);
     assert_eq!(peer.ask(5, &Request::Flush).await.code(), Code::Poisoned);
     assert!(server.stop().await.is_err(), "the end says so as well");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_waits_for_a_flush_that_fails_is_told() {
+    let disk = SimDisk::new();
+    let (store, hold) = Hold::store_on(&disk);
+    let (server, address) = serve(store, &config()).await;
+    let mut peer = Peer::greeted(address).await;
+    peer.ask(2, &put("k", "v", Mode::Sync)).await;
+    hold.hold();
+    let job = peer.ask(3, &put("k", "w", Mode::Job)).await.job().0;
+    peer.add(4, &put("k", "x", Mode::Sync));
+    peer.add(5, &Request::JobWait(JobWait { job: &job, timeout_ms: 600_000 }));
+    peer.add(6, &Request::JobWatch(JobWatch { jobs: vec![&job], credit: 1 }));
+    peer.send(7, &Request::Ping).await;
+    assert_eq!(peer.answer().await.id, 7, "the others wait");
+    disk.fail_sync(0);
+    hold.let_go();
+    let mut told = Vec::new();
+    for _ in 0..3 {
+        let answer = peer.answer().await;
+        let code = match answer.response() {
+            Response::Error(failure) => failure.code,
+            Response::JobEvent(JobEvent { state: JobState::Failed { failure }, .. }) => {
+                failure.code
+            }
+            other => panic!("{other:?}"),
+        };
+        told.push((answer.id, code));
+    }
+    told.sort_unstable_by_key(|(id, _)| *id);
+    assert_eq!(told, [(4, Code::Poisoned), (5, Code::Poisoned), (6, Code::Poisoned)]);
+    assert!(server.stop().await.is_err());
 }

@@ -81,8 +81,7 @@ async fn a_wrong_handshake_is_refused() {
 async fn a_request_that_makes_no_sense_is_answered_and_the_connection_goes_on() {
     let (server, address) = serve(store(), &config()).await;
     let mut peer = Peer::greeted(address).await;
-    let mut id = 10;
-    for (kind, body, code) in [
+    let wrong = [
         (7, &b""[..], Code::Unsupported),
         (Kind::Value.number(), b"", Code::Unsupported),
         (Kind::Get.number(), b"", Code::Malformed),
@@ -90,11 +89,11 @@ async fn a_request_that_makes_no_sense_is_answered_and_the_connection_goes_on() 
         (Kind::Ping.number(), b"x", Code::Malformed),
         (Kind::Batch.number(), b"\x00\x00\xfd\xff\xff\xff\xff\xff\xff\xff\xff", Code::Malformed),
         (Kind::JobStatus.number(), b"\x03abc", Code::InvalidToken),
-    ] {
+    ];
+    for (id, (kind, body, code)) in (10..).zip(wrong) {
         peer.raw(&packet(id, kind, body)).await;
         let answer = peer.answer().await;
         assert_eq!((answer.id, answer.code()), (id, code), "kind {kind}");
-        id += 1;
     }
     assert_eq!(peer.ask(9, &Request::Ping).await.response(), Response::Pong);
     server.stop().await.unwrap();

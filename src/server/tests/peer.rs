@@ -34,7 +34,11 @@ pub(super) struct Hold(Arc<(Mutex<bool>, Condvar)>);
 impl Hold {
     /// A store whose flushes can be held back.
     pub(super) fn store() -> (Store, Hold) {
-        let (hold, disk) = (Hold::default(), SimDisk::new());
+        Hold::store_on(&SimDisk::new())
+    }
+
+    pub(super) fn store_on(disk: &SimDisk) -> (Store, Hold) {
+        let hold = Hold::default();
         let held = hold.clone();
         disk.watch(move |_, call| {
             if matches!(call.op, Op::MapSync | Op::Sync) {
@@ -44,7 +48,7 @@ impl Hold {
                 }
             }
         });
-        let store = Options::new().open_on(Arc::new(disk)).unwrap();
+        let store = Options::new().open_on(Arc::new(disk.clone())).unwrap();
         store.keyspace("rows").unwrap();
         (store, hold)
     }
