@@ -10,6 +10,7 @@ pub(super) fn waited_here() -> Duration {
 }
 
 /// Of the first thread of this process.
+#[cfg(feature = "mutants")]
 pub(super) fn waited_by_main() -> Duration {
     waited("/proc/self/schedstat")
 }
