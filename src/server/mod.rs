@@ -1,4 +1,4 @@
-//! The server: connections, threads, limits and times around the [`service`](crate::service).
+//! The server: connections, threads, limits and times around the `service`.
 //!
 //! ```text
 //!   run, config, logs             the process
