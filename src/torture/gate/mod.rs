@@ -140,8 +140,7 @@ pub fn hunter(mutant: &str, seed: u64) -> Result<(), String> {
 
 /// Most mutants show themselves at once; then come the exhibits; the rest of the time is chance's.
 fn by_all_means(seed: u64, pace: &Pace) -> Said {
-    let begun = Instant::now();
-    let first = hunt(seed, &|| pace.is_over() || begun.elapsed() > FIRST, pace);
+    let first = hunt(seed, &pace.at_most(FIRST));
     if let Some(violation) = first.found {
         return Said { clause: Some(violation.clause), by: first.by, states: first.states };
     }
@@ -150,7 +149,7 @@ fn by_all_means(seed: u64, pace: &Pace) -> Said {
     if let Some((name, clause)) = failed {
         return Said { clause: Some(clause), by: format!("exhibit: {name}"), states };
     }
-    let Hunt { found, by, states: more } = hunt(!seed, &|| pace.is_over(), pace);
+    let Hunt { found, by, states: more } = hunt(!seed, pace);
     Said { clause: found.map(|violation| violation.clause), by, states: states + more }
 }
 

@@ -35,9 +35,9 @@ const GLANCE: Depth = Depth {
     ..WIDE
 };
 
-/// Looks for a failure until `is_over`: through all themes in turn, each first blind, and
+/// Looks for a failure until `pace` is over: through all themes in turn, each first blind, and
 /// between them failing calls, rot and flipped bits.
-pub(crate) fn hunt(seed: u64, is_over: &dyn Fn() -> bool, pace: &Pace) -> Hunt {
+pub(crate) fn hunt(seed: u64, pace: &Pace) -> Hunt {
     panics::catch();
     let mut rng = SplitMix64::new(seed);
     let mut hunt = Hunt { found: None, by: String::new(), states: 0 };
@@ -46,7 +46,7 @@ pub(crate) fn hunt(seed: u64, is_over: &dyn Fn() -> bool, pace: &Pace) -> Hunt {
     for (turn, theme) in Theme::ALL.iter().cycle().enumerate() {
         let blind = if *theme == Theme::Big { 1 } else { BLIND };
         for at in 0..=blind {
-            if is_over() || hunt.found.is_some() {
+            if pace.is_over() || hunt.found.is_some() {
                 return hunt;
             }
             hunt.one(*theme, rng.next(), at < blind, pace);

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Shared with whoever looks whether the worker still moves. Clones are the same pace.
 #[derive(Clone, Debug, Default)]
@@ -19,6 +19,13 @@ impl Pace {
     /// A pace that is over at `deadline`, or when it is stopped.
     pub(crate) fn until(deadline: Option<Instant>) -> Pace {
         Pace { deadline, ..Pace::default() }
+    }
+
+    /// The same pace, over after `time` at the latest.
+    pub(crate) fn at_most(&self, time: Duration) -> Pace {
+        let end = Instant::now() + time;
+        let deadline = self.deadline.map_or(end, |deadline| deadline.min(end));
+        Pace { deadline: Some(deadline), ..self.clone() }
     }
 
     /// One more state.
