@@ -58,6 +58,7 @@ const UPWARD: &[(&str, &str, &str)] = &[
 const UNSAFE: &[&str] = &[
     "src/cache/arena.rs",
     "src/cache/draft.rs",
+    "src/cache/in_place.rs",
     "src/cache/load.rs",
     "src/cache/reader.rs",
     "src/cache/writer.rs",
@@ -149,7 +150,8 @@ const TIMED_LAYERS: &[&str] =
 /// Files of the engine that measure how long something takes, or wait for a time.
 const TIMED: &[&str] = &[
     "src/checkpoint.rs",
-    "src/recovery.rs",
+    "src/recovery/mod.rs",
+    "src/recovery/replay.rs",
     "src/store/handle.rs",
     "src/sync.rs",
     "src/txn/background.rs",

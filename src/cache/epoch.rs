@@ -64,6 +64,8 @@ impl Drop for Local {
 /// Who is pinned, and whether nobody may be.
 struct Places {
     flag: Flag,
+    /// Somebody had to wait until the flag was down.
+    has_waited: AtomicBool,
     /// Those from here on were never used.
     used: AtomicUsize,
     all: Box<[Place]>,
@@ -110,6 +112,7 @@ impl Epoch {
     pub(crate) fn new() -> Self {
         let places = Places {
             flag: Flag(AtomicBool::new(false)),
+            has_waited: AtomicBool::new(false),
             used: AtomicUsize::new(0),
             all: (0..PLACES).map(|_| Place::default()).collect(),
         };
@@ -134,8 +137,14 @@ impl Epoch {
         })
     }
 
+    /// Whether somebody had to wait since this was asked last, because the caller was [`Alone`].
+    pub(crate) fn has_kept_waiting(&self) -> bool {
+        let has_waited = &self.places.has_waited;
+        has_waited.load(Ordering::Relaxed) && has_waited.swap(false, Ordering::Relaxed)
+    }
+
     /// Keeps everybody else from pinning, if nobody else is pinned. The caller is, holds the lock
-    /// that makes it the only one who calls this, and keeps this for less than a microsecond.
+    /// that makes it the only one who calls this, and keeps this for a fraction of a millisecond.
     pub(crate) fn exclude(&self, guard: &Guard<'_>) -> Option<Alone<'_>> {
         let places = &*self.places;
         let mine = guard.pin.place;
@@ -219,6 +228,7 @@ impl Pin<'_> {
     #[cold]
     fn wait(&self) {
         let pins = &self.places.all[self.place].pins;
+        self.places.has_waited.store(true, Ordering::Relaxed);
         while self.places.is_closed() {
             pins.fetch_sub(1, Ordering::SeqCst);
             let mut spins = 0;

@@ -17,10 +17,11 @@
 //! publishes it in the page table. Readers take no lock: they pin the epoch, read the `visible`
 //! watermark as their LSN, and walk from the newest version to the one at or below it.
 //!
-//! A commit of one change, whose leaf nobody can be reading, changes it **in place** (V7): most of
-//! what a small commit costs is the copy of a leaf that is not in the processor's cache. A reader
-//! that comes in these 100 to 300 ns waits for their end; after a writer has met a reader it
-//! makes copies for a while, so that the two seldom meet.
+//! A transaction whose leaves nobody can be reading changes them **in place** (V7): most of what a
+//! small commit costs is the copy of a leaf that is not in the processor's cache. A reader that
+//! comes meanwhile waits for the end: 100 to 300 ns for one change, that for each change of a batch,
+//! of at most 1,024. After a writer has met a reader it makes copies for a while, so that
+//! the two seldom meet.
 //!
 //! Invariants:
 //!
@@ -33,8 +34,8 @@
 //!   names), or the history. Whoever drops it frees it.
 //! - V6 Whoever changes the page table's word of a resident page has claimed it.
 //! - V7 A frame changes in place only while nobody can read it: it is claimed and has no pin, no
-//!   snapshot is registered, and no other thread is pinned or comes to be before the change is
-//!   visible ([`epoch`]). Whoever registers a snapshot is pinned meanwhile; who reads without
+//!   snapshot is registered at its LSN or above, and no other thread is pinned or comes to be
+//!   before the change is visible ([`epoch`]). Whoever registers a snapshot is pinned meanwhile; who reads without
 //!   having registered takes its LSN after it was pinned. Nothing can fail after the change.
 //!
 //! A read at `visible` that is not registered may find that its version has just gone: then it
@@ -50,6 +51,7 @@ mod draft;
 mod epoch;
 mod evict;
 mod history;
+mod in_place;
 mod load;
 mod memory;
 mod reader;

@@ -75,6 +75,14 @@ impl Registry {
         self.open.lock().range(from..until).next().is_some()
     }
 
+    /// The newest open snapshot.
+    pub(crate) fn newest(&self) -> Option<Lsn> {
+        if self.is_empty() {
+            return None;
+        }
+        self.open.lock().keys().next_back().copied()
+    }
+
     /// The oldest open snapshot.
     pub(crate) fn oldest(&self) -> Option<Lsn> {
         self.open.lock().keys().next().copied()

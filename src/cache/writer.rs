@@ -17,6 +17,7 @@
 
 use super::arena::{Frame, PinnedPage};
 use super::epoch::{Alone, Guard};
+use super::in_place::InPlace;
 use super::state::Cache;
 use super::table::Word;
 use crate::error::Result;
@@ -27,20 +28,17 @@ use crate::sync::atomic::Ordering;
 
 /// Frames that the writer takes at a time, at most.
 const STASH: usize = 32;
-/// After a reader was met, so many changes are made to copies without looking again.
-const PATIENCE: u32 = if cfg!(test) { 0 } else { 64 };
-
 /// What the writer keeps between groups. The commit lock guards it.
 #[derive(Debug)]
 pub(crate) struct Writer {
     stash: Vec<Frame>,
     retired: Vec<Frame>,
-    superseded: Vec<Superseded>,
+    pub(super) superseded: Vec<Superseded>,
     changes: Changes,
     /// Pages at or below were already changed or known when the last checkpoint was pinned.
     checkpoint: Lsn,
-    /// So many pages are not tried to be changed in place, since there were readers.
-    patience: u32,
+    /// So many changes are not tried to be made in place, since there were readers.
+    pub(super) patience: usize,
 }
 
 /// Which pages differ from the last checkpoint.
@@ -53,7 +51,7 @@ pub(crate) struct Changes {
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Superseded {
+pub(super) struct Superseded {
     id: PageId,
     frame: Frame,
     lsn: Lsn,
@@ -108,24 +106,16 @@ pub(crate) enum Readers {
 /// A commit group that is changing pages.
 #[derive(Debug)]
 pub(crate) struct WriteGroup<'a> {
-    cache: &'a Cache,
+    pub(super) cache: &'a Cache,
     readers: Readers,
-    writer: &'a mut Writer,
-    lsn: Lsn,
-    guard: Option<Guard<'a>>,
-    in_place: InPlace,
-    /// While there are no readers: the group changes a page in place (V7).
-    alone: Option<Alone<'a>>,
+    pub(super) writer: &'a mut Writer,
+    pub(super) lsn: Lsn,
+    pub(super) guard: Option<Guard<'a>>,
+    pub(super) in_place: InPlace,
+    /// While there are no readers: the group has changed pages in place (V7).
+    pub(super) alone: Option<Alone<'a>>,
     /// Whether predecessors of this group are in the history already.
     spilled: bool,
-}
-
-/// Whether a group may change a page in place.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum InPlace {
-    No,
-    /// Its only change.
-    IfUnread,
 }
 
 impl<'a> WriteGroup<'a> {
@@ -149,7 +139,7 @@ impl<'a> WriteGroup<'a> {
         WriteGroup { cache, readers, writer, lsn, guard, in_place, alone, spilled: false }
     }
 
-    /// Begins a group of one change, which may be made in place (V7).
+    /// Begins a group of one transaction, which may change pages in place (V7).
     pub(crate) fn begin_single(cache: &'a Cache, writer: &'a mut Writer, lsn: Lsn) -> Self {
         WriteGroup { in_place: InPlace::IfUnread, ..WriteGroup::begin(cache, writer, lsn) }
     }
@@ -348,52 +338,9 @@ impl<'a> WriteGroup<'a> {
         }
     }
 
-    /// Changes a leaf of this group, which has changed nothing else, in place, if nobody can be
-    /// reading it (V7). `change` says whether it has changed the page: then nothing else may be
-    /// changed in this group, and nothing may fail any more.
-    #[allow(unsafe_code)]
-    pub(crate) fn change_in_place<R>(
-        &mut self,
-        id: PageId,
-        change: impl FnOnce(&mut [u8]) -> Option<R>,
-    ) -> Option<R> {
-        let cache = self.cache;
-        if std::mem::replace(&mut self.in_place, InPlace::No) == InPlace::No {
-            return None;
-        }
-        if self.writer.patience > 0 {
-            self.writer.patience -= 1;
-            return None;
-        }
-        debug_assert!(self.writer.superseded.is_empty(), "the only change of its group");
-        let Word::Resident(frame) = cache.table.newest(id) else { return None };
-        let alone = match self.guard.as_ref().and_then(|guard| cache.epoch.exclude(guard)) {
-            Some(alone) if cache.registry.is_empty() => alone,
-            _ => {
-                self.writer.patience = PATIENCE;
-                return None;
-            }
-        };
-        // Keeps those away who write pages out, and may have put it elsewhere just now.
-        let claim = cache.table.try_claim(id, frame)?;
-        if cache.arena.is_pinned(frame) {
-            return None; // a value in it is in use
-        }
-        assert!(cache.arena.lsn(frame) < self.lsn, "V1: a version is superseded by a later group");
-        // SAFETY: nobody reads it: no other thread holds a guard, none gets one before `alone`
-        // goes, nobody has a pin, and no snapshot is open, which could get at it later.
-        let done = change(unsafe { cache.arena.page_mut(frame) })?;
-        self.take_over(id, frame);
-        // No reader is left for what was before that.
-        cache.arena.forget_previous(frame);
-        drop(claim);
-        self.alone = Some(alone);
-        Some(done)
-    }
-
     /// Makes the newest version of `id`, which nobody reads, this group's own where it is.
     #[allow(unsafe_code)]
-    fn take_over(&mut self, id: PageId, frame: Frame) {
+    pub(super) fn take_over(&mut self, id: PageId, frame: Frame) {
         let (cache, old_lsn) = (self.cache, self.cache.arena.lsn(frame));
         let is_written = !cache.arena.addr(frame).is_none();
         if is_written && !broken(Mutant::RewrittenPageStaysClean) {

@@ -1,5 +1,8 @@
 //! Changing the tree: insert, replace, delete, split, merge.
 
+use std::ops::Range;
+
+use super::later::Later;
 use super::node::{BlobRef, Full, Node, NodeMut, Pending, Value, can_merge, merge, split};
 use crate::cache::WriteGroup;
 use crate::error::Result;
@@ -8,6 +11,7 @@ use crate::space::{INNER, LEAF, PageId, header};
 /// Buffers that are used again from one change to the next.
 #[derive(Debug, Default)]
 pub(crate) struct Scratch {
+    pub(super) later: Later,
     /// The way down: each inner page, and which child was taken.
     path: Vec<(PageId, usize)>,
     separator: Vec<u8>,
@@ -16,7 +20,7 @@ pub(crate) struct Scratch {
 
 /// Where in a leaf the next row probably goes.
 #[derive(Clone, Copy, Debug)]
-enum Place {
+pub(super) enum Place {
     Anywhere,
     /// The row before went to the end.
     End,
@@ -36,9 +40,9 @@ pub(crate) enum Outcome {
 /// A tree that a commit group changes.
 #[derive(Debug)]
 pub(crate) struct TreeMut<'t, 'c> {
-    group: &'t mut WriteGroup<'c>,
+    pub(super) group: &'t mut WriteGroup<'c>,
     root: PageId,
-    scratch: &'t mut Scratch,
+    pub(super) scratch: &'t mut Scratch,
 }
 
 impl<'t, 'c> TreeMut<'t, 'c> {
@@ -100,35 +104,47 @@ impl<'t, 'c> TreeMut<'t, 'c> {
         row: impl Fn(usize) -> (&'r [u8], Value<'r>),
         mut met: impl FnMut(Outcome),
     ) -> Result<()> {
-        let (mut next, mut outcome) = (0, Outcome::Absent);
+        let mut next = self.put_into(leaf, 0..count, &row, &mut met)?;
+        while next < count {
+            leaf = self.descend(row(next).0)?;
+            self.fetch_ahead()?;
+            next = self.put_into(leaf, next..count, &row, &mut met)?;
+        }
+        Ok(())
+    }
+
+    /// Puts rows into `leaf`, at least one, until they end or belong elsewhere. Where it has to be
+    /// split, it goes on with the part that the next row belongs into. Returns the number of the
+    /// row after them.
+    pub(super) fn put_into<'r>(
+        &mut self,
+        mut leaf: PageId,
+        rows: Range<usize>,
+        row: &impl Fn(usize) -> (&'r [u8], Value<'r>),
+        met: &mut impl FnMut(Outcome),
+    ) -> Result<usize> {
+        let (mut next, mut outcome) = (rows.start, Outcome::Absent);
+        let (mut key, mut value) = row(next);
         loop {
-            let (mut key, mut value) = row(next);
-            if next > 0 {
-                self.fetch_ahead()?;
-            }
             let mut node = NodeMut::new(self.group.page_mut(leaf)?);
             let mut place = Place::Anywhere;
             let full_at = loop {
                 match put_here(&mut node, key, value, place, &mut outcome) {
                     Ok(now) => place = now,
-                    Err(at) => break Some(at),
+                    Err(at) => break at,
                 }
                 met(std::mem::replace(&mut outcome, Outcome::Absent));
                 next += 1;
-                if next == count {
-                    break None;
+                if next == rows.end {
+                    return Ok(next);
                 }
                 (key, value) = row(next);
                 if node.view().upper().is_some_and(|upper| upper <= key) {
-                    break None;
+                    return Ok(next);
                 }
             };
-            if let Some(at) = full_at {
-                self.split(leaf, Pending { at, key, value_bytes: value.stored_bytes() })?;
-            }
-            if next == count {
-                return Ok(());
-            }
+            let pending = Pending { at: full_at, key, value_bytes: value.stored_bytes() };
+            self.split(leaf, pending)?;
             leaf = self.descend(key)?;
         }
     }
@@ -148,7 +164,7 @@ impl<'t, 'c> TreeMut<'t, 'c> {
     }
 
     /// Goes down to the leaf for `key`; the way is in `scratch.path`.
-    fn descend(&mut self, key: &[u8]) -> Result<PageId> {
+    pub(super) fn descend(&mut self, key: &[u8]) -> Result<PageId> {
         self.scratch.path.clear();
         let mut id = self.root;
         loop {
@@ -165,7 +181,7 @@ impl<'t, 'c> TreeMut<'t, 'c> {
 
     /// Asks the processor to fetch the leaf behind the one that the path leads to: where rows are
     /// dense, the next of them goes there.
-    fn fetch_ahead(&mut self) -> Result<()> {
+    pub(super) fn fetch_ahead(&mut self) -> Result<()> {
         let Some(&(parent, at)) = self.scratch.path.last() else { return Ok(()) };
         let node = Node::new(self.group.page(parent)?);
         if at + 1 < node.count() {
@@ -291,7 +307,7 @@ impl<'t, 'c> TreeMut<'t, 'c> {
 ///
 /// # Errors
 /// The leaf is full: it is to be split for this slot. The key is not there any more.
-fn put_here(
+pub(super) fn put_here(
     node: &mut NodeMut<'_>,
     key: &[u8],
     value: Value<'_>,

@@ -34,6 +34,7 @@ pub(crate) mod blob;
 pub(crate) mod check;
 mod cursor;
 mod edit;
+mod later;
 mod lookup;
 mod node;
 #[cfg(feature = "server")]

@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::lsn::{Incarnation, Lsn};
 use crate::mutants::{Mutant, broken};
 use crate::space::PageId;
-use crate::tree::{Outcome, Scratch, TreeMut, Value, blob, max_inline};
+use crate::tree::{BlobRef, Outcome, Scratch, TreeMut, Value, blob, max_inline};
 
 /// Pages that one step of taking a dropped keyspace apart frees.
 const TRIM_PAGES: usize = 256;
@@ -34,10 +34,10 @@ struct Touched {
 }
 
 /// An operation, with where its value is if that is long.
-type Change<'a> = (Op<'a>, Option<crate::tree::BlobRef>);
+type Change<'a> = (Op<'a>, Option<BlobRef>);
 
 /// A long value, prepared for the operation of this number.
-pub(crate) type Prepared<'c> = (usize, crate::tree::BlobRef, Draft<'c>);
+pub(crate) type Prepared<'c> = (usize, BlobRef, Draft<'c>);
 
 impl Trees {
     pub(crate) fn new(catalog: Catalog, catalog_root: PageId, next_keyspace: u32) -> Self {
@@ -79,26 +79,20 @@ impl Trees {
         for (number, op) in Operations::new(payload).enumerate() {
             ops.push((op?, blob_of(number)));
         }
-        // Whatever is about whole keyspaces keeps its place; runs of puts and deletes are sorted.
-        let is_keyed = |op: &Op<'_>| matches!(op, Op::Put { .. } | Op::Delete { .. });
-        let runs = ops.chunk_by_mut(|(a, _), (b, _)| is_keyed(a) && is_keyed(b));
-        for run in runs {
-            if broken(Mutant::OperationsSortedUnstably) {
-                run.sort_unstable_by(|(a, _), (b, _)| place(a).cmp(&place(b)));
-            } else if !run.is_sorted_by(|(a, _), (b, _)| place(a) <= place(b)) {
-                // Stable: of several changes to a key, the last counts.
-                run.sort_by_cached_key(|(op, _)| rank(op));
-            }
-            let is_put = |op: &Op<'_>| match op {
-                Op::Put { keyspace, .. } => Some(*keyspace),
-                _ => None,
-            };
-            for part in run.chunk_by(|(a, _), (b, _)| is_put(a).is_some() && is_put(a) == is_put(b))
-            {
-                match is_put(&part[0].0) {
-                    Some(keyspace) => self.apply_puts(group, keyspace, part)?,
-                    None => self.apply_one(group, part[0].0, None)?,
+        sort_runs(&mut ops);
+        let is_put = |op: &Op<'_>| match op {
+            Op::Put { keyspace, .. } => Some(*keyspace),
+            _ => None,
+        };
+        for part in ops.chunk_by(|(a, _), (b, _)| is_put(a).is_some() && is_put(a) == is_put(b)) {
+            match is_put(&part[0].0) {
+                Some(keyspace)
+                    if part.len() == ops.len() && group.may_change_in_place(ops.len()) =>
+                {
+                    self.apply_puts_later(group, keyspace, part)?;
                 }
+                Some(keyspace) => self.apply_puts(group, keyspace, part)?,
+                None => self.apply_one(group, part[0].0, None)?,
             }
         }
         Ok(())
@@ -147,7 +141,7 @@ impl Trees {
         &mut self,
         group: &mut WriteGroup<'_>,
         op: Op<'_>,
-        blob: Option<crate::tree::BlobRef>,
+        blob: Option<BlobRef>,
     ) -> Result<()> {
         match op {
             Op::Put { keyspace, .. } => self.apply_puts(group, keyspace, &[(op, blob)])?,
@@ -191,20 +185,28 @@ impl Trees {
     ) -> Result<()> {
         let at = self.touch(keyspace)?;
         let Touched { keyspace, delta } = &mut self.touched[at];
-        let row = |at: usize| match puts[at] {
-            (Op::Put { key, value, .. }, blob) => {
-                (key, blob.map_or(Value::Inline(value), Value::Blob))
-            }
-            _ => unreachable!("the caller has only puts"),
-        };
         let mut unused = Vec::new();
         let mut tree = TreeMut::new(group, keyspace.root, &mut self.scratch);
-        tree.put_sorted(puts.len(), row, |outcome| match outcome {
-            Outcome::Absent => *delta += 1,
-            Outcome::Inline => {}
-            Outcome::Blob(_) if broken(Mutant::BlobLeaked) => {}
-            Outcome::Blob(old) => unused.push(old),
-        })?;
+        tree.put_sorted(puts.len(), |at| row(puts, at), meets(delta, &mut unused))?;
+        unused.into_iter().try_for_each(|old| blob::free(group, old))
+    }
+
+    /// [`Trees::apply_puts`] for the whole group: most leaves are changed at its end, in place if
+    /// nobody reads them.
+    fn apply_puts_later(
+        &mut self,
+        group: &mut WriteGroup<'_>,
+        keyspace: KeyspaceId,
+        puts: &[Change<'_>],
+    ) -> Result<()> {
+        let at = self.touch(keyspace)?;
+        let Touched { keyspace, delta } = &mut self.touched[at];
+        let mut unused = Vec::new();
+        let mut tree = TreeMut::new(group, keyspace.root, &mut self.scratch);
+        tree.put_or_note(puts.len(), |at| row(puts, at), meets(delta, &mut unused))?;
+        unused.drain(..).try_for_each(|old| blob::free(group, old))?;
+        let mut tree = TreeMut::new(group, keyspace.root, &mut self.scratch);
+        tree.put_noted(|at| row(puts, at), meets(delta, &mut unused))?;
         unused.into_iter().try_for_each(|old| blob::free(group, old))
     }
 
@@ -288,6 +290,24 @@ impl Trees {
     }
 }
 
+/// The key and the value of one of several puts.
+fn row<'a>(puts: &[Change<'a>], at: usize) -> (&'a [u8], Value<'a>) {
+    match puts[at] {
+        (Op::Put { key, value, .. }, blob) => (key, blob.map_or(Value::Inline(value), Value::Blob)),
+        _ => unreachable!("the caller has only puts"),
+    }
+}
+
+/// Counts keys that are new, and keeps the values that nothing refers to any more.
+fn meets(delta: &mut i64, unused: &mut Vec<BlobRef>) -> impl FnMut(Outcome) {
+    move |outcome| match outcome {
+        Outcome::Absent => *delta += 1,
+        Outcome::Inline => {}
+        Outcome::Blob(_) if broken(Mutant::BlobLeaked) => {}
+        Outcome::Blob(old) => unused.push(old),
+    }
+}
+
 /// Writes the values in `payload` that are too long for a leaf to pages of their own.
 pub(crate) fn prepare<'c>(cache: &'c Cache, payload: &[u8]) -> Result<Vec<Prepared<'c>>> {
     let limit = max_inline(cache.page_bytes());
@@ -319,6 +339,36 @@ pub(crate) fn apply_entries(
     trees.apply(&mut group, payload, operations, &mut prepared)?;
     trees.publish(group);
     Ok(operations)
+}
+
+/// Writes the operations in `payload` to `sorted` in the order in which they are applied. Bytes
+/// that are no operations are left to whoever applies them.
+pub(crate) fn sort_entries(payload: &[u8], sorted: &mut Vec<u8>) {
+    let mut rest = Operations::new(payload);
+    let mut ops = Vec::new();
+    loop {
+        let from = rest.consumed();
+        let Some(Ok(op)) = rest.next() else { break };
+        ops.push((op, &payload[from..rest.consumed()]));
+    }
+    sort_runs(&mut ops);
+    sorted.clear();
+    sorted.reserve(payload.len());
+    ops.iter().for_each(|(_, bytes)| sorted.extend_from_slice(bytes));
+    sorted.extend_from_slice(&payload[sorted.len()..]);
+}
+
+/// Sorts runs of puts and deletes; whatever is about whole keyspaces keeps its place.
+fn sort_runs<T>(ops: &mut [(Op<'_>, T)]) {
+    let is_keyed = |op: &Op<'_>| matches!(op, Op::Put { .. } | Op::Delete { .. });
+    for run in ops.chunk_by_mut(|(a, _), (b, _)| is_keyed(a) && is_keyed(b)) {
+        if broken(Mutant::OperationsSortedUnstably) {
+            run.sort_unstable_by(|(a, _), (b, _)| place(a).cmp(&place(b)));
+        } else if !run.is_sorted_by(|(a, _), (b, _)| place(a) <= place(b)) {
+            // Stable: of several changes to a key, the last counts.
+            run.sort_by_cached_key(|(op, _)| rank(op));
+        }
+    }
 }
 
 fn place<'a>(op: &Op<'a>) -> Option<(KeyspaceId, &'a [u8])> {

@@ -135,6 +135,11 @@ impl<'a> Operations<'a> {
         Operations { rest: payload, bytes: payload.len() }
     }
 
+    /// How many bytes have been read.
+    pub(super) fn consumed(&self) -> usize {
+        self.bytes - self.rest.len()
+    }
+
     fn read(&mut self) -> Option<Op<'a>> {
         let tag = self.bytes(1)?[0];
         let keyspace = KeyspaceId(u32::try_from(self.number()?).ok()?);
@@ -193,7 +198,7 @@ impl<'a> Iterator for Operations<'a> {
         if self.rest.is_empty() {
             return None;
         }
-        let at = self.bytes - self.rest.len();
+        let at = self.consumed();
         Some(self.read().ok_or_else(|| {
             self.rest = &[];
             Error::Corrupt {

@@ -125,8 +125,20 @@ fn scenario() {
 
 /// One page, changed in place whenever nobody reads it (V7).
 fn scenario_in_place() {
+    let count = changes_in_place(1, |rig, ids, round| rig.put_alone(ids[0], round));
+    IN_PLACE.fetch_add(count, std::sync::atomic::Ordering::Relaxed);
+}
+
+/// Several pages, changed together, in place where nobody needs what is there (V7).
+fn scenario_all_in_place() {
+    let count = changes_in_place(PAGES, Rig::put_all_alone);
+    ALL_IN_PLACE.fetch_add(count, std::sync::atomic::Ordering::Relaxed);
+}
+
+/// Returns how often `put` changed something in place.
+fn changes_in_place(pages: usize, put: fn(&Rig, &[PageId], u64) -> (Lsn, bool)) -> usize {
     let rig = Arc::new(Rig::new());
-    let ids: Arc<Vec<PageId>> = Arc::new(rig.create(1));
+    let ids: Arc<Vec<PageId>> = Arc::new(rig.create(pages));
     rig.put(&ids, 2);
     if rand::thread_rng().gen_bool(0.5) {
         rig.checkpoint();
@@ -149,10 +161,11 @@ fn scenario_in_place() {
         }));
         others.push(spawn(|rig, _| rig.checkpoint()));
     }
+    let mut count = 0;
     for round in 3..9 {
-        let (lsn, in_place) = rig.put_alone(ids[0], round);
+        let (lsn, in_place) = put(&rig, &ids, round);
         assert_eq!(expected(lsn), round);
-        IN_PLACE.fetch_add(usize::from(in_place), std::sync::atomic::Ordering::Relaxed);
+        count += usize::from(in_place);
     }
     others.into_iter().for_each(|other| other.join().unwrap());
     read_newest(&rig, &ids);
@@ -160,6 +173,7 @@ fn scenario_in_place() {
     rig.put(&ids, 9);
     rig.checkpoint();
     rig.assert_blocks(0);
+    count
 }
 
 static IN_PLACE: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
@@ -170,6 +184,16 @@ fn shuttle_changes_in_place() {
     explore(PctScheduler::new(3, 3000), scenario_in_place);
     let in_place = IN_PLACE.load(std::sync::atomic::Ordering::Relaxed);
     assert!((1000..6 * 4400).contains(&in_place), "{in_place} of them: some, but not all");
+}
+
+static ALL_IN_PLACE: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
+
+#[test]
+fn shuttle_changes_many_in_place() {
+    explore(RandomScheduler::new(1000), scenario_all_in_place);
+    explore(PctScheduler::new(3, 2000), scenario_all_in_place);
+    let in_place = ALL_IN_PLACE.load(std::sync::atomic::Ordering::Relaxed);
+    assert!((700..6 * 2900).contains(&in_place), "{in_place} of them: some, but not all");
 }
 
 #[test]

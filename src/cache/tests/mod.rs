@@ -122,6 +122,34 @@ impl Rig {
         (lsn, in_place.is_some())
     }
 
+    /// Puts `value` into each of `ids`, in one group: with copies where a snapshot needs what is
+    /// there, then in place if nobody reads the others. Tells whether any was changed in place.
+    pub(super) fn put_all_alone(&self, ids: &[PageId], value: u64) -> (Lsn, bool) {
+        let mut state = self.state.lock();
+        let lsn = Lsn::new(state.lsn.get() + 10);
+        let mut group = WriteGroup::begin_single(&self.cache, &mut state.writer, lsn);
+        let may = group.may_change_in_place(ids.len());
+        let (mut later, mut now) = (Vec::new(), Vec::new());
+        for &id in ids {
+            group.page(id).unwrap();
+            if may && group.is_unneeded(id) { &mut later } else { &mut now }.push(id);
+        }
+        now.iter().for_each(|id| put(&mut group, *id, value));
+        let in_place = !later.is_empty()
+            && group.change_all_in_place(&later, |_, page| {
+                set_value(page, u64::MAX);
+                crate::sync::step();
+                set_value(page, value);
+            });
+        if !in_place {
+            later.iter().for_each(|id| put(&mut group, *id, value));
+        }
+        crate::sync::step();
+        group.publish();
+        state.lsn = lsn;
+        (lsn, in_place)
+    }
+
     /// Makes `count` pages that hold 0.
     pub(super) fn create(&self, count: usize) -> Vec<PageId> {
         self.group(|group| (0..count).map(|_| create(group)).collect()).1

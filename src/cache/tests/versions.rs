@@ -203,8 +203,17 @@ fn a_page_is_changed_in_place_only_while_nobody_can_read_it() {
     let snapshot = rig.cache.snapshot();
     assert!(!rig.put_alone(ids[0], 3).1);
     assert_eq!(rig.get(ids[0], snapshot.lsn()).unwrap(), 2);
-    drop(snapshot);
+    // What came after it, it does not need; what another one needs is another page's matter.
     assert!(rig.put_alone(ids[0], 4).1);
+    assert!(rig.put_all_alone(&ids, 5).1, "one of them with a copy");
+    assert_eq!(ids.iter().map(|id| rig.get(*id, snapshot.lsn()).unwrap()).sum::<u64>(), 2 + 1);
+    let later = rig.cache.snapshot();
+    assert!(!rig.put_all_alone(&ids, 6).1);
+    assert_eq!(rig.get(ids[0], later.lsn()).unwrap(), 5);
+    assert_eq!(rig.get(ids[0], snapshot.lsn()).unwrap(), 2);
+    drop((snapshot, later));
+    assert_eq!(rig.cache.stats().old_versions, 0);
+    assert!(rig.put_all_alone(&ids, 4).1);
 
     // A value in use stays what it is; other pages are not concerned.
     let pinned = {

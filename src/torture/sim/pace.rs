@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// Shared with whoever looks whether the worker still moves. Clones are the same pace.
 #[derive(Clone, Debug, Default)]
@@ -22,7 +22,8 @@ impl Pace {
     }
 
     /// The same pace, over after `time` at the latest.
-    pub(crate) fn at_most(&self, time: Duration) -> Pace {
+    #[cfg(feature = "mutants")]
+    pub(crate) fn at_most(&self, time: std::time::Duration) -> Pace {
         let end = Instant::now() + time;
         let deadline = self.deadline.map_or(end, |deadline| deadline.min(end));
         Pace { deadline: Some(deadline), ..self.clone() }

@@ -182,6 +182,12 @@ impl<'a> Node<'a> {
         self.gap() + self.garbage()
     }
 
+    /// The bytes that a record, whose key belongs here, takes in this leaf.
+    pub(crate) fn record_bytes(self, key: &[u8], value: Value<'_>) -> usize {
+        debug_assert!(self.is_leaf());
+        SLOT + LEAF_FRONT + (key.len() - self.prefix_len()) + value.stored_bytes()
+    }
+
     /// The bytes that header, slots, cells and fences take.
     pub(crate) fn used_bytes(self) -> usize {
         self.0.len() - self.free_bytes()

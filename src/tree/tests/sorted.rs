@@ -62,6 +62,83 @@ fn sorted_runs_match_in_a_cache_that_is_too_small() {
     sorted_runs(4096, 64, 7);
 }
 
+impl Rig {
+    /// Puts rows whose keys ascend or repeat, as a group of their own, most of them last.
+    fn put_or_note(&mut self, rows: &[(Vec<u8>, Vec<u8>)]) {
+        self.lsn = Lsn::new(self.lsn.get() + 1);
+        let mut group = WriteGroup::begin_single(&self.cache, &mut self.writer, self.lsn);
+        assert!(group.may_change_in_place(rows.len()));
+        let mut scratch = Scratch::default();
+        let (mut new, mut unused) = (0, Vec::new());
+        let mut met = |outcome| match outcome {
+            Outcome::Absent => new += 1,
+            Outcome::Inline => {}
+            Outcome::Blob(blob) => unused.push(blob),
+        };
+        let row = |at: usize| (&rows[at].0[..], Value::Inline(&rows[at].1));
+        let mut tree = TreeMut::new(&mut group, self.root, &mut scratch);
+        tree.put_or_note(rows.len(), row, &mut met).unwrap();
+        let mut tree = TreeMut::new(&mut group, self.root, &mut scratch);
+        tree.put_noted(row, &mut met).unwrap();
+        // Whose leaf has a long value is not noted, so that this comes in time.
+        unused.into_iter().for_each(|blob| blob::free(&mut group, blob).unwrap());
+        group.publish();
+        let before = self.model.len();
+        self.model.extend(rows.iter().cloned());
+        assert_eq!(new, self.model.len() - before);
+    }
+}
+
+/// Batches of keys that are known, new, repeated and deleted, with values that fit, do not fit, or
+/// take the place of long ones; with and without a snapshot of what was there before.
+fn noted_rows(page_bytes: u32, frames: u64, seed: u64) {
+    let what = format!("pages of {page_bytes}, {frames} frames, seed {seed}");
+    let mut random = Random::new(seed);
+    let mut rig = Rig::new(&SimDisk::new(), page_bytes, frames);
+    let (limit, mut longs) = (max_inline(page_bytes as usize), 0);
+    for round in 0..60 {
+        let longest = [10, 200, limit][round % 3];
+        let count = 1 + random.below([3, 100, 400][round % 3]);
+        let mut row = |longest: usize| {
+            let key = format!("{:08}", random.below(3000)).into_bytes();
+            (key, vec![random.below(256) as u8; random.below(longest + 1)])
+        };
+        let mut rows: Vec<_> = (0..count).map(|_| row(longest)).collect();
+        let (long, gone) = (row(3 * limit), row(0).0);
+        longs += usize::from(long.1.len() > limit);
+        rig.change(&[(long.0, Some(long.1)), (gone, None)]);
+        let before = (round % 4 == 0).then(|| rig.model.clone());
+        // Kept alive beside changes to the rig, as a reader would.
+        let registered = before.is_some().then(|| rig.snapshot().into_lsn());
+        rows.sort_by(|a, b| a.0.cmp(&b.0));
+        rig.put_or_note(&rows);
+        let more: Vec<_> = rows.iter().map(|(key, _)| (key.clone(), vec![1; 3])).collect();
+        rig.put_or_note(&more);
+        if let (Some(before), Some(at)) = (before, registered) {
+            assert_eq!(rig.forward(Bound::Unbounded, at), entries(before.iter()), "{what}");
+            rig.cache.unregister(at);
+        }
+        rig.check(&what);
+        let snapshot = rig.snapshot();
+        let found = rig.forward(Bound::Unbounded, snapshot.lsn());
+        assert_eq!(found, entries(rig.model.iter()), "{what}");
+    }
+    assert!(longs > 10, "{what}");
+}
+
+#[test]
+fn noted_rows_match_a_sorted_map() {
+    for seed in 1..8 {
+        noted_rows(4096, 8192, seed);
+    }
+    noted_rows(8192, 8192, 8);
+}
+
+#[test]
+fn noted_rows_match_in_a_cache_that_is_too_small() {
+    noted_rows(4096, 64, 9);
+}
+
 /// Every leaf but the last was full when it was split; since then its keys share more, which
 /// freed a few bytes of each.
 #[test]

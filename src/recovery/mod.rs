@@ -21,31 +21,25 @@
 //!   and commits go into it only once that is which begins i + 1. So a log that has outlived its
 //!   superblock can be told ([`find_later`]).
 
+mod replay;
+
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use self::replay::replay;
 use crate::cache::{Cache, CacheOptions, MemorySource, WriteGroup};
 use crate::checkpoint::{Former, Purpose};
 use crate::disk::Disk;
 use crate::error::{Error, Result};
-use crate::log::{Known, Scan, find_later, segment_number};
+use crate::log::{Known, find_later, segment_number};
 use crate::lsn::{Incarnation, Lsn, StoreId};
 use crate::mutants::{Mutant, broken};
 use crate::options::Options;
 use crate::space::{DATA_FILE, Head, PageId, Params, Space};
 use crate::tree::{Cursor, Node, Value, copy_used, max_key};
 use crate::txn::{
-    Catalog, CommitState, Engine, KeyspaceId, KeyspaceState, Older, Trees, apply_entries,
-    catalog_key,
+    Catalog, CommitState, Engine, KeyspaceId, KeyspaceState, Older, Trees, catalog_key,
 };
-
-/// Transactions are replayed in groups of about this share of the cache, and at most so many
-/// bytes: a group sorts its changes, and copies each page once.
-const GROUP_SHARE: u64 = 64;
-const GROUP_BYTES: u64 = 4 << 20;
-/// While the log is replayed, so much memory is made ready ahead of its use.
-const TOUCH_AHEAD: usize = 32 << 20;
 
 /// How far recovery has come.
 #[derive(Clone, Copy, Debug)]
@@ -119,7 +113,7 @@ pub(crate) fn open(disk: Arc<dyn Disk>, options: Options) -> Result<(Engine, Rec
     };
     // 4
     if !head.clean {
-        let end = with_memory_ahead(&engine, || replay(&engine, head, &mut summary))?;
+        let end = replay(&engine, head, &mut summary)?;
         begin_anew(&engine, head, end, &summary)?;
     }
     summary.duration = begun.elapsed();
@@ -222,97 +216,6 @@ fn decode_dropped(id: &[u8], root: &[u8]) -> Option<(KeyspaceId, PageId)> {
     Some((KeyspaceId(id), PageId(u64::from_le_bytes(root.try_into().ok()?))))
 }
 
-/// Runs `work` while another thread brings frames into memory: the system's clearing of fresh
-/// memory is a good part of the time that a replay takes.
-fn with_memory_ahead<T>(engine: &Engine, work: impl FnOnce() -> T) -> T {
-    if !engine.options.background {
-        return work();
-    }
-    let done = AtomicBool::new(false);
-    std::thread::scope(|scope| {
-        scope.spawn(|| {
-            let mut touched = 0;
-            while !done.load(Ordering::Relaxed) {
-                if engine.cache.touch_ahead(TOUCH_AHEAD, &mut touched) == 0 {
-                    std::thread::sleep(Duration::from_millis(1));
-                }
-            }
-        });
-        let _over = Over(&done); // also if the work panics
-        work()
-    })
-}
-
-/// Raises its flag when it is dropped.
-struct Over<'a>(&'a AtomicBool);
-
-impl Drop for Over<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-}
-
-/// Step 5. Returns where the incarnation ended.
-fn replay(engine: &Engine, head: Head, summary: &mut RecoverySummary) -> Result<Lsn> {
-    let mut state = engine.commit.lock();
-    let CommitState { writer, trees, .. } = &mut *state;
-    if head.checkpoint < head.log_start {
-        // The incarnation had begun and made no checkpoint: its prologue comes first.
-        let mut group = WriteGroup::begin(&engine.cache, writer, head.log_start);
-        trees.note_end(&mut group, head.former, head.former_end)?;
-        trees.publish(group);
-    }
-    let superblock = engine.space.superblock();
-    let mut from = head.checkpoint.max(head.log_start);
-    if broken(Mutant::ReplayFromSegmentStart) {
-        from = Lsn::new(from.get() - from.get() % superblock.segment_bytes);
-    }
-    summary.recovered_to = from;
-    let mut scan = Scan::open(
-        Arc::clone(&engine.disk),
-        superblock.store,
-        head.incarnation,
-        superblock.segment_bytes,
-        from,
-        head.durable.max(from),
-    )?;
-    let total_bytes = log_bytes(engine, from)?;
-    let group_bytes = GROUP_BYTES.min(engine.options.cache_bytes / GROUP_SHARE) as usize;
-    let mut group = Vec::with_capacity(group_bytes);
-    loop {
-        let entry = scan.next()?;
-        if let Some(entry) = entry {
-            summary.records_replayed += 1;
-            summary.recovered_to = entry.end;
-            if !(broken(Mutant::ReplaySkipsFirst) && summary.records_replayed == 1) {
-                group.extend_from_slice(entry.payload);
-            }
-        }
-        let is_last = entry.is_none();
-        let is_due = is_last && !broken(Mutant::ReplayTailDropped) || group.len() >= group_bytes;
-        if is_due && !group.is_empty() {
-            let lsn = summary.recovered_to;
-            let operations = apply_entries(&engine.cache, writer, trees, &group, lsn)?;
-            summary.operations_replayed += operations as u64;
-            group.clear();
-            group.shrink_to(2 * group_bytes);
-            let done_bytes = lsn.get() - from.get();
-            report(engine, RecoveryProgress { phase: "replay", done_bytes, total_bytes });
-        }
-        if is_last {
-            break;
-        }
-    }
-    let end = summary.recovered_to;
-    summary.bytes_replayed = end.get() - from.get();
-    summary.bytes_cut = scan.tail().cut_bytes;
-    if end == head.log_start {
-        // It had not committed anything: it may only have recovered, and crashed at that.
-        (summary.former, summary.recovered_to) = (head.former, head.former_end);
-    }
-    Ok(end)
-}
-
 /// Steps 6 and 7. The former incarnation ended at `end`.
 fn begin_anew(engine: &Engine, head: Head, mut end: Lsn, summary: &RecoverySummary) -> Result<()> {
     let mut incarnation = head.incarnation.next();
@@ -357,13 +260,4 @@ fn report(engine: &Engine, progress: RecoveryProgress) {
     if let Some(callback) = &engine.options.on_recovery {
         callback(progress);
     }
-}
-
-/// The most that the log from `from` on can have.
-fn log_bytes(engine: &Engine, from: Lsn) -> Result<u64> {
-    let segment_bytes = engine.space.superblock().segment_bytes;
-    let names = engine.disk.list()?;
-    let numbers = names.iter().filter_map(|name| segment_number(name));
-    let after = numbers.filter(|number| *number >= from.get() / segment_bytes).count() as u64;
-    Ok((after * segment_bytes).saturating_sub(from.get() % segment_bytes))
 }
