@@ -17,6 +17,7 @@ use super::epoch::Alone;
 use super::state::Cache;
 use super::table::{Claim, Word};
 use super::writer::WriteGroup;
+use crate::mutants::{Mutant, broken};
 use crate::space::PageId;
 
 /// After a reader was met, so many changes are made to copies without looking again.
@@ -144,7 +145,8 @@ impl<'a> WriteGroup<'a> {
 impl Cache {
     /// Whether a snapshot needs this version, which is the newest of its page.
     fn is_needed(&self, frame: Frame) -> bool {
-        self.registry.newest().is_some_and(|snapshot| snapshot >= self.arena.lsn(frame))
+        let needs = !broken(Mutant::NeededPageChangedInPlace);
+        needs && self.registry.newest().is_some_and(|snapshot| snapshot >= self.arena.lsn(frame))
     }
 }
 

@@ -186,6 +186,7 @@ catalog! {
         HistoryRangeInclusive = "history-range-inclusive": "a version's range of snapshots ends one late";
         SnapshotRangeReadsNewest = "snapshot-range-reads-newest": "a snapshot's iterator shows what is newest";
         SnapshotCountsNewest = "snapshot-counts-newest": "a snapshot tells the present number of keys";
+        NeededPageChangedInPlace = "needed-page-changed-in-place": "a page that a snapshot needs is changed where it is";
         ReapedUnderSnapshot = "reaped-under-snapshot": "freed pages go although a snapshot can reach them";
     }
     Receipts {

@@ -14,8 +14,8 @@ use super::node::{Node, NodeMut, Value};
 use crate::error::Result;
 use crate::space::PageId;
 
-/// Where so many rows went into a leaf that has no room for all, the next ones are like them: they
-/// are not looked at twice.
+/// Where so many rows go into one leaf, its copy costs less than to look at each of them twice; and
+/// the next ones are like them.
 const DENSE: usize = 8;
 
 /// Leaves, and the rows that go there.
@@ -63,8 +63,8 @@ impl TreeMut<'_, '_> {
         Ok(())
     }
 
-    /// Notes the rows from `first` on that belong into `leaf`, if they are sure to fit there as it
-    /// is, and no snapshot needs it. Returns the number of the row after them; `first` if they are not noted.
+    /// Notes the rows from `first` on that belong into `leaf`, if they are few, sure to fit there as
+    /// it is, and no snapshot needs it. Returns the number of the row after them; `first` if they are not noted.
     fn note<'r>(
         &mut self,
         leaf: PageId,
@@ -82,6 +82,9 @@ impl TreeMut<'_, '_> {
             let (key, value) = row(next);
             if upper.is_some_and(|upper| upper <= key) {
                 break;
+            }
+            if next - first == DENSE {
+                return Ok(first);
             }
             let is_repeated = next > first && row(next - 1).0 == key;
             let Some(needed) = needed(node, key, value, is_repeated) else { return Ok(first) };
