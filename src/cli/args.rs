@@ -280,6 +280,9 @@ pub(super) struct ServeArgs {
     /// The store's cache, in MiB [default: 256]
     #[arg(long, value_name = "MIB")]
     pub(super) cache_mib: Option<i64>,
+    /// What all clients together may leave unread, in MiB [default: 256]
+    #[arg(long, value_name = "MIB")]
+    pub(super) max_output_mib: Option<i64>,
     /// What is logged: error, warn, info, debug [default: info]
     #[arg(long, value_name = "LEVEL")]
     pub(super) log: Option<String>,
