@@ -443,8 +443,13 @@ pub(super) struct ServerBenchArgs {
     pub(super) in_flight: Vec<usize>,
     /// Who makes the load: packets and nothing else, our client with as many connections, our
     /// client with one
-    #[arg(long, value_enum, value_delimiter = ',', value_name = "WHO",
-        default_value = "lean,pool,one")]
+    #[arg(
+        long,
+        value_enum,
+        value_delimiter = ',',
+        value_name = "WHO",
+        default_value = "lean,pool,one"
+    )]
     pub(super) load: Vec<By>,
 }
 
@@ -453,8 +458,13 @@ pub(super) struct CrowdArgs {
     #[command(flatten)]
     pub(super) net: NetArgs,
     /// What is measured, separated by commas
-    #[arg(long, value_enum, value_delimiter = ',', value_name = "CASES",
-        default_value = "behind,idle,watch,deaf")]
+    #[arg(
+        long,
+        value_enum,
+        value_delimiter = ',',
+        value_name = "CASES",
+        default_value = "behind,idle,watch,deaf"
+    )]
     pub(super) case: Vec<CrowdCase>,
     /// Connections, of `idle` and `deaf`
     #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = in_range::<1, 1000000>)]

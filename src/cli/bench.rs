@@ -67,10 +67,7 @@ pub(super) fn net(command: NetBench) -> Outcome {
     }
 }
 
-fn with_net(
-    args: NetArgs,
-    run: impl FnOnce(NetSettings) -> Result<Record, BenchError>,
-) -> Outcome {
+fn with_net(args: NetArgs, run: impl FnOnce(NetSettings) -> Result<Record, BenchError>) -> Outcome {
     let words = std::env::args_os().map(|word| word.to_string_lossy().into_owned());
     let settings = NetSettings {
         connect: args.remote.target()?,

@@ -153,11 +153,7 @@ fn measure(case: Case, settings: &NetSettings, host: &Host) -> Result<Found, Ben
 }
 
 /// The same load through the client: a task for each request in flight.
-async fn through_client(
-    host: &Host,
-    load: Load,
-    connections: usize,
-) -> Result<Found, BenchError> {
+async fn through_client(host: &Host, load: Load, connections: usize) -> Result<Found, BenchError> {
     let in_all = load.connections * load.in_flight;
     let each = u32::try_from(in_all / connections).expect("a number of requests");
     let mut clients = Vec::new();

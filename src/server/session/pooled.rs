@@ -187,7 +187,11 @@ fn do_in_pool(
     if level > Level::Free && !make_small(&mut request, level) {
         shared.metrics.held_back.inc();
         reply.fail(Failure::new(Code::TooBusy, "clients leave too much unread"));
-        return mailbox.send(Letter::Answer { id, ticket, made: Made::new(packet, &shared.budget) });
+        return mailbox.send(Letter::Answer {
+            id,
+            ticket,
+            made: Made::new(packet, &shared.budget),
+        });
     }
     let attempt =
         std::panic::AssertUnwindSafe(|| shared.service.perform(&request, caller, &mut reply));

@@ -25,7 +25,10 @@ pub(super) async fn measure(host: &Host, settings: &CrowdSettings) -> Result<Row
     let connections = settings.connections;
     // 1. The server has done everything once that takes memory.
     let mut control = Wire::connect(&host.dial).await?;
-    control.ask(&Request::Verify(Verify { answer: Answer::AtEnd }), |_| ()).await.map_err(failed())?;
+    control
+        .ask(&Request::Verify(Verify { answer: Answer::AtEnd }), |_| ())
+        .await
+        .map_err(failed())?;
     lean::run(&host.dial, gets(settings, 16)).await?;
     let before = host.memory();
     // 2. The crowd, and what it waits for.
