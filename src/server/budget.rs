@@ -7,31 +7,31 @@
 //! - U1 What counts is memory: of every output that could not be written at once, and of every
 //!   answer from the pool until it is in an output. It is counted by values that give it back when
 //!   they are dropped, so that no way out forgets it.
-//! - U2 Above the cap nothing is made for a connection that is stuck: its input is not read, and
+//! - U2 Above half the cap nothing is made for a connection that is stuck: its input is not read, and
 //!   its backlog and its streams stand still until its socket has taken all there is. It wakes
 //!   itself then; if that takes too long, it is cut as any slow reader.
-//! - U3 Above the cap a page has at most [`SMALL_PAGE`] bytes, and the outputs of a connection a
+//! - U3 Above half the cap a page has at most [`SMALL_PAGE`] bytes, and the outputs of a connection a
 //!   sixteenth of what they may have otherwise: so what is made for those of whom nothing is known
 //!   yet is small. All others go on.
-//! - U4 Above twice the cap no answer of unknown length is made at all: what would need a page or
+//! - U4 Above the cap no answer of unknown length is made at all: what would need a page or
 //!   a value of its own is refused as `TooBusy`.
 //!
-//! So there is at most twice the cap, and besides what is being made at that moment: an answer for
+//! So there is at most the cap, and besides what is being made at that moment: an answer for
 //! each thread of the pool, and a turn's for each connection that is not stuck.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// The most bytes of a page above the cap (U3).
+/// The most bytes of a page above half the cap (U3).
 pub(crate) const SMALL_PAGE: u32 = 64 << 10;
 
 /// How full it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Level {
     Free,
-    /// Above the cap.
+    /// Above half the cap.
     Tight,
-    /// Above twice the cap.
+    /// Above the cap.
     Full,
 }
 
@@ -57,8 +57,8 @@ impl Budget {
 
     pub(crate) fn level(&self) -> Level {
         match self.held() {
-            held if held <= self.cap => Level::Free,
-            held if held / 2 <= self.cap => Level::Tight,
+            held if held <= self.cap / 2 => Level::Free,
+            held if held <= self.cap => Level::Tight,
             _ => Level::Full,
         }
     }
@@ -124,14 +124,14 @@ mod tests {
 
     #[test]
     fn what_is_held_is_counted_until_it_is_dropped() {
-        let budget = Budget::new(100);
+        let budget = Budget::new(200);
         let mut share = Share::of(&budget, 60);
         assert_eq!((budget.held(), budget.level()), (60, Level::Free));
         let made = Made::new(vec![0; 50], &budget);
         assert_eq!((budget.held(), budget.level()), (110, Level::Tight));
         share.set(150);
         assert_eq!((budget.held(), budget.level()), (200, Level::Tight));
-        share.set(152);
+        share.set(151);
         assert_eq!(budget.level(), Level::Full);
         drop(made);
         share.set(10);

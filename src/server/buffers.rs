@@ -105,6 +105,10 @@ impl Output {
             self.rest();
             self.bytes = packet;
         } else {
+            if packet.len() > CHUNK {
+                // Twice as much as there is would be too much of it.
+                self.buffer().reserve_exact(packet.len());
+            }
             self.buffer().extend_from_slice(&packet);
         }
     }

@@ -57,8 +57,8 @@ pub struct Config {
     pub max_subscriptions: usize,
     /// Output of one connection that waits to be taken before nothing more is read from it.
     pub max_output_bytes: usize,
-    /// The same of all connections together. Above it nothing more is made for those who do not
-    /// read; there is never more than twice as much.
+    /// The same of all connections together. Above half of it nothing more is made for those who
+    /// do not read, and above it no answers of unknown length for anybody.
     pub max_output_mib: u64,
     /// Time for the handshake.
     pub handshake_ms: u64,

@@ -56,7 +56,7 @@ use super::shared::Shared;
 use crate::proto::{Broken, Code, Failure, Goodbye, MAX_HELLO, Packet, Progress, Response, decode};
 use crate::service::{Caller, Recent, Reply};
 
-/// Of the output that a connection may have, the share above the cap of all (`budget`, U3).
+/// Of the output that a connection may have, the share when all have much (`budget`, U3).
 const TIGHT: usize = 16;
 
 /// The conversation on one connection.

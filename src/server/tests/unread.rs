@@ -9,7 +9,7 @@ use crate::server::{Config, Server};
 
 const MIB: usize = 1 << 20;
 /// Clients that do not read, and pages that each asks for.
-const DEAF: usize = 16;
+const DEAF: usize = 8;
 const PAGES: u64 = 16;
 
 fn page() -> Request<'static> {
@@ -24,13 +24,14 @@ fn page() -> Request<'static> {
     })
 }
 
-/// Looks until nothing is added any more, and returns the most that there was.
-async fn peak(server: &Server) -> usize {
+/// Looks until there is more than `least` and nothing is added any more, and returns the most that
+/// there was.
+async fn peak(server: &Server, least: usize) -> usize {
     let (mut most, mut quiet) = (0, 0);
     while quiet < 50 {
         tokio::time::sleep(Duration::from_millis(4)).await;
         let now = server.unread_bytes();
-        quiet = if now > most || now == 0 { 0 } else { quiet + 1 };
+        quiet = if now > most || most <= least { 0 } else { quiet + 1 };
         most = most.max(now);
     }
     most
@@ -45,7 +46,7 @@ async fn what_is_not_read_has_a_cap_and_others_go_on() {
         rows.put_with(number.to_be_bytes(), value, CommitMode::Async).unwrap();
     }
     rows.put("zz", "small").unwrap();
-    let config = Config { max_output_mib: 8, ..config() };
+    let config = Config { max_output_mib: 16, ..config() };
     let (server, address) = serve(store, &config).await;
     let mut deaf = Vec::new();
     for _ in 0..DEAF {
@@ -54,9 +55,10 @@ async fn what_is_not_read_has_a_cap_and_others_go_on() {
         peer.flush().await;
         deaf.push(peer);
     }
-    // 1. The cap, what was being made when it was reached, and small pages since.
-    let most = peak(&server).await;
-    assert!((8 * MIB..14 * MIB).contains(&most), "{most} bytes");
+    // 1. Half the cap, what was being made when it was reached, and small pages since. Without a cap
+    //    it would be 64 pages of a megabyte, but for what the kernel takes.
+    let most = peak(&server, 8 * MIB).await;
+    assert!(most < 18 * MIB, "{most} bytes");
     // 2. Others get what they ask for, in smaller pages.
     let mut good = Peer::greeted(address).await;
     for id in 1..100 {
@@ -88,7 +90,7 @@ async fn streams_stand_still_above_the_cap_and_go_on_below_it() {
     for number in 0..256_u32 {
         rows.put_with(number.to_be_bytes(), [7; 16 << 10], CommitMode::Async).unwrap();
     }
-    let config = Config { max_output_mib: 1, ..config() };
+    let config = Config { max_output_mib: 0, ..config() };
     let (server, address) = serve(store, &config).await;
     let Request::Range(range) = page() else { unreachable!() };
     let stream = Request::Range(Range { delivery: Delivery::Stream { credit: 10_000 }, ..range });
@@ -99,7 +101,7 @@ async fn streams_stand_still_above_the_cap_and_go_on_below_it() {
         peer.flush().await;
         peers.push(peer);
     }
-    let most = peak(&server).await;
+    let most = peak(&server, 0).await;
     assert!(most < 8 * MIB, "{most} bytes");
     for peer in &mut peers {
         let (mut ended, mut entries) = (0, 0);
