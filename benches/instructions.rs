@@ -33,6 +33,7 @@
 //! ```
 //!
 //! The profiles stay: `callgrind_annotate` of the file that is named tells where they are spent.
+//! Those of packets, of the server's protocol, need the feature `cli`; without it they are left out.
 //! With `--test`, and in `cargo test --benches`, each path runs a few times without valgrind.
 
 mod support;
@@ -68,6 +69,10 @@ const CASES: &[Case] = &[
     Case { name: "put_async", operations: 5_000, run: put_async },
     Case { name: "batch_1000", operations: 10, run: batch },
     Case { name: "put_sync_simulated", operations: 1_000, run: put_sync },
+    #[cfg(feature = "cli")]
+    Case { name: "packet_get", operations: 10_000, run: packet_get },
+    #[cfg(feature = "cli")]
+    Case { name: "packet_put", operations: 10_000, run: packet_put },
 ];
 
 fn main() -> ExitCode {
@@ -159,6 +164,27 @@ fn batch(directory: &Path, operations: usize) {
         filled.write((0..BATCH_ROWS).map(|_| draws.next()));
     }
     leave(filled);
+}
+
+#[cfg(feature = "cli")]
+fn packet_get(_: &Path, operations: usize) {
+    packets(syncline::bench::codec::Message::Get, operations);
+}
+
+#[cfg(feature = "cli")]
+fn packet_put(_: &Path, operations: usize) {
+    packets(syncline::bench::codec::Message::Put, operations);
+}
+
+/// A request written and read again, its header and checksum included.
+#[cfg(feature = "cli")]
+fn packets(message: syncline::bench::codec::Message, operations: usize) {
+    use syncline::bench::codec::{Codec, Encoding};
+    let mut codec = Codec::new(message, Encoding::Packet, 150);
+    for _ in 0..operations {
+        black_box(black_box(&mut codec).encode());
+        black_box(black_box(&codec).decode());
+    }
 }
 
 fn fill(directory: &Path) -> Filled {

@@ -81,7 +81,10 @@ use self::report::Results;
 use self::stage::Stage;
 use crate::Error;
 
-pub use net::{NetSettings, run_patterns, run_server};
+pub use net::{
+    By, CrowdCase, CrowdSettings, NetSettings, ServerSettings, Target, run_crowd, run_patterns,
+    run_server,
+};
 pub use table::table;
 pub use workload::{Job, WRITER, write_until_killed};
 

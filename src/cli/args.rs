@@ -9,7 +9,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use super::failure::Failure;
 use super::output::decode_hex;
 use crate::CommitMode;
-use crate::bench::{Family, Job};
+use crate::bench::{By, CrowdCase, Family, Job};
 
 /// An embedded, transactional, ordered key-value store.
 ///
@@ -280,6 +280,9 @@ pub(super) struct ServeArgs {
     /// The store's cache, in MiB [default: 256]
     #[arg(long, value_name = "MIB")]
     pub(super) cache_mib: Option<i64>,
+    /// What all clients together may leave unread, in MiB [default: 256]
+    #[arg(long, value_name = "MIB")]
+    pub(super) max_output_mib: Option<i64>,
     /// What is logged: error, warn, info, debug [default: info]
     #[arg(long, value_name = "LEVEL")]
     pub(super) log: Option<String>,
@@ -333,13 +336,6 @@ pub(super) struct BenchArgs {
     /// Which engines, separated by commas; Syncline always [default: all there are]
     #[arg(long, value_delimiter = ',', value_name = "NAMES")]
     pub(super) engine: Vec<String>,
-    /// The length of one measurement
-    #[arg(long, value_name = "S", default_value_t = 1.0)]
-    pub(super) seconds: f64,
-    /// How often everything is measured, in turns
-    #[arg(long, value_name = "K", default_value_t = 3,
-        value_parser = clap::value_parser!(u32).range(1..=1000))]
-    pub(super) rounds: u32,
     /// How many different keys there are
     #[arg(long, value_name = "N", default_value_t = 1_000_000,
         value_parser = clap::value_parser!(u64).range(1..1 << 40))]
@@ -362,6 +358,25 @@ pub(super) struct BenchArgs {
     /// operation was due. Of commit, window, read, scans of 100 rows, mixed, large
     #[arg(long, value_name = "OPS")]
     pub(super) rate: Option<f64>,
+    #[command(flatten)]
+    pub(super) run: RunArgs,
+    /// Measure nothing: make the table, and with --html the page, of this result again
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["dir", "dir_option", "workload",
+        "engine", "seconds", "rounds", "keys", "cache_mib", "threads", "value_bytes", "batch",
+        "rate", "seed", "json"])]
+    pub(super) from_json: Option<PathBuf>,
+}
+
+/// What all benchmarks have in common.
+#[derive(Debug, Args)]
+pub(super) struct RunArgs {
+    /// The length of one measurement
+    #[arg(long, value_name = "S", default_value_t = 1.0)]
+    pub(super) seconds: f64,
+    /// How often everything is measured, in turns
+    #[arg(long, value_name = "K", default_value_t = 3,
+        value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub(super) rounds: u32,
     /// What chance follows from
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(super) seed: u64,
@@ -371,11 +386,6 @@ pub(super) struct BenchArgs {
     /// Write a page with charts to this file
     #[arg(long, value_name = "FILE")]
     pub(super) html: Option<PathBuf>,
-    /// Measure nothing: make the table, and with --html the page, of this result again
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["dir", "dir_option", "workload",
-        "engine", "seconds", "rounds", "keys", "cache_mib", "threads", "value_bytes", "batch",
-        "rate", "seed", "json"])]
-    pub(super) from_json: Option<PathBuf>,
 }
 
 /// `bench`, of a store in this process or of a server.
@@ -391,25 +401,23 @@ pub(super) struct BenchCommand {
 #[derive(Debug, Subcommand)]
 pub(super) enum NetBench {
     /// Measure a server: gets and puts in each mode, over many connections or one
-    Server(NetArgs),
+    Server(ServerBenchArgs),
     /// Compare ways to learn that an asynchronous put is durable, and of putting it into bytes
     Patterns(NetArgs),
+    /// Measure what thousands of connections cost a server: idle, watching, deaf; and gets behind
+    /// a thousand puts
+    Crowd(CrowdArgs),
 }
 
+/// What the benchmarks of a server have in common.
 #[derive(Debug, Args)]
 pub(super) struct NetArgs {
     /// Where to measure; without it, a directory beneath the current one, removed afterwards
+    #[arg(conflicts_with = "connect")]
     pub(super) dir: Option<PathBuf>,
-    /// A server that runs already, in place of one of our own. Its keyspace `bench` is written to
-    #[arg(long, value_name = "ADDR", conflicts_with = "dir")]
-    pub(super) connect: Option<String>,
-    /// The length of one measurement
-    #[arg(long, value_name = "S", default_value_t = 1.0)]
-    pub(super) seconds: f64,
-    /// How often everything is measured, in turns
-    #[arg(long, value_name = "K", default_value_t = 3,
-        value_parser = clap::value_parser!(u32).range(1..=1000))]
-    pub(super) rounds: u32,
+    /// A server that runs already, in place of one of our own: its keyspace `bench` is written to
+    #[command(flatten)]
+    pub(super) remote: Remote,
     /// How many different keys there are
     #[arg(long, value_name = "N", default_value_t = 100_000,
         value_parser = clap::value_parser!(u64).range(1..1 << 40))]
@@ -417,23 +425,64 @@ pub(super) struct NetArgs {
     /// The size of a value
     #[arg(long, value_name = "N", default_value_t = 150, value_parser = in_range::<8, 1048576>)]
     pub(super) value_bytes: usize,
-    /// Numbers of connections, of `server`
+    #[command(flatten)]
+    pub(super) run: RunArgs,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ServerBenchArgs {
+    #[command(flatten)]
+    pub(super) net: NetArgs,
+    /// Numbers of connections
     #[arg(long, value_delimiter = ',', value_name = "N", default_value = "1,50",
         value_parser = in_range::<1, 10000>)]
     pub(super) connections: Vec<usize>,
-    /// Requests in flight on each, of `server`; with 1 nothing is pipelined
+    /// Requests in flight on each; with 1 nothing is pipelined
     #[arg(long, value_delimiter = ',', value_name = "N", default_value = "1,16",
         value_parser = in_range::<1, 1024>)]
     pub(super) in_flight: Vec<usize>,
-    /// What chance follows from
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    pub(super) seed: u64,
-    /// Write machine and results to this file
-    #[arg(long, value_name = "FILE")]
-    pub(super) json: Option<PathBuf>,
-    /// Write a page with charts to this file
-    #[arg(long, value_name = "FILE")]
-    pub(super) html: Option<PathBuf>,
+    /// Who makes the load: packets and nothing else, our client with as many connections, our
+    /// client with one
+    #[arg(
+        long,
+        value_enum,
+        value_delimiter = ',',
+        value_name = "WHO",
+        default_value = "lean,pool,one"
+    )]
+    pub(super) load: Vec<By>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct CrowdArgs {
+    #[command(flatten)]
+    pub(super) net: NetArgs,
+    /// What is measured, separated by commas
+    #[arg(
+        long,
+        value_enum,
+        value_delimiter = ',',
+        value_name = "CASES",
+        default_value = "behind,idle,watch,deaf"
+    )]
+    pub(super) case: Vec<CrowdCase>,
+    /// Connections, of `idle` and `deaf`
+    #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = in_range::<1, 1000000>)]
+    pub(super) connections: usize,
+    /// Connections, of `watch`
+    #[arg(long, value_name = "N", default_value_t = 1000, value_parser = in_range::<1, 1000000>)]
+    pub(super) watchers: usize,
+    /// Writes in a second, of `watch`
+    #[arg(long, value_name = "N", default_value_t = 10_000,
+        value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
+    pub(super) jobs_per_second: u32,
+    /// Sync puts in flight, of `behind`
+    #[arg(long, value_name = "N", default_value_t = 1000, value_parser = in_range::<1, 4000>)]
+    pub(super) puts: usize,
+    /// What all clients together may leave unread, of `deaf`, if the server is one of our own
+    #[arg(long, value_name = "MIB", default_value_t = 256,
+        value_parser = clap::value_parser!(u64).range(1..1 << 24))]
+    pub(super) max_output_mib: u64,
 }
 
 /// A number from `MIN` to `MAX`.

@@ -12,10 +12,12 @@ use super::args::{BenchArgs, NetArgs, NetBench, Workload};
 use super::failure::{Failure, Outcome, Status};
 use crate::bench::engine::Engine;
 use crate::bench::record::Record;
-use crate::bench::{self, BenchError, Family, Job, NetSettings, Settings};
+use crate::bench::{
+    self, BenchError, CrowdSettings, Family, Job, NetSettings, ServerSettings, Settings,
+};
 
 pub(super) fn bench(args: BenchArgs, peers: &[Box<dyn Engine>]) -> Outcome {
-    let html = args.html.clone();
+    let html = args.run.html.clone();
     if let Some(file) = &args.from_json {
         let text = fs::read_to_string(file);
         let text = text.map_err(Failure::io(format!("read {}", file.display())))?;
@@ -24,7 +26,7 @@ pub(super) fn bench(args: BenchArgs, peers: &[Box<dyn Engine>]) -> Outcome {
         })?;
         return tell(&record, None, html.map(Output::create).transpose()?);
     }
-    let json = args.json.clone();
+    let json = args.run.json.clone();
     let settings = settings(args)?;
     let json = json.map(Output::create).transpose()?;
     let html = html.map(Output::create).transpose()?;
@@ -32,29 +34,54 @@ pub(super) fn bench(args: BenchArgs, peers: &[Box<dyn Engine>]) -> Outcome {
     tell(&record, json, html)
 }
 
-/// `bench server` and `bench patterns`.
+/// `bench server`, `bench patterns` and `bench crowd`.
 pub(super) fn net(command: NetBench) -> Outcome {
-    let (args, run): (NetArgs, fn(&NetSettings) -> _) = match command {
-        NetBench::Server(args) => (args, bench::run_server),
-        NetBench::Patterns(args) => (args, bench::run_patterns),
-    };
+    match command {
+        NetBench::Server(args) => {
+            let (connections, in_flight) = (in_order(args.connections), in_order(args.in_flight));
+            let loads = args.load;
+            with_net(args.net, |net| {
+                bench::run_server(&ServerSettings { net, connections, in_flight, loads })
+            })
+        }
+        NetBench::Patterns(args) => with_net(args, |net| bench::run_patterns(&net)),
+        NetBench::Crowd(args) => {
+            let mut cases = args.case;
+            cases.sort_unstable();
+            cases.dedup();
+            let (connections, watchers) = (args.connections, args.watchers);
+            let (jobs_per_s, puts) = (args.jobs_per_second, args.puts);
+            let max_output_mib = args.max_output_mib;
+            with_net(args.net, |net| {
+                bench::run_crowd(&CrowdSettings {
+                    net,
+                    cases,
+                    connections,
+                    watchers,
+                    jobs_per_s,
+                    puts,
+                    max_output_mib,
+                })
+            })
+        }
+    }
+}
+
+fn with_net(args: NetArgs, run: impl FnOnce(NetSettings) -> Result<Record, BenchError>) -> Outcome {
     let words = std::env::args_os().map(|word| word.to_string_lossy().into_owned());
     let settings = NetSettings {
-        connect: args.connect,
+        connect: args.remote.target()?,
         dir: args.dir,
-        measure_time: length_of_time(args.seconds)?,
-        rounds: args.rounds,
+        measure_time: length_of_time(args.run.seconds)?,
+        rounds: args.run.rounds,
         keys: args.keys,
         value_bytes: args.value_bytes,
-        connections: in_order(args.connections),
-        in_flight: in_order(args.in_flight),
-        seed: args.seed,
+        seed: args.run.seed,
         command: words.collect::<Vec<_>>().join(" "),
     };
-    let json = args.json.map(Output::create).transpose()?;
-    let html = args.html.map(Output::create).transpose()?;
-    let record: Record = run(&settings)?;
-    tell(&record, json, html)
+    let json = args.run.json.map(Output::create).transpose()?;
+    let html = args.run.html.map(Output::create).transpose()?;
+    tell(&run(settings)?, json, html)
 }
 
 /// The hidden command that `bench` starts to have a process to kill.
@@ -78,7 +105,7 @@ fn tell(record: &Record, json: Option<Output>, html: Option<Output>) -> Outcome 
 }
 
 fn settings(args: BenchArgs) -> Result<Settings, Failure> {
-    let measure_time = length_of_time(args.seconds)?;
+    let measure_time = length_of_time(args.run.seconds)?;
     if let Some(rate) = args.rate.filter(|rate| !(0.001..=1e9).contains(rate)) {
         return Err(Failure::Usage(format!("--rate {rate}: not a rate, from 0.001 to 1e9")));
     }
@@ -93,7 +120,7 @@ fn settings(args: BenchArgs) -> Result<Settings, Failure> {
     Ok(Settings {
         dir: args.dir.or(args.dir_option),
         measure_time,
-        rounds: args.rounds,
+        rounds: args.run.rounds,
         keys: args.keys,
         cache_bytes: args.cache_mib << 20,
         families,
@@ -102,7 +129,7 @@ fn settings(args: BenchArgs) -> Result<Settings, Failure> {
         value_bytes: in_order(args.value_bytes),
         batches: in_order(args.batch),
         rate: args.rate,
-        seed: args.seed,
+        seed: args.run.seed,
         command: words.collect::<Vec<_>>().join(" "),
     })
 }

@@ -15,6 +15,7 @@ use super::failure::{Failure, Outcome, Status};
 use super::kv::{no_keyspace, not_found};
 use super::output::RowWriter;
 use super::scan::Bounds;
+use crate::bench::Target;
 use crate::client::{Client, ClientOptions, Code, Error, JobState, Keyspace, Write};
 use crate::{CommitMode, Verification};
 
@@ -46,6 +47,12 @@ impl Remote {
     /// The server, if one is named.
     pub(super) fn is_asked(&self) -> Option<Asked<'_>> {
         self.connect.as_deref().map(|address| Asked { address, remote: self })
+    }
+
+    /// The same, for a benchmark.
+    pub(super) fn target(&self) -> Result<Option<Target>, Failure> {
+        let Some(asked) = self.is_asked() else { return Ok(None) };
+        Ok(Some(Target { address: asked.address.to_owned(), options: asked.options()? }))
     }
 }
 

@@ -38,8 +38,10 @@ fn flags(args: &ServeArgs) -> Settings {
             settings.insert(name.into(), text.clone().into());
         }
     }
-    if let Some(mib) = args.cache_mib {
-        settings.insert("cache_mib".into(), mib.into());
+    for (name, mib) in [("cache_mib", args.cache_mib), ("max_output_mib", args.max_output_mib)] {
+        if let Some(mib) = mib {
+            settings.insert(name.into(), mib.into());
+        }
     }
     settings
 }

@@ -30,11 +30,21 @@ pub(super) async fn connect(
     tls: Option<&Tls>,
     options: &ClientOptions,
 ) -> Result<std::sync::Arc<Link>> {
+    let (socket, greeting, rest) = open(address, tls, options).await?;
+    Ok(Link::start(socket, greeting, rest, options))
+}
+
+/// A socket on which hello was said, the answer, and the bytes that came behind it.
+pub(super) async fn open(
+    address: &Address,
+    tls: Option<&Tls>,
+    options: &ClientOptions,
+) -> Result<(Box<dyn Socket>, Greeting, Vec<u8>)> {
     let failed = |error| Error::connect(address, error);
     let connecting = async {
         let mut socket = address.open(tls).await.map_err(failed)?;
         let (greeting, rest) = greet(&mut socket, options, failed).await?;
-        Ok(Link::start(socket, greeting, rest, options))
+        Ok((socket, greeting, rest))
     };
     let limit = options.connect_timeout;
     let connected = tokio::time::timeout(limit, connecting).await;

@@ -43,6 +43,8 @@ mod answer;
 mod backoff;
 #[expect(clippy::module_inception, reason = "the noun of the layer")]
 mod client;
+#[cfg(feature = "cli")]
+mod dial;
 mod error;
 mod greeting;
 mod job;
@@ -55,8 +57,12 @@ mod tests;
 mod write;
 
 pub use crate::proto::{Applied, Code, Failure, JobState};
+#[cfg(feature = "cli")]
+pub(crate) use address::Socket;
 pub use admin::{Figures, WatermarkEvents};
 pub use client::Client;
+#[cfg(feature = "cli")]
+pub(crate) use dial::Dial;
 pub use error::{Error, Result};
 pub use job::{Job, JobEvents};
 pub use keyspace::{Entries, Entry, Keyspace, Range};

@@ -99,6 +99,25 @@ impl Output {
         &mut self.bytes
     }
 
+    /// Appends a packet that was made elsewhere. A long one is not copied if nothing is before it.
+    pub(crate) fn append(&mut self, packet: Vec<u8>) {
+        if self.is_empty() && packet.len() > CHUNK {
+            self.rest();
+            self.bytes = packet;
+        } else {
+            if packet.len() > CHUNK {
+                // Twice as much as there is would be too much of it.
+                self.buffer().reserve_exact(packet.len());
+            }
+            self.buffer().extend_from_slice(&packet);
+        }
+    }
+
+    /// The memory that it holds.
+    pub(crate) fn held(&self) -> usize {
+        self.bytes.capacity()
+    }
+
     /// What is still to be written.
     pub(crate) fn pending(&self) -> &[u8] {
         &self.bytes[self.written..]
@@ -191,7 +210,12 @@ mod tests {
         output.consume(1);
         output.buffer().extend(b"de");
         assert_eq!(output.pending(), b"bcde");
-        output.consume(4);
-        assert!(output.is_empty() && output.bytes.capacity() == 0, "nothing is held");
+        output.append(b"fg".to_vec());
+        output.consume(6);
+        assert!(output.is_empty() && output.held() == 0, "nothing is held");
+        let long = vec![7; CHUNK + 1];
+        let place = long.as_ptr();
+        output.append(long);
+        assert_eq!((output.pending().len(), output.pending().as_ptr()), (CHUNK + 1, place));
     }
 }

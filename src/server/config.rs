@@ -57,6 +57,9 @@ pub struct Config {
     pub max_subscriptions: usize,
     /// Output of one connection that waits to be taken before nothing more is read from it.
     pub max_output_bytes: usize,
+    /// The same of all connections together. Above half of it nothing more is made for those who
+    /// do not read, and above it no answers of unknown length for anybody.
+    pub max_output_mib: u64,
     /// Time for the handshake.
     pub handshake_ms: u64,
     /// Time without a packet while nothing is in flight. 0 for any.
@@ -115,6 +118,7 @@ impl Default for Config {
             max_in_flight: limits.max_in_flight,
             max_subscriptions: limits.max_subscriptions,
             max_output_bytes: limits.max_output_bytes,
+            max_output_mib: limits.max_output_in_all as u64 >> 20,
             handshake_ms: ms(limits.handshake),
             idle_ms: limits.idle.map_or(0, ms),
             packet_ms: ms(limits.packet),
@@ -209,11 +213,13 @@ impl Config {
 
     pub(crate) fn limits(&self) -> Limits {
         let ms = Duration::from_millis;
+        let mib = |mib: u64| usize::try_from(mib.saturating_mul(1 << 20)).unwrap_or(usize::MAX);
         Limits {
             max_packet_bytes: self.max_packet_bytes,
             max_in_flight: self.max_in_flight,
             max_subscriptions: self.max_subscriptions,
             max_output_bytes: self.max_output_bytes,
+            max_output_in_all: mib(self.max_output_mib),
             handshake: ms(self.handshake_ms),
             idle: (self.idle_ms > 0).then(|| ms(self.idle_ms)),
             packet: ms(self.packet_ms),

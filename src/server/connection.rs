@@ -127,6 +127,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         loop {
             let output = self.session.output();
             if output.is_empty() {
+                self.session.flows();
                 self.write_by = None;
                 return Ok(());
             }
@@ -138,6 +139,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                     self.write_by = None;
                 }
                 Poll::Pending => {
+                    self.session.sticks();
                     self.write_by.get_or_insert(now + self.shared.limits.write);
                     return Ok(());
                 }

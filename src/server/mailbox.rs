@@ -12,6 +12,8 @@ use std::task::Waker;
 use futures_util::task::AtomicWaker;
 use parking_lot::Mutex;
 
+use super::budget::Made;
+use super::session::Waiting;
 use crate::proto::{Failure, JobState};
 use crate::service::{Appended, JobListener, JobNumber, Stream};
 
@@ -22,6 +24,8 @@ pub(crate) struct Mailbox {
     /// Whether there is post, readable without the lock.
     has_post: AtomicBool,
     waker: AtomicWaker,
+    /// The socket takes nothing more: for whoever is about to make more for it.
+    is_stuck: AtomicBool,
 }
 
 /// What has come since the last look.
@@ -40,11 +44,15 @@ pub(crate) enum Letter {
     /// It was given up before a thread came to it.
     Unwanted,
     /// The last packet for a request.
-    Answer { id: u64, ticket: u64, packet: Vec<u8> },
+    Answer { id: u64, ticket: u64, made: Made },
+    /// It was not made, since too much is unread already (U2).
+    Later(Waiting),
     /// A write is in the log.
     Appended { id: u64, ticket: u64, appended: Appended },
     /// A part of a stream; no stream comes back with the last.
-    Part { id: u64, ticket: u64, packet: Vec<u8>, stream: Option<Box<Stream>> },
+    Part { id: u64, ticket: u64, made: Made, stream: Option<Box<Stream>> },
+    /// The stream whose next part was not made, for the same reason.
+    Standing { id: u64, ticket: u64, stream: Box<Stream> },
     /// The state of a watched job of a former life.
     Judged { id: u64, ticket: u64, job: String, state: Result<JobState<'static>, Failure<'static>> },
 }
@@ -76,6 +84,20 @@ impl Mailbox {
     /// Asks the connection to come to an end.
     pub(crate) fn drain(&self) {
         self.put(|post| post.is_draining = true);
+    }
+
+    /// The socket takes nothing more.
+    pub(crate) fn sticks(&self) {
+        self.is_stuck.store(true, Ordering::Relaxed);
+    }
+
+    /// The socket has taken all there was.
+    pub(crate) fn flows(&self) {
+        self.is_stuck.store(false, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_stuck(&self) -> bool {
+        self.is_stuck.load(Ordering::Relaxed)
     }
 
     fn put(&self, change: impl FnOnce(&mut Post)) {

@@ -26,6 +26,8 @@ pub(crate) struct Metrics {
     pub(crate) in_flight: Gauge,
     pub(crate) bytes_in: Counter,
     pub(crate) bytes_out: Counter,
+    /// Answers that were not made when they could have been.
+    pub(crate) held_back: Counter,
     requests: Family<KindLabel, Counter>,
     failures: Family<CodeLabel, Counter>,
     endings: Family<CodeLabel, Counter>,
@@ -133,9 +135,20 @@ pub(crate) fn render(shared: &Shared) -> String {
         "Connections that the server ended, by code",
         metrics.endings.clone(),
     );
-    let waiting: Gauge = Gauge::default();
-    waiting.set(i64::try_from(shared.pool.waiting()).unwrap_or(i64::MAX));
-    registry.register("pool_waiting", "Requests that wait for a thread", waiting);
+    server.register(
+        "output_held_back",
+        "Answers that were put off or refused because clients leave too much unread",
+        metrics.held_back.clone(),
+    );
+    for (name, help, number) in [
+        ("pool_waiting", "Requests that wait for a thread", shared.pool.waiting()),
+        ("output_held_bytes", "Memory of what clients have not read yet", shared.budget.held()),
+        ("output_cap_bytes", "Its cap", shared.budget.cap()),
+    ] {
+        let gauge: Gauge = Gauge::default();
+        gauge.set(i64::try_from(number).unwrap_or(i64::MAX));
+        registry.register(name, help, gauge);
+    }
     let store = registry.sub_registry_with_prefix("store");
     let marks = shared.service.marks();
     let poisoned = u64::from(shared.service.store().is_poisoned());

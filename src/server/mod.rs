@@ -5,7 +5,7 @@
 //!      |
 //!   server  -- listen, gate, tls, scrape        who may come in
 //!      |
-//!   connection -- buffers         a task: one socket, one session
+//!   connection -- buffers, budget a task: one socket, one session
 //!      |
 //!   session                       bytes to answers; nothing in it waits
 //!      |     '-- mailbox          what others tell it
@@ -16,10 +16,11 @@
 //!   `txn/at_once.rs`) and goes to the pool, whose queue has a bound;
 //! - V2 an idle connection holds no buffer, and a long poll is an entry in a table;
 //! - V3 whoever is slow slows only itself: output, backlog, flights, subscriptions and times have
-//!   their caps for each connection;
+//!   their caps for each connection, and output one for all together (`budget`);
 //! - V4 nothing is told durable that is not: `Written` with `durable` is sent when the sync line has
 //!   passed it, and after a failed flush nothing is.
 
+mod budget;
 mod buffers;
 mod config;
 mod connection;

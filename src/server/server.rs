@@ -162,6 +162,12 @@ impl Server {
         self.inside.gate.connections()
     }
 
+    /// The memory of what clients have not read yet.
+    #[cfg(test)]
+    pub(crate) fn unread_bytes(&self) -> usize {
+        self.inside.shared.budget.held()
+    }
+
     /// Where the metrics are.
     pub fn metrics_address(&self) -> Option<SocketAddr> {
         self.metrics

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::budget::Budget;
 use super::metrics::Metrics;
 use super::pool::Pool;
 use super::tide::Tide;
@@ -14,6 +15,7 @@ pub(crate) struct Shared {
     pub(crate) service: Arc<Service>,
     pub(crate) pool: Pool,
     pub(crate) limits: Limits,
+    pub(crate) budget: Arc<Budget>,
     /// Without it everybody may do everything.
     pub(crate) tokens: Option<Tokens>,
     pub(crate) metrics: Metrics,
@@ -31,6 +33,8 @@ pub(crate) struct Limits {
     pub(crate) max_subscriptions: usize,
     /// With so much to be written, and with so much to be done, nothing more is read.
     pub(crate) max_output_bytes: usize,
+    /// The same for all connections together.
+    pub(crate) max_output_in_all: usize,
     /// Time for the handshake.
     pub(crate) handshake: Duration,
     /// Time without a packet while nothing is in flight.
@@ -52,6 +56,7 @@ impl Default for Limits {
             max_in_flight: 4096,
             max_subscriptions: 64,
             max_output_bytes: 64 << 10,
+            max_output_in_all: 256 << 20,
             handshake: Duration::from_secs(5),
             idle: Some(Duration::from_secs(600)),
             packet: Duration::from_secs(30),
@@ -70,6 +75,7 @@ impl Shared {
         tokens: Option<Tokens>,
     ) -> Shared {
         let tide = Arc::new(Tide::new(Arc::clone(&service)));
-        Shared { service, pool, limits, tokens, metrics: Metrics::default(), tide }
+        let budget = Budget::new(limits.max_output_in_all);
+        Shared { service, pool, limits, budget, tokens, metrics: Metrics::default(), tide }
     }
 }

@@ -10,6 +10,7 @@ use super::service::Service;
 use crate::error::Result;
 use crate::lsn::Lsn;
 use crate::proto::{Applied, Batch, Delete, Op, Put, Request};
+use crate::store::Gathered;
 use crate::{CommitMode, Error, Keyspace, WriteBatch};
 
 /// A write that is in the log.
@@ -20,7 +21,7 @@ pub(crate) struct Appended {
 }
 
 impl Appended {
-    fn now(lsn: Lsn) -> Appended {
+    pub(crate) fn now(lsn: Lsn) -> Appended {
         Appended { lsn, applied: Applied::Now }
     }
 }
@@ -49,6 +50,37 @@ impl Service {
             _ => return self.write_batch_at_once(request, caller, recent),
         };
         Ok(lsn.map(Appended::now))
+    }
+
+    /// Puts a write to the others that are to be committed with [`Service::commit_gathered`]. False
+    /// if it is none that can be: then [`Service::write_at_once`] is for it.
+    ///
+    /// # Errors
+    /// Why the store refuses it.
+    #[inline]
+    pub(crate) fn gather(
+        &self,
+        request: &Request<'_>,
+        recent: &mut Recent,
+        to: &mut Gathered,
+    ) -> Result<bool> {
+        match *request {
+            Request::Put(Put { keyspace, key, value, once: None, .. }) => {
+                let Some(keyspace) = self.names.known(keyspace, recent) else { return Ok(false) };
+                keyspace.gather_put(key, value, to)?;
+            }
+            Request::Delete(Delete { keyspace, key, once: None, .. }) => {
+                let Some(keyspace) = self.names.known(keyspace, recent) else { return Ok(false) };
+                keyspace.gather_delete(key, to)?;
+            }
+            _ => return Ok(false),
+        }
+        Ok(true)
+    }
+
+    /// Does what was gathered, as far as it needs no waiting: see [`Gathered::answers`].
+    pub(crate) fn commit_gathered(&self, gathered: &mut Gathered) {
+        self.store.commit_gathered(gathered);
     }
 
     fn write_batch_at_once(

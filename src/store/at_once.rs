@@ -1,6 +1,7 @@
 //! What a server needs of the store that no embedded user does: reads and commits that are done
 //! at once or not at all, and waiting for the sync line without asking for a flush.
 
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use super::batch::WriteBatch;
@@ -10,7 +11,38 @@ use super::receipt::Receipt;
 use crate::error::{Error, Result};
 use crate::lsn::Lsn;
 use crate::tree::{Value, peek};
-use crate::txn::Op;
+use crate::txn::{Op, Single};
+
+/// Puts and deletes that are to be committed together, each on its own.
+#[derive(Debug, Default)]
+pub(crate) struct Gathered {
+    /// Those behind `len` are there for their memory.
+    singles: Vec<Single>,
+    len: usize,
+}
+
+impl Gathered {
+    /// What became of each, in order: `None`, and nothing done, if it would have to wait.
+    pub(crate) fn answers(&self) -> impl Iterator<Item = &Result<Option<Lsn>>> {
+        self.singles[..self.len].iter().map(|single| &single.answer)
+    }
+
+    /// Forgets them, and keeps their memory.
+    pub(crate) fn clear(&mut self) {
+        self.singles[..self.len].iter_mut().for_each(Single::clear);
+        self.len = 0;
+    }
+
+    fn push(&mut self, keyspace: &Keyspace, op: Op<'_>) {
+        if self.len == self.singles.len() {
+            self.singles.push(Single::default());
+        }
+        let single = &mut self.singles[self.len];
+        single.payload.push(op);
+        single.keyspace = Some(Arc::clone(keyspace.state()));
+        self.len += 1;
+    }
+}
 
 impl Keyspace {
     /// Shows the value of `key` to `look`; `None` if a page would have to be read for it, or the
@@ -54,6 +86,28 @@ impl Keyspace {
         self.commit_at_once(Op::Delete { keyspace: self.state().id, key })
     }
 
+    /// As [`Keyspace::put_at_once`], when those that were gathered are committed.
+    ///
+    /// # Errors
+    /// As [`Keyspace::put`], if that can be told now.
+    pub(crate) fn gather_put(&self, key: &[u8], value: &[u8], to: &mut Gathered) -> Result<()> {
+        let limits = Limits::of(self.engine());
+        limits.check_key(key.len())?;
+        limits.check_value(value.len())?;
+        to.push(self, Op::Put { keyspace: self.state().id, key, value });
+        Ok(())
+    }
+
+    /// As [`Keyspace::delete_at_once`], when those that were gathered are committed.
+    ///
+    /// # Errors
+    /// As [`Keyspace::put`], if that can be told now.
+    pub(crate) fn gather_delete(&self, key: &[u8], to: &mut Gathered) -> Result<()> {
+        Limits::of(self.engine()).check_key(key.len())?;
+        to.push(self, Op::Delete { keyspace: self.state().id, key });
+        Ok(())
+    }
+
     /// Whether it has been dropped.
     pub(crate) fn is_dropped(&self) -> bool {
         self.state().is_dropped()
@@ -81,6 +135,12 @@ impl Store {
         limits.check_value(batch.payload.longest_value)?;
         let keyspaces: Vec<_> = batch.keyspaces.iter().collect();
         self.engine().commit_at_once(&mut batch.payload, &keyspaces)
+    }
+
+    /// Commits what was gathered of this store's keyspaces. The answers are there then.
+    pub(crate) fn commit_gathered(&self, gathered: &mut Gathered) {
+        let len = gathered.len;
+        self.engine().commit_each_at_once(&mut gathered.singles[..len]);
     }
 
     /// Begins an incarnation, as the first write would.
@@ -121,7 +181,6 @@ impl Receipt {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
     use std::task::Waker;
     use std::time::Duration;
 
@@ -175,6 +234,65 @@ mod tests {
         drop(held);
         assert_eq!(rows.get("k").unwrap(), None, "A2");
         assert!(rows.put_at_once(b"k", b"v").unwrap().is_some());
+    }
+
+    /// The answers, and where they stand if they were done.
+    fn commit(store: &Store, gathered: &mut Gathered) -> Vec<Result<Option<Lsn>>> {
+        store.commit_gathered(gathered);
+        let answers = gathered.answers().cloned().collect();
+        gathered.clear();
+        answers
+    }
+
+    #[test]
+    fn what_is_gathered_is_committed_in_order_and_each_on_its_own() {
+        let (store, rows) = store(Options::new());
+        rows.put("a", "old").unwrap();
+        let mut gathered = Gathered::default();
+        for _ in 0..3 {
+            rows.gather_put(b"a", b"1", &mut gathered).unwrap();
+            rows.gather_put(b"b", b"2", &mut gathered).unwrap();
+            rows.gather_delete(b"a", &mut gathered).unwrap();
+            let before = store.stats().async_commits;
+            let lsns: Vec<Lsn> = commit(&store, &mut gathered)
+                .into_iter()
+                .map(|answer| answer.unwrap().expect("nothing to wait for"))
+                .collect();
+            assert!(lsns.is_sorted_by(|a, b| a < b), "a place for each: {lsns:?}");
+            assert_eq!(store.stats().async_commits - before, 3);
+            assert_eq!(store.watermarks().visible, lsns[2]);
+            assert_eq!((rows.get("a").unwrap(), rows.len().unwrap()), (None, 1));
+        }
+    }
+
+    #[test]
+    fn each_of_those_that_were_gathered_has_its_own_answer() {
+        let (store, rows) = store(Options::new());
+        let dropped = store.keyspace("dropped").unwrap();
+        let mut gathered = Gathered::default();
+        let long = vec![7; 100_000];
+        rows.gather_put(b"a", b"1", &mut gathered).unwrap();
+        dropped.gather_put(b"a", b"1", &mut gathered).unwrap();
+        rows.gather_put(b"long", &long, &mut gathered).unwrap();
+        rows.gather_put(b"b", b"2", &mut gathered).unwrap();
+        let key = vec![0; 5000];
+        assert!(matches!(rows.gather_put(&key, b"", &mut gathered), Err(Error::KeyTooLong { .. })));
+        store.drop_keyspace("dropped").unwrap();
+        let answers = commit(&store, &mut gathered);
+        assert!(matches!(
+            &answers[..],
+            [Ok(Some(_)), Err(Error::NoSuchKeyspace { .. }), Ok(None), Ok(Some(_))]
+        ));
+        assert_eq!(rows.len().unwrap(), 2, "A2");
+        // Somebody holds the commit lock for long.
+        rows.gather_put(b"c", b"3", &mut gathered).unwrap();
+        let held = store.engine().commit.lock();
+        assert!(matches!(commit(&store, &mut gathered)[..], [Ok(None)]));
+        drop(held);
+        assert_eq!(rows.get("c").unwrap(), None, "A2");
+        rows.gather_put(b"c", b"3", &mut gathered).unwrap();
+        store.clone().close().unwrap();
+        assert!(matches!(commit(&store, &mut gathered)[..], [Err(Error::Closed)]));
     }
 
     #[test]

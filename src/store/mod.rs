@@ -15,6 +15,8 @@ mod verify;
 
 pub use crate::checkpoint::CheckpointStats;
 pub use crate::recovery::{RecoveryProgress, RecoverySummary};
+#[cfg(feature = "server")]
+pub(crate) use at_once::Gathered;
 pub use batch::WriteBatch;
 pub use handle::Store;
 pub use keyspace::Keyspace;

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+#[cfg(feature = "server")]
+use super::at_once::Single;
 use super::combine::{Answer, Request};
 use super::engine::{CommitState, Engine, Live};
 use super::group::{Prepared, prepare};
@@ -176,6 +178,51 @@ impl Engine {
             }
             Err(error) => Err(self.give_up(live, error)),
         })
+    }
+
+    /// Serves requests of one operation each, one after the other. Returns the last one's LSN.
+    ///
+    /// Not as one group: what is a group's only change may be made in place (V7), which is cheaper
+    /// than a copy of each page.
+    #[cfg(feature = "server")]
+    pub(super) fn serve_each(
+        &self,
+        live: &Live,
+        state: &mut CommitState,
+        singles: &mut [Single],
+    ) -> Option<Lsn> {
+        // 3. All records first, so that the log is told of them once.
+        let mut last = None;
+        for single in singles.iter_mut().filter(|single| single.is_ready) {
+            let keyspace = single.keyspace.as_ref().expect("a single has its keyspace");
+            single.answer = match keyspace.check() {
+                Ok(()) => Ok(append(live, state, &single.payload)),
+                Err(error) => Err(error),
+            };
+            last = single.answer.as_ref().ok().copied().flatten().or(last);
+        }
+        live.log.publish(last?);
+        // 4. Each is applied at its own LSN, then visible (C1, C2).
+        let mut failed: Option<Error> = None;
+        for single in singles.iter_mut() {
+            let Ok(Some(lsn)) = single.answer else { continue };
+            let Single { payload, answer, .. } = single;
+            if failed.is_none() {
+                let CommitState { writer, trees, .. } = state;
+                let mut group = WriteGroup::begin_single(&self.cache, writer, lsn);
+                match trees.apply(&mut group, &payload.bytes, payload.operations, &mut []) {
+                    Ok(()) => {
+                        trees.publish(group);
+                        state.counts.add(payload);
+                    }
+                    Err(error) => failed = Some(self.give_up(live, error)),
+                }
+            }
+            if let Some(error) = &failed {
+                *answer = Err(error.clone());
+            }
+        }
+        if failed.is_some() { None } else { last }
     }
 
     /// Serves everything in the queue as one group.

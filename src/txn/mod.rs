@@ -37,6 +37,8 @@ mod keyspaces;
 mod ops;
 mod pressure;
 
+#[cfg(feature = "server")]
+pub(crate) use at_once::Single;
 pub(crate) use background::Background;
 pub(crate) use begin::Older;
 pub(crate) use engine::{CommitState, Engine, Live};

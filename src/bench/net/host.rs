@@ -7,21 +7,44 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use super::super::BenchError;
+use super::super::record::Figure;
+use super::{Target, figure};
+use crate::client::{Client, Dial};
 
 /// Time for a server to come up.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A server. One of our own ends with this.
 pub(super) struct Host {
-    pub(super) address: String,
+    target: Target,
+    pub(super) dial: Dial,
     child: Option<Child>,
 }
 
+/// What a process has of the main memory.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Memory {
+    /// All of it, files that are mapped included.
+    pub(super) resident: u64,
+    /// What is no file's: its own.
+    pub(super) own: u64,
+}
+
 impl Host {
-    /// The server at `connect`, or a new one with its store in `dir`.
-    pub(super) fn start(connect: Option<&str>, dir: &Path) -> Result<Host, BenchError> {
-        if let Some(address) = connect {
-            return Ok(Host { address: address.to_owned(), child: None });
+    /// The server that runs already, or a new one with its store in `dir`.
+    pub(super) fn start(running: Option<&Target>, dir: &Path) -> Result<Host, BenchError> {
+        Host::start_with(running, dir, &[])
+    }
+
+    /// The same, with settings for one of our own, as in `max_connections=100`.
+    pub(super) fn start_with(
+        running: Option<&Target>,
+        dir: &Path,
+        settings: &[String],
+    ) -> Result<Host, BenchError> {
+        if let Some(target) = running {
+            let dial = Dial::to(&target.address, target.options.clone())?;
+            return Ok(Host { target: target.clone(), dial, child: None });
         }
         // Whoever asks for any port cannot be asked which one it got: so one is looked for here.
         let free = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr());
@@ -31,13 +54,16 @@ impl Host {
             .arg("serve")
             .arg(dir.join("store"))
             .args(["--listen", &address, "--log", "warn"])
+            .args(settings.iter().flat_map(|setting| ["--set", setting]))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .spawn()
             .map_err(BenchError::io("start a server"))?;
-        let host = Host { address, child: Some(child) };
+        let target = Target { address, options: Client::options() };
+        let dial = Dial::to(&target.address, target.options.clone())?;
+        let host = Host { target, dial, child: Some(child) };
         let end = Instant::now() + PATIENCE;
-        while let Err(source) = std::net::TcpStream::connect(&host.address) {
+        while let Err(source) = std::net::TcpStream::connect(&host.target.address) {
             if Instant::now() > end {
                 return Err(BenchError::Io { action: "reach the server".into(), source });
             }
@@ -51,12 +77,21 @@ impl Host {
         cpu_of(&self.child.as_ref()?.id().to_string())
     }
 
-    /// The memory that the server has resident, in bytes.
-    pub(super) fn resident_bytes(&self) -> Option<u64> {
+    /// A client of the server, with at most so many requests in flight.
+    pub(super) async fn client(&self, max_in_flight: u32) -> Result<Client, BenchError> {
+        let options = self.target.options.clone().max_in_flight(max_in_flight);
+        Ok(options.connect(&self.target.address).await?)
+    }
+
+    /// The memory that the server has, in bytes, if it can be known.
+    pub(super) fn memory(&self) -> Option<Memory> {
         let id = self.child.as_ref()?.id();
         let text = fs::read_to_string(format!("/proc/{id}/status")).ok()?;
-        let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
-        line.split_whitespace().next()?.parse::<u64>().ok().map(|kib| kib << 10)
+        let bytes = |name: &str| {
+            let line = text.lines().find_map(|line| line.strip_prefix(name))?;
+            line.split_whitespace().next()?.parse::<u64>().ok().map(|kib| kib << 10)
+        };
+        Some(Memory { resident: bytes("VmRSS:")?, own: bytes("RssAnon:")? })
     }
 }
 
@@ -66,6 +101,32 @@ impl Drop for Host {
             let _ = child.kill();
             let _ = child.wait();
         }
+    }
+}
+
+/// The processors' time of both sides, as shares of the time that passes: 1 is one processor.
+pub(super) struct Meter {
+    begun: Instant,
+    server: Option<Duration>,
+    own: Option<Duration>,
+}
+
+impl Meter {
+    pub(super) fn start(host: &Host) -> Meter {
+        Meter { begun: Instant::now(), server: host.cpu(), own: own_cpu() }
+    }
+
+    /// Since the start, a warm-up included.
+    pub(super) fn figures(&self, host: &Host) -> Vec<Figure> {
+        let wall = self.begun.elapsed().as_secs_f64();
+        let share = |before: Option<Duration>, after: Option<Duration>| {
+            Some((after? - before?).as_secs_f64() / wall)
+        };
+        let shares = [
+            ("server CPU", share(self.server, host.cpu())),
+            ("load CPU", share(self.own, own_cpu())),
+        ];
+        shares.iter().filter_map(|(name, share)| Some(figure(name, (*share)?, ""))).collect()
     }
 }
 

@@ -7,16 +7,13 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 
 use super::super::draws::Chance;
 use super::super::rows::{Value, key};
 use super::super::{BenchError, measure};
-use crate::proto::{
-    Batch, CreateKeyspace, Existing, Get, Hello, Kind, MAGIC, MAX_BODY, Mode, Op, OpsBuffer,
-    Progress, Put, Request, VERSION, decode,
-};
+use super::wire::Wire;
+use crate::client::Dial;
+use crate::proto::{Batch, CreateKeyspace, Existing, Get, Mode, Op, OpsBuffer, Put, Request};
 
 /// The keyspace of all rows.
 pub(super) const KEYSPACE: &str = "bench";
@@ -63,95 +60,12 @@ pub(super) struct Loaded {
     pub(super) bytes_in: u64,
 }
 
-/// One connection.
-struct Wire {
-    socket: TcpStream,
-    input: Vec<u8>,
-    output: Vec<u8>,
-    bytes_out: u64,
-    bytes_in: u64,
-}
-
-impl Wire {
-    async fn connect(address: &str) -> io::Result<Wire> {
-        let socket = TcpStream::connect(address).await?;
-        socket.set_nodelay(true)?;
-        let (input, output) = (Vec::with_capacity(64 << 10), Vec::with_capacity(64 << 10));
-        let mut wire = Wire { socket, input, output, bytes_out: 0, bytes_in: 0 };
-        wire.add(
-            1,
-            &Request::Hello(Hello {
-                magic: MAGIC,
-                min_version: VERSION,
-                max_version: VERSION,
-                client: "syncline bench",
-                token: None,
-                max_body: MAX_BODY,
-                options: Vec::new(),
-            }),
-        );
-        wire.ask().await?;
-        Ok(wire)
-    }
-
-    fn add(&mut self, id: u64, request: &Request<'_>) {
-        request.encode(id, 0, MAX_BODY, &mut self.output).expect("short requests");
-    }
-
-    async fn flush(&mut self) -> io::Result<()> {
-        self.bytes_out += self.output.len() as u64;
-        self.socket.write_all(&self.output).await?;
-        self.output.clear();
-        Ok(())
-    }
-
-    /// Sends the one request in the output, and waits for its answer.
-    async fn ask(&mut self) -> io::Result<()> {
-        self.flush().await?;
-        let mut answers = 0;
-        while answers == 0 {
-            self.read().await?;
-            self.take(|_| answers += 1)?;
-        }
-        Ok(())
-    }
-
-    async fn read(&mut self) -> io::Result<()> {
-        match self.socket.read_buf(&mut self.input).await? {
-            0 => Err(io::ErrorKind::UnexpectedEof.into()),
-            bytes => {
-                self.bytes_in += bytes as u64;
-                Ok(())
-            }
-        }
-    }
-
-    /// Tells the ids of all answers that are here. Errors are the end.
-    fn take(&mut self, mut answered: impl FnMut(u64)) -> io::Result<()> {
-        let mut used = 0;
-        let broken = |error: &dyn std::fmt::Display| io::Error::other(error.to_string());
-        while let Progress::Packet(packet) =
-            decode(&self.input[used..], MAX_BODY).map_err(|error| broken(&error))?
-        {
-            if packet.head.kind == Kind::Error.number() {
-                let answer = crate::proto::Response::decode(&packet);
-                return Err(io::Error::other(format!("{answer:?}")));
-            }
-            used += packet.len_in_buffer();
-            answered(packet.head.id);
-        }
-        self.input.drain(..used);
-        Ok(())
-    }
-}
-
 /// Puts every row.
-pub(super) async fn fill(address: &str, keys: u64, value_bytes: usize) -> Result<(), BenchError> {
+pub(super) async fn fill(dial: &Dial, keys: u64, value_bytes: usize) -> Result<(), BenchError> {
     let failed = || BenchError::io("fill the store");
-    let mut wire = Wire::connect(address).await.map_err(failed())?;
+    let mut wire = Wire::connect(dial).await?;
     let create = CreateKeyspace { name: KEYSPACE, existing: Existing::Accept };
-    wire.add(1, &Request::CreateKeyspace(create));
-    wire.ask().await.map_err(failed())?;
+    wire.ask(&Request::CreateKeyspace(create), |_| ()).await.map_err(failed())?;
     let mut value = Value::of(value_bytes);
     for first in (0..keys).step_by(1000) {
         let mut ops = OpsBuffer::new();
@@ -160,20 +74,15 @@ pub(super) async fn fill(address: &str, keys: u64, value_bytes: usize) -> Result
             ops.push(&Op::Put { keyspace: KEYSPACE, key, value });
         }
         let batch = Batch { mode: Mode::Async, once: None, ops: ops.ops() };
-        wire.add(1, &Request::Batch(batch));
-        wire.ask().await.map_err(failed())?;
+        wire.ask(&Request::Batch(batch), |_| ()).await.map_err(failed())?;
     }
-    wire.add(1, &Request::Flush);
-    wire.ask().await.map_err(failed())
+    wire.ask(&Request::Flush, |_| ()).await.map_err(failed())
 }
 
 /// Makes the load. A quarter of the time is warm-up.
-pub(super) async fn run(address: &str, load: Load) -> Result<Loaded, BenchError> {
+pub(super) async fn run(dial: &Dial, load: Load) -> Result<Loaded, BenchError> {
     let failed = || BenchError::io("ask the server");
-    let mut wires = Vec::new();
-    for _ in 0..load.connections {
-        wires.push(Wire::connect(address).await.map_err(failed())?);
-    }
+    let wires = Wire::connect_many(dial, load.connections).await?;
     let warm = Instant::now() + load.time / 4;
     let set = tokio::task::LocalSet::new();
     let tasks = wires

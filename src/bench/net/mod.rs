@@ -1,11 +1,13 @@
-//! `bench server` and `bench patterns`: what a store costs over a connection.
+//! `bench server`, `bench patterns`, `bench crowd`: what a store costs over a connection.
 //!
 //! ```text
 //!   server     throughput and latency: modes x connections x in flight
 //!   patterns   ways to wait for an asynchronous write: requests, bytes, time to know
+//!   crowd      thousands of connections: idle, watching, deaf; and gets behind a thousand puts
 //!   codecs     what a request costs as bytes: bincode, JSON, RESP
 //!      |
 //!   lean       a load generator of packets and nothing else     host   the server's process
+//!     wire     one of its connections                           durable   when what was durable
 //! ```
 //!
 //! - S1 The server is a process of its own, with its own CPU figures; it shares the processors
@@ -18,10 +20,13 @@
 //!   with one reading of the clock for each read and write.
 
 mod codecs;
+mod crowd;
+mod durable;
 mod host;
 mod lean;
 mod patterns;
 mod server;
+mod wire;
 
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
@@ -30,16 +35,17 @@ use hdrhistogram::Histogram;
 
 use super::record::{EngineInfo, Figure, Machine, Record, Row, Run, Spread};
 use super::{BenchError, Place, measure, report, warnings};
-use crate::client;
+use crate::client::{self, ClientOptions};
 
+pub use crowd::{CrowdCase, CrowdSettings, run as run_crowd};
 pub use patterns::run as run_patterns;
-pub use server::run as run_server;
+pub use server::{By, ServerSettings, run as run_server};
 
 /// What is measured, and how thoroughly.
 #[derive(Clone, Debug)]
 pub struct NetSettings {
     /// A server that runs already; otherwise one is started.
-    pub connect: Option<String>,
+    pub connect: Option<Target>,
     /// Where that one has its store; the current directory if not given.
     pub dir: Option<PathBuf>,
     /// The length of one measurement.
@@ -50,14 +56,19 @@ pub struct NetSettings {
     pub keys: u64,
     /// The size of a value.
     pub value_bytes: usize,
-    /// Numbers of connections.
-    pub connections: Vec<usize>,
-    /// Requests in flight on each.
-    pub in_flight: Vec<usize>,
     /// What chance follows from.
     pub seed: u64,
     /// The command line, for the record.
     pub command: String,
+}
+
+/// A server that runs already.
+#[derive(Clone, Debug)]
+pub struct Target {
+    /// Where it is.
+    pub address: String,
+    /// How it is spoken to.
+    pub options: ClientOptions,
 }
 
 /// What one measurement found.

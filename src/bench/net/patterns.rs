@@ -4,7 +4,6 @@
 //! watermarks beside them tells when a write was durable. That comes over the network like
 //! everything else: a write counts as durable from the first time that anybody here could know it.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -17,6 +16,7 @@ use super::super::engine::Guarantee;
 use super::super::record::{Record, Row};
 use super::super::rows::{Value, key};
 use super::super::{BenchError, Place, measure, shuffled};
+use super::durable::Durable;
 use super::host::{Host, own_cpu};
 use super::lean::{self, KEYSPACE};
 use super::{Found, NetSettings, codecs, figure, row, runtime};
@@ -59,30 +59,6 @@ impl Pattern {
     }
 }
 
-/// When the sync line came where.
-#[derive(Default)]
-struct Durable {
-    seen: Mutex<BTreeMap<u64, Instant>>,
-}
-
-impl Durable {
-    fn at(&self, lsn: u64, when: Instant) {
-        let mut seen = self.seen.lock();
-        // An earlier time for a later place is an earlier time for this one too.
-        let known = seen.range(lsn..).next().is_some_and(|(_, earlier)| *earlier <= when);
-        if !known {
-            seen.insert(lsn, when);
-        }
-        while seen.len() > 10_000 {
-            seen.pop_first();
-        }
-    }
-
-    fn since(&self, lsn: u64) -> Option<Instant> {
-        self.seen.lock().range(lsn..).next().map(|(_, when)| *when)
-    }
-}
-
 /// What all tasks of a measurement share.
 struct Shared {
     durable: Durable,
@@ -99,8 +75,8 @@ struct Shared {
 /// The server cannot be started or reached, or answers with an error.
 pub fn run(settings: &NetSettings) -> Result<Record, BenchError> {
     let place = Place::create(settings.dir.as_deref())?;
-    let host = Host::start(settings.connect.as_deref(), &place.dir)?;
-    runtime(1)?.block_on(lean::fill(&host.address, settings.keys, settings.value_bytes))?;
+    let host = Host::start(settings.connect.as_ref(), &place.dir)?;
+    runtime(1)?.block_on(lean::fill(&host.dial, settings.keys, settings.value_bytes))?;
     let mut found: Vec<Vec<Found>> = Pattern::ALL.iter().map(|_| Vec::new()).collect();
     for round in 0..settings.rounds {
         for index in shuffled(Pattern::ALL.len(), round, settings.seed) {
@@ -137,8 +113,8 @@ async fn measure(
     settings: &NetSettings,
     host: &Host,
 ) -> Result<Found, BenchError> {
-    let client = Client::connect(&host.address).await?;
-    let observer = Client::connect(&host.address).await?;
+    let client = host.client(1024).await?;
+    let observer = host.client(1024).await?;
     let shared = Arc::new(Shared {
         durable: Durable::default(),
         over: AtomicBool::new(false),

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use hdrhistogram::Histogram;
 
@@ -11,21 +11,35 @@ use super::super::engine::Guarantee;
 use super::super::record::{Record, Row};
 use super::super::rows::{Value, key};
 use super::super::{BenchError, Place, measure, shuffled};
-use super::host::{Host, own_cpu};
+use super::host::{Host, Meter};
 use super::lean::{self, KEYSPACE, Load, Work};
 use super::{Found, NetSettings, figure, row, runtime};
 use crate::CommitMode;
-use crate::client::{Client, Keyspace, Write};
+use crate::client::{Keyspace, Write};
 use crate::proto::Mode;
 
+/// What is measured.
+#[derive(Clone, Debug)]
+pub struct ServerSettings {
+    /// What all benchmarks of a server have in common.
+    pub net: NetSettings,
+    /// Numbers of connections.
+    pub connections: Vec<usize>,
+    /// Requests in flight on each.
+    pub in_flight: Vec<usize>,
+    /// Who makes the load, each in turn.
+    pub loads: Vec<By>,
+}
+
 /// Who makes the load.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum By {
-    /// Packets and nothing else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum By {
+    /// Packets and nothing else
     Lean,
-    /// Our client, as many connections as there are to be.
+    /// Our client, as many connections as there are to be
     Pool,
-    /// Our client, one connection with all requests in flight.
+    /// Our client, one connection with all requests in flight
+    #[value(name = "one")]
     Multiplexed,
 }
 
@@ -51,11 +65,12 @@ struct Case {
 ///
 /// # Errors
 /// It cannot be started or reached, or answers with an error.
-pub fn run(settings: &NetSettings) -> Result<Record, BenchError> {
-    let place = Place::create(settings.dir.as_deref())?;
-    let host = Host::start(settings.connect.as_deref(), &place.dir)?;
-    runtime(1)?.block_on(lean::fill(&host.address, settings.keys, settings.value_bytes))?;
+pub fn run(settings: &ServerSettings) -> Result<Record, BenchError> {
     let cases = cases(settings);
+    let settings = &settings.net;
+    let place = Place::create(settings.dir.as_deref())?;
+    let host = Host::start(settings.connect.as_ref(), &place.dir)?;
+    runtime(1)?.block_on(lean::fill(&host.dial, settings.keys, settings.value_bytes))?;
     let mut found: Vec<Vec<Found>> = cases.iter().map(|_| Vec::new()).collect();
     for round in 0..settings.rounds {
         for index in shuffled(cases.len(), round, settings.seed) {
@@ -69,17 +84,15 @@ pub fn run(settings: &NetSettings) -> Result<Record, BenchError> {
     Ok(super::record(settings, &place, &["lean", "pool", "one"], rows.collect()))
 }
 
-fn cases(settings: &NetSettings) -> Vec<Case> {
+fn cases(settings: &ServerSettings) -> Vec<Case> {
     let mut cases = Vec::new();
     for work in Work::ALL {
         for &in_flight in &settings.in_flight {
             for &connections in &settings.connections {
                 let case = |by| Case { by, work, connections, in_flight };
-                cases.push(case(By::Lean));
-                cases.push(case(By::Pool));
-                if connections > 1 {
-                    cases.push(case(By::Multiplexed));
-                }
+                // With one connection the last two are the same.
+                let is_new = |by: &By| connections > 1 || *by != By::Multiplexed;
+                cases.extend(settings.loads.iter().copied().filter(is_new).map(case));
             }
         }
     }
@@ -117,11 +130,10 @@ fn measure(case: Case, settings: &NetSettings, host: &Host) -> Result<Found, Ben
         seed: settings.seed,
         time: settings.measure_time,
     };
-    let (server_before, own_before) = (host.cpu(), own_cpu());
-    let begun = Instant::now();
+    let meter = Meter::start(host);
     let mut found = match case.by {
         By::Lean => {
-            let loaded = runtime(1)?.block_on(lean::run(&host.address, load))?;
+            let loaded = runtime(1)?.block_on(lean::run(&host.dial, load))?;
             let each = |bytes: u64| bytes as f64 / loaded.ops.max(1) as f64;
             let figures = vec![
                 figure("bytes out each", each(loaded.bytes_out), "bytes"),
@@ -130,36 +142,23 @@ fn measure(case: Case, settings: &NetSettings, host: &Host) -> Result<Found, Ben
             let (ops, elapsed, latency_ns) = (loaded.ops, loaded.elapsed, loaded.latency_ns);
             Found { ops, elapsed, latency_ns, figures }
         }
-        By::Pool => runtime(2)?.block_on(through_client(&host.address, load, case.connections))?,
-        By::Multiplexed => runtime(2)?.block_on(through_client(&host.address, load, 1))?,
+        By::Pool => runtime(2)?.block_on(through_client(host, load, case.connections))?,
+        By::Multiplexed => runtime(2)?.block_on(through_client(host, load, 1))?,
     };
-    // The warm-up is in both: what counts is their share of the time.
-    let wall = begun.elapsed().as_secs_f64();
-    let share = |before: Option<Duration>, after: Option<Duration>| {
-        Some((after? - before?).as_secs_f64() / wall)
-    };
-    let cpu = [
-        ("server CPU", share(server_before, host.cpu())),
-        ("load CPU", share(own_before, own_cpu())),
-    ];
-    found.figures.extend(cpu.iter().filter_map(|(name, share)| Some(figure(name, (*share)?, ""))));
-    if let Some(bytes) = host.resident_bytes() {
-        found.figures.push(figure("server memory", bytes as f64, "bytes"));
+    found.figures.extend(meter.figures(host));
+    if let Some(memory) = host.memory() {
+        found.figures.push(figure("server memory", memory.resident as f64, "bytes"));
     }
     Ok(found)
 }
 
 /// The same load through the client: a task for each request in flight.
-async fn through_client(
-    address: &str,
-    load: Load,
-    connections: usize,
-) -> Result<Found, BenchError> {
+async fn through_client(host: &Host, load: Load, connections: usize) -> Result<Found, BenchError> {
     let in_all = load.connections * load.in_flight;
     let each = u32::try_from(in_all / connections).expect("a number of requests");
     let mut clients = Vec::new();
     for _ in 0..connections {
-        clients.push(Client::options().max_in_flight(each).connect(address).await?);
+        clients.push(host.client(each).await?);
     }
     let (warm, over) = (Instant::now() + load.time / 4, Arc::new(AtomicBool::new(false)));
     let tasks = (0..in_all).map(|index| {

@@ -3,8 +3,9 @@
 use super::super::engine::Guarantee;
 use super::super::record::{Record, Row, SYNCLINE};
 use super::lanes::Who;
+use super::net::WORKLOADS as NET;
 use crate::present::figures::{bytes, many};
-use crate::present::text::count;
+use crate::present::text::{count, counted};
 
 /// Rows that measure the same thing and promise the same.
 #[derive(Clone, Debug)]
@@ -79,8 +80,7 @@ impl Usual {
     pub(super) fn load(self, row: &Row) -> String {
         let threads = match row.threads {
             0 => None,
-            1 => Some("1 thread".to_owned()),
-            threads => Some(format!("{threads} threads")),
+            threads => Some(counted(threads as u64, unit(row))),
         };
         let mut parts: Vec<String> = self.parts(row);
         parts.splice(1..1, threads);
@@ -96,6 +96,7 @@ impl Usual {
         let what = match (&*row.workload, &*row.variant) {
             (workload, "") => workload.to_owned(),
             ("mixed", variant) => format!("YCSB {variant}"),
+            (workload, variant) if NET.contains(&workload) => variant.to_owned(),
             (workload, variant) if variant.starts_with(workload) => variant.to_owned(),
             (workload, variant) => format!("{workload} {variant}"),
         };
@@ -114,6 +115,11 @@ impl Usual {
         }
         parts
     }
+}
+
+/// What the numbers of a row count: threads, or the connections of a server.
+fn unit(row: &Row) -> &'static str {
+    if NET.contains(&&*row.workload) { "connection" } else { "thread" }
 }
 
 /// What a commit survives.

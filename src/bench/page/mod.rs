@@ -7,6 +7,7 @@
 //!   latency    percentiles as curves and bands        threads   throughput against threads
 //!   cards      each workload, engines side by side    special   flushes, device bytes, opening,
 //!   table      everything as text                               window of loss, bare device
+//!   net        a store that is served
 //!   method     how the figures were made
 //!     group    what belongs side by side, and what it is called
 //!     lanes    bars, dots and bands in lanes          plot      lines in a plane
@@ -32,6 +33,7 @@ mod ladder;
 mod lanes;
 mod latency;
 mod method;
+mod net;
 mod plot;
 mod scale;
 mod special;
@@ -61,6 +63,7 @@ pub fn render(record: &Record) -> String {
     threads::section(record, &mut out);
     special::group_commit(record, &mut out);
     workloads(record, &mut out);
+    net::sections(record, &mut out);
     special::device(record, &mut out);
     special::recover(record, &mut out);
     special::window(record, &mut out);
@@ -92,14 +95,20 @@ fn head(record: &Record, out: &mut String) {
     let others: Vec<&str> = others.map(|engine| &*engine.name).collect();
     let beside =
         if others.is_empty() { String::new() } else { format!(", beside {}", others.join(", ")) };
+    let what = match net::is_all(record) {
+        true => "What a store costs that is served by a process of its own, on this machine".into(),
+        false => format!(
+            "What each commit mode of Syncline costs on this machine, against the floor of its \
+             hardware{beside}"
+        ),
+    };
     put(
         out,
         format_args!(
-            "<header>\n<h1>Syncline benchmarks</h1>\n<p class=\"soft\">{}</p>\n<p>What each commit \
-             mode of Syncline costs on this machine, against the floor of its hardware{}. Every \
-             figure is of one run.</p>\n</header>\n",
+            "<header>\n<h1>Syncline benchmarks</h1>\n<p class=\"soft\">{}</p>\n<p>{}. Every figure \
+             is of one run.</p>\n</header>\n",
             Text(&when.join(", ")),
-            Text(&beside),
+            Text(&what),
         ),
     );
     warnings(record, out);
@@ -193,7 +202,8 @@ fn workloads(record: &Record, out: &mut String) {
             names.push(&row.workload);
         }
     }
-    for name in names.into_iter().filter(|name| !APART.contains(name)) {
+    let is_apart = |name: &&str| APART.contains(name) || net::WORKLOADS.contains(name);
+    for name in names.into_iter().filter(|name| !is_apart(name)) {
         let rows: Vec<&Row> = record.results.iter().filter(|row| row.workload == name).collect();
         if rows.is_empty() {
             continue;

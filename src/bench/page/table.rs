@@ -9,7 +9,7 @@ use crate::present::html::{close, open, put};
 
 /// What each mode loses.
 pub(super) fn engines(record: &Record, out: &mut String) {
-    if record.engines.is_empty() {
+    if record.engines.iter().all(|engine| engine.modes.is_empty()) {
         return;
     }
     open(
@@ -148,7 +148,8 @@ fn best(row: &Row) -> String {
     format!("{} {}", times(ratio), row.best_peer.as_deref().unwrap_or_default())
 }
 
-fn figures(row: &Row) -> String {
+/// What only this workload has, in words.
+pub(super) fn figures(row: &Row) -> String {
     let one = |figure: &super::super::record::Figure| {
         let name = figure.name.replace('_', " ");
         let value = match &*figure.unit {

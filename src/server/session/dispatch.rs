@@ -12,9 +12,18 @@ use crate::proto::{
 use crate::service::{Appended, JobRef, Operation, Reply};
 
 impl Session {
-    pub(super) fn dispatch(&mut self, packet: &Packet<'_>, now: Instant) {
+    /// Takes a packet, the last one in `input`.
+    pub(super) fn dispatch(&mut self, packet: &Packet<'_>, input: &[u8], now: Instant) {
         let id = packet.head.id;
-        let request = match Request::decode(packet) {
+        let decoded = Request::decode(packet);
+        // Whatever is no write comes after those before it. Whether a write may be asked depends
+        // on what is in flight, to which those that were gathered are about to belong.
+        let is_write = matches!(decoded, Ok(Request::Put(_) | Request::Delete(_)));
+        let in_flight = self.flights.len() + self.gathered();
+        if !is_write || in_flight >= self.shared.limits.max_in_flight || self.has_gathered(id) {
+            self.commit_gathered(input, now);
+        }
+        let request = match decoded {
             Ok(request) => request,
             Err(Refused::UnknownKind(kind)) => {
                 let message = format!("no request has kind {kind}");
@@ -44,8 +53,10 @@ impl Session {
                     Err(error) => self.refuse(id, error),
                 }
             }
-            Request::Put(put) => self.write(packet, &request, put.mode, now),
-            Request::Delete(delete) => self.write(packet, &request, delete.mode, now),
+            Request::Put(_) | Request::Delete(_)
+                if self.gather(packet, &request, input.len(), now) => {}
+            Request::Put(put) => self.write_alone(packet, input, &request, put.mode, now),
+            Request::Delete(delete) => self.write_alone(packet, input, &request, delete.mode, now),
             Request::Batch(batch) => self.write(packet, &request, batch.mode, now),
             _ => self.dispatch_rest(packet, &request, now),
         }
@@ -110,6 +121,19 @@ impl Session {
         }
         let message = "too many streams and watches are open on this connection";
         Err(Failure::new(Code::TooManySubscriptions, message))
+    }
+
+    /// A put or delete that cannot be gathered comes after those that were.
+    fn write_alone(
+        &mut self,
+        packet: &Packet<'_>,
+        input: &[u8],
+        request: &Request<'_>,
+        mode: Mode,
+        now: Instant,
+    ) {
+        self.commit_gathered(input, now);
+        self.write(packet, request, mode, now);
     }
 
     #[inline]

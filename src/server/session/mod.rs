@@ -29,6 +29,7 @@
 
 mod dispatch;
 mod flight;
+mod gather;
 mod greet;
 mod line;
 mod marks;
@@ -44,14 +45,19 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use self::flight::Flight;
+use self::gather::Gather;
 use self::line::Line;
-use self::pooled::Waiting;
+pub(crate) use self::pooled::Waiting;
+use super::budget::{Level, Share};
 use super::buffers::Output;
 use super::mailbox::{Mailbox, Post};
 use super::metrics::Tally;
 use super::shared::Shared;
 use crate::proto::{Broken, Code, Failure, Goodbye, MAX_HELLO, Packet, Progress, Response, decode};
 use crate::service::{Caller, Recent, Reply};
+
+/// Of the output that a connection may have, the share when all have much (`budget`, U3).
+const TIGHT: usize = 16;
 
 /// The conversation on one connection.
 pub(crate) struct Session {
@@ -65,6 +71,7 @@ pub(crate) struct Session {
     flights: HashMap<u64, Flight>,
     next_ticket: u64,
     line: Line,
+    gather: Gather,
     deadlines: BTreeSet<(Instant, u64)>,
     /// Requests for the pool that wait for their turn.
     backlog: VecDeque<Waiting>,
@@ -73,6 +80,10 @@ pub(crate) struct Session {
     pooled: usize,
     subscriptions: usize,
     output: Output,
+    /// What of the output is counted with that of all others.
+    share: Share,
+    /// The socket takes nothing more.
+    is_stuck: bool,
     tally: Tally,
 }
 
@@ -95,6 +106,7 @@ pub(crate) struct Fed {
 
 impl Session {
     pub(crate) fn new(shared: Arc<Shared>, mailbox: Arc<Mailbox>) -> Session {
+        let share = Share::of(&shared.budget, 0);
         Session {
             shared,
             mailbox,
@@ -105,12 +117,15 @@ impl Session {
             flights: HashMap::new(),
             next_ticket: 0,
             line: Line::default(),
+            gather: Gather::default(),
             deadlines: BTreeSet::new(),
             backlog: VecDeque::new(),
             backlog_bytes: 0,
             pooled: 0,
             subscriptions: 0,
             output: Output::default(),
+            share,
+            is_stuck: false,
             tally: Tally::default(),
         }
     }
@@ -125,25 +140,33 @@ impl Session {
             };
             let rest = &input[used..];
             match decode(rest, max) {
-                Ok(Progress::NeedMore(_)) => return Fed { used, is_unfinished: false },
+                Ok(Progress::NeedMore(_)) => {
+                    self.commit_gathered(input, now);
+                    return Fed { used, is_unfinished: false };
+                }
                 Ok(Progress::Packet(packet)) => {
                     if *budget == 0 {
                         break;
                     }
                     *budget -= 1;
                     used += packet.len_in_buffer();
-                    self.receive(&packet, now);
+                    self.receive(&packet, &input[..used], now);
                 }
-                Err(broken) => self.end(broken_packet(broken)),
+                Err(broken) => {
+                    self.commit_gathered(input, now);
+                    self.end(broken_packet(broken));
+                }
             }
         }
+        self.commit_gathered(input, now);
         Fed { used, is_unfinished: used < input.len() }
     }
 
-    fn receive(&mut self, packet: &Packet<'_>, now: Instant) {
+    /// Takes a packet, the last one in `input`.
+    fn receive(&mut self, packet: &Packet<'_>, input: &[u8], now: Instant) {
         match self.phase {
             Phase::Greeting => self.greet(packet),
-            Phase::Open | Phase::Draining => self.dispatch(packet, now),
+            Phase::Open | Phase::Draining => self.dispatch(packet, input, now),
             Phase::Ending => {}
         }
     }
@@ -184,7 +207,28 @@ impl Session {
 
     /// Whether there is as much output as is kept, so that streams and the backlog stand still.
     pub(crate) fn is_full(&self) -> bool {
-        self.output.pending().len() >= self.shared.limits.max_output_bytes
+        let (pending, most) = (self.output.pending().len(), self.shared.limits.max_output_bytes);
+        if pending == 0 {
+            return false;
+        }
+        match self.shared.budget.level() {
+            Level::Free => pending >= most,
+            Level::Tight | Level::Full => self.is_stuck || pending >= most / TIGHT,
+        }
+    }
+
+    /// The socket has taken all there was.
+    pub(crate) fn flows(&mut self) {
+        if std::mem::take(&mut self.is_stuck) {
+            self.mailbox.flows();
+        }
+    }
+
+    /// The socket takes nothing more.
+    pub(crate) fn sticks(&mut self) {
+        if !std::mem::replace(&mut self.is_stuck, true) {
+            self.mailbox.sticks();
+        }
     }
 
     /// Whether the conversation is over but for what is still to be written.
@@ -224,6 +268,7 @@ impl Session {
 
     /// Adds what was counted to the server's figures.
     pub(crate) fn report(&mut self) {
+        self.share.set(self.output.held());
         self.shared.metrics.add(&mut self.tally);
     }
 

@@ -11,7 +11,8 @@ use tokio::time::Instant;
 
 use super::Session;
 use super::flight::{AtTime, Flight, What};
-use crate::proto::{Code, Failure, Head, Kind, Mode, Packet, Request};
+use crate::proto::{Code, Delivery, Failure, Head, Kind, Mode, Packet, Request};
+use crate::server::budget::{Level, Made, SMALL_PAGE};
 use crate::server::mailbox::{Letter, Mailbox};
 use crate::server::shared::Shared;
 use crate::service::{Caller, Performed, Reply};
@@ -58,7 +59,8 @@ impl Pooled {
 }
 
 /// A request that waits for its turn.
-pub(super) struct Waiting {
+#[derive(Debug)]
+pub(crate) struct Waiting {
     id: u64,
     ticket: u64,
     turn: Arc<Turn>,
@@ -97,7 +99,7 @@ impl Session {
             let (id, turn) = (waiting.id, Arc::clone(&waiting.turn));
             let (shared, mailbox) = (Arc::clone(&self.shared), Arc::clone(&self.mailbox));
             let (caller, max_body) = (Arc::clone(&self.caller), self.max_body);
-            let task = move || do_in_pool(&shared, &mailbox, &caller, max_body, &waiting);
+            let task = move || do_in_pool(&shared, &mailbox, &caller, max_body, waiting);
             match self.shared.pool.submit(task) {
                 Ok(()) => self.pooled += 1,
                 Err(_) => {
@@ -113,11 +115,16 @@ impl Session {
     pub(super) fn open_letter(&mut self, letter: Letter, now: Instant) {
         match letter {
             Letter::Unwanted => self.pooled -= 1,
-            Letter::Answer { id, ticket, packet } => {
+            Letter::Later(waiting) => {
+                self.pooled -= 1;
+                self.backlog_bytes += waiting.body.len();
+                self.backlog.push_front(waiting);
+            }
+            Letter::Answer { id, ticket, made } => {
                 self.pooled -= 1;
                 if self.is_pooled(id, ticket) {
                     self.land(id);
-                    self.output.buffer().extend_from_slice(&packet);
+                    self.output.append(made.packet);
                 }
             }
             Letter::Appended { id, ticket, appended } => {
@@ -129,9 +136,13 @@ impl Session {
                     self.answer_write(id, flight.kind, mode, appended, flight.until);
                 }
             }
-            Letter::Part { id, ticket, packet, stream } => {
+            Letter::Part { id, ticket, made, stream } => {
                 self.pooled -= 1;
-                self.part_came(id, ticket, &packet, stream, now);
+                self.part_came(id, ticket, made, stream);
+            }
+            Letter::Standing { id, ticket, stream } => {
+                self.pooled -= 1;
+                self.stands_still(id, ticket, stream);
             }
             Letter::Judged { id, ticket, job, state } => {
                 self.pooled -= 1;
@@ -159,15 +170,29 @@ fn do_in_pool(
     mailbox: &Mailbox,
     caller: &Caller,
     max_body: u32,
-    waiting: &Waiting,
+    waiting: Waiting,
 ) {
-    let &Waiting { id, ticket, ref turn, head, ref body } = waiting;
+    let level = shared.budget.level();
+    if level > Level::Free && mailbox.is_stuck() {
+        shared.metrics.held_back.inc();
+        return mailbox.send(Letter::Later(waiting));
+    }
+    let Waiting { id, ticket, turn, head, body } = waiting;
     if !turn.claim(TAKEN) {
         return mailbox.send(Letter::Unwanted);
     }
     let mut packet = Vec::new();
     let mut reply = Reply { id, max_body, out: &mut packet };
-    let request = Request::decode(&Packet { head, body }).expect("decoded before");
+    let mut request = Request::decode(&Packet { head, body: &body }).expect("decoded before");
+    if level > Level::Free && !make_small(&mut request, level) {
+        shared.metrics.held_back.inc();
+        reply.fail(Failure::new(Code::TooBusy, "clients leave too much unread"));
+        return mailbox.send(Letter::Answer {
+            id,
+            ticket,
+            made: Made::new(packet, &shared.budget),
+        });
+    }
     let attempt =
         std::panic::AssertUnwindSafe(|| shared.service.perform(&request, caller, &mut reply));
     let performed = std::panic::catch_unwind(attempt).unwrap_or_else(|_| {
@@ -176,9 +201,26 @@ fn do_in_pool(
         reply.fail(Failure::new(Code::Internal, "the server made a mistake"));
         Performed::Answered
     });
+    let made = |packet| Made::new(packet, &shared.budget);
     mailbox.send(match performed {
-        Performed::Answered => Letter::Answer { id, ticket, packet },
+        Performed::Answered => Letter::Answer { id, ticket, made: made(packet) },
         Performed::Appended(appended) => Letter::Appended { id, ticket, appended },
-        Performed::Streaming(stream) => Letter::Part { id, ticket, packet, stream: Some(stream) },
+        Performed::Streaming(stream) => {
+            Letter::Part { id, ticket, made: made(packet), stream: Some(stream) }
+        }
     });
+}
+
+/// Makes an answer small where that can be (U3). False if it must not be made at all (U4).
+fn make_small(request: &mut Request<'_>, level: Level) -> bool {
+    match request {
+        Request::Range(range) => {
+            if let Delivery::Page { max_bytes } = &mut range.delivery {
+                *max_bytes = (*max_bytes).min(SMALL_PAGE);
+            }
+            level < Level::Full
+        }
+        Request::Get(_) => level < Level::Full,
+        _ => true,
+    }
 }

@@ -8,6 +8,7 @@ use super::Session;
 use super::flight::{AtTime, Flight, What};
 use super::pooled::deadline;
 use crate::proto::{Code, Failure, Kind, Packet};
+use crate::server::budget::{Level, Made};
 use crate::server::mailbox::Letter;
 use crate::service::{Reply, Stream};
 
@@ -56,7 +57,8 @@ impl Session {
                 crate::service::Performed::Streaming(stream) => Some(stream),
                 _ => None,
             };
-            mailbox.send(Letter::Part { id, ticket, packet, stream });
+            let made = Made::new(packet, &shared.budget);
+            mailbox.send(Letter::Part { id, ticket, made, stream });
         });
         self.is_submitted(id, submitted.is_ok());
     }
@@ -66,9 +68,8 @@ impl Session {
         &mut self,
         id: u64,
         ticket: u64,
-        packet: &[u8],
+        made: Made,
         stream: Option<Box<Stream>>,
-        _now: Instant,
     ) {
         let Some(What::Stream(streaming)) = self.flights.get_mut(&id).map(|f| &mut f.what) else {
             return;
@@ -81,8 +82,19 @@ impl Session {
         if is_last {
             self.land(id);
         }
-        self.output.buffer().extend_from_slice(packet);
+        self.output.append(made.packet);
         self.resume_streams();
+    }
+
+    /// A part was not made: its credit is still there.
+    pub(super) fn stands_still(&mut self, id: u64, ticket: u64, stream: Box<Stream>) {
+        let Some(What::Stream(streaming)) = self.flights.get_mut(&id).map(|f| &mut f.what) else {
+            return;
+        };
+        if streaming.ticket == ticket {
+            streaming.credit = streaming.credit.saturating_add(1);
+            streaming.stream = Some(stream);
+        }
     }
 
     /// Has the pool make the next part of each stream that may go on.
@@ -105,10 +117,15 @@ impl Session {
             let (shared, mailbox) = (Arc::clone(&self.shared), Arc::clone(&self.mailbox));
             let max_body = self.max_body;
             let submitted = self.shared.pool.submit(move || {
+                if shared.budget.level() > Level::Free && mailbox.is_stuck() {
+                    shared.metrics.held_back.inc();
+                    return mailbox.send(Letter::Standing { id, ticket, stream });
+                }
                 let mut packet = Vec::new();
                 let mut reply = Reply { id, max_body, out: &mut packet };
                 let stream = shared.service.next_part(stream, &mut reply);
-                mailbox.send(Letter::Part { id, ticket, packet, stream });
+                let made = Made::new(packet, &shared.budget);
+                mailbox.send(Letter::Part { id, ticket, made, stream });
             });
             self.is_submitted(id, submitted.is_ok());
         }

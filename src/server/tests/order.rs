@@ -88,6 +88,55 @@ async fn ids_and_numbers_in_flight_are_watched() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn writes_that_come_together_are_done_in_order_and_answered_alone() {
+    let (store, hold) = Hold::store();
+    let config = Config { max_in_flight: 6, ..config() };
+    let (server, address) = serve(store, &config).await;
+    let mut peer = Peer::greeted(address).await;
+    peer.ask(1, &put("k", "v", Mode::Async)).await;
+    hold.hold();
+    let long = "x".repeat(5000);
+    // All of it in one write, so that the server reads it at once.
+    peer.add(2, &put("k", "1", Mode::Async));
+    peer.add(3, &get("k"));
+    peer.add(4, &put("k", "2", Mode::Job));
+    peer.add(5, &put("k", "3", Mode::Async));
+    peer.add(6, &put(&long, "key too long", Mode::Async));
+    peer.add(7, &get("k"));
+    peer.add(8, &put("k", "4", Mode::Sync));
+    peer.add(8, &put("k", "the same id", Mode::Sync));
+    (9..15).for_each(|id| peer.add(id, &put("k", "5", Mode::Sync)));
+    peer.flush().await;
+    let mut answers = std::collections::BTreeMap::new();
+    let mut places = Vec::new();
+    for _ in 0..8 {
+        let answer = peer.answer().await;
+        if let Response::Written(Written { receipt, durable: false, .. }) = answer.response() {
+            places.push((answer.id, receipt.lsn));
+        }
+        answers.insert(answer.id, answer);
+    }
+    assert_eq!(answers[&3].value().as_deref(), Some(&b"1"[..]));
+    assert_eq!(answers[&7].value().as_deref(), Some(&b"3"[..]));
+    assert_eq!(answers[&6].code(), Code::KeyTooLong);
+    assert_eq!(answers[&0].failure().detail("id"), Some("8"), "the second of that id");
+    assert_eq!(answers[&14].code(), Code::TooManyInFlight, "six wait for the device");
+    assert!(places.is_sorted_by(|a, b| a.1 < b.1) && places.len() == 2, "{places:?}");
+    assert_eq!(answers[&4].job().1, JobState::Appended);
+    hold.let_go();
+    let mut durable = Vec::new();
+    for _ in 0..6 {
+        let answer = peer.answer().await;
+        assert!(matches!(answer.response(), Response::Written(Written { durable: true, .. })));
+        durable.push(answer.id);
+    }
+    durable.sort_unstable();
+    assert_eq!(durable, [8, 9, 10, 11, 12, 13], "each is answered once");
+    assert_eq!(peer.ask(15, &get("k")).await.value().as_deref(), Some(&b"5"[..]));
+    server.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_pushed_without_credit_and_no_end_is_lost() {
     let (store, hold) = Hold::store();
     let (server, address) = serve(store, &config()).await;

@@ -1,0 +1,36 @@
+//! Sockets on which hello has been said, for whoever speaks packets himself: a load generator that
+//! is to cost less than a client does.
+
+use super::address::{Address, Socket, Tls};
+use super::error::Result;
+use super::greeting::open;
+use super::options::ClientOptions;
+
+/// Where connections go to, and how.
+#[derive(Clone)]
+pub(crate) struct Dial {
+    address: Address,
+    tls: Option<Tls>,
+    options: ClientOptions,
+}
+
+impl Dial {
+    /// Connections to `address` as `options` say.
+    ///
+    /// # Errors
+    /// As [`ClientOptions::connect`], but for what only the server can say.
+    pub(crate) fn to(address: &str, options: ClientOptions) -> Result<Dial> {
+        let address: Address = address.parse()?;
+        let tls = address.tls(&options)?;
+        Ok(Dial { address, tls, options })
+    }
+
+    /// A connection, and the bytes that came behind the answer to hello.
+    ///
+    /// # Errors
+    /// As [`ClientOptions::connect`].
+    pub(crate) async fn socket(&self) -> Result<(Box<dyn Socket>, Vec<u8>)> {
+        let (socket, _, rest) = open(&self.address, self.tls.as_ref(), &self.options).await?;
+        Ok((socket, rest))
+    }
+}

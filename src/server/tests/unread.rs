@@ -1,0 +1,119 @@
+//! Clients that ask for much and do not read it: they cost what the cap says, and nobody else.
+
+use std::time::Duration;
+
+use super::peer::{Peer, config, get, serve, store};
+use crate::CommitMode;
+use crate::proto::{At, Bound, Delivery, Order, Range, Request, Response};
+use crate::server::{Config, Server};
+
+const MIB: usize = 1 << 20;
+/// Clients that do not read, and pages that each asks for.
+const DEAF: usize = 8;
+const PAGES: u64 = 16;
+
+fn page() -> Request<'static> {
+    Request::Range(Range {
+        keyspace: "rows",
+        lower: Bound::Unbounded,
+        upper: Bound::Unbounded,
+        order: Order::Ascending,
+        limit: None,
+        delivery: Delivery::Page { max_bytes: MIB as u32 },
+        at: At::Latest,
+    })
+}
+
+/// Looks until there is more than `least` and nothing is added any more, and returns the most that
+/// there was.
+async fn peak(server: &Server, least: usize) -> usize {
+    let (mut most, mut quiet) = (0, 0);
+    while quiet < 50 {
+        tokio::time::sleep(Duration::from_millis(4)).await;
+        let now = server.unread_bytes();
+        quiet = if now > most || most <= least { 0 } else { quiet + 1 };
+        most = most.max(now);
+    }
+    most
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_not_read_has_a_cap_and_others_go_on() {
+    let store = store();
+    let rows = store.keyspace("rows").unwrap();
+    for number in 0..128_u32 {
+        let value = vec![7; 16 << 10];
+        rows.put_with(number.to_be_bytes(), value, CommitMode::Async).unwrap();
+    }
+    rows.put("zz", "small").unwrap();
+    let config = Config { max_output_mib: 16, ..config() };
+    let (server, address) = serve(store, &config).await;
+    let mut deaf = Vec::new();
+    for _ in 0..DEAF {
+        let mut peer = Peer::greeted(address).await;
+        (1..=PAGES).for_each(|id| peer.add(id, &page()));
+        peer.flush().await;
+        deaf.push(peer);
+    }
+    // 1. Half the cap, what was being made when it was reached, and small pages since. Without a cap
+    //    it would be 64 pages of a megabyte, but for what the kernel takes.
+    let most = peak(&server, 8 * MIB).await;
+    assert!(most < 18 * MIB, "{most} bytes");
+    // 2. Others get what they ask for, in smaller pages.
+    let mut good = Peer::greeted(address).await;
+    for id in 1..100 {
+        assert_eq!(good.ask(id, &get("zz")).await.value().as_deref(), Some(&b"small"[..]));
+    }
+    let answer = good.ask(100, &page()).await;
+    let Response::Entries(entries) = answer.response() else { panic!("{:?}", answer.response()) };
+    assert!((1..8).contains(&entries.rows.len()) && entries.next.is_some(), "a small page");
+    // 3. Who reads after all misses nothing.
+    for peer in &mut deaf {
+        let mut ids = Vec::new();
+        for _ in 1..=PAGES {
+            let answer = peer.answer().await;
+            assert!(matches!(answer.response(), Response::Entries(_)), "{:?}", answer.response());
+            ids.push(answer.id);
+        }
+        ids.sort_unstable();
+        assert!(ids.into_iter().eq(1..=PAGES), "each is answered once");
+    }
+    drop(good.ask(101, &page()).await);
+    assert_eq!(server.unread_bytes(), 0, "all of it was given back");
+    server.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn streams_stand_still_above_the_cap_and_go_on_below_it() {
+    let store = store();
+    let rows = store.keyspace("rows").unwrap();
+    for number in 0..256_u32 {
+        rows.put_with(number.to_be_bytes(), [7; 16 << 10], CommitMode::Async).unwrap();
+    }
+    let config = Config { max_output_mib: 0, ..config() };
+    let (server, address) = serve(store, &config).await;
+    let Request::Range(range) = page() else { unreachable!() };
+    let stream = Request::Range(Range { delivery: Delivery::Stream { credit: 10_000 }, ..range });
+    let mut peers = Vec::new();
+    for _ in 0..8 {
+        let mut peer = Peer::greeted(address).await;
+        (1..=8).for_each(|id| peer.add(id, &stream));
+        peer.flush().await;
+        peers.push(peer);
+    }
+    let most = peak(&server, 0).await;
+    assert!(most < 8 * MIB, "{most} bytes");
+    for peer in &mut peers {
+        let (mut ended, mut entries) = (0, 0);
+        while ended < 8 {
+            let answer = peer.answer().await;
+            let Response::Entries(part) = answer.response() else {
+                panic!("{:?}", answer.response())
+            };
+            entries += part.rows.len();
+            ended += u32::from(answer.part == crate::proto::Part::Last);
+        }
+        assert_eq!(entries, 8 * 256, "all of each stream");
+    }
+    server.stop().await.unwrap();
+}
