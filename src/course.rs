@@ -28,12 +28,14 @@ impl Course {
     }
 
     /// How many are done, of how many; 0 if that is not known. Never more than there are.
+    #[cfg_attr(not(feature = "server"), allow(dead_code))]
     pub(crate) fn progress(&self) -> (u64, u64) {
         let (done, total) = (self.done(), self.total.load(Ordering::Relaxed));
         (if total == 0 { done } else { done.min(total) }, total)
     }
 
     /// Asks whoever does it to stop soon.
+    #[cfg_attr(not(feature = "server"), allow(dead_code))]
     pub(crate) fn cancel(&self) {
         self.is_cancelled.store(true, Ordering::Relaxed);
     }

@@ -8,3 +8,4 @@ mod hostile;
 mod jobs;
 mod order;
 mod peer;
+mod rude;
