@@ -11,7 +11,8 @@ another language needs. It sends one request at a time; the protocol allows many
     python3 examples/client.py ADDR range [--from KEY] [--to KEY] [--limit N] [--reverse] [--stream]
     python3 examples/client.py ADDR job status|wait|watch|cancel ID ...
     python3 examples/client.py ADDR keyspaces | create NAME | drop NAME
-    python3 examples/client.py ADDR ping | stats | watermarks | flush | checkpoint | verify
+    python3 examples/client.py ADDR ping | stats | watermarks | flush
+    python3 examples/client.py ADDR checkpoint | verify [--mode job]
 
 ADDR is HOST:PORT or unix:PATH. --keyspace NAME (default "default"), --token SECRET.
 Exit status: 0 done, 1 no such key or a job that came to a bad end, 2 an error.
@@ -462,13 +463,16 @@ def run(client, args):
         "stats": (STATS, b""),
         "watermarks": (WATERMARKS, b""),
         "flush": (FLUSH, b""),
-        "checkpoint": (CHECKPOINT, u(0)),
-        "verify": (VERIFY, u(0)),
+        # Answered at the end, or at once with a job.
+        "checkpoint": (CHECKPOINT, u(int(args.mode == "job"))),
+        "verify": (VERIFY, u(int(args.mode == "job"))),
     }
     if command not in simple:
         raise SystemExit(f"{command}: no such command; --help tells which there are")
     kind, body = simple[command]
     result = client.ask(kind, body)
+    if isinstance(result, dict) and "job" in result:
+        return told(result)
     print("ok" if result is None else result)
     return True
 

@@ -13,7 +13,8 @@
 //! Commits run on meanwhile, but for 1 and 6.
 //!
 //! - K1 `checkpoint <= durable`: nothing is in a checkpoint that could be lost from the log;
-//! - K2 a checkpoint that fails before 5 has changed nothing: it is tried again later.
+//! - K2 a checkpoint that fails before 5 has changed nothing: it is tried again later. One that is
+//!   cancelled fails in 3; later it can no longer be cancelled.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -22,6 +23,7 @@ use std::time::{Duration, Instant};
 use parking_lot::MutexGuard;
 
 use crate::cache::Changes;
+use crate::course::Course;
 use crate::error::{Error, Result};
 use crate::lsn::Lsn;
 use crate::mutants::{Mutant, broken};
@@ -87,6 +89,16 @@ impl Engine {
         self.checkpoint_for(Purpose::Running)
     }
 
+    /// As [`Engine::checkpoint`], on a course; `None` if it was cancelled before step 5.
+    #[cfg_attr(not(feature = "server"), allow(dead_code))]
+    pub(crate) fn checkpoint_on(&self, course: &Course) -> Result<Option<Lsn>> {
+        match self.checkpoint_through(Purpose::Running, course) {
+            // How step 3 stops. That the store was closed meanwhile comes to the same.
+            Err(Error::Closed) if course.is_cancelled() => Ok(None),
+            done => done.map(Some),
+        }
+    }
+
     /// Makes a checkpoint unless nothing has changed since the last one.
     pub(crate) fn checkpoint_if_changed(&self) -> Result<()> {
         let unchanged = self.live.get().is_none()
@@ -97,6 +109,10 @@ impl Engine {
 
     /// Makes a checkpoint for a purpose.
     pub(crate) fn checkpoint_for(&self, purpose: Purpose) -> Result<Lsn> {
+        self.checkpoint_through(purpose, &Course::default())
+    }
+
+    fn checkpoint_through(&self, purpose: Purpose, course: &Course) -> Result<Lsn> {
         let Some(live) = self.live.get() else {
             return Ok(self.checkpointed.load());
         };
@@ -104,7 +120,7 @@ impl Engine {
         let begun = Instant::now();
         let written = self.space.stats().bytes_written;
         let mut pinned = self.pin_checkpoint(live, purpose)?;
-        let result = self.write_checkpoint(live, &mut pinned);
+        let result = self.write_checkpoint(live, &mut pinned, course);
         // The snapshot at C ends in any case.
         self.cache.unregister(pinned.at);
         let pages = match result {
@@ -207,7 +223,7 @@ impl Engine {
     }
 
     /// Steps 2 to 6. Returns how many pages the checkpoint has that the last one had not.
-    fn write_checkpoint(&self, live: &Live, pinned: &mut Pinned) -> Result<u64> {
+    fn write_checkpoint(&self, live: &Live, pinned: &mut Pinned, course: &Course) -> Result<u64> {
         // 2
         if !broken(Mutant::CheckpointAheadOfLog) {
             live.log.wait_durable(pinned.at, None)?;
@@ -224,9 +240,14 @@ impl Engine {
         written.dedup();
         let ids: Vec<PageId> =
             written.iter().copied().filter(|id| !is_freed.contains(id)).collect();
+        course.expect(ids.len() as u64);
         let mut flushed = 0;
         let page_bytes = self.cache.page_bytes() as u64;
         let mut placed = self.cache.place(&ids, pinned.at, &mut |done| {
+            course.advance(done as u64 - course.done());
+            if course.is_cancelled() {
+                return Err(Error::Closed);
+            }
             if (done as u64 - flushed) * page_bytes >= FLUSH_EVERY {
                 flushed = done as u64;
                 self.space.sync()?;

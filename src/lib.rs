@@ -137,6 +137,7 @@ mod log;
 pub mod disk;
 
 mod codec;
+mod course;
 mod error;
 mod lsn;
 #[doc(hidden)]

@@ -49,12 +49,24 @@ struct Served {
 #[cfg(all(unix, feature = "cli"))]
 impl Served {
     fn start() -> Served {
+        Served::start_with(&[])
+    }
+
+    /// With files of these names and contents beside the store, and options that name them.
+    fn start_with(files: &[(&str, &str, &str)]) -> Served {
         let directory = tempfile::tempdir().expect("a directory");
+        let options = files.iter().flat_map(|(option, name, text)| {
+            let path = directory.path().join(name);
+            std::fs::write(&path, text).expect("written");
+            [(*option).into(), path.into_os_string()]
+        });
+        let options: Vec<std::ffi::OsString> = options.collect();
         let process = Command::new(env!("CARGO_BIN_EXE_syncline"))
             .arg("serve")
             .arg(directory.path().join("store"))
             .args(["--listen", "127.0.0.1:0", "--unix"])
             .arg(directory.path().join("socket"))
+            .args(options)
             .stderr(std::process::Stdio::null())
             .spawn()
             .expect("the server starts");
@@ -130,4 +142,57 @@ fn the_client_talks_to_a_server() {
     assert!(served.said("verify").contains("'problems': []"));
     let (said, status) = served.ask("job status nonsense");
     assert!(status == 2 && said.starts_with("error 80: "), "{said}");
+}
+
+#[test]
+#[cfg(all(unix, feature = "cli"))]
+fn the_client_has_a_token_and_is_told_where_it_ends() {
+    if !has_python() {
+        return;
+    }
+    let tokens = "[[token]]\nname = 'reader'\nsecret = 'sesame-sesame'\nscopes = ['read']\n";
+    let served = Served::start_with(&[("--tokens", "tokens.toml", tokens)]);
+    let (said, status) = served.ask("get ada");
+    assert!(status == 2 && said.starts_with("error "), "without one: {said}");
+    assert_eq!(served.ask("get ada --token sesame").1, 2);
+    assert_eq!(served.said("keyspaces --token sesame-sesame"), "['default']");
+    assert_eq!(served.ask("get ada --token sesame-sesame"), (String::new(), 1));
+    for denied in ["put ada 1815", "flush", "checkpoint", "create more"] {
+        let (said, status) = served.ask(&format!("{denied} --token sesame-sesame"));
+        assert!(status == 2 && said.contains("scope"), "{denied}: {said}");
+    }
+}
+
+/// Many more parts than there is credit to begin with.
+#[test]
+#[cfg(all(unix, feature = "cli"))]
+fn the_client_gives_credit_and_follows_operations() {
+    if !has_python() {
+        return;
+    }
+    let served = Served::start();
+    let rows: Vec<String> = (0..5000).map(|row| format!("{row:05}\t{}", "x".repeat(200))).collect();
+    let file = served.directory.path().join("rows");
+    std::fs::write(&file, rows.join("\n")).expect("written");
+    let imported = Command::new(env!("CARGO_BIN_EXE_syncline"))
+        .arg("import")
+        .arg(&file)
+        .arg("--connect")
+        .arg(format!("unix:{}", served.socket().display()))
+        .output()
+        .expect("it runs");
+    assert!(imported.status.success(), "{}", text(&imported));
+    assert_eq!(served.said("range --stream"), rows.join("\n"));
+    assert_eq!(served.said("range"), rows.join("\n"), "a page at a time");
+    for what in ["checkpoint", "verify"] {
+        let job = served.said(&format!("{what} --mode job"));
+        let job = job.split(' ').next().expect("a job id").to_owned();
+        // It may be done before it is cancelled.
+        let cancelled = served.said(&format!("job cancel {job}"));
+        assert!(cancelled.starts_with(&job), "{cancelled}");
+        let end = served.said(&format!("job wait {job}"));
+        assert!(["done", "cancelled"].iter().any(|state| end.contains(state)), "{end}");
+        assert_eq!(served.said(&format!("job watch {job}")), end);
+    }
+    assert!(served.said("verify").contains("'problems': []"));
 }

@@ -114,7 +114,24 @@ fn wrong_calls_and_missing_servers_exit_with_2() {
     assert!(String::from_utf8(output.stderr).unwrap().contains("cannot connect"));
     assert_eq!(run(&["get", "--connect", "nowhere", "key"]).status.code(), Some(2));
     assert_eq!(run(&["job", "an-id"]).status.code(), Some(2));
-    assert_eq!(run(&["import", "dir", "file", "--connect", &nobody]).status.code(), Some(2));
+    assert_eq!(run(&["import", "file", "--connect", &nobody]).status.code(), Some(2));
+}
+
+#[test]
+fn a_file_is_imported_line_by_line() {
+    let server = Server::start(&[]);
+    let file = server.dir.path().join("rows");
+    let rows: String = (0..2500).map(|row| format!("{row:05}\tvalue {row}\n")).collect();
+    std::fs::write(&file, &rows).unwrap();
+    let path = file.to_str().unwrap();
+    let said = server.expect(0, "import", &[path, "--batch", "400", "--keyspace", "new"]).1;
+    assert!(said.contains("imported 2500 rows") && said.contains("durable up to LSN"), "{said}");
+    assert_eq!(server.expect(0, "scan", &["--keyspace", "new"]).0, rows);
+    std::fs::write(&file, "a\t1\nb\t2\nno value\nc\t3\n").unwrap();
+    let said = server.expect(2, "import", &[path, "--mode", "async"]).1;
+    assert!(said.contains("line 3") && said.contains("which stay: 2"), "{said}");
+    assert_eq!(server.expect(0, "scan", &[]).0, "a\t1\nb\t2\n", "what came before it stays");
+    server.expect(2, "import", &["no such file"]);
 }
 
 #[test]

@@ -43,7 +43,7 @@ const LAYERS: &[&[&str]] = &[
     &["log"],
     &["disk"],
     &["options"],
-    &["codec", "error", "lsn", "mutants"],
+    &["codec", "course", "error", "lsn", "mutants"],
     &["sync"],
 ];
 

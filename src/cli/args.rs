@@ -560,6 +560,8 @@ pub(super) enum Suite {
     Flips,
     /// Real processes on real files, killed
     Kill,
+    /// A real server with many clients, killed amid their writes and judged by them
+    Server,
     /// Mistakes made on purpose, each of which must be noticed; needs the feature `mutants`
     Mutants,
     /// Known bugs, ours and others', as scenarios

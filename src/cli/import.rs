@@ -7,6 +7,9 @@
 //! A batch ends at `--batch` rows or at [`MAX_BATCH_BYTES`], so that memory does not grow with
 //! the input. When a line is malformed, what came before it is committed and stays: the message
 //! says how many rows that is, and every one of them is durable before it is printed.
+//!
+//! With `--connect` the batches go to a server, each with an idempotency key: one whose answer
+//! was lost with its connection is sent again, and applied once.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, IsTerminal};
@@ -17,9 +20,11 @@ use indicatif::{HumanBytes, HumanCount, ProgressBar, ProgressStyle};
 
 use super::args::ImportArgs;
 use super::failure::{Failure, Outcome, Status};
+use super::remote::Session;
 use super::rows::{RowError, Rows};
 use super::{Existence, with_store};
-use crate::{CommitMode, Keyspace, Lsn, Store, WriteBatch};
+use crate::client::{Batch, Write};
+use crate::{CommitMode, Keyspace, Lsn, Store, Watermarks, WriteBatch};
 
 /// A batch that holds this much is committed, however few rows it has.
 const MAX_BATCH_BYTES: u64 = 4 << 20;
@@ -28,32 +33,128 @@ const MAX_BATCH_BYTES: u64 = 4 << 20;
 const REPORT_INTERVAL: Duration = Duration::from_millis(100);
 
 pub(super) fn import(args: &ImportArgs) -> Outcome {
-    if args.place.remote.is_asked().is_some() {
-        return Err(Failure::Usage("import takes a directory, not --connect".into()));
+    if let Some(server) = args.place.remote.is_asked() {
+        let target = There::new(server.session()?, &args.place.keyspace)?;
+        return import_into(target, args);
     }
-    let (input, input_bytes) = open_input(&args.file)?;
     with_store(&args.place.dir, Existence::CreateIfMissing, |store| {
         let keyspace = store.keyspace(&args.place.keyspace)?;
-        let mut import = Import {
-            store,
-            keyspace: &keyspace,
-            mode: args.mode.into(),
-            file: args.file.display().to_string(),
-            batch: WriteBatch::new(),
-            batch_first_line: 1,
-            rows_committed: 0,
-            started: Instant::now(),
-            progress: Progress::start(input_bytes),
-        };
-        let mut rows = Rows::new(input, args.format);
-        let result = import.all(&mut rows, args.batch);
-        import.progress.bar.finish_and_clear();
-        // Also after a malformed line: what is said to stay must stay.
-        let durable = store.flush();
-        result?;
-        import.summarize(rows.bytes_read(), durable?);
-        Ok(Status::Done)
+        import_into(Here { store, keyspace, batch: WriteBatch::new() }, args)
     })
+}
+
+fn import_into(target: impl Target, args: &ImportArgs) -> Outcome {
+    let (input, input_bytes) = open_input(&args.file)?;
+    let mut import = Import {
+        target,
+        mode: args.mode.into(),
+        file: args.file.display().to_string(),
+        batch_first_line: 1,
+        rows_committed: 0,
+        started: Instant::now(),
+        progress: Progress::start(input_bytes),
+    };
+    let mut rows = Rows::new(input, args.format);
+    let result = import.all(&mut rows, args.batch);
+    import.progress.bar.finish_and_clear();
+    // Also after a malformed line: what is said to stay must stay.
+    let durable = import.target.flush();
+    result?;
+    import.summarize(rows.bytes_read(), durable?);
+    Ok(Status::Done)
+}
+
+/// Where rows go, and those that have not gone yet.
+trait Target {
+    fn put(&mut self, key: &[u8], value: &[u8]);
+    /// How many rows are gathered, and about how many bytes.
+    fn gathered(&self) -> (u64, u64);
+    /// Commits what is gathered.
+    fn commit(&mut self, mode: CommitMode) -> Result<(), Failure>;
+    fn watermarks(&self) -> Result<Watermarks, Failure>;
+    /// Makes everything durable, and says up to where.
+    fn flush(&self) -> Result<Lsn, Failure>;
+}
+
+/// A store of our own.
+struct Here<'a> {
+    store: &'a Store,
+    keyspace: Keyspace,
+    batch: WriteBatch,
+}
+
+impl Target for Here<'_> {
+    fn put(&mut self, key: &[u8], value: &[u8]) {
+        self.batch.put(&self.keyspace, key, value);
+    }
+
+    fn gathered(&self) -> (u64, u64) {
+        (self.batch.len() as u64, self.batch.bytes() as u64)
+    }
+
+    fn commit(&mut self, mode: CommitMode) -> Result<(), Failure> {
+        let batch = std::mem::replace(&mut self.batch, WriteBatch::new());
+        self.store.write_with(batch, mode)?;
+        Ok(())
+    }
+
+    fn watermarks(&self) -> Result<Watermarks, Failure> {
+        Ok(self.store.watermarks())
+    }
+
+    fn flush(&self) -> Result<Lsn, Failure> {
+        Ok(self.store.flush()?)
+    }
+}
+
+/// A store that is served.
+struct There {
+    session: Session,
+    keyspace: String,
+    batch: Batch,
+    bytes: u64,
+    /// What this import's idempotency keys begin with, and how many batches there were.
+    name: String,
+    batches: u64,
+}
+
+impl There {
+    fn new(session: Session, keyspace: &str) -> Result<There, Failure> {
+        session.wait(session.client.create_keyspace(keyspace))?;
+        let name = getrandom::u64()
+            .map_err(|error| Failure::io("get a random number")(io::Error::other(error)))?;
+        let (name, keyspace) = (format!("import {name:016x}"), keyspace.to_owned());
+        Ok(There { session, keyspace, batch: Batch::new(), bytes: 0, name, batches: 0 })
+    }
+}
+
+impl Target for There {
+    fn put(&mut self, key: &[u8], value: &[u8]) {
+        /// More than a row has beside its key, its value and the keyspace's name.
+        const REST: usize = 16;
+        self.bytes += (key.len() + value.len() + self.keyspace.len() + REST) as u64;
+        self.batch.put(&self.keyspace, key, value);
+    }
+
+    fn gathered(&self) -> (u64, u64) {
+        (self.batch.len(), self.bytes)
+    }
+
+    fn commit(&mut self, mode: CommitMode) -> Result<(), Failure> {
+        let batch = std::mem::take(&mut self.batch);
+        (self.bytes, self.batches) = (0, self.batches + 1);
+        let how = Write::from(mode).once(format!("{} {}", self.name, self.batches));
+        self.session.wait(self.session.client.write(&batch, how))?;
+        Ok(())
+    }
+
+    fn watermarks(&self) -> Result<Watermarks, Failure> {
+        Ok(self.session.wait(self.session.client.watermarks())?)
+    }
+
+    fn flush(&self) -> Result<Lsn, Failure> {
+        Ok(self.session.wait(self.session.client.flush())?.durable)
+    }
 }
 
 /// The input, and its length if that is known.
@@ -70,24 +171,22 @@ fn open_input(path: &Path) -> Result<(Box<dyn BufRead>, Option<u64>), Failure> {
 }
 
 /// An import on its way.
-struct Import<'a> {
-    store: &'a Store,
-    keyspace: &'a Keyspace,
+struct Import<T> {
+    target: T,
     mode: CommitMode,
     /// How messages name the input.
     file: String,
-    batch: WriteBatch,
     batch_first_line: u64,
     rows_committed: u64,
     started: Instant,
     progress: Progress,
 }
 
-impl Import<'_> {
+impl<T: Target> Import<T> {
     fn all<R: BufRead>(&mut self, rows: &mut Rows<R>, rows_per_batch: u64) -> Result<(), Failure> {
         loop {
             match rows.next_row() {
-                Ok(Some((key, value))) => self.batch.put(self.keyspace, &key, &value),
+                Ok(Some((key, value))) => self.target.put(&key, &value),
                 Ok(None) => return self.commit(rows.line_number()),
                 Err(RowError::Malformed(problem)) => {
                     let line = rows.line_number();
@@ -100,25 +199,23 @@ impl Import<'_> {
                     return Err(self.failure(format!("after line {line}"), error.to_string()));
                 }
             }
-            let full = self.batch.len() as u64 >= rows_per_batch
-                || self.batch.bytes() as u64 >= MAX_BATCH_BYTES;
-            if full {
+            let (gathered, bytes) = self.target.gathered();
+            if gathered >= rows_per_batch || bytes >= MAX_BATCH_BYTES {
                 self.commit(rows.line_number())?;
                 let rows_committed = self.rows_committed;
-                self.progress.report(self.store, rows_committed, rows.bytes_read());
+                self.progress.report(&self.target, rows_committed, rows.bytes_read())?;
             }
         }
     }
 
     /// Commits the batch, whose last row was on `last_line`.
     fn commit(&mut self, last_line: u64) -> Result<(), Failure> {
-        let batch = std::mem::replace(&mut self.batch, WriteBatch::new());
         let first_line = std::mem::replace(&mut self.batch_first_line, last_line + 1);
-        if batch.is_empty() {
+        let (rows, _) = self.target.gathered();
+        if rows == 0 {
             return Ok(());
         }
-        let rows = batch.len() as u64;
-        if let Err(error) = self.store.write_with(batch, self.mode) {
+        if let Err(error) = self.target.commit(self.mode) {
             let lines = format!("lines {first_line} to {last_line}");
             return Err(self.failure(lines, error.to_string()));
         }
@@ -162,12 +259,12 @@ impl Progress {
         Progress { bar, started: Instant::now(), last: Instant::now() }
     }
 
-    fn report(&mut self, store: &Store, rows: u64, bytes: u64) {
+    fn report(&mut self, target: &impl Target, rows: u64, bytes: u64) -> Result<(), Failure> {
         if self.bar.is_hidden() || self.last.elapsed() < REPORT_INTERVAL {
-            return;
+            return Ok(());
         }
         self.last = Instant::now();
-        let watermarks = store.watermarks();
+        let watermarks = target.watermarks()?;
         let behind = watermarks.appended.get().saturating_sub(watermarks.durable.get());
         let rows_per_s = rows as f64 / self.started.elapsed().as_secs_f64();
         self.bar.set_position(bytes);
@@ -178,6 +275,7 @@ impl Progress {
             watermarks.durable,
             HumanBytes(behind),
         ));
+        Ok(())
     }
 }
 

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::args::InfoArgs;
 use super::failure::{Failure, Outcome, Status};
 use super::{Existence, remote, with_store};
-use crate::Store;
+use crate::{Store, Watermarks};
 
 pub(super) fn info(args: &InfoArgs) -> Outcome {
     if let Some(remote) = args.remote.is_asked() {
@@ -27,6 +27,16 @@ fn print(args: &InfoArgs, description: &Value) -> Outcome {
     Ok(Status::Done)
 }
 
+/// Watermarks, as they are shown.
+pub(super) fn marks(watermarks: &Watermarks) -> Value {
+    json!({
+        "appended": watermarks.appended.get(),
+        "visible": watermarks.visible.get(),
+        "durable": watermarks.durable.get(),
+        "checkpoint": watermarks.checkpoint.get(),
+    })
+}
+
 /// Everything, for both forms. Numbers of bytes and LSNs are exact; durations are in seconds.
 fn describe(store: &Store) -> Result<Value, Failure> {
     let mut keyspaces = serde_json::Map::new();
@@ -41,12 +51,7 @@ fn describe(store: &Store) -> Result<Value, Failure> {
         "directory": store.directory(),
         "id": store.id().to_string(),
         "incarnation": watermarks.incarnation.get(),
-        "watermarks": {
-            "appended": watermarks.appended.get(),
-            "visible": watermarks.visible.get(),
-            "durable": watermarks.durable.get(),
-            "checkpoint": watermarks.checkpoint.get(),
-        },
+        "watermarks": marks(&watermarks),
         "data_file_bytes": stats.data_file_bytes,
         "keyspaces": keyspaces,
     });

@@ -100,11 +100,11 @@ fn run(command: Command) -> Outcome {
         },
         Command::BenchWriter(job) => bench::write_until_killed(&job, &[]),
         Command::Torture(args) => torture::torture(args),
-        #[cfg(target_os = "linux")]
         Command::Hunt { mutant, seed } => {
             crate::torture::hunter(&mutant, seed).map_err(Failure::Usage)?;
             Ok(Status::Done)
         }
+        #[cfg(target_os = "linux")]
         Command::KillServer => {
             let action = "serve the crash suite".into();
             let failed = |source| Failure::Io { action, source };

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use super::args::{Format, GetArgs, JobArgs, KeyArgs, PutArgs, Remote, ScanArgs};
 use super::failure::{Failure, Outcome, Status};
+use super::info::marks;
 use super::kv::{no_keyspace, not_found};
 use super::output::RowWriter;
 use super::scan::Bounds;
@@ -28,7 +29,7 @@ pub(super) fn mark(words: impl Iterator<Item = OsString>) -> Vec<OsString> {
     let is_connect =
         |word: &OsString| word == "--connect" || word.as_encoded_bytes().starts_with(b"--connect=");
     let options = words.iter().take_while(|word| *word != "--");
-    const COMMANDS: [&str; 6] = ["put", "get", "del", "scan", "info", "verify"];
+    const COMMANDS: [&str; 7] = ["put", "get", "del", "scan", "import", "info", "verify"];
     let takes_one = words.get(1).is_some_and(|word| COMMANDS.iter().any(|name| word == name));
     let is_job = words.get(1).is_some_and(|word| word == "job");
     if is_job || takes_one && options.skip(2).any(is_connect) {
@@ -79,6 +80,31 @@ impl Asked<'_> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(Failure::io("start a runtime"))?;
         runtime.block_on(async { work(options.connect(self.address).await?).await })
+    }
+}
+
+/// A connection that is there between requests too.
+pub(super) struct Session {
+    runtime: tokio::runtime::Runtime,
+    pub(super) client: Client,
+}
+
+impl Asked<'_> {
+    /// Connects, for many requests.
+    pub(super) fn session(&self) -> Result<Session, Failure> {
+        let options = self.options()?;
+        let mut runtime = tokio::runtime::Builder::new_multi_thread();
+        let runtime = runtime.worker_threads(1).enable_all().build();
+        let runtime = runtime.map_err(Failure::io("start a runtime"))?;
+        let client = runtime.block_on(options.connect(self.address))?;
+        Ok(Session { runtime, client })
+    }
+}
+
+impl Session {
+    /// Waits for an answer.
+    pub(super) fn wait<T>(&self, work: impl Future<Output = T>) -> T {
+        self.runtime.block_on(work)
     }
 }
 
@@ -176,12 +202,7 @@ pub(super) fn describe(server: &Asked<'_>) -> Result<Value, Failure> {
             "server": client.server().await?,
             "id": store.to_string(),
             "incarnation": watermarks.incarnation.get(),
-            "watermarks": {
-                "appended": watermarks.appended.get(),
-                "visible": watermarks.visible.get(),
-                "durable": watermarks.durable.get(),
-                "checkpoint": watermarks.checkpoint.get(),
-            },
+            "watermarks": marks(&watermarks),
             "figures": serde_json::Map::from_iter(figures),
         }))
     })

@@ -1,10 +1,11 @@
 //! `serve`: the store, for other processes.
 
 use super::args::ServeArgs;
-use super::failure::{Outcome, Status};
+use super::failure::{Failure, Outcome, Status};
 use crate::server::{Config, Settings, serve as run};
 
 pub(super) fn serve(args: &ServeArgs) -> Outcome {
+    crate::mutants::break_by_environment().map_err(Failure::Usage)?;
     let mut sources = Vec::new();
     if let Some(file) = &args.config {
         sources.push(Config::read_file(file)?);

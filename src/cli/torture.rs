@@ -190,6 +190,7 @@ impl From<args::Suite> for Suite {
             args::Suite::Sim => Suite::Sim,
             args::Suite::Flips => Suite::Flips,
             args::Suite::Kill => Suite::Kill,
+            args::Suite::Server => Suite::Server,
             args::Suite::Mutants => Suite::Mutants,
             args::Suite::Museum => Suite::Museum,
         }
@@ -220,6 +221,7 @@ mod tests {
             seconds: 0.0,
             sim: None,
             kill: None,
+            server: None,
             museum: None,
             mutants: None,
             skipped: Vec::new(),

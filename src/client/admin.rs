@@ -195,7 +195,6 @@ impl WatermarkEvents {
                     let request = Request::WatchWatermarks(watch);
                     match self.client.subscribe(&request, CREDIT).await {
                         Ok(parts) => none.insert(parts),
-                        Err(Error::NotSent { .. }) => continue,
                         Err(error) => return Some(Err(error)),
                     }
                 }

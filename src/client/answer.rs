@@ -1,17 +1,20 @@
 //! An answer in bytes of its own, read by whoever asked.
 
 use super::error::{Error, Result};
+use crate::lsn::StoreId;
 use crate::proto::{Head, Kind, Packet, Part, Response};
 
 /// An answer.
 pub(super) struct Answer {
     head: Head,
     body: Vec<u8>,
+    /// The store of the server that answered. The connection may be gone by now.
+    pub(super) store: StoreId,
 }
 
 impl Answer {
-    pub(super) fn new(packet: &Packet<'_>) -> Answer {
-        Answer { head: packet.head, body: packet.body.to_vec() }
+    pub(super) fn new(packet: &Packet<'_>, store: StoreId) -> Answer {
+        Answer { head: packet.head, body: packet.body.to_vec(), store }
     }
 
     /// Whether no other follows.

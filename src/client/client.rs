@@ -176,9 +176,14 @@ impl Client {
         asked.unwrap_or(Err(Error::TimedOut { after: timeout }))
     }
 
-    /// Asks for a stream or watch.
+    /// Asks for a stream or watch: on the next connection if this one ends before that is sent.
     pub(super) async fn subscribe(&self, request: &Request<'_>, credit: u32) -> Result<Parts> {
-        self.link(None).await?.subscribe(request, credit).await
+        loop {
+            match self.link(None).await?.subscribe(request, credit).await {
+                Err(Error::NotSent { .. }) => {}
+                outcome => return outcome,
+            }
+        }
     }
 
     /// The link that is up. Waits for one for as long as it may take to connect.

@@ -161,7 +161,6 @@ impl JobEvents {
                     let request = Request::JobWatch(JobWatch { jobs, credit: CREDIT });
                     match self.client.subscribe(&request, CREDIT).await {
                         Ok(parts) => none.insert(parts),
-                        Err(Error::NotSent { .. }) => continue,
                         Err(error) => return Some(Err(error)),
                     }
                 }

@@ -27,6 +27,8 @@ pub enum Class {
     Poison,
     /// What follows a failed allocation or write.
     DiskFull,
+    /// What a server tells its clients.
+    Server,
 }
 
 impl Class {
@@ -44,6 +46,7 @@ impl Class {
         Class::Receipts,
         Class::Poison,
         Class::DiskFull,
+        Class::Server,
     ];
 
     /// The class in words.
@@ -61,6 +64,7 @@ impl Class {
             Class::Receipts => "receipts",
             Class::Poison => "poison",
             Class::DiskFull => "disk full",
+            Class::Server => "server",
         }
     }
 }
@@ -215,6 +219,11 @@ catalog! {
         GrowthFailureIgnored = "growth-failure-ignored": "the data file counts as longer although it could not grow";
         FullDiskPoisons = "full-disk-poisons": "a segment that could not be made closes the log for good";
         RoomNotMade = "room-not-made": "a commit evicts only when it is in the log";
+    }
+    Server {
+        AnsweredUnappended = "answered-unappended": "an async put is answered before it is appended";
+        OnceUnrecorded = "once-unrecorded": "an idempotency key is not written with its write";
+        FormerToldDurable = "former-told-durable": "every job of a former life is told to be durable";
     }
 }
 

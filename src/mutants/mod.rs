@@ -17,12 +17,16 @@
 //! for the calling thread while `work` runs. Without it [`broken`] is `false` at compile time, and
 //! the compiler leaves out what it guards.
 //!
+//! A server has threads of its own. A whole process lives with a mistake if the variable
+//! [`VARIABLE`] of its environment names it: the mutants of class `server` are hunted so, by
+//! killed servers and their clients.
+//!
 //! To add one: a line in `catalog`, under its class, and one or two lines in the engine, where
 //! the mistake would be made. It must
 //!
 //! - be one mistake, of the kind that passes a review;
-//! - be able to do harm on a store that runs in one thread: what only threads that race could
-//!   show is for the interleaving tests;
+//! - be able to do harm on a store that runs in one thread, unless it is the server's: what only
+//!   threads that race could show is for the interleaving tests;
 //! - get past the engine's own assertions if there is any way that it can;
 //! - never hang and never break what `unsafe` code relies on.
 //!
@@ -43,6 +47,10 @@ mod switch;
 #[cfg(not(feature = "mutants"))]
 #[path = "off.rs"]
 mod switch;
+
+/// The environment variable that makes `syncline serve` live with a mistake, in a build with the
+/// feature `mutants`.
+pub const VARIABLE: &str = "SYNCLINE_MUTANT";
 
 pub use catalog::{Class, Mutant};
 pub use switch::*;

@@ -7,3 +7,11 @@ use super::Mutant;
 pub const fn broken(_: Mutant) -> bool {
     false
 }
+
+/// Nothing can be broken in this build.
+///
+/// # Errors
+/// Never.
+pub fn break_by_environment() -> Result<(), String> {
+    Ok(())
+}

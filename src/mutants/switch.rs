@@ -1,6 +1,7 @@
 //! Which mistake the calling thread lives with.
 
 use std::cell::Cell;
+use std::sync::OnceLock;
 
 use super::Mutant;
 
@@ -8,10 +9,24 @@ thread_local! {
     static MUTANT: Cell<Option<Mutant>> = const { Cell::new(None) };
 }
 
+/// The mistake that all threads live with.
+static EVERYWHERE: OnceLock<Mutant> = OnceLock::new();
+
 /// Whether the calling thread lives with this mistake.
 #[inline]
 pub fn broken(mutant: Mutant) -> bool {
-    MUTANT.get() == Some(mutant)
+    MUTANT.get() == Some(mutant) || EVERYWHERE.get() == Some(&mutant)
+}
+
+/// Breaks the whole process for good, if the environment says so.
+///
+/// # Errors
+/// A message, if there is no such mutant.
+pub fn break_by_environment() -> Result<(), String> {
+    let Ok(name) = std::env::var(super::VARIABLE) else { return Ok(()) };
+    let mutant = Mutant::from_name(&name).ok_or_else(|| format!("no mutant {name:?}"))?;
+    let _ = EVERYWHERE.set(mutant);
+    Ok(())
 }
 
 /// Breaks the engine for the calling thread while `work` runs, also if it panics. Other threads,

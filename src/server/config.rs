@@ -82,6 +82,8 @@ pub struct Config {
     pub max_unsynced_mib: u64,
     /// A checkpoint is made after so much log.
     pub checkpoint_log_mib: u64,
+    /// The length of a file of the log. Two are there at least.
+    pub log_segment_mib: u64,
 }
 
 /// How log lines look.
@@ -130,6 +132,7 @@ impl Default for Config {
             flush_interval_ms: 10,
             max_unsynced_mib: 16,
             checkpoint_log_mib: 256,
+            log_segment_mib: 64,
         }
     }
 }
@@ -204,6 +207,7 @@ impl Config {
             .flush_interval(Duration::from_millis(self.flush_interval_ms))
             .max_unsynced_bytes(self.max_unsynced_mib << 20)
             .checkpoint_log_bytes(self.checkpoint_log_mib << 20)
+            .segment_bytes(self.log_segment_mib << 20)
     }
 
     pub(crate) fn caps(&self) -> Caps {

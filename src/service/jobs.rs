@@ -2,9 +2,12 @@
 //!
 //! ```text
 //!   queued ----------> running ----------> done | failed
-//!      |                                   (kept until LATEST others have ended)
-//!      '--(cancel)---> cancelled
+//!      |                  |                (kept until LATEST others have ended)
+//!      '--(cancel)--------'--> cancelled
 //! ```
+//!
+//! One that runs stops within a few pages of being cancelled. A checkpoint whose pages are all
+//! written cannot be cancelled any more: it is done in a moment.
 //!
 //! Nothing of this is kept in the store. What was not done when the process ended is asked for
 //! again by whoever wants it: all of these operations can be repeated.
@@ -16,6 +19,7 @@ use parking_lot::{Condvar, Mutex};
 
 use super::operations::{Operation, Outcome};
 use crate::Store;
+use crate::course::Course;
 use crate::proto::{Code, Failure, JobState};
 
 /// Operations that may wait.
@@ -57,7 +61,7 @@ struct Job {
 
 enum State {
     Queued,
-    Running,
+    Running(Arc<Course>),
     Ended(Outcome),
 }
 
@@ -100,7 +104,10 @@ impl Jobs {
         let gone = || Failure::new(Code::NoSuchJob, "the outcome of the job is no longer known");
         Ok(match &table.jobs.get(&number).ok_or_else(gone)?.state {
             State::Queued => JobState::Queued,
-            State::Running => JobState::Running { done: 0, total: 0 },
+            State::Running(course) => {
+                let (done, total) = course.progress();
+                JobState::Running { done, total }
+            }
             State::Ended(outcome) => outcome.state(),
         })
     }
@@ -125,9 +132,12 @@ impl Jobs {
         job.listeners.push(listener);
     }
 
-    /// Takes an operation out of the queue. One that runs already goes on to its end.
+    /// Takes an operation out of the queue, or asks it to stop if it runs already.
     pub(super) fn cancel(&self, number: JobNumber) {
         let mut table = self.table.lock();
+        if let Some(State::Running(course)) = table.jobs.get(&number).map(|job| &job.state) {
+            course.cancel();
+        }
         if let Some(at) = table.queue.iter().position(|queued| *queued == number) {
             table.queue.remove(at);
             table.end(number, Outcome::Cancelled);
@@ -138,6 +148,11 @@ impl Jobs {
         let thread = {
             let mut table = self.table.lock();
             table.is_closed = true;
+            for job in table.jobs.values() {
+                if let State::Running(course) = &job.state {
+                    course.cancel();
+                }
+            }
             for number in std::mem::take(&mut table.queue) {
                 table.end(number, Outcome::Cancelled);
             }
@@ -151,7 +166,7 @@ impl Jobs {
 
     fn run(&self, store: &Store) {
         loop {
-            let (number, operation) = {
+            let (number, operation, course) = {
                 let mut table = self.table.lock();
                 let number = loop {
                     if let Some(number) = table.queue.pop_front() {
@@ -163,11 +178,12 @@ impl Jobs {
                     self.work.wait(&mut table);
                 };
                 let job = table.jobs.get_mut(&number).expect("what is queued is known");
-                job.state = State::Running;
+                let course = Arc::default();
+                job.state = State::Running(Arc::clone(&course));
                 tell(number, &job.listeners);
-                (number, job.operation)
+                (number, job.operation, course)
             };
-            let outcome = operation.run(store);
+            let outcome = operation.run(store, &course);
             self.table.lock().end(number, outcome);
         }
     }

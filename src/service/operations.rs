@@ -1,5 +1,7 @@
 //! Long operations, and what comes of them.
 
+use super::names::HIDDEN;
+use crate::course::Course;
 use crate::error::Error;
 use crate::lsn::Lsn;
 use crate::proto::{Failure, JobState, Text, Verified};
@@ -22,13 +24,18 @@ pub(crate) enum Outcome {
 }
 
 impl Operation {
-    /// Does it. Takes as long as it takes.
-    pub(super) fn run(self, store: &Store) -> Outcome {
-        match self {
-            Operation::Checkpoint => store.checkpoint().map(Outcome::Checkpoint),
-            Operation::Verify => store.verify().map(Outcome::Verified),
-        }
-        .unwrap_or_else(Outcome::Failed)
+    /// Does it. Takes as long as it takes, or until it is cancelled.
+    pub(super) fn run(self, store: &Store, course: &Course) -> Outcome {
+        let done = match self {
+            Operation::Checkpoint => {
+                store.checkpoint_on(course).map(|lsn| lsn.map(Outcome::Checkpoint))
+            }
+            Operation::Verify => {
+                let found = store.verify_on(course, &|name| !name.starts_with(HIDDEN));
+                found.map(|found| found.map(Outcome::Verified))
+            }
+        };
+        done.map_or_else(Outcome::Failed, |done| done.unwrap_or(Outcome::Cancelled))
     }
 }
 

@@ -11,6 +11,7 @@ use super::once::Once;
 use super::operations::{Operation, Outcome};
 use crate::error::{Error, Result};
 use crate::lsn::{Incarnation, Lsn};
+use crate::mutants::{Mutant, broken};
 use crate::proto::{Code, Failure, JobId, JobState, Marks, Place};
 use crate::store::Token;
 use crate::{Receipt, Status, Store};
@@ -157,6 +158,7 @@ impl Service {
         match self.find_job(job)? {
             // The outcome of an operation goes with its process (S4).
             JobRef::Former if job.contains("-op-") => Ok(JobState::Interrupted),
+            JobRef::Former if broken(Mutant::FormerToldDurable) => Ok(JobState::Durable),
             JobRef::Former => Ok(match self.store.status(job)? {
                 Status::Pending => JobState::Appended,
                 Status::Durable => JobState::Durable,
@@ -201,7 +203,7 @@ impl Service {
         self.once.sweep(&self.store, age)
     }
 
-    /// Ends the operations: those that wait are cancelled, the one that runs is waited for.
+    /// Ends the operations: they are cancelled, and the one that runs is waited for.
     pub(crate) fn close(&self) {
         self.jobs.close();
     }

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Caller, Performed, Recent, Reply, Service};
-use crate::disk::{Keep, SimDisk};
-use crate::proto::{Applied, MAX_BODY, Mode, Put, Request};
-use crate::{Options, Store};
+use super::{Caller, JobRef, Operation, Outcome, Performed, Recent, Reply, Service};
+use crate::disk::{Keep, Op, SimDisk};
+use crate::proto::{Applied, JobState, MAX_BODY, Mode, Put, Request};
+use crate::{CommitMode, Options, Store, WriteBatch};
 
 fn open(disk: &SimDisk) -> (Store, Service) {
     let store = Options::new().open_on(Arc::new(disk.clone())).unwrap();
@@ -87,4 +87,89 @@ fn old_keys_are_forgotten_and_new_ones_kept() {
     assert_eq!(service.sweep_once(Duration::from_secs(3600)).unwrap(), 2500);
     assert_eq!(keys.len().unwrap(), 1);
     assert_eq!(perform(&service, &put(b"2", b"new"), &caller), Applied::Before);
+}
+
+/// Enough pages that a check, or a checkpoint on a slow device, takes its time.
+fn fill(store: &Store) {
+    let rows = store.keyspace("rows").unwrap();
+    for part in 0..40_u32 {
+        let mut batch = WriteBatch::new();
+        for row in 0..1000_u32 {
+            batch.put(&rows, [part.to_be_bytes(), row.to_be_bytes()].concat(), [7; 60]);
+        }
+        store.write_with(batch, CommitMode::Async).unwrap();
+    }
+}
+
+/// Begins an operation and cancels it when it has been seen to move. Returns how it ended, and
+/// how far it was seen.
+fn cancelled_on_its_way(service: &Service, operation: Operation) -> (Outcome, u64, u64) {
+    let number = service.begin(operation).unwrap();
+    let mut seen = (0, 0);
+    loop {
+        match service.state_now(JobRef::Operation(number)).unwrap() {
+            JobState::Running { done, total } if done > 0 && total > 0 => {
+                assert!(done <= total && done >= seen.0, "{done} of {total} after {seen:?}");
+                seen = (done, total);
+                service.jobs().cancel(number);
+            }
+            JobState::Queued | JobState::Running { .. } => {}
+            _ => return (service.outcome(number).unwrap(), seen.0, seen.1),
+        }
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn a_check_says_how_far_it_is_and_stops_when_it_is_cancelled() {
+    let (store, service) = open(&SimDisk::new());
+    fill(&store);
+    // It may be done before it is looked at.
+    let is_seen = (0..200).any(|_| match cancelled_on_its_way(&service, Operation::Verify) {
+        (Outcome::Cancelled, done, total) => done > 0 && total > 100,
+        (Outcome::Verified(found), ..) => {
+            assert!(found.is_clean() && found.keys == 40_000, "{found:?}");
+            false
+        }
+        (other, ..) => panic!("{other:?}"),
+    });
+    assert!(is_seen, "200 checks, and none was seen to move and cancelled");
+    service.close();
+}
+
+#[test]
+fn a_checkpoint_says_how_far_it_is_and_changes_nothing_when_it_is_cancelled() {
+    let disk = SimDisk::new();
+    disk.watch(|_, call| {
+        if call.op == Op::Write {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    });
+    let (store, service) = open(&disk);
+    fill(&store);
+    let before = store.watermarks().checkpoint;
+    let (outcome, done, total) = cancelled_on_its_way(&service, Operation::Checkpoint);
+    assert!(matches!(outcome, Outcome::Cancelled), "{outcome:?}");
+    assert!(done > 0 && done < total, "{done} of {total}");
+    assert_eq!(store.watermarks().checkpoint, before);
+    assert!(store.verify().unwrap().is_clean());
+    assert!(store.checkpoint().unwrap() > before);
+    assert!(store.verify().unwrap().is_clean());
+    service.close();
+}
+
+#[test]
+fn a_check_counts_what_is_the_clients_own() {
+    let (_store, service) = open(&SimDisk::new());
+    perform(&service, &put(b"1", b"once"), &Caller::anybody());
+    let number = service.begin(Operation::Verify).unwrap();
+    let found = loop {
+        match service.outcome(number) {
+            Some(Outcome::Verified(found)) => break found,
+            Some(other) => panic!("{other:?}"),
+            None => std::thread::yield_now(),
+        }
+    };
+    assert_eq!((found.keyspaces, found.keys), (1, 1), "and not `$once`, nor what is in it");
+    service.close();
 }

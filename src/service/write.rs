@@ -9,6 +9,7 @@ use super::once;
 use super::service::Service;
 use crate::error::Result;
 use crate::lsn::Lsn;
+use crate::mutants::{Mutant, broken};
 use crate::proto::{Applied, Batch, Delete, Op, Put, Request};
 use crate::store::Gathered;
 use crate::{CommitMode, Error, Keyspace, WriteBatch};
@@ -41,6 +42,9 @@ impl Service {
         let lsn = match *request {
             Request::Put(Put { keyspace, key, value, once: None, .. }) => {
                 let Some(keyspace) = self.names.known(keyspace, recent) else { return Ok(None) };
+                if broken(Mutant::AnsweredUnappended) {
+                    return Ok(Some(self.append_later(keyspace, key, value)));
+                }
                 keyspace.put_at_once(key, value)?
             }
             Request::Delete(Delete { keyspace, key, once: None, .. }) => {
@@ -103,7 +107,9 @@ impl Service {
         match keys.peek(&key, |value| value.is_some())? {
             Some(true) => Ok(Some(self.applied_before())),
             Some(false) => {
-                batch.put(keys, &key, once::entry_value());
+                if !broken(Mutant::OnceUnrecorded) {
+                    batch.put(keys, &key, once::entry_value());
+                }
                 Ok(self.store.write_at_once(&mut batch)?.map(Appended::now))
             }
             None => Ok(None),
@@ -127,9 +133,21 @@ impl Service {
         if keys.contains_key(&key)? {
             return Ok(self.applied_before());
         }
-        batch.put(keys, &key, once::entry_value());
+        if !broken(Mutant::OnceUnrecorded) {
+            batch.put(keys, &key, once::entry_value());
+        }
         let receipt = self.store.write_with(batch, CommitMode::Async)?;
         Ok(Appended::now(receipt.lsn()))
+    }
+
+    /// What a server may not do: it answers, and writes in its own time.
+    fn append_later(&self, keyspace: &Keyspace, key: &[u8], value: &[u8]) -> Appended {
+        let (keyspace, key, value) = (keyspace.clone(), key.to_vec(), value.to_vec());
+        std::thread::spawn(move || {
+            std::thread::sleep(std::time::Duration::from_millis(2));
+            drop(keyspace.put_with(key, value, CommitMode::Async));
+        });
+        Appended::now(self.store.watermarks().appended)
     }
 
     /// The first write can be read, so it is at or below what is visible.

@@ -10,6 +10,7 @@ use super::receipt::{Receipt, Status, Token};
 use super::snapshot::Snapshot;
 use super::stats::{Stats, Watermarks, stats, watermarks};
 use super::verify::{Verification, verify};
+use crate::course::Course;
 use crate::disk::Disk;
 use crate::error::{Error, Result};
 use crate::lsn::{Incarnation, Lsn, StoreId};
@@ -337,6 +338,14 @@ impl Store {
         self.engine().checkpoint()
     }
 
+    /// As [`Store::checkpoint`]; `None` if it was cancelled before it was in the superblock, and
+    /// nothing has changed then.
+    #[cfg_attr(not(feature = "server"), allow(dead_code))]
+    pub(crate) fn checkpoint_on(&self, course: &Course) -> Result<Option<Lsn>> {
+        self.engine().check_open()?;
+        self.engine().checkpoint_on(course)
+    }
+
     /// Checks everything: every page, every tree, every count, every block. Commits wait
     /// meanwhile. O(size of the store).
     ///
@@ -344,8 +353,19 @@ impl Store {
     /// What keeps the check from going on, such as a page that the device refuses to read; what is
     /// merely wrong, such as a checksum that does not fit, is in the result.
     pub fn verify(&self) -> Result<Verification> {
+        let found = self.verify_on(&Course::default(), &|_| true)?;
+        Ok(found.expect("nobody has cancelled it"))
+    }
+
+    /// As [`Store::verify`], but counts only the keyspaces whose names `counts` takes; `None` if
+    /// it was cancelled.
+    pub(crate) fn verify_on(
+        &self,
+        course: &Course,
+        counts: &dyn Fn(&str) -> bool,
+    ) -> Result<Option<Verification>> {
         self.engine().check_open()?;
-        verify(self.engine())
+        verify(self.engine(), course, counts)
     }
 
     /// What the store has done since it was opened.

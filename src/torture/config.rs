@@ -47,6 +47,8 @@ pub enum Suite {
     Flips,
     /// Killed processes.
     Kill,
+    /// A served store, its server killed.
+    Server,
     /// Builds broken on purpose. Needs the Cargo feature `mutants`.
     Mutants,
     /// Known bugs as scenarios.
@@ -55,8 +57,8 @@ pub enum Suite {
 
 impl Suite {
     /// All, in the order in which they are run: what needs the rest of the time comes last.
-    pub const ALL: [Suite; 5] =
-        [Suite::Sim, Suite::Flips, Suite::Kill, Suite::Museum, Suite::Mutants];
+    pub const ALL: [Suite; 6] =
+        [Suite::Sim, Suite::Flips, Suite::Kill, Suite::Server, Suite::Museum, Suite::Mutants];
 
     /// Its name on the command line.
     pub fn name(self) -> &'static str {
@@ -64,6 +66,7 @@ impl Suite {
             Suite::Sim => "sim",
             Suite::Flips => "flips",
             Suite::Kill => "kill",
+            Suite::Server => "server",
             Suite::Mutants => "mutants",
             Suite::Museum => "museum",
         }
@@ -89,7 +92,7 @@ pub struct Config {
     /// The most time for each suite. None is the tier's own share of the time; a suite always
     /// gets one, and none means until stopped there.
     pub limit: Option<Duration>,
-    /// Where the kill tier makes its stores; none is the system's directory for temporary files.
+    /// Where killed processes have their stores; none is the system's directory for temporary files.
     pub directory: Option<PathBuf>,
     /// Where failures are put down, one file each.
     pub failures: PathBuf,

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::config::Suite;
 use super::failure::FailureKind;
-use super::summary::{GateSummary, SimSummary, Summary};
+use super::summary::{GateSummary, ServerSummary, SimSummary, Summary};
 use crate::present::text::{count, counted};
 
 /// The outcome of a run in a word and a line.
@@ -54,6 +54,9 @@ fn judged(summary: &Summary) -> String {
     if let Some(kill) = &summary.kill {
         parts.push(counted(kill.cycles, "kill"));
     }
+    if let Some(server) = &summary.server {
+        parts.push(format!("{} of a server", counted(server.kills, "kill")));
+    }
     if let Some(museum) = &summary.museum {
         parts.push(counted(museum.exhibits.len() as u64, "exhibit"));
     }
@@ -72,6 +75,7 @@ pub(super) fn again(summary: &Summary) -> String {
         Suite::Sim => summary.sim.as_ref().is_some_and(|sim| sim.runs > 0),
         Suite::Flips => summary.sim.as_ref().is_some_and(|sim| sim.bits_flipped > 0),
         Suite::Kill => summary.kill.is_some(),
+        Suite::Server => summary.server.is_some(),
         Suite::Museum => summary.museum.is_some(),
         Suite::Mutants => summary.mutants.is_some(),
     };
@@ -134,6 +138,24 @@ pub(super) fn mutants(gate: &GateSummary) -> Vec<MutantRow> {
     rows.into_iter().map(row).collect()
 }
 
+/// What was judged of served stores, beside their writes.
+pub(super) fn served(server: &ServerSummary) -> Vec<(String, u64)> {
+    let mut facts = vec![
+        ("under way when the server was killed".to_owned(), server.unanswered),
+        ("of these applied".to_owned(), server.unanswered_found),
+    ];
+    let job =
+        |(state, number): (&String, &u64)| (format!("jobs told after a kill: {state}"), *number);
+    facts.extend(server.jobs.iter().map(job));
+    facts.extend([
+        ("writes with an idempotency key sent again".to_owned(), server.retries),
+        ("values judged".to_owned(), server.rows),
+        ("whole stores checked".to_owned(), server.checks),
+        ("killed before anybody was connected".to_owned(), server.unmet),
+    ]);
+    facts
+}
+
 /// Call sites that differ only in what the store was doing.
 #[derive(Debug)]
 pub(super) struct SiteGroup<'a> {
@@ -182,8 +204,8 @@ mod tests {
         assert!(verdict.detail.starts_with(text), "{}", verdict.detail);
         assert!(verdict.detail.ends_with("3 of 4 mutants caught"), "{}", verdict.detail);
         assert_eq!(Verdict::of(&sample::good()).word, "ALL HELD");
-        let nothing = Summary { sim: None, kill: None, museum: None, ..sample::good() };
-        let nothing = Summary { mutants: None, ..nothing };
+        let nothing = Summary { sim: None, kill: None, server: None, ..sample::good() };
+        let nothing = Summary { museum: None, mutants: None, ..nothing };
         assert_eq!(Verdict::of(&nothing).word, "NOTHING JUDGED");
     }
 
@@ -191,7 +213,8 @@ mod tests {
     fn again_names_the_suites_unless_all_were_run() {
         let all = "syncline torture --tier smoke --seed 123456789 --workers 2";
         assert_eq!(again(&sample::good()), all);
-        let mut some = Summary { kill: None, museum: None, mutants: None, ..sample::good() };
+        let mut some = Summary { kill: None, server: None, museum: None, ..sample::good() };
+        some.mutants = None;
         assert!(again(&some).contains("--tier smoke --suite sim,flips --seed"), "{}", again(&some));
         some.sim.as_mut().unwrap().runs = 0;
         assert!(again(&some).contains("--tier smoke --suite flips --seed"), "{}", again(&some));

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::summary::{FaultRow, KillSummary, SimSummary, SiteRow};
+use super::summary::{FaultRow, KillSummary, ServerSummary, SimSummary, SiteRow};
 
 impl SimSummary {
     /// Adds what another slice did.
@@ -79,10 +79,32 @@ impl KillSummary {
         self.async_commits += other.async_commits;
         self.recoveries_killed += other.recoveries_killed;
         self.deepest = self.deepest.max(other.deepest);
-        for note in other.notes {
-            if !self.notes.contains(&note) {
-                self.notes.push(note);
-            }
+        add_notes(&mut self.notes, other.notes);
+    }
+}
+
+impl ServerSummary {
+    /// Adds what another slice, or another store, did.
+    pub(super) fn absorb(&mut self, other: ServerSummary) {
+        self.seconds += other.seconds;
+        self.directory = other.directory;
+        self.kills += other.kills;
+        self.unmet += other.unmet;
+        add(&mut self.writes, other.writes);
+        self.unanswered += other.unanswered;
+        self.unanswered_found += other.unanswered_found;
+        add(&mut self.jobs, other.jobs);
+        self.retries += other.retries;
+        self.rows += other.rows;
+        self.checks += other.checks;
+        add_notes(&mut self.notes, other.notes);
+    }
+}
+
+fn add_notes(notes: &mut Vec<String>, others: Vec<String>) {
+    for note in others {
+        if !notes.contains(&note) {
+            notes.push(note);
         }
     }
 }
@@ -115,6 +137,9 @@ mod tests {
     #[test]
     fn two_slices_are_added() {
         let sample = sample::good();
+        let mut server = sample.server.unwrap();
+        server.absorb(server.clone());
+        assert_eq!((server.kills, server.jobs["durable"]), (188, 18_022));
         let (mut sim, mut kill) = (sample.sim.unwrap(), sample.kill.unwrap());
         let (one_sim, one_kill) = (sim.clone(), kill.clone());
         sim.absorb(one_sim.clone());

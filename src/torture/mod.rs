@@ -3,6 +3,7 @@
 //! ```text
 //!   run ------+-- sim        the simulated disk: crash states, failing calls, rot; exhaustive
 //!   (tiers)   +-- kill       real processes on real files, killed; Linux
+//!             +-- server     a store that is served, its server killed; judged by its clients
 //!             +-- museum     known bugs, ours and others', told as scenarios
 //!             `-- gate       builds broken on purpose: each must be caught
 //!                  |
@@ -37,6 +38,13 @@ pub mod kill;
 #[path = "kill/elsewhere.rs"]
 pub mod kill;
 mod museum;
+#[cfg(unix)]
+mod place;
+#[cfg(unix)]
+pub mod server;
+#[cfg(not(unix))]
+#[path = "server/elsewhere.rs"]
+pub mod server;
 mod sim;
 
 mod merge;
@@ -59,7 +67,7 @@ pub use self::run::{limit, run};
 pub use self::sim::replay;
 pub use self::summary::{
     Caught, Exhibit, FaultRow, GateSummary, KillSummary, Moment, MuseumSummary, Picture,
-    SimSummary, SiteRow, Summary,
+    ServerSummary, SimSummary, SiteRow, Summary,
 };
 pub use self::table::table;
 pub use self::watch::{story, watch};

@@ -13,8 +13,10 @@ pub struct Progress {
     pub states: AtomicU64,
     /// Faults that were injected and happened.
     pub faults: AtomicU64,
-    /// Processes that were killed and whose store was recovered and judged.
+    /// Processes that were killed, servers too, and whose store was recovered and judged.
     pub kills: AtomicU64,
+    /// Jobs of killed servers that were judged.
+    pub jobs: AtomicU64,
     /// Mutants that were caught.
     pub mutants_caught: AtomicU64,
     /// Exhibits that were shown.

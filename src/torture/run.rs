@@ -1,10 +1,10 @@
 //! The suites, one after the other, each within its share of the time.
 //!
-//! | tier | sim | flips | kill | museum | mutants | together |
-//! |---|---|---|---|---|---|---|
-//! | smoke | 26 s | 2 s | 8 s | 6 s | the rest | 60 s |
-//! | full | 5 min | 12 min | 4 min | 1 min | the rest | 30 min |
-//! | soak | slices of 2 min | once, 20 min | slices of 30 s | once, 1 min | once, 8 min | until stopped |
+//! | tier | sim | flips | kill | server | museum | mutants | together |
+//! |---|---|---|---|---|---|---|---|
+//! | smoke | 22 s | 2 s | 8 s | 5 s | 6 s | the rest | 60 s |
+//! | full | 4.5 min | 12 min | 4 min | 1 min | 1 min | the rest | 30 min |
+//! | soak | slices of 2 min | once, 20 min | slices of 30 s | slices of 15 s | once, 1 min | once, 7.5 min | until stopped |
 //!
 //! - R1 A suite that panics is a failure of the harness, and the others still run.
 //! - R2 A run that judged nothing, unless it was stopped, is a failure of the harness: "all held"
@@ -22,7 +22,7 @@ use super::config::{Config, Suite, Tier};
 use super::failure::{Failure, FailureKind};
 use super::progress::Progress;
 use super::summary::Summary;
-use super::{digest, gate, kill, museum, sim};
+use super::{digest, gate, kill, museum, server, sim};
 
 /// A soak that has found so many needs no more.
 const ENOUGH_FAILURES: usize = 100;
@@ -63,19 +63,21 @@ fn asked(config: &Config) -> Vec<Suite> {
 /// The time for one suite, or for one slice of it; the least if it gets the rest.
 fn share(tier: Tier, suite: Suite) -> Duration {
     let seconds = match (tier, suite) {
-        (Tier::Smoke, Suite::Sim) => 26,
+        (Tier::Smoke, Suite::Sim) => 22,
         (Tier::Smoke, Suite::Flips) => 2,
         (Tier::Smoke, Suite::Kill) => 8,
+        (Tier::Smoke, Suite::Server) => 5,
         (Tier::Smoke, Suite::Museum) => 6,
-        (Tier::Smoke, Suite::Mutants) => 16,
-        (Tier::Full, Suite::Sim) => 5 * 60,
+        (Tier::Smoke, Suite::Mutants) => 15,
+        (Tier::Full, Suite::Sim) => 4 * 60 + 30,
         (Tier::Full, Suite::Flips) => 12 * 60,
         (Tier::Full, Suite::Kill) => 4 * 60,
-        (Tier::Full | Tier::Soak, Suite::Museum) => 60,
-        (Tier::Full | Tier::Soak, Suite::Mutants) => 8 * 60 - 2,
+        (Tier::Full, Suite::Server) | (Tier::Full | Tier::Soak, Suite::Museum) => 60,
+        (Tier::Full | Tier::Soak, Suite::Mutants) => 7 * 60 + 28,
         (Tier::Soak, Suite::Sim) => 120,
         (Tier::Soak, Suite::Flips) => 20 * 60,
         (Tier::Soak, Suite::Kill) => 30,
+        (Tier::Soak, Suite::Server) => 15,
     };
     Duration::from_secs(seconds)
 }
@@ -89,6 +91,7 @@ fn empty(config: &Config) -> Summary {
         seconds: 0.0,
         sim: None,
         kill: None,
+        server: None,
         museum: None,
         mutants: None,
         skipped: Vec::new(),
@@ -116,11 +119,11 @@ impl Run<'_> {
         }
     }
 
-    /// Sim and kill by turns, after whatever is done once.
+    /// Sim, kill and server by turns, after whatever is done once.
     fn soak(&mut self) {
         let (turns, once): (Vec<Suite>, Vec<Suite>) = asked(self.config)
             .into_iter()
-            .partition(|suite| matches!(suite, Suite::Sim | Suite::Kill));
+            .partition(|suite| matches!(suite, Suite::Sim | Suite::Kill | Suite::Server));
         self.all(&once);
         // With the time that is left for each, if it is bounded.
         let all_time = self.config.limit.unwrap_or(Duration::MAX);
@@ -185,6 +188,12 @@ impl Run<'_> {
                 let (found, failures) = guarded(suite, &config, || kill::run(&config, progress));
                 let judged = found.cycles;
                 summary.kill.get_or_insert_default().absorb(found);
+                (judged, failures)
+            }
+            Suite::Server => {
+                let (found, failures) = guarded(suite, &config, || server::run(&config, progress));
+                let judged = found.kills;
+                summary.server.get_or_insert_default().absorb(found);
                 (judged, failures)
             }
             Suite::Museum => {
@@ -289,7 +298,7 @@ mod tests {
             assert_eq!(sum + MARGIN, tier.limit().unwrap());
         }
         let two = [Suite::Kill, Suite::Sim, Suite::Kill];
-        assert_eq!(limit(&config(Tier::Smoke, &two)), Some(Duration::from_secs(34)));
+        assert_eq!(limit(&config(Tier::Smoke, &two)), Some(Duration::from_secs(30)));
         assert_eq!(limit(&config(Tier::Soak, &two)), None);
         let bounded = Config { limit: Some(Duration::from_secs(3)), ..config(Tier::Soak, &two) };
         assert_eq!(limit(&bounded), Some(Duration::from_secs(6)));

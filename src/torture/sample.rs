@@ -9,7 +9,7 @@ use super::config::Tier;
 use super::failure::{Clause, Failure, FailureKind};
 use super::summary::{
     Caught, Exhibit, FaultRow, GateSummary, KillSummary, Moment, MuseumSummary, Picture,
-    SimSummary, SiteRow, Summary,
+    ServerSummary, SimSummary, SiteRow, Summary,
 };
 
 /// Compares with a file of `tests/golden/torture`, or writes it if `SYNCLINE_BLESS` is set.
@@ -34,6 +34,7 @@ pub(super) fn good() -> Summary {
         seconds: 57.3,
         sim: Some(sim(1)),
         kill: Some(kill()),
+        server: Some(server()),
         museum: Some(museum()),
         mutants: Some(gate()),
         skipped: Vec::new(),
@@ -234,6 +235,29 @@ fn kill() -> KillSummary {
         recoveries_killed: 130,
         deepest: 4,
         notes: vec!["Instructions were not stepped through: that is for the tier `full`.".into()],
+    }
+}
+
+fn server() -> ServerSummary {
+    ServerSummary {
+        seconds: 5.1,
+        directory: "/tmp/syncline-server (ext4)".into(),
+        kills: 94,
+        unmet: 17,
+        writes: counts(&[
+            ("a batch once", 1204),
+            ("a put as a job", 9120),
+            ("a sync put", 2210),
+            ("an async batch", 4401),
+            ("an async put", 20_114),
+        ]),
+        unanswered: 2911,
+        unanswered_found: 1508,
+        jobs: counts(&[("durable", 9011), ("interrupted", 31), ("lost", 92)]),
+        retries: 1981,
+        rows: 36_096,
+        checks: 24,
+        notes: Vec::new(),
     }
 }
 

@@ -24,6 +24,8 @@ pub struct Summary {
     pub sim: Option<SimSummary>,
     /// The kill tier, if it was asked for and is there.
     pub kill: Option<KillSummary>,
+    /// The served stores, if they were asked for.
+    pub server: Option<ServerSummary>,
     /// The museum, if it was asked for.
     pub museum: Option<MuseumSummary>,
     /// The mutants, if they were asked for and are compiled.
@@ -44,9 +46,10 @@ impl Summary {
     pub fn judged(&self) -> u64 {
         let sim = self.sim.as_ref().map_or(0, |sim| sim.states);
         let kill = self.kill.as_ref().map_or(0, |kill| kill.cycles);
+        let server = self.server.as_ref().map_or(0, |server| server.kills);
         let museum = self.museum.as_ref().map_or(0, |museum| museum.exhibits.len() as u64);
         let mutants = self.mutants.as_ref().map_or(0, |gate| gate.caught.len() as u64);
-        sim + kill + museum + mutants
+        sim + kill + server + museum + mutants
     }
 }
 
@@ -175,6 +178,35 @@ pub struct KillSummary {
     pub recoveries_killed: u64,
     /// The most recoveries that were killed one after the other.
     pub deepest: u64,
+    /// What was left out, and why.
+    pub notes: Vec<String>,
+}
+
+/// What was done to served stores.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct ServerSummary {
+    /// How long it took.
+    pub seconds: f64,
+    /// The directory, and the file system that it is on.
+    pub directory: String,
+    /// Servers that were killed, and what they left judged.
+    pub kills: u64,
+    /// Those of them that were killed before anybody was connected.
+    pub unmet: u64,
+    /// Writes that were answered, by kind.
+    pub writes: BTreeMap<String, u64>,
+    /// Writes that were under way when the server was killed.
+    pub unanswered: u64,
+    /// Those of them that had been applied.
+    pub unanswered_found: u64,
+    /// Jobs of killed servers that were asked about, by what was told.
+    pub jobs: BTreeMap<String, u64>,
+    /// Writes with an idempotency key that were sent again by the next life.
+    pub retries: u64,
+    /// Keys whose value was judged.
+    pub rows: u64,
+    /// Checks of whole stores.
+    pub checks: u64,
     /// What was left out, and why.
     pub notes: Vec<String>,
 }

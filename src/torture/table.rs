@@ -8,7 +8,9 @@ use std::fmt::Write;
 
 use super::digest::{self, Verdict};
 use super::failure::Clause;
-use super::summary::{FaultRow, GateSummary, KillSummary, MuseumSummary, SimSummary, Summary};
+use super::summary::{
+    FaultRow, GateSummary, KillSummary, MuseumSummary, ServerSummary, SimSummary, Summary,
+};
 use super::watch::story;
 use crate::present::text::{Align, Grid, WIDTH, count, counted, rate, time, wrap};
 use Align::{Left, Right};
@@ -35,6 +37,9 @@ pub fn table(summary: &Summary) -> String {
     }
     if let Some(kill) = &summary.kill {
         killed(kill, &mut out);
+    }
+    if let Some(server) = &summary.server {
+        served(server, &mut out);
     }
     if let Some(museum) = &summary.museum {
         exhibited(museum, &mut out);
@@ -161,6 +166,20 @@ fn killed(kill: &KillSummary, out: &mut String) {
         note(&format!("In {}.", kill.directory), out);
     }
     kill.notes.iter().for_each(|text| note(text, out));
+}
+
+fn served(server: &ServerSummary, out: &mut String) {
+    let speed = format!("{} in {}", counted(server.kills, "kill"), time(server.seconds));
+    heading("killed servers, judged by their clients", &speed, out);
+    let mut grid = Grid::new(&[("", Left), ("", Right)]);
+    let mut fact = |what: &str, number: u64| grid.row([what.to_owned(), count(number)]);
+    server.writes.iter().for_each(|(how, number)| fact(&format!("answered: {how}"), *number));
+    digest::served(server).iter().for_each(|(what, number)| fact(what, *number));
+    grid.print(out);
+    if !server.directory.is_empty() {
+        note(&format!("In {}.", server.directory), out);
+    }
+    server.notes.iter().for_each(|text| note(text, out));
 }
 
 fn exhibited(museum: &MuseumSummary, out: &mut String) {
@@ -299,7 +318,12 @@ mod tests {
     fn the_verdict_is_the_last_line() {
         let last = |summary| table(&summary).lines().last().map(str::to_owned);
         let good = last(sample::good()).expect("a line");
-        assert!(good.starts_with("ALL HELD: 1,284,310 states, 412 kills, 3 exhibits"), "{good}");
+        assert!(
+            good.starts_with(
+                "ALL HELD: 1,284,310 states, 412 kills, 94 kills of a server, 3 exhibits"
+            ),
+            "{good}"
+        );
         assert!(good.ends_with("4 of 4 mutants caught"), "{good}");
     }
 
@@ -307,6 +331,7 @@ mod tests {
     fn an_empty_summary_has_a_table() {
         let nothing = Summary { sim: Some(SimSummary::default()), ..sample::good() };
         let nothing = Summary { kill: Some(KillSummary::default()), ..nothing };
+        let nothing = Summary { server: Some(ServerSummary::default()), ..nothing };
         let nothing = Summary { mutants: Some(GateSummary::default()), ..nothing };
         let nothing = Summary { museum: Some(MuseumSummary::default()), ..nothing };
         assert!(table(&nothing).contains("NOTHING JUDGED"));

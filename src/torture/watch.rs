@@ -134,7 +134,11 @@ impl<'a> Watcher<'a> {
             format!("{}/s", rate(states, self.started.elapsed().as_secs_f64())),
             counted(of(&self.progress.faults), "fault"),
         ];
-        let others = [(of(&self.progress.kills), "kill"), (of(&self.progress.exhibits), "exhibit")];
+        let others = [
+            (of(&self.progress.kills), "kill"),
+            (of(&self.progress.jobs), "job"),
+            (of(&self.progress.exhibits), "exhibit"),
+        ];
         parts.extend(others.iter().filter(|other| other.0 > 0).map(|(n, noun)| counted(*n, noun)));
         let mutants = of(&self.progress.mutants_caught);
         if mutants > 0 {

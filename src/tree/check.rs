@@ -3,6 +3,7 @@
 use super::blob;
 use super::node::{Node, Value};
 use crate::cache::Cache;
+use crate::course::Course;
 use crate::error::Result;
 use crate::lsn::Lsn;
 use crate::space::PageId;
@@ -29,16 +30,20 @@ struct Expected {
 }
 
 /// Checks the tree under `root` as of `at`, a registered snapshot. Calls `on_page` with every
-/// page; it says whether the page was reached before. Reads every page: O(size of the tree).
+/// page; it says whether the page was reached before. Reads every page: O(size of the tree). Stops
+/// where it is when the course is cancelled.
 pub(crate) fn check(
     cache: &Cache,
     root: PageId,
     at: Lsn,
+    course: &Course,
     on_page: &mut dyn FnMut(PageId) -> bool,
 ) -> Result<Checked> {
     let mut checked = Checked::default();
     let mut todo = vec![Expected { id: root, level: None, lower: Vec::new(), upper: None }];
-    while let Some(expected) = todo.pop() {
+    while let Some(expected) = todo.pop()
+        && !course.is_cancelled()
+    {
         checked.pages += 1;
         if on_page(expected.id) {
             checked.problems.push(format!("page {} is reached twice", expected.id));

@@ -1,4 +1,5 @@
 //! The client against a server in the same process, and against one that misbehaves.
 
 mod broken;
+mod secure;
 mod whole;

@@ -8,4 +8,5 @@ mod hostile;
 mod jobs;
 mod order;
 mod peer;
+mod rude;
 mod unread;

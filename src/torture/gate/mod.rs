@@ -8,6 +8,8 @@
 //! the other (see [`crate::mutants`]), and each must be caught within [`EACH`] by one thread, at
 //! every seed. A mutant that lives is a failure of the suite, not of the store.
 //!
+//! Mistakes of the server are looked for by its clients: see [`super::server`].
+//!
 //! A broken engine may hang or abort. Each hunt is a process, and a hang there is noticed as it
 //! would be in a sound build: nothing is judged for [`HANG`]. That and an abort catch the mutant.
 
@@ -20,8 +22,10 @@ use serde::{Deserialize, Serialize};
 
 use super::processor::waited_by_main;
 use super::sim::{Hunt, Pace, hunt};
-use super::{Caught, Clause, Config, Failure, FailureKind, GateSummary, Progress, Tier, museum};
-use crate::mutants::{Mutant, with};
+use super::{
+    Caught, Clause, Config, Failure, FailureKind, GateSummary, Progress, Tier, museum, server,
+};
+use crate::mutants::{Class, Mutant, with};
 
 /// The hidden command of a process that hunts: then comes the mutant, then the seed.
 pub const HUNTER: &str = "torture-hunt";
@@ -120,6 +124,10 @@ fn hunt_one(mutant: Mutant, seed: u64, progress: &Progress) -> Result<Caught, St
 /// A message, if there is no such mutant.
 pub fn hunter(mutant: &str, seed: u64) -> Result<(), String> {
     let mutant = Mutant::from_name(mutant).ok_or_else(|| format!("no mutant {mutant:?}"))?;
+    if mutant.class() == Class::Server {
+        say(&by_its_clients(mutant, seed));
+        return Ok(());
+    }
     let pace = Pace::until(Some(Instant::now() + EACH));
     let watched = pace.clone();
     std::thread::spawn(move || {
@@ -151,6 +159,13 @@ fn by_all_means(seed: u64, pace: &Pace) -> Said {
     }
     let Hunt { found, by, states: more } = hunt(!seed, pace);
     Said { clause: found.map(|violation| violation.clause), by, states: states + more }
+}
+
+/// A server is killed, and its clients judge the next one.
+fn by_its_clients(mutant: Mutant, seed: u64) -> Said {
+    let (summary, failures) = server::hunt(mutant, seed, EACH);
+    let clause = failures.iter().find_map(|failure| failure.clause);
+    Said { clause, by: "killed server".into(), states: summary.kills }
 }
 
 fn say(said: &Said) {

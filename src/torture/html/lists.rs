@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::super::digest;
 use super::super::failure::Clause;
-use super::super::summary::{GateSummary, KillSummary, MuseumSummary, SimSummary};
+use super::super::summary::{GateSummary, KillSummary, MuseumSummary, ServerSummary, SimSummary};
 use crate::present::escape::{Prose, Text};
 use crate::present::html::{close, open, put};
 use crate::present::text::{count, counted, time};
@@ -82,6 +82,25 @@ pub(super) fn kills(kill: &KillSummary, out: &mut String) {
         ("the most of them one after the other", kill.deepest),
     ];
     facts(rest.map(|(what, number)| (what.to_owned(), number)), out);
+    out.push_str("</div>\n</div>\n");
+    close(out);
+}
+
+/// What was done to served stores.
+pub(super) fn servers(server: &ServerSummary, out: &mut String) {
+    let mut about = format!("{} in {}", counted(server.kills, "kill"), time(server.seconds));
+    if !server.directory.is_empty() {
+        about.push_str(&format!(", in {}", server.directory));
+    }
+    server
+        .notes
+        .iter()
+        .for_each(|note| about.push_str(&format!(". {}", note.trim_end_matches('.'))));
+    open("Killed servers, judged by their clients", &(about + "."), out);
+    out.push_str("<div class=\"pair\">\n<div>\n");
+    bars("answered", "writes", &server.writes, out);
+    out.push_str("</div>\n<div>\n");
+    facts(digest::served(server), out);
     out.push_str("</div>\n</div>\n");
     close(out);
 }

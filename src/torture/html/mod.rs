@@ -50,6 +50,9 @@ pub fn page(summary: &Summary) -> String {
     if let Some(kill) = &summary.kill {
         lists::kills(kill, &mut out);
     }
+    if let Some(server) = &summary.server {
+        lists::servers(server, &mut out);
+    }
     if let Some(gate) = &summary.mutants {
         lists::mutants(gate, &mut out);
     }
@@ -115,6 +118,9 @@ fn tiles(summary: &Summary, out: &mut String) {
     }
     if let Some(kill) = &summary.kill {
         tiles.push(("processes killed", count(kill.cycles)));
+    }
+    if let Some(server) = &summary.server {
+        tiles.push(("servers killed", count(server.kills)));
     }
     if let Some(gate) = &summary.mutants {
         let rows = mutants(gate);
@@ -192,6 +198,12 @@ const METHOD: &[(&str, &str)] = &[
          system. It does not simulate power loss.",
     ),
     (
+        "Killed servers",
+        "A real server with many clients, which write in all modes, many at a time, until it is \
+         killed. The next one is asked for every key, about every job that was told, and to do \
+         the writes with an idempotency key again, those that were never answered and others.",
+    ),
+    (
         "Mutants",
         "The store with one plausible mistake switched on. A suite that does not notice it would \
          not notice the same mistake made by accident.",
@@ -216,7 +228,9 @@ fn method(summary: &Summary, out: &mut String) {
 #[cfg(test)]
 mod tests {
     use super::super::sample;
-    use super::super::summary::{GateSummary, KillSummary, MuseumSummary, Picture, SimSummary};
+    use super::super::summary::{
+        GateSummary, KillSummary, MuseumSummary, Picture, ServerSummary, SimSummary,
+    };
     use super::*;
     use crate::present::html;
 
@@ -224,6 +238,7 @@ mod tests {
         let empty = Summary {
             sim: Some(SimSummary { picture: Some(Picture::default()), ..Default::default() }),
             kill: Some(KillSummary::default()),
+            server: Some(ServerSummary::default()),
             museum: Some(MuseumSummary::default()),
             mutants: Some(GateSummary::default()),
             ..sample::good()
@@ -250,6 +265,7 @@ mod tests {
             "power loss",
             "Submitted commits",
             "fdatasync, entry",
+            "jobs told after a kill: interrupted",
             "SURVIVED 1 of 2",
             "header before extension",
             "NEVER",

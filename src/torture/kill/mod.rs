@@ -44,12 +44,13 @@ mod workload;
 use std::fs;
 use std::io::{self, BufRead, BufReader, Write};
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
 use std::time::Instant;
 
 use self::server::{Report, Settings, Tally};
+use super::place::{self, Place};
 use super::{Config, Failure, FailureKind, KillSummary, Progress};
 
 /// The hidden command of the program that makes it a server.
@@ -76,7 +77,7 @@ pub fn run_program(
     progress: &Progress,
 ) -> (KillSummary, Vec<Failure>) {
     let begun = Instant::now();
-    let place = match Place::create(config.directory.as_deref()) {
+    let place = match Place::create(config.directory.as_deref(), "kill") {
         Ok(place) => place,
         Err(error) => return trouble(format!("no directory for the stores: {error}")),
     };
@@ -100,7 +101,7 @@ pub fn run_program(
     summary.seconds = begun.elapsed().as_secs_f64();
     summary.directory = place.describe();
     if place.is_in_memory() {
-        summary.notes.push("the directory is in memory: nothing there meets a device".to_owned());
+        summary.notes.push(place::IN_MEMORY.to_owned());
     }
     (summary, all.failures)
 }
@@ -234,60 +235,4 @@ fn harness(title: String) -> Failure {
 
 fn trouble(title: String) -> (KillSummary, Vec<Failure>) {
     (KillSummary::default(), vec![harness(title)])
-}
-
-/// A directory of our own, removed with everything in it at the end.
-struct Place {
-    directory: PathBuf,
-}
-
-impl Place {
-    fn create(parent: Option<&Path>) -> io::Result<Place> {
-        let temporary = || {
-            let directory = std::env::temp_dir();
-            let is_in_memory = file_system_of(&directory).is_some_and(|kind| is_memory(&kind));
-            // Better beside whoever calls than where nothing meets a device.
-            if is_in_memory { PathBuf::from(".") } else { directory }
-        };
-        let parent = parent.map_or_else(temporary, Path::to_owned);
-        let name = format!("syncline-torture-{}", std::process::id());
-        let directory = std::path::absolute(parent)?.join(name);
-        fs::create_dir_all(&directory)?;
-        Ok(Place { directory })
-    }
-
-    fn file_system(&self) -> String {
-        file_system_of(&self.directory).unwrap_or_else(|| "unknown".to_owned())
-    }
-
-    fn describe(&self) -> String {
-        format!("{} ({})", self.directory.display(), self.file_system())
-    }
-
-    fn is_in_memory(&self) -> bool {
-        is_memory(&self.file_system())
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        // What is left behind after a failure here does no harm.
-        let _ = fs::remove_dir_all(&self.directory);
-    }
-}
-
-fn is_memory(file_system: &str) -> bool {
-    matches!(file_system, "tmpfs" | "ramfs")
-}
-
-/// The type of the file system that a directory is on: that of the deepest mount above it.
-fn file_system_of(directory: &Path) -> Option<String> {
-    let mounts = fs::read_to_string("/proc/self/mounts").ok()?;
-    let mounts = mounts.lines().filter_map(|line| {
-        let mut words = line.split(' ').skip(1);
-        let (point, kind) = (words.next()?, words.next()?);
-        directory.starts_with(point).then(|| (point.len(), kind.to_owned()))
-    });
-    // Of several at one place the last one is seen.
-    mounts.max_by_key(|(len, _)| *len).map(|(_, kind)| kind)
 }

@@ -14,6 +14,7 @@ use super::case::{Case, Setup};
 use super::contents::Stamp;
 use super::judge::Violation;
 use super::panics;
+use super::rot::damaged;
 use super::specimen::{Seen, Specimen};
 use super::step::{Change, Kept, Mode, Step};
 use super::tally::Tally;
@@ -57,9 +58,7 @@ pub(crate) fn golden() -> Result<Vec<Golden>, Box<(Case, Troubled)>> {
     .into_iter()
     .map(|(name, case, end)| {
         let specimen = Specimen::of(&case, case.steps.len(), &end).map_err(|violation| {
-            let damage = Damage::Remove { file: String::new() };
-            let rot = Rot { steps: case.steps.len(), end: end.clone(), damage };
-            Box::new((case.clone(), Troubled { violation, trouble: Trouble::Rot(rot) }))
+            Box::new((case.clone(), troubled(&case, &end, Damage::Nothing, violation)))
         })?;
         let (read, unread) = pages(&specimen);
         Ok(Golden { name, case, end, specimen, read, unread })
@@ -81,6 +80,16 @@ fn pages(specimen: &Specimen) -> (Vec<Page>, Vec<Page>) {
     specimen.files().into_iter().flat_map(pages_of).partition(is_read)
 }
 
+/// All bits of a page.
+fn invert((file, page): &Page) -> Damage {
+    Damage::Invert { file: file.clone(), offset: page * PAGE, bytes: PAGE }
+}
+
+fn troubled(case: &Case, end: &End, damage: Damage, violation: Violation) -> Troubled {
+    let rot = Rot { steps: case.steps.len(), end: end.clone(), damage };
+    Troubled { violation, trouble: Trouble::Rot(rot) }
+}
+
 impl Golden {
     pub(crate) fn bytes(&self) -> u64 {
         PAGE * (self.read.len() + self.unread.len()) as u64
@@ -93,18 +102,11 @@ impl Golden {
     }
 
     /// Flips all bits of each page that is not read.
-    fn flip_unread(&self) -> Result<(), Violation> {
-        for (name, page) in &self.unread {
-            let disk = self.specimen.disk.fork(Keep::Everything);
-            let mut bytes = disk.read_file(name);
-            let start = (page * PAGE) as usize;
-            bytes[start..start + PAGE as usize].iter_mut().for_each(|byte| *byte = !*byte);
-            disk.write_file(name, &bytes);
-            let seen = self.specimen.examine(&disk)?;
-            if seen != Seen::Right {
-                let what = format!("page {page} of {name} is not read, and its bits: {seen:?}");
-                return Err(Violation::safety(what));
-            }
+    fn flip_unread(&self) -> Result<(), (Damage, Violation)> {
+        for page in &self.unread {
+            let damage = invert(page);
+            damaged(&self.case, &self.specimen, &damage)
+                .map_err(|violation| (damage, violation))?;
         }
         Ok(())
     }
@@ -131,10 +133,9 @@ pub(crate) fn run(
     tally.bits = stores.iter().map(|golden| 8 * golden.bytes()).sum();
     for golden in stores {
         if offset == 0 {
-            golden.flip_unread().map_err(|violation| {
-                let (end, damage) = (golden.end.clone(), Damage::Remove { file: String::new() });
-                let rot = Rot { steps: golden.case.steps.len(), end, damage };
-                Box::new((golden.case.clone(), Troubled { violation, trouble: Trouble::Rot(rot) }))
+            golden.flip_unread().map_err(|(damage, violation)| {
+                let troubled = troubled(&golden.case, &golden.end, damage, violation);
+                Box::new((golden.case.clone(), troubled))
             })?;
             tally.bits_unread += PAGE_BITS * golden.unread.len() as u64;
         }
@@ -145,9 +146,8 @@ pub(crate) fn run(
             }
             let damage = Damage::Flip { file: file.to_owned(), offset: byte, bit };
             let seen = golden.flip(file, byte, bit).map_err(|violation| {
-                let (end, damage) = (golden.end.clone(), damage.clone());
-                let rot = Rot { steps: golden.case.steps.len(), end, damage };
-                Box::new((golden.case.clone(), Troubled { violation, trouble: Trouble::Rot(rot) }))
+                let troubled = troubled(&golden.case, &golden.end, damage.clone(), violation);
+                Box::new((golden.case.clone(), troubled))
             })?;
             flipped += 1;
             at += stride;
@@ -212,6 +212,7 @@ fn case(kind: Kind, seed: u64) -> Case {
 
 #[cfg(test)]
 mod tests {
+    use super::super::mishap;
     use super::*;
 
     #[test]
@@ -223,6 +224,30 @@ mod tests {
             assert_eq!(golden.specimen.examine(&golden.specimen.disk), Ok(Seen::Right));
             assert_eq!(golden.flip_unread(), Ok(()), "{}", golden.name);
         }
+    }
+
+    /// As if a page that is read had been taken for one that is not.
+    #[test]
+    fn a_saved_failure_of_pages_that_are_not_read_shows_itself_again() {
+        let mut golden = golden().unwrap().remove(0);
+        let replays = |golden: &Golden, damage: &Damage| {
+            let rot = Rot {
+                steps: golden.case.steps.len(),
+                end: golden.end.clone(),
+                damage: damage.clone(),
+            };
+            let text = serde_json::to_string(&Trouble::Rot(rot)).unwrap();
+            mishap::replay(&golden.case, &serde_json::from_str(&text).unwrap())
+        };
+        let unread = invert(&golden.unread[0]);
+        assert!(replays(&golden, &unread).is_none(), "sound, it does not fail");
+        golden.unread = std::mem::take(&mut golden.read);
+        let (damage, violation) = golden.flip_unread().unwrap_err();
+        let again = replays(&golden, &damage).expect("it fails again");
+        assert_eq!(again.violation, violation);
+        assert!(
+            matches!(again.trouble.as_deref(), Some(Trouble::Rot(rot)) if rot.damage == damage)
+        );
     }
 
     #[test]

@@ -71,7 +71,7 @@ pub(crate) fn play(
     let steps = case.steps.len() - rng.below(case.steps.len() as u64 / 2 + 1) as usize;
     let ends = [End::Closed, End::Crash(Kept::Everything), End::Crash(Kept::Seeded(rng.next()))];
     for end in ends {
-        let none = Damage::Remove { file: String::new() };
+        let none = Damage::Nothing;
         let specimen = Specimen::of(case, steps, &end).map_err(|violation| {
             let end = end.clone();
             Troubled { violation, trouble: Trouble::Rot(Rot { steps, end, damage: none }) }
@@ -100,11 +100,19 @@ pub(crate) fn replay(case: &Case, rot: &Rot) -> Result<(), Violation> {
 }
 
 /// Looks at a damaged copy. None if the damage does not apply or changes nothing.
-fn damaged(case: &Case, specimen: &Specimen, damage: &Damage) -> Result<Option<Seen>, Violation> {
+pub(super) fn damaged(
+    case: &Case,
+    specimen: &Specimen,
+    damage: &Damage,
+) -> Result<Option<Seen>, Violation> {
     let disk = specimen.disk.fork(Keep::Everything);
     let files = specimen.files();
     let has = |name: &String| files.contains(name);
     let applies = match damage {
+        Damage::Nothing => false,
+        Damage::Invert { file, offset, bytes } => {
+            has(file) && offset + bytes <= disk.read_file(file).len() as u64
+        }
         Damage::Flip { file, offset, .. } => {
             has(file) && *offset < disk.read_file(file).len() as u64
         }
@@ -118,6 +126,13 @@ fn damaged(case: &Case, specimen: &Specimen, damage: &Damage) -> Result<Option<S
     }
     match damage {
         Damage::Flip { file, offset, bit } => disk.flip(file, *offset, *bit),
+        Damage::Nothing => {}
+        Damage::Invert { file, offset, bytes } => {
+            let mut content = disk.read_file(file);
+            let range = *offset as usize..(offset + bytes) as usize;
+            content[range].iter_mut().for_each(|byte| *byte = !*byte);
+            disk.write_file(file, &content);
+        }
         Damage::Truncate { file, bytes } => disk.truncate(file, *bytes),
         Damage::Remove { file } => disk.remove_file(file),
         Damage::Older { file, steps } => {
@@ -147,7 +162,11 @@ fn damaged(case: &Case, specimen: &Specimen, damage: &Damage) -> Result<Option<S
             disk.write_file(other, &first);
         }
     }
-    guarded(|| specimen.examine(&disk)).map(Some)
+    let seen = guarded(|| specimen.examine(&disk))?;
+    if matches!(damage, Damage::Invert { .. }) && seen != Seen::Right {
+        return Err(Violation::safety(format!("{damage}, which are not read: {seen:?}")));
+    }
+    Ok(Some(seen))
 }
 
 /// Another store, with the same options.

@@ -103,10 +103,18 @@ pub(crate) enum End {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Damage {
+    /// The store is wrong before anything is damaged.
+    Nothing,
     Flip {
         file: String,
         offset: u64,
         bit: u8,
+    },
+    /// All bits of bytes that are never read: nothing may come of it.
+    Invert {
+        file: String,
+        offset: u64,
+        bytes: u64,
     },
     Truncate {
         file: String,
@@ -186,6 +194,8 @@ impl Damage {
             Damage::Older { file, .. } if file == "data" => "older data file",
             Damage::Flip { file, .. } if file == "data" => "bit flipped in data file",
             Damage::Flip { .. } => "bit flipped",
+            Damage::Nothing => "no damage",
+            Damage::Invert { .. } => "unread bits inverted",
             Damage::Truncate { .. } => "file truncated",
             Damage::Remove { .. } => "file missing",
             Damage::Older { .. } => "older copy",
@@ -200,6 +210,10 @@ impl fmt::Display for Damage {
         match self {
             Damage::Flip { file, offset, bit } => {
                 write!(f, "bit {bit} of byte {offset} of {file} flips")
+            }
+            Damage::Nothing => f.write_str("nothing else"),
+            Damage::Invert { file, offset, bytes } => {
+                write!(f, "all bits of the {bytes} bytes of {file} from {offset} on flip")
             }
             Damage::Truncate { file, bytes } => write!(f, "{file} is cut to {bytes} bytes"),
             Damage::Remove { file } => write!(f, "{file} is gone"),

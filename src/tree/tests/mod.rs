@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use super::*;
 use crate::cache::{Cache, CacheOptions, MemorySource, Snapshot, WriteGroup, Writer};
+use crate::course::Course;
 use crate::disk::{Disk, SimDisk};
 use crate::lsn::{Lsn, StoreId};
 use crate::space::{PageId, Params, Space};
@@ -92,8 +93,10 @@ impl Rig {
         let snapshot = self.cache.snapshot();
         let mut reached = HashSet::new();
         let checked =
-            check::check(&self.cache, self.root, snapshot.lsn(), &mut |id| !reached.insert(id))
-                .unwrap();
+            check::check(&self.cache, self.root, snapshot.lsn(), &Course::default(), &mut |id| {
+                !reached.insert(id)
+            })
+            .unwrap();
         assert_eq!(checked.problems, Vec::<String>::new(), "{what}");
         assert_eq!(checked.keys, self.model.len() as u64, "{what}");
         let freed: HashSet<PageId> = self.writer.freed().collect();

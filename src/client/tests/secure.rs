@@ -1,0 +1,113 @@
+//! TLS and tokens: whom the client trusts, and what it may do.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::super::{Client, ClientOptions, Code, Error};
+use crate::disk::SimDisk;
+use crate::server::{Config, Server};
+use crate::{CommitMode, Options};
+
+const TOKENS: &str = "[[token]]\nname = 'reader'\nsecret = 'the reader has this'\n\
+                      scopes = ['read']\nkeyspaces = ['rows']\n\
+                      [[token]]\nname = 'writer'\nsecret = 'the writer has that'\n\
+                      scopes = ['read', 'write']\nkeyspaces = ['rows', 'mine-*']\n";
+
+/// A server with TLS and tokens.
+struct Guarded {
+    server: Server,
+    address: String,
+    /// The certificate that it can be known by.
+    cert: PathBuf,
+}
+
+async fn guarded(dir: &Path) -> Guarded {
+    let made = rcgen::generate_simple_self_signed(vec!["store.test".to_owned()]).unwrap();
+    let file = |name: &str, text: &str| {
+        let path = dir.join(name);
+        std::fs::write(&path, text).unwrap();
+        path
+    };
+    let cert = file("cert.pem", &made.cert.pem());
+    let config = Config {
+        listen: vec!["127.0.0.1:0".into()],
+        tokens: Some(file("tokens.toml", TOKENS)),
+        tls_cert: Some(cert.clone()),
+        tls_key: Some(file("key.pem", &made.signing_key.serialize_pem())),
+        pool_threads: 2,
+        ..Config::default()
+    };
+    let store = Options::new().open_on(std::sync::Arc::new(SimDisk::new())).unwrap();
+    store.keyspace("rows").unwrap();
+    store.keyspace("other").unwrap();
+    let server = Server::start(store, &config).await.unwrap();
+    let address = server.addresses()[0].to_string();
+    Guarded { server, address, cert }
+}
+
+fn options() -> ClientOptions {
+    Client::options().connect_timeout(Duration::from_secs(20)).tls_name("store.test")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn only_the_server_that_was_meant_is_spoken_to() {
+    let dir = tempfile::tempdir().unwrap();
+    let Guarded { server, address, cert } = guarded(dir.path()).await;
+    let token = "the reader has this";
+    let right = options().tls_roots(&cert).token(token).connect(&address).await.unwrap();
+    assert_eq!(right.keyspace("rows").get("k").await.unwrap(), None);
+    // Another authority, with the same name.
+    let other = rcgen::generate_simple_self_signed(vec!["store.test".to_owned()]).unwrap();
+    let wrong = dir.path().join("wrong.pem");
+    std::fs::write(&wrong, other.cert.pem()).unwrap();
+    let stranger = options().tls_roots(&wrong).token(token).connect(&address).await.unwrap_err();
+    assert!(matches!(stranger, Error::Connect { .. }), "{stranger}");
+    assert!(stranger.to_string().contains("certificate"), "{stranger}");
+    // Another name, and that in the address.
+    for options in [options().tls_name("elsewhere.test"), Client::options()] {
+        let misnamed = options.tls_roots(&cert).token(token).connect(&address).await.unwrap_err();
+        assert!(matches!(misnamed, Error::Connect { .. }), "{misnamed}");
+        assert!(misnamed.to_string().contains("name"), "{misnamed}");
+    }
+    // No TLS, and roots that are none.
+    let plain = Client::options().connect_timeout(Duration::from_secs(2)).token(token);
+    assert!(plain.connect(&address).await.is_err());
+    let none = options().tls_roots(dir.path().join("tokens.toml")).connect(&address).await;
+    assert!(matches!(none, Err(Error::Connect { .. } | Error::Option(_))), "{none:?}");
+    let missing = options().tls_roots(dir.path().join("none.pem")).connect(&address).await;
+    assert!(matches!(missing, Err(Error::Option(_))), "{missing:?}");
+    drop(right);
+    server.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_token_lets_in_and_no_further_than_it_says() {
+    let dir = tempfile::tempdir().unwrap();
+    let Guarded { server, address, cert } = guarded(dir.path()).await;
+    let with = |token: &str| options().tls_roots(&cert).token(token).connect(&address);
+    for token in ["", "guessed", "the reader has thi"] {
+        let refused = with(token).await.unwrap_err();
+        assert_eq!(refused.code(), Some(Code::Unauthenticated), "{token:?}: {refused}");
+    }
+    let (reader, writer) =
+        (with("the reader has this").await.unwrap(), with("the writer has that").await.unwrap());
+    writer.keyspace("rows").put("k", "v").await.unwrap();
+    assert_eq!(reader.keyspace("rows").get("k").await.unwrap().as_deref(), Some(&b"v"[..]));
+    let denied = |error: Error, detail: &str, lacks: &str| {
+        let Error::Server(failure) = &error else { panic!("{error}") };
+        assert_eq!((failure.code, failure.detail(detail)), (Code::Denied, Some(lacks)), "{error}");
+        assert!(error.is_undone() && !error.is_retryable(), "{error}");
+    };
+    let put = reader.keyspace("rows").put_with("k", "w", CommitMode::Async).await;
+    denied(put.unwrap_err(), "scope", "write");
+    denied(reader.keyspace("other").get("k").await.unwrap_err(), "keyspace", "other");
+    denied(writer.keyspace("other").delete("k").await.unwrap_err(), "keyspace", "other");
+    denied(writer.create_keyspace("mine-1").await.unwrap_err(), "scope", "admin");
+    denied(writer.begin_verify().await.unwrap_err(), "scope", "admin");
+    let mut entries = reader.keyspace("other").range::<&str>(..).entries().await.unwrap();
+    denied(entries.next().await.unwrap().unwrap_err(), "keyspace", "other");
+    assert_eq!(writer.keyspaces().await.unwrap(), ["rows"], "of the others it is not told");
+    assert_eq!(reader.keyspace("rows").get("k").await.unwrap().as_deref(), Some(&b"v"[..]));
+    drop((reader, writer));
+    server.stop().await.unwrap();
+}
