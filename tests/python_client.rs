@@ -150,15 +150,15 @@ fn the_client_has_a_token_and_is_told_where_it_ends() {
     if !has_python() {
         return;
     }
-    let tokens = "[[token]]\nname = 'reader'\nsecret = 'sesame-sesame'\nscopes = ['read']\n";
+    let tokens = "[[token]]\nname = 'reader'\nsecret = 'open-sesame-please'\nscopes = ['read']\n";
     let served = Served::start_with(&[("--tokens", "tokens.toml", tokens)]);
     let (said, status) = served.ask("get ada");
     assert!(status == 2 && said.starts_with("error "), "without one: {said}");
     assert_eq!(served.ask("get ada --token sesame").1, 2);
-    assert_eq!(served.said("keyspaces --token sesame-sesame"), "['default']");
-    assert_eq!(served.ask("get ada --token sesame-sesame"), (String::new(), 1));
+    assert_eq!(served.said("keyspaces --token open-sesame-please"), "['default']");
+    assert_eq!(served.ask("get ada --token open-sesame-please"), (String::new(), 1));
     for denied in ["put ada 1815", "flush", "checkpoint", "create more"] {
-        let (said, status) = served.ask(&format!("{denied} --token sesame-sesame"));
+        let (said, status) = served.ask(&format!("{denied} --token open-sesame-please"));
         assert!(status == 2 && said.contains("scope"), "{denied}: {said}");
     }
 }

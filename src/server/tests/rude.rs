@@ -7,8 +7,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::peer::{Hold, Peer, config, get, put, serve, store};
 use crate::proto::{
-    Applied, Code, JobWait, JobWatch, MAX_BODY, Mode, Put, Request, Response, WatchWatermarks,
-    Written,
+    Applied, JobWait, JobWatch, MAX_BODY, Mode, Put, Request, Response, WatchWatermarks, Written,
 };
 use crate::server::Config;
 
@@ -62,24 +61,6 @@ async fn of_clients_that_vanish_while_they_wait_every_count_returns_to_zero() {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
     }
-    server.stop().await.unwrap();
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_id_in_flight_is_refused_and_the_first_is_answered_all_the_same() {
-    let (store, hold) = Hold::store();
-    let (server, address) = serve(store, &config()).await;
-    let mut peer = Peer::greeted(address).await;
-    hold.hold();
-    peer.add(7, &put("k", "v", Mode::Sync));
-    let again = peer.ask(7, &get("k")).await;
-    assert_eq!((again.code(), again.failure().detail("id")), (Code::BadId, Some("7")));
-    assert_eq!(peer.ask(0, &get("k")).await.code(), Code::BadId);
-    hold.let_go();
-    let answer = peer.answer().await;
-    assert_eq!(answer.id, 7);
-    assert!(matches!(answer.response(), Response::Written(_)));
-    assert_eq!(peer.ask(7, &get("k")).await.value().as_deref(), Some(&b"v"[..]));
     server.stop().await.unwrap();
 }
 
