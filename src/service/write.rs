@@ -69,6 +69,7 @@ impl Service {
         to: &mut Gathered,
     ) -> Result<bool> {
         match *request {
+            Request::Put(_) if broken(Mutant::AnsweredUnappended) => return Ok(false),
             Request::Put(Put { keyspace, key, value, once: None, .. }) => {
                 let Some(keyspace) = self.names.known(keyspace, recent) else { return Ok(false) };
                 keyspace.gather_put(key, value, to)?;
