@@ -8,8 +8,9 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::args::{BenchArgs, NetArgs, NetBench, Workload};
+use super::args::{BenchArgs, Workload};
 use super::failure::{Failure, Outcome, Status};
+use super::net_args::{NetArgs, NetBench};
 use crate::bench::engine::Engine;
 use crate::bench::record::Record;
 use crate::bench::{

@@ -2,7 +2,7 @@
 //! `torture` have no store and make their own.
 //!
 //! ```text
-//!   args      what may be said               failure   what is answered when it went wrong
+//!   args, net_args  what may be said         failure   what is answered when it went wrong
 //!     |                                         |
 //!   kv, scan, import, info, verify, dump_log, bench, torture      one file for each command
 //!     |         |
@@ -31,6 +31,7 @@ mod failure;
 mod import;
 mod info;
 mod kv;
+mod net_args;
 mod output;
 mod remote;
 mod rows;
