@@ -66,10 +66,10 @@ impl<'a> WriteGroup<'a> {
         id: PageId,
         change: impl FnOnce(&mut [u8]) -> Option<R>,
     ) -> Option<R> {
-        debug_assert!(self.writer.superseded.is_empty(), "the only change of its group");
         if !self.may_change_in_place(1) {
             return None;
         }
+        debug_assert!(self.writer.superseded.is_empty(), "the only change of its group");
         self.in_place = InPlace::No;
         let cache = self.cache;
         let Word::Resident(frame) = cache.table.newest(id) else { return None };

@@ -33,18 +33,19 @@ const MAX_BATCH_BYTES: u64 = 4 << 20;
 const REPORT_INTERVAL: Duration = Duration::from_millis(100);
 
 pub(super) fn import(args: &ImportArgs) -> Outcome {
+    // First of all: a missing file creates no store.
+    let input = open_input(&args.file)?;
     if let Some(server) = args.place.remote.is_asked() {
         let target = There::new(server.session()?, &args.place.keyspace)?;
-        return import_into(target, args);
+        return import_into(target, input, args);
     }
     with_store(&args.place.dir, Existence::CreateIfMissing, |store| {
         let keyspace = store.keyspace(&args.place.keyspace)?;
-        import_into(Here { store, keyspace, batch: WriteBatch::new() }, args)
+        import_into(Here { store, keyspace, batch: WriteBatch::new() }, input, args)
     })
 }
 
-fn import_into(target: impl Target, args: &ImportArgs) -> Outcome {
-    let (input, input_bytes) = open_input(&args.file)?;
+fn import_into(target: impl Target, (input, input_bytes): Input, args: &ImportArgs) -> Outcome {
     let mut import = Import {
         target,
         mode: args.mode.into(),
@@ -158,7 +159,10 @@ impl Target for There {
 }
 
 /// The input, and its length if that is known.
-fn open_input(path: &Path) -> Result<(Box<dyn BufRead>, Option<u64>), Failure> {
+/// What is read, and its bytes if that is known.
+type Input = (Box<dyn BufRead>, Option<u64>);
+
+fn open_input(path: &Path) -> Result<Input, Failure> {
     const BUFFER_BYTES: usize = 256 << 10;
     if path.as_os_str() == "-" {
         return Ok((Box::new(BufReader::with_capacity(BUFFER_BYTES, io::stdin())), None));

@@ -241,3 +241,43 @@ impl Limits {
         if len > max { Err(Error::ValueTooLong { len, max }) } else { Ok(()) }
     }
 }
+
+#[cfg(all(test, not(syncline_shuttle)))]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use crate::disk::SimDisk;
+    use crate::{Error, Options};
+
+    /// The count of keys goes below zero, which is a bug that the commit path asserts.
+    #[test]
+    fn a_panic_amid_a_commit_poisons_the_store_and_keeps_nobody_waiting() {
+        let store = Options::new().open_on(Arc::new(SimDisk::new())).unwrap();
+        let keys = store.keyspace("keys").unwrap();
+        for key in 0..5 {
+            keys.put([key], "1").unwrap();
+        }
+        let visible = store.engine().cache.visible();
+        keys.state().count.set(0, visible);
+        let held = store.engine().commit.lock();
+        std::thread::scope(|scope| {
+            let writers: Vec<_> = (0..4)
+                .map(|writer| {
+                    let keys = &keys;
+                    scope.spawn(move || keys.delete([writer]))
+                })
+                .collect();
+            std::thread::sleep(Duration::from_millis(100));
+            drop(held);
+            for writer in writers {
+                // One of them panics, in whose hands it is; the others are told.
+                if let Ok(told) = writer.join() {
+                    assert!(matches!(told, Err(Error::Poisoned { .. })));
+                }
+            }
+        });
+        assert!(matches!(keys.put("c", "3"), Err(Error::Poisoned { .. })));
+        assert_eq!(&*keys.get([4]).unwrap().unwrap(), b"1", "reads go on");
+    }
+}

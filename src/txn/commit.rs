@@ -144,6 +144,11 @@ impl Engine {
                 // Whoever has the lock may be past looking at the queue: so serve it.
                 let mut state = self.commit.lock();
                 self.serve_queue(live, &mut state);
+                if !request.is_done() {
+                    // Whoever took it from the queue panicked.
+                    let poisoned = live.log.poisoned();
+                    return Answer::Done(Err(poisoned.expect("a panic amid a commit poisons")));
+                }
             }
         }
         let mut work = request.work.lock();
@@ -163,21 +168,27 @@ impl Engine {
         if let Err(error) = keyspaces.iter().try_for_each(|keyspace| keyspace.check()) {
             return Answer::Done(Err(error));
         }
+        let amid = Amid(live);
         // 3. The LSN is where the record ends in the log.
-        let Some(lsn) = append(live, state, payload) else { return Answer::Reserve };
+        let Some(lsn) = append(live, state, payload) else {
+            amid.is_over();
+            return Answer::Reserve;
+        };
         live.log.publish(lsn);
         // 4. Applied at that LSN, then visible (C1, C2).
         let CommitState { writer, trees, .. } = state;
         let mut group = WriteGroup::begin_single(&self.cache, writer, lsn);
         let applied = trees.apply(&mut group, &payload.bytes, payload.operations, prepared);
-        Answer::Done(match applied {
+        let done = match applied {
             Ok(()) => {
                 trees.publish(group);
                 state.counts.add(payload);
                 Ok(lsn)
             }
             Err(error) => Err(self.give_up(live, error)),
-        })
+        };
+        amid.is_over();
+        Answer::Done(done)
     }
 
     /// Serves requests of one operation each, one after the other. Returns the last one's LSN.
@@ -191,6 +202,7 @@ impl Engine {
         state: &mut CommitState,
         singles: &mut [Single],
     ) -> Option<Lsn> {
+        let amid = Amid(live);
         // 3. All records first, so that the log is told of them once.
         let mut last = None;
         for single in singles.iter_mut().filter(|single| single.is_ready) {
@@ -201,7 +213,11 @@ impl Engine {
             };
             last = single.answer.as_ref().ok().copied().flatten().or(last);
         }
-        live.log.publish(last?);
+        let Some(upto) = last else {
+            amid.is_over();
+            return None;
+        };
+        live.log.publish(upto);
         // 4. Each is applied at its own LSN, then visible (C1, C2).
         let mut failed: Option<Error> = None;
         for single in singles.iter_mut() {
@@ -222,6 +238,7 @@ impl Engine {
                 *answer = Err(error.clone());
             }
         }
+        amid.is_over();
         if failed.is_some() { None } else { last }
     }
 
@@ -231,6 +248,7 @@ impl Engine {
         if requests.is_empty() {
             return;
         }
+        let amid = Amid(live);
         let mut group: Vec<(Arc<Request>, Lsn)> = Vec::with_capacity(requests.len());
         for request in requests {
             let work = request.work.lock();
@@ -252,7 +270,7 @@ impl Engine {
             drop(work);
             request.answer(answer);
         }
-        let Some(&(_, last)) = group.last() else { return };
+        let Some(&(_, last)) = group.last() else { return amid.is_over() };
         live.log.publish(last);
         let CommitState { writer, trees, .. } = state;
         let mut pages = match group.len() {
@@ -276,6 +294,7 @@ impl Engine {
             }
             request.answer(Answer::Done(failed.clone().map_or(Ok(lsn), Err)));
         }
+        amid.is_over();
     }
 
     /// Serves what is left in the queue. For whoever closes the store.
@@ -309,6 +328,27 @@ impl Engine {
             }
         }
         Ok(())
+    }
+}
+
+/// What its holder does must come to its end: a panic in between leaves pages half changed and
+/// requests without an answer. Then the log is poisoned: nothing more is committed, whoever waits
+/// is told, and recovery applies what the log has.
+struct Amid<'a>(&'a Live);
+
+impl Amid<'_> {
+    fn is_over(self) {
+        std::mem::forget(self);
+    }
+}
+
+impl Drop for Amid<'_> {
+    fn drop(&mut self) {
+        self.0.log.poison(Error::Io {
+            action: "commit".into(),
+            file: "the commit path".into(),
+            source: Arc::new(std::io::Error::other("a thread panicked amid a commit")),
+        });
     }
 }
 
