@@ -171,7 +171,7 @@ impl Engine {
         let amid = Amid(live);
         // 3. The LSN is where the record ends in the log.
         let Some(lsn) = append(live, state, payload) else {
-            amid.is_over();
+            amid.end();
             return Answer::Reserve;
         };
         live.log.publish(lsn);
@@ -187,7 +187,7 @@ impl Engine {
             }
             Err(error) => Err(self.give_up(live, error)),
         };
-        amid.is_over();
+        amid.end();
         Answer::Done(done)
     }
 
@@ -214,7 +214,7 @@ impl Engine {
             last = single.answer.as_ref().ok().copied().flatten().or(last);
         }
         let Some(upto) = last else {
-            amid.is_over();
+            amid.end();
             return None;
         };
         live.log.publish(upto);
@@ -238,7 +238,7 @@ impl Engine {
                 *answer = Err(error.clone());
             }
         }
-        amid.is_over();
+        amid.end();
         if failed.is_some() { None } else { last }
     }
 
@@ -270,7 +270,7 @@ impl Engine {
             drop(work);
             request.answer(answer);
         }
-        let Some(&(_, last)) = group.last() else { return amid.is_over() };
+        let Some(&(_, last)) = group.last() else { return amid.end() };
         live.log.publish(last);
         let CommitState { writer, trees, .. } = state;
         let mut pages = match group.len() {
@@ -294,7 +294,7 @@ impl Engine {
             }
             request.answer(Answer::Done(failed.clone().map_or(Ok(lsn), Err)));
         }
-        amid.is_over();
+        amid.end();
     }
 
     /// Serves what is left in the queue. For whoever closes the store.
@@ -337,7 +337,7 @@ impl Engine {
 struct Amid<'a>(&'a Live);
 
 impl Amid<'_> {
-    fn is_over(self) {
+    fn end(self) {
         std::mem::forget(self);
     }
 }
