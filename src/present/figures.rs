@@ -97,7 +97,7 @@ pub(crate) fn date(unix_s: u64) -> String {
 
 /// Without zeros at the end.
 pub(crate) fn plain(value: f64) -> String {
-    let text = format!("{value:.3}");
+    let text = format!("{value:.6}");
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
@@ -132,6 +132,7 @@ mod tests {
         assert_eq!([0.0, 12.0, 12_345.0, 1_234_567.0].map(many), ["0", "12.0", "12.3 k", "1.23 M"]);
         assert_eq!([0.0, 0.5, 200_000.0, 1.5e6].map(many_tick), ["0", "0.5", "200 k", "1.5 M"]);
         assert_eq!((times(2.5), times_tick(0.5)), ("2.50\u{d7}".into(), "0.5\u{d7}".into()));
+        assert_eq!(times_tick(1e-4), "0.0001\u{d7}");
     }
 
     #[test]
