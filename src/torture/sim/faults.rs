@@ -92,7 +92,12 @@ pub(crate) fn play(
             Troubled { violation, trouble }
         })?;
         tally.states += 1;
-        let Some((history, mark)) = met else { continue };
+        let Some((history, mark)) = met else {
+            if (failing.fault, failing.lasts) == (CallFault::FullFromHere, Lasts::Once) {
+                tally.sites.spared(site);
+            }
+            continue;
+        };
         tally.sites.activated(failing.fault, site, failing.lasts.into());
         tally.fault(failing.fault.number(), &history, &mark);
     }
