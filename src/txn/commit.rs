@@ -168,27 +168,12 @@ impl Engine {
         if let Err(error) = keyspaces.iter().try_for_each(|keyspace| keyspace.check()) {
             return Answer::Done(Err(error));
         }
-        let amid = Amid(live);
-        // 3. The LSN is where the record ends in the log.
-        let Some(lsn) = append(live, state, payload) else {
-            amid.end();
-            return Answer::Reserve;
-        };
-        live.log.publish(lsn);
-        // 4. Applied at that LSN, then visible (C1, C2).
-        let CommitState { writer, trees, .. } = state;
-        let mut group = WriteGroup::begin_single(&self.cache, writer, lsn);
-        let applied = trees.apply(&mut group, &payload.bytes, payload.operations, prepared);
-        let done = match applied {
-            Ok(()) => {
-                trees.publish(group);
-                state.counts.add(payload);
-                Ok(lsn)
-            }
-            Err(error) => Err(self.give_up(live, error)),
-        };
-        amid.end();
-        Answer::Done(done)
+        whole(live, || {
+            // 3. The LSN is where the record ends in the log.
+            let Some(lsn) = append(live, state, payload) else { return Answer::Reserve };
+            live.log.publish(lsn);
+            Answer::Done(self.apply_alone(live, state, payload, prepared, lsn).map(|()| lsn))
+        })
     }
 
     /// Serves requests of one operation each, one after the other. Returns the last one's LSN.
@@ -202,53 +187,61 @@ impl Engine {
         state: &mut CommitState,
         singles: &mut [Single],
     ) -> Option<Lsn> {
-        let amid = Amid(live);
-        // 3. All records first, so that the log is told of them once.
-        let mut last = None;
-        for single in singles.iter_mut().filter(|single| single.is_ready) {
-            let keyspace = single.keyspace.as_ref().expect("a single has its keyspace");
-            single.answer = match keyspace.check() {
-                Ok(()) => Ok(append(live, state, &single.payload)),
-                Err(error) => Err(error),
-            };
-            last = single.answer.as_ref().ok().copied().flatten().or(last);
-        }
-        let Some(upto) = last else {
-            amid.end();
-            return None;
-        };
-        live.log.publish(upto);
-        // 4. Each is applied at its own LSN, then visible (C1, C2).
-        let mut failed: Option<Error> = None;
-        for single in singles.iter_mut() {
-            let Ok(Some(lsn)) = single.answer else { continue };
-            let Single { payload, answer, .. } = single;
-            if failed.is_none() {
-                let CommitState { writer, trees, .. } = state;
-                let mut group = WriteGroup::begin_single(&self.cache, writer, lsn);
-                match trees.apply(&mut group, &payload.bytes, payload.operations, &mut []) {
-                    Ok(()) => {
-                        trees.publish(group);
-                        state.counts.add(payload);
-                    }
-                    Err(error) => failed = Some(self.give_up(live, error)),
+        whole(live, || {
+            // 3. All records first, so that the log is told of them once.
+            let mut last = None;
+            for single in singles.iter_mut().filter(|single| single.is_ready) {
+                let keyspace = single.keyspace.as_ref().expect("a single has its keyspace");
+                single.answer = match keyspace.check() {
+                    Ok(()) => Ok(append(live, state, &single.payload)),
+                    Err(error) => Err(error),
+                };
+                last = single.answer.as_ref().ok().copied().flatten().or(last);
+            }
+            live.log.publish(last?);
+            let mut failed = None;
+            for Single { payload, answer, .. } in singles {
+                let Ok(Some(lsn)) = *answer else { continue };
+                if failed.is_none() {
+                    failed = self.apply_alone(live, state, payload, &mut [], lsn).err();
+                }
+                if let Some(error) = &failed {
+                    *answer = Err(error.clone());
                 }
             }
-            if let Some(error) = &failed {
-                *answer = Err(error.clone());
-            }
-        }
-        amid.end();
-        if failed.is_some() { None } else { last }
+            last.filter(|_| failed.is_none())
+        })
+    }
+
+    /// 4. Applies what the log has as a group of its own, at its LSN, and makes it visible (C1, C2).
+    #[inline]
+    fn apply_alone(
+        &self,
+        live: &Live,
+        state: &mut CommitState,
+        payload: &Payload,
+        prepared: &mut [Prepared<'_>],
+        lsn: Lsn,
+    ) -> Result<()> {
+        let CommitState { writer, trees, .. } = state;
+        let mut group = WriteGroup::begin_single(&self.cache, writer, lsn);
+        trees
+            .apply(&mut group, &payload.bytes, payload.operations, prepared)
+            .map_err(|error| self.give_up(live, error))?;
+        trees.publish(group);
+        state.counts.add(payload);
+        Ok(())
     }
 
     /// Serves everything in the queue as one group.
     pub(super) fn serve_queue(&self, live: &Live, state: &mut CommitState) {
         let requests = self.queue.take();
-        if requests.is_empty() {
-            return;
+        if !requests.is_empty() {
+            whole(live, || self.serve_group(live, state, requests));
         }
-        let amid = Amid(live);
+    }
+
+    fn serve_group(&self, live: &Live, state: &mut CommitState, requests: Vec<Arc<Request>>) {
         let mut group: Vec<(Arc<Request>, Lsn)> = Vec::with_capacity(requests.len());
         for request in requests {
             let work = request.work.lock();
@@ -270,7 +263,7 @@ impl Engine {
             drop(work);
             request.answer(answer);
         }
-        let Some(&(_, last)) = group.last() else { return amid.end() };
+        let Some(&(_, last)) = group.last() else { return };
         live.log.publish(last);
         let CommitState { writer, trees, .. } = state;
         let mut pages = match group.len() {
@@ -294,7 +287,6 @@ impl Engine {
             }
             request.answer(Answer::Done(failed.clone().map_or(Ok(lsn), Err)));
         }
-        amid.end();
     }
 
     /// Serves what is left in the queue. For whoever closes the store.
@@ -331,16 +323,19 @@ impl Engine {
     }
 }
 
-/// What its holder does must come to its end: a panic in between leaves pages half changed and
-/// requests without an answer. Then the log is poisoned: nothing more is committed, whoever waits
-/// is told, and recovery applies what the log has.
-struct Amid<'a>(&'a Live);
-
-impl Amid<'_> {
-    fn end(self) {
-        std::mem::forget(self);
-    }
+/// Does what must come to its end: a panic amid it leaves pages half changed and requests without an
+/// answer. Then the log is poisoned: nothing more is committed, whoever waits is told, and recovery
+/// applies what the log has.
+#[inline]
+fn whole<T>(live: &Live, work: impl FnOnce() -> T) -> T {
+    let amid = Amid(live);
+    let done = work();
+    std::mem::forget(amid);
+    done
 }
+
+/// Poisons the log if it is dropped.
+struct Amid<'a>(&'a Live);
 
 impl Drop for Amid<'_> {
     fn drop(&mut self) {

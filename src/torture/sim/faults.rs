@@ -92,12 +92,7 @@ pub(crate) fn play(
             Troubled { violation, trouble }
         })?;
         tally.states += 1;
-        let Some((history, mark)) = met else {
-            if (failing.fault, failing.lasts) == (CallFault::FullFromHere, Lasts::Once) {
-                tally.sites.spared(site);
-            }
-            continue;
-        };
+        let Some((history, mark)) = met else { continue };
         tally.sites.activated(failing.fault, site, failing.lasts.into());
         tally.fault(failing.fault.number(), &history, &mark);
     }
@@ -124,12 +119,13 @@ pub(crate) fn replay(
 /// The calls of `case`, each with the faults that fit.
 fn plan(case: &Case, seed: u64, tally: &mut Tally) -> Result<Vec<(Site, Failing)>, Violation> {
     let mut plan = Vec::new();
-    for (Called { site, by_judge, .. }, call) in dry_run(case)?.into_iter().zip(0..) {
+    for (called, call) in dry_run(case)?.into_iter().zip(0..) {
+        let Called { site, by_judge, .. } = called;
         if by_judge {
             continue;
         }
-        tally.sites.saw(site);
-        for fault in CallFault::ALL.into_iter().filter(|fault| fault.fits(site.op)) {
+        for fault in CallFault::ALL.into_iter().filter(|fault| fault.fits(&called)) {
+            tally.sites.saw(fault, site);
             for lasts in [Lasts::Once, Lasts::Forever] {
                 let mut failing = failing(call, fault, lasts);
                 let mut rng = SplitMix64::new(seed ^ call << 8 ^ fault as u64);
@@ -277,7 +273,9 @@ impl<'a> Play<'a> {
         if !is_poison && !self.was_on && !self.is_forgotten(error) && !self.run.is_poisoned {
             return Err(Violation::liveness(format!("refused although all is well: {error}")));
         }
-        let is_tight = self.run.setup.cache_bytes < TIGHT_CACHE && site.op == Op::Allocate;
+        // A full disk strikes at one call and goes on at others.
+        let may_not_grow = site.op == Op::Allocate || fault == CallFault::FullFromHere;
+        let is_tight = self.run.setup.cache_bytes < TIGHT_CACHE && may_not_grow;
         if is_poison && !is_tight && !may_poison(fault, site.op) {
             return Err(Violation::liveness(format!("poisoned by {}: {error}", fault.name())));
         }
@@ -523,7 +521,8 @@ mod tests {
             let mut sites = Sites::default();
             for seed in 0..40 {
                 let calls = dry_run(&generate::case(seed)).expect("nothing fails");
-                calls.iter().filter(|call| !call.by_judge).for_each(|call| sites.saw(call.site));
+                let calls = calls.iter().filter(|call| !call.by_judge);
+                calls.for_each(|call| sites.saw(CallFault::Io, call.site));
             }
             sites
         });

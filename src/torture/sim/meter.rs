@@ -15,6 +15,8 @@ pub(crate) struct Meter(Arc<Mutex<Inner>>);
 #[derive(Debug, Default)]
 struct Inner {
     step: usize,
+    /// The space in use before the last call, if that is to make a file longer.
+    growing: Option<u64>,
     /// The step closes the store and opens it, and is past the first half.
     opens: bool,
     calls: Vec<Called>,
@@ -35,6 +37,8 @@ pub(crate) struct Called {
     pub(crate) step: usize,
     /// The suite itself reads, to judge what has been opened.
     pub(crate) by_judge: bool,
+    /// A file was to grow to a length that it had: a full disk has no part in that.
+    pub(crate) grew_nothing: bool,
 }
 
 /// What is to fail, and when.
@@ -95,6 +99,9 @@ impl Inner {
         if disk.is_gone() {
             return;
         }
+        if let (Some(before), Some(last)) = (self.growing.take(), self.calls.last_mut()) {
+            last.grew_nothing = disk.used_bytes() == before;
+        }
         self.opens |= call.op == Op::Lock;
         self.has_happened |= disk.faults_happened() > 0;
         let by_judge = self.opens && phase == Phase::Reading;
@@ -104,7 +111,8 @@ impl Inner {
         };
         let Some(site) = Site::of(call, phase) else { return };
         let number = self.calls.len() as u64;
-        self.calls.push(Called { site, step: self.step, by_judge });
+        self.calls.push(Called { site, step: self.step, by_judge, grew_nothing: false });
+        self.growing = (site.op == Op::Allocate).then(|| disk.used_bytes());
         let Some(bomb) = self.bomb else { return };
         if number == bomb.call {
             (self.fired, self.is_on) = (Some(site), true);

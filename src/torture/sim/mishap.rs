@@ -130,7 +130,7 @@ pub(crate) fn again(case: &Case, trouble: &Trouble) -> Option<Found> {
     match trouble {
         Trouble::Failing(failing) => {
             let calls = faults::dry_run(case).ok()?.into_iter().zip(0..);
-            let fitting = calls.filter(|(called, _)| failing.fault.fits(called.site.op));
+            let fitting = calls.filter(|(called, _)| failing.fault.fits(called));
             let mut same = fitting.map(|(_, call)| Failing { call, ..failing.clone() });
             same.find_map(|failing| replay(case, &Trouble::Failing(failing)))
         }

@@ -11,6 +11,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::meter::Called;
 use crate::disk::{Call, Op, Persistence};
 use crate::torture::SiteRow;
 
@@ -106,15 +107,18 @@ impl CallFault {
         CallFault::Io,
     ];
 
-    /// Whether a call can fail like this.
-    pub(crate) fn fits(self, op: Op) -> bool {
+    /// Whether a call that was seen while nothing failed can fail like this.
+    pub(crate) fn fits(self, called: &Called) -> bool {
+        let op = called.site.op;
         let is_flush = matches!(op, Op::Sync | Op::MapSync | Op::SyncDir);
         match self {
             CallFault::Flush | CallFault::FlushForgotten => is_flush,
             CallFault::Full => {
                 matches!(op, Op::Create | Op::Allocate | Op::Write | Op::Prefault | Op::Rename)
             }
-            CallFault::FullFromHere => matches!(op, Op::Create | Op::Allocate),
+            CallFault::FullFromHere => {
+                matches!(op, Op::Create | Op::Allocate) && !called.grew_nothing
+            }
             CallFault::Io => !is_flush && op != Op::MapWrite,
         }
     }
@@ -147,16 +151,12 @@ pub(crate) struct Sites(BTreeMap<(CallFault, Site), Count>);
 struct Count {
     once: u64,
     forever: u64,
-    /// The disk was full for a moment, and nothing wanted space.
-    is_spared: bool,
 }
 
 impl Sites {
-    /// A dry run has come by.
-    pub(crate) fn saw(&mut self, site: Site) {
-        for fault in CallFault::ALL.into_iter().filter(|fault| fault.fits(site.op)) {
-            self.0.entry((fault, site)).or_default();
-        }
+    /// A dry run has come by, at a call that can fail like this.
+    pub(crate) fn saw(&mut self, fault: CallFault, site: Site) {
+        self.0.entry((fault, site)).or_default();
     }
 
     /// The fault has happened there.
@@ -165,14 +165,6 @@ impl Sites {
         match persistence {
             Persistence::Once => count.once += 1,
             Persistence::Forever => count.forever += 1,
-        }
-    }
-
-    /// The disk was full from there on until it healed, and nothing wanted space: a file that is to
-    /// grow to a length that it has needs none.
-    pub(crate) fn spared(&mut self, site: Site) {
-        if site.op == Op::Allocate {
-            self.0.entry((CallFault::FullFromHere, site)).or_default().is_spared = true;
         }
     }
 
@@ -191,7 +183,6 @@ impl Sites {
             let to = self.0.entry(pair).or_default();
             to.once += from.once;
             to.forever += from.forever;
-            to.is_spared |= from.is_spared;
         }
     }
 
@@ -199,24 +190,21 @@ impl Sites {
     pub(crate) fn rows(&self) -> Vec<SiteRow> {
         let rows = self.0.iter().map(|((fault, site), count)| {
             let [operation, file, phase] = site.names();
-            let Count { once, forever, .. } = *count;
+            let Count { once, forever } = *count;
             SiteRow { fault: fault.name().to_owned(), operation, file, phase, once, forever }
         });
         rows.collect()
     }
 
-    /// Pairs that should have been activated and were not, in words. A disk that is full for a moment
-    /// need not be met.
+    /// Pairs that should have been activated and were not, in words.
     pub(crate) fn missing(&self) -> Vec<String> {
-        let lacks = |count: &Count| match count {
-            Count { once: 0, is_spared: false, .. } => Some("once"),
-            Count { forever: 0, .. } => Some("for ever"),
-            _ => None,
-        };
-        let missing = self.0.iter().filter_map(|((fault, site), count)| {
-            lacks(count).map(|how| format!("{} ({how}): {site}", fault.name()))
-        });
-        missing.collect()
+        let rows = self.rows().into_iter().filter(|row| row.once == 0 || row.forever == 0);
+        rows.map(|row| {
+            let how = if row.once == 0 { "once" } else { "for ever" };
+            let SiteRow { fault, operation, file, phase, .. } = row;
+            format!("{fault} ({how}): {operation} of {file} while {phase}")
+        })
+        .collect()
     }
 
     /// Sites that the workloads must reach and that no dry run has seen, in words.
