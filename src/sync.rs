@@ -11,10 +11,12 @@ pub(crate) use parking_lot::{Mutex, MutexGuard};
 pub(crate) use std::{sync::atomic, thread, thread::park_timeout};
 
 #[cfg(not(syncline_shuttle))]
-pub(crate) use self::real_time::Deadline;
+pub(crate) use self::real_time::{Deadline, Stopwatch};
 
 #[cfg(syncline_shuttle)]
-pub(crate) use self::under_shuttle::{Condvar, Deadline, Mutex, MutexGuard, park_timeout};
+pub(crate) use self::under_shuttle::{
+    Condvar, Deadline, Mutex, MutexGuard, Stopwatch, park_timeout,
+};
 #[cfg(syncline_shuttle)]
 pub(crate) use shuttle::{sync::atomic, thread};
 
@@ -44,6 +46,20 @@ mod real_time {
         pub(crate) fn remaining(&self) -> Option<Duration> {
             let Some(at) = self.0 else { return Some(Duration::MAX) };
             at.checked_duration_since(Instant::now()).filter(|rest| !rest.is_zero())
+        }
+    }
+
+    /// Tells how long something takes.
+    #[derive(Clone, Copy, Debug)]
+    pub(crate) struct Stopwatch(Instant);
+
+    impl Stopwatch {
+        pub(crate) fn start() -> Self {
+            Stopwatch(Instant::now())
+        }
+
+        pub(crate) fn elapsed(self) -> Duration {
+            self.0.elapsed()
         }
     }
 }
@@ -109,6 +125,20 @@ mod under_shuttle {
 
         pub(crate) fn notify_all(&self) {
             self.0.notify_all();
+        }
+    }
+
+    /// Nothing takes any time.
+    #[derive(Clone, Copy, Debug)]
+    pub(crate) struct Stopwatch;
+
+    impl Stopwatch {
+        pub(crate) fn start() -> Self {
+            Stopwatch
+        }
+
+        pub(crate) fn elapsed(self) -> Duration {
+            Duration::ZERO
         }
     }
 

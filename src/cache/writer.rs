@@ -144,6 +144,12 @@ impl<'a> WriteGroup<'a> {
         WriteGroup { in_place: InPlace::IfUnread, ..WriteGroup::begin(cache, writer, lsn) }
     }
 
+    /// Goes on under a guard under which the group's pages have been looked for.
+    pub(crate) fn under(mut self, guard: Option<Guard<'a>>) -> Self {
+        self.guard = guard;
+        self
+    }
+
     pub(crate) fn lsn(&self) -> Lsn {
         self.lsn
     }

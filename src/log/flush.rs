@@ -4,7 +4,8 @@
 //! that moment as its target, flushes up to there with no lock held, moves the sync line, and
 //! wakes those that it has passed. Whoever finds one running queues up in LSN order. A leader
 //! that leaves waiters behind chooses the first of them as the next leader and wakes it before
-//! all others, so that the device is never idle while threads wake up.
+//! all others, so that the device is not idle while threads wake up; but it may wait a little for
+//! those who were answered, if they come back soon ([`Company`]).
 //!
 //! The states of a waiter ([`Fate`]):
 //!
@@ -22,19 +23,22 @@
 //! not block: if there is a flusher thread they ask it to flush at once, and never lead.
 //! Otherwise they flush themselves.
 
-use std::collections::BTreeMap;
 use std::mem;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use super::appender::Log;
+use super::company::Company;
+use super::waiter::{Fate, Queue, Waiter, Wakers, park};
 use crate::error::{Error, Result};
 use crate::lsn::Lsn;
 use crate::mutants::{Mutant, broken};
-use crate::sync::atomic::{AtomicBool, AtomicU8, Ordering};
-use crate::sync::thread::{self, Thread};
-use crate::sync::{Deadline, Mutex};
+use crate::sync::atomic::{AtomicBool, Ordering};
+use crate::sync::{Deadline, Mutex, Stopwatch, thread};
+
+/// Who leads a flush waits for it as well; or it is the flusher, who then counts in each flush.
+const LEADER: usize = 1;
 
 /// Who flushes and who waits.
 #[derive(Debug, Default)]
@@ -56,80 +60,13 @@ struct State {
     queue: Queue,
     /// Threads that wait for a limited time.
     timed: Queue,
-    /// Futures that wait.
-    wakers: BTreeMap<Lsn, Vec<Waker>>,
+    /// Futures that have asked for a flush.
+    asking: Wakers,
+    /// Futures that wait for one that comes in any case.
+    quiet: Wakers,
     /// Threads that wait for the sync line to move at all.
     watchers: Queue,
-}
-
-/// Threads that wait, by what they wait for and then by ticket.
-#[derive(Debug, Default)]
-struct Queue(BTreeMap<(Lsn, u64), Arc<Waiter>>);
-
-impl Queue {
-    /// Takes out those who wait for `durable` or less.
-    fn take_through(&mut self, durable: Lsn) -> impl Iterator<Item = Arc<Waiter>> {
-        let later = self.0.split_off(&(Lsn::new(durable.get().saturating_add(1)), 0));
-        mem::replace(&mut self.0, later).into_values()
-    }
-
-    /// Takes out those who wait for less than `durable`.
-    fn take_below(&mut self, durable: Lsn) -> impl Iterator<Item = Arc<Waiter>> {
-        let later = self.0.split_off(&(durable, 0));
-        mem::replace(&mut self.0, later).into_values()
-    }
-
-    fn take_first(&mut self) -> Option<Arc<Waiter>> {
-        self.0.pop_first().map(|(_, waiter)| waiter)
-    }
-
-    fn take_all(&mut self) -> impl Iterator<Item = Arc<Waiter>> {
-        mem::take(&mut self.0).into_values()
-    }
-
-    /// Takes out the one with this ticket, unless somebody else has.
-    fn leave(&mut self, lsn: Lsn, ticket: u64) {
-        self.0.remove(&(lsn, ticket));
-    }
-}
-
-/// What has become of a waiter.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-enum Fate {
-    Waiting,
-    Passed,
-    Lead,
-    Poisoned,
-}
-
-/// A thread that waits. Its fate is decided under the lock of the group, by whoever takes it out
-/// of its queue.
-#[derive(Debug)]
-struct Waiter {
-    thread: Thread,
-    fate: AtomicU8,
-}
-
-impl Waiter {
-    fn new() -> Arc<Self> {
-        Arc::new(Waiter { thread: thread::current(), fate: AtomicU8::new(Fate::Waiting as u8) })
-    }
-
-    fn fate(&self) -> Fate {
-        match self.fate.load(Ordering::Acquire) {
-            0 => Fate::Waiting,
-            1 => Fate::Passed,
-            2 => Fate::Lead,
-            _ => Fate::Poisoned,
-        }
-    }
-
-    /// Decides its fate and wakes it.
-    fn wake(&self, fate: Fate) {
-        self.fate.store(fate as u8, Ordering::Release);
-        self.thread.unpark();
-    }
+    company: Company,
 }
 
 /// Those whose fate has been decided under the lock, to be woken after it.
@@ -157,7 +94,7 @@ impl State {
         let ticket = self.next_ticket;
         self.next_ticket += 1;
         let waiter = Waiter::new();
-        pick(self).0.insert((lsn, ticket), Arc::clone(&waiter));
+        pick(self).add(lsn, ticket, Arc::clone(&waiter));
         (ticket, waiter)
     }
 
@@ -167,9 +104,14 @@ impl State {
         passed.extend(self.timed.take_through(durable));
         // Who has seen an LSN waits for more than that.
         passed.extend(self.watchers.take_below(durable));
-        let later = self.wakers.split_off(&Lsn::new(durable.get().saturating_add(1)));
-        let wakers = mem::replace(&mut self.wakers, later).into_values().flatten().collect();
+        let mut wakers = self.asking.take_through(durable);
+        wakers.extend(self.quiet.take_through(durable));
         Roused { passed, wakers, ..Roused::default() }
+    }
+
+    /// How many wait for a flush to begin, beside who leads it.
+    fn waiting(&self) -> usize {
+        self.queue.len() + self.timed.len() + self.asking.len()
     }
 
     /// Passes the leadership on to the first in the queue, or gives it up.
@@ -185,7 +127,8 @@ impl State {
         let mut poisoned: Vec<_> = self.queue.take_all().collect();
         poisoned.extend(self.timed.take_all());
         poisoned.extend(self.watchers.take_all());
-        let wakers = mem::take(&mut self.wakers).into_values().flatten().collect();
+        let mut wakers = self.asking.take_all();
+        wakers.extend(self.quiet.take_all());
         Roused { poisoned, wakers, ..Roused::default() }
     }
 }
@@ -211,14 +154,24 @@ impl Log {
     /// `Ready` once the sync line is at or above `lsn`, which must have been published, or the
     /// log is poisoned. Otherwise the task is woken then, and a flush is asked for at once.
     pub(crate) fn poll_durable(&self, lsn: Lsn, cx: &mut Context<'_>) -> Poll<Result<()>> {
-        if let Poll::Ready(result) = self.poll_passed(lsn, cx) {
+        if let Poll::Ready(result) = self.poll(lsn, cx, |state| &mut state.asking) {
             return Poll::Ready(result);
         }
         if self.flusher.ask() { Poll::Pending } else { Poll::Ready(self.wait_or_lead(lsn)) }
     }
 
     /// As [`Log::poll_durable`], but asks for no flush.
+    #[cfg(feature = "server")]
     pub(crate) fn poll_passed(&self, lsn: Lsn, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        self.poll(lsn, cx, |state| &mut state.quiet)
+    }
+
+    fn poll(
+        &self,
+        lsn: Lsn,
+        cx: &mut Context<'_>,
+        pick: fn(&mut State) -> &mut Wakers,
+    ) -> Poll<Result<()>> {
         if self.durable.load() >= lsn {
             return Poll::Ready(Ok(()));
         }
@@ -230,10 +183,7 @@ impl Log {
         if let Some(cause) = &state.poison {
             return Poll::Ready(Err(poisoned_by(cause)));
         }
-        let wakers = state.wakers.entry(lsn).or_default();
-        if !wakers.iter().any(|waker| waker.will_wake(cx.waker())) {
-            wakers.push(cx.waker().clone());
-        }
+        pick(&mut state).add(lsn, cx.waker());
         Poll::Pending
     }
 
@@ -356,6 +306,8 @@ impl Log {
     fn lead(&self) {
         // If the disk panics, nobody shall wait for this leader for ever.
         let abandoned = Abandoned(self);
+        self.wait_for_company();
+        let begun = Stopwatch::start();
         let target = self.appended.load();
         let mut flushed = self.flush_up_to(target);
         if broken(Mutant::FailedFlushRetried) && flushed.is_err() {
@@ -371,7 +323,10 @@ impl Log {
                     reached = self.appended.load();
                 }
                 self.durable.advance(reached);
+                let asking = state.waiting();
                 let mut roused = state.pass(reached);
+                let waiting = state.waiting();
+                state.company.flushed(asking - waiting + LEADER, waiting, begun.elapsed());
                 roused.leader = state.choose_leader();
                 roused
             }
@@ -386,6 +341,26 @@ impl Log {
         };
         drop(state);
         roused.wake();
+    }
+
+    /// Waits for those who are likely to come, as long as that is worth it. The caller leads.
+    fn wait_for_company(&self) {
+        let (before, (expected, patience)) = {
+            let mut state = self.group.state.lock();
+            let here = state.waiting() + LEADER;
+            match state.company.invite(here) {
+                Some(invited) if self.appended.load() > self.durable.load() => (here, invited),
+                _ => return,
+            }
+        };
+        let begun = Stopwatch::start();
+        let (mut here, mut waited) = (before, Duration::ZERO);
+        while here < expected && waited < patience {
+            thread::yield_now();
+            here = self.group.state.lock().waiting() + LEADER;
+            waited = begun.elapsed();
+        }
+        self.group.state.lock().company.judge(before, here, waited);
     }
 
     /// Makes the log durable from the sync line to `target` (L3).
@@ -444,23 +419,6 @@ fn poisoned_by(cause: &Error) -> Error {
     }
 }
 
-/// Sleeps until the waiter's fate is decided, or the deadline is over.
-fn park(waiter: &Waiter, deadline: Option<Deadline>) -> Fate {
-    loop {
-        let fate = waiter.fate();
-        if fate != Fate::Waiting {
-            return fate;
-        }
-        match &deadline {
-            None => thread::park(),
-            Some(deadline) => match deadline.remaining() {
-                Some(rest) => crate::sync::park_timeout(rest),
-                None => return waiter.fate(),
-            },
-        }
-    }
-}
-
 #[cfg(test)]
 #[cfg(not(syncline_shuttle))]
 mod tests {
@@ -477,14 +435,14 @@ mod tests {
             }
         }
         for lsn in [10, 20, 30] {
-            state.wakers.insert(Lsn::new(lsn), vec![Waker::noop().clone()]);
+            state.asking.add(Lsn::new(lsn), Waker::noop());
         }
         state
     }
 
     fn left(state: &State) -> [usize; 4] {
-        let State { queue, timed, watchers, wakers, .. } = state;
-        [queue.0.len(), timed.0.len(), watchers.0.len(), wakers.len()]
+        let State { queue, timed, watchers, asking, .. } = state;
+        [queue.len(), timed.len(), watchers.len(), asking.len()]
     }
 
     #[test]
@@ -519,16 +477,6 @@ mod tests {
         assert_eq!((roused.poisoned.len(), roused.wakers.len()), (12, 3));
         assert!(roused.leader.is_none() && roused.passed.is_empty());
         assert_eq!(left(&state), [0; 4]);
-    }
-
-    #[test]
-    fn a_waiter_learns_its_fate() {
-        for fate in [Fate::Waiting, Fate::Passed, Fate::Lead, Fate::Poisoned] {
-            let waiter = Waiter::new();
-            assert_eq!(waiter.fate(), Fate::Waiting);
-            waiter.wake(fate);
-            assert_eq!(waiter.fate(), fate);
-        }
     }
 
     #[test]

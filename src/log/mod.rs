@@ -36,6 +36,7 @@
 
 mod appender;
 mod checksum;
+mod company;
 mod cursor;
 mod flush;
 pub(crate) mod format;
@@ -46,6 +47,7 @@ mod segment;
 #[cfg(test)]
 mod tests;
 mod threads;
+mod waiter;
 
 pub(crate) use appender::{Appender, Log, LogOptions};
 pub(crate) use cursor::RecordScan;

@@ -4,9 +4,11 @@
 //! have more than there is memory. Nobody can know beforehand who will read; but a socket that
 //! takes nothing more says who does not: such a connection is *stuck*.
 //!
-//! - U1 What counts is memory: of every output that could not be written at once, and of every
-//!   answer from the pool until it is in an output. It is counted by values that give it back when
-//!   they are dropped, so that no way out forgets it.
+//! - U1 What counts is memory: of every output that could not be written at once, with the requests
+//!   that wait behind it and what such a connection holds for itself; and of every answer from the
+//!   pool until it is in an output. It is counted by values that give it back when they are
+//!   dropped, so that no way out forgets it. An allocator does not give back all that it gets:
+//!   what is counted is a quarter more.
 //! - U2 Above half the cap nothing is made for a connection that is stuck: its input is not read, and
 //!   its backlog and its streams stand still until its socket has taken all there is. It wakes
 //!   itself then; if that takes too long, it is cut as any slow reader.
@@ -81,6 +83,7 @@ impl Share {
     /// It is so large now.
     #[inline]
     pub(crate) fn set(&mut self, bytes: usize) {
+        let bytes = bytes + bytes / 4;
         // Most connections have nothing before a turn and nothing after it.
         if bytes == self.bytes {
             return;
@@ -126,15 +129,15 @@ mod tests {
     fn what_is_held_is_counted_until_it_is_dropped() {
         let budget = Budget::new(200);
         let mut share = Share::of(&budget, 60);
-        assert_eq!((budget.held(), budget.level()), (60, Level::Free));
-        let made = Made::new(vec![0; 50], &budget);
-        assert_eq!((budget.held(), budget.level()), (110, Level::Tight));
-        share.set(150);
+        assert_eq!((budget.held(), budget.level()), (75, Level::Free));
+        let made = Made::new(vec![0; 40], &budget);
+        assert_eq!((budget.held(), budget.level()), (125, Level::Tight));
+        share.set(120);
         assert_eq!((budget.held(), budget.level()), (200, Level::Tight));
-        share.set(151);
+        share.set(121);
         assert_eq!(budget.level(), Level::Full);
         drop(made);
-        share.set(10);
+        share.set(8);
         assert_eq!((budget.held(), budget.level()), (10, Level::Free));
         drop(share);
         assert_eq!(budget.held(), 0);

@@ -151,6 +151,10 @@ async fn serve<S: AsyncRead + AsyncWrite + Unpin>(socket: S, seat: Seat, inside:
     inside.leave(number);
 }
 
+/// A peer that acknowledges nothing for so long has vanished.
+#[cfg(target_os = "linux")]
+const VANISHED_MS: u32 = 120_000;
+
 /// Answers go out at once, and a peer that has vanished is noticed.
 fn prepare(socket: &TcpStream) {
     let _ = socket.set_nodelay(true);
@@ -163,6 +167,8 @@ fn prepare(socket: &TcpStream) {
             let _ = sockopt::set_tcp_keepidle(socket, Duration::from_secs(60));
             let _ = sockopt::set_tcp_keepintvl(socket, Duration::from_secs(20));
             let _ = sockopt::set_tcp_keepcnt(socket, 3);
+            // While there is something on its way to the peer, nobody asks whether it is alive.
+            let _ = sockopt::set_tcp_user_timeout(socket, VANISHED_MS);
         }
     }
 }

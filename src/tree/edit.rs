@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::later::Later;
 use super::node::{BlobRef, Full, Node, NodeMut, Pending, Value, can_merge, merge, split};
-use crate::cache::WriteGroup;
+use crate::cache::{Cache, Guard, WriteGroup};
 use crate::error::Result;
 use crate::space::{INNER, LEAF, PageId, header};
 
@@ -37,6 +37,49 @@ pub(crate) enum Outcome {
     Blob(BlobRef),
 }
 
+/// The way to the leaf that a put is about to change, found before the put's group begins: so the
+/// leaf is on its way from memory while the record is copied into the log.
+#[derive(Debug)]
+pub(crate) struct Aim<'c> {
+    guard: Guard<'c>,
+    leaf: PageId,
+}
+
+impl<'c> Aim<'c> {
+    /// Finds the leaf for `key` in the tree under `root`, if all pages on the way are in memory. The
+    /// way is left in `scratch`, for [`TreeMut::put_only`], and stays right as long as the tree does
+    /// not change.
+    pub(crate) fn take(
+        cache: &'c Cache,
+        root: PageId,
+        key: &[u8],
+        scratch: &mut Scratch,
+    ) -> Option<Aim<'c>> {
+        let (guard, visible) = (cache.pin(), cache.visible());
+        scratch.path.clear();
+        let mut id = root;
+        loop {
+            let node = Node::new(cache.page(id, visible, &guard).ok()?.bytes());
+            if node.is_leaf() {
+                return Some(Aim { guard, leaf: id }); // the root
+            }
+            let at = node.child_index(key);
+            scratch.path.push((id, at));
+            id = node.child(at);
+            if node.level() == 1 {
+                // To look at the leaf would be to wait for it.
+                cache.prefetch_start(id);
+                return Some(Aim { guard, leaf: id });
+            }
+        }
+    }
+
+    /// The guard, for the group that makes the change, and the leaf.
+    pub(crate) fn split(self) -> (Guard<'c>, PageId) {
+        (self.guard, self.leaf)
+    }
+}
+
 /// A tree that a commit group changes.
 #[derive(Debug)]
 pub(crate) struct TreeMut<'t, 'c> {
@@ -62,9 +105,18 @@ impl<'t, 'c> TreeMut<'t, 'c> {
         Ok(id)
     }
 
-    /// Gives `key` the value `value`, in the only change of a group: in place if that can be.
-    pub(crate) fn put_only(&mut self, key: &[u8], value: Value<'_>) -> Result<Outcome> {
-        let leaf = self.descend(key)?;
+    /// Gives `key` the value `value`, in the only change of a group: in place if that can be. The
+    /// leaf may have been aimed at.
+    pub(crate) fn put_only(
+        &mut self,
+        key: &[u8],
+        value: Value<'_>,
+        aimed: Option<PageId>,
+    ) -> Result<Outcome> {
+        let leaf = match aimed {
+            Some(leaf) => leaf,
+            None => self.descend(key)?,
+        };
         let in_place = self.group.change_in_place(leaf, |page| put_if_it_fits(page, key, value));
         if let Some(outcome) = in_place {
             return Ok(outcome);

@@ -44,7 +44,7 @@ mod tests;
 mod trim;
 
 pub(crate) use cursor::Cursor;
-pub(crate) use edit::{Outcome, Scratch, TreeMut};
+pub(crate) use edit::{Aim, Outcome, Scratch, TreeMut};
 pub(crate) use lookup::{Found, ReadAt, lookup, touch};
 pub(crate) use node::{BlobRef, Node, Value, copy_used, max_inline, max_key};
 #[cfg(feature = "server")]

@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 use crate::lsn::Lsn;
 use crate::mutants::{Mutant, broken};
 use crate::options::CommitMode;
-use crate::tree::{ReadAt, max_inline, touch};
+use crate::tree::{Aim, ReadAt, max_inline, touch};
 
 /// How often a follower looks for its answer before it waits for the lock.
 pub(super) const SPINS: usize = 200;
@@ -169,10 +169,15 @@ impl Engine {
             return Answer::Done(Err(error));
         }
         whole(live, || {
+            // While the record is copied, the leaf is on its way from memory.
+            let aim = match prepared {
+                [] => state.trees.aim(&self.cache, payload),
+                _ => None,
+            };
             // 3. The LSN is where the record ends in the log.
             let Some(lsn) = append(live, state, payload) else { return Answer::Reserve };
             live.log.publish(lsn);
-            Answer::Done(self.apply_alone(live, state, payload, prepared, lsn).map(|()| lsn))
+            Answer::Done(self.apply_alone(live, state, payload, prepared, lsn, aim).map(|()| lsn))
         })
     }
 
@@ -203,7 +208,7 @@ impl Engine {
             for Single { payload, answer, .. } in singles {
                 let Ok(Some(lsn)) = *answer else { continue };
                 if failed.is_none() {
-                    failed = self.apply_alone(live, state, payload, &mut [], lsn).err();
+                    failed = self.apply_alone(live, state, payload, &mut [], lsn, None).err();
                 }
                 if let Some(error) = &failed {
                     *answer = Err(error.clone());
@@ -222,11 +227,13 @@ impl Engine {
         payload: &Payload,
         prepared: &mut [Prepared<'_>],
         lsn: Lsn,
+        aim: Option<Aim<'_>>,
     ) -> Result<()> {
         let CommitState { writer, trees, .. } = state;
-        let mut group = WriteGroup::begin_single(&self.cache, writer, lsn);
+        let (guard, aimed) = aim.map(Aim::split).unzip();
+        let mut group = WriteGroup::begin_single(&self.cache, writer, lsn).under(guard);
         trees
-            .apply(&mut group, &payload.bytes, payload.operations, prepared)
+            .apply(&mut group, &payload.bytes, payload.operations, prepared, aimed)
             .map_err(|error| self.give_up(live, error))?;
         trees.publish(group);
         state.counts.add(payload);
@@ -272,7 +279,7 @@ impl Engine {
         };
         let applied = group.iter().try_for_each(|(request, _)| {
             let work = request.work.lock();
-            trees.apply(&mut pages, &work.payload.bytes, work.payload.operations, &mut [])
+            trees.apply(&mut pages, &work.payload.bytes, work.payload.operations, &mut [], None)
         });
         let failed = match applied {
             Ok(()) => {

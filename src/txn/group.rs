@@ -4,13 +4,13 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::keyspaces::{Catalog, KeyspaceState, catalog_key};
-use super::ops::{KeyspaceId, Op, Operations};
+use super::ops::{KeyspaceId, Op, Operations, Payload};
 use crate::cache::{Cache, Draft, Readers, WriteGroup, Writer};
 use crate::error::{Error, Result};
 use crate::lsn::{Incarnation, Lsn};
 use crate::mutants::{Mutant, broken};
 use crate::space::PageId;
-use crate::tree::{BlobRef, Outcome, Scratch, TreeMut, Value, blob, max_inline};
+use crate::tree::{Aim, BlobRef, Outcome, Scratch, TreeMut, Value, blob, max_inline};
 
 /// Pages that one step of taking a dropped keyspace apart frees.
 const TRIM_PAGES: usize = 256;
@@ -51,13 +51,15 @@ impl Trees {
     }
 
     /// Applies the operations in `payload`, in order of their keys where that makes no
-    /// difference. `prepared` are its long values, by the number of the operation.
+    /// difference. `prepared` are its long values, by the number of the operation; `aimed` is where
+    /// [`Trees::aim`] found that its only put belongs.
     pub(crate) fn apply(
         &mut self,
         group: &mut WriteGroup<'_>,
         payload: &[u8],
         operations: usize,
         prepared: &mut [Prepared<'_>],
+        aimed: Option<PageId>,
     ) -> Result<()> {
         for (_, _, draft) in prepared.iter_mut() {
             group.take_in(draft);
@@ -71,7 +73,7 @@ impl Trees {
             if let Op::Put { keyspace, key, value } = op
                 && prepared.is_empty()
             {
-                return self.put_only(group, keyspace, key, value);
+                return self.put_only(group, keyspace, key, value, aimed);
             }
             return self.apply_one(group, op, blob_of(0));
         }
@@ -96,6 +98,19 @@ impl Trees {
             }
         }
         Ok(())
+    }
+
+    /// Finds the leaf that a commit of one put will change. To be applied before anything else is.
+    #[inline]
+    pub(crate) fn aim<'c>(&mut self, cache: &'c Cache, payload: &Payload) -> Option<Aim<'c>> {
+        if payload.operations != 1 {
+            return None;
+        }
+        let Some(Ok(Op::Put { keyspace, key, .. })) = Operations::new(&payload.bytes).next() else {
+            return None;
+        };
+        let at = self.touch(keyspace).ok()?;
+        Aim::take(cache, self.touched[at].keyspace.root, key, &mut self.scratch)
     }
 
     /// Makes a group visible, counts included.
@@ -123,11 +138,12 @@ impl Trees {
         keyspace: KeyspaceId,
         key: &[u8],
         value: &[u8],
+        aimed: Option<PageId>,
     ) -> Result<()> {
         let at = self.touch(keyspace)?;
         let root = self.touched[at].keyspace.root;
         let tree = &mut TreeMut::new(group, root, &mut self.scratch);
-        match tree.put_only(key, Value::Inline(value))? {
+        match tree.put_only(key, Value::Inline(value), aimed)? {
             Outcome::Absent => self.touched[at].delta += 1,
             Outcome::Inline => {}
             Outcome::Blob(_) if broken(Mutant::BlobLeaked) => {}
@@ -336,7 +352,7 @@ pub(crate) fn apply_entries(
     let mut prepared = prepare(cache, payload)?;
     let operations = Operations::new(payload).count();
     let mut group = WriteGroup::begin_with(cache, writer, lsn, Readers::None);
-    trees.apply(&mut group, payload, operations, &mut prepared)?;
+    trees.apply(&mut group, payload, operations, &mut prepared, None)?;
     trees.publish(group);
     Ok(operations)
 }

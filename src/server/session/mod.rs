@@ -59,6 +59,9 @@ use crate::service::{Caller, Recent, Reply};
 /// Of the output that a connection may have, the share when all have much (`budget`, U3).
 const TIGHT: usize = 16;
 
+/// What a connection with unread output counts for besides: about what it holds for itself.
+const ITSELF: usize = 8 << 10;
+
 /// The conversation on one connection.
 pub(crate) struct Session {
     shared: Arc<Shared>,
@@ -268,7 +271,10 @@ impl Session {
 
     /// Adds what was counted to the server's figures.
     pub(crate) fn report(&mut self) {
-        self.share.set(self.output.held());
+        self.share.set(match self.output.held() {
+            0 => 0,
+            output => output + self.backlog_bytes + ITSELF,
+        });
         self.shared.metrics.add(&mut self.tally);
     }
 
