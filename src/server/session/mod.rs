@@ -60,7 +60,7 @@ use crate::service::{Caller, Recent, Reply};
 const TIGHT: usize = 16;
 
 /// What a connection with unread output counts for besides: about what it holds for itself.
-const ITSELF: usize = 8 << 10;
+const ITSELF: usize = 12 << 10;
 
 /// The conversation on one connection.
 pub(crate) struct Session {
