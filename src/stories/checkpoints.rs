@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use crate::course::Course;
 use crate::disk::recorder::Recorder;
 use crate::disk::{Disk, Keep, SimDisk};
 use crate::txn::{Engine, KeyspaceState, Op, Payload};
@@ -35,6 +36,29 @@ fn commit(engine: &Engine, keyspace: &Arc<KeyspaceState>, op: Op<'_>) -> Lsn {
 
 fn made(engine: &Engine) -> u64 {
     engine.checkpoints.load(Ordering::Relaxed)
+}
+
+#[test]
+fn a_checkpoint_that_was_cancelled_leaves_all_to_the_next_one() {
+    let disk = SimDisk::new();
+    let (engine, rows) = engine(&disk);
+    let value = [7; 1000];
+    let mut last = Lsn::ZERO;
+    for key in 0..100_u8 {
+        last = commit(&engine, &rows, Op::Put { keyspace: rows.id, key: &[key], value: &value });
+    }
+    let before = engine.checkpointed.load();
+    let cancelled = Course::default();
+    cancelled.cancel();
+    assert_eq!(engine.checkpoint_on(&cancelled).unwrap(), None);
+    assert_eq!((made(&engine), engine.checkpointed.load()), (0, before));
+
+    let course = Course::default();
+    let at = engine.checkpoint_on(&course).unwrap().expect("nobody has cancelled it");
+    assert!(at >= last && engine.checkpointed.load() == at);
+    let (_, pages) = course.progress();
+    assert!(pages >= 25, "all that has changed");
+    assert_eq!(course.done(), pages, "each is counted once");
 }
 
 #[test]
