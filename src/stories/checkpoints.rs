@@ -5,9 +5,9 @@ use std::sync::atomic::Ordering;
 
 use crate::course::Course;
 use crate::disk::recorder::Recorder;
-use crate::disk::{Disk, Keep, SimDisk};
+use crate::disk::{self, Disk, Fault, FaultError, Keep, Persistence, SimDisk};
 use crate::txn::{Engine, KeyspaceState, Op, Payload};
-use crate::{CommitMode, Lsn, Options, Store, recovery};
+use crate::{CommitMode, Error, Lsn, Options, Store, recovery};
 
 fn options() -> Options {
     let options = Options::new().without_threads().store_id([7; 16]);
@@ -59,6 +59,21 @@ fn a_checkpoint_that_was_cancelled_leaves_all_to_the_next_one() {
     let (_, pages) = course.progress();
     assert!(pages >= 25, "all that has changed");
     assert_eq!(course.done(), pages, "each is counted once");
+}
+
+#[test]
+fn a_checkpoint_whose_flush_fails_poisons_the_log() {
+    let disk = SimDisk::new();
+    let (engine, rows) = engine(&disk);
+    let put = Op::Put { keyspace: rows.id, key: b"a", value: b"value" };
+    commit(&engine, &rows, put);
+    let (error, persistence) = (FaultError::Io, Persistence::Once);
+    disk.fail(Fault { op: disk::Op::Sync, after: 0, error, persistence });
+    assert!(matches!(engine.checkpoint(), Err(Error::Poisoned { .. })));
+    let mut payload = Payload::default();
+    payload.push(put);
+    let refused = engine.commit(&mut payload, &[&rows], CommitMode::Async);
+    assert!(matches!(refused, Err(Error::Poisoned { .. })), "{refused:?}");
 }
 
 #[test]

@@ -48,6 +48,27 @@ fn segments(disk: &SimDisk) -> Vec<u64> {
 }
 
 #[test]
+fn a_data_file_that_its_log_has_outlived_is_refused() {
+    let disk = SimDisk::new();
+    let store = options().open_on(on(&disk)).unwrap();
+    fill(&store, 0, 10);
+    store.close().unwrap();
+    let older = disk.read_file(DATA_FILE);
+    for from in [10, 20] {
+        let store = options().open_on(on(&disk)).unwrap();
+        fill(&store, from, from + 10);
+        store.close().unwrap();
+    }
+    let newest = disk.read_file(DATA_FILE);
+    disk.write_file(DATA_FILE, &older);
+    let error = options().open_on(on(&disk)).map(drop).unwrap_err();
+    assert!(matches!(&error, Error::Corrupt { file, .. } if file.ends_with(DATA_FILE)), "{error}");
+    disk.write_file(DATA_FILE, &newest);
+    let store = options().open_on(on(&disk)).unwrap();
+    assert_eq!(store.keyspace("rows").unwrap().len().unwrap(), 30, "nothing was lost by that");
+}
+
+#[test]
 fn what_recovery_tells_adds_up() {
     let (disk, checkpoint, end) = killed();
     let numbers = segments(&disk);
