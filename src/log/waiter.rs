@@ -25,7 +25,7 @@ impl Queue {
 
     /// Takes out those who wait for `durable` or less.
     pub(super) fn take_through(&mut self, durable: Lsn) -> impl Iterator<Item = Arc<Waiter>> {
-        let later = self.0.split_off(&(Lsn::new(durable.get().saturating_add(1)), 0));
+        let later = self.0.split_off(&(beyond(durable), 0));
         mem::replace(&mut self.0, later).into_values()
     }
 
@@ -71,16 +71,20 @@ impl Wakers {
 
     /// Takes out those that wait for `durable` or less.
     pub(super) fn take_through(&mut self, durable: Lsn) -> Vec<Waker> {
-        let later = self.all.split_off(&Lsn::new(durable.get().saturating_add(1)));
+        let later = self.all.split_off(&beyond(durable));
         let passed: Vec<_> = mem::replace(&mut self.all, later).into_values().flatten().collect();
         self.count -= passed.len();
         passed
     }
 
     pub(super) fn take_all(&mut self) -> Vec<Waker> {
-        self.count = 0;
-        mem::take(&mut self.all).into_values().flatten().collect()
+        mem::take(self).all.into_values().flatten().collect()
     }
+}
+
+/// The first position that a sync line at `durable` does not answer.
+fn beyond(durable: Lsn) -> Lsn {
+    Lsn::new(durable.get().saturating_add(1))
 }
 
 /// What has become of a waiter.
