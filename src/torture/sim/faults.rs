@@ -40,6 +40,7 @@ use super::tally::Tally;
 use super::trouble::{Failing, Lasts, Trouble, Troubled};
 use crate::disk::sim::rng::SplitMix64;
 use crate::disk::{Op, SimDisk};
+use crate::space::DATA_FILE;
 use crate::{Error, Status};
 
 /// A commit that touches more than a quarter of the cache's pages writes some of them while it is
@@ -273,8 +274,9 @@ impl<'a> Play<'a> {
         if !is_poison && !self.was_on && !self.is_forgotten(error) && !self.run.is_poisoned {
             return Err(Violation::liveness(format!("refused although all is well: {error}")));
         }
-        // A full disk strikes at one call and goes on at others.
-        let may_not_grow = site.op == Op::Allocate || fault == CallFault::FullFromHere;
+        // A full disk strikes at one call and goes on at others, of which this may be one.
+        let may_not_grow = site.op == Op::Allocate
+            || fault == CallFault::FullFromHere && is_poisoned_by_growth(error);
         let is_tight = self.run.setup.cache_bytes < TIGHT_CACHE && may_not_grow;
         if is_poison && !is_tight && !may_poison(fault, site.op) {
             return Err(Violation::liveness(format!("poisoned by {}: {error}", fault.name())));
@@ -447,6 +449,12 @@ fn may_poison(fault: CallFault, op: Op) -> bool {
     }
 }
 
+/// Whether the store is poisoned because the data file could not grow.
+fn is_poisoned_by_growth(error: &Error) -> bool {
+    let Error::Poisoned { source } = error else { return false };
+    matches!(&**source, Error::DiskFull { file, .. } if file.ends_with(DATA_FILE))
+}
+
 /// Whether `error` tells of the fault.
 fn fits(fault: CallFault, error: &Error) -> bool {
     match (fault, error) {
@@ -535,6 +543,9 @@ mod tests {
         let poisoned = |source: &Error| Error::Poisoned { source: source.clone().into() };
         assert!(fits(CallFault::Full, &full) && !fits(CallFault::Io, &full));
         assert!(fits(CallFault::Full, &poisoned(&full)) && !fits(CallFault::Io, &poisoned(&full)));
+        assert!(is_poisoned_by_growth(&poisoned(&full)) && !is_poisoned_by_growth(&full));
+        let log = Error::DiskFull { file: "sim:/log-0000000000000001".into(), needed: 1 };
+        assert!(!is_poisoned_by_growth(&poisoned(&log)), "of the data file, not of the log");
         assert!(may_poison(CallFault::Io, Op::Read) && !may_poison(CallFault::Io, Op::Rename));
         assert!(!may_poison(CallFault::FullFromHere, Op::Allocate));
     }
