@@ -49,6 +49,8 @@ pub use failure::{Code, Failure};
 pub(crate) use job::JobId;
 pub use job::JobState;
 pub use kind::Kind;
+#[cfg(feature = "server")]
+pub(crate) use packet::peek;
 pub use packet::{Broken, HEADER, Head, MAX_BODY, MAX_HELLO, Packet, Part, Progress, decode};
 pub use request::{
     Answer, At, Bound, Cancel, Checkpoint, CreateKeyspace, Credit, Delete, Delivery, DropKeyspace,

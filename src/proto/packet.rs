@@ -158,6 +158,15 @@ pub fn decode(buffer: &[u8], max_body: u32) -> Result<Progress<'_>, Broken> {
     Ok(Progress::Packet(Packet { head, body: &buffer[HEADER..end] }))
 }
 
+/// The kind of the packet at the start of `buffer`, and the bytes that it takes, if it is whole.
+/// Whether it is valid is not looked at.
+#[cfg(feature = "server")]
+pub(crate) fn peek(buffer: &[u8], max_body: u32) -> Option<(u8, usize)> {
+    let len = get_u32(buffer.get(..HEADER)?, 0);
+    let end = HEADER + len as usize;
+    (len <= max_body && end <= buffer.len()).then(|| (buffer[16], end))
+}
+
 fn check_len(len: u32, max: u32) -> Result<(), Broken> {
     if len > max { Err(Broken::TooLarge { len, max }) } else { Ok(()) }
 }

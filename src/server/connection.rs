@@ -3,11 +3,13 @@
 //! A turn, in this order, until there is nothing left to do or the budget is used up:
 //!
 //! 1. what has come from elsewhere: answers of the pool, the sync line, deadlines;
-//! 2. whole packets that have been read, answered into the output;
-//! 3. the output, in one write;
-//! 4. a read, into a buffer that is held only while there is something in it.
+//! 2. if there is much input, a read and a look ahead for gets, which overtake writes;
+//! 3. whole packets that have been read, answered into the output;
+//! 4. the output, in one write;
+//! 5. a read, into a buffer that is held only while there is something in it.
 //!
-//! - K1 a turn takes at most [`TURN`] requests, then others have theirs;
+//! - K1 a turn takes at most [`TURN`] requests, and answers that were waited for count as such;
+//!   then others have theirs;
 //! - K2 whoever does not read is not read from, and after a time is no longer waited for;
 //! - K3 every way in which a client can make the server wait for it has a time limit: the
 //!   handshake, a packet that has begun, answers that are not taken, silence.
@@ -16,7 +18,7 @@ use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -29,8 +31,12 @@ use super::session::Session;
 use super::shared::Shared;
 use crate::proto::{Code, Failure};
 
-/// Requests that a connection may take in one turn (K1).
-const TURN: usize = 128;
+/// Requests that a connection may take, and late answers that it may give, in one turn (K1).
+const TURN: usize = 64;
+/// With so much input or more it may take longer than a turn to come to its end.
+const MUCH: usize = 16 << 10;
+/// Input that is read ahead of what is taken, at most.
+const AHEAD: usize = 256 << 10;
 /// How long a client that was told why it is turned away may take to hear it.
 const LINGER: Duration = Duration::from_secs(1);
 
@@ -84,13 +90,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         if self.lingers_until.is_some() {
             return self.linger(cx);
         }
-        self.session.catch_up(cx, now);
+        self.session.catch_up(cx, now, budget);
+        self.look_ahead(cx, now)?;
         let is_unfinished = self.feed(now, budget);
         if self.session.is_greeted() {
             self.seat.greeted();
         }
         self.keep_time(now);
-        self.session.catch_up(cx, now);
+        self.session.catch_up(cx, now, budget);
         let was_full = self.session.is_full();
         self.write(cx, now)?;
         if self.session.is_over() && self.session.output().is_empty() {
@@ -105,6 +112,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             return Ok(Turn::Wait);
         }
         self.read(cx, now)
+    }
+
+    /// Answers what need not wait until everything before it is done.
+    fn look_ahead(&mut self, cx: &mut Context<'_>, now: Instant) -> io::Result<()> {
+        while (MUCH..AHEAD).contains(&self.input.filled().len()) && self.session.accepts_input() {
+            // The end is found again when everything before it is done.
+            let Poll::Ready(Ok(1..)) = self.take_in(cx, now) else { break };
+        }
+        if self.input.filled().len() >= MUCH && self.session.look_ahead(self.input.filled()) {
+            self.write(cx, now)?;
+        }
+        Ok(())
     }
 
     /// Takes packets from the input. Whether there may be more.
@@ -148,17 +167,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     fn read(&mut self, cx: &mut Context<'_>, now: Instant) -> io::Result<Turn> {
-        let mut room = ReadBuf::new(self.input.room());
-        match Pin::new(&mut self.socket).poll_read(cx, &mut room)? {
+        match self.take_in(cx, now)? {
             Poll::Pending => {
                 self.input.rest();
                 Ok(Turn::Wait)
             }
-            Poll::Ready(()) => {
-                let bytes = room.filled().len();
-                self.input.fill(bytes);
-                self.heard_at = now;
-                self.session.heard(bytes);
+            Poll::Ready(bytes) => {
                 if bytes == 0 {
                     self.input.rest();
                     self.has_ended = true;
@@ -168,6 +182,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 Ok(Turn::Again)
             }
         }
+    }
+
+    /// Reads once. Returns how many bytes.
+    fn take_in(&mut self, cx: &mut Context<'_>, now: Instant) -> Poll<io::Result<usize>> {
+        let mut room = ReadBuf::new(self.input.room());
+        ready!(Pin::new(&mut self.socket).poll_read(cx, &mut room))?;
+        let bytes = room.filled().len();
+        self.input.fill(bytes);
+        self.heard_at = now;
+        self.session.heard(bytes);
+        Poll::Ready(Ok(bytes))
     }
 
     /// Ends what has taken too long (K3).

@@ -19,6 +19,9 @@ use crate::service::Service;
 /// Longer conversations find nothing that shorter ones do not.
 const LONGEST: usize = 4096;
 
+/// Packets that are taken before the rest is looked at again.
+const AT_A_TIME: usize = 3;
+
 /// Plays a conversation twice, in one piece and in several, and holds it to the rules: nothing
 /// panics, what comes out is sound packets with at most one last answer for each id, and where
 /// the bytes are cut makes no difference to how far they are understood.
@@ -40,7 +43,8 @@ enum Ids {
     Any,
 }
 
-fn conversation(mut bytes: &[u8]) -> (Vec<u8>, Ids) {
+/// What a client says first, with id 1.
+pub(super) fn greeting() -> Vec<u8> {
     let mut said = Vec::new();
     let hello = Hello {
         magic: MAGIC,
@@ -52,6 +56,11 @@ fn conversation(mut bytes: &[u8]) -> (Vec<u8>, Ids) {
         options: Vec::new(),
     };
     Request::Hello(hello).encode(1, 0, MAX_BODY, &mut said).expect("it is short");
+    said
+}
+
+fn conversation(mut bytes: &[u8]) -> (Vec<u8>, Ids) {
+    let mut said = greeting();
     for id in 2.. {
         let &[kind, len, ref rest @ ..] = bytes else { break };
         if kind == u8::MAX {
@@ -73,20 +82,26 @@ fn conversation(mut bytes: &[u8]) -> (Vec<u8>, Ids) {
     (said, Ids::EachOnce)
 }
 
-/// Says it in pieces of this length. Returns how many bytes were understood.
+/// Says it in pieces of this length, of each of which a few packets are taken at a time. Returns how
+/// many bytes were understood.
 fn play(said: &[u8], piece: usize, ids: Ids) -> usize {
     let mut session = Session::new(Arc::clone(shared()), Arc::new(Mailbox::default()));
     let mut cx = Context::from_waker(Waker::noop());
     let (mut input, mut used) = (Vec::new(), 0);
     for piece in said.chunks(piece) {
         input.extend_from_slice(piece);
-        let fed = session.feed(&input, Instant::now(), &mut usize::MAX.clone());
-        input.drain(..fed.used);
-        used += fed.used;
-        session.catch_up(&mut cx, Instant::now());
+        let mut is_unfinished = true;
+        while is_unfinished && session.accepts_input() {
+            session.look_ahead(&input);
+            let fed = session.feed(&input, Instant::now(), &mut AT_A_TIME.clone());
+            input.drain(..fed.used);
+            used += fed.used;
+            is_unfinished = fed.is_unfinished;
+        }
+        session.catch_up(&mut cx, Instant::now(), &mut usize::MAX.clone());
     }
     session.hung_up();
-    session.catch_up(&mut cx, Instant::now());
+    session.catch_up(&mut cx, Instant::now(), &mut usize::MAX.clone());
     check_output(session.output().pending(), ids);
     used
 }
@@ -108,7 +123,7 @@ fn check_output(mut output: &[u8], ids: Ids) {
     }
 }
 
-fn shared() -> &'static Arc<Shared> {
+pub(super) fn shared() -> &'static Arc<Shared> {
     static SHARED: OnceLock<Arc<Shared>> = OnceLock::new();
     SHARED.get_or_init(|| {
         let store = Options::new().open_on(Arc::new(SimDisk::new())).expect("a new store");

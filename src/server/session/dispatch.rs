@@ -94,7 +94,7 @@ impl Session {
     }
 
     /// Whether a request may be asked now, by this caller.
-    fn admit(&mut self, id: u64, request: &Request<'_>) -> Result<(), Failure<'static>> {
+    pub(super) fn admit(&mut self, id: u64, request: &Request<'_>) -> Result<(), Failure<'static>> {
         if id == 0 {
             return Err(Failure::new(Code::BadId, "a request has an id other than 0"));
         }

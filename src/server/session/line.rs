@@ -70,21 +70,28 @@ impl Line {
         self.quiet.waiting.remove(&(lsn, id));
     }
 
+    /// Takes out somebody whom the sync line at `durable` has passed.
+    fn pass(&mut self, durable: Lsn) -> Option<(Lsn, u64)> {
+        self.asking.pass(durable).or_else(|| self.quiet.pass(durable))
+    }
+
     fn is_empty(&self) -> bool {
         self.asking.waiting.is_empty() && self.quiet.waiting.is_empty()
     }
 }
 
 impl Session {
-    /// Answers whatever the sync line has passed, and asks to be woken for the rest.
-    pub(super) fn follow_line(&mut self, cx: &mut Context<'_>, now: Instant) {
-        while !self.line.is_empty() {
+    /// Answers whatever the sync line has passed, at most as much as the budget allows, and asks to
+    /// be woken for the rest.
+    pub(super) fn follow_line(&mut self, cx: &mut Context<'_>, now: Instant, budget: &mut usize) {
+        while *budget > 0 && !self.line.is_empty() {
             let durable = self.shared.service.durable();
-            while let Some((lsn, id)) = self.line.asking.pass(durable) {
+            while let Some((lsn, id)) = self.line.pass(durable) {
                 self.has_passed(lsn, id, now);
-            }
-            while let Some((lsn, id)) = self.line.quiet.pass(durable) {
-                self.has_passed(lsn, id, now);
+                *budget -= 1;
+                if *budget == 0 {
+                    return;
+                }
             }
             let is_poisoned = self.shared.service.store().is_poisoned();
             let mut asked = Poll::Pending;

@@ -33,6 +33,7 @@ mod gather;
 mod greet;
 mod line;
 mod marks;
+mod overtake;
 mod pooled;
 mod streams;
 mod watch;
@@ -47,6 +48,7 @@ use tokio::time::Instant;
 use self::flight::Flight;
 use self::gather::Gather;
 use self::line::Line;
+use self::overtake::Ahead;
 pub(crate) use self::pooled::Waiting;
 use super::budget::{Level, Share};
 use super::buffers::Output;
@@ -75,6 +77,7 @@ pub(crate) struct Session {
     next_ticket: u64,
     line: Line,
     gather: Gather,
+    ahead: Ahead,
     deadlines: BTreeSet<(Instant, u64)>,
     /// Requests for the pool that wait for their turn.
     backlog: VecDeque<Waiting>,
@@ -121,6 +124,7 @@ impl Session {
             next_ticket: 0,
             line: Line::default(),
             gather: Gather::default(),
+            ahead: Ahead::default(),
             deadlines: BTreeSet::new(),
             backlog: VecDeque::new(),
             backlog_bytes: 0,
@@ -135,6 +139,12 @@ impl Session {
 
     /// Takes whole packets from the front of `input`, at most `budget` of them.
     pub(crate) fn feed(&mut self, input: &[u8], now: Instant, budget: &mut usize) -> Fed {
+        let fed = self.take_packets(input, now, budget);
+        self.ahead.taken(fed.used);
+        fed
+    }
+
+    fn take_packets(&mut self, input: &[u8], now: Instant, budget: &mut usize) -> Fed {
         let mut used = 0;
         while self.accepts_input() {
             let max = match self.phase {
@@ -148,6 +158,10 @@ impl Session {
                     return Fed { used, is_unfinished: false };
                 }
                 Ok(Progress::Packet(packet)) => {
+                    if self.ahead.skips(used) {
+                        used += packet.len_in_buffer();
+                        continue;
+                    }
                     if *budget == 0 {
                         break;
                     }
@@ -174,13 +188,14 @@ impl Session {
         }
     }
 
-    /// Everything that has happened elsewhere since the last turn.
-    pub(crate) fn catch_up(&mut self, cx: &mut Context<'_>, now: Instant) {
+    /// Everything that has happened elsewhere since the last turn, but for at most `budget` answers
+    /// to those whom the sync line has passed.
+    pub(crate) fn catch_up(&mut self, cx: &mut Context<'_>, now: Instant, budget: &mut usize) {
         if let Some(post) = self.mailbox.take() {
             self.open_post(post, now);
         }
         self.pass_deadlines(now);
-        self.follow_line(cx, now);
+        self.follow_line(cx, now, budget);
         self.resume_streams();
         self.submit_backlog();
     }

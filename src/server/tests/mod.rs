@@ -1,6 +1,7 @@
 //! The server over loopback, spoken to in raw packets.
 
 mod access;
+mod ahead;
 mod data;
 mod endings;
 mod first;

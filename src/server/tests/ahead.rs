@@ -1,0 +1,209 @@
+//! Gets overtake writes, and nobody can tell but by the clock.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use proptest::prelude::*;
+use tokio::time::Instant;
+
+use super::peer::{get, put};
+use crate::proto::{Delete, MAX_BODY, Mode, Progress, Request, Response, decode};
+use crate::server::fuzz;
+use crate::server::mailbox::Mailbox;
+use crate::server::session::Session;
+
+/// A session with a client's input, of which nothing is taken yet.
+struct Talk {
+    session: Session,
+    input: Vec<u8>,
+    next_id: u64,
+}
+
+impl Talk {
+    fn greeted() -> Talk {
+        let session = Session::new(Arc::clone(fuzz::shared()), Arc::new(Mailbox::default()));
+        let mut talk = Talk { session, input: fuzz::greeting(), next_id: 2 };
+        talk.take(1);
+        assert_eq!(talk.heard().len(), 1);
+        // From then on the server knows the keyspace, and has its pages.
+        talk.ask(&put("known", "", Mode::Async));
+        talk.take(1);
+        talk
+    }
+
+    /// Adds a request to the input. Returns its id.
+    fn ask(&mut self, request: &Request<'_>) -> u64 {
+        let id = self.next_id;
+        self.next_id += 1;
+        request.encode(id, 0, MAX_BODY, &mut self.input).unwrap();
+        id
+    }
+
+    fn take(&mut self, mut packets: usize) {
+        let fed = self.session.feed(&self.input, Instant::now(), &mut packets);
+        self.input.drain(..fed.used);
+    }
+
+    fn look_ahead(&mut self) -> bool {
+        self.session.look_ahead(&self.input)
+    }
+
+    /// The answers since the last look: ids, and what gets have found.
+    fn heard(&mut self) -> Vec<(u64, Option<Vec<u8>>)> {
+        let bytes = self.session.output().pending().to_vec();
+        self.session.output().consume(bytes.len());
+        let (mut rest, mut answers) = (&bytes[..], Vec::new());
+        while let Ok(Progress::Packet(packet)) = decode(rest, MAX_BODY) {
+            rest = &rest[packet.len_in_buffer()..];
+            let value = match Response::decode(&packet).unwrap() {
+                Response::Value(value) => value.map(<[u8]>::to_vec),
+                Response::Error(failure) => panic!("{failure}"),
+                _ => None,
+            };
+            answers.push((packet.head.id, value));
+        }
+        assert!(rest.is_empty());
+        answers
+    }
+
+    fn ids(&mut self) -> Vec<u64> {
+        self.heard().into_iter().map(|(id, _)| id).collect()
+    }
+}
+
+#[test]
+fn gets_overtake_writes_and_are_answered_once() {
+    let mut talk = Talk::greeted();
+    let writes = [talk.ask(&put("here", "value", Mode::Async))];
+    talk.take(1);
+    assert_eq!(talk.ids(), [writes[0] - 1, writes[0]]);
+    let first = talk.ask(&put("ahead-1", "", Mode::Async));
+    let found = talk.ask(&get("here"));
+    let second = talk.ask(&put("ahead-2", "", Mode::Job));
+    let missing = talk.ask(&get("not there"));
+    assert!(talk.look_ahead());
+    assert_eq!(talk.heard(), [(found, Some(b"value".to_vec())), (missing, None)]);
+    assert!(!talk.look_ahead(), "all of it was looked at");
+    talk.take(1);
+    assert_eq!(talk.ids(), [first]);
+    let later = talk.ask(&get("here"));
+    assert!(talk.look_ahead(), "what has come since is looked at as well");
+    assert_eq!(talk.ids(), [later]);
+    talk.take(9);
+    assert_eq!((talk.ids(), talk.input.len()), (vec![second], 0));
+}
+
+#[test]
+fn a_get_waits_for_a_write_of_its_key_and_nothing_overtakes_it() {
+    let mut talk = Talk::greeted();
+    talk.take(9);
+    talk.heard();
+    let write = talk.ask(&put("same", "new", Mode::Async));
+    let same = talk.ask(&get("same"));
+    let other = talk.ask(&get("other"));
+    assert!(!talk.look_ahead());
+    assert_eq!(talk.heard(), []);
+    talk.take(9);
+    assert_eq!(talk.heard(), [(write, None), (same, Some(b"new".to_vec())), (other, None)]);
+}
+
+#[test]
+fn what_is_no_write_is_not_overtaken() {
+    let mut talk = Talk::greeted();
+    talk.heard();
+    talk.ask(&put("one", "", Mode::Async));
+    talk.ask(&Request::Ping);
+    talk.ask(&get("two"));
+    assert!(!talk.look_ahead());
+    talk.take(1);
+    assert!(!talk.look_ahead(), "the ping is first now");
+    talk.take(1);
+    assert!(!talk.look_ahead(), "and there is nothing to overtake");
+    talk.take(1);
+    assert_eq!(talk.heard().len(), 3);
+}
+
+#[test]
+fn a_get_that_would_have_to_wait_waits_for_its_turn() {
+    let mut talk = Talk::greeted();
+    talk.heard();
+    let write = talk.ask(&put("one", "", Mode::Async));
+    let strange = crate::proto::Get { keyspace: "strange", key: b"two" };
+    talk.ask(&Request::Get(strange));
+    talk.ask(&get("three"));
+    assert!(!talk.look_ahead());
+    talk.take(1);
+    assert_eq!(talk.ids(), [write]);
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Put(usize),
+    Delete(usize),
+    Get(usize),
+    Ping,
+    LookAhead,
+    Take(usize),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        4 => (0..KEYS.len()).prop_map(Step::Put),
+        1 => (0..KEYS.len()).prop_map(Step::Delete),
+        4 => (0..KEYS.len()).prop_map(Step::Get),
+        1 => Just(Step::Ping),
+        3 => Just(Step::LookAhead),
+        2 => (1..6_usize).prop_map(Step::Take),
+    ]
+}
+
+/// One is in another; one may be in a value.
+const KEYS: [&str; 5] = ["key-1", "key-11", "key-2", "3", "a-longer-key"];
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+
+    #[test]
+    fn whoever_overtakes_finds_what_it_would_have_found(
+        steps in prop::collection::vec(step(), 0..120)
+    ) {
+        let mut talk = Talk::greeted();
+        talk.ask(&put("key-1", "left from before", Mode::Async));
+        for key in KEYS {
+            talk.ask(&Request::Delete(Delete { keyspace: "rows", key: key.as_bytes(), mode: Mode::Async, once: None }));
+        }
+        talk.take(usize::MAX);
+        talk.heard();
+        let (mut model, mut expected, mut found) = (BTreeMap::new(), BTreeMap::new(), Vec::new());
+        for (number, step) in steps.into_iter().chain([Step::Take(usize::MAX)]).enumerate() {
+            match step {
+                Step::Put(key) => {
+                    let value = number.to_string();
+                    let id = talk.ask(&put(KEYS[key], &value, Mode::Async));
+                    model.insert(key, value.into_bytes());
+                    expected.insert(id, None);
+                }
+                Step::Delete(key) => {
+                    let (mode, key_bytes) = (Mode::Async, KEYS[key].as_bytes());
+                    let delete = Delete { keyspace: "rows", key: key_bytes, mode, once: None };
+                    expected.insert(talk.ask(&Request::Delete(delete)), None);
+                    model.remove(&key);
+                }
+                Step::Get(key) => {
+                    expected.insert(talk.ask(&get(KEYS[key])), model.get(&key).cloned());
+                }
+                Step::Ping => {
+                    expected.insert(talk.ask(&Request::Ping), None);
+                }
+                Step::LookAhead => {
+                    talk.look_ahead();
+                }
+                Step::Take(packets) => talk.take(packets),
+            }
+            found.extend(talk.heard());
+        }
+        prop_assert!(talk.input.is_empty());
+        prop_assert_eq!(found.len(), expected.len(), "each is answered once");
+        prop_assert_eq!(found.into_iter().collect::<BTreeMap<_, _>>(), expected);
+    }
+}
