@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
@@ -60,8 +60,18 @@ fn welcome_tcp(
         return;
     };
     tokio::spawn(async move {
-        match timeout(inside.shared.limits.handshake, tls.accept(socket)).await {
-            Ok(Ok(socket)) => serve(socket, seat, inside).await,
+        let handshake = async {
+            if !speaks_tls(&socket).await? {
+                return Ok(Err(socket));
+            }
+            tls.accept(socket).await.map(Ok)
+        };
+        match timeout(inside.shared.limits.handshake, handshake).await {
+            Ok(Ok(Ok(socket))) => serve(socket, seat, inside).await,
+            Ok(Ok(Err(socket))) => {
+                inside.shared.metrics.ended(Code::BadHandshake);
+                tell(socket, Code::BadHandshake, "TLS is spoken here").await;
+            }
             Ok(Err(error)) => tracing::debug!(%peer, "TLS: {error}"),
             Err(_) => {
                 inside.shared.metrics.ended(Code::TooSlow);
@@ -69,6 +79,13 @@ fn welcome_tcp(
             }
         }
     });
+}
+
+/// Whether a client begins a TLS handshake, of which it has sent nothing yet that was read.
+async fn speaks_tls(socket: &TcpStream) -> std::io::Result<bool> {
+    const HANDSHAKE: u8 = 22;
+    let mut first = [0];
+    Ok(socket.peek(&mut first).await? == 0 || first == [HANDSHAKE])
 }
 
 /// A Unix socket that only its owner may use. A file that a killed server left behind is replaced.
@@ -123,19 +140,25 @@ fn admit(address: Option<IpAddr>, inside: &Arc<Inside>) -> Option<Seat> {
     }
 }
 
-/// Tells a client that there is no room, as far as that goes without waiting.
-fn turn_away(mut socket: impl AsyncWrite + Unpin + Send + 'static) {
+/// Tells a client that there is no room.
+fn turn_away(socket: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {
     let message = "there are as many connections as the server takes";
+    tokio::spawn(tell(socket, Code::TooManyConnections, message));
+}
+
+/// Tells a client why it is not served, as far as that goes without waiting.
+async fn tell(mut socket: impl AsyncRead + AsyncWrite + Unpin, code: Code, message: &'static str) {
     let mut packet = Vec::new();
-    let refusal = Response::Error(Refusal::new(Code::TooManyConnections, message));
+    let refusal = Response::Error(Refusal::new(code, message));
     refusal.encode(0, MAX_HELLO, &mut packet).expect("it is short");
-    tokio::spawn(async move {
-        let _ = timeout(Duration::from_secs(1), async {
-            socket.write_all(&packet).await?;
-            socket.shutdown().await
-        })
-        .await;
-    });
+    let _ = timeout(Duration::from_secs(1), async {
+        socket.write_all(&packet).await?;
+        socket.shutdown().await?;
+        // With something unread the end would be a reset, which may overtake what was told.
+        while socket.read(&mut [0; 1024]).await? > 0 {}
+        std::io::Result::Ok(())
+    })
+    .await;
 }
 
 /// Serves a connection to its end.

@@ -70,8 +70,9 @@ async fn only_the_server_that_was_meant_is_spoken_to() {
         assert!(misnamed.to_string().contains("name"), "{misnamed}");
     }
     // No TLS, and roots that are none.
-    let plain = Client::options().connect_timeout(Duration::from_secs(2)).token(token);
-    assert!(plain.connect(&address).await.is_err());
+    let plain = Client::options().token(token).connect(&address).await.unwrap_err();
+    assert_eq!(plain.code(), Some(Code::BadHandshake), "{plain}");
+    assert!(plain.to_string().contains("TLS is spoken here"), "{plain}");
     let none = options().tls_roots(dir.path().join("tokens.toml")).connect(&address).await;
     assert!(matches!(none, Err(Error::Connect { .. } | Error::Option(_))), "{none:?}");
     let missing = options().tls_roots(dir.path().join("none.pem")).connect(&address).await;
