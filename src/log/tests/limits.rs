@@ -49,6 +49,26 @@ fn append_takes_nothing_that_was_not_reserved() {
 }
 
 #[test]
+fn there_is_room_if_it_fits_and_not_too_much_is_unsynced() {
+    const MOST: usize = 10_000;
+    let mut rig = Rig::with(LogOptions { max_unsynced_bytes: MOST as u64, ..small() });
+    for n in 0..10 {
+        rig.append(&payload(n, MOST / 8));
+        rig.log.flush().unwrap();
+        assert!(rig.log.has_room(8), "all is durable up to {}", rig.log.appended());
+        assert!(!rig.log.has_room(1 << 30), "so much is never made ready");
+    }
+    let mut unsynced = 0;
+    while unsynced <= MOST {
+        assert!(rig.log.has_room(8), "{unsynced} bytes are unsynced");
+        let before = rig.log.appended();
+        rig.append(&payload(0, MOST / 8));
+        unsynced += (rig.log.appended().get() - before.get()) as usize;
+    }
+    assert!(!rig.log.has_room(8), "{unsynced} bytes are unsynced");
+}
+
+#[test]
 fn memory_that_cannot_be_made_ready_is_not_written() {
     let mut rig = Rig::new();
     rig.append(&payload(0, 100));

@@ -1,7 +1,8 @@
-//! Gets overtake writes, and nobody can tell but by the clock.
+//! Gets overtake writes, and nobody can tell but by the clock; and nobody takes more than a turn.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::task::{Context, Waker};
 
 use proptest::prelude::*;
 use tokio::time::Instant;
@@ -134,6 +135,24 @@ fn a_get_that_would_have_to_wait_waits_for_its_turn() {
     assert!(!talk.look_ahead());
     talk.take(1);
     assert_eq!(talk.ids(), [write]);
+}
+
+#[test]
+fn the_answers_to_a_flush_are_given_a_turn_at_a_time() {
+    let mut talk = Talk::greeted();
+    talk.heard();
+    let ids: Vec<u64> = (0..100).map(|_| talk.ask(&put("k", "v", Mode::Sync))).collect();
+    talk.take(100);
+    fuzz::shared().service.store().flush().unwrap();
+    let (mut cx, mut heard) = (Context::from_waker(Waker::noop()), Vec::new());
+    for expected in [40, 40, 20, 0] {
+        let mut budget = 40;
+        talk.session.catch_up(&mut cx, Instant::now(), &mut budget);
+        let some = talk.ids();
+        assert_eq!((some.len(), budget), (expected, 40 - expected));
+        heard.extend(some);
+    }
+    assert_eq!(heard, ids);
 }
 
 #[derive(Clone, Debug)]
