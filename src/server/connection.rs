@@ -91,7 +91,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             return self.linger(cx);
         }
         self.session.catch_up(cx, now, budget);
-        self.look_ahead(cx, now)?;
+        self.look_ahead(cx, now, budget)?;
         let is_unfinished = self.feed(now, budget);
         if self.session.is_greeted() {
             self.seat.greeted();
@@ -115,15 +115,24 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     /// Answers what need not wait until everything before it is done.
-    fn look_ahead(&mut self, cx: &mut Context<'_>, now: Instant) -> io::Result<()> {
+    fn look_ahead(
+        &mut self,
+        cx: &mut Context<'_>,
+        now: Instant,
+        budget: &mut usize,
+    ) -> io::Result<()> {
         while (MUCH..AHEAD).contains(&self.input.filled().len()) && self.session.accepts_input() {
             // The end is found again when everything before it is done.
             let Poll::Ready(Ok(1..)) = self.take_in(cx, now) else { break };
         }
-        if self.input.filled().len() >= MUCH && self.session.look_ahead(self.input.filled()) {
-            self.write(cx, now)?;
+        if self.input.filled().len() < MUCH {
+            return Ok(());
         }
-        Ok(())
+        let half = *budget / 2;
+        let mut left = half;
+        self.session.look_ahead(self.input.filled(), &mut left);
+        *budget -= half - left;
+        if left < half { self.write(cx, now) } else { Ok(()) }
     }
 
     /// Takes packets from the input. Whether there may be more.

@@ -92,7 +92,7 @@ fn play(said: &[u8], piece: usize, ids: Ids) -> usize {
         input.extend_from_slice(piece);
         let mut is_unfinished = true;
         while is_unfinished && session.accepts_input() {
-            session.look_ahead(&input);
+            session.look_ahead(&input, &mut AT_A_TIME.clone());
             let fed = session.feed(&input, Instant::now(), &mut AT_A_TIME.clone());
             input.drain(..fed.used);
             used += fed.used;

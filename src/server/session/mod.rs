@@ -158,8 +158,8 @@ impl Session {
                     return Fed { used, is_unfinished: false };
                 }
                 Ok(Progress::Packet(packet)) => {
-                    if self.ahead.skips(used) {
-                        used += packet.len_in_buffer();
+                    if let Some(answered) = self.ahead.skip(used) {
+                        used = answered;
                         continue;
                     }
                     if *budget == 0 {

@@ -14,8 +14,8 @@
 //! - V2 a get that cannot be answered at once waits for its turn;
 //! - V3 what was answered is not taken again: its place in the input is remembered until the input
 //!   is taken up to there;
-//! - V4 to look costs no more than to take: each packet's header is looked at once, and keys are
-//!   searched for in so many bytes a turn ([`SEARCHED`]).
+//! - V4 to look costs no more than to take: each packet's header is looked at once, keys are searched
+//!   for in so many bytes a turn ([`SEARCHED`]), and what is answered is of the turn's budget.
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -34,70 +34,80 @@ const SEARCHED: usize = 1 << 20;
 pub(super) struct Ahead {
     /// Bytes that were looked at.
     seen: usize,
-    /// Where the packets are that are answered.
+    /// Where the packets are that are answered. There is something between any two ranges.
     answered: VecDeque<Range<usize>>,
 }
 
 impl Ahead {
-    /// Whether the packet that begins at `at` is answered already.
-    pub(super) fn skips(&mut self, at: usize) -> bool {
-        let skips = self.answered.front().is_some_and(|packet| packet.start == at);
-        if skips {
-            self.answered.pop_front();
+    /// Where to go on if the packets from `at` on are answered already.
+    pub(super) fn skip(&mut self, at: usize) -> Option<usize> {
+        let answered = self.answered.pop_front_if(|answered| answered.start == at)?;
+        Some(answered.end)
+    }
+
+    /// The get that was looked at last is answered.
+    fn answered(&mut self, get: Range<usize>) {
+        match self.answered.back_mut() {
+            Some(last) if last.end == get.start => last.end = get.end,
+            _ => self.answered.push_back(get),
         }
-        skips
     }
 
     /// The input was taken up to `used`.
     pub(super) fn taken(&mut self, used: usize) {
         self.seen = self.seen.saturating_sub(used);
-        for packet in &mut self.answered {
-            assert!(packet.start >= used, "V3: what is answered is skipped when it is taken");
-            *packet = packet.start - used..packet.end - used;
+        for answered in &mut self.answered {
+            assert!(answered.start >= used, "V3: what is answered is skipped when it is taken");
+            *answered = answered.start - used..answered.end - used;
         }
     }
 
-    /// Whether one of the writes in `input` may name this key.
-    fn is_named(&self, input: &[u8], key: &[u8]) -> bool {
+    /// Whether one of the writes in `input` may name this key, which is so if that would take too
+    /// long to tell.
+    fn is_named(&self, input: &[u8], key: &[u8], left: &mut usize) -> bool {
+        let finder = memmem::Finder::new(key);
+        let mut may_be = |writes: &[u8]| {
+            let is_long = writes.len() > *left;
+            *left -= writes.len().min(*left);
+            is_long || finder.find(writes).is_some()
+        };
         let mut start = 0;
-        for packet in &self.answered {
-            if memmem::find(&input[start..packet.start], key).is_some() {
+        for answered in &self.answered {
+            if may_be(&input[start..answered.start]) {
                 return true;
             }
-            start = packet.end;
+            start = answered.end;
         }
-        memmem::find(&input[start..], key).is_some()
+        may_be(&input[start..])
     }
 }
 
 impl Session {
     /// Answers gets in `input`, which was read and is yet to be taken, before the writes that they
-    /// came behind. Whether there were any.
-    pub(crate) fn look_ahead(&mut self, input: &[u8]) -> bool {
-        let (mut left, mut answered) = (SEARCHED, false);
-        while self.phase == Phase::Open && self.accepts_input() {
+    /// came behind, at most `budget` of them.
+    pub(crate) fn look_ahead(&mut self, input: &[u8], budget: &mut usize) {
+        let mut left = SEARCHED;
+        while self.phase == Phase::Open && *budget > 0 && self.accepts_input() {
             let at = self.ahead.seen;
             let Some((kind, len)) = peek(&input[at..], self.shared.limits.max_packet_bytes) else {
                 break;
             };
             if kind == Kind::Get.number() {
-                let overtakes = at > 0 && at <= left;
-                if !overtakes || !self.overtake(&input[..at], &input[at..at + len]) {
+                // With nothing before it, it has its turn now.
+                if at == 0 || !self.overtake(&input[..at], &input[at..at + len], &mut left) {
                     break;
                 }
-                left -= at;
-                self.ahead.answered.push_back(at..at + len);
-                answered = true;
+                self.ahead.answered(at..at + len);
+                *budget -= 1;
             } else if kind != Kind::Put.number() && kind != Kind::Delete.number() {
                 break;
             }
             self.ahead.seen = at + len;
         }
-        answered
     }
 
     /// Answers a get before what it came behind, if that may be and can be done at once.
-    fn overtake(&mut self, before: &[u8], packet: &[u8]) -> bool {
+    fn overtake(&mut self, before: &[u8], packet: &[u8], left: &mut usize) -> bool {
         let Ok(Progress::Packet(packet)) = decode(packet, self.shared.limits.max_packet_bytes)
         else {
             return false;
@@ -105,7 +115,7 @@ impl Session {
         let Packet { head, .. } = packet;
         let Ok(request @ Request::Get(get)) = Request::decode(&packet) else { return false };
         let Get { key, .. } = get;
-        if self.ahead.is_named(before, key) || self.admit(head.id, &request).is_err() {
+        if self.ahead.is_named(before, key, left) || self.admit(head.id, &request).is_err() {
             return false;
         }
         let (id, out) = (head.id, self.output.buffer());

@@ -45,8 +45,16 @@ impl Talk {
         self.input.drain(..fed.used);
     }
 
+    /// Whether any get has overtaken something.
     fn look_ahead(&mut self) -> bool {
-        self.session.look_ahead(&self.input)
+        self.overtake(usize::MAX) > 0
+    }
+
+    /// How many gets have overtaken something, of at most so many.
+    fn overtake(&mut self, most: usize) -> usize {
+        let mut left = most;
+        self.session.look_ahead(&self.input, &mut left);
+        most - left
     }
 
     /// The answers since the last look: ids, and what gets have found.
@@ -109,6 +117,28 @@ fn a_get_waits_for_a_write_of_its_key_and_nothing_overtakes_it() {
 }
 
 #[test]
+fn to_overtake_is_of_the_turn_as_well() {
+    let mut talk = Talk::greeted();
+    talk.heard();
+    let write = talk.ask(&put("one", "", Mode::Async));
+    let gets: Vec<u64> = (0..10).map(|_| talk.ask(&get("two"))).collect();
+    assert_eq!((talk.overtake(4), talk.ids()), (4, gets[..4].to_vec()));
+    assert_eq!((talk.overtake(4), talk.ids()), (4, gets[4..8].to_vec()));
+    talk.take(1);
+    assert_eq!((talk.overtake(4), talk.ids()), (0, vec![write]), "nothing is before it any more");
+    talk.take(9);
+    assert_eq!((talk.ids(), talk.input.len()), (gets[8..].to_vec(), 0));
+    // Through so many bytes no key is searched for.
+    for _ in 0..1100 {
+        talk.ask(&put("one", &"v".repeat(1000), Mode::Async));
+    }
+    talk.ask(&get("two"));
+    assert_eq!(talk.overtake(4), 0);
+    talk.take(100);
+    assert_eq!((talk.ids().len(), talk.overtake(4)), (100, 1), "the rest is not as long");
+}
+
+#[test]
 fn what_is_no_write_is_not_overtaken() {
     let mut talk = Talk::greeted();
     talk.heard();
@@ -161,7 +191,7 @@ enum Step {
     Delete(usize),
     Get(usize),
     Ping,
-    LookAhead,
+    LookAhead(usize),
     Take(usize),
 }
 
@@ -171,7 +201,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (0..KEYS.len()).prop_map(Step::Delete),
         4 => (0..KEYS.len()).prop_map(Step::Get),
         1 => Just(Step::Ping),
-        3 => Just(Step::LookAhead),
+        3 => (1..4_usize).prop_map(Step::LookAhead),
         2 => (1..6_usize).prop_map(Step::Take),
     ]
 }
@@ -214,8 +244,8 @@ proptest! {
                 Step::Ping => {
                     expected.insert(talk.ask(&Request::Ping), None);
                 }
-                Step::LookAhead => {
-                    talk.look_ahead();
+                Step::LookAhead(gets) => {
+                    talk.overtake(gets);
                 }
                 Step::Take(packets) => talk.take(packets),
             }
