@@ -29,12 +29,12 @@ const LONGEST_REST: u32 = 256;
 /// Who came lately, and whether it was worth to wait for them.
 #[derive(Debug, Default)]
 pub(super) struct Company {
-    expected: usize,
-    flush_took: Duration,
+    pub(super) expected: usize,
+    pub(super) flush_took: Duration,
     /// So many flushes begin at once.
     rest: u32,
     /// How many that were when it began.
-    last_rest: u32,
+    pub(super) last_rest: u32,
 }
 
 impl Company {

@@ -422,6 +422,7 @@ fn poisoned_by(cause: &Error) -> Error {
 #[cfg(test)]
 #[cfg(not(syncline_shuttle))]
 mod tests {
+    use super::super::tests::Rig;
     use super::*;
 
     /// Who waits for 10, for 20 twice, and for 30, in each queue; and a future for each.
@@ -445,10 +446,93 @@ mod tests {
         [queue.len(), timed.len(), watchers.len(), asking.len()]
     }
 
+    /// A log with something to flush, whose next leader expects so many, and has the leadership;
+    /// the last wait was in vain.
+    fn expecting(expected: usize) -> Rig {
+        let mut rig = Rig::new();
+        rig.append(b"something");
+        let mut state = rig.log.group.state.lock();
+        state.leading = true;
+        state.company = in_vain(Company::default());
+        state.company.expected = expected;
+        drop(state);
+        rig
+    }
+
+    /// After a wait in vain, and the rest that followed it.
+    fn in_vain(mut company: Company) -> Company {
+        company.flush_took = Duration::from_secs(1);
+        company.judge(1, 1, Duration::from_secs(1));
+        company.expected = usize::MAX;
+        while company.invite(1).is_none() {}
+        company
+    }
+
+    fn last_rest(log: &Log) -> u32 {
+        log.group.state.lock().company.last_rest
+    }
+
+    #[test]
+    fn a_leader_waits_for_those_it_expects() {
+        let rig = expecting(100);
+        let before = last_rest(&rig.log);
+        rig.log.lead();
+        assert_eq!(last_rest(&rig.log), 2 * before, "nobody came");
+        // It is not expected to be more than itself.
+        let rig = expecting(LEADER);
+        rig.log.lead();
+        assert_eq!(last_rest(&rig.log), before, "it has not waited");
+        // There is nothing to flush.
+        let rig = expecting(100);
+        rig.log.flush_up_to(rig.log.appended()).unwrap();
+        rig.log.durable.advance(rig.log.appended());
+        rig.log.lead();
+        assert_eq!(last_rest(&rig.log), before, "it has not waited");
+    }
+
+    #[test]
+    fn a_leader_goes_on_once_they_have_come() {
+        // Whoever comes may come before it begins to wait, or be too late.
+        let has_met = |_| {
+            let rig = expecting(2);
+            let begun = AtomicBool::new(false);
+            std::thread::scope(|scope| {
+                scope.spawn(|| {
+                    while !begun.load(Ordering::SeqCst) {
+                        std::hint::spin_loop();
+                    }
+                    let mut state = rig.log.group.state.lock();
+                    state.asking.add(Lsn::MAX, Waker::noop());
+                });
+                begun.store(true, Ordering::SeqCst);
+                rig.log.lead();
+            });
+            last_rest(&rig.log) == 0
+        };
+        assert!((0..10_000).any(has_met), "nobody was ever worth waiting for");
+    }
+
+    #[test]
+    fn those_who_were_answered_and_those_who_wait_are_expected_next() {
+        let rig = expecting(0);
+        let appended = rig.log.appended();
+        {
+            let mut state = rig.log.group.state.lock();
+            for _ in 0..3 {
+                state.enqueue(appended, |state| &mut state.timed);
+            }
+            state.enqueue(Lsn::MAX, |state| &mut state.timed);
+            state.asking.add(Lsn::MAX, Waker::noop());
+        }
+        rig.log.lead();
+        assert_eq!(rig.log.group.state.lock().company.expected, 3 + LEADER + 2);
+    }
+
     #[test]
     fn tickets_tell_apart_who_waits_for_the_same() {
         let mut state = waiting();
         assert_eq!(left(&state), [4, 4, 4, 3]);
+        assert_eq!(state.waiting(), 4 + 4 + 3, "watchers wait for no flush");
         let (ticket, _) = state.enqueue(Lsn::new(20), |state| &mut state.timed);
         assert_eq!(ticket, 12);
         state.timed.leave(Lsn::new(20), ticket);

@@ -43,15 +43,15 @@ fn small() -> LogOptions {
 }
 
 /// A log on a disk that can be told to misbehave.
-struct Rig {
+pub(super) struct Rig {
     disk: Arc<dyn Disk>,
     knobs: Arc<Knobs>,
-    log: Arc<Log>,
+    pub(super) log: Arc<Log>,
     appender: Appender,
 }
 
 impl Rig {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Rig::with(small())
     }
 
@@ -65,7 +65,7 @@ impl Rig {
         append(&self.log, &mut self.appender, payload)
     }
 
-    fn append(&mut self, payload: &[u8]) -> Lsn {
+    pub(super) fn append(&mut self, payload: &[u8]) -> Lsn {
         self.try_append(payload).unwrap()
     }
 

@@ -1,10 +1,12 @@
 //! Gets on a connection with many sync puts in flight, and on a connection of their own beside it.
 //!
-//! Both keep one get in flight, and the other the puts: as many puts leave as were answered, in
-//! one write, and the get behind them. So both meet the same server under the same load.
+//! The puts are a closed loop: as many leave as were answered, in one write. The gets come at random
+//! moments, as many a second in both cases, and leave behind whatever puts leave at that moment. So
+//! both meet the same server under the same load, and at the same moments: if each get came when the
+//! last one is answered, those that are answered quickly would be the more, and hide the others.
 
 use std::io;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
 use tokio::task::LocalSet;
@@ -22,6 +24,8 @@ use crate::proto::{Get, Mode, Put, Request};
 
 /// The id of the get.
 const GET: u64 = u64::MAX;
+/// Between two gets: the timer's resolution is a millisecond.
+const GAP_US: std::ops::Range<u64> = 500..2500;
 
 /// What one connection keeps in flight.
 #[derive(Clone, Copy, Debug)]
@@ -83,7 +87,7 @@ async fn converse(
     let mut chance = Chance::new(net.seed, plan.seed);
     let mut value = Value::of(net.value_bytes);
     let (mut free, mut gets) = ((1..=plan.puts as u64).collect::<Vec<_>>(), plan.gets);
-    let mut sent_at = warm;
+    let (mut due, mut sent_at) = (Instant::now(), warm);
     let mut told = Told { gets_ns: new_histogram(), puts: 0 };
     let end = warm + net.measure_time;
     loop {
@@ -93,14 +97,18 @@ async fn converse(
             let put = Put { keyspace: KEYSPACE, key, value, mode: Mode::Sync, once: None };
             wire.add(id, &Request::Put(put));
         }
-        if gets > 0 {
+        if gets > 0 && Instant::now() >= due {
             gets = 0;
             let key = key(chance.below(net.keys));
             wire.add(GET, &Request::Get(Get { keyspace: KEYSPACE, key: &key }));
             sent_at = Instant::now();
+            due = sent_at + gap(&mut chance);
         }
         wire.flush().await?;
-        wire.read().await?;
+        tokio::select! {
+            read = wire.read() => read?,
+            () = tokio::time::sleep_until(due.into()), if gets > 0 => {}
+        }
         let now = Instant::now();
         let is_measured = now >= warm && now < end;
         wire.take(|id| match id {
@@ -119,4 +127,8 @@ async fn converse(
             return Ok(told);
         }
     }
+}
+
+fn gap(chance: &mut Chance) -> Duration {
+    Duration::from_micros(GAP_US.start + chance.below(GAP_US.end - GAP_US.start))
 }
