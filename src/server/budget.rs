@@ -6,7 +6,7 @@
 //!
 //! - U1 What counts is memory: of every output that could not be written at once, with the requests
 //!   that wait behind it and what such a connection holds for itself; and of every answer from the
-//!   pool until it is in an output. It is counted by values that give it back when they are
+//!   pool until it counts with an output. It is counted by values that give it back when they are
 //!   dropped, so that no way out forgets it. An allocator does not give back all that it gets:
 //!   what is counted is a quarter more.
 //! - U2 Above half the cap nothing is made for a connection that is stuck: its input is not read, and
@@ -107,7 +107,7 @@ impl Drop for Share {
 #[derive(Debug)]
 pub(crate) struct Made {
     pub(crate) packet: Vec<u8>,
-    _share: Share,
+    pub(crate) share: Share,
 }
 
 impl Made {
@@ -116,8 +116,8 @@ impl Made {
         if packet.capacity() / 2 > packet.len() {
             packet.shrink_to_fit();
         }
-        let _share = Share::of(budget, packet.capacity());
-        Made { packet, _share }
+        let share = Share::of(budget, packet.capacity());
+        Made { packet, share }
     }
 }
 

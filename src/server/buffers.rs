@@ -106,7 +106,8 @@ impl Output {
             self.bytes = packet;
         } else {
             if packet.len() > CHUNK {
-                // Twice as much as there is would be too much of it.
+                // What is written makes room, and twice as much as there is would be too much.
+                self.bytes.drain(..std::mem::take(&mut self.written));
                 self.buffer().reserve_exact(packet.len());
             }
             self.buffer().extend_from_slice(&packet);
@@ -217,5 +218,9 @@ mod tests {
         let place = long.as_ptr();
         output.append(long);
         assert_eq!((output.pending().len(), output.pending().as_ptr()), (CHUNK + 1, place));
+        output.consume(CHUNK);
+        output.append(vec![8; 2 * CHUNK]);
+        assert_eq!((output.pending().len(), output.pending()[1]), (2 * CHUNK + 1, 8));
+        assert!(output.held() <= 2 * CHUNK + 1, "what was written makes room");
     }
 }

@@ -125,13 +125,16 @@ fn check_output(mut output: &[u8], ids: Ids) {
 
 pub(super) fn shared() -> &'static Arc<Shared> {
     static SHARED: OnceLock<Arc<Shared>> = OnceLock::new();
-    SHARED.get_or_init(|| {
-        let store = Options::new().open_on(Arc::new(SimDisk::new())).expect("a new store");
-        store.keyspace("rows").expect("a new keyspace");
-        let service = Arc::new(Service::new(store).expect("a new store can be written"));
-        let pool = Pool::start(1, 16).expect("a thread");
-        Arc::new(Shared::new(service, pool, Limits::default(), None))
-    })
+    SHARED.get_or_init(new_shared)
+}
+
+/// What sessions share over a new store with an empty keyspace `rows`.
+pub(super) fn new_shared() -> Arc<Shared> {
+    let store = Options::new().open_on(Arc::new(SimDisk::new())).expect("a new store");
+    store.keyspace("rows").expect("a new keyspace");
+    let service = Arc::new(Service::new(store).expect("a new store can be written"));
+    let pool = Pool::start(1, 16).expect("a thread");
+    Arc::new(Shared::new(service, pool, Limits::default(), None))
 }
 
 #[cfg(test)]

@@ -50,7 +50,7 @@ use self::gather::Gather;
 use self::line::Line;
 use self::overtake::Ahead;
 pub(crate) use self::pooled::Waiting;
-use super::budget::{Level, Share};
+use super::budget::{Level, Made, Share};
 use super::buffers::Output;
 use super::mailbox::{Mailbox, Post};
 use super::metrics::Tally;
@@ -286,11 +286,24 @@ impl Session {
 
     /// Adds what was counted to the server's figures.
     pub(crate) fn report(&mut self) {
+        self.count_unread();
+        self.shared.metrics.add(&mut self.tally);
+    }
+
+    /// Takes over an answer that was made elsewhere. It counts as ours before it no longer counts by
+    /// itself: a pool that saw neither would make the next one as if there were room (U1).
+    fn take_over(&mut self, made: Made) {
+        let Made { packet, share } = made;
+        self.output.append(packet);
+        self.count_unread();
+        drop(share);
+    }
+
+    fn count_unread(&mut self) {
         self.share.set(match self.output.held() {
             0 => 0,
             output => output + self.backlog_bytes + ITSELF,
         });
-        self.shared.metrics.add(&mut self.tally);
     }
 
     /// The client has said its last: what is under way is finished, nobody waits any longer.

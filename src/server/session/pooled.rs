@@ -124,7 +124,7 @@ impl Session {
                 self.pooled -= 1;
                 if self.is_pooled(id, ticket) {
                     self.land(id);
-                    self.output.append(made.packet);
+                    self.take_over(made);
                 }
             }
             Letter::Appended { id, ticket, appended } => {

@@ -82,7 +82,7 @@ impl Session {
         if is_last {
             self.land(id);
         }
-        self.output.append(made.packet);
+        self.take_over(made);
         self.resume_streams();
     }
 
