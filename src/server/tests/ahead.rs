@@ -1,7 +1,7 @@
 //! Gets overtake writes, and nobody can tell but by the clock; and nobody takes more than a turn.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::task::{Context, Waker};
 
 use proptest::prelude::*;
@@ -12,9 +12,11 @@ use crate::proto::{Delete, MAX_BODY, Mode, Progress, Request, Response, decode};
 use crate::server::fuzz;
 use crate::server::mailbox::Mailbox;
 use crate::server::session::Session;
+use crate::server::shared::Shared;
 
 /// A session with a client's input, of which nothing is taken yet.
 struct Talk {
+    shared: Arc<Shared>,
     session: Session,
     input: Vec<u8>,
     next_id: u64,
@@ -22,8 +24,12 @@ struct Talk {
 
 impl Talk {
     fn greeted() -> Talk {
-        let session = Session::new(Arc::clone(fuzz::shared()), Arc::new(Mailbox::default()));
-        let mut talk = Talk { session, input: fuzz::greeting(), next_id: 2 };
+        Talk::over(fuzz::new_shared())
+    }
+
+    fn over(shared: Arc<Shared>) -> Talk {
+        let session = Session::new(Arc::clone(&shared), Arc::new(Mailbox::default()));
+        let mut talk = Talk { shared, session, input: fuzz::greeting(), next_id: 2 };
         talk.take(1);
         assert_eq!(talk.heard().len(), 1);
         // From then on the server knows the keyspace, and has its pages.
@@ -173,7 +179,7 @@ fn the_answers_to_a_flush_are_given_a_turn_at_a_time() {
     talk.heard();
     let ids: Vec<u64> = (0..100).map(|_| talk.ask(&put("k", "v", Mode::Sync))).collect();
     talk.take(100);
-    fuzz::shared().service.store().flush().unwrap();
+    talk.shared.service.store().flush().unwrap();
     let (mut cx, mut heard) = (Context::from_waker(Waker::noop()), Vec::new());
     for expected in [40, 40, 20, 0] {
         let mut budget = 40;
@@ -209,6 +215,9 @@ fn step() -> impl Strategy<Value = Step> {
 /// One is in another; one may be in a value.
 const KEYS: [&str; 5] = ["key-1", "key-11", "key-2", "3", "a-longer-key"];
 
+/// One store for all cases, and for nobody else, who might keep the log busy.
+static SHARED: LazyLock<Arc<Shared>> = LazyLock::new(fuzz::new_shared);
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(300))]
 
@@ -216,7 +225,7 @@ proptest! {
     fn whoever_overtakes_finds_what_it_would_have_found(
         steps in prop::collection::vec(step(), 0..120)
     ) {
-        let mut talk = Talk::greeted();
+        let mut talk = Talk::over(Arc::clone(&SHARED));
         talk.ask(&put("key-1", "left from before", Mode::Async));
         for key in KEYS {
             talk.ask(&Request::Delete(Delete { keyspace: "rows", key: key.as_bytes(), mode: Mode::Async, once: None }));
