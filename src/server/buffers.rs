@@ -106,8 +106,7 @@ impl Output {
             self.bytes = packet;
         } else {
             if packet.len() > CHUNK {
-                // What is written makes room, and twice as much as there is would be too much.
-                self.bytes.drain(..std::mem::take(&mut self.written));
+                // Twice as much as there is would be too much of it.
                 self.buffer().reserve_exact(packet.len());
             }
             self.buffer().extend_from_slice(&packet);
@@ -134,6 +133,9 @@ impl Output {
         self.written += bytes;
         if self.is_empty() {
             self.rest();
+        } else if self.written >= self.pending().len() {
+            // What is written makes room; no byte is moved for which another was not written.
+            self.bytes.drain(..std::mem::take(&mut self.written));
         }
     }
 
@@ -222,5 +224,18 @@ mod tests {
         output.append(vec![8; 2 * CHUNK]);
         assert_eq!((output.pending().len(), output.pending()[1]), (2 * CHUNK + 1, 8));
         assert!(output.held() <= 2 * CHUNK + 1, "what was written makes room");
+    }
+
+    #[test]
+    fn output_that_is_never_empty_does_not_grow() {
+        let mut output = Output::default();
+        output.buffer().extend([7; 100]);
+        for round in 0..10_000_u32 {
+            output.buffer().extend([round as u8; 64]);
+            output.consume(64);
+            assert_eq!(output.pending().len(), 100);
+        }
+        assert_eq!(output.pending()[99], (9_999_u32 % 256) as u8);
+        assert!(output.bytes.len() <= 2 * 100 + 64, "{} bytes", output.bytes.len());
     }
 }

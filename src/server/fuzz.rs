@@ -106,12 +106,9 @@ fn play(said: &[u8], piece: usize, ids: Ids) -> usize {
     used
 }
 
-fn check_output(mut output: &[u8], ids: Ids) {
+fn check_output(output: &[u8], ids: Ids) {
     let mut answered = std::collections::BTreeSet::new();
-    while !output.is_empty() {
-        let Ok(Progress::Packet(packet)) = decode(output, MAX_BODY) else {
-            panic!("{} bytes of output are no packet", output.len());
-        };
+    for packet in packets(output) {
         let Packet { head, .. } = packet;
         let response = Response::decode(&packet).expect("the server's answers can be read");
         assert_eq!(response.kind().number(), head.kind);
@@ -119,8 +116,21 @@ fn check_output(mut output: &[u8], ids: Ids) {
             let is_first = answered.insert(head.id);
             assert!(is_first || ids == Ids::Any, "request {} is answered twice", head.id);
         }
-        output = &output[packet.len_in_buffer()..];
     }
+}
+
+/// What a session's output consists of. Panics if that is not whole packets.
+pub(super) fn packets(mut output: &[u8]) -> impl Iterator<Item = Packet<'_>> {
+    std::iter::from_fn(move || {
+        if output.is_empty() {
+            return None;
+        }
+        let Ok(Progress::Packet(packet)) = decode(output, MAX_BODY) else {
+            panic!("{} bytes of output are no packet", output.len());
+        };
+        output = &output[packet.len_in_buffer()..];
+        Some(packet)
+    })
 }
 
 pub(super) fn shared() -> &'static Arc<Shared> {

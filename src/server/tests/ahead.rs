@@ -8,83 +8,10 @@ use proptest::prelude::*;
 use tokio::time::Instant;
 
 use super::peer::{get, put};
-use crate::proto::{Delete, MAX_BODY, Mode, Progress, Request, Response, decode};
+use super::talk::Talk;
+use crate::proto::{Delete, Mode, Request};
 use crate::server::fuzz;
-use crate::server::mailbox::Mailbox;
-use crate::server::session::Session;
 use crate::server::shared::Shared;
-
-/// A session with a client's input, of which nothing is taken yet.
-struct Talk {
-    shared: Arc<Shared>,
-    session: Session,
-    input: Vec<u8>,
-    next_id: u64,
-}
-
-impl Talk {
-    fn greeted() -> Talk {
-        Talk::over(fuzz::new_shared())
-    }
-
-    fn over(shared: Arc<Shared>) -> Talk {
-        let session = Session::new(Arc::clone(&shared), Arc::new(Mailbox::default()));
-        let mut talk = Talk { shared, session, input: fuzz::greeting(), next_id: 2 };
-        talk.take(1);
-        assert_eq!(talk.heard().len(), 1);
-        // From then on the server knows the keyspace, and has its pages.
-        talk.ask(&put("known", "", Mode::Async));
-        talk.take(1);
-        talk
-    }
-
-    /// Adds a request to the input. Returns its id.
-    fn ask(&mut self, request: &Request<'_>) -> u64 {
-        let id = self.next_id;
-        self.next_id += 1;
-        request.encode(id, 0, MAX_BODY, &mut self.input).unwrap();
-        id
-    }
-
-    fn take(&mut self, mut packets: usize) {
-        let fed = self.session.feed(&self.input, Instant::now(), &mut packets);
-        self.input.drain(..fed.used);
-    }
-
-    /// Whether any get has overtaken something.
-    fn look_ahead(&mut self) -> bool {
-        self.overtake(usize::MAX) > 0
-    }
-
-    /// How many gets have overtaken something, of at most so many.
-    fn overtake(&mut self, most: usize) -> usize {
-        let mut left = most;
-        self.session.look_ahead(&self.input, &mut left);
-        most - left
-    }
-
-    /// The answers since the last look: ids, and what gets have found.
-    fn heard(&mut self) -> Vec<(u64, Option<Vec<u8>>)> {
-        let bytes = self.session.output().pending().to_vec();
-        self.session.output().consume(bytes.len());
-        let (mut rest, mut answers) = (&bytes[..], Vec::new());
-        while let Ok(Progress::Packet(packet)) = decode(rest, MAX_BODY) {
-            rest = &rest[packet.len_in_buffer()..];
-            let value = match Response::decode(&packet).unwrap() {
-                Response::Value(value) => value.map(<[u8]>::to_vec),
-                Response::Error(failure) => panic!("{failure}"),
-                _ => None,
-            };
-            answers.push((packet.head.id, value));
-        }
-        assert!(rest.is_empty());
-        answers
-    }
-
-    fn ids(&mut self) -> Vec<u64> {
-        self.heard().into_iter().map(|(id, _)| id).collect()
-    }
-}
 
 #[test]
 fn gets_overtake_writes_and_are_answered_once() {

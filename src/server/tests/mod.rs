@@ -10,4 +10,5 @@ mod jobs;
 mod order;
 mod peer;
 mod rude;
+mod talk;
 mod unread;

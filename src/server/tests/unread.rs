@@ -1,20 +1,14 @@
 //! Clients that ask for much and do not read it: they cost what the cap says, and nobody else.
 
-use std::sync::Arc;
-use std::task::{Context, Waker};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::peer::{Peer, config, get, put, serve, store};
+use super::talk::Talk;
 use crate::CommitMode;
-use crate::proto::{
-    At, Bound, Code, Delivery, MAX_BODY, Mode, Order, Progress, Range, Request, Response, decode,
-};
+use crate::proto::{At, Bound, Code, Delivery, Mode, Order, Range, Request, Response};
 use crate::server::budget::{SMALL_PAGE, Share};
-use crate::server::mailbox::Mailbox;
-use crate::server::session::Session;
-use crate::server::shared::Shared;
 use crate::server::{Config, Server, fuzz};
 
 const MIB: usize = 1 << 20;
@@ -135,65 +129,48 @@ async fn streams_stand_still_above_the_cap_and_go_on_below_it() {
     server.stop().await.unwrap();
 }
 
-/// A session whose requests have been taken, over a store with a value of this length.
-fn asked(shared: &Arc<Shared>, value: usize, requests: &[Request<'_>]) -> Session {
-    let mut session = Session::new(Arc::clone(shared), Arc::new(Mailbox::default()));
-    let mut said = fuzz::greeting();
-    put("k", &"v".repeat(value), Mode::Async).encode(2, 0, MAX_BODY, &mut said).unwrap();
-    for (request, id) in requests.iter().zip(3..) {
-        request.encode(id, 0, MAX_BODY, &mut said).unwrap();
-    }
-    assert_eq!(session.feed(&said, Instant::now(), &mut usize::MAX.clone()).used, said.len());
-    session
-}
-
-fn catch_up(session: &mut Session) {
-    std::thread::yield_now();
-    session.catch_up(&mut Context::from_waker(Waker::noop()), Instant::now(), &mut 1);
-}
-
 #[test]
 fn an_answer_counts_all_the_way_from_the_pool_into_the_output() {
-    let (shared, value) = (fuzz::new_shared(), 100 << 10);
-    let mut session = asked(&shared, value, &[page(), page(), page()]);
+    let (mut talk, value) = (Talk::greeted(), 100 << 10);
+    talk.ask(&put("k", &"v".repeat(value), Mode::Async));
+    for _ in 0..3 {
+        talk.ask(&page());
+    }
+    talk.take(usize::MAX);
     // U1, and that within a turn: what was counted is not given back before it is counted again.
-    while session.output().pending().len() < 3 * value {
-        catch_up(&mut session);
+    talk.until(|Talk { shared, session, .. }| {
         let held = session.output().held();
         assert!(held < value || shared.budget.held() >= held + held / 4, "{held} bytes");
-    }
-    session.output().discard();
-    session.report();
-    assert_eq!(shared.budget.held(), 0, "all of it was given back");
+        session.output().pending().len() >= 3 * value
+    });
+    talk.session.output().discard();
+    talk.session.report();
+    assert_eq!(talk.shared.budget.held(), 0, "all of it was given back");
 }
 
 #[test]
 fn above_half_the_cap_pages_are_small_and_above_the_cap_there_are_none() {
-    let (shared, value) = (fuzz::new_shared(), 20 << 10);
-    let rows = shared.service.store().keyspace("rows").unwrap();
+    let (mut talk, value) = (Talk::greeted(), 20 << 10);
+    let rows = talk.shared.service.store().keyspace("rows").unwrap();
     for number in 0..16_u32 {
         rows.put_with(number.to_be_bytes(), vec![7; value], CommitMode::Async).unwrap();
     }
-    let cap = shared.budget.cap();
+    talk.heard();
+    let cap = talk.shared.budget.cap();
     // What counts is a quarter more; and a page ends with the row that makes it as long as wanted.
-    let answer = |others: usize| {
-        let _others = Share::of(&shared.budget, others / 5 * 4);
-        let mut session = asked(&shared, 1, &[page()]);
-        let mut answers = Vec::new();
-        while answers.len() < 3 {
-            catch_up(&mut session);
-            let mut bytes = session.output().pending();
-            answers.clear();
-            while let Ok(Progress::Packet(packet)) = decode(bytes, MAX_BODY) {
-                bytes = &bytes[packet.len_in_buffer()..];
-                answers.push(match Response::decode(&packet).unwrap() {
-                    Response::Entries(entries) => Ok(entries.rows.len()),
-                    Response::Error(failure) => Err(failure.code),
-                    _ => Ok(0),
-                });
-            }
-        }
-        answers.pop().unwrap()
+    let mut answer = |others: usize| {
+        let _others = Share::of(&talk.shared.budget, others / 5 * 4);
+        talk.ask(&page());
+        talk.take(1);
+        talk.until(|talk| !talk.session.output().is_empty());
+        let packet = fuzz::packets(talk.session.output().pending()).next().unwrap();
+        let rows = match Response::decode(&packet).unwrap() {
+            Response::Entries(entries) => Ok(entries.rows.len()),
+            Response::Error(failure) => Err(failure.code),
+            other => panic!("{other:?}"),
+        };
+        talk.session.output().discard();
+        rows
     };
     assert_eq!(answer(cap / 4), Ok(u64::from(PAGE).div_ceil(20_480)));
     assert_eq!(answer(cap / 4 * 3), Ok(u64::from(SMALL_PAGE).div_ceil(20_480)), "U3");
