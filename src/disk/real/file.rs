@@ -41,7 +41,9 @@ impl RealFile {
             self.write_at(offset, &zeros[..len as usize])?;
             offset += len;
         }
-        self.sync() // dirty pages cannot be dropped
+        self.sync()?; // dirty pages cannot be dropped
+        platform::drop_zeros(&self.file, from, to - from);
+        Ok(())
     }
 }
 
@@ -70,7 +72,6 @@ impl DiskFile for RealFile {
             Ok(Reserved::Unsupported) => self.write_zeros(len, bytes)?,
             Err(error) => return Err(self.error(format!("allocate {grow} bytes"), grow, error)),
         }
-        platform::drop_cache(&self.file);
         Ok(())
     }
 
@@ -131,5 +132,49 @@ impl DiskFile for RealFile {
         platform::reserve(&self.file, 0, len).map_err(failed)?;
         let mapping = RealMapping::new(&self.file, &self.path).map_err(failed)?;
         Ok(Box::new(mapping))
+    }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+    use crate::disk::{Disk, RealDisk};
+
+    const OLD: usize = 1 << 20;
+
+    /// How many of the file's first pages can be read without waiting for the device.
+    fn cached_pages(file: &RealFile) -> usize {
+        use rustix::io::{ReadWriteFlags, preadv2};
+        let is_cached = |page: &usize| {
+            let mut byte = [0];
+            let buf = &mut [io::IoSliceMut::new(&mut byte)];
+            preadv2(&*file.file, buf, *page as u64 * 4096, ReadWriteFlags::NOWAIT).is_ok()
+        };
+        (0..OLD / 4096).filter(is_cached).count()
+    }
+
+    /// A file that the system's cache holds, before and after it is grown by `grow`.
+    fn cached_around(grow: impl Fn(&RealFile)) -> (usize, usize) {
+        let temp = tempfile::tempdir().unwrap();
+        let path = temp.path().join("data");
+        RealDisk::open(temp.path()).unwrap().create("data", OLD as u64).unwrap();
+        let file = File::options().read(true).write(true).open(&path).unwrap();
+        let file = RealFile::new(file, path.display().to_string());
+        file.write_at(0, &[7; OLD]).unwrap();
+        file.sync().unwrap();
+        let before = cached_pages(&file);
+        grow(&file);
+        (before, cached_pages(&file))
+    }
+
+    /// The file that the store reads its pages from may be larger than its own cache.
+    #[test]
+    fn growing_a_file_leaves_its_pages_in_the_cache() {
+        let (before, after) = cached_around(|file| file.allocate(2 * OLD as u64).unwrap());
+        assert_eq!(after, before, "of {before} pages");
+        // Where blocks come to exist by writing zeros.
+        let (before, after) =
+            cached_around(|file| file.write_zeros(OLD as u64, 2 * OLD as u64).unwrap());
+        assert_eq!(after, before, "of {before} pages");
     }
 }

@@ -61,17 +61,25 @@ pub(super) fn reserve(_file: &File, _offset: u64, len: u64) -> io::Result<Reserv
     Ok(if len == 0 { Reserved::Yes } else { Reserved::Unsupported })
 }
 
-/// Drops the file from the page cache, as far as it is clean. Fresh zeros sit there as large
-/// folios, and the kernel writes back a whole folio for each byte stored into it: measured, a
-/// store plus flush then costs twice as much. Only advice: a failure changes nothing.
+/// Drops `offset..offset + len` of the file from the page cache, as far as it is clean. Zeros that
+/// were just written sit there as large folios, and the kernel writes back a whole folio for each
+/// byte stored into it: measured, a store plus flush then costs twice as much. Only advice: a
+/// failure changes nothing.
+///
+/// Never more than those zeros: of a data file larger than the store's own cache, the rest is in
+/// the page cache because somebody reads it. Measured with 1 GiB of data and a cache of 64 MiB,
+/// advice for the whole file at each growth cost a factor of 15 in gets.
 #[cfg(target_os = "linux")]
-pub(super) fn drop_cache(file: &File) {
-    let _ = rustix::fs::fadvise(file, 0, None, rustix::fs::Advice::DontNeed);
+pub(super) fn drop_zeros(file: &File, offset: u64, len: u64) {
+    let len = std::num::NonZeroU64::new(len); // none would mean up to the end of the file
+    if len.is_some() {
+        let _ = rustix::fs::fadvise(file, offset, len, rustix::fs::Advice::DontNeed);
+    }
 }
 
 /// Only Linux is measured.
 #[cfg(not(target_os = "linux"))]
-pub(super) fn drop_cache(_file: &File) {}
+pub(super) fn drop_zeros(_file: &File, _offset: u64, _len: u64) {}
 
 /// A directory, open to make its names durable.
 #[derive(Debug)]
