@@ -70,8 +70,14 @@ pub trait Disk: Debug + Send + Sync {
     fn path(&self, name: &str) -> String;
 }
 
-/// Holds a directory's exclusive lock until dropped.
+/// Holds the exclusive lock on a directory, or on a file, until dropped.
 pub trait DirLock: Debug + Send + Sync {}
+
+/// What stands for the lock on a file where only directories are locked.
+#[derive(Debug)]
+struct NoLock;
+
+impl DirLock for NoLock {}
 
 /// One file.
 pub trait DiskFile: Debug + Send + Sync {
@@ -95,6 +101,16 @@ pub trait DiskFile: Debug + Send + Sync {
 
     /// Makes everything written to this file so far durable, the length included.
     fn sync(&self) -> Result<()>;
+
+    /// Takes the exclusive lock on the file, held until what is returned is dropped. Whoever takes
+    /// it has the directory's already, so this is for those who have removed that. Does nothing by
+    /// default.
+    ///
+    /// # Errors
+    /// [`Error::Locked`](crate::Error::Locked) if somebody else holds it.
+    fn lock(&self) -> Result<Box<dyn DirLock>> {
+        Ok(Box::new(NoLock))
+    }
 
     /// Maps the whole file, whose length must not change afterwards.
     fn map(&self) -> Result<Box<dyn Mapping>>;

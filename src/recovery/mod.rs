@@ -1,6 +1,6 @@
 //! Opening a store, and recovery.
 //!
-//! 1. lock the directory;
+//! 1. lock the directory, and the data file once it is there;
 //! 2. pick the newest valid superblock, or create a store where there is nothing at all; refuse
 //!    one that the log has outlived, for it is from an older copy of the data file;
 //! 3. load the catalog; pages load as they are needed, so that this does not depend on size;
@@ -29,7 +29,7 @@ use std::time::{Duration, Instant};
 use self::replay::replay;
 use crate::cache::{Cache, CacheOptions, MemorySource, WriteGroup};
 use crate::checkpoint::{Former, Purpose};
-use crate::disk::Disk;
+use crate::disk::{DirLock, Disk};
 use crate::error::{Error, Result};
 use crate::log::{Known, find_later, segment_number};
 use crate::lsn::{Incarnation, Lsn, StoreId};
@@ -38,7 +38,7 @@ use crate::options::Options;
 use crate::space::{DATA_FILE, Head, PageId, Params, Space};
 use crate::tree::{Cursor, Node, Value, copy_used, max_key};
 use crate::txn::{
-    Catalog, CommitState, Engine, KeyspaceId, KeyspaceState, Older, Trees, catalog_key,
+    Catalog, CommitState, Engine, KeyspaceId, KeyspaceState, Locks, Older, Trees, catalog_key,
 };
 
 /// How far recovery has come.
@@ -79,9 +79,10 @@ pub struct RecoverySummary {
 pub(crate) fn open(disk: Arc<dyn Disk>, options: Options) -> Result<(Engine, RecoverySummary)> {
     let begun = Instant::now();
     // 1
-    let lock = disk.lock()?;
+    let directory = disk.lock()?;
     // 2
-    let space = Arc::new(open_or_create(&disk, &options)?);
+    let (space, data) = open_or_create(&disk, &options)?;
+    let (space, lock) = (Arc::new(space), Locks { data, directory });
     let head = space.superblock().head;
     refuse_outlived(&disk, &space)?;
     // 3
@@ -121,10 +122,13 @@ pub(crate) fn open(disk: Arc<dyn Disk>, options: Options) -> Result<(Engine, Rec
 }
 
 /// Step 2.
-fn open_or_create(disk: &Arc<dyn Disk>, options: &Options) -> Result<Space> {
+fn open_or_create(
+    disk: &Arc<dyn Disk>,
+    options: &Options,
+) -> Result<(Space, Box<dyn DirLock>)> {
     let names = disk.list()?;
     if names.iter().any(|name| name == DATA_FILE) {
-        return Space::open(&**disk);
+        return open_locked(disk);
     }
     if names.iter().any(|name| segment_number(name).is_some()) {
         return Err(Error::Missing {
@@ -152,7 +156,16 @@ fn open_or_create(disk: &Arc<dyn Disk>, options: &Options) -> Result<Space> {
         page_size: options.page_bytes,
         segment_bytes: options.segment_bytes,
     };
-    Space::create(&**disk, params)
+    Space::make(&**disk, params)?;
+    open_locked(disk)
+}
+
+/// Also where somebody has removed the directory's lock, the data file is opened once.
+fn open_locked(disk: &Arc<dyn Disk>) -> Result<(Space, Box<dyn DirLock>)> {
+    Space::open_locked(&**disk).map_err(|error| match error {
+        Error::Locked { .. } => Error::Locked { directory: disk.path("") },
+        error => error,
+    })
 }
 
 /// R4

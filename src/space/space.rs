@@ -23,6 +23,8 @@
 //! Opening a store reads its two superblock slots only. The page map is read leaf by leaf as the
 //! caller asks, the free map at the first allocation.
 
+use std::sync::Arc;
+
 use super::data_file::DataFile;
 use super::extents::{Extents, Run};
 use super::map_page::Root;
@@ -30,7 +32,7 @@ use super::page::{FREE_MAP, PAGE_MAP, PageAddr, PageId};
 use super::slots::Slots;
 use super::superblock::{Head, PAGE_SIZES, SLOT_BYTES, Superblock};
 use super::word_tree::{Leaf, WordTree};
-use crate::disk::Disk;
+use crate::disk::{DirLock, Disk, DiskFile};
 use crate::error::{Error, Result};
 use crate::lsn::StoreId;
 use crate::mutants::{Mutant, broken};
@@ -86,8 +88,15 @@ pub(crate) struct Space {
 }
 
 impl Space {
-    /// Makes the data file of a new store, which holds nothing.
+    /// Makes the data file of a new store, and opens it.
+    #[cfg(test)]
     pub(crate) fn create(disk: &dyn Disk, params: Params) -> Result<Space> {
+        Self::make(disk, params)?;
+        Self::open(disk)
+    }
+
+    /// Makes the data file of a new store, which holds nothing.
+    pub(crate) fn make(disk: &dyn Disk, params: Params) -> Result<()> {
         if !PAGE_SIZES.contains(&params.page_size) {
             let reason = format!("{} is none of {PAGE_SIZES:?}", params.page_size);
             return Err(Error::InvalidOption { option: "page_size", reason });
@@ -138,12 +147,23 @@ impl Space {
             }
             return Err(error);
         }
-        Self::open(disk)
+        Ok(())
     }
 
     /// Opens the data file at its newest superblock.
     pub(crate) fn open(disk: &dyn Disk) -> Result<Space> {
+        Self::with(disk.open(DATA_FILE)?)
+    }
+
+    /// As [`Space::open`], by whoever is to write to it, with the lock on the file: taken before
+    /// the first look at it, so that nobody has changed what was seen.
+    pub(crate) fn open_locked(disk: &dyn Disk) -> Result<(Space, Box<dyn DirLock>)> {
         let file = disk.open(DATA_FILE)?;
+        let lock = file.lock()?;
+        Ok((Self::with(file)?, lock))
+    }
+
+    fn with(file: Arc<dyn DiskFile>) -> Result<Space> {
         let found_bytes = file.bytes()?;
         let (slots, superblock) = Slots::load(&*file, found_bytes)?;
         let page_size = superblock.page_size as usize;

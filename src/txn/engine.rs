@@ -27,7 +27,7 @@ pub(crate) struct Engine {
     pub(crate) space: Arc<Space>,
     pub(crate) cache: Cache,
     /// Gone once the store is closed.
-    pub(crate) lock: Mutex<Option<Box<dyn DirLock>>>,
+    pub(crate) lock: Mutex<Option<Locks>>,
 
     /// The log, from the first write on.
     pub(crate) live: OnceLock<Live>,
@@ -43,6 +43,16 @@ pub(crate) struct Engine {
     pub(crate) closed: AtomicBool,
     /// Checkpoints made.
     pub(crate) checkpoints: AtomicU64,
+}
+
+/// What keeps others out. Given back in this order: whoever has the directory's lock next finds
+/// the data file free.
+#[derive(Debug)]
+pub(crate) struct Locks {
+    #[expect(dead_code, reason = "held")]
+    pub(crate) data: Box<dyn DirLock>,
+    #[expect(dead_code, reason = "held")]
+    pub(crate) directory: Box<dyn DirLock>,
 }
 
 /// What exists once the store has been written to.
@@ -90,7 +100,7 @@ impl Engine {
     /// An engine over the pages in `space`, at its last checkpoint.
     pub(crate) fn new(
         disk: Arc<dyn Disk>,
-        lock: Box<dyn DirLock>,
+        lock: Locks,
         options: Options,
         space: Arc<Space>,
         cache: Cache,

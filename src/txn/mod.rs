@@ -41,7 +41,7 @@ mod pressure;
 pub(crate) use at_once::Single;
 pub(crate) use background::Background;
 pub(crate) use begin::Older;
-pub(crate) use engine::{CommitState, Engine, Live};
+pub(crate) use engine::{CommitState, Engine, Live, Locks};
 pub(crate) use group::{Trees, apply_entries, sort_entries};
 pub(crate) use keyspaces::{Catalog, KeyspaceState, catalog_key, check_name};
 pub(crate) use ops::{CLASS_COMMIT, KeyspaceId, Op, Operations, Payload};

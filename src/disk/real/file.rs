@@ -4,9 +4,10 @@ use std::fs::File;
 use std::io;
 use std::sync::Arc;
 
+use super::RealLock;
 use super::mapping::RealMapping;
 use super::platform::{self, Reserved};
-use crate::disk::{DiskFile, Mapping};
+use crate::disk::{DirLock, DiskFile, Mapping};
 use crate::error::{Error, Result};
 
 /// The longest file that any file system takes: offsets are signed.
@@ -21,11 +22,14 @@ pub(super) struct RealFile {
     /// Shared with the mappings of it.
     file: Arc<File>,
     path: String,
+    /// Whether the file system tells that a file has a name, which not every one does.
+    tells_names: bool,
 }
 
 impl RealFile {
-    pub(super) fn new(file: File, path: String) -> RealFile {
-        RealFile { file: Arc::new(file), path }
+    pub(super) fn new(file: File, path: String) -> io::Result<RealFile> {
+        let tells_names = platform::has_name(&file)?;
+        Ok(RealFile { file: Arc::new(file), path, tells_names })
     }
 
     fn error(&self, action: impl Into<String>, needed_bytes: u64, error: io::Error) -> Error {
@@ -121,7 +125,16 @@ impl DiskFile for RealFile {
     /// `fdatasync` and its kin also make durable what reading the data needs: the length and
     /// where the blocks are.
     fn sync(&self) -> Result<()> {
-        self.file.sync_data().map_err(|error| self.error("sync", 0, error))
+        self.file.sync_data().map_err(|error| self.error("sync", 0, error))?;
+        if self.tells_names { check_named(&self.file, &self.path) } else { Ok(()) }
+    }
+
+    fn lock(&self) -> Result<Box<dyn DirLock>> {
+        match platform::try_lock(&self.file) {
+            Ok(true) => Ok(Box::new(RealLock { file: Arc::clone(&self.file) })),
+            Ok(false) => Err(Error::Locked { directory: self.path.clone() }),
+            Err(error) => Err(self.error("lock", 0, error)),
+        }
     }
 
     fn map(&self) -> Result<Box<dyn Mapping>> {
@@ -130,8 +143,19 @@ impl DiskFile for RealFile {
         // Holes, as in a copied store, get their blocks now (D1). Where that cannot be asked
         // for, they had theirs from `allocate`.
         platform::reserve(&self.file, 0, len).map_err(failed)?;
-        let mapping = RealMapping::new(&self.file, &self.path).map_err(failed)?;
+        let mapping =
+            RealMapping::new(&self.file, &self.path, self.tells_names).map_err(failed)?;
         Ok(Box::new(mapping))
+    }
+}
+
+/// Fails if the file was removed or replaced (D5).
+pub(super) fn check_named(file: &File, path: &str) -> Result<()> {
+    let expected = "it was removed or replaced while the store was open";
+    match platform::has_name(file) {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(Error::Missing { file: path.to_owned(), expected: expected.to_owned() }),
+        Err(error) => Err(Error::io("look whether it is still there", path, 0, error)),
     }
 }
 
@@ -159,7 +183,7 @@ mod tests {
         let path = temp.path().join("data");
         RealDisk::open(temp.path()).unwrap().create("data", OLD as u64).unwrap();
         let file = File::options().read(true).write(true).open(&path).unwrap();
-        let file = RealFile::new(file, path.display().to_string());
+        let file = RealFile::new(file, path.display().to_string()).unwrap();
         file.write_at(0, &[7; OLD]).unwrap();
         file.sync().unwrap();
         let before = cached_pages(&file);

@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 use memmap2::MmapRaw;
 
+use super::file::check_named;
 use crate::disk::Mapping;
 use crate::error::{Error, Result};
 
@@ -28,15 +29,21 @@ pub(super) struct RealMapping {
     bytes: usize,
     file: Arc<File>,
     path: String,
+    /// As of the file.
+    tells_names: bool,
 }
 
 impl RealMapping {
-    pub(super) fn new(file: &Arc<File>, path: &str) -> io::Result<RealMapping> {
+    pub(super) fn new(
+        file: &Arc<File>,
+        path: &str,
+        tells_names: bool,
+    ) -> io::Result<RealMapping> {
         let bytes = usize::try_from(file.metadata()?.len())
             .map_err(|_| io::Error::from(io::ErrorKind::FileTooLarge))?;
         let map = MmapRaw::map_raw(&**file)?;
         one_page_at_a_time(&map);
-        Ok(RealMapping { map, bytes, file: Arc::clone(file), path: path.to_owned() })
+        Ok(RealMapping { map, bytes, file: Arc::clone(file), path: path.to_owned(), tells_names })
     }
 
     /// Takes the pages of a range that is about to be flushed out of this process's page table,
@@ -131,7 +138,8 @@ impl Mapping for RealMapping {
         });
         flushed.map_err(|error| {
             Error::io(format!("sync {len} mapped bytes at {offset}"), &self.path, 0, error)
-        })
+        })?;
+        if self.tells_names { check_named(&self.file, &self.path) } else { Ok(()) }
     }
 
     #[cfg(target_os = "linux")]

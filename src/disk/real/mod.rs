@@ -14,7 +14,13 @@
 //! - D2 No descriptor is reopened to flush: the kernel reports a failed write-back once to each
 //!   descriptor that was open when it happened, so the one that wrote is the one that flushes.
 //! - D3 The lock is the operating system's, on the file [`LOCK_FILE`]; it ends with the process,
-//!   so nothing is left to clean up after a kill. The file itself stays and means nothing.
+//!   so nothing is left to clean up after a kill. The file itself stays and means nothing. Whoever
+//!   removes it lets nobody in: the data file is locked as well ([`DiskFile::lock`]).
+//! - D4 The directory is looked up once. Every name is looked up in the directory that is held
+//!   open: another working directory, another name for this directory or another directory at its
+//!   path change nothing. Messages name the path that it had when it was opened.
+//! - D5 A file that was removed, or replaced by another of its name, is flushed in vain: the next
+//!   flush says so ([`Error::Missing`]), and so does whatever needs a directory that was removed.
 //!
 //! Direct I/O and io_uring are left out: measured, a mapped append plus `msync` costs what
 //! `fdatasync` costs, and data pages are written in batches large enough to hide the calls.
@@ -23,13 +29,13 @@ mod file;
 mod mapping;
 mod platform;
 
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use self::file::RealFile;
-use self::platform::DirHandle;
+use self::platform::{Dir, Which};
 use super::{DirLock, Disk, DiskFile};
 use crate::error::{Error, Result};
 
@@ -39,24 +45,24 @@ const LOCK_FILE: &str = "LOCK";
 /// A directory of the operating system.
 #[derive(Debug)]
 pub struct RealDisk {
-    dir: PathBuf,
-    /// Open for as long as the disk, so that it sees every failed write-back (D2).
-    handle: DirHandle,
+    /// For messages. Absolute.
+    path: PathBuf,
+    /// Open for as long as the disk, so that it sees every failed write-back (D2), and stays this
+    /// directory (D4).
+    dir: Dir,
 }
 
 impl RealDisk {
-    /// Opens a directory that exists.
+    /// Opens a directory that exists. From then on it is this directory, whatever becomes of the
+    /// path and of the working directory.
     ///
     /// # Errors
     /// [`Error::Io`] if it does not exist or is no directory.
     pub fn open(dir: impl AsRef<Path>) -> Result<RealDisk> {
-        let dir = dir.as_ref();
-        let failed = |error| Error::io("open the directory", &display(dir), 0, error);
-        if !fs::metadata(dir).map_err(failed)?.is_dir() {
-            return Err(failed(io::ErrorKind::NotADirectory.into()));
-        }
-        let handle = DirHandle::open(dir).map_err(failed)?;
-        Ok(RealDisk { dir: dir.to_owned(), handle })
+        let path = dir.as_ref();
+        let failed = |error| Error::io("open the directory", &display(path), 0, error);
+        let dir = Dir::open(path).map_err(failed)?;
+        Ok(RealDisk { path: std::path::absolute(path).map_err(failed)?, dir })
     }
 
     /// Opens a directory after creating it and the parents that are missing. What was created
@@ -85,125 +91,114 @@ impl RealDisk {
         RealDisk::open(dir)
     }
 
-    /// Where the file `name` is. Names come from the store, never from outside.
-    fn file_path(&self, name: &str) -> PathBuf {
+    /// Names come from the store, never from outside.
+    fn check_name(name: &str) {
         assert!(
             !name.is_empty() && !name.contains(['/', '\\']) && name != LOCK_FILE,
             "{name:?} is no name for a file of a store"
         );
-        self.dir.join(name)
+    }
+
+    /// The error of what was done to the file `name`, or to the directory if it is empty (D5).
+    fn error(&self, action: &str, name: &str, needed: u64, error: io::Error) -> Error {
+        if error.kind() == io::ErrorKind::NotFound && self.dir.is_gone() {
+            let expected = "the directory was removed while the store in it was open";
+            return Error::Missing { file: self.path(""), expected: expected.to_owned() };
+        }
+        Error::io(action, &self.path(name), needed, error)
+    }
+
+    fn open_file(&self, name: &str, which: Which) -> io::Result<RealFile> {
+        Self::check_name(name);
+        RealFile::new(self.dir.open_file(name, which)?, self.path(name))
     }
 }
 
 impl Disk for RealDisk {
     fn lock(&self) -> Result<Box<dyn DirLock>> {
-        let path = self.dir.join(LOCK_FILE);
-        let failed = |error| Error::io("lock", &display(&path), 0, error);
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(&path)
-            .map_err(failed)?;
+        let failed = |error| self.error("lock", LOCK_FILE, 0, error);
+        let file = self.dir.open_file(LOCK_FILE, Which::Any).map_err(failed)?;
         match file.try_lock() {
-            Ok(()) => Ok(Box::new(RealLock { _file: file })),
-            Err(TryLockError::WouldBlock) => Err(Error::Locked { directory: self.path("") }),
-            Err(TryLockError::Error(error)) => Err(failed(error)),
+            Ok(()) => Ok(Box::new(RealLock { file: Arc::new(file) })),
+            Err(fs::TryLockError::WouldBlock) => Err(Error::Locked { directory: self.path("") }),
+            Err(fs::TryLockError::Error(error)) => Err(failed(error)),
         }
     }
 
     fn list(&self) -> Result<Vec<String>> {
-        let failed = |error| Error::io("list", &self.path(""), 0, error);
-        let mut names = Vec::new();
-        for entry in fs::read_dir(&self.dir).map_err(failed)? {
-            let entry = entry.map_err(failed)?;
-            let name = entry.file_name().to_string_lossy().into_owned();
-            if name != LOCK_FILE && !is_dir(&entry).map_err(failed)? {
-                names.push(name);
-            }
-        }
+        let mut names = self.dir.files().map_err(|error| self.error("list", "", 0, error))?;
+        names.retain(|name| name != LOCK_FILE);
         names.sort_unstable();
         Ok(names)
     }
 
     fn create(&self, name: &str, bytes: u64) -> Result<Arc<dyn DiskFile>> {
-        let path = self.file_path(name);
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create_new(true)
-            .open(&path)
-            .map_err(|error| Error::io("create", &display(&path), bytes, error))?;
-        let file = RealFile::new(file, display(&path));
+        let file = self.open_file(name, Which::New);
+        let file = file.map_err(|error| self.error("create", name, bytes, error))?;
         if let Err(error) = file.allocate(bytes) {
             drop(file); // Windows removes no file that is open
             // The first failure is the one to report; a file left behind is harmless.
-            let _ = fs::remove_file(&path);
+            let _ = self.dir.remove(name);
             return Err(error);
         }
         Ok(Arc::new(file))
     }
 
     fn open(&self, name: &str) -> Result<Arc<dyn DiskFile>> {
-        let path = self.file_path(name);
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .open(&path)
-            .map_err(|error| Error::io("open", &display(&path), 0, error))?;
-        Ok(Arc::new(RealFile::new(file, display(&path))))
+        let file = self.open_file(name, Which::Present);
+        Ok(Arc::new(file.map_err(|error| self.error("open", name, 0, error))?))
     }
 
     fn rename(&self, from: &str, to: &str) -> Result<()> {
-        let path = self.file_path(from);
-        fs::rename(&path, self.file_path(to))
-            .map_err(|error| Error::io(format!("rename to {to}"), &display(&path), 0, error))
+        Self::check_name(from);
+        Self::check_name(to);
+        let failed = |error| self.error(&format!("rename to {to}"), from, 0, error);
+        self.dir.rename(from, to).map_err(failed)
     }
 
     fn remove(&self, name: &str) -> Result<()> {
-        let path = self.file_path(name);
-        fs::remove_file(&path).map_err(|error| Error::io("remove", &display(&path), 0, error))
+        Self::check_name(name);
+        self.dir.remove(name).map_err(|error| self.error("remove", name, 0, error))
     }
 
     fn sync_dir(&self) -> Result<()> {
-        self.handle
-            .sync()
-            .map_err(|error| Error::io("sync the directory", &self.path(""), 0, error))
+        self.dir.sync().map_err(|error| self.error("sync the directory", "", 0, error))?;
+        if self.dir.is_gone() {
+            return Err(self.error("sync the directory", "", 0, io::ErrorKind::NotFound.into()));
+        }
+        Ok(())
     }
 
     fn path(&self, name: &str) -> String {
-        if name.is_empty() { display(&self.dir) } else { display(&self.dir.join(name)) }
+        if name.is_empty() { display(&self.path) } else { display(&self.path.join(name)) }
     }
 }
 
-/// The lock is released when the file is closed.
+/// A lock on a file. Given back by name, not by closing the file: whoever was forked meanwhile has
+/// the same descriptor, and would keep the lock.
 #[derive(Debug)]
 struct RealLock {
-    _file: File,
+    file: Arc<File>,
 }
 
 impl DirLock for RealLock {}
+
+impl Drop for RealLock {
+    fn drop(&mut self) {
+        // It ends with the last descriptor in any case.
+        let _ = self.file.unlock();
+    }
+}
 
 fn display(path: &Path) -> String {
     path.display().to_string()
 }
 
-/// Follows symbolic links; one that leads nowhere counts as a file. An entry that vanished
-/// while listing counts as one too: whoever opens it is told.
-fn is_dir(entry: &fs::DirEntry) -> io::Result<bool> {
-    let kind = entry.file_type()?;
-    if !kind.is_symlink() {
-        return Ok(kind.is_dir());
-    }
-    Ok(fs::metadata(entry.path()).is_ok_and(|metadata| metadata.is_dir()))
-}
-
 /// Makes the name of `path` durable in the directory that holds it.
 fn sync_parent(path: &Path) -> Result<()> {
     let Some(parent) = path.parent() else { return Ok(()) };
-    DirHandle::open(parent)
-        .and_then(|handle| handle.sync())
+    Dir::open(parent)
+        .and_then(|dir| dir.sync())
         .map_err(|error| Error::io("sync the directory", &display(parent), 0, error))
 }
 

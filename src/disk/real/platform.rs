@@ -5,7 +5,6 @@
 
 use std::fs::File;
 use std::io;
-use std::path::Path;
 
 /// Reads up to `buf.len()` bytes at `offset`; 0 is the end of the file.
 pub(super) fn read_at(file: &File, buf: &mut [u8], offset: u64) -> io::Result<usize> {
@@ -81,32 +80,186 @@ pub(super) fn drop_zeros(file: &File, offset: u64, len: u64) {
 #[cfg(not(target_os = "linux"))]
 pub(super) fn drop_zeros(_file: &File, _offset: u64, _len: u64) {}
 
-/// A directory, open to make its names durable.
-#[derive(Debug)]
-pub(super) struct DirHandle {
-    #[cfg(unix)]
-    file: File,
+/// Whether the file has a name in some directory. A file without one is gone with its last
+/// descriptor, however often it is flushed.
+#[cfg(unix)]
+pub(super) fn has_name(file: &File) -> io::Result<bool> {
+    Ok(rustix::fs::fstat(file)?.st_nlink > 0)
 }
 
-impl DirHandle {
-    #[cfg(unix)]
-    pub(super) fn open(dir: &Path) -> io::Result<DirHandle> {
-        Ok(DirHandle { file: File::open(dir)? })
-    }
+/// Elsewhere nobody can remove a file that is open.
+#[cfg(not(unix))]
+pub(super) fn has_name(_file: &File) -> io::Result<bool> {
+    Ok(true)
+}
 
-    #[cfg(unix)]
-    pub(super) fn sync(&self) -> io::Result<()> {
-        self.file.sync_all()
+/// Takes the operating system's exclusive lock on a file that others may read: false if somebody
+/// else has it.
+#[cfg(unix)]
+pub(super) fn try_lock(file: &File) -> io::Result<bool> {
+    match file.try_lock() {
+        Ok(()) => Ok(true),
+        Err(std::fs::TryLockError::WouldBlock) => Ok(false),
+        Err(std::fs::TryLockError::Error(error)) => Err(error),
     }
+}
 
-    /// Windows has no such call: NTFS journals its names.
-    #[cfg(windows)]
-    pub(super) fn open(_dir: &Path) -> io::Result<DirHandle> {
-        Ok(DirHandle {})
+/// Windows keeps others from reading what is locked: there the directory's lock has to do.
+#[cfg(not(unix))]
+pub(super) fn try_lock(_file: &File) -> io::Result<bool> {
+    Ok(true)
+}
+
+/// What is to be opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Which {
+    /// A file that is there.
+    Present,
+    /// A file that is not there yet.
+    New,
+    /// Either.
+    Any,
+}
+
+#[cfg(unix)]
+pub(super) use self::by_descriptor::Dir;
+#[cfg(not(unix))]
+pub(super) use self::by_path::Dir;
+
+/// A directory that is held open: its names are looked up in it wherever it is by now, and
+/// whatever has come to be at the path that it once had (D4).
+#[cfg(unix)]
+mod by_descriptor {
+    use std::fs::File;
+    use std::io;
+    use std::path::Path;
+
+    use rustix::fs::{AtFlags, FileType, Mode, OFlags};
+    use rustix::io::retry_on_intr;
+
+    use super::Which;
+
+    #[derive(Debug)]
+    pub(in super::super) struct Dir(File);
+
+    impl Dir {
+        pub(in super::super) fn open(path: &Path) -> io::Result<Dir> {
+            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+            let dir = retry_on_intr(|| rustix::fs::open(path, flags, Mode::empty()))?;
+            Ok(Dir(dir.into()))
+        }
+
+        /// Makes its names durable.
+        pub(in super::super) fn sync(&self) -> io::Result<()> {
+            self.0.sync_all()
+        }
+
+        /// Whether it has been removed.
+        pub(in super::super) fn is_gone(&self) -> bool {
+            super::has_name(&self.0).is_ok_and(|has_name| !has_name)
+        }
+
+        /// Opens a file for reading and writing.
+        pub(in super::super) fn open_file(&self, name: &str, which: Which) -> io::Result<File> {
+            let flags = OFlags::RDWR | OFlags::CLOEXEC;
+            let flags = match which {
+                Which::Present => flags,
+                Which::New => flags | OFlags::CREATE | OFlags::EXCL,
+                Which::Any => flags | OFlags::CREATE,
+            };
+            let mode = Mode::from_raw_mode(0o666); // less the process's mask
+            Ok(retry_on_intr(|| rustix::fs::openat(&self.0, name, flags, mode))?.into())
+        }
+
+        pub(in super::super) fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+            Ok(rustix::fs::renameat(&self.0, from, &self.0, to)?)
+        }
+
+        pub(in super::super) fn remove(&self, name: &str) -> io::Result<()> {
+            Ok(rustix::fs::unlinkat(&self.0, name, AtFlags::empty())?)
+        }
+
+        /// The names of what is no directory.
+        pub(in super::super) fn files(&self) -> io::Result<Vec<String>> {
+            let mut names = Vec::new();
+            for entry in rustix::fs::Dir::read_from(&self.0)? {
+                let entry = entry?;
+                let is_dir = match entry.file_type() {
+                    FileType::Directory => true,
+                    FileType::Symlink | FileType::Unknown => self.is_dir(entry.file_name()),
+                    _ => false,
+                };
+                if !is_dir {
+                    names.push(entry.file_name().to_string_lossy().into_owned());
+                }
+            }
+            Ok(names)
+        }
+
+        /// Follows symbolic links; one that leads nowhere counts as a file. An entry that
+        /// vanished while listing counts as one too: whoever opens it is told.
+        fn is_dir(&self, name: &std::ffi::CStr) -> bool {
+            let stat = rustix::fs::statat(&self.0, name, AtFlags::empty());
+            stat.is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Directory)
+        }
     }
+}
 
-    #[cfg(windows)]
-    pub(super) fn sync(&self) -> io::Result<()> {
-        Ok(())
+/// A directory by a path that no change of the working directory changes. Nothing tells that
+/// another one has come to be there.
+#[cfg(not(unix))]
+mod by_path {
+    use std::fs::{self, File, OpenOptions};
+    use std::io;
+    use std::path::{Path, PathBuf};
+
+    use super::Which;
+
+    #[derive(Debug)]
+    pub(in super::super) struct Dir(PathBuf);
+
+    impl Dir {
+        pub(in super::super) fn open(path: &Path) -> io::Result<Dir> {
+            match fs::metadata(path)?.is_dir() {
+                true => Ok(Dir(fs::canonicalize(path)?)),
+                false => Err(io::ErrorKind::NotADirectory.into()),
+            }
+        }
+
+        /// Windows has no such call: NTFS journals its names.
+        pub(in super::super) fn sync(&self) -> io::Result<()> {
+            Ok(())
+        }
+
+        pub(in super::super) fn is_gone(&self) -> bool {
+            !self.0.is_dir()
+        }
+
+        pub(in super::super) fn open_file(&self, name: &str, which: Which) -> io::Result<File> {
+            let mut options = OpenOptions::new();
+            options.read(true).write(true);
+            options.create_new(which == Which::New).create(which == Which::Any);
+            options.open(self.0.join(name))
+        }
+
+        pub(in super::super) fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+            fs::rename(self.0.join(from), self.0.join(to))
+        }
+
+        pub(in super::super) fn remove(&self, name: &str) -> io::Result<()> {
+            fs::remove_file(self.0.join(name))
+        }
+
+        /// The names of what is no directory.
+        pub(in super::super) fn files(&self) -> io::Result<Vec<String>> {
+            let mut names = Vec::new();
+            for entry in fs::read_dir(&self.0)? {
+                let entry = entry?;
+                if !fs::metadata(entry.path()).is_ok_and(|metadata| metadata.is_dir()) {
+                    names.push(entry.file_name().to_string_lossy().into_owned());
+                }
+            }
+            Ok(names)
+        }
     }
 }
