@@ -122,10 +122,7 @@ pub(crate) fn open(disk: Arc<dyn Disk>, options: Options) -> Result<(Engine, Rec
 }
 
 /// Step 2.
-fn open_or_create(
-    disk: &Arc<dyn Disk>,
-    options: &Options,
-) -> Result<(Space, Box<dyn DirLock>)> {
+fn open_or_create(disk: &Arc<dyn Disk>, options: &Options) -> Result<(Space, Box<dyn DirLock>)> {
     let names = disk.list()?;
     if names.iter().any(|name| name == DATA_FILE) {
         return open_locked(disk);

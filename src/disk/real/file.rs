@@ -143,8 +143,7 @@ impl DiskFile for RealFile {
         // Holes, as in a copied store, get their blocks now (D1). Where that cannot be asked
         // for, they had theirs from `allocate`.
         platform::reserve(&self.file, 0, len).map_err(failed)?;
-        let mapping =
-            RealMapping::new(&self.file, &self.path, self.tells_names).map_err(failed)?;
+        let mapping = RealMapping::new(&self.file, &self.path, self.tells_names).map_err(failed)?;
         Ok(Box::new(mapping))
     }
 }

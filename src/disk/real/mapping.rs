@@ -34,11 +34,7 @@ pub(super) struct RealMapping {
 }
 
 impl RealMapping {
-    pub(super) fn new(
-        file: &Arc<File>,
-        path: &str,
-        tells_names: bool,
-    ) -> io::Result<RealMapping> {
+    pub(super) fn new(file: &Arc<File>, path: &str, tells_names: bool) -> io::Result<RealMapping> {
         let bytes = usize::try_from(file.metadata()?.len())
             .map_err(|_| io::Error::from(io::ErrorKind::FileTooLarge))?;
         let map = MmapRaw::map_raw(&**file)?;
