@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use syncline::disk::{Fault, FaultError, Keep, Op, Persistence, SimDisk};
-use syncline::{CommitMode, Error, Options, Store};
+use syncline::{CommitMode, Error, Options, Store, WriteBatch};
 
 /// Opens the store on a simulated disk, with nothing happening beside.
 fn open(disk: &SimDisk) -> Result<Store, Error> {
@@ -117,4 +117,48 @@ fn a_store_that_only_looks_closed_keeps_its_log() {
         }
     }
     assert!(failed >= 2, "{failed}");
+}
+
+/// A batch of puts kept readers away while it changed its leaves where they are. Where it named a
+/// key twice, and the first value was out of line, it freed that value's pages only then: which let
+/// go of its guard and took another one, and so waited for itself for ever.
+#[test]
+fn a_batch_that_names_a_key_twice_ends_whatever_the_values() {
+    let (page, inline) = (4096 - 32, 4096 / 4);
+    let sizes = [
+        0,
+        inline - 1,
+        inline,
+        inline + 1,
+        page - 1,
+        page,
+        page + 1,
+        16 * page - 1,
+        16 * page,
+        16 * page + 1,
+        128 << 10, // an eighth of the cache
+        200_000,
+        9 << 20, // thousands of pages, two levels of index
+    ];
+    let disk = SimDisk::new();
+    let store = open(&disk).unwrap();
+    let keyspace = store.keyspace("k").unwrap();
+    for (round, first) in sizes.into_iter().enumerate() {
+        let seconds = if first > 1 << 20 { &[5, 2000, 200_000][..] } else { &sizes[..12] };
+        for &second in seconds {
+            let mut batch = WriteBatch::new();
+            let key = format!("key {}", (first ^ second) % 7);
+            batch.put(&keyspace, format!("key {}", round % 5), "beside");
+            batch.put(&keyspace, &key, vec![1; first]);
+            batch.put(&keyspace, &key, vec![2; second]);
+            batch.put(&keyspace, "z", "behind");
+            store.write_with(batch, CommitMode::Async).unwrap();
+            let found = keyspace.get(&key).unwrap().expect("was just put");
+            assert!(found.len() == second && found.iter().all(|&byte| byte == 2), "{first}");
+        }
+    }
+    assert_eq!(store.verify().unwrap().problems, Vec::<String>::new());
+    drop((keyspace, store));
+    let store = open(&disk.crash(Keep::Everything)).unwrap();
+    assert!(store.verify().unwrap().is_clean());
 }

@@ -16,6 +16,11 @@
 //! With a full barrier on both sides at least one sees the other (Dekker). The reader's is the one
 //! that crossbeam's `pin` has anyway: what a thread notes there must be seen before whatever it
 //! reads afterwards, or no epoch would be safe. A second one was 3 % of a get.
+//!
+//! Invariant:
+//!
+//! - E1 A thread that is [`Alone`] keeps the guard that it had, and pins nothing anew: the flag that
+//!   it would wait for is its own. It panics instead.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -31,6 +36,8 @@ const HANDLES: usize = 8;
 /// So many threads have a place of their own; all others share the last one.
 const PLACES: usize = 64;
 const SHARED: usize = PLACES - 1;
+/// The place of nobody.
+const NOBODY: usize = usize::MAX;
 /// How often a reader looks at the flag before it lets others run.
 const SPINS: usize = 64;
 
@@ -64,6 +71,8 @@ impl Drop for Local {
 /// Who is pinned, and whether nobody may be.
 struct Places {
     flag: Flag,
+    /// The place of the thread that raised the flag.
+    alone: AtomicUsize,
     /// Somebody had to wait until the flag was down.
     has_waited: AtomicBool,
     /// Those from here on were never used.
@@ -112,6 +121,7 @@ impl Epoch {
     pub(crate) fn new() -> Self {
         let places = Places {
             flag: Flag(AtomicBool::new(false)),
+            alone: AtomicUsize::new(NOBODY),
             has_waited: AtomicBool::new(false),
             used: AtomicUsize::new(0),
             all: (0..PLACES).map(|_| Place::default()).collect(),
@@ -124,6 +134,9 @@ impl Epoch {
     }
 
     /// Pins the current epoch. Waits for a moment if somebody is [`Alone`].
+    ///
+    /// # Panics
+    /// The thread itself is, and has let go of its guard: it would wait for itself for ever.
     #[inline]
     pub(crate) fn pin(&self) -> Guard<'_> {
         self.with_local(|local| {
@@ -152,6 +165,7 @@ impl Epoch {
             return None;
         }
         assert!(!places.flag.0.load(Ordering::Relaxed), "only one is alone");
+        places.alone.store(mine, Ordering::Relaxed);
         places.flag.0.store(true, Ordering::Relaxed);
         fence(Ordering::SeqCst);
         let alone = Alone(self);
@@ -228,6 +242,9 @@ impl Pin<'_> {
     #[cold]
     fn wait(&self) {
         let pins = &self.places.all[self.place].pins;
+        // Its own thread's store, or a later one: nobody else's names this place.
+        let is_alone = self.places.alone.load(Ordering::Relaxed) == self.place;
+        assert!(!is_alone, "E1: a thread that keeps all others from pinning pins anew");
         self.places.has_waited.store(true, Ordering::Relaxed);
         while self.places.is_closed() {
             pins.fetch_sub(1, Ordering::SeqCst);
@@ -272,6 +289,7 @@ impl Drop for Pin<'_> {
 
 impl Drop for Alone<'_> {
     fn drop(&mut self) {
+        self.0.places.alone.store(NOBODY, Ordering::Relaxed);
         self.0.places.flag.0.store(false, Ordering::Release);
     }
 }
@@ -335,6 +353,16 @@ mod tests {
             done.store(true, Ordering::Relaxed);
             assert!(times > 0, "never alone");
         });
+    }
+
+    #[test]
+    #[should_panic(expected = "E1: a thread that keeps all others from pinning pins anew")]
+    fn a_thread_that_is_alone_cannot_wait_for_itself() {
+        let epoch = Epoch::new();
+        let guard = epoch.pin();
+        let _alone = epoch.exclude(&guard).expect("nobody else is there");
+        drop(guard);
+        let _guard = epoch.pin();
     }
 
     #[test]

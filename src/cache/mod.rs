@@ -36,7 +36,10 @@
 //! - V7 A frame changes in place only while nobody can read it: it is claimed and has no pin, no
 //!   snapshot is registered at its LSN or above, and no other thread is pinned or comes to be
 //!   before the change is visible ([`epoch`]). Whoever registers a snapshot is pinned meanwhile; who reads without
-//!   having registered takes its LSN after it was pinned. Nothing can fail after the change.
+//!   having registered takes its LSN after it was pinned.
+//! - V8 A group that has excluded readers neither reads, loads, changes, makes nor frees a page from
+//!   then until it is published: nothing can fail, and nothing waits. Whatever the group must free
+//!   it frees before, or it makes copies.
 //!
 //! A read at `visible` that is not registered may find that its version has just gone: then it
 //! starts over at the present `visible`. A registered snapshot never finds that.

@@ -222,6 +222,7 @@ impl<'a> WriteGroup<'a> {
     /// Takes in a page that was made outside of the group, under a name from
     /// [`Cache::new_page_id`]: a frame with content of its own, or pages written directly.
     pub(crate) fn adopt(&mut self, id: PageId, word: Word) {
+        self.assert_open();
         if let Word::Resident(_) = word {
             self.cache.dirty.fetch_add(1, Ordering::Relaxed);
         }
@@ -233,6 +234,7 @@ impl<'a> WriteGroup<'a> {
     /// Frees a page, which no page of this group refers to any more. Readers below the group
     /// still find it.
     pub(crate) fn free(&mut self, id: PageId) {
+        self.assert_open();
         self.writer.changes.freed.push((id, self.lsn));
     }
 
@@ -281,8 +283,15 @@ impl<'a> WriteGroup<'a> {
         );
     }
 
+    /// Asserts that the group has not excluded readers.
+    #[inline]
+    fn assert_open(&self) {
+        assert!(self.alone.is_none(), "V8: the group has changed pages in place, and must end now");
+    }
+
     /// The frame of the newest version of `id`, loaded if need be, under this group's guard.
     fn resident(&mut self, id: PageId) -> Result<Frame> {
+        self.assert_open();
         loop {
             if self.guard.is_none() {
                 self.guard = Some(self.cache.pin());
@@ -373,6 +382,7 @@ impl<'a> WriteGroup<'a> {
 
     /// A free frame. May let go of the guard.
     fn frame(&mut self) -> Result<Frame> {
+        self.assert_open();
         if let Some(frame) = self.writer.stash.pop() {
             return Ok(frame);
         }

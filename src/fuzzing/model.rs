@@ -18,6 +18,10 @@ type Change = (Vec<u8>, Option<Vec<u8>>);
 /// More instructions than this say nothing new.
 const MOST_INSTRUCTIONS: usize = 200;
 
+/// Where one way to store a value ends and another begins: in the leaf, on one page, on two, in
+/// frames of the cache, and an eighth of it.
+const EDGES: [usize; 5] = [4096 / 4 - 64, 4064, 2 * 4064, 16 * 4064, 128 << 10];
+
 /// Runs the program in `bytes`.
 pub fn store_model(bytes: &[u8]) {
     let mut program = Program { bytes, at: 0 };
@@ -53,10 +57,16 @@ impl Program<'_> {
         key
     }
 
-    /// Mostly short, sometimes out of line.
+    /// Mostly short, sometimes out of line, often at an edge.
     fn value(&mut self) -> Vec<u8> {
         let (len, byte) = (self.number(), self.byte().unwrap_or(0));
-        vec![byte; if len > 250 { (len - 250) * 5000 } else { len }]
+        let len = match len {
+            ..230 => len,
+            230..245 => EDGES[(len - 230) / 3] - 1 + len % 3,
+            245..250 => (len - 244) * 400,
+            _ => (len - 249) * 40_000,
+        };
+        vec![byte; len]
     }
 
     fn mode(&mut self) -> CommitMode {
@@ -144,10 +154,15 @@ impl Run {
 
     fn batch(&mut self, program: &mut Program<'_>) {
         let mut batch = WriteBatch::new();
-        let mut changes = Vec::new();
-        for _ in 0..program.number() % 20 {
-            let key = program.key();
-            let value = (!program.number().is_multiple_of(3)).then(|| program.value());
+        let mut changes: Vec<Change> = Vec::new();
+        let (count, kind) = (program.number() % 20, program.number());
+        for _ in 0..count {
+            let key = match changes.last() {
+                Some((last, _)) if kind & 1 == 1 && program.number() & 1 == 1 => last.clone(),
+                _ => program.key(),
+            };
+            let is_put = kind & 2 == 2 || !program.number().is_multiple_of(3);
+            let value = is_put.then(|| program.value());
             match &value {
                 Some(value) => batch.put(&self.keys, &key, value),
                 None => batch.delete(&self.keys, &key),

@@ -6,6 +6,9 @@
 //! are put, with copies, splits and whatever else may need memory or the disk; the noted ones come
 //! at the end, in place or else as the others.
 //!
+//! A noted row never replaces a value that is out of line, be it in the leaf or in a row before of
+//! the same key: its pages are to be freed, and after the change in place nothing is (V8).
+//!
 //! A leaf that is noted stays what it is until then: its fences move only when it is split or
 //! merged itself. No row but those noted with it belongs there, and puts merge nothing.
 
@@ -86,7 +89,14 @@ impl TreeMut<'_, '_> {
             if next - first == DENSE {
                 return Ok(first);
             }
-            let is_repeated = next > first && row(next - 1).0 == key;
+            let mut is_repeated = false;
+            if next > first {
+                let (before, replaced) = row(next - 1);
+                is_repeated = before == key;
+                if is_repeated && matches!(replaced, Value::Blob(_)) {
+                    return Ok(first); // its pages must be freed before readers are kept away (V8)
+                }
+            }
             let Some(needed) = needed(node, key, value, is_repeated) else { return Ok(first) };
             let Some(left) = room.checked_sub(needed) else { return Ok(first) };
             (room, next) = (left, next + 1);
@@ -140,7 +150,7 @@ impl TreeMut<'_, '_> {
 }
 
 /// The bytes that a row takes of what is free in its leaf, at most. `None` if it replaces a value
-/// that is out of line, whose pages must be freed.
+/// that is out of line in the leaf, whose pages must be freed.
 fn needed(node: Node<'_>, key: &[u8], value: Value<'_>, is_repeated: bool) -> Option<usize> {
     match node.search(key) {
         Ok(at) => match node.value(at) {

@@ -220,7 +220,7 @@ impl Trees {
         let mut unused = Vec::new();
         let mut tree = TreeMut::new(group, keyspace.root, &mut self.scratch);
         tree.put_or_note(puts.len(), |at| row(puts, at), meets(delta, &mut unused))?;
-        unused.drain(..).try_for_each(|old| blob::free(group, old))?;
+        unused.drain(..).try_for_each(|old| blob::free(group, old))?; // before readers are excluded
         let mut tree = TreeMut::new(group, keyspace.root, &mut self.scratch);
         tree.put_noted(|at| row(puts, at), meets(delta, &mut unused))?;
         unused.into_iter().try_for_each(|old| blob::free(group, old))

@@ -9,6 +9,10 @@ use crate::rng::Rng;
 const KEYS: u64 = 700;
 /// The longest key that a store with pages of 4096 bytes takes.
 const LONGEST_KEY: usize = 512;
+/// The longest value in a leaf, what a page holds of a longer one, and the cache.
+const INLINE: u64 = 4096 / 4 - 64;
+const PAGE: u64 = 4096 - 32;
+const CACHE: u64 = 1 << 20;
 
 /// One of the keys.
 pub(crate) fn key(rng: &mut Rng) -> Vec<u8> {
@@ -40,10 +44,17 @@ pub(crate) fn value(rng: &mut Rng) -> Arc<[u8]> {
         0 => 0,
         1..60 => rng.below(100),
         60..84 => rng.spread(100, 1200),
-        84..97 => rng.spread(1200, 9000),
+        84..92 => rng.spread(1200, 9000),
+        92..98 => edge(rng),
         _ => rng.spread(9000, 300_000),
     };
     filled(rng.next(), bytes as usize)
+}
+
+/// Where one way to store a value ends and another begins, one more and one less.
+fn edge(rng: &mut Rng) -> u64 {
+    let around = *rng.pick(&[INLINE, PAGE, 2 * PAGE, 16 * PAGE, CACHE / 8]);
+    around - 1 + rng.below(3)
 }
 
 fn small_value(rng: &mut Rng) -> Arc<[u8]> {
@@ -72,23 +83,29 @@ pub(crate) fn changes(state: &State, crowded: Crowded, rng: &mut Rng) -> Vec<Cha
     };
     let names: Vec<&String> = state.keys().collect();
     let home = rng.pick(&names).to_string();
+    // All in one keyspace or not, of few keys or any: what a batch is does not follow from its size.
+    let strays = *rng.pick(&[0, 0, 5]);
+    let few = rng.once_in(3).then(|| rng.spread(1, 6));
     let deletes = if crowded == Crowded::Yes { 14 } else { *rng.pick(&[0, 2, 5, 10]) };
     // Runs of neighbours, or anywhere.
     let mut next = rng.once_in(4).then(|| rng.below(KEYS));
     (0..count)
         .map(|_| {
-            let keyspace = if rng.once_in(5) { rng.pick(&names).to_string() } else { home.clone() };
-            let key = match &mut next {
-                Some(at) => {
+            let is_stray = strays > 0 && rng.once_in(strays);
+            let keyspace = if is_stray { rng.pick(&names).to_string() } else { home.clone() };
+            let key = match (&mut next, few) {
+                (_, Some(few)) => key_numbered(rng.below(few) * 8 + 1),
+                (Some(at), None) => {
                     *at = (*at + 8) % KEYS;
                     key_numbered(*at)
                 }
-                None => key(rng),
+                (None, None) => key(rng),
             };
             if rng.below(16) < deletes {
                 return Change::Delete { keyspace, key };
             }
-            let value = if count > 100 { small_value(rng) } else { value(rng) };
+            let is_small = count > 100 && !rng.once_in(50);
+            let value = if is_small { small_value(rng) } else { value(rng) };
             Change::Put { keyspace, key, value }
         })
         .collect()

@@ -68,10 +68,13 @@ fn writers_and_readers_agree() {
 fn write(store: &Store, pair: &[Keyspace; 2], writer: u64) -> (Written, Vec<String>) {
     let mut rng = Rng::new(writer);
     let (mut written, mut tokens) = (Written::new(), Vec::new());
+    let alone = store.keyspace("alone").unwrap();
     for _ in 0..COMMITS {
         let mut batch = WriteBatch::new();
+        // One of a few keys, or of many: then most batches name none twice.
+        let keys = if rng.once_in(4) { 3 } else { KEYS };
         for _ in 0..rng.spread(1, 8) {
-            let key = format!("{writer}/{}", rng.below(KEYS)).into_bytes();
+            let key = format!("{writer}/{}", rng.below(keys)).into_bytes();
             if rng.once_in(4) {
                 pair.iter().for_each(|keyspace| batch.delete(keyspace, &key));
                 written.remove(&key);
@@ -91,11 +94,27 @@ fn write(store: &Store, pair: &[Keyspace; 2], writer: u64) -> (Written, Vec<Stri
             receipt.wait().unwrap();
         }
         tokens.push(receipt.token());
+        if rng.once_in(4) {
+            write_alone(store, &alone, writer, &mut rng);
+        }
         let key = format!("{writer}/{}", rng.below(KEYS)).into_bytes();
         let found = pair[rng.below(2) as usize].get(&key).unwrap();
         assert_eq!(found.as_deref(), written.get(&key).map(|value| &value[..]), "own writes");
     }
     (written, tokens)
+}
+
+/// Puts to one keyspace may change leaves in place. Here they name a key again and again, with
+/// values in the leaf and out of line.
+fn write_alone(store: &Store, alone: &Keyspace, writer: u64, rng: &mut Rng) {
+    let (key, mut batch, mut last) = (format!("{writer}"), WriteBatch::new(), Vec::new());
+    for _ in 0..rng.spread(2, 6) {
+        let len = *rng.pick(&[8, 900, 2000, 80_000]) + rng.below(200) as usize;
+        last = vec![rng.below(256) as u8; len];
+        batch.put(alone, &key, &last);
+    }
+    store.write_with(batch, CommitMode::Async).unwrap();
+    assert_eq!(alone.get(&key).unwrap().as_deref(), Some(&last[..]));
 }
 
 /// Transactions that are larger than the cache: all keys of a keyspace at once, the same value for

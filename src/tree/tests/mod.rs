@@ -190,6 +190,18 @@ impl Random {
         }
     }
 
+    /// The length of a value, of each class that the tree tells apart: in the leaf, out of line on
+    /// one page, in frames or past the cache, under one index or several.
+    fn size(&mut self, page_bytes: usize) -> usize {
+        let (limit, page) = (max_inline(page_bytes), page_bytes - 32);
+        let around = [limit, page, 2 * page, 16 * page][self.below(4)];
+        match self.below(200) {
+            0 => page * (page / 8) + self.below(2 * page),
+            1..40 => self.below(5 * page_bytes),
+            _ => around - 1 + self.below(3),
+        }
+    }
+
     fn bytes(&mut self, page_bytes: usize) -> Vec<u8> {
         let limit = max_inline(page_bytes);
         let len = match self.below(40) {
