@@ -41,7 +41,6 @@ const ADOPT_BATCH: usize = 1024;
 pub(crate) struct State {
     /// Pages that went, which snapshots may still read.
     unreaped: Vec<(PageId, Lsn)>,
-    last: Option<CheckpointStats>,
 }
 
 /// What the last checkpoint did.
@@ -141,12 +140,13 @@ impl Engine {
         self.checkpoints.fetch_add(1, Ordering::Relaxed);
         state.unreaped.extend(pinned.changes.freed);
         self.reap(&mut state)?;
-        state.last = Some(CheckpointStats {
+        let done = CheckpointStats {
             duration: begun.elapsed(),
             pages,
             bytes: self.space.stats().bytes_written - written,
             lsn: pinned.at,
-        });
+        };
+        *self.last_checkpoint.lock() = Some(done);
         self.background.moved();
         if let Err(error) = live.log.recycle_below(pinned.at) {
             log::warn!("{}: removing old log segments: {error}", self.disk.path(""));
@@ -156,7 +156,7 @@ impl Engine {
 
     /// What the last checkpoint did, if there was one since the store was opened.
     pub(crate) fn last_checkpoint(&self) -> Option<CheckpointStats> {
-        self.checkpointing.lock().last
+        *self.last_checkpoint.lock()
     }
 
     /// Step 1. Counts that changed go into the catalog by an ordinary commit; none may come

@@ -8,6 +8,7 @@
 mod checkpoints;
 mod openings;
 mod recovery;
+mod waits;
 
 use std::error::Error;
 use std::path::Path;

@@ -1,6 +1,6 @@
 //! What the store has done so far, in numbers.
 
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::checkpoint::CheckpointStats;
 use crate::lsn::{Incarnation, Lsn};
@@ -78,17 +78,21 @@ pub(super) fn watermarks(engine: &Engine) -> Watermarks {
     Watermarks { incarnation, appended, visible, durable, checkpoint }
 }
 
+/// Takes no lock that is held for longer than a moment: neither the commit lock nor the
+/// checkpoint's. So whoever watches a store is not held up by what it does.
 pub(super) fn stats(engine: &Engine, recovery: &RecoverySummary) -> Stats {
     let cache = engine.cache.stats();
     let log = engine.live.get().map(|live| live.log.stats()).unwrap_or_default();
     let space = engine.space.stats();
-    let counts = engine.commit.lock().counts;
-    let commits = (counts.sync_commits + counts.async_commits) as f64;
+    let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+    let (sync_commits, async_commits) =
+        (count(&engine.counts.sync_commits), count(&engine.counts.async_commits));
+    let commits = (sync_commits + async_commits) as f64;
     Stats {
         watermarks: watermarks(engine),
-        sync_commits: counts.sync_commits,
-        async_commits: counts.async_commits,
-        operations: counts.operations,
+        sync_commits,
+        async_commits,
+        operations: count(&engine.counts.operations),
         flushes: log.flushes,
         commits_per_flush: if log.flushes == 0 { 0.0 } else { commits / log.flushes as f64 },
         cache_hits: cache.hits,
@@ -100,10 +104,10 @@ pub(super) fn stats(engine: &Engine, recovery: &RecoverySummary) -> Stats {
         log_bytes_written: log.bytes_appended,
         data_bytes_written: space.bytes_written,
         data_file_bytes: space.blocks * engine.cache.page_bytes() as u64,
-        user_bytes_written: counts.user_bytes,
-        checkpoints: engine.checkpoints.load(Ordering::Relaxed),
+        user_bytes_written: count(&engine.counts.user_bytes),
+        checkpoints: count(&engine.checkpoints),
         last_checkpoint: engine.last_checkpoint(),
         recovery: recovery.clone(),
-        keyspaces: engine.keyspaces().len() as u64,
+        keyspaces: count(&engine.keyspaces),
     }
 }

@@ -236,7 +236,7 @@ impl Engine {
             .apply(&mut group, &payload.bytes, payload.operations, prepared, aimed)
             .map_err(|error| self.give_up(live, error))?;
         trees.publish(group);
-        state.counts.add(payload);
+        self.counts.add(payload);
         Ok(())
     }
 
@@ -290,7 +290,7 @@ impl Engine {
         };
         for (request, lsn) in group {
             if failed.is_none() {
-                state.counts.add(&request.work.lock().payload);
+                self.counts.add(&request.work.lock().payload);
             }
             request.answer(Answer::Done(failed.clone().map_or(Ok(lsn), Err)));
         }

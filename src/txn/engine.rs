@@ -12,6 +12,7 @@ use super::group::Trees;
 use super::keyspaces::KeyspaceState;
 use super::ops::Payload;
 use crate::cache::{Cache, Snapshot, Writer};
+use crate::checkpoint::CheckpointStats;
 use crate::disk::{DirLock, Disk};
 use crate::error::{Error, Result};
 use crate::log::{Appender, Log, LogThreads};
@@ -33,12 +34,17 @@ pub(crate) struct Engine {
     pub(crate) live: OnceLock<Live>,
     /// The commit lock: who holds it may append and apply.
     pub(crate) commit: Mutex<CommitState>,
+    /// How many keyspaces there are, readable without the commit lock.
+    pub(crate) keyspaces: Arc<AtomicU64>,
     /// Who waits for the commit lock.
     pub(super) queue: Queue,
     /// Pages up to here are in the data file.
     pub(crate) checkpointed: Watermark,
     /// Held by the one checkpoint that runs.
     pub(crate) checkpointing: Mutex<crate::checkpoint::State>,
+    /// What the last checkpoint did. Held for a moment.
+    pub(crate) last_checkpoint: Mutex<Option<CheckpointStats>>,
+    pub(crate) counts: Counts,
     pub(crate) background: Background,
     pub(crate) closed: AtomicBool,
     /// Checkpoints made.
@@ -70,29 +76,32 @@ pub(crate) struct CommitState {
     pub(crate) trees: Trees,
     /// There from the first write on.
     pub(crate) appender: Option<Appender>,
-    pub(crate) counts: Counts,
     /// The store is being closed: no commit is taken any more.
     pub(crate) sealed: bool,
 }
 
-/// What is counted beside the layers' own counters.
-#[derive(Clone, Copy, Debug, Default)]
+/// What is counted beside the layers' own counters. Changed under the commit lock, read without.
+#[derive(Debug, Default)]
 pub(crate) struct Counts {
-    pub(crate) sync_commits: u64,
-    pub(crate) async_commits: u64,
-    pub(crate) operations: u64,
-    pub(crate) user_bytes: u64,
+    pub(crate) sync_commits: AtomicU64,
+    pub(crate) async_commits: AtomicU64,
+    pub(crate) operations: AtomicU64,
+    pub(crate) user_bytes: AtomicU64,
 }
 
 impl Counts {
-    /// Counts a commit.
-    pub(crate) fn add(&mut self, payload: &Payload) {
+    /// Counts a commit. The caller has the commit lock.
+    pub(crate) fn add(&self, payload: &Payload) {
+        // One thread at a time adds, so that no locked instruction is needed.
+        let add = |count: &AtomicU64, more: u64| {
+            count.store(count.load(Ordering::Relaxed) + more, Ordering::Relaxed);
+        };
         match payload.mode {
-            CommitMode::Sync => self.sync_commits += 1,
-            CommitMode::Async => self.async_commits += 1,
+            CommitMode::Sync => add(&self.sync_commits, 1),
+            CommitMode::Async => add(&self.async_commits, 1),
         }
-        self.operations += payload.operations as u64;
-        self.user_bytes += payload.user_bytes;
+        add(&self.operations, payload.operations as u64);
+        add(&self.user_bytes, payload.user_bytes);
     }
 }
 
@@ -107,6 +116,7 @@ impl Engine {
         trees: Trees,
     ) -> Self {
         let checkpoint = space.superblock().head.checkpoint;
+        let keyspaces = trees.catalog.count();
         Engine {
             disk,
             options,
@@ -118,12 +128,14 @@ impl Engine {
                 writer: Writer::new(checkpoint),
                 trees,
                 appender: None,
-                counts: Counts::default(),
                 sealed: false,
             }),
             queue: Queue::default(),
             checkpointed: Watermark::new(checkpoint),
             checkpointing: Mutex::default(),
+            last_checkpoint: Mutex::default(),
+            counts: Counts::default(),
+            keyspaces,
             background: Background::default(),
             closed: AtomicBool::new(false),
             checkpoints: AtomicU64::new(0),

@@ -11,7 +11,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use super::count::Count;
 use super::ops::KeyspaceId;
@@ -110,18 +110,22 @@ pub(crate) struct Catalog {
     by_id: BTreeMap<KeyspaceId, Arc<KeyspaceState>>,
     /// Dropped, and not yet taken apart.
     pub(crate) doomed: BTreeMap<KeyspaceId, PageId>,
+    /// How many there are, for those who have no lock.
+    count: Arc<AtomicU64>,
 }
 
 impl Catalog {
     pub(crate) fn insert(&mut self, keyspace: Arc<KeyspaceState>) {
         self.by_id.insert(keyspace.id, Arc::clone(&keyspace));
         self.by_name.insert(keyspace.name.clone(), keyspace);
+        self.count.store(self.by_id.len() as u64, Ordering::Relaxed);
     }
 
     /// Takes a dropped keyspace out; its tree remains to be taken apart.
     pub(crate) fn remove(&mut self, id: KeyspaceId) -> Option<Arc<KeyspaceState>> {
         let keyspace = self.by_id.remove(&id)?;
         self.by_name.remove(&keyspace.name);
+        self.count.store(self.by_id.len() as u64, Ordering::Relaxed);
         self.doomed.insert(id, keyspace.root);
         keyspace.set_dropped();
         Some(keyspace)
@@ -133,6 +137,11 @@ impl Catalog {
 
     pub(crate) fn numbered(&self, id: KeyspaceId) -> Option<&Arc<KeyspaceState>> {
         self.by_id.get(&id)
+    }
+
+    /// How many there are, to be read without the lock that guards this.
+    pub(crate) fn count(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.count)
     }
 
     /// All keyspaces, by name.
