@@ -184,9 +184,13 @@ fn nobody_waits_while_a_checkpoint_is_at_the_device() {
 fn nobody_waits_while_the_log_is_flushed() {
     let witnessed = Witnessed::new();
     let (store, rows) = filled(&witnessed, options(), 10, 500);
-    let calls = witnessed.during(|call| call.op == Op::MapSync, deeds(&store, &rows), || {
-        store.flush().unwrap();
-    });
+    let calls = witnessed.during(
+        |call| call.op == Op::MapSync,
+        deeds(&store, &rows),
+        || {
+            store.flush().unwrap();
+        },
+    );
     assert_eq!(calls.len(), 1);
     store.close().unwrap();
 }
