@@ -33,6 +33,8 @@ use crate::txn::{CommitState, Engine, KeyspaceState, Live, Op, Payload};
 
 /// The data file is flushed after so many bytes, so that log flushes never queue behind more.
 const FLUSH_EVERY: u64 = 32 << 20;
+/// Counts of keyspaces that are committed at a time, if there are more.
+const COUNT_BATCH: usize = 512;
 /// Pages that change owner at a time, with the commit lock held.
 const ADOPT_BATCH: usize = 1024;
 
@@ -162,12 +164,26 @@ impl Engine {
     /// Step 1. Counts that changed go into the catalog by an ordinary commit; none may come
     /// between that and the pin, for its keys would be in the pages but not in the counts.
     fn pin_checkpoint(&self, live: &Live, purpose: Purpose) -> Result<Pinned> {
+        // Many of them in steps before, each a commit: nobody is held up for all.
+        let changed = self.commit.lock().trees.changed_count();
+        for _ in 0..changed / COUNT_BATCH {
+            self.note_counts_then(COUNT_BATCH, |_| ())?;
+        }
+        self.note_counts_then(usize::MAX, |state| self.pin(live, purpose, state))
+    }
+
+    /// Commits up to `most` counts that changed, and calls `then` before any other commit can come.
+    fn note_counts_then<T>(
+        &self,
+        most: usize,
+        then: impl FnOnce(&mut CommitState) -> T,
+    ) -> Result<T> {
         let mut counts: Vec<Arc<KeyspaceState>> = Vec::new();
-        let pinned = self.commit_built_then(
+        let noted = self.commit_built_then(
             CommitMode::Async,
             |state| {
                 // Called again if the log has to be given room: more may have changed meanwhile.
-                counts.append(&mut state.trees.changed_counts());
+                counts.append(&mut state.trees.changed_counts(most));
                 counts.sort_unstable_by_key(|keyspace| keyspace.id);
                 counts.dedup_by_key(|keyspace| keyspace.id);
                 let mut payload = Payload::default();
@@ -178,14 +194,12 @@ impl Engine {
                 let is_noted = payload.operations > 0 && !broken(Mutant::CountsUnnoted);
                 Ok(is_noted.then_some(payload))
             },
-            |state| self.pin(live, purpose, state),
+            then,
         );
-        if pinned.is_err() {
-            counts.iter().for_each(|keyspace| {
-                keyspace.count_changed.store(true, Ordering::Relaxed);
-            });
+        if noted.is_err() {
+            self.commit.lock().trees.restore_counts(&counts);
         }
-        pinned.map(|(_, pinned)| pinned)
+        noted.map(|(_, then)| then)
     }
 
     /// The second part of step 1.

@@ -7,6 +7,13 @@
 //! Dirty pages on the way are collected, sorted by name, and written together to a fresh run of
 //! blocks; only then are they evicted (V4). Nothing waits for a flush here: what a checkpoint
 //! refers to, the checkpoint flushes.
+//!
+//! Writing may take long: the system makes a thread wait that writes more than the device takes.
+//! So the hand is no lock, and is moved by anybody; one thread at a time writes, mostly the cleaner
+//! ([`Cache::on_short_of_frames`]); and a read takes a clean page, wherever the hand finds one, and
+//! waits for a writer only where there is none (V8).
+
+use std::fmt;
 
 use super::arena::Frame;
 use super::state::Cache;
@@ -15,20 +22,46 @@ use crate::error::Result;
 use crate::lsn::Lsn;
 use crate::mutants::{Mutant, broken};
 use crate::space::{PageAddr, PageId, header};
-use crate::sync::atomic::Ordering;
+use crate::sync::atomic::{AtomicU32, Ordering};
 
 /// Dirty pages written in one go.
 const WRITE_BATCH: usize = 128;
 
-/// Where the hand stands.
+/// Where the hand stands. Anybody may move it on.
 #[derive(Debug, Default)]
-pub(crate) struct Hand(u32);
+pub(crate) struct Hand(AtomicU32);
+
+impl Hand {
+    /// The frame that it is at, past which it is moved.
+    fn next(&self, frames: u32) -> Frame {
+        // Where the number begins anew, the hand jumps; it goes round from there.
+        Frame(self.0.fetch_add(1, Ordering::Relaxed) % frames)
+    }
+}
+
+/// Which pages are to be evicted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Pages {
+    /// Those that have a copy on disk. Dirty ones are passed over.
+    Clean,
+    /// Any, until so many dirty ones are found.
+    Any(usize),
+}
 
 /// What the hand makes of a frame.
 enum Verdict {
     Spared,
     Evicted,
     Dirty(PageId, Lsn),
+}
+
+/// Whoever evicts ahead is called so.
+pub(super) struct Cleaner(Box<dyn Fn() + Send + Sync>);
+
+impl fmt::Debug for Cleaner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Cleaner")
+    }
 }
 
 /// Copies of pages on their way to the disk.
@@ -62,6 +95,20 @@ impl PageBuffer {
 }
 
 impl Cache {
+    /// From now on `call` is called where few frames are free, to evict ahead. It must not wait.
+    pub(crate) fn on_short_of_frames(&self, call: impl Fn() + Send + Sync + 'static) {
+        assert!(self.cleaner.set(Cleaner(Box::new(call))).is_ok(), "one cleaner for a cache");
+    }
+
+    /// Calls the cleaner if few frames are free. Returns whether there is one.
+    pub(super) fn call_cleaner(&self) -> bool {
+        let Some(Cleaner(call)) = self.cleaner.get() else { return false };
+        if self.is_short_of_frames() {
+            call();
+        }
+        true
+    }
+
     /// Evicts about `want` pages, and frees what frames the epoch allows. Returns how many were
     /// evicted.
     pub(crate) fn evict(&self, want: usize) -> Result<usize> {
@@ -73,15 +120,21 @@ impl Cache {
     /// Evicts about `want` pages at or below `upto`, writing dirty ones first. Returns how many
     /// frames were retired; they come free when the epoch has passed.
     pub(crate) fn sweep(&self, upto: Lsn, want: usize) -> Result<usize> {
-        let mut hand = self.hand.lock();
+        let _writing = match self.writing.try_lock() {
+            Some(writing) => writing,
+            None => match self.sweep_clean(upto, want) {
+                0 => self.writing.lock(),
+                count => return Ok(count),
+            },
+        };
         self.partial.store(true, Ordering::Relaxed);
-        let (mut count, dirty) = self.turn(&mut hand, upto, want, WRITE_BATCH);
+        let (mut count, dirty) = self.turn(upto, want, Pages::Any(WRITE_BATCH));
         if count < want {
             match self.write_back(dirty) {
                 Ok(written) => count += written,
                 Err(error) => {
                     // Reads must go on while nothing can be written: clean pages will do.
-                    count += self.turn(&mut hand, upto, want, usize::MAX).0;
+                    count += self.sweep_clean(upto, want);
                     return if count > 0 { Ok(count) } else { Err(error) };
                 }
             }
@@ -93,15 +146,20 @@ impl Cache {
         Ok(count)
     }
 
-    /// Moves the hand on, at most two rounds, until `want` clean pages are evicted or `limit` dirty
+    /// Evicts about `want` clean pages at or below `upto`, without waiting for anybody. Returns how
+    /// many frames were retired.
+    pub(crate) fn sweep_clean(&self, upto: Lsn, want: usize) -> usize {
+        self.partial.store(true, Ordering::Relaxed);
+        self.turn(upto, want, Pages::Clean).0
+    }
+
+    /// Moves the hand on, at most two rounds, until `want` clean pages are evicted or enough dirty
     /// ones found. Returns how many were evicted, and the dirty ones.
-    fn turn(
-        &self,
-        hand: &mut Hand,
-        upto: Lsn,
-        want: usize,
-        limit: usize,
-    ) -> (usize, Vec<(PageId, Frame, Lsn)>) {
+    fn turn(&self, upto: Lsn, want: usize, pages: Pages) -> (usize, Vec<(PageId, Frame, Lsn)>) {
+        let limit = match pages {
+            Pages::Clean => usize::MAX,
+            Pages::Any(limit) => limit,
+        };
         let mut evicted = Vec::new();
         let mut dirty = Vec::new();
         let frames = self.arena.frames();
@@ -109,12 +167,11 @@ impl Cache {
             if evicted.len() >= want || dirty.len() >= limit {
                 break;
             }
-            let frame = Frame(hand.0 % frames);
-            hand.0 = (hand.0 + 1) % frames;
+            let frame = self.hand.next(frames);
             match self.consider(frame, upto) {
-                Verdict::Spared => {}
                 Verdict::Evicted => evicted.push(frame),
-                Verdict::Dirty(id, lsn) => dirty.push((id, frame, lsn)),
+                Verdict::Dirty(id, lsn) if pages != Pages::Clean => dirty.push((id, frame, lsn)),
+                Verdict::Spared | Verdict::Dirty(..) => {}
             }
         }
         let count = evicted.len();

@@ -14,6 +14,9 @@ use crate::sync::{atomic::Ordering, thread};
 /// cache counts as exhausted.
 const PATIENCE: usize = 20_000;
 
+/// Frames that are freed at a time by whoever finds none free.
+const TAKE_BATCH: usize = 32;
+
 /// Frames that commits find free beside those for the leaves they change.
 const MARGIN: u64 = 48;
 
@@ -117,9 +120,17 @@ impl Cache {
     pub(crate) fn allocate(&self, upto: Lsn) -> Result<Frame> {
         for attempt in 0..PATIENCE {
             if let Some(frame) = self.arena.take() {
+                self.call_cleaner();
                 return Ok(frame);
             }
-            let evicted = self.sweep(upto, 32)?;
+            // A clean page serves without a wait for the device (V8).
+            let mut evicted = 0;
+            if self.call_cleaner() {
+                evicted = self.sweep_clean(upto, TAKE_BATCH);
+            }
+            if evicted == 0 {
+                evicted = self.sweep(upto, TAKE_BATCH)?;
+            }
             // Frames just retired come free once the epoch has passed twice.
             for _ in 0..3 {
                 self.epoch.pin().flush();

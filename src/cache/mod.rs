@@ -41,6 +41,8 @@
 //!   then until it is published: nothing can fail, and nothing waits. Whatever the group must free
 //!   it frees before, or it makes copies.
 //!
+//! - V8 A read that needs a frame waits for no write while there is a clean page to evict.
+//!
 //! A read at `visible` that is not registered may find that its version has just gone: then it
 //! starts over at the present `visible`. A registered snapshot never finds that.
 //!

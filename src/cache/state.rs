@@ -1,12 +1,12 @@
 //! The cache as a whole, and the snapshots that hold versions in it.
 
 use std::collections::HashSet;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use super::arena::{Arena, Frame};
 use super::counters::{CacheStats, Counters};
 use super::epoch::{Epoch, Guard};
-use super::evict::Hand;
+use super::evict::{Cleaner, Hand};
 use super::history::History;
 use super::memory::MemorySource;
 use super::registry::Registry;
@@ -17,8 +17,9 @@ use crate::space::{PageAddr, PageId, Space};
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
-/// How many pages may be loaded at once.
-const LOADERS: usize = 64;
+/// How many pages may be loaded at once. Many, since two that share a turn wait for one another's
+/// read.
+const LOADERS: usize = 1024;
 
 /// What a cache is made with.
 #[derive(Debug)]
@@ -48,7 +49,12 @@ pub(crate) struct Cache {
     pub(super) settled: Watermark,
     pub(super) registry: Registry,
     pub(super) history: History,
-    pub(super) hand: Mutex<Hand>,
+    pub(super) hand: Hand,
+    /// Held by the one who writes dirty pages to evict them, device included. Nothing is locked
+    /// under it but what `space` locks to allocate.
+    pub(super) writing: Mutex<()>,
+    /// Tells the cleaner that frames run short.
+    pub(super) cleaner: OnceLock<Cleaner>,
     pub(super) loading: Box<[Mutex<()>]>,
     pub(super) counters: Counters,
     /// Newest versions without a copy on disk.
@@ -87,7 +93,9 @@ impl Cache {
             settled: Watermark::new(options.visible),
             registry: Registry::default(),
             history: History::default(),
-            hand: Mutex::new(Hand::default()),
+            hand: Hand::default(),
+            writing: Mutex::new(()),
+            cleaner: OnceLock::new(),
             loading: (0..LOADERS).map(|_| Mutex::new(())).collect(),
             counters: Counters::default(),
             dirty: AtomicI64::new(0),

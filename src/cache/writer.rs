@@ -79,6 +79,8 @@ impl Writer {
 
     /// Puts back what a failed checkpoint had taken.
     pub(crate) fn restore_changes(&mut self, mut changes: Changes) {
+        // The shorter list moves: it is the one of this checkpoint's time, not of all since the last.
+        std::mem::swap(&mut self.changes, &mut changes);
         self.changes.written.append(&mut changes.written);
         self.changes.freed.append(&mut changes.freed);
     }
@@ -86,6 +88,17 @@ impl Writer {
     /// Pages that were freed since the last checkpoint.
     pub(crate) fn freed(&self) -> impl Iterator<Item = PageId> {
         self.changes.freed.iter().map(|(id, _)| *id)
+    }
+
+    /// How often a page was listed as changed since the last checkpoint.
+    pub(crate) fn listed(&self) -> usize {
+        self.changes.written.len()
+    }
+
+    /// The pages that were listed since [`Writer::listed`] said `from`, every new page among them.
+    /// No checkpoint has taken the list meanwhile.
+    pub(crate) fn listed_since(&self, from: usize) -> &[PageId] {
+        &self.changes.written[from..]
     }
 
     /// Whether nothing has changed since the last checkpoint.

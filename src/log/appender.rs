@@ -24,6 +24,9 @@ use crate::sync::atomic::{AtomicU64, Ordering};
 /// A record up to this size is put together on the stack and copied in one go.
 const SMALL_RECORD: usize = 256;
 
+/// A payload from this size on is large: it is only appended where memory is ready (L7).
+const LARGE_PAYLOAD: usize = 64 << 10;
+
 /// How the log is laid out and how much it may keep back.
 #[derive(Clone, Debug)]
 pub(crate) struct LogOptions {
@@ -90,6 +93,9 @@ pub(crate) struct Log {
     pub(super) durable: Watermark,
     /// No record may end above this. 0 once the log is poisoned. Set under the lock of `mapped`.
     pub(super) limit: AtomicU64,
+    /// Memory is ready up to here: to be written without a page fault that reads the device.
+    /// Moved by the keeper, under its lock.
+    pub(super) ready: AtomicU64,
     /// The segment being appended to, those before it that are not yet durable, and those
     /// prepared after it, in order. Held for moments only, never during I/O.
     pub(super) mapped: Mutex<VecDeque<Arc<Segment>>>,
@@ -151,6 +157,7 @@ impl Log {
             appended: Watermark::new(start),
             durable: Watermark::new(start),
             limit: AtomicU64::new(start.get()),
+            ready: AtomicU64::new(start.get()),
             mapped: Mutex::new(VecDeque::new()),
             group: Group::default(),
             keeper_bell: Bell::default(),
@@ -212,7 +219,26 @@ impl Log {
     pub(crate) fn has_room(&self, payload_bytes: usize) -> bool {
         let appended = self.appended.load().get();
         self.fits(appended, payload_bytes)
-            && appended - self.durable.load().get().min(appended) <= self.options.max_unsynced_bytes
+            && self.is_ready(appended, payload_bytes)
+            && appended - self.durable.load().get().min(appended)
+                <= self.most_unsynced(payload_bytes)
+    }
+
+    /// How much may be unsynced for a payload to be appended. A large one leaves a quarter for small
+    /// ones, which then need not wait until its like have been flushed.
+    #[inline]
+    fn most_unsynced(&self, payload_bytes: usize) -> u64 {
+        let most = self.options.max_unsynced_bytes;
+        if payload_bytes < LARGE_PAYLOAD { most } else { most - most / 4 }
+    }
+
+    /// Whether memory is ready for a payload at `appended`, or it is so small that this does not
+    /// matter (L7).
+    #[inline]
+    pub(super) fn is_ready(&self, appended: u64, payload_bytes: usize) -> bool {
+        payload_bytes < LARGE_PAYLOAD
+            || appended.saturating_add(self.geometry.demand(payload_bytes))
+                <= self.ready.load(Ordering::Acquire)
     }
 
     /// Whether a payload surely fits between `appended` and the limit.
@@ -226,8 +252,9 @@ impl Log {
     fn reserve_slowly(&self, payload_bytes: usize) -> Result<()> {
         let appended = self.appended.load();
         let unsynced = appended.get() - self.durable.load().get().min(appended.get());
-        if unsynced > self.options.max_unsynced_bytes {
-            self.wait_durable(Lsn::new(appended.get() - self.options.max_unsynced_bytes), None)?;
+        let most = self.most_unsynced(payload_bytes);
+        if unsynced > most {
+            self.wait_durable(Lsn::new(appended.get() - most), None)?;
         }
         self.prepare_for(payload_bytes)
     }
@@ -236,8 +263,8 @@ impl Log {
     /// the rest of the segment. To be called under the commit lock. `payload_crc` is the CRC-32
     /// of `payload`. Returns the end of its last record, which names the commit.
     ///
-    /// Returns `None`, with nothing changed, if there is not enough prepared space or the log is
-    /// poisoned: leave the lock, reserve again, retry.
+    /// Returns `None`, with nothing changed, if there is not enough prepared space, memory is not
+    /// ready for a large payload, or the log is poisoned: leave the lock, reserve again, retry.
     #[inline]
     pub(crate) fn append(
         &self,
@@ -249,6 +276,9 @@ impl Log {
         debug_assert_eq!(payload_crc, crc32fast::hash(payload));
         let limit = self.limit.load(Ordering::Acquire);
         let at = appender.position;
+        if !self.is_ready(at.get(), payload.len()) {
+            return None;
+        }
         let bytes = record_bytes(payload.len() as u64);
         let room = appender.segment.end().get() - at.get();
         let end = if bytes <= room && room >= MIN_ROOM {

@@ -89,7 +89,7 @@ impl Log {
         while keeper.next <= self.geometry.segment_of(appended) + 1 {
             self.prepare_next(&mut keeper)?;
         }
-        self.prefault(&mut keeper, appended)?;
+        self.prefault(&mut keeper, appended, 0)?;
         drop(keeper);
         self.unmap_finished();
         Ok(())
@@ -141,11 +141,12 @@ impl Log {
         loop {
             self.check_poison()?;
             let appended = self.appended.load();
-            if self.fits(appended.get(), payload_bytes) {
+            let fits = self.fits(appended.get(), payload_bytes);
+            if fits && self.is_ready(appended.get(), payload_bytes) {
                 return Ok(());
             }
-            if keeper.obstacle.is_some() {
-                self.prefault(&mut keeper, appended)?;
+            if fits || keeper.obstacle.is_some() {
+                self.prefault(&mut keeper, appended, self.geometry.demand(payload_bytes))?;
             } else {
                 self.prepare_next(&mut keeper)?;
             }
@@ -195,10 +196,10 @@ impl Log {
         Ok(segment)
     }
 
-    /// Makes memory ready for what is appended next.
-    fn prefault(&self, keeper: &mut Keeper, appended: Lsn) -> Result<()> {
+    /// Makes memory ready for what is appended next, `demand` bytes at least.
+    fn prefault(&self, keeper: &mut Keeper, appended: Lsn, demand: u64) -> Result<()> {
         let from = keeper.prefaulted.max(appended);
-        let ahead = appended.get() + self.options.prefault_bytes;
+        let ahead = appended.get() + self.options.prefault_bytes.max(demand);
         let to = Lsn::new(ahead).min(self.geometry.segment_start(keeper.next));
         if from >= to && keeper.obstacle.is_none() {
             return Ok(());
@@ -209,6 +210,7 @@ impl Log {
         self.set_limit(keeper);
         result?;
         keeper.prefaulted = to;
+        self.ready.store(to.get(), Ordering::Release);
         Ok(())
     }
 

@@ -29,6 +29,8 @@
 //! - L6 a log writes only to files that it made itself, and flushed. What another one left, an
 //!   earlier life or an attempt to begin that failed, is removed and not used again: a flush of
 //!   it may have failed, and then what it shows, its length even, may never become durable
+//! - L7 a large payload is copied, under the commit lock, only into memory that was made ready
+//!   outside of it: no page of the log is read from the device for it while others wait
 //!
 //! What is left out: compression and encryption (a payload is bytes); reading from the mapped
 //! memory (the reader uses files, so that it sees what a recovery would see); any meaning of a

@@ -24,6 +24,9 @@ use super::tree_update::{Built, Update};
 use crate::error::Result;
 use crate::mutants::{Mutant, broken};
 
+/// Blocks that are dealt with in one hold of the lock over the bitmaps.
+const BATCH: usize = 1024;
+
 /// In what a checkpoint differs from the one before.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Changes<'a> {
@@ -48,10 +51,12 @@ impl Space {
     pub(crate) fn checkpoint(&self, changes: Changes<'_>, head: Head) -> Result<()> {
         let _one_at_a_time = self.checkpointing.lock();
         self.file.check_poison()?;
-        self.with_extents(|extents| {
-            let ours = |&block: &u64| extents.is_busy(block) && !extents.is_used(block);
-            assert!(changes.taken.iter().all(ours), "X2: what a checkpoint takes was allocated");
-        })?;
+        for batch in changes.taken.chunks(BATCH) {
+            self.with_extents(|extents| {
+                let ours = |&block: &u64| extents.is_busy(block) && !extents.is_used(block);
+                assert!(batch.iter().all(ours), "X2: what a checkpoint takes was allocated");
+            })?;
+        }
         let mut fresh = Vec::new();
         let maps = match self.write_maps(changes, head, &mut fresh) {
             Ok(maps) => maps,
@@ -81,10 +86,15 @@ impl Space {
         Ok(())
     }
 
-    /// Step 7 for the blocks.
+    /// Step 7 for the blocks, in pieces: commits that free a block wait for one of them at most.
     fn adopt_blocks(&self, maps: &Maps, changes: Changes<'_>) -> Result<()> {
-        let free = changes.released.iter().chain(&maps.replaced).copied();
-        self.with_extents(|extents| extents.adopt(&maps.bits.chunks, self.map_fanout(), free))
+        for (&chunk, bits) in &maps.bits.chunks {
+            self.with_extents(|extents| extents.adopt(chunk, bits))?;
+        }
+        for batch in changes.released.chunks(BATCH).chain(maps.replaced.chunks(BATCH)) {
+            self.with_extents(|extents| batch.iter().for_each(|&block| extents.release(block)))?;
+        }
+        Ok(())
     }
 
     /// Steps 1 to 5. The blocks that it takes are added to `fresh`.

@@ -20,10 +20,12 @@
 //!
 //! Search is next-fit: from where the last run ended, the first run that is long enough, or the
 //! longest of the next few. Neighbours in a batch so stay neighbours on the disk. There is no
-//! index of free runs: skipping 64 busy blocks costs one comparison, which makes a walk over the
-//! map of a whole terabyte at 8 KiB a matter of a millisecond.
+//! index of free runs, but one bit for each 64 blocks that are all busy: skipping 4,096 of them
+//! costs one comparison, which makes a walk over the map of a whole terabyte at 8 KiB a matter of
+//! 20 microseconds. Commits that free a block wait for it.
 
-use std::collections::BTreeMap;
+#[cfg(test)]
+use std::cell::Cell;
 
 use super::RESERVED_BLOCKS;
 
@@ -46,12 +48,17 @@ pub(crate) struct Run {
 pub(crate) struct Extents {
     busy: Vec<u64>,
     used: Vec<u64>,
+    /// One bit for each word of `busy`: whether all of its blocks are busy.
+    full: Vec<u64>,
     /// Length of the file in blocks. Bits from here on are 0 and mean nothing.
     blocks: u64,
     /// How many of the blocks are not busy.
     free: u64,
     /// Where the search goes on.
     cursor: u64,
+    /// How many words searches have looked at.
+    #[cfg(test)]
+    looked: Cell<u64>,
 }
 
 impl Extents {
@@ -61,7 +68,21 @@ impl Extents {
         assert_eq!(used.len() as u64, blocks.div_ceil(64));
         used[0] |= (1 << RESERVED_BLOCKS) - 1;
         let taken: u64 = used.iter().map(|word| u64::from(word.count_ones())).sum();
-        Extents { busy: used.clone(), used, blocks, free: blocks - taken, cursor: 0 }
+        let mut full = vec![0; used.len().div_ceil(64)];
+        let all_busy = (0..).zip(&used).filter(|&(_, &word)| word == u64::MAX);
+        all_busy.for_each(|(at, _)| set(&mut full, at));
+        #[cfg(test)]
+        let looked = Cell::new(0);
+        Extents {
+            busy: used.clone(),
+            used,
+            full,
+            blocks,
+            free: blocks - taken,
+            cursor: 0,
+            #[cfg(test)]
+            looked,
+        }
     }
 
     /// Takes up to `want` neighbouring blocks, or `None` if there is none left.
@@ -81,6 +102,9 @@ impl Extents {
         };
         for block in run.block..run.block + u64::from(run.count) {
             set(&mut self.busy, block);
+            if self.busy[(block / 64) as usize] == u64::MAX {
+                set(&mut self.full, block / 64);
+            }
         }
         self.free -= u64::from(run.count);
         self.cursor = run.block + u64::from(run.count);
@@ -92,6 +116,7 @@ impl Extents {
         assert!(self.is_busy(block), "block {block} is freed, but it was not taken");
         assert!(!bit(&self.used, block), "block {block} is freed, but the checkpoint needs it");
         clear(&mut self.busy, block);
+        clear(&mut self.full, block / 64);
         self.free += 1;
     }
 
@@ -102,6 +127,7 @@ impl Extents {
         self.blocks = blocks;
         self.busy.resize(blocks.div_ceil(64) as usize, 0);
         self.used.resize(blocks.div_ceil(64) as usize, 0);
+        self.full.resize(self.busy.len().div_ceil(64), 0);
     }
 
     /// Words `at..at + count` of the used bits, with zeros after the end.
@@ -113,22 +139,12 @@ impl Extents {
         words.into_boxed_slice()
     }
 
-    /// A checkpoint is durable: its used bits count, and what it released is free (X1).
-    /// `chunks` are groups of `words` words of used bits, by their number.
-    pub(crate) fn adopt(
-        &mut self,
-        chunks: &BTreeMap<u64, Box<[u64]>>,
-        words: usize,
-        released: impl Iterator<Item = u64>,
-    ) {
-        for (&chunk, bits) in chunks {
-            let from = usize::try_from(chunk).expect("a chunk in memory") * words;
-            let len = words.min(self.used.len() - from);
-            self.used[from..from + len].copy_from_slice(&bits[..len]);
-        }
-        for block in released {
-            self.release(block);
-        }
+    /// A checkpoint is durable: these used bits count, which are group `chunk` of as many. What it
+    /// no longer uses is released after that, block by block (X1).
+    pub(crate) fn adopt(&mut self, chunk: u64, bits: &[u64]) {
+        let from = usize::try_from(chunk).expect("a chunk in memory") * bits.len();
+        let len = bits.len().min(self.used.len() - from);
+        self.used[from..from + len].copy_from_slice(&bits[..len]);
     }
 
     pub(crate) fn is_busy(&self, block: u64) -> bool {
@@ -172,14 +188,33 @@ impl Extents {
     fn next(&self, from: u64, to: u64, skip: u64) -> Option<u64> {
         let mut at = from;
         while at < to {
+            #[cfg(test)]
+            self.looked.set(self.looked.get() + 1);
             let rest = (!self.busy[(at / 64) as usize] ^ skip) >> (at % 64);
             if rest != 0 {
                 let block = at + u64::from(rest.trailing_zeros());
                 return (block < to).then_some(block);
             }
             at = (at / 64 + 1) * 64;
+            if skip == 0 && at < to {
+                at = self.past_full(at / 64) * 64;
+            }
         }
         None
+    }
+
+    /// The first word of `busy` from `word` on that is not all ones; past the end if there is none.
+    fn past_full(&self, mut word: u64) -> u64 {
+        while let Some(&full) = self.full.get((word / 64) as usize) {
+            #[cfg(test)]
+            self.looked.set(self.looked.get() + 1);
+            let ones = u64::from((full >> (word % 64)).trailing_ones());
+            word += ones;
+            if ones == 0 || !word.is_multiple_of(64) {
+                break;
+            }
+        }
+        word
     }
 }
 
@@ -255,6 +290,25 @@ mod tests {
             }
             assert_eq!(extents.free(), 500 - taken.len() as u64);
         }
+    }
+
+    /// The lock over the bitmaps is held while a search runs.
+    #[test]
+    fn a_search_in_a_full_terabyte_looks_at_few_words() {
+        let blocks = 1 << 27;
+        let mut extents = Extents::new(blocks, vec![u64::MAX; (blocks / 64) as usize]);
+        extents.used.fill(0);
+        let last = blocks - 1;
+        extents.release(last);
+        assert_eq!(extents.take(9), Some(Run { block: last, count: 1 }));
+        for block in [5, last] {
+            extents.release(block);
+        }
+        assert_eq!(extents.take(1), Some(Run { block: 5, count: 1 }), "it comes round again");
+        assert_eq!(extents.take(1), Some(Run { block: last, count: 1 }));
+        assert_eq!((extents.take(1), extents.free()), (None, 0));
+        let words = blocks / 64 / 64;
+        assert!(extents.looked.get() < 5 * words, "{} words", extents.looked.get());
     }
 
     #[test]

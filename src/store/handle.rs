@@ -229,6 +229,12 @@ impl Store {
         Ok(Snapshot::new(Arc::clone(&self.closer)))
     }
 
+    /// The cache, for tests of who waits.
+    #[cfg(test)]
+    pub(crate) fn cache(&self) -> &crate::cache::Cache {
+        &self.engine().cache
+    }
+
     /// Whether nobody holds the commit lock now. For simulations, which commit while the disk is
     /// in the middle of a call.
     #[cfg_attr(not(feature = "cli"), expect(dead_code, reason = "for the crash suite"))]
@@ -246,7 +252,7 @@ impl Store {
     ///
     /// # Errors
     /// What stood in the way; the next round tries again.
-    #[cfg_attr(not(feature = "cli"), expect(dead_code, reason = "for the crash suite"))]
+    #[cfg_attr(not(any(feature = "cli", test)), expect(dead_code, reason = "for the crash suite"))]
     pub(crate) fn keep_log(&self) -> Result<()> {
         self.engine().live.get().map_or(Ok(()), |live| live.log.keep())
     }
@@ -346,8 +352,9 @@ impl Store {
         self.engine().checkpoint_on(course)
     }
 
-    /// Checks everything: every page, every tree, every count, every block. Commits wait
-    /// meanwhile. O(size of the store).
+    /// Checks everything as of now: every page, every tree, every count, every block. O(size of the
+    /// store). Commits go on; checkpoints wait meanwhile, so that the log grows, and commits wait as
+    /// well once it is four times [`Options::checkpoint_log_bytes`].
     ///
     /// # Errors
     /// What keeps the check from going on, such as a page that the device refuses to read; what is

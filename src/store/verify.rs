@@ -1,12 +1,14 @@
 //! Checking a whole store.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
+use crate::cache::Snapshot;
 use crate::course::Course;
 use crate::error::{Error, Result};
 use crate::space::PageId;
 use crate::tree::check::check;
-use crate::txn::Engine;
+use crate::txn::{Engine, KeyspaceId, KeyspaceState};
 
 /// What [`Store::verify`](crate::Store::verify) found.
 #[derive(Clone, Debug, Default)]
@@ -31,8 +33,24 @@ impl Verification {
     }
 }
 
-/// Checks the trees as they are in memory and on disk, then what the last checkpoint has on disk.
-/// Commits and checkpoints wait meanwhile. Keyspaces and keys are counted where `counts` says so
+/// What is checked: the store as of one moment.
+struct Pinned<'a> {
+    /// Keeps what the trees were then.
+    snapshot: Snapshot<'a>,
+    catalog_root: PageId,
+    /// With how many keys each had.
+    keyspaces: Vec<(Arc<KeyspaceState>, u64)>,
+    doomed: Vec<(KeyspaceId, PageId)>,
+    /// Pages that were freed, and still exist.
+    freed: HashSet<PageId>,
+    /// Pages from here on came later.
+    next_page_id: u64,
+    /// How many pages had been listed as changed.
+    listed: usize,
+}
+
+/// Checks the trees as of now, in memory and on disk, then what the last checkpoint has on disk.
+/// Commits go on; checkpoints wait meanwhile. Keyspaces and keys are counted where `counts` says so
 /// of the name; all are checked. `None` if the course was cancelled.
 pub(super) fn verify(
     engine: &Engine,
@@ -41,63 +59,115 @@ pub(super) fn verify(
 ) -> Result<Option<Verification>> {
     let mut found = Verification::default();
     let (_no_checkpoint, unreaped) = engine.hold_checkpoints();
+    // Once in the trees, once in the checkpoint.
+    let pages = engine.cache.next_page_id().saturating_sub(1);
+    course.expect(2 * pages.saturating_sub(unreaped.len() as u64));
     {
-        let state = engine.commit.lock();
-        let snapshot = engine.cache.snapshot();
-        let at = snapshot.lsn();
-        let mut reached: HashSet<PageId> = HashSet::new();
-        // Once in the trees, once in the checkpoint.
-        let pages = engine.cache.next_page_id().saturating_sub(1);
-        course.expect(2 * pages.saturating_sub(unreaped.len() as u64));
-        let mut roots = Vec::new();
-        if state.trees.catalog_root != PageId::NONE {
-            roots.push(("the catalog".to_owned(), state.trees.catalog_root, None));
+        let pinned = pin(engine, unreaped);
+        let mut reached = HashSet::new();
+        if !check_trees(engine, &pinned, course, counts, &mut reached, &mut found)? {
+            return Ok(None);
         }
-        for keyspace in state.trees.catalog.iter() {
-            let is_counted = counts(&keyspace.name);
-            found.keyspaces += u64::from(is_counted);
-            let count = Some((keyspace.count.latest(), is_counted));
-            roots.push((format!("keyspace {:?}", keyspace.name), keyspace.root, count));
-        }
-        for (id, root) in &state.trees.catalog.doomed {
-            // Half taken apart, its inner nodes may be empty; what counts is what it reaches.
-            let name = format!("dropped keyspace {}", id.0);
-            walk_doomed(engine, *root, at, &mut reached, &name, &mut found)?;
-            course.advance(found.pages - course.done());
-        }
-        for (name, root, count) in roots {
-            let checked = check(&engine.cache, root, at, course, &mut |id| {
-                course.advance(1);
-                !reached.insert(id)
-            })?;
-            if course.is_cancelled() {
-                return Ok(None);
-            }
-            let problems = checked.problems.into_iter().map(|problem| format!("{name}: {problem}"));
-            found.problems.extend(problems);
-            found.pages += checked.pages;
-            if let Some((count, is_counted)) = count {
-                found.keys += if is_counted { checked.keys } else { 0 };
-                if count != checked.keys {
-                    let keys = checked.keys;
-                    found.problems.push(format!("{name}: {keys} keys, but the count is {count}"));
-                }
-            }
-        }
-        // B3: every page that exists is reached, or was freed.
-        let freed: HashSet<PageId> = state.writer.freed().chain(unreaped).collect();
-        for id in (1..engine.cache.next_page_id()).map(PageId) {
-            let (exists, reached) = (engine.cache.exists(id)?, reached.contains(&id));
-            if exists && !reached && !freed.contains(&id) {
-                found.problems.push(format!("page {id} is neither reached nor free"));
-            }
-            if reached && (!exists || freed.contains(&id)) {
-                found.problems.push(format!("page {id} is reached, but free"));
-            }
-        }
+        check_pages(engine, &pinned, &reached, &mut found)?;
     }
     verify_checkpoint(engine, course, &mut found)?;
     Ok((!course.is_cancelled()).then_some(found))
+}
+
+/// Takes down what is to be checked. The commit lock is held for that alone; no page is read.
+fn pin(engine: &Engine, unreaped: Vec<PageId>) -> Pinned<'_> {
+    let state = engine.commit.lock();
+    let catalog = &state.trees.catalog;
+    let counted = |keyspace: &Arc<KeyspaceState>| (Arc::clone(keyspace), keyspace.count.latest());
+    Pinned {
+        snapshot: engine.cache.snapshot(),
+        catalog_root: state.trees.catalog_root,
+        keyspaces: catalog.iter().map(counted).collect(),
+        doomed: catalog.doomed.iter().map(|(&id, &root)| (id, root)).collect(),
+        freed: state.writer.freed().chain(unreaped).collect(),
+        next_page_id: engine.cache.next_page_id(),
+        listed: state.writer.listed(),
+    }
+}
+
+/// Checks every tree, and notes which pages they reach. False if the course was cancelled.
+fn check_trees(
+    engine: &Engine,
+    pinned: &Pinned<'_>,
+    course: &Course,
+    counts: &dyn Fn(&str) -> bool,
+    reached: &mut HashSet<PageId>,
+    found: &mut Verification,
+) -> Result<bool> {
+    let at = pinned.snapshot.lsn();
+    let mut roots = Vec::new();
+    if pinned.catalog_root != PageId::NONE {
+        roots.push(("the catalog".to_owned(), pinned.catalog_root, None));
+    }
+    for (keyspace, count) in &pinned.keyspaces {
+        let is_counted = counts(&keyspace.name);
+        found.keyspaces += u64::from(is_counted);
+        let count = Some((*count, is_counted));
+        roots.push((format!("keyspace {:?}", keyspace.name), keyspace.root, count));
+    }
+    for (id, root) in &pinned.doomed {
+        // Half taken apart, its inner nodes may be empty; what counts is what it reaches.
+        let name = format!("dropped keyspace {}", id.0);
+        walk_doomed(engine, *root, at, reached, &name, found)?;
+        course.advance(found.pages - course.done());
+    }
+    for (name, root, count) in roots {
+        let checked = check(&engine.cache, root, at, course, &mut |id| {
+            course.advance(1);
+            !reached.insert(id)
+        })?;
+        if course.is_cancelled() {
+            return Ok(false);
+        }
+        let problems = checked.problems.into_iter().map(|problem| format!("{name}: {problem}"));
+        found.problems.extend(problems);
+        found.pages += checked.pages;
+        if let Some((count, is_counted)) = count {
+            found.keys += if is_counted { checked.keys } else { 0 };
+            if count != checked.keys {
+                let keys = checked.keys;
+                found.problems.push(format!("{name}: {keys} keys, but the count is {count}"));
+            }
+        }
+    }
+    Ok(true)
+}
+
+/// B3: every page that exists is reached, or was freed, or came after what is checked.
+fn check_pages(
+    engine: &Engine,
+    pinned: &Pinned<'_>,
+    reached: &HashSet<PageId>,
+    found: &mut Verification,
+) -> Result<()> {
+    let mut strays = Vec::new();
+    for id in (1..pinned.next_page_id).map(PageId) {
+        let (exists, is_reached) = (engine.cache.exists(id)?, reached.contains(&id));
+        let is_freed = pinned.freed.contains(&id);
+        if exists && !is_reached && !is_freed {
+            strays.push(id);
+        }
+        if is_reached && (!exists || is_freed) {
+            found.problems.push(format!("page {id} is reached, but free"));
+        }
+    }
+    if !strays.is_empty() {
+        // A free name may have been given to a new page meanwhile. Looked up after the pages: who
+        // makes a page lists it under the same hold of the commit lock.
+        let state = engine.commit.lock();
+        let new: HashSet<PageId> =
+            state.writer.listed_since(pinned.listed).iter().copied().collect();
+        drop(state);
+        strays.retain(|id| !new.contains(id));
+    }
+    let stray = |id| format!("page {id} is neither reached nor free");
+    found.problems.extend(strays.into_iter().map(stray));
+    Ok(())
 }
 
 /// Checks what the last checkpoint has on disk: maps, used blocks, and every page's checksum.

@@ -147,7 +147,7 @@ fn deeds(store: &Store, rows: &Keyspace) -> Vec<Deed> {
 fn looks(store: &Store, rows: &Keyspace) -> Vec<Deed> {
     let (a, b, c, d) = (store.clone(), store.clone(), store.clone(), rows.clone());
     vec![
-        ("stats", Box::new(move || drop(a.stats()))),
+        ("stats", Box::new(move || _ = a.stats())),
         ("watermarks", Box::new(move || _ = b.watermarks())),
         ("the names of the keyspaces", Box::new(move || drop(c.keyspaces()))),
         ("a get", Box::new(move || assert!(d.get("hot").unwrap().is_some()))),
@@ -192,5 +192,118 @@ fn nobody_waits_while_the_log_is_flushed() {
         },
     );
     assert_eq!(calls.len(), 1);
+    store.close().unwrap();
+}
+
+#[test]
+fn nobody_waits_while_a_segment_is_prepared() {
+    let witnessed = Witnessed::new();
+    let (store, rows) = filled(&witnessed, options(), 10, 500);
+    let calls = witnessed.during(is_at_the_device, deeds(&store, &rows), || {
+        store.keep_log().unwrap();
+    });
+    assert!(calls.iter().any(|call| call.starts_with("Create log-")), "{calls:?}");
+    store.close().unwrap();
+}
+
+/// A store much larger than its cache, with as many clean pages in memory as dirty ones.
+fn larger_than_its_cache(witnessed: &Witnessed) -> (Store, Keyspace) {
+    let (store, rows) = filled(witnessed, options(), 20_000, 500);
+    // As with the thread that evicts ahead, which is the test here.
+    store.cache().on_short_of_frames(|| ());
+    store.checkpoint().unwrap();
+    for row in (0..20_000_u32).step_by(8) {
+        rows.get(row.to_be_bytes()).unwrap();
+    }
+    for row in (0..2000_u32).step_by(8) {
+        rows.put_with(row.to_be_bytes(), [8; 500], CommitMode::Async).unwrap();
+    }
+    (store, rows)
+}
+
+/// V8: a read takes the frame of a clean page while another thread writes dirty ones.
+#[test]
+fn nobody_waits_for_the_pages_that_another_thread_writes_to_evict_them() {
+    let witnessed = Witnessed::new();
+    let (store, rows) = larger_than_its_cache(&witnessed);
+    let mut deeds = deeds(&store, &rows);
+    let (cold, next) = (rows.clone(), std::cell::Cell::new(2000_u32));
+    deeds.push((
+        "gets of what is not in memory",
+        Box::new(move || {
+            for _ in 0..60 {
+                assert!(cold.get(next.get().to_be_bytes()).unwrap().is_some());
+                next.set(2000 + (next.get() + 8) % 18_000);
+            }
+        }),
+    ));
+    let is_write = |call: &Call<'_>| call.op == Op::Write;
+    let misses = store.stats().cache_misses;
+    witnessed.during(is_write, deeds, || {
+        for _ in 0..10 {
+            store.cache().evict(10_000).unwrap();
+            for row in (0..2000_u32).step_by(8) {
+                rows.put_with(row.to_be_bytes(), [9; 500], CommitMode::Async).unwrap();
+            }
+        }
+    });
+    assert!(store.stats().cache_misses > misses + 100, "they needed frames");
+    store.close().unwrap();
+}
+
+#[test]
+fn nobody_waits_while_a_store_is_verified() {
+    let witnessed = Witnessed::new();
+    let (store, rows) = larger_than_its_cache(&witnessed);
+    let calls = witnessed.during(
+        |call| call.op == Op::Read,
+        deeds(&store, &rows),
+        || {
+            let found = store.verify().unwrap();
+            assert!(found.is_clean(), "{found:?}");
+            assert_eq!(found.keys, 20_001);
+        },
+    );
+    assert!(calls.len() > 1000, "{} reads", calls.len());
+    store.close().unwrap();
+}
+
+/// What is checked is the store as it was, whatever comes and goes meanwhile.
+#[test]
+fn a_store_that_changes_while_it_is_verified_is_clean() {
+    let witnessed = Witnessed::new();
+    let (store, rows) = filled(&witnessed, options(), 2500, 500);
+    for row in (0..200_u32).step_by(3) {
+        rows.put_with(row.to_be_bytes(), vec![7; 20_000], CommitMode::Async).unwrap();
+    }
+    // Checked last. The pages that the witness needs are others than those that are being read.
+    let changed = store.keyspace("rows to be changed").unwrap();
+    for row in 0..300_u32 {
+        changed.put_with(row.to_be_bytes(), [7; 500], CommitMode::Async).unwrap();
+    }
+    store.checkpoint().unwrap();
+    for row in 400..800_u32 {
+        rows.delete_with(row.to_be_bytes(), CommitMode::Async).unwrap();
+    }
+    // Names of pages that are free, to be given again.
+    store.checkpoint().unwrap();
+    let (witness, next) = (changed.clone(), std::cell::Cell::new(0_u32));
+    let deed = Box::new(move || {
+        let at = next.get();
+        next.set(at + 1);
+        let value = vec![9; [10, 900, 3000, 30_000][at as usize % 4]];
+        witness.put_with((at * 7 % 300).to_be_bytes(), value, CommitMode::Async).unwrap();
+        witness.put_with((1000 + at % 200).to_be_bytes(), [1; 500], CommitMode::Async).unwrap();
+        witness.delete_with((at * 11 % 300).to_be_bytes(), CommitMode::Async).unwrap();
+    });
+    let counted = rows.len().unwrap() + changed.len().unwrap();
+    let is_read = |call: &Call<'_>| call.op == Op::Read;
+    let calls = witnessed.during(is_read, vec![("commits", deed)], || {
+        let found = store.verify().unwrap();
+        assert!(found.is_clean(), "{found:?}");
+        assert_eq!(found.keys, counted, "as of its beginning");
+    });
+    assert!(calls.len() > 300, "{} reads", calls.len());
+    assert!(store.verify().unwrap().is_clean());
     store.close().unwrap();
 }

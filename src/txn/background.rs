@@ -20,7 +20,7 @@ const TOUCH_AHEAD: usize = 32 << 20;
 #[derive(Debug, Default)]
 pub(crate) struct Background {
     checkpointer: Bell,
-    cleaner: Bell,
+    cleaner: Arc<Bell>,
     threads: Mutex<Vec<JoinHandle<()>>>,
     stopping: AtomicBool,
     watchers: AtomicUsize,
@@ -93,6 +93,8 @@ impl Background {
             let engine = Arc::clone(engine);
             std::thread::Builder::new().name(name.to_owned()).spawn(move || run(&engine))
         };
+        let cleaner = Arc::clone(&engine.background.cleaner);
+        engine.cache.on_short_of_frames(move || cleaner.ring());
         let mut threads = engine.background.threads.lock();
         for (name, run) in
             [("syncline-ckpt", run_checkpointer as fn(&Engine)), ("syncline-clean", run_cleaner)]

@@ -24,6 +24,8 @@ pub(crate) struct Trees {
     pub(crate) next_keyspace: u32,
     scratch: Scratch,
     touched: Vec<Touched>,
+    /// Keyspaces whose counts are not what the catalog says: those marked `count_changed`.
+    changed: Vec<Arc<KeyspaceState>>,
 }
 
 /// A keyspace that the group changes, and by how many keys.
@@ -47,6 +49,7 @@ impl Trees {
             next_keyspace,
             scratch: Scratch::default(),
             touched: Vec::new(),
+            changed: Vec::new(),
         }
     }
 
@@ -121,7 +124,7 @@ impl Trees {
                 let count = &touched.keyspace.count;
                 let now = count.latest().checked_add_signed(delta).expect("a count of keys");
                 count.set(now, group.lsn());
-                touched.keyspace.count_changed.store(true, Ordering::Relaxed);
+                note_changed(&mut self.changed, &touched.keyspace);
             }
         }
         if self.touched.len() > 16 {
@@ -180,7 +183,7 @@ impl Trees {
                     if touched.is_some_and(|touched| touched.delta != 0) {
                         // Replay has the count amid changes: what comes after it may take back
                         // what came before, so that the sum does not tell that it is outdated.
-                        state.count_changed.store(true, Ordering::Relaxed);
+                        note_changed(&mut self.changed, state);
                     }
                     let (key, value) = (catalog_key::keyspace(&state.name), state.encode(count));
                     self.put_catalog(group, &key, &value)?;
@@ -281,18 +284,31 @@ impl Trees {
 
     /// Notes in the catalog how many keys the keyspaces have.
     pub(crate) fn note_counts(&mut self, group: &mut WriteGroup<'_>) -> Result<()> {
-        for state in self.changed_counts() {
+        for state in self.changed_counts(usize::MAX) {
             let key = catalog_key::keyspace(&state.name);
             self.put_catalog(group, &key, &state.encode(state.count.latest()))?;
         }
         Ok(())
     }
 
-    /// The keyspaces whose counts are not what the catalog says; from now on they count as noted.
-    pub(crate) fn changed_counts(&self) -> Vec<Arc<KeyspaceState>> {
-        let changed =
-            |state: &&Arc<KeyspaceState>| state.count_changed.swap(false, Ordering::Relaxed);
-        self.catalog.iter().filter(changed).cloned().collect()
+    /// Up to `most` keyspaces whose counts are not what the catalog says; from now on they count as
+    /// noted.
+    pub(crate) fn changed_counts(&mut self, most: usize) -> Vec<Arc<KeyspaceState>> {
+        let from = self.changed.len() - most.min(self.changed.len());
+        let mut changed = self.changed.split_off(from);
+        changed.iter().for_each(|state| state.count_changed.store(false, Ordering::Relaxed));
+        changed.retain(|state| !state.is_dropped());
+        changed
+    }
+
+    /// How many keyspaces have counts that are not what the catalog says.
+    pub(crate) fn changed_count(&self) -> usize {
+        self.changed.len()
+    }
+
+    /// The counts of these were not noted after all.
+    pub(crate) fn restore_counts(&mut self, counts: &[Arc<KeyspaceState>]) {
+        counts.iter().for_each(|state| note_changed(&mut self.changed, state));
     }
 
     fn put_catalog(&mut self, group: &mut WriteGroup<'_>, key: &[u8], value: &[u8]) -> Result<()> {
@@ -303,6 +319,16 @@ impl Trees {
     fn delete_catalog(&mut self, group: &mut WriteGroup<'_>, key: &[u8]) -> Result<()> {
         let root = self.catalog_root;
         TreeMut::new(group, root, &mut self.scratch).delete(key).map(|_| ())
+    }
+}
+
+/// Lists a keyspace as changed, once.
+#[inline]
+fn note_changed(changed: &mut Vec<Arc<KeyspaceState>>, state: &Arc<KeyspaceState>) {
+    // Under the commit lock: no locked instruction is needed.
+    if !state.count_changed.load(Ordering::Relaxed) {
+        state.count_changed.store(true, Ordering::Relaxed);
+        changed.push(Arc::clone(state));
     }
 }
 

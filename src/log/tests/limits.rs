@@ -68,6 +68,57 @@ fn there_is_room_if_it_fits_and_not_too_much_is_unsynced() {
     assert!(!rig.log.has_room(8), "{unsynced} bytes are unsynced");
 }
 
+/// L7: the copy under the commit lock meets no page that has to be read first.
+#[test]
+fn a_large_payload_is_appended_only_where_memory_is_ready() {
+    let mut rig = Rig::new();
+    rig.append(&payload(0, 1000));
+    rig.log.keep().unwrap();
+    let big = payload(1, 70_000);
+    let crc = crc32fast::hash(&big);
+    assert!(!rig.log.has_room(big.len()));
+    assert_eq!(rig.log.append(&mut rig.appender, 9, &big, crc), None, "there are segments for it");
+    rig.log.reserve(big.len()).unwrap();
+    assert!(rig.log.has_room(big.len()));
+    let from = rig.appender.position();
+    let end = rig.log.append(&mut rig.appender, 9, &big, crc).unwrap();
+    rig.log.publish(end);
+    let prefaulted = rig.knobs.prefaulted.lock().unwrap().clone();
+    let mut ready: Vec<_> = prefaulted
+        .iter()
+        .map(|(name, at, len)| {
+            let start = super::super::segment_number(name).unwrap() * S + *at as u64;
+            (start, start + *len as u64)
+        })
+        .collect();
+    ready.sort_unstable();
+    let reached = ready.iter().fold(from.get(), |at, &(start, to)| match start <= at {
+        true => at.max(to),
+        false => at,
+    });
+    assert!(reached >= end.get(), "ready up to {reached}, written up to {end}");
+    // The next one finds it used up.
+    assert_eq!(rig.log.append(&mut rig.appender, 9, &big, crc), None);
+    assert_eq!(rig.scan().unwrap().0, [payload(0, 1000), big]);
+}
+
+/// So a small commit does not wait until large ones of others have been flushed.
+#[test]
+fn large_payloads_leave_room_for_small_ones() {
+    const MOST: u64 = 1 << 20;
+    let mut rig = Rig::with(LogOptions { max_unsynced_bytes: MOST, ..small() });
+    let unsynced = |rig: &Rig| rig.log.appended().get() - rig.log.durable().get();
+    while unsynced(&rig) <= MOST - MOST / 4 {
+        rig.append(&payload(0, 100_000));
+    }
+    assert!(unsynced(&rig) < MOST);
+    rig.log.reserve(8).unwrap();
+    assert!(rig.log.has_room(8));
+    assert_eq!(rig.log.stats().flushes, 0);
+    rig.append(&payload(0, 100_000));
+    assert_eq!(rig.log.stats().flushes, 1, "a large one waits");
+}
+
 #[test]
 fn memory_that_cannot_be_made_ready_is_not_written() {
     let mut rig = Rig::new();
@@ -192,7 +243,7 @@ fn append_takes_all_that_is_prepared() {
     assert_eq!(rig.scan().unwrap().0, [whole]);
     // Two segments, in a chain.
     let mut rig = Rig::new();
-    rig.log.keep().unwrap();
+    rig.log.reserve(2 * (S - 4096 - 32) as usize).unwrap();
     let whole = payload(0, 2 * (S - 4096 - 32) as usize);
     let crc = crc32fast::hash(&whole);
     let end = Lsn::new(4 * S);
