@@ -298,8 +298,7 @@ fn the_ends_of_a_range_meet_in_the_middle() {
         }
         let mut range = keyspace.iter().unwrap();
         let (mut front, mut back) = (Vec::new(), Vec::new());
-        loop {
-            let Some(entry) = range.next() else { break };
+        while let Some(entry) = range.next() {
             front.push(entry.unwrap().key().to_vec());
             // Two from the back for each from the front.
             let two = [range.next_back(), range.next_back()];

@@ -58,6 +58,7 @@ const UPWARD: &[(&str, &str, &str)] = &[
 const UNSAFE: &[&str] = &[
     "src/cache/arena.rs",
     "src/cache/draft.rs",
+    "src/cache/hold.rs",
     "src/cache/in_place.rs",
     "src/cache/load.rs",
     "src/cache/reader.rs",

@@ -12,8 +12,8 @@
 //! | 64 | page | the page | the writer until it is settled, then nobody (V1) |
 //!
 //! A frame is freed in two steps: nobody can find it any more and the epoch has passed
-//! ([`Arena::release`]), and the last pin has gone. So a value that a user holds on to keeps one
-//! frame, and nothing else waits for it.
+//! ([`Arena::release`]), and the last pin has gone. A thread pins a page for as long as one call
+//! takes; what a user may hold for ever pins few frames ([`hold`](super::hold)).
 #![allow(unsafe_code)] // owns the frame memory
 
 use std::fmt;
@@ -34,6 +34,8 @@ const TOUCH_PIECE: usize = 2 << 20;
 const VISITED: u32 = 1 << 28;
 const RETIRED: u32 = 1 << 29;
 const PINS: u32 = VISITED - 1;
+/// What users hold pins at most this part of all frames.
+const HELD_SHARE: u32 = 8;
 
 /// The number of a frame in the arena.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -59,6 +61,8 @@ pub(crate) struct Arena {
     free: Mutex<Free>,
     /// How many frames are free: what `free` holds, readable without its lock.
     available: AtomicU32,
+    /// How many frames are pinned by what a user holds (V9).
+    held: AtomicU32,
 }
 
 #[derive(Debug)]
@@ -83,7 +87,8 @@ impl Arena {
         let mut memory = Memory::new(bytes, source)?;
         let base = memory.as_mut_ptr();
         let free = Mutex::new(Free { list: Vec::new(), fresh: 0 });
-        Ok(Arena { memory, base, page_bytes, frames, free, available: AtomicU32::new(frames) })
+        let (available, held) = (AtomicU32::new(frames), AtomicU32::new(0));
+        Ok(Arena { memory, base, page_bytes, frames, free, available, held })
     }
 
     pub(crate) fn page_bytes(&self) -> usize {
@@ -235,6 +240,37 @@ impl Arena {
         self.header(frame).state.load(Ordering::Acquire) & PINS != 0
     }
 
+    /// Pins a frame, which an epoch guard of the caller keeps from being freed right now, or
+    /// which nobody but the caller has.
+    pub(super) fn pin(&self, frame: Frame) {
+        let before = self.header(frame).state.fetch_add(1, Ordering::Relaxed);
+        if before & PINS > PINS / 2 {
+            // Long before they would be taken for marks: others may count on while this one ends.
+            std::process::abort();
+        }
+    }
+
+    /// Takes a pin away. The last pin of a frame that nobody can find any more frees it.
+    pub(super) fn unpin(&self, frame: Frame) {
+        let before = self.header(frame).state.fetch_sub(1, Ordering::AcqRel);
+        if before & RETIRED != 0 && before & PINS == 1 {
+            self.give_back(frame);
+        }
+    }
+
+    /// Counts one more frame that a user holds, if there may be one more (V9).
+    pub(super) fn may_hold(&self) -> bool {
+        let most = self.frames / HELD_SHARE;
+        let one_more = |held| (held < most).then_some(held + 1);
+        self.held.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).is_ok()
+    }
+
+    /// Counts one less.
+    pub(super) fn hold_less(&self) {
+        let before = self.held.fetch_sub(1, Ordering::Relaxed);
+        assert!(before > 0 && before <= self.frames / HELD_SHARE, "V9: {before} frames were held");
+    }
+
     /// The bytes of a frame.
     ///
     /// # Safety
@@ -348,47 +384,5 @@ impl Drop for Arena {
 impl fmt::Debug for Arena {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Arena").field("frames", &self.frames).field("free", &self.free).finish()
-    }
-}
-
-/// A version of a page, kept in memory until this is dropped.
-pub(crate) struct PinnedPage<'a> {
-    arena: &'a Arena,
-    frame: Frame,
-}
-
-impl<'a> PinnedPage<'a> {
-    /// Pins `frame`, which an epoch guard of the caller keeps from being freed right now.
-    pub(super) fn new(arena: &'a Arena, frame: Frame) -> Self {
-        let before = arena.header(frame).state.fetch_add(1, Ordering::Relaxed);
-        assert!(before & PINS < PINS, "2^28 pins on {frame:?}");
-        PinnedPage { arena, frame }
-    }
-
-    /// The bytes of the page.
-    pub(crate) fn bytes(&self) -> &[u8] {
-        // SAFETY: only settled frames are pinned (V1), and the pin outlives the borrow.
-        unsafe { self.arena.page(self.frame) }
-    }
-}
-
-impl Clone for PinnedPage<'_> {
-    fn clone(&self) -> Self {
-        PinnedPage::new(self.arena, self.frame)
-    }
-}
-
-impl Drop for PinnedPage<'_> {
-    fn drop(&mut self) {
-        let before = self.arena.header(self.frame).state.fetch_sub(1, Ordering::AcqRel);
-        if before & RETIRED != 0 && before & PINS == 1 {
-            self.arena.give_back(self.frame);
-        }
-    }
-}
-
-impl fmt::Debug for PinnedPage<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.frame.fmt(f)
     }
 }

@@ -1,25 +1,40 @@
 //! Old versions that registered snapshots need, in memory or spilled to disk.
 //!
+//! ```text
+//!   versions   (page, until) -> lsn, place         the version that a reader at s sees: the first
+//!                                                  with until > s, if lsn <= s
+//!   needed     snapshot -> (until, page) ..        heaps: each version is in that of the oldest
+//!                                                  snapshot that needs it, the first to end on top
+//! ```
+//!
 //! An entry is one version: page, `[lsn, until)`, and where it is. It goes when no snapshot in
 //! that range is registered any more (V3). An entry in memory owns its frame, and owns the copy
 //! on disk that the frame names, if any; an entry on disk owns its extent (V5). The exception is a
 //! version that was spilled while a checkpoint placed it: its extent is the checkpoint's, which
 //! lends it, and the entry owns it from the next checkpoint on.
+//!
+//! - V10 A version that is published is in the heap of the oldest registered snapshot in its range.
+//!   When that snapshot goes, the versions that end before the next snapshot go with it; the others
+//!   are the next one's: their heap is melded with its own.
+//!
+//! So a snapshot that goes looks at the versions that go with it and at one more, in whichever
+//! order snapshots go. The lock is held for a bounded number of versions at a time
+//! ([`AT_ONCE`]): commits and readers of snapshots wait for it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 
 use super::arena::{Arena, Frame};
+use super::heaps::{Heap, Heaps};
 use super::registry::Registry;
-use super::state::Cache;
-use crate::error::Result;
-use crate::lsn::{Lsn, Watermark};
+use crate::lsn::Lsn;
 use crate::mutants::{Mutant, broken};
 use crate::space::{PageAddr, PageId};
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicUsize, Ordering};
 
-/// Versions written out at a time.
-const SPILL_BATCH: usize = 128;
+/// Versions that are dealt with while the lock is held.
+const AT_ONCE: usize = 256;
 
 /// Where an old version is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,11 +46,16 @@ pub(crate) enum Place {
 #[derive(Clone, Copy, Debug)]
 struct Old {
     lsn: Lsn,
-    until: Lsn,
     place: Place,
     /// The extent is the last checkpoint's.
     lent: bool,
 }
+
+/// A version by its page, and by where its range ends.
+type Key = (PageId, Lsn);
+
+/// A version that a group has superseded: page, frame, LSN, and where its range ends.
+pub(super) type Version = (PageId, Frame, Lsn, Lsn);
 
 /// All old versions that are kept.
 #[derive(Debug, Default)]
@@ -49,9 +69,21 @@ pub(crate) struct History {
 
 #[derive(Debug, Default)]
 struct Inner {
-    pages: BTreeMap<PageId, Vec<Old>>,
-    /// The same entries by the end of their range.
-    by_end: BTreeSet<(Lsn, PageId)>,
+    versions: BTreeMap<Key, Old>,
+    /// Those in memory.
+    resident: BTreeSet<Key>,
+    /// Those whose extent is lent.
+    lent: BTreeSet<Key>,
+    /// V10
+    needed: BTreeMap<Lsn, Heap>,
+    heaps: Heaps,
+    /// What a group that is not visible yet has superseded. In no heap.
+    unpublished: Vec<Key>,
+    /// Where the search for versions to be spilled goes on.
+    hand: Option<Key>,
+    /// How many versions have been looked at.
+    #[cfg(test)]
+    looked: usize,
 }
 
 /// What comes free when versions go.
@@ -59,6 +91,8 @@ struct Inner {
 pub(super) struct Dropped {
     pub(super) frames: Vec<Frame>,
     pub(super) extents: Vec<PageAddr>,
+    /// The lock was let go of before all were dealt with: call again.
+    pub(super) more: bool,
 }
 
 impl History {
@@ -72,227 +106,251 @@ impl History {
         self.resident.load(Ordering::Relaxed)
     }
 
+    /// How many versions were looked at so far, where it could be more than are asked for.
+    #[cfg(test)]
+    pub(super) fn looked(&self) -> usize {
+        self.inner.lock().looked
+    }
+
     /// Where the version of `id` is that a reader at `at` sees, if it is here.
     pub(crate) fn find(&self, id: PageId, at: Lsn) -> Option<Place> {
         if self.len() == 0 {
             return None;
         }
-        let inner = self.inner.lock();
-        let is_at_end = |old: &Old| broken(Mutant::HistoryRangeInclusive) && at == old.until;
-        let sees = |old: &&Old| old.lsn <= at && at < old.until || is_at_end(old);
-        let old = inner.pages.get(&id)?.iter().find(sees)?;
-        Some(old.place)
+        let mut inner = self.inner.lock();
+        inner.seen(id, at).map(|(_, old)| old.place)
     }
 
-    /// Keeps each of `versions` (page, frame, LSN, end) for which `keep` says so; returns the
-    /// rest. The lock is held over both, so that a snapshot which goes meanwhile finds the entry.
-    /// It is counted before `keep` looks, so that the snapshot knows to look for it.
+    /// Keeps each of `versions` that a snapshot needs; hands the rest to `rest`. The lock is held
+    /// from the look for a snapshot until the entry is there, so that a snapshot which goes
+    /// meanwhile finds it. It is counted before that look, so that the snapshot knows to look.
     pub(super) fn insert(
         &self,
-        versions: impl Iterator<Item = (PageId, Frame, Lsn, Lsn)>,
-        keep: impl Fn(Lsn, Lsn) -> bool,
+        versions: impl Iterator<Item = Version>,
+        registry: &Registry,
         mut rest: impl FnMut(PageId, Frame),
     ) {
-        let mut inner = self.inner.lock();
-        for (id, frame, lsn, until) in versions {
-            self.count.fetch_add(1, Ordering::Release);
-            if keep(lsn, until) {
-                let old = Old { lsn, until, place: Place::Resident(frame), lent: false };
-                inner.pages.entry(id).or_default().push(old);
-                inner.by_end.insert((until, id));
-                self.resident.fetch_add(1, Ordering::Relaxed);
-            } else {
-                self.count.fetch_sub(1, Ordering::Release);
-                rest(id, frame);
+        let mut versions = versions.peekable();
+        while versions.peek().is_some() {
+            let mut inner = self.inner.lock();
+            for (id, frame, lsn, until) in versions.by_ref().take(AT_ONCE) {
+                self.count.fetch_add(1, Ordering::Release);
+                if let Some(snapshot) = registry.oldest_in(lsn, until) {
+                    inner.add((id, until), lsn, frame);
+                    inner.need(snapshot, (id, until));
+                    self.resident.fetch_add(1, Ordering::Relaxed);
+                } else {
+                    self.count.fetch_sub(1, Ordering::Release);
+                    rest(id, frame);
+                }
             }
         }
     }
 
-    /// Puts a version that was loaded from `addr` into `frame`; the frame then names the extent.
-    pub(super) fn replace(&self, id: PageId, addr: PageAddr, frame: Frame) -> bool {
+    /// Keeps what a group that is not visible yet has superseded, which is what everybody reads,
+    /// until [`History::publish`].
+    pub(super) fn insert_unpublished(&self, versions: impl Iterator<Item = Version>) {
         let mut inner = self.inner.lock();
-        let old = inner
-            .pages
-            .get_mut(&id)
-            .and_then(|all| all.iter_mut().find(|old| old.place == Place::OnDisk(addr)));
-        if let Some(old) = old {
-            old.place = Place::Resident(frame);
+        for (id, frame, lsn, until) in versions {
+            self.count.fetch_add(1, Ordering::Release);
             self.resident.fetch_add(1, Ordering::Relaxed);
-            return true;
+            inner.add((id, until), lsn, frame);
+            inner.unpublished.push((id, until));
         }
-        false
     }
 
-    /// Takes out the versions that nobody needs since `gone` went. What a group that is not
-    /// visible yet has superseded is what everybody reads: it stays.
-    fn drop_for(
-        &self,
-        gone: Lsn,
-        visible: &Watermark,
-        registry: &Registry,
-        arena: &Arena,
-    ) -> Dropped {
+    /// The group is visible: what it superseded stays only if a snapshot needs it.
+    pub(super) fn publish(&self, registry: &Registry, arena: &Arena) -> Dropped {
+        let mut dropped = Dropped::default();
+        let mut inner = self.inner.lock();
+        for _ in 0..AT_ONCE {
+            let Some(key) = inner.unpublished.pop() else { return dropped };
+            match registry.oldest_in(inner.versions[&key].lsn, key.1) {
+                Some(snapshot) => inner.need(snapshot, key),
+                None => self.remove(&mut inner, key, arena, &mut dropped),
+            }
+        }
+        dropped.more = true;
+        dropped
+    }
+
+    /// Takes out some of the versions that nobody needs since the snapshot at `gone` went (V10).
+    pub(super) fn drop_for(&self, gone: Lsn, registry: &Registry, arena: &Arena) -> Dropped {
         let mut dropped = Dropped::default();
         if self.len() == 0 {
             return dropped;
         }
         let mut inner = self.inner.lock();
-        let Inner { pages, by_end } = &mut *inner;
-        let after = (Lsn::new(gone.get().saturating_add(1)), PageId::NONE);
-        // Read with the lock held: a group that becomes visible later comes by itself.
-        let end = (Lsn::new(visible.load().get().saturating_add(1)), PageId::NONE);
-        if end <= after {
-            return dropped;
+        if registry.is_open(gone) {
+            return dropped; // there is another one, which comes by later
         }
-        let candidates: Vec<_> = by_end.range(after..end).copied().collect();
-        for (until, id) in candidates {
-            let all = pages.get_mut(&id).expect("by_end names what is in pages");
-            let at = all.iter().position(|old| old.until == until).expect("the same entry");
-            let old = all[at];
-            let is_needed = || registry.any_in(old.lsn, until);
-            if old.lsn > gone || !broken(Mutant::OthersVersionsDropped) && is_needed() {
-                continue;
-            }
-            all.swap_remove(at);
-            if all.is_empty() {
-                pages.remove(&id);
-            }
-            by_end.remove(&(until, id));
-            self.count.fetch_sub(1, Ordering::Release);
-            let addr = match old.place {
-                Place::Resident(frame) => {
-                    self.resident.fetch_sub(1, Ordering::Relaxed);
-                    dropped.frames.push(frame);
-                    arena.addr(frame)
+        let Some(mut heap) = inner.needed.remove(&gone) else { return dropped };
+        // One that registers later is above all ends; one that goes comes by after this.
+        let next = registry.next_above(gone).unwrap_or(Lsn::MAX);
+        let end = if broken(Mutant::OthersVersionsDropped) { Lsn::MAX } else { next };
+        for _ in 0..AT_ONCE {
+            #[cfg(test)]
+            (inner.looked += 1);
+            let Some((until, id)) = inner.heaps.first(&heap).filter(|(until, _)| *until <= end)
+            else {
+                if !heap.is_empty() {
+                    let Inner { needed, heaps, .. } = &mut *inner;
+                    heaps.meld(needed.entry(next).or_insert_with(Heap::new), heap);
                 }
-                Place::OnDisk(addr) => addr,
+                return dropped;
             };
-            if !addr.is_none() && !old.lent {
-                dropped.extents.push(addr);
-            }
+            inner.heaps.pop(&mut heap);
+            let lsn = inner.versions[&(id, until)].lsn;
+            assert!(lsn <= gone && gone < until, "V10: page {id} of [{lsn}, {until}) for {gone}");
+            self.remove(&mut inner, (id, until), arena, &mut dropped);
         }
+        inner.needed.insert(gone, heap);
+        dropped.more = true;
         dropped
     }
 
-    /// Some versions in memory, with the frame each is in.
-    fn some_resident(&self, count: usize) -> Vec<(PageId, Frame, Lsn)> {
-        let inner = self.inner.lock();
-        let resident = inner.pages.iter().flat_map(|(id, all)| {
-            all.iter().filter_map(|old| match old.place {
-                Place::Resident(frame) => Some((*id, frame, old.lsn)),
-                Place::OnDisk(_) => None,
-            })
-        });
-        resident.take(count).collect()
+    fn remove(&self, inner: &mut Inner, key: Key, arena: &Arena, dropped: &mut Dropped) {
+        let old = inner.versions.remove(&key).expect("a heap names what is there");
+        self.count.fetch_sub(1, Ordering::Release);
+        let addr = match old.place {
+            Place::Resident(frame) => {
+                inner.resident.remove(&key);
+                self.resident.fetch_sub(1, Ordering::Relaxed);
+                dropped.frames.push(frame);
+                arena.addr(frame)
+            }
+            Place::OnDisk(addr) => addr,
+        };
+        if old.lent {
+            inner.lent.remove(&key);
+        } else if !addr.is_none() {
+            dropped.extents.push(addr);
+        }
+    }
+
+    /// Some versions in memory (page, frame, LSN), others at each call.
+    pub(super) fn some_resident(&self, count: usize) -> Vec<(PageId, Frame, Lsn)> {
+        let mut inner = self.inner.lock();
+        let from = inner.hand.take().map_or(Bound::Unbounded, Bound::Excluded);
+        let mut keys: Vec<Key> =
+            inner.resident.range((from, Bound::Unbounded)).take(count).copied().collect();
+        if keys.len() < count {
+            let (seen, left) = (keys.first().copied(), count - keys.len());
+            let others = inner.resident.iter().take_while(|key| Some(**key) != seen);
+            keys.extend(others.take(left));
+        }
+        inner.hand = keys.last().copied();
+        #[cfg(test)]
+        (inner.looked += keys.len());
+        let version = |key: &Key| match inner.versions[key] {
+            Old { place: Place::Resident(frame), lsn, .. } => (key.0, frame, lsn),
+            old => unreachable!("{old:?} is not in memory"),
+        };
+        keys.iter().map(version).collect()
+    }
+
+    /// Puts the version for readers at `at`, which was loaded from `addr`, into `frame`; the frame
+    /// then names the extent. False if it is not there any more.
+    pub(super) fn replace(&self, id: PageId, at: Lsn, addr: PageAddr, frame: Frame) -> bool {
+        let mut inner = self.inner.lock();
+        let Some((key, old)) = inner.seen(id, at) else { return false };
+        if old.place != Place::OnDisk(addr) {
+            return false;
+        }
+        old.place = Place::Resident(frame);
+        inner.resident.insert(key);
+        self.resident.fetch_add(1, Ordering::Relaxed);
+        true
     }
 
     /// Notes that a version (page, frame, LSN) has its copy at `addr`, and is no longer in memory.
     /// False if it is gone, or if the frame does not own `owned` any more.
-    fn spilled(
+    pub(super) fn spilled(
         &self,
-        version: (PageId, Frame, Lsn),
+        (id, frame, lsn): (PageId, Frame, Lsn),
         owned: PageAddr,
         addr: PageAddr,
         arena: &Arena,
     ) -> bool {
-        let (id, frame, lsn) = version;
         let mut inner = self.inner.lock();
-        let old = inner.pages.get_mut(&id).and_then(|all| {
-            all.iter_mut().find(|old| old.place == Place::Resident(frame) && old.lsn == lsn)
-        });
-        if let Some(old) = old
-            && arena.addr(frame) == owned
-        {
-            old.place = Place::OnDisk(addr);
-            self.resident.fetch_sub(1, Ordering::Relaxed);
-            return true;
+        let Some((key, old)) = inner.seen(id, lsn) else { return false };
+        let is_it = old.place == Place::Resident(frame) && old.lsn == lsn;
+        if !is_it || arena.addr(frame) != owned {
+            return false;
         }
-        false
+        old.place = Place::OnDisk(addr);
+        inner.resident.remove(&key);
+        self.resident.fetch_sub(1, Ordering::Relaxed);
+        true
     }
 
-    /// Takes from a version its claim on the extent `addr`, which the checkpoint owns from now on.
+    /// Takes from the version for readers at `at` its claim on the extent `addr`, which the
+    /// checkpoint owns from now on.
     pub(super) fn disown(&self, id: PageId, at: Lsn, addr: PageAddr, arena: &Arena) {
+        if self.len() == 0 {
+            return;
+        }
         let mut inner = self.inner.lock();
-        let all = inner.pages.get_mut(&id).into_iter().flatten();
-        for old in all.filter(|old| old.lsn <= at && at < old.until) {
-            match old.place {
-                Place::Resident(frame) if arena.addr(frame) == addr => {
-                    arena.set_addr(frame, PageAddr::NONE);
-                }
-                Place::OnDisk(place) if place == addr => old.lent = true,
-                _ => {}
+        let Some((key, old)) = inner.seen(id, at) else { return };
+        match old.place {
+            Place::Resident(frame) if arena.addr(frame) == addr => {
+                arena.set_addr(frame, PageAddr::NONE);
             }
+            Place::OnDisk(place) if place == addr => {
+                old.lent = true;
+                inner.lent.insert(key);
+            }
+            _ => {}
         }
     }
 
     /// Whether a version of `id` is at `addr`, which the last checkpoint lends it.
     pub(super) fn is_lent(&self, id: PageId, addr: PageAddr, arena: &Arena) -> bool {
-        self.lent(&mut self.inner.lock(), id, addr, arena).is_some()
+        self.len() > 0 && self.inner.lock().lent_at(id, addr, arena).is_some()
     }
 
     /// Gives `addr` to the version that it was lent to. False if that is gone.
     pub(super) fn give_lent(&self, id: PageId, addr: PageAddr, arena: &Arena) -> bool {
         let mut inner = self.inner.lock();
-        let old = self.lent(&mut inner, id, addr, arena);
-        old.map(|old| old.lent = false).is_some()
-    }
-
-    fn lent<'i>(
-        &self,
-        inner: &'i mut Inner,
-        id: PageId,
-        addr: PageAddr,
-        arena: &Arena,
-    ) -> Option<&'i mut Old> {
-        inner.pages.get_mut(&id)?.iter_mut().find(|old| {
-            let place = match old.place {
-                Place::Resident(frame) => arena.addr(frame),
-                Place::OnDisk(place) => place,
-            };
-            old.lent && place == addr
-        })
+        let Some(key) = inner.lent_at(id, addr, arena) else { return false };
+        inner.lent.remove(&key);
+        inner.versions.get_mut(&key).expect("what is lent is there").lent = false;
+        true
     }
 }
 
-impl Cache {
-    /// Drops the versions that only a snapshot at `gone` needed.
-    pub(super) fn drop_versions_for(&self, gone: Lsn) {
-        let dropped = self.history.drop_for(gone, &self.visible, &self.registry, &self.arena);
-        dropped.extents.iter().for_each(|addr| self.space.free(addr.block()));
-        self.retire(dropped.frames);
+impl Inner {
+    /// The version of `id` that a reader at `at` sees.
+    fn seen(&mut self, id: PageId, at: Lsn) -> Option<(Key, &mut Old)> {
+        let from = match broken(Mutant::HistoryRangeInclusive) {
+            true => Bound::Included((id, at)),
+            false => Bound::Excluded((id, at)),
+        };
+        let (&key, old) = self.versions.range_mut((from, Bound::Unbounded)).next()?;
+        (key.0 == id && old.lsn <= at).then_some((key, old))
     }
 
-    /// Writes some old versions out and frees their frames. Returns how many.
-    pub(super) fn spill(&self) -> Result<usize> {
-        let mut batch = Vec::new();
-        let mut retired = Vec::new();
-        for version in self.history.some_resident(SPILL_BATCH) {
-            let addr = self.arena.addr(version.1);
-            if addr.is_none() {
-                batch.push(version);
-            } else if self.history.spilled(version, addr, addr, &self.arena) {
-                retired.push(version.1);
-            }
-        }
-        let guard = self.pin();
-        batch.retain(|(id, frame, lsn)| {
-            self.history.find(*id, *lsn) == Some(Place::Resident(*frame))
+    fn add(&mut self, key: Key, lsn: Lsn, frame: Frame) {
+        let old = Old { lsn, place: Place::Resident(frame), lent: false };
+        let former = self.versions.insert(key, old);
+        assert!(former.is_none(), "page {} has two versions up to {}", key.0, key.1);
+        self.resident.insert(key);
+    }
+
+    /// `snapshot` is the oldest that needs the version.
+    fn need(&mut self, snapshot: Lsn, (id, until): Key) {
+        #[cfg(test)]
+        (self.looked += 1);
+        let heap = self.needed.entry(snapshot).or_insert_with(Heap::new);
+        self.heaps.push(heap, (until, id));
+    }
+
+    fn lent_at(&self, id: PageId, addr: PageAddr, arena: &Arena) -> Option<Key> {
+        let mut lent = self.lent.range((id, Lsn::ZERO)..).take_while(|key| key.0 == id);
+        let key = lent.find(|key| match self.versions[key].place {
+            Place::Resident(frame) => arena.addr(frame) == addr,
+            Place::OnDisk(place) => place == addr,
         });
-        let mut pages = self.page_buffer();
-        for (id, frame, _) in &batch {
-            pages.push(*id, self.page_ref(*frame, &guard).bytes());
-        }
-        drop(guard);
-        let written = self.write_pages(&mut pages);
-        for (version, addr) in batch.into_iter().zip(written.iter().flatten()) {
-            if self.history.spilled(version, PageAddr::NONE, *addr, &self.arena) {
-                retired.push(version.1);
-            } else {
-                self.space.free(addr.block());
-            }
-        }
-        let count = retired.len();
-        self.retire(retired);
-        written.map(|_| count)
+        key.copied()
     }
 }

@@ -82,7 +82,7 @@ impl Cache {
             };
         }
         self.counters.miss();
-        if !self.history.replace(id, addr, frame) {
+        if !self.history.replace(id, at, addr, frame) {
             self.arena.give_back(frame);
         }
         Ok(())

@@ -40,6 +40,8 @@
 //! - V8 A group that has excluded readers neither reads, loads, changes, makes nor frees a page from
 //!   then until it is published: nothing can fail, and nothing waits. Whatever the group must free
 //!   it frees before, or it makes copies.
+//! - V9 What users hold pins at most an eighth of all frames ([`hold`]).
+//! - V10 An old version is in the heap of the oldest registered snapshot that needs it ([`history`]).
 //!
 //! - V8 A read that needs a frame waits for no write while there is a clean page to evict.
 //!
@@ -55,22 +57,25 @@ mod counters;
 mod draft;
 mod epoch;
 mod evict;
+mod heaps;
 mod history;
+mod hold;
 mod in_place;
 mod load;
 mod memory;
 mod reader;
 mod registry;
+mod spill;
 mod state;
 mod table;
 #[cfg(test)]
 mod tests;
 mod writer;
 
-pub(crate) use arena::PinnedPage;
 pub(crate) use checkpoint::Placed;
 pub(crate) use draft::Draft;
 pub(crate) use epoch::Guard;
+pub(crate) use hold::{Hold, PinnedPage};
 pub(crate) use memory::MemorySource;
 pub(crate) use reader::{Absent, PageRef};
 pub(crate) use state::{Cache, CacheOptions, Snapshot};

@@ -1,8 +1,9 @@
 //! Reading a page as it was at an LSN, without locks.
 
-use super::arena::{Frame, PinnedPage};
+use super::arena::Frame;
 use super::epoch::Guard;
 use super::history::Place;
+use super::hold::PinnedPage;
 use super::state::Cache;
 use super::table::Word;
 use crate::lsn::Lsn;
@@ -30,6 +31,11 @@ impl<'g> PageRef<'g> {
     /// The bytes of the page.
     pub(crate) fn bytes(&self) -> &'g [u8] {
         self.bytes
+    }
+
+    /// Where it is.
+    pub(super) fn frame(&self) -> Frame {
+        self.frame
     }
 }
 

@@ -66,13 +66,30 @@ impl Registry {
         self.count.load(Ordering::SeqCst) == 0
     }
 
+    /// Whether a snapshot at `at` is open.
+    pub(crate) fn is_open(&self, at: Lsn) -> bool {
+        self.open.lock().contains_key(&at)
+    }
+
     /// Whether a snapshot in `[from, until)` is open.
     pub(crate) fn any_in(&self, from: Lsn, until: Lsn) -> bool {
-        if broken(Mutant::SnapshotVersionDropped) {
-            let after = (Bound::Excluded(from), Bound::Excluded(until));
-            return self.open.lock().range(after).next().is_some();
-        }
-        self.open.lock().range(from..until).next().is_some()
+        from < until && self.open.lock().range(from..until).next().is_some()
+    }
+
+    /// The oldest open snapshot that needs a version of `[from, until)`.
+    pub(crate) fn oldest_in(&self, from: Lsn, until: Lsn) -> Option<Lsn> {
+        let from = match broken(Mutant::SnapshotVersionDropped) {
+            true => Bound::Excluded(from),
+            false => Bound::Included(from),
+        };
+        let open = self.open.lock();
+        open.range((from, Bound::Excluded(until))).next().map(|(at, _)| *at)
+    }
+
+    /// The oldest open snapshot above `at`.
+    pub(crate) fn next_above(&self, at: Lsn) -> Option<Lsn> {
+        let open = self.open.lock();
+        open.range((Bound::Excluded(at), Bound::Unbounded)).next().map(|(at, _)| *at)
     }
 
     /// The newest open snapshot.

@@ -232,6 +232,11 @@ impl Cache {
         self.ids.lock().harvested.contains(&leaf)
     }
 
+    /// Whether a snapshot in `[from, until)` is open.
+    pub(crate) fn has_snapshot_in(&self, from: Lsn, until: Lsn) -> bool {
+        !self.registry.is_empty() && self.registry.any_in(from, until)
+    }
+
     /// Whether a snapshot older than `lsn` is open.
     pub(crate) fn has_snapshot_below(&self, lsn: Lsn) -> bool {
         self.registry.oldest().is_some_and(|oldest| oldest < lsn)

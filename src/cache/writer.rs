@@ -15,8 +15,9 @@
 //! While a store is being opened nobody reads it. The groups of a replay then take pages over
 //! where they are: without a copy, which was half of the time that a replay took.
 
-use super::arena::{Frame, PinnedPage};
+use super::arena::Frame;
 use super::epoch::{Alone, Guard};
+use super::hold::PinnedPage;
 use super::in_place::InPlace;
 use super::state::Cache;
 use super::table::Word;
@@ -270,7 +271,7 @@ impl<'a> WriteGroup<'a> {
         }
         if self.spilled {
             // Readers at the former `visible` needed these until now.
-            cache.drop_versions_for(Lsn::new(until.get() - 1));
+            cache.publish_versions();
         }
         if self.writer.retired.len() >= self.cache.stash_size() {
             let retired = std::mem::replace(&mut self.writer.retired, Vec::with_capacity(STASH));
@@ -288,7 +289,7 @@ impl<'a> WriteGroup<'a> {
         }
         cache.history.insert(
             superseded.drain(..).map(|s| (s.id, s.frame, s.lsn, until)),
-            |lsn, until| cache.registry.any_in(lsn, until),
+            &cache.registry,
             |id, frame| {
                 cache.disown_superseded(id, frame, Keeper::Nobody);
                 retired.push(frame);
@@ -448,7 +449,7 @@ impl<'a> WriteGroup<'a> {
             cache.disown_superseded(s.id, s.frame, Keeper::History);
         }
         let versions = superseded.iter().map(|s| (s.id, s.frame, s.lsn, until));
-        cache.history.insert(versions, |_, _| true, |_, _| {});
+        cache.history.insert_unpublished(versions);
         // Only now the chains may be cut: a reader finds the version here or there.
         for s in &superseded {
             if let Word::Resident(newest) = cache.table.newest(s.id) {

@@ -81,7 +81,7 @@ impl Selection {
         })
     }
 
-    fn of(self, keyspace: &Keyspace) -> Result<Option<Range<'_>>, Failure> {
+    fn of(self, keyspace: &Keyspace) -> Result<Option<Range>, Failure> {
         Ok(Some(match self {
             Selection::All => keyspace.iter()?,
             Selection::Prefix(prefix) => keyspace.prefix(&prefix)?,
@@ -91,11 +91,7 @@ impl Selection {
     }
 }
 
-fn print_forward(
-    range: Option<Range<'_>>,
-    limit: u64,
-    out: &mut RowWriter<'_>,
-) -> Result<(), Failure> {
+fn print_forward(range: Option<Range>, limit: u64, out: &mut RowWriter<'_>) -> Result<(), Failure> {
     let Some(mut range) = range else { return Ok(()) };
     let mut left = limit;
     while left > 0 {
@@ -107,7 +103,7 @@ fn print_forward(
 }
 
 fn print_backward(
-    range: Option<Range<'_>>,
+    range: Option<Range>,
     limit: u64,
     out: &mut RowWriter<'_>,
 ) -> Result<(), Failure> {

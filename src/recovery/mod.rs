@@ -194,9 +194,9 @@ fn load_catalog(cache: &Cache, root: PageId, disk: &Arc<dyn Disk>) -> Result<Cat
     let snapshot = cache.snapshot();
     let mut cursor = Cursor::new(cache, root, snapshot.lsn());
     let from = [catalog_key::DROPPED];
-    cursor.seek_first(std::ops::Bound::Included(&from))?;
+    cursor.seek_first(cache, std::ops::Bound::Included(&from))?;
     let mut key = Vec::with_capacity(max_key(cache.page_bytes()));
-    while let Some((leaf, slot)) = cursor.forward()? {
+    while let Some((leaf, slot)) = cursor.forward(cache)? {
         let node = Node::new(leaf.bytes());
         key.clear();
         node.append_key(slot, &mut key);

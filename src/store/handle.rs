@@ -17,7 +17,7 @@ use crate::lsn::{Incarnation, Lsn, StoreId};
 use crate::mutants::{Mutant, broken};
 use crate::options::{CommitMode, Options};
 use crate::recovery::{self, RecoverySummary};
-use crate::tree::{Found, ReadAt, lookup};
+use crate::tree::{ReadAt, Value, lookup};
 use crate::txn::{Background, Engine, KeyspaceId, Op, Payload, catalog_key, check_name};
 
 /// An open store: a directory of keyspaces.
@@ -412,10 +412,8 @@ fn end_of(engine: &Engine, incarnation: Incarnation) -> Result<Option<Lsn>> {
         return Ok(None);
     }
     let key = catalog_key::incarnation(incarnation);
-    Ok(match lookup(&engine.cache, root, &key, ReadAt::Newest)? {
-        Some(Found::Inline(page, start, 8)) => {
-            Some(Lsn::new(crate::codec::get_u64(page.bytes(), start)))
-        }
+    lookup(&engine.cache, root, &key, ReadAt::Newest, |value| match value? {
+        Value::Inline(end) if end.len() == 8 => Some(Lsn::new(crate::codec::get_u64(end, 0))),
         _ => None,
     })
 }

@@ -4,12 +4,13 @@ use std::cell::RefCell;
 use std::ops::{Bound, RangeBounds};
 use std::sync::Arc;
 
-use super::range::{Range, prefix_bounds, read_blob};
+use super::range::{Range, prefix_bounds};
 use super::receipt::Receipt;
+use super::snapshot::Snapshot;
 use super::value::{Entry, Value};
 use crate::error::{Error, Result};
 use crate::options::CommitMode;
-use crate::tree::{Found, ReadAt, lookup, max_key, touch};
+use crate::tree::{self, ReadAt, lookup, max_key, touch};
 use crate::txn::{Engine, KeyspaceState, Op, Payload};
 
 /// An ordered map from keys to values, with a name, in a store.
@@ -67,13 +68,23 @@ impl Keyspace {
     /// [`Error::NoSuchKeyspace`] once the keyspace has been dropped, [`Error::Closed`], and
     /// whatever reading a page may meet, [`Error::Corrupt`] above all.
     #[inline]
-    pub fn get(&self, key: impl AsRef<[u8]>) -> Result<Option<Value<'_>>> {
+    pub fn get(&self, key: impl AsRef<[u8]>) -> Result<Option<Value>> {
+        self.find(key.as_ref())
+    }
+
+    /// As [`Keyspace::get`]. Compiled here, where all that it calls can be inlined.
+    fn find(&self, key: &[u8]) -> Result<Option<Value>> {
         let engine = self.check()?;
-        let key = key.as_ref();
-        match lookup(&engine.cache, self.state.root, key, ReadAt::Newest)? {
-            None => Ok(None),
-            Some(Found::Inline(page, start, len)) => Ok(Some(Value::in_page(page, start, len))),
-            Some(Found::Blob(_)) => self.get_blob(engine, key),
+        let copied = lookup(&engine.cache, self.state.root, key, ReadAt::Newest, |value| {
+            Some(match value {
+                None => None,
+                Some(tree::Value::Inline(value)) => Some(Value::copy(value)),
+                Some(tree::Value::Blob(_)) => return None,
+            })
+        });
+        match copied? {
+            Some(found) => Ok(found),
+            None => self.get_blob(engine, key),
         }
     }
 
@@ -135,26 +146,26 @@ impl Keyspace {
     ///
     /// # Errors
     /// As [`Keyspace::get`].
-    pub fn range<K: AsRef<[u8]>>(&self, bounds: impl RangeBounds<K>) -> Result<Range<'_>> {
+    pub fn range<K: AsRef<[u8]>>(&self, bounds: impl RangeBounds<K>) -> Result<Range> {
         let bound = |bound: Bound<&K>| bound.map(|key| key.as_ref().to_vec());
         let (from, to) = (bound(bounds.start_bound()), bound(bounds.end_bound()));
-        Ok(Range::new(self.check()?, self.state.root, None, from, to))
+        self.between(from, to)
     }
 
     /// The entries whose keys begin with `prefix`, in order, as of now.
     ///
     /// # Errors
     /// As [`Keyspace::get`].
-    pub fn prefix(&self, prefix: impl AsRef<[u8]>) -> Result<Range<'_>> {
+    pub fn prefix(&self, prefix: impl AsRef<[u8]>) -> Result<Range> {
         let (from, to) = prefix_bounds(prefix.as_ref());
-        Ok(Range::new(self.check()?, self.state.root, None, from, to))
+        self.between(from, to)
     }
 
     /// All entries, in order, as of now.
     ///
     /// # Errors
     /// As [`Keyspace::get`].
-    pub fn iter(&self) -> Result<Range<'_>> {
+    pub fn iter(&self) -> Result<Range> {
         self.range::<&[u8]>(..)
     }
 
@@ -162,7 +173,7 @@ impl Keyspace {
     ///
     /// # Errors
     /// As [`Keyspace::get`].
-    pub fn first(&self) -> Result<Option<Entry<'_>>> {
+    pub fn first(&self) -> Result<Option<Entry>> {
         self.iter()?.next().transpose()
     }
 
@@ -170,7 +181,7 @@ impl Keyspace {
     ///
     /// # Errors
     /// As [`Keyspace::get`].
-    pub fn last(&self) -> Result<Option<Entry<'_>>> {
+    pub fn last(&self) -> Result<Option<Entry>> {
         self.iter()?.next_back().transpose()
     }
 
@@ -209,13 +220,16 @@ impl Keyspace {
         Ok(self.engine.receipt(lsn?))
     }
 
+    fn between(&self, from: Bound<Vec<u8>>, to: Bound<Vec<u8>>) -> Result<Range> {
+        self.check()?;
+        let snapshot = Snapshot::new(Arc::clone(&self.engine));
+        Ok(Range::new(snapshot, self.state.root, from, to))
+    }
+
     /// Reads a value that is out of line, at a snapshot, which keeps its pages.
     #[cold]
-    fn get_blob<'a>(&self, engine: &'a Engine, key: &[u8]) -> Result<Option<Value<'a>>> {
-        let snapshot = engine.cache.snapshot();
-        let at = snapshot.lsn();
-        let found = lookup(&engine.cache, self.state.root, key, ReadAt::Snapshot(at))?;
-        found.map(|found| read_blob(&engine.cache, found, at)).transpose()
+    fn get_blob(&self, engine: &Engine, key: &[u8]) -> Result<Option<Value>> {
+        Snapshot::new(Arc::clone(&self.engine)).read(engine, self.state.root, key)
     }
 }
 
@@ -259,7 +273,7 @@ mod tests {
             keys.put([key], "1").unwrap();
         }
         let visible = store.engine().cache.visible();
-        keys.state().count.set(0, visible);
+        keys.state().count.set(0, visible, |_, _| false);
         let held = store.engine().commit.lock();
         std::thread::scope(|scope| {
             let writers: Vec<_> = (0..4)

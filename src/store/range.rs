@@ -4,28 +4,29 @@ use std::cmp::Ordering;
 use std::fmt;
 use std::ops::Bound;
 
-use super::value::{Entry, Value};
-use crate::cache::{Cache, PinnedPage, Snapshot};
+use super::snapshot::Snapshot;
+use super::value::Entry;
 use crate::error::Result;
-use crate::lsn::Lsn;
 use crate::space::PageId;
-use crate::tree::{self, BlobRef, Cursor, Found, Node, blob};
-use crate::txn::Engine;
+use crate::tree::{self, BlobRef, Cursor, Node, blob};
 
 /// The entries in a range of keys, in order, as of one point in time.
 ///
 /// Iterates from both ends. [`Range::next_ref`] is the fastest way through: it copies no value and
 /// allocates nothing.
 ///
+/// A range owns what it needs, so that it may be kept anywhere, and sent to another thread. It is
+/// a handle to the store, which stays open until the last handle goes, and holds a snapshot and
+/// the page that it is at: nobody else waits for it, however long it is kept.
+///
 /// An error ends the iteration.
-pub struct Range<'a> {
-    engine: &'a Engine,
+pub struct Range {
+    snapshot: Snapshot,
     root: PageId,
-    at: At<'a>,
     from: Bound<Vec<u8>>,
     to: Bound<Vec<u8>>,
-    front: Option<Cursor<'a>>,
-    back: Option<Cursor<'a>>,
+    front: Option<Cursor>,
+    back: Option<Cursor>,
     /// The last keys returned from the front and from the back.
     front_key: Vec<u8>,
     back_key: Vec<u8>,
@@ -35,40 +36,22 @@ pub struct Range<'a> {
     /// The first bytes of `front_key`, so many, begin all keys of that leaf.
     front_prefix: usize,
     done: bool,
+    /// The last value returned by reference, if it is stored out of line.
     blob: Vec<u8>,
 }
 
-/// As of when a range is read.
-enum At<'a> {
-    Own(Snapshot<'a>),
-    Borrowed(Lsn),
-}
-
-impl At<'_> {
-    fn lsn(&self) -> Lsn {
-        match self {
-            At::Own(snapshot) => snapshot.lsn(),
-            At::Borrowed(lsn) => *lsn,
-        }
-    }
-}
-
-impl<'a> Range<'a> {
-    /// A range of the tree under `root`, as of `at`, a registered snapshot that outlives it, or
-    /// of now.
+impl Range {
+    /// A range of the tree under `root`, as of `snapshot`.
     pub(super) fn new(
-        engine: &'a Engine,
+        snapshot: Snapshot,
         root: PageId,
-        at: Option<Lsn>,
         from: Bound<Vec<u8>>,
         to: Bound<Vec<u8>>,
     ) -> Self {
-        let at = at.map_or_else(|| At::Own(engine.cache.snapshot()), At::Borrowed);
         let done = is_empty(&from, &to);
         Range {
-            engine,
+            snapshot,
             root,
-            at,
             from,
             to,
             front: None,
@@ -98,7 +81,7 @@ impl<'a> Range<'a> {
         let (start, len) = match Node::new(bytes).value(slot) {
             tree::Value::Inline(value) => (offset_in(bytes, value), value.len()),
             tree::Value::Blob(found) => {
-                self.blob = blob::read(&self.engine.cache, found, self.at.lsn())?;
+                self.blob = self.read(found)?;
                 return Ok(Some((&self.front_key, &self.blob)));
             }
         };
@@ -119,7 +102,7 @@ impl<'a> Range<'a> {
 
     #[inline]
     fn try_step_forward(&mut self) -> Result<bool> {
-        self.engine.check_open()?;
+        self.snapshot.engine().check_open()?;
         if !self.back_begun
             && let Some(cursor) = &mut self.front
             && let Some((node, slot)) = cursor.forward_within(self.front_limit)
@@ -134,14 +117,15 @@ impl<'a> Range<'a> {
 
     /// A step forward from one leaf to the next, the first of all, or one that may meet the back.
     fn enter_or_leave_leaf(&mut self) -> Result<bool> {
+        let cache = &self.snapshot.engine().cache;
         if self.front.is_none() {
-            let mut cursor = Cursor::new(&self.engine.cache, self.root, self.at.lsn());
-            cursor.seek_first(self.from.as_ref().map(Vec::as_slice))?;
+            let mut cursor = Cursor::new(cache, self.root, self.snapshot.lsn());
+            cursor.seek_first(cache, self.from.as_ref().map(Vec::as_slice))?;
             self.front = Some(cursor);
             self.front_limit = 0;
         }
         let cursor = self.front.as_mut().expect("made above");
-        let Some((leaf, slot)) = cursor.forward()? else { return Ok(false) };
+        let Some((leaf, slot)) = cursor.forward(cache)? else { return Ok(false) };
         let node = Node::new(leaf.bytes());
         if slot == 0 || self.front_limit == 0 {
             // A new leaf: where in it the range ends.
@@ -170,14 +154,16 @@ impl<'a> Range<'a> {
     }
 
     fn try_step_backward(&mut self) -> Result<bool> {
-        self.engine.check_open()?;
+        let engine = self.snapshot.engine();
+        engine.check_open()?;
+        let cache = &engine.cache;
         if self.back.is_none() {
-            let mut cursor = Cursor::new(&self.engine.cache, self.root, self.at.lsn());
-            cursor.seek_last(self.to.as_ref().map(Vec::as_slice))?;
+            let mut cursor = Cursor::new(cache, self.root, self.snapshot.lsn());
+            cursor.seek_last(cache, self.to.as_ref().map(Vec::as_slice))?;
             self.back = Some(cursor);
         }
         let cursor = self.back.as_mut().expect("made above");
-        let Some((leaf, slot)) = cursor.backward()? else { return Ok(false) };
+        let Some((leaf, slot)) = cursor.backward(cache)? else { return Ok(false) };
         self.back_key.clear();
         Node::new(leaf.bytes()).append_key(slot, &mut self.back_key);
         self.back_begun = true;
@@ -189,16 +175,22 @@ impl<'a> Range<'a> {
         Ok(in_range && (self.front.is_none() || self.back_key > self.front_key))
     }
 
-    fn entry(&self, cursor: &Cursor<'a>, key: &[u8]) -> Result<Entry<'a>> {
+    fn entry(&self, cursor: &Cursor, key: &[u8]) -> Result<Entry> {
         let (leaf, slot) = cursor.here();
-        let found = found_at(leaf, slot);
-        let value = read_blob(&self.engine.cache, found, self.at.lsn())?;
-        Ok(Entry::new(key.to_vec(), value))
+        Ok(match Node::new(leaf.bytes()).value(slot) {
+            tree::Value::Inline(value) => Entry::copy(key, value),
+            tree::Value::Blob(found) => Entry::with_long(key, self.read(found)?),
+        })
+    }
+
+    /// Reads a value that is stored out of line.
+    fn read(&self, found: BlobRef) -> Result<Vec<u8>> {
+        blob::read(&self.snapshot.engine().cache, found, self.snapshot.lsn())
     }
 }
 
-impl<'a> Iterator for Range<'a> {
-    type Item = Result<Entry<'a>>;
+impl Iterator for Range {
+    type Item = Result<Entry>;
 
     fn next(&mut self) -> Option<Self::Item> {
         match self.step_forward() {
@@ -209,7 +201,7 @@ impl<'a> Iterator for Range<'a> {
     }
 }
 
-impl DoubleEndedIterator for Range<'_> {
+impl DoubleEndedIterator for Range {
     fn next_back(&mut self) -> Option<Self::Item> {
         match self.step_backward() {
             Ok(false) => None,
@@ -219,7 +211,7 @@ impl DoubleEndedIterator for Range<'_> {
     }
 }
 
-impl fmt::Debug for Range<'_> {
+impl fmt::Debug for Range {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Range").field("from", &self.from).field("to", &self.to).finish()
     }
@@ -237,28 +229,9 @@ fn slots_below(leaf: Node<'_>, key: &[u8], found: impl FnOnce(usize) -> usize) -
     }
 }
 
-/// The value at a place in a leaf, or where it is.
-fn found_at<'c>(leaf: &PinnedPage<'c>, slot: usize) -> Found<'c> {
-    let bytes = leaf.bytes();
-    match Node::new(bytes).value(slot) {
-        tree::Value::Inline(value) => {
-            Found::Inline(leaf.clone(), offset_in(bytes, value), value.len())
-        }
-        tree::Value::Blob(blob) => Found::Blob(blob),
-    }
-}
-
 /// Where `part`, a part of `bytes`, begins in them.
 fn offset_in(bytes: &[u8], part: &[u8]) -> usize {
     part.as_ptr() as usize - bytes.as_ptr() as usize
-}
-
-/// What was found, read as of `at`, a registered snapshot, if it is out of line.
-pub(super) fn read_blob<'a>(cache: &'a Cache, found: Found<'a>, at: Lsn) -> Result<Value<'a>> {
-    Ok(match found {
-        Found::Inline(page, start, len) => Value::in_page(page, start, len),
-        Found::Blob(blob @ BlobRef { .. }) => Value::owned(blob::read(cache, blob, at)?),
-    })
 }
 
 /// The bounds of the keys that begin with `prefix`.

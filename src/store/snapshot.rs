@@ -5,19 +5,21 @@ use std::sync::Arc;
 
 use super::handle::Closer;
 use super::keyspace::Keyspace;
-use super::range::{Range, prefix_bounds, read_blob};
+use super::range::{Range, prefix_bounds};
 use super::receipt::Receipt;
 use super::value::{Entry, Value};
 use crate::error::{Error, Result};
 use crate::lsn::Lsn;
 use crate::mutants::{Mutant, broken};
-use crate::tree::{ReadAt, lookup, touch};
-use crate::txn::{Engine, KeyspaceState};
+use crate::space::PageId;
+use crate::tree::{self, ReadAt, blob, lookup, touch};
+use crate::txn::Engine;
 
 /// The whole store, all keyspaces, as of one point in time.
 ///
 /// Page versions that a snapshot needs are kept until it is dropped, on disk if they outgrow
-/// memory. Cheap to clone.
+/// memory. Taking one waits for nobody, whatever there is in the store; dropping one costs in
+/// proportion to the versions that go with it. Cheap to clone.
 ///
 /// ```
 /// # let dir = tempfile::tempdir()?;
@@ -39,7 +41,6 @@ pub struct Snapshot {
 struct Inner {
     store: Arc<Closer>,
     at: Lsn,
-    counts: Vec<(Arc<KeyspaceState>, u64)>,
 }
 
 impl Drop for Inner {
@@ -50,11 +51,8 @@ impl Drop for Inner {
 
 impl Snapshot {
     pub(super) fn new(store: Arc<Closer>) -> Self {
-        let (at, counts) = {
-            let (snapshot, counts) = store.engine().snapshot();
-            (snapshot.into_lsn(), counts)
-        };
-        Snapshot { inner: Arc::new(Inner { store, at, counts }) }
+        let at = store.engine().cache.snapshot().into_lsn();
+        Snapshot { inner: Arc::new(Inner { store, at }) }
     }
 
     /// The snapshot shows every commit at or below this, and no other.
@@ -77,11 +75,9 @@ impl Snapshot {
     /// # Errors
     /// [`Error::NoSuchKeyspace`] if the keyspace was not there at the time, and as
     /// [`Keyspace::get`].
-    pub fn get(&self, keyspace: &Keyspace, key: impl AsRef<[u8]>) -> Result<Option<Value<'_>>> {
+    pub fn get(&self, keyspace: &Keyspace, key: impl AsRef<[u8]>) -> Result<Option<Value>> {
         let engine = self.check(keyspace)?;
-        let at = ReadAt::Snapshot(self.inner.at);
-        let found = lookup(&engine.cache, keyspace.state().root, key.as_ref(), at)?;
-        found.map(|found| read_blob(&engine.cache, found, self.inner.at)).transpose()
+        self.read(engine, keyspace.state().root, key.as_ref())
     }
 
     /// Whether there is `key`.
@@ -102,7 +98,7 @@ impl Snapshot {
         &self,
         keyspace: &Keyspace,
         bounds: impl RangeBounds<K>,
-    ) -> Result<Range<'_>> {
+    ) -> Result<Range> {
         let bound = |bound: Bound<&K>| bound.map(|key| key.as_ref().to_vec());
         self.between(keyspace, bound(bounds.start_bound()), bound(bounds.end_bound()))
     }
@@ -111,7 +107,7 @@ impl Snapshot {
     ///
     /// # Errors
     /// As [`Snapshot::get`].
-    pub fn prefix(&self, keyspace: &Keyspace, prefix: impl AsRef<[u8]>) -> Result<Range<'_>> {
+    pub fn prefix(&self, keyspace: &Keyspace, prefix: impl AsRef<[u8]>) -> Result<Range> {
         let (from, to) = prefix_bounds(prefix.as_ref());
         self.between(keyspace, from, to)
     }
@@ -120,7 +116,7 @@ impl Snapshot {
     ///
     /// # Errors
     /// As [`Snapshot::get`].
-    pub fn iter(&self, keyspace: &Keyspace) -> Result<Range<'_>> {
+    pub fn iter(&self, keyspace: &Keyspace) -> Result<Range> {
         self.between(keyspace, Bound::Unbounded, Bound::Unbounded)
     }
 
@@ -128,7 +124,7 @@ impl Snapshot {
     ///
     /// # Errors
     /// As [`Snapshot::get`].
-    pub fn first(&self, keyspace: &Keyspace) -> Result<Option<Entry<'_>>> {
+    pub fn first(&self, keyspace: &Keyspace) -> Result<Option<Entry>> {
         self.iter(keyspace)?.next().transpose()
     }
 
@@ -136,11 +132,11 @@ impl Snapshot {
     ///
     /// # Errors
     /// As [`Snapshot::get`].
-    pub fn last(&self, keyspace: &Keyspace) -> Result<Option<Entry<'_>>> {
+    pub fn last(&self, keyspace: &Keyspace) -> Result<Option<Entry>> {
         self.iter(keyspace)?.next_back().transpose()
     }
 
-    /// The number of keys, exactly. O(number of keyspaces).
+    /// The number of keys, exactly. O(log n) in the number of open snapshots.
     ///
     /// # Errors
     /// As [`Snapshot::get`].
@@ -149,7 +145,7 @@ impl Snapshot {
         if broken(Mutant::SnapshotCountsNewest) {
             return Ok(keyspace.state().count.latest());
         }
-        Ok(self.count(keyspace).expect("checked"))
+        Ok(keyspace.state().count.at(self.inner.at))
     }
 
     /// Whether there is no key.
@@ -165,16 +161,31 @@ impl Snapshot {
         keyspace: &Keyspace,
         from: Bound<Vec<u8>>,
         to: Bound<Vec<u8>>,
-    ) -> Result<Range<'_>> {
-        let engine = self.check(keyspace)?;
-        let newest = broken(Mutant::SnapshotRangeReadsNewest);
-        let at = if newest { None } else { Some(self.inner.at) };
-        Ok(Range::new(engine, keyspace.state().root, at, from, to))
+    ) -> Result<Range> {
+        self.check(keyspace)?;
+        let snapshot = match broken(Mutant::SnapshotRangeReadsNewest) {
+            true => Snapshot::new(Arc::clone(&self.inner.store)),
+            false => self.clone(),
+        };
+        Ok(Range::new(snapshot, keyspace.state().root, from, to))
     }
 
-    fn count(&self, keyspace: &Keyspace) -> Option<u64> {
-        let state = keyspace.state();
-        self.inner.counts.iter().find(|(known, _)| Arc::ptr_eq(known, state)).map(|(_, n)| *n)
+    /// The value of `key` in the tree under `root`.
+    pub(super) fn read(&self, engine: &Engine, root: PageId, key: &[u8]) -> Result<Option<Value>> {
+        let at = self.inner.at;
+        let found = lookup(&engine.cache, root, key, ReadAt::Snapshot(at), |value| match value? {
+            tree::Value::Inline(value) => Some(Ok(Value::copy(value))),
+            tree::Value::Blob(found) => Some(Err(found)),
+        })?;
+        Ok(match found {
+            None => None,
+            Some(Ok(value)) => Some(value),
+            Some(Err(found)) => Some(Value::owned(blob::read(&engine.cache, found, at)?)),
+        })
+    }
+
+    pub(super) fn engine(&self) -> &Engine {
+        self.inner.store.engine()
     }
 
     fn check(&self, keyspace: &Keyspace) -> Result<&Engine> {
@@ -183,9 +194,66 @@ impl Snapshot {
         if !std::ptr::eq(keyspace.engine(), engine) {
             return Err(Error::ForeignKeyspace { name: keyspace.name().to_owned() });
         }
-        if self.count(keyspace).is_none() {
+        if !keyspace.state().was_there(self.inner.at) {
             return Err(Error::NoSuchKeyspace { name: keyspace.name().to_owned() });
         }
         Ok(engine)
+    }
+}
+
+#[cfg(all(test, not(syncline_shuttle)))]
+mod tests {
+    use std::sync::{Arc, mpsc};
+    use std::time::Duration;
+
+    use crate::Options;
+    use crate::disk::SimDisk;
+
+    /// As `verify` does for as long as it takes.
+    #[test]
+    fn a_snapshot_is_taken_and_read_while_somebody_holds_the_commit_lock() {
+        let store = Options::new().open_on(Arc::new(SimDisk::new())).unwrap();
+        let rows = store.keyspace("rows").unwrap();
+        rows.put("a", "1").unwrap();
+        let (done, is_done) = mpsc::channel();
+        std::thread::scope(|scope| {
+            let held = store.engine().commit.lock();
+            scope.spawn(|| {
+                let snapshot = store.snapshot().unwrap();
+                assert_eq!(snapshot.get(&rows, "a").unwrap().unwrap(), b"1");
+                assert_eq!(snapshot.len(&rows).unwrap(), 1);
+                assert_eq!(rows.iter().unwrap().count(), 1);
+                assert_eq!(store.open_keyspace("rows").unwrap().unwrap().name(), "rows");
+                assert_eq!(store.keyspaces(), ["rows"]);
+                done.send(()).unwrap();
+            });
+            let told = is_done.recv_timeout(Duration::from_secs(30));
+            drop(held);
+            told.expect("it waits for the commit lock");
+        });
+    }
+
+    #[test]
+    fn a_snapshot_shows_the_keyspaces_and_counts_of_its_time() {
+        let store = Options::new().open_on(Arc::new(SimDisk::new())).unwrap();
+        let (a, b) = (store.keyspace("a").unwrap(), store.keyspace("b").unwrap());
+        let mut held = Vec::new();
+        for round in 0..50_u8 {
+            a.put([round], "1").unwrap();
+            if round % 3 == 0 {
+                b.put([round], "1").unwrap();
+            }
+            held.push((round, store.snapshot().unwrap()));
+        }
+        store.drop_keyspace("a").unwrap();
+        let later = store.keyspace("a").unwrap();
+        let last = store.snapshot().unwrap();
+        for (round, snapshot) in &held {
+            assert_eq!(snapshot.len(&a).unwrap(), u64::from(*round) + 1);
+            assert_eq!(snapshot.len(&b).unwrap(), u64::from(*round) / 3 + 1);
+            assert!(snapshot.len(&later).is_err(), "made after it");
+        }
+        assert!(last.get(&a, "k").is_err(), "dropped before it");
+        assert_eq!(last.len(&later).unwrap(), 0);
     }
 }

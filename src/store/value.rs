@@ -1,93 +1,145 @@
-//! Values and entries as reads return them.
+//! Values and entries as reads return them: copies, which pin nothing and borrow nothing (V9).
 
 use std::fmt;
 use std::ops::Deref;
 
-use crate::cache::PinnedPage;
+/// Values up to this long need no memory beside the `Value` itself.
+const SHORT: usize = 190;
 
 /// A value that was read.
 ///
-/// A value that fits in a page is not copied: this keeps the page in memory until it is dropped,
-/// and nothing else waits for it. [`Value::into_vec`] makes a copy that outlives the store.
-pub struct Value<'a>(Inner<'a>);
+/// It is a copy: whoever holds it holds its bytes and nothing else, and it outlives the store.
+#[derive(Clone)]
+pub struct Value(Inner);
 
-enum Inner<'a> {
-    InPage { page: PinnedPage<'a>, start: usize, len: usize },
-    Owned(Vec<u8>),
+#[derive(Clone)]
+enum Inner {
+    Short { len: u8, bytes: [u8; SHORT] },
+    Long(Box<[u8]>),
 }
 
-impl<'a> Value<'a> {
-    pub(crate) fn in_page(page: PinnedPage<'a>, start: usize, len: usize) -> Self {
-        Value(Inner::InPage { page, start, len })
+const _: () = assert!(SHORT <= u8::MAX as usize);
+
+impl Value {
+    #[inline]
+    pub(crate) fn copy(value: &[u8]) -> Self {
+        if value.len() > SHORT {
+            return Value(Inner::Long(value.into()));
+        }
+        let mut bytes = [0; SHORT];
+        bytes[..value.len()].copy_from_slice(value);
+        Value(Inner::Short { len: value.len() as u8, bytes })
     }
 
     pub(crate) fn owned(bytes: Vec<u8>) -> Self {
-        Value(Inner::Owned(bytes))
+        Value(Inner::Long(bytes.into_boxed_slice()))
     }
 
-    /// The value as bytes of its own. Copies it unless it was stored out of line.
+    /// The value as a vector. Copies it only if it is short.
     pub fn into_vec(self) -> Vec<u8> {
         match self.0 {
-            Inner::Owned(bytes) => bytes,
-            Inner::InPage { .. } => self.to_vec(),
+            Inner::Long(bytes) => bytes.into_vec(),
+            Inner::Short { .. } => self.to_vec(),
         }
     }
 }
 
-impl Deref for Value<'_> {
+impl Deref for Value {
     type Target = [u8];
 
     #[inline]
     fn deref(&self) -> &[u8] {
         match &self.0 {
-            Inner::InPage { page, start, len } => &page.bytes()[*start..*start + *len],
-            Inner::Owned(bytes) => bytes,
+            Inner::Short { len, bytes } => &bytes[..usize::from(*len)],
+            Inner::Long(bytes) => bytes,
         }
     }
 }
 
-impl AsRef<[u8]> for Value<'_> {
+impl AsRef<[u8]> for Value {
     fn as_ref(&self) -> &[u8] {
         self
     }
 }
 
-impl fmt::Debug for Value<'_> {
+impl fmt::Debug for Value {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "\"{}\"", self.escape_ascii())
     }
 }
 
-impl<T: AsRef<[u8]> + ?Sized> PartialEq<T> for Value<'_> {
+impl<T: AsRef<[u8]> + ?Sized> PartialEq<T> for Value {
     fn eq(&self, other: &T) -> bool {
         **self == *other.as_ref()
     }
 }
 
-/// A key and its value, as iterators return them.
-#[derive(Debug)]
-pub struct Entry<'a> {
-    key: Vec<u8>,
-    value: Value<'a>,
+/// A key and its value, as iterators return them. As a [`Value`], it is a copy.
+#[derive(Clone)]
+pub struct Entry {
+    /// The key, and the value behind it unless that is `apart`.
+    bytes: Box<[u8]>,
+    key_len: usize,
+    /// A value that was stored out of line.
+    apart: Option<Box<[u8]>>,
 }
 
-impl<'a> Entry<'a> {
-    pub(crate) fn new(key: Vec<u8>, value: Value<'a>) -> Self {
-        Entry { key, value }
+impl Entry {
+    pub(crate) fn copy(key: &[u8], value: &[u8]) -> Self {
+        let mut bytes = Vec::with_capacity(key.len() + value.len());
+        bytes.extend_from_slice(key);
+        bytes.extend_from_slice(value);
+        Entry { bytes: bytes.into_boxed_slice(), key_len: key.len(), apart: None }
+    }
+
+    pub(crate) fn with_long(key: &[u8], value: Vec<u8>) -> Self {
+        Entry { bytes: key.into(), key_len: key.len(), apart: Some(value.into_boxed_slice()) }
     }
 
     /// The key.
     pub fn key(&self) -> &[u8] {
-        &self.key
+        &self.bytes[..self.key_len]
     }
 
     /// The value.
     pub fn value(&self) -> &[u8] {
-        &self.value
+        self.apart.as_deref().unwrap_or(&self.bytes[self.key_len..])
     }
 
-    /// Both as bytes of their own.
+    /// Both as vectors of their own.
     pub fn into_pair(self) -> (Vec<u8>, Vec<u8>) {
-        (self.key, self.value.into_vec())
+        let key = self.key().to_vec();
+        let value = match self.apart {
+            Some(value) => value.into_vec(),
+            None => self.bytes[self.key_len..].to_vec(),
+        };
+        (key, value)
+    }
+}
+
+impl fmt::Debug for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "\"{}\": \"{}\"", self.key().escape_ascii(), self.value().escape_ascii())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_of_all_lengths_are_what_they_were_made_of() {
+        for len in (0..300).chain([SHORT, SHORT + 1, 100_000]) {
+            let bytes: Vec<u8> = (0..len).map(|at| at as u8).collect();
+            for value in [Value::copy(&bytes), Value::owned(bytes.clone())] {
+                assert_eq!(&*value, &bytes[..]);
+                assert_eq!(value.clone(), bytes);
+                assert_eq!(value.into_vec(), bytes);
+            }
+            for entry in [Entry::copy(b"key", &bytes), Entry::with_long(b"key", bytes.clone())] {
+                assert_eq!((entry.key(), entry.value()), (&b"key"[..], &bytes[..]));
+                assert_eq!(entry.into_pair(), (b"key".to_vec(), bytes.clone()));
+            }
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! Finding one key.
 
-use super::node::{BlobRef, Node, Value};
+use super::node::{Node, Value};
 use crate::cache::{Absent, Cache, Guard, PageRef, PinnedPage};
 use crate::error::{Error, Result};
 use crate::lsn::Lsn;
@@ -15,32 +15,20 @@ pub(crate) enum ReadAt {
     Snapshot(Lsn),
 }
 
-/// A value that was found.
-#[derive(Debug)]
-pub(crate) enum Found<'c> {
-    /// In a leaf: the page, and where in it.
-    Inline(PinnedPage<'c>, usize, usize),
-    /// Out of line. To be read at a registered snapshot.
-    Blob(BlobRef),
-}
-
-/// Looks `key` up in the tree under `root`: height page accesses, no lock, no allocation.
-pub(crate) fn lookup<'c>(
-    cache: &'c Cache,
+/// Looks `key` up in the tree under `root`, and shows what it has to `look`: height page accesses,
+/// no lock, no allocation, no pin. `look` is called once and must be brief: nothing is freed
+/// meanwhile. It copies an inline value; one that is out of line is to be read at a registered
+/// snapshot.
+pub(crate) fn lookup<R>(
+    cache: &Cache,
     root: PageId,
     key: &[u8],
     at: ReadAt,
-) -> Result<Option<Found<'c>>> {
+    look: impl FnOnce(Option<Value<'_>>) -> R,
+) -> Result<R> {
     with_leaf(cache, root, key, at, |leaf| {
         let node = Node::new(leaf.bytes());
-        let slot = node.search(key).ok()?;
-        Some(match node.value(slot) {
-            Value::Inline(bytes) => {
-                let start = bytes.as_ptr() as usize - leaf.bytes().as_ptr() as usize;
-                Found::Inline(cache.keep(leaf), start, bytes.len())
-            }
-            Value::Blob(blob) => Found::Blob(blob),
-        })
+        look(node.search(key).ok().map(|slot| node.value(slot)))
     })
 }
 
@@ -92,7 +80,7 @@ pub(super) fn fetch(cache: &Cache, id: PageId, at: Lsn) -> Result<PinnedPage<'_>
 }
 
 /// Loads what a read at `at` did not find in memory.
-fn load_absent(cache: &Cache, absent: Absent, at: ReadAt) -> Result<()> {
+pub(super) fn load_absent(cache: &Cache, absent: Absent, at: ReadAt) -> Result<()> {
     if let (Absent::Gone(id), ReadAt::Snapshot(lsn)) = (absent, at) {
         return Err(Error::Corrupt {
             file: "page table".into(),

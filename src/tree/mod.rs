@@ -26,9 +26,9 @@
 //! three quarters of a page, but only when the neighbour is in memory: merging is housekeeping,
 //! and not worth waiting for the disk with the commit lock held. So a leaf may be empty.
 //!
-//! Left out on purpose: sibling links. A cursor keeps the pages on its path, which cannot change
-//! under it at its LSN, and finds the neighbours through them, forward and backward alike; a
-//! split or merge touches no page beside the ones it is about.
+//! Left out on purpose: sibling links. A cursor keeps the names of the pages on its path, which
+//! cannot change under it at its LSN, and finds the neighbours through them, forward and backward
+//! alike; a split or merge touches no page beside the ones it is about.
 
 pub(crate) mod blob;
 pub(crate) mod check;
@@ -45,7 +45,7 @@ mod trim;
 
 pub(crate) use cursor::Cursor;
 pub(crate) use edit::{Aim, Outcome, Scratch, TreeMut};
-pub(crate) use lookup::{Found, ReadAt, lookup, touch};
+pub(crate) use lookup::{ReadAt, lookup, touch};
 pub(crate) use node::{BlobRef, Node, Value, copy_used, max_inline, max_key};
 #[cfg(feature = "server")]
 pub(crate) use peek::peek;

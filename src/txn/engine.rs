@@ -9,9 +9,9 @@ use parking_lot::Mutex;
 use super::background::Background;
 use super::combine::Queue;
 use super::group::Trees;
-use super::keyspaces::KeyspaceState;
+use super::keyspaces::{KeyspaceState, Names};
 use super::ops::Payload;
-use crate::cache::{Cache, Snapshot, Writer};
+use crate::cache::{Cache, Writer};
 use crate::checkpoint::CheckpointStats;
 use crate::disk::{DirLock, Disk};
 use crate::error::{Error, Result};
@@ -32,6 +32,8 @@ pub(crate) struct Engine {
 
     /// The log, from the first write on.
     pub(crate) live: OnceLock<Live>,
+    /// The keyspaces by their names, as the catalog has them.
+    names: Names,
     /// The commit lock: who holds it may append and apply.
     pub(crate) commit: Mutex<CommitState>,
     /// How many keyspaces there are, readable without the commit lock.
@@ -124,6 +126,7 @@ impl Engine {
             cache,
             lock: Mutex::new(Some(lock)),
             live: OnceLock::new(),
+            names: trees.catalog.names(),
             commit: Mutex::new(CommitState {
                 writer: Writer::new(checkpoint),
                 trees,
@@ -168,23 +171,22 @@ impl Engine {
         }
     }
 
-    /// A snapshot of what is visible, with the number of keys of each keyspace.
-    pub(crate) fn snapshot(&self) -> (Snapshot<'_>, Vec<(Arc<KeyspaceState>, u64)>) {
-        let state = self.commit.lock();
-        let counts = state.trees.catalog.iter();
-        let counts = counts.map(|keyspace| (Arc::clone(keyspace), keyspace.count.latest()));
-        (self.cache.snapshot(), counts.collect())
-    }
-
-    /// The keyspace of this name.
+    /// The keyspace of this name. Waits for no commit.
     pub(crate) fn keyspace(&self, name: &str) -> Option<Arc<KeyspaceState>> {
-        self.commit.lock().trees.catalog.named(name).cloned()
+        let found = self.names.read().get(name).cloned();
+        found.filter(|keyspace| self.is_visible(keyspace))
     }
 
-    /// The names of all keyspaces, sorted.
+    /// The names of all keyspaces, sorted. Waits for no commit.
     pub(crate) fn keyspaces(&self) -> Vec<String> {
-        let state = self.commit.lock();
-        state.trees.catalog.iter().map(|keyspace| keyspace.name.clone()).collect()
+        let names = self.names.read();
+        let visible = names.values().filter(|keyspace| self.is_visible(keyspace));
+        visible.map(|keyspace| keyspace.name.clone()).collect()
+    }
+
+    /// Whether the commit that made the keyspace is visible: before that its tree cannot be read.
+    fn is_visible(&self, keyspace: &KeyspaceState) -> bool {
+        keyspace.was_made_by(self.cache.visible())
     }
 }
 

@@ -123,7 +123,8 @@ impl Trees {
             if delta != 0 {
                 let count = &touched.keyspace.count;
                 let now = count.latest().checked_add_signed(delta).expect("a count of keys");
-                count.set(now, group.lsn());
+                let cache = group.cache();
+                count.set(now, group.lsn(), |from, until| cache.has_snapshot_in(from, until));
                 note_changed(&mut self.changed, &touched.keyspace);
             }
         }
@@ -241,7 +242,7 @@ impl Trees {
 
     fn create(&mut self, group: &mut WriteGroup<'_>, id: KeyspaceId, name: &str) -> Result<()> {
         let root = TreeMut::create(group)?;
-        let state = Arc::new(KeyspaceState::new(id, name, root, 0));
+        let state = Arc::new(KeyspaceState::new(id, name, root, 0, group.lsn()));
         self.put_catalog(group, &catalog_key::keyspace(name), &state.encode(0))?;
         self.catalog.insert(state);
         self.next_keyspace = self.next_keyspace.max(id.0 + 1);
@@ -251,7 +252,7 @@ impl Trees {
     fn drop_keyspace(&mut self, group: &mut WriteGroup<'_>, id: KeyspaceId) -> Result<()> {
         // What the group changed in it before no longer counts.
         self.touched.retain(|touched| touched.keyspace.id != id);
-        let state = self.catalog.remove(id).ok_or_else(|| unknown(id))?;
+        let state = self.catalog.remove(id, group.lsn()).ok_or_else(|| unknown(id))?;
         self.delete_catalog(group, &catalog_key::keyspace(&state.name))?;
         self.put_catalog(group, &catalog_key::dropped(id), &state.root.0.to_le_bytes())
     }

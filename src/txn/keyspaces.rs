@@ -13,11 +13,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use parking_lot::RwLock;
+
 use super::count::Count;
 use super::ops::KeyspaceId;
 use crate::codec::{get_u32, get_u64};
 use crate::error::{Error, Result};
-use crate::lsn::Incarnation;
+use crate::lsn::{Incarnation, Lsn};
 use crate::space::PageId;
 
 /// The keys of the catalog.
@@ -50,30 +52,43 @@ pub(crate) struct KeyspaceState {
     pub(crate) count: Count,
     /// Whether the count differs from the catalog's. Changed under the commit lock.
     pub(crate) count_changed: AtomicBool,
-    /// Set under the commit lock.
-    dropped: AtomicBool,
+    /// The group that made it; 0 if it was there when the store was opened.
+    created: Lsn,
+    /// The group that dropped it; `Lsn::MAX` if none has. Set under the commit lock.
+    dropped: AtomicU64,
 }
 
 impl KeyspaceState {
-    /// A keyspace with `count` keys.
-    pub(crate) fn new(id: KeyspaceId, name: &str, root: PageId, count: u64) -> Self {
+    /// A keyspace with `count` keys, there from `created` on.
+    pub(crate) fn new(id: KeyspaceId, name: &str, root: PageId, count: u64, created: Lsn) -> Self {
         KeyspaceState {
             id,
             name: name.to_owned(),
             root,
             count: Count::new(count),
             count_changed: AtomicBool::new(false),
-            dropped: AtomicBool::new(false),
+            created,
+            dropped: AtomicU64::new(Lsn::MAX.get()),
         }
     }
 
     /// Whether it has been dropped.
     pub(crate) fn is_dropped(&self) -> bool {
-        self.dropped.load(Ordering::Acquire)
+        self.dropped.load(Ordering::Acquire) != Lsn::MAX.get()
     }
 
-    pub(crate) fn set_dropped(&self) {
-        self.dropped.store(true, Ordering::Release);
+    /// Whether it was there as of `at`.
+    pub(crate) fn was_there(&self, at: Lsn) -> bool {
+        self.was_made_by(at) && at.get() < self.dropped.load(Ordering::Acquire)
+    }
+
+    /// Whether it was made by then.
+    pub(crate) fn was_made_by(&self, at: Lsn) -> bool {
+        self.created <= at
+    }
+
+    fn set_dropped(&self, at: Lsn) {
+        self.dropped.store(at.get(), Ordering::Release);
     }
 
     /// Fails if it has been dropped.
@@ -99,14 +114,18 @@ impl KeyspaceState {
             return None;
         }
         let id = KeyspaceId(get_u32(value, 0));
-        Some(KeyspaceState::new(id, name, PageId(get_u64(value, 4)), get_u64(value, 12)))
+        Some(KeyspaceState::new(id, name, PageId(get_u64(value, 4)), get_u64(value, 12), Lsn::ZERO))
     }
 }
+
+/// The keyspaces by their names, for whoever looks one up without the commit lock. Changed under
+/// the commit lock, just before the change is visible.
+pub(crate) type Names = Arc<RwLock<BTreeMap<String, Arc<KeyspaceState>>>>;
 
 /// All keyspaces.
 #[derive(Debug, Default)]
 pub(crate) struct Catalog {
-    by_name: BTreeMap<String, Arc<KeyspaceState>>,
+    names: Names,
     by_id: BTreeMap<KeyspaceId, Arc<KeyspaceState>>,
     /// Dropped, and not yet taken apart.
     pub(crate) doomed: BTreeMap<KeyspaceId, PageId>,
@@ -115,24 +134,29 @@ pub(crate) struct Catalog {
 }
 
 impl Catalog {
+    /// The names, to be looked up without the commit lock.
+    pub(crate) fn names(&self) -> Names {
+        Arc::clone(&self.names)
+    }
+
     pub(crate) fn insert(&mut self, keyspace: Arc<KeyspaceState>) {
         self.by_id.insert(keyspace.id, Arc::clone(&keyspace));
-        self.by_name.insert(keyspace.name.clone(), keyspace);
+        self.names.write().insert(keyspace.name.clone(), keyspace);
         self.count.store(self.by_id.len() as u64, Ordering::Relaxed);
     }
 
-    /// Takes a dropped keyspace out; its tree remains to be taken apart.
-    pub(crate) fn remove(&mut self, id: KeyspaceId) -> Option<Arc<KeyspaceState>> {
+    /// Takes a keyspace out that is dropped at `at`; its tree remains to be taken apart.
+    pub(crate) fn remove(&mut self, id: KeyspaceId, at: Lsn) -> Option<Arc<KeyspaceState>> {
         let keyspace = self.by_id.remove(&id)?;
-        self.by_name.remove(&keyspace.name);
+        self.names.write().remove(&keyspace.name);
         self.count.store(self.by_id.len() as u64, Ordering::Relaxed);
         self.doomed.insert(id, keyspace.root);
-        keyspace.set_dropped();
+        keyspace.set_dropped(at);
         Some(keyspace)
     }
 
-    pub(crate) fn named(&self, name: &str) -> Option<&Arc<KeyspaceState>> {
-        self.by_name.get(name)
+    pub(crate) fn named(&self, name: &str) -> Option<Arc<KeyspaceState>> {
+        self.names.read().get(name).cloned()
     }
 
     pub(crate) fn numbered(&self, id: KeyspaceId) -> Option<&Arc<KeyspaceState>> {
@@ -144,9 +168,9 @@ impl Catalog {
         Arc::clone(&self.count)
     }
 
-    /// All keyspaces, by name.
+    /// All keyspaces, in the order in which they were made.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<KeyspaceState>> {
-        self.by_name.values()
+        self.by_id.values()
     }
 }
 

@@ -32,7 +32,7 @@ pub(crate) enum Source<'a> {
 type Bounds = (Bound<Vec<u8>>, Bound<Vec<u8>>);
 
 impl<'a> Source<'a> {
-    fn get(self, key: &[u8]) -> syncline::Result<Option<Value<'a>>> {
+    fn get(self, key: &[u8]) -> syncline::Result<Option<Value>> {
         match self {
             Source::Now(keyspace) => keyspace.get(key),
             Source::At(snapshot, keyspace) => snapshot.get(keyspace, key),
@@ -46,28 +46,28 @@ impl<'a> Source<'a> {
         }
     }
 
-    fn range(self, bounds: Bounds) -> syncline::Result<Range<'a>> {
+    fn range(self, bounds: Bounds) -> syncline::Result<Range> {
         match self {
             Source::Now(keyspace) => keyspace.range::<Vec<u8>>(bounds),
             Source::At(snapshot, keyspace) => snapshot.range::<Vec<u8>>(keyspace, bounds),
         }
     }
 
-    fn prefix(self, prefix: &[u8]) -> syncline::Result<Range<'a>> {
+    fn prefix(self, prefix: &[u8]) -> syncline::Result<Range> {
         match self {
             Source::Now(keyspace) => keyspace.prefix(prefix),
             Source::At(snapshot, keyspace) => snapshot.prefix(keyspace, prefix),
         }
     }
 
-    fn iter(self) -> syncline::Result<Range<'a>> {
+    fn iter(self) -> syncline::Result<Range> {
         match self {
             Source::Now(keyspace) => keyspace.iter(),
             Source::At(snapshot, keyspace) => snapshot.iter(keyspace),
         }
     }
 
-    fn ends(self) -> syncline::Result<[Option<Entry<'a>>; 2]> {
+    fn ends(self) -> syncline::Result<[Option<Entry>; 2]> {
         Ok(match self {
             Source::Now(keyspace) => [keyspace.first()?, keyspace.last()?],
             Source::At(snapshot, keyspace) => [snapshot.first(keyspace)?, snapshot.last(keyspace)?],
@@ -136,7 +136,7 @@ pub(crate) fn check(source: Source<'_>, expected: &Map, rng: &mut Rng) -> Result
 
 /// Walks from both ends, as chance has it, perhaps not to the end.
 pub(crate) fn walk(
-    mut range: Range<'_>,
+    mut range: Range,
     expected: &[(&Vec<u8>, &Arc<[u8]>)],
     rng: &mut Rng,
 ) -> Result<(), Failed> {

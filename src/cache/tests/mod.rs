@@ -4,6 +4,8 @@
 mod checkpoints;
 #[cfg(not(syncline_shuttle))]
 mod eviction;
+#[cfg(not(syncline_shuttle))]
+mod held;
 #[cfg(syncline_shuttle)]
 mod interleavings;
 #[cfg(not(syncline_shuttle))]

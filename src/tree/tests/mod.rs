@@ -118,18 +118,20 @@ impl Rig {
     }
 
     fn get(&self, key: &[u8], at: Lsn) -> Option<Vec<u8>> {
-        match lookup(&self.cache, self.root, key, ReadAt::Snapshot(at)).unwrap()? {
-            Found::Inline(page, start, len) => Some(page.bytes()[start..start + len].to_vec()),
-            Found::Blob(blob) => Some(blob::read(&self.cache, blob, at).unwrap()),
-        }
+        let copy = |value: Option<Value<'_>>| match value? {
+            Value::Inline(bytes) => Some(Ok(bytes.to_vec())),
+            Value::Blob(blob) => Some(Err(blob)),
+        };
+        let found = lookup(&self.cache, self.root, key, ReadAt::Snapshot(at), copy).unwrap()?;
+        Some(found.unwrap_or_else(|blob| blob::read(&self.cache, blob, at).unwrap()))
     }
 
     /// Everything from `from` on, as of `at`.
     fn forward(&self, from: Bound<&[u8]>, at: Lsn) -> Vec<(Vec<u8>, Vec<u8>)> {
         let mut cursor = Cursor::new(&self.cache, self.root, at);
-        cursor.seek_first(from).unwrap();
+        cursor.seek_first(&self.cache, from).unwrap();
         let mut found = Vec::new();
-        while let Some((leaf, slot)) = cursor.forward().unwrap() {
+        while let Some((leaf, slot)) = cursor.forward(&self.cache).unwrap() {
             found.push(self.entry(Node::new(leaf.bytes()), slot, at));
         }
         found
@@ -138,9 +140,9 @@ impl Rig {
     /// Everything up to `to`, backward, as of `at`.
     fn backward(&self, to: Bound<&[u8]>, at: Lsn) -> Vec<(Vec<u8>, Vec<u8>)> {
         let mut cursor = Cursor::new(&self.cache, self.root, at);
-        cursor.seek_last(to).unwrap();
+        cursor.seek_last(&self.cache, to).unwrap();
         let mut found = Vec::new();
-        while let Some((leaf, slot)) = cursor.backward().unwrap() {
+        while let Some((leaf, slot)) = cursor.backward(&self.cache).unwrap() {
             found.push(self.entry(Node::new(leaf.bytes()), slot, at));
         }
         found

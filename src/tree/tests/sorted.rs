@@ -195,9 +195,9 @@ fn rows_behind_all_others_fill_their_leaves() {
     rig.check("ascending runs");
     let snapshot = rig.snapshot();
     let mut cursor = Cursor::new(&rig.cache, rig.root, snapshot.lsn());
-    cursor.seek_first(Bound::Unbounded).unwrap();
+    cursor.seek_first(&rig.cache, Bound::Unbounded).unwrap();
     let mut free = Vec::new();
-    while let Some((leaf, slot)) = cursor.forward().unwrap() {
+    while let Some((leaf, slot)) = cursor.forward(&rig.cache).unwrap() {
         if slot == 0 {
             free.push(Node::new(leaf.bytes()).free_bytes());
         }

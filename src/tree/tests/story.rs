@@ -7,7 +7,7 @@ use std::ops::Range;
 use goldenscript::{ArgumentConsumer, Command, Context, Runner};
 
 use super::*;
-use crate::cache::PinnedPage;
+use crate::cache::{Hold, PinnedPage};
 use crate::disk::recorder::Recorder;
 
 struct Story {
@@ -50,9 +50,9 @@ impl Story {
                 let from = args.next_pos().map_or(Ok(0), str::parse)?;
                 let snapshot = self.rig.snapshot();
                 let mut cursor = Cursor::new(&self.rig.cache, self.rig.root, snapshot.lsn());
-                cursor.seek_first(Bound::Included(&key(from)))?;
+                cursor.seek_first(&self.rig.cache, Bound::Included(&key(from)))?;
                 let mut seen = Vec::new();
-                while let Some((leaf, slot)) = cursor.forward()? {
+                while let Some((leaf, slot)) = cursor.forward(&self.rig.cache)? {
                     seen.push(place(leaf, slot));
                 }
                 tell_places(&seen, &mut out)?;
@@ -61,9 +61,9 @@ impl Story {
                 let to = args.next_pos().map_or(Ok(u32::MAX), str::parse)?;
                 let snapshot = self.rig.snapshot();
                 let mut cursor = Cursor::new(&self.rig.cache, self.rig.root, snapshot.lsn());
-                cursor.seek_last(Bound::Included(&key(to)))?;
+                cursor.seek_last(&self.rig.cache, Bound::Included(&key(to)))?;
                 let mut seen = Vec::new();
-                while let Some((leaf, slot)) = cursor.backward()? {
+                while let Some((leaf, slot)) = cursor.backward(&self.rig.cache)? {
                     seen.push(place(leaf, slot));
                 }
                 tell_places(&seen, &mut out)?;
@@ -129,7 +129,7 @@ fn key(number: u32) -> Vec<u8> {
 }
 
 /// In which page a key is, and the key.
-fn place(leaf: &PinnedPage<'_>, slot: usize) -> (PageId, String) {
+fn place(leaf: &Hold, slot: usize) -> (PageId, String) {
     let node = Node::new(leaf.bytes());
     let mut key = Vec::new();
     node.append_key(slot, &mut key);
