@@ -324,23 +324,6 @@ impl Engine {
         (state, unreaped)
     }
 
-    /// One step of taking a dropped keyspace apart. False if there is none.
-    pub(crate) fn trim_dropped(&self) -> Result<bool> {
-        let Some(live) = self.live.get() else { return Ok(false) };
-        if live.log.poisoned().is_some() || self.commit.lock().trees.catalog.doomed.is_empty() {
-            return Ok(false);
-        }
-        let committed = self.commit_built(CommitMode::Async, |state| {
-            let doomed = state.trees.catalog.doomed.keys().next().copied();
-            Ok(doomed.map(|keyspace| {
-                let mut payload = Payload::default();
-                payload.push(Op::Trim { keyspace });
-                payload
-            }))
-        })?;
-        Ok(committed.is_some())
-    }
-
     /// Closes the store: refuses further commits, makes everything durable, writes a last
     /// checkpoint, and stops the threads. The first call does it; later ones find it done.
     pub(crate) fn close(self: &Arc<Self>) -> Result<()> {
@@ -348,6 +331,7 @@ impl Engine {
             return Ok(());
         }
         self.background.stop();
+        self.merge_all_sparse();
         let result = self.live.get().map_or(Ok(()), |live| self.close_log(live));
         // Only now may another process open the directory.
         *self.lock.lock() = None;

@@ -29,12 +29,13 @@ use std::sync::atomic::AtomicU64 as Numbers;
 
 use crossbeam_epoch::{Collector, LocalHandle};
 
+use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
 
 /// Handles of more stores than this in one thread are made anew at each change.
 const HANDLES: usize = 8;
-/// So many threads have a place of their own; all others share the last one.
-const PLACES: usize = 64;
+/// So many threads have a place of their own, of 128 bytes; all others share the last one.
+const PLACES: usize = 512;
 const SHARED: usize = PLACES - 1;
 /// The place of nobody.
 const NOBODY: usize = usize::MAX;
@@ -61,9 +62,8 @@ struct Local {
 
 impl Drop for Local {
     fn drop(&mut self) {
-        // Guards that are left still count in the place: whoever takes it goes on counting.
         if self.place != SHARED {
-            self.places.all[self.place].is_taken.store(false, Ordering::Release);
+            self.places.give_back(self.place);
         }
     }
 }
@@ -75,8 +75,9 @@ struct Places {
     alone: AtomicUsize,
     /// Somebody had to wait until the flag was down.
     has_waited: AtomicBool,
-    /// Those from here on were never used.
+    /// Those from here on are nobody's. Changed with `taking` held.
     used: AtomicUsize,
+    taking: Mutex<()>,
     all: Box<[Place]>,
 }
 
@@ -124,6 +125,7 @@ impl Epoch {
             alone: AtomicUsize::new(NOBODY),
             has_waited: AtomicBool::new(false),
             used: AtomicUsize::new(0),
+            taking: Mutex::new(()),
             all: (0..PLACES).map(|_| Place::default()).collect(),
         };
         Epoch {
@@ -204,16 +206,34 @@ impl Epoch {
     }
 }
 
+impl Place {
+    /// Whether it is nobody's. With `taking` held.
+    fn is_free(&self) -> bool {
+        self.pins.load(Ordering::SeqCst) == 0 && !self.is_taken.load(Ordering::Relaxed)
+    }
+}
+
 impl Places {
     /// A place for a thread.
     fn take(&self) -> usize {
-        let is_free = |place: &Place| {
-            place.pins.load(Ordering::SeqCst) == 0 && !place.is_taken.swap(true, Ordering::SeqCst)
-        };
-        let place = self.all[..SHARED].iter().position(is_free).unwrap_or(SHARED);
+        let _turn = self.taking.lock();
+        let place = self.all[..SHARED].iter().position(Place::is_free).unwrap_or(SHARED);
+        self.all[place].is_taken.store(true, Ordering::Relaxed);
         // Before the first pin: a writer that does not look there has raised the flag before.
         self.used.fetch_max(place + 1, Ordering::SeqCst);
         place
+    }
+
+    /// Gives a place back. Guards that are left still count in it: nobody takes it until they are gone.
+    fn give_back(&self, place: usize) {
+        let _turn = self.taking.lock();
+        self.all[place].is_taken.store(false, Ordering::Relaxed);
+        // A writer need not look at those behind the last that is somebody's.
+        let used = self.used.load(Ordering::Relaxed);
+        if used <= SHARED {
+            let last = self.all[..used].iter().rposition(|place| !place.is_free());
+            self.used.store(last.map_or(0, |last| last + 1), Ordering::SeqCst);
+        }
     }
 
     /// Notes a pin. It counts after a full barrier, and if the flag is not raised then.
@@ -363,6 +383,28 @@ mod tests {
         let _alone = epoch.exclude(&guard).expect("nobody else is there");
         drop(guard);
         let _guard = epoch.pin();
+    }
+
+    #[test]
+    fn places_of_threads_that_ended_are_not_looked_at() {
+        let epoch = Epoch::new();
+        drop(epoch.pin());
+        let barrier = std::sync::Barrier::new(200);
+        std::thread::scope(|scope| {
+            for _ in 0..200 {
+                scope.spawn(|| {
+                    drop(epoch.pin());
+                    barrier.wait();
+                    let places: usize = LOCAL.with(|local| local.borrow()[0].place);
+                    assert!(places != SHARED, "a place of its own");
+                });
+            }
+        });
+        // The destructors of a thread's own values may run after the scope has ended.
+        while epoch.places.used.load(Ordering::SeqCst) > 1 {
+            std::thread::yield_now();
+        }
+        assert!(epoch.exclude(&epoch.pin()).is_some());
     }
 
     #[test]

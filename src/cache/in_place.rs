@@ -20,10 +20,11 @@ use super::writer::WriteGroup;
 use crate::mutants::{Mutant, broken};
 use crate::space::PageId;
 
-/// After a reader was met, so many changes are made to copies without looking again.
-const PATIENCE: usize = if cfg!(test) { 0 } else { 64 };
-/// The same, after a batch: a reader waits longer for the end of one.
-const PATIENCE_OF_BATCHES: usize = if cfg!(test) { 0 } else { 64 << 10 };
+/// After a reader was met, so many changes are made to copies without looking again, as a rule: see
+/// [`CacheOptions::patience`](super::CacheOptions).
+pub(crate) const PATIENCE: usize = 64;
+/// So many times as many after a batch: a reader waits longer for the end of one.
+const OF_BATCHES: usize = 1 << 10;
 /// More changes than this are made to copies: so long may a reader have to wait.
 const MOST: usize = 1024;
 
@@ -73,7 +74,7 @@ impl<'a> WriteGroup<'a> {
         self.in_place = InPlace::No;
         let cache = self.cache;
         let Word::Resident(frame) = cache.table.newest(id) else { return None };
-        let alone = self.exclude(PATIENCE)?;
+        let alone = self.exclude(cache.patience)?;
         if self.cache.is_needed(frame) {
             return None;
         }
@@ -110,7 +111,7 @@ impl<'a> WriteGroup<'a> {
             self.guard = Some(cache.pin());
         }
         let Some(claims) = claim_all(cache, leaves) else { return false };
-        let Some(alone) = self.exclude(PATIENCE_OF_BATCHES) else { return false };
+        let Some(alone) = self.exclude(cache.patience * OF_BATCHES) else { return false };
         let is_needed = |frame| cache.is_needed(frame) || cache.arena.is_pinned(frame);
         if claims.iter().any(|(frame, _)| is_needed(*frame)) {
             return false;

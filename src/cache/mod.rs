@@ -76,6 +76,7 @@ pub(crate) use checkpoint::Placed;
 pub(crate) use draft::Draft;
 pub(crate) use epoch::Guard;
 pub(crate) use hold::{Hold, PinnedPage};
+pub(crate) use in_place::PATIENCE;
 pub(crate) use memory::MemorySource;
 pub(crate) use reader::{Absent, PageRef};
 pub(crate) use state::{Cache, CacheOptions, Snapshot};

@@ -34,6 +34,8 @@ pub(crate) struct CacheOptions {
     pub(crate) next_page_id: u64,
     /// Copies a page, and may leave out what is unused in it.
     pub(crate) copy_page: fn(&[u8], &mut [u8]),
+    /// After a writer met a reader, so many changes are made to copies.
+    pub(crate) patience: usize,
 }
 
 /// The pages of a store, in memory and on disk.
@@ -62,6 +64,7 @@ pub(crate) struct Cache {
     /// Whether a page was ever evicted or left unread: then a page may be missing.
     pub(super) partial: AtomicBool,
     pub(super) copy_page: fn(&[u8], &mut [u8]),
+    pub(super) patience: usize,
     ids: Arc<Mutex<PageIds>>,
 }
 
@@ -101,6 +104,7 @@ impl Cache {
             dirty: AtomicI64::new(0),
             partial: AtomicBool::new(next > 1),
             copy_page: options.copy_page,
+            patience: options.patience,
             ids: Arc::new(Mutex::new(PageIds {
                 free: Vec::new(),
                 next,

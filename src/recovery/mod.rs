@@ -27,7 +27,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use self::replay::replay;
-use crate::cache::{Cache, CacheOptions, MemorySource, WriteGroup};
+use crate::cache::{Cache, CacheOptions, MemorySource, PATIENCE, WriteGroup};
 use crate::checkpoint::{Former, Purpose};
 use crate::disk::{DirLock, Disk};
 use crate::error::{Error, Result};
@@ -97,6 +97,7 @@ pub(crate) fn open(disk: Arc<dyn Disk>, options: Options) -> Result<(Engine, Rec
             visible: head.checkpoint,
             next_page_id: head.next_page_id.0,
             copy_page: copy_used,
+            patience: PATIENCE,
         },
     )?;
     let catalog = load_catalog(&cache, head.catalog_root, &disk)?;

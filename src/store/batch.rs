@@ -8,6 +8,8 @@ use crate::txn::{KeyspaceState, Op, Payload};
 
 /// The memory of a batch is kept for the next one of the thread up to this size.
 const SPARE_BYTES: usize = 1 << 20;
+/// How many keyspaces back a batch looks for one that it has.
+const KNOWN: usize = 8;
 
 thread_local! {
     /// What the thread's last batch was encoded in, empty. To grow such a buffer anew for each
@@ -33,6 +35,7 @@ thread_local! {
 #[derive(Clone, Debug, Default)]
 pub struct WriteBatch {
     pub(super) payload: Payload,
+    /// Each at least once.
     pub(super) keyspaces: Vec<Arc<KeyspaceState>>,
     /// The longest key, to be checked against the store's limit.
     pub(super) longest_key: usize,
@@ -89,7 +92,8 @@ impl WriteBatch {
 
     fn enlist(&mut self, keyspace: &Keyspace) -> crate::txn::KeyspaceId {
         let state = keyspace.state();
-        if !self.keyspaces.iter().any(|known| Arc::ptr_eq(known, state)) {
+        // Of many, some may be named again: that costs less than to look through all of them.
+        if !self.keyspaces.iter().rev().take(KNOWN).any(|known| Arc::ptr_eq(known, state)) {
             self.keyspaces.push(Arc::clone(state));
         }
         state.id

@@ -180,9 +180,10 @@ fn operations(payload: &[u8]) -> Vec<LoggedOperation> {
             Ok(Op::Count { keyspace, count }) => {
                 LoggedOperation::Other(format!("keyspace {} has {count} keys", keyspace.0))
             }
-            Ok(Op::Trim { keyspace }) => {
-                LoggedOperation::Other(format!("dropped keyspace {} shrinks", keyspace.0))
-            }
+            Ok(Op::Trim { keyspace }) => LoggedOperation::Other(format!(
+                "keyspace {} loses pages that it does not need",
+                keyspace.0
+            )),
             Err(error) => LoggedOperation::Other(error.to_string()),
         })
         .collect()

@@ -1,9 +1,9 @@
-//! Changing the tree: insert, replace, delete, split, merge.
+//! Changing the tree: insert, replace, delete, split. Merging is [`super::merge`]'s.
 
 use std::ops::Range;
 
 use super::later::Later;
-use super::node::{BlobRef, Full, Node, NodeMut, Pending, Value, can_merge, merge, split};
+use super::node::{BlobRef, Full, Node, NodeMut, Pending, Value, split};
 use crate::cache::{Cache, Guard, WriteGroup};
 use crate::error::Result;
 use crate::space::{INNER, LEAF, PageId, header};
@@ -13,9 +13,10 @@ use crate::space::{INNER, LEAF, PageId, header};
 pub(crate) struct Scratch {
     pub(super) later: Later,
     /// The way down: each inner page, and which child was taken.
-    path: Vec<(PageId, usize)>,
+    pub(super) path: Vec<(PageId, usize)>,
     separator: Vec<u8>,
-    page: Vec<u8>,
+    pub(super) page: Vec<u8>,
+    pub(super) sparse: Vec<Vec<u8>>,
 }
 
 /// Where in a leaf the next row probably goes.
@@ -84,7 +85,7 @@ impl<'c> Aim<'c> {
 #[derive(Debug)]
 pub(crate) struct TreeMut<'t, 'c> {
     pub(super) group: &'t mut WriteGroup<'c>,
-    root: PageId,
+    pub(super) root: PageId,
     pub(super) scratch: &'t mut Scratch,
 }
 
@@ -289,68 +290,6 @@ impl<'t, 'c> TreeMut<'t, 'c> {
         let at = node.view().child_index(separator) + 1;
         node.insert_child(at, separator, child).expect("a split leaves room for what it was for");
         self.insert_child(&middle, right_id)
-    }
-
-    /// Merges the node `id`, at the end of `scratch.path`, with a neighbour if it has become
-    /// small, and its parent in turn.
-    fn merge_up(&mut self, mut id: PageId) -> Result<()> {
-        while let Some((parent, at)) = self.scratch.path.pop() {
-            let node = Node::new(self.group.page(id)?);
-            if node.used_bytes() >= node.bytes().len() / 4 {
-                return Ok(());
-            }
-            let page = Node::new(self.group.page(parent)?);
-            // The right one of two neighbours, one of which is `id`.
-            let right_at = if at + 1 < page.count() { at + 1 } else { at };
-            if right_at == 0 {
-                return self.pull_root_up(parent);
-            }
-            let (left_id, right_id) = (page.child(right_at - 1), page.child(right_at));
-            if !self.merge_children(left_id, right_id)? {
-                return Ok(());
-            }
-            let mut page = NodeMut::new(self.group.page_mut(parent)?);
-            page.remove_child(right_at);
-            self.pull_root_up(parent)?;
-            id = parent;
-        }
-        Ok(())
-    }
-
-    /// Merges `right_id` into `left_id`, if both are in memory and fit in one page.
-    fn merge_children(&mut self, left_id: PageId, right_id: PageId) -> Result<bool> {
-        if !self.group.is_resident(left_id) || !self.group.is_resident(right_id) {
-            return Ok(false);
-        }
-        let fits = {
-            let (left, right) = self.group.two(left_id, right_id)?;
-            can_merge(Node::new(left), Node::new(right))
-        };
-        if fits {
-            let (left, right) = self.group.two_mut(left_id, right_id)?;
-            merge(left, right, &mut self.scratch.page);
-            self.group.free(right_id);
-        }
-        Ok(fits)
-    }
-
-    /// Makes the only child of the root the root, as long as it has only one.
-    fn pull_root_up(&mut self, parent: PageId) -> Result<()> {
-        let root = self.root;
-        if parent != root {
-            return Ok(());
-        }
-        loop {
-            let node = Node::new(self.group.page(root)?);
-            if node.is_leaf() || node.count() > 1 {
-                return Ok(());
-            }
-            let child = node.child(0);
-            let (page, below) = self.group.two_mut(root, child)?;
-            page.copy_from_slice(below);
-            header::set_page_id(page, root);
-            self.group.free(child);
-        }
     }
 }
 

@@ -23,8 +23,10 @@
 //! - B4 the number of keys in the leaves is the keyspace's count.
 //!
 //! Deleting merges a node with a neighbour when it is less than a quarter full and both fit in
-//! three quarters of a page, but only when the neighbour is in memory: merging is housekeeping,
-//! and not worth waiting for the disk with the commit lock held. So a leaf may be empty.
+//! three quarters of a page ([`merge`]). Where the neighbours are on disk it is done a little later:
+//! merging is housekeeping, and not worth waiting for the disk with the commit lock held. So a leaf
+//! may be empty for a while. It stays so if the process ends before, or if its keys have less in
+//! common with those beside it and the neighbour has no room to write them out.
 //!
 //! Left out on purpose: sibling links. A cursor keeps the names of the pages on its path, which
 //! cannot change under it at its LSN, and finds the neighbours through them, forward and backward
@@ -36,6 +38,7 @@ mod cursor;
 mod edit;
 mod later;
 mod lookup;
+mod merge;
 mod node;
 #[cfg(feature = "server")]
 mod peek;
@@ -46,6 +49,8 @@ mod trim;
 pub(crate) use cursor::Cursor;
 pub(crate) use edit::{Aim, Outcome, Scratch, TreeMut};
 pub(crate) use lookup::{ReadAt, lookup, touch};
+pub(crate) use merge::approach;
 pub(crate) use node::{BlobRef, Node, Value, copy_used, max_inline, max_key};
 #[cfg(feature = "server")]
 pub(crate) use peek::peek;
+pub(crate) use trim::TrimPlan;

@@ -19,7 +19,7 @@ use parking_lot::MutexGuard;
 use super::combine::Answer;
 use super::commit::SPINS;
 use super::engine::{CommitState, Engine, Live};
-use super::keyspaces::KeyspaceState;
+use super::keyspaces::{KeyspaceState, Numbered};
 use super::ops::{Op, Operations, Payload};
 use crate::error::{Error, Result};
 use crate::lsn::Lsn;
@@ -180,12 +180,12 @@ impl Engine {
         if payload.operations as u64 > self.cache.frames() / 4 {
             return Ok(false);
         }
+        let keyspaces = Numbered::new(keyspaces);
         for op in Operations::new(&payload.bytes) {
             let (Op::Put { keyspace, key, .. } | Op::Delete { keyspace, key }) = op? else {
                 continue;
             };
-            let state = keyspaces.iter().find(|state| state.id == keyspace);
-            let Some(state) = state else { continue };
+            let Some(state) = keyspaces.find(keyspace) else { continue };
             state.check()?;
             if peek(&self.cache, state.root, key, |_| ()).is_none() {
                 return Ok(false);

@@ -1,4 +1,5 @@
-//! The store's threads: one that makes checkpoints, one that keeps frames free.
+//! The store's threads: one that makes checkpoints and takes dropped keyspaces apart, one that keeps
+//! frames free and merges leaves.
 //!
 //! The engine stops them when it is closed, which the last handle sees to.
 
@@ -24,6 +25,10 @@ pub(crate) struct Background {
     threads: Mutex<Vec<JoinHandle<()>>>,
     stopping: AtomicBool,
     watchers: AtomicUsize,
+    /// Whether there are leaves to be merged.
+    pub(super) sparse: AtomicBool,
+    /// Held by the one who takes a dropped keyspace apart.
+    pub(super) trimming: Mutex<()>,
     moved: (Mutex<()>, Condvar),
 }
 
@@ -127,18 +132,27 @@ impl Background {
 
 fn run_checkpointer(engine: &Engine) {
     let mut last = Instant::now();
-    let mut failed = false;
+    let (mut failed, mut is_trimming, mut is_asked) = (false, false, false);
     loop {
         let interval = engine.options.checkpoint_interval;
-        let wait = if failed { RETRY } else { interval.saturating_sub(last.elapsed()) };
-        let rang = engine.background.checkpointer.wait(wait);
+        let wait = match (is_trimming, failed) {
+            (true, _) => Duration::ZERO,
+            (false, true) => RETRY,
+            (false, false) => interval.saturating_sub(last.elapsed()),
+        };
+        is_asked |= engine.background.checkpointer.wait(wait);
         if engine.background.is_stopping() {
             return;
         }
-        while engine.trim_dropped().unwrap_or(false) && !engine.background.is_stopping() {}
-        if !rang && !failed && last.elapsed() < interval {
+        // A checkpoint that is due does not wait for the end of a large keyspace.
+        is_trimming = engine.trim_dropped().unwrap_or(false);
+        if is_trimming && !engine.is_checkpoint_due() {
             continue;
         }
+        if !is_asked && !failed && last.elapsed() < interval {
+            continue;
+        }
+        is_asked = false;
         last = Instant::now();
         let result = engine.checkpoint_if_changed();
         if let Err(error) = &result {
@@ -163,6 +177,16 @@ fn run_cleaner(engine: &Engine) {
                 Ok(_) => {}
                 Err(error) => {
                     log::warn!("{}: eviction: {error}", engine.disk.path(""));
+                    break;
+                }
+            }
+        }
+        while !cache.is_short_of_frames() && !engine.background.is_stopping() {
+            match engine.merge_sparse() {
+                Ok(true) => {}
+                Ok(false) => break,
+                Err(error) => {
+                    log::warn!("{}: merging leaves: {error}", engine.disk.path(""));
                     break;
                 }
             }

@@ -1,13 +1,14 @@
 //! The commit path.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 #[cfg(feature = "server")]
 use super::at_once::Single;
 use super::combine::{Answer, Request};
 use super::engine::{CommitState, Engine, Live};
-use super::group::{Prepared, prepare};
-use super::keyspaces::KeyspaceState;
+use super::group::{Prepared, Trees, prepare};
+use super::keyspaces::{KeyspaceState, Numbered};
 use super::ops::{CLASS_COMMIT, Op, Operations, Payload};
 use crate::cache::WriteGroup;
 use crate::error::{Error, Result};
@@ -236,6 +237,7 @@ impl Engine {
             .apply(&mut group, &payload.bytes, payload.operations, prepared, aimed)
             .map_err(|error| self.give_up(live, error))?;
         trees.publish(group);
+        self.note_sparse(trees);
         self.counts.add(payload);
         Ok(())
     }
@@ -284,6 +286,7 @@ impl Engine {
         let failed = match applied {
             Ok(()) => {
                 trees.publish(pages);
+                self.note_sparse(trees);
                 None
             }
             Err(error) => Some(self.give_up(live, error)),
@@ -301,6 +304,14 @@ impl Engine {
         self.serve_queue(live, state);
     }
 
+    /// Tells the housekeeping of leaves that became small.
+    #[inline]
+    fn note_sparse(&self, trees: &Trees) {
+        if !trees.sparse.is_empty() {
+            self.background.sparse.store(true, Ordering::Relaxed);
+        }
+    }
+
     /// A page could not be read while a logged commit was applied (C3): the store stops taking
     /// commits, and recovery will apply what the log has.
     fn give_up(&self, live: &Live, error: Error) -> Error {
@@ -316,12 +327,12 @@ impl Engine {
         if !self.cache.is_partial() || payload.operations as u64 > self.cache.frames() / 4 {
             return Ok(());
         }
+        let keyspaces = Numbered::new(keyspaces);
         for op in Operations::new(&payload.bytes) {
             let (Op::Put { keyspace, key, .. } | Op::Delete { keyspace, key }) = op? else {
                 continue;
             };
-            let state = keyspaces.iter().find(|state| state.id == keyspace);
-            if let Some(state) = state {
+            if let Some(state) = keyspaces.find(keyspace) {
                 state.check()?;
                 touch(&self.cache, state.root, key, ReadAt::Newest)?;
             }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use super::housekeeping::Sparse;
 use super::keyspaces::{Catalog, KeyspaceState, catalog_key};
 use super::ops::{KeyspaceId, Op, Operations, Payload};
 use crate::cache::{Cache, Draft, Readers, WriteGroup, Writer};
@@ -10,10 +11,10 @@ use crate::error::{Error, Result};
 use crate::lsn::{Incarnation, Lsn};
 use crate::mutants::{Mutant, broken};
 use crate::space::PageId;
-use crate::tree::{Aim, BlobRef, Outcome, Scratch, TreeMut, Value, blob, max_inline};
+use crate::tree::{Aim, BlobRef, Outcome, Scratch, TreeMut, TrimPlan, Value, blob, max_inline};
 
-/// Pages that one step of taking a dropped keyspace apart frees.
-const TRIM_PAGES: usize = 256;
+/// Leaves that one step of taking a dropped keyspace apart frees.
+pub(super) const TRIM_PAGES: usize = 256;
 
 /// The trees of all keyspaces, and what applying needs.
 #[derive(Debug)]
@@ -22,7 +23,12 @@ pub(crate) struct Trees {
     /// The tree of the catalog; none in a store that was never written to.
     pub(crate) catalog_root: PageId,
     pub(crate) next_keyspace: u32,
+    /// Leaves to be merged when their neighbours are in memory.
+    pub(super) sparse: Sparse,
+    /// What the next operation that takes a dropped keyspace apart frees; none in a replay.
+    pub(super) plan: Option<TrimPlan>,
     scratch: Scratch,
+    /// By the keyspace's number.
     touched: Vec<Touched>,
     /// Keyspaces whose counts are not what the catalog says: those marked `count_changed`.
     changed: Vec<Arc<KeyspaceState>>,
@@ -47,6 +53,8 @@ impl Trees {
             catalog,
             catalog_root,
             next_keyspace,
+            sparse: Sparse::default(),
+            plan: None,
             scratch: Scratch::default(),
             touched: Vec::new(),
             changed: Vec::new(),
@@ -169,6 +177,7 @@ impl Trees {
                 let at = self.touch(keyspace)?;
                 let root = self.touched[at].keyspace.root;
                 let outcome = TreeMut::new(group, root, &mut self.scratch).delete(key)?;
+                self.sparse.add(keyspace, self.scratch.take_sparse());
                 if outcome != Outcome::Absent {
                     self.touched[at].delta -= 1;
                 }
@@ -180,8 +189,8 @@ impl Trees {
             Op::Drop { keyspace } => self.drop_keyspace(group, keyspace)?,
             Op::Count { keyspace, count } => {
                 if let Some(state) = self.catalog.numbered(keyspace) {
-                    let touched = self.touched.iter().find(|t| t.keyspace.id == keyspace);
-                    if touched.is_some_and(|touched| touched.delta != 0) {
+                    let touched = self.find_touched(keyspace);
+                    if touched.is_ok_and(|at| self.touched[at].delta != 0) {
                         // Replay has the count amid changes: what comes after it may take back
                         // what came before, so that the sum does not tell that it is outdated.
                         note_changed(&mut self.changed, state);
@@ -232,12 +241,19 @@ impl Trees {
 
     /// Where the keyspace is in `touched`.
     fn touch(&mut self, id: KeyspaceId) -> Result<usize> {
-        if let Some(at) = self.touched.iter().position(|touched| touched.keyspace.id == id) {
-            return Ok(at);
-        }
+        let at = match self.find_touched(id) {
+            Ok(at) => return Ok(at),
+            Err(at) => at,
+        };
         let keyspace = self.catalog.numbered(id).ok_or_else(|| unknown(id))?;
-        self.touched.push(Touched { keyspace: Arc::clone(keyspace), delta: 0 });
-        Ok(self.touched.len() - 1)
+        self.touched.insert(at, Touched { keyspace: Arc::clone(keyspace), delta: 0 });
+        Ok(at)
+    }
+
+    /// Where the keyspace is in `touched`; otherwise `Err` with where it belongs.
+    #[inline]
+    fn find_touched(&self, id: KeyspaceId) -> std::result::Result<usize, usize> {
+        self.touched.binary_search_by_key(&id, |touched| touched.keyspace.id)
     }
 
     fn create(&mut self, group: &mut WriteGroup<'_>, id: KeyspaceId, name: &str) -> Result<()> {
@@ -258,11 +274,26 @@ impl Trees {
     }
 
     fn trim(&mut self, group: &mut WriteGroup<'_>, id: KeyspaceId) -> Result<()> {
-        let Some(&root) = self.catalog.doomed.get(&id) else { return Ok(()) };
-        if TreeMut::trim(group, root, TRIM_PAGES)? {
+        let Some(&root) = self.catalog.doomed.get(&id) else { return self.tidy(group, id) };
+        let is_gone = match self.plan.take().filter(|plan| plan.root() == root) {
+            Some(plan) => TreeMut::trim_planned(group, &plan)?,
+            None => TreeMut::trim(group, root, TRIM_PAGES)?,
+        };
+        if is_gone {
             self.catalog.doomed.remove(&id);
             self.delete_catalog(group, &catalog_key::dropped(id))?;
         }
+        Ok(())
+    }
+
+    /// Merges leaves of a keyspace that were noted, as far as they are in memory.
+    fn tidy(&mut self, group: &mut WriteGroup<'_>, id: KeyspaceId) -> Result<()> {
+        let Some(keyspace) = self.catalog.numbered(id) else { return Ok(()) };
+        let root = keyspace.root;
+        for key in self.sparse.take(id) {
+            TreeMut::new(group, root, &mut self.scratch).tidy(&key)?;
+        }
+        self.sparse.add(id, self.scratch.take_sparse());
         Ok(())
     }
 

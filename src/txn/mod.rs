@@ -33,6 +33,7 @@ mod commit;
 mod count;
 mod engine;
 mod group;
+mod housekeeping;
 mod keyspaces;
 mod ops;
 mod pressure;

@@ -7,7 +7,7 @@
 //! | 3 | create keyspace | keyspace, name length, name |
 //! | 4 | drop keyspace | keyspace |
 //! | 5 | count of keys | keyspace, count |
-//! | 6 | take a dropped keyspace apart, some pages | keyspace |
+//! | 6 | take a dropped keyspace apart, some pages; merge leaves of another | keyspace |
 //!
 //! The tag is one byte; numbers are LEB128, at most 10 bytes (a keyspace, at most 5).
 //!

@@ -1,6 +1,7 @@
 //! Back-pressure: as dirty pages or the log near their limits, each commit is slowed a little,
 //! so that none is stopped for long.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::engine::{Engine, Live};
@@ -73,8 +74,17 @@ impl Engine {
                 }
             }
         }
+        if !self.options.background && self.background.sparse.load(Ordering::Relaxed) {
+            self.merge_all_sparse();
+        }
         self.background.moved();
         Ok(())
+    }
+
+    /// Whether the log has grown so much that a checkpoint should run.
+    pub(super) fn is_checkpoint_due(&self) -> bool {
+        let appended = self.live.get().map_or(Lsn::ZERO, |live| live.log.appended());
+        self.log_since_checkpoint(appended) >= self.options.checkpoint_log_bytes
     }
 
     fn log_since_checkpoint(&self, lsn: Lsn) -> u64 {

@@ -137,7 +137,9 @@ fn scenario_all_in_place() {
 
 /// Returns how often `put` changed something in place.
 fn changes_in_place(pages: usize, put: fn(&Rig, &[PageId], u64) -> (Lsn, bool)) -> usize {
-    let rig = Arc::new(Rig::new());
+    let mut rig = Rig::new();
+    rig.cache.patience = [0, 0, 0, 2][rand::thread_rng().gen_range(0..4)];
+    let rig = Arc::new(rig);
     let ids: Arc<Vec<PageId>> = Arc::new(rig.create(pages));
     rig.put(&ids, 2);
     if rand::thread_rng().gen_bool(0.5) {

@@ -83,6 +83,7 @@ impl Rig {
             visible: head.checkpoint,
             next_page_id: head.next_page_id.0.max(1),
             copy_page: |from, to| to.copy_from_slice(from),
+            patience: 0,
         };
         let cache = Cache::new(Arc::clone(&space), options).unwrap();
         let writer = Writer::new(head.checkpoint);

@@ -1,5 +1,6 @@
 //! The tree as a whole, against a sorted map. Here is what the tests share.
 
+mod shrinking;
 mod sorted;
 #[cfg(not(syncline_shuttle))]
 mod story;
@@ -22,6 +23,8 @@ pub(super) struct Rig {
     lsn: Lsn,
     pub(super) root: PageId,
     pub(super) model: BTreeMap<Vec<u8>, Vec<u8>>,
+    /// Keys of small nodes whose neighbours were not in memory.
+    sparse: Vec<Vec<u8>>,
 }
 
 /// A key and its new value; none to delete it.
@@ -37,13 +40,15 @@ impl Rig {
             visible: Lsn::ZERO,
             next_page_id: 1,
             copy_page: copy_used,
+            patience: 0,
         };
         let cache = Cache::new(Arc::new(Space::create(disk, params).unwrap()), options).unwrap();
         let mut writer = Writer::new(Lsn::ZERO);
         let mut group = WriteGroup::begin(&cache, &mut writer, Lsn::new(1));
         let root = TreeMut::create(&mut group).unwrap();
         group.publish();
-        Rig { cache, writer, lsn: Lsn::new(1), root, model: BTreeMap::new() }
+        let (model, sparse) = (BTreeMap::new(), Vec::new());
+        Rig { cache, writer, lsn: Lsn::new(1), root, model, sparse }
     }
 
     /// Makes changes in one group, in the tree and in the model.
@@ -86,6 +91,7 @@ impl Rig {
             }
         }
         group.publish();
+        self.sparse.append(&mut scratch.take_sparse());
     }
 
     /// Fails the test unless the tree is sound and every page is in it, or was freed (B1 to B3).
@@ -239,6 +245,9 @@ fn random_batches(page_bytes: u32, frames: u64, seed: u64) {
         let (before, then) = (rig.cache.snapshot().into_lsn(), entries(rig.model.iter()));
         // Long values wait in frames until their group takes them in.
         changes.chunks(frames as usize / 2).for_each(|changes| rig.change(changes));
+        if batch % 2 == 1 {
+            rig.tidy();
+        }
         rig.check(&what);
         let snapshot = rig.snapshot();
         let at = snapshot.lsn();
@@ -320,31 +329,4 @@ fn a_long_value_of_any_size_comes_back_whole() {
     let all: Vec<Change> = rig.model.keys().map(|key| (key.clone(), None)).collect();
     rig.change(&all);
     assert_eq!(rig.check("deleted").pages, 1);
-}
-
-#[test]
-fn trimming_frees_every_page_of_a_tree() {
-    let mut random = Random::new(77);
-    let mut rig = Rig::new(&SimDisk::new(), 4096, 4096);
-    let changes: Vec<_> = (0..3000).map(|_| (random.key(4096), Some(random.bytes(4096)))).collect();
-    rig.change(&changes);
-    let pages = rig.check("before").pages as usize;
-    let freed_before = rig.writer.freed().count();
-    let mut steps = 0;
-    loop {
-        rig.lsn = Lsn::new(rig.lsn.get() + 1);
-        let mut group = WriteGroup::begin(&rig.cache, &mut rig.writer, rig.lsn);
-        let is_done = TreeMut::trim(&mut group, rig.root, 16).unwrap();
-        group.publish();
-        steps += 1;
-        if is_done {
-            break;
-        }
-        let left = check::reach(&rig.cache, rig.root, rig.lsn).unwrap().len();
-        assert_eq!(left + rig.writer.freed().count(), pages + freed_before);
-    }
-    assert!(steps > 5);
-    let freed: Vec<PageId> = rig.writer.freed().collect();
-    assert_eq!(freed.len(), pages + freed_before);
-    assert_eq!(freed.iter().collect::<HashSet<_>>().len(), freed.len(), "none twice");
 }
