@@ -26,7 +26,7 @@ use crate::tree::{TrimPlan, approach};
 const STEP: usize = 32;
 /// Leaves that are noted at most: those beyond it are noted again when more of their keys go.
 const MOST: usize = 1 << 16;
-/// Steps made at a time by a store that has no threads, or is being closed.
+/// Steps made at a time before a checkpoint of a store that has no threads, or that is being closed.
 const STEPS: usize = 64;
 
 /// Leaves that became small while their neighbours were not in memory, by keyspace and key.

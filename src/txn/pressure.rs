@@ -1,7 +1,6 @@
 //! Back-pressure: as dirty pages or the log near their limits, each commit is slowed a little,
 //! so that none is stopped for long.
 
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::engine::{Engine, Live};
@@ -68,14 +67,12 @@ impl Engine {
             if self.options.background {
                 self.background.ring_checkpointer();
             } else if live.log.poisoned().is_none() {
+                self.merge_all_sparse();
                 // A checkpoint that fails now fails no commit: the next one tries again.
                 if let Err(error) = self.checkpoint() {
                     log::warn!("{}: checkpoint: {error}", self.disk.path(""));
                 }
             }
-        }
-        if !self.options.background && self.background.sparse.load(Ordering::Relaxed) {
-            self.merge_all_sparse();
         }
         self.background.moved();
         Ok(())
