@@ -150,12 +150,15 @@ impl History {
     /// Keeps what a group that is not visible yet has superseded, which is what everybody reads,
     /// until [`History::publish`].
     pub(super) fn insert_unpublished(&self, versions: impl Iterator<Item = Version>) {
-        let mut inner = self.inner.lock();
-        for (id, frame, lsn, until) in versions {
-            self.count.fetch_add(1, Ordering::Release);
-            self.resident.fetch_add(1, Ordering::Relaxed);
-            inner.add((id, until), lsn, frame);
-            inner.unpublished.push((id, until));
+        let mut versions = versions.peekable();
+        while versions.peek().is_some() {
+            let mut inner = self.inner.lock();
+            for (id, frame, lsn, until) in versions.by_ref().take(AT_ONCE) {
+                self.count.fetch_add(1, Ordering::Release);
+                self.resident.fetch_add(1, Ordering::Relaxed);
+                inner.add((id, until), lsn, frame);
+                inner.unpublished.push((id, until));
+            }
         }
     }
 

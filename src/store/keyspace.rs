@@ -4,9 +4,9 @@ use std::cell::RefCell;
 use std::ops::{Bound, RangeBounds};
 use std::sync::Arc;
 
-use super::range::{Range, prefix_bounds};
+use super::range::{At, Range, prefix_bounds};
 use super::receipt::Receipt;
-use super::snapshot::Snapshot;
+use super::snapshot::Registered;
 use super::value::{Entry, Value};
 use crate::error::{Error, Result};
 use crate::options::CommitMode;
@@ -84,7 +84,7 @@ impl Keyspace {
         });
         match copied? {
             Some(found) => Ok(found),
-            None => self.get_blob(engine, key),
+            None => self.get_blob(key),
         }
     }
 
@@ -222,14 +222,14 @@ impl Keyspace {
 
     fn between(&self, from: Bound<Vec<u8>>, to: Bound<Vec<u8>>) -> Result<Range> {
         self.check()?;
-        let snapshot = Snapshot::new(Arc::clone(&self.engine));
-        Ok(Range::new(snapshot, self.state.root, from, to))
+        let at = At::Own(Registered::new(Arc::clone(&self.engine)));
+        Ok(Range::new(at, self.state.root, from, to))
     }
 
     /// Reads a value that is out of line, at a snapshot, which keeps its pages.
     #[cold]
-    fn get_blob(&self, engine: &Engine, key: &[u8]) -> Result<Option<Value>> {
-        Snapshot::new(Arc::clone(&self.engine)).read(engine, self.state.root, key)
+    fn get_blob(&self, key: &[u8]) -> Result<Option<Value>> {
+        Registered::new(Arc::clone(&self.engine)).read(self.state.root, key)
     }
 }
 

@@ -2,9 +2,10 @@
 
 use std::cmp::Ordering;
 use std::fmt;
-use std::ops::Bound;
+use std::ops::{Bound, Deref};
+use std::sync::Arc;
 
-use super::snapshot::Snapshot;
+use super::snapshot::Registered;
 use super::value::Entry;
 use crate::error::Result;
 use crate::space::PageId;
@@ -21,7 +22,7 @@ use crate::tree::{self, BlobRef, Cursor, Node, blob};
 ///
 /// An error ends the iteration.
 pub struct Range {
-    snapshot: Snapshot,
+    at: At,
     root: PageId,
     from: Bound<Vec<u8>>,
     to: Bound<Vec<u8>>,
@@ -40,17 +41,30 @@ pub struct Range {
     blob: Vec<u8>,
 }
 
+/// As of when a range is read.
+pub(super) enum At {
+    Own(Registered),
+    Shared(Arc<Registered>),
+}
+
+impl Deref for At {
+    type Target = Registered;
+
+    #[inline]
+    fn deref(&self) -> &Registered {
+        match self {
+            At::Own(at) => at,
+            At::Shared(at) => at,
+        }
+    }
+}
+
 impl Range {
-    /// A range of the tree under `root`, as of `snapshot`.
-    pub(super) fn new(
-        snapshot: Snapshot,
-        root: PageId,
-        from: Bound<Vec<u8>>,
-        to: Bound<Vec<u8>>,
-    ) -> Self {
+    /// A range of the tree under `root`, as of `at`.
+    pub(super) fn new(at: At, root: PageId, from: Bound<Vec<u8>>, to: Bound<Vec<u8>>) -> Self {
         let done = is_empty(&from, &to);
         Range {
-            snapshot,
+            at,
             root,
             from,
             to,
@@ -102,7 +116,7 @@ impl Range {
 
     #[inline]
     fn try_step_forward(&mut self) -> Result<bool> {
-        self.snapshot.engine().check_open()?;
+        self.at.engine().check_open()?;
         if !self.back_begun
             && let Some(cursor) = &mut self.front
             && let Some((node, slot)) = cursor.forward_within(self.front_limit)
@@ -117,9 +131,9 @@ impl Range {
 
     /// A step forward from one leaf to the next, the first of all, or one that may meet the back.
     fn enter_or_leave_leaf(&mut self) -> Result<bool> {
-        let cache = &self.snapshot.engine().cache;
+        let cache = &self.at.engine().cache;
         if self.front.is_none() {
-            let mut cursor = Cursor::new(cache, self.root, self.snapshot.lsn());
+            let mut cursor = Cursor::new(cache, self.root, self.at.lsn());
             cursor.seek_first(cache, self.from.as_ref().map(Vec::as_slice))?;
             self.front = Some(cursor);
             self.front_limit = 0;
@@ -154,11 +168,11 @@ impl Range {
     }
 
     fn try_step_backward(&mut self) -> Result<bool> {
-        let engine = self.snapshot.engine();
+        let engine = self.at.engine();
         engine.check_open()?;
         let cache = &engine.cache;
         if self.back.is_none() {
-            let mut cursor = Cursor::new(cache, self.root, self.snapshot.lsn());
+            let mut cursor = Cursor::new(cache, self.root, self.at.lsn());
             cursor.seek_last(cache, self.to.as_ref().map(Vec::as_slice))?;
             self.back = Some(cursor);
         }
@@ -185,7 +199,7 @@ impl Range {
 
     /// Reads a value that is stored out of line.
     fn read(&self, found: BlobRef) -> Result<Vec<u8>> {
-        blob::read(&self.snapshot.engine().cache, found, self.snapshot.lsn())
+        blob::read(&self.at.engine().cache, found, self.at.lsn())
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::handle::Closer;
 use super::keyspace::Keyspace;
-use super::range::{Range, prefix_bounds};
+use super::range::{At, Range, prefix_bounds};
 use super::receipt::Receipt;
 use super::value::{Entry, Value};
 use crate::error::{Error, Result};
@@ -34,25 +34,56 @@ use crate::txn::Engine;
 /// ```
 #[derive(Clone, Debug)]
 pub struct Snapshot {
-    inner: Arc<Inner>,
+    inner: Arc<Registered>,
 }
 
+/// A point in time whose page versions are kept until this is dropped.
 #[derive(Debug)]
-struct Inner {
+pub(super) struct Registered {
     store: Arc<Closer>,
     at: Lsn,
 }
 
-impl Drop for Inner {
+impl Registered {
+    /// What is visible now.
+    pub(super) fn new(store: Arc<Closer>) -> Self {
+        let at = store.engine().cache.snapshot().into_lsn();
+        Registered { store, at }
+    }
+
+    pub(super) fn lsn(&self) -> Lsn {
+        self.at
+    }
+
+    #[inline]
+    pub(super) fn engine(&self) -> &Engine {
+        self.store.engine()
+    }
+
+    /// The value of `key` in the tree under `root`.
+    pub(super) fn read(&self, root: PageId, key: &[u8]) -> Result<Option<Value>> {
+        let cache = &self.engine().cache;
+        let found = lookup(cache, root, key, ReadAt::Snapshot(self.at), |value| match value? {
+            tree::Value::Inline(value) => Some(Ok(Value::copy(value))),
+            tree::Value::Blob(found) => Some(Err(found)),
+        })?;
+        Ok(match found {
+            None => None,
+            Some(Ok(value)) => Some(value),
+            Some(Err(found)) => Some(Value::owned(blob::read(cache, found, self.at)?)),
+        })
+    }
+}
+
+impl Drop for Registered {
     fn drop(&mut self) {
-        self.store.engine().cache.unregister(self.at);
+        self.engine().cache.unregister(self.at);
     }
 }
 
 impl Snapshot {
     pub(super) fn new(store: Arc<Closer>) -> Self {
-        let at = store.engine().cache.snapshot().into_lsn();
-        Snapshot { inner: Arc::new(Inner { store, at }) }
+        Snapshot { inner: Arc::new(Registered::new(store)) }
     }
 
     /// The snapshot shows every commit at or below this, and no other.
@@ -76,8 +107,8 @@ impl Snapshot {
     /// [`Error::NoSuchKeyspace`] if the keyspace was not there at the time, and as
     /// [`Keyspace::get`].
     pub fn get(&self, keyspace: &Keyspace, key: impl AsRef<[u8]>) -> Result<Option<Value>> {
-        let engine = self.check(keyspace)?;
-        self.read(engine, keyspace.state().root, key.as_ref())
+        self.check(keyspace)?;
+        self.inner.read(keyspace.state().root, key.as_ref())
     }
 
     /// Whether there is `key`.
@@ -163,29 +194,11 @@ impl Snapshot {
         to: Bound<Vec<u8>>,
     ) -> Result<Range> {
         self.check(keyspace)?;
-        let snapshot = match broken(Mutant::SnapshotRangeReadsNewest) {
-            true => Snapshot::new(Arc::clone(&self.inner.store)),
-            false => self.clone(),
+        let at = match broken(Mutant::SnapshotRangeReadsNewest) {
+            true => At::Own(Registered::new(Arc::clone(&self.inner.store))),
+            false => At::Shared(Arc::clone(&self.inner)),
         };
-        Ok(Range::new(snapshot, keyspace.state().root, from, to))
-    }
-
-    /// The value of `key` in the tree under `root`.
-    pub(super) fn read(&self, engine: &Engine, root: PageId, key: &[u8]) -> Result<Option<Value>> {
-        let at = self.inner.at;
-        let found = lookup(&engine.cache, root, key, ReadAt::Snapshot(at), |value| match value? {
-            tree::Value::Inline(value) => Some(Ok(Value::copy(value))),
-            tree::Value::Blob(found) => Some(Err(found)),
-        })?;
-        Ok(match found {
-            None => None,
-            Some(Ok(value)) => Some(value),
-            Some(Err(found)) => Some(Value::owned(blob::read(&engine.cache, found, at)?)),
-        })
-    }
-
-    pub(super) fn engine(&self) -> &Engine {
-        self.inner.store.engine()
+        Ok(Range::new(at, keyspace.state().root, from, to))
     }
 
     fn check(&self, keyspace: &Keyspace) -> Result<&Engine> {

@@ -5,6 +5,7 @@
 //!   steps      what a user does                         lives     open, crash, recover, judge
 //!   reads      every way to read, compared              model     the maps; which commits a
 //!   world      store, disk, model, what is held                   crash may take
+//!   held       values, iterators, snapshots kept over the rest
 //! ```
 //!
 //! Everything follows from one seed. A failure prints it with the command that replays it.
@@ -12,6 +13,7 @@
 //! every step.
 
 mod generate;
+mod held;
 mod lives;
 mod model;
 mod reads;

@@ -12,6 +12,8 @@ use crate::world::{Held, Plan, Trouble, World};
 /// More than so much in the store, and it is made to shrink.
 const CROWDED_BYTES: usize = 5 << 20;
 const SNAPSHOTS: usize = 4;
+/// In a run in which much is held.
+const MANY_SNAPSHOTS: usize = 30;
 const KEYSPACES: usize = 5;
 
 impl World {
@@ -20,7 +22,7 @@ impl World {
         if self.handles.is_empty() {
             return self.create();
         }
-        match self.rng.below(400) {
+        match self.rng.below(436) {
             0..150 => self.commit(),
             150..260 => self.read(),
             260..275 => self.open_snapshot(),
@@ -36,6 +38,9 @@ impl World {
             384..388 => self.refused(),
             388..391 => self.check_all(),
             391..394 => self.check_tokens(),
+            394..403 => self.hold(),
+            403..425 => self.look_at_held(),
+            425..430 => self.drop_held(),
             _ => self.fill_disk(),
         }
         self.observe();
@@ -135,8 +140,9 @@ impl World {
         self.expect(found);
     }
 
-    fn open_snapshot(&mut self) {
-        if self.model.is_ambiguous() || self.snapshots.len() >= SNAPSHOTS {
+    pub(crate) fn open_snapshot(&mut self) {
+        let most = if self.holds { MANY_SNAPSHOTS } else { SNAPSHOTS };
+        if self.model.is_ambiguous() || self.snapshots.len() >= most {
             return;
         }
         let snapshot = self.store().snapshot();

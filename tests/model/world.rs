@@ -6,6 +6,7 @@ use std::sync::Arc;
 use syncline::disk::SimDisk;
 use syncline::{CommitMode, Error, Keyspace, Lsn, Options, Receipt, Snapshot, Store, Watermarks};
 
+use crate::held::Holding;
 use crate::model::{Model, State};
 use crate::reads::{Failed, contents};
 use crate::rng::Rng;
@@ -63,6 +64,9 @@ pub(crate) struct World {
     pub(crate) stale: Vec<Keyspace>,
     pub(crate) snapshots: Vec<Held>,
     pub(crate) receipts: Vec<Receipt>,
+    pub(crate) held: Vec<Holding>,
+    /// Whether much is held in this run. Otherwise there are times without any snapshot.
+    pub(crate) holds: bool,
     pub(crate) model: Model,
     pub(crate) trouble: Trouble,
     /// The disk may be full.
@@ -109,6 +113,8 @@ impl World {
             stale: Vec::new(),
             snapshots: Vec::new(),
             receipts: Vec::new(),
+            held: Vec::new(),
+            holds: seed % 3 == 0,
             model: Model::default(),
             trouble: Trouble::Nothing,
             is_full: false,
@@ -210,6 +216,7 @@ impl World {
 
     /// Lets go of everything that belongs to the open store.
     pub(crate) fn let_go(&mut self) {
+        self.let_go_of_iterators();
         self.handles.clear();
         self.stale.clear();
         self.snapshots.clear();
