@@ -112,8 +112,9 @@ pub trait DiskFile: Debug + Send + Sync {
         Ok(Box::new(NoLock))
     }
 
-    /// Maps the whole file, whose length must not change afterwards.
-    fn map(&self) -> Result<Box<dyn Mapping>>;
+    /// Maps the first `bytes` bytes of the file, which may be shorter yet: what is beyond its end
+    /// must not be used before [`Mapping::grown`]. The file must not become shorter afterwards.
+    fn map(&self, bytes: u64) -> Result<Box<dyn Mapping>>;
 }
 
 /// A file mapped into memory, shared with the operating system's cache.
@@ -121,7 +122,11 @@ pub trait DiskFile: Debug + Send + Sync {
 /// Callers see to it that no byte is written by two threads at once, nor read while it is
 /// written.
 pub trait Mapping: Debug + Send + Sync {
-    /// Copies `bytes` to `offset`. Makes no system call. Panics outside the mapping.
+    /// Says that the file has been allocated up to `bytes`.
+    fn grown(&self, bytes: usize);
+
+    /// Copies `bytes` to `offset`. Makes no system call. Panics outside the mapping, and beyond
+    /// what exists of the file.
     fn write(&self, offset: usize, bytes: &[u8]);
 
     /// Says that `offset..offset + len` is written next, so that the processor can fetch it. May

@@ -121,9 +121,9 @@ impl DiskFile for RecordedFile {
         self.inner.sync()
     }
 
-    fn map(&self) -> Result<Box<dyn Mapping>> {
+    fn map(&self, bytes: u64) -> Result<Box<dyn Mapping>> {
         let (name, lines) = (self.name.clone(), Arc::clone(&self.lines));
-        Ok(Box::new(RecordedMapping { inner: self.inner.map()?, name, lines }))
+        Ok(Box::new(RecordedMapping { inner: self.inner.map(bytes)?, name, lines }))
     }
 }
 
@@ -135,6 +135,10 @@ struct RecordedMapping {
 }
 
 impl Mapping for RecordedMapping {
+    fn grown(&self, bytes: usize) {
+        self.inner.grown(bytes);
+    }
+
     fn write(&self, offset: usize, bytes: &[u8]) {
         if !bytes.is_empty() {
             let line = format!("store {} at {offset}, {} bytes", self.name, bytes.len());

@@ -36,6 +36,7 @@ conformance! {
     what_is_not_there_is_an_error
     only_one_lock_is_given_out
     an_empty_file_can_be_mapped
+    a_mapping_longer_than_its_file_is_used_as_the_file_grows
 }
 
 fn read(disk: &dyn Disk, name: &str) -> Vec<u8> {
@@ -109,7 +110,7 @@ fn writing_past_the_end_grows_the_file(disk: &dyn Disk) {
 
 fn mapped_writes_are_seen_by_reads(disk: &dyn Disk) {
     let file = disk.create("a", 3 * 4096 + 100).unwrap();
-    let mapping = file.map().unwrap();
+    let mapping = file.map(3 * 4096 + 100).unwrap();
     mapping.prefault(4000, 5000).unwrap();
     assert_eq!(read(disk, "a"), vec![0; 3 * 4096 + 100], "prefaulting leaves the bytes");
     let bytes: Vec<u8> = (0..6000).map(|i| i as u8).collect();
@@ -124,7 +125,7 @@ fn mapped_writes_are_seen_by_reads(disk: &dyn Disk) {
 
 fn writes_are_seen_through_a_mapping(disk: &dyn Disk) {
     let file = disk.create("a", 8192).unwrap();
-    let mapping = file.map().unwrap();
+    let mapping = file.map(8192).unwrap();
     file.write_at(100, b"written").unwrap();
     mapping.write(107, b" and mapped");
     drop(mapping);
@@ -174,9 +175,38 @@ fn only_one_lock_is_given_out(disk: &dyn Disk) {
 }
 
 fn an_empty_file_can_be_mapped(disk: &dyn Disk) {
-    let mapping = disk.create("a", 0).unwrap().map().unwrap();
+    let mapping = disk.create("a", 0).unwrap().map(0).unwrap();
     mapping.write(0, &[]);
     mapping.sync(0, 0).unwrap();
     let outside = std::panic::AssertUnwindSafe(|| mapping.write(0, &[1]));
     std::panic::catch_unwind(outside).unwrap_err();
+}
+
+fn a_mapping_longer_than_its_file_is_used_as_the_file_grows(disk: &dyn Disk) {
+    let file = disk.create("a", 4096).unwrap();
+    let other = disk.open("a").unwrap();
+    let mapping = file.map(3 * 4096).unwrap();
+    let fails = |offset: usize| {
+        let outside = std::panic::AssertUnwindSafe(|| mapping.write(offset, b"beyond"));
+        std::panic::catch_unwind(outside).unwrap_err();
+    };
+    mapping.write(4090, b"within");
+    fails(4091);
+    fails(4096);
+    for pages in 2..=3 {
+        let bytes = pages * 4096;
+        other.allocate(bytes as u64).unwrap();
+        other.sync().unwrap();
+        mapping.grown(bytes);
+        mapping.prefault(bytes - 4096, 4096).unwrap();
+        mapping.write(bytes - 5, b"grown");
+        mapping.sync(bytes - 5, 5).unwrap();
+        fails(bytes);
+        assert_eq!(read(disk, "a")[bytes - 5..], *b"grown");
+    }
+    assert_eq!(read(disk, "a")[4090..4096], *b"within");
+    // What exists of the file may be more than what is mapped.
+    other.allocate(4 * 4096).unwrap();
+    mapping.grown(4 * 4096);
+    fails(3 * 4096);
 }

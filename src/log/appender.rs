@@ -32,6 +32,8 @@ const LARGE_PAYLOAD: usize = 64 << 10;
 pub(crate) struct LogOptions {
     /// Size of a segment file, a multiple of 4096.
     pub(crate) segment_bytes: u64,
+    /// The first segment's file begins with so many bytes at most, at least 8192.
+    pub(crate) first_bytes: u64,
     /// Appending waits while more than this is not durable.
     pub(crate) max_unsynced_bytes: u64,
     /// What nobody waits for is flushed after this time.
@@ -44,6 +46,7 @@ impl Default for LogOptions {
     fn default() -> Self {
         LogOptions {
             segment_bytes: 64 << 20,
+            first_bytes: 256 << 10,
             max_unsynced_bytes: 16 << 20,
             flush_interval: Duration::from_millis(10),
             prefault_bytes: 4 << 20,
@@ -304,7 +307,9 @@ impl Log {
             appender.segment.will_write(end, bytes as usize);
         }
         if end.get() >= appender.next_bell {
-            appender.next_bell = end.get() + self.options.prefault_bytes / 4;
+            // Of a small segment before half of it is used.
+            let ahead = (limit.saturating_sub(end.get()) / 2).min(self.options.prefault_bytes / 4);
+            appender.next_bell = end.get() + ahead;
             self.keeper_bell.ring();
         }
         Some(end)

@@ -10,6 +10,7 @@ use super::format::{
     BadSegmentHeader, FORMAT_VERSION, Geometry, Invalid, RECORD_HEADER, Record, RecordHeader,
     SEGMENT_HEADER, Salt, SegmentHeader, segment_name, segment_number,
 };
+use super::steps::step_within;
 use crate::disk::{Disk, DiskFile};
 use crate::error::{Error, Result};
 use crate::lsn::{Incarnation, Lsn, StoreId};
@@ -103,7 +104,7 @@ pub(crate) struct Stop {
     pub(crate) found: String,
     /// Whether the file exists.
     pub(crate) file_exists: bool,
-    /// The file is shorter than a segment, although records were read from it.
+    /// The file is shorter than it has been (L8).
     pub(crate) file_is_cut: bool,
 }
 
@@ -134,8 +135,10 @@ struct OpenSegment {
     file: Arc<dyn DiskFile>,
     /// The end of what can be read of it.
     end: Lsn,
-    is_short: bool,
-    has_records: bool,
+    /// A record that ends above this proves that the file has been longer (L8).
+    proof: Lsn,
+    /// There is such a record, or the header of one that ends beyond the file.
+    is_cut: bool,
 }
 
 impl RecordScan {
@@ -206,7 +209,8 @@ impl RecordScan {
         match self.read_record(at)? {
             Ok(found) => {
                 self.end = found.header.end();
-                self.segment.as_mut().expect("just read from").has_records = true;
+                let segment = self.segment.as_mut().expect("just read from");
+                segment.is_cut |= self.end > segment.proof;
                 Ok(Some(found))
             }
             Err(invalid) => {
@@ -243,12 +247,14 @@ impl RecordScan {
             return Ok(Err(Stop { offset: 0, ..stop }));
         }
         let readable = bytes.min(geometry.segment_bytes());
+        let start = geometry.segment_start(number).get();
+        let step = step_within(geometry.segment_bytes(), readable);
         self.segment = Some(OpenSegment {
             number,
             file,
-            end: Lsn::new(geometry.segment_start(number).get() + readable),
-            is_short: readable < geometry.segment_bytes(),
-            has_records: false,
+            end: Lsn::new(start + readable),
+            proof: Lsn::new(start + step),
+            is_cut: false,
         });
         self.buffer_len = 0;
         Ok(Ok(()))
@@ -264,25 +270,28 @@ impl RecordScan {
             offset: geometry.offset_of(at),
             found,
             file_exists: true,
-            file_is_cut: segment.is_some_and(|segment| segment.is_short && segment.has_records),
+            file_is_cut: segment.is_some_and(|segment| segment.is_cut),
         }
     }
 
     #[inline]
     fn read_record(&mut self, at: Lsn) -> Result<Result<Found, Invalid>> {
-        let segment_end = self.segment.as_ref().expect("a segment is open").end;
-        let Some(room) = segment_end.get().checked_sub(at.get()) else {
-            return Ok(Err(Invalid::Short));
-        };
-        if room < RECORD_HEADER as u64 {
+        let segment = self.segment.as_ref().expect("a segment is open");
+        let (file_end, number) = (segment.end.get(), segment.number);
+        if file_end < at.get() + RECORD_HEADER as u64 {
             return Ok(Err(Invalid::Short));
         }
+        let room = self.source.geometry.segment_end(number).get() - at.get();
         let start = self.fill(at, RECORD_HEADER)?;
         let salt = self.source.salt;
         let header = match RecordHeader::decode(&self.buffer[start..], at, room, salt) {
             Ok(header) => header,
             Err(invalid) => return Ok(Err(invalid)),
         };
+        if header.end().get() > file_end {
+            self.segment.as_mut().expect("a segment is open").is_cut = true;
+            return Ok(Err(Invalid::Short));
+        }
         let bytes = header.record_bytes() as usize;
         let start = self.fill(at, bytes)?;
         let payload = header.payload();

@@ -1,5 +1,9 @@
 //! The keeper: has segments and memory ready ahead of the appender.
 //!
+//! As soon as less than half of what exists of the last segment is left, the keeper makes more:
+//! the first segment of a log begins small and doubles ([`super::steps`]), those after it are whole.
+//! So a store that writes little takes little, and one that writes much is at whole segments soon.
+//!
 //! Whatever can fail or be slow about appending happens here and not under the commit lock: new
 //! files, renames, headers, page faults. The keeper's round is [`Log::keep`]: a background thread
 //! runs it when the appender has come some way, and a committer whose space is not yet ready runs
@@ -13,8 +17,8 @@
 //!      '------------------ renamed, new header, mapped <------------------'
 //! ```
 //!
-//! The limit is the end of the prepared segments, or the place where memory could not be made
-//! ready, if that is before: a mapped segment must never raise a bus error.
+//! The limit is the end of what exists of the prepared segments (L7), or the place where memory
+//! could not be made ready, if that is before: a mapped segment must never raise a bus error.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, OnceLock};
@@ -22,6 +26,7 @@ use std::sync::{Arc, OnceLock};
 use super::appender::Log;
 use super::format::{SegmentHeader, segment_name, segment_number};
 use super::segment::{Segment, Trouble};
+use super::steps::step_within;
 use crate::disk::Disk;
 use crate::error::Result;
 use crate::lsn::Lsn;
@@ -39,6 +44,8 @@ pub(super) struct Keeper {
     first: u64,
     /// The segment to prepare next.
     next: u64,
+    /// The end of what exists of the one before.
+    exists: Lsn,
     /// Files that may be recycled.
     spares: Vec<String>,
     /// Numbers of the segments whose files hold log that may still be needed.
@@ -62,8 +69,8 @@ impl Keeper {
                 live.insert(number);
             }
         }
-        let (spares, prefaulted) = (Vec::new(), Lsn::ZERO);
-        Ok(Keeper { first, next: first, spares, live, prefaulted, obstacle: None })
+        let (spares, prefaulted, exists) = (Vec::new(), Lsn::ZERO, Lsn::ZERO);
+        Ok(Keeper { first, next: first, exists, spares, live, prefaulted, obstacle: None })
     }
 
     /// A file to recycle for segment `number`: one that has its name already, if there is one.
@@ -77,7 +84,7 @@ impl Keeper {
 }
 
 impl Log {
-    /// One round of the keeper: the segment after the current one exists, and memory is ready
+    /// One round of the keeper: half as much exists as the last segment has, and memory is ready
     /// for what comes next.
     ///
     /// # Errors
@@ -86,8 +93,8 @@ impl Log {
         self.check_poison()?;
         let mut keeper = self.keeper.lock();
         let appended = self.appended.load();
-        while keeper.next <= self.geometry.segment_of(appended) + 1 {
-            self.prepare_next(&mut keeper)?;
+        while self.last_segment().bytes() / 2 > keeper.exists.get() - appended.get() {
+            self.extend(&mut keeper, appended)?;
         }
         self.prefault(&mut keeper, appended, 0)?;
         drop(keeper);
@@ -148,14 +155,30 @@ impl Log {
             if fits || keeper.obstacle.is_some() {
                 self.prefault(&mut keeper, appended, self.geometry.demand(payload_bytes))?;
             } else {
-                self.prepare_next(&mut keeper)?;
+                let demand = self.geometry.demand(payload_bytes);
+                let want = Lsn::new(appended.get().saturating_add(demand));
+                self.extend(&mut keeper, want)?;
             }
         }
     }
 
-    fn prepare_next(&self, keeper: &mut Keeper) -> Result<()> {
-        match self.prepare(keeper) {
-            Ok(_) => Ok(()),
+    /// The segment that was prepared last.
+    fn last_segment(&self) -> Arc<Segment> {
+        Arc::clone(self.mapped.lock().back().expect("one is always mapped"))
+    }
+
+    /// Makes more exist: of the last segment up to `want`, or one more.
+    fn extend(&self, keeper: &mut Keeper, want: Lsn) -> Result<()> {
+        let last = self.last_segment();
+        let extended = match last.is_whole() {
+            true => self.prepare(keeper).map(drop),
+            false => last.grow(want).map(|()| {
+                keeper.exists = last.exists();
+                self.set_limit(keeper);
+            }),
+        };
+        match extended {
+            Ok(()) => Ok(()),
             Err(Trouble::Passing { cause, .. }) if broken(Mutant::FullDiskPoisons) => {
                 self.poison(cause);
                 self.check_poison()
@@ -181,17 +204,24 @@ impl Log {
             segment_bytes: self.geometry.segment_bytes(),
             sync_line: self.durable.load(),
         };
+        let bytes = match number == keeper.first {
+            true => step_within(header.segment_bytes, self.options.first_bytes),
+            false => header.segment_bytes,
+        };
         let (segment, counter) = match keeper.take_spare(number) {
             Some(spare) => {
                 (Segment::recycle(&*self.disk, spare, &header)?, &self.counters.segments_recycled)
             }
-            None => (Segment::create(&*self.disk, &header)?, &self.counters.segments_created),
+            None => {
+                (Segment::create(&*self.disk, &header, bytes)?, &self.counters.segments_created)
+            }
         };
         counter.fetch_add(1, Ordering::Relaxed);
         let segment = Arc::new(segment);
         self.mapped.lock().push_back(Arc::clone(&segment));
         keeper.live.insert(number);
         keeper.next = number + 1;
+        keeper.exists = segment.exists();
         self.set_limit(keeper);
         Ok(segment)
     }
@@ -200,7 +230,7 @@ impl Log {
     fn prefault(&self, keeper: &mut Keeper, appended: Lsn, demand: u64) -> Result<()> {
         let from = keeper.prefaulted.max(appended);
         let ahead = appended.get() + self.options.prefault_bytes.max(demand);
-        let to = Lsn::new(ahead).min(self.geometry.segment_start(keeper.next));
+        let to = Lsn::new(ahead).min(keeper.exists);
         if from >= to && keeper.obstacle.is_none() {
             return Ok(());
         }
@@ -215,8 +245,11 @@ impl Log {
     }
 
     fn set_limit(&self, keeper: &Keeper) {
-        let prepared = self.geometry.segment_start(keeper.next);
-        let limit = keeper.obstacle.unwrap_or(prepared).min(prepared);
+        let mut exists = keeper.exists;
+        if broken(Mutant::LimitBeyondFile) {
+            exists = self.geometry.segment_start(keeper.next);
+        }
+        let limit = keeper.obstacle.unwrap_or(exists).min(exists);
         let _mapped = self.mapped.lock();
         if !self.is_poisoned() {
             self.limit.store(limit.get(), Ordering::Release);

@@ -11,7 +11,7 @@
 //! The log is an endless row of bytes, cut into segment files of one size ([`mod@format`]). Whoever
 //! holds the [`Appender`] copies records into the mapped segment: no system call, no allocation of
 //! disk space, no lock but for a moment when a segment is full. The keeper ([`keeper`]) has the
-//! next segment ready before that. Whoever needs durability leads a flush of everything appended
+//! next segment, or more of the first one, ready before that. Whoever needs durability leads a flush of everything appended
 //! so far, or waits for one who does ([`flush`]). After a crash the [`Scan`] reads the log back
 //! and tells the torn tail of a crash from damage to what was durable ([`scan`]).
 //!
@@ -31,6 +31,11 @@
 //!   it may have failed, and then what it shows, its length even, may never become durable
 //! - L7 a large payload is copied, under the commit lock, only into memory that was made ready
 //!   outside of it: no page of the log is read from the device for it while others wait
+//! - L8 a segment is mapped as a whole and used as far as its file has blocks and a durable
+//!   length: `limit` is never above that. The file grows ahead of the appender, never under the
+//!   commit lock, and never becomes shorter while it is mapped
+//! - L9 a file that is shorter than its segment and has a record above the longest step within its
+//!   length, or the header of one that ends beyond the file, was longer: it is damaged ([`steps`])
 //!
 //! What is left out: compression and encryption (a payload is bytes); reading from the mapped
 //! memory (the reader uses files, so that it sees what a recovery would see); any meaning of a
@@ -46,6 +51,7 @@ mod keeper;
 mod later;
 mod scan;
 mod segment;
+mod steps;
 #[cfg(test)]
 mod tests;
 mod threads;

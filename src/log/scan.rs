@@ -175,8 +175,8 @@ impl Scan {
             ));
         }
         if stop.file_is_cut && !broken(Mutant::TruncatedSegmentAccepted) {
-            let bytes = source.geometry.segment_bytes();
-            return Err(damage(stop, format!("a segment of {bytes} bytes, for it holds records")));
+            let expected = "a longer file, for it holds records that were written to one";
+            return Err(damage(stop, expected.to_owned()));
         }
         let geometry = source.geometry;
         let next = geometry.record_after(self.end);

@@ -1,16 +1,24 @@
-//! One segment file: made or recycled, its header durable, mapped.
+//! One segment file: made or recycled, its header durable, mapped; a small one grows by steps.
 //!
 //! The order of steps for a new file: create, with blocks that exist; write the header; sync the
 //! file; sync the directory; map. For a recycled one: rename; sync the directory; write the
 //! header; sync the file; map. Either way the header and the name are durable before a record can
 //! go into the segment, and a crash in between leaves a file that the reader takes for no part of
 //! the log.
+//!
+//! To grow: allocate; sync the file; only then is more of the mapping used (L7). That sync goes
+//! through a descriptor of its own: the system tells each descriptor once of a write-back that
+//! failed, and the leader of a flush must not miss it because the keeper has been told.
+
+use std::sync::Arc;
 
 use super::format::{Geometry, SegmentHeader, segment_name};
+use super::steps::step_of_at_least;
 use crate::disk::{Disk, DiskFile, Mapping};
 use crate::error::{Error, Result};
 use crate::lsn::Lsn;
 use crate::mutants::{Mutant, broken};
+use crate::sync::atomic::{AtomicU64, Ordering};
 
 /// A segment that records can be copied into.
 #[derive(Debug)]
@@ -18,7 +26,11 @@ pub(super) struct Segment {
     number: u64,
     start: Lsn,
     end: Lsn,
+    /// The end of what exists of it, durably (L7). Only grows, by whoever has the keeper.
+    exists: AtomicU64,
     mapping: Box<dyn Mapping>,
+    /// The file, to make it longer; none if it was made whole.
+    grower: Option<Arc<dyn DiskFile>>,
 }
 
 /// Why a segment could not be prepared.
@@ -40,17 +52,28 @@ impl Trouble {
 }
 
 impl Segment {
-    /// Makes the segment that `header` describes in a new file.
-    pub(super) fn create(disk: &dyn Disk, header: &SegmentHeader) -> Result<Segment, Trouble> {
+    /// Makes the segment that `header` describes in a new file, the first `bytes` bytes of it.
+    pub(super) fn create(
+        disk: &dyn Disk,
+        header: &SegmentHeader,
+        bytes: u64,
+    ) -> Result<Segment, Trouble> {
         let name = segment_name(header.number);
         let file = disk
-            .create(&name, header.segment_bytes)
+            .create(&name, bytes)
             .map_err(|cause| Trouble::Passing { cause, leftover: None })?;
         seal(&*file, &name, header)?;
         if !broken(Mutant::SegmentNameUnflushed) {
             settle(disk, &name)?;
         }
-        Segment::map(&*file, name, header)
+        let grower = match bytes < header.segment_bytes {
+            true => Some(disk.open(&name).map_err(|cause| {
+                let leftover = Some(name.clone());
+                Trouble::Passing { cause, leftover }
+            })?),
+            false => None,
+        };
+        Ok(Segment { grower, ..Segment::map(&*file, name, header, bytes)? })
     }
 
     /// Makes the segment that `header` describes in the file that has the name `spare`, or in a
@@ -66,7 +89,7 @@ impl Segment {
         };
         let names = disk.list().map_err(|cause| passing(cause, &spare))?;
         if !names.contains(&spare) {
-            return Segment::create(disk, header); // a spare that is gone is no loss
+            return Segment::create(disk, header, header.segment_bytes); // a spare that is gone is no loss
         }
         let bytes = disk
             .open(&spare)
@@ -74,7 +97,7 @@ impl Segment {
             .map_err(|cause| passing(cause, &spare))?;
         if bytes != header.segment_bytes {
             disk.remove(&spare).map_err(|cause| passing(cause, &spare))?;
-            return Segment::create(disk, header);
+            return Segment::create(disk, header, header.segment_bytes);
         }
         let name = segment_name(header.number);
         if spare != name {
@@ -87,19 +110,45 @@ impl Segment {
         }
         let file = disk.open(&name).map_err(|cause| passing(cause, &name))?;
         seal(&*file, &name, header)?;
-        Segment::map(&*file, name, header)
+        Segment::map(&*file, name, header, header.segment_bytes)
     }
 
-    fn map(file: &dyn DiskFile, name: String, header: &SegmentHeader) -> Result<Segment, Trouble> {
-        let mapping =
-            file.map().map_err(|cause| Trouble::Passing { cause, leftover: Some(name) })?;
+    fn map(
+        file: &dyn DiskFile,
+        name: String,
+        header: &SegmentHeader,
+        bytes: u64,
+    ) -> Result<Segment, Trouble> {
+        let mapping = file
+            .map(header.segment_bytes)
+            .map_err(|cause| Trouble::Passing { cause, leftover: Some(name) })?;
         let geometry = Geometry::new(header.segment_bytes);
+        let start = geometry.segment_start(header.number);
         Ok(Segment {
             number: header.number,
-            start: geometry.segment_start(header.number),
+            start,
             end: geometry.segment_end(header.number),
+            exists: AtomicU64::new(start.get() + bytes),
             mapping,
+            grower: None,
         })
+    }
+
+    /// Makes the next step exist, or the one after it that has `want`. The segment is not whole.
+    pub(super) fn grow(&self, want: Lsn) -> Result<(), Trouble> {
+        let file = self.grower.as_ref().expect("what is not whole can grow");
+        let segment_bytes = self.end.get() - self.start.get();
+        let has = self.exists().get() - self.start.get();
+        let want = want.get().saturating_sub(self.start.get()).max(has + 1);
+        let bytes = step_of_at_least(segment_bytes, want);
+        assert!(has < bytes && bytes <= segment_bytes, "L7: a segment grows up to its end");
+        file.allocate(bytes).map_err(|cause| Trouble::Passing { cause, leftover: None })?;
+        if !broken(Mutant::GrowthUnflushed) {
+            file.sync().map_err(Trouble::Final)?;
+        }
+        self.mapping.grown(bytes as usize);
+        self.exists.store(self.start.get() + bytes, Ordering::Release);
+        Ok(())
     }
 
     pub(super) fn number(&self) -> u64 {
@@ -109,6 +158,21 @@ impl Segment {
     /// The first byte after the segment.
     pub(super) fn end(&self) -> Lsn {
         self.end
+    }
+
+    /// The first byte after what exists of it.
+    pub(super) fn exists(&self) -> Lsn {
+        Lsn::new(self.exists.load(Ordering::Acquire))
+    }
+
+    /// The bytes that exist of it.
+    pub(super) fn bytes(&self) -> u64 {
+        self.exists().get() - self.start.get()
+    }
+
+    /// Whether all of it exists.
+    pub(super) fn is_whole(&self) -> bool {
+        self.exists() == self.end
     }
 
     /// Copies `bytes` to the position `at`.

@@ -113,6 +113,8 @@ catalog! {
         ForeignSegmentIgnored = "foreign-segment-ignored": "a segment of another store is taken for an unused file";
         FormerSegmentRecycled = "former-segment-recycled": "a log recycles files that an earlier life made";
         CurrentSegmentRecycled = "current-segment-recycled": "a checkpoint recycles the segment that it lies in too";
+        GrowthUnflushed = "growth-unflushed": "more of a segment is used before its length is flushed";
+        LimitBeyondFile = "limit-beyond-file": "a segment is used beyond what exists of its file";
         LogRecycledEarly = "log-recycled-early": "the log is recycled before the superblock is durable";
     }
     Flush {

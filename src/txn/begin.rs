@@ -84,6 +84,7 @@ impl Engine {
         done.retain(|number| older == Older::Remove && *number < last);
         let options = LogOptions {
             segment_bytes,
+            first_bytes: LogOptions::default().first_bytes.min(segment_bytes / 4).max(8192),
             max_unsynced_bytes: self.options.max_unsynced_bytes,
             flush_interval: self.options.flush_interval,
             ..LogOptions::default()

@@ -137,13 +137,14 @@ impl DiskFile for RealFile {
         }
     }
 
-    fn map(&self) -> Result<Box<dyn Mapping>> {
-        let len = self.bytes()?;
-        let failed = |error| self.error(format!("map {len} bytes"), len, error);
+    fn map(&self, bytes: u64) -> Result<Box<dyn Mapping>> {
+        let exists = self.bytes()?.min(bytes);
+        let failed = |error| self.error(format!("map {bytes} bytes"), exists, error);
         // Holes, as in a copied store, get their blocks now (D1). Where that cannot be asked
         // for, they had theirs from `allocate`.
-        platform::reserve(&self.file, 0, len).map_err(failed)?;
-        let mapping = RealMapping::new(&self.file, &self.path, self.tells_names).map_err(failed)?;
+        platform::reserve(&self.file, 0, exists).map_err(failed)?;
+        let mapping = RealMapping::new(&self.file, &self.path, self.tells_names, bytes, exists)
+            .map_err(failed)?;
         Ok(Box::new(mapping))
     }
 }

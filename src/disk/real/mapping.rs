@@ -10,8 +10,9 @@
 use std::fs::File;
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-use memmap2::MmapRaw;
+use memmap2::{MmapOptions, MmapRaw};
 
 use super::file::check_named;
 use crate::disk::Mapping;
@@ -26,11 +27,13 @@ const PAGE: usize = 4096;
 #[cfg(target_os = "linux")]
 const PREFAULT_PIECE: usize = 1 << 20;
 
-/// A file mapped into memory. Its whole length has blocks (D1).
+/// A file mapped into memory: perhaps more than there is of it. Its whole length has blocks (D1).
 #[derive(Debug)]
 pub(super) struct RealMapping {
     map: MmapRaw,
-    /// Constant. [`MmapRaw::len`] differs from it for an empty file.
+    /// As much may be used: the mapping and the file both have it. Only grows.
+    exists: AtomicUsize,
+    /// Constant. [`MmapRaw::len`] differs from it if it is 0.
     bytes: usize,
     file: Arc<File>,
     path: String,
@@ -39,12 +42,27 @@ pub(super) struct RealMapping {
 }
 
 impl RealMapping {
-    pub(super) fn new(file: &Arc<File>, path: &str, tells_names: bool) -> io::Result<RealMapping> {
-        let bytes = usize::try_from(file.metadata()?.len())
-            .map_err(|_| io::Error::from(io::ErrorKind::FileTooLarge))?;
-        let map = MmapRaw::map_raw(&**file)?;
+    /// Maps `bytes` bytes of the file, of which the first `exists` exist.
+    pub(super) fn new(
+        file: &Arc<File>,
+        path: &str,
+        tells_names: bool,
+        bytes: u64,
+        exists: u64,
+    ) -> io::Result<RealMapping> {
+        let too_large = |_| io::Error::from(io::ErrorKind::FileTooLarge);
+        let bytes = usize::try_from(bytes).map_err(too_large)?;
+        let exists = AtomicUsize::new(usize::try_from(exists).map_err(too_large)?);
+        let map = MmapOptions::new().len(bytes).map_raw(&**file)?;
         one_page_at_a_time(&map);
-        Ok(RealMapping { map, bytes, file: Arc::clone(file), path: path.to_owned(), tells_names })
+        Ok(RealMapping {
+            map,
+            exists,
+            bytes,
+            file: Arc::clone(file),
+            path: path.to_owned(),
+            tells_names,
+        })
     }
 
     /// Takes the pages of a range that is about to be flushed out of this process's page table,
@@ -75,10 +93,12 @@ impl RealMapping {
     #[cfg(not(target_os = "linux"))]
     fn let_go(&self, _offset: usize, _len: usize) {}
 
+    #[inline]
     fn check(&self, offset: usize, len: usize) {
+        let exists = self.exists.load(Ordering::Acquire);
         assert!(
-            offset <= self.bytes && len <= self.bytes - offset,
-            "{}: {len} bytes at {offset} lie outside a mapping of {}",
+            offset <= exists && len <= exists - offset,
+            "{}: {len} bytes at {offset} lie outside the {exists} that exist of a mapping of {}",
             self.path,
             self.bytes
         );
@@ -114,10 +134,14 @@ impl Mapping for RealMapping {
         let _ = (offset, len);
     }
 
+    fn grown(&self, bytes: usize) {
+        self.exists.fetch_max(bytes.min(self.bytes), Ordering::AcqRel);
+    }
+
     fn write(&self, offset: usize, bytes: &[u8]) {
         self.check(offset, bytes.len());
         // SAFETY: `check` has shown that the destination lies in the mapping, which lives as
-        // long as `self`. `bytes` is borrowed from Rust's memory, no reference into the mapping
+        // long as `self`, and in what exists of the file, so that it has a page to be in. `bytes` is borrowed from Rust's memory, no reference into the mapping
         // is ever given out, so the two do not overlap. That no two threads write the same bytes
         // at once is the contract of `Mapping`.
         unsafe {

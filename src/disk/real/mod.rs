@@ -9,8 +9,8 @@
 //!
 //! Rules:
 //!
-//! - D1 A file's blocks exist before it is mapped, so that storing into a mapping cannot raise
-//!   SIGBUS for want of space.
+//! - D1 A file's blocks exist before they are used through a mapping, so that storing into it
+//!   cannot raise SIGBUS. The mapping may be longer than the file, and knows how long that is.
 //! - D2 No descriptor is reopened to flush: the kernel reports a failed write-back once to each
 //!   descriptor that was open when it happened, so the one that wrote is the one that flushes.
 //! - D3 The lock is the operating system's, on the file [`LOCK_FILE`]; it ends with the process,
@@ -280,7 +280,7 @@ mod tests {
         let path = temp.path().join("sparse");
         File::create(&path).unwrap().set_len(1 << 20).unwrap();
         let disk = RealDisk::open(temp.path()).unwrap();
-        let _mapping = disk.open("sparse").unwrap().map().unwrap();
+        let _mapping = disk.open("sparse").unwrap().map(1 << 20).unwrap();
         assert!(fs::metadata(&path).unwrap().blocks() * 512 >= 1 << 20);
     }
 }

@@ -166,9 +166,8 @@ impl DiskFile for SimFile {
         Ok(())
     }
 
-    fn map(&self) -> Result<Box<dyn Mapping>> {
+    fn map(&self, bytes: u64) -> Result<Box<dyn Mapping>> {
         let mut state = self.0.enter(Op::Map, 0);
-        let bytes = state.inode(self.0.id).bytes();
         state
             .step(Op::Map, self.0.id, 0, &[])
             .map_err(|error| self.error(format!("map {bytes} bytes"), 0, error))?;
@@ -183,15 +182,18 @@ impl DiskFile for SimFile {
 /// A file of a simulated disk, mapped into memory.
 struct SimMapping {
     handle: Handle,
-    /// Constant, as is the length of a mapped file.
+    /// Constant. The file may be shorter.
     bytes: usize,
 }
 
 impl SimMapping {
+    /// Where a real mapping raises a bus error, this one panics.
     fn check(&self, offset: usize, len: usize) {
+        let file = self.handle.disk.state().inode(self.handle.id).bytes();
+        let exists = self.bytes.min(file as usize);
         assert!(
-            offset <= self.bytes && len <= self.bytes - offset,
-            "{}: {len} bytes at {offset} lie outside a mapping of {}",
+            offset <= exists && len <= exists - offset,
+            "{}: {len} bytes at {offset} lie outside the {exists} that exist of a mapping of {}",
             self.handle.path,
             self.bytes
         );
@@ -211,6 +213,9 @@ impl Drop for SimMapping {
 }
 
 impl Mapping for SimMapping {
+    /// The file itself is asked.
+    fn grown(&self, _bytes: usize) {}
+
     fn write(&self, offset: usize, bytes: &[u8]) {
         self.check(offset, bytes.len());
         let id = self.handle.id;

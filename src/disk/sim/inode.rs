@@ -47,7 +47,7 @@ pub(super) struct Inode {
     dirty: BTreeMap<u64, Dirty>,
     /// How many files and mappings are open; the bytes live as long as they.
     pub(super) handles: u32,
-    /// How many of them are mappings, which forbid to change the length.
+    /// How many of them are mappings, which may be longer than the file.
     pub(super) mappings: u32,
 }
 
@@ -75,7 +75,6 @@ impl Inode {
     /// Makes the file longer. The new bytes read as zeros.
     pub(super) fn grow(&mut self, bytes: u64) {
         assert!(bytes >= self.seen_bytes, "files never shrink");
-        assert!(self.mappings == 0, "the length of a mapped file must not change");
         self.seen_bytes = bytes;
         self.length_in_doubt = false;
     }

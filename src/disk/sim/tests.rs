@@ -34,6 +34,11 @@ fn seen_by_seeds<T: Ord>(disk: &SimDisk, look: impl Fn(&SimDisk) -> T) -> BTreeS
 
 // --- bytes ---
 
+/// Maps all that there is of a file.
+fn map_all(file: &dyn DiskFile) -> Result<Box<dyn crate::disk::Mapping>> {
+    file.map(file.bytes()?)
+}
+
 #[test]
 fn a_watcher_sees_each_part_of_an_operation_before_it_happens() {
     let disk = SimDisk::new();
@@ -45,7 +50,7 @@ fn a_watcher_sees_each_part_of_an_operation_before_it_happens() {
         told.lock().unwrap().push((call.op, call.path.to_owned(), call.part, dirty));
     });
     file.write_at(4000, &[1; 200]).unwrap();
-    file.map().unwrap().write(8000, &[1; 192]);
+    file.map(8192).unwrap().write(8000, &[1; 192]);
     file.sync().unwrap();
     disk.sync_dir().unwrap();
     let path = || "sim:/log".to_owned();
@@ -103,7 +108,7 @@ fn writing_the_same_bytes_again_is_no_version() {
 #[test]
 fn a_mapped_sync_makes_its_pages_durable_and_no_others() {
     let (disk, file) = disk_with("a", 4 * PAGE_BYTES);
-    let mapping = file.map().unwrap();
+    let mapping = map_all(&*file).unwrap();
     mapping.write(0, &[1; 4 * PAGE]);
     assert_eq!(disk.dirty(), 32);
     mapping.sync(PAGE + 100, PAGE).unwrap(); // parts of the second and the third page
@@ -201,7 +206,7 @@ fn synced_space_that_was_never_written_is_zeros() {
     let disk = SimDisk::new();
     let file = disk.create("a", 4 * PAGE_BYTES).unwrap();
     disk.sync_dir().unwrap();
-    let mapping = file.map().unwrap();
+    let mapping = map_all(&*file).unwrap();
     mapping.sync(PAGE, PAGE).unwrap();
     for seed in 0..200 {
         let bytes = disk.fork(Keep::Seeded(seed)).read_file("a");
@@ -279,7 +284,7 @@ fn a_sync_after_a_failed_one_succeeds_and_proves_nothing() {
 #[test]
 fn a_failed_mapped_sync_leaves_its_range_in_doubt() {
     let (disk, file) = disk_with("a", 2 * PAGE_BYTES);
-    let mapping = file.map().unwrap();
+    let mapping = map_all(&*file).unwrap();
     mapping.write(0, &[1; 2 * PAGE]);
     disk.fail_sync(0);
     mapping.sync(0, 10).unwrap_err();
@@ -321,7 +326,7 @@ fn each_kind_of_operation_fails_when_told() {
     ];
     for op in ops {
         let (disk, file) = disk_with("a", PAGE_BYTES);
-        let mapping = file.map().unwrap();
+        let mapping = map_all(&*file).unwrap();
         let perform = || match op {
             Op::Lock => disk.lock().map(drop),
             Op::List => disk.list().map(drop),
@@ -335,7 +340,7 @@ fn each_kind_of_operation_fails_when_told() {
             Op::Read => file.read_at(0, &mut [0]),
             Op::Write => file.write_at(0, &[0]),
             Op::Sync => file.sync(),
-            Op::Map => file.map().map(drop),
+            Op::Map => map_all(&*file).map(drop),
             Op::MapWrite => unreachable!("cannot fail"),
             Op::MapSync => mapping.sync(0, 1),
             Op::Prefault => mapping.prefault(0, 1),
@@ -448,7 +453,7 @@ fn writes_are_torn_and_repeated() {
 fn a_crash_may_come_inside_a_mapped_write() {
     for point in 0..=4 {
         let (disk, file) = disk_with("a", PAGE_BYTES);
-        let mapping = file.map().unwrap();
+        let mapping = map_all(&*file).unwrap();
         disk.crash_after(point);
         mapping.write(SECTOR / 2, &[1; 3 * SECTOR]); // parts of four sectors
         mapping.write(6 * SECTOR, &[2; 1]);
@@ -476,7 +481,7 @@ fn a_crash_may_come_inside_a_long_write() {
 #[test]
 fn after_a_crash_nothing_works_and_the_new_disk_is_unlocked() {
     let (disk, file) = disk_with("a", PAGE_BYTES);
-    let mapping = file.map().unwrap();
+    let mapping = map_all(&*file).unwrap();
     let lock = disk.lock().unwrap();
     let left = disk.crash(Keep::Nothing);
     let gone = |result: Result<()>| assert!(matches!(result, Err(Error::Io { .. })));

@@ -32,7 +32,9 @@ fn live(disk: &SimDisk, random: &mut Random, first: u64, incarnation: Incarnatio
     let shared: Arc<dyn Disk> = Arc::new(disk.clone());
     let names = disk.list().ok()?;
     let done: Vec<u64> = names.iter().filter_map(|name| segment_number(name)).collect();
-    let (log, mut appender) = Log::begin(shared, small(), STORE, incarnation, first, &done).ok()?;
+    let first_bytes = [S / 8, S / 4, S][random.below(3) as usize];
+    let options = LogOptions { first_bytes, ..small() };
+    let (log, mut appender) = Log::begin(shared, options, STORE, incarnation, first, &done).ok()?;
     let mut life = Life { appended: Vec::new(), durable: log.start(), from: log.start() };
     for step in 0..5 + random.below(60) {
         let result = match random.below(20) {

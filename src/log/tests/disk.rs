@@ -110,6 +110,9 @@ impl DiskFile for SpyFile {
     }
 
     fn allocate(&self, bytes: u64) -> Result<()> {
+        if self.knobs.full.load(SeqCst) {
+            return Err(Error::DiskFull { file: self.name.clone(), needed: bytes });
+        }
         self.inner.allocate(bytes)
     }
 
@@ -126,9 +129,9 @@ impl DiskFile for SpyFile {
         self.inner.sync()
     }
 
-    fn map(&self) -> Result<Box<dyn Mapping>> {
+    fn map(&self, bytes: u64) -> Result<Box<dyn Mapping>> {
         let (name, knobs) = (self.name.clone(), Arc::clone(&self.knobs));
-        Ok(Box::new(SpyMapping { inner: self.inner.map()?, name, knobs }))
+        Ok(Box::new(SpyMapping { inner: self.inner.map(bytes)?, name, knobs }))
     }
 }
 
@@ -140,6 +143,10 @@ struct SpyMapping {
 }
 
 impl Mapping for SpyMapping {
+    fn grown(&self, bytes: usize) {
+        self.inner.grown(bytes);
+    }
+
     fn write(&self, offset: usize, bytes: &[u8]) {
         self.inner.write(offset, bytes);
     }

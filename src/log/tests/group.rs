@@ -133,13 +133,13 @@ fn the_keeper_stays_ahead() {
         let prefaulted = shared.knobs.prefaulted.lock().unwrap();
         prefaulted.last().map_or(0, |(_, offset, len)| offset + len)
     };
-    wait("the segment after the first", &|| last() == 3);
     let mut end = shared.log.start();
     while end.get() % S < 40_000 {
         end = shared.commit(&payload(1, 500));
         wait("memory in the first segment", &|| ready() as u64 + 2600 > end.get() % S + 8192);
     }
-    while end.get() < 3 * S + 10_000 {
+    wait("the segment after the first", &|| last() == 3);
+    while end.get() < 3 * S + 40_000 {
         end = shared.commit(&payload(1, 500));
     }
     wait("the segment after the second", &|| last() == 4);

@@ -241,7 +241,7 @@ fn append_takes_all_that_is_prepared() {
     assert_eq!(rig.log.append(&mut rig.appender, 9, b"", 0), None);
     rig.log.publish(end);
     assert_eq!(rig.scan().unwrap().0, [whole]);
-    // Two segments, in a chain.
+    // The rest of two segments, in a chain.
     let mut rig = Rig::new();
     rig.log.reserve(2 * (S - 4096 - 32) as usize).unwrap();
     let whole = payload(0, 2 * (S - 4096 - 32) as usize);

@@ -5,6 +5,8 @@ mod crash;
 mod disk;
 #[cfg(not(syncline_shuttle))]
 mod group;
+#[cfg(not(syncline_shuttle))]
+mod growth;
 #[cfg(syncline_shuttle)]
 mod interleavings;
 #[cfg(not(syncline_shuttle))]
@@ -36,6 +38,7 @@ const S: u64 = 64 << 10;
 fn small() -> LogOptions {
     LogOptions {
         segment_bytes: S,
+        first_bytes: S,
         max_unsynced_bytes: 1 << 30,
         flush_interval: Duration::from_millis(1),
         prefault_bytes: 8 << 10,

@@ -116,8 +116,8 @@ fn evidence_may_lie_in_any_later_segment() {
 #[test]
 fn headers_of_other_lives_and_places_are_no_evidence() {
     let mut rig = Rig::new();
-    let end = rig.append(&payload(0, 100));
-    rig.log.keep().unwrap();
+    let end = rig.append(&payload(0, S as usize / 2));
+    rig.log.keep().unwrap(); // prepares segment 3
     let header = SegmentHeader {
         store: STORE,
         incarnation: LIFE,

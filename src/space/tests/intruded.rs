@@ -82,7 +82,7 @@ impl DiskFile for IntrudedFile {
     fn sync(&self) -> Result<()> {
         self.0.sync()
     }
-    fn map(&self) -> Result<Box<dyn Mapping>> {
-        self.0.map()
+    fn map(&self, bytes: u64) -> Result<Box<dyn Mapping>> {
+        self.0.map(bytes)
     }
 }
