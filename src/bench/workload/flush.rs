@@ -181,7 +181,8 @@ fn mapped(
     let dir = target.path.parent().expect("a file in a directory");
     let name = target.path.file_name().expect("a file").to_string_lossy();
     // The engine's own mapping: its flush is what its commits pay.
-    let mapping: Box<dyn Mapping> = RealDisk::open(dir)?.open(&name)?.map()?;
+    let file = RealDisk::open(dir)?.open(&name)?;
+    let mapping: Box<dyn Mapping> = file.map(file.bytes()?)?;
     let mut piece = vec![0; bytes];
     fill(&mut piece, 1);
     let mut at = 0usize;
