@@ -100,12 +100,17 @@ impl Engine {
         }
     }
 
-    /// Makes a checkpoint unless nothing has changed since the last one.
+    /// Makes a checkpoint; if nothing has changed since the last one, the log gives back what it
+    /// does not need.
     pub(crate) fn checkpoint_if_changed(&self) -> Result<()> {
         let unchanged = self.live.get().is_none()
             || self.commit.lock().writer.is_unchanged()
             || self.checkpointed.load() >= self.cache.visible();
-        if unchanged { Ok(()) } else { self.checkpoint().map(|_| ()) }
+        match self.live.get() {
+            Some(live) if unchanged => live.log.rest(),
+            _ if unchanged => Ok(()),
+            _ => self.checkpoint().map(drop),
+        }
     }
 
     /// Makes a checkpoint for a purpose.
@@ -351,6 +356,19 @@ impl Engine {
         };
         *live.threads.lock() = None;
         self.background.moved();
+        // Closed it is in any case: what cannot be given back stays.
+        if result.is_ok()
+            && let Err(error) = self.retire_log(live)
+        {
+            log::warn!("{}: files of the log stay: {error}", self.disk.path(""));
+        }
         result
+    }
+
+    /// The log of the closed store is given back, once no superblock is left that needs it.
+    fn retire_log(&self, live: &Live) -> Result<()> {
+        self.space.sync()?; // the superblock's copy
+        let appender = self.commit.lock().appender.take();
+        live.log.retire(appender)
     }
 }

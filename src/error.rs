@@ -22,7 +22,8 @@ pub enum Error {
         /// What the operating system said.
         source: Arc<io::Error>,
     },
-    /// There is no space left. Nothing was changed; try again once there is space.
+    /// There is no space left: on the device, in a quota, or within the limit on the size of files
+    /// (`ulimit -f`). Nothing was changed; try again once there is space.
     DiskFull {
         /// The file that could not grow.
         file: String,
@@ -183,9 +184,9 @@ impl Error {
     ) -> Self {
         let file = file.to_owned();
         match source.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-                Error::DiskFull { file, needed }
-            }
+            io::ErrorKind::StorageFull
+            | io::ErrorKind::QuotaExceeded
+            | io::ErrorKind::FileTooLarge => Error::DiskFull { file, needed },
             io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied => {
                 Error::ReadOnly { file, source: Arc::new(source) }
             }
@@ -199,7 +200,11 @@ impl fmt::Display for Error {
         match self {
             Error::Io { action, file, source } => write!(f, "{file}: {action}: {source}"),
             Error::DiskFull { file, needed } => {
-                write!(f, "{file}: no space left on the device ({needed} bytes needed)")
+                write!(
+                    f,
+                    "{file}: no space left on the device, or the file may not be longer \
+                     ({needed} bytes needed)"
+                )
             }
             Error::Corrupt { file, offset, expected, found } => {
                 write!(f, "{file}: corrupt at offset {offset}: expected {expected}, found {found}")

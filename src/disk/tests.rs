@@ -1,6 +1,6 @@
 //! What every disk must do: one suite, run against each implementation.
 
-use super::{Disk, RealDisk, SimDisk};
+use super::{Disk, DiskFile, Mapping, RealDisk, SimDisk};
 use crate::error::Error;
 
 /// Runs the test in `$name` on a real directory and on a simulated one.
@@ -37,6 +37,11 @@ conformance! {
     only_one_lock_is_given_out
     an_empty_file_can_be_mapped
     a_mapping_longer_than_its_file_is_used_as_the_file_grows
+}
+
+/// Maps all that there is of a file.
+pub(super) fn map_all(file: &dyn DiskFile) -> crate::Result<Box<dyn Mapping>> {
+    file.map(file.bytes()?)
 }
 
 fn read(disk: &dyn Disk, name: &str) -> Vec<u8> {

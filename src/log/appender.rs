@@ -87,7 +87,7 @@ pub(crate) struct Log {
     pub(super) geometry: Geometry,
     pub(super) store: StoreId,
     pub(super) incarnation: Incarnation,
-    salt: Salt,
+    pub(super) salt: Salt,
     start: Lsn,
 
     /// Moved by the holder of the appender.

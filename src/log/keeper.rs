@@ -28,7 +28,7 @@ use super::format::{SegmentHeader, segment_name, segment_number};
 use super::segment::{Segment, Trouble};
 use super::steps::step_within;
 use crate::disk::Disk;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::lsn::Lsn;
 use crate::mutants::{Mutant, broken};
 use crate::sync::atomic::{AtomicBool, Ordering};
@@ -50,6 +50,8 @@ pub(super) struct Keeper {
     spares: Vec<String>,
     /// Numbers of the segments whose files hold log that may still be needed.
     live: BTreeSet<u64>,
+    /// The log has been given back: nothing more is made.
+    is_retired: bool,
     /// Memory is ready up to here.
     prefaulted: Lsn,
     /// Memory from here on could not be made ready.
@@ -70,7 +72,26 @@ impl Keeper {
             }
         }
         let (spares, prefaulted, exists) = (Vec::new(), Lsn::ZERO, Lsn::ZERO);
-        Ok(Keeper { first, next: first, exists, spares, live, prefaulted, obstacle: None })
+        let (is_retired, obstacle) = (false, None);
+        Ok(Keeper { first, next: first, exists, spares, live, is_retired, prefaulted, obstacle })
+    }
+
+    /// Removes files that may be recycled until no more than `most` are left.
+    pub(super) fn keep_spares(&mut self, disk: &dyn Disk, most: usize) -> Result<()> {
+        while self.spares.len() > most {
+            let name = self.spares.last().expect("more than none");
+            disk.remove(name)?;
+            self.spares.pop();
+        }
+        Ok(())
+    }
+
+    /// The number of the segment after all there are. No other is made from now on.
+    pub(super) fn take_last(&mut self) -> u64 {
+        self.is_retired = true;
+        self.spares.clear();
+        self.next += 1;
+        self.next - 1
     }
 
     /// A file to recycle for segment `number`: one that has its name already, if there is one.
@@ -92,6 +113,9 @@ impl Log {
     pub(crate) fn keep(&self) -> Result<()> {
         self.check_poison()?;
         let mut keeper = self.keeper.lock();
+        if keeper.is_retired {
+            return Ok(());
+        }
         let appended = self.appended.load();
         while self.last_segment().bytes() / 2 > keeper.exists.get() - appended.get() {
             self.extend(&mut keeper, appended)?;
@@ -117,6 +141,8 @@ impl Log {
         }
         let needed = keeper.live.split_off(&first_needed);
         let done = std::mem::replace(&mut keeper.live, needed);
+        // As many are likely to be used until the next call; a load that ends is forgotten.
+        let likely = done.len().max(keeper.spares.len().saturating_sub(1)).min(MAX_SPARES);
         let first = keeper.first; // those before are not used again (L6)
         let mut result = Ok(());
         for number in done {
@@ -128,12 +154,7 @@ impl Log {
             }
         }
         result?;
-        while keeper.spares.len() > MAX_SPARES {
-            let name = keeper.spares.last().expect("more than none");
-            self.disk.remove(name)?;
-            keeper.spares.pop();
-        }
-        Ok(())
+        keeper.keep_spares(&*self.disk, likely)
     }
 
     /// Makes the first segment. Nothing can be poisoned yet.
@@ -147,6 +168,9 @@ impl Log {
         let mut keeper = self.keeper.lock();
         loop {
             self.check_poison()?;
+            if keeper.is_retired {
+                return Err(Error::Closed); // somebody who was about to commit meanwhile
+            }
             let appended = self.appended.load();
             let fits = self.fits(appended.get(), payload_bytes);
             if fits && self.is_ready(appended.get(), payload_bytes) {

@@ -36,6 +36,8 @@
 //!   commit lock, and never becomes shorter while it is mapped
 //! - L9 a file that is shorter than its segment and has a record above the longest step within its
 //!   length, or the header of one that ends beyond the file, was longer: it is damaged ([`steps`])
+//! - L9 the log of a closed store is removed once no superblock is left that needs it, and once a
+//!   mark that it has been is durable ([`retire`])
 //!
 //! What is left out: compression and encryption (a payload is bytes); reading from the mapped
 //! memory (the reader uses files, so that it sees what a recovery would see); any meaning of a
@@ -49,6 +51,7 @@ mod flush;
 pub(crate) mod format;
 mod keeper;
 mod later;
+mod retire;
 mod scan;
 mod segment;
 mod steps;

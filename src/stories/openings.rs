@@ -253,3 +253,47 @@ fn a_log_without_its_data_file_is_no_new_store() {
         other => panic!("{other:?}"),
     }
 }
+
+#[test]
+fn a_closed_store_keeps_no_more_of_its_log_than_a_mark() {
+    let disk = SimDisk::new();
+    for life in 1..4 {
+        let store = options().open_on(on(&disk)).unwrap();
+        fill(&store, 0, 1500);
+        assert!(segments(&disk).len() > 3);
+        store.close().unwrap();
+        assert_eq!(segments(&disk).len(), 1, "life {life}");
+        let name = crate::log::format::segment_name(segments(&disk)[0]);
+        assert_eq!(disk.read_file(&name).len(), 8192);
+    }
+    let disk = disk.crash(Keep::Nothing);
+    let store = options().open_on(on(&disk)).unwrap();
+    assert!(store.stats().recovery.was_clean && store.verify().unwrap().is_clean());
+    fill(&store, 1500, 1600);
+    let disk = disk.crash(Keep::Everything);
+    let store = options().open_on(on(&disk)).unwrap();
+    assert_eq!(store.keyspace("rows").unwrap().len().unwrap(), 1600);
+}
+
+#[test]
+fn a_crash_while_closing_loses_nothing_that_was_durable() {
+    for seed in 0..400 {
+        let disk = SimDisk::new();
+        let store = options().open_on(on(&disk)).unwrap();
+        fill(&store, 0, 400);
+        store.flush().unwrap();
+        disk.crash_after(seed / 3);
+        let closed = store.close();
+        let is_over = !disk.is_gone();
+        assert!(closed.is_ok() || !is_over, "seed {seed}: {closed:?}");
+        let keep = [Keep::Nothing, Keep::Everything, Keep::Seeded(seed)];
+        let disk = disk.crash(keep[(seed % 3) as usize].clone());
+        let store = options().open_on(on(&disk)).unwrap_or_else(|e| panic!("seed {seed}: {e}"));
+        assert_eq!(store.keyspace("rows").unwrap().len().unwrap(), 400, "seed {seed}");
+        assert!(store.verify().unwrap().is_clean(), "seed {seed}");
+        if is_over {
+            return;
+        }
+    }
+    panic!("closing never ends");
+}

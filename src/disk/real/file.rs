@@ -67,7 +67,7 @@ impl DiskFile for RealFile {
             return Ok(());
         }
         let grow = bytes - len;
-        if bytes > MAX_BYTES {
+        if bytes > MAX_BYTES.min(platform::file_limit()) {
             let error = io::ErrorKind::FileTooLarge.into();
             return Err(self.error(format!("allocate {grow} bytes"), grow, error));
         }
@@ -103,6 +103,11 @@ impl DiskFile for RealFile {
     }
 
     fn write_at(&self, offset: u64, bytes: &[u8]) -> Result<()> {
+        let needed = bytes.len() as u64;
+        if offset.saturating_add(needed) > platform::file_limit() {
+            let action = format!("write {needed} bytes at offset {offset}");
+            return Err(self.error(action, needed, io::ErrorKind::FileTooLarge.into()));
+        }
         let mut done = 0;
         while done < bytes.len() {
             let result = platform::write_at(&self.file, &bytes[done..], offset + done as u64);

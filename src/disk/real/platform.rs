@@ -26,6 +26,19 @@ pub(super) fn write_at(file: &File, bytes: &[u8], offset: u64) -> io::Result<usi
     return std::os::windows::fs::FileExt::seek_write(file, bytes, offset);
 }
 
+/// The longest file that this process may write (`ulimit -f`), as of now. Whoever would go beyond
+/// is sent SIGXFSZ, which ends a process that has not asked otherwise: so nobody tries.
+#[cfg(unix)]
+pub(super) fn file_limit() -> u64 {
+    rustix::process::getrlimit(rustix::process::Resource::Fsize).current.unwrap_or(u64::MAX)
+}
+
+/// There is no such limit.
+#[cfg(not(unix))]
+pub(super) fn file_limit() -> u64 {
+    u64::MAX
+}
+
 /// Whether the operating system could be asked for blocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Reserved {

@@ -8,6 +8,7 @@ use proptest::prelude::*;
 use super::pages::{PAGE_BYTES, SECTOR_BYTES};
 use super::rng::SplitMix64;
 use super::*;
+use crate::disk::tests::map_all;
 
 const SECTOR: usize = SECTOR_BYTES as usize;
 const PAGE: usize = PAGE_BYTES as usize;
@@ -33,11 +34,6 @@ fn seen_by_seeds<T: Ord>(disk: &SimDisk, look: impl Fn(&SimDisk) -> T) -> BTreeS
 }
 
 // --- bytes ---
-
-/// Maps all that there is of a file.
-fn map_all(file: &dyn DiskFile) -> Result<Box<dyn crate::disk::Mapping>> {
-    file.map(file.bytes()?)
-}
 
 #[test]
 fn a_watcher_sees_each_part_of_an_operation_before_it_happens() {

@@ -1,4 +1,4 @@
-//! A log whose first segment begins small.
+//! A log whose first segment begins small, and which gives back what it does not need.
 
 use std::sync::atomic::Ordering::SeqCst;
 
@@ -136,4 +136,51 @@ fn a_crash_while_a_file_grows_is_no_damage() {
         let read = scan(&(Arc::new(disk) as Arc<dyn Disk>), Lsn::ZERO).unwrap();
         assert_eq!(read.0.len(), ends.len(), "{bytes} bytes");
     }
+}
+
+#[test]
+fn spares_follow_the_load_and_go_at_rest() {
+    let mut rig = Rig::with(growing());
+    let spares = |rig: &Rig| rig.disk.list().unwrap().len() - rig.log.mapped.lock().len();
+    let checkpoint = |rig: &Rig| {
+        let durable = rig.log.flush().unwrap();
+        rig.log.recycle_below(durable).unwrap();
+        spares(rig)
+    };
+    for n in 0..200 {
+        rig.append(&payload(n, 3000));
+    }
+    assert_eq!(checkpoint(&rig), 4);
+    let mut left = Vec::new();
+    for n in 0..3 {
+        rig.append(&payload(n, 100));
+        left.push(checkpoint(&rig));
+    }
+    assert_eq!(left, [3, 2, 1], "the load has ended");
+    rig.log.rest().unwrap();
+    assert_eq!(spares(&rig), 0);
+    for n in 0..200 {
+        rig.append(&payload(n, 3000));
+    }
+    assert_eq!(checkpoint(&rig), 4);
+}
+
+#[test]
+fn a_retired_log_leaves_a_mark_that_proves_what_was_durable() {
+    let mut rig = Rig::with(growing());
+    for n in 0..100 {
+        rig.append(&payload(n, 3000));
+    }
+    rig.log.flush().unwrap();
+    let Rig { disk, log, appender, .. } = rig;
+    let last = log.mapped.lock().back().unwrap().number();
+    log.retire(Some(appender)).unwrap();
+    assert_eq!(disk.list().unwrap(), [segment_name(last + 1)]);
+    assert_eq!(bytes_of(&*disk, last + 1), 8192);
+    // For whom this log is not over: the records are missing, not torn off.
+    assert!(matches!(scan(&disk, Lsn::ZERO), Err(Error::Missing { .. })));
+    // Whoever was about to commit is refused, and makes no file any more.
+    log.keep().unwrap();
+    assert!(matches!(log.reserve(1 << 20), Err(Error::Closed)));
+    assert_eq!(disk.list().unwrap().len(), 1);
 }

@@ -1,0 +1,76 @@
+//! Giving back: the files that an idle log, and that of a closed store, need no more.
+//!
+//! Of a closed store's log nothing is replayed. But it proves that an older data file, put beside
+//! it, is old ([`super::later`]), and it keeps the next life from taking the numbers of this one. A
+//! **mark** does as much: the next segment, two pages long, with one empty record.
+//!
+//! 1. the superblock that says *closed* is durable, in both its slots;
+//! 2. the mark is made, with the sync line in its header and in its record, and is durable;
+//! 3. every older segment is removed.
+//!
+//! A crash between these leaves files that the next life removes. After 2 no superblock is left
+//! that could need them.
+
+use super::appender::{Appender, Log};
+use super::format::{
+    Kind, RecordHeader, SEGMENT_HEADER, SegmentHeader, segment_name, segment_number,
+};
+use crate::error::Result;
+
+impl Log {
+    /// Nothing has been written for a while: files that wait to be used again are removed.
+    ///
+    /// # Errors
+    /// A file could not be removed; the next call tries again.
+    pub(crate) fn rest(&self) -> Result<()> {
+        self.keeper.lock().keep_spares(&*self.disk, 0)
+    }
+
+    /// Leaves the mark of a closed store, and removes all other files of the log. The superblock
+    /// says that the store is closed, durably in both its slots, and nothing is appended any more.
+    ///
+    /// # Errors
+    /// What stood in the way. The files that are left do no harm (L9).
+    pub(crate) fn retire(&self, appender: Option<Appender>) -> Result<()> {
+        let end = self.durable.load();
+        assert_eq!(end, self.appended.load(), "a closed log is durable");
+        drop(appender);
+        let number = self.keeper.lock().take_last();
+        if !self.geometry.can_hold(number) {
+            return Ok(());
+        }
+        self.make_mark(number)?;
+        let unmapped = std::mem::take(&mut *self.mapped.lock());
+        drop(unmapped);
+        for name in self.disk.list()? {
+            if segment_number(&name).is_some_and(|older| older < number) {
+                self.disk.remove(&name)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn make_mark(&self, number: u64) -> Result<()> {
+        let sync_line = self.durable.load();
+        let header = SegmentHeader {
+            store: self.store,
+            incarnation: self.incarnation,
+            number,
+            segment_bytes: self.geometry.segment_bytes(),
+            sync_line,
+        };
+        let record = RecordHeader {
+            payload_crc: crc32fast::hash(&[]),
+            len: 0,
+            kind: Kind::Full,
+            class: 0,
+            lsn: self.geometry.record_after(self.geometry.segment_start(number)),
+            sync_line,
+        };
+        let file = self.disk.create(&segment_name(number), 2 * SEGMENT_HEADER)?;
+        file.write_at(0, &header.encode())?;
+        file.write_at(SEGMENT_HEADER, &record.encode(self.salt))?;
+        file.sync()?;
+        self.disk.sync_dir()
+    }
+}
