@@ -104,7 +104,7 @@ pub(crate) struct Stop {
     pub(crate) found: String,
     /// Whether the file exists.
     pub(crate) file_exists: bool,
-    /// The file is shorter than it has been (L8).
+    /// The file is shorter than it has been (L9).
     pub(crate) file_is_cut: bool,
 }
 
@@ -135,7 +135,7 @@ struct OpenSegment {
     file: Arc<dyn DiskFile>,
     /// The end of what can be read of it.
     end: Lsn,
-    /// A record that ends above this proves that the file has been longer (L8).
+    /// A record that ends above this proves that the file has been longer (L9).
     proof: Lsn,
     /// There is such a record, or the header of one that ends beyond the file.
     is_cut: bool,

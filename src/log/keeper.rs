@@ -17,7 +17,7 @@
 //!      '------------------ renamed, new header, mapped <------------------'
 //! ```
 //!
-//! The limit is the end of what exists of the prepared segments (L7), or the place where memory
+//! The limit is the end of what exists of the prepared segments (L8), or the place where memory
 //! could not be made ready, if that is before: a mapped segment must never raise a bus error.
 
 use std::collections::BTreeSet;

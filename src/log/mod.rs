@@ -36,7 +36,7 @@
 //!   commit lock, and never becomes shorter while it is mapped
 //! - L9 a file that is shorter than its segment and has a record above the longest step within its
 //!   length, or the header of one that ends beyond the file, was longer: it is damaged ([`steps`])
-//! - L9 the log of a closed store is removed once no superblock is left that needs it, and once a
+//! - L10 the log of a closed store is removed once no superblock is left that needs it, and once a
 //!   mark that it has been is durable ([`retire`])
 //!
 //! What is left out: compression and encryption (a payload is bytes); reading from the mapped

@@ -6,7 +6,7 @@
 //! go into the segment, and a crash in between leaves a file that the reader takes for no part of
 //! the log.
 //!
-//! To grow: allocate; sync the file; only then is more of the mapping used (L7). That sync goes
+//! To grow: allocate; sync the file; only then is more of the mapping used (L8). That sync goes
 //! through a descriptor of its own: the system tells each descriptor once of a write-back that
 //! failed, and the leader of a flush must not miss it because the keeper has been told.
 
@@ -26,7 +26,7 @@ pub(super) struct Segment {
     number: u64,
     start: Lsn,
     end: Lsn,
-    /// The end of what exists of it, durably (L7). Only grows, by whoever has the keeper.
+    /// The end of what exists of it, durably (L8). Only grows, by whoever has the keeper.
     exists: AtomicU64,
     mapping: Box<dyn Mapping>,
     /// The file, to make it longer; none if it was made whole.
@@ -141,7 +141,7 @@ impl Segment {
         let has = self.exists().get() - self.start.get();
         let want = want.get().saturating_sub(self.start.get()).max(has + 1);
         let bytes = step_of_at_least(segment_bytes, want);
-        assert!(has < bytes && bytes <= segment_bytes, "L7: a segment grows up to its end");
+        assert!(has < bytes && bytes <= segment_bytes, "L8: a segment grows up to its end");
         file.allocate(bytes).map_err(|cause| Trouble::Passing { cause, leftover: None })?;
         if !broken(Mutant::GrowthUnflushed) {
             file.sync().map_err(Trouble::Final)?;

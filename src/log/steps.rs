@@ -8,7 +8,7 @@
 //! ```
 //!
 //! The first segment of a log begins at a small step and grows with use; the others are whole
-//! from the beginning. A step is used once it exists and is durable (L7), so a record that ends
+//! from the beginning. A step is used once it exists and is durable (L8), so a record that ends
 //! above a step proves that the file has had the next one. That tells a file that was cut from one
 //! that never was longer; a crash while a file grows leaves any length between two steps, and no
 //! record above the lower one.

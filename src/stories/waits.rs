@@ -196,14 +196,18 @@ fn nobody_waits_while_the_log_is_flushed() {
 }
 
 #[test]
-fn nobody_waits_while_a_segment_is_prepared() {
-    let witnessed = Witnessed::new();
-    let (store, rows) = filled(&witnessed, options(), 10, 500);
-    let calls = witnessed.during(is_at_the_device, deeds(&store, &rows), || {
-        store.keep_log().unwrap();
-    });
-    assert!(calls.iter().any(|call| call.starts_with("Create log-")), "{calls:?}");
-    store.close().unwrap();
+fn nobody_waits_while_a_segment_grows_or_is_prepared() {
+    // More than half of what exists of the segment is used: of its first part, then of all of it.
+    for (rows, expected) in [(300, "Allocate log-"), (1100, "Create log-")] {
+        let witnessed = Witnessed::new();
+        let (store, rows) = filled(&witnessed, options(), rows, 500);
+        let calls = witnessed.during(is_at_the_device, deeds(&store, &rows), || {
+            store.keep_log().unwrap();
+        });
+        assert!(calls.iter().any(|call| call.starts_with(expected)), "{calls:?}");
+        assert!(calls.iter().any(|call| call.starts_with("Sync log-")), "{calls:?}");
+        store.close().unwrap();
+    }
 }
 
 /// A store much larger than its cache, with as many clean pages in memory as dirty ones.
