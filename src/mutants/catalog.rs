@@ -152,6 +152,7 @@ catalog! {
         PageTailUncovered = "page-tail-uncovered": "a page's checksum does not cover its last sector";
         PageAddressUnchecked = "page-address-unchecked": "any version of a page will do where it is looked for";
         BlobLeaked = "blob-leaked": "an overwritten long value keeps its pages";
+        ReplacedLongNoted = "replaced-long-noted": "a replaced value's pages are freed while readers are kept off";
         TrimForgetsBlobs = "trim-forgets-blobs": "a dropped keyspace's long values keep their pages";
     }
     PageMap {

@@ -242,6 +242,13 @@ impl Store {
         self.engine().commit.try_lock().is_some()
     }
 
+    /// Whether something was written in this life. Its first write begins a log, and whoever comes
+    /// then waits for that. For simulations.
+    #[cfg_attr(not(feature = "cli"), expect(dead_code, reason = "for the crash suite"))]
+    pub(crate) fn has_begun(&self) -> bool {
+        self.engine().live.get().is_some()
+    }
+
     /// Whether the log is poisoned: no commit is taken until the store is opened anew.
     #[cfg_attr(not(feature = "server"), expect(dead_code, reason = "for who serves the store"))]
     pub(crate) fn is_poisoned(&self) -> bool {

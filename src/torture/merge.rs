@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::summary::{FaultRow, KillSummary, ServerSummary, SimSummary, SiteRow};
+use super::summary::{FaultRow, KillSummary, RotRow, ServerSummary, SimSummary, SiteRow};
 
 impl SimSummary {
     /// Adds what another slice did.
@@ -29,8 +29,29 @@ impl SimSummary {
         self.bits_unread += other.bits_unread;
         self.bits = self.bits.max(other.bits);
         self.traces_compared += other.traces_compared;
+        other.rot.into_iter().for_each(|row| self.absorb_rot(row));
+        // Of two slices what one has not met the other may have.
+        if self.shapes == 0 {
+            self.shapes_unmet = other.shapes_unmet;
+        } else if other.shapes > 0 {
+            self.shapes_unmet.retain(|pair| other.shapes_unmet.contains(pair));
+        }
+        self.shapes = self.shapes.max(other.shapes);
+        self.shapes_met = self.shapes - self.shapes_unmet.len() as u64;
         if self.picture.is_none() {
             self.picture = other.picture;
+        }
+    }
+
+    fn absorb_rot(&mut self, other: RotRow) {
+        match self.rot.iter_mut().find(|row| row.what == other.what) {
+            Some(row) => {
+                row.right += other.right;
+                row.told += other.told;
+                row.refused += other.refused;
+                row.unnoticed += other.unnoticed;
+            }
+            None => self.rot.push(other),
         }
     }
 

@@ -21,6 +21,7 @@
 //!   when it could (liveness), or the suite itself could not do its work (harness). They have
 //!   exit statuses of their own.
 
+mod awaited;
 mod config;
 mod failure;
 mod processor;
@@ -66,7 +67,7 @@ pub use self::progress::Progress;
 pub use self::run::{limit, run};
 pub use self::sim::replay;
 pub use self::summary::{
-    Caught, Exhibit, FaultRow, GateSummary, KillSummary, Moment, MuseumSummary, Picture,
+    Caught, Exhibit, FaultRow, GateSummary, KillSummary, Moment, MuseumSummary, Picture, RotRow,
     ServerSummary, SimSummary, SiteRow, Summary,
 };
 pub use self::table::table;

@@ -8,7 +8,7 @@ use std::{env, fs};
 use super::config::Tier;
 use super::failure::{Clause, Failure, FailureKind};
 use super::summary::{
-    Caught, Exhibit, FaultRow, GateSummary, KillSummary, Moment, MuseumSummary, Picture,
+    Caught, Exhibit, FaultRow, GateSummary, KillSummary, Moment, MuseumSummary, Picture, RotRow,
     ServerSummary, SimSummary, SiteRow, Summary,
 };
 
@@ -140,6 +140,16 @@ fn sim(least: u64) -> SimSummary {
         bits_flipped: 15_611,
         bits_unread: 9_437_184,
         bits: 15_048_704,
+        rot: vec![RotRow {
+            what: "bit flipped".into(),
+            right: 9012,
+            told: 40,
+            refused: 612,
+            unnoticed: 7,
+        }],
+        shapes: 420,
+        shapes_met: 419,
+        shapes_unmet: vec!["size more with theme crowd".into()],
         traces_compared: 24,
         picture: Some(picture()),
     }

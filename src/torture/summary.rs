@@ -91,6 +91,15 @@ pub struct SimSummary {
     pub bits_unread: u64,
     /// How many bits the stores have in which they were flipped.
     pub bits: u64,
+    /// For each sort of damage.
+    pub rot: Vec<RotRow>,
+    /// Pairs of what a commit can be like: how long its values are, how often it names a key, and
+    /// so on.
+    pub shapes: u64,
+    /// Those that a commit had, of a workload whose crashes were judged.
+    pub shapes_met: u64,
+    /// Those that none had, in words.
+    pub shapes_unmet: Vec<String>,
     /// Runs that were run twice and gave the same trace.
     pub traces_compared: u64,
     /// One run, to be drawn.
@@ -110,6 +119,22 @@ pub struct FaultRow {
     pub sync: u64,
     /// Those in which an `Async` commit had been acknowledged and was not known to be durable.
     pub unsynced: u64,
+}
+
+/// What became of stores that were damaged in one way.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct RotRow {
+    /// The damage.
+    pub what: String,
+    /// The store showed what it should.
+    pub right: u64,
+    /// It opened, and told of the damage.
+    pub told: u64,
+    /// It did not open, and told why.
+    pub refused: u64,
+    /// It lacked commits of the last flush, which nothing had proved to be durable, and did not
+    /// tell.
+    pub unnoticed: u64,
 }
 
 /// How often a fault was injected at a call site.

@@ -9,7 +9,7 @@ use std::fmt::Write;
 use super::digest::{self, Verdict};
 use super::failure::Clause;
 use super::summary::{
-    FaultRow, GateSummary, KillSummary, MuseumSummary, ServerSummary, SimSummary, Summary,
+    FaultRow, GateSummary, KillSummary, MuseumSummary, RotRow, ServerSummary, SimSummary, Summary,
 };
 use super::watch::story;
 use crate::present::text::{Align, Grid, WIDTH, count, counted, rate, time, wrap};
@@ -17,6 +17,8 @@ use Align::{Left, Right};
 
 /// Failures that are told in full; the others in a line each.
 const STORIES: usize = 10;
+/// Pairs that no commit had, of which each is told in a line.
+const UNMET: usize = 12;
 
 /// The table, within 100 columns.
 pub fn table(summary: &Summary) -> String {
@@ -85,7 +87,15 @@ fn simulated(sim: &SimSummary, out: &mut String) {
     fact(&format!("bits flipped, each alone, of {}", count(sim.bits)), sim.bits_flipped);
     fact("bits flipped together, in pages that are never read", sim.bits_unread);
     fact("runs repeated with the same trace", sim.traces_compared);
+    if sim.runs > 0 {
+        let pairs = format!("pairs of what a commit is like, of {}", count(sim.shapes));
+        fact(&pairs, sim.shapes_met);
+    }
     grid.print(out);
+    for pair in sim.shapes_unmet.iter().take(UNMET) {
+        note(&format!("No commit had {pair}."), out);
+    }
+    damage(sim, out);
 
     heading(
         "fault by commit mode",
@@ -116,6 +126,32 @@ fn simulated(sim: &SimSummary, out: &mut String) {
     }
     grid.print(out);
     call_sites(sim, out);
+}
+
+fn damage(sim: &SimSummary, out: &mut String) {
+    if sim.rot.is_empty() {
+        return;
+    }
+    heading(
+        "damage",
+        "what became of the store; unnoticed: commits of the last flush, which nothing had proved \
+                 to be durable, are gone, and it does not tell",
+        out,
+    );
+    let columns = [
+        ("damage", Left),
+        ("right", Right),
+        ("told", Right),
+        ("refused", Right),
+        ("unnoticed", Right),
+    ];
+    let mut grid = Grid::new(&columns);
+    for RotRow { what, right, told, refused, unnoticed } in &sim.rot {
+        let [right, told, refused, unnoticed] =
+            [right, told, refused, unnoticed].map(|n| count(*n));
+        grid.row([what.clone(), right, told, refused, unnoticed]);
+    }
+    grid.print(out);
 }
 
 fn call_sites(sim: &SimSummary, out: &mut String) {

@@ -15,6 +15,7 @@
 use super::edit::{Outcome, Place, TreeMut, put_here};
 use super::node::{Node, NodeMut, Value};
 use crate::error::Result;
+use crate::mutants::{Mutant, broken};
 use crate::space::PageId;
 
 /// Where so many rows go into one leaf, its copy costs less than to look at each of them twice; and
@@ -93,7 +94,10 @@ impl TreeMut<'_, '_> {
             if next > first {
                 let (before, replaced) = row(next - 1);
                 is_repeated = before == key;
-                if is_repeated && matches!(replaced, Value::Blob(_)) {
+                if is_repeated
+                    && matches!(replaced, Value::Blob(_))
+                    && !broken(Mutant::ReplacedLongNoted)
+                {
                     return Ok(first); // its pages must be freed before readers are kept away (V8)
                 }
             }

@@ -2,6 +2,7 @@
 
 mod access;
 mod ahead;
+mod cold;
 mod data;
 mod endings;
 mod first;

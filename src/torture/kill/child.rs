@@ -14,18 +14,25 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use super::check::{Depth, Slack, Trouble, Verdict, check, token};
-use super::os;
 use super::tracer;
 use super::witness::{Gravity, Phase, Told, Witness};
 use super::workload::{
     Commit, KEYSPACES, LAST, Model, Rng, THREADS, key, keyspace_of, last_value, value,
 };
+use super::{os, reader};
+use crate::torture::awaited::{Awaited, is_mended};
 use crate::torture::{Clause, FailureKind};
 use crate::{CommitMode, Error, Keyspace, Options, Receipt, Status, Store, WriteBatch};
 
 /// A thread makes at most so many commits in one life: without a flush they take no time, and
 /// more of them would only take the processor from other lives.
 const COMMITS: u64 = 200;
+/// In a long life it makes more, and waits a little after each.
+const LONG_COMMITS: u64 = 20_000;
+const BREATH: Duration = Duration::from_micros(50);
+/// One call that fails is told to everybody who depends on it, and no more often than this. A store
+/// that is poisoned by it tells everybody for ever.
+const ERRORS: u64 = 400;
 /// A commit that meets a full disk is tried so often.
 const TRIES: u32 = 2000;
 
@@ -43,6 +50,10 @@ pub(super) struct Task {
     /// Tell the tracer when this thread is about to commit something long, after so many
     /// commits of its life.
     pub(super) marked: Option<(usize, u64)>,
+    /// It goes on until it is killed, and each of its threads must go on.
+    pub(super) is_long: bool,
+    /// Somebody reads meanwhile, and holds what was read.
+    pub(super) reads: bool,
     /// From this phase on the tracer stops it at system calls.
     pub(super) stops_from: Option<Phase>,
     /// Tokens of earlier times.
@@ -70,7 +81,7 @@ pub(super) fn live(task: &Task, model: &mut Model, witness: Witness) -> i32 {
     match run(task, model, witness) {
         Ok(()) => witness.enter(Phase::Done),
         // An error that a fault has caused, told by a call that could not do its work.
-        Err(Trouble::Refused(error)) if is_excused(&error, witness.gravity()) => {
+        Err(Trouble::Refused(error)) if is_excused(&error, witness) => {
             witness.note_error();
             witness.enter(Phase::Refused);
         }
@@ -95,16 +106,27 @@ fn say(witness: &Witness, verdict: &Verdict) -> ! {
 }
 
 /// Whether the fault that was injected is the reason for an error. No failing call makes bytes
-/// wrong or files go missing, and one that can be made again is no reason for much.
-fn is_excused(error: &Error, gravity: Gravity) -> bool {
+/// wrong or files go missing, one that can be made again is no reason for much, and only a failed
+/// flush or write of the device poisons.
+fn is_excused(error: &Error, witness: Witness) -> bool {
+    let gravity = witness.gravity();
+    if let Error::Poisoned { source } = error {
+        let is_grave = gravity == Gravity::Grave || !is_mended(Awaited::FullDiskPoisons);
+        return is_grave && is_of(source, gravity);
+    }
+    is_of(error, gravity) && witness.errors() < ERRORS
+}
+
+fn is_of(error: &Error, gravity: Gravity) -> bool {
     match (gravity, error) {
         (Gravity::Nothing, _) => false,
-        (_, Error::Poisoned { source }) => is_excused(source, gravity),
         (Gravity::Passing, Error::Io { source, .. }) => {
             source.kind() == std::io::ErrorKind::Interrupted
         }
         (Gravity::Passing, _) => false,
-        (Gravity::Error, error) => {
+        (Gravity::Full, error) => matches!(error, Error::DiskFull { .. }),
+        (Gravity::Error, error) => matches!(error, Error::Io { .. } | Error::ReadOnly { .. }),
+        (Gravity::Grave, error) => {
             matches!(error, Error::Io { .. } | Error::DiskFull { .. } | Error::ReadOnly { .. })
         }
     }
@@ -126,17 +148,41 @@ fn run(task: &Task, model: &mut Model, witness: Witness) -> Result<(), Trouble> 
         let writers: Vec<_> = (0..THREADS)
             .map(|thread| {
                 let marked = task.marked.and_then(|(t, nth)| (t == thread).then_some(nth));
-                let writer = Writer { thread, marked, witness, store: &store };
+                let is_long = task.is_long;
+                let writer = Writer { thread, marked, is_long, witness, store: &store };
                 let (model, keyspaces) = (&*model, &keyspaces);
-                scope.spawn(move || writer.write(model, keyspaces))
+                scope.spawn(move || {
+                    writer.write(model, keyspaces);
+                    witness.ended(thread);
+                })
             })
             .collect();
-        let closed = keep_house(task, &store, witness);
+        let (store, seed) = (&store, task.seed);
+        if task.reads {
+            scope.spawn(move || read(store, witness, seed));
+        } else {
+            witness.reads_no_more();
+        }
+        let closed = keep_house(task, store, witness);
         for writer in writers {
             writer.join().expect("a panic ends the process");
         }
         closed
     })
+}
+
+/// Reads until the store is closed, or a fault has been told.
+fn read(store: &Store, witness: Witness, seed: u64) {
+    match reader::read(store, witness, seed) {
+        Ok(()) => {}
+        Err(Trouble::Refused(error)) if is_excused(&error, witness) => witness.note_error(),
+        Err(Trouble::Refused(error)) => {
+            let title = format!("reading: an error for no reason: {error}");
+            say(&witness, &Verdict::new(Clause::Answers, title));
+        }
+        Err(Trouble::Wrong(verdict)) => say(&witness, &verdict),
+    }
+    witness.reads_no_more();
 }
 
 fn enter(phase: Phase, task: &Task, witness: Witness) {
@@ -170,7 +216,7 @@ fn keep_house(task: &Task, store: &Store, witness: Witness) -> Result<(), Troubl
         };
         match done {
             Ok(()) => {}
-            Err(error) if is_excused(&error, witness.gravity()) => witness.note_error(),
+            Err(error) if is_excused(&error, witness) => witness.note_error(),
             Err(error) => return Err(error.into()),
         }
     }
@@ -181,6 +227,7 @@ struct Writer<'a> {
     thread: usize,
     /// Tell the tracer before a long commit, after so many.
     marked: Option<u64>,
+    is_long: bool,
     witness: Witness,
     store: &'a Store,
 }
@@ -196,13 +243,15 @@ impl Writer<'_> {
     fn write(&self, model: &Model, keyspaces: &[Keyspace; 2]) {
         let first = model.commits(self.thread);
         let mut marked = self.marked;
-        for number in first..first + COMMITS {
+        let commits = if self.is_long { LONG_COMMITS } else { COMMITS };
+        for number in first..first + commits {
             let commit = Commit::new(model.seed(), self.thread, number);
             if marked.is_some_and(|nth| number - first >= nth) && commit.is_long() {
                 marked = None;
                 nix::unistd::getppid(); // the mark
             }
             match self.commit(model, keyspaces, number, &commit) {
+                Ok(Next::GoOn) if self.is_long => std::thread::sleep(BREATH),
                 Ok(Next::GoOn) => {}
                 Ok(Next::End) => return,
                 Err(verdict) => say(&self.witness, &verdict),
@@ -218,7 +267,10 @@ impl Writer<'_> {
         commit: &Commit,
     ) -> Result<Next, Verdict> {
         for _ in 0..TRIES {
-            match execute(self.store, keyspaces, model.seed(), (self.thread, number), commit) {
+            let place = (self.thread, number);
+            let executed = execute(self.store, keyspaces, model.seed(), place, commit);
+            self.witness.returned(self.thread);
+            match executed {
                 Ok(receipt) => {
                     self.acknowledge(number, commit, &receipt);
                     return self.look_around(model, keyspaces, number, commit, &receipt);
@@ -226,7 +278,7 @@ impl Writer<'_> {
                 Err(Error::Closed) if self.witness.phase() >= Phase::Close => {
                     return Ok(Next::End);
                 }
-                Err(error) if !is_excused(&error, self.witness.gravity()) => {
+                Err(error) if !is_excused(&error, self.witness) => {
                     let title = format!("commit {number} of thread {}: {error}", self.thread);
                     return Err(Verdict::new(Clause::Answers, title));
                 }
@@ -270,7 +322,7 @@ impl Writer<'_> {
             Err(Trouble::Refused(Error::Closed)) if self.witness.phase() >= Phase::Close => {
                 Ok(Next::End)
             }
-            Err(Trouble::Refused(error)) if is_excused(&error, self.witness.gravity()) => {
+            Err(Trouble::Refused(error)) if is_excused(&error, self.witness) => {
                 self.witness.note_error();
                 Ok(Next::End)
             }

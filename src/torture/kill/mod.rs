@@ -6,6 +6,7 @@
 //!     plan     what befalls a life: drawn from the seed, and from what was seen so far
 //!     tracer   ends it: by the clock, at a system call, after stepped instructions; faults
 //!     child    the life: opens (recovers), checks, writes, closes; never knows its end
+//!     reader   somebody who reads meanwhile, and holds what was read
 //!     check    the oracle
 //!     workload what is written: follows from seed, thread and number
 //!     witness  shared memory: what was acknowledged, seen from outside
@@ -22,7 +23,11 @@
 //! - K4 A server has one thread and forks without exec: a life begins in a fraction of a
 //!   millisecond. The server's memory of what must be there is the child's by the fork.
 //! - K5 A life that does nothing for ten seconds hangs, which is a failure of liveness; waiting
-//!   for the device does not count.
+//!   for the device does not count. Neither does waiting for a processor, except if the life uses
+//!   one and does nothing with it.
+//! - K6 One life in fifty is long. It is killed only when each of its threads has come back from a
+//!   call that it made after the three seconds were over; one that does not hangs, whatever the
+//!   others do.
 //!
 //! A kill cannot be replayed to the instruction, nor all plans, which also follow from what was
 //! seen. A failure comes with the store as the kill left it, before anything recovered it.
@@ -34,6 +39,7 @@ mod check;
 mod child;
 mod os;
 mod plan;
+mod reader;
 mod server;
 mod sites;
 mod snapshot;

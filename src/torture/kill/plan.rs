@@ -8,6 +8,10 @@ use super::sites::{Edge, Fault, Guide, faults};
 use super::witness::Phase;
 use super::workload::{Rng, THREADS};
 
+/// One life in so many is long, and how long it is.
+const LONG_ONE_IN: u64 = 50;
+const LONG_LIFE: Duration = Duration::from_secs(3);
+
 /// One life and its end.
 #[derive(Clone, Debug)]
 pub(super) struct Plan {
@@ -17,6 +21,8 @@ pub(super) struct Plan {
     pub(super) how: How,
     /// The longest that it may write.
     pub(super) linger: Duration,
+    /// It is killed when each of its threads has moved after its time.
+    pub(super) is_long: bool,
     pub(super) fault: Option<FaultPlan>,
 }
 
@@ -80,6 +86,9 @@ impl Planner {
     /// A plan for a life that does `task`, of which chance decides the rest.
     pub(super) fn draw(&mut self, mut task: Task, guide: &mut Guide) -> Plan {
         let opens = task.opens;
+        if self.rng.one_in(LONG_ONE_IN) {
+            return self.long(task);
+        }
         let target = match self.rng.below(100) {
             0..50 if opens == Phase::Create => Phase::Create,
             0..15 => opens,
@@ -106,7 +115,16 @@ impl Planner {
         let is_traced = fault.is_some() || !matches!(how, How::Moment(_));
         task.stops_from =
             is_traced.then_some(if first < Phase::Write { opens } else { Phase::Write });
-        Plan { task, target, how, linger, fault }
+        Plan { task, target, how, linger, fault, is_long: false }
+    }
+
+    /// A life that has time for what comes by the clock, and in which each thread must go on.
+    fn long(&mut self, mut task: Task) -> Plan {
+        task.seed = self.rng.next();
+        task.is_long = true;
+        task.depth = Depth::Everything;
+        let how = How::Moment(LONG_LIFE);
+        Plan { task, target: Phase::Write, how, linger: LONG_LIFE, fault: None, is_long: true }
     }
 
     fn how(&mut self, target: Phase, task: &mut Task, guide: &mut Guide) -> How {

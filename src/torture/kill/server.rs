@@ -28,7 +28,7 @@ use super::sites::Guide;
 use super::snapshot::Snapshot;
 use super::tracer::{self, Ending, NOT_FILTERED, NOT_TRACED};
 use super::witness::{Phase, Told, Witness};
-use super::workload::{Model, Rng, THREADS};
+use super::workload::{Model, Rng, THREADS, is_large};
 use crate::torture::{Clause, Failure, FailureKind};
 
 /// The suite is told so often how far the server has come.
@@ -216,7 +216,8 @@ impl<'a> Server<'a> {
             self.tally.clocks_set += 1;
             set_clocks(&directory, &mut self.planner.rng)?;
         }
-        let plan = self.draw();
+        let mut plan = self.draw();
+        plan.task.reads = plan.is_long || is_large(self.model.seed());
         self.witness.begin_life();
         let begun = Instant::now();
         let ending = self.live(&plan)?;
@@ -238,6 +239,8 @@ impl<'a> Server<'a> {
             again: false,
             close_after: None,
             marked: None,
+            is_long: false,
+            reads: false,
             stops_from: None,
             older: self.older.clone(),
             seed: 0,

@@ -28,6 +28,10 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const LONGEST_LOOK: Duration = Duration::from_millis(50);
 /// No device takes so long.
 const LAST_PATIENCE: Duration = Duration::from_secs(90);
+/// A child that used a processor for so long and did nothing with it spins.
+const SPIN: u64 = 5 * TICKS;
+/// In a second, as the system counts what a process has used.
+const TICKS: u64 = 100;
 /// The server looks so often at a child that it does not trace.
 const NAP: Duration = Duration::from_micros(250);
 /// And so often at one that it traces, if nothing else happens.
@@ -93,6 +97,12 @@ pub(super) fn watch(child: Pid, plan: &Plan, witness: &Witness) -> io::Result<En
         match left {
             Some(left) if left <= NAP => {
                 std::thread::sleep(left);
+                if plan.is_long
+                    && let Some(threads) = each_moves(child, witness)
+                {
+                    end(child)?;
+                    return Ok(Ending::Hung(threads));
+                }
                 end(child)?;
                 return Ok(Ending::Killed(random_moment(witness)));
             }
@@ -193,10 +203,45 @@ fn threads_of(process: Pid) -> Vec<(String, char)> {
     stats.flatten().filter_map(state).collect()
 }
 
+/// Waits until each thread has come back from a call, the reader too. Returns the threads of a child
+/// in which one does not.
+fn each_moves(child: Pid, witness: &Witness) -> Option<Vec<(String, char)>> {
+    let before = witness.progress();
+    let mut patience = Patience::new(child, witness);
+    loop {
+        let now = witness.progress();
+        let stands = |(now, before): (&Option<u64>, &Option<u64>)| now.is_some() && now == before;
+        let standing = now.iter().zip(&before).filter(|pair| stands(*pair)).count();
+        if standing == 0 || witness.phase() != Phase::Write || has_ended(child) {
+            return None;
+        }
+        patience.beats = witness.beats(); // whatever the others do
+        if let Some(threads) = patience.is_over(witness) {
+            return Some(threads);
+        }
+        std::thread::sleep(NAP);
+    }
+}
+
+/// Whether the process waits for nothing but to be reaped.
+fn has_ended(process: Pid) -> bool {
+    threads_of(process).iter().all(|(_, state)| matches!(state, 'Z' | 'X'))
+}
+
+/// The processor time that a process has used, in [`TICKS`].
+fn used_by(process: Pid) -> u64 {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+    let fields = stat.rsplit_once(") ").map_or("", |(_, fields)| fields);
+    // From the state on: user time is the 12th, and system time the one after it.
+    fields.split(' ').skip(11).take(2).filter_map(|field| field.parse::<u64>().ok()).sum()
+}
+
 /// How long nothing has been done.
 struct Patience {
     child: Pid,
     beats: u64,
+    /// What the child had used when it was seen to do nothing.
+    used: Option<u64>,
     /// Time without a beat. What passes between two looks counts up to [`LONGEST_LOOK`], so that a
     /// machine that stood still is not held against the child.
     idle: Duration,
@@ -206,7 +251,7 @@ struct Patience {
 impl Patience {
     fn new(child: Pid, witness: &Witness) -> Patience {
         let (beats, looked) = (witness.beats(), Instant::now());
-        Patience { child, beats, idle: Duration::ZERO, looked }
+        Patience { child, beats, used: None, idle: Duration::ZERO, looked }
     }
 
     /// The threads of a child that hangs: it has done nothing for long, and waits neither for the
@@ -218,11 +263,16 @@ impl Patience {
         }
         self.idle += self.looked.elapsed().min(LONGEST_LOOK);
         self.looked = Instant::now();
+        if self.idle > LONGEST_LOOK && self.used.is_none() {
+            self.used = Some(used_by(self.child));
+        }
         if self.idle <= PATIENCE {
             return None;
         }
         let threads = threads_of(self.child);
-        let waits = threads.iter().any(|(_, state)| matches!(state, 'D' | 'R'));
+        let spins = used_by(self.child) > self.used.unwrap_or(u64::MAX).saturating_add(SPIN);
+        let waits = |state: &char| *state == 'D' || *state == 'R' && !spins;
+        let waits = threads.iter().any(|(_, state)| waits(state));
         (self.idle > LAST_PATIENCE || !waits).then_some(threads)
     }
 }
@@ -432,10 +482,21 @@ impl Tracer<'_> {
     fn inject(&mut self, thread: Pid, number: i64, fault: Fault) {
         let call = sites::name(number);
         if let Some(did) = registers::inject(thread, fault) {
-            let is_passing = matches!(did, Fault::Short | Fault::Errno(nix::libc::EINTR));
-            self.witness.note_injected(if is_passing { Gravity::Passing } else { Gravity::Error });
+            self.witness.note_injected(gravity_of(call, did));
             self.injected = Some(Injected { what: format!("{call} {}", did.name()) });
         }
+    }
+}
+
+/// How grave it is that a call meets a fault.
+fn gravity_of(call: &str, fault: Fault) -> Gravity {
+    let flushes = matches!(call, "fsync" | "fdatasync" | "msync" | "sync_file_range");
+    let writes = matches!(call, "write" | "pwrite64" | "pwritev");
+    match fault {
+        Fault::Short | Fault::Errno(nix::libc::EINTR) => Gravity::Passing,
+        Fault::Errno(nix::libc::ENOSPC) if !flushes => Gravity::Full,
+        _ if flushes || writes => Gravity::Grave,
+        _ => Gravity::Error,
     }
 }
 

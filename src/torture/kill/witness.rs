@@ -10,8 +10,10 @@
 //!   6       how grave a fault this life has met       the tracer
 //!   7       errors that faults caused, seen           all threads of the child
 //!   8, 9    length of the verdict; how many gave one  all threads of the child
+//!   10, 11  rounds of the reader; whether it ended    the reader of the child
 //!   16..    for each thread: commits acknowledged, the last that wrote the shared key (number
-//!           plus one, LSN; two places, and which), tokens    that thread of the child
+//!           plus one, LSN; two places, and which), tokens, calls that returned, whether it
+//!           has ended                                 that thread of the child
 //!   ..end   the verdict, text                         the child
 //! ```
 //!
@@ -42,6 +44,8 @@ const INJECTED: usize = 6;
 const ERRORS: usize = 7;
 const VERDICT_BYTES: usize = 8;
 const VERDICTS: usize = 9;
+const READS: usize = 10;
+const READS_ENDED: usize = 11;
 const THREAD_0: usize = 16;
 const WORDS_OF_THREAD: usize = 64;
 const VERDICT: usize = THREAD_0 + THREADS * WORDS_OF_THREAD;
@@ -51,6 +55,8 @@ const ACKED: usize = 0;
 const LAST_IN_USE: usize = 1;
 const LAST: usize = 2;
 const TOKENS: usize = 8;
+const CALLS: usize = 32;
+const CALLS_ENDED: usize = 33;
 
 /// Tokens kept of each thread.
 const TOKENS_KEPT: u64 = 16;
@@ -112,8 +118,18 @@ pub(super) enum Gravity {
     Nothing,
     /// Less was done than asked for, or a signal came: the call is to be made again.
     Passing,
-    /// The call failed.
+    /// There was no space for the call: nothing is poisoned by that.
+    Full,
+    /// The call failed, and it is known what the device has.
     Error,
+    /// A flush failed, or the device failed a write, which may have been the superblock's: the
+    /// store may be poisoned by it.
+    Grave,
+}
+
+impl Gravity {
+    const ALL: [Gravity; 5] =
+        [Gravity::Nothing, Gravity::Passing, Gravity::Full, Gravity::Error, Gravity::Grave];
 }
 
 /// A token without its store.
@@ -143,6 +159,13 @@ impl Witness {
     pub(super) fn begin_life(&self) {
         for word in [PHASE, INJECTED, VERDICT_BYTES, VERDICTS] {
             self.words[word].store(0, Ordering::SeqCst);
+        }
+        for word in [READS, READS_ENDED] {
+            self.words[word].store(0, Ordering::SeqCst);
+        }
+        for thread in 0..THREADS {
+            self.of(thread, CALLS).store(0, Ordering::SeqCst);
+            self.of(thread, CALLS_ENDED).store(0, Ordering::SeqCst);
         }
     }
 
@@ -192,6 +215,27 @@ impl Witness {
         self.words[DURABLE_LSN].fetch_max(lsn, Ordering::SeqCst);
     }
 
+    /// A call of `thread` returned, whatever it returned.
+    pub(super) fn returned(&self, thread: usize) {
+        self.of(thread, CALLS).fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// `thread` makes no more calls.
+    pub(super) fn ended(&self, thread: usize) {
+        self.of(thread, CALLS_ENDED).store(1, Ordering::SeqCst);
+    }
+
+    /// The reader has done a round.
+    pub(super) fn has_read(&self) {
+        self.words[READS].fetch_add(1, Ordering::SeqCst);
+        self.beat();
+    }
+
+    /// The reader reads no more, or there is none.
+    pub(super) fn reads_no_more(&self) {
+        self.words[READS_ENDED].store(1, Ordering::SeqCst);
+    }
+
     pub(super) fn note_error(&self) {
         self.words[ERRORS].fetch_add(1, Ordering::SeqCst);
     }
@@ -228,6 +272,18 @@ impl Witness {
         self.words[BEATS].load(Ordering::SeqCst)
     }
 
+    /// How far each thread is, the reader last; none if it makes no more calls.
+    pub(super) fn progress(&self) -> [Option<u64>; THREADS + 1] {
+        let word = |word: &AtomicU64| word.load(Ordering::SeqCst);
+        std::array::from_fn(|thread| {
+            let (calls, ended) = match thread {
+                THREADS => (&self.words[READS], &self.words[READS_ENDED]),
+                thread => (self.of(thread, CALLS), self.of(thread, CALLS_ENDED)),
+            };
+            (word(ended) == 0).then(|| word(calls))
+        })
+    }
+
     /// How many commits of `thread` are known to be in the store.
     pub(super) fn acked(&self, thread: usize) -> u64 {
         self.of(thread, ACKED).load(Ordering::SeqCst)
@@ -250,11 +306,7 @@ impl Witness {
     }
 
     pub(super) fn gravity(&self) -> Gravity {
-        match self.words[INJECTED].load(Ordering::SeqCst) {
-            0 => Gravity::Nothing,
-            1 => Gravity::Passing,
-            _ => Gravity::Error,
-        }
+        Gravity::ALL[self.words[INJECTED].load(Ordering::SeqCst) as usize]
     }
 
     pub(super) fn errors(&self) -> u64 {

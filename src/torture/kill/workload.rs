@@ -1,7 +1,7 @@
 //! What is written: every commit follows from the seed, the thread and its number.
 //!
 //! ```text
-//!   thread 0   sync                 its slots: 2 keyspaces x 24 keys, nobody else's
+//!   thread 0   sync                 its slots: 2 keyspaces x 96 keys, nobody else's
 //!   thread 1   async                every key in every keyspace is one thread's,
 //!   thread 2   mixed                but for `last`, which many batches of all
 //!   thread 3   async, some awaited  threads write: (thread, number)
@@ -10,6 +10,11 @@
 //! So whoever knows how many commits of a thread are in a store knows what the thread's slots
 //! hold, without being told: that is [`Model`], which is all the memory that a witness needs. It
 //! keeps for each slot which commit wrote it last; the bytes are made anew from that.
+//!
+//! Of the stores, which follow from their seeds, most are small: a quarter of the slots, few long
+//! values, and lives that are soon over. The others are large: long values of every class in many
+//! slots, more than the cache holds, and somebody who reads meanwhile. In both a batch may name a
+//! key twice, with a long value and a short one in either order, and be in one keyspace or in both.
 
 use crate::CommitMode;
 use crate::codec::get_u64;
@@ -17,15 +22,22 @@ use crate::codec::get_u64;
 /// Threads that write.
 pub(super) const THREADS: usize = 4;
 /// Keys of each thread in each keyspace.
-pub(super) const KEYS: usize = 24;
+pub(super) const KEYS: usize = 96;
+/// Of these so many are used in a small store.
+const FEW: usize = 24;
 /// Slots of a thread: keys in all keyspaces.
 pub(super) const SLOTS: usize = 2 * KEYS;
 /// The keyspaces.
 pub(super) const KEYSPACES: [&str; 2] = ["a", "b"];
 /// The key in the first keyspace that all threads write.
 pub(super) const LAST: &[u8] = b"last";
-/// The slot whose values may be larger than a log segment.
-const LARGE_SLOT: usize = SLOTS - 1;
+/// Of a large store, one in so many slots has values of every class.
+const LARGE_SLOTS: usize = 12;
+/// Lengths at which the store does something else with a value: the longest that a leaf has in
+/// itself, a page, sixteen pages, an eighth of the cache.
+const THRESHOLDS: [u64; 4] = [960, 4096, 64 << 10, 128 << 10];
+/// The longest value of all.
+const LONGEST: u64 = 200_000;
 /// Values from this length on are long: copying one takes a while.
 const LONG: u64 = 1000;
 
@@ -102,31 +114,70 @@ impl Commit {
         let awaited = thread == 3 && rng.one_in(10);
         let is_batch = rng.below(5) < 2;
         let last = is_batch && rng.one_in(2);
+        let is_large = is_large(seed);
+        // All of a batch in one keyspace, or each change anywhere.
+        let home = (is_batch && rng.one_in(2)).then(|| rng.below(2) as usize);
         let mut changes = Vec::new();
-        if is_batch || rng.one_in(2) {
+        if home.is_none() && (is_batch || rng.one_in(2)) {
             // The thread's own sequence number: the value is named by this commit.
             changes.push(Change { slot: 0, len: Some(8 + rng.below(100) as u32) });
         }
         if is_batch {
-            for _ in 0..1 + rng.below(8) {
-                changes.push(change(&mut rng));
+            let most = if rng.one_in(16) { 60 } else { 8 };
+            for _ in 0..1 + rng.below(most) {
+                changes.push(change(&mut rng, home, is_large));
+            }
+            if rng.one_in(4) {
+                changes.extend(repeated(&mut rng, home, is_large));
             }
         } else if changes.is_empty() {
-            changes.push(change(&mut rng));
+            changes.push(change(&mut rng, home, is_large));
         }
-        Commit { mode, changes, last, awaited }
+        Commit { mode, changes, last: last && home != Some(1), awaited }
     }
 }
 
-fn change(rng: &mut Rng) -> Change {
-    let slot = 1 + rng.below(SLOTS as u64 - 1) as usize;
+/// Whether a store is one of the large ones.
+pub(super) fn is_large(seed: u64) -> bool {
+    mix(seed).is_multiple_of(4)
+}
+
+fn change(rng: &mut Rng, home: Option<usize>, is_large: bool) -> Change {
+    let keys = if is_large { KEYS } else { FEW };
+    let keyspace = home.unwrap_or_else(|| rng.below(2) as usize);
+    let slot = (keyspace * KEYS + rng.below(keys as u64) as usize).max(1);
+    let has_all = match is_large {
+        true => slot % LARGE_SLOTS == LARGE_SLOTS - 1,
+        false => slot == KEYS + FEW - 1,
+    };
     let len = match rng.below(100) {
-        0..8 if slot == LARGE_SLOT => 20_000 + rng.below(120_000),
+        0..8 if has_all => 20_000 + rng.below(120_000),
+        8..40 if has_all && is_large => long(rng),
         0..2 => 0,
         2..12 => LONG + rng.below(3000),
         _ => 8 + rng.below(150),
     };
     Change { slot, len: (!rng.one_in(5)).then_some(len as u32) }
+}
+
+/// The length of a value that is out of line, of any class.
+fn long(rng: &mut Rng) -> u64 {
+    match rng.below(6) {
+        at @ 0..4 => THRESHOLDS[at as usize] - 1 + rng.below(3),
+        _ => LONG + rng.below(LONGEST - LONG),
+    }
+}
+
+/// A key that is named twice: long and then short, short and then long, or deleted.
+fn repeated(rng: &mut Rng, home: Option<usize>, is_large: bool) -> [Change; 2] {
+    let Change { slot, .. } = change(rng, home, is_large);
+    let (long, short) = (Some(long(rng) as u32), Some(rng.below(100) as u32));
+    let lens = match rng.below(4) {
+        0 => [long, None],
+        1 => [short, long],
+        _ => [long, short],
+    };
+    lens.map(|len| Change { slot, len })
 }
 
 /// The keyspace of a slot, by its place in [`KEYSPACES`].

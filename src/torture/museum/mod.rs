@@ -5,7 +5,7 @@
 //!   log  flush  directory      what is in the log, and what was said about it
 //!   pages  space               the data file, and a device that is full
 //!   recovery  receipts         what is made of it all afterwards
-//!   files  versions            whose files they are; what snapshots see
+//!   files  versions  users     whose files they are; what snapshots see; what users do
 //!        \   |   /
 //!         Piece        a name, whose bug it was, what is done here, what is judged, the mutants
 //!           |
@@ -39,6 +39,7 @@ mod recovery;
 mod script;
 mod space;
 mod stage;
+mod users;
 mod versions;
 mod visit;
 
@@ -74,7 +75,7 @@ struct Piece {
 }
 
 /// All exhibits, room by room.
-const ROOMS: [&[Piece]; 9] = [
+const ROOMS: [&[Piece]; 10] = [
     log::ROOM,
     flush::ROOM,
     directory::ROOM,
@@ -84,6 +85,7 @@ const ROOMS: [&[Piece]; 9] = [
     receipts::ROOM,
     files::ROOM,
     versions::ROOM,
+    users::ROOM,
 ];
 
 /// Runs the tier.

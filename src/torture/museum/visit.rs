@@ -8,6 +8,8 @@ use crate::torture::sim::{
 /// Each crash point a little, and each window of unsynced changes well.
 pub(super) const WELL: Depth = Depth {
     point_one_in: 1,
+    window_one_in: 1,
+    points_of_step: u64::MAX,
     windows: Effort { exhaustive: 64, sampled: 4 },
     scattered: 1,
     nested_one_in: 32,
@@ -18,6 +20,8 @@ pub(super) const WELL: Depth = Depth {
 /// Few states of each crash point, for workloads with many.
 pub(super) const LIGHT: Depth = Depth {
     point_one_in: 1,
+    window_one_in: 1,
+    points_of_step: u64::MAX,
     windows: Effort { exhaustive: 4, sampled: 1 },
     scattered: 0,
     nested_one_in: 64,

@@ -12,6 +12,8 @@ use crate::disk::sim::rng::mix;
 
 /// The keyspaces. A batch over both has the same key in each.
 pub(super) const KEYSPACES: [&str; 2] = ["left", "right"];
+/// The number of the keyspace that is larger than the cache.
+pub(super) const COLD: usize = KEYSPACES.len();
 /// Acknowledged writes with an idempotency key that are tried again later: the latest ones.
 const REPEATED: usize = 24;
 /// Job ids of one life that are asked about.
@@ -37,6 +39,10 @@ pub(super) struct Books {
     rows: BTreeMap<Key, Row>,
     /// Of each writer, the write whose answer has not come.
     under_way: BTreeMap<u64, Sent>,
+    /// Keys that are given several versions at once, in the life that is going on.
+    pipes: BTreeMap<Key, Pipe>,
+    /// The keyspace that is larger than the cache has been filled.
+    pub(super) is_filled: bool,
     /// Writes with an idempotency key that were answered.
     repeated: Vec<Sent>,
     /// Jobs of writes that were answered, of the life that is going on.
@@ -45,6 +51,23 @@ pub(super) struct Books {
     operations: Vec<String>,
     /// Answered writes by what they are called.
     pub(super) answered: BTreeMap<&'static str, u64>,
+}
+
+/// The versions that a key is given one after the other, by writes that were sent at once.
+#[derive(Debug, Default)]
+pub(super) struct Pipe {
+    pub(super) sent: Vec<Version>,
+    /// So many of the first are known to be applied.
+    pub(super) answered: usize,
+}
+
+impl Pipe {
+    /// Whether the key may be this when the server was killed.
+    pub(super) fn may_show(&self, found: Version) -> bool {
+        let first = self.answered.checked_sub(1);
+        let is_untouched = first.is_none() && found.is_none();
+        is_untouched || self.sent[first.unwrap_or(0)..].contains(&found)
+    }
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -86,6 +109,23 @@ impl Books {
         if sent.once.is_some() {
             self.repeated.push(sent);
         }
+    }
+
+    /// A key is about to be given these versions.
+    pub(super) fn pipe(&mut self, key: &Key, sent: &[Version]) {
+        self.pipes.insert(key.clone(), Pipe { sent: sent.to_vec(), answered: 0 });
+    }
+
+    /// So many of them are applied: the last of these was answered.
+    pub(super) fn piped(&mut self, key: &Key, answered: usize) {
+        let pipe = self.pipes.get_mut(key).expect("sent before");
+        pipe.answered = pipe.answered.max(answered);
+        *self.answered.entry("pipelined").or_default() += 1;
+    }
+
+    /// The keys that were given several versions at once, in the life that has ended.
+    pub(super) fn take_pipes(&mut self) -> BTreeMap<Key, Pipe> {
+        std::mem::take(&mut self.pipes)
     }
 
     /// It is known not to have been begun.
@@ -181,8 +221,13 @@ fn lost(key: &Key, found: Version, said: &str, sent: Option<&Sent>) -> Violation
     Violation::of(Clause::Bounds, what)
 }
 
+/// The keyspace of this number.
+pub(super) fn keyspace_of(number: usize) -> &'static str {
+    KEYSPACES.get(number).copied().unwrap_or("cold")
+}
+
 pub(super) fn name(key: &Key) -> String {
-    format!("{}/{}", KEYSPACES[key.0], key.1)
+    format!("{}/{}", keyspace_of(key.0), key.1)
 }
 
 pub(super) fn shown(version: Version) -> String {
@@ -199,6 +244,7 @@ pub(super) fn describe(sent: &Sent) -> String {
 pub(super) fn value(key: &Key, version: u64) -> Vec<u8> {
     let chance = mix(version ^ u64::from(crc32fast::hash(name(key).as_bytes())) << 32);
     let length = match chance % 64 {
+        0..16 if key.0 == COLD => 3000 + (chance >> 8) % 200_000,
         0 => 2000 + (chance >> 8) % 20_000,
         1..=8 => (chance >> 8) % 1500,
         _ => (chance >> 8) % 100,
@@ -280,6 +326,15 @@ mod tests {
             let found = found.into_iter().map(|(key, version)| (key.clone(), version)).collect();
             assert_eq!(books().0.judge(&found).unwrap_err().clause, clause, "{found:?}");
         }
+    }
+
+    #[test]
+    fn a_pipe_shows_what_was_answered_last_or_something_after_it() {
+        let mut pipe = Pipe { sent: vec![Some(1), None, Some(3)], answered: 0 };
+        assert!(pipe.may_show(None) && pipe.may_show(Some(1)) && pipe.may_show(Some(3)));
+        pipe.answered = 3;
+        assert!(pipe.may_show(Some(3)));
+        assert!(!pipe.may_show(None) && !pipe.may_show(Some(1)) && !pipe.may_show(Some(2)));
     }
 
     #[test]

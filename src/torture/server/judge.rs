@@ -3,6 +3,7 @@
 //! | judged | must be |
 //! |---|---|
 //! | every key | as it was answered last, or as the one write says whose answer never came |
+//! | a key that was written several times at once on one connection | as the last of these writes that was answered has it, or a later one |
 //! | a batch whose answer never came | whole or absent |
 //! | a write with an idempotency key whose answer never came | sent again, it is applied if it was not before, and a third time it is not, even after a newer write of the key |
 //! | one that was answered | sent again after a newer write of the key, it changes nothing |
@@ -23,6 +24,7 @@ use super::super::summary::ServerSummary;
 use super::books::{Books, KEYSPACES, Key, Left, Sent, describe, version_of};
 use super::host::unanswered;
 use super::life::{read, repeat, send};
+use super::pipeline;
 use crate::CommitMode;
 use crate::client::{Applied, Client, Code, Error, JobState};
 
@@ -40,6 +42,8 @@ pub(super) async fn judge(
     let found = contents(client).await?;
     let (applied, left) = books.lock().judge(&found)?;
     let Left { under_way, repeated, jobs, operations } = left;
+    let piped = pipeline::judge(client, books).await;
+    tally.rows += piped.map_err(|error| unanswered("reading", &error))??;
     tally.rows += books.lock().rows();
     tally.unanswered += under_way.len() as u64;
     tally.unanswered_found += applied;

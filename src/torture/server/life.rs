@@ -8,11 +8,15 @@ use parking_lot::Mutex;
 
 use super::super::Clause;
 use super::super::sim::Violation;
-use super::books::{Books, KEYSPACES, Key, Sent, describe, name, shown, value, version_of};
+use super::books::{
+    Books, KEYSPACES, Key, Sent, describe, keyspace_of, name, shown, value, version_of,
+};
 use super::host::{Host, harness, unanswered};
+use super::pipeline;
 use crate::CommitMode;
 use crate::client::{Applied, Batch, Client, Error, Job, JobState, Result as Answered, Write};
 use crate::disk::sim::rng::SplitMix64;
+use crate::torture::awaited::{Awaited, is_mended};
 
 /// Connections, and writers that share each of them.
 const CONNECTIONS: u64 = 4;
@@ -51,6 +55,11 @@ pub(super) async fn live(
         let created = clients[0].create_keyspace(keyspace).await;
         created.map_err(|error| unanswered("making a keyspace", &error))?;
     }
+    if is_mended(Awaited::PipelinedOrder) && !books.lock().is_filled {
+        let filled = pipeline::fill(&clients[0]).await;
+        filled.map_err(|error| unanswered("filling a keyspace", &error))?;
+        books.lock().is_filled = true;
+    }
     let life = Life { books: Arc::clone(books), is_over: false.into(), broken: Mutex::default() };
     let life = Arc::new(life);
     let writers: Vec<_> = (0..CONNECTIONS * WRITERS)
@@ -83,7 +92,7 @@ pub(super) async fn send(client: &Client, sent: &Sent, how: Write) -> Answered<J
         None => how,
     };
     if let [(key, version)] = &sent.changes[..] {
-        let keyspace = client.keyspace(KEYSPACES[key.0]);
+        let keyspace = client.keyspace(keyspace_of(key.0));
         return match version {
             Some(version) => keyspace.put_with(&key.1, value(key, *version), how).await,
             None => keyspace.delete_with(&key.1, how).await,
@@ -103,7 +112,7 @@ pub(super) async fn send(client: &Client, sent: &Sent, how: Write) -> Answered<J
 
 /// Shows what a key has.
 pub(super) async fn read(client: &Client, key: &Key) -> Answered<Result<Option<u64>, Violation>> {
-    let found = client.keyspace(KEYSPACES[key.0]).get(&key.1).await?;
+    let found = client.keyspace(keyspace_of(key.0)).get(&key.1).await?;
     Ok(found.map(|found| version_of(key, &found)).transpose())
 }
 
@@ -168,6 +177,7 @@ enum Turn {
     Batch,
     Repeat,
     Read,
+    Pipeline,
     Operation,
 }
 
@@ -202,6 +212,7 @@ impl Writer {
         ];
         let turn = match self.rng.below(200) {
             0 => Turn::Operation,
+            1..12 if is_mended(Awaited::PipelinedOrder) => Turn::Pipeline,
             chance => TURNS[chance as usize % TURNS.len()],
         };
         match turn {
@@ -223,6 +234,7 @@ impl Writer {
             }
             Turn::Repeat => self.repeat().await,
             Turn::Read => self.read().await,
+            Turn::Pipeline => self.pipeline().await,
             Turn::Operation => self.begin().await,
         }
     }
@@ -338,6 +350,14 @@ impl Writer {
                 Err(Violation::safety(format!("{key} is {found} and not {expected}")))
             }
             Err(error) => self.forgive("a get", &error),
+        }
+    }
+
+    async fn pipeline(&mut self) -> Result<(), Violation> {
+        let (client, books) = (&self.client, &self.life.books);
+        match pipeline::pipeline(client, books, self.number, &mut self.rng).await {
+            Ok(judged) => judged,
+            Err(error) => self.forgive("pipelined writes", &error),
         }
     }
 

@@ -5,6 +5,7 @@
 //!   run       a thread for each store; adds up what they find
 //!     host    the process: started, killed, started again on the same directory
 //!     life    clients that write in all manners, pipelined, until it is killed
+//!     pipeline  writes of one key that one connection sends at once
 //!     judge   what the next process shows, held against
 //!     books   what was sent, and what was answered
 //! ```
@@ -19,6 +20,7 @@
 //!   is connected: then the one after that is judged.
 //! - N3 No error of a server that lives is accepted, and no end that was not a kill.
 //! - N4 Moments cannot be repeated. A failure comes with the store and the seed.
+//! - N5 The writes of one connection take effect in the order in which they were sent.
 //!
 //! Left out: power loss. What a served store promises then is what the engine promises, which the
 //! simulated tier checks.
@@ -27,6 +29,7 @@ mod books;
 mod host;
 mod judge;
 mod life;
+mod pipeline;
 
 use std::io;
 use std::path::{Path, PathBuf};

@@ -9,10 +9,10 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::disk::sim::rng::mix;
-use crate::{Keyspace, Result, Snapshot, Store};
+use crate::{Result, Store};
 
 /// A keyspace, by number.
-pub(crate) type KeyspaceNo = u8;
+pub(crate) type KeyspaceNo = u16;
 /// A key, by number.
 pub(crate) type KeyNo = u16;
 
@@ -100,10 +100,34 @@ impl Contents {
         }
     }
 
+    /// The entries, by what each takes in a leaf and out of line, in bytes.
+    pub(crate) fn live(&self, inline: u64) -> Live {
+        let mut live = Live { keyspaces: self.keyspaces.len() as u64, ..Live::default() };
+        for (number, (stamp, _)) in self.keyspaces.values().flatten() {
+            let bytes = u64::from(stamp.bytes);
+            live.in_leaves += key(*number).len() as u64;
+            match bytes > inline {
+                true => live.long.push(bytes),
+                false => live.in_leaves += bytes,
+            }
+        }
+        live
+    }
+
     /// How many keys, in all keyspaces.
     pub(crate) fn keys(&self) -> u64 {
         self.keyspaces.values().map(|entries| entries.len() as u64).sum()
     }
+}
+
+/// What a store must keep.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Live {
+    pub(crate) keyspaces: u64,
+    /// Bytes of keys, and of values that are not out of line.
+    pub(crate) in_leaves: u64,
+    /// The lengths of the values out of line.
+    pub(crate) long: Vec<u64>,
 }
 
 /// The hash of all that `store` shows now, and how many keys there are.
@@ -117,24 +141,6 @@ pub(crate) fn hash_of(store: &Store) -> Result<(u64, u64)> {
         while let Some((key, value)) = entries.next_ref()? {
             hash = hash.wrapping_add(entry_hash(seed, key, value));
             keys += 1;
-        }
-    }
-    Ok((hash, keys))
-}
-
-/// As [`hash_of`], of what a snapshot shows of `keyspaces`, and how many keys it says there are.
-pub(crate) fn hash_of_snapshot(
-    snapshot: &Snapshot,
-    keyspaces: &BTreeMap<KeyspaceNo, Keyspace>,
-) -> Result<(u64, u64)> {
-    let (mut hash, mut keys) = (0u64, 0);
-    for (&number, keyspace) in keyspaces {
-        let seed = keyspace_hash(&keyspace_name(number));
-        hash = hash.wrapping_add(seed);
-        keys += snapshot.len(keyspace)?;
-        let mut entries = snapshot.iter(keyspace)?;
-        while let Some((key, value)) = entries.next_ref()? {
-            hash = hash.wrapping_add(entry_hash(seed, key, value));
         }
     }
     Ok((hash, keys))

@@ -6,6 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use serde::{Deserialize, Serialize};
 
 use super::case::Setup;
+use super::generate::Theme;
 use super::history::{History, Mark};
 use super::judge::{Crash, Judge, Verdict, Violation};
 use super::pace::Pace;
@@ -31,8 +32,13 @@ pub(crate) struct CrashAt {
 /// How hard crash points are looked at.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Depth {
-    /// One of so many crash points is looked at, and every one just before a flush.
+    /// One of so many crash points is looked at.
     pub(crate) point_one_in: u64,
+    /// One of so many just before a flush.
+    pub(crate) window_one_in: u64,
+    /// Of a step that has more crash points than this, a part is looked at: the longest values
+    /// are copied in hundreds of steps.
+    pub(crate) points_of_step: u64,
     /// Just before a flush.
     pub(crate) windows: Effort,
     /// Crash states by chance at each other point.
@@ -49,6 +55,11 @@ impl Depth {
     /// The same for a large store, of which each state takes ten times as long.
     pub(crate) fn sparser(self) -> Depth {
         Depth { point_one_in: 16 * self.point_one_in, windows: self.windows.sparser(), ..self }
+    }
+
+    /// The same for a store that makes hundreds of keyspaces, each of which is flushed.
+    pub(crate) fn sparsest(self) -> Depth {
+        Depth { point_one_in: 64 * self.point_one_in, window_one_in: 64, ..self.sparser() }
     }
 }
 
@@ -74,16 +85,23 @@ pub(crate) struct Explorer {
     pub(crate) pace: Pace,
     /// The workload is only run.
     pub(crate) skips_points: bool,
+    /// Of the workload, if it has one.
+    pub(crate) theme: Option<Theme>,
 }
 
 impl Explorer {
-    /// Looks at everything that a crash at each of `points` can leave.
+    /// Looks at everything that a crash at each of `points`, those of a step, can leave.
     pub(crate) fn explore(&mut self, points: Vec<Point>, history: &History) -> Result<(), Found> {
+        let many = points.len() as u64 / self.depth.points_of_step.max(1);
         for point in points {
             if self.pace.is_over() {
                 break;
             }
-            if !point.is_window() && self.rng.below(self.depth.point_one_in) > 0 {
+            let one_in = match point.is_window() {
+                true => self.depth.window_one_in,
+                false => self.depth.point_one_in * many.max(1),
+            };
+            if self.rng.below(one_in) > 0 {
                 continue;
             }
             let mut path = Vec::new();
@@ -174,7 +192,7 @@ impl Explorer {
         let verdict = self.judge.recovered(&store, history, mark, crash)?;
         let points = watch.map_or(Vec::new(), |watch| watch.take_points());
         if self.rng.below(self.depth.again_one_in) == 0 {
-            self.again(image, &store, history, verdict)?;
+            self.again(image, &store, history, mark, verdict)?;
         }
         drop(store);
         for point in self.some(points) {
@@ -222,6 +240,7 @@ impl Explorer {
         image: &SimDisk,
         store: &Store,
         history: &History,
+        mark: &Mark,
         verdict: Verdict,
     ) -> Result<(), Violation> {
         let opened = |disk: &SimDisk| {
@@ -232,7 +251,7 @@ impl Explorer {
         // Nothing but what is durable, and then nothing done: clauses 5 and 6.
         let after = image.fork(crate::disk::Keep::Nothing);
         let second = opened(&after)?;
-        self.judge.same(&second, history, verdict, Clause::Served)?;
+        self.judge.same(&second, history, verdict, Clause::Served, None)?;
         drop(second);
         // Writes go on, and survive.
         let wrote = write_more(store, self.rng.below(2) == 0);
@@ -247,6 +266,10 @@ impl Explorer {
             let what = format!("{wrote} keys were written, and after a crash it has {found:?}");
             return Err(Violation::of(Clause::Again, what));
         }
+        // And what was there before is as it was, and so is what was told of it.
+        self.judge.same(&third, history, verdict, Clause::Again, Some(MORE))?;
+        let acknowledged = history.count_to(mark.acknowledged);
+        self.judge.receipts(&third, history, verdict.k, acknowledged)?;
         let verified = third.verify().map(|found| found.problems);
         if !matches!(&verified, Ok(problems) if problems.is_empty()) {
             let what = format!("after writing and a crash, verify: {verified:?}");
@@ -257,9 +280,10 @@ impl Explorer {
 }
 
 /// The keyspace that a recovered store is tried with.
-const MORE: &str = "more";
+pub(super) const MORE: &str = "more";
 
-fn write_more(store: &Store, makes_checkpoint: bool) -> crate::Result<u64> {
+/// Writes to a store, and makes everything durable. Returns how many keys there are in [`MORE`].
+pub(super) fn write_more(store: &Store, makes_checkpoint: bool) -> crate::Result<u64> {
     let keyspace = store.keyspace(MORE)?;
     keyspace.put_with("one", [1; 100], CommitMode::Async)?;
     if makes_checkpoint {

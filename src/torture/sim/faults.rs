@@ -6,17 +6,16 @@
 //!
 //! - before the crash each answer is right, or an error that fits: after an input/output error
 //!   [`Error::Io`], after ENOSPC [`Error::DiskFull`];
-//! - [`Error::Poisoned`] fits where nobody knows any more what the device has, or where the trees
-//!   lack what the log has: after a failed flush, after a failed write (it may have been the
-//!   superblock's, whatever the error), after a failed read (of a page that a logged commit
-//!   needed). Its cause must fit in turn. No other fault may poison: a file that cannot be made,
-//!   grown, opened, renamed, mapped or removed, and a device that is full as devices are, which is
-//!   to say where files grow;
+//! - [`Error::Poisoned`] fits where nobody knows any more what the device has: after a failed
+//!   flush, and after a device has failed a write, which may have been the superblock's. Its cause
+//!   must fit in turn. No other fault may poison: a file that cannot be made, grown, opened,
+//!   renamed, mapped, removed or read, and a device that is full, wherever it says so;
 //! - what was refused is absent, and what was acknowledged is there. Only the one commit that was
 //!   told first that the log is poisoned may be there or not;
 //! - reads go on. While the fault lasts they may report it. After a flush whose pages the cache
 //!   has forgotten they may find [`Error::Corrupt`], never something wrong;
 //! - a poisoned store takes nothing, and its receipts are durable or answer with the error;
+//! - an opening that a full disk refuses leaves no file behind;
 //! - a store that is not poisoned goes on, without reopening, as soon as the trouble is over;
 //! - after the crash P holds. Opening may be refused while the trouble lasts and succeeds after.
 //!
@@ -28,7 +27,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::case::Case;
-use super::contents::{Stamp, hash_of};
+use super::contents::Stamp;
 use super::history::{History, Mark};
 use super::judge::{Crash, Judge, Violation};
 use super::meter::{Bomb, Called, Meter};
@@ -38,16 +37,11 @@ use super::site::{CallFault, Phase, Site};
 use super::step::{Change, Kept, Mode, Step};
 use super::tally::Tally;
 use super::trouble::{Failing, Lasts, Trouble, Troubled};
+use crate::Error;
 use crate::disk::sim::rng::SplitMix64;
 use crate::disk::{Op, SimDisk};
-use crate::space::DATA_FILE;
-use crate::{Error, Status};
+use crate::torture::awaited::{Awaited, is_mended};
 
-/// A commit that touches more than a quarter of the cache's pages writes some of them while it is
-/// applied. If the data file cannot grow then, the log has the commit and the trees have not: the
-/// store is poisoned, although it might have refused before. Known, and looked away from where
-/// caches are smaller than anybody may choose.
-const TIGHT_CACHE: u64 = 256 << 10;
 /// Steps between the fault and the crash.
 const STEPS_AFTER: usize = 5;
 
@@ -107,6 +101,7 @@ pub(crate) fn replay(
     failing: &Failing,
     judge: &mut Judge,
 ) -> Result<Option<(History, Mark)>, Violation> {
+    judge.begin();
     let bomb = Bomb { call: failing.call, fault: failing.fault, persistence: failing.lasts.into() };
     let mut play = Play::new(case, Some(bomb), failing);
     let caught = catch_unwind(AssertUnwindSafe(|| play.all(case, judge)));
@@ -210,7 +205,7 @@ impl<'a> Play<'a> {
     /// A step, and what must hold after it. None opens the store for the first time.
     fn step(&mut self, at: usize, step: Option<&Step>, judge: &mut Judge) -> Result<(), Violation> {
         self.meter.begin(at);
-        self.run.watch.set_phase(phase(step));
+        self.run.watch.set_phase(Phase::of(step));
         self.note_state();
         if self.since.is_none() {
             self.mark = self.run.history.mark;
@@ -268,18 +263,23 @@ impl<'a> Play<'a> {
     }
 
     /// An error must fit the fault, and be no longer there than it.
-    fn refused(&self, site: Site, error: &Error) -> Result<(), Violation> {
+    fn refused(&mut self, site: Site, error: &Error) -> Result<(), Violation> {
         let fault = self.failing.fault;
         let is_poison = matches!(error, Error::Poisoned { .. });
         if !is_poison && !self.was_on && !self.is_forgotten(error) && !self.run.is_poisoned {
             return Err(Violation::liveness(format!("refused although all is well: {error}")));
         }
-        // A full disk strikes at one call and goes on at others, of which this may be one.
-        let may_not_grow = site.op == Op::Allocate
-            || fault == CallFault::FullFromHere && is_poisoned_by_growth(error);
-        let is_tight = self.run.setup.cache_bytes < TIGHT_CACHE && may_not_grow;
-        if is_poison && !is_tight && !may_poison(fault, site.op) {
+        let is_known = !is_mended(Awaited::FullDiskPoisons);
+        if is_poison && !is_known && !may_poison(fault, site.op) {
             return Err(Violation::liveness(format!("poisoned by {}: {error}", fault.name())));
+        }
+        let is_full = matches!(fault, CallFault::Full | CallFault::FullFromHere);
+        if let Some(name) = self.run.left.take()
+            && is_full
+            && is_mended(Awaited::LeftByOpening)
+        {
+            let what = format!("an opening that a full disk refused left {name} behind: {error}");
+            return Err(Violation::liveness(what));
         }
         // A keyspace that may have been made or dropped answers as if it had.
         let is_undecided = self.run.history.is_in_doubt()
@@ -343,23 +343,24 @@ impl<'a> Play<'a> {
     /// Reads everything, whatever the disk is like.
     fn look(&mut self, judge: &mut Judge) -> Result<Outcome, Violation> {
         let Some(store) = self.run.store.clone() else { return Ok(Outcome::Done) };
-        match hash_of(&store) {
+        match judge.look(&store, None)? {
             Ok((hash, _)) if self.run.history.may_show(hash) => {}
             Ok(_) => return Err(Violation::safety("reads do not show what was committed")),
             Err(error) => return Ok(Outcome::Refused(error)),
         }
         if store.is_poisoned() {
-            self.receipts_are_undecided(&store)?;
-            return Ok(Outcome::Done);
+            judge.poisoned(&store, &self.run.history)?;
         }
         match store.verify() {
             Ok(found) if found.is_clean() => {}
+            // The device does not have what the cache has forgotten.
+            Ok(_) if self.failing.fault == CallFault::FlushForgotten => return Ok(Outcome::Done),
             Ok(found) => {
                 return Err(Violation::safety(format!("verify: {}", found.problems.join("; "))));
             }
             Err(error) => return Ok(Outcome::Refused(error)),
         }
-        if !self.meter.is_on() {
+        if !self.meter.is_on() && !store.is_poisoned() {
             let judged = judge.running(&store, &self.run.history);
             return match judged {
                 // It came while the suite was at it.
@@ -368,27 +369,6 @@ impl<'a> Play<'a> {
             };
         }
         Ok(Outcome::Done)
-    }
-
-    /// A receipt of a poisoned log is durable or has no answer.
-    fn receipts_are_undecided(&self, store: &crate::Store) -> Result<(), Violation> {
-        let durable = store.watermarks().durable;
-        let here = format!("{:x}", store.watermarks().incarnation.get());
-        for commit in self.run.history.commits().iter().rev().take(8) {
-            let Some(token) = &commit.token else { continue };
-            if token.split('-').nth(1) != Some(&here) {
-                continue;
-            }
-            match store.status(token) {
-                Ok(Status::Durable) if commit.lsn <= durable => {}
-                Err(Error::Poisoned { .. }) if commit.lsn > durable => {}
-                found => {
-                    let what = format!("a receipt of a poisoned log is {found:?}");
-                    return Err(Violation::of(crate::torture::Clause::Receipts, what));
-                }
-            }
-        }
-        Ok(())
     }
 
     /// The crash, the recovery, and life after it.
@@ -409,26 +389,13 @@ impl<'a> Play<'a> {
         ];
         for step in &steps {
             self.meter.begin(at);
-            self.run.watch.set_phase(phase(Some(step)));
+            self.run.watch.set_phase(Phase::of(Some(step)));
             if let Outcome::Refused(error) = self.run.step(step, judge)? {
                 let what = format!("after all trouble, {step} is refused: {error}");
                 return Err(Violation::liveness(what));
             }
         }
         Ok(())
-    }
-}
-
-/// What the store is about to do.
-fn phase(step: Option<&Step>) -> Phase {
-    match step {
-        None => Phase::Creating,
-        Some(Step::Commit { .. } | Step::Create { .. } | Step::Drop { .. }) => Phase::Committing,
-        Some(Step::Flush | Step::Wait { .. } | Step::Beside { .. }) => Phase::Flushing,
-        Some(Step::Checkpoint) => Phase::Checkpointing,
-        Some(Step::Snapshot | Step::EndSnapshot | Step::Read) => Phase::Reading,
-        Some(Step::Reopen) => Phase::Closing,
-        Some(Step::Crash { .. }) => Phase::Recovering,
     }
 }
 
@@ -443,16 +410,9 @@ fn crash_of(step: Option<&Step>) -> Crash {
 fn may_poison(fault: CallFault, op: Op) -> bool {
     match fault {
         CallFault::Flush | CallFault::FlushForgotten => true,
-        CallFault::Full => op == Op::Write,
-        CallFault::FullFromHere => false,
-        CallFault::Io => matches!(op, Op::Read | Op::Write),
+        CallFault::Full | CallFault::FullFromHere => false,
+        CallFault::Io => op == Op::Write,
     }
-}
-
-/// Whether the store is poisoned because the data file could not grow.
-fn is_poisoned_by_growth(error: &Error) -> bool {
-    let Error::Poisoned { source } = error else { return false };
-    matches!(&**source, Error::DiskFull { file, .. } if file.ends_with(DATA_FILE))
 }
 
 /// Whether `error` tells of the fault.
@@ -469,7 +429,7 @@ fn fits(fault: CallFault, error: &Error) -> bool {
 #[cfg(test)]
 mod tests {
     use super::super::generate;
-    use super::super::site::Sites;
+    use super::super::site::{Place, Sites};
     use super::*;
 
     /// Runs `work` where a panic is caught, as workers do, and gives what it found.
@@ -498,28 +458,43 @@ mod tests {
     }
 
     /// Each of them was a bug.
+    const FORMER: [(Op, Place, CallFault); 3] = [
+        // The flush of the new store's name fails. The next attempt found the store and took its
+        // name for durable: a power loss left the log without its data file.
+        (Op::SyncDir, Place::Directory, CallFault::Flush),
+        // The flush of the first segment fails. The next attempt recycled the file, whose length
+        // was never durable: a power loss cut off the log.
+        (Op::Sync, Place::Log, CallFault::Flush),
+        // The header of a new segment cannot be written. The next attempt found the file and did
+        // not flush its name: a power loss took it, with durable commits.
+        (Op::Write, Place::Log, CallFault::Io),
+    ];
+
+    /// Lets the first calls of a site fail, in every manner. Returns how many runs that were.
+    fn fail_first(seed: u64, op: Op, place: Place, fault: CallFault) -> u64 {
+        let (case, mut runs) = (generate::case(seed), 0);
+        let calls = dry_run(&case).expect("nothing fails").into_iter().zip(0..);
+        let same = |called: &Called| (called.site.op, called.site.place) == (op, place);
+        for (_, call) in calls.filter(|(called, _)| same(called) && !called.by_judge).take(3) {
+            for kept in [Kept::Nothing, Kept::Everything, Kept::Seeded(seed ^ call)] {
+                for (lasts, heals_after) in [(Lasts::Once, 0), (Lasts::Forever, 2)] {
+                    let (kept, through_crash) = (kept.clone(), false);
+                    let failing = Failing { call, fault, lasts, heals_after, through_crash, kept };
+                    let played = replay(&case, &failing, &mut Judge::default());
+                    assert_eq!(played.map(|_| ()), Ok(()), "seed {seed}, {failing:?}");
+                    runs += 1;
+                }
+            }
+        }
+        runs
+    }
+
     #[test]
     fn failures_of_former_days_are_mended() {
-        use CallFault::{Flush, Io};
-        use Lasts::{Forever, Once};
-        let all = [
-            // The flush of the new store's name fails. The next attempt found the store and took
-            // its name for durable: a power loss left the log without its data file.
-            (33, 8, Flush, Forever, 2, Kept::Everything),
-            // The flush of the first segment fails. The next attempt recycled the file, whose
-            // length was never durable: a power loss cut off the log.
-            (3, 17, Flush, Once, 2, Kept::Seeded(3_074_653_804_578_905_856)),
-            // The header of a new segment cannot be written. The next attempt found the file and
-            // did not flush its name: a power loss took it, with durable commits.
-            (22, 32, Io, Forever, 0, Kept::Nothing),
-        ];
-        for (seed, call, fault, lasts, heals_after, kept) in all {
-            let through_crash = heals_after == u64::MAX;
-            let failing = Failing { call, fault, lasts, heals_after, through_crash, kept };
-            let played = worker(move || {
-                replay(&generate::case(seed), &failing, &mut Judge::default()).map(|_| ())
-            });
-            assert_eq!(played, Ok(()), "seed {seed}, call {call}");
+        for (op, place, fault) in FORMER {
+            let runs: u64 =
+                worker(move || (0..4).map(|seed| fail_first(seed, op, place, fault)).sum());
+            assert!(runs > 24, "{op:?} of {place:?} failed in {runs} runs");
         }
     }
 
@@ -543,9 +518,6 @@ mod tests {
         let poisoned = |source: &Error| Error::Poisoned { source: source.clone().into() };
         assert!(fits(CallFault::Full, &full) && !fits(CallFault::Io, &full));
         assert!(fits(CallFault::Full, &poisoned(&full)) && !fits(CallFault::Io, &poisoned(&full)));
-        assert!(is_poisoned_by_growth(&poisoned(&full)) && !is_poisoned_by_growth(&full));
-        let log = Error::DiskFull { file: "sim:/log-0000000000000001".into(), needed: 1 };
-        assert!(!is_poisoned_by_growth(&poisoned(&log)), "of the data file, not of the log");
         assert!(may_poison(CallFault::Io, Op::Read) && !may_poison(CallFault::Io, Op::Rename));
         assert!(!may_poison(CallFault::FullFromHere, Op::Allocate));
     }

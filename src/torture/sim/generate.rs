@@ -1,12 +1,17 @@
 //! Workloads by chance. The same seed gives the same workload.
+//!
+//! A theme has habits: how long its values are, how many changes its commits have. What two
+//! habits exclude no workload of a theme would ever do. So a part of all commits is free of them:
+//! each dimension of [`super::shape`] is drawn for itself, whatever the theme.
 
 use super::case::{Case, Setup};
-use super::contents::Stamp;
+use super::contents::{KeyNo, KeyspaceNo, Stamp, key};
+use super::shape::{Kinds, Length, Repeats, Size, Spread};
 use super::step::{Change, Kept, Mode, Step};
 use crate::disk::sim::rng::SplitMix64;
 
 /// What a workload is about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Theme {
     /// A bit of everything.
     Mixed,
@@ -28,12 +33,17 @@ pub(crate) enum Theme {
     Snapshots,
     /// Records of one length in small segments that are used again and again.
     Recycling,
+    /// Much is written, and then deleted in the order of the keys, by a store that has few of its
+    /// pages in memory.
+    Emptying,
     /// So many pages that the maps have several leaves. Slow.
     Big,
+    /// Hundreds of keyspaces. Slow.
+    Crowd,
 }
 
 impl Theme {
-    pub(crate) const ALL: [Theme; 11] = [
+    pub(crate) const ALL: [Theme; 13] = [
         Theme::Mixed,
         Theme::Sync,
         Theme::Async,
@@ -44,18 +54,32 @@ impl Theme {
         Theme::Keyspaces,
         Theme::Snapshots,
         Theme::Recycling,
+        Theme::Emptying,
         Theme::Big,
+        Theme::Crowd,
     ];
 
-    /// The theme that a seed is given. The slow one comes seldom.
+    /// The theme that a seed is given. The slow ones come seldom.
     pub(crate) fn of(seed: u64) -> Theme {
         let mut rng = SplitMix64::new(!seed);
         match Theme::ALL[rng.below(Theme::ALL.len() as u64) as usize] {
-            Theme::Big if rng.below(8) > 0 => Theme::Mixed,
+            theme if theme.is_slow() && rng.below(8) > 0 => Theme::Mixed,
             theme => theme,
         }
     }
+
+    /// Whether each state of its stores takes long.
+    pub(crate) fn is_slow(self) -> bool {
+        matches!(self, Theme::Big | Theme::Crowd)
+    }
 }
+
+/// Keyspaces of a crowd, at least and at most.
+const CROWD: (u64, u64) = (200, 1000);
+/// The bytes of a commit, beyond which its values are short.
+const COMMIT_BYTES: u64 = 256 << 10;
+/// Keys that are written before they are deleted.
+const LEAVES: KeyNo = 220;
 
 /// The workload of a seed.
 pub(crate) fn case(seed: u64) -> Case {
@@ -64,14 +88,28 @@ pub(crate) fn case(seed: u64) -> Case {
 
 /// The workload of a seed with this theme.
 pub(crate) fn themed(theme: Theme, seed: u64) -> Case {
-    let mut draw = Draw { rng: SplitMix64::new(seed), theme, next_stamp: 0, keyspaces: 2 };
-    let setup = draw.setup();
-    let mut steps = vec![Step::Create { keyspace: 0 }, Step::Create { keyspace: 1 }];
-    if theme == Theme::Big {
-        draw.fill(&mut steps);
+    let mut rng = SplitMix64::new(seed);
+    let setup = setup(theme, &mut rng);
+    let mut draw = Draw {
+        keyspaces: *pick(&mut rng, &[1, 2, 2, 2, 2, 4, 8]),
+        longest: *pick(&mut rng, &[Size::Page, Size::Page, Size::Page, Size::Eighth, Size::More]),
+        rng,
+        setup,
+        theme,
+        next_stamp: 0,
+    };
+    if theme == Theme::Crowd {
+        draw.keyspaces = draw.spread(CROWD.0, CROWD.1) as KeyspaceNo;
+    }
+    let mut steps: Vec<Step> =
+        (0..draw.keyspaces).map(|keyspace| Step::Create { keyspace }).collect();
+    match theme {
+        Theme::Big => draw.fill(&mut steps),
+        Theme::Emptying => draw.fill_leaves(&mut steps),
+        _ => {}
     }
     let count = match theme {
-        Theme::Big => draw.spread(4, 10),
+        Theme::Big | Theme::Crowd => draw.spread(4, 10),
         Theme::Recycling => draw.spread(60, 100),
         _ => draw.spread(12, 36),
     };
@@ -79,44 +117,52 @@ pub(crate) fn themed(theme: Theme, seed: u64) -> Case {
         draw.step(&mut steps);
     }
     steps.push(Step::Read);
-    Case { setup, steps }
+    steps.push(Step::Quiet);
+    Case { setup: draw.setup, steps }
 }
 
 struct Draw {
     rng: SplitMix64,
+    setup: Setup,
     theme: Theme,
+    /// No value of a commit without habits is longer.
+    longest: Size,
     next_stamp: u32,
-    keyspaces: u8,
+    keyspaces: KeyspaceNo,
+}
+
+fn setup(theme: Theme, rng: &mut SplitMix64) -> Setup {
+    let roomy = matches!(theme, Theme::Beside | Theme::Big);
+    Setup {
+        page_bytes: 4096,
+        cache_bytes: match theme {
+            Theme::Evicting | Theme::Emptying => *pick(rng, &[128 << 10, 192 << 10]),
+            Theme::Large => 1 << 20,
+            Theme::Big => 3 << 20,
+            _ => *pick(rng, &[256 << 10, 512 << 10]),
+        },
+        segment_bytes: match theme {
+            Theme::Recycling => 16 << 10,
+            Theme::Big => 64 << 10,
+            _ => *pick(rng, &[16 << 10, 16 << 10, 32 << 10, 64 << 10]),
+        },
+        checkpoint_log_bytes: match roomy {
+            true => 16 << 20,
+            false if theme == Theme::Recycling => 8 << 10,
+            false => *pick(rng, &[8 << 10, 24 << 10, 1 << 20]),
+        },
+        max_unsynced_bytes: match roomy {
+            true => 16 << 20,
+            false => *pick(rng, &[4 << 10, 64 << 10, 1 << 20]),
+        },
+    }
+}
+
+fn pick<'a, T>(rng: &mut SplitMix64, list: &'a [T]) -> &'a T {
+    &list[rng.below(list.len() as u64) as usize]
 }
 
 impl Draw {
-    fn setup(&mut self) -> Setup {
-        let roomy = matches!(self.theme, Theme::Beside | Theme::Big);
-        Setup {
-            page_bytes: 4096,
-            cache_bytes: match self.theme {
-                Theme::Evicting => *self.pick(&[128 << 10, 192 << 10]),
-                Theme::Large => 1 << 20,
-                Theme::Big => 3 << 20,
-                _ => *self.pick(&[256 << 10, 512 << 10]),
-            },
-            segment_bytes: match self.theme {
-                Theme::Recycling => 16 << 10,
-                Theme::Big => 64 << 10,
-                _ => *self.pick(&[16 << 10, 16 << 10, 32 << 10, 64 << 10]),
-            },
-            checkpoint_log_bytes: match roomy {
-                true => 16 << 20,
-                false if self.theme == Theme::Recycling => 8 << 10,
-                false => *self.pick(&[8 << 10, 24 << 10, 1 << 20]),
-            },
-            max_unsynced_bytes: match roomy {
-                true => 16 << 20,
-                false => *self.pick(&[4 << 10, 64 << 10, 1 << 20]),
-            },
-        }
-    }
-
     fn step(&mut self, steps: &mut Vec<Step>) {
         let [commit, flush, checkpoint, snapshot, end, lives, keyspace, beside] = match self.theme {
             Theme::Mixed => [60, 6, 6, 4, 4, 4, 4, 0],
@@ -129,6 +175,8 @@ impl Draw {
             Theme::Keyspaces => [50, 3, 6, 3, 3, 4, 25, 0],
             Theme::Snapshots => [50, 2, 8, 16, 12, 1, 5, 0],
             Theme::Recycling => [90, 3, 3, 1, 1, 2, 0, 0],
+            Theme::Emptying => [80, 3, 6, 1, 1, 6, 1, 0],
+            Theme::Crowd => [60, 3, 10, 4, 4, 10, 6, 3],
             Theme::Big => [50, 3, 12, 4, 4, 8, 2, 12],
         };
         let weights = [commit, flush, checkpoint, snapshot, end, lives, keyspace, beside, 3, 4];
@@ -161,6 +209,13 @@ impl Draw {
             _ if self.rng.below(3) == 0 => Mode::Sync,
             _ => Mode::Async,
         };
+        let free = if self.theme == Theme::Recycling { 1 } else { 4 };
+        if self.rng.below(10) < free {
+            return Step::Commit { mode, changes: self.free() };
+        }
+        if self.theme == Theme::Emptying && self.rng.below(4) > 0 {
+            return Step::Commit { mode, changes: self.in_order() };
+        }
         let count = match (self.theme, self.rng.below(10)) {
             (Theme::Large, 0..4) => self.spread(20, 60),
             (Theme::Evicting, 0..3) => self.spread(10, 40),
@@ -180,7 +235,8 @@ impl Draw {
                 .map(|key| {
                     self.next_stamp += 1;
                     let value = Stamp { id: self.next_stamp, bytes: 36_000 };
-                    Change::Put { keyspace: number % 2, key: u16::from(number) * 8 + key, value }
+                    let keyspace = number % self.keyspaces.min(2);
+                    Change::Put { keyspace, key: number * 8 + key, value }
                 })
                 .collect();
             steps.push(Step::Commit { mode: Mode::Async, changes });
@@ -188,13 +244,146 @@ impl Draw {
         steps.push(Step::Checkpoint);
     }
 
+    /// Fills more leaves than the cache has frames.
+    fn fill_leaves(&mut self, steps: &mut Vec<Step>) {
+        for first in (0..LEAVES).step_by(20) {
+            let changes = (first..first + 20).map(|key| {
+                let bytes = self.spread(300, 1000);
+                Change::Put { keyspace: 0, key, value: self.stamp(bytes as u32) }
+            });
+            let changes = changes.collect();
+            steps.push(Step::Commit { mode: Mode::Async, changes });
+        }
+        steps.push(if self.rng.below(2) == 0 { Step::Checkpoint } else { Step::Reopen });
+    }
+
+    /// Deletes neighbours.
+    fn in_order(&mut self) -> Vec<Change> {
+        let mut keys: Vec<KeyNo> = (0..LEAVES).collect();
+        keys.sort_by_cached_key(|&number| key(number));
+        let count = self.spread(5, 60);
+        let first = self.rng.below(u64::from(LEAVES) - count) as usize;
+        let keys = keys[first..first + count as usize].iter();
+        keys.map(|&key| Change::Delete { keyspace: 0, key }).collect()
+    }
+
+    /// The changes of a commit without habits.
+    fn free(&mut self) -> Vec<Change> {
+        use {Kinds as K, Length as L, Repeats as R, Spread as S};
+        let weighed = [L::One, L::One, L::Few, L::Few, L::Few, L::Some, L::Some, L::Many];
+        let length = match self.rng.below(12) {
+            0 => L::Hundreds,
+            _ => *self.pick(&weighed),
+        };
+        let (least, most) = length.range();
+        let count = self.spread(least, most + 1);
+        let kinds = *self.pick(&[K::Puts, K::Puts, K::Puts, K::Both, K::Both, K::Deletes]);
+        let repeats =
+            *self.pick(&[R::Never, R::Never, R::Twice, R::Often, R::LongFirst, R::ShortFirst]);
+        let size = self.size();
+        let homes = match *self.pick(&[S::One, S::One, S::Two, S::More]) {
+            S::One => 1,
+            S::Two => 2,
+            S::More => self.spread(3, 12),
+        };
+        let homes: Vec<KeyspaceNo> = (0..homes).map(|_| self.any_keyspace()).collect();
+        let mut changes = Vec::new();
+        for key in self.different_keys(count) {
+            let keyspace = *self.pick(&homes);
+            changes.push(self.free_change(keyspace, key, kinds, size));
+        }
+        self.repeat(&mut changes, repeats, size);
+        shorten(&mut changes);
+        changes
+    }
+
+    /// A size for most values of a commit, as likely short as not.
+    fn size(&mut self) -> Size {
+        let longest = Size::ALL.iter().position(|size| *size == self.longest).expect("one of all");
+        match self.rng.below(2) {
+            0 => Size::Inline,
+            _ => *self.pick(&Size::ALL[..=longest]),
+        }
+    }
+
+    fn free_change(
+        &mut self,
+        keyspace: KeyspaceNo,
+        key: KeyNo,
+        kinds: Kinds,
+        size: Size,
+    ) -> Change {
+        let is_delete = match kinds {
+            Kinds::Puts => false,
+            Kinds::Both => self.rng.below(3) == 0,
+            Kinds::Deletes => true,
+        };
+        if is_delete {
+            return Change::Delete { keyspace, key };
+        }
+        let size = if self.rng.below(3) == 0 { Size::Inline } else { size };
+        Change::Put { keyspace, key, value: self.sized(size) }
+    }
+
+    /// Makes a commit name keys again. What is too short for it stays as it is.
+    fn repeat(&mut self, changes: &mut [Change], repeats: Repeats, size: Size) {
+        let last = changes.len() - 1;
+        if last == 0 {
+            return;
+        }
+        let first = self.rng.below(last as u64) as usize;
+        let second = self.spread(first as u64 + 1, last as u64 + 1) as usize;
+        let long = if size < Size::Page { Size::Pages } else { size };
+        let sizes = match repeats {
+            Repeats::Never => return,
+            Repeats::Twice => None,
+            Repeats::Often => {
+                let stride = if last - first < 6 { 1 } else { 2 };
+                for at in (first..=last).step_by(stride) {
+                    changes[at] = renamed(changes[at], changes[first]);
+                }
+                return;
+            }
+            Repeats::LongFirst => Some((long, Size::Inline)),
+            Repeats::ShortFirst => Some((Size::Inline, long)),
+        };
+        changes[second] = renamed(changes[second], changes[first]);
+        for (at, size) in sizes.into_iter().flat_map(|(one, two)| [(first, one), (second, two)]) {
+            if let Change::Put { keyspace, key, .. } = changes[at] {
+                changes[at] = Change::Put { keyspace, key, value: self.sized(size) };
+            }
+        }
+    }
+
+    /// Keys of which no two are alike: of the usual ones, if they are enough.
+    fn different_keys(&mut self, count: u64) -> Vec<KeyNo> {
+        let keys: u64 = if count < 80 { 89 } else { 409 };
+        let (first, stride) = (self.rng.below(keys), 1 + self.rng.below(keys - 1));
+        // The number of keys is prime, so it takes all of them to come back to the first.
+        (0..count).map(|at| ((first + at * stride) % keys) as KeyNo).collect()
+    }
+
+    fn sized(&mut self, size: Size) -> Stamp {
+        let bytes = size.draw(&self.setup, &mut self.rng);
+        self.stamp(bytes)
+    }
+
+    fn stamp(&mut self, bytes: u32) -> Stamp {
+        self.next_stamp += 1;
+        Stamp { id: self.next_stamp, bytes }
+    }
+
+    fn any_keyspace(&mut self) -> KeyspaceNo {
+        self.rng.below(u64::from(self.keyspaces)) as KeyspaceNo
+    }
+
     fn changes(&mut self, count: u64) -> Vec<Change> {
-        let home = self.rng.below(u64::from(self.keyspaces)) as u8;
+        let home = self.any_keyspace();
         let deletes = *self.pick(&[0, 1, 1, 6]);
         (0..count)
             .map(|_| {
                 let keyspace = match self.rng.below(5) {
-                    0 => self.rng.below(u64::from(self.keyspaces)) as u8,
+                    0 => self.any_keyspace(),
                     _ => home,
                 };
                 let keys = if self.theme == Theme::Evicting { 220 } else { 90 };
@@ -231,8 +420,7 @@ impl Draw {
             _ if self.theme == Theme::Large => self.spread(1100, 20_000),
             _ => self.spread(1100, 4500),
         };
-        self.next_stamp += 1;
-        Stamp { id: self.next_stamp, bytes: bytes as u32 }
+        self.stamp(bytes as u32)
     }
 
     fn end_of_life(&mut self) -> Step {
@@ -246,7 +434,7 @@ impl Draw {
     }
 
     fn keyspace(&mut self) -> Step {
-        let keyspace = self.rng.below(4) as u8;
+        let keyspace = self.rng.below(4.max(u64::from(self.keyspaces))) as KeyspaceNo;
         self.keyspaces = self.keyspaces.max(keyspace + 1);
         match self.rng.below(2) {
             0 => Step::Create { keyspace },
@@ -282,7 +470,28 @@ impl Draw {
     }
 
     fn pick<'a, T>(&mut self, list: &'a [T]) -> &'a T {
-        &list[self.rng.below(list.len() as u64) as usize]
+        pick(&mut self.rng, list)
+    }
+}
+
+/// Makes values short where those before are long enough together.
+fn shorten(changes: &mut [Change]) {
+    let mut left = COMMIT_BYTES;
+    for change in changes {
+        let Change::Put { value, .. } = change else { continue };
+        if left == 0 {
+            value.bytes %= 64;
+        }
+        left = left.saturating_sub(u64::from(value.bytes));
+    }
+}
+
+/// A change of the key of another.
+fn renamed(change: Change, other: Change) -> Change {
+    let (Change::Put { keyspace, key, .. } | Change::Delete { keyspace, key }) = other;
+    match change {
+        Change::Put { value, .. } => Change::Put { keyspace, key, value },
+        Change::Delete { .. } => Change::Delete { keyspace, key },
     }
 }
 

@@ -7,7 +7,7 @@
 
 use crate::Lsn;
 
-use super::contents::Contents;
+use super::contents::{Contents, KeyspaceNo};
 use super::step::Change;
 
 /// One commit.
@@ -27,8 +27,8 @@ pub(crate) struct Commit {
 #[derive(Clone, Debug)]
 pub(crate) enum What {
     Changes(Vec<Change>),
-    Create(u8),
-    Drop(u8),
+    Create(KeyspaceNo),
+    Drop(KeyspaceNo),
 }
 
 /// What was promised at a moment.

@@ -44,7 +44,7 @@ pub(crate) fn hunt(seed: u64, pace: &Pace) -> Hunt {
     let mishaps = Mishaps::of(Tier::Smoke);
     let mut sites = Sites::default();
     for (turn, theme) in Theme::ALL.iter().cycle().enumerate() {
-        let blind = if *theme == Theme::Big { 1 } else { BLIND };
+        let blind = if theme.is_slow() { 1 } else { BLIND };
         for at in 0..=blind {
             if pace.is_over() || hunt.found.is_some() {
                 return hunt;
@@ -87,6 +87,9 @@ impl Hunt {
         let mut explorer = explorer(&case, GLANCE, seed);
         explorer.pace = pace.clone();
         explorer.skips_points = is_blind;
+        if theme == Theme::Crowd {
+            explorer.depth = explorer.depth.sparsest();
+        }
         let result = play(&case, &mut explorer);
         self.states += explorer.tally.states + u64::from(is_blind);
         if let Err(found) = result {

@@ -1,12 +1,13 @@
 //! Oracle P: what every recovery is judged by.
 //!
 //! The clauses are numbered as in [`Clause`]. A crash is judged with the promises that had been
-//! made at its moment ([`Mark`]).
+//! made at its moment ([`Mark`]). Each state is looked at in every way to read, a glance at most
+//! and some thoroughly; some are asked about all receipts that were ever given.
 
-use super::contents::hash_of;
 use super::history::{History, Mark};
+use super::look::{Blind, Effort, look};
 use crate::torture::{Clause, FailureKind};
-use crate::{Lsn, Status, Store};
+use crate::{Error, Lsn, Status, Store};
 
 /// What a store came back from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,13 +51,43 @@ pub(crate) struct Verdict {
     pub(crate) to: Lsn,
 }
 
+/// One of so many looks is thorough.
+const THOROUGH: u64 = 32;
+/// In one of so many recoveries all receipts are asked about.
+const ALL_RECEIPTS: u64 = 50;
+
 /// Judges, and counts how often each clause was checked.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Judge {
     pub(crate) checked: [u64; Clause::ALL.len()],
+    looks: u64,
+    /// Nothing is left to the turn of looks: for what has failed before.
+    is_strict: bool,
 }
 
 impl Judge {
+    /// One that looks thoroughly each time.
+    pub(crate) fn strict() -> Judge {
+        Judge { is_strict: true, ..Judge::default() }
+    }
+
+    /// From here on it looks as a new one does, so that a run is like the one before it.
+    pub(crate) fn begin(&mut self) {
+        self.looks = 0;
+    }
+
+    /// The hash of what a store shows, and the number of its keys.
+    pub(crate) fn look(&mut self, store: &Store, without: Option<&str>) -> Looked {
+        self.looks += 1;
+        let is_thorough = self.is_strict || self.looks.is_multiple_of(THOROUGH);
+        let effort = if is_thorough { Effort::Thorough(self.looks) } else { Effort::Glance };
+        match look(store, effort, without) {
+            Ok(found) => Ok(Ok(found)),
+            Err(Blind::Refused(error)) => Ok(Err(error)),
+            Err(Blind::Disagrees(what)) => Err(Violation::safety(what)),
+        }
+    }
+
     /// Judges a store that has just recovered. `mark` is what was promised when it crashed.
     pub(crate) fn recovered(
         &mut self,
@@ -67,8 +98,7 @@ impl Judge {
     ) -> Result<Verdict, Violation> {
         let to = store.stats().recovery.recovered_to;
         let reported = history.count_to(to);
-        let (hash, keys) = hash_of(store)
-            .map_err(|error| Violation::of(Clause::Answers, format!("reading: {error}")))?;
+        let (hash, keys) = self.look(store, None)?.map_err(unreadable)?;
         // 1, 3
         let k = self.find_k(history, reported, hash, keys)?;
         // 2
@@ -117,17 +147,36 @@ impl Judge {
         Ok(())
     }
 
-    /// Judges that a second look at what was recovered shows the same: `clause` says why.
+    /// Judges the receipts of a poisoned store: durable, or without an answer.
+    pub(crate) fn poisoned(&mut self, store: &Store, history: &History) -> Result<(), Violation> {
+        self.check(Clause::Receipts);
+        let durable = store.watermarks().durable;
+        for commit in history.commits().iter().rev().take(8) {
+            let Some(token) = &commit.token else { continue };
+            match store.status(token) {
+                Ok(Status::Durable) if commit.lsn <= durable.max(history.mark.durable) => {}
+                Err(Error::Poisoned { .. }) if commit.lsn > durable => {}
+                found => {
+                    let what = format!("a receipt of a poisoned log is {found:?}");
+                    return Err(Violation::of(Clause::Receipts, what));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Judges that a second look at what was recovered shows the same, in all keyspaces except
+    /// `without`: `clause` says why.
     pub(crate) fn same(
         &mut self,
         store: &Store,
         history: &History,
         verdict: Verdict,
         clause: Clause,
+        without: Option<&str>,
     ) -> Result<(), Violation> {
         self.check(clause);
-        let (hash, _) = hash_of(store)
-            .map_err(|error| Violation::of(Clause::Answers, format!("reading: {error}")))?;
+        let (hash, _) = self.look(store, without)?.map_err(unreadable)?;
         let expected = match verdict.k > history.commits().len() {
             true => history.after_doubt().expect("found before").0,
             false => history.after(verdict.k).0,
@@ -193,8 +242,8 @@ impl Judge {
     }
 
     /// The receipts on both sides of k, of those that somebody had, and some that a former crash
-    /// took.
-    fn receipts(
+    /// took. At times all.
+    pub(crate) fn receipts(
         &mut self,
         store: &Store,
         history: &History,
@@ -202,17 +251,28 @@ impl Judge {
         acknowledged: usize,
     ) -> Result<(), Violation> {
         self.check(Clause::Receipts);
-        let near = [k.wrapping_sub(1), k, k + 1, acknowledged.saturating_sub(1), k / 2];
-        for at in near.into_iter().filter(|&at| at < acknowledged) {
-            let Some(token) = &history.commits()[at].token else { continue };
-            let expected = if at < k { Status::Durable } else { Status::Lost };
-            receipt(store, token, expected)?;
+        let judge = |at: usize| {
+            let Some(token) = &history.commits()[at].token else { return Ok(()) };
+            receipt(store, token, if at < k { Status::Durable } else { Status::Lost })
+        };
+        if self.is_strict || self.looks.is_multiple_of(ALL_RECEIPTS) {
+            (0..acknowledged).try_for_each(judge)?;
+            return history.lost.iter().try_for_each(|token| receipt(store, token, Status::Lost));
         }
+        let near = [k.wrapping_sub(1), k, k + 1, acknowledged.saturating_sub(1), k / 2];
+        near.into_iter().filter(|&at| at < acknowledged).try_for_each(judge)?;
         for token in history.lost.iter().rev().take(2).chain(history.lost.first()) {
             receipt(store, token, Status::Lost)?;
         }
         Ok(())
     }
+}
+
+/// What a store shows, or its error; or what is wrong with it.
+pub(crate) type Looked = Result<Result<(u64, u64), Error>, Violation>;
+
+fn unreadable(error: Error) -> Violation {
+    Violation::of(Clause::Answers, format!("reading: {error}"))
 }
 
 fn receipt(store: &Store, token: &str, expected: Status) -> Result<(), Violation> {

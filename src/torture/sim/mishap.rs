@@ -12,6 +12,7 @@ use super::judge::{Judge, Violation};
 use super::pace::Pace;
 use super::play::explorer;
 use super::rot;
+use super::shape::Coverage;
 use super::site::Sites;
 use super::trouble::{BadWrite, Failing, Trouble, Troubled};
 use super::work::WIDE;
@@ -143,8 +144,9 @@ pub(crate) fn again(case: &Case, trouble: &Trouble) -> Option<Found> {
     }
 }
 
-/// Pairs of fault and call site that no run has activated: the suite has not done its work.
-pub(crate) fn never_activated(config: &Config, sites: &Sites) -> Vec<Failure> {
+/// Pairs of fault and call site that no run has activated, and pairs of what commits are like that
+/// no workload had: the suite has not done its work.
+pub(crate) fn never_activated(config: &Config, sites: &Sites, coverage: &Coverage) -> Vec<Failure> {
     let missing = sites.missing().into_iter().map(|pair| format!("never activated: {pair}"));
     let unreached = sites.unreached().into_iter().map(|site| format!("never reached: {site}"));
     let failure = |title| Failure {
@@ -154,5 +156,6 @@ pub(crate) fn never_activated(config: &Config, sites: &Sites) -> Vec<Failure> {
         story: Vec::new(),
         replay: format!("syncline torture --seed {}", config.seed),
     };
-    missing.chain(unreached).map(failure).collect()
+    let unmet = coverage.empty().into_iter().map(|pair| format!("no commit had {pair}"));
+    missing.chain(unreached).chain(unmet).map(failure).collect()
 }

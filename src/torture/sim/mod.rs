@@ -5,7 +5,9 @@
 //!   run           does it, keeps the books        history        commits in log order, promises
 //!   watch         at each call of the disk        contents       keys, values, hashes
 //!   explore       crash points, what is kept      subsets        which subsets
-//!   judge         oracle P
+//!   judge, look   oracle P; what a store is looked at with
+//!   quiet         what is left when all is let go
+//!   shape         the dimensions of a commit, and which pairs of them were met
 //!   faults        failing calls, by meter        site         call sites
 //!   rot, flips    damage to a specimen           trouble      how it is written down
 //! ```
@@ -20,15 +22,18 @@ mod history;
 #[cfg(feature = "mutants")]
 mod hunt;
 mod judge;
+mod look;
 mod meter;
 mod mishap;
 mod pace;
 pub(super) mod panics;
 mod play;
+mod quiet;
 mod report;
 mod rot;
 mod run;
 mod saved;
+mod shape;
 mod shrink;
 mod site;
 mod specimen;

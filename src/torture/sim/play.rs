@@ -16,6 +16,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 /// Runs `case` and explores its crash points. Returns the trace of its disk.
 pub(crate) fn play(case: &Case, explorer: &mut Explorer) -> Result<u64, Found> {
     let mut run = Run::new(&case.setup, SimDisk::new());
+    run.theme = explorer.theme;
     run.watch.note_points(!explorer.skips_points);
     let mut judge = Judge::default();
     let result = each_step(case, &mut run, &mut judge, &mut |at, run, history| {
@@ -25,6 +26,7 @@ pub(crate) fn play(case: &Case, explorer: &mut Explorer) -> Result<u64, Found> {
     });
     explorer.judge.add(&judge);
     explorer.tally.runs += 1;
+    explorer.tally.coverage.add(&run.coverage);
     let trace = run.disk.trace_hash();
     run.abandon();
     result.map(|()| trace)
@@ -123,6 +125,7 @@ pub(crate) fn explorer(case: &Case, depth: Depth, seed: u64) -> Explorer {
         rng: SplitMix64::new(seed ^ 0x5EED),
         pace: Pace::default(),
         skips_points: false,
+        theme: None,
     }
 }
 
@@ -134,6 +137,8 @@ mod tests {
 
     const DEPTH: Depth = Depth {
         point_one_in: 2,
+        window_one_in: 1,
+        points_of_step: 32,
         windows: Effort { exhaustive: 32, sampled: 2 },
         scattered: 1,
         nested_one_in: 40,

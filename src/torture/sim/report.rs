@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::case::Case;
 use super::explore::Found;
+use super::judge::Judge;
 use super::mishap;
 use super::panics;
 use super::play;
@@ -55,6 +56,7 @@ pub fn replay(file: &Path) -> Result<Option<Failure>, String> {
         super::explore::Depth { again_one_in: 1, nested_one_in: u64::MAX, ..WIDE },
         saved.seed,
     );
+    explorer.judge = Judge::strict();
     let found = match &saved.trouble {
         Some(trouble) => mishap::replay(&saved.case, trouble),
         None => play::replay(&saved.case, &saved.crashes, &mut explorer),

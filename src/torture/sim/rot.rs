@@ -8,13 +8,15 @@
 //! - never a wrong value, a panic, a hang, a new store beside files that are left;
 //! - an error has made nothing worse: with the damage undone everything is there.
 //!
+//! - what was right goes on: receipts are true, it takes writes, and shows all after a crash.
+//!
 //! One exception is known and decided. Bytes at the end of the log are proved to have been durable
 //! by what was written after them: the next records, segment headers and superblocks carry the
-//! sync line. If nothing came after, or it went with them, damage to them looks as a crash before
-//! their flush does: k is a prefix, but may lie below D. So the lower bound here is what the files
-//! that are left prove, found by looking at every byte of them and without the engine's help; such
-//! a state is counted as not noticed. A superblock or record written after each flush would close
-//! the gap for all but the last flush, and a second flush for each commit would be its price.
+//! sync line. If nothing came after, damage to them looks as a crash before their flush does: k is
+//! a prefix, but may lie below D. So the lower bound here is what the files proved before they were
+//! damaged, found by looking at every byte of them and without the engine's help: a state below D
+//! and not below that lacks only what was in the last flush. It is counted as not noticed, and the
+//! summary says how many there were.
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -35,7 +37,7 @@ use super::watch::Hook;
 use crate::disk::sim::rng::SplitMix64;
 use crate::disk::{Disk, Keep, Op, SimDisk};
 use crate::log::segment_number;
-use crate::torture::Clause;
+use crate::torture::{Clause, RotRow};
 use crate::{CommitMode, Error, Options, Store};
 
 /// Steps between a bad write and the crash.
@@ -48,6 +50,18 @@ pub(crate) struct RotCount(pub(crate) BTreeMap<&'static str, [u64; 4]>);
 impl RotCount {
     pub(crate) fn add(&mut self, what: &'static str, seen: Seen) {
         self.0.entry(what).or_default()[seen as usize] += 1;
+    }
+
+    /// A row for each sort of damage.
+    pub(crate) fn rows(&self) -> Vec<RotRow> {
+        let rows = self.0.iter().map(|(what, &[right, told, refused, unnoticed])| RotRow {
+            what: (*what).to_owned(),
+            right,
+            told,
+            refused,
+            unnoticed,
+        });
+        rows.collect()
     }
 
     /// Adds what another worker counted.
@@ -375,7 +389,7 @@ pub(crate) fn replay_write(
     let history = std::mem::take(&mut run.history);
     let mark = history.mark;
     run.abandon();
-    let specimen = Specimen { setup: case.setup.clone(), disk, history, mark, crash };
+    let specimen = Specimen::new(&case.setup, disk, history, mark, crash);
     let seen = specimen.examine_as_it_is()?;
     Ok(Some((seen, specimen)))
 }

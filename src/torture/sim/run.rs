@@ -4,13 +4,18 @@ use std::collections::{BTreeMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::case::Setup;
-use super::contents::{KeyspaceNo, hash_of, hash_of_snapshot, key, keyspace_name};
+use super::contents::{KeyspaceNo, hash_of, key, keyspace_name};
+use super::generate::Theme;
 use super::history::{Commit, History, What};
 use super::judge::{Crash, Judge, Violation};
+use super::look::{Blind, Effort, look, look_back};
+use super::quiet;
+use super::shape::Coverage;
 use super::site::Phase;
 use super::step::{Change, Kept, Mode, Step};
 use super::watch::{Beside, Watch};
-use crate::disk::{Keep, SimDisk};
+use crate::disk::{Disk, Keep, SimDisk};
+use crate::torture::awaited::{Awaited, is_mended};
 use crate::{Error, Keyspace, Lsn, Receipt, Result, Snapshot, Store, WriteBatch};
 
 /// Snapshots that are held at a time.
@@ -27,6 +32,11 @@ pub(crate) struct Run {
     pub(crate) store: Option<Store>,
     /// A flush failed: no commit is taken until the store has been opened anew.
     pub(crate) is_poisoned: bool,
+    /// A file that the last opening, which failed, left and that had not been there.
+    pub(crate) left: Option<String>,
+    /// What the commits were like, if the workload has a theme.
+    pub(crate) theme: Option<Theme>,
+    pub(crate) coverage: Coverage,
     keyspaces: BTreeMap<KeyspaceNo, Keyspace>,
     snapshots: VecDeque<Held>,
     receipts: Vec<Receipt>,
@@ -62,6 +72,9 @@ impl Run {
             watch,
             store: None,
             is_poisoned: false,
+            left: None,
+            theme: None,
+            coverage: Coverage::default(),
             keyspaces: BTreeMap::new(),
             snapshots: VecDeque::new(),
             receipts: Vec::new(),
@@ -75,9 +88,15 @@ impl Run {
         judge: &mut Judge,
     ) -> std::result::Result<Outcome, Violation> {
         self.watch.set_mark(self.history.mark);
+        let names = || self.disk.list().unwrap_or_default();
+        let before = names();
+        self.left = None;
         let store = match self.setup.open(&self.disk) {
             Ok(store) => store,
-            Err(error) => return Ok(Outcome::Refused(error)),
+            Err(error) => {
+                self.left = names().into_iter().find(|name| !before.contains(name));
+                return Ok(Outcome::Refused(error));
+            }
         };
         self.watch.set_phase(Phase::Reading);
         // What cannot be read now, a failing device perhaps, is refused, not wrong.
@@ -107,6 +126,7 @@ impl Run {
         judge: &mut Judge,
     ) -> std::result::Result<Outcome, Violation> {
         let store = self.store.clone().expect("steps are done on an open store");
+        self.watch.set_phase(Phase::of(Some(step)));
         let outcome = match step {
             Step::Commit { mode, changes } => self.commit(&store, *mode, changes)?,
             Step::Create { keyspace } => self.create(&store, *keyspace),
@@ -117,6 +137,7 @@ impl Run {
             Step::Snapshot => self.snapshot(&store),
             Step::EndSnapshot => self.end_snapshot()?,
             Step::Read => self.read(&store, judge)?,
+            Step::Quiet => self.quiet(&store)?,
             Step::Beside { after, commits } => {
                 self.watch.set_beside(Beside {
                     after: *after,
@@ -136,25 +157,13 @@ impl Run {
                 return self.crash(keep, judge);
             }
         };
-        let mut beside_refused = None;
-        if let Some(beside) = self.watch.take_beside() {
-            for commit in beside.made {
-                self.history.acknowledged(commit.lsn);
-                self.history.push(commit);
-            }
-            for (changes, error) in beside.failed {
-                if self.is_poisoned {
-                    break; // what came after the first that may be there is not
-                }
-                if matches!(error, Error::Poisoned { .. }) {
-                    if !changes.is_empty() && !self.history.is_in_doubt() {
-                        self.history.in_doubt(What::Changes(changes));
-                    }
-                    self.is_poisoned = true;
-                }
-                beside_refused.get_or_insert(error);
-            }
+        if let Some(site) = self.watch.take_held()
+            && is_mended(Awaited::LockOverDevice)
+        {
+            let what = format!("the commit lock is held over a call of the disk: {site}");
+            return Err(Violation::liveness(what));
         }
+        let beside_refused = self.settle_beside();
         let durable = store.watermarks().durable;
         self.history.durable(durable);
         self.history.mark.submitted =
@@ -167,6 +176,29 @@ impl Run {
             (Outcome::Done, Some(error)) => Outcome::Refused(error),
             (outcome, _) => outcome,
         })
+    }
+
+    /// Puts down what others have committed during a step. Returns what was refused first.
+    fn settle_beside(&mut self) -> Option<Error> {
+        let beside = self.watch.take_beside()?;
+        for commit in beside.made {
+            self.history.acknowledged(commit.lsn);
+            self.history.push(commit);
+        }
+        let mut refused = None;
+        for (changes, error) in beside.failed {
+            if self.is_poisoned {
+                break; // what came after the first that may be there is not
+            }
+            if matches!(error, Error::Poisoned { .. }) {
+                if !changes.is_empty() && !self.history.is_in_doubt() {
+                    self.history.in_doubt(What::Changes(changes));
+                }
+                self.is_poisoned = true;
+            }
+            refused.get_or_insert(error);
+        }
+        refused
     }
 
     /// Ends as a crash does: nothing more is written.
@@ -204,6 +236,9 @@ impl Run {
             return Ok(Outcome::Done);
         }
         self.begin();
+        if let Some(theme) = self.theme {
+            self.coverage.commit(&changes, &self.setup, theme);
+        }
         let result = commit(store, &self.keyspaces, mode, &changes);
         let is_sync = mode == Mode::Sync;
         self.committed(result, is_sync, What::Changes(changes))
@@ -340,11 +375,22 @@ impl Run {
 
     fn end_snapshot(&mut self) -> std::result::Result<Outcome, Violation> {
         let Some(held) = self.snapshots.pop_front() else { return Ok(Outcome::Done) };
-        match hash_of_snapshot(&held.snapshot, &held.keyspaces) {
+        match look_back(&held.snapshot, &held.keyspaces, Effort::Thorough(held.hash)) {
             Ok(found) if found == (held.hash, held.keys) => Ok(Outcome::Done),
             Ok(_) => Err(Violation::safety("a snapshot shows what it had not shown before")),
-            Err(error) => Ok(Outcome::Refused(error)),
+            Err(Blind::Disagrees(what)) => Err(Violation::safety(format!("a snapshot: {what}"))),
+            Err(Blind::Refused(error)) => Ok(Outcome::Refused(error)),
         }
+    }
+
+    fn quiet(&mut self, store: &Store) -> std::result::Result<Outcome, Violation> {
+        self.snapshots.clear();
+        self.receipts.clear();
+        let outcome = self.told_durable(store.checkpoint());
+        if matches!(outcome, Outcome::Refused(_)) || self.history.is_in_doubt() {
+            return Ok(outcome);
+        }
+        quiet::judge(store, self.history.now(), &self.setup).map(|()| Outcome::Done)
     }
 
     fn read(
@@ -352,21 +398,24 @@ impl Run {
         store: &Store,
         judge: &mut Judge,
     ) -> std::result::Result<Outcome, Violation> {
-        match hash_of(store) {
+        match look(store, Effort::Thorough(self.history.now().hash), None) {
             Ok((hash, _)) if self.history.may_show(hash) => {}
             Ok(_) => return Err(Violation::safety("reads do not show what was committed")),
-            Err(error) => return Ok(Outcome::Refused(error)),
+            Err(Blind::Disagrees(what)) => return Err(Violation::safety(what)),
+            Err(Blind::Refused(error)) => return Ok(Outcome::Refused(error)),
         }
-        match judge.running(store, &self.history) {
-            Ok(()) => Ok(Outcome::Done),
-            Err(violation) if !self.is_poisoned => Err(violation),
-            Err(_) => Ok(Outcome::Done),
+        if self.is_poisoned {
+            return judge.poisoned(store, &self.history).map(|()| Outcome::Done);
         }
+        judge.running(store, &self.history).map(|()| Outcome::Done)
     }
 
     fn reopen(&mut self, judge: &mut Judge) -> std::result::Result<Outcome, Violation> {
         let store = self.store.take().expect("an open store");
         let closed = store.close();
+        if self.is_poisoned && closed.is_ok() {
+            return Err(Violation::safety("a poisoned store says that it closed well"));
+        }
         self.let_go();
         if closed.is_ok() && !self.history.is_in_doubt() {
             let all = self.history.commits().last().map_or(Lsn::ZERO, |commit| commit.lsn);

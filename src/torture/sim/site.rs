@@ -12,6 +12,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::meter::Called;
+use super::step::Step;
 use crate::disk::{Call, Op, Persistence};
 use crate::torture::SiteRow;
 
@@ -32,6 +33,23 @@ pub(crate) enum Phase {
     Closing,
     /// It is read or verified.
     Reading,
+}
+
+impl Phase {
+    /// What a store is about to do for a step; none makes it.
+    pub(crate) fn of(step: Option<&Step>) -> Phase {
+        match step {
+            None => Phase::Creating,
+            Some(Step::Commit { .. } | Step::Create { .. } | Step::Drop { .. }) => {
+                Phase::Committing
+            }
+            Some(Step::Flush | Step::Wait { .. } | Step::Beside { .. }) => Phase::Flushing,
+            Some(Step::Checkpoint | Step::Quiet) => Phase::Checkpointing,
+            Some(Step::Snapshot | Step::EndSnapshot | Step::Read) => Phase::Reading,
+            Some(Step::Reopen) => Phase::Closing,
+            Some(Step::Crash { .. }) => Phase::Recovering,
+        }
+    }
 }
 
 /// A kind of file.

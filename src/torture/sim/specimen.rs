@@ -1,11 +1,13 @@
 //! A store at rest, to be damaged and opened: what it must still show is known.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use super::case::{Case, Setup};
-use super::contents::hash_of;
+use super::explore::{MORE, write_more};
 use super::history::{History, Mark};
 use super::judge::{Crash, Judge, Violation};
+use super::look::{Blind, Effort, look};
 use super::run::{Outcome, Run};
 use super::step::Kept;
 use super::trouble::End;
@@ -17,8 +19,9 @@ use crate::log::format::{
 use crate::log::segment_number;
 use crate::space::superblock::{SLOT_BYTES, Superblock};
 use crate::torture::Clause;
+use crate::torture::awaited::{Awaited, is_mended};
 use crate::torture::processor::waited_here;
-use crate::{Error, Lsn};
+use crate::{Error, Lsn, Status, Store};
 
 /// The longest that it takes to open, read and verify a store, whatever was done to it.
 const LONGEST: Duration = Duration::from_secs(1);
@@ -31,6 +34,12 @@ pub(crate) struct Specimen {
     pub(crate) history: History,
     pub(crate) mark: Mark,
     pub(crate) crash: Crash,
+    /// One of so many damaged copies is looked at thoroughly, asked about all receipts, written to
+    /// and opened again.
+    pub(crate) close_one_in: u64,
+    pub(crate) examined: AtomicU64,
+    /// What the files prove to have been durable.
+    pub(crate) proved: Lsn,
 }
 
 /// What became of a damaged store.
@@ -42,8 +51,8 @@ pub(crate) enum Seen {
     Told,
     /// It did not open, and told why.
     Refused,
-    /// It shows the first k commits. Some after them had been reported durable, and nothing that
-    /// is left proves it: the known limit.
+    /// It shows the first k commits. Some after them had been reported durable, and no file ever
+    /// proved it: they were in the last flush. The known limit.
     Unnoticed,
 }
 
@@ -72,7 +81,19 @@ impl Specimen {
         }
         let mark = history.mark;
         let mark = if crash == Crash::Kill { mark } else { Mark { written: Lsn::ZERO, ..mark } };
-        Ok(Specimen { setup: case.setup.clone(), disk, history, mark, crash })
+        Ok(Specimen::new(&case.setup, disk, history, mark, crash))
+    }
+
+    pub(crate) fn new(
+        setup: &Setup,
+        disk: SimDisk,
+        history: History,
+        mark: Mark,
+        crash: Crash,
+    ) -> Specimen {
+        let proved = proved_durable(&disk);
+        let (setup, examined) = (setup.clone(), AtomicU64::new(0));
+        Specimen { setup, disk, history, mark, crash, close_one_in: 4, examined, proved }
     }
 
     /// The names of its files.
@@ -107,10 +128,13 @@ impl Specimen {
     }
 
     fn look(&self, damaged: &SimDisk, image: &SimDisk, can_undo: bool) -> Result<Seen, Violation> {
+        let turn = self.examined.fetch_add(1, Ordering::Relaxed) + 1;
+        let is_close = turn.is_multiple_of(self.close_one_in);
         let store = match self.setup.open(image) {
             Ok(store) => store,
             Err(error) => {
                 tells(&error)?;
+                leaves_nothing(damaged, image, &error)?;
                 if can_undo {
                     self.is_no_worse(damaged, image)?;
                 }
@@ -119,7 +143,8 @@ impl Specimen {
         };
         let mut seen = Seen::Right;
         let mut k = self.history.count_to(store.stats().recovery.recovered_to);
-        match hash_of(&store) {
+        let effort = if is_close { Effort::Thorough(turn) } else { Effort::Glance };
+        match look(&store, effort, None) {
             Ok(shown) if shown == self.history.after(k) => {}
             Ok(shown) if self.history.after_doubt() == Some(shown) => {
                 k = self.history.commits().len() + 1;
@@ -128,7 +153,10 @@ impl Specimen {
                 let what = format!("after damage it says {k} commits and shows something else");
                 return Err(Violation::of(Clause::Prefix, what));
             }
-            Err(error) => {
+            Err(Blind::Disagrees(what)) => {
+                return Err(Violation::safety(format!("after damage, {what}")));
+            }
+            Err(Blind::Refused(error)) => {
                 tells(&error)?;
                 seen = Seen::Told;
             }
@@ -141,14 +169,78 @@ impl Specimen {
                 seen = Seen::Told;
             }
         }
-        image.crash_after(0);
-        drop(store);
-        let bounds = self.bounds(k, damaged)?;
+        let bounds = self.bounds(k)?;
+        if is_close {
+            let is_right = self.goes_on(&store, k, seen == Seen::Right)?;
+            let after = image.fork(Keep::Nothing);
+            image.crash_after(0);
+            drop(store);
+            if self.comes_again(&after, k, is_right)? == Seen::Told {
+                seen = Seen::Told;
+            }
+        } else {
+            image.crash_after(0);
+        }
         Ok(if bounds == Seen::Right { seen } else { bounds })
     }
 
-    /// Whether k lies where it must, as far as anything that is left proves where that is.
-    fn bounds(&self, k: usize, damaged: &SimDisk) -> Result<Seen, Violation> {
+    /// Asks about all receipts, writes, and makes a checkpoint, which a damaged store may refuse
+    /// to do. Returns whether it did all of it.
+    fn goes_on(&self, store: &Store, k: usize, is_right: bool) -> Result<bool, Violation> {
+        let acknowledged = self.history.count_to(self.mark.acknowledged);
+        for (at, commit) in self.history.commits()[..acknowledged].iter().enumerate() {
+            let Some(token) = &commit.token else { continue };
+            let expected = if at < k { Status::Durable } else { Status::Lost };
+            match store.status(token) {
+                Ok(found) if found == expected => {}
+                Ok(found) if is_right => {
+                    let what = format!(
+                        "after damage, receipt {token} should be {expected:?}, and is {found:?}"
+                    );
+                    return Err(Violation::of(Clause::Receipts, what));
+                }
+                Ok(_) => {}
+                Err(error) => tells(&error)?,
+            }
+        }
+        match write_more(store, true) {
+            Ok(_) => Ok(is_right),
+            Err(error) => tells(&error).map(|()| false),
+        }
+    }
+
+    /// After a crash that keeps what is durable it shows the same, or tells.
+    fn comes_again(&self, image: &SimDisk, k: usize, is_right: bool) -> Result<Seen, Violation> {
+        let told = |error: Error| match is_right {
+            true => {
+                Err(Violation::of(Clause::Again, format!("nothing was wrong, and then: {error}")))
+            }
+            false => tells(&error).map(|()| Seen::Told),
+        };
+        let store = match self.setup.open(image) {
+            Ok(store) => store,
+            Err(error) => return told(error),
+        };
+        let expected = match k > self.history.commits().len() {
+            true => self.history.after_doubt().expect("found before").0,
+            false => self.history.after(k).0,
+        };
+        match look(&store, Effort::Glance, Some(MORE)) {
+            Ok((hash, _)) if hash == expected => Ok(Seen::Right),
+            Ok(_) => {
+                let what = "after damage, writes and a crash it shows something else";
+                Err(Violation::of(Clause::Again, what))
+            }
+            Err(Blind::Disagrees(what)) => {
+                Err(Violation::safety(format!("after damage and writes, {what}")))
+            }
+            Err(Blind::Refused(error)) => told(error),
+        }
+    }
+
+    /// Whether k lies where it must, as far as anything proved where that is before the damage.
+    /// What proof the damage has taken away excuses nothing.
+    fn bounds(&self, k: usize) -> Result<Seen, Violation> {
         let limit = self.mark.submitted;
         if k > limit {
             let what = format!("{k} commits are there, but only {limit} had been submitted");
@@ -158,14 +250,13 @@ impl Specimen {
         if k >= promised {
             return Ok(Seen::Right);
         }
-        let proved = proved_durable(damaged);
-        let certain = self.history.count_to(self.mark.durable.min(proved));
-        if k >= certain {
+        let certain = self.history.count_to(self.mark.durable.min(self.proved));
+        if k >= certain || !is_mended(Awaited::MissingLog) {
             return Ok(Seen::Unnoticed);
         }
         let what = format!(
-            "{k} commits are left, but {promised} had been reported durable, and what is left of \
-             the files proves it of {certain}"
+            "{k} commits are left, but {promised} had been reported durable, and the files proved \
+             it of {certain} before they were damaged"
         );
         Err(Violation::of(Clause::Bounds, what))
     }
@@ -202,6 +293,26 @@ pub(crate) fn run(case: &Case, steps: usize) -> Result<Run, Violation> {
         outcome = run.step(step, &mut judge)?;
     }
     Ok(run)
+}
+
+/// An opening that fails leaves no file behind that was not there.
+pub(crate) fn leaves_nothing(
+    before: &SimDisk,
+    after: &SimDisk,
+    error: &Error,
+) -> Result<(), Violation> {
+    let names = |disk: &SimDisk| disk.list().expect("nothing fails");
+    if !is_mended(Awaited::LeftByOpening) {
+        return Ok(());
+    }
+    let was = names(before);
+    match names(after).into_iter().find(|name| !was.contains(name)) {
+        None => Ok(()),
+        Some(name) => {
+            let what = format!("an opening that failed left {name} behind: {error}");
+            Err(Violation::liveness(what))
+        }
+    }
 }
 
 /// An error must say what is wrong with which file.

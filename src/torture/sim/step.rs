@@ -100,6 +100,9 @@ pub(crate) enum Step {
     EndSnapshot,
     /// The store must show what was committed, `verify` must be clean and receipts true.
     Read,
+    /// Nobody holds anything any more, and a checkpoint is made: the store must be about as large
+    /// as what is in it.
+    Quiet,
     /// The store is closed and opened.
     Reopen,
     /// The store crashes and is opened. Goes on from what is left.
@@ -128,6 +131,7 @@ impl fmt::Display for Step {
             Step::Snapshot => f.write_str("take a snapshot"),
             Step::EndSnapshot => f.write_str("read the oldest snapshot and let it go"),
             Step::Read => f.write_str("read everything"),
+            Step::Quiet => f.write_str("let everything go and make a checkpoint"),
             Step::Reopen => f.write_str("close and open"),
             Step::Crash { keep } => write!(f, "{keep}; open"),
             Step::Beside { after, commits } => {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::explore::CrashAt;
 use super::history::{History, Mark};
 use super::rot::RotCount;
+use super::shape::Coverage;
 use super::site::Sites;
 use super::step::Kept;
 use super::watch::Point;
@@ -49,6 +50,8 @@ pub(crate) struct Tally {
     pub(crate) sites: Sites,
     /// Damage by what became of it.
     pub(crate) rot: RotCount,
+    /// Pairs of what commits were like.
+    pub(crate) coverage: Coverage,
     /// The crash points of the run, if they are to be drawn.
     pub(crate) picture: Option<Picture>,
 }
@@ -159,6 +162,7 @@ impl Tally {
         self.bits = self.bits.max(other.bits);
         self.sites.add(other.sites);
         self.rot.merge(other.rot);
+        self.coverage.add(&other.coverage);
         self.picture = self.picture.take().or(other.picture);
     }
 

@@ -14,7 +14,7 @@ use parking_lot::Mutex;
 use super::contents::KeyspaceNo;
 use super::history::{Commit, Mark, What};
 use super::run::commit;
-use super::site::Phase;
+use super::site::{Phase, Place, Site};
 use super::step::{Change, Mode};
 use crate::disk::{Call, Keep, Op, SimDisk};
 use crate::{Keyspace, Lsn, Store};
@@ -55,7 +55,14 @@ struct Inner {
     beside: Option<Beside>,
     phase: Phase,
     hook: Option<Hook>,
+    /// The first call that was made while a commit would have had to wait, and should not be.
+    held: Option<Site>,
 }
+
+/// Calls that may be made while the commit lock is held, beside those of the first write of a life,
+/// which begins a log: in a store without threads, whatever its helpers would have done before. Each
+/// other call may take as long as the device likes, and every commit would wait for it.
+const ALLOWED: &[(Op, Place, &[Phase])] = &[];
 
 /// Told of each call of the disk, last of all, just before it is done.
 #[derive(Clone)]
@@ -137,8 +144,14 @@ impl Watch {
         self.0.lock().beside.take()
     }
 
+    /// The first call since the last time that was made under the commit lock, and should not be.
+    pub(crate) fn take_held(&self) -> Option<Site> {
+        self.0.lock().held.take()
+    }
+
     fn before(&self, disk: &SimDisk, call: &Call<'_>) {
         self.note(disk, call);
+        self.note_held(call);
         if waits_without_locks(call) {
             self.commit_beside(call.op != Op::MapSync);
         }
@@ -176,6 +189,18 @@ impl Watch {
             path: call.path.to_owned(),
         };
         inner.points.push(point);
+    }
+
+    fn note_held(&self, call: &Call<'_>) {
+        let mut inner = self.0.lock();
+        let Some(site) = Site::of(call, inner.phase) else { return };
+        let Some(store) = inner.store.clone() else { return };
+        let is_allowed = ALLOWED.iter().any(|(op, place, phases)| {
+            (*op, *place) == (site.op, site.place) && phases.contains(&site.phase)
+        });
+        if !is_allowed && store.has_begun() && !store.is_free_to_commit() {
+            inner.held.get_or_insert(site);
+        }
     }
 
     /// One commit by somebody else, if there is one to come and the store is free to take it.

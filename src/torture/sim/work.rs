@@ -14,7 +14,7 @@ use super::pace::Pace;
 use super::panics;
 use super::play::{explorer, play, replay};
 use super::report;
-use super::site::Sites;
+use super::shape::Coverage;
 use super::subsets::Effort;
 use super::tally::Tally;
 use crate::disk::sim::rng::SplitMix64;
@@ -28,6 +28,8 @@ const ENOUGH: usize = 5;
 /// Many workloads, each crash point looked at a little.
 pub(crate) const WIDE: Depth = Depth {
     point_one_in: 1,
+    window_one_in: 1,
+    points_of_step: 32,
     windows: Effort { exhaustive: 32, sampled: 2 },
     scattered: 1,
     nested_one_in: 24,
@@ -38,6 +40,8 @@ pub(crate) const WIDE: Depth = Depth {
 /// Few workloads, looked at hard.
 const DEEP: Depth = Depth {
     point_one_in: 1,
+    window_one_in: 1,
+    points_of_step: 256,
     windows: Effort { exhaustive: 1 << 16, sampled: 16 },
     scattered: 3,
     nested_one_in: 24,
@@ -71,9 +75,9 @@ enum Jobs {
 
 /// Runs the simulated tier as `config` has it.
 pub(crate) fn run(config: &Config, progress: &Progress) -> (SimSummary, Vec<Failure>) {
-    let (summary, mut found, sites) = run_jobs(config, progress, Jobs::Mixed);
+    let (summary, mut found, tally) = run_jobs(config, progress, Jobs::Mixed);
     if config.tier != Tier::Smoke && !progress.is_stopped() && found.is_empty() {
-        found.extend(mishap::never_activated(config, &sites));
+        found.extend(mishap::never_activated(config, &tally.sites, &tally.coverage));
     }
     (summary, found)
 }
@@ -84,7 +88,7 @@ pub(crate) fn flip(config: &Config, progress: &Progress) -> (SimSummary, Vec<Fai
     (summary, found)
 }
 
-fn run_jobs(config: &Config, progress: &Progress, jobs: Jobs) -> (SimSummary, Vec<Failure>, Sites) {
+fn run_jobs(config: &Config, progress: &Progress, jobs: Jobs) -> (SimSummary, Vec<Failure>, Tally) {
     let begun = Instant::now();
     let shared = Shared {
         config,
@@ -103,7 +107,7 @@ fn run_jobs(config: &Config, progress: &Progress, jobs: Jobs) -> (SimSummary, Ve
         supervise(&shared, &paces, || workers.iter().all(|worker| worker.is_finished()));
     });
     let seconds = begun.elapsed().as_secs_f64();
-    let (tally, judge) = shared.tally.into_inner();
+    let (mut tally, judge) = shared.tally.into_inner();
     let checked = Clause::ALL.into_iter().zip(judge.checked).collect();
     let summary = SimSummary {
         seconds,
@@ -124,9 +128,13 @@ fn run_jobs(config: &Config, progress: &Progress, jobs: Jobs) -> (SimSummary, Ve
         bits_unread: tally.bits_unread,
         bits: tally.bits,
         traces_compared: tally.traces_compared,
-        picture: tally.picture,
+        rot: tally.rot.rows(),
+        shapes: Coverage::pairs(),
+        shapes_met: tally.coverage.met(),
+        shapes_unmet: tally.coverage.empty(),
+        picture: tally.picture.take(),
     };
-    (summary, shared.found.into_inner(), tally.sites)
+    (summary, shared.found.into_inner(), tally)
 }
 
 /// Hands on what the workers count, stops them, and notices one that hangs.
@@ -201,9 +209,11 @@ fn one(config: &Config, job: u64, seed: u64, pace: &Pace) -> (Explorer, Option<F
     };
     let depth = match Theme::of(seed) {
         Theme::Big => depth.sparser(),
+        Theme::Crowd => depth.sparsest(),
         _ => depth,
     };
     let mut explorer = explorer(&case, depth, seed);
+    explorer.theme = Some(Theme::of(seed));
     explorer.pace = pace.clone();
     if job < config.workers as u64 {
         explorer.tally.draw(format!("seed {seed}, {:?}", Theme::of(seed)));
@@ -248,6 +258,7 @@ pub(crate) fn look_again(case: &Case, seed: u64, found: &Found) -> Option<Found>
     if found.crashes.is_empty() {
         return replay(case, &[], &mut explorer(case, WIDE, seed));
     }
+    let is_strict = found.violation.clause == Clause::Answers;
     let is_nested = found.crashes.len() > 1;
     let depth = Depth {
         windows: Effort { exhaustive: 256, sampled: 4 },
@@ -258,5 +269,9 @@ pub(crate) fn look_again(case: &Case, seed: u64, found: &Found) -> Option<Found>
         },
         ..DEEP
     };
-    play(case, &mut explorer(case, depth, seed)).err()
+    let mut explorer = explorer(case, depth, seed);
+    if is_strict {
+        explorer.judge = Judge::strict();
+    }
+    play(case, &mut explorer).err()
 }
