@@ -11,7 +11,7 @@
 //! Writing may take long: the system makes a thread wait that writes more than the device takes.
 //! So the hand is no lock, and is moved by anybody; one thread at a time writes, mostly the cleaner
 //! ([`Cache::on_short_of_frames`]); and a read takes a clean page, wherever the hand finds one, and
-//! waits for a writer only where there is none (V8).
+//! waits for a writer only where there is none (V11).
 
 use std::fmt;
 

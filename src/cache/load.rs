@@ -123,7 +123,7 @@ impl Cache {
                 self.call_cleaner();
                 return Ok(frame);
             }
-            // A clean page serves without a wait for the device (V8).
+            // A clean page serves without a wait for the device (V11).
             let mut evicted = 0;
             if self.call_cleaner() {
                 evicted = self.sweep_clean(upto, TAKE_BATCH);

@@ -35,15 +35,14 @@
 //! - V6 Whoever changes the page table's word of a resident page has claimed it.
 //! - V7 A frame changes in place only while nobody can read it: it is claimed and has no pin, no
 //!   snapshot is registered at its LSN or above, and no other thread is pinned or comes to be
-//!   before the change is visible ([`epoch`]). Whoever registers a snapshot is pinned meanwhile; who reads without
-//!   having registered takes its LSN after it was pinned.
+//!   before the change is visible ([`epoch`]). A thread that registers a snapshot is pinned meanwhile;
+//!   one that reads without having registered takes its LSN after it was pinned.
 //! - V8 A group that has excluded readers neither reads, loads, changes, makes nor frees a page from
 //!   then until it is published: nothing can fail, and nothing waits. Whatever the group must free
 //!   it frees before, or it makes copies.
 //! - V9 What users hold pins at most an eighth of all frames ([`hold`]).
 //! - V10 An old version is in the heap of the oldest registered snapshot that needs it ([`history`]).
-//!
-//! - V8 A read that needs a frame waits for no write while there is a clean page to evict.
+//! - V11 A read that needs a frame waits for no write while there is a clean page to evict.
 //!
 //! A read at `visible` that is not registered may find that its version has just gone: then it
 //! starts over at the present `visible`. A registered snapshot never finds that.
