@@ -113,6 +113,7 @@ fn trim(rig: &mut Rig, pages: usize, is_planned: bool) -> usize {
         let (mut held, at) = (Vec::new(), rig.cache.snapshot());
         let plan = TrimPlan::new(&rig.cache, rig.root, at.lsn(), pages, &mut held).unwrap();
         drop(at);
+        rig.forget(); // what the plan does not hold
         rig.lsn = Lsn::new(rig.lsn.get() + 1);
         let misses = rig.cache.stats().misses;
         let mut group = WriteGroup::begin(&rig.cache, &mut rig.writer, rig.lsn);
