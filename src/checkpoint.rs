@@ -156,7 +156,7 @@ impl Engine {
         *self.last_checkpoint.lock() = Some(done);
         self.background.moved();
         if let Err(error) = live.log.recycle_below(pinned.at) {
-            log::warn!("{}: removing old log segments: {error}", self.disk.path(""));
+            crate::foreign::warning!("{}: removing old log segments: {error}", self.disk.path(""));
         }
         Ok(pinned.at)
     }
@@ -245,7 +245,7 @@ impl Engine {
     fn write_checkpoint(&self, live: &Live, pinned: &mut Pinned, course: &Course) -> Result<u64> {
         // 2
         if !broken(Mutant::CheckpointAheadOfLog) {
-            live.log.wait_durable(pinned.at, None)?;
+            live.log.wait_quietly(pinned.at, None)?;
             assert!(pinned.at <= live.log.durable(), "K1");
         }
         pinned.head.durable = pinned.at.max(live.log.durable());
@@ -330,26 +330,47 @@ impl Engine {
     }
 
     /// Closes the store: refuses further commits, makes everything durable, writes a last
-    /// checkpoint, and stops the threads. The first call does it; later ones find it done.
-    pub(crate) fn close(self: &Arc<Self>) -> Result<()> {
-        if self.closed.swap(true, Ordering::SeqCst) {
-            return Ok(());
+    /// checkpoint, and stops the threads. The first call does it; others wait for it, and return
+    /// what it has returned.
+    pub(crate) fn close(&self) -> Result<()> {
+        self.process.check()?;
+        self.closed.store(true, Ordering::SeqCst);
+        let result = {
+            let mut outcome = self.outcome.lock();
+            match &*outcome {
+                Some(result) => result.clone(),
+                None => outcome.insert(self.close_once()).clone(),
+            }
+        };
+        // With no lock held; the flusher may have been left behind.
+        if let Some(live) = self.live.get() {
+            live.log.deliver();
         }
+        result
+    }
+
+    fn close_once(&self) -> Result<()> {
         self.background.stop();
         self.merge_all_sparse();
-        let result = self.live.get().map_or(Ok(()), |live| self.close_log(live));
+        // Commits that were inside when the store was closed are through once this is ours.
+        {
+            let mut state = self.commit.lock();
+            if let Some(live) = self.live.get() {
+                self.drain(live, &mut state);
+            }
+            state.sealed = true;
+        }
+        let result = match self.live.get() {
+            Some(live) => self.close_log(live),
+            // It may have failed to begin.
+            None => self.space.check_poison(),
+        };
         // Only now may another process open the directory.
         *self.lock.lock() = None;
         result
     }
 
     fn close_log(&self, live: &Live) -> Result<()> {
-        // Commits that were inside when the store was closed are through once this is ours.
-        {
-            let mut state = self.commit.lock();
-            self.drain(live, &mut state);
-            state.sealed = true;
-        }
         let result = match live.log.poisoned() {
             Some(error) => Err(error),
             None => self.checkpoint_for(Purpose::Closing).map(|_| ()),
@@ -360,7 +381,7 @@ impl Engine {
         if result.is_ok()
             && let Err(error) = self.retire_log(live)
         {
-            log::warn!("{}: files of the log stay: {error}", self.disk.path(""));
+            crate::foreign::warning!("{}: files of the log stay: {error}", self.disk.path(""));
         }
         result
     }

@@ -147,6 +147,9 @@ pub enum Error {
     },
     /// The store has been closed.
     Closed,
+    /// The store was opened by the process that forked this one, and only that may use it.
+    /// Nothing was done. Open the store after the fork, or start another program.
+    Forked,
 }
 
 impl Error {
@@ -170,7 +173,8 @@ impl Error {
             | Error::InvalidOption { .. }
             | Error::InvalidToken { .. }
             | Error::Poisoned { .. }
-            | Error::Closed => false,
+            | Error::Closed
+            | Error::Forked => false,
         }
     }
 
@@ -244,6 +248,7 @@ impl fmt::Display for Error {
                 write!(f, "all {frames} pages of the cache are held")
             }
             Error::Closed => write!(f, "the store has been closed"),
+            Error::Forked => write!(f, "the store belongs to the process that forked this one"),
         }
     }
 }

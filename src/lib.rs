@@ -139,9 +139,11 @@ pub mod disk;
 mod codec;
 mod course;
 mod error;
+mod foreign;
 mod lsn;
 #[doc(hidden)]
 pub mod mutants;
+mod process;
 #[cfg(all(test, not(syncline_shuttle)))]
 mod stories;
 mod sync;

@@ -81,7 +81,7 @@ impl Options {
         Self::default()
     }
 
-    /// Memory for pages, in bytes. Default 256 MiB, at least 1 MiB.
+    /// Memory for pages, in bytes. Default 256 MiB, at least 1 MiB, at most 2^31 pages.
     pub fn cache_bytes(mut self, bytes: u64) -> Self {
         self.cache_bytes = bytes;
         self
@@ -101,7 +101,8 @@ impl Options {
         self
     }
 
-    /// An asynchronous commit is flushed after this time at the latest. Default 10 ms.
+    /// An asynchronous commit is flushed after this time at the latest. Default 10 ms. However
+    /// long it is, half of [`Options::max_unsynced_bytes`] brings a flush, and so does whoever waits.
     pub fn flush_interval(mut self, interval: Duration) -> Self {
         self.flush_interval = interval;
         self
@@ -145,7 +146,8 @@ impl Options {
         self
     }
 
-    /// Called now and then while the log is replayed.
+    /// Called now and then while the log is replayed, by the thread that opens the store. A panic
+    /// in it is logged, and the recovery goes on. It is dropped when the store is open.
     pub fn on_recovery(
         mut self,
         callback: impl Fn(RecoveryProgress) + Send + Sync + 'static,
@@ -213,6 +215,9 @@ impl Options {
             |option, reason: &str| Err(Error::InvalidOption { option, reason: reason.to_owned() });
         if self.cache_bytes < 1 << 20 {
             return invalid("cache_bytes", "at least 1 MiB");
+        }
+        if self.cache_bytes / u64::from(self.page_bytes.max(1)) > 1 << 31 {
+            return invalid("cache_bytes", "at most 2^31 pages");
         }
         if ![4096, 8192, 16384, 32768].contains(&self.page_bytes) {
             return invalid("page_bytes", "4096, 8192, 16384 or 32768");

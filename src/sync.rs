@@ -6,7 +6,7 @@
 //! [shuttle]: https://docs.rs/shuttle
 
 #[cfg(not(syncline_shuttle))]
-pub(crate) use parking_lot::{Mutex, MutexGuard};
+pub(crate) use parking_lot::{Condvar, Mutex, MutexGuard};
 #[cfg(not(syncline_shuttle))]
 pub(crate) use std::{sync::atomic, thread, thread::park_timeout};
 

@@ -66,11 +66,14 @@ impl Counters {
     fn stripe(&self) -> &Stripe {
         thread_local!(static MINE: Cell<usize> = const { Cell::new(usize::MAX) });
         static NEXT: AtomicUsize = AtomicUsize::new(0);
-        let mut mine = MINE.get();
-        if mine == usize::MAX {
-            mine = NEXT.fetch_add(1, Ordering::Relaxed) % STRIPES;
-            MINE.set(mine);
-        }
+        // Gone when the thread ends, and this may be the end of the thread.
+        let mine = MINE.try_with(|mine| {
+            if mine.get() == usize::MAX {
+                mine.set(NEXT.fetch_add(1, Ordering::Relaxed) % STRIPES);
+            }
+            mine.get()
+        });
+        let mine = mine.unwrap_or(0);
         &self.stripes[mine]
     }
 }

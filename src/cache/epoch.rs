@@ -46,7 +46,9 @@ static NEXT: Numbers = Numbers::new(1);
 
 // Under shuttle all tasks run on one thread of the system, and each must have a handle.
 #[cfg(syncline_shuttle)]
-use shuttle::thread_local;
+use shuttle::{thread::AccessError, thread_local};
+#[cfg(not(syncline_shuttle))]
+use std::thread::AccessError;
 
 thread_local! {
     static LOCAL: RefCell<Vec<Local>> = const { RefCell::new(Vec::new()) };
@@ -141,15 +143,27 @@ impl Epoch {
     /// The thread itself is, and has let go of its guard: it would wait for itself for ever.
     #[inline]
     pub(crate) fn pin(&self) -> Guard<'_> {
-        self.with_local(|local| {
-            let pin = self.places.note(local.place);
-            let inner = local.handle.pin();
-            // Nested in another pin of its thread it has had no barrier and needs none.
-            if pin.is_first && self.places.is_closed() {
-                pin.wait();
-            }
-            Guard { inner, pin }
-        })
+        let pinned = self.with_local(|local| self.pin_with(&local.handle, local.place));
+        pinned.unwrap_or_else(|_| self.pin_at_the_end())
+    }
+
+    #[inline]
+    fn pin_with(&self, handle: &LocalHandle, place: usize) -> Guard<'_> {
+        let pin = self.places.note(place);
+        let inner = handle.pin();
+        // Nested in another pin of its thread it has had no barrier and needs none.
+        if pin.is_first && self.places.is_closed() {
+            pin.wait();
+        }
+        Guard { inner, pin }
+    }
+
+    /// For a thread that is ending and has nothing of its own any more: a destructor may read, and
+    /// close the store. The guard keeps its handle.
+    #[cold]
+    fn pin_at_the_end(&self) -> Guard<'_> {
+        self.places.used.fetch_max(SHARED + 1, Ordering::SeqCst);
+        self.pin_with(&self.collector.register(), SHARED)
     }
 
     /// Whether somebody had to wait since this was asked last, because the caller was [`Alone`].
@@ -178,8 +192,8 @@ impl Epoch {
     }
 
     #[inline]
-    fn with_local<T>(&self, act: impl FnOnce(&Local) -> T) -> T {
-        LOCAL.with(|local| {
+    fn with_local<T>(&self, act: impl FnOnce(&Local) -> T) -> Result<T, AccessError> {
+        LOCAL.try_with(|local| {
             if let Some(first) = local.borrow().first()
                 && first.number == self.number
             {

@@ -45,13 +45,15 @@ impl Memory {
     /// `bytes` zeros, none of which takes memory before its first use.
     pub(super) fn new(bytes: usize, source: MemorySource) -> Result<Memory> {
         let spare = match source {
-            MemorySource::System => None,
-            MemorySource::Spare => SPARE.with_borrow_mut(|spare| {
+            MemorySource::System => Ok(None),
+            // Gone when the thread ends, and this may be the end of the thread.
+            MemorySource::Spare => SPARE.try_with(|spare| {
+                let mut spare = spare.borrow_mut();
                 let at = spare.iter().position(|map| map.len() == bytes)?;
                 Some(spare.swap_remove(at))
             }),
         };
-        if let Some(map) = spare {
+        if let Ok(Some(map)) = spare {
             return Ok(Memory { map: Some(map), source });
         }
         let map = MmapMut::map_anon(bytes).map_err(|e| {

@@ -13,6 +13,7 @@ use super::registry::Registry;
 use super::table::{PAGE_IDS, PageTable, Word};
 use crate::error::{Error, Result};
 use crate::lsn::{Lsn, Watermark};
+use crate::process::Process;
 use crate::space::{PageAddr, PageId, Space};
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicBool, AtomicI64, Ordering};
@@ -66,6 +67,7 @@ pub(crate) struct Cache {
     pub(super) copy_page: fn(&[u8], &mut [u8]),
     pub(super) patience: usize,
     ids: Arc<Mutex<PageIds>>,
+    process: Process,
 }
 
 /// The names for pages.
@@ -105,6 +107,7 @@ impl Cache {
             partial: AtomicBool::new(next > 1),
             copy_page: options.copy_page,
             patience: options.patience,
+            process: Process::current(),
             ids: Arc::new(Mutex::new(PageIds {
                 free: Vec::new(),
                 next,
@@ -149,6 +152,9 @@ impl Cache {
 
     /// Ends a registration made by [`Snapshot::into_lsn`].
     pub(crate) fn unregister(&self, lsn: Lsn) {
+        if !self.process.is_here() {
+            return; // O1: a lock that another thread held at the fork is never free
+        }
         self.registry.unregister(lsn);
         self.drop_versions_for(lsn);
     }

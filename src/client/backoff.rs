@@ -21,10 +21,11 @@ impl Backoff {
     /// The time to wait now.
     pub(super) fn next(&mut self) -> Duration {
         let whole = self.next;
-        self.next = (whole * 2).min(self.max);
+        self.next = whole.saturating_mul(2).min(self.max);
         // The hasher's random keys differ for each call: chance enough for this.
         let chance = RandomState::new().hash_one(0) >> 32;
-        whole / 2 + (whole / 2).mul_f64(chance as f64 / f64::from(u32::MAX))
+        let half = whole / 2;
+        half.saturating_add(half.mul_f64(chance as f64 / f64::from(u32::MAX)))
     }
 }
 
@@ -43,5 +44,12 @@ mod tests {
         }
         let times: Vec<_> = (0..20).map(|_| backoff.next()).collect();
         assert!(times.iter().any(|time| *time != times[0]));
+    }
+
+    #[test]
+    fn times_of_any_length_are_taken() {
+        let options = ClientOptions::default().backoff(Duration::MAX, Duration::MAX);
+        let mut backoff = Backoff::new(&options);
+        (0..3).for_each(|_| assert!(backoff.next() >= Duration::MAX / 2));
     }
 }

@@ -22,6 +22,9 @@ use super::options::ClientOptions;
 use crate::lsn::{Incarnation, StoreId};
 use crate::proto::{Code, Request};
 
+/// Longer than any process lives: 30 years.
+const LONGEST: Duration = Duration::from_secs(30 * 365 * 24 * 3600);
+
 /// A connection to a server, shared by all its clones and by any number of tasks.
 ///
 /// It comes back by itself when it is lost. What was under way then is tried again where that is
@@ -130,7 +133,7 @@ impl Client {
 
     /// The time that a request may take if its work alone takes `work`.
     pub(super) fn timeout_over(&self, work: Duration) -> Option<Duration> {
-        self.timeout.map(|timeout| timeout + work)
+        self.timeout.map(|timeout| timeout.saturating_add(work))
     }
 
     pub(super) async fn call_for(
@@ -139,7 +142,7 @@ impl Client {
         repeat: Repeat,
         timeout: Option<Duration>,
     ) -> Result<Answer> {
-        let until = timeout.map(|timeout| Instant::now() + timeout);
+        let until = timeout.map(after);
         let mut backoff = None;
         let mut tries = self.inner.shared.options.tries;
         loop {
@@ -153,7 +156,7 @@ impl Client {
             }
             let backoff = backoff.get_or_insert_with(|| Backoff::new(&self.inner.shared.options));
             let pause = backoff.next();
-            if until.is_some_and(|until| until < Instant::now() + pause) {
+            if until.is_some_and(|until| until < after(pause)) {
                 return Err(error);
             }
             tokio::time::sleep(pause).await;
@@ -194,7 +197,7 @@ impl Client {
         {
             return Ok(Arc::clone(link));
         }
-        let patience = Instant::now() + shared.options.connect_timeout;
+        let patience = after(shared.options.connect_timeout);
         let patience = until.map_or(patience, |until| until.min(patience));
         let mut state = shared.state.subscribe();
         loop {
@@ -211,6 +214,11 @@ impl Client {
             }
         }
     }
+}
+
+/// The moment when `time` is over. A time too long to be added to the clock is a very long one.
+fn after(time: Duration) -> Instant {
+    Instant::now() + time.min(LONGEST)
 }
 
 impl Drop for Inner {

@@ -18,6 +18,7 @@ use crate::disk::Disk;
 use crate::error::Result;
 use crate::lsn::{Incarnation, Lsn, StoreId, Watermark};
 use crate::mutants::{Mutant, broken};
+use crate::process::Process;
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicU64, Ordering};
 
@@ -83,6 +84,7 @@ pub(super) struct Counters {
 pub(crate) struct Log {
     // Constant after construction.
     pub(super) disk: Arc<dyn Disk>,
+    pub(super) process: Process,
     pub(super) options: LogOptions,
     pub(super) geometry: Geometry,
     pub(super) store: StoreId,
@@ -151,6 +153,7 @@ impl Log {
         let log = Log {
             keeper: Mutex::new(Keeper::new(&*disk, first, done)?),
             disk,
+            process: Process::current(),
             options,
             geometry,
             store,
@@ -257,7 +260,7 @@ impl Log {
         let unsynced = appended.get() - self.durable.load().get().min(appended.get());
         let most = self.most_unsynced(payload_bytes);
         if unsynced > most {
-            self.wait_durable(Lsn::new(appended.get() - most), None)?;
+            self.wait_quietly(Lsn::new(appended.get() - most), None)?;
         }
         self.prepare_for(payload_bytes)
     }

@@ -25,7 +25,7 @@
 
 use std::mem;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::Waker;
 use std::time::Duration;
 
 use super::appender::Log;
@@ -43,17 +43,17 @@ const LEADER: usize = 1;
 /// Who flushes and who waits.
 #[derive(Debug, Default)]
 pub(super) struct Group {
-    state: Mutex<State>,
+    pub(super) state: Mutex<State>,
     /// Set with `State::poison`, to be read without the lock.
     poisoned: AtomicBool,
 }
 
 #[derive(Debug, Default)]
-struct State {
+pub(super) struct State {
     /// Somebody leads (L2).
     leading: bool,
     /// Why the log is poisoned. Never cleared (L4).
-    poison: Option<Error>,
+    pub(super) poison: Option<Error>,
     /// Tells apart those who wait for the same LSN.
     next_ticket: u64,
     /// Threads that wait and may be made the leader, in LSN order.
@@ -61,9 +61,11 @@ struct State {
     /// Threads that wait for a limited time.
     timed: Queue,
     /// Futures that have asked for a flush.
-    asking: Wakers,
+    pub(super) asking: Wakers,
     /// Futures that wait for one that comes in any case.
-    quiet: Wakers,
+    pub(super) quiet: Wakers,
+    /// Those of futures that have been answered, to be called.
+    pub(super) answered: Vec<Waker>,
     /// Threads that wait for the sync line to move at all.
     watchers: Queue,
     company: Company,
@@ -75,17 +77,20 @@ struct Roused {
     leader: Option<Arc<Waiter>>,
     passed: Vec<Arc<Waiter>>,
     poisoned: Vec<Arc<Waiter>>,
-    wakers: Vec<Waker>,
+    /// Whether there are wakers to be called.
+    has_wakers: bool,
 }
 
 impl Roused {
-    fn wake(self) {
+    fn wake(self, log: &Log) {
         if let Some(leader) = self.leader {
             leader.wake(Fate::Lead);
         }
         self.passed.iter().for_each(|waiter| waiter.wake(Fate::Passed));
         self.poisoned.iter().for_each(|waiter| waiter.wake(Fate::Poisoned));
-        self.wakers.into_iter().for_each(Waker::wake);
+        if self.has_wakers {
+            log.flusher.rouse();
+        }
     }
 }
 
@@ -104,9 +109,11 @@ impl State {
         passed.extend(self.timed.take_through(durable));
         // Who has seen an LSN waits for more than that.
         passed.extend(self.watchers.take_below(durable));
-        let mut wakers = self.asking.take_through(durable);
-        wakers.extend(self.quiet.take_through(durable));
-        Roused { passed, wakers, ..Roused::default() }
+        let asking = self.asking.take_through(durable);
+        self.answered.extend(asking);
+        self.answered.extend(self.quiet.take_through(durable));
+        let has_wakers = !self.answered.is_empty();
+        Roused { passed, has_wakers, ..Roused::default() }
     }
 
     /// How many wait for a flush to begin, beside who leads it.
@@ -127,9 +134,10 @@ impl State {
         let mut poisoned: Vec<_> = self.queue.take_all().collect();
         poisoned.extend(self.timed.take_all());
         poisoned.extend(self.watchers.take_all());
-        let mut wakers = self.asking.take_all();
-        wakers.extend(self.quiet.take_all());
-        Roused { poisoned, wakers, ..Roused::default() }
+        self.answered.extend(self.asking.take_all());
+        self.answered.extend(self.quiet.take_all());
+        let has_wakers = !self.answered.is_empty();
+        Roused { poisoned, has_wakers, ..Roused::default() }
     }
 }
 
@@ -141,50 +149,22 @@ impl Log {
     /// # Errors
     /// [`Error::Poisoned`] if a flush failed and `lsn` is not durable.
     pub(crate) fn wait_durable(&self, lsn: Lsn, timeout: Option<Duration>) -> Result<bool> {
+        let waited = self.wait_quietly(lsn, timeout);
+        self.deliver_unless_flusher();
+        waited
+    }
+
+    /// As [`Log::wait_durable`], for those who hold locks: calls no waker.
+    pub(crate) fn wait_quietly(&self, lsn: Lsn, timeout: Option<Duration>) -> Result<bool> {
         if self.durable.load() >= lsn {
             return Ok(true);
         }
+        self.process.check()?;
         assert!(lsn <= self.appended.load(), "nobody waits for {lsn}, which is not published");
         match timeout {
             Some(timeout) if self.flusher.ask() => self.wait_timed(lsn, timeout),
             _ => self.wait_or_lead(lsn).map(|()| true),
         }
-    }
-
-    /// `Ready` once the sync line is at or above `lsn`, which must have been published, or the
-    /// log is poisoned. Otherwise the task is woken then, and a flush is asked for at once.
-    pub(crate) fn poll_durable(&self, lsn: Lsn, cx: &mut Context<'_>) -> Poll<Result<()>> {
-        if let Poll::Ready(result) = self.poll(lsn, cx, |state| &mut state.asking) {
-            return Poll::Ready(result);
-        }
-        if self.flusher.ask() { Poll::Pending } else { Poll::Ready(self.wait_or_lead(lsn)) }
-    }
-
-    /// As [`Log::poll_durable`], but asks for no flush.
-    #[cfg(feature = "server")]
-    pub(crate) fn poll_passed(&self, lsn: Lsn, cx: &mut Context<'_>) -> Poll<Result<()>> {
-        self.poll(lsn, cx, |state| &mut state.quiet)
-    }
-
-    fn poll(
-        &self,
-        lsn: Lsn,
-        cx: &mut Context<'_>,
-        pick: fn(&mut State) -> &mut Wakers,
-    ) -> Poll<Result<()>> {
-        if self.durable.load() >= lsn {
-            return Poll::Ready(Ok(()));
-        }
-        assert!(lsn <= self.appended.load(), "nobody waits for {lsn}, which is not published");
-        let mut state = self.group.state.lock();
-        if self.durable.load() >= lsn {
-            return Poll::Ready(Ok(()));
-        }
-        if let Some(cause) = &state.poison {
-            return Poll::Ready(Err(poisoned_by(cause)));
-        }
-        pick(&mut state).add(lsn, cx.waker());
-        Poll::Pending
     }
 
     /// Blocks until the sync line is above `seen`, without asking for a flush. Returns where it
@@ -220,6 +200,13 @@ impl Log {
     /// # Errors
     /// [`Error::Poisoned`] if this flush or an earlier one failed.
     pub(crate) fn flush(&self) -> Result<Lsn> {
+        let flushed = self.flush_quietly();
+        self.deliver_unless_flusher();
+        flushed
+    }
+
+    /// As [`Log::flush`], but calls no waker.
+    pub(super) fn flush_quietly(&self) -> Result<Lsn> {
         self.wait_or_lead(self.appended.load())?;
         Ok(self.durable.load())
     }
@@ -228,7 +215,7 @@ impl Log {
     /// everybody who waits is told. Only the first cause counts.
     pub(crate) fn poison(&self, cause: Error) {
         let roused = self.poison_locked(&mut self.group.state.lock(), cause);
-        roused.wake();
+        roused.wake(self);
     }
 
     /// The error that everybody gets who needs the log, if it is poisoned.
@@ -248,7 +235,7 @@ impl Log {
     }
 
     /// Waits in the queue, or leads.
-    fn wait_or_lead(&self, lsn: Lsn) -> Result<()> {
+    pub(super) fn wait_or_lead(&self, lsn: Lsn) -> Result<()> {
         loop {
             let waiter = {
                 let mut state = self.group.state.lock();
@@ -340,7 +327,7 @@ impl Log {
             }
         };
         drop(state);
-        roused.wake();
+        roused.wake(self);
     }
 
     /// Waits for those who are likely to come, as long as that is worth it. The caller leads.
@@ -407,12 +394,12 @@ impl Drop for Abandoned<'_> {
         };
         let roused = self.0.poison_locked(&mut state, cause);
         drop(state);
-        roused.wake();
+        roused.wake(self.0);
     }
 }
 
 /// What everybody is told after `cause`.
-fn poisoned_by(cause: &Error) -> Error {
+pub(super) fn poisoned_by(cause: &Error) -> Error {
     match cause {
         Error::Poisoned { .. } => cause.clone(),
         _ => Error::Poisoned { source: Arc::new(cause.clone()) },
@@ -436,7 +423,7 @@ mod tests {
             }
         }
         for lsn in [10, 20, 30] {
-            state.asking.add(Lsn::new(lsn), Waker::noop());
+            state.asking.add(Lsn::new(lsn), Waker::noop().clone());
         }
         state
     }
@@ -502,7 +489,7 @@ mod tests {
                         std::hint::spin_loop();
                     }
                     let mut state = rig.log.group.state.lock();
-                    state.asking.add(Lsn::MAX, Waker::noop());
+                    state.asking.add(Lsn::MAX, Waker::noop().clone());
                 });
                 begun.store(true, Ordering::SeqCst);
                 rig.log.lead();
@@ -522,7 +509,7 @@ mod tests {
                 state.enqueue(appended, |state| &mut state.timed);
             }
             state.enqueue(Lsn::MAX, |state| &mut state.timed);
-            state.asking.add(Lsn::MAX, Waker::noop());
+            state.asking.add(Lsn::MAX, Waker::noop().clone());
         }
         rig.log.lead();
         assert_eq!(rig.log.group.state.lock().company.expected, 3 + LEADER + 2);
@@ -544,13 +531,13 @@ mod tests {
     fn the_sync_line_answers_those_at_it_and_watchers_below_it() {
         let mut state = waiting();
         let roused = state.pass(Lsn::new(20));
-        assert_eq!((roused.passed.len(), roused.wakers.len()), (3 + 3 + 1, 2));
+        assert_eq!((roused.passed.len(), state.answered.len()), (3 + 3 + 1, 2));
         assert!(roused.leader.is_none() && roused.poisoned.is_empty());
         assert_eq!(left(&state), [1, 1, 3, 1]);
         assert!(state.choose_leader().is_some() && state.leading);
         assert!(state.choose_leader().is_none() && !state.leading);
         let roused = state.pass(Lsn::MAX);
-        assert_eq!((roused.passed.len(), roused.wakers.len()), (4, 1));
+        assert_eq!((roused.passed.len(), state.answered.len()), (4, 2 + 1));
         assert_eq!(left(&state), [0; 4]);
     }
 
@@ -558,7 +545,7 @@ mod tests {
     fn poison_answers_all() {
         let mut state = waiting();
         let roused = state.fail();
-        assert_eq!((roused.poisoned.len(), roused.wakers.len()), (12, 3));
+        assert_eq!((roused.poisoned.len(), state.answered.len()), (12, 3));
         assert!(roused.leader.is_none() && roused.passed.is_empty());
         assert_eq!(left(&state), [0; 4]);
     }

@@ -44,6 +44,7 @@
 //! payload.
 
 mod appender;
+mod awaiting;
 mod checksum;
 mod company;
 mod cursor;

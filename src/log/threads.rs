@@ -16,14 +16,21 @@
 //!
 //! An idle flusher sleeps without a timer. Only the change from `Idle`, and the first one to
 //! `Asked`, cost the appender a system call.
+//!
+//! The flusher also calls the wakers of those whom a flush, its own or another's, has answered. They
+//! may block, or close the store. So whoever stops the threads waits until the flusher is done with
+//! the log or is away, calling one ([`Whereabouts`]); the latter is left behind (U3).
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use super::appender::Log;
 use crate::error::{Error, Result};
+use crate::foreign;
 use crate::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use crate::sync::thread::{self, JoinHandle, Thread};
+use crate::sync::{Condvar, Deadline, Mutex};
 
 /// The keeper tries again after this time if something stood in its way.
 const KEEPER_RETRY: Duration = Duration::from_millis(100);
@@ -71,6 +78,18 @@ impl FlusherState {
         }
     }
 
+    /// Whether there is no flusher.
+    pub(super) fn is_absent(&self) -> bool {
+        self.state.load(Ordering::SeqCst) == ABSENT
+    }
+
+    /// Lets the flusher look for wakers to be called, if there is one.
+    pub(super) fn rouse(&self) {
+        if let Some(thread) = self.thread.get() {
+            thread.unpark();
+        }
+    }
+
     #[cold]
     fn change(&self, from: u8, to: u8) {
         if self.state.compare_exchange(from, to, Ordering::SeqCst, Ordering::SeqCst).is_ok()
@@ -81,12 +100,81 @@ impl FlusherState {
     }
 }
 
+/// Where the flusher is.
+///
+/// ```text
+///            calls wakers          is stopped meanwhile
+///   AtWork --------------> Away -----------------------> Dismissed
+///     |   <--------------
+///     |    comes back
+///     '--(is stopped, or the log is poisoned)--> Gone
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Where {
+    #[default]
+    AtWork,
+    /// In code that is not ours.
+    Away,
+    /// The same, and it touches nothing of the log any more.
+    Dismissed,
+    /// It touches nothing of the log any more.
+    Gone,
+}
+
+/// Tells where the flusher is to whoever stops it.
+#[derive(Debug, Default)]
+struct Whereabouts {
+    at: Mutex<Where>,
+    moved: Condvar,
+}
+
+impl Whereabouts {
+    fn go(&self, to: Where) {
+        *self.at.lock() = to;
+        self.moved.notify_all();
+    }
+
+    /// Comes back from code that is not ours; false if it was dismissed.
+    fn come_back(&self) -> bool {
+        let mut at = self.at.lock();
+        if *at == Where::Away {
+            *at = Where::AtWork;
+        }
+        *at == Where::AtWork
+    }
+
+    /// Waits until it touches nothing of the log any more. Whether its thread ends soon.
+    fn dismiss(&self) -> bool {
+        let mut at = self.at.lock();
+        while *at == Where::AtWork {
+            self.moved.wait(&mut at);
+        }
+        if *at == Where::Away {
+            *at = Where::Dismissed;
+        }
+        *at == Where::Gone
+    }
+}
+
+/// The flusher, until it is gone, by a panic too.
+struct Leaves<'a>(&'a Whereabouts);
+
+impl Drop for Leaves<'_> {
+    fn drop(&mut self) {
+        if *self.0.at.lock() != Where::Dismissed {
+            self.0.go(Where::Gone);
+        }
+    }
+}
+
 /// The running threads. They end when this is dropped, after a last flush.
 #[derive(Debug)]
 pub(crate) struct LogThreads {
     log: Arc<Log>,
     stop: Arc<AtomicBool>,
-    handles: Vec<JoinHandle<()>>,
+    flusher: Option<JoinHandle<()>>,
+    keeper: Option<JoinHandle<()>>,
+    whereabouts: Arc<Whereabouts>,
 }
 
 impl Log {
@@ -96,71 +184,123 @@ impl Log {
     /// The operating system starts no thread. The log works without, but must not be spawned
     /// again.
     pub(crate) fn spawn(self: &Arc<Self>) -> Result<LogThreads> {
-        let stop = Arc::new(AtomicBool::new(false));
-        let mut threads = LogThreads { log: Arc::clone(self), stop, handles: Vec::new() };
+        let mut threads = LogThreads {
+            log: Arc::clone(self),
+            stop: Arc::new(AtomicBool::new(false)),
+            flusher: None,
+            keeper: None,
+            whereabouts: Arc::default(),
+        };
         let before = self.flusher.state.swap(IDLE, Ordering::SeqCst);
         assert_eq!(before, ABSENT, "the threads of a log are started once");
-        let flusher = threads.start("syncline-flush", run_flusher)?;
-        self.flusher.thread.set(flusher.clone()).expect("started once");
+        let whereabouts = Arc::clone(&threads.whereabouts);
+        let flush = move |log: &Log, stop: &AtomicBool| {
+            let _leaves = Leaves(&whereabouts);
+            run_flusher(log, stop, &whereabouts);
+        };
+        let flusher = threads.flusher.insert(threads.start("syncline-flush", flush)?);
+        self.flusher.thread.set(flusher.thread().clone()).expect("started once");
         // Whoever changed the state before had nobody to wake.
-        flusher.unpark();
-        let keeper = threads.start("syncline-keep", run_keeper)?;
-        self.keeper_bell.hang(keeper);
+        flusher.thread().unpark();
+        let keeper = threads.keeper.insert(threads.start("syncline-keep", run_keeper)?);
+        self.keeper_bell.hang(keeper.thread().clone());
         Ok(threads)
     }
 }
 
 impl LogThreads {
-    fn start(&mut self, name: &str, run: fn(&Log, &AtomicBool)) -> Result<Thread> {
+    fn start(
+        &self,
+        name: &str,
+        run: impl FnOnce(&Log, &AtomicBool) + Send + 'static,
+    ) -> Result<JoinHandle<()>> {
         let (log, stop) = (Arc::clone(&self.log), Arc::clone(&self.stop));
-        let handle = thread::Builder::new()
+        thread::Builder::new()
             .name(name.to_owned())
             .spawn(move || run(&log, &stop))
-            .map_err(|error| Error::io("start a thread", name, 0, error))?;
-        let thread = handle.thread().clone();
-        self.handles.push(handle);
-        Ok(thread)
+            .map_err(|error| Error::io("start a thread", name, 0, error))
     }
 }
 
 impl Drop for LogThreads {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::SeqCst);
-        for handle in self.handles.drain(..) {
-            handle.thread().unpark();
-            if handle.join().is_err() {
-                log::error!("a background thread of the log panicked");
+        let (keeper, flusher) = (self.keeper.take(), self.flusher.take());
+        keeper.iter().chain(&flusher).for_each(|handle| handle.thread().unpark());
+        let gone = flusher.filter(|_| self.whereabouts.dismiss());
+        for handle in keeper.into_iter().chain(gone) {
+            // The logger may drop the last handle of a store.
+            let is_this = handle.thread().id() == thread::current().id();
+            if !is_this && handle.join().is_err() {
+                foreign::error!("a background thread of the log panicked");
             }
         }
-        // Also after a panic there is nobody to ask any more.
+        // There is nobody to ask any more. Only after that the last flush, which answers all who
+        // have asked; whoever closes the store calls their wakers.
         self.log.flusher.state.store(ABSENT, Ordering::SeqCst);
+        let _ = self.log.flush_quietly();
     }
 }
 
-fn run_flusher(log: &Log, stop: &AtomicBool) {
+fn run_flusher(log: &Log, stop: &AtomicBool, whereabouts: &Whereabouts) {
     let state = &log.flusher.state;
-    while !stop.load(Ordering::SeqCst) && !log.is_poisoned() {
-        // 1. Without a timer until something is appended. If the state is not `TIMING`, somebody
+    let stops = || stop.load(Ordering::SeqCst) || log.is_poisoned();
+    while !stops() {
+        // 1. Those whom a flush has answered.
+        if !call_wakers(log, whereabouts) {
+            return; // nothing of the log may be touched any more
+        }
+        // 2. Without a timer until something is appended. If the state is not `TIMING`, somebody
         //    has asked meanwhile.
         let _ = state.compare_exchange(TIMING, IDLE, Ordering::SeqCst, Ordering::SeqCst);
         if log.appended.load() == log.durable.load() && state.load(Ordering::SeqCst) == IDLE {
-            thread::park();
+            if !stops() {
+                thread::park();
+            }
             continue;
         }
         let _ = state.compare_exchange(IDLE, TIMING, Ordering::SeqCst, Ordering::SeqCst);
-        // 2. For the interval, or until asked. Waking early does no harm.
-        if state.load(Ordering::SeqCst) == TIMING && !stop.load(Ordering::SeqCst) {
-            crate::sync::park_timeout(log.options.flush_interval);
+        // 3. For the interval, or until asked.
+        let deadline = Deadline::after(log.options.flush_interval);
+        while state.load(Ordering::SeqCst) == TIMING && !stops() {
+            let Some(rest) = deadline.remaining() else { break };
+            crate::sync::park_timeout(rest);
+            if !call_wakers(log, whereabouts) {
+                return;
+            }
         }
-        // 3. What is asked for from here on is not covered by this flush.
+        // 4. What is asked for from here on is not covered by this flush.
         state.swap(TIMING, Ordering::SeqCst);
-        if let Err(error) = log.flush() {
-            log::error!("the log's flusher ends: {error}");
+        if let Err(error) = flush_once(log) {
+            foreign::error!("the log's flusher ends: {error}");
         }
     }
     // Whoever asked before this is covered by the last flush, and nobody can ask after it.
     state.swap(ABSENT, Ordering::SeqCst);
-    let _ = log.flush();
+    let _ = flush_once(log);
+    call_wakers(log, whereabouts);
+}
+
+/// Flushes. The flusher does not end silently: a panic poisons the log, and all are told.
+fn flush_once(log: &Log) -> Result<()> {
+    let panic = match catch_unwind(AssertUnwindSafe(|| log.flush_quietly())) {
+        Ok(flushed) => return flushed.map(|_| ()),
+        Err(panic) => panic,
+    };
+    let said = format!("the flusher panicked: {}", foreign::message(&*panic));
+    foreign::discard(panic);
+    log.poison(Error::io("flush", "the log", 0, std::io::Error::other(said)));
+    log.check_poison()
+}
+
+/// Calls the wakers of those who have been answered. False if the flusher was dismissed meanwhile.
+fn call_wakers(log: &Log, whereabouts: &Whereabouts) -> bool {
+    if !log.has_answered() {
+        return true;
+    }
+    whereabouts.go(Where::Away);
+    log.deliver();
+    whereabouts.come_back()
 }
 
 fn run_keeper(log: &Log, stop: &AtomicBool) {
@@ -171,7 +311,7 @@ fn run_keeper(log: &Log, stop: &AtomicBool) {
             Ok(()) => failed = false,
             Err(error) => {
                 if !failed {
-                    log::warn!("the log's keeper will try again: {error}");
+                    foreign::warning!("the log's keeper will try again: {error}");
                 }
                 failed = true;
             }
@@ -233,8 +373,9 @@ mod tests {
         assert!(log.flusher.ask(), "there is somebody to ask");
         log.poison(Error::Closed);
         let before = Instant::now();
-        while !threads.handles.iter().all(|handle| handle.is_finished()) {
-            threads.handles.iter().for_each(|handle| handle.thread().unpark());
+        let handles = || threads.flusher.iter().chain(&threads.keeper);
+        while !handles().all(|handle| handle.is_finished()) {
+            handles().for_each(|handle| handle.thread().unpark());
             assert!(before.elapsed() < Duration::from_secs(5), "they go on");
             thread::sleep(Duration::from_millis(1));
         }

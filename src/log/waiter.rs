@@ -49,6 +49,9 @@ impl Queue {
     }
 }
 
+/// A waker is compared with so many that came before it.
+const COMPARED: usize = 16;
+
 /// Futures that wait, by what they wait for.
 #[derive(Debug, Default)]
 pub(super) struct Wakers {
@@ -61,12 +64,17 @@ impl Wakers {
         self.count
     }
 
-    pub(super) fn add(&mut self, lsn: Lsn, waker: &Waker) {
+    /// Adds a waker. One that is not needed comes back, to be dropped without the lock.
+    pub(super) fn add(&mut self, lsn: Lsn, waker: Waker) -> Option<Waker> {
         let here = self.all.entry(lsn).or_default();
-        if !here.iter().any(|other| other.will_wake(waker)) {
-            here.push(waker.clone());
-            self.count += 1;
+        // Only among the last: with thousands that wait for the same, all would cost too much.
+        // One that is there twice is woken twice, which harms nobody.
+        if here.iter().rev().take(COMPARED).any(|other| other.will_wake(&waker)) {
+            return Some(waker);
         }
+        here.push(waker);
+        self.count += 1;
+        None
     }
 
     /// Takes out those that wait for `durable` or less.

@@ -264,7 +264,7 @@ impl From<&Error> for Failure<'static> {
             Error::CacheExhausted { frames } => {
                 failure(Code::CacheExhausted).with("frames", frames.to_string())
             }
-            Error::Closed => failure(Code::Closed),
+            Error::Closed | Error::Forked => failure(Code::Closed),
         }
     }
 }

@@ -31,6 +31,7 @@ use crate::cache::{Cache, CacheOptions, MemorySource, PATIENCE, WriteGroup};
 use crate::checkpoint::{Former, Purpose};
 use crate::disk::{DirLock, Disk};
 use crate::error::{Error, Result};
+use crate::foreign;
 use crate::log::{Known, find_later, segment_number};
 use crate::lsn::{Incarnation, Lsn, StoreId};
 use crate::mutants::{Mutant, broken};
@@ -102,7 +103,7 @@ pub(crate) fn open(disk: Arc<dyn Disk>, options: Options) -> Result<(Engine, Rec
     )?;
     let catalog = load_catalog(&cache, head.catalog_root, &disk)?;
     let trees = Trees::new(catalog, head.catalog_root, head.next_keyspace);
-    let engine = Engine::new(Arc::clone(&disk), lock, options, space, cache, trees);
+    let mut engine = Engine::new(Arc::clone(&disk), lock, options, space, cache, trees);
     let mut summary = RecoverySummary {
         was_clean: head.clean,
         records_replayed: 0,
@@ -118,6 +119,9 @@ pub(crate) fn open(disk: Arc<dyn Disk>, options: Options) -> Result<(Engine, Rec
         let end = replay(&engine, head, &mut summary)?;
         begin_anew(&engine, head, end, &summary)?;
     }
+    // It is not called again. What it holds is dropped here, not by some thread of the store.
+    let callback = engine.options.on_recovery.take();
+    foreign::call("the destructor of a callback", || drop(callback));
     summary.duration = begun.elapsed();
     Ok((engine, summary))
 }
@@ -269,6 +273,6 @@ fn begin_anew(engine: &Engine, head: Head, mut end: Lsn, summary: &RecoverySumma
 
 fn report(engine: &Engine, progress: RecoveryProgress) {
     if let Some(callback) = &engine.options.on_recovery {
-        callback(progress);
+        foreign::call("the callback of a recovery", || callback(progress));
     }
 }

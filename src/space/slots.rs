@@ -89,7 +89,7 @@ impl Slots {
             return Ok(());
         }
         if let Err(error) = file.write_at(at(1 - slot), &bytes[..]) {
-            log::warn!("the copy of the superblock was not written: {error}");
+            crate::foreign::warning!("the copy of the superblock was not written: {error}");
         }
         Ok(())
     }

@@ -143,7 +143,7 @@ impl Space {
             if !broken(Mutant::UnnamedDataFileLeft)
                 && let Err(error) = disk.remove(DATA_FILE)
             {
-                log::warn!("{}: not removed: {error}", disk.path(DATA_FILE));
+                crate::foreign::warning!("{}: not removed: {error}", disk.path(DATA_FILE));
             }
             return Err(error);
         }

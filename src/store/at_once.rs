@@ -1,6 +1,7 @@
 //! What a server needs of the store that no embedded user does: reads and commits that are done
 //! at once or not at all, and waiting for the sync line without asking for a flush.
 
+use std::cell::RefCell;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
@@ -114,11 +115,11 @@ impl Keyspace {
     }
 
     fn commit_at_once(&self, op: Op<'_>) -> Result<Option<Lsn>> {
-        let mut payload = PAYLOAD.take();
+        let mut payload = PAYLOAD.try_with(RefCell::take).unwrap_or_default();
         payload.clear();
         payload.push(op);
         let lsn = self.engine().commit_at_once(&mut payload, &[self.state()]);
-        PAYLOAD.set(payload);
+        let _ = PAYLOAD.try_with(|kept| kept.replace(payload));
         lsn
     }
 }

@@ -13,6 +13,7 @@ use super::verify::{Verification, verify};
 use crate::course::Course;
 use crate::disk::Disk;
 use crate::error::{Error, Result};
+use crate::foreign;
 use crate::lsn::{Incarnation, Lsn, StoreId};
 use crate::mutants::{Mutant, broken};
 use crate::options::{CommitMode, Options};
@@ -24,7 +25,12 @@ use crate::txn::{Background, Engine, KeyspaceId, Op, Payload, catalog_key, check
 ///
 /// Cheap to clone and to share between threads. The store is closed by [`Store::close`], or when
 /// the last handle to it (a store, a keyspace, a snapshot) is dropped; errors of the latter go to
-/// the [`log`] crate.
+/// the [`log`] crate. That may happen anywhere: in a waker, while a thread panics or ends.
+///
+/// A store belongs to the process that opened it. In one that this process forks, every call is
+/// refused with [`Error::Forked`], and handles that are dropped do nothing. The operating system's
+/// lock on the directory is shared with it: after a kill of this process nobody can open the store
+/// before the forked one has ended, or has become another program.
 ///
 /// ```
 /// # let dir = tempfile::tempdir()?;
@@ -66,9 +72,17 @@ impl Closer {
 
 impl Drop for Closer {
     fn drop(&mut self) {
-        if let Err(error) = self.engine.close() {
-            log::error!("{}: closing the store: {error}", self.engine.disk.path(""));
+        if !self.engine.process.is_here() {
+            // Its locks are somebody else's, its threads are not there to end (O1).
+            std::mem::forget(Arc::clone(&self.engine));
+            return;
         }
+        // A thread that panics may drop the last handle; a second panic would end the process.
+        foreign::call("closing the store", || {
+            if let Err(error) = self.engine.close() {
+                foreign::error!("{}: closing the store: {error}", self.engine.disk.path(""));
+            }
+        });
     }
 }
 
@@ -320,7 +334,8 @@ impl Store {
         timeout: Option<Duration>,
     ) -> Result<Watermarks> {
         let engine = self.engine();
-        let deadline = timeout.map(|timeout| Instant::now() + timeout);
+        // A time too long to be added to the clock is for ever.
+        let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         engine
             .background
             .watch(deadline, || watermarks(engine) != *seen || engine.check_open().is_err());
@@ -389,10 +404,11 @@ impl Store {
 
     /// Closes the store for all its handles: commits that have begun are finished, everything is
     /// made durable, and a last checkpoint is written, so that the next open has nothing to do.
+    /// If another handle closes it already, this waits for that and returns the same.
     ///
     /// # Errors
     /// [`Error::Poisoned`] if a flush had failed, and what the last checkpoint may meet. The store
-    /// is closed all the same, and the next open recovers it.
+    /// is closed all the same, and the next open recovers it. [`Error::Forked`]: nothing was done.
     pub fn close(self) -> Result<()> {
         self.closer.engine.close()
     }

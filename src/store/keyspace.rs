@@ -212,11 +212,12 @@ impl Keyspace {
     fn commit(&self, op: Op<'_>, mode: CommitMode) -> Result<Receipt> {
         let engine = self.engine();
         // Taken rather than borrowed: a waker or logger that runs meanwhile may commit too.
-        let mut payload = PAYLOAD.take();
+        // Gone when the thread ends, and this may be the end of the thread.
+        let mut payload = PAYLOAD.try_with(RefCell::take).unwrap_or_default();
         payload.clear();
         payload.push(op);
         let lsn = engine.commit(&mut payload, &[&self.state], mode);
-        PAYLOAD.set(payload);
+        let _ = PAYLOAD.try_with(|kept| kept.replace(payload));
         Ok(self.engine.receipt(lsn?))
     }
 

@@ -21,6 +21,11 @@ use crate::mutants::{Mutant, broken};
 /// so awaiting the receipt of an asynchronous commit is a synchronous commit that blocks no
 /// thread.
 ///
+/// A waker is called by the store's flusher, with no lock held; without threads
+/// ([`Options::without_threads`](crate::Options::without_threads)) by those who wait. It may come back
+/// to the store and may panic. It should not block: then other wakers are held up, and so is the flush
+/// after [`Options::flush_interval`](crate::Options::flush_interval), but no `Sync` commit.
+///
 /// ```
 /// # let dir = tempfile::tempdir()?;
 /// use syncline::{CommitMode, Status, Store};

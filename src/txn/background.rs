@@ -1,7 +1,9 @@
 //! The store's threads: one that makes checkpoints and takes dropped keyspaces apart, one that keeps
 //! frames free and merges leaves.
 //!
-//! The engine stops them when it is closed, which the last handle sees to.
+//! The engine stops them when it is closed, which the last handle sees to. They call no code that
+//! is not ours ([`crate::foreign`]), except the logger. A panic in one is a bug: it is logged, and the
+//! thread goes on, since nobody would notice that it has gone.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -11,9 +13,12 @@ use std::time::{Duration, Instant};
 use parking_lot::{Condvar, Mutex};
 
 use super::engine::Engine;
+use crate::foreign;
 
 /// A failed checkpoint is tried again after this time.
 const RETRY: Duration = Duration::from_millis(500);
+/// A shorter interval than this would keep a processor busy with looking.
+const LEAST_INTERVAL: Duration = Duration::from_millis(1);
 /// Memory touched ahead of its first use.
 const TOUCH_AHEAD: usize = 32 << 20;
 
@@ -107,7 +112,7 @@ impl Background {
             match spawn(name, run) {
                 Ok(thread) => threads.push(thread),
                 // Without it everything works in the foreground, more slowly.
-                Err(error) => log::error!("thread {name}: {error}"),
+                Err(error) => foreign::error!("thread {name}: {error}"),
             }
         }
     }
@@ -120,7 +125,7 @@ impl Background {
         let threads = std::mem::take(&mut *self.threads.lock());
         for thread in threads {
             if thread.thread().id() != std::thread::current().id() && thread.join().is_err() {
-                log::error!("a background thread panicked");
+                foreign::error!("a background thread panicked");
             }
         }
     }
@@ -134,7 +139,7 @@ fn run_checkpointer(engine: &Engine) {
     let mut last = Instant::now();
     let (mut failed, mut is_trimming, mut is_asked) = (false, false, false);
     loop {
-        let interval = engine.options.checkpoint_interval;
+        let interval = engine.options.checkpoint_interval.max(LEAST_INTERVAL);
         let wait = match (is_trimming, failed) {
             (true, _) => Duration::ZERO,
             (false, true) => RETRY,
@@ -145,7 +150,11 @@ fn run_checkpointer(engine: &Engine) {
             return;
         }
         // A checkpoint that is due does not wait for the end of a large keyspace.
-        is_trimming = engine.trim_dropped().unwrap_or(false);
+        let mut is_more = false;
+        foreign::call("taking a dropped keyspace apart", || {
+            is_more = engine.trim_dropped().unwrap_or(false);
+        });
+        is_trimming = is_more;
         if is_trimming && !engine.is_checkpoint_due() {
             continue;
         }
@@ -154,11 +163,13 @@ fn run_checkpointer(engine: &Engine) {
         }
         is_asked = false;
         last = Instant::now();
-        let result = engine.checkpoint_if_changed();
-        if let Err(error) = &result {
-            log::warn!("{}: checkpoint: {error}", engine.disk.path(""));
-        }
-        failed = result.is_err_and(|error| error.is_retryable());
+        failed = !foreign::call("a checkpoint", || {
+            let result = engine.checkpoint_if_changed();
+            if let Err(error) = &result {
+                foreign::warning!("{}: checkpoint: {error}", engine.disk.path(""));
+            }
+            failed = result.is_err_and(|error| error.is_retryable());
+        }) || failed;
     }
 }
 
@@ -170,26 +181,30 @@ fn run_cleaner(engine: &Engine) {
         if engine.background.is_stopping() {
             return;
         }
-        cache.touch_ahead(TOUCH_AHEAD, &mut touched);
-        while cache.is_short_of_frames() && !engine.background.is_stopping() {
-            match cache.evict(64) {
-                Ok(0) => break,
-                Ok(_) => {}
-                Err(error) => {
-                    log::warn!("{}: eviction: {error}", engine.disk.path(""));
-                    break;
+        foreign::call("eviction", || {
+            cache.touch_ahead(TOUCH_AHEAD, &mut touched);
+            while cache.is_short_of_frames() && !engine.background.is_stopping() {
+                match cache.evict(64) {
+                    Ok(0) => break,
+                    Ok(_) => {}
+                    Err(error) => {
+                        foreign::warning!("{}: eviction: {error}", engine.disk.path(""));
+                        break;
+                    }
                 }
             }
-        }
-        while !cache.is_short_of_frames() && !engine.background.is_stopping() {
-            match engine.merge_sparse() {
-                Ok(true) => {}
-                Ok(false) => break,
-                Err(error) => {
-                    log::warn!("{}: merging leaves: {error}", engine.disk.path(""));
-                    break;
+        });
+        foreign::call("merging leaves", || {
+            while !cache.is_short_of_frames() && !engine.background.is_stopping() {
+                match engine.merge_sparse() {
+                    Ok(true) => {}
+                    Ok(false) => break,
+                    Err(error) => {
+                        foreign::warning!("{}: merging leaves: {error}", engine.disk.path(""));
+                        break;
+                    }
                 }
             }
-        }
+        });
     }
 }

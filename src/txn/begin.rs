@@ -6,7 +6,7 @@ use parking_lot::Mutex;
 
 use super::engine::{CommitState, Engine, Live};
 use crate::cache::WriteGroup;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::log::{Log, LogOptions, segment_number};
 use crate::lsn::{Incarnation, Lsn};
 use crate::mutants::{Mutant, broken};
@@ -32,6 +32,9 @@ impl Engine {
         let mut state = self.commit.lock();
         if let Some(live) = self.live.get() {
             return Ok(live);
+        }
+        if state.sealed {
+            return Err(Error::Closed);
         }
         // If writing the head failed before, it may name the segment that was made for it, which
         // must stay.

@@ -315,7 +315,7 @@ impl Engine {
     /// A page could not be read while a logged commit was applied (C3): the store stops taking
     /// commits, and recovery will apply what the log has.
     fn give_up(&self, live: &Live, error: Error) -> Error {
-        log::error!("{}: a commit could not be applied: {error}", self.disk.path(""));
+        crate::foreign::error!("{}: a commit could not be applied: {error}", self.disk.path(""));
         live.log.poison(error.clone());
         live.log.poisoned().unwrap_or(error)
     }

@@ -18,6 +18,7 @@ use crate::error::{Error, Result};
 use crate::log::{Appender, Log, LogThreads};
 use crate::lsn::{Incarnation, Lsn, StoreId, Watermark};
 use crate::options::{CommitMode, Options};
+use crate::process::Process;
 use crate::space::Space;
 
 /// An open store.
@@ -49,6 +50,10 @@ pub(crate) struct Engine {
     pub(crate) counts: Counts,
     pub(crate) background: Background,
     pub(crate) closed: AtomicBool,
+    /// How closing ended. Held by whoever closes: others wait for the same.
+    pub(crate) outcome: Mutex<Option<Result<()>>>,
+    /// Who opened the store.
+    pub(crate) process: Process,
     /// Checkpoints made.
     pub(crate) checkpoints: AtomicU64,
 }
@@ -141,6 +146,8 @@ impl Engine {
             keyspaces,
             background: Background::default(),
             closed: AtomicBool::new(false),
+            outcome: Mutex::default(),
+            process: Process::current(),
             checkpoints: AtomicU64::new(0),
         }
     }
@@ -149,8 +156,9 @@ impl Engine {
         self.space.store_id()
     }
 
-    /// Fails once the store is closed.
+    /// Fails once the store is closed, and in a process that did not open it (O1).
     pub(crate) fn check_open(&self) -> Result<()> {
+        self.process.check()?;
         if self.closed.load(Ordering::Acquire) {
             return Err(Error::Closed);
         }

@@ -121,7 +121,7 @@ impl Engine {
                 Ok(true) => {}
                 Ok(false) => break,
                 Err(error) => {
-                    log::warn!("{}: merging leaves: {error}", self.disk.path(""));
+                    crate::foreign::warning!("{}: merging leaves: {error}", self.disk.path(""));
                     break;
                 }
             }

@@ -24,13 +24,14 @@ impl Engine {
         }
         let log = self.log_since_checkpoint(live.log.appended());
         let limit = self.options.checkpoint_log_bytes;
-        if log <= LOG_SLOW * limit && !self.cache.is_short_of_frames() {
+        let slow = LOG_SLOW.saturating_mul(limit);
+        if log <= slow && !self.cache.is_short_of_frames() {
             return Ok(());
         }
         if !self.options.background {
-            return if log > LOG_SLOW * limit { self.checkpoint().map(|_| ()) } else { Ok(()) };
+            return if log > slow { self.checkpoint().map(|_| ()) } else { Ok(()) };
         }
-        if log > LOG_STOP * limit {
+        if log > LOG_STOP.saturating_mul(limit) {
             // Reports why, if checkpoints fail.
             return self.checkpoint().map(|_| ());
         }
@@ -49,13 +50,15 @@ impl Engine {
         if is_short {
             self.background.ring_cleaner();
         }
-        (is_short || log > LOG_SLOW * self.options.checkpoint_log_bytes) && self.slowness(log) > 0
+        (is_short || log > LOG_SLOW.saturating_mul(self.options.checkpoint_log_bytes))
+            && self.slowness(log) > 0
     }
 
     /// How much commits are to be slowed down, in percent of [`LONGEST`].
     fn slowness(&self, log: u64) -> u32 {
         let limit = self.options.checkpoint_log_bytes;
-        let by_log = log.saturating_sub(LOG_SLOW * limit) * 100 / ((LOG_STOP - LOG_SLOW) * limit);
+        let beyond = log.saturating_sub(LOG_SLOW.saturating_mul(limit));
+        let by_log = beyond.saturating_mul(100) / (LOG_STOP - LOG_SLOW).saturating_mul(limit);
         let dirty = self.cache.dirty_percent();
         let by_dirty = dirty.saturating_sub(DIRTY_SLOW) * 100 / (100 - DIRTY_SLOW);
         by_log.max(by_dirty).min(100) as u32
@@ -70,7 +73,7 @@ impl Engine {
                 self.merge_all_sparse();
                 // A checkpoint that fails now fails no commit: the next one tries again.
                 if let Err(error) = self.checkpoint() {
-                    log::warn!("{}: checkpoint: {error}", self.disk.path(""));
+                    crate::foreign::warning!("{}: checkpoint: {error}", self.disk.path(""));
                 }
             }
         }

@@ -1,6 +1,9 @@
 //! What a user does, one call or a few at a time.
 
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, Wake, Waker};
 
 use syncline::{CommitMode, Error, Receipt, WriteBatch};
 
@@ -15,6 +18,15 @@ const SNAPSHOTS: usize = 4;
 /// In a run in which much is held.
 const MANY_SNAPSHOTS: usize = 30;
 const KEYSPACES: usize = 5;
+
+/// A waker that panics.
+struct Panics;
+
+impl Wake for Panics {
+    fn wake(self: Arc<Self>) {
+        std::panic::resume_unwind(Box::new("a waker panics")); // and says nothing
+    }
+}
 
 impl World {
     /// Does something.
@@ -190,9 +202,15 @@ impl World {
             if self.rng.once_in(2) {
                 continue;
             }
-            let receipt = self.receipts.swap_remove(at);
+            let mut receipt = self.receipts.swap_remove(at);
             let mut is_durable = receipt.is_durable();
             if self.rng.once_in(3) {
+                self.note(format!("poll {}", receipt.lsn()));
+                let waker = Waker::from(Arc::new(Panics));
+                let polled = Pin::new(&mut receipt).poll(&mut Context::from_waker(&waker));
+                let Poll::Ready(waited) = polled else { panic!("there is no other flusher") };
+                is_durable |= self.excuse(waited).is_some();
+            } else if self.rng.once_in(3) {
                 self.note(format!("wait for {}", receipt.lsn()));
                 let waited = receipt.wait();
                 is_durable |= self.excuse(waited).is_some();

@@ -14,8 +14,6 @@ use crate::rng::Rng;
 /// A full disk poisons, or exhausts the cache, where it should only refuse: a known fault. The model
 /// excuses it until it is mended.
 pub(crate) const FULL_DISK_POISONS: bool = true;
-/// A store that was poisoned by its first flush says that it closed well: a known fault.
-pub(crate) const POISONED_CLOSES_WELL: bool = true;
 
 /// What befalls the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

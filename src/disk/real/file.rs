@@ -136,7 +136,7 @@ impl DiskFile for RealFile {
 
     fn lock(&self) -> Result<Box<dyn DirLock>> {
         match platform::try_lock(&self.file) {
-            Ok(true) => Ok(Box::new(RealLock { file: Arc::clone(&self.file) })),
+            Ok(true) => Ok(Box::new(RealLock::new(Arc::clone(&self.file)))),
             Ok(false) => Err(Error::Locked { directory: self.path.clone() }),
             Err(error) => Err(self.error("lock", 0, error)),
         }

@@ -38,6 +38,7 @@ use self::file::RealFile;
 use self::platform::{Dir, Which};
 use super::{DirLock, Disk, DiskFile};
 use crate::error::{Error, Result};
+use crate::process::Process;
 
 /// The file that carries the directory's lock. [`Disk::list`] leaves it out.
 const LOCK_FILE: &str = "LOCK";
@@ -119,7 +120,7 @@ impl Disk for RealDisk {
         let failed = |error| self.error("lock", LOCK_FILE, 0, error);
         let file = self.dir.open_file(LOCK_FILE, Which::Any).map_err(failed)?;
         match file.try_lock() {
-            Ok(()) => Ok(Box::new(RealLock { file: Arc::new(file) })),
+            Ok(()) => Ok(Box::new(RealLock::new(Arc::new(file)))),
             Err(fs::TryLockError::WouldBlock) => Err(Error::Locked { directory: self.path("") }),
             Err(fs::TryLockError::Error(error)) => Err(failed(error)),
         }
@@ -176,17 +177,28 @@ impl Disk for RealDisk {
 
 /// A lock on a file. Given back by name, not by closing the file: whoever was forked meanwhile has
 /// the same descriptor, and would keep the lock.
+///
+/// A forked process does not have it: whatever it drops, the lock stays (O1).
 #[derive(Debug)]
 struct RealLock {
     file: Arc<File>,
+    process: Process,
+}
+
+impl RealLock {
+    fn new(file: Arc<File>) -> RealLock {
+        RealLock { file, process: Process::current() }
+    }
 }
 
 impl DirLock for RealLock {}
 
 impl Drop for RealLock {
     fn drop(&mut self) {
-        // It ends with the last descriptor in any case.
-        let _ = self.file.unlock();
+        if self.process.is_here() {
+            // It ends with the last descriptor in any case.
+            let _ = self.file.unlock();
+        }
     }
 }
 
