@@ -144,17 +144,37 @@ impl Log {
         // As many are likely to be used until the next call; a load that ends is forgotten.
         let likely = done.len().max(keeper.spares.len().saturating_sub(1)).min(MAX_SPARES);
         let first = keeper.first; // those before are not used again (L6)
-        let mut result = Ok(());
+        let mut former = Vec::new();
         for number in done {
             if number >= first || broken(Mutant::FormerSegmentRecycled) {
                 keeper.spares.push(segment_name(number));
-            } else if let Err(error) = self.disk.remove(&segment_name(number)) {
-                keeper.live.insert(number);
+            } else {
+                former.push(number);
+            }
+        }
+        let few = likely.min(keeper.spares.len());
+        let excess = keeper.spares.split_off(few);
+        drop(keeper);
+        self.remove_files(former, excess)
+    }
+
+    /// Removes segments of former logs and spares that are too many, with no lock held: to remove a
+    /// large file takes a while. What could not be removed is left to the next call.
+    fn remove_files(&self, former: Vec<u64>, excess: Vec<String>) -> Result<()> {
+        let mut result = Ok(());
+        for number in former {
+            if let Err(error) = self.disk.remove(&segment_name(number)) {
+                self.keeper.lock().live.insert(number);
                 result = Err(error);
             }
         }
-        result?;
-        keeper.keep_spares(&*self.disk, likely)
+        for spare in excess {
+            if let Err(error) = self.disk.remove(&spare) {
+                self.keeper.lock().spares.push(spare);
+                result = Err(error);
+            }
+        }
+        result
     }
 
     /// Makes the first segment. Nothing can be poisoned yet.
@@ -250,10 +270,11 @@ impl Log {
         Ok(segment)
     }
 
-    /// Makes memory ready for what is appended next, `demand` bytes at least.
+    /// Makes memory ready for what is appended next: for a payload that needs `demand` bytes, and
+    /// as much more as ever, so that what others append first does not keep it out.
     fn prefault(&self, keeper: &mut Keeper, appended: Lsn, demand: u64) -> Result<()> {
         let from = keeper.prefaulted.max(appended);
-        let ahead = appended.get() + self.options.prefault_bytes.max(demand);
+        let ahead = appended.get() + demand + self.options.prefault_bytes;
         let to = Lsn::new(ahead).min(keeper.exists);
         if from >= to && keeper.obstacle.is_none() {
             return Ok(());

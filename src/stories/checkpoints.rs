@@ -7,7 +7,7 @@ use crate::course::Course;
 use crate::disk::recorder::Recorder;
 use crate::disk::{self, Disk, Fault, FaultError, Keep, Persistence, SimDisk};
 use crate::txn::{Engine, KeyspaceState, Op, Payload};
-use crate::{CommitMode, Error, Lsn, Options, Store, recovery};
+use crate::{CommitMode, Error, Lsn, Options, Store, WriteBatch, recovery};
 
 fn options() -> Options {
     let options = Options::new().without_threads().store_id([7; 16]);
@@ -103,6 +103,25 @@ fn a_checkpoint_is_made_if_pages_have_changed() {
     engine.checkpoint_if_changed().unwrap();
     assert_eq!(made(&engine), 2);
     engine.close().unwrap();
+}
+
+/// Each step is a commit, and what a commit holds up others for grows with it.
+#[test]
+fn a_checkpoint_commits_many_counts_in_steps() {
+    let store = options().cache_bytes(16 << 20).open_on(on(&SimDisk::new())).unwrap();
+    let mut batch = WriteBatch::new();
+    for n in 0..1100 {
+        batch.put(&store.keyspace(&format!("rows {n}")).unwrap(), "key", "value");
+    }
+    store.write(batch).unwrap();
+    let commits = || store.stats().async_commits;
+    let before = commits();
+    store.checkpoint().unwrap();
+    assert_eq!(commits() - before, 3, "two of 512, and the rest");
+    store.checkpoint().unwrap();
+    assert_eq!(commits() - before, 3, "no count has changed since");
+    assert!(store.verify().unwrap().is_clean());
+    store.close().unwrap();
 }
 
 #[test]

@@ -210,6 +210,24 @@ fn nobody_waits_while_a_segment_grows_or_is_prepared() {
     }
 }
 
+/// Files of the log are removed while others make theirs ready.
+#[test]
+fn nobody_waits_for_files_of_the_log_that_are_removed() {
+    let witnessed = Witnessed::new();
+    let (store, rows) = filled(&witnessed, options(), 20_000, 500);
+    let large = rows.clone();
+    let mut deeds = deeds(&store, &rows);
+    deeds.push((
+        "a large put",
+        Box::new(move || drop(large.put_with("large", vec![1; 80_000], CommitMode::Async).unwrap())),
+    ));
+    let is_removed = |call: &Call<'_>| call.op == Op::Remove;
+    witnessed.during(is_removed, deeds, || {
+        store.checkpoint().unwrap();
+    });
+    store.close().unwrap();
+}
+
 /// A store much larger than its cache, with as many clean pages in memory as dirty ones.
 fn larger_than_its_cache(witnessed: &Witnessed) -> (Store, Keyspace) {
     let (store, rows) = filled(witnessed, options(), 20_000, 500);
