@@ -215,11 +215,14 @@ fn nobody_waits_while_a_segment_grows_or_is_prepared() {
 fn nobody_waits_for_files_of_the_log_that_are_removed() {
     let witnessed = Witnessed::new();
     let (store, rows) = filled(&witnessed, options(), 20_000, 500);
-    let large = rows.clone();
+    let (large, keeper) = (rows.clone(), store.clone());
     let mut deeds = deeds(&store, &rows);
+    deeds.push(("the log's keeper", Box::new(move || keeper.keep_log().unwrap())));
     deeds.push((
         "a large put",
-        Box::new(move || drop(large.put_with("large", vec![1; 80_000], CommitMode::Async).unwrap())),
+        Box::new(move || {
+            drop(large.put_with("large", vec![1; 80_000], CommitMode::Async).unwrap())
+        }),
     ));
     let is_removed = |call: &Call<'_>| call.op == Op::Remove;
     witnessed.during(is_removed, deeds, || {
