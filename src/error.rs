@@ -139,8 +139,9 @@ pub enum Error {
         /// The failure that poisoned the log.
         source: Arc<Error>,
     },
-    /// Every frame of the cache is held by a value, an iterator or a page that cannot be written.
-    /// Drop some, or give the store more `cache_bytes`.
+    /// Every frame of the cache is in use by calls that are running, or has a page that cannot be
+    /// written. Values, iterators and snapshots that are held are not the cause. Try again, or give
+    /// the store more `cache_bytes`.
     CacheExhausted {
         /// How many pages the cache holds.
         frames: u64,
@@ -245,7 +246,7 @@ impl fmt::Display for Error {
                 "an earlier flush failed, so nothing can be committed until the store is reopened: {source}"
             ),
             Error::CacheExhausted { frames } => {
-                write!(f, "all {frames} pages of the cache are held")
+                write!(f, "all {frames} pages of the cache are in use or cannot be written")
             }
             Error::Closed => write!(f, "the store has been closed"),
             Error::Forked => write!(f, "the store belongs to the process that forked this one"),

@@ -24,8 +24,8 @@ use crate::txn::{Background, Engine, KeyspaceId, Op, Payload, catalog_key, check
 /// An open store: a directory of keyspaces.
 ///
 /// Cheap to clone and to share between threads. The store is closed by [`Store::close`], or when
-/// the last handle to it (a store, a keyspace, a snapshot) is dropped; errors of the latter go to
-/// the [`log`] crate. That may happen anywhere: in a waker, while a thread panics or ends.
+/// the last handle to it (a store, keyspace, snapshot or range) is dropped; errors of the latter
+/// go to the [`log`] crate. That may happen anywhere: in a waker, while a thread panics or ends.
 ///
 /// A store belongs to the process that opened it. In one that this process forks, every call is
 /// refused with [`Error::Forked`], and handles that are dropped do nothing. The operating system's
