@@ -149,7 +149,8 @@ pub enum Error {
     /// The store has been closed.
     Closed,
     /// The store was opened by the process that forked this one, and only that may use it.
-    /// Nothing was done. Open the store after the fork, or start another program.
+    /// Nothing was done. Open stores after the fork; a process that is forked while others are open
+    /// can use none before it has become another program.
     Forked,
 }
 

@@ -30,7 +30,8 @@ use crate::txn::{Background, Engine, KeyspaceId, Op, Payload, catalog_key, check
 /// A store belongs to the process that opened it. In one that this process forks, every call is
 /// refused with [`Error::Forked`], and handles that are dropped do nothing. The operating system's
 /// lock on the directory is shared with it: after a kill of this process nobody can open the store
-/// before the forked one has ended, or has become another program.
+/// before the forked one has ended, or has become another program. Nor should it open another
+/// store before: it has inherited the locks of threads that it does not have.
 ///
 /// ```
 /// # let dir = tempfile::tempdir()?;
