@@ -113,6 +113,15 @@ impl Engine {
         }
     }
 
+    /// Makes a checkpoint if it can free anything, and tells whether it did.
+    pub(crate) fn checkpoint_if_useful(&self) -> Result<bool> {
+        let is_unchanged = self.live.get().is_none() || self.commit.lock().writer.is_unchanged();
+        if is_unchanged && self.checkpointing.lock().unreaped.is_empty() {
+            return Ok(false);
+        }
+        self.checkpoint().map(|_| true)
+    }
+
     /// Makes a checkpoint for a purpose.
     pub(crate) fn checkpoint_for(&self, purpose: Purpose) -> Result<Lsn> {
         self.checkpoint_through(purpose, &Course::default())
@@ -146,7 +155,7 @@ impl Engine {
         self.checkpointed.advance(pinned.at);
         self.checkpoints.fetch_add(1, Ordering::Relaxed);
         state.unreaped.extend(pinned.changes.freed);
-        self.reap(&mut state)?;
+        self.reap(&mut state);
         let done = CheckpointStats {
             duration: begun.elapsed(),
             pages,
@@ -159,6 +168,35 @@ impl Engine {
             crate::foreign::warning!("{}: removing old log segments: {error}", self.disk.path(""));
         }
         Ok(pinned.at)
+    }
+
+    /// Makes the checkpoint of a recovery that found no space for a log: what was replayed goes to the
+    /// data file, and the store is then as one that was closed. The incarnation in `head` has ended
+    /// with what is visible. K1 holds: nothing of the log is needed any more.
+    pub(crate) fn checkpoint_without_log(&self, head: Head) -> Result<()> {
+        let mut state = self.checkpointing.lock();
+        let mut pinned = {
+            let mut state = self.commit.lock();
+            let CommitState { writer, trees, .. } = &mut *state;
+            let at = self.cache.snapshot().into_lsn();
+            let head = Head {
+                checkpoint: at,
+                durable: at,
+                next_page_id: PageId(self.cache.next_page_id()),
+                catalog_root: trees.catalog_root,
+                next_keyspace: trees.next_keyspace,
+                clean: true,
+                ..head
+            };
+            Pinned { at, changes: writer.take_changes(at), head }
+        };
+        let written = self.write_pages(&mut pinned, &Course::default());
+        self.cache.unregister(pinned.at);
+        written?;
+        self.checkpointed.advance(pinned.at);
+        state.unreaped.extend(pinned.changes.freed);
+        self.reap(&mut state);
+        Ok(())
     }
 
     /// What the last checkpoint did, if there was one since the store was opened.
@@ -252,6 +290,15 @@ impl Engine {
         if broken(Mutant::LogRecycledEarly) {
             live.log.recycle_below(pinned.at)?;
         }
+        if broken(Mutant::CheckpointLsnLate) {
+            let late = live.log.durable();
+            (pinned.head.checkpoint, pinned.head.durable) = (late, late);
+        }
+        self.write_pages(pinned, course)
+    }
+
+    /// Steps 3 to 6.
+    fn write_pages(&self, pinned: &mut Pinned, course: &Course) -> Result<u64> {
         // 3
         let Changes { written, freed } = &mut pinned.changes;
         let is_freed: std::collections::HashSet<PageId> = freed.iter().map(|(id, _)| *id).collect();
@@ -274,10 +321,6 @@ impl Engine {
             Ok(())
         })?;
         let pages = placed.len() as u64;
-        if broken(Mutant::CheckpointLsnLate) {
-            let late = live.log.durable();
-            (pinned.head.checkpoint, pinned.head.durable) = (late, late);
-        }
         let result = self.finish_checkpoint(pinned, &mut placed);
         if result.is_err() {
             self.cache.unplace(&placed);
@@ -307,18 +350,22 @@ impl Engine {
         Ok(())
     }
 
-    /// Removes freed pages that no snapshot can reach any more.
-    fn reap(&self, state: &mut State) -> Result<()> {
-        let mut left = Vec::new();
-        for (id, lsn) in std::mem::take(&mut state.unreaped) {
-            if self.cache.has_snapshot_below(lsn) && !broken(Mutant::ReapedUnderSnapshot) {
-                left.push((id, lsn));
-            } else {
-                self.cache.remove(id)?;
+    /// Removes freed pages that no snapshot can reach any more. Those that cannot be removed now are
+    /// left to the next checkpoint.
+    fn reap(&self, state: &mut State) {
+        let mut failed = None;
+        state.unreaped.retain(|&(id, lsn)| {
+            let is_needed =
+                self.cache.has_snapshot_below(lsn) && !broken(Mutant::ReapedUnderSnapshot);
+            if is_needed || failed.is_some() {
+                return true;
             }
+            failed = self.cache.remove(id).err();
+            failed.is_some()
+        });
+        if let Some(error) = failed {
+            crate::foreign::warning!("{}: removing freed pages: {error}", self.disk.path(""));
         }
-        state.unreaped = left;
-        Ok(())
     }
 
     /// Keeps checkpoints from running while the guard is held; with the pages that were freed and

@@ -101,15 +101,17 @@ impl Options {
         self
     }
 
-    /// An asynchronous commit is flushed after this time at the latest. Default 10 ms. However
-    /// long it is, half of [`Options::max_unsynced_bytes`] brings a flush, and so does whoever waits.
+    /// The flush of an asynchronous commit begins after this time at the latest, or when the flush that
+    /// is running then has ended. Default 10 ms. However long it is, half of
+    /// [`Options::max_unsynced_bytes`] brings a flush, and so does whoever waits.
     pub fn flush_interval(mut self, interval: Duration) -> Self {
         self.flush_interval = interval;
         self
     }
 
     /// So many bytes of asynchronous commits may be lost in a power loss; beyond, commits wait
-    /// for a flush. Default 16 MiB.
+    /// for a flush. What is let in before they are reached counts whole: one commit of each thread that
+    /// commits, however large it is, comes on top. Default 16 MiB.
     pub fn max_unsynced_bytes(mut self, bytes: u64) -> Self {
         self.max_unsynced_bytes = bytes;
         self

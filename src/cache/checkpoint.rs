@@ -107,7 +107,10 @@ impl Cache {
         }
         let addrs = self.write_pages(&mut buffer)?;
         for ((id, frame, lsn, old), new) in written.into_iter().zip(addrs) {
-            let orphan = !self.note_written(id, frame, lsn, new);
+            // A version that was superseded meanwhile has its copy in the history, if it is there by now:
+            // it must not need another block (V12).
+            let orphan = !self.note_written(id, frame, lsn, new)
+                && !self.history.note_written((id, frame, lsn), new, &self.arena);
             placed.push(Placed { id, old, new, orphan, lent: false });
         }
         Ok(())

@@ -79,14 +79,21 @@ impl<'c> Draft<'c> {
         self.pages.len()
     }
 
+    /// How many of its pages have no copy on disk.
+    pub(crate) fn homeless(&self) -> usize {
+        self.pages.iter().filter(|(_, word)| matches!(word, Word::Resident(_))).count()
+    }
+
     /// Writes what must be written. Then the draft can be taken in.
     pub(crate) fn finish(&mut self) -> Result<()> {
-        self.write_out()
+        self.write_out()?;
+        self.buffer = None; // a batch may have many drafts
+        Ok(())
     }
 
     fn write_out(&mut self) -> Result<()> {
         if let Some((buffer, ids)) = &mut self.buffer {
-            let result = self.cache.write_pages(buffer);
+            let result = self.cache.write_pages_to(buffer, |want| self.cache.allocate_beyond(want));
             let addrs = result.inspect_err(|_| {
                 ids.drain(..).for_each(|id| self.cache.reuse_page_id(id));
             })?;

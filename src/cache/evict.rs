@@ -18,10 +18,10 @@ use std::fmt;
 use super::arena::Frame;
 use super::state::Cache;
 use super::table::{Claim, Word};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::lsn::Lsn;
 use crate::mutants::{Mutant, broken};
-use crate::space::{PageAddr, PageId, header};
+use crate::space::{PageAddr, PageId, Run, header};
 use crate::sync::atomic::{AtomicU32, Ordering};
 
 /// Dirty pages written in one go.
@@ -219,7 +219,14 @@ impl Cache {
             is_newest
         });
         drop(guard);
-        let addrs = self.write_pages(&mut pages)?;
+        let addrs = match self.write_pages(&mut pages) {
+            // Others have a block for a moment that they will give back.
+            Err(Error::DiskFull { .. }) if dirty.len() > 1 => {
+                dirty.truncate(dirty.len() / 2);
+                return self.write_back(dirty);
+            }
+            addrs => addrs?,
+        };
         let mut evicted = Vec::new();
         for ((id, frame, lsn), addr) in dirty.into_iter().zip(addrs) {
             let Some(claim) = self.claim_written(id, frame, lsn, addr) else {
@@ -290,13 +297,22 @@ impl Cache {
     /// Seals the pages in `buffer`, writes them to fresh blocks, in order and in runs as long as
     /// there are, and empties the buffer. On an error all those blocks are free again.
     pub(crate) fn write_pages(&self, buffer: &mut PageBuffer) -> Result<Vec<PageAddr>> {
+        self.write_pages_to(buffer, |want| self.space.allocate(want))
+    }
+
+    /// [`Cache::write_pages`], to blocks that `take` takes, one to as many as it is asked for.
+    pub(super) fn write_pages_to(
+        &self,
+        buffer: &mut PageBuffer,
+        take: impl Fn(u32) -> Result<Run>,
+    ) -> Result<Vec<PageAddr>> {
         let size = buffer.page_bytes;
         let mut addrs: Vec<PageAddr> = Vec::with_capacity(buffer.ids.len());
         let store = self.space.store_id();
         let mut result = Ok(());
         while addrs.len() < buffer.ids.len() {
             let left = buffer.ids.len() - addrs.len();
-            let run = match self.space.allocate(left as u32) {
+            let run = match take(left as u32) {
                 Ok(run) => run,
                 Err(error) => {
                     result = Err(error);

@@ -10,8 +10,8 @@
 //! An entry is one version: page, `[lsn, until)`, and where it is. It goes when no snapshot in
 //! that range is registered any more (V3). An entry in memory owns its frame, and owns the copy
 //! on disk that the frame names, if any; an entry on disk owns its extent (V5). The exception is a
-//! version that was spilled while a checkpoint placed it: its extent is the checkpoint's, which
-//! lends it, and the entry owns it from the next checkpoint on.
+//! version whose copy on disk is the checkpoint's, which lends it: the entry owns it from the next
+//! checkpoint on.
 //!
 //! - V10 A version that is published is in the heap of the oldest registered snapshot in its range.
 //!   When that snapshot goes, the versions that end before the next snapshot go with it; the others
@@ -54,8 +54,17 @@ struct Old {
 /// A version by its page, and by where its range ends.
 type Key = (PageId, Lsn);
 
-/// A version that a group has superseded: page, frame, LSN, and where its range ends.
-pub(super) type Version = (PageId, Frame, Lsn, Lsn);
+/// A version that a group has superseded.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Version {
+    pub(super) id: PageId,
+    pub(super) frame: Frame,
+    pub(super) lsn: Lsn,
+    /// Where its range ends.
+    pub(super) until: Lsn,
+    /// Its copy on disk is the last checkpoint's.
+    pub(super) lent: bool,
+}
 
 /// All old versions that are kept.
 #[derive(Debug, Default)]
@@ -65,6 +74,8 @@ pub(crate) struct History {
     count: AtomicUsize,
     /// How many of them are in memory.
     resident: AtomicUsize,
+    /// How many of these have no copy on disk (V12).
+    homeless: AtomicUsize,
 }
 
 #[derive(Debug, Default)]
@@ -106,6 +117,11 @@ impl History {
         self.resident.load(Ordering::Relaxed)
     }
 
+    /// How many versions have no copy on disk.
+    pub(super) fn homeless(&self) -> usize {
+        self.homeless.load(Ordering::SeqCst)
+    }
+
     /// How many versions were looked at so far, where it could be more than are asked for.
     #[cfg(test)]
     pub(super) fn looked(&self) -> usize {
@@ -128,20 +144,20 @@ impl History {
         &self,
         versions: impl Iterator<Item = Version>,
         registry: &Registry,
+        arena: &Arena,
         mut rest: impl FnMut(PageId, Frame),
     ) {
         let mut versions = versions.peekable();
         while versions.peek().is_some() {
             let mut inner = self.inner.lock();
-            for (id, frame, lsn, until) in versions.by_ref().take(AT_ONCE) {
+            for version in versions.by_ref().take(AT_ONCE) {
                 self.count.fetch_add(1, Ordering::Release);
-                if let Some(snapshot) = registry.oldest_in(lsn, until) {
-                    inner.add((id, until), lsn, frame);
-                    inner.need(snapshot, (id, until));
-                    self.resident.fetch_add(1, Ordering::Relaxed);
+                if let Some(snapshot) = registry.oldest_in(version.lsn, version.until) {
+                    self.add(&mut inner, version, arena);
+                    inner.need(snapshot, (version.id, version.until));
                 } else {
                     self.count.fetch_sub(1, Ordering::Release);
-                    rest(id, frame);
+                    rest(version.id, version.frame);
                 }
             }
         }
@@ -149,16 +165,28 @@ impl History {
 
     /// Keeps what a group that is not visible yet has superseded, which is what everybody reads,
     /// until [`History::publish`].
-    pub(super) fn insert_unpublished(&self, versions: impl Iterator<Item = Version>) {
+    pub(super) fn insert_unpublished(
+        &self,
+        versions: impl Iterator<Item = Version>,
+        arena: &Arena,
+    ) {
         let mut versions = versions.peekable();
         while versions.peek().is_some() {
             let mut inner = self.inner.lock();
-            for (id, frame, lsn, until) in versions.by_ref().take(AT_ONCE) {
+            for version in versions.by_ref().take(AT_ONCE) {
                 self.count.fetch_add(1, Ordering::Release);
-                self.resident.fetch_add(1, Ordering::Relaxed);
-                inner.add((id, until), lsn, frame);
-                inner.unpublished.push((id, until));
+                self.add(&mut inner, version, arena);
+                inner.unpublished.push((version.id, version.until));
             }
+        }
+    }
+
+    fn add(&self, inner: &mut Inner, version: Version, arena: &Arena) {
+        let Version { id, frame, lsn, until, lent } = version;
+        inner.add((id, until), Old { lsn, place: Place::Resident(frame), lent });
+        self.resident.fetch_add(1, Ordering::Relaxed);
+        if arena.addr(frame).is_none() {
+            self.homeless.fetch_add(1, Ordering::SeqCst);
         }
     }
 
@@ -220,6 +248,9 @@ impl History {
                 inner.resident.remove(&key);
                 self.resident.fetch_sub(1, Ordering::Relaxed);
                 dropped.frames.push(frame);
+                if arena.addr(frame).is_none() {
+                    self.homeless.fetch_sub(1, Ordering::SeqCst);
+                }
                 arena.addr(frame)
             }
             Place::OnDisk(addr) => addr,
@@ -284,26 +315,46 @@ impl History {
         old.place = Place::OnDisk(addr);
         inner.resident.remove(&key);
         self.resident.fetch_sub(1, Ordering::Relaxed);
+        if owned.is_none() {
+            self.homeless.fetch_sub(1, Ordering::SeqCst);
+        }
+        true
+    }
+
+    /// Notes that a version (page, frame, LSN) has its copy at `addr`, which is its own from now on.
+    /// False if it is gone or has one already.
+    pub(super) fn note_written(
+        &self,
+        (id, frame, lsn): (PageId, Frame, Lsn),
+        addr: PageAddr,
+        arena: &Arena,
+    ) -> bool {
+        let mut inner = self.inner.lock();
+        let Some((_, old)) = inner.seen(id, lsn) else { return false };
+        let is_it = old.place == Place::Resident(frame) && old.lsn == lsn;
+        if !is_it || !arena.addr(frame).is_none() {
+            return false;
+        }
+        arena.set_addr(frame, addr);
+        self.homeless.fetch_sub(1, Ordering::SeqCst);
         true
     }
 
     /// Takes from the version for readers at `at` its claim on the extent `addr`, which the
-    /// checkpoint owns from now on.
+    /// checkpoint owns from now on and lends it.
     pub(super) fn disown(&self, id: PageId, at: Lsn, addr: PageAddr, arena: &Arena) {
         if self.len() == 0 {
             return;
         }
         let mut inner = self.inner.lock();
         let Some((key, old)) = inner.seen(id, at) else { return };
-        match old.place {
-            Place::Resident(frame) if arena.addr(frame) == addr => {
-                arena.set_addr(frame, PageAddr::NONE);
-            }
-            Place::OnDisk(place) if place == addr => {
-                old.lent = true;
-                inner.lent.insert(key);
-            }
-            _ => {}
+        let place = match old.place {
+            Place::Resident(frame) => arena.addr(frame),
+            Place::OnDisk(place) => place,
+        };
+        if place == addr && !addr.is_none() {
+            old.lent = true;
+            inner.lent.insert(key);
         }
     }
 
@@ -333,8 +384,11 @@ impl Inner {
         (key.0 == id && old.lsn <= at).then_some((key, old))
     }
 
-    fn add(&mut self, key: Key, lsn: Lsn, frame: Frame) {
-        let old = Old { lsn, place: Place::Resident(frame), lent: false };
+    /// Adds a version in memory.
+    fn add(&mut self, key: Key, old: Old) {
+        if old.lent {
+            self.lent.insert(key);
+        }
         let former = self.versions.insert(key, old);
         assert!(former.is_none(), "page {} has two versions up to {}", key.0, key.1);
         self.resident.insert(key);

@@ -14,11 +14,11 @@ use crate::sync::{atomic::Ordering, thread};
 /// cache counts as exhausted.
 const PATIENCE: usize = 20_000;
 
+/// How often pages are tried to be written before a full disk is the answer.
+const PATIENCE_WITH_DISK: usize = 100;
+
 /// Frames that are freed at a time by whoever finds none free.
 const TAKE_BATCH: usize = 32;
-
-/// Frames that commits find free beside those for the leaves they change.
-const MARGIN: u64 = 48;
 
 impl Cache {
     /// Brings what was absent into memory. Must not be called with a guard in hand: it waits for
@@ -129,7 +129,11 @@ impl Cache {
                 evicted = self.sweep_clean(upto, TAKE_BATCH);
             }
             if evicted == 0 {
-                evicted = self.sweep(upto, TAKE_BATCH)?;
+                evicted = match self.sweep(upto, TAKE_BATCH) {
+                    // Others have blocks for a moment that they will give back (V12).
+                    Err(Error::DiskFull { .. }) if attempt < PATIENCE_WITH_DISK => 0,
+                    evicted => evicted?,
+                };
             }
             // Frames just retired come free once the epoch has passed twice.
             for _ in 0..3 {
@@ -142,36 +146,6 @@ impl Cache {
             }
         }
         Err(Error::CacheExhausted { frames: u64::from(self.arena.frames()) })
-    }
-
-    /// Sees to it that a commit which changes `leaves` leaves finds frames free, so that it need
-    /// not write any page to the disk, which may be full, once it is in the log. No lock is held.
-    ///
-    /// # Errors
-    /// What kept dirty pages from being written.
-    pub(crate) fn make_room_for(&self, leaves: usize) -> Result<()> {
-        if self.has_room_for(leaves) {
-            return Ok(());
-        }
-        let want = self.room_for(leaves);
-        let result = self.evict(want as usize);
-        for _ in 0..3 {
-            self.pin().flush();
-        }
-        if self.has_room_for(leaves) {
-            return Ok(());
-        }
-        result.map(|_| ())
-    }
-
-    /// Whether a commit that changes `leaves` leaves finds frames free as it is.
-    pub(crate) fn has_room_for(&self, leaves: usize) -> bool {
-        self.arena.available() >= self.room_for(leaves)
-    }
-
-    /// How many frames should be free for a commit that changes `leaves` leaves.
-    fn room_for(&self, leaves: usize) -> u32 {
-        (MARGIN + 2 * leaves as u64).min(u64::from(self.arena.frames() / 4)) as u32
     }
 
     /// Whether so few frames are free that eviction should begin.

@@ -43,6 +43,7 @@
 //! - V9 What users hold pins at most an eighth of all frames ([`hold`]).
 //! - V10 An old version is in the heap of the oldest registered snapshot that needs it ([`history`]).
 //! - V11 A read that needs a frame waits for no write while there is a clean page to evict.
+//! - V12 For each page in memory that has no copy on disk a block of the data file is free ([`room`]).
 //!
 //! A read at `visible` that is not registered may find that its version has just gone: then it
 //! starts over at the present `visible`. A registered snapshot never finds that.
@@ -64,6 +65,7 @@ mod load;
 mod memory;
 mod reader;
 mod registry;
+mod room;
 mod spill;
 mod state;
 mod table;

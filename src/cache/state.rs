@@ -10,6 +10,7 @@ use super::evict::{Cleaner, Hand};
 use super::history::History;
 use super::memory::MemorySource;
 use super::registry::Registry;
+use super::room::Promises;
 use super::table::{PAGE_IDS, PageTable, Word};
 use crate::error::{Error, Result};
 use crate::lsn::{Lsn, Watermark};
@@ -66,6 +67,7 @@ pub(crate) struct Cache {
     pub(super) partial: AtomicBool,
     pub(super) copy_page: fn(&[u8], &mut [u8]),
     pub(super) patience: usize,
+    pub(super) promises: Promises,
     ids: Arc<Mutex<PageIds>>,
     process: Process,
 }
@@ -107,6 +109,7 @@ impl Cache {
             partial: AtomicBool::new(next > 1),
             copy_page: options.copy_page,
             patience: options.patience,
+            promises: Promises::default(),
             process: Process::current(),
             ids: Arc::new(Mutex::new(PageIds {
                 free: Vec::new(),

@@ -17,6 +17,7 @@
 
 use super::arena::Frame;
 use super::epoch::{Alone, Guard};
+use super::history::Version;
 use super::hold::PinnedPage;
 use super::in_place::InPlace;
 use super::state::Cache;
@@ -78,6 +79,17 @@ impl Writer {
         std::mem::take(&mut self.changes)
     }
 
+    /// Takes frames until there are `frames` in hand. False if there are too few.
+    #[inline]
+    pub(super) fn stock(&mut self, cache: &Cache, frames: usize) -> bool {
+        if self.stash.len() < frames {
+            let missing = (frames - self.stash.len()).max(cache.stash_size());
+            let stash = &mut self.stash;
+            cache.arena.take_many(missing, |frame| stash.push(frame));
+        }
+        self.stash.len() >= frames
+    }
+
     /// Puts back what a failed checkpoint had taken.
     pub(crate) fn restore_changes(&mut self, mut changes: Changes) {
         // The shorter list moves: it is the one of this checkpoint's time, not of all since the last.
@@ -130,6 +142,8 @@ pub(crate) struct WriteGroup<'a> {
     pub(super) alone: Option<Alone<'a>>,
     /// Whether predecessors of this group are in the history already.
     spilled: bool,
+    /// Pages that it has made its own: what it was promised (V12).
+    changed: u64,
 }
 
 impl<'a> WriteGroup<'a> {
@@ -145,12 +159,24 @@ impl<'a> WriteGroup<'a> {
         lsn: Lsn,
         readers: Readers,
     ) -> Self {
-        assert!(lsn > cache.visible(), "groups come in LSN order");
+        // What nobody reads may be changed again by a later group at the same LSN.
+        let is_next = lsn > cache.visible() || readers == Readers::None && lsn == cache.visible();
+        assert!(is_next, "groups come in LSN order");
         assert!(readers == Readers::Possible || cache.registry.is_empty(), "a snapshot is open");
         debug_assert!(writer.superseded.is_empty(), "the last group was published");
         let in_place = InPlace::No;
         let (guard, alone) = (None, None);
-        WriteGroup { cache, readers, writer, lsn, guard, in_place, alone, spilled: false }
+        WriteGroup {
+            cache,
+            readers,
+            writer,
+            lsn,
+            guard,
+            in_place,
+            alone,
+            spilled: false,
+            changed: 0,
+        }
     }
 
     /// Begins a group of one transaction, which may change pages in place (V7).
@@ -166,6 +192,11 @@ impl<'a> WriteGroup<'a> {
 
     pub(crate) fn lsn(&self) -> Lsn {
         self.lsn
+    }
+
+    /// How many pages it has changed or made.
+    pub(crate) fn changed(&self) -> u64 {
+        self.changed
     }
 
     pub(crate) fn cache(&self) -> &'a Cache {
@@ -238,6 +269,7 @@ impl<'a> WriteGroup<'a> {
     pub(crate) fn adopt(&mut self, id: PageId, word: Word) {
         self.assert_open();
         if let Word::Resident(_) = word {
+            self.changed += 1;
             self.cache.dirty.fetch_add(1, Ordering::Relaxed);
         }
         let was_nothing = self.cache.table.replace(id, Word::Nothing, word);
@@ -263,7 +295,7 @@ impl<'a> WriteGroup<'a> {
         let superseded = &mut self.writer.superseded;
         if cache.registry.is_empty() {
             for Superseded { id, frame, .. } in superseded.drain(..) {
-                cache.disown_superseded(id, frame, Keeper::Nobody);
+                cache.disown_superseded(id, frame);
                 self.writer.retired.push(frame);
             }
         } else {
@@ -284,14 +316,12 @@ impl<'a> WriteGroup<'a> {
     fn keep_for_snapshots(&mut self) {
         let (cache, until) = (self.cache, self.lsn);
         let Writer { superseded, retired, .. } = &mut *self.writer;
-        for s in superseded.iter() {
-            cache.disown_superseded(s.id, s.frame, Keeper::History);
-        }
         cache.history.insert(
-            superseded.drain(..).map(|s| (s.id, s.frame, s.lsn, until)),
+            superseded.drain(..).map(|s| s.version(cache, until)),
             &cache.registry,
+            &cache.arena,
             |id, frame| {
-                cache.disown_superseded(id, frame, Keeper::Nobody);
+                cache.disown_superseded(id, frame);
                 retired.push(frame);
             },
         );
@@ -373,7 +403,7 @@ impl<'a> WriteGroup<'a> {
         let (cache, old_lsn) = (self.cache, self.cache.arena.lsn(frame));
         let is_written = !cache.arena.addr(frame).is_none();
         if is_written && !broken(Mutant::RewrittenPageStaysClean) {
-            cache.disown_superseded(id, frame, Keeper::Nobody);
+            cache.disown_superseded(id, frame);
             cache.arena.set_addr(frame, PageAddr::NONE);
             cache.dirty.fetch_add(1, Ordering::Relaxed);
         }
@@ -385,6 +415,7 @@ impl<'a> WriteGroup<'a> {
 
     /// Notes that `id`, whose last version is of `old_lsn`, differs from the last checkpoint.
     fn list(&mut self, id: PageId, old_lsn: Lsn) {
+        self.changed += 1;
         let is_listed = match broken(Mutant::ChangedPageUnlisted) {
             true => old_lsn >= self.writer.checkpoint,
             false => old_lsn > self.writer.checkpoint,
@@ -445,11 +476,8 @@ impl<'a> WriteGroup<'a> {
             return;
         }
         self.spilled = true;
-        for s in &superseded {
-            cache.disown_superseded(s.id, s.frame, Keeper::History);
-        }
-        let versions = superseded.iter().map(|s| (s.id, s.frame, s.lsn, until));
-        cache.history.insert_unpublished(versions);
+        let versions = superseded.iter().map(|s| s.version(cache, until));
+        cache.history.insert_unpublished(versions, &cache.arena);
         // Only now the chains may be cut: a reader finds the version here or there.
         for s in &superseded {
             if let Word::Resident(newest) = cache.table.newest(s.id) {
@@ -459,11 +487,14 @@ impl<'a> WriteGroup<'a> {
     }
 }
 
-/// Who keeps a version that was superseded.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Keeper {
-    Nobody,
-    History,
+impl Superseded {
+    /// What the history is to know of it. The checkpoint lends it its copy on disk, if it has it.
+    fn version(&self, cache: &Cache, until: Lsn) -> Version {
+        let Superseded { id, frame, lsn } = *self;
+        let addr = cache.arena.addr(frame);
+        let lent = !addr.is_none() && addr == cache.table.checkpointed(id);
+        Version { id, frame, lsn, until, lent }
+    }
 }
 
 impl Cache {
@@ -503,16 +534,16 @@ impl Cache {
         STASH.min(self.arena.frames() as usize / 16)
     }
 
-    /// Settles who owns the copy on disk of a superseded version (V5): the checkpoint keeps its
-    /// own; another goes with the version, or stays with it in the history.
-    fn disown_superseded(&self, id: PageId, frame: Frame, keeper: Keeper) {
+    /// Settles who owns the copy on disk of a superseded version that nobody keeps (V5): the
+    /// checkpoint keeps its own; another goes with the version.
+    fn disown_superseded(&self, id: PageId, frame: Frame) {
         let addr = self.arena.addr(frame);
         if addr.is_none() {
             return;
         }
         if addr == self.table.checkpointed(id) {
             self.arena.set_addr(frame, PageAddr::NONE);
-        } else if keeper == Keeper::Nobody {
+        } else {
             self.space.free(addr.block());
         }
     }

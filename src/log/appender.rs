@@ -98,6 +98,8 @@ pub(crate) struct Log {
     pub(super) durable: Watermark,
     /// No record may end above this. 0 once the log is poisoned. Set under the lock of `mapped`.
     pub(super) limit: AtomicU64,
+    /// See [`Log::kept_bytes`]. Set with the limit.
+    pub(super) kept: AtomicU64,
     /// Memory is ready up to here: to be written without a page fault that reads the device.
     /// Moved by the keeper, under its lock.
     pub(super) ready: AtomicU64,
@@ -163,6 +165,7 @@ impl Log {
             appended: Watermark::new(start),
             durable: Watermark::new(start),
             limit: AtomicU64::new(start.get()),
+            kept: AtomicU64::new(0),
             ready: AtomicU64::new(start.get()),
             mapped: Mutex::new(VecDeque::new()),
             group: Group::default(),
@@ -245,6 +248,19 @@ impl Log {
         payload_bytes < LARGE_PAYLOAD
             || appended.saturating_add(self.geometry.demand(payload_bytes))
                 <= self.ready.load(Ordering::Acquire)
+    }
+
+    /// Whether a payload surely fits behind what has been published, as it is.
+    #[inline]
+    pub(crate) fn has_space(&self, payload_bytes: usize) -> bool {
+        self.fits(self.appended.load().get(), payload_bytes)
+    }
+
+    /// A quarter of what exists of the last segment, which is kept for those who take away. The keeper
+    /// makes more exist before.
+    #[inline]
+    pub(crate) fn kept_bytes(&self) -> usize {
+        self.kept.load(Ordering::Relaxed) as usize
     }
 
     /// Whether a payload surely fits between `appended` and the limit.

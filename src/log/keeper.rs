@@ -141,8 +141,9 @@ impl Log {
         }
         let needed = keeper.live.split_off(&first_needed);
         let done = std::mem::replace(&mut keeper.live, needed);
-        // As many are likely to be used until the next call; a load that ends is forgotten.
-        let likely = done.len().max(keeper.spares.len().saturating_sub(1)).min(MAX_SPARES);
+        // As many are likely to be used until the next call; a load that ends is forgotten. One is kept:
+        // on a disk that has become full it is where the log goes on.
+        let likely = done.len().max(keeper.spares.len().saturating_sub(1)).clamp(1, MAX_SPARES);
         let first = keeper.first; // those before are not used again (L6)
         let mut former = Vec::new();
         for number in done {
@@ -177,10 +178,18 @@ impl Log {
         result
     }
 
-    /// Makes the first segment. Nothing can be poisoned yet.
+    /// Makes the first segment. Nothing can be poisoned yet. If there is no space for it no file is
+    /// left behind.
     pub(super) fn prepare_first(&self) -> Result<Arc<Segment>> {
         let mut keeper = self.keeper.lock();
-        self.prepare(&mut keeper).map_err(Trouble::into_cause)
+        self.prepare(&mut keeper).map_err(|trouble| {
+            if let Trouble::Passing { leftover: Some(name), .. } = &trouble
+                && let Err(error) = self.disk.remove(name)
+            {
+                crate::foreign::warning!("{}: not removed: {error}", self.disk.path(name));
+            }
+            trouble.into_cause()
+        })
     }
 
     /// The slow side of `reserve`: prepares segments until a payload fits.
@@ -295,6 +304,8 @@ impl Log {
             exists = self.geometry.segment_start(keeper.next);
         }
         let limit = keeper.obstacle.unwrap_or(exists).min(exists);
+        let last = self.geometry.segment_start(keeper.next - 1);
+        self.kept.store((keeper.exists.get() - last.get()) / 4, Ordering::Relaxed);
         let _mapped = self.mapped.lock();
         if !self.is_poisoned() {
             self.limit.store(limit.get(), Ordering::Release);

@@ -221,7 +221,7 @@ catalog! {
         PageWriteErrorIgnored = "page-write-error-ignored": "pages whose writing failed count as written";
         GrowthFailureIgnored = "growth-failure-ignored": "the data file counts as longer although it could not grow";
         FullDiskPoisons = "full-disk-poisons": "a segment that could not be made closes the log for good";
-        RoomNotMade = "room-not-made": "a commit evicts only when it is in the log";
+        RoomNotMade = "room-not-made": "a commit looks for frames and blocks only when it is in the log";
     }
     Server {
         AnsweredUnappended = "answered-unappended": "an async put is answered before it is appended";

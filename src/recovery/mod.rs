@@ -12,6 +12,10 @@
 //!    so all of it goes to fresh places and is flushed before anybody is told anything;
 //! 8. the store is open.
 //!
+//! A full disk keeps nobody from reading. Where there is no space for the segment of 6, the store ends
+//! as one that is closed ([`full`]): 7 makes its checkpoint without a log, in blocks that are there
+//! (V12), and the first write begins an incarnation. A recovery that fails leaves no file behind.
+//!
 //! - R1 what a recovered store shows is a prefix of the commits, with every one that was ever
 //!   reported durable;
 //! - R2 a crash during recovery loses nothing: until 7 is durable the former superblock and the
@@ -21,11 +25,13 @@
 //!   and commits go into it only once that is which begins i + 1. So a log that has outlived its
 //!   superblock can be told ([`find_later`]).
 
+mod full;
 mod replay;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use self::full::{end_as_closed, forget_log};
 use self::replay::replay;
 use crate::cache::{Cache, CacheOptions, MemorySource, PATIENCE, WriteGroup};
 use crate::checkpoint::{Former, Purpose};
@@ -102,6 +108,7 @@ pub(crate) fn open(disk: Arc<dyn Disk>, options: Options) -> Result<(Engine, Rec
         },
     )?;
     let catalog = load_catalog(&cache, head.catalog_root, &disk)?;
+    cache.note_keyspaces(catalog.len());
     let trees = Trees::new(catalog, head.catalog_root, head.next_keyspace);
     let mut engine = Engine::new(Arc::clone(&disk), lock, options, space, cache, trees);
     let mut summary = RecoverySummary {
@@ -119,6 +126,7 @@ pub(crate) fn open(disk: Arc<dyn Disk>, options: Options) -> Result<(Engine, Rec
         let end = replay(&engine, head, &mut summary)?;
         begin_anew(&engine, head, end, &summary)?;
     }
+    engine.cache.open();
     // It is not called again. What it holds is dropped here, not by some thread of the store.
     let callback = engine.options.on_recovery.take();
     foreign::call("the destructor of a callback", || drop(callback));
@@ -243,7 +251,13 @@ fn begin_anew(engine: &Engine, head: Head, mut end: Lsn, summary: &RecoverySumma
     }
     let log = {
         let mut state = engine.commit.lock();
-        let log = engine.begin_log(&mut state, incarnation, end, Older::Keep)?;
+        let log = match engine.begin_log(&mut state, incarnation, end, Older::Keep) {
+            Err(Error::DiskFull { .. }) => {
+                drop(state);
+                return end_as_closed(engine, head, end);
+            }
+            log => log?,
+        };
         if broken(Mutant::FormerEndTooHigh) {
             end = log.start();
         }
@@ -267,8 +281,8 @@ fn begin_anew(engine: &Engine, head: Head, mut end: Lsn, summary: &RecoverySumma
         return Ok(());
     }
     let RecoverySummary { former: incarnation, recovered_to: end, .. } = *summary;
-    engine.checkpoint_for(Purpose::Recovery(Former { incarnation, end }))?;
-    Ok(())
+    let made = engine.checkpoint_for(Purpose::Recovery(Former { incarnation, end }));
+    made.map(|_| ()).inspect_err(|error| forget_log(engine, error))
 }
 
 fn report(engine: &Engine, progress: RecoveryProgress) {

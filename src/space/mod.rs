@@ -24,6 +24,7 @@ mod data_file;
 mod extents;
 pub(crate) mod map_page;
 mod page;
+mod room;
 mod slots;
 #[expect(clippy::module_inception, reason = "the layer is named as its main type")]
 mod space;
@@ -38,6 +39,8 @@ mod word_tree;
 pub(crate) const RESERVED_BLOCKS: u64 = 2;
 
 pub(crate) use checkpoint::Changes;
+pub(crate) use extents::Run;
 pub(crate) use page::{BLOB, BLOB_INDEX, INNER, LEAF, PAGE_HEADER, PageAddr, PageId, header};
+pub(crate) use room::Claim;
 pub(crate) use space::{DATA_FILE, Params, Space};
 pub(crate) use superblock::Head;

@@ -29,6 +29,7 @@ use super::data_file::DataFile;
 use super::extents::{Extents, Run};
 use super::map_page::Root;
 use super::page::{FREE_MAP, PAGE_MAP, PageAddr, PageId};
+use super::room::{Claim, Room};
 use super::slots::Slots;
 use super::superblock::{Head, PAGE_SIZES, SLOT_BYTES, Superblock};
 use super::word_tree::{Leaf, WordTree};
@@ -77,6 +78,8 @@ pub(crate) struct Space {
     pub(super) superblock: Mutex<Superblock>,
     /// The bitmaps, once the free map has been read.
     pub(super) extents: Mutex<Option<Extents>>,
+    /// How many blocks are free, and what of them is kept, readable without a lock.
+    pub(super) room: Room,
     /// Held while a superblock is written.
     pub(super) slots: Mutex<Slots>,
     /// Held while the file grows.
@@ -174,6 +177,7 @@ impl Space {
             free_map: WordTree::new(FREE_MAP, superblock.free_map),
             superblock: Mutex::new(superblock),
             extents: Mutex::new(None),
+            room: Room::default(),
             slots: Mutex::new(slots),
             growing: Mutex::new(()),
             opening: Mutex::new(()),
@@ -204,13 +208,64 @@ impl Space {
         self.with_extents(|extents| extents.take(want))?.map_or_else(|| self.grow(want), Ok)
     }
 
+    /// As [`Space::allocate`], but leaves `keep` blocks free.
+    ///
+    /// # Errors
+    /// [`Error::DiskFull`] if the file cannot have so many.
+    pub(crate) fn allocate_beyond(&self, want: u32, keep: u64) -> Result<Run> {
+        let take = |extents: &mut Extents| match extents.free().saturating_sub(keep) {
+            0 => None,
+            more => extents.take(want.min(u32::try_from(more).unwrap_or(want))),
+        };
+        if let Some(run) = self.with_extents(take)? {
+            return Ok(run);
+        }
+        self.provide(keep + u64::from(want))?;
+        let needed = u64::from(want) * self.page_size() as u64;
+        let full = || Error::DiskFull { file: self.path().to_owned(), needed };
+        self.with_extents(take)?.ok_or_else(full)
+    }
+
+    /// Sees to it that `want` blocks are free, growing the file if need be. They are not set aside.
+    ///
+    /// # Errors
+    /// [`Error::DiskFull`]; nothing has changed.
+    pub(crate) fn provide(&self, want: u64) -> Result<()> {
+        if self.with_extents(|extents| extents.free())? >= want {
+            return Ok(());
+        }
+        let _one_at_a_time = self.growing.lock();
+        match want.checked_sub(self.with_extents(|extents| extents.free())?) {
+            None | Some(0) => Ok(()),
+            Some(more) => self.lengthen(more, more),
+        }
+    }
+
+    /// How many blocks are free. 0 until the free map has been read.
+    pub(crate) fn free_blocks(&self) -> u64 {
+        self.room.free()
+    }
+
+    /// A checkpoint may have to note the counts of so many keyspaces.
+    pub(crate) fn note_keyspaces(&self, keyspaces: usize) {
+        self.room.note_keyspaces(keyspaces as u64);
+    }
+
+    /// How many of the free blocks a claim must leave.
+    pub(crate) fn kept_from(&self, claim: Claim) -> u64 {
+        self.room.kept_from(claim)
+    }
+
     /// Gives back a block that no checkpoint refers to. Once the file is poisoned it stays taken:
     /// a superblock that refers to it may have reached the disk (P1).
     pub(crate) fn free(&self, block: u64) {
         if self.file.check_poison().is_err() {
             return;
         }
-        self.extents.lock().as_mut().expect("only what was allocated is freed").release(block);
+        let mut extents = self.extents.lock();
+        let extents = extents.as_mut().expect("only what was allocated is freed");
+        extents.release(block);
+        self.room.note(extents, self.file.fanout());
     }
 
     /// Reads the page `id` at `addr` into `buf`, one page long, and checks it.
@@ -319,8 +374,13 @@ impl Space {
 
     /// Calls `then` with the bitmaps, which it reads first if need be.
     pub(super) fn with_extents<T>(&self, then: impl FnOnce(&mut Extents) -> T) -> Result<T> {
+        let with = |extents: &mut Extents| {
+            let done = then(extents);
+            self.room.note(extents, self.file.fanout());
+            done
+        };
         if let Some(extents) = &mut *self.extents.lock() {
-            return Ok(then(extents));
+            return Ok(with(extents));
         }
         let _one_at_a_time = self.opening.lock();
         if self.extents.lock().is_none() {
@@ -329,7 +389,7 @@ impl Space {
             let loaded = self.load_extents()?;
             *self.extents.lock() = Some(loaded);
         }
-        Ok(then(self.extents.lock().as_mut().expect("just loaded")))
+        Ok(with(self.extents.lock().as_mut().expect("just loaded")))
     }
 
     fn load_extents(&self) -> Result<Extents> {
@@ -366,10 +426,18 @@ impl Space {
         if let Some(run) = self.with_extents(|extents| extents.take(want))? {
             return Ok(run);
         }
+        self.lengthen(want.into(), 1)?;
+        self.with_extents(|extents| extents.take(want).expect("the file has grown"))
+    }
+
+    /// Makes the file longer: by a good deal, or by `want` blocks, or at least by `least`. The
+    /// caller holds `growing`.
+    fn lengthen(&self, want: u64, least: u64) -> Result<()> {
         let (blocks, page) = (self.file.blocks(), self.page_size() as u64);
         let step = (blocks * page / 8).max(GROWTH_BYTES).min(blocks * page) / page;
-        let mut result = Err(Error::DiskFull { file: self.path().to_owned(), needed: page });
-        for step in [step.max(want.into()), want.into(), 1] {
+        let mut result =
+            Err(Error::DiskFull { file: self.path().to_owned(), needed: least * page });
+        for step in [step.max(want), want, least] {
             if blocks + step > PageAddr::BLOCKS {
                 continue;
             }
@@ -379,9 +447,6 @@ impl Space {
             }
         }
         let blocks = result?;
-        self.with_extents(|extents| {
-            extents.grow(blocks);
-            extents.take(want).expect("the file has grown")
-        })
+        self.with_extents(|extents| extents.grow(blocks))
     }
 }

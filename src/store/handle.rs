@@ -300,6 +300,9 @@ impl Store {
             if lsn <= if early { now.appended } else { now.durable } {
                 return Ok(Status::Durable);
             }
+            if lsn > now.appended && engine.live.get().is_none() {
+                return Ok(Status::Lost); // that life has ended, and nothing has begun
+            }
             if lsn > now.appended {
                 return invalid("the store has made no such commit".into());
             }

@@ -80,7 +80,8 @@ impl Engine {
         let Some(live) = self.live.get().filter(|_| self.options.background) else {
             return Ok(None);
         };
-        if !self.is_ready_for(live, payload) || !self.has_leaves(payload, keyspaces)? {
+        self.weigh(payload);
+        if !self.has_room_for(live, payload) || !self.has_leaves(payload, keyspaces)? {
             return Ok(None);
         }
         payload.seal(CommitMode::Async);
@@ -122,6 +123,7 @@ impl Engine {
             let keyspaces = [single.keyspace.as_ref().expect("a single has its keyspace")];
             match self.has_leaves(payload, &keyspaces) {
                 Ok(true) if payload.longest_value <= max_inline(self.cache.page_bytes()) => {
+                    self.weigh(payload);
                     payload.seal(CommitMode::Async);
                     single.is_ready = true;
                     operations += payload.operations;
@@ -164,7 +166,7 @@ impl Engine {
     }
 
     /// Whether there are log space and frames, and no back-pressure.
-    fn is_ready_for(&self, live: &Live, payload: &Payload) -> bool {
+    fn has_room_for(&self, live: &Live, payload: &Payload) -> bool {
         // Longer values are written to pages of their own first.
         payload.longest_value <= max_inline(self.cache.page_bytes())
             && !self.is_pressed(live)

@@ -174,7 +174,7 @@ fn run_checkpointer(engine: &Engine) {
 }
 
 fn run_cleaner(engine: &Engine) {
-    let mut touched = 0;
+    let (mut touched, mut full_since) = (0, None::<Instant>);
     loop {
         let cache = &engine.cache;
         engine.background.cleaner.wait(Duration::from_millis(20));
@@ -183,6 +183,10 @@ fn run_cleaner(engine: &Engine) {
         }
         foreign::call("eviction", || {
             cache.touch_ahead(TOUCH_AHEAD, &mut touched);
+            if full_since.is_none_or(|since| since.elapsed() > RETRY) {
+                // A disk that is full is told to those who need space.
+                full_since = cache.provide_ahead().is_err().then(Instant::now);
+            }
             while cache.is_short_of_frames() && !engine.background.is_stopping() {
                 match cache.evict(64) {
                     Ok(0) => break,

@@ -10,7 +10,10 @@ use crate::error::{Error, Result};
 use crate::log::{Log, LogOptions, segment_number};
 use crate::lsn::{Incarnation, Lsn};
 use crate::mutants::{Mutant, broken};
-use crate::space::Head;
+use crate::space::{Claim, Head};
+
+/// Pages that the prologue of an incarnation changes at most.
+const PROLOGUE_PAGES: u64 = 16;
 
 /// What becomes of the log before an incarnation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +39,8 @@ impl Engine {
         if state.sealed {
             return Err(Error::Closed);
         }
+        // What the prologue needs: nothing after this fails for want of blocks.
+        self.cache.provide_blocks(PROLOGUE_PAGES, Claim::Less)?;
         // If writing the head failed before, it may name the segment that was made for it, which
         // must stay.
         self.space.check_poison()?;
@@ -83,7 +88,7 @@ impl Engine {
         let last = numbers.iter().copied().max().unwrap_or(0).max(end.get() / segment_bytes);
         // The last stays until the first checkpoint: it keeps a later attempt, should this one
         // fail, from taking a number that was taken before.
-        let mut done = numbers;
+        let mut done = numbers.clone();
         done.retain(|number| older == Older::Remove && *number < last);
         let options = LogOptions {
             segment_bytes,
@@ -93,8 +98,18 @@ impl Engine {
             ..LogOptions::default()
         };
         let disk = Arc::clone(&self.disk);
-        let (log, appender) =
-            Log::begin(disk, options, self.store_id(), incarnation, last + 1, &done)?;
+        let begin = |done: &[u64]| {
+            let (disk, options) = (Arc::clone(&disk), options.clone());
+            Log::begin(disk, options, self.store_id(), incarnation, last + 1, done)
+        };
+        let (log, appender) = match begin(&done) {
+            // The last one has to make room: what it is kept for matters less than that a store on a
+            // full disk can be written to. No attempt before this one has committed anything.
+            Err(Error::DiskFull { .. }) if older == Older::Remove && done.len() < numbers.len() => {
+                begin(&numbers)?
+            }
+            begun => begun?,
+        };
         state.appender = Some(appender);
         Ok(Arc::new(log))
     }

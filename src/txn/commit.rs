@@ -7,15 +7,16 @@ use std::sync::atomic::Ordering;
 use super::at_once::Single;
 use super::combine::{Answer, Request};
 use super::engine::{CommitState, Engine, Live};
-use super::group::{Prepared, Trees, prepare};
-use super::keyspaces::{KeyspaceState, Numbered};
-use super::ops::{CLASS_COMMIT, Op, Operations, Payload};
+use super::group::{Prepared, Trees};
+use super::keyspaces::KeyspaceState;
+use super::needs::kept_of_log;
+use super::ops::{CLASS_COMMIT, Needs, Payload};
 use crate::cache::WriteGroup;
 use crate::error::{Error, Result};
 use crate::lsn::Lsn;
 use crate::mutants::{Mutant, broken};
 use crate::options::CommitMode;
-use crate::tree::{Aim, ReadAt, max_inline, touch};
+use crate::tree::Aim;
 
 /// How often a follower looks for its answer before it waits for the lock.
 pub(super) const SPINS: usize = 200;
@@ -38,17 +39,12 @@ impl Engine {
         let live = self.live()?;
         // 1. Outside any lock: everything that can be slow or can fail.
         self.throttle(live)?;
-        let mut prepared = Vec::new();
-        if payload.longest_value > max_inline(self.cache.page_bytes()) {
-            prepared = prepare(&self.cache, &payload.bytes)?;
-        }
+        self.weigh(payload);
+        let mut prepared = self.prepare_values(payload)?;
         self.touch_leaves(payload, keyspaces)?;
-        if !broken(Mutant::RoomNotMade) {
-            self.cache.make_room_for(payload.operations)?;
-        }
         payload.seal(mode);
         let lsn = loop {
-            live.log.reserve(payload.bytes.len())?;
+            self.make_ready(live, payload)?;
             // 2. Enter, or leave the request to whoever is inside.
             let answer = match self.commit.try_lock() {
                 Some(state) if state.sealed => break Err(Error::Closed),
@@ -103,16 +99,18 @@ impl Engine {
         then: impl FnOnce(&mut CommitState) -> T,
     ) -> Result<(Option<Lsn>, T)> {
         let live = self.live()?;
-        let mut bytes = 4096;
+        let mut refused: Option<Payload> = None;
         let (lsn, mut state) = loop {
-            live.log.reserve(bytes)?;
-            self.cache.make_room_for(1)?;
+            if let Some(payload) = &refused {
+                self.make_ready(live, payload)?;
+            }
             let mut state = self.commit.lock();
             let Some(mut payload) = build(&mut state)? else { break (None, state) };
+            self.weigh(&mut payload);
             payload.seal(mode);
             match self.serve_one(live, &mut state, &payload, &[], &mut []) {
                 Answer::Done(lsn) => break (Some(lsn?), state),
-                Answer::Reserve => bytes = payload.bytes.len(),
+                Answer::Reserve => refused = Some(payload),
             }
         };
         let made = then(&mut state);
@@ -169,7 +167,10 @@ impl Engine {
         if let Err(error) = keyspaces.iter().try_for_each(|keyspace| keyspace.check()) {
             return Answer::Done(Err(error));
         }
-        whole(live, || {
+        if !self.is_ready(live, state, payload) {
+            return Answer::Reserve;
+        }
+        let answer = whole(live, || {
             // While the record is copied, the leaf is on its way from memory.
             let aim = match prepared {
                 [] => state.trees.aim(&self.cache, payload),
@@ -179,7 +180,17 @@ impl Engine {
             let Some(lsn) = append(live, state, payload) else { return Answer::Reserve };
             live.log.publish(lsn);
             Answer::Done(self.apply_alone(live, state, payload, prepared, lsn, aim).map(|()| lsn))
-        })
+        });
+        self.end_promise(payload.needs.pages);
+        answer
+    }
+
+    /// A commit, or a group of them, has been applied: what was left of the promise is free.
+    #[inline]
+    fn end_promise(&self, pages: u64) {
+        self.cache.end_promise(pages);
+        // With threads others may have blocks at the moment that they will give back.
+        debug_assert!(self.options.background || self.cache.is_backed(), "V12");
     }
 
     /// Serves requests of one operation each, one after the other. Returns the last one's LSN.
@@ -193,7 +204,12 @@ impl Engine {
         state: &mut CommitState,
         singles: &mut [Single],
     ) -> Option<Lsn> {
-        whole(live, || {
+        let ready = singles.iter().filter(|single| single.is_ready).map(|s| s.payload.needs);
+        let Needs { pages, claim } = ready.reduce(Needs::and)?;
+        if !self.cache.promise(&mut state.writer, 0, pages, claim) {
+            return None; // each on its own may find what it needs
+        }
+        let last = whole(live, || {
             // 3. All records first, so that the log is told of them once.
             let mut last = None;
             for single in singles.iter_mut().filter(|single| single.is_ready) {
@@ -216,7 +232,9 @@ impl Engine {
                 }
             }
             last.filter(|_| failed.is_none())
-        })
+        });
+        self.end_promise(pages);
+        last
     }
 
     /// 4. Applies what the log has as a group of its own, at its LSN, and makes it visible (C1, C2).
@@ -231,11 +249,15 @@ impl Engine {
         aim: Option<Aim<'_>>,
     ) -> Result<()> {
         let CommitState { writer, trees, .. } = state;
+        let promised = payload.needs.pages;
         let (guard, aimed) = aim.map(Aim::split).unzip();
         let mut group = WriteGroup::begin_single(&self.cache, writer, lsn).under(guard);
         trees
             .apply(&mut group, &payload.bytes, payload.operations, prepared, aimed)
             .map_err(|error| self.give_up(live, error))?;
+        // A step of housekeeping is reckoned roughly.
+        let is_kept = group.changed() <= promised || payload.trims > 0;
+        debug_assert!(is_kept, "C5: {} of {promised} pages", group.changed());
         trees.publish(group);
         self.note_sparse(trees);
         self.counts.add(payload);
@@ -252,6 +274,7 @@ impl Engine {
 
     fn serve_group(&self, live: &Live, state: &mut CommitState, requests: Vec<Arc<Request>>) {
         let mut group: Vec<(Arc<Request>, Lsn)> = Vec::with_capacity(requests.len());
+        let mut promised = Needs::default();
         for request in requests {
             let work = request.work.lock();
             let checked = match state.sealed {
@@ -260,7 +283,7 @@ impl Engine {
             };
             let answer = match checked {
                 Err(error) => Answer::Done(Err(error)),
-                Ok(()) => match append(live, state, &work.payload) {
+                Ok(()) => match self.append_to_group(live, state, &work.payload, &mut promised) {
                     None => Answer::Reserve,
                     Some(lsn) => {
                         drop(work);
@@ -272,7 +295,7 @@ impl Engine {
             drop(work);
             request.answer(answer);
         }
-        let Some(&(_, last)) = group.last() else { return };
+        let Some(&(_, last)) = group.last() else { return self.end_promise(promised.pages) };
         live.log.publish(last);
         let CommitState { writer, trees, .. } = state;
         let mut pages = match group.len() {
@@ -285,18 +308,38 @@ impl Engine {
         });
         let failed = match applied {
             Ok(()) => {
+                debug_assert!(pages.changed() <= promised.pages, "C5: {}", pages.changed());
                 trees.publish(pages);
                 self.note_sparse(trees);
                 None
             }
             Err(error) => Some(self.give_up(live, error)),
         };
+        self.end_promise(promised.pages);
         for (request, lsn) in group {
             if failed.is_none() {
                 self.counts.add(&request.work.lock().payload);
             }
             request.answer(Answer::Done(failed.clone().map_or(Ok(lsn), Err)));
         }
+    }
+
+    /// Appends a request's record if the group, with all that it has, is ready for it (C5).
+    fn append_to_group(
+        &self,
+        live: &Live,
+        state: &mut CommitState,
+        payload: &Payload,
+        promised: &mut Needs,
+    ) -> Option<Lsn> {
+        let more = promised.and(payload.needs);
+        let is_ready = live.log.has_space(payload.bytes.len() + kept_of_log(live, more.claim))
+            && self.cache.promise(&mut state.writer, promised.pages, more.pages, more.claim);
+        if !is_ready {
+            return None;
+        }
+        *promised = more;
+        append(live, state, payload)
     }
 
     /// Serves what is left in the queue. For whoever closes the store.
@@ -318,26 +361,6 @@ impl Engine {
         crate::foreign::error!("{}: a commit could not be applied: {error}", self.disk.path(""));
         live.log.poison(error.clone());
         live.log.poisoned().unwrap_or(error)
-    }
-
-    /// Brings the leaves that a commit will change into memory, so that no page is read with the
-    /// commit lock held. Does nothing while everything is in memory.
-    fn touch_leaves(&self, payload: &Payload, keyspaces: &[&Arc<KeyspaceState>]) -> Result<()> {
-        // A transaction that touches more than a good part of the cache would evict its own.
-        if !self.cache.is_partial() || payload.operations as u64 > self.cache.frames() / 4 {
-            return Ok(());
-        }
-        let keyspaces = Numbered::new(keyspaces);
-        for op in Operations::new(&payload.bytes) {
-            let (Op::Put { keyspace, key, .. } | Op::Delete { keyspace, key }) = op? else {
-                continue;
-            };
-            if let Some(state) = keyspaces.find(keyspace) {
-                state.check()?;
-                touch(&self.cache, state.root, key, ReadAt::Newest)?;
-            }
-        }
-        Ok(())
     }
 }
 

@@ -261,6 +261,7 @@ impl Trees {
         let state = Arc::new(KeyspaceState::new(id, name, root, 0, group.lsn()));
         self.put_catalog(group, &catalog_key::keyspace(name), &state.encode(0))?;
         self.catalog.insert(state);
+        group.cache().note_keyspaces(self.catalog.len());
         self.next_keyspace = self.next_keyspace.max(id.0 + 1);
         Ok(())
     }

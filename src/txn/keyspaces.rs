@@ -168,6 +168,11 @@ impl Catalog {
         Arc::clone(&self.count)
     }
 
+    /// How many keyspaces there are.
+    pub(crate) fn len(&self) -> usize {
+        self.by_id.len()
+    }
+
     /// All keyspaces, in the order in which they were made.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<KeyspaceState>> {
         self.by_id.values()

@@ -5,7 +5,8 @@
 //!   ------                         -----------                        ------
 //!   1 encode, checksum,
 //!     prepare long values,
-//!     touch leaves, reserve log
+//!     touch leaves, look for
+//!     what it needs (C5)
 //!   2 enter  ------------------->  3 assign LSNs, copy records into
 //!                                    the mapped log: `appended`
 //!                                  4 apply to the trees at the group's
@@ -20,9 +21,11 @@
 //! - C1 a record is in the log before anything that it says is visible (`visible <= appended`);
 //! - C2 commits become visible in the order of their LSNs, each whole;
 //! - C3 what was refused leaves no trace: nothing fails between the append and the publication
-//!   but a page that cannot be read, and that poisons the log, so that nothing later is
-//!   acknowledged and recovery decides;
-//! - C4 a `Sync` commit returns only when `durable` has reached its LSN.
+//!   except a device, where a page must be read, or written for a group larger than the cache. That
+//!   poisons the log, so that nothing later is acknowledged and recovery decides;
+//! - C4 a `Sync` commit returns only when `durable` has reached its LSN;
+//! - C5 nothing fails for want of space after the append: a group changes no more pages than it was
+//!   promised before ([`needs`]).
 
 #[cfg(feature = "server")]
 mod at_once;
@@ -35,6 +38,7 @@ mod engine;
 mod group;
 mod housekeeping;
 mod keyspaces;
+mod needs;
 mod ops;
 mod pressure;
 

@@ -21,6 +21,7 @@
 use crate::codec::crc32;
 use crate::error::{Error, Result};
 use crate::options::CommitMode;
+use crate::space::Claim;
 
 /// The class of a record whose payload is operations.
 pub(crate) const CLASS_COMMIT: u8 = 1;
@@ -60,6 +61,23 @@ pub(crate) struct Payload {
     pub(crate) mode: CommitMode,
     /// CRC-32 of the bytes, computed outside of any lock.
     pub(crate) crc: u32,
+    /// Operations that add something.
+    pub(crate) additions: usize,
+    /// Operations that are notes of a checkpoint.
+    pub(crate) notes: usize,
+    /// Operations that take apart or merge what is there.
+    pub(crate) trims: usize,
+    /// What it needs before it is appended. Set by [`Engine::weigh`](super::Engine::weigh).
+    pub(crate) needs: Needs,
+}
+
+/// What must be there before a record is appended, so that nothing fails for want of it afterwards.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Needs {
+    /// Pages that it can change at most.
+    pub(crate) pages: u64,
+    /// What they are wanted for.
+    pub(crate) claim: Claim,
 }
 
 impl Payload {
@@ -68,6 +86,8 @@ impl Payload {
         self.bytes.clear();
         self.bytes.shrink_to(1 << 20);
         (self.operations, self.user_bytes, self.longest_value) = (0, 0, 0);
+        (self.additions, self.notes, self.trims) = (0, 0, 0);
+        self.needs = Needs::default();
     }
 
     /// Computes the checksum: nothing is appended any more.
@@ -78,6 +98,9 @@ impl Payload {
 
     /// Appends an operation.
     pub(crate) fn push(&mut self, op: Op<'_>) {
+        self.additions += usize::from(matches!(op, Op::Put { .. } | Op::Create { .. }));
+        self.notes += usize::from(matches!(op, Op::Count { .. }));
+        self.trims += usize::from(matches!(op, Op::Trim { .. }));
         let out = &mut self.bytes;
         match op {
             Op::Put { keyspace, key, value } => {

@@ -228,7 +228,8 @@ fn a_failed_write_back_changes_nothing() {
     let rig = Rig::new();
     let ids = rig.create(20);
     rig.checkpoint();
-    let snapshot = rig.cache.snapshot();
+    rig.put(&ids, 0);
+    let snapshot = rig.cache.snapshot(); // of versions that are nowhere on the disk
     rig.put(&ids, 1);
     rig.disk.fail(Fault {
         op: Op::Write,

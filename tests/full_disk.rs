@@ -1,0 +1,365 @@
+//! A disk that is full, at any moment, with any cache and any shape of batch.
+//!
+//! A commit that finds no space is refused and leaves no trace; everything can be read; rows can be
+//! deleted and checkpoints made; a store that ends there can be opened there; and once there is space
+//! all goes on without reopening. Nothing is ever poisoned for want of space.
+//!
+//! `SYNCLINE_SEED=n cargo test --test full_disk` replays one life, `SYNCLINE_SEEDS=n` runs so many.
+
+mod support;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use support::Rng;
+use syncline::disk::{Disk, Fault, FaultError, Keep, Op, Persistence, SimDisk};
+use syncline::{CommitMode, Error, Keyspace, Options, Result, Snapshot, Store, WriteBatch};
+
+const SEEDS: u64 = 24;
+const STEPS: usize = 60;
+
+type Rows = BTreeMap<Vec<u8>, Vec<u8>>;
+
+/// A store on a disk that is full now and then, and what it must hold.
+struct Life {
+    rng: Rng,
+    disk: SimDisk,
+    options: Options,
+    mode: CommitMode,
+    keys: u64,
+    store: Option<(Store, Keyspace)>,
+    rows: Rows,
+    held: Vec<(Snapshot, Rows)>,
+    is_full: bool,
+    refused: usize,
+    /// Since the store was opened.
+    has_written: bool,
+}
+
+impl Life {
+    fn new(seed: u64) -> Life {
+        let mut rng = Rng::new(seed);
+        let mut pick = |items: &[u64]| items[rng.below(items.len() as u64) as usize];
+        let options = Options::new()
+            .without_threads()
+            .store_id([7; 16])
+            .cache_bytes(pick(&[1 << 20, 1 << 20, 2 << 20, 8 << 20, 32 << 20]))
+            .page_bytes(pick(&[4096, 4096, 8192, 16384, 32768]) as u32)
+            .segment_bytes(pick(&[64 << 10, 256 << 10, 1 << 20]))
+            .checkpoint_log_bytes(pick(&[64 << 10, 1 << 20, 16 << 20]));
+        let mode = [CommitMode::Sync, CommitMode::Async][pick(&[0, 1]) as usize];
+        let keys = pick(&[10, 300, 3000, 20_000]);
+        let disk = SimDisk::new();
+        let (rows, held) = (Rows::new(), Vec::new());
+        let (store, is_full, refused, has_written) = (None, false, 0, false);
+        Life { rng, disk, options, mode, keys, store, rows, held, is_full, refused, has_written }
+    }
+
+    fn below(&mut self, n: u64) -> u64 {
+        self.rng.below(n)
+    }
+
+    fn rows(&self) -> &Keyspace {
+        &self.store.as_ref().expect("the store is open").1
+    }
+
+    fn store(&self) -> &Store {
+        &self.store.as_ref().expect("the store is open").0
+    }
+
+    fn open(&mut self) {
+        let store = self.options.clone().open_on(Arc::new(self.disk.clone())).unwrap();
+        let rows = match store.open_keyspace("rows").unwrap() {
+            Some(rows) => rows,
+            None => store.create_keyspace("rows").unwrap(),
+        };
+        self.store = Some((store, rows));
+        self.has_written = false;
+        self.check();
+    }
+
+    fn key(&mut self) -> Vec<u8> {
+        let key = self.below(self.keys);
+        let mut key = format!("{:x}-{key}", key % 7).into_bytes();
+        key.resize(key.len() + key.len() % 3 * 20, b'.');
+        key
+    }
+
+    /// A value of any size class; long ones only in small batches.
+    fn value(&mut self, batch: usize) -> Vec<u8> {
+        let page = 4096;
+        let most = match self.below(8) {
+            0 => 0,
+            1..5 => 120,
+            5 => page / 4,
+            6 if batch <= 100 => 2 * page,
+            7 if batch <= 4 => 60 * page,
+            _ => 40,
+        };
+        let len = if most == 0 { 0 } else { self.below(most) };
+        vec![self.below(256) as u8; len as usize]
+    }
+
+    fn batch_size(&mut self) -> usize {
+        let most = [1, 1, 4, 20, 100, 1000][self.below(6) as usize];
+        1 + self.below(most) as usize
+    }
+
+    /// Writes a batch, which may name a key more than once.
+    fn write(&mut self, count: usize, deletes: bool) -> Result<()> {
+        let mut batch = WriteBatch::new();
+        let mut after = self.rows.clone();
+        for _ in 0..count {
+            let key = self.key();
+            if deletes || self.below(10) == 0 {
+                let at = after.range(key.clone()..).next().map_or(key, |(key, _)| key.clone());
+                batch.delete(self.rows(), &at);
+                after.remove(&at);
+            } else {
+                let value = self.value(count);
+                batch.put(self.rows(), &key, &value);
+                after.insert(key, value);
+            }
+        }
+        let result = self.store().write_with(batch, self.mode);
+        if result.is_ok() {
+            self.rows = after;
+            self.has_written = true;
+        }
+        result.map(|_| ())
+    }
+
+    fn put(&mut self) {
+        let count = self.batch_size();
+        match self.write(count, false) {
+            Ok(()) => {}
+            Err(Error::DiskFull { .. }) if self.is_full => self.refused += 1,
+            Err(error) => panic!("a batch of {count} rows, full: {}: {error:?}", self.is_full),
+        }
+    }
+
+    fn delete(&mut self) {
+        let count = if self.is_full { 1 } else { 1 + self.below(40) as usize };
+        match self.write(count, true) {
+            Ok(()) => {}
+            // A life begins its log with its first write, and what it closed with has little.
+            Err(Error::DiskFull { file, .. })
+                if self.is_full && !self.has_written && file.contains("log-") => {}
+            Err(error) => panic!("a delete of {count} rows, full: {}: {error:?}", self.is_full),
+        }
+    }
+
+    /// Everything is read, by every way there is.
+    fn check(&self) {
+        let rows = self.rows();
+        let all: Rows = rows.iter().unwrap().map(pair).collect::<Result<_>>().unwrap();
+        assert!(all == self.rows, "the store has {} rows, not {}", all.len(), self.rows.len());
+        let back = rows.iter().unwrap().rev().map(pair).collect::<Result<Vec<_>>>().unwrap();
+        assert!(back.iter().map(|(key, _)| key).eq(self.rows.keys().rev()));
+        for (key, value) in self.rows.iter().step_by(1 + self.rows.len() / 20) {
+            assert_eq!(rows.get(key).unwrap().as_deref(), Some(&value[..]));
+        }
+        assert_eq!(rows.get(b"nothing").unwrap(), None);
+        for (snapshot, then) in &self.held {
+            let found: Rows =
+                snapshot.iter(rows).unwrap().map(pair).collect::<Result<_>>().unwrap();
+            assert!(found == *then, "a snapshot at {} has changed", snapshot.lsn());
+        }
+    }
+
+    fn hold(&mut self) {
+        if self.held.len() < 2 && self.below(2) == 0 {
+            let snapshot = self.store().snapshot().unwrap();
+            self.held.push((snapshot, self.rows.clone()));
+        } else {
+            self.held.clear();
+        }
+    }
+
+    fn fill(&mut self) {
+        let free = [0, 10 << 10, 300 << 10, 2 << 20][self.below(4) as usize];
+        let free = if free == 0 { 0 } else { self.below(free) };
+        self.disk.set_capacity(Some(self.disk.used_bytes() + free));
+        self.is_full = true;
+    }
+
+    /// There is space again: all goes on, without reopening.
+    fn heal(&mut self) {
+        self.disk.set_capacity(None);
+        self.is_full = false;
+        self.write(3, false).unwrap();
+    }
+
+    /// One call to the disk fails, of a kind that makes files longer.
+    fn strike(&mut self) {
+        let op = [Op::Allocate, Op::Create][self.below(2) as usize];
+        let (error, persistence) = (FaultError::Io, Persistence::Once);
+        self.disk.fail(Fault { op, after: 0, error, persistence });
+        let count = self.batch_size();
+        match self.write(count, false) {
+            Ok(()) | Err(Error::Io { .. }) => {}
+            Err(Error::DiskFull { .. }) if self.is_full => {}
+            Err(error) => panic!("a batch of {count} rows, while {op:?} fails: {error:?}"),
+        }
+        self.disk.clear_faults();
+    }
+
+    /// The store ends, by a close, a kill or a power loss, and is opened on the disk as it is.
+    fn reopen(&mut self) {
+        self.held.clear();
+        let (store, rows) = self.store.take().unwrap();
+        drop(rows);
+        let keep = match self.below(3) {
+            0 => {
+                store.close().unwrap();
+                None
+            }
+            1 if self.mode == CommitMode::Sync => Some(Keep::Seeded(self.below(1 << 32))),
+            _ => Some(Keep::Everything),
+        };
+        if let Some(keep) = keep {
+            self.disk = self.disk.crash(keep);
+        }
+        let before = (self.disk.list().unwrap(), self.disk.used_bytes());
+        self.open();
+        if self.is_full {
+            let grown = self.disk.used_bytes().saturating_sub(before.1);
+            assert!(grown <= 64 << 20, "{before:?}");
+        }
+    }
+
+    fn step(&mut self) {
+        match self.below(16) {
+            0..6 => self.put(),
+            6..8 => self.delete(),
+            8 => drop(self.store().checkpoint().unwrap()),
+            9 => self.hold(),
+            10 | 11 if self.is_full => self.heal(),
+            10..13 => self.fill(),
+            13 => self.reopen(),
+            14 => self.strike(),
+            _ => self.check(),
+        }
+        if self.below(4) == 0 {
+            self.check();
+        }
+    }
+
+    fn end(&mut self) {
+        self.heal();
+        self.held.clear();
+        let verified = self.store().verify().unwrap();
+        assert!(verified.is_clean(), "{:#?}", verified.problems);
+        self.reopen();
+    }
+}
+
+fn pair(entry: Result<syncline::Entry>) -> Result<(Vec<u8>, Vec<u8>)> {
+    entry.map(|entry| (entry.key().to_vec(), entry.value().to_vec()))
+}
+
+/// Tells the seed if what it leads to fails.
+struct Told(u64);
+
+impl Drop for Told {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("SYNCLINE_SEED={} cargo test --test full_disk replays this", self.0);
+        }
+    }
+}
+
+#[test]
+fn a_full_disk_refuses_and_everything_else_goes_on() {
+    let number = |name| std::env::var(name).ok().map(|n| n.parse::<u64>().expect("a number"));
+    let seeds = match number("SYNCLINE_SEED") {
+        Some(seed) => seed..seed + 1,
+        None => 0..number("SYNCLINE_SEEDS").unwrap_or(SEEDS),
+    };
+    let many = seeds.end - seeds.start >= SEEDS;
+    let mut refused = 0;
+    for seed in seeds {
+        let _told = Told(seed);
+        let mut life = Life::new(seed);
+        life.open();
+        (0..STEPS).for_each(|_| life.step());
+        life.end();
+        refused += life.refused;
+    }
+    assert!(!many || refused > 0, "no disk was ever full");
+}
+
+/// An operator gets out of a full disk: rows are deleted, a checkpoint is made, and puts go on.
+#[test]
+fn deletes_and_a_checkpoint_lead_out_of_a_full_disk() {
+    for (cache_bytes, batch, space) in
+        [(1 << 20, 20, 4 << 20), (1 << 20, 1000, 24 << 20), (16 << 20, 100, 6 << 20)]
+    {
+        let disk = SimDisk::new();
+        let options = Options::new().without_threads().store_id([7; 16]).cache_bytes(cache_bytes);
+        let store = options.segment_bytes(256 << 10).open_on(Arc::new(disk.clone())).unwrap();
+        let rows = store.keyspace("rows").unwrap();
+        disk.set_capacity(Some(disk.used_bytes() + space));
+        let put = |from: u64| {
+            let mut puts = WriteBatch::new();
+            for key in from..from + batch {
+                let key = key.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_be_bytes();
+                puts.put(&rows, key, [1; 100]);
+            }
+            store.write_with(puts, CommitMode::Async)
+        };
+        let mut count = 0;
+        let refused = loop {
+            match put(count) {
+                Ok(_) => count += batch,
+                Err(error) => break error,
+            }
+        };
+        assert!(matches!(refused, Error::DiskFull { .. }), "{refused:?}");
+        let keys: Vec<_> = rows.iter().unwrap().map(|row| row.unwrap().key().to_vec()).collect();
+        assert_eq!(keys.len() as u64, count, "what was refused left no trace");
+        for key in keys[..keys.len() / 2].iter().rev() {
+            rows.delete_with(key, CommitMode::Async).unwrap();
+        }
+        store.checkpoint().unwrap();
+        put(count).unwrap();
+        assert!(store.verify().unwrap().is_clean());
+    }
+}
+
+/// What an open that fails, or does not, leaves on a disk that has no byte to spare.
+#[test]
+fn a_store_that_was_killed_on_a_full_disk_is_read_there() {
+    let options = || Options::new().without_threads().store_id([7; 16]).cache_bytes(1 << 20);
+    let disk = SimDisk::new();
+    let store = options().open_on(Arc::new(disk.clone())).unwrap();
+    let rows = store.keyspace("rows").unwrap();
+    disk.set_capacity(Some(disk.used_bytes() + (6 << 20)));
+    let mut count = 0_u32;
+    let mut token = String::new();
+    while let Ok(receipt) =
+        rows.put_with(count.to_be_bytes(), [count as u8; 500], CommitMode::Async)
+    {
+        (count, token) = (count + 1, receipt.token());
+    }
+    let lost = rows.put_with("beyond", [0; 500], CommitMode::Async);
+    assert!(matches!(lost, Err(Error::DiskFull { .. })), "{lost:?}");
+    let mut disk = disk.crash(Keep::Everything);
+    for _ in 0..3 {
+        disk.set_capacity(Some(disk.used_bytes()));
+        let (names, bytes) = (disk.list().unwrap(), disk.used_bytes());
+        let store = options().open_on(Arc::new(disk.clone())).unwrap();
+        let rows = store.open_keyspace("rows").unwrap().unwrap();
+        assert_eq!(rows.iter().unwrap().filter(|row| row.is_ok()).count(), count as usize);
+        assert_eq!((disk.list().unwrap(), disk.used_bytes()), (names, bytes));
+        assert_eq!(store.status(&token).unwrap(), syncline::Status::Durable);
+        disk = disk.crash(Keep::Everything);
+    }
+    // With a little space it takes writes, and goes on.
+    disk.set_capacity(None);
+    let store = options().open_on(Arc::new(disk.clone())).unwrap();
+    let rows = store.open_keyspace("rows").unwrap().unwrap();
+    rows.put("more", "value").unwrap();
+    assert_eq!(rows.len().unwrap(), u64::from(count) + 1);
+    assert_eq!(store.status(&token).unwrap(), syncline::Status::Durable);
+}
