@@ -378,7 +378,11 @@ class Client:
 
     def job_id(self, written):
         """A write's job id, from its receipt: it is good in any later process."""
-        return f'{self.welcome["store"]}-{written["incarnation"]:x}-{written["lsn"]:x}'
+        store, mark = self.welcome["store"], self.welcome["options"].get("mark")
+        if mark is None:  # a server from before there were marks
+            return f'{store}-{written["incarnation"]:x}-{written["lsn"]:x}'
+        text = f'{store}-{written["incarnation"]:x}.{mark}-{written["lsn"]:x}'
+        return f'{text}-{zlib.crc32(text.encode()):08x}'
 
 
 # The command line.

@@ -25,7 +25,7 @@ use parking_lot::MutexGuard;
 use crate::cache::Changes;
 use crate::course::Course;
 use crate::error::{Error, Result};
-use crate::lsn::Lsn;
+use crate::lsn::{Incarnation, Life, LifeMark, Lsn};
 use crate::mutants::{Mutant, broken};
 use crate::options::CommitMode;
 use crate::space::{self, Head, PageId};
@@ -73,7 +73,8 @@ pub(crate) enum Purpose {
 /// Where the last incarnation that committed anything ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Former {
-    pub(crate) incarnation: crate::lsn::Incarnation,
+    pub(crate) incarnation: Incarnation,
+    pub(crate) mark: LifeMark,
     pub(crate) end: Lsn,
 }
 
@@ -251,17 +252,26 @@ impl Engine {
         let at = self.cache.snapshot().into_lsn();
         let changes = writer.take_changes(at);
         let former = self.space.superblock().head;
-        let (former_incarnation, former_end) = match purpose {
-            Purpose::Recovery(end) => (end.incarnation, end.end),
-            Purpose::Running | Purpose::Closing => (former.former, former.former_end),
+        let ended = match purpose {
+            Purpose::Recovery(ended) => ended,
+            Purpose::Running | Purpose::Closing => Former {
+                incarnation: former.former,
+                mark: former.former_mark,
+                end: former.former_end,
+            },
         };
+        let Life { incarnation, mark, secret, .. } = live.log.life();
         let head = Head {
             checkpoint: at,
             durable: at,
-            incarnation: live.incarnation,
+            incarnation,
+            mark,
+            secret,
             log_start: live.log.start(),
-            former: former_incarnation,
-            former_end,
+            former: ended.incarnation,
+            former_mark: ended.mark,
+            former_end: ended.end,
+            newest_segment: live.log.first_segment(),
             next_page_id: match broken(Mutant::NextPageIdStale) {
                 true => former.next_page_id,
                 false => PageId(self.cache.next_page_id()),

@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 use std::sync::Arc;
 
-use crate::lsn::StoreId;
+use crate::lsn::{Incarnation, StoreId};
 
 /// The result of an operation of the store.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -133,6 +133,15 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
+    /// A token of this store, but of an incarnation that this copy of the store never had: of a
+    /// copy that lived on by itself, such as the one before a backup was restored. What became of
+    /// the commit nobody can tell here: it is in that copy, if it is anywhere.
+    UnknownLife {
+        /// The token.
+        token: String,
+        /// The incarnation that it names.
+        incarnation: Incarnation,
+    },
     /// A flush failed earlier. The device may have lost what had been written, so nothing can be
     /// committed until the store is opened anew; reads go on.
     Poisoned {
@@ -174,6 +183,7 @@ impl Error {
             | Error::ForeignKeyspace { .. }
             | Error::InvalidOption { .. }
             | Error::InvalidToken { .. }
+            | Error::UnknownLife { .. }
             | Error::Poisoned { .. }
             | Error::Closed
             | Error::Forked => false,
@@ -242,6 +252,11 @@ impl fmt::Display for Error {
             }
             Error::InvalidOption { option, reason } => write!(f, "option {option}: {reason}"),
             Error::InvalidToken { token, reason } => write!(f, "token {token:?}: {reason}"),
+            Error::UnknownLife { token, incarnation } => write!(
+                f,
+                "token {token:?}: this copy of the store never had that incarnation {incarnation}; \
+                 ask the copy that gave it out"
+            ),
             Error::Poisoned { source } => write!(
                 f,
                 "an earlier flush failed, so nothing can be committed until the store is reopened: {source}"

@@ -18,7 +18,7 @@ use crate::codec::crc32;
 use crate::disk::Disk;
 use crate::error::Result;
 use crate::log::{Appender, Log, LogOptions};
-use crate::lsn::{Incarnation, Lsn, StoreId};
+use crate::lsn::{Incarnation, Life, Lsn, StoreId};
 use crate::space::{INNER, LEAF, header};
 use crate::tree::Node;
 use crate::txn::CLASS_COMMIT;
@@ -36,8 +36,8 @@ impl LogEnd {
     /// # Errors
     /// What creating a file may meet.
     pub fn begin(disk: Arc<dyn Disk>) -> Result<LogEnd> {
-        let (store, life) = (StoreId([7; 16]), Incarnation::new(1));
-        let (log, appender) = Log::begin(disk, LogOptions::default(), store, life, 0, &[])?;
+        let life = Life::of_version_1(StoreId([7; 16]), Incarnation::new(1));
+        let (log, appender) = Log::begin(disk, LogOptions::default(), life, 0, &[])?;
         Ok(LogEnd { log, appender })
     }
 

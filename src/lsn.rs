@@ -88,6 +88,53 @@ impl fmt::Debug for StoreId {
     }
 }
 
+/// The public random name of an incarnation, which its tokens carry: two copies of a store that
+/// live on apart have incarnations of the same number, and marks that differ.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct LifeMark(pub(crate) u64);
+
+impl LifeMark {
+    /// That of an incarnation which began under format version 1.
+    pub(crate) const NONE: LifeMark = LifeMark(0);
+
+    pub(crate) fn is_none(self) -> bool {
+        self == LifeMark::NONE
+    }
+}
+
+/// The secret random number of an incarnation, from which the checksums of its records begin.
+/// It is in the superblock and in the segment headers, and shown nowhere.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Secret(pub(crate) [u8; 16]);
+
+impl Secret {
+    /// That of an incarnation which began under format version 1: there is none.
+    pub(crate) const NONE: Secret = Secret([0; 16]);
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(..)")
+    }
+}
+
+/// One life of one store, as its log knows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Life {
+    pub(crate) store: StoreId,
+    pub(crate) incarnation: Incarnation,
+    pub(crate) mark: LifeMark,
+    pub(crate) secret: Secret,
+}
+
+impl Life {
+    /// A life that began under format version 1.
+    #[cfg(any(test, feature = "cli"))]
+    pub(crate) fn of_version_1(store: StoreId, incarnation: Incarnation) -> Life {
+        Life { store, incarnation, mark: LifeMark::NONE, secret: Secret::NONE }
+    }
+}
+
 /// One shared watermark. It only grows (I3).
 #[derive(Debug)]
 pub(crate) struct Watermark(AtomicU64);
@@ -131,6 +178,19 @@ mod tests {
         assert_eq!(Incarnation::new(12).next(), Incarnation::new(13));
         let id = StoreId([0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 0xd0, 0xe0, 0xff]);
         assert_eq!(id.to_string(), "000102030405060708090a0b0cd0e0ff");
+    }
+
+    #[test]
+    fn a_secret_is_never_shown() {
+        let store = StoreId([7; 16]);
+        let secret = Secret([0xa5; 16]);
+        let life = Life { secret, ..Life::of_version_1(store, Incarnation::new(3)) };
+        for text in [format!("{secret:?}"), format!("{life:?}"), format!("{life:#?}")] {
+            assert!(text.contains("Secret(..)"), "{text}");
+            for told in ["a5", "165", "A5"] {
+                assert!(!text.contains(told), "{text}");
+            }
+        }
     }
 
     #[test]

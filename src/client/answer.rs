@@ -1,20 +1,24 @@
 //! An answer in bytes of its own, read by whoever asked.
 
 use super::error::{Error, Result};
-use crate::lsn::StoreId;
+use super::greeting::Greeting;
+use crate::lsn::{LifeMark, StoreId};
 use crate::proto::{Head, Kind, Packet, Part, Response};
 
 /// An answer.
 pub(super) struct Answer {
     head: Head,
     body: Vec<u8>,
-    /// The store of the server that answered. The connection may be gone by now.
+    /// The store of the server that answered, and the mark of its life. The connection may be gone
+    /// by now.
     pub(super) store: StoreId,
+    pub(super) mark: LifeMark,
 }
 
 impl Answer {
-    pub(super) fn new(packet: &Packet<'_>, store: StoreId) -> Answer {
-        Answer { head: packet.head, body: packet.body.to_vec(), store }
+    pub(super) fn new(packet: &Packet<'_>, greeting: &Greeting) -> Answer {
+        let &Greeting { store, mark, .. } = greeting;
+        Answer { head: packet.head, body: packet.body.to_vec(), store, mark }
     }
 
     /// Whether no other follows.

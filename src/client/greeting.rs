@@ -8,9 +8,10 @@ use super::address::{Address, Socket, Tls};
 use super::error::{Error, Result};
 use super::link::Link;
 use super::options::ClientOptions;
-use crate::lsn::{Incarnation, StoreId};
+use crate::lsn::{Incarnation, LifeMark, StoreId};
 use crate::proto::{
-    Hello, MAGIC, MAX_BODY, MAX_HELLO, Progress, Request, Response, VERSION, decode,
+    Hello, MAGIC, MARK_OPTION, MAX_BODY, MAX_HELLO, Progress, Request, Response, VERSION, Welcome,
+    decode,
 };
 
 /// What the server says of itself.
@@ -18,6 +19,8 @@ use crate::proto::{
 pub(super) struct Greeting {
     pub(super) store: StoreId,
     pub(super) incarnation: Incarnation,
+    /// None if the server is older than marks.
+    pub(super) mark: LifeMark,
     pub(super) server: String,
     pub(super) max_body: u32,
     pub(super) max_in_flight: u32,
@@ -97,6 +100,7 @@ fn read(answer: Response<'_>) -> Result<Greeting> {
         Response::Welcome(welcome) if welcome.version == VERSION => Ok(Greeting {
             store: StoreId(welcome.store),
             incarnation: Incarnation::new(welcome.incarnation),
+            mark: mark_of(&welcome)?,
             server: welcome.server.to_string(),
             max_body: welcome.max_body,
             max_in_flight: welcome.max_in_flight,
@@ -108,4 +112,12 @@ fn read(answer: Response<'_>) -> Result<Greeting> {
         Response::Error(failure) => Err(failure.into()),
         _ => Err(Error::protocol("no answer to Hello")),
     }
+}
+
+fn mark_of(welcome: &Welcome<'_>) -> Result<LifeMark> {
+    let Some((_, mark)) = welcome.options.iter().find(|(name, _)| **name == *MARK_OPTION) else {
+        return Ok(LifeMark::NONE);
+    };
+    let read = u64::from_str_radix(mark, 16).map(LifeMark);
+    read.map_err(|_| Error::protocol(format!("{mark:?} is no mark")))
 }

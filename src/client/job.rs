@@ -6,14 +6,16 @@ use std::time::Duration;
 
 use futures_util::Stream;
 
+use super::answer::Answer;
 use super::client::{Client, Repeat};
 use super::error::{Error, Result};
 use super::link::Parts;
-use crate::lsn::StoreId;
+use crate::lsn::{Incarnation, Lsn};
 use crate::proto::{
     self, Applied, JobCancel, JobState, JobStatus, JobWait, JobWatch, MAX_WATCHED, Request,
     Response, Written,
 };
+use crate::store::Token;
 
 /// Events that may be on their way to a watch.
 const CREDIT: u32 = 64;
@@ -30,10 +32,12 @@ pub struct Job {
 }
 
 impl Job {
-    pub(super) fn of_write(client: Client, store: StoreId, written: &Written) -> Job {
+    pub(super) fn of_write(client: Client, answer: &Answer, written: &Written) -> Job {
         let proto::Place { incarnation, lsn } = written.receipt;
         let known = if written.durable { JobState::Durable } else { JobState::Appended };
-        let id = format!("{store}-{incarnation:x}-{lsn:x}");
+        let (incarnation, lsn) = (Incarnation::new(incarnation), Lsn::new(lsn));
+        let token = Token { store: answer.store, incarnation, mark: answer.mark, lsn };
+        let id = token.to_string();
         Job { client, id, known, applied: written.applied }
     }
 

@@ -357,7 +357,7 @@ impl Link {
         {
             *credit = credit.checked_sub(1).ok_or("more packets than there was credit for")?;
         }
-        let answer = || Answer::new(packet, self.greeting.store);
+        let answer = || Answer::new(packet, &self.greeting);
         if part == Part::More {
             match &waiter.to {
                 To::Many(sender, _) => drop(sender.send(Ok(answer()))),

@@ -114,7 +114,7 @@ impl Client {
     async fn commit(&self, request: &Request<'_>, repeat: Repeat) -> Result<Job> {
         let answer = self.call(request, repeat).await?;
         match answer.response()? {
-            Response::Written(written) => Ok(Job::of_write(self.clone(), answer.store, &written)),
+            Response::Written(written) => Ok(Job::of_write(self.clone(), &answer, &written)),
             Response::Job(job) => Ok(Job::told(self.clone(), job)),
             _ => answer.unexpected(),
         }

@@ -66,6 +66,10 @@ pub trait Disk: Debug + Send + Sync {
     /// Makes creations, renames and removals durable.
     fn sync_dir(&self) -> Result<()>;
 
+    /// Fills `bytes` with what nobody can guess. On a simulated disk it follows from what was done
+    /// to it so far, and from its seed.
+    fn random(&self, bytes: &mut [u8]) -> Result<()>;
+
     /// How messages name the file `name`, or the directory itself if it is empty.
     fn path(&self, name: &str) -> String;
 }

@@ -74,6 +74,10 @@ impl Disk for Recorder {
         self.inner.sync_dir()
     }
 
+    fn random(&self, bytes: &mut [u8]) -> Result<()> {
+        self.inner.random(bytes)
+    }
+
     fn path(&self, name: &str) -> String {
         self.inner.path(name)
     }

@@ -31,7 +31,7 @@ use crate::codec::{crc32, put_u32, put_u64};
 use crate::log::format::{
     MIN_ROOM, RECORD_HEADER, Salt, SegmentHeader, decode_record, segment_number,
 };
-use crate::lsn::{Incarnation, Lsn, StoreId};
+use crate::lsn::{Incarnation, Life, LifeMark, Lsn, Secret, StoreId};
 use crate::space::map_page::{self, Node as MapNode};
 use crate::space::superblock::{SLOT_BYTES, Superblock};
 use crate::space::{PAGE_HEADER, PageAddr, PageId, header};
@@ -40,7 +40,13 @@ use crate::tree::{Node, Value, blob};
 use crate::txn::{Op, Operations, Payload};
 
 const STORE: StoreId = StoreId([7; 16]);
-const LIFE: Incarnation = Incarnation::new(3);
+/// Of format version 1, whose salt is known to whoever writes a corpus.
+const LIFE: Life = Life {
+    store: STORE,
+    incarnation: Incarnation::new(3),
+    mark: LifeMark::NONE,
+    secret: Secret::NONE,
+};
 /// Where the record is taken to be.
 const AT: Lsn = Lsn::new(1 << 20);
 
@@ -52,7 +58,7 @@ pub fn session(bytes: &[u8]) {
 
 /// The log: a record, a segment's header, a payload, a file name.
 pub fn record(bytes: &[u8]) {
-    let salt = Salt::new(STORE, LIFE);
+    let salt = Salt::of(&LIFE);
     let _ = decode_record(bytes, AT, salt);
     let mut repaired = bytes.to_vec();
     if repaired.len() as u64 >= MIN_ROOM {
@@ -62,7 +68,8 @@ pub fn record(bytes: &[u8]) {
         let payload_end = RECORD_HEADER + (len % 64).min(len) as usize;
         let payload_crc = crc32(&[&repaired[RECORD_HEADER..payload_end]]);
         put_u32(&mut repaired, 4, payload_crc);
-        let crc = crc32(&[&STORE.0, &LIFE.get().to_le_bytes(), &repaired[4..RECORD_HEADER]]);
+        let crc =
+            crc32(&[&STORE.0, &LIFE.incarnation.get().to_le_bytes(), &repaired[4..RECORD_HEADER]]);
         put_u32(&mut repaired, 0, crc);
         if let Ok(record) = decode_record(&repaired, AT, salt) {
             assert_eq!(record.header.encode(salt), repaired[..RECORD_HEADER], "Z2");
@@ -83,7 +90,8 @@ fn segment_header(bytes: &[u8]) {
     let mut page = bytes.to_vec();
     page.resize(4096, 0);
     page[..8].copy_from_slice(b"SYNCLOG\0");
-    page[8..12].copy_from_slice(&1u32.to_le_bytes());
+    page[8..12].copy_from_slice(&2u32.to_le_bytes());
+    page[64] |= 1;
     let crc = crc32(&[&page[..12], &page[16..]]);
     put_u32(&mut page, 12, crc);
     let header = SegmentHeader::decode(&page).expect("Z2: magic, version and checksum are right");
@@ -166,7 +174,7 @@ pub fn superblock(bytes: &[u8]) {
     let mut slot = bytes.to_vec();
     slot.resize(SLOT_BYTES, 0);
     slot[..8].copy_from_slice(b"SYNCDATA");
-    slot[12..16].copy_from_slice(&1u32.to_le_bytes());
+    slot[12..16].copy_from_slice(&2u32.to_le_bytes());
     let crc = crc32(&[&slot[..8], &slot[12..]]);
     put_u32(&mut slot, 8, crc);
     if let Ok(superblock) = Superblock::decode(&slot) {

@@ -109,13 +109,8 @@ fn records() {
     let mut payload = Payload::default();
     payload.push(Op::Put { keyspace: crate::txn::KeyspaceId(1), key: b"key", value: b"value" });
     payload.push(Op::Count { keyspace: crate::txn::KeyspaceId(300), count: u64::MAX });
-    let header = SegmentHeader {
-        store: STORE,
-        incarnation: LIFE,
-        number: 4,
-        segment_bytes: 1 << 20,
-        sync_line: Lsn::new(99),
-    };
+    let header =
+        SegmentHeader { life: LIFE, number: 4, segment_bytes: 1 << 20, sync_line: Lsn::new(99) };
     let valid = [payload.bytes.clone(), header.encode(), b"log-000000000000000a".to_vec()];
     smoke(record, &valid, 300, 20_000);
 }
@@ -144,8 +139,9 @@ fn superblocks() {
 
 #[test]
 fn tokens() {
-    let valid = Token { store: STORE, incarnation: LIFE, lsn: Lsn::new(0x1234) }.to_string();
-    smoke(token, &[valid.into_bytes()], 60, 20_000);
+    let old = Token::new(&LIFE, Lsn::new(0x1234));
+    let valid = Token { mark: LifeMark(0xfeed), ..old };
+    smoke(token, &[valid, old].map(|token| token.to_string().into_bytes()), 80, 20_000);
 }
 
 /// Whole packets, and bodies behind the three bytes that choose their kind.

@@ -16,7 +16,7 @@ use super::segment::Segment;
 use super::threads::FlusherState;
 use crate::disk::Disk;
 use crate::error::Result;
-use crate::lsn::{Incarnation, Lsn, StoreId, Watermark};
+use crate::lsn::{Life, Lsn, Watermark};
 use crate::mutants::{Mutant, broken};
 use crate::process::Process;
 use crate::sync::Mutex;
@@ -87,8 +87,7 @@ pub(crate) struct Log {
     pub(super) process: Process,
     pub(super) options: LogOptions,
     pub(super) geometry: Geometry,
-    pub(super) store: StoreId,
-    pub(super) incarnation: Incarnation,
+    pub(super) life: Life,
     pub(super) salt: Salt,
     start: Lsn,
 
@@ -144,8 +143,7 @@ impl Log {
     pub(crate) fn begin(
         disk: Arc<dyn Disk>,
         options: LogOptions,
-        store: StoreId,
-        incarnation: Incarnation,
+        life: Life,
         first: u64,
         done: &[u64],
     ) -> Result<(Log, Appender)> {
@@ -158,9 +156,8 @@ impl Log {
             process: Process::current(),
             options,
             geometry,
-            store,
-            incarnation,
-            salt: Salt::new(store, incarnation),
+            life,
+            salt: Salt::of(&life),
             start,
             appended: Watermark::new(start),
             durable: Watermark::new(start),
@@ -176,6 +173,16 @@ impl Log {
         let segment = log.prepare_first()?;
         let appender = Appender { position: start, segment, next_bell: 0 };
         Ok((log, appender))
+    }
+
+    /// Whose log it is.
+    pub(crate) fn life(&self) -> Life {
+        self.life
+    }
+
+    /// The number of its first segment.
+    pub(crate) fn first_segment(&self) -> u64 {
+        self.geometry.segment_of(self.start)
     }
 
     /// Where this incarnation's first record begins.

@@ -13,7 +13,7 @@ use super::format::{
 use super::steps::step_within;
 use crate::disk::{Disk, DiskFile};
 use crate::error::{Error, Result};
-use crate::lsn::{Incarnation, Lsn, StoreId};
+use crate::lsn::{Life, Lsn};
 use crate::mutants::{Mutant, broken};
 
 /// The log is read in pieces of this size.
@@ -23,8 +23,7 @@ pub(super) const CHUNK_BYTES: u64 = 256 << 10;
 #[derive(Clone, Debug)]
 pub(super) struct Source {
     pub(super) disk: Arc<dyn Disk>,
-    pub(super) store: StoreId,
-    pub(super) incarnation: Incarnation,
+    pub(super) life: Life,
     pub(super) geometry: Geometry,
     pub(super) salt: Salt,
 }
@@ -67,14 +66,14 @@ impl Source {
                 return Err(Error::Version { file, supported: FORMAT_VERSION, found });
             }
         };
-        if header.store != self.store {
+        if header.life.store != self.life.store {
             if broken(Mutant::ForeignSegmentIgnored) {
                 return Ok(None);
             }
-            let (file, expected) = (self.path(number), self.store);
-            return Err(Error::WrongStore { file, expected, found: header.store });
+            let (file, expected) = (self.path(number), self.life.store);
+            return Err(Error::WrongStore { file, expected, found: header.life.store });
         }
-        if header.incarnation != self.incarnation || header.number != number {
+        if header.life != self.life || header.number != number {
             return Ok(None); // a file that was to be recycled, or of another life
         }
         if header.segment_bytes != self.geometry.segment_bytes() {
@@ -143,20 +142,14 @@ struct OpenSegment {
 
 impl RecordScan {
     /// Reads from `from`, the end of a record or the start of a segment.
-    pub(crate) fn open(
-        disk: Arc<dyn Disk>,
-        store: StoreId,
-        incarnation: Incarnation,
-        segment_bytes: u64,
-        from: Lsn,
-    ) -> Self {
+    pub(crate) fn open(disk: Arc<dyn Disk>, life: Life, segment_bytes: u64, from: Lsn) -> Self {
         let geometry = Geometry::new(segment_bytes);
-        let salt = Salt::new(store, incarnation);
+        let salt = Salt::of(&life);
         // The start of a segment is the same position as its first record.
         let within = geometry.offset_of(from) < SEGMENT_HEADER;
         let end = if within { geometry.record_after(from) } else { from };
         RecordScan {
-            source: Source { disk, store, incarnation, geometry, salt },
+            source: Source { disk, life, geometry, salt },
             segment: None,
             end,
             buffer: Vec::new(),

@@ -13,7 +13,7 @@
 //! | offset | bytes | field |
 //! |---|---|---|
 //! | 0 | 8 | magic `SYNCLOG` and a zero byte |
-//! | 8 | 4 | format version, 1 |
+//! | 8 | 4 | format version, 2 |
 //! | 12 | 4 | CRC-32 over bytes 0 to 11 and 16 to 4095 |
 //! | 16 | 16 | store id |
 //! | 32 | 4 | incarnation |
@@ -21,22 +21,25 @@
 //! | 40 | 8 | segment number n |
 //! | 48 | 8 | segment size S |
 //! | 56 | 8 | the sync line when this header was written |
-//! | 64 | 4032 | zero |
+//! | 64 | 8 | mark of the incarnation, not 0 |
+//! | 72 | 16 | salt of the incarnation's records |
+//! | 88 | 4008 | zero |
 //!
-//! It is valid iff the magic and the checksum are right. Every format version keeps bytes 0 to 15
-//! and what the checksum covers, so that a newer version is told from damage.
+//! It is valid iff the magic, the checksum and the mark are right. Every format version keeps bytes 0 to 15
+//! and what the checksum covers, so that a newer version is told from damage. Version 1 has zeros
+//! from byte 64 on: its incarnations have no mark, and their salt follows from the store id.
 //!
 //! A **record** begins at a multiple of 8:
 //!
 //! | offset | bytes | field |
 //! |---|---|---|
-//! | 0 | 4 | header CRC-32 over the salt (store id, incarnation as `u32`) and bytes 4 to 31 |
+//! | 0 | 4 | header CRC-32 over the salt and bytes 4 to 31 |
 //! | 4 | 4 | CRC-32 of the payload |
 //! | 8 | 4 | payload bytes in this record |
 //! | 12 | 1 | kind: 1 full, 2 first, 3 middle, 4 last of a chain |
 //! | 13 | 1 | class: what the payload means, opaque to the log |
 //! | 14 | 2 | zero |
-//! | 16 | 8 | LSN of this record's first byte |
+//! | 16 | 8 | LSN of this record's first byte, XOR the first 8 bytes of the salt |
 //! | 24 | 8 | the sync line when this record was written |
 //! | 32 | | payload, then zeros up to a multiple of 8 |
 //!
@@ -45,7 +48,10 @@
 //! bytes are zero, the payload checksum is right, and the padding is zero.
 //!
 //! Stale bytes of a recycled segment never validate: those of this incarnation name another LSN,
-//! those of others have another salt. The payload has its own checksum so that a committer can
+//! those of others have another salt. Nor do bytes that a client chose, anywhere in a value: the
+//! salt is 16 random bytes that are told to nobody, and a record without it is a guess of 96 bits,
+//! those of the position and of the checksum. In an incarnation of version 1 the salt is what the
+//! store id and the incarnation (as `u32`) are, and the LSN stands as it is. The payload has its own checksum so that a committer can
 //! compute it before it enters the commit lock.
 
 use std::fmt;
@@ -53,13 +59,15 @@ use std::ops::Range;
 
 use super::checksum;
 use crate::codec::{crc32, get_u16, get_u32, get_u64, put_u32, put_u64};
-use crate::lsn::{Incarnation, Lsn, StoreId};
+use crate::lsn::{Incarnation, Life, LifeMark, Lsn, Secret, StoreId};
 use crate::mutants::{Mutant, broken};
 
 /// Bytes of a segment's header page, which no record enters.
 pub(crate) const SEGMENT_HEADER: u64 = 4096;
 /// The format version that this software writes, and the newest that it reads.
-pub(crate) const FORMAT_VERSION: u32 = 1;
+pub(crate) const FORMAT_VERSION: u32 = 2;
+/// The one before, which is read as well.
+const FORMAT_VERSION_1: u32 = 1;
 /// Bytes of a record's header.
 pub(crate) const RECORD_HEADER: usize = 32;
 /// No record begins with fewer bytes than these before the end of its segment.
@@ -164,6 +172,12 @@ pub(crate) fn record_bytes(payload_bytes: u64) -> u64 {
     (RECORD_HEADER as u64 + payload_bytes).next_multiple_of(ALIGN)
 }
 
+/// Whether a record may end at `lsn`, or the log begin there.
+pub(crate) fn is_end_of_record(lsn: Lsn, segment_bytes: u64) -> bool {
+    let offset = lsn.get() % segment_bytes;
+    lsn.get().is_multiple_of(ALIGN) && (offset == 0 || offset >= SEGMENT_HEADER)
+}
+
 /// The name of the file of segment `number`.
 pub(crate) fn segment_name(number: u64) -> String {
     format!("log-{number:016x}")
@@ -182,8 +196,7 @@ pub(crate) fn segment_number(name: &str) -> Option<u64> {
 /// What a segment's header says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct SegmentHeader {
-    pub(crate) store: StoreId,
-    pub(crate) incarnation: Incarnation,
+    pub(crate) life: Life,
     pub(crate) number: u64,
     pub(crate) segment_bytes: u64,
     pub(crate) sync_line: Lsn,
@@ -203,12 +216,15 @@ impl SegmentHeader {
     pub(crate) fn encode(&self) -> Vec<u8> {
         let mut page = vec![0; SEGMENT_HEADER as usize];
         page[..8].copy_from_slice(MAGIC);
-        put_u32(&mut page, 8, FORMAT_VERSION);
-        page[16..32].copy_from_slice(&self.store.0);
-        put_u32(&mut page, 32, self.incarnation.get());
+        let Life { store, incarnation, mark, secret } = self.life;
+        put_u32(&mut page, 8, if mark.is_none() { FORMAT_VERSION_1 } else { FORMAT_VERSION });
+        page[16..32].copy_from_slice(&store.0);
+        put_u32(&mut page, 32, incarnation.get());
         put_u64(&mut page, 40, self.number);
         put_u64(&mut page, 48, self.segment_bytes);
         put_u64(&mut page, 56, self.sync_line.get());
+        put_u64(&mut page, 64, mark.0);
+        page[72..88].copy_from_slice(&secret.0);
         let crc = crc32(&[&page[..12], &page[16..]]);
         put_u32(&mut page, 12, crc);
         page
@@ -222,12 +238,18 @@ impl SegmentHeader {
         if &page[..8] != MAGIC || get_u32(page, 12) != crc32(&[&page[..12], &page[16..]]) {
             return Err(BadSegmentHeader::Invalid);
         }
-        if get_u32(page, 8) != FORMAT_VERSION {
-            return Err(BadSegmentHeader::Version(get_u32(page, 8)));
-        }
+        let (mark, secret) = match get_u32(page, 8) {
+            FORMAT_VERSION_1 => (LifeMark::NONE, Secret::NONE),
+            FORMAT_VERSION if get_u64(page, 64) == 0 => return Err(BadSegmentHeader::Invalid),
+            FORMAT_VERSION => {
+                (LifeMark(get_u64(page, 64)), Secret(page[72..88].try_into().expect("16 bytes")))
+            }
+            other => return Err(BadSegmentHeader::Version(other)),
+        };
+        let store = StoreId(page[16..32].try_into().expect("16 bytes"));
+        let incarnation = Incarnation::new(get_u32(page, 32));
         Ok(SegmentHeader {
-            store: StoreId(page[16..32].try_into().expect("sixteen bytes")),
-            incarnation: Incarnation::new(get_u32(page, 32)),
+            life: Life { store, incarnation, mark, secret },
             number: get_u64(page, 40),
             segment_bytes: get_u64(page, 48),
             sync_line: Lsn::new(get_u64(page, 56)),
@@ -235,19 +257,40 @@ impl SegmentHeader {
     }
 }
 
-/// What makes the records of one incarnation of one store unlike all others: the state of the
-/// header checksum after the store id and the incarnation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Salt(u32);
+/// What makes the records of one incarnation of one store unlike all others.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Salt {
+    /// The state of the header checksum after the salt.
+    state: u32,
+    /// What positions are hidden with.
+    mask: u64,
+}
 
 impl Salt {
-    pub(crate) fn new(store: StoreId, incarnation: Incarnation) -> Self {
-        Salt(crc32(&[&store.0, &incarnation.get().to_le_bytes()]))
+    pub(crate) fn of(life: &Life) -> Self {
+        let Life { store, incarnation, mark, secret } = life;
+        if mark.is_none() {
+            let state = crc32(&[&store.0, &incarnation.get().to_le_bytes()]);
+            return Salt { state, mask: 0 };
+        }
+        Salt { state: crc32(&[&secret.0]), mask: get_u64(&secret.0, 0) }
+    }
+
+    /// What stands in a record at `at` for its position.
+    #[inline]
+    pub(super) fn hide(self, at: Lsn) -> u64 {
+        at.get() ^ self.mask
     }
 
     fn header_crc(self, header: &[u8]) -> u32 {
         let covered = header[4..RECORD_HEADER].try_into().expect("28 bytes");
-        checksum::extend(self.0, covered)
+        checksum::extend(self.state, covered)
+    }
+}
+
+impl fmt::Debug for Salt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Salt(..)")
     }
 }
 
@@ -310,8 +353,9 @@ pub(crate) struct Record<'a> {
 pub(crate) enum Invalid {
     /// The segment, or what there is of it, ends before the record.
     Short,
-    /// The bytes name another position.
-    Position(Lsn),
+    /// The bytes are none of a record that belongs here. Which position they name is not told: in
+    /// space that is still zero it would be a part of the salt.
+    Position,
     /// The header's checksum is wrong.
     HeaderCrc,
     /// The header's checksum is right, but not what it covers.
@@ -326,7 +370,7 @@ impl fmt::Display for Invalid {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Invalid::Short => f.write_str("the end of the file"),
-            Invalid::Position(lsn) => write!(f, "bytes that claim LSN {lsn}"),
+            Invalid::Position => f.write_str("no record of this position"),
             Invalid::HeaderCrc => f.write_str("a record header with a wrong checksum"),
             Invalid::Header(what) => write!(f, "a record header with {what}"),
             Invalid::PayloadCrc => f.write_str("a record whose payload has a wrong checksum"),
@@ -344,7 +388,7 @@ impl RecordHeader {
         put_u32(&mut bytes, 8, self.len);
         bytes[12] = self.kind as u8;
         bytes[13] = self.class;
-        put_u64(&mut bytes, 16, self.lsn.get());
+        put_u64(&mut bytes, 16, salt.hide(self.lsn));
         put_u64(&mut bytes, 24, self.sync_line.get());
         let crc = salt.header_crc(&bytes);
         put_u32(&mut bytes, 0, crc);
@@ -356,12 +400,12 @@ impl RecordHeader {
         if bytes.len() < RECORD_HEADER {
             return Err(Invalid::Short);
         }
-        let mut lsn = Lsn::new(get_u64(bytes, 16));
+        let mut lsn = Lsn::new(get_u64(bytes, 16) ^ salt.mask);
         if broken(Mutant::RecordPositionUnchecked) {
             lsn = at;
         }
         if lsn != at {
-            return Err(Invalid::Position(lsn));
+            return Err(Invalid::Position);
         }
         if get_u32(bytes, 0) != salt.header_crc(bytes) {
             return Err(Invalid::HeaderCrc);

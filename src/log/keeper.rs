@@ -251,8 +251,7 @@ impl Log {
         let number = keeper.next;
         assert!(self.geometry.can_hold(number), "the log is at its end");
         let header = SegmentHeader {
-            store: self.store,
-            incarnation: self.incarnation,
+            life: self.life,
             number,
             segment_bytes: self.geometry.segment_bytes(),
             sync_line: self.durable.load(),

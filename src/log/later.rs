@@ -29,14 +29,13 @@ use super::cursor::RecordScan;
 use super::format::{Geometry, SEGMENT_HEADER, SegmentHeader, segment_number};
 use crate::disk::Disk;
 use crate::error::Result;
-use crate::lsn::{Incarnation, StoreId};
+use crate::lsn::{Incarnation, Life};
 
 /// What the superblock says.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Known {
-    pub(crate) store: StoreId,
+    pub(crate) life: Life,
     pub(crate) segment_bytes: u64,
-    pub(crate) incarnation: Incarnation,
     /// The store was closed.
     pub(crate) clean: bool,
 }
@@ -60,11 +59,13 @@ pub(crate) fn find_later(disk: &Arc<dyn Disk>, known: Known) -> Result<Option<La
         let Some(number) = segment_number(&name).filter(|&number| geometry.can_hold(number)) else {
             continue;
         };
-        let Some(header) = header_of(&**disk, &name)?.filter(|found| found.store == known.store)
+        let Some(header) =
+            header_of(&**disk, &name)?.filter(|found| found.life.store == known.life.store)
         else {
             continue;
         };
-        let lives = i64::from(header.incarnation.get()) - i64::from(known.incarnation.get());
+        let lives =
+            i64::from(header.life.incarnation.get()) - i64::from(known.life.incarnation.get());
         let is_proof = match lives {
             2.. => true,
             1 if header.number == number && header.segment_bytes == known.segment_bytes => {
@@ -74,7 +75,7 @@ pub(crate) fn find_later(disk: &Arc<dyn Disk>, known: Known) -> Result<Option<La
         };
         if is_proof {
             let file = disk.path(&name);
-            return Ok(Some(Later { incarnation: header.incarnation, file }));
+            return Ok(Some(Later { incarnation: header.life.incarnation, file }));
         }
     }
     Ok(None)
@@ -93,11 +94,10 @@ fn header_of(disk: &dyn Disk, name: &str) -> Result<Option<SegmentHeader>> {
 
 /// Whether a record in the segment of the next incarnation was written under its own superblock.
 fn has_commits(disk: &Arc<dyn Disk>, known: Known, header: &SegmentHeader) -> Result<bool> {
-    let Known { store, segment_bytes, clean, .. } = known;
+    let Known { segment_bytes, clean, .. } = known;
     let geometry = Geometry::new(segment_bytes);
     let start = geometry.segment_start(header.number);
-    let mut records =
-        RecordScan::open(Arc::clone(disk), store, header.incarnation, segment_bytes, start);
+    let mut records = RecordScan::open(Arc::clone(disk), header.life, segment_bytes, start);
     while let Some(record) = records.next()? {
         if clean || geometry.offset_of(record.header.sync_line) != SEGMENT_HEADER {
             return Ok(true);
@@ -116,17 +116,25 @@ mod tests {
     use super::*;
     use crate::disk::SimDisk;
     use crate::log::{Log, LogOptions};
+    use crate::lsn::{LifeMark, Secret, StoreId};
 
     const STORE: StoreId = StoreId(*b"a store of tests");
     const S: u64 = Geometry::MIN_SEGMENT_BYTES;
+
+    fn life(number: u32) -> Life {
+        let mark = LifeMark(u64::from(number) << 32);
+        Life {
+            mark,
+            secret: Secret([9; 16]),
+            ..Life::of_version_1(STORE, Incarnation::new(number))
+        }
+    }
 
     /// A disk with the log of incarnation 5 and so many commits, with a flush after each.
     fn disk_with(commits: usize) -> Arc<dyn Disk> {
         let disk: Arc<dyn Disk> = Arc::new(SimDisk::new());
         let options = LogOptions { segment_bytes: S, ..LogOptions::default() };
-        let life = Incarnation::new(5);
-        let (log, mut appender) =
-            Log::begin(Arc::clone(&disk), options, STORE, life, 3, &[]).unwrap();
+        let (log, mut appender) = Log::begin(Arc::clone(&disk), options, life(5), 3, &[]).unwrap();
         for _ in 0..commits {
             let payload = [7; 100];
             log.reserve(payload.len()).unwrap();
@@ -138,8 +146,7 @@ mod tests {
     }
 
     fn proof(disk: &Arc<dyn Disk>, incarnation: u32, clean: bool) -> Option<u32> {
-        let incarnation = Incarnation::new(incarnation);
-        let known = Known { store: STORE, segment_bytes: S, incarnation, clean };
+        let known = Known { life: life(incarnation), segment_bytes: S, clean };
         find_later(disk, known).unwrap().map(|later| later.incarnation.get())
     }
 
@@ -158,9 +165,8 @@ mod tests {
         let disk = disk_with(2);
         assert_eq!(proof(&disk, 4, false), Some(5), "its second record knows the first flushed");
         let other = Known {
-            store: StoreId(*b"another store id"),
+            life: Life { store: StoreId(*b"another store id"), ..life(1) },
             segment_bytes: S,
-            incarnation: Incarnation::new(1),
             clean: true,
         };
         assert_eq!(find_later(&disk, other).unwrap(), None, "not our business here");

@@ -63,7 +63,7 @@ mod waiter;
 
 pub(crate) use appender::{Appender, Log, LogOptions};
 pub(crate) use cursor::RecordScan;
-pub(crate) use format::{Kind, segment_number};
+pub(crate) use format::{Kind, is_end_of_record, segment_number};
 pub(crate) use later::{Known, find_later};
 pub(crate) use scan::Scan;
 pub(crate) use threads::LogThreads;

@@ -23,7 +23,7 @@ use super::format::{ALIGN, Kind, RECORD_HEADER, RecordHeader, SEGMENT_HEADER, se
 use crate::codec::get_u64;
 use crate::disk::Disk;
 use crate::error::{Error, Result};
-use crate::lsn::{Incarnation, Lsn, StoreId};
+use crate::lsn::{Life, Lsn};
 use crate::mutants::{Mutant, broken};
 
 /// A whole transaction.
@@ -79,13 +79,12 @@ impl Scan {
     /// None yet; what is wrong with the log is found while reading.
     pub(crate) fn open(
         disk: Arc<dyn Disk>,
-        store: StoreId,
-        incarnation: Incarnation,
+        life: Life,
         segment_bytes: u64,
         from: Lsn,
         known_durable: Lsn,
     ) -> Result<Scan> {
-        let records = RecordScan::open(disk, store, incarnation, segment_bytes, from);
+        let records = RecordScan::open(disk, life, segment_bytes, from);
         let (chain, joined, tail) = (None, Vec::new(), None);
         Ok(Scan { end: records.end(), records, known_durable, chain, joined, tail })
     }
@@ -259,7 +258,7 @@ fn search_segment(
         let positions = buffer[16..].chunks_exact(ALIGN as usize).map(|word| get_u64(word, 0));
         for (place, position) in (0..places).zip(positions) {
             let (here, at) = ((place * ALIGN) as usize, start + offset + place * ALIGN);
-            if position != at {
+            if position != source.salt.hide(Lsn::new(at)) {
                 continue;
             }
             let room = source.geometry.segment_bytes() - (offset + place * ALIGN);

@@ -332,7 +332,7 @@ mod tests {
     use super::*;
     use crate::disk::SimDisk;
     use crate::log::LogOptions;
-    use crate::lsn::{Incarnation, StoreId};
+    use crate::lsn::{Incarnation, Life, StoreId};
 
     fn after(state: u8, act: impl FnOnce(&FlusherState)) -> u8 {
         let flusher = FlusherState::default();
@@ -362,8 +362,7 @@ mod tests {
         let (log, _appender) = Log::begin(
             Arc::new(SimDisk::new()),
             LogOptions { segment_bytes: 64 << 10, ..LogOptions::default() },
-            StoreId([7; 16]),
-            Incarnation::new(1),
+            Life::of_version_1(StoreId([7; 16]), Incarnation::new(1)),
             2,
             &[],
         )

@@ -204,6 +204,8 @@ catalog! {
         FormerEndUnnoted = "former-end-unnoted": "the catalog does not learn where an incarnation ended";
         FormerEndTooHigh = "former-end-too-high": "an incarnation ends where the next one begins";
         SnapshotReceiptEarly = "snapshot-receipt-early": "a snapshot's receipt is that of the last checkpoint";
+        LifeMarkUnchecked = "life-mark-unchecked": "a token is judged by the number of its incarnation alone";
+        TokenCheckIgnored = "token-check-ignored": "a token with a wrong check is read all the same";
         PoisonUntold = "poison-untold": "after a failed flush commits are still told to be pending";
     }
     Poison {

@@ -33,7 +33,6 @@
 //! Mistakes that a second line of defence makes harmless are left out: they could not be caught.
 //! Each is said to be so where it was looked at, so that nobody adds it again:
 //!
-//! - a record's salt without the incarnation: positions are never used twice;
 //! - a page's stored checksum not compared: its address has 26 bits of what is computed;
 //! - the page id not compared: it is under that checksum;
 //! - the superblock always in one slot: its fields lie in one sector, which is not torn;

@@ -146,6 +146,8 @@ codes! {
     CacheExhausted = 82, Later;
     /// [`Error::Closed`].
     Closed = 83, Never;
+    /// [`Error::UnknownLife`].
+    UnknownLife = 84, Never;
 }
 
 impl Code {
@@ -260,6 +262,9 @@ impl From<&Error> for Failure<'static> {
             Error::InvalidToken { token, reason } => failure(Code::InvalidToken)
                 .with("token", token.clone())
                 .with("reason", reason.clone()),
+            Error::UnknownLife { token, incarnation } => failure(Code::UnknownLife)
+                .with("token", token.clone())
+                .with("incarnation", incarnation.to_string()),
             Error::Poisoned { .. } => failure(Code::Poisoned),
             Error::CacheExhausted { frames } => {
                 failure(Code::CacheExhausted).with("frames", frames.to_string())

@@ -16,33 +16,42 @@ use serde::{Deserialize, Serialize};
 use super::body::Text;
 use super::failure::Failure;
 use crate::error::Error;
-use crate::lsn::{Incarnation, StoreId};
+use crate::lsn::Lsn;
 use crate::store::Token;
 
 /// What a job id names. Only servers read them: to a client they are texts.
 #[allow(dead_code)] // what reads them is a layer above
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum JobId {
-    /// A write: its receipt's token, `store-incarnation-lsn`.
+    /// A write: its receipt's token, `store-incarnation.mark-lsn-check`.
     Write(Token),
-    /// A long operation: `store-incarnation-op-number`.
-    Operation {
-        /// The store that runs it.
-        store: StoreId,
-        /// The life of the store in which it runs.
-        incarnation: Incarnation,
-        /// Counts from 1 in each incarnation.
-        number: u64,
-    },
+    /// A long operation: `store-incarnation.mark-op-number-check`, a token with the number, which
+    /// counts from 1 in each incarnation, for an LSN.
+    Operation(Token),
+}
+
+/// What stands before the number of an operation.
+const OPERATION: &str = "op-";
+
+impl JobId {
+    /// The store and the life that gave it out, and its number or LSN.
+    pub(crate) fn token(&self) -> &Token {
+        match self {
+            JobId::Write(token) | JobId::Operation(token) => token,
+        }
+    }
+
+    /// The id of an operation of the life that gives out `token`.
+    pub(crate) fn of_operation(token: Token, number: u64) -> JobId {
+        JobId::Operation(Token { lsn: Lsn::new(number), ..token })
+    }
 }
 
 impl fmt::Display for JobId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             JobId::Write(token) => token.fmt(f),
-            JobId::Operation { store, incarnation, number } => {
-                write!(f, "{store}-{:x}-op-{number:x}", incarnation.get())
-            }
+            JobId::Operation(token) => token.write(f, OPERATION),
         }
     }
 }
@@ -51,14 +60,10 @@ impl FromStr for JobId {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<JobId, Error> {
-        let is_number = |(_, number): &(&str, &str)| !number.contains('-');
-        let Some((life, number)) = text.split_once("-op-").filter(is_number) else {
-            return text.parse().map(JobId::Write);
-        };
-        // The same text with the number for an LSN is a token: it checks every part.
-        let token: Token = format!("{life}-{number}").parse()?;
-        let Token { store, incarnation, lsn } = token;
-        Ok(JobId::Operation { store, incarnation, number: lsn.get() })
+        match text.contains("-op-") {
+            true => Token::read(text, OPERATION).map(JobId::Operation),
+            false => text.parse().map(JobId::Write),
+        }
     }
 }
 

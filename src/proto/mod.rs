@@ -52,6 +52,8 @@ pub use kind::Kind;
 #[cfg(feature = "server")]
 pub(crate) use packet::peek;
 pub use packet::{Broken, HEADER, Head, MAX_BODY, MAX_HELLO, Packet, Part, Progress, decode};
+#[allow(unused_imports)] // only server and client name it
+pub(crate) use request::MARK_OPTION;
 pub use request::{
     Answer, At, Bound, Cancel, Checkpoint, CreateKeyspace, Credit, Delete, Delivery, DropKeyspace,
     Existing, Get, Hello, JobCancel, JobStatus, JobWait, JobWatch, MAGIC, MAX_ONCE, MAX_WATCHED,

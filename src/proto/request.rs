@@ -12,6 +12,9 @@ use super::writer::{Begun, TooLarge};
 
 /// What every `Hello` begins with.
 pub const MAGIC: [u8; 8] = *b"syncline";
+/// The option of `Welcome` that has the mark of the store's life, in 16 hexadecimal digits.
+#[allow(dead_code)] // what names it are the layers above
+pub(crate) const MARK_OPTION: &str = "mark";
 /// The protocol version that this software speaks.
 pub const VERSION: u16 = 1;
 /// The longest idempotency key, in bytes. The shortest has one.

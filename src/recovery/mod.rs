@@ -182,8 +182,8 @@ fn open_locked(disk: &Arc<dyn Disk>) -> Result<(Space, Box<dyn DirLock>)> {
 fn refuse_outlived(disk: &Arc<dyn Disk>, space: &Space) -> Result<()> {
     let superblock = space.superblock();
     let Head { incarnation, clean, .. } = superblock.head;
-    let (store, segment_bytes) = (superblock.store, superblock.segment_bytes);
-    let known = Known { store, segment_bytes, incarnation, clean };
+    let (life, segment_bytes) = (superblock.life(), superblock.segment_bytes);
+    let known = Known { life, segment_bytes, clean };
     match find_later(disk, known)? {
         Some(later) if !broken(Mutant::OlderDataUnnoticed) => Err(Error::Corrupt {
             file: space.path().to_owned(),
@@ -251,7 +251,8 @@ fn begin_anew(engine: &Engine, head: Head, mut end: Lsn, summary: &RecoverySumma
     }
     let log = {
         let mut state = engine.commit.lock();
-        let log = match engine.begin_log(&mut state, incarnation, end, Older::Keep) {
+        let life = engine.draw_life(incarnation)?;
+        let log = match engine.begin_log(&mut state, life, end, Older::Keep) {
             Err(Error::DiskFull { .. }) => {
                 drop(state);
                 return end_as_closed(engine, head, end);
@@ -263,15 +264,15 @@ fn begin_anew(engine: &Engine, head: Head, mut end: Lsn, summary: &RecoverySumma
         }
         let CommitState { writer, trees, .. } = &mut *state;
         let mut group = WriteGroup::begin(&engine.cache, writer, log.start());
-        trees.note_end(&mut group, head.former, head.former_end)?;
+        trees.note_end(&mut group, head.former, head.former_mark, head.former_end)?;
         if !broken(Mutant::FormerEndUnnoted) {
-            trees.note_end(&mut group, head.incarnation, end)?;
+            trees.note_end(&mut group, head.incarnation, head.mark, end)?;
         }
         trees.note_counts(&mut group)?;
         trees.publish(group);
         log
     };
-    engine.go_live(log, incarnation)?;
+    engine.go_live(log)?;
     let bytes = summary.bytes_replayed;
     let progress = RecoveryProgress { phase: "checkpoint", done_bytes: bytes, total_bytes: bytes };
     report(engine, progress);
@@ -281,7 +282,8 @@ fn begin_anew(engine: &Engine, head: Head, mut end: Lsn, summary: &RecoverySumma
         return Ok(());
     }
     let RecoverySummary { former: incarnation, recovered_to: end, .. } = *summary;
-    let made = engine.checkpoint_for(Purpose::Recovery(Former { incarnation, end }));
+    let mark = if incarnation == head.incarnation { head.mark } else { head.former_mark };
+    let made = engine.checkpoint_for(Purpose::Recovery(Former { incarnation, mark, end }));
     made.map(|_| ()).inspect_err(|error| forget_log(engine, error))
 }
 

@@ -56,7 +56,7 @@ pub(super) fn replay(engine: &Engine, head: Head, summary: &mut RecoverySummary)
     if head.checkpoint < head.log_start {
         // The incarnation had begun and made no checkpoint: its prologue comes first.
         let mut group = WriteGroup::begin(&engine.cache, writer, head.log_start);
-        trees.note_end(&mut group, head.former, head.former_end)?;
+        trees.note_end(&mut group, head.former, head.former_mark, head.former_end)?;
         trees.publish(group);
     }
     let superblock = engine.space.superblock();
@@ -67,8 +67,7 @@ pub(super) fn replay(engine: &Engine, head: Head, summary: &mut RecoverySummary)
     summary.recovered_to = from;
     let scan = Scan::open(
         Arc::clone(&engine.disk),
-        superblock.store,
-        head.incarnation,
+        superblock.life(),
         superblock.segment_bytes,
         from,
         head.durable.max(from),

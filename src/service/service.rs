@@ -10,7 +10,7 @@ use super::names::Names;
 use super::once::Once;
 use super::operations::{Operation, Outcome};
 use crate::error::{Error, Result};
-use crate::lsn::{Incarnation, Lsn};
+use crate::lsn::{Incarnation, LifeMark, Lsn};
 use crate::mutants::{Mutant, broken};
 use crate::proto::{Code, Failure, JobId, JobState, Marks, Place};
 use crate::store::Token;
@@ -24,6 +24,7 @@ pub(crate) struct Service {
     pub(super) once: Once,
     pub(super) jobs: Arc<Jobs>,
     incarnation: Incarnation,
+    mark: LifeMark,
 }
 
 /// What a job id names, of those that may still change.
@@ -33,7 +34,8 @@ pub(crate) enum JobRef {
     Write(Lsn),
     /// An operation of this life of the store.
     Operation(JobNumber),
-    /// Something of a former life: its state is final, and may have to be read.
+    /// Something of another life: its state is final, and may have to be read. It may be one that
+    /// this copy of the store never had.
     Former,
 }
 
@@ -46,10 +48,10 @@ impl Service {
         store.begin()?;
         let once = Once::default();
         once.keyspace(&store)?;
-        let incarnation = store.watermarks().incarnation;
+        let Token { incarnation, mark, .. } = store.receipt_at(Lsn::ZERO).token;
         let jobs = Jobs::start(store.clone());
         let names = Names::of(&store)?;
-        Ok(Service { store, names, once, jobs, incarnation })
+        Ok(Service { store, names, once, jobs, incarnation, mark })
     }
 
     pub(crate) fn store(&self) -> &Store {
@@ -58,6 +60,11 @@ impl Service {
 
     pub(crate) fn incarnation(&self) -> Incarnation {
         self.incarnation
+    }
+
+    /// What sets this life apart from those of other copies of the store.
+    pub(crate) fn mark(&self) -> LifeMark {
+        self.mark
     }
 
     /// Where the store is. Waits for nothing.
@@ -88,8 +95,7 @@ impl Service {
 
     /// The job id of an operation of this life.
     pub(crate) fn job_of_operation(&self, number: JobNumber) -> String {
-        let (store, incarnation) = (self.store.id(), self.incarnation);
-        JobId::Operation { store, incarnation, number: number.0 }.to_string()
+        JobId::of_operation(self.store.receipt_at(Lsn::ZERO).token, number.0).to_string()
     }
 
     /// What a job id names. Waits for nothing.
@@ -105,26 +111,21 @@ impl Service {
         if id.to_string() != job {
             return Err(refused("numbers with leading zeros").into());
         }
-        let (store, incarnation) = match id {
-            JobId::Write(Token { store, incarnation, .. })
-            | JobId::Operation { store, incarnation, .. } => (store, incarnation),
-        };
+        let Token { store, incarnation, mark, lsn } = *id.token();
         if store != self.store.id() {
             return Err(refused("belongs to another store").into());
         }
-        if incarnation > self.incarnation || incarnation.get() == 0 {
-            return Err(refused("the store has had no such life").into());
-        }
-        if incarnation < self.incarnation {
+        if (incarnation, mark) != (self.incarnation, self.mark) {
+            // Whether this copy of the store had that life stands in its catalog.
             return Ok(JobRef::Former);
         }
         match id {
-            JobId::Write(Token { lsn, .. }) if lsn > self.store.watermarks().appended => {
+            JobId::Write(_) if lsn > self.store.watermarks().appended => {
                 Err(refused("the store has made no such commit").into())
             }
-            JobId::Write(Token { lsn, .. }) => Ok(JobRef::Write(lsn)),
-            JobId::Operation { number, .. } => {
-                let number = JobNumber(number);
+            JobId::Write(_) => Ok(JobRef::Write(lsn)),
+            JobId::Operation(_) => {
+                let number = JobNumber(lsn.get());
                 if !self.jobs.has(number) {
                     return Err(Failure::new(Code::NoSuchJob, format!("there is no job {job}")));
                 }
@@ -157,7 +158,10 @@ impl Service {
     pub(crate) fn state(&self, job: &str) -> Result<JobState<'static>, Failure<'static>> {
         match self.find_job(job)? {
             // The outcome of an operation goes with its process (S4).
-            JobRef::Former if job.contains("-op-") => Ok(JobState::Interrupted),
+            JobRef::Former if job.contains("-op-") => {
+                self.store.check_life(job.parse::<JobId>()?.token(), job)?;
+                Ok(JobState::Interrupted)
+            }
             JobRef::Former if broken(Mutant::FormerToldDurable) => Ok(JobState::Durable),
             JobRef::Former => Ok(match self.store.status(job)? {
                 Status::Pending => JobState::Appended,

@@ -10,7 +10,7 @@
 //! |---|---|---|
 //! | 0 | 8 | magic, `SYNCDATA` |
 //! | 8 | 4 | CRC-32 over bytes 0 to 7 and 12 to 4095 |
-//! | 12 | 4 | format version, 1; every version keeps these first 16 bytes |
+//! | 12 | 4 | format version, 2; every version keeps these first 16 bytes |
 //! | 16 | 4 | page size: 4096, 8192, 16384 or 32768 |
 //! | 20 | 4 | next keyspace id |
 //! | 24 | 8 | bytes of a log segment |
@@ -32,7 +32,14 @@
 //! | 152 | 1 | page map: level of its root |
 //! | 153 | 1 | free map: level of its root |
 //! | 154 | 1 | 1 if the store was closed cleanly: the log holds nothing above the checkpoint |
-//! | 155 | 3941 | zero |
+//! | 155 | 5 | zero |
+//! | 160 | 8 | mark of the incarnation, 0 if it began under version 1 |
+//! | 168 | 8 | mark of the former incarnation, 0 if it began under version 1 |
+//! | 176 | 16 | salt of the incarnation's records, secret; zero if it has no mark |
+//! | 192 | 8 | number of the newest log segment that is known to exist, 0 if none is |
+//! | 200 | 3896 | zero |
+//!
+//! Version 1 is the same with zeros from byte 160 on. It is read as that.
 //!
 //! A slot is valid iff the magic, checksum and version are right; the page size is one of the
 //! four; the segment size is a multiple of 4096 from 16 KiB to 2 GiB; the sequence is not 0;
@@ -40,12 +47,12 @@
 //! `former incarnation <= incarnation`; `2 <= length <= 2^36`; the next page id is not 0; each
 //! root is an address of a block from 2 to the length, whose level is at most 6 and whose leaves
 //! are as many as fit under that level, or it is 0 and so are its level and leaves; the clean
-//! flag is 0 or 1; and what shall be zero is.
+//! flag is 0 or 1; without a mark the salt is zero; and what shall be zero is.
 //!
-//! Example, the first 160 bytes of the one in the tests:
+//! Example, the first 208 bytes of the one in the tests:
 //!
 //! ```text
-//!     53 59 4e 43 44 41 54 41 e6 61 fe 37 01 00 00 00
+//!     53 59 4e 43 44 41 54 41 1b e9 83 97 02 00 00 00
 //!     00 20 00 00 04 00 00 00 00 00 00 04 00 00 00 00
 //!     61 20 73 74 6f 72 65 27 73 20 6f 77 6e 20 69 64
 //!     03 00 00 00 00 00 00 00 00 10 00 00 00 00 00 00
@@ -55,6 +62,9 @@
 //!     01 00 00 00 00 00 00 00 05 00 00 00 30 12 00 00
 //!     01 00 00 00 00 00 00 00 07 00 00 00 60 45 00 00
 //!     02 00 00 00 00 00 00 00 00 01 01 00 00 00 00 00
+//!     ef cd ab 89 67 45 23 01 88 77 66 55 44 33 22 11
+//!     6e 65 76 65 72 20 74 6f 20 62 65 20 74 6f 6c 64
+//!     02 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00
 //! ```
 
 use std::ops::RangeInclusive;
@@ -63,12 +73,14 @@ use super::RESERVED_BLOCKS;
 use super::map_page::{MAX_HEIGHT, Root, capacity, fanout};
 use super::page::{PageAddr, PageId};
 use crate::codec::{crc32, get_u32, get_u64, put_u32, put_u64};
-use crate::lsn::{Incarnation, Lsn, StoreId};
+use crate::lsn::{Incarnation, Life, LifeMark, Lsn, Secret, StoreId};
 
 /// Bytes of a slot.
 pub(crate) const SLOT_BYTES: usize = 4096;
 /// The newest format version that is read, and the one that is written.
-pub(crate) const FORMAT_VERSION: u32 = 1;
+pub(crate) const FORMAT_VERSION: u32 = 2;
+/// The one before, which is read as well.
+const FORMAT_VERSION_1: u32 = 1;
 /// What page sizes a store may have.
 pub(crate) const PAGE_SIZES: [u32; 4] = [4096, 8192, 16384, 32768];
 
@@ -86,12 +98,20 @@ pub(crate) struct Head {
     pub(crate) durable: Lsn,
     /// The life of the store that wrote this, 0 before the first.
     pub(crate) incarnation: Incarnation,
+    /// What sets that life apart from those of copies. None if it began under version 1.
+    pub(crate) mark: LifeMark,
+    /// What its records are salted with. Never shown.
+    pub(crate) secret: Secret,
     /// Where that incarnation's records begin.
     pub(crate) log_start: Lsn,
     /// The incarnation before, 0 if there is none.
     pub(crate) former: Incarnation,
+    pub(crate) former_mark: LifeMark,
     /// Where the former incarnation ended.
     pub(crate) former_end: Lsn,
+    /// The newest segment of the incarnation that is known to exist, 0 if none is. All those from
+    /// the one with the checkpoint to this one exist, unless the store was closed.
+    pub(crate) newest_segment: u64,
     /// No page has this id or a higher one.
     pub(crate) next_page_id: PageId,
     /// The root of the tree of keyspaces.
@@ -108,9 +128,13 @@ impl Head {
         checkpoint: Lsn::ZERO,
         durable: Lsn::ZERO,
         incarnation: Incarnation::new(0),
+        mark: LifeMark::NONE,
+        secret: Secret::NONE,
         log_start: Lsn::ZERO,
         former: Incarnation::new(0),
+        former_mark: LifeMark::NONE,
         former_end: Lsn::ZERO,
+        newest_segment: 0,
         next_page_id: PageId(1),
         catalog_root: PageId::NONE,
         next_keyspace: 1,
@@ -175,6 +199,10 @@ impl Superblock {
         bytes[152] = self.page_map.height;
         bytes[153] = self.free_map.height;
         bytes[154] = u8::from(head.clean);
+        put_u64(bytes, 160, head.mark.0);
+        put_u64(bytes, 168, head.former_mark.0);
+        bytes[176..192].copy_from_slice(&head.secret.0);
+        put_u64(bytes, 192, head.newest_segment);
         let crc = checksum(bytes);
         put_u32(bytes, 8, crc);
         debug_assert_eq!(Self::decode(bytes), Ok(*self), "written as it will be read");
@@ -199,9 +227,13 @@ impl Superblock {
                 checkpoint: Lsn::new(get_u64(bytes, 56)),
                 durable: Lsn::new(get_u64(bytes, 64)),
                 incarnation: Incarnation::new(get_u32(bytes, 88)),
+                mark: LifeMark(get_u64(bytes, 160)),
+                secret: Secret(bytes[176..192].try_into().expect("16 bytes")),
                 log_start: Lsn::new(get_u64(bytes, 72)),
                 former: Incarnation::new(get_u32(bytes, 92)),
+                former_mark: LifeMark(get_u64(bytes, 168)),
                 former_end: Lsn::new(get_u64(bytes, 80)),
+                newest_segment: get_u64(bytes, 192),
                 next_page_id: PageId(get_u64(bytes, 104)),
                 catalog_root: PageId(get_u64(bytes, 112)),
                 next_keyspace: get_u32(bytes, 20),
@@ -214,6 +246,12 @@ impl Superblock {
         };
         superblock.check()?;
         Ok(superblock)
+    }
+
+    /// The life that wrote it.
+    pub(crate) fn life(&self) -> Life {
+        let Head { incarnation, mark, secret, .. } = self.head;
+        Life { store: self.store, incarnation, mark, secret }
     }
 
     fn check(&self) -> Result<(), Invalid> {
@@ -242,6 +280,9 @@ impl Superblock {
         }
         if head.next_page_id == PageId::NONE {
             return Err(damaged(104, "a next page id above 0", 0));
+        }
+        if head.mark.is_none() && head.secret != Secret::NONE {
+            return Err(damaged(176, "no salt without a mark", "one"));
         }
         self.check_root(&self.page_map, 120)?;
         self.check_root(&self.free_map, 136)
@@ -284,12 +325,13 @@ fn check_frame(bytes: &[u8]) -> Result<(), Invalid> {
         let expected = format!("a superblock with checksum {crc:08x}");
         return Err(damaged(8, expected, format!("{stored:08x}")));
     }
-    match get_u32(bytes, 12) {
-        FORMAT_VERSION => {}
+    let zeros = match get_u32(bytes, 12) {
+        FORMAT_VERSION_1 => [155..SLOT_BYTES, SLOT_BYTES..SLOT_BYTES],
+        FORMAT_VERSION => [155..160, 200..SLOT_BYTES],
         other => return Err(Invalid::Version(other)),
-    }
-    match bytes[155..].iter().position(|&byte| byte != 0) {
-        Some(at) => Err(damaged(155 + at, "zero", bytes[155 + at])),
+    };
+    match zeros.into_iter().flatten().find(|&at| bytes[at] != 0) {
+        Some(at) => Err(damaged(at, "zero", bytes[at])),
         None => Ok(()),
     }
 }
@@ -326,9 +368,13 @@ mod tests {
                 checkpoint: Lsn::new(0x1000),
                 durable: Lsn::new(0x1200),
                 incarnation: Incarnation::new(2),
+                mark: LifeMark(0x0123_4567_89ab_cdef),
+                secret: Secret(*b"never to be told"),
                 log_start: Lsn::new(0x0400_0000),
                 former: Incarnation::new(1),
+                former_mark: LifeMark(0x1122_3344_5566_7788),
                 former_end: Lsn::new(0x1100),
+                newest_segment: 2,
                 next_page_id: PageId(9),
                 catalog_root: PageId(1),
                 next_keyspace: 4,
@@ -343,10 +389,25 @@ mod tests {
         let lines = header.lines().filter_map(|line| line.strip_prefix("//!     "));
         let hex: String = lines.flat_map(|line| line.split(' ')).collect();
         let slot = example().encode();
-        let written: String = slot[..160].iter().map(|byte| format!("{byte:02x}")).collect();
+        let written: String = slot[..208].iter().map(|byte| format!("{byte:02x}")).collect();
         assert_eq!(written, hex);
-        assert!(slot[160..].iter().all(|&byte| byte == 0));
+        assert!(slot[208..].iter().all(|&byte| byte == 0));
         assert_eq!(Superblock::decode(&slot[..]), Ok(example()));
+    }
+
+    /// What format version 1 had of the example.
+    #[test]
+    fn a_superblock_of_version_1_is_read_without_marks() {
+        let mut slot = example().encode();
+        put_u32(&mut slot[..], 12, 1);
+        slot[160..200].fill(0);
+        let crc = checksum(&slot[..]);
+        put_u32(&mut slot[..], 8, crc);
+        let found = Superblock::decode(&slot[..]).unwrap();
+        let (mark, secret) = (LifeMark::NONE, Secret::NONE);
+        let head = Head { mark, secret, former_mark: mark, newest_segment: 0, ..example().head };
+        assert_eq!(found, Superblock { head, ..example() });
+        assert_eq!(found.life(), Life::of_version_1(found.store, Incarnation::new(2)));
     }
 
     #[test]
@@ -366,7 +427,7 @@ mod tests {
     #[test]
     fn what_no_store_says_is_refused_with_its_offset() {
         type Break = fn(&mut [u8]);
-        let cases: [(usize, Break); 26] = [
+        let cases: [(usize, Break); 29] = [
             (16, |b| put_u32(b, 16, 8191)),
             (16, |b| put_u32(b, 16, 0)),
             (24, |b| put_u64(b, 24, 0)),
@@ -391,6 +452,9 @@ mod tests {
             (144, |b| b[153] = 7),
             (144, |b| b[153] = 255),
             (155, |b| b[155] = 1),
+            (159, |b| b[159] = 1),
+            (176, |b| put_u64(b, 160, 0)),
+            (200, |b| b[200] = 1),
             (154, |b| b[154] = 2),
             (4095, |b| b[4095] = 1),
         ];
@@ -409,7 +473,7 @@ mod tests {
     #[test]
     fn what_is_just_allowed_comes_back() {
         type Change = fn(&mut Superblock);
-        let cases: [Change; 13] = [
+        let cases: [Change; 15] = [
             |s| s.page_size = 4096,
             |s| s.page_size = 32768,
             |s| s.segment_bytes = 16 << 10,
@@ -423,6 +487,8 @@ mod tests {
             |s| s.free_map.leaves = 1020,
             |s| (s.free_map.height, s.free_map.leaves) = (MAX_HEIGHT, 1 << 48),
             |s| s.head.clean = false,
+            |s| (s.head.mark, s.head.secret) = (LifeMark::NONE, Secret::NONE),
+            |s| s.head.former_mark = LifeMark::NONE,
         ];
         for (i, change) in cases.iter().enumerate() {
             let mut superblock = example();

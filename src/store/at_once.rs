@@ -8,7 +8,8 @@ use std::task::{Context, Poll};
 use super::batch::WriteBatch;
 use super::handle::Store;
 use super::keyspace::{Keyspace, Limits, PAYLOAD};
-use super::receipt::Receipt;
+use super::receipt::{Receipt, Token};
+use super::status::judge_life;
 use crate::error::{Error, Result};
 use crate::lsn::Lsn;
 use crate::tree::{Value, peek};
@@ -151,6 +152,11 @@ impl Store {
     pub(crate) fn begin(&self) -> Result<()> {
         self.engine().check_open()?;
         self.engine().live().map(|_| ())
+    }
+
+    /// Fails unless the present or a former life of this copy of the store gave `token` out.
+    pub(crate) fn check_life(&self, token: &Token, text: &str) -> Result<()> {
+        judge_life(self.engine(), token, text).map(|_| ())
     }
 
     /// The sync line.

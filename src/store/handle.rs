@@ -6,20 +6,23 @@ use std::time::{Duration, Instant};
 
 use super::batch::WriteBatch;
 use super::keyspace::{Keyspace, Limits};
-use super::receipt::{Receipt, Status, Token};
+use super::receipt::{Receipt, Status};
 use super::snapshot::Snapshot;
 use super::stats::{Stats, Watermarks, stats, watermarks};
+use super::status::status;
+#[cfg(feature = "cli")]
+use super::status::token_of;
 use super::verify::{Verification, verify};
 use crate::course::Course;
 use crate::disk::Disk;
 use crate::error::{Error, Result};
 use crate::foreign;
-use crate::lsn::{Incarnation, Lsn, StoreId};
-use crate::mutants::{Mutant, broken};
+#[cfg(feature = "cli")]
+use crate::lsn::Incarnation;
+use crate::lsn::{Lsn, StoreId};
 use crate::options::{CommitMode, Options};
 use crate::recovery::{self, RecoverySummary};
-use crate::tree::{ReadAt, Value, lookup};
-use crate::txn::{Background, Engine, KeyspaceId, Op, Payload, catalog_key, check_name};
+use crate::txn::{Background, Engine, KeyspaceId, Op, Payload, check_name};
 
 /// An open store: a directory of keyspaces.
 ///
@@ -62,11 +65,8 @@ impl Closer {
     pub(super) fn receipt(&self, lsn: Lsn) -> Receipt {
         let engine = self.engine();
         match engine.live.get() {
-            Some(live) => Receipt::new(engine.store_id(), live.incarnation, lsn, &live.log),
-            None => {
-                let head = engine.space.superblock().head;
-                Receipt::settled(engine.store_id(), head.incarnation, lsn)
-            }
+            Some(live) => Receipt::new(lsn, &live.log),
+            None => Receipt::settled(&engine.life(), lsn),
         }
     }
 }
@@ -283,43 +283,21 @@ impl Store {
     /// open can tell, however long ago the commit was.
     ///
     /// # Errors
-    /// [`Error::InvalidToken`] if the text is no token, or one of another store, or of a commit
-    /// that this store has never made; [`Error::Poisoned`] if a flush failed and the commit is
+    /// [`Error::InvalidToken`] if the text is no token, or a part of one, or one of another store, or
+    /// names a position at which no commit can have ended; [`Error::UnknownLife`] if it is a token
+    /// of this store, but of an incarnation that this copy of it never had, such as one of before
+    /// a backup was restored; [`Error::Poisoned`] if a flush failed and the commit is
     /// neither durable nor lost until recovery has judged it.
     pub fn status(&self, token: &str) -> Result<Status> {
-        let engine = self.engine();
-        engine.check_open()?;
-        let Token { store, incarnation, lsn } = token.parse()?;
-        let invalid = |reason: String| Err(Error::InvalidToken { token: token.to_owned(), reason });
-        if store != engine.store_id() {
-            return invalid(format!("belongs to store {store}"));
-        }
-        let now = watermarks(engine);
-        if incarnation == now.incarnation {
-            let early = broken(Mutant::PendingToldDurable);
-            if lsn <= if early { now.appended } else { now.durable } {
-                return Ok(Status::Durable);
-            }
-            if lsn > now.appended && engine.live.get().is_none() {
-                return Ok(Status::Lost); // that life has ended, and nothing has begun
-            }
-            if lsn > now.appended {
-                return invalid("the store has made no such commit".into());
-            }
-            if broken(Mutant::PendingToldLost) {
-                return Ok(Status::Lost);
-            }
-            if broken(Mutant::PoisonUntold) {
-                return Ok(Status::Pending);
-            }
-            let poisoned = engine.live.get().and_then(|live| live.log.poisoned());
-            return poisoned.map_or(Ok(Status::Pending), Err);
-        }
-        match end_of(engine, incarnation)? {
-            Some(end) if lsn <= end => Ok(Status::Durable),
-            Some(_) => Ok(Status::Lost),
-            None => invalid(format!("the store has had no incarnation {incarnation}")),
-        }
+        self.engine().check_open()?;
+        status(self.engine(), token)
+    }
+
+    /// The token of a commit of a life that this copy of the store has had, by numbers alone. For
+    /// the crash suite, whose witness keeps no marks.
+    #[cfg(feature = "cli")]
+    pub(crate) fn token_of(&self, incarnation: Incarnation, lsn: Lsn) -> Result<String> {
+        token_of(self.engine(), incarnation, lsn)
     }
 
     /// Where the store is. Makes no system call.
@@ -425,22 +403,4 @@ impl Store {
     pub(super) fn engine(&self) -> &Engine {
         self.closer.engine()
     }
-}
-
-/// Where a former incarnation ended.
-fn end_of(engine: &Engine, incarnation: Incarnation) -> Result<Option<Lsn>> {
-    let head = engine.space.superblock().head;
-    let is_former = head.former == incarnation || broken(Mutant::TokenJudgedByWrongEnd);
-    if is_former && incarnation != Incarnation::new(0) {
-        return Ok(Some(head.former_end));
-    }
-    let root = engine.commit.lock().trees.catalog_root;
-    if root == crate::space::PageId::NONE {
-        return Ok(None);
-    }
-    let key = catalog_key::incarnation(incarnation);
-    lookup(&engine.cache, root, &key, ReadAt::Newest, |value| match value? {
-        Value::Inline(end) if end.len() == 8 => Some(Lsn::new(crate::codec::get_u64(end, 0))),
-        _ => None,
-    })
 }

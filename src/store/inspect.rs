@@ -125,8 +125,7 @@ pub fn dump_log(disk: Arc<dyn Disk>, each: &mut dyn FnMut(LogRecord) -> bool) ->
     let superblock = open_space(&disk)?.superblock();
     let head = superblock.head;
     let from = head.checkpoint.max(head.log_start);
-    let mut scan =
-        RecordScan::open(disk, superblock.store, head.incarnation, superblock.segment_bytes, from);
+    let mut scan = RecordScan::open(disk, superblock.life(), superblock.segment_bytes, from);
     let mut end = from;
     while let Some(record) = scan.next()? {
         end = record.header.end();

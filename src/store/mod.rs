@@ -10,6 +10,7 @@ mod range;
 mod receipt;
 mod snapshot;
 mod stats;
+mod status;
 mod value;
 mod verify;
 

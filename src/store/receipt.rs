@@ -8,9 +8,10 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use crate::codec::crc32;
 use crate::error::{Error, Result};
 use crate::log::Log;
-use crate::lsn::{Incarnation, Lsn, StoreId};
+use crate::lsn::{Incarnation, Life, LifeMark, Lsn, StoreId};
 use crate::mutants::{Mutant, broken};
 
 /// What a commit returns. Tells whether the commit survives a power loss by now, and can wait for
@@ -40,7 +41,7 @@ use crate::mutants::{Mutant, broken};
 /// ```
 #[derive(Clone)]
 pub struct Receipt {
-    pub(super) token: Token,
+    pub(crate) token: Token,
     pub(super) log: Option<Arc<Log>>,
 }
 
@@ -57,13 +58,13 @@ pub enum Status {
 }
 
 impl Receipt {
-    pub(crate) fn new(store: StoreId, incarnation: Incarnation, lsn: Lsn, log: &Arc<Log>) -> Self {
-        Receipt { token: Token { store, incarnation, lsn }, log: Some(Arc::clone(log)) }
+    pub(crate) fn new(lsn: Lsn, log: &Arc<Log>) -> Self {
+        Receipt { token: Token::new(&log.life(), lsn), log: Some(Arc::clone(log)) }
     }
 
     /// The receipt of something that was durable before this incarnation wrote anything.
-    pub(crate) fn settled(store: StoreId, incarnation: Incarnation, lsn: Lsn) -> Self {
-        Receipt { token: Token { store, incarnation, lsn }, log: None }
+    pub(crate) fn settled(life: &Life, lsn: Lsn) -> Self {
+        Receipt { token: Token::new(life, lsn), log: None }
     }
 
     /// The commit's position in the log.
@@ -108,7 +109,9 @@ impl Receipt {
     }
 
     /// The receipt as text, which [`Store::status`](crate::Store::status) understands in any
-    /// later process: `store-incarnation-lsn`, all hexadecimal.
+    /// later process: `store-incarnation.mark-lsn-check`, all hexadecimal. The mark is the random
+    /// name of the incarnation, which no other copy of the store shares; the check notices a
+    /// character that was changed or lost.
     pub fn token(&self) -> String {
         self.token.to_string()
     }
@@ -136,16 +139,102 @@ impl fmt::Debug for Receipt {
 }
 
 /// A receipt without its store.
+///
+/// As text:
+///
+/// ```text
+///   0a5c7e0b3f1d4e9c8b7a695847362514-3.9f3c2b7a10d4e856-c000148-5c0e91aa
+///   store, 32 digits                 |  mark, 16 digits |       CRC-32 of what is before the last -
+///                          incarnation                  LSN
+/// ```
+///
+/// An incarnation that began under format version 1 has no mark. Its tokens end with the LSN, and
+/// nothing tells whether a part of one is missing: `0a5c7e0b3f1d4e9c8b7a695847362514-3-c000148`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Token {
     pub(crate) store: StoreId,
     pub(crate) incarnation: Incarnation,
+    pub(crate) mark: LifeMark,
     pub(crate) lsn: Lsn,
+}
+
+impl Token {
+    pub(crate) fn new(life: &Life, lsn: Lsn) -> Token {
+        let &Life { store, incarnation, mark, .. } = life;
+        Token { store, incarnation, mark, lsn }
+    }
+
+    /// Writes the token with `infix` before the LSN.
+    pub(crate) fn write(&self, f: &mut fmt::Formatter<'_>, infix: &str) -> fmt::Result {
+        let Token { store, incarnation, mark, lsn } = self;
+        let (life, lsn) = (incarnation.get(), lsn.get());
+        if mark.is_none() {
+            return write!(f, "{store}-{life:x}-{infix}{lsn:x}");
+        }
+        let text = format!("{store}-{life:x}.{:016x}-{infix}{lsn:x}", mark.0);
+        write!(f, "{text}-{:08x}", check_of(&text))
+    }
+
+    /// Reads a token that has `infix` before the LSN.
+    ///
+    /// # Errors
+    /// [`Error::InvalidToken`] with what is wrong.
+    pub(crate) fn read(text: &str, infix: &str) -> Result<Self> {
+        let invalid = |reason: &str| Error::InvalidToken {
+            token: text.chars().take(100).collect(),
+            reason: reason.into(),
+        };
+        let (start, rest) =
+            text.split_once('-').ok_or_else(|| invalid("not three parts divided by -"))?;
+        let (life, rest) =
+            rest.split_once('-').ok_or_else(|| invalid("not three parts divided by -"))?;
+        let rest = rest.strip_prefix(infix).ok_or_else(|| invalid("not what it should name"))?;
+        let (life, mark, lsn) = match life.split_once('.') {
+            None => (life, None, rest),
+            Some((life, mark)) => {
+                let (lsn, check) = rest.split_once('-').ok_or_else(|| invalid("it is cut off"))?;
+                let before = &text[..text.len() - check.len() - 1];
+                if check != format!("{:08x}", check_of(before))
+                    && !broken(Mutant::TokenCheckIgnored)
+                {
+                    return Err(invalid("a character was changed or lost: its check is wrong"));
+                }
+                (life, Some(mark), lsn)
+            }
+        };
+        let is_hex = |part: &str| {
+            !part.is_empty()
+                && part.bytes().all(|b| b.is_ascii_hexdigit() && !b.is_ascii_uppercase())
+        };
+        if start.len() != 32 || ![start, life, lsn].into_iter().all(is_hex) {
+            return Err(invalid("not hexadecimal numbers, or not a store's id"));
+        }
+        let mark = match mark {
+            None => LifeMark::NONE,
+            Some(mark) if mark.len() == 16 && is_hex(mark) => {
+                LifeMark(u64::from_str_radix(mark, 16).expect("sixteen digits"))
+            }
+            Some(_) => return Err(invalid("not a mark of 16 digits")),
+        };
+        let mut id = [0; 16];
+        for (at, byte) in id.iter_mut().enumerate() {
+            *byte = u8::from_str_radix(&start[2 * at..2 * at + 2], 16).expect("two digits");
+        }
+        let life = u32::from_str_radix(life, 16).map_err(|_| invalid("the incarnation"))?;
+        let lsn = u64::from_str_radix(lsn, 16).map_err(|_| invalid("the LSN"))?;
+        let (store, incarnation) = (StoreId(id), Incarnation::new(life));
+        Ok(Token { store, incarnation, mark, lsn: Lsn::new(lsn) })
+    }
+}
+
+/// What shows that a text is whole.
+fn check_of(text: &str) -> u32 {
+    crc32(&[text.as_bytes()])
 }
 
 impl fmt::Display for Token {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}-{:x}-{:x}", self.store, self.incarnation.get(), self.lsn.get())
+        self.write(f, "")
     }
 }
 
@@ -153,33 +242,7 @@ impl FromStr for Token {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
-        let invalid = |reason: &str| Error::InvalidToken {
-            token: text.chars().take(100).collect(),
-            reason: reason.into(),
-        };
-        let parts: Vec<&str> = text.split('-').collect();
-        let [store, incarnation, lsn] = parts[..] else {
-            return Err(invalid("not three parts divided by -"));
-        };
-        let digits = |part: &str| {
-            !part.is_empty()
-                && part.bytes().all(|b| b.is_ascii_hexdigit() && !b.is_ascii_uppercase())
-        };
-        if store.len() != 32 || ![store, incarnation, lsn].into_iter().all(digits) {
-            return Err(invalid("not hexadecimal numbers, or not a store's id"));
-        }
-        let mut id = [0; 16];
-        for (at, byte) in id.iter_mut().enumerate() {
-            *byte = u8::from_str_radix(&store[2 * at..2 * at + 2], 16).expect("two digits");
-        }
-        let incarnation =
-            u32::from_str_radix(incarnation, 16).map_err(|_| invalid("the incarnation"))?;
-        let lsn = u64::from_str_radix(lsn, 16).map_err(|_| invalid("the LSN"))?;
-        Ok(Token {
-            store: StoreId(id),
-            incarnation: Incarnation::new(incarnation),
-            lsn: Lsn::new(lsn),
-        })
+        Token::read(text, "")
     }
 }
 
@@ -189,42 +252,94 @@ mod tests {
     use crate::disk::SimDisk;
     use crate::{CommitMode, Options, Store};
 
-    #[test]
-    fn tokens_come_back_and_other_text_does_not() {
-        let token = Token {
-            store: StoreId([0xab; 16]),
+    fn token() -> Token {
+        Token {
+            store: StoreId([0, 0x12, 0x23, 3, 4, 5, 6, 7, 8, 9, 0xa, 0xb, 0xc, 0xd, 0xe, 0xff]),
             incarnation: Incarnation::new(7),
+            mark: LifeMark(0xab_cdef),
             lsn: Lsn::new(0x1234),
-        };
-        let text = token.to_string();
-        assert_eq!(text, "abababababababababababababababab-7-1234");
-        assert_eq!(text.parse::<Token>().unwrap(), token);
-        for bad in ["", "-", "--", "ab-7-1234", &text[1..], &format!("{text}-"), "é", "+1-+1-+1"] {
-            assert!(matches!(bad.parse::<Token>(), Err(Error::InvalidToken { .. })), "{bad}");
         }
     }
 
-    #[test]
-    fn every_part_of_a_token_is_read_and_nothing_else_is_one() {
-        let token = Token {
-            store: StoreId([0, 0x12, 0x23, 3, 4, 5, 6, 7, 8, 9, 0xa, 0xb, 0xc, 0xd, 0xe, 0xff]),
-            incarnation: Incarnation::new(u32::MAX),
-            lsn: Lsn::new(u64::MAX),
-        };
-        let text = token.to_string();
-        assert_eq!(
-            text,
-            "00122303040506070809 0a0b0c0d0eff-ffffffff-ffffffffffffffff".replace(' ', "")
-        );
-        assert_eq!(text.parse::<Token>().unwrap(), token);
-        let id = &text[..32];
-        let refused = |text: String| match text.parse::<Token>() {
+    fn refused(text: &str) -> String {
+        match text.parse::<Token>() {
             Err(Error::InvalidToken { token, reason }) => {
                 assert_eq!(token, text.chars().take(100).collect::<String>());
                 reason
             }
             other => panic!("{text}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn tokens_come_back_and_other_text_does_not() {
+        let text = token().to_string();
+        assert_eq!(text, "001223030405060708090a0b0c0d0eff-7.0000000000abcdef-1234-f9ef1373");
+        assert_eq!(text.parse::<Token>().unwrap(), token());
+        let most = Token {
+            incarnation: Incarnation::new(u32::MAX),
+            mark: LifeMark(u64::MAX),
+            lsn: Lsn::new(u64::MAX),
+            ..token()
         };
+        assert_eq!(most.to_string().parse::<Token>().unwrap(), most);
+        for bad in ["", "-", "--", "ab-7-1234", &text[1..], &format!("{text}-"), "é", "+1-+1-+1"] {
+            refused(bad);
+        }
+    }
+
+    #[test]
+    fn a_token_that_lost_its_end_names_nothing() {
+        let text = token().to_string();
+        for len in 0..text.len() {
+            refused(&text[..len]);
+        }
+    }
+
+    #[test]
+    fn a_token_with_one_character_changed_names_nothing() {
+        let text = token().to_string();
+        for at in 0..text.len() {
+            for other in "0123456789abcdef-.x".chars() {
+                let changed = format!("{}{other}{}", &text[..at], &text[at + 1..]);
+                if changed != text {
+                    refused(&changed);
+                }
+            }
+            refused(&format!("{}{}", &text[..at], &text[at + 1..]));
+        }
+    }
+
+    /// With a right check.
+    #[test]
+    fn every_part_of_a_token_is_read() {
+        let id = "001223030405060708090a0b0c0d0eff";
+        let of = |text: String| refused(&format!("{text}-{:08x}", check_of(&text)));
+        let digits = "not hexadecimal numbers, or not a store's id";
+        for text in [
+            format!("{id}-.0000000000abcdef-1"),
+            format!("{id}-7.0000000000abcdef-"),
+            format!("{id}-7.0000000000abcdef-A"),
+            format!("{}-7.0000000000abcdef-1", &id[1..]),
+        ] {
+            assert_eq!(of(text.clone()), digits, "{text}");
+        }
+        for mark in ["", "abcdef", "00000000000abcdef", "0000000000ABCDEF", "0000000000abcde."] {
+            let mark = format!("{id}-7.{mark}-1");
+            assert_eq!(of(mark.clone()), "not a mark of 16 digits", "{mark}");
+        }
+        assert_eq!(of(format!("{id}-100000000.0000000000abcdef-1")), "the incarnation");
+        assert_eq!(of(format!("{id}-1.0000000000abcdef-10000000000000000")), "the LSN");
+        assert_eq!(of(format!("{id}-1.0000000000abcdef")), "it is cut off");
+        assert_eq!(refused(&format!("{id}-1.0000000000abcdef-1")), "it is cut off");
+    }
+
+    #[test]
+    fn tokens_of_version_1_are_read() {
+        let id = "001223030405060708090a0b0c0d0eff";
+        let old = Token { mark: LifeMark::NONE, ..token() };
+        assert_eq!(old.to_string(), format!("{id}-7-1234"));
+        assert_eq!(old.to_string().parse::<Token>().unwrap(), old);
         let digits = "not hexadecimal numbers, or not a store's id";
         for text in [
             format!("{id}--1"),
@@ -239,13 +354,13 @@ mod tests {
             format!("{}-1-1", &id[1..]),
             format!("{id}0-1-1"),
             format!("{}\u{e9}-1-1", &id[2..]),
+            format!("{id}-1-1-1"),
         ] {
-            assert_eq!(refused(text), digits);
+            assert_eq!(refused(&text), digits);
         }
-        assert_eq!(refused(format!("{id}-100000000-1")), "the incarnation");
-        assert_eq!(refused(format!("{id}-1-10000000000000000")), "the LSN");
-        assert_eq!(refused(format!("{id}-1")), "not three parts divided by -");
-        assert_eq!(refused(format!("{id}-1-1-1")), "not three parts divided by -");
+        assert_eq!(refused(&format!("{id}-100000000-1")), "the incarnation");
+        assert_eq!(refused(&format!("{id}-1-10000000000000000")), "the LSN");
+        assert_eq!(refused(&format!("{id}-1")), "not three parts divided by -");
     }
 
     /// A receipt of an asynchronous commit that nothing has flushed, without threads that would.
@@ -280,10 +395,11 @@ mod tests {
 
     #[test]
     fn what_was_settled_before_needs_no_log() {
-        let (life, lsn) = (Incarnation::new(3), Lsn::new(77));
-        let mut receipt = Receipt::settled(StoreId([1; 16]), life, lsn);
+        let (number, lsn) = (Incarnation::new(3), Lsn::new(77));
+        let life = Life::of_version_1(StoreId([1; 16]), number);
+        let mut receipt = Receipt::settled(&life, lsn);
         assert!(receipt.is_durable());
-        assert_eq!((receipt.incarnation(), receipt.lsn()), (life, lsn));
+        assert_eq!((receipt.incarnation(), receipt.lsn()), (number, lsn));
         receipt.wait().unwrap();
         assert!(receipt.wait_timeout(Duration::ZERO).unwrap());
         let mut context = Context::from_waker(std::task::Waker::noop());

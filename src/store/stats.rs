@@ -73,8 +73,7 @@ pub struct Stats {
 
 pub(super) fn watermarks(engine: &Engine) -> Watermarks {
     let (appended, visible, durable, checkpoint) = engine.watermarks();
-    let head = engine.space.superblock().head;
-    let incarnation = engine.live.get().map_or(head.incarnation, |live| live.incarnation);
+    let incarnation = engine.life().incarnation;
     Watermarks { incarnation, appended, visible, durable, checkpoint }
 }
 

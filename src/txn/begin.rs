@@ -8,7 +8,7 @@ use super::engine::{CommitState, Engine, Live};
 use crate::cache::WriteGroup;
 use crate::error::{Error, Result};
 use crate::log::{Log, LogOptions, segment_number};
-use crate::lsn::{Incarnation, Lsn};
+use crate::lsn::{Incarnation, Life, LifeMark, Lsn, Secret};
 use crate::mutants::{Mutant, broken};
 use crate::space::{Claim, Head};
 
@@ -50,15 +50,19 @@ impl Engine {
             self.space.confirm()?;
         }
         let head = self.space.superblock().head;
-        let (next, end) = (head.incarnation.next(), head.checkpoint);
-        let log = self.begin_log(&mut state, next, end, Older::Remove)?;
+        let life = self.draw_life(head.incarnation.next())?;
+        let log = self.begin_log(&mut state, life, head.checkpoint, Older::Remove)?;
         // 2. From here on the store is not closed: recovery looks at the new segment.
         let begun = Head {
             durable: head.durable.max(head.checkpoint),
-            incarnation: head.incarnation.next(),
+            incarnation: life.incarnation,
+            mark: life.mark,
+            secret: life.secret,
             log_start: log.start(),
             former: head.incarnation,
+            former_mark: head.mark,
             former_end: head.checkpoint,
+            newest_segment: log.first_segment(),
             clean: false,
             ..head
         };
@@ -69,16 +73,26 @@ impl Engine {
         //    superblock just written has all of it.
         let CommitState { writer, trees, .. } = &mut *state;
         let mut group = WriteGroup::begin(&self.cache, writer, log.start());
-        trees.note_end(&mut group, head.incarnation, head.checkpoint)?;
+        trees.note_end(&mut group, head.incarnation, head.mark, head.checkpoint)?;
         trees.publish(group);
-        self.go_live(log, head.incarnation.next())
+        self.go_live(log)
     }
 
-    /// Starts the log of `incarnation` in a segment of its own, behind every segment there is.
+    /// A life of the store with a mark and a secret of its own.
+    pub(crate) fn draw_life(&self, incarnation: Incarnation) -> Result<Life> {
+        let (mut mark, mut secret) = ([0; 8], [0; 16]);
+        self.disk.random(&mut mark)?;
+        self.disk.random(&mut secret)?;
+        // 0 is for a life without one.
+        let mark = LifeMark(u64::from_le_bytes(mark).max(1));
+        Ok(Life { store: self.store_id(), incarnation, mark, secret: Secret(secret) })
+    }
+
+    /// Starts the log of a life in a segment of its own, behind every segment there is.
     pub(crate) fn begin_log(
         &self,
         state: &mut CommitState,
-        incarnation: Incarnation,
+        life: Life,
         end: Lsn,
         older: Older,
     ) -> Result<Arc<Log>> {
@@ -100,7 +114,7 @@ impl Engine {
         let disk = Arc::clone(&self.disk);
         let begin = |done: &[u64]| {
             let (disk, options) = (Arc::clone(&disk), options.clone());
-            Log::begin(disk, options, self.store_id(), incarnation, last + 1, done)
+            Log::begin(disk, options, life, last + 1, done)
         };
         let (log, appender) = match begin(&done) {
             // The last one has to make room: what it is kept for matters less than that a store on a
@@ -115,9 +129,9 @@ impl Engine {
     }
 
     /// From now on commits are taken.
-    pub(crate) fn go_live(&self, log: Arc<Log>, incarnation: Incarnation) -> Result<&Live> {
+    pub(crate) fn go_live(&self, log: Arc<Log>) -> Result<&Live> {
         let threads = self.options.background.then(|| log.spawn()).transpose()?;
-        let live = Live { log, incarnation, threads: Mutex::new(threads) };
+        let live = Live { log, threads: Mutex::new(threads) };
         assert!(self.live.set(live).is_ok(), "an incarnation begins once");
         Ok(self.live.get().expect("just set"))
     }

@@ -16,7 +16,7 @@ use crate::checkpoint::CheckpointStats;
 use crate::disk::{DirLock, Disk};
 use crate::error::{Error, Result};
 use crate::log::{Appender, Log, LogThreads};
-use crate::lsn::{Incarnation, Lsn, StoreId, Watermark};
+use crate::lsn::{Life, Lsn, StoreId, Watermark};
 use crate::options::{CommitMode, Options};
 use crate::process::Process;
 use crate::space::Space;
@@ -72,7 +72,6 @@ pub(crate) struct Locks {
 #[derive(Debug)]
 pub(crate) struct Live {
     pub(crate) log: Arc<Log>,
-    pub(crate) incarnation: Incarnation,
     pub(crate) threads: Mutex<Option<LogThreads>>,
 }
 
@@ -154,6 +153,11 @@ impl Engine {
 
     pub(crate) fn store_id(&self) -> StoreId {
         self.space.store_id()
+    }
+
+    /// The present life, or the last one if nothing has been written since the store was opened.
+    pub(crate) fn life(&self) -> Life {
+        self.live.get().map_or_else(|| self.space.superblock().life(), |live| live.log.life())
     }
 
     /// Fails once the store is closed, and in a process that did not open it (O1).

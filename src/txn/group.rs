@@ -8,7 +8,7 @@ use super::keyspaces::{Catalog, KeyspaceState, catalog_key};
 use super::ops::{KeyspaceId, Op, Operations, Payload};
 use crate::cache::{Cache, Draft, Readers, WriteGroup, Writer};
 use crate::error::{Error, Result};
-use crate::lsn::{Incarnation, Lsn};
+use crate::lsn::{Incarnation, LifeMark, Lsn};
 use crate::mutants::{Mutant, broken};
 use crate::space::PageId;
 use crate::tree::{Aim, BlobRef, Outcome, Scratch, TreeMut, TrimPlan, Value, blob, max_inline};
@@ -303,6 +303,7 @@ impl Trees {
         &mut self,
         group: &mut WriteGroup<'_>,
         incarnation: Incarnation,
+        mark: LifeMark,
         end: Lsn,
     ) -> Result<()> {
         if self.catalog_root == PageId::NONE {
@@ -311,7 +312,10 @@ impl Trees {
         if incarnation == Incarnation::new(0) {
             return Ok(());
         }
-        let value = end.get().to_le_bytes();
+        let mut value = end.get().to_le_bytes().to_vec();
+        if !mark.is_none() {
+            value.extend(mark.0.to_le_bytes());
+        }
         self.put_catalog(group, &catalog_key::incarnation(incarnation), &value)
     }
 

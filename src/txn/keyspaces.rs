@@ -4,9 +4,10 @@
 //! |---|---|
 //! | `k` name | id (4 bytes), page id of the root (8), count of keys (8) |
 //! | `d` id (4 bytes, big-endian) | page id of the root (8): dropped, being taken apart |
-//! | `i` incarnation (4 bytes, big-endian) | LSN (8) at which that incarnation ended |
+//! | `i` incarnation (4 bytes, big-endian) | LSN (8) at which that incarnation ended, its mark (8) |
 //!
-//! Values are little-endian. The count is as of the last checkpoint; replaying the log brings it
+//! Values are little-endian. An incarnation that began under format version 1 has no mark, and its
+//! value ends after the LSN. The count is as of the last checkpoint; replaying the log brings it
 //! up to date. A checkpoint begins with a commit of the counts that changed.
 
 use std::collections::BTreeMap;

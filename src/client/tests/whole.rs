@@ -6,7 +6,8 @@ use std::time::Duration;
 use super::super::{Applied, Batch, Client, Code, Error, JobState, Pool, Write};
 use crate::disk::SimDisk;
 use crate::server::{Config, Server};
-use crate::{CommitMode, Options};
+use crate::store::Token;
+use crate::{CommitMode, Lsn, Options};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -112,8 +113,9 @@ fn a_future_that_is_dropped_gives_its_place_back() {
         let mut marks = client.watermarks().await.unwrap();
         for _ in 0..20 {
             // A token above everything: no flush will ever come to it.
-            let (store, incarnation) = client.store().await.unwrap();
-            let never = client.job(format!("{store}-{:x}-{:x}", incarnation.get(), 1_u64 << 40));
+            let written = client.keyspace("rows").put("k", "v").await.unwrap();
+            let token: Token = written.id().parse().unwrap();
+            let never = client.job(Token { lsn: Lsn::new(1 << 40), ..token }.to_string());
             let waiting = never.wait(PATIENCE);
             let _ = tokio::time::timeout(Duration::from_millis(2), waiting).await;
             marks = client.watermarks().await.unwrap();

@@ -170,6 +170,13 @@ impl Disk for RealDisk {
         Ok(())
     }
 
+    fn random(&self, bytes: &mut [u8]) -> Result<()> {
+        getrandom::fill(bytes).map_err(|error| {
+            let error = io::Error::other(error.to_string());
+            Error::io("get random bytes", &self.path(""), 0, error)
+        })
+    }
+
     fn path(&self, name: &str) -> String {
         if name.is_empty() { display(&self.path) } else { display(&self.path.join(name)) }
     }

@@ -211,6 +211,12 @@ impl SimDisk {
         self.state().reads.as_ref().is_some_and(|reads| reads.contains(&(id, page)))
     }
 
+    /// Sets the seed of what [`Disk::random`] gives from here on. Two copies of a disk to which the
+    /// same is done draw the same, unless their seeds differ.
+    pub fn set_seed(&self, seed: u64) {
+        self.state().seed = seed;
+    }
+
     /// How many bytes the files take.
     pub fn used_bytes(&self) -> u64 {
         self.state().used_bytes()
@@ -357,6 +363,15 @@ impl Disk for SimDisk {
             }
         }
         state.collect();
+        Ok(())
+    }
+
+    fn random(&self, bytes: &mut [u8]) -> Result<()> {
+        let mut state = self.state();
+        for chunk in bytes.chunks_mut(8) {
+            let word = state.draw().to_le_bytes();
+            chunk.copy_from_slice(&word[..chunk.len()]);
+        }
         Ok(())
     }
 

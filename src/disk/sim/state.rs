@@ -56,6 +56,10 @@ pub(super) struct State {
     pub(super) countdown: Option<u64>,
     pub(super) operations: u64,
     pub(super) trace: u64,
+    /// What random bytes follow from, beside the trace.
+    pub(super) seed: u64,
+    /// How many words were drawn.
+    draws: u64,
     /// The pages that were read, if somebody wants to know.
     pub(super) reads: Option<BTreeSet<(FileId, u64)>>,
 }
@@ -99,6 +103,12 @@ impl State {
         let what = [op as u64, id.0, offset, bytes.len() as u64, crc32fast::hash(bytes).into()];
         self.trace = what.iter().fold(self.trace, |trace, &word| mix(trace ^ mix(word + 1)));
         Ok(())
+    }
+
+    /// A random word.
+    pub(super) fn draw(&mut self) -> u64 {
+        self.draws += 1;
+        mix(self.trace ^ mix(self.seed ^ mix(self.draws)))
     }
 
     // --- files ---
@@ -180,6 +190,8 @@ impl State {
             removed: self.removed.clone(),
             capacity: self.capacity,
             trace: self.trace,
+            seed: self.seed,
+            draws: self.draws,
             overwritten: self.overwritten.clone(),
             ..State::default()
         };

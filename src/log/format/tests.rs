@@ -3,6 +3,14 @@
 use super::*;
 
 const STORE: StoreId = StoreId([0xab; 16]);
+const LIFE: Life = Life {
+    store: STORE,
+    incarnation: Incarnation::new(3),
+    mark: LifeMark(0x0123_4567_89ab_cdef),
+    secret: Secret(*b"never to be told"),
+};
+/// One that began under format version 1.
+const OLD_LIFE: Life = Life { mark: LifeMark::NONE, secret: Secret::NONE, ..LIFE };
 
 fn hex(bytes: &[u8]) -> String {
     bytes
@@ -30,8 +38,27 @@ fn record(payload: &[u8], at: Lsn, salt: Salt) -> Vec<u8> {
 #[test]
 fn golden_segment_header() {
     let header = SegmentHeader {
-        store: STORE,
-        incarnation: Incarnation::new(3),
+        life: LIFE,
+        number: 5,
+        segment_bytes: 64 << 20,
+        sync_line: Lsn::new(0x1000_2000),
+    };
+    let page = header.encode();
+    assert_eq!(
+        hex(&page[..88]),
+        "53594e434c4f4700 02000000e56f2fbd abababababababab abababababababab \
+         0300000000000000 0500000000000000 0000000400000000 0020001000000000 \
+         efcdab8967452301 6e6576657220746f 20626520746f6c64"
+    );
+    assert!(page[88..].iter().all(|&byte| byte == 0));
+    assert_eq!(SegmentHeader::decode(&page), Ok(header));
+}
+
+/// As version 1 wrote it.
+#[test]
+fn golden_segment_header_of_version_1() {
+    let header = SegmentHeader {
+        life: OLD_LIFE,
         number: 5,
         segment_bytes: 64 << 20,
         sync_line: Lsn::new(0x1000_2000),
@@ -47,12 +74,23 @@ fn golden_segment_header() {
 }
 
 #[test]
-fn golden_record() {
-    let salt = Salt::new(STORE, Incarnation::new(3));
+fn golden_record_of_version_1() {
+    let salt = Salt::of(&OLD_LIFE);
     let bytes = record(b"hello", Lsn::new(0x1040), salt);
     assert_eq!(
         hex(&bytes),
         "3211798486a61036 0500000001070000 4010000000000000 0010000000000000 68656c6c6f000000"
+    );
+    assert!(decode_record(&bytes, Lsn::new(0x1040), salt).is_ok());
+}
+
+#[test]
+fn golden_record() {
+    let salt = Salt::of(&LIFE);
+    let bytes = record(b"hello", Lsn::new(0x1040), salt);
+    assert_eq!(
+        hex(&bytes),
+        "ed6686b686a61036 0500000001070000 2e7576657220746f 0010000000000000 68656c6c6f000000"
     );
     let decoded = decode_record(&bytes, Lsn::new(0x1040), salt).unwrap();
     assert_eq!((decoded.payload, decoded.header.class), (&b"hello"[..], 7));
@@ -60,7 +98,7 @@ fn golden_record() {
 
 #[test]
 fn every_flipped_bit_of_a_record_is_noticed() {
-    let salt = Salt::new(STORE, Incarnation::new(3));
+    let salt = Salt::of(&LIFE);
     let at = Lsn::new(0x1040);
     let bytes = record(b"some payload!", at, salt);
     for bit in 0..bytes.len() * 8 {
@@ -75,26 +113,29 @@ fn every_flipped_bit_of_a_record_is_noticed() {
 
 #[test]
 fn records_of_another_place_incarnation_or_store_are_invalid() {
-    let salt = Salt::new(STORE, Incarnation::new(3));
+    let salt = Salt::of(&LIFE);
     let at = Lsn::new(0x1040);
     let bytes = record(b"payload", at, salt);
     assert!(decode_record(&bytes, Lsn::new(0x2040), salt).is_err());
-    assert!(decode_record(&bytes, at, Salt::new(STORE, Incarnation::new(4))).is_err());
-    let other = StoreId([0xac; 16]);
-    assert!(decode_record(&bytes, at, Salt::new(other, Incarnation::new(3))).is_err());
+    let incarnation = Incarnation::new(4);
+    assert!(
+        decode_record(&bytes, at, Salt::of(&Life { secret: Secret([1; 16]), ..LIFE })).is_err()
+    );
+    let old = Salt::of(&OLD_LIFE);
+    assert!(decode_record(&bytes, at, old).is_err());
+    let bytes = record(b"payload", at, old);
+    assert!(decode_record(&bytes, at, old).is_ok());
+    assert!(decode_record(&bytes, at, Salt::of(&Life { incarnation, ..OLD_LIFE })).is_err());
+    let store = StoreId([0xac; 16]);
+    assert!(decode_record(&bytes, at, Salt::of(&Life { store, ..OLD_LIFE })).is_err());
 }
 
 #[test]
 fn every_flipped_bit_of_a_segment_header_is_noticed() {
-    let page = SegmentHeader {
-        store: STORE,
-        incarnation: Incarnation::new(3),
-        number: 5,
-        segment_bytes: 64 << 20,
-        sync_line: Lsn::new(0),
-    }
-    .encode();
-    for bit in (0..64 * 8).chain([4095 * 8]) {
+    let page =
+        SegmentHeader { life: LIFE, number: 5, segment_bytes: 64 << 20, sync_line: Lsn::new(0) }
+            .encode();
+    for bit in (0..96 * 8).chain([4095 * 8]) {
         let mut damaged = page.clone();
         damaged[bit / 8] ^= 1 << (bit % 8);
         assert_eq!(SegmentHeader::decode(&damaged), Err(BadSegmentHeader::Invalid));
@@ -177,7 +218,7 @@ fn the_space_that_a_transaction_takes() {
 
 #[test]
 fn every_kind_comes_back_and_has_a_name() {
-    let salt = Salt::new(STORE, Incarnation::new(3));
+    let salt = Salt::of(&LIFE);
     for (kind, name) in [
         (Kind::Full, "full"),
         (Kind::First, "first"),
@@ -197,7 +238,7 @@ fn every_kind_comes_back_and_has_a_name() {
 /// Each rule of the "valid iff" list that the checksums do not cover.
 #[test]
 fn what_no_writer_writes_is_refused_under_right_checksums() {
-    let salt = Salt::new(STORE, Incarnation::new(3));
+    let salt = Salt::of(&LIFE);
     let at = Lsn::new(0x1040);
     type Break = fn(&mut [u8]);
     let cases: [(Break, &str); 5] = [
@@ -218,7 +259,7 @@ fn what_no_writer_writes_is_refused_under_right_checksums() {
 
 #[test]
 fn damage_is_told_by_its_kind() {
-    let salt = Salt::new(STORE, Incarnation::new(3));
+    let salt = Salt::of(&LIFE);
     let at = Lsn::new(0x1040);
     let bytes = record(b"hello", at, salt);
     let told = |bytes: &[u8], at| decode_record(bytes, at, salt).unwrap_err();
@@ -228,12 +269,12 @@ fn damage_is_told_by_its_kind() {
         bytes
     };
     assert_eq!(told(&bytes[..31], at), Invalid::Short);
-    assert_eq!(told(&bytes, Lsn::new(0x2040)), Invalid::Position(at));
+    assert_eq!(told(&bytes, Lsn::new(0x2040)), Invalid::Position);
     assert_eq!(told(&changed(13), at), Invalid::HeaderCrc);
     assert_eq!(told(&changed(32), at), Invalid::PayloadCrc);
     assert_eq!(told(&changed(39), at), Invalid::Padding);
     assert_eq!(Invalid::Short.to_string(), "the end of the file");
-    assert_eq!(Invalid::Position(at).to_string(), "bytes that claim LSN 4160");
+    assert_eq!(Invalid::Position.to_string(), "no record of this position");
     assert_eq!(Invalid::HeaderCrc.to_string(), "a record header with a wrong checksum");
     assert_eq!(Invalid::PayloadCrc.to_string(), "a record whose payload has a wrong checksum");
     assert_eq!(Invalid::Padding.to_string(), "a record whose padding is not zero");

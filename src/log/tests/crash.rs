@@ -28,13 +28,13 @@ struct Life {
 }
 
 /// Appends, flushes, keeps and recycles at random until the disk freezes or `steps` are done.
-fn live(disk: &SimDisk, random: &mut Random, first: u64, incarnation: Incarnation) -> Option<Life> {
+fn live(disk: &SimDisk, random: &mut Random, first: u64, incarnation: LogLife) -> Option<Life> {
     let shared: Arc<dyn Disk> = Arc::new(disk.clone());
     let names = disk.list().ok()?;
     let done: Vec<u64> = names.iter().filter_map(|name| segment_number(name)).collect();
     let first_bytes = [S / 8, S / 4, S][random.below(3) as usize];
     let options = LogOptions { first_bytes, ..small() };
-    let (log, mut appender) = Log::begin(shared, options, STORE, incarnation, first, &done).ok()?;
+    let (log, mut appender) = Log::begin(shared, options, incarnation, first, &done).ok()?;
     let mut life = Life { appended: Vec::new(), durable: log.start(), from: log.start() };
     for step in 0..5 + random.below(60) {
         let result = match random.below(20) {
@@ -62,10 +62,9 @@ fn live(disk: &SimDisk, random: &mut Random, first: u64, incarnation: Incarnatio
     Some(life)
 }
 
-fn check(disk: &SimDisk, life: &Life, incarnation: Incarnation, seed: u64) {
+fn check(disk: &SimDisk, life: &Life, incarnation: LogLife, seed: u64) {
     let disk: Arc<dyn Disk> = Arc::new(disk.clone());
-    let mut scan =
-        Scan::open(Arc::clone(&disk), STORE, incarnation, S, life.from, life.durable).unwrap();
+    let mut scan = Scan::open(Arc::clone(&disk), incarnation, S, life.from, life.durable).unwrap();
     let mut expected = life.appended.iter().filter(|(end, _)| *end > life.from);
     let mut unreported = 0;
     loop {
@@ -105,7 +104,7 @@ fn a_power_loss_keeps_a_prefix_with_all_that_was_durable() {
         let names = disk.list().unwrap();
         let last = names.iter().filter_map(|name| segment_number(name));
         let first = last.max().map_or(2, |number| number + 1);
-        let second = Incarnation::new(2);
+        let second = NEXT_LIFE;
         if let Some(life) = live(&disk, &mut random, first, second) {
             let disk = disk.crash(Keep::Seeded(seed + 1));
             check(&disk, &life, second, seed);
@@ -118,7 +117,7 @@ fn a_crash_before_any_operation_leaves_a_readable_log() {
     // One fixed story, crashed before each of its operations.
     let story = |disk: &SimDisk| {
         let shared: Arc<dyn Disk> = Arc::new(disk.clone());
-        let (log, mut appender) = Log::begin(shared, small(), STORE, LIFE, 2, &[]).ok()?;
+        let (log, mut appender) = Log::begin(shared, small(), LIFE, 2, &[]).ok()?;
         let mut life = Life { appended: Vec::new(), durable: log.start(), from: log.start() };
         for (n, len) in [100, 3000, 58_000, 500, 66_000, 20].into_iter().enumerate() {
             let payload = payload(n, len);
@@ -155,7 +154,7 @@ fn a_crash_before_any_operation_leaves_a_readable_log() {
 fn every_subset_of_the_last_sectors_is_judged_right() {
     let disk = SimDisk::new();
     let shared: Arc<dyn Disk> = Arc::new(disk.clone());
-    let (log, mut appender) = Log::begin(shared, small(), STORE, LIFE, 2, &[]).unwrap();
+    let (log, mut appender) = Log::begin(shared, small(), LIFE, 2, &[]).unwrap();
     let mut life = Life { appended: Vec::new(), durable: log.start(), from: log.start() };
     for (n, len) in [700, 300, 1200, 40, 900, 1500].into_iter().enumerate() {
         let payload = payload(n, len);
@@ -176,7 +175,7 @@ fn every_subset_of_the_last_sectors_is_judged_right() {
 fn with_threads_too() {
     let disk = SimDisk::new();
     let shared: Arc<dyn Disk> = Arc::new(disk.clone());
-    let (log, mut appender) = Log::begin(shared, small(), STORE, LIFE, 2, &[]).unwrap();
+    let (log, mut appender) = Log::begin(shared, small(), LIFE, 2, &[]).unwrap();
     let log = Arc::new(log);
     let threads: LogThreads = log.spawn().unwrap();
     let mut life = Life { appended: Vec::new(), durable: log.start(), from: log.start() };
@@ -196,7 +195,7 @@ fn with_threads_too() {
 /// A fixed story that goes on after every error that does not poison the log.
 fn stubborn(disk: &SimDisk) -> Option<(Log, Life)> {
     let shared: Arc<dyn Disk> = Arc::new(disk.clone());
-    let (log, mut appender) = Log::begin(shared, small(), STORE, LIFE, 2, &[]).ok()?;
+    let (log, mut appender) = Log::begin(shared, small(), LIFE, 2, &[]).ok()?;
     let mut life = Life { appended: Vec::new(), durable: log.start(), from: log.start() };
     for n in 0..200 {
         let payload = payload(n, 3000);
@@ -259,7 +258,7 @@ fn every_call_may_fail() {
 fn the_file_of_a_beginning_that_failed_is_not_used_again() {
     let disk = SimDisk::new();
     let begin =
-        |first, done: &[u64]| Log::begin(Arc::new(disk.clone()), small(), STORE, LIFE, first, done);
+        |first, done: &[u64]| Log::begin(Arc::new(disk.clone()), small(), LIFE, first, done);
     disk.fail_sync(0);
     assert!(begin(2, &[]).is_err());
     let (log, mut appender) = begin(3, &[2]).unwrap();
@@ -268,7 +267,7 @@ fn the_file_of_a_beginning_that_failed_is_not_used_again() {
     for keep in [Keep::Nothing, Keep::Seeded(1), Keep::Seeded(2)] {
         let left = disk.fork(keep);
         assert_eq!(left.read_file(&segment_name(3)).len() as u64, S);
-        let mut scan = Scan::open(Arc::new(left), STORE, LIFE, S, log.start(), end).unwrap();
+        let mut scan = Scan::open(Arc::new(left), LIFE, S, log.start(), end).unwrap();
         assert_eq!(scan.next().unwrap().unwrap().end, end);
         assert!(scan.next().unwrap().is_none());
     }

@@ -257,7 +257,7 @@ fn append_takes_all_that_is_prepared() {
 fn a_young_log_waits_for_nothing() {
     let options = LogOptions { max_unsynced_bytes: 80_000, ..small() };
     let (disk, knobs) = spied_disk();
-    let (log, mut appender) = Log::begin(disk, options, STORE, LIFE, 0, &[]).unwrap();
+    let (log, mut appender) = Log::begin(disk, options, LIFE, 0, &[]).unwrap();
     for n in 0..20 {
         super::append(&log, &mut appender, &payload(n, 2000)).unwrap();
     }

@@ -29,10 +29,21 @@ use super::scan::Tail;
 use super::{Appender, Log, LogOptions, Scan};
 use crate::disk::Disk;
 use crate::error::Result;
-use crate::lsn::{Incarnation, Lsn, StoreId};
+use crate::lsn::{Incarnation, Life as LogLife, LifeMark, Lsn, Secret, StoreId};
 
 const STORE: StoreId = StoreId([7; 16]);
-const LIFE: Incarnation = Incarnation::new(1);
+const LIFE: LogLife = LogLife {
+    store: STORE,
+    incarnation: Incarnation::new(1),
+    mark: LifeMark(0xfeed),
+    secret: Secret(*b"a secret of test"),
+};
+const NEXT_LIFE: LogLife = LogLife {
+    incarnation: Incarnation::new(2),
+    mark: LifeMark(0xbeef),
+    secret: Secret(*b"another secret.."),
+    ..LIFE
+};
 const S: u64 = 64 << 10;
 
 fn small() -> LogOptions {
@@ -60,7 +71,7 @@ impl Rig {
 
     fn with(options: LogOptions) -> Self {
         let (disk, knobs) = spied_disk();
-        let (log, appender) = Log::begin(Arc::clone(&disk), options, STORE, LIFE, 2, &[]).unwrap();
+        let (log, appender) = Log::begin(Arc::clone(&disk), options, LIFE, 2, &[]).unwrap();
         Rig { disk, knobs, log: Arc::new(log), appender }
     }
 
@@ -103,7 +114,7 @@ fn append(log: &Log, appender: &mut Appender, payload: &[u8]) -> Result<Lsn> {
 /// The payloads of the log that began in segment 2.
 fn scan(disk: &Arc<dyn Disk>, known_durable: Lsn) -> Result<(Vec<Vec<u8>>, Tail)> {
     let from = Lsn::new(2 * S);
-    let mut scan = Scan::open(Arc::clone(disk), STORE, LIFE, S, from, known_durable)?;
+    let mut scan = Scan::open(Arc::clone(disk), LIFE, S, from, known_durable)?;
     let mut payloads = Vec::new();
     while let Some(entry) = scan.next()? {
         assert_eq!(entry.class, 9);

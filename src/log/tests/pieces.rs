@@ -17,7 +17,7 @@ fn long() -> Rig {
 
 fn scan_long(rig: &Rig) -> Result<(Vec<Vec<u8>>, Tail)> {
     let disk = Arc::clone(&rig.disk);
-    let mut scan = Scan::open(disk, STORE, LIFE, LONG, Lsn::new(2 * LONG), Lsn::ZERO)?;
+    let mut scan = Scan::open(disk, LIFE, LONG, Lsn::new(2 * LONG), Lsn::ZERO)?;
     let mut payloads = Vec::new();
     while let Some(entry) = scan.next()? {
         payloads.push(entry.payload.to_vec());
@@ -118,15 +118,12 @@ fn headers_of_other_lives_and_places_are_no_evidence() {
     let mut rig = Rig::new();
     let end = rig.append(&payload(0, S as usize / 2));
     rig.log.keep().unwrap(); // prepares segment 3
-    let header = SegmentHeader {
-        store: STORE,
-        incarnation: LIFE,
-        number: 3,
-        segment_bytes: S,
-        sync_line: Lsn::new(3 * S),
-    };
+    let header =
+        SegmentHeader { life: LIFE, number: 3, segment_bytes: S, sync_line: Lsn::new(3 * S) };
     for other in [
-        SegmentHeader { incarnation: Incarnation::new(2), ..header },
+        SegmentHeader { life: NEXT_LIFE, ..header },
+        SegmentHeader { life: LogLife { mark: NEXT_LIFE.mark, ..LIFE }, ..header },
+        SegmentHeader { life: LogLife { secret: NEXT_LIFE.secret, ..LIFE }, ..header },
         SegmentHeader { number: 4, ..header },
     ] {
         rig.overwrite(Lsn::new(3 * S), &other.encode());
@@ -156,7 +153,7 @@ fn a_header_that_does_not_fit_its_segment_is_no_evidence() {
             let rest = (3 * S - at.get() - 32) as u32;
             let claims =
                 RecordHeader { sync_line: at, len: rest + extra, ..header(at, Kind::Full, 9, b"") };
-            rig.overwrite(at, &claims.encode(Salt::new(STORE, LIFE)));
+            rig.overwrite(at, &claims.encode(Salt::of(&LIFE)));
             assert_eq!(rig.scan().is_err(), is_evidence, "{end} {at} {extra}");
         }
     }
@@ -164,7 +161,7 @@ fn a_header_that_does_not_fit_its_segment_is_no_evidence() {
 
 #[test]
 fn chains_that_no_writer_makes_are_refused() {
-    let salt = Salt::new(STORE, LIFE);
+    let salt = Salt::of(&LIFE);
     let refused = |kinds: &[(Kind, u8)]| {
         let mut rig = Rig::new();
         for (n, &(kind, class)) in kinds.iter().enumerate() {
@@ -206,7 +203,7 @@ fn a_cut_file_is_read_to_its_last_byte() {
         let file = rig.disk.create(&name, len as u64).unwrap();
         file.write_at(0, &bytes[..len]).unwrap();
         let disk = Arc::clone(&rig.disk);
-        let mut scan = RecordScan::open(disk, STORE, LIFE, S, Lsn::new(2 * S));
+        let mut scan = RecordScan::open(disk, LIFE, S, Lsn::new(2 * S));
         for _ in 0..records {
             assert_eq!(scan.next().unwrap().unwrap().payload, b"");
         }
@@ -227,8 +224,7 @@ fn files_below_the_beginning_are_not_looked_at() {
     let mut rig = Rig::new();
     let end = rig.append(&payload(0, 100));
     let header = SegmentHeader {
-        store: StoreId([8; 16]),
-        incarnation: LIFE,
+        life: LogLife { store: StoreId([8; 16]), ..LIFE },
         number: 1,
         segment_bytes: S,
         sync_line: Lsn::new(9 * S),

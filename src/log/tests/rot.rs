@@ -158,8 +158,7 @@ fn files_of_another_store_or_version_are_refused() {
     use crate::log::format::SegmentHeader;
     let rig = five_segments();
     let header = SegmentHeader {
-        store: StoreId([8; 16]),
-        incarnation: LIFE,
+        life: LogLife { store: StoreId([8; 16]), ..LIFE },
         number: 3,
         segment_bytes: S,
         sync_line: Lsn::ZERO,
@@ -167,12 +166,12 @@ fn files_of_another_store_or_version_are_refused() {
     rig.overwrite(Lsn::new(3 * S), &header.encode());
     assert!(matches!(rig.scan(), Err(Error::WrongStore { .. })));
 
-    let mut page = SegmentHeader { store: STORE, ..header }.encode();
-    page[8] = 2;
+    let mut page = SegmentHeader { life: LIFE, ..header }.encode();
+    page[8] = 3;
     let crc = crate::codec::crc32(&[&page[..12], &page[16..]]);
     crate::codec::put_u32(&mut page, 12, crc);
     rig.overwrite(Lsn::new(3 * S), &page);
-    assert!(matches!(rig.scan(), Err(Error::Version { found: 2, .. })));
+    assert!(matches!(rig.scan(), Err(Error::Version { found: 3, .. })));
 }
 
 #[test]

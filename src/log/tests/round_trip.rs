@@ -23,7 +23,7 @@ fn payloads_of_all_sizes_come_back() {
     // From the end of any transaction, the rest comes back.
     for (n, end) in ends.iter().enumerate() {
         let disk = Arc::clone(&rig.disk);
-        let mut scan = Scan::open(disk, STORE, LIFE, S, *end, Lsn::ZERO).unwrap();
+        let mut scan = Scan::open(disk, LIFE, S, *end, Lsn::ZERO).unwrap();
         for (payload, end) in payloads[n..].iter().zip(&ends[n + 1..]) {
             let entry = scan.next().unwrap().unwrap();
             assert!(entry.payload == payload && entry.end == *end);
@@ -58,7 +58,7 @@ fn a_dump_shows_every_record_of_a_chain() {
     rig.append(&payload(0, 100));
     rig.append(&payload(1, 150_000));
     let disk = Arc::clone(&rig.disk);
-    let mut records = RecordScan::open(disk, STORE, LIFE, S, Lsn::new(2 * S));
+    let mut records = RecordScan::open(disk, LIFE, S, Lsn::new(2 * S));
     let mut kinds = Vec::new();
     while let Some(record) = records.next().unwrap() {
         kinds.push(record.header.kind);
@@ -89,8 +89,7 @@ fn recycled_segments_show_nothing_of_what_they_held() {
 
     // From where the log was last recycled, exactly what was appended since then comes back.
     let from = kept[379].0;
-    let mut scan =
-        Scan::open(Arc::clone(&rig.disk), STORE, LIFE, S, from, rig.log.durable()).unwrap();
+    let mut scan = Scan::open(Arc::clone(&rig.disk), LIFE, S, from, rig.log.durable()).unwrap();
     for (end, payload) in &kept[380..] {
         let entry = scan.next().unwrap().unwrap();
         assert!(entry.end == *end && entry.payload == payload);
@@ -122,7 +121,7 @@ fn a_recycled_segment_of_the_same_shape_ends_where_its_new_records_end() {
     }
     assert_eq!(rig.log.stats().segments_recycled, 1);
     let from = Lsn::new(5 * S);
-    let mut scan = Scan::open(Arc::clone(&rig.disk), STORE, LIFE, S, from, durable).unwrap();
+    let mut scan = Scan::open(Arc::clone(&rig.disk), LIFE, S, from, durable).unwrap();
     let mut count = 0;
     while scan.next().unwrap().is_some() {
         count += 1;
@@ -139,13 +138,12 @@ fn a_new_life_does_not_see_the_records_of_the_old_one() {
         rig.append(&payload(n, 2000));
     }
     rig.log.flush().unwrap();
-    let life = Incarnation::new(2);
+    let life = NEXT_LIFE;
     // The same segment number in another life.
-    let (log, mut appender) =
-        Log::begin(Arc::clone(&rig.disk), small(), STORE, life, 2, &[]).unwrap();
+    let (log, mut appender) = Log::begin(Arc::clone(&rig.disk), small(), life, 2, &[]).unwrap();
     append(&log, &mut appender, &payload(0, 2000)).unwrap();
     let from = Lsn::new(2 * S);
-    let mut scan = Scan::open(Arc::clone(&rig.disk), STORE, life, S, from, log.durable()).unwrap();
+    let mut scan = Scan::open(Arc::clone(&rig.disk), life, S, from, log.durable()).unwrap();
     assert!(scan.next().unwrap().is_some());
     assert!(scan.next().unwrap().is_none());
     assert_eq!(scan.tail().end, appender.position());
@@ -162,8 +160,7 @@ fn segments_of_an_earlier_life_stay_until_they_are_not_needed() {
     rig.log.flush().unwrap();
     let before = rig.disk.list().unwrap();
     let first = rig.appender.position().get() / S + 1;
-    let (log, _) =
-        Log::begin(Arc::clone(&rig.disk), small(), STORE, Incarnation::new(2), first, &[]).unwrap();
+    let (log, _) = Log::begin(Arc::clone(&rig.disk), small(), NEXT_LIFE, first, &[]).unwrap();
     log.keep().unwrap();
     assert!(before.iter().all(|name| rig.disk.list().unwrap().contains(name)));
     assert_eq!(rig.scan().unwrap().0.len(), 60);
@@ -179,7 +176,7 @@ fn what_another_life_left_is_removed_and_not_used_again() {
     let (disk, _) = spied_disk();
     disk.create(&segment_name(0), 3 * 4096).unwrap();
     disk.create(&segment_name(2), S + 4096).unwrap();
-    let (log, _) = Log::begin(Arc::clone(&disk), small(), STORE, LIFE, 2, &[0, 0xff]).unwrap();
+    let (log, _) = Log::begin(Arc::clone(&disk), small(), LIFE, 2, &[0, 0xff]).unwrap();
     log.reserve(200_000).unwrap();
     for name in disk.list().unwrap() {
         assert_eq!(disk.open(&name).unwrap().bytes().unwrap(), S, "{name}");

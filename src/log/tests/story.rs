@@ -25,7 +25,7 @@ impl Story {
         let disk = SimDisk::new();
         let recorder = Recorder::new(Arc::new(disk.clone()));
         let shared = Arc::new(recorder.clone());
-        let (log, appender) = Log::begin(shared, small(), STORE, LIFE, 2, &[]).unwrap();
+        let (log, appender) = Log::begin(shared, small(), LIFE, 2, &[]).unwrap();
         Story { disk, recorder, log, appender, appended: BTreeMap::new() }
     }
 
@@ -39,7 +39,7 @@ impl Story {
     /// What a recovery reads from `from` on, and how it judges the end.
     fn scan(&self, from: Lsn, out: &mut String) -> Result<(), Box<dyn Error>> {
         let disk = Arc::new(self.recorder.clone());
-        let mut scan = Scan::open(disk, STORE, LIFE, S, from, Lsn::ZERO)?;
+        let mut scan = Scan::open(disk, LIFE, S, from, Lsn::ZERO)?;
         while let Some(entry) = scan.next()? {
             assert!(entry.payload == self.appended[&entry.end], "not what was appended");
             let (bytes, end, line) = (entry.payload.len(), entry.end, entry.sync_line);

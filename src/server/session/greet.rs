@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use super::{Phase, Session, millis};
-use crate::proto::{Code, Failure, Hello, MAGIC, Packet, Request, Response, VERSION, Welcome};
+use crate::proto::{
+    Code, Failure, Hello, MAGIC, MARK_OPTION, Packet, Request, Response, VERSION, Welcome,
+};
 
 impl Session {
     pub(super) fn greet(&mut self, packet: &Packet<'_>) {
@@ -57,7 +59,7 @@ impl Session {
             max_in_flight: u32::try_from(limits.max_in_flight).unwrap_or(u32::MAX),
             max_subscriptions: u32::try_from(limits.max_subscriptions).unwrap_or(u32::MAX),
             idle_timeout_ms: limits.idle.map_or(0, millis),
-            options: Vec::new(),
+            options: vec![(MARK_OPTION.into(), format!("{:016x}", shared.service.mark().0).into())],
         };
         self.reply(id).send(&Response::Welcome(welcome));
     }

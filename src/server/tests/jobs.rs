@@ -3,12 +3,14 @@
 use std::sync::Arc;
 
 use super::peer::{Peer, config, put, serve};
-use crate::Options;
 use crate::disk::{Keep, SimDisk};
+use crate::lsn::LifeMark;
 use crate::proto::{
-    Answer, Checkpoint, Code, JobCancel, JobState, JobStatus, JobWait, JobWatch, Mode, Part,
+    Answer, Checkpoint, Code, JobCancel, JobId, JobState, JobStatus, JobWait, JobWatch, Mode, Part,
     Request, Verify,
 };
+use crate::store::Token;
+use crate::{Incarnation, Lsn, Options, StoreId};
 
 fn status(job: &str) -> Request<'_> {
     Request::JobStatus(JobStatus { job })
@@ -66,17 +68,25 @@ async fn ids_that_name_nothing_are_refused() {
     let (server, address) = serve(store, &config()).await;
     let mut peer = Peer::greeted(address).await;
     let job = peer.ask(2, &put("k", "v", Mode::Job)).await.job().0;
-    let mut parts: Vec<&str> = job.split('-').collect();
-    let future = format!("{job}0000");
-    let other = format!("{}-{}-{}", "ab".repeat(16), parts[1], parts[2]);
-    let padded = format!("{}-0{}-{}", parts[0], parts[1], parts[2]);
-    let later = format!("{}-ff-{}", parts[0], parts[2]);
-    for (id, wrong) in (10..).zip(["", "x", &future, &other, &padded, &later]) {
+    let token: Token = job.parse().unwrap();
+    let future = Token { lsn: Lsn::new(token.lsn.get() << 16), ..token }.to_string();
+    let other = Token { store: StoreId([0xab; 16]), ..token }.to_string();
+    let shorter = &job[..job.len() - 1];
+    for (id, wrong) in (10..).zip(["", "x", &future, &other, shorter]) {
         assert_eq!(peer.ask(id, &status(wrong)).await.code(), Code::InvalidToken, "{wrong:?}");
     }
-    parts.insert(2, "op");
-    let operation = parts.join("-");
-    assert_eq!(peer.ask(20, &status(&operation)).await.code(), Code::NoSuchJob);
+    // Of a life that this copy of the store never had; the last names it as version 1 did.
+    let later = Token { incarnation: Incarnation::new(0xff), ..token };
+    let copy = Token { mark: LifeMark(token.mark.0 ^ 1), ..token };
+    let without = Token { mark: LifeMark::NONE, ..token };
+    for (id, unknown) in (16..).step_by(2).zip([later, copy, without]) {
+        let write = unknown.to_string();
+        assert_eq!(peer.ask(id, &status(&write)).await.code(), Code::UnknownLife, "{write}");
+        let operation = JobId::of_operation(unknown, 1).to_string();
+        assert_eq!(peer.ask(id + 1, &status(&operation)).await.code(), Code::UnknownLife);
+    }
+    let operation = JobId::of_operation(token, 5).to_string();
+    assert_eq!(peer.ask(30, &status(&operation)).await.code(), Code::NoSuchJob);
     server.stop().await.unwrap();
 }
 

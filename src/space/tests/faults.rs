@@ -137,10 +137,10 @@ fn a_file_cut_short_or_of_another_kind_is_refused() {
     let other = Superblock { store: StoreId([8; 16]), sequence: 99, ..ours };
     assert!(with(1, &other.encode()[..]).unwrap_err().contains("belongs to store 0808"));
     let mut newer = ours.encode();
-    newer[12] = 2;
+    newer[12] = 3;
     let crc = crate::codec::crc32(&[&newer[..8], &newer[12..]]);
     newer[8..12].copy_from_slice(&crc.to_le_bytes());
-    assert!(with(0, &newer[..]).unwrap_err().contains("format version 2"));
+    assert!(with(0, &newer[..]).unwrap_err().contains("format version 3"));
     let twin = Superblock { segment_bytes: 2 << 20, ..ours };
     assert!(with(1, &twin.encode()[..]).unwrap_err().contains("the same superblock"));
     // Whichever slot has the newer one, that is the store.

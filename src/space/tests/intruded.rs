@@ -44,6 +44,9 @@ impl Disk for Intruded {
     fn sync_dir(&self) -> Result<()> {
         self.0.sync_dir()
     }
+    fn random(&self, bytes: &mut [u8]) -> Result<()> {
+        self.0.random(bytes)
+    }
     fn path(&self, name: &str) -> String {
         self.0.path(name)
     }

@@ -19,7 +19,7 @@ use super::workload::{
     KEYSPACES, LAST, Model, SLOTS, THREADS, decode_last, key, keyspace_of, owner,
 };
 use crate::torture::{Clause, FailureKind};
-use crate::{Error, Status, Store};
+use crate::{Error, Incarnation, Lsn, Status, Store};
 
 /// What a child has found to be wrong.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -268,9 +268,9 @@ fn check_last(
 
 /// P7.
 fn check_tokens(store: &Store, witness: &Witness, older: &[Told]) -> Result<(), Trouble> {
-    let id = store.id();
     for told in witness.tokens().iter().chain(older) {
-        let token = token(&id.to_string(), *told);
+        let token =
+            store.token_of(Incarnation::new(told.incarnation as u32), Lsn::new(told.lsn))?;
         let status = store.status(&token)?;
         if status != Status::Durable {
             let title = format!("{token} was acknowledged, and is {status:?} after recovery");
@@ -278,9 +278,4 @@ fn check_tokens(store: &Store, witness: &Witness, older: &[Told]) -> Result<(), 
         }
     }
     Ok(())
-}
-
-/// The text of a token.
-pub(super) fn token(store: &str, told: Told) -> String {
-    format!("{store}-{:x}-{:x}", told.incarnation, told.lsn)
 }

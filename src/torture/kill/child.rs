@@ -13,7 +13,7 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use super::check::{Depth, Slack, Trouble, Verdict, check, token};
+use super::check::{Depth, Slack, Trouble, Verdict, check};
 use super::tracer;
 use super::witness::{Gravity, Phase, Told, Witness};
 use super::workload::{
@@ -369,9 +369,7 @@ impl Writer<'_> {
             self.witness.durable(marks.durable.get());
         }
         if number % 32 == 1 {
-            let incarnation = u64::from(receipt.incarnation().get());
-            let told = Told { incarnation, lsn: receipt.lsn().get() };
-            if receipt.token() != token(&self.store.id().to_string(), told) {
+            if receipt.token() != self.store.token_of(receipt.incarnation(), receipt.lsn())? {
                 return wrong(Clause::Receipts, "its token has another form");
             }
             if self.store.status(&receipt.token())? == Status::Lost {

@@ -11,7 +11,6 @@ use super::look::{Blind, Effort, look};
 use super::run::{Outcome, Run};
 use super::step::Kept;
 use super::trouble::End;
-use crate::codec::get_u64;
 use crate::disk::{Disk, Keep, SimDisk};
 use crate::log::format::{
     ALIGN, Geometry, RECORD_HEADER, RecordHeader, SEGMENT_HEADER, Salt, SegmentHeader,
@@ -344,8 +343,7 @@ fn proved_durable(disk: &SimDisk) -> Lsn {
     let slots = data.chunks(SLOT_BYTES).take(2).filter_map(|slot| Superblock::decode(slot).ok());
     let Some(newest) = slots.max_by_key(|slot| slot.sequence) else { return Lsn::ZERO };
     let head = newest.head;
-    let (salt, geometry) =
-        (Salt::new(newest.store, head.incarnation), Geometry::new(newest.segment_bytes));
+    let (salt, geometry) = (Salt::of(&newest.life()), Geometry::new(newest.segment_bytes));
     let mut proved = head.durable;
     for name in names {
         let Some(number) = segment_number(&name).filter(|&n| geometry.can_hold(n)) else {
@@ -356,16 +354,13 @@ fn proved_durable(disk: &SimDisk) -> Lsn {
             continue;
         }
         let header = SegmentHeader::decode(&bytes[..SEGMENT_HEADER as usize]);
-        let is_ours = |header: &SegmentHeader| {
-            header.store == newest.store
-                && header.incarnation == head.incarnation
-                && header.number == number
-        };
+        let is_ours =
+            |header: &SegmentHeader| header.life == newest.life() && header.number == number;
         proved = proved.max(header.ok().filter(is_ours).map_or(Lsn::ZERO, |h| h.sync_line));
         let start = geometry.segment_start(number).get();
         for offset in (SEGMENT_HEADER..bytes.len() as u64).step_by(ALIGN as usize) {
             let (at, record) = (start + offset, &bytes[offset as usize..]);
-            if record.len() < RECORD_HEADER || get_u64(record, 16) != at {
+            if record.len() < RECORD_HEADER {
                 continue;
             }
             let room = geometry.segment_bytes().saturating_sub(offset);
