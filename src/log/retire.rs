@@ -53,8 +53,7 @@ impl Log {
     fn make_mark(&self, number: u64) -> Result<()> {
         let sync_line = self.durable.load();
         let header = SegmentHeader {
-            store: self.store,
-            incarnation: self.incarnation,
+            life: self.life,
             number,
             segment_bytes: self.geometry.segment_bytes(),
             sync_line,

@@ -14,7 +14,7 @@ fn growing() -> LogOptions {
 }
 
 fn begin(disk: &SimDisk) -> (Log, Appender) {
-    Log::begin(Arc::new(disk.clone()), growing(), STORE, LIFE, 2, &[]).unwrap()
+    Log::begin(Arc::new(disk.clone()), growing(), LIFE, 2, &[]).unwrap()
 }
 
 /// The length of the file of a segment.
