@@ -1,9 +1,8 @@
 //! Stores that an earlier build wrote must open for ever, with everything that is in them.
 //!
 //! `tests/fixtures/v1-*` were written by `write_fixtures` below, once, when format version 1 was
-//! frozen. They are never written again: a new format version gets a directory of its own. To
-//! add one, give it a name in [`FIXTURES`], remove the others from the list for the moment, and
-//! run
+//! frozen, and `v2-*` with version 2. They are never written again: a new format version gets
+//! fixtures of its own. To add one, give it a name in [`FIXTURES`] and run
 //!
 //! ```text
 //! cargo test --test fixtures -- --ignored write_fixtures
@@ -22,9 +21,9 @@ use std::sync::Arc;
 
 use support::{Contents, assert_sound, read_all};
 use syncline::disk::{Disk, Keep, SimDisk};
-use syncline::{CommitMode, Options, Status, Store, WriteBatch};
+use syncline::{CommitMode, Error, Options, Status, Store, WriteBatch};
 
-const FIXTURES: [&str; 2] = ["v1-closed", "v1-killed"];
+const FIXTURES: [&str; 4] = ["v1-closed", "v1-killed", "v2-closed", "v2-killed"];
 const LINE: usize = 32;
 
 fn options() -> Options {
@@ -120,7 +119,9 @@ fn decode(text: &str) -> (Vec<(String, Vec<u8>)>, String) {
 #[ignore = "writes the fixtures of a format version, once"]
 fn write_fixtures() {
     for name in FIXTURES {
-        assert!(!path(name).exists(), "{name} is frozen");
+        if path(name).exists() {
+            continue; // frozen
+        }
         let disk = SimDisk::new();
         let options = options().without_threads().store_id(*b"a frozen fixture");
         let store = options.open_on(Arc::new(disk.clone())).unwrap();
@@ -137,14 +138,69 @@ fn write_fixtures() {
     }
 }
 
+/// A directory with the files of a fixture, and its token.
+fn unpacked(name: &str) -> (tempfile::TempDir, String) {
+    let (files, token) = decode(&std::fs::read_to_string(path(name)).unwrap());
+    let dir = tempfile::tempdir().unwrap();
+    for (file, bytes) in files {
+        std::fs::write(dir.path().join(file), bytes).unwrap();
+    }
+    (dir, token)
+}
+
+#[test]
+fn a_store_of_version_1_goes_on_in_version_2() {
+    for name in ["v1-closed", "v1-killed"] {
+        let (dir, token) = unpacked(name);
+        let version = |slot: usize| std::fs::read(dir.path().join("data")).unwrap()[slot + 12];
+        assert_eq!((version(0), version(4096)), (1, 1));
+        let store = Options::new().must_exist().open(dir.path()).unwrap();
+        let (life, lsn) = token.rsplit_once('-').unwrap();
+        let lost = format!("{life}-{:x}", u64::from_str_radix(lsn, 16).unwrap() + 4096);
+        let is_old = |token: &str| token.split('-').count() == 3;
+        assert!(is_old(&token) && is_old(&lost));
+        let receipt = store.keyspace("plain").unwrap().put("more", "1").unwrap();
+        assert!(!is_old(&receipt.token()), "the first write begins a life with a mark");
+        assert_eq!((version(0), version(4096)), (2, 2));
+        // In the form of version 1 the new life has given nothing out.
+        let (life, lsn) = (receipt.incarnation().get(), receipt.lsn().get());
+        let forged = store.status(&format!("{}-{life:x}-{lsn:x}", store.id()));
+        assert!(matches!(forged, Err(Error::UnknownLife { .. })), "{forged:?}");
+        store.close().unwrap();
+        let store = Options::new().must_exist().open(dir.path()).unwrap();
+        assert_eq!(store.status(&token).unwrap(), Status::Durable, "{name}");
+        assert_eq!(store.status(&lost).unwrap(), Status::Lost, "{name}");
+        assert_eq!(store.status(&receipt.token()).unwrap(), Status::Durable);
+    }
+}
+
+#[test]
+fn a_killed_store_of_every_version_misses_its_log() {
+    for name in FIXTURES.into_iter().filter(|name| name.ends_with("killed")) {
+        for is_removed in [true, false] {
+            let (dir, _) = unpacked(name);
+            for entry in std::fs::read_dir(dir.path()).unwrap() {
+                let path = entry.unwrap().path();
+                if path.file_name().unwrap().to_string_lossy().starts_with("log-") {
+                    match is_removed {
+                        true => std::fs::remove_file(path).unwrap(),
+                        false => std::fs::write(path, []).unwrap(),
+                    }
+                }
+            }
+            match Options::new().must_exist().open(dir.path()) {
+                Err(Error::Missing { file, .. }) if is_removed => assert!(file.contains("log-")),
+                Err(Error::Corrupt { file, .. }) if !is_removed => assert!(file.contains("log-")),
+                other => panic!("{name}: {other:?}"),
+            }
+        }
+    }
+}
+
 #[test]
 fn stores_of_every_format_version_open() {
     for name in FIXTURES {
-        let (files, token) = decode(&std::fs::read_to_string(path(name)).unwrap());
-        let dir = tempfile::tempdir().unwrap();
-        for (file, bytes) in files {
-            std::fs::write(dir.path().join(file), bytes).unwrap();
-        }
+        let (dir, token) = unpacked(name);
         for round in 0..2 {
             let store = Options::new().must_exist().open(dir.path()).unwrap();
             let is_clean = store.stats().recovery.was_clean;

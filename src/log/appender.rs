@@ -6,12 +6,13 @@
 //! there is one, and appending needs it by `&mut`.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use super::flush::Group;
 use super::format::{Geometry, Kind, MIN_ROOM, RECORD_HEADER, RecordHeader, Salt, record_bytes};
 use super::keeper::{Bell, Keeper};
+use super::presence::Witness;
 use super::segment::Segment;
 use super::threads::FlusherState;
 use crate::disk::Disk;
@@ -90,6 +91,8 @@ pub(crate) struct Log {
     pub(super) life: Life,
     pub(super) salt: Salt,
     start: Lsn,
+    /// Set once the superblock names this log.
+    pub(super) witness: OnceLock<Arc<dyn Witness>>,
 
     /// Moved by the holder of the appender.
     pub(super) appended: Watermark,
@@ -159,6 +162,7 @@ impl Log {
             life,
             salt: Salt::of(&life),
             start,
+            witness: OnceLock::new(),
             appended: Watermark::new(start),
             durable: Watermark::new(start),
             limit: AtomicU64::new(start.get()),
@@ -183,6 +187,11 @@ impl Log {
     /// The number of its first segment.
     pub(crate) fn first_segment(&self) -> u64 {
         self.geometry.segment_of(self.start)
+    }
+
+    /// From now on what the log has is written down in `witness` (L11).
+    pub(crate) fn set_witness(&self, witness: Arc<dyn Witness>) {
+        self.witness.set(witness).expect("one witness");
     }
 
     /// Where this incarnation's first record begins.

@@ -126,7 +126,8 @@ impl Log {
         Ok(())
     }
 
-    /// Recycles or removes the segments wholly below `lsn`, those of earlier incarnations too.
+    /// Recycles or removes the segments wholly below `lsn`, those of earlier incarnations too, except
+    /// one that ends there.
     /// `lsn` must be durable, and nobody may need the log below it any more.
     ///
     /// # Errors
@@ -135,7 +136,8 @@ impl Log {
         assert!(lsn <= self.durable.load(), "I1: the log below {lsn} is not all durable");
         self.unmap_finished();
         let mut keeper = self.keeper.lock();
-        let mut first_needed = self.geometry.segment_of(lsn);
+        // The one with the byte before stays, even if nothing in it is needed any more (L11).
+        let mut first_needed = self.geometry.segment_of(Lsn::new(lsn.get().saturating_sub(1)));
         if broken(Mutant::CurrentSegmentRecycled) {
             first_needed += 1;
         }
@@ -250,6 +252,9 @@ impl Log {
     fn prepare(&self, keeper: &mut Keeper) -> Result<Arc<Segment>, Trouble> {
         let number = keeper.next;
         assert!(self.geometry.can_hold(number), "the log is at its end");
+        if broken(Mutant::SegmentNotedEarly) {
+            self.note_segment(number)?;
+        }
         let header = SegmentHeader {
             life: self.life,
             number,
@@ -269,6 +274,9 @@ impl Log {
             }
         };
         counter.fetch_add(1, Ordering::Relaxed);
+        if !broken(Mutant::SegmentNotedEarly) && !broken(Mutant::SegmentUnnoted) {
+            self.note_segment(number)?;
+        }
         let segment = Arc::new(segment);
         self.mapped.lock().push_back(Arc::clone(&segment));
         keeper.live.insert(number);
@@ -276,6 +284,28 @@ impl Log {
         keeper.exists = segment.exists();
         self.set_limit(keeper);
         Ok(segment)
+    }
+
+    /// Has it written down that the segment exists (L11), and where the sync line is by now.
+    fn note_segment(&self, number: u64) -> Result<(), Trouble> {
+        let Some(witness) = self.witness.get() else { return Ok(()) };
+        let line = match broken(Mutant::LineNotedAhead) {
+            true => self.appended.load(),
+            false => self.durable.load(),
+        };
+        witness.note_log(&self.life, number, line).map_err(Trouble::Final)
+    }
+
+    /// Has it written down where the sync line is, without a new segment.
+    ///
+    /// # Errors
+    /// [`Poisoned`](crate::Error::Poisoned), from now on.
+    pub(crate) fn note_sync_line(&self) -> Result<()> {
+        self.check_poison()?;
+        let Some(witness) = self.witness.get() else { return Ok(()) };
+        witness.note_log(&self.life, 0, self.durable.load()).inspect_err(|error| {
+            self.poison(error.clone());
+        })
     }
 
     /// Makes memory ready for what is appended next: for a payload that needs `demand` bytes, and

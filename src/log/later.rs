@@ -19,6 +19,9 @@
 //!   Recovery itself appends one transaction at most before its checkpoint, with the sync line at
 //!   the start of the log, just behind a segment's header, where it never is again.
 //!
+//! An incarnation of the same number with another mark that has made commits, which only the last
+//! of these can tell, is of another copy of the store: of the two files one was restored.
+//!
 //! What is left out: the later lives are not looked for in what a segment of theirs holds beyond
 //! the first such record, nor in files without a valid header. No proof is not a proof that the
 //! superblock is new: if all of the later log is gone too, nothing is left that could tell.
@@ -66,10 +69,12 @@ pub(crate) fn find_later(disk: &Arc<dyn Disk>, known: Known) -> Result<Option<La
         };
         let lives =
             i64::from(header.life.incarnation.get()) - i64::from(known.life.incarnation.get());
+        let is_in_place = header.number == number && header.segment_bytes == known.segment_bytes;
         let is_proof = match lives {
             2.. => true,
-            1 if header.number == number && header.segment_bytes == known.segment_bytes => {
-                has_commits(disk, known, &header)?
+            1 if is_in_place => has_commits(disk, known, &header)?,
+            0 if is_in_place && header.life != known.life => {
+                has_commits(disk, Known { clean: false, ..known }, &header)?
             }
             _ => false,
         };
@@ -164,6 +169,13 @@ mod tests {
         }
         let disk = disk_with(2);
         assert_eq!(proof(&disk, 4, false), Some(5), "its second record knows the first flushed");
+        // The life of another copy that has the same number.
+        let copy = Life { mark: LifeMark(7), ..life(5) };
+        for (commits, found) in [(1, None), (2, Some(Incarnation::new(5)))] {
+            let known = Known { life: copy, segment_bytes: S, clean: true };
+            let later = find_later(&disk_with(commits), known).unwrap();
+            assert_eq!(later.map(|later| later.incarnation), found);
+        }
         let other = Known {
             life: Life { store: StoreId(*b"another store id"), ..life(1) },
             segment_bytes: S,

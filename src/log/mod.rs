@@ -38,6 +38,9 @@
 //!   length, or the header of one that ends beyond the file, was longer: it is damaged ([`steps`])
 //! - L10 the log of a closed store is removed once no superblock is left that needs it, and once a
 //!   mark that it has been is durable ([`retire`])
+//! - L11 a record goes only into a segment that the superblock notes to exist, once the log has a
+//!   witness; and the segment with the byte before a checkpoint stays until a later one. So a
+//!   log that is missing can be told ([`presence`])
 //!
 //! What is left out: compression and encryption (a payload is bytes); reading from the mapped
 //! memory (the reader uses files, so that it sees what a recovery would see); any meaning of a
@@ -52,6 +55,7 @@ mod flush;
 pub(crate) mod format;
 mod keeper;
 mod later;
+mod presence;
 mod retire;
 mod scan;
 mod segment;
@@ -65,5 +69,6 @@ pub(crate) use appender::{Appender, Log, LogOptions};
 pub(crate) use cursor::RecordScan;
 pub(crate) use format::{Kind, is_end_of_record, segment_number};
 pub(crate) use later::{Known, find_later};
+pub(crate) use presence::{Witness, check_presence};
 pub(crate) use scan::Scan;
 pub(crate) use threads::LogThreads;

@@ -14,7 +14,9 @@
 //!                             '--------- Asked <------'
 //! ```
 //!
-//! An idle flusher sleeps without a timer. Only the change from `Idle`, and the first one to
+//! An idle flusher has it written down once where the sync line is, after a second: what is proved to
+//! have been durable is then all of the log, and its loss cannot go unnoticed. Then it sleeps
+//! without a timer. Only the change from `Idle`, and the first one to
 //! `Asked`, cost the appender a system call.
 //!
 //! The flusher also calls the wakers of those whom a flush, its own or another's, has answered. They
@@ -34,6 +36,10 @@ use crate::sync::{Condvar, Deadline, Mutex};
 
 /// The keeper tries again after this time if something stood in its way.
 const KEEPER_RETRY: Duration = Duration::from_millis(100);
+
+/// Once nothing has been appended for this time, it is written down what is durable.
+const IDLE_TIME: Duration = Duration::from_secs(1);
+const IDLE_PARTS: u32 = 4;
 
 /// No flusher: whoever waits flushes.
 const ABSENT: u8 = 0;
@@ -245,6 +251,7 @@ impl Drop for LogThreads {
 fn run_flusher(log: &Log, stop: &AtomicBool, whereabouts: &Whereabouts) {
     let state = &log.flusher.state;
     let stops = || stop.load(Ordering::SeqCst) || log.is_poisoned();
+    let (mut noted, mut idle_parts) = (log.durable.load(), 0);
     while !stops() {
         // 1. Those whom a flush has answered.
         if !call_wakers(log, whereabouts) {
@@ -254,11 +261,24 @@ fn run_flusher(log: &Log, stop: &AtomicBool, whereabouts: &Whereabouts) {
         //    has asked meanwhile.
         let _ = state.compare_exchange(TIMING, IDLE, Ordering::SeqCst, Ordering::SeqCst);
         if log.appended.load() == log.durable.load() && state.load(Ordering::SeqCst) == IDLE {
-            if !stops() {
+            let is_noted = log.witness.get().is_none() || noted == log.durable.load();
+            if stops() {
+                continue;
+            } else if is_noted {
                 thread::park();
+            } else if idle_parts < IDLE_PARTS {
+                // In parts: one may be cut short by an unpark that was meant for something else.
+                idle_parts += 1;
+                crate::sync::park_timeout(IDLE_TIME / IDLE_PARTS);
+            } else {
+                (noted, idle_parts) = (log.durable.load(), 0);
+                if let Err(error) = log.note_sync_line() {
+                    foreign::error!("the log's flusher ends: {error}");
+                }
             }
             continue;
         }
+        idle_parts = 0;
         let _ = state.compare_exchange(IDLE, TIMING, Ordering::SeqCst, Ordering::SeqCst);
         // 3. For the interval, or until asked.
         let deadline = Deadline::after(log.options.flush_interval);
@@ -331,8 +351,8 @@ mod tests {
 
     use super::*;
     use crate::disk::SimDisk;
-    use crate::log::LogOptions;
-    use crate::lsn::{Incarnation, Life, StoreId};
+    use crate::log::{LogOptions, Witness};
+    use crate::lsn::{Incarnation, Life, Lsn, StoreId};
 
     fn after(state: u8, act: impl FnOnce(&FlusherState)) -> u8 {
         let flusher = FlusherState::default();
@@ -354,6 +374,36 @@ mod tests {
             assert_eq!(after(from, |flusher| flusher.note_append(true)), urgent, "from {from}");
             let asked = after(from, |flusher| assert_eq!(flusher.ask(), from != ABSENT));
             assert_eq!(asked, if from == ABSENT { ABSENT } else { ASKED }, "from {from}");
+        }
+    }
+
+    /// Remembers up to where the log was noted to be durable.
+    #[derive(Debug, Default)]
+    struct Notes(crate::sync::atomic::AtomicU64);
+
+    impl Witness for Notes {
+        fn note_log(&self, _: &Life, _: u64, durable: Lsn) -> crate::Result<()> {
+            self.0.store(durable.get(), Ordering::SeqCst);
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn an_idle_log_has_its_sync_line_noted() {
+        let life = Life::of_version_1(StoreId([7; 16]), Incarnation::new(1));
+        let options = LogOptions { segment_bytes: 64 << 10, ..LogOptions::default() };
+        let disk = Arc::new(SimDisk::new());
+        let (log, mut appender) = Log::begin(disk, options, life, 2, &[]).unwrap();
+        let (log, notes) = (Arc::new(log), Arc::new(Notes::default()));
+        log.set_witness(Arc::clone(&notes) as _);
+        let _threads = log.spawn().unwrap();
+        log.reserve(10).unwrap();
+        let end = log.append(&mut appender, 1, &[7; 10], crc32fast::hash(&[7; 10])).unwrap();
+        log.publish(end);
+        let before = Instant::now();
+        while notes.0.load(Ordering::SeqCst) < end.get() {
+            assert!(before.elapsed() < Duration::from_secs(60), "it is not noted");
+            thread::sleep(Duration::from_millis(1));
         }
     }
 

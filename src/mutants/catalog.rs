@@ -115,6 +115,11 @@ catalog! {
         CurrentSegmentRecycled = "current-segment-recycled": "a checkpoint recycles the segment that it lies in too";
         GrowthUnflushed = "growth-unflushed": "more of a segment is used before its length is flushed";
         LimitBeyondFile = "limit-beyond-file": "a segment is used beyond what exists of its file";
+        SaltPredictable = "salt-predictable": "the salt of records follows from what every token shows";
+        MissingLogAccepted = "missing-log-accepted": "nobody looks whether the log of an unclean end is there";
+        SegmentUnnoted = "segment-unnoted": "the superblock does not learn of new segments";
+        SegmentNotedEarly = "segment-noted-early": "a segment is noted before it is durable";
+        LineNotedAhead = "line-noted-ahead": "with a segment the end of the log is noted as the sync line";
         LogRecycledEarly = "log-recycled-early": "the log is recycled before the superblock is durable";
     }
     Flush {

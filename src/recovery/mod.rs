@@ -5,7 +5,8 @@
 //!    one that the log has outlived, for it is from an older copy of the data file;
 //! 3. load the catalog; pages load as they are needed, so that this does not depend on size;
 //! 4. if the store was closed, that is all: the first write begins an incarnation;
-//! 5. otherwise scan the log from the checkpoint, judge its tail (torn or rotten), and replay
+//! 5. otherwise look for the segments that the superblock proves to exist, scan the log from the
+//!    checkpoint, judge its tail (torn or rotten), and replay
 //!    whole transactions through the same code that commits use;
 //! 6. begin a new incarnation in a fresh segment, record where the former one ended;
 //! 7. make a checkpoint: what was read from the log may be in the operating system's cache only,
@@ -192,7 +193,10 @@ fn refuse_outlived(disk: &Arc<dyn Disk>, space: &Space) -> Result<()> {
                 "a superblock that {} has not outlived, which holds the log of incarnation {}",
                 later.file, later.incarnation
             ),
-            found: format!("an older one, of incarnation {incarnation}"),
+            found: match later.incarnation == incarnation {
+                true => "one of another copy of the store".to_owned(),
+                false => format!("an older one, of incarnation {incarnation}"),
+            },
         }),
         _ => Ok(()),
     }

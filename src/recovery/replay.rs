@@ -16,7 +16,7 @@ use std::time::Duration;
 use super::{RecoveryProgress, RecoverySummary, report};
 use crate::cache::WriteGroup;
 use crate::error::Result;
-use crate::log::{Scan, segment_number};
+use crate::log::{Scan, check_presence, segment_number};
 use crate::lsn::Lsn;
 use crate::mutants::{Mutant, broken};
 use crate::space::Head;
@@ -65,6 +65,8 @@ pub(super) fn replay(engine: &Engine, head: Head, summary: &mut RecoverySummary)
         from = Lsn::new(from.get() - from.get() % superblock.segment_bytes);
     }
     summary.recovered_to = from;
+    let (life, newest) = (superblock.life(), head.newest_segment);
+    check_presence(&engine.disk, life, superblock.segment_bytes, from, newest)?;
     let scan = Scan::open(
         Arc::clone(&engine.disk),
         superblock.life(),

@@ -35,7 +35,8 @@ use super::superblock::{Head, PAGE_SIZES, SLOT_BYTES, Superblock};
 use super::word_tree::{Leaf, WordTree};
 use crate::disk::{DirLock, Disk, DiskFile};
 use crate::error::{Error, Result};
-use crate::lsn::StoreId;
+use crate::log::Witness;
+use crate::lsn::{Life, LifeMark, Lsn, StoreId};
 use crate::mutants::{Mutant, broken};
 use crate::sync::Mutex;
 
@@ -68,6 +69,15 @@ pub(crate) struct SpaceStats {
     pub(crate) bytes_written: u64,
 }
 
+/// What a log is known to have.
+#[derive(Clone, Copy, Debug)]
+struct NotedLog {
+    /// The life whose log it is.
+    mark: LifeMark,
+    newest: u64,
+    durable: Lsn,
+}
+
 /// The data file.
 #[derive(Debug)]
 pub(crate) struct Space {
@@ -88,6 +98,9 @@ pub(crate) struct Space {
     opening: Mutex<()>,
     /// Held by whoever makes a new superblock.
     pub(super) checkpointing: Mutex<()>,
+    /// What the log is known to have, for this superblock and later ones. Changes under
+    /// `checkpointing` only.
+    noted: Mutex<Option<NotedLog>>,
 }
 
 impl Space {
@@ -182,6 +195,7 @@ impl Space {
             growing: Mutex::new(()),
             opening: Mutex::new(()),
             checkpointing: Mutex::new(()),
+            noted: Mutex::new(None),
         })
     }
 
@@ -324,6 +338,18 @@ impl Space {
         self.store_superblock(Superblock { sequence: former.sequence + 1, head, ..former })
     }
 
+    /// Adds to a head what has been noted of its log.
+    fn raise(&self, head: &mut Head) {
+        let noted = *self.noted.lock();
+        if let Some(NotedLog { mark, newest, durable }) = noted
+            && head.mark == mark
+            && !head.clean
+        {
+            head.newest_segment = head.newest_segment.max(newest);
+            head.durable = head.durable.max(durable);
+        }
+    }
+
     /// Makes sure that the superblock that was found when the file was opened is durable (S3).
     ///
     /// # Errors
@@ -366,7 +392,8 @@ impl Space {
     }
 
     /// The caller holds `checkpointing`.
-    pub(super) fn store_superblock(&self, next: Superblock) -> Result<()> {
+    pub(super) fn store_superblock(&self, mut next: Superblock) -> Result<()> {
+        self.raise(&mut next.head);
         self.slots.lock().store(&self.file, next)?;
         *self.superblock.lock() = next;
         Ok(())
@@ -448,5 +475,27 @@ impl Space {
         }
         let blocks = result?;
         self.with_extents(|extents| extents.grow(blocks))
+    }
+}
+
+impl Witness for Space {
+    /// Rewrites the superblock, unless it is still that of an earlier life: then the next one has it.
+    fn note_log(&self, life: &Life, newest: u64, durable: Lsn) -> Result<()> {
+        let _one_at_a_time = self.checkpointing.lock();
+        {
+            let mut noted = self.noted.lock();
+            let before = noted.filter(|noted| noted.mark == life.mark);
+            let (newest, durable) = before.map_or((newest, durable), |noted| {
+                (noted.newest.max(newest), noted.durable.max(durable))
+            });
+            *noted = Some(NotedLog { mark: life.mark, newest, durable });
+        }
+        let former = self.superblock();
+        let mut head = former.head;
+        self.raise(&mut head);
+        if head == former.head {
+            return Ok(());
+        }
+        self.store_superblock(Superblock { sequence: former.sequence + 1, head, ..former })
     }
 }

@@ -279,6 +279,16 @@ impl Store {
         self.engine().live.get().map_or(Ok(()), |live| live.log.keep())
     }
 
+    /// What an idle log does after a while, for simulations, which have no threads: it is written
+    /// down where the sync line is.
+    ///
+    /// # Errors
+    /// The superblock could not be written: the store is poisoned.
+    #[cfg_attr(not(feature = "cli"), expect(dead_code, reason = "for the crash suite"))]
+    pub(crate) fn note_sync_line(&self) -> Result<()> {
+        self.engine().live.get().map_or(Ok(()), |live| live.log.note_sync_line())
+    }
+
     /// What has become of the commit whose receipt has this token. Any process that has the store
     /// open can tell, however long ago the commit was.
     ///

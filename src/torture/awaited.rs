@@ -13,8 +13,6 @@ pub(crate) enum Awaited {
     LockOverDevice,
     /// A log that is missing, or that lost what was proved to be durable, goes unnoticed.
     MissingLog,
-    /// The token of a copy's life is taken for one of this store's.
-    OtherLife,
     /// Pipelined writes of a key that go to the server's pool lose their order.
     PipelinedOrder,
 }
@@ -26,7 +24,6 @@ pub(crate) const fn is_mended(fault: Awaited) -> bool {
         | Awaited::LeftByOpening
         | Awaited::LockOverDevice
         | Awaited::MissingLog
-        | Awaited::OtherLife
         | Awaited::PipelinedOrder => false,
     }
 }

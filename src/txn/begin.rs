@@ -83,6 +83,10 @@ impl Engine {
         let (mut mark, mut secret) = ([0; 8], [0; 16]);
         self.disk.random(&mut mark)?;
         self.disk.random(&mut secret)?;
+        if broken(Mutant::SaltPredictable) {
+            secret[..8].copy_from_slice(&mark);
+            secret[8..].copy_from_slice(&mark);
+        }
         // 0 is for a life without one.
         let mark = LifeMark(u64::from_le_bytes(mark).max(1));
         Ok(Life { store: self.store_id(), incarnation, mark, secret: Secret(secret) })
@@ -130,6 +134,7 @@ impl Engine {
 
     /// From now on commits are taken.
     pub(crate) fn go_live(&self, log: Arc<Log>) -> Result<&Live> {
+        log.set_witness(Arc::clone(&self.space) as _);
         let threads = self.options.background.then(|| log.spawn()).transpose()?;
         let live = Live { log, threads: Mutex::new(threads) };
         assert!(self.live.set(live).is_ok(), "an incarnation begins once");

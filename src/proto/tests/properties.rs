@@ -378,7 +378,10 @@ fn packets_of_the_largest_size_come_back() {
 
 #[test]
 fn job_ids_come_back_and_other_text_does_not() {
-    for text in [super::samples::WRITE, super::samples::OPERATION] {
+    // The examples of the protocol's description; those of lives with and without a mark.
+    let write = "00112233445566778899aabbccddeeff-3.9f3c2b7a10d4e856-10040-d3e8f750";
+    let operation = "00112233445566778899aabbccddeeff-3.9f3c2b7a10d4e856-op-1-e527b6b3";
+    for text in [super::samples::WRITE, super::samples::OPERATION, write, operation] {
         let id: JobId = text.parse().expect("a job id");
         assert_eq!(id.to_string(), text);
         assert_eq!(matches!(id, JobId::Operation { .. }), text.contains("op"));
@@ -395,6 +398,9 @@ fn job_ids_come_back_and_other_text_does_not() {
         format!("{store}-op-1"),
         format!("{store}-op-3-1"),
         format!("{store}-3-OP-1"),
+        operation[..operation.len() - 1].to_owned(),
+        operation.replace("-op-1", "-op-2"),
+        write.replace("-10040", "-op-10040"),
     ] {
         assert!(bad.parse::<JobId>().is_err(), "{bad}");
     }

@@ -3,9 +3,11 @@
 use super::Piece;
 use super::script::{SMALL, Script};
 use super::stage::{Stage, segments};
-use super::visit::{Broken, Visit};
+use super::visit::{Broken, LIGHT, Visit};
 use crate::disk::{Keep, SimDisk};
+use crate::log::format::segment_name;
 use crate::mutants::Mutant;
+use crate::space::superblock::{SLOT_BYTES, Superblock};
 use crate::torture::Clause;
 use crate::torture::sim::{Crash, Step, Violation};
 use crate::{CommitMode, Error, Options};
@@ -50,6 +52,29 @@ pub(super) const ROOM: &[Piece] = &[
         judged: &[Clause::Answers, Clause::Bounds],
         mutants: &[Mutant::OlderDataUnnoticed],
         show: an_older_copy_from_another_life,
+    },
+    Piece {
+        name: "the log is gone",
+        whose: "ours, found from outside; and every store that makes a log where it finds none",
+        showed: "after a kill the files of the log were removed, or emptied: the store opened \
+                 without the commits that had been acknowledged, and found nothing wrong",
+        done: "of a store that was not closed, all segments, then each of them, is removed, \
+               emptied, zeroed, cut to its header, and has its header zeroed; the newest one is \
+               replaced by what it was before it had been idle",
+        judged: &[Clause::Bounds, Clause::Answers],
+        mutants: &[Mutant::MissingLogAccepted, Mutant::SegmentUnnoted],
+        show: the_log_is_gone,
+    },
+    Piece {
+        name: "noted before it is so",
+        whose: "a mistake of whoever writes down what is there to be missed",
+        showed: "the root named a file before the file was durable, or a sync line before its \
+                 flush: after a power loss the store did not open",
+        done: "commits over the ends of segments, with flushes at other times, and crashes at \
+               every moment",
+        judged: &[Clause::Answers, Clause::Bounds],
+        mutants: &[Mutant::SegmentNotedEarly, Mutant::LineNotedAhead],
+        show: noted_before_it_is_so,
     },
     Piece {
         name: "opened twice",
@@ -167,6 +192,87 @@ fn an_older_copy_from_another_life(visit: &mut Visit) -> Result<(), Broken> {
         script = Script::after(&script).kill().sync(60, 900).checkpoint().sync(61, 10);
     }
     Ok(())
+}
+
+fn the_log_is_gone(visit: &mut Visit) -> Result<(), Broken> {
+    let rows = |script: Script| script.each(0..16, 900).flush();
+    let lives = [
+        Script::new().sync(0, 10),
+        rows(Script::new()),
+        rows(rows(rows(Script::new()))),
+        rows(rows(Script::new()).checkpoint()),
+        rows(rows(Script::new())).checkpoint(),
+        rows(rows(rows(Script::new()).kill())),
+        rows(rows(rows(Script::new()).reopen())),
+    ];
+    for script in &lives {
+        let mut stage = Stage::open(visit, &SMALL)?;
+        stage.all(script)?;
+        for keep in [Keep::Everything, Keep::Nothing] {
+            let left = stage.left(keep);
+            takes_away_the_log(&mut stage, &left)?;
+        }
+    }
+    let mut stage = Stage::open(visit, &SMALL)?;
+    let script = Script::new().sync(0, 100);
+    stage.all(&script)?;
+    let newest = segments(stage.disk()).pop().expect("there is a log");
+    let old = stage.disk().read_file(&newest);
+    stage.all(&Script::after(&script).sync(1, 100).sync(2, 100))?;
+    stage.visit.note("nothing is committed for a while");
+    stage
+        .store()
+        .note_sync_line()
+        .map_err(|error| Violation::safety(format!("the sync line is not noted: {error}")))?;
+    let damaged = stage.left(Keep::Nothing);
+    stage.visit.note(format!("  {newest} is replaced by an older copy"));
+    damaged.write_file(&newest, &old);
+    stage.refuses(&damaged, &newest)
+}
+
+fn takes_away_the_log(stage: &mut Stage<'_>, left: &SimDisk) -> Result<(), Broken> {
+    let needed = needed_segments(left);
+    let damaged = left.fork(Keep::Everything);
+    stage.visit.note("  every segment is removed");
+    segments(left).iter().for_each(|name| damaged.remove_file(name));
+    stage.refuses(&damaged, &needed[0])?;
+    type Damage = (&'static str, fn(&SimDisk, &str));
+    let damages: [Damage; 4] = [
+        ("removed", |disk, name| disk.remove_file(name)),
+        ("emptied", |disk, name| disk.write_file(name, &[])),
+        ("zeroed", |disk, name| disk.write_file(name, &vec![0; disk.read_file(name).len()])),
+        ("without its header", |disk, name| {
+            let mut bytes = disk.read_file(name);
+            bytes[..4096].fill(0);
+            disk.write_file(name, &bytes);
+        }),
+    ];
+    for name in &needed {
+        for (how, damage) in damages {
+            let damaged = left.fork(Keep::Everything);
+            stage.visit.note(format!("  {name} is {how}"));
+            damage(&damaged, name);
+            stage.refuses(&damaged, name)?;
+            stage.visit.notes.pop();
+        }
+    }
+    // What was refused has not been touched.
+    stage.recovers(left, Crash::PowerLoss).map(|_| ())
+}
+
+/// The segments from the checkpoint on.
+fn needed_segments(disk: &SimDisk) -> Vec<String> {
+    let data = disk.read_file("data");
+    let slots = data.chunks(SLOT_BYTES).take(2).filter_map(|slot| Superblock::decode(slot).ok());
+    let newest = slots.max_by_key(|slot| slot.sequence).expect("a superblock");
+    let from = newest.head.checkpoint.max(newest.head.log_start).get() - 1;
+    let first = segment_name(from / newest.segment_bytes);
+    segments(disk).into_iter().filter(|name| *name >= first).collect()
+}
+
+fn noted_before_it_is_so(visit: &mut Visit) -> Result<(), Broken> {
+    let script = Script::new().each(0..18, 900).flush().each(18..40, 900).checkpoint();
+    visit.explore(&SMALL, script.each(0..20, 900).kill().each(0..20, 900), LIGHT)
 }
 
 fn opened_twice(visit: &mut Visit) -> Result<(), Broken> {

@@ -6,6 +6,7 @@
 //!   pages  space               the data file, and a device that is full
 //!   recovery  receipts         what is made of it all afterwards
 //!   files  versions  users     whose files they are; what snapshots see; what users do
+//!   forged  copies             bytes that a client chose; stores that live on apart
 //!        \   |   /
 //!         Piece        a name, whose bug it was, what is done here, what is judged, the mutants
 //!           |
@@ -29,9 +30,11 @@
 //! wrote back (`a_claim_that_fails_leaves_the_page_where_it_is`), a count taken between its commit
 //! and the pin (`tests/api.rs`), and what shows as a hang: two pages that made each other go (`tree::tests`).
 
+mod copies;
 mod directory;
 mod files;
 mod flush;
+mod forged;
 mod log;
 mod pages;
 mod receipts;
@@ -75,14 +78,16 @@ struct Piece {
 }
 
 /// All exhibits, room by room.
-const ROOMS: [&[Piece]; 10] = [
+const ROOMS: [&[Piece]; 12] = [
     log::ROOM,
+    forged::ROOM,
     flush::ROOM,
     directory::ROOM,
     pages::ROOM,
     space::ROOM,
     recovery::ROOM,
     receipts::ROOM,
+    copies::ROOM,
     files::ROOM,
     versions::ROOM,
     users::ROOM,

@@ -1,15 +1,15 @@
-//! What users do: name a key twice, fill the disk, lose a log, go on with a copy.
+//! What users do: name a key twice, fill the disk.
 
 use super::Piece;
 use super::script::{SMALL, Script};
-use super::stage::{Stage, segments};
+use super::stage::Stage;
 use super::visit::{Broken, Visit};
 use crate::disk::{Disk, Keep};
 use crate::mutants::Mutant;
 use crate::torture::Clause;
 use crate::torture::awaited::{Awaited, is_mended};
 use crate::torture::sim::{Change, Crash, KeyNo, Mode, Setup, Stamp, Step, Violation};
-use crate::{CommitMode, Error, Status};
+use crate::Error;
 
 pub(super) const ROOM: &[Piece] = &[
     Piece {
@@ -46,28 +46,6 @@ pub(super) const ROOM: &[Piece] = &[
         judged: &[Clause::Answers, Clause::Prefix, Clause::Bounds],
         mutants: &[],
         show: each_attempt_takes_a_segment,
-    },
-    Piece {
-        name: "a log that is gone",
-        whose: "ours, found from outside",
-        showed: "after an unclean end the log was removed, and the store opened without it: what \
-                 had been acknowledged was gone, and a check found nothing wrong",
-        done: "after a kill all segments are removed, cut to nothing, or filled with zeros. Seen to \
-               fail by hand: with a log that is missing taken for one that is empty",
-        judged: &[Clause::Answers, Clause::Bounds],
-        mutants: &[],
-        show: a_log_that_is_gone,
-    },
-    Piece {
-        name: "a copy that lives on",
-        whose: "ours, found from outside; the same befell PostgreSQL before its time lines",
-        showed: "a copy of a closed store was put back; the tokens of commits that only the other \
-                 one had made were told to be durable",
-        done: "a copy of a closed store, and commits in both; each is asked about the other's \
-               tokens. Seen to fail by hand: with tokens judged by incarnation and position alone",
-        judged: &[Clause::Receipts],
-        mutants: &[],
-        show: a_copy_that_lives_on,
     },
 ];
 
@@ -183,65 +161,6 @@ fn each_attempt_takes_a_segment(visit: &mut Visit) -> Result<(), Broken> {
         let next = disk.fork(Keep::Everything);
         next.set_capacity(None);
         stage.recovers(&next, Crash::Kill)?;
-    }
-    Ok(())
-}
-
-fn a_log_that_is_gone(visit: &mut Visit) -> Result<(), Broken> {
-    if !is_mended(Awaited::MissingLog) {
-        visit.states += 1;
-        return Ok(());
-    }
-    let mut stage = Stage::open(visit, &SMALL)?;
-    stage.all(&Script::new().each(0..30, 900).checkpoint().each(0..9, 100).sync(1, 10))?;
-    let left = stage.left(Keep::Everything);
-    for how in ["removed", "cut to nothing", "filled with zeros"] {
-        let damaged = left.fork(Keep::Everything);
-        stage.visit.note(format!("  all segments are {how}"));
-        for name in segments(&left) {
-            match how {
-                "removed" => damaged.remove_file(&name),
-                "cut to nothing" => damaged.truncate(&name, 0),
-                _ => damaged.write_file(&name, &vec![0; left.read_file(&name).len()]),
-            }
-        }
-        stage.refuses(&damaged, "log-")?;
-    }
-    Ok(())
-}
-
-fn a_copy_that_lives_on(visit: &mut Visit) -> Result<(), Broken> {
-    if !is_mended(Awaited::OtherLife) {
-        visit.states += 1;
-        return Ok(());
-    }
-    let mut stage = Stage::open(visit, &SMALL)?;
-    stage.all(&Script::new().each(0..9, 100).reopen())?;
-    let copy = stage.left(Keep::Everything);
-    let lives = [copy.fork(Keep::Everything), copy.fork(Keep::Everything)];
-    let mut tokens = Vec::new();
-    let mut stores = Vec::new();
-    for (number, disk) in lives.iter().enumerate() {
-        stage.visit.states += 1;
-        let opened = stage.run.setup.open(disk).and_then(|store| {
-            let keyspace = store.keyspace("k0")?;
-            let mut own = Vec::new();
-            for n in 0..4u8 {
-                own.push(keyspace.put_with([n, number as u8], [n; 50], CommitMode::Sync)?.token());
-            }
-            Ok((store, own))
-        });
-        let (store, own) = opened.map_err(|error| Violation::safety(error.to_string()))?;
-        stores.push(store);
-        tokens.push(own);
-    }
-    for (store, others) in stores.iter().zip(tokens.iter().rev()) {
-        for token in others {
-            if let Ok(Status::Durable) = store.status(token) {
-                let what = format!("{token} is of the other copy, and is told to be durable");
-                return Err(Violation::of(Clause::Receipts, what).into());
-            }
-        }
     }
     Ok(())
 }
