@@ -130,7 +130,7 @@ fn a_token_that_is_not_whole(visit: &mut Visit) -> Result<(), Broken> {
     visit.note(format!("the token of a durable commit is {token}"));
     let cut = (0..token.len()).map(|len| token[..len].to_owned());
     let changed = (0..token.len()).flat_map(|at| {
-        let other = |digit| format!("{}{digit}{}", &token[..at], &token[at + 1..]);
+        let other = move |digit| format!("{}{digit}{}", &token[..at], &token[at + 1..]);
         "0123456789abcdef".chars().map(other)
     });
     for text in cut.chain(changed).filter(|text| text != token) {

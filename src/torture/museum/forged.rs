@@ -88,7 +88,8 @@ fn attack(visit: &mut Visit, guess: Guess, claim: Lsn) -> Result<(), Trouble> {
             commits += 1;
             ours.put_with("a", format!("{commits:020}"), CommitMode::Async)?;
             visit.states += 1;
-            look(&disk.fork(Keep::Everything), commits).map_err(Trouble::Broken)?;
+            let left = disk.fork(Keep::Everything);
+            look(&left, commits).map_err(|violation| Trouble::Broken(violation.into()))?;
         }
     }
     disk.crash_after(0);
