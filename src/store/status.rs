@@ -120,3 +120,66 @@ fn ended(engine: &Engine, incarnation: Incarnation) -> Result<Option<(LifeMark, 
         false => ended,
     })
 }
+
+#[cfg(test)]
+#[cfg(not(syncline_shuttle))]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::disk::{Keep, SimDisk};
+    use crate::{Options, Store};
+
+    fn open(disk: &SimDisk) -> Store {
+        let options = Options::new().without_threads().store_id([7; 16]);
+        options.open_on(Arc::new(disk.clone())).unwrap()
+    }
+
+    /// Commits once, closes the store, and returns the token.
+    fn live_on(disk: &SimDisk) -> String {
+        let store = open(disk);
+        let token = store.keyspace("rows").unwrap().put("key", "value").unwrap().token();
+        assert_eq!(store.status(&token).unwrap(), Status::Durable);
+        store.close().unwrap();
+        token
+    }
+
+    /// As after a backup was restored: the copy gives incarnation and LSN out again.
+    #[test]
+    fn a_token_of_a_life_that_only_another_copy_had_is_refused() {
+        let disk = SimDisk::new();
+        let common = live_on(&disk);
+        let copy = disk.fork(Keep::Everything);
+        copy.set_seed(1);
+        let (here, there) = (live_on(&disk), live_on(&copy));
+        let life_and_lsn = |token: &str| {
+            let token: Token = token.parse().unwrap();
+            (token.incarnation, token.lsn)
+        };
+        assert_eq!(life_and_lsn(&here), life_and_lsn(&there), "told apart by the mark alone");
+        for (disk, own, other) in [(&disk, &here, &there), (&copy, &there, &here)] {
+            for _ in 0..2 {
+                let store = open(disk);
+                assert_eq!(store.status(own).unwrap(), Status::Durable);
+                assert_eq!(store.status(&common).unwrap(), Status::Durable);
+                let told = store.status(other);
+                assert!(matches!(told, Err(Error::UnknownLife { .. })), "{told:?}");
+                store.close().unwrap();
+                live_on(disk); // a former life from now on
+            }
+        }
+    }
+
+    #[test]
+    fn a_position_at_which_no_record_ends_is_refused() {
+        let disk = SimDisk::new();
+        let token: Token = live_on(&disk).parse().unwrap();
+        let store = open(&disk);
+        let (end, segment) = (token.lsn.get(), store.engine().space.superblock().segment_bytes);
+        for lsn in [end - 1, end + 1, end - 4, end - end % segment + 8, u64::MAX - 7] {
+            let wrong = Token { lsn: Lsn::new(lsn), ..token }.to_string();
+            let told = store.status(&wrong);
+            assert!(matches!(told, Err(Error::InvalidToken { .. })), "{lsn}: {told:?}");
+        }
+    }
+}
