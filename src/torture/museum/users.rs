@@ -4,12 +4,12 @@ use super::Piece;
 use super::script::{SMALL, Script};
 use super::stage::Stage;
 use super::visit::{Broken, Visit};
+use crate::Error;
 use crate::disk::{Disk, Keep};
 use crate::mutants::Mutant;
 use crate::torture::Clause;
 use crate::torture::awaited::{Awaited, is_mended};
 use crate::torture::sim::{Change, Crash, KeyNo, Mode, Setup, Stamp, Step, Violation};
-use crate::Error;
 
 pub(super) const ROOM: &[Piece] = &[
     Piece {
