@@ -38,9 +38,9 @@
 //!   length, or the header of one that ends beyond the file, was longer: it is damaged ([`steps`])
 //! - L10 the log of a closed store is removed once no superblock is left that needs it, and once a
 //!   mark that it has been is durable ([`retire`])
-//! - L11 a record goes only into a segment that the superblock notes to exist, once the log has a
-//!   witness; and the segment with the byte before a checkpoint stays until a later one. So a
-//!   log that is missing can be told ([`presence`])
+//! - L11 a segment is noted in the superblock before a record goes into it, or, if a superblock is
+//!   being made at that moment, when that is done; and the segment with the byte before a
+//!   checkpoint stays until a later one. So a log that is missing can be told ([`presence`])
 //!
 //! What is left out: compression and encryption (a payload is bytes); reading from the mapped
 //! memory (the reader uses files, so that it sees what a recovery would see); any meaning of a

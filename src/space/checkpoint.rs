@@ -49,6 +49,11 @@ impl Space {
     /// failed: the store can only be reopened. After any other error all is as before, and the
     /// same checkpoint can be tried again.
     pub(crate) fn checkpoint(&self, changes: Changes<'_>, head: Head) -> Result<()> {
+        self.checkpoint_alone(changes, head)?;
+        self.write_notes()
+    }
+
+    fn checkpoint_alone(&self, changes: Changes<'_>, head: Head) -> Result<()> {
         let _one_at_a_time = self.checkpointing.lock();
         self.file.check_poison()?;
         for batch in changes.taken.chunks(BATCH) {

@@ -98,8 +98,7 @@ pub(crate) struct Space {
     opening: Mutex<()>,
     /// Held by whoever makes a new superblock.
     pub(super) checkpointing: Mutex<()>,
-    /// What the log is known to have, for this superblock and later ones. Changes under
-    /// `checkpointing` only.
+    /// What the log is known to have, for this superblock and later ones. Held for moments.
     noted: Mutex<Option<NotedLog>>,
 }
 
@@ -333,9 +332,26 @@ impl Space {
     /// [`Error::Poisoned`] if a flush failed, now or before: the head may be the former or the
     /// new one.
     pub(crate) fn write_head(&self, head: Head) -> Result<()> {
-        let _one_at_a_time = self.checkpointing.lock();
+        let one_at_a_time = self.checkpointing.lock();
         let former = self.superblock();
-        self.store_superblock(Superblock { sequence: former.sequence + 1, head, ..former })
+        self.store_superblock(Superblock { sequence: former.sequence + 1, head, ..former })?;
+        drop(one_at_a_time);
+        self.write_notes()
+    }
+
+    /// Writes what has been noted and is not in the superblock yet. Whoever has held `checkpointing`
+    /// calls this after letting go: a note that came meanwhile found the lock held and was left.
+    pub(super) fn write_notes(&self) -> Result<()> {
+        loop {
+            let Some(_one_at_a_time) = self.checkpointing.try_lock() else { return Ok(()) };
+            let former = self.superblock();
+            let mut head = former.head;
+            self.raise(&mut head);
+            if head == former.head {
+                return Ok(());
+            }
+            self.store_superblock(Superblock { sequence: former.sequence + 1, head, ..former })?;
+        }
     }
 
     /// Adds to a head what has been noted of its log.
@@ -480,8 +496,8 @@ impl Space {
 
 impl Witness for Space {
     /// Rewrites the superblock, unless it is still that of an earlier life: then the next one has it.
+    /// Waits for nobody: if a superblock is being made, whoever makes it writes the note.
     fn note_log(&self, life: &Life, newest: u64, durable: Lsn) -> Result<()> {
-        let _one_at_a_time = self.checkpointing.lock();
         {
             let mut noted = self.noted.lock();
             let before = noted.filter(|noted| noted.mark == life.mark);
@@ -490,12 +506,6 @@ impl Witness for Space {
             });
             *noted = Some(NotedLog { mark: life.mark, newest, durable });
         }
-        let former = self.superblock();
-        let mut head = former.head;
-        self.raise(&mut head);
-        if head == former.head {
-            return Ok(());
-        }
-        self.store_superblock(Superblock { sequence: former.sequence + 1, head, ..former })
+        self.write_notes()
     }
 }

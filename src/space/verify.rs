@@ -18,6 +18,12 @@ impl Space {
     /// it is, in the order of the ids; it does not read them. Returns what is wrong, as text.
     /// No checkpoint runs meanwhile.
     pub(crate) fn verify(&self, on_page: &mut dyn FnMut(PageId, PageAddr)) -> Result<Vec<String>> {
+        let found = self.verify_alone(on_page)?;
+        self.write_notes()?;
+        Ok(found)
+    }
+
+    fn verify_alone(&self, on_page: &mut dyn FnMut(PageId, PageAddr)) -> Result<Vec<String>> {
         let _no_checkpoint = self.checkpointing.lock();
         let superblock = self.superblock();
         let mut check = Check {
