@@ -176,10 +176,13 @@ mod tests {
         let token: Token = live_on(&disk).parse().unwrap();
         let store = open(&disk);
         let (end, segment) = (token.lsn.get(), store.engine().space.superblock().segment_bytes);
-        for lsn in [end - 1, end + 1, end - 4, end - end % segment + 8, u64::MAX - 7] {
+        for lsn in [end - 1, end + 1, end - 4, end - end % segment + 8] {
             let wrong = Token { lsn: Lsn::new(lsn), ..token }.to_string();
             let told = store.status(&wrong);
             assert!(matches!(told, Err(Error::InvalidToken { .. })), "{lsn}: {told:?}");
         }
+        // That life has ended: what was never in it is absent, for ever.
+        let beyond = Token { lsn: Lsn::new(u64::MAX - 7), ..token }.to_string();
+        assert_eq!(store.status(&beyond).unwrap(), Status::Lost);
     }
 }

@@ -233,7 +233,9 @@ fn nobody_waits_for_files_of_the_log_that_are_removed() {
 
 /// A store much larger than its cache, with as many clean pages in memory as dirty ones.
 fn larger_than_its_cache(witnessed: &Witnessed) -> (Store, Keyspace) {
-    let (store, rows) = filled(witnessed, options(), 20_000, 500);
+    // One segment for all: a put that needs the next one waits for whoever makes it.
+    let options = options().segment_bytes(64 << 20);
+    let (store, rows) = filled(witnessed, options, 20_000, 500);
     // As with the thread that evicts ahead, which is the test here.
     store.cache().on_short_of_frames(|| ());
     store.checkpoint().unwrap();
