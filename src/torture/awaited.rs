@@ -7,6 +7,8 @@
 pub(crate) enum Awaited {
     /// A full disk poisons a store, where it should only refuse.
     FullDiskPoisons,
+    /// A commit that is in the log already meets a device that fails, and leaves its pages behind.
+    FailsOnceAppended,
     /// An opening that fails leaves files behind.
     LeftByOpening,
     /// Pages are read and written while the commit lock is held.
@@ -21,6 +23,7 @@ pub(crate) enum Awaited {
 pub(crate) const fn is_mended(fault: Awaited) -> bool {
     match fault {
         Awaited::FullDiskPoisons
+        | Awaited::FailsOnceAppended
         | Awaited::LeftByOpening
         | Awaited::LockOverDevice
         | Awaited::MissingLog

@@ -118,7 +118,7 @@ impl World {
             snapshots: Vec::new(),
             receipts: Vec::new(),
             held: Vec::new(),
-            holds: seed % 3 == 0,
+            holds: seed.is_multiple_of(3),
             model: Model::default(),
             trouble: Trouble::Nothing,
             is_full: false,

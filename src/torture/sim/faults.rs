@@ -353,6 +353,10 @@ impl<'a> Play<'a> {
         }
         match store.verify() {
             Ok(found) if found.is_clean() => {}
+            // What was appended and could not be applied.
+            Ok(_) if store.is_poisoned() && !is_mended(Awaited::FailsOnceAppended) => {
+                return Ok(Outcome::Done);
+            }
             // The device does not have what the cache has forgotten.
             Ok(_) if self.failing.fault == CallFault::FlushForgotten => return Ok(Outcome::Done),
             Ok(found) => {
