@@ -87,7 +87,7 @@ impl Mark {
     #[cfg(target_os = "linux")]
     fn page() -> std::io::Result<Mark> {
         use rustix::mm::{Advice, madvise};
-        let mut page = memmap2::MmapMut::map_anon(rustix::param::page_size())?;
+        let mut page = memmap2::MmapMut::map_anon(1)?; // the kernel rounds up
         // SAFETY: the mapping is ours alone and whole; of what this process sees nothing changes.
         unsafe { madvise(page.as_mut_ptr().cast(), page.len(), Advice::LinuxWipeOnFork) }?;
         page[0] = 1;
