@@ -44,6 +44,8 @@ const MARGIN: u64 = 48;
 pub(super) struct Promises {
     /// Pages that the commit which is being applied may still change.
     pages: AtomicU64,
+    /// Pages that could not be promised at once, to be provided ahead.
+    wanted: AtomicU64,
     /// The store is open.
     is_open: AtomicBool,
 }
@@ -92,11 +94,20 @@ impl Cache {
     /// it had to.
     pub(crate) fn provide_ahead(&self) -> Result<bool> {
         let (free, kept) = (self.space.free_blocks(), self.space.kept_from(Claim::More));
-        let ahead = (self.space.stats().blocks / 4).min(AHEAD);
-        if ahead < AHEAD || self.homeless() + kept + ahead <= free {
+        let wanted = self.promises.wanted.swap(0, Ordering::Relaxed);
+        let share = (self.space.stats().blocks / 4).min(AHEAD);
+        let ahead = if share < AHEAD { wanted } else { share.max(wanted) };
+        if ahead == 0 || self.homeless() + kept + ahead <= free {
             return Ok(false); // a small file grows fast enough, or there is enough
         }
         self.provide_blocks(ahead, Claim::More).map(|()| true)
+    }
+
+    /// So many pages could not be promised to those who do not wait: the next call to
+    /// [`Cache::provide_ahead`] provides them.
+    #[cfg(feature = "server")]
+    pub(crate) fn want_ahead(&self, pages: u64) {
+        self.promises.wanted.fetch_max(pages, Ordering::Relaxed);
     }
 
     /// Promises a commit that is about to be appended, and those before it in its group, that they can

@@ -226,6 +226,11 @@ impl Log {
         self.group.state.lock().poison.as_ref().map(poisoned_by)
     }
 
+    /// Whether a flush is at the device.
+    pub(crate) fn is_flushing(&self) -> bool {
+        self.group.state.lock().leading
+    }
+
     pub(super) fn is_poisoned(&self) -> bool {
         self.group.poisoned.load(Ordering::SeqCst)
     }

@@ -293,7 +293,12 @@ impl Log {
             true => self.appended.load(),
             false => self.durable.load(),
         };
-        witness.note_log(&self.life, number, line).map_err(Trouble::Final)
+        witness.note_log(&self.life, number, line).map_err(|error| match error {
+            full @ Error::DiskFull { .. } => {
+                Trouble::Passing { cause: full, leftover: Some(segment_name(number)) }
+            }
+            error => Trouble::Final(error),
+        })
     }
 
     /// Has it written down where the sync line is, without a new segment.
@@ -303,9 +308,10 @@ impl Log {
     pub(crate) fn note_sync_line(&self) -> Result<()> {
         self.check_poison()?;
         let Some(witness) = self.witness.get() else { return Ok(()) };
-        witness.note_log(&self.life, 0, self.durable.load()).inspect_err(|error| {
-            self.poison(error.clone());
-        })
+        match witness.note_log(&self.life, 0, self.durable.load()) {
+            Err(Error::DiskFull { .. }) => Ok(()), // the next note has it
+            noted => noted.inspect_err(|error| self.poison(error.clone())),
+        }
     }
 
     /// Makes memory ready for what is appended next: for a payload that needs `demand` bytes, and

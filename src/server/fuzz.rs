@@ -142,6 +142,9 @@ pub(super) fn shared() -> &'static Arc<Shared> {
 pub(super) fn new_shared() -> Arc<Shared> {
     let store = Options::new().open_on(Arc::new(SimDisk::new())).expect("a new store");
     store.keyspace("rows").expect("a new keyspace");
+    // Many writes are gathered in tests: there is the space that they need.
+    #[cfg(test)]
+    store.provide(2048, 16 << 20).expect("no limit");
     let service = Arc::new(Service::new(store).expect("a new store can be written"));
     let pool = Pool::start(1, 16).expect("a thread");
     Arc::new(Shared::new(service, pool, Limits::default(), None))

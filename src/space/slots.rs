@@ -76,11 +76,32 @@ impl Slots {
         self.write(file, 1 - self.slot, next)
     }
 
+    /// [`Slots::store`] for what may as well be written later: a full disk only refuses. The other
+    /// slot has the newest superblock, and this one is written anew before anything rests on it.
+    ///
+    /// # Errors
+    /// [`Error::DiskFull`], and as [`Slots::store`].
+    pub(crate) fn store_note(&mut self, file: &DataFile, next: Superblock) -> Result<()> {
+        self.confirm(file)?;
+        file.check_poison()?;
+        let bytes = next.encode();
+        let slot = 1 - self.slot;
+        match file.write_at(slot * SLOT_BYTES as u64, &bytes[..]) {
+            Ok(()) => self.keep(file, slot, next),
+            Err(full @ Error::DiskFull { .. }) => Err(full),
+            Err(error) => Err(file.poison(error)),
+        }
+    }
+
     fn write(&mut self, file: &DataFile, slot: u64, superblock: Superblock) -> Result<()> {
         file.check_poison()?;
         let bytes = superblock.encode();
-        let at = |slot: u64| slot * SLOT_BYTES as u64;
-        file.write_at(at(slot), &bytes[..]).map_err(|error| file.poison(error))?;
+        file.write_at(slot * SLOT_BYTES as u64, &bytes[..]).map_err(|error| file.poison(error))?;
+        self.keep(file, slot, superblock)
+    }
+
+    /// Makes a superblock durable that has been written to `slot`, and copies it.
+    fn keep(&mut self, file: &DataFile, slot: u64, superblock: Superblock) -> Result<()> {
         if !broken(Mutant::SuperblockUnflushed) {
             file.sync()?;
         }
@@ -88,7 +109,8 @@ impl Slots {
         if broken(Mutant::SuperblockNotCopied) {
             return Ok(());
         }
-        if let Err(error) = file.write_at(at(1 - slot), &bytes[..]) {
+        let bytes = superblock.encode();
+        if let Err(error) = file.write_at((1 - slot) * SLOT_BYTES as u64, &bytes[..]) {
             crate::foreign::warning!("the copy of the superblock was not written: {error}");
         }
         Ok(())

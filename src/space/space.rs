@@ -350,7 +350,9 @@ impl Space {
             if head == former.head {
                 return Ok(());
             }
-            self.store_superblock(Superblock { sequence: former.sequence + 1, head, ..former })?;
+            let next = Superblock { sequence: former.sequence + 1, head, ..former };
+            self.slots.lock().store_note(&self.file, next)?;
+            *self.superblock.lock() = next;
         }
     }
 

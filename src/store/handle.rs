@@ -244,6 +244,13 @@ impl Store {
         Ok(Snapshot::new(Arc::clone(&self.closer)))
     }
 
+    /// Makes room for many commits that do not wait.
+    #[cfg(all(test, feature = "server"))]
+    pub(crate) fn provide(&self, blocks: u64, log_bytes: usize) -> Result<()> {
+        self.engine().cache.provide_blocks(blocks, crate::space::Claim::More)?;
+        self.engine().live()?.log.reserve(log_bytes)
+    }
+
     /// The cache, for tests of who waits.
     #[cfg(test)]
     pub(crate) fn cache(&self) -> &crate::cache::Cache {

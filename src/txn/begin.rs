@@ -39,8 +39,6 @@ impl Engine {
         if state.sealed {
             return Err(Error::Closed);
         }
-        // What the prologue needs: nothing after this fails for want of blocks.
-        self.cache.provide_blocks(PROLOGUE_PAGES, Claim::Less)?;
         // If writing the head failed before, it may name the segment that was made for it, which
         // must stay.
         self.space.check_poison()?;
@@ -48,6 +46,9 @@ impl Engine {
         //    superblock that says so is known to be durable: an older one may need them.
         if !broken(Mutant::BeginningUnconfirmed) {
             self.space.confirm()?;
+            // What the prologue needs: nothing after this fails for want of blocks. It reads the free
+            // map, which confirms the superblock as well.
+            self.cache.provide_blocks(PROLOGUE_PAGES, Claim::Less)?;
         }
         let head = self.space.superblock().head;
         let life = self.draw_life(head.incarnation.next())?;

@@ -204,11 +204,7 @@ impl Engine {
         state: &mut CommitState,
         singles: &mut [Single],
     ) -> Option<Lsn> {
-        let ready = singles.iter().filter(|single| single.is_ready).map(|s| s.payload.needs);
-        let Needs { pages, claim } = ready.reduce(Needs::and)?;
-        if !self.cache.promise(&mut state.writer, 0, pages, claim) {
-            return None; // each on its own may find what it needs
-        }
+        let pages = self.promise_first(state, singles)?;
         let last = whole(live, || {
             // 3. All records first, so that the log is told of them once.
             let mut last = None;
@@ -235,6 +231,29 @@ impl Engine {
         });
         self.end_promise(pages);
         last
+    }
+
+    /// Promises the first of `singles` what they need together, as many as can be promised. The others
+    /// are no longer ready. `None` if there is nothing for any.
+    #[cfg(feature = "server")]
+    fn promise_first(&self, state: &mut CommitState, singles: &mut [Single]) -> Option<u64> {
+        let mut count = singles.len();
+        loop {
+            let ready = singles[..count].iter().filter(|single| single.is_ready);
+            let needs = ready.map(|single| single.payload.needs).reduce(Needs::and);
+            if let Some(Needs { pages, claim }) = needs {
+                if self.cache.promise(&mut state.writer, 0, pages, claim) {
+                    singles[count..].iter_mut().for_each(|single| single.is_ready = false);
+                    return Some(pages);
+                }
+                self.cache.want_ahead(pages);
+                self.background.ring_cleaner();
+            }
+            count /= 2;
+            if count == 0 {
+                return None;
+            }
+        }
     }
 
     /// 4. Applies what the log has as a group of its own, at its LSN, and makes it visible (C1, C2).

@@ -112,6 +112,12 @@ impl Engine {
 
     /// Makes a checkpoint where space has run out, if that can free any. Tells whether it did.
     fn relieve(&self) -> bool {
+        // Without threads, who comes while a flush or a checkpoint is at the device was called by it.
+        let is_within = self.live.get().is_some_and(|live| live.log.is_flushing())
+            || self.checkpointing.is_locked();
+        if is_within && !self.options.background {
+            return false;
+        }
         match self.checkpoint_if_useful() {
             Ok(is_made) => is_made,
             Err(error) => {

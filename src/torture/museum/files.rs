@@ -216,9 +216,13 @@ fn the_log_is_gone(visit: &mut Visit) -> Result<(), Broken> {
     let mut stage = Stage::open(visit, &SMALL)?;
     let script = Script::new().sync(0, 100);
     stage.all(&script)?;
-    let newest = segments(stage.disk()).pop().expect("there is a log");
-    let old = stage.disk().read_file(&newest);
+    let segments = segments(stage.disk());
+    let before: Vec<_> = segments.iter().map(|name| stage.disk().read_file(name)).collect();
     stage.all(&Script::after(&script).sync(1, 100).sync(2, 100))?;
+    // Not one that is prepared for later.
+    let is_in_use = |at: &usize| stage.disk().read_file(&segments[*at]) != before[*at];
+    let at = (0..segments.len()).find(is_in_use).expect("there is a log");
+    let (newest, old) = (segments[at].clone(), before[at].clone());
     stage.visit.note("nothing is committed for a while");
     stage
         .store()

@@ -450,7 +450,7 @@ mod tests {
         let (tally, failures) = worker(|| {
             let (mut tally, mut judge) = (Tally::default(), Judge::default());
             let mut failures = Vec::new();
-            for seed in 0..6 {
+            for seed in 0..10 {
                 let (case, calls) = (generate::case(seed), Calls::Some(30));
                 let played = play(&case, seed, calls, &mut tally, &mut judge, &mut || false);
                 failures.extend(played.err().map(|found| format!("seed {seed}: {found:?}")));
@@ -522,7 +522,7 @@ mod tests {
         let poisoned = |source: &Error| Error::Poisoned { source: source.clone().into() };
         assert!(fits(CallFault::Full, &full) && !fits(CallFault::Io, &full));
         assert!(fits(CallFault::Full, &poisoned(&full)) && !fits(CallFault::Io, &poisoned(&full)));
-        assert!(may_poison(CallFault::Io, Op::Read) && !may_poison(CallFault::Io, Op::Rename));
+        assert!(may_poison(CallFault::Io, Op::Write) && !may_poison(CallFault::Io, Op::Read));
         assert!(!may_poison(CallFault::FullFromHere, Op::Allocate));
     }
 }

@@ -504,7 +504,7 @@ mod tests {
         assert_eq!(case(3), case(3));
         assert_ne!(case(3), case(4));
         let themes: std::collections::HashSet<_> =
-            (0..100).map(|seed| format!("{:?}", Theme::of(seed))).collect();
+            (0..1000).map(|seed| format!("{:?}", Theme::of(seed))).collect();
         assert_eq!(themes.len(), Theme::ALL.len());
     }
 
