@@ -304,7 +304,7 @@ impl Log {
     /// Has it written down where the sync line is, without a new segment.
     ///
     /// # Errors
-    /// [`Poisoned`](crate::Error::Poisoned), from now on.
+    /// What stood in the way. After [`Poisoned`](crate::Error::Poisoned) the log is poisoned too.
     pub(crate) fn note_sync_line(&self) -> Result<()> {
         self.check_poison()?;
         let Some(witness) = self.witness.get() else { return Ok(()) };

@@ -32,7 +32,8 @@ pub(crate) trait Witness: Debug + Send + Sync {
     /// The segment `newest` of the log of `life` exists, and everything up to `durable` is durable.
     ///
     /// # Errors
-    /// Nobody knows any more what is on the disk.
+    /// [`Error::Poisoned`] if nobody knows any more what is on the disk; after any other it can be
+    /// tried again.
     fn note_log(&self, life: &Life, newest: u64, durable: Lsn) -> Result<()>;
 }
 
@@ -59,6 +60,11 @@ pub(crate) fn check_presence(
     let last_byte = Lsn::new(from.get() - 1);
     let first = geometry.segment_of(last_byte);
     let present = source.segments()?;
+    // Whose they are comes first: beside another store's log none can be there.
+    for &number in present.iter().filter(|&&number| number >= first) {
+        let file = disk.open(&segment_name(number))?;
+        source.read_header(number, &*file, file.bytes()?)?;
+    }
     for number in first..=newest.max(first) {
         if present.binary_search(&number).is_err() {
             // Those of another store tell more than that this one's are missing.

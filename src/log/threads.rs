@@ -273,7 +273,7 @@ fn run_flusher(log: &Log, stop: &AtomicBool, whereabouts: &Whereabouts) {
             } else {
                 (noted, idle_parts) = (log.durable.load(), 0);
                 if let Err(error) = log.note_sync_line() {
-                    foreign::error!("the log's flusher ends: {error}");
+                    foreign::error!("what is durable could not be noted: {error}");
                 }
             }
             continue;

@@ -50,7 +50,7 @@ impl Space {
     /// same checkpoint can be tried again.
     pub(crate) fn checkpoint(&self, changes: Changes<'_>, head: Head) -> Result<()> {
         self.checkpoint_alone(changes, head)?;
-        self.write_notes()
+        self.write_notes_if_possible()
     }
 
     fn checkpoint_alone(&self, changes: Changes<'_>, head: Head) -> Result<()> {

@@ -336,7 +336,7 @@ impl Space {
         let former = self.superblock();
         self.store_superblock(Superblock { sequence: former.sequence + 1, head, ..former })?;
         drop(one_at_a_time);
-        self.write_notes()
+        self.write_notes_if_possible()
     }
 
     /// Writes what has been noted and is not in the superblock yet. Whoever has held `checkpointing`

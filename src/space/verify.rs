@@ -19,7 +19,7 @@ impl Space {
     /// No checkpoint runs meanwhile.
     pub(crate) fn verify(&self, on_page: &mut dyn FnMut(PageId, PageAddr)) -> Result<Vec<String>> {
         let found = self.verify_alone(on_page)?;
-        self.write_notes()?;
+        self.write_notes_if_possible()?;
         Ok(found)
     }
 
