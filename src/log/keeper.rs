@@ -286,6 +286,11 @@ impl Log {
         Ok(segment)
     }
 
+    /// Whether somebody prepares a segment now.
+    pub(crate) fn is_being_kept(&self) -> bool {
+        self.keeper.try_lock().is_none()
+    }
+
     /// Has it written down that the segment exists (L11), and where the sync line is by now.
     fn note_segment(&self, number: u64) -> Result<(), Trouble> {
         let Some(witness) = self.witness.get() else { return Ok(()) };

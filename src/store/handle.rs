@@ -264,6 +264,12 @@ impl Store {
         self.engine().commit.try_lock().is_some()
     }
 
+    /// Whether a segment is being made now, for which a commit may have to wait.
+    #[cfg_attr(not(feature = "cli"), expect(dead_code, reason = "for the crash suite"))]
+    pub(crate) fn is_log_being_kept(&self) -> bool {
+        self.engine().live.get().is_some_and(|live| live.log.is_being_kept())
+    }
+
     /// Whether something was written in this life. Its first write begins a log, and whoever comes
     /// then waits for that. For simulations.
     #[cfg_attr(not(feature = "cli"), expect(dead_code, reason = "for the crash suite"))]

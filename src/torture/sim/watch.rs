@@ -214,7 +214,11 @@ impl Watch {
                 return;
             }
             let beside = inner.beside.take().expect("just seen");
-            let Some(store) = inner.store.clone().filter(Store::is_free_to_commit) else {
+            let Some(store) = inner
+                .store
+                .clone()
+                .filter(|store| store.is_free_to_commit() && !store.is_log_being_kept())
+            else {
                 inner.beside = Some(beside);
                 return;
             };
