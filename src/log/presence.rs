@@ -67,11 +67,6 @@ pub(crate) fn check_presence(
     }
     for number in first..=newest.max(first) {
         if present.binary_search(&number).is_err() {
-            // Those of another store tell more than that this one's are missing.
-            for &other in &present {
-                let file = disk.open(&segment_name(other))?;
-                source.read_header(other, &*file, file.bytes()?)?;
-            }
             return Err(Error::Missing {
                 file: source.path(number),
                 expected: format!(

@@ -356,6 +356,14 @@ impl Space {
         }
     }
 
+    /// [`Space::write_notes`], which a full disk only puts off.
+    pub(super) fn write_notes_if_possible(&self) -> Result<()> {
+        match self.write_notes() {
+            Err(Error::DiskFull { .. }) => Ok(()),
+            written => written,
+        }
+    }
+
     /// Adds to a head what has been noted of its log.
     fn raise(&self, head: &mut Head) {
         let noted = *self.noted.lock();
