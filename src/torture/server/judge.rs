@@ -27,6 +27,8 @@ use super::life::{read, repeat, send};
 use super::pipeline;
 use crate::CommitMode;
 use crate::client::{Applied, Client, Code, Error, JobState};
+use crate::lsn::Lsn;
+use crate::store::Token;
 
 /// The number under which the books have what is written here.
 const JUDGE: u64 = u64::MAX;
@@ -129,8 +131,9 @@ async fn jobs_of_writes(
         return Err(Violation::of(Clause::Receipts, what));
     }
     // One that was never made in that life must not be claimed.
-    if let Some((life, _)) = jobs.last().and_then(|job| job.rsplit_once('-')) {
-        state(client, &format!("{life}-ffffffffffff"), &JobState::Lost, tally).await?;
+    if let Some(token) = jobs.last().and_then(|job| job.parse::<Token>().ok()) {
+        let beyond = Token { lsn: Lsn::new(0xffff_ffff_fff8), ..token };
+        state(client, &beyond.to_string(), &JobState::Lost, tally).await?;
     }
     Ok(())
 }
