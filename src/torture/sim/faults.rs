@@ -262,6 +262,12 @@ impl<'a> Play<'a> {
         self.run.is_poisoned |= is_poisoned;
     }
 
+    /// Whether a device that fails may have met a commit that was in the log already.
+    fn fails_once_appended(&self) -> bool {
+        !is_mended(Awaited::FailsOnceAppended)
+            && matches!(self.failing.fault, CallFault::Io | CallFault::Flush)
+    }
+
     /// An error must fit the fault, and be no longer there than it.
     fn refused(&mut self, site: Site, error: &Error) -> Result<(), Violation> {
         let fault = self.failing.fault;
@@ -284,7 +290,8 @@ impl<'a> Play<'a> {
         // A keyspace that may have been made or dropped answers as if it had.
         let is_undecided = self.run.history.is_in_doubt()
             && matches!(error, Error::NoSuchKeyspace { .. } | Error::KeyspaceExists { .. });
-        if !fits(fault, error) && !self.is_forgotten(error) && !is_undecided {
+        let is_half_applied = self.fails_once_appended() && matches!(error, Error::Corrupt { .. });
+        if !fits(fault, error) && !self.is_forgotten(error) && !is_undecided && !is_half_applied {
             let what = format!("{} was told as: {error}", fault.name());
             return Err(Violation::safety(what));
         }
@@ -354,9 +361,7 @@ impl<'a> Play<'a> {
         match store.verify() {
             Ok(found) if found.is_clean() => {}
             // What was appended and could not be applied.
-            Ok(_) if store.is_poisoned() && !is_mended(Awaited::FailsOnceAppended) => {
-                return Ok(Outcome::Done);
-            }
+            _ if self.fails_once_appended() => return Ok(Outcome::Done),
             // The device does not have what the cache has forgotten.
             Ok(_) if self.failing.fault == CallFault::FlushForgotten => return Ok(Outcome::Done),
             Ok(found) => {
