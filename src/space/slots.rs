@@ -61,7 +61,7 @@ impl Slots {
     /// Makes sure that the newest superblock is durable (S3).
     pub(crate) fn confirm(&mut self, file: &DataFile) -> Result<()> {
         if !self.confirmed {
-            self.write(file, self.slot, self.newest)?;
+            self.write(file, self.slot, self.newest, IfFull::Poison)?;
         }
         Ok(())
     }
@@ -73,7 +73,7 @@ impl Slots {
     pub(crate) fn store(&mut self, file: &DataFile, next: Superblock) -> Result<()> {
         assert!(next.sequence > self.newest.sequence, "sequences grow");
         self.confirm(file)?;
-        self.write(file, 1 - self.slot, next)
+        self.write(file, 1 - self.slot, next, IfFull::Poison)
     }
 
     /// [`Slots::store`] for what may as well be written later: a full disk only refuses. The other
@@ -82,26 +82,25 @@ impl Slots {
     /// # Errors
     /// [`Error::DiskFull`], and as [`Slots::store`].
     pub(crate) fn store_note(&mut self, file: &DataFile, next: Superblock) -> Result<()> {
+        assert!(next.sequence > self.newest.sequence, "sequences grow");
         self.confirm(file)?;
-        file.check_poison()?;
-        let bytes = next.encode();
-        let slot = 1 - self.slot;
-        match file.write_at(slot * SLOT_BYTES as u64, &bytes[..]) {
-            Ok(()) => self.keep(file, slot, next),
-            Err(full @ Error::DiskFull { .. }) => Err(full),
-            Err(error) => Err(file.poison(error)),
-        }
+        self.write(file, 1 - self.slot, next, IfFull::Refuse)
     }
 
-    fn write(&mut self, file: &DataFile, slot: u64, superblock: Superblock) -> Result<()> {
+    fn write(
+        &mut self,
+        file: &DataFile,
+        slot: u64,
+        superblock: Superblock,
+        if_full: IfFull,
+    ) -> Result<()> {
         file.check_poison()?;
         let bytes = superblock.encode();
-        file.write_at(slot * SLOT_BYTES as u64, &bytes[..]).map_err(|error| file.poison(error))?;
-        self.keep(file, slot, superblock)
-    }
-
-    /// Makes a superblock durable that has been written to `slot`, and copies it.
-    fn keep(&mut self, file: &DataFile, slot: u64, superblock: Superblock) -> Result<()> {
+        let at = |slot: u64| slot * SLOT_BYTES as u64;
+        file.write_at(at(slot), &bytes[..]).map_err(|error| match (if_full, error) {
+            (IfFull::Refuse, full @ Error::DiskFull { .. }) => full,
+            (_, error) => file.poison(error),
+        })?;
         if !broken(Mutant::SuperblockUnflushed) {
             file.sync()?;
         }
@@ -109,12 +108,18 @@ impl Slots {
         if broken(Mutant::SuperblockNotCopied) {
             return Ok(());
         }
-        let bytes = superblock.encode();
-        if let Err(error) = file.write_at((1 - slot) * SLOT_BYTES as u64, &bytes[..]) {
+        if let Err(error) = file.write_at(at(1 - slot), &bytes[..]) {
             crate::foreign::warning!("the copy of the superblock was not written: {error}");
         }
         Ok(())
     }
+}
+
+/// What a full disk means for a superblock that is written.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum IfFull {
+    Refuse,
+    Poison,
 }
 
 /// The newer of the valid slots, and which one it is.

@@ -262,10 +262,11 @@ impl<'a> Play<'a> {
         self.run.is_poisoned |= is_poisoned;
     }
 
-    /// Whether a device that fails may have met a commit that was in the log already.
+    /// Whether a commit that was in the log already may have met a device that fails: the store is
+    /// poisoned then.
     fn fails_once_appended(&self) -> bool {
-        !is_mended(Awaited::FailsOnceAppended)
-            && matches!(self.failing.fault, CallFault::Io | CallFault::Flush)
+        let is_poisoned = self.run.store.as_ref().is_some_and(crate::Store::is_poisoned);
+        !is_mended(Awaited::FailsOnceAppended) && is_poisoned
     }
 
     /// An error must fit the fault, and be no longer there than it.
