@@ -307,9 +307,8 @@ impl History {
         arena: &Arena,
     ) -> bool {
         let mut inner = self.inner.lock();
-        let Some((key, old)) = inner.seen(id, lsn) else { return false };
-        let is_it = old.place == Place::Resident(frame) && old.lsn == lsn;
-        if !is_it || arena.addr(frame) != owned {
+        let Some((key, old)) = inner.in_frame(id, frame, lsn) else { return false };
+        if arena.addr(frame) != owned {
             return false;
         }
         old.place = Place::OnDisk(addr);
@@ -330,9 +329,7 @@ impl History {
         arena: &Arena,
     ) -> bool {
         let mut inner = self.inner.lock();
-        let Some((_, old)) = inner.seen(id, lsn) else { return false };
-        let is_it = old.place == Place::Resident(frame) && old.lsn == lsn;
-        if !is_it || !arena.addr(frame).is_none() {
+        if inner.in_frame(id, frame, lsn).is_none() || !arena.addr(frame).is_none() {
             return false;
         }
         arena.set_addr(frame, addr);
@@ -382,6 +379,12 @@ impl Inner {
         };
         let (&key, old) = self.versions.range_mut((from, Bound::Unbounded)).next()?;
         (key.0 == id && old.lsn <= at).then_some((key, old))
+    }
+
+    /// The version of `id` as of `lsn`, if it is in `frame`.
+    fn in_frame(&mut self, id: PageId, frame: Frame, lsn: Lsn) -> Option<(Key, &mut Old)> {
+        let is_it = |old: &Old| old.place == Place::Resident(frame) && old.lsn == lsn;
+        self.seen(id, lsn).filter(|(_, old)| is_it(old))
     }
 
     /// Adds a version in memory.
