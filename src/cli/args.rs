@@ -266,7 +266,7 @@ pub(super) struct ServeArgs {
     /// A Unix socket to listen on as well
     #[arg(long, value_name = "PATH")]
     pub(super) unix: Option<String>,
-    /// Where Prometheus finds the metrics
+    /// Where probes and Prometheus find /livez, /readyz, /health and /metrics
     #[arg(long, value_name = "ADDR")]
     pub(super) metrics: Option<String>,
     /// The file of tokens; without it everybody who can connect may do everything

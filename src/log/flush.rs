@@ -46,6 +46,8 @@ pub(super) struct Group {
     pub(super) state: Mutex<State>,
     /// Set with `State::poison`, to be read without the lock.
     poisoned: AtomicBool,
+    /// Since when a flush has been at the device. Held for a moment.
+    at_device: Mutex<Option<Stopwatch>>,
 }
 
 #[derive(Debug, Default)]
@@ -231,6 +233,12 @@ impl Log {
         self.group.state.lock().leading
     }
 
+    /// How long the flush that is at the device has been there.
+    #[cfg_attr(not(feature = "server"), allow(dead_code))]
+    pub(crate) fn flushing_for(&self) -> Option<Duration> {
+        self.group.at_device.lock().map(Stopwatch::elapsed)
+    }
+
     pub(super) fn is_poisoned(&self) -> bool {
         self.group.poisoned.load(Ordering::SeqCst)
     }
@@ -300,11 +308,13 @@ impl Log {
         let abandoned = Abandoned(self);
         self.wait_for_company();
         let begun = Stopwatch::start();
+        *self.group.at_device.lock() = Some(begun);
         let target = self.appended.load();
         let mut flushed = self.flush_up_to(target);
         if broken(Mutant::FailedFlushRetried) && flushed.is_err() {
             flushed = self.flush_up_to(target);
         }
+        *self.group.at_device.lock() = None;
         mem::forget(abandoned);
 
         let mut state = self.group.state.lock();

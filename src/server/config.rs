@@ -25,8 +25,11 @@ pub struct Config {
     pub listen: Vec<String>,
     /// A Unix socket to listen on.
     pub unix: Option<PathBuf>,
-    /// Where Prometheus finds the metrics. Without it, nowhere.
+    /// Where probes and Prometheus find `/livez`, `/readyz`, `/health` and `/metrics`. Without it,
+    /// nowhere.
     pub metrics: Option<SocketAddr>,
+    /// Serve those without TLS and to whoever comes, even where other machines can come.
+    pub metrics_open: bool,
     /// The file of tokens. Without it everybody who can connect may do everything.
     pub tokens: Option<PathBuf>,
     /// The certificate chain for TLS, in PEM.
@@ -70,8 +73,13 @@ pub struct Config {
     pub write_ms: u64,
     /// Time for what is in flight when the server ends.
     pub drain_ms: u64,
+    /// Time for which `/readyz` says that the server is about to end, before it begins to. Only where
+    /// there is a `metrics` address to say it on.
+    pub drain_notice_ms: u64,
     /// Time for which a stream may keep its snapshot.
     pub stream_ms: u64,
+    /// A write that would wait for so long is a stall, and `/readyz` says so.
+    pub stall_ms: u64,
     /// Idempotency keys are kept for so long.
     pub once_hours: u64,
     /// The store's cache.
@@ -105,6 +113,7 @@ impl Default for Config {
             listen: vec!["127.0.0.1:7411".into()],
             unix: None,
             metrics: None,
+            metrics_open: false,
             tokens: None,
             tls_cert: None,
             tls_key: None,
@@ -126,7 +135,9 @@ impl Default for Config {
             packet_ms: ms(limits.packet),
             write_ms: ms(limits.write),
             drain_ms: ms(limits.drain),
+            drain_notice_ms: ms(limits.notice),
             stream_ms: ms(limits.stream),
+            stall_ms: ms(limits.stall),
             once_hours: 24,
             cache_mib: 256,
             flush_interval_ms: 10,
@@ -229,20 +240,37 @@ impl Config {
             packet: ms(self.packet_ms),
             write: ms(self.write_ms),
             drain: ms(self.drain_ms),
+            notice: ms(if self.metrics.is_some() { self.drain_notice_ms } else { 0 }),
             stream: ms(self.stream_ms),
+            stall: ms(self.stall_ms),
         }
     }
 
     /// Refuses what is not safe: an address that others can reach, without tokens and TLS.
     pub(crate) fn check_address(&self, address: SocketAddr) -> Result<(), Failure> {
-        let is_safe = self.tokens.is_some() && self.tls_cert.is_some();
-        if address.ip().is_loopback() || is_safe {
+        if address.ip().is_loopback() || self.is_guarded() {
             return Ok(());
         }
         Err(Failure::Config(format!(
             "{address} can be reached from other machines: that needs a file of tokens (tokens) \
              and TLS (tls_cert, tls_key)"
         )))
+    }
+
+    /// Refuses an address for metrics that others can reach, without tokens and TLS.
+    pub(crate) fn check_metrics_address(&self, address: SocketAddr) -> Result<(), Failure> {
+        if self.is_guarded() {
+            return Ok(());
+        }
+        Err(Failure::Config(format!(
+            "metrics = {address} can be reached from other machines: that needs a file of tokens \
+             (tokens) and TLS (tls_cert, tls_key), or metrics_open = true, which shows health and \
+             metrics to everybody there"
+        )))
+    }
+
+    fn is_guarded(&self) -> bool {
+        self.tokens.is_some() && self.tls_cert.is_some()
     }
 }
 
@@ -253,6 +281,11 @@ fn value_of(name: &str, text: &str) -> toml::Value {
     }
     const TEXTS: [&str; 7] =
         ["unix", "metrics", "tokens", "tls_cert", "tls_key", "log", "log_format"];
+    if let Ok(truth) = text.parse::<bool>()
+        && !TEXTS.contains(&name)
+    {
+        return toml::Value::Boolean(truth);
+    }
     match text.parse::<i64>() {
         Ok(number) if !TEXTS.contains(&name) => toml::Value::Integer(number),
         _ => toml::Value::String(text.to_owned()),

@@ -122,7 +122,7 @@ pub(super) async fn accept_unix(listener: tokio::net::UnixListener, inside: Arc<
 }
 
 /// Out of descriptors, most likely: accepting again at once would only burn the processor.
-async fn pause(error: &std::io::Error) {
+pub(super) async fn pause(error: &std::io::Error) {
     tracing::warn!("accept: {error}");
     tokio::time::sleep(Duration::from_millis(50)).await;
 }
@@ -179,7 +179,7 @@ async fn serve<S: AsyncRead + AsyncWrite + Unpin>(socket: S, seat: Seat, inside:
 const VANISHED_MS: u32 = 120_000;
 
 /// Answers go out at once, and a peer that has vanished is noticed.
-fn prepare(socket: &TcpStream) {
+pub(super) fn prepare(socket: &TcpStream) {
     let _ = socket.set_nodelay(true);
     #[cfg(unix)]
     {

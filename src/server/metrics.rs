@@ -170,3 +170,35 @@ pub(crate) fn render(shared: &Shared) -> String {
     encode(&mut text, &registry).expect("text takes everything");
     text
 }
+
+/// The same as Prometheus' own text format, version 0.0.4, has it: there a counter's family is named
+/// as its samples are, and neither unit nor end is said.
+pub(crate) fn prometheus_text(open_metrics: &str) -> String {
+    let mut text = String::with_capacity(open_metrics.len());
+    let mut help = "";
+    for line in open_metrics.lines() {
+        if line.starts_with("# HELP ") {
+            help = line; // its type comes next, and with it the name
+            continue;
+        }
+        let Some(family) = line.strip_prefix("# TYPE ") else {
+            if !line.starts_with('#') {
+                text.push_str(line);
+                text.push('\n');
+            }
+            continue;
+        };
+        let (name, kind) = family.rsplit_once(' ').unwrap_or((family, "untyped"));
+        let (suffix, kind) = match kind {
+            "counter" => ("_total", kind),
+            "info" => ("_info", "gauge"),
+            "unknown" => ("", "untyped"),
+            _ => ("", kind),
+        };
+        let words = help.strip_prefix("# HELP ").and_then(|help| help.strip_prefix(name));
+        let words = words.unwrap_or_default();
+        let family = format!("# HELP {name}{suffix}{words}\n# TYPE {name}{suffix} {kind}\n");
+        text.push_str(&family);
+    }
+    text
+}

@@ -3,8 +3,8 @@
 //! ```text
 //!   run, config, logs             the process
 //!      |
-//!   server  -- listen, gate, tls, scrape        who may come in
-//!      |
+//!   server  -- listen, gate, tls                who may come in
+//!      |    '-- http                           probes and metrics
 //!   connection -- buffers, budget a task: one socket, one session
 //!      |
 //!   session                       bytes to answers; nothing in it waits
@@ -28,13 +28,13 @@ mod failure;
 #[cfg(any(test, fuzzing))]
 mod fuzz;
 mod gate;
+mod http;
 mod listen;
 mod logs;
 mod mailbox;
 mod metrics;
 mod pool;
 mod run;
-mod scrape;
 #[expect(clippy::module_inception, reason = "the noun of the layer")]
 mod server;
 mod session;

@@ -2,9 +2,12 @@
 //!
 //! ```text
 //!   start   listen, then accept
-//!   drain   accept no more; tell every connection; wait until they are through, for a time;
-//!           cut off the rest; end the pool and the operations
+//!   drain   say so where probes ask, for a time; accept no more; tell every connection; wait until
+//!           they are through, for a time; cut off the rest; end the pool and the operations
 //!   close   the store: everything is made durable, and a last checkpoint is written
+//!
+//! Probes are answered to the very end: whoever asks whether the process lives must not kill it
+//! while it makes things durable.
 //! ```
 
 use std::collections::HashMap;
@@ -15,16 +18,16 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 
 use super::config::Config;
 use super::failure::Failure;
 use super::gate::Gate;
+use super::http::{self, Opening};
 use super::listen;
 use super::mailbox::Mailbox;
 use super::pool::Pool;
-use super::scrape;
 use super::shared::Shared;
 use super::tls;
 use super::tokens::Tokens;
@@ -43,6 +46,9 @@ pub struct Server {
     metrics: Option<SocketAddr>,
     unix: Option<PathBuf>,
     tasks: Vec<JoinHandle<()>>,
+    http: Option<JoinHandle<()>>,
+    /// Ends `http`.
+    end: watch::Sender<bool>,
 }
 
 /// What connections and the server know of each other.
@@ -106,7 +112,8 @@ impl Server {
                 listeners.push(listen::bind(address)?);
             }
         }
-        let scraped = config.metrics.map(listen::bind).transpose()?;
+        let opening = config.metrics.map(|address| Opening::bind(address, config, tls.as_ref()));
+        let opening = opening.transpose()?;
         // 2. What connections need.
         let service = Arc::new(Service::new(store)?);
         let pool = Pool::start(config.pool_threads, config.pool_queue)
@@ -124,9 +131,11 @@ impl Server {
         };
         let mut server = Server {
             addresses: listeners.iter().map(address).collect::<Result<_, _>>()?,
-            metrics: scraped.as_ref().map(address).transpose()?,
+            metrics: opening.as_ref().map(Opening::address).transpose()?,
             unix: None,
             tasks: Vec::new(),
+            http: None,
+            end: watch::Sender::new(false),
             inside,
         };
         #[cfg(unix)]
@@ -138,8 +147,10 @@ impl Server {
         for listener in listeners {
             server.spawn(listen::accept_tcp(listener, tls.clone(), Arc::clone(&server.inside)));
         }
-        if let Some(listener) = scraped {
-            server.spawn(scrape::run(listener, Arc::clone(&server.inside.shared)));
+        if let Some(opening) = opening {
+            let shared = Arc::clone(&server.inside.shared);
+            let serving = http::run(opening, shared, server.end.subscribe());
+            server.http = Some(tokio::spawn(serving));
         }
         server.spawn(Arc::clone(&server.inside.shared.tide).run());
         server.spawn(tell_of_poison(Arc::clone(&server.inside.shared)));
@@ -179,7 +190,11 @@ impl Server {
     /// # Errors
     /// What closing the store says.
     pub async fn stop(self) -> Result<(), Failure> {
-        // 1. Nobody comes in any more.
+        // 1. Whoever sends clients here is told first; then nobody comes in any more.
+        self.inside.shared.readiness.drain();
+        if self.http.is_some() {
+            tokio::time::sleep(self.inside.shared.limits.notice).await;
+        }
         self.tasks.iter().for_each(JoinHandle::abort);
         for task in self.tasks {
             let _ = task.await;
@@ -206,8 +221,12 @@ impl Server {
         let closed = closing.await.map_err(|error| Failure::Io {
             action: "close the store".into(),
             source: std::io::Error::other(error),
-        })?;
-        Ok(closed?)
+        });
+        self.end.send_replace(true);
+        if let Some(http) = self.http {
+            let _ = http.await;
+        }
+        Ok(closed??)
     }
 }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::budget::Budget;
+use super::http::Readiness;
 use super::metrics::Metrics;
 use super::pool::Pool;
 use super::tide::Tide;
@@ -20,6 +21,7 @@ pub(crate) struct Shared {
     pub(crate) tokens: Option<Tokens>,
     pub(crate) metrics: Metrics,
     pub(crate) tide: Arc<Tide>,
+    pub(crate) readiness: Readiness,
 }
 
 /// How much is given to a connection, and how long it is waited for.
@@ -45,8 +47,12 @@ pub(crate) struct Limits {
     pub(crate) write: Duration,
     /// Time for what is in flight when the server ends.
     pub(crate) drain: Duration,
+    /// Time for which it is told that the server is about to end, before it begins to.
+    pub(crate) notice: Duration,
     /// Time for which a stream may keep its snapshot.
     pub(crate) stream: Duration,
+    /// A write that waits for so long is a stall.
+    pub(crate) stall: Duration,
 }
 
 impl Default for Limits {
@@ -62,7 +68,9 @@ impl Default for Limits {
             packet: Duration::from_secs(30),
             write: Duration::from_secs(30),
             drain: Duration::from_secs(10),
+            notice: Duration::from_secs(1),
             stream: Duration::from_secs(60),
+            stall: Duration::from_secs(5),
         }
     }
 }
@@ -76,6 +84,7 @@ impl Shared {
     ) -> Shared {
         let tide = Arc::new(Tide::new(Arc::clone(&service)));
         let budget = Budget::new(limits.max_output_in_all);
-        Shared { service, pool, limits, budget, tokens, metrics: Metrics::default(), tide }
+        let (metrics, readiness) = (Metrics::default(), Readiness::default());
+        Shared { service, pool, limits, budget, tokens, metrics, tide, readiness }
     }
 }

@@ -44,7 +44,7 @@ pub(crate) use names::Recent;
 pub(crate) use operations::{Operation, Outcome, verified};
 pub(crate) use perform::Performed;
 pub(crate) use reply::Reply;
-pub(crate) use scope::Scope;
+pub(crate) use scope::{Scope, Scopes};
 pub(crate) use service::{JobRef, Service};
 pub(crate) use stats::named;
 pub(crate) use stream::Stream;

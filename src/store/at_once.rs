@@ -4,6 +4,7 @@
 use std::cell::RefCell;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use super::batch::WriteBatch;
 use super::handle::Store;
@@ -170,6 +171,19 @@ impl Store {
         self.engine().live.get().and_then(|live| live.log.poisoned())
     }
 
+    /// Whether a small write would be taken now: waits where that would wait, and changes nothing.
+    ///
+    /// # Errors
+    /// As [`Store::write`].
+    pub(crate) fn try_room_for_write(&self) -> Result<()> {
+        self.engine().try_room_for_write()
+    }
+
+    /// How long the flush of the log that is at the device has been there, if one is.
+    pub(crate) fn flushing_for(&self) -> Option<Duration> {
+        self.engine().live.get().and_then(|live| live.log.flushing_for())
+    }
+
     /// The receipt of a commit of this incarnation.
     pub(crate) fn receipt_at(&self, lsn: Lsn) -> Receipt {
         self.closer().receipt(lsn)
@@ -189,7 +203,6 @@ impl Receipt {
 #[cfg(test)]
 mod tests {
     use std::task::Waker;
-    use std::time::Duration;
 
     use super::*;
     use crate::disk::SimDisk;

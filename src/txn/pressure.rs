@@ -4,8 +4,12 @@
 use std::time::Duration;
 
 use super::engine::{Engine, Live};
+#[cfg(feature = "server")]
+use super::{KeyspaceId, Op, Payload};
 use crate::error::Result;
 use crate::lsn::Lsn;
+#[cfg(feature = "server")]
+use crate::options::CommitMode;
 
 /// Dirty pages beyond this share of the cache slow commits down, in percent.
 const DIRTY_SLOW: u64 = 75;
@@ -52,6 +56,24 @@ impl Engine {
         }
         (is_short || log > LOG_SLOW.saturating_mul(self.options.checkpoint_log_bytes))
             && self.slowness(log) > 0
+    }
+
+    /// Does what a small commit does before it is appended: it waits where that would wait, and fails
+    /// as that would fail. What it provides is there for the next one.
+    ///
+    /// # Errors
+    /// As [`Engine::commit`].
+    #[cfg(feature = "server")]
+    pub(crate) fn try_room_for_write(&self) -> Result<()> {
+        self.check_open()?;
+        let live = self.live()?;
+        live.log.poisoned().map_or(Ok(()), Err)?;
+        self.throttle(live)?;
+        let mut payload = Payload::default();
+        payload.push(Op::Put { keyspace: KeyspaceId(0), key: b"", value: b"" });
+        self.weigh(&mut payload);
+        payload.seal(CommitMode::Async);
+        self.make_ready(live, &payload)
     }
 
     /// How much commits are to be slowed down, in percent of [`LONGEST`].

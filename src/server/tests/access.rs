@@ -1,19 +1,56 @@
 //! Who may come in, and what he may do there.
 
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustls::pki_types::ServerName;
+use rustls::pki_types::{CertificateDer, ServerName};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
 use super::peer::{Peer, config, get, hello, put, serve, store};
 use crate::proto::{Code, MAX_BODY, Mode, Request, Response};
 use crate::server::{Config, Failure, Server};
 
-const TOKENS: &str = "[[token]]\nname = 'reader'\nsecret = 'the reader has this'\n\
+pub(super) const TOKENS: &str = "[[token]]\nname = 'reader'\nsecret = 'the reader has this'\n\
                       scopes = ['read']\nkeyspaces = ['rows']\n\
                       [[token]]\nname = 'elsewhere'\nsecret = 'nothing of ours here'\n\
                       scopes = ['read', 'write']\nkeyspaces = ['other']\n";
+
+/// A certificate for `localhost`, in files.
+pub(super) struct Certificate {
+    pub(super) cert: PathBuf,
+    pub(super) key: PathBuf,
+    pub(super) der: CertificateDer<'static>,
+}
+
+pub(super) fn certificate(dir: &Path) -> Certificate {
+    let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+    let (cert, key) = (dir.join("cert.pem"), dir.join("key.pem"));
+    std::fs::write(&cert, made.cert.pem()).unwrap();
+    std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+    Certificate { cert, key, der: made.cert.der().clone() }
+}
+
+/// Connects over TLS to whoever has this certificate.
+pub(super) async fn tls_to(
+    address: SocketAddr,
+    der: &CertificateDer<'static>,
+) -> TlsStream<TcpStream> {
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(der.clone()).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let client = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let socket = TcpStream::connect(address).await.unwrap();
+    let name = ServerName::try_from("localhost").unwrap();
+    TlsConnector::from(Arc::new(client)).connect(name, socket).await.unwrap()
+}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_token_opens_what_it_says_and_nothing_else() {
@@ -74,10 +111,7 @@ async fn a_public_address_is_refused_without_tokens_and_tls() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn tls_and_a_unix_socket_carry_the_same_packets() {
     let dir = tempfile::tempdir().unwrap();
-    let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
-    let (cert, key) = (dir.path().join("cert.pem"), dir.path().join("key.pem"));
-    std::fs::write(&cert, made.cert.pem()).unwrap();
-    std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+    let Certificate { cert, key, der } = certificate(dir.path());
     let unix = dir.path().join("socket");
     let config =
         Config { tls_cert: Some(cert), tls_key: Some(key), unix: Some(unix.clone()), ..config() };
@@ -85,17 +119,7 @@ async fn tls_and_a_unix_socket_carry_the_same_packets() {
     let mut bytes = Vec::new();
     hello(None).encode(1, 0, MAX_BODY, &mut bytes).unwrap();
     // The first byte of the header is the body's length, so what comes back is a packet.
-    let mut roots = rustls::RootCertStore::empty();
-    roots.add(made.cert.der().clone()).unwrap();
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let client = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    let socket = tokio::net::TcpStream::connect(address).await.unwrap();
-    let name = ServerName::try_from("localhost").unwrap();
-    let mut tls = TlsConnector::from(Arc::new(client)).connect(name, socket).await.unwrap();
+    let mut tls = tls_to(address, &der).await;
     tls.write_all(&bytes).await.unwrap();
     let mut head = [0; 24];
     tls.read_exact(&mut head).await.unwrap();

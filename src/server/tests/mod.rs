@@ -7,6 +7,7 @@ mod data;
 mod endings;
 mod first;
 mod hostile;
+mod http;
 mod jobs;
 mod order;
 mod peer;

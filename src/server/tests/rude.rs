@@ -14,7 +14,7 @@ use crate::server::Config;
 /// A figure of the server, as Prometheus sees it.
 async fn figure(metrics: SocketAddr, name: &str) -> i64 {
     let mut socket = tokio::net::TcpStream::connect(metrics).await.unwrap();
-    socket.write_all(b"GET /metrics HTTP/1.1\r\n\r\n").await.unwrap();
+    socket.write_all(b"GET /metrics HTTP/1.1\r\nConnection: close\r\n\r\n").await.unwrap();
     let mut page = String::new();
     socket.read_to_string(&mut page).await.unwrap();
     let line = page.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));

@@ -1,0 +1,199 @@
+//! Connections that speak HTTP, from their beginning to their end.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::Request;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+
+use super::access::Access;
+use super::figures::Turn;
+use super::message::Message;
+use super::probes;
+use super::ready::Readiness;
+use super::router::{Endpoint, route};
+use super::socket::Patient;
+use crate::server::config::Config;
+use crate::server::failure::Failure;
+use crate::server::listen::{bind, pause, prepare};
+use crate::server::shared::Shared;
+
+/// Connections at a time. Probes and scrapes need a few; the others have descriptors to themselves.
+const CONNECTIONS: usize = 256;
+/// Time for the head of a request, which begins with the connection, or the end of the one before:
+/// so it is also how long a connection may rest.
+const HEAD: Duration = Duration::from_secs(20);
+/// The longest head.
+const HEAD_BYTES: usize = 16 << 10;
+/// Time for what is being answered when the server ends.
+const GOODBYE: Duration = Duration::from_secs(1);
+
+/// An address that HTTP is spoken on.
+pub(in crate::server) struct Opening {
+    socket: TcpListener,
+    tls: Option<TlsAcceptor>,
+    access: Access,
+}
+
+impl Opening {
+    /// Listens on `address`, as far as that is safe (H1).
+    ///
+    /// # Errors
+    /// [`Failure::Config`] if it is not; [`Failure::Io`] if the address cannot be had.
+    pub(in crate::server) fn bind(
+        address: SocketAddr,
+        config: &Config,
+        tls: Option<&TlsAcceptor>,
+    ) -> Result<Opening, Failure> {
+        let is_open = address.ip().is_loopback() || config.metrics_open;
+        if !is_open {
+            config.check_metrics_address(address)?;
+        }
+        Ok(Opening {
+            socket: bind(address)?,
+            tls: if is_open { None } else { tls.cloned() },
+            access: if is_open { Access::Open } else { Access::Token },
+        })
+    }
+
+    /// Where it listens.
+    pub(in crate::server) fn address(&self) -> Result<SocketAddr, Failure> {
+        self.socket.local_addr().map_err(Failure::io("find out where it listens"))
+    }
+}
+
+/// What the connections of an address share.
+struct Listener {
+    shared: Arc<Shared>,
+    access: Access,
+    turn: Turn,
+}
+
+/// Serves an address until `end` says so, and then what is being answered.
+pub(in crate::server) async fn run(
+    opening: Opening,
+    shared: Arc<Shared>,
+    mut end: watch::Receiver<bool>,
+) {
+    let Opening { socket, tls, access } = opening;
+    let listener = Arc::new(Listener { shared, access, turn: Turn::default() });
+    let seats = Arc::new(Semaphore::new(CONNECTIONS));
+    loop {
+        let accepted = tokio::select! {
+            accepted = socket.accept() => accepted,
+            () = ended(&mut end) => break,
+        };
+        match accepted {
+            Ok((socket, peer)) => match Arc::clone(&seats).try_acquire_owned() {
+                Ok(seat) => {
+                    prepare(&socket);
+                    let (listener, end) = (Arc::clone(&listener), end.clone());
+                    tokio::spawn(listener.welcome(socket, peer, tls.clone(), seat, end));
+                }
+                Err(_) => turn_away(socket, tls.is_some()),
+            },
+            Err(error) => pause(&error).await,
+        }
+    }
+    drop(socket);
+    // Those who are served have a seat each.
+    let all = u32::try_from(CONNECTIONS).expect("a few");
+    let _ = timeout(2 * GOODBYE, seats.acquire_many(all)).await;
+}
+
+/// Waits for the end, which has also come when nobody is left to say so.
+async fn ended(end: &mut watch::Receiver<bool>) {
+    let _ = end.wait_for(|end| *end).await;
+}
+
+/// Says that there is no room, as far as that goes without waiting.
+fn turn_away(socket: TcpStream, is_tls: bool) {
+    tracing::warn!("HTTP: {CONNECTIONS} connections are open, another is turned away");
+    if !is_tls {
+        let _ = socket.try_write(
+            b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nRetry-After: 1\r\n\
+              Content-Length: 0\r\n\r\n",
+        );
+    }
+}
+
+impl Listener {
+    async fn welcome(
+        self: Arc<Self>,
+        socket: TcpStream,
+        peer: SocketAddr,
+        tls: Option<TlsAcceptor>,
+        _seat: OwnedSemaphorePermit,
+        end: watch::Receiver<bool>,
+    ) {
+        let Some(tls) = tls else { return self.serve(socket, peer, end).await };
+        match timeout(self.shared.limits.handshake, tls.accept(socket)).await {
+            Ok(Ok(socket)) => self.serve(socket, peer, end).await,
+            Ok(Err(error)) => tracing::debug!(%peer, "HTTP: TLS: {error}"),
+            Err(_) => tracing::debug!(%peer, "HTTP: TLS: the handshake took too long"),
+        }
+    }
+
+    /// Serves a connection to its end.
+    async fn serve<S>(self: Arc<Self>, socket: S, peer: SocketAddr, mut end: watch::Receiver<bool>)
+    where
+        S: AsyncRead + AsyncWrite + AsyncWriteExt + Unpin + Send + 'static,
+    {
+        let socket = TokioIo::new(Patient::new(socket, self.shared.limits.write));
+        let service = service_fn(move |request| {
+            let this = Arc::clone(&self);
+            async move { Ok::<_, Infallible>(this.answer(request).await) }
+        });
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEAD)
+            .max_buf_size(HEAD_BYTES)
+            // Who says no more may still wait for an answer.
+            .half_close(true)
+            .serve_connection(socket, service);
+        tokio::pin!(connection);
+        let served = tokio::select! {
+            served = connection.as_mut() => served,
+            () = ended(&mut end) => {
+                connection.as_mut().graceful_shutdown();
+                match timeout(GOODBYE, connection).await {
+                    Ok(served) => served,
+                    Err(_) => return,
+                }
+            }
+        };
+        if let Err(error) = served {
+            tracing::debug!(%peer, "HTTP: {error}");
+        }
+    }
+
+    async fn answer(&self, request: Request<Incoming>) -> Message {
+        let endpoint = match route(request.method(), request.uri().path()) {
+            Ok(endpoint) => endpoint,
+            Err(refusal) => return *refusal,
+        };
+        let allowed = self.access.check(request.headers(), &self.shared);
+        match (endpoint, allowed) {
+            (Endpoint::Live, _) => probes::live(),
+            (Endpoint::Ready, allowed) => {
+                probes::ready(Readiness::judge(&self.shared).await, allowed.is_ok())
+            }
+            (Endpoint::Health, allowed) => {
+                let judged = Readiness::judge(&self.shared).await;
+                probes::health(judged, allowed.is_ok(), request.headers())
+            }
+            (Endpoint::Metrics, Err(refusal)) => *refusal,
+            (Endpoint::Metrics, Ok(())) => self.turn.figures(request.headers(), &self.shared).await,
+        }
+    }
+}

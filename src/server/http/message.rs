@@ -1,0 +1,37 @@
+//! Responses: a status, a type, a text.
+
+use http_body_util::Full;
+use hyper::body::Bytes;
+use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue, X_CONTENT_TYPE_OPTIONS};
+use hyper::{Response, StatusCode};
+
+/// What the server answers with. Bodies are whole: none here is long.
+pub(super) type Message = Response<Full<Bytes>>;
+
+/// Plain text, for people.
+pub(super) const TEXT: &str = "text/plain; charset=utf-8";
+
+/// A response with a body of this type. No cache keeps it: it is true for a moment.
+pub(super) fn message(status: StatusCode, media: &'static str, body: String) -> Message {
+    let mut message = Response::new(Full::new(Bytes::from(body)));
+    *message.status_mut() = status;
+    let headers = message.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(media));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    message
+}
+
+/// A line of text, with one header more.
+pub(super) fn refusal(
+    status: StatusCode,
+    line: &str,
+    header: Option<(HeaderName, &str)>,
+) -> Message {
+    let mut refusal = message(status, TEXT, format!("{line}\n"));
+    if let Some((name, value)) = header {
+        let value = HeaderValue::from_str(value).expect("it is plain ASCII");
+        refusal.headers_mut().insert(name, value);
+    }
+    refusal
+}
