@@ -60,7 +60,11 @@ impl Served {
             std::fs::write(&path, text).expect("written");
             [(*option).into(), path.into_os_string()]
         });
-        let options: Vec<std::ffi::OsString> = options.collect();
+        let options = options.collect();
+        Served::start_in(directory, options)
+    }
+
+    fn start_in(directory: tempfile::TempDir, options: Vec<std::ffi::OsString>) -> Served {
         let process = Command::new(env!("CARGO_BIN_EXE_syncline"))
             .arg("serve")
             .arg(directory.path().join("store"))
@@ -142,6 +146,25 @@ fn the_client_talks_to_a_server() {
     assert!(served.said("verify").contains("'problems': []"));
     let (said, status) = served.ask("job status nonsense");
     assert!(status == 2 && said.starts_with("error 80: "), "{said}");
+}
+
+/// What PROTOCOL.md says of the order of writes, over a store that is larger than its cache.
+#[test]
+#[cfg(all(unix, feature = "cli"))]
+fn a_client_that_sends_many_writes_at_once_finds_them_in_order() {
+    if !has_python() {
+        return;
+    }
+    let directory = tempfile::tempdir().expect("a directory");
+    let served = Served::start_in(directory, vec!["--set".into(), "cache_mib=1".into()]);
+    let output = Command::new("python3")
+        .arg(path("tests/python/order.py"))
+        .arg(path("examples/client.py"))
+        .arg(format!("unix:{}", served.socket().display()))
+        .output()
+        .expect("python3 runs");
+    assert!(output.status.success(), "{}", text(&output));
+    assert!(text(&output).contains("are in order"), "{}", text(&output));
 }
 
 #[test]

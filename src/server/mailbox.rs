@@ -6,6 +6,7 @@
 //! look.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Waker;
 
@@ -13,9 +14,9 @@ use futures_util::task::AtomicWaker;
 use parking_lot::Mutex;
 
 use super::budget::Made;
-use super::session::Waiting;
+use super::session::{Run, Waiting, Wrote};
 use crate::proto::{Failure, JobState};
-use crate::service::{Appended, JobListener, JobNumber, Stream};
+use crate::service::{JobListener, JobNumber, Stream};
 
 /// Where a connection is told things.
 #[derive(Debug, Default)]
@@ -47,8 +48,10 @@ pub(crate) enum Letter {
     Answer { id: u64, ticket: u64, made: Made },
     /// It was not made, since too much is unread already (U2).
     Later(Waiting),
-    /// A write is in the log.
-    Appended { id: u64, ticket: u64, appended: Appended },
+    /// The write of this number has ended; it is that of this id and ticket.
+    Wrote { number: u64, of: (u64, u64), wrote: Wrote },
+    /// No thread has this run any more. What is left of it was put off (U2).
+    RunEnded(Arc<Run>),
     /// A part of a stream; no stream comes back with the last.
     Part { id: u64, ticket: u64, made: Made, stream: Option<Box<Stream>> },
     /// The stream whose next part was not made, for the same reason.

@@ -14,6 +14,9 @@ use crate::proto::{Applied, Batch, Delete, Op, Put, Request};
 use crate::store::Gathered;
 use crate::{CommitMode, Error, Keyspace, WriteBatch};
 
+/// Leaves of a batch that are read ahead of it.
+const BROUGHT_IN: usize = 64;
+
 /// A write that is in the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Appended {
@@ -114,6 +117,28 @@ impl Service {
                 Ok(self.store.write_at_once(&mut batch)?.map(Appended::now))
             }
             None => Ok(None),
+        }
+    }
+
+    /// Reads the leaves that a write will change, as far as they are not in memory. Changes nothing,
+    /// and is no more than a help: whatever fails here fails the write later.
+    pub(crate) fn bring_in(&self, request: &Request<'_>) {
+        let find = |name: &str| self.names.find(&self.store, name).ok();
+        let bring = |name: &str, key: &[u8]| {
+            if let Some(keyspace) = find(name) {
+                let _ = keyspace.contains_key(key);
+            }
+        };
+        match *request {
+            Request::Put(Put { keyspace, key, .. })
+            | Request::Delete(Delete { keyspace, key, .. }) => bring(keyspace, key),
+            Request::Batch(Batch { ops, .. }) => {
+                for op in ops.into_iter().take(BROUGHT_IN) {
+                    let (Op::Put { keyspace, key, .. } | Op::Delete { keyspace, key }) = op;
+                    bring(keyspace, key);
+                }
+            }
+            _ => {}
         }
     }
 

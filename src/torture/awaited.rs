@@ -15,8 +15,6 @@ pub(crate) enum Awaited {
     LockOverDevice,
     /// A log that is missing, or that lost what was proved to be durable, goes unnoticed.
     MissingLog,
-    /// Pipelined writes of a key that go to the server's pool lose their order.
-    PipelinedOrder,
 }
 
 /// Whether the suite looks for the fault.
@@ -26,7 +24,6 @@ pub(crate) const fn is_mended(fault: Awaited) -> bool {
         | Awaited::FailsOnceAppended
         | Awaited::LeftByOpening
         | Awaited::LockOverDevice
-        | Awaited::MissingLog
-        | Awaited::PipelinedOrder => false,
+        | Awaited::MissingLog => false,
     }
 }

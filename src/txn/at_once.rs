@@ -10,7 +10,8 @@
 //!   for no lock that is held for longer than a commit takes;
 //! - A2 after `None` nothing has changed, and the payload is as it was;
 //! - A3 commits that are made together share the lock and nothing else: each is a record of its
-//!   own, and is applied at its own LSN.
+//!   own, and is applied at its own LSN;
+//! - A4 and they keep their order: from the first that would have to wait on, none is done.
 
 use std::sync::Arc;
 
@@ -101,7 +102,7 @@ impl Engine {
     /// Commits each of `singles` on its own, asynchronously, in one hold of the commit lock; its
     /// answer is then in it, as [`Engine::commit_at_once`] would give it. Nothing comes in between
     /// them, and each has a place of its own in the log: a crash may take the later and leave the
-    /// earlier ones.
+    /// earlier ones. After the first `None` there is no LSN any more (A4).
     pub(crate) fn commit_each_at_once(&self, singles: &mut [Single]) {
         if let Err(error) = self.try_commit_each(singles) {
             for single in singles.iter_mut().filter(|single| single.is_open()) {
@@ -129,7 +130,7 @@ impl Engine {
                     operations += payload.operations;
                     bytes += payload.bytes.len() + EACH;
                 }
-                Ok(_) => {}
+                Ok(_) => break,
                 Err(error) => single.answer = Err(error),
             }
         }

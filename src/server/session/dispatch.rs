@@ -45,24 +45,34 @@ impl Session {
             return self.refuse(if failure.code == Code::BadId { 0 } else { id }, failure);
         }
         match &request {
-            Request::Get(get) => {
-                let mut reply = Reply { id, max_body: self.max_body, out: self.output.buffer() };
-                match self.shared.service.get_at_once(get, &mut self.recent, &mut reply) {
-                    Ok(true) => {}
-                    Ok(false) => self.hand_over(packet, None, now),
-                    Err(error) => self.refuse(id, error),
-                }
-            }
             Request::Put(_) | Request::Delete(_)
-                if self.gather(packet, &request, input.len(), now) => {}
+                if self.writes.is_empty() && self.gather(packet, &request, input.len(), now) => {}
             Request::Put(put) => self.write_alone(packet, input, &request, put.mode, now),
             Request::Delete(delete) => self.write_alone(packet, input, &request, delete.mode, now),
             Request::Batch(batch) => self.write(packet, &request, batch.mode, now),
-            _ => self.dispatch_rest(packet, &request, now),
+            Request::CreateKeyspace(_) | Request::DropKeyspace(_) => {
+                self.queue_write(packet, &request, None, now);
+            }
+            _ => match self.writes.before(&request) {
+                Some(before) => self.hold(packet, &request, before, now),
+                None => self.begin(packet, &request, now),
+            },
         }
     }
 
-    fn dispatch_rest(&mut self, packet: &Packet<'_>, request: &Request<'_>, now: Instant) {
+    /// Begins what is no write, and has none to wait for.
+    pub(super) fn begin(&mut self, packet: &Packet<'_>, request: &Request<'_>, now: Instant) {
+        let id = packet.head.id;
+        let Request::Get(get) = request else { return self.begin_rest(packet, request, now) };
+        let mut reply = Reply { id, max_body: self.max_body, out: self.output.buffer() };
+        match self.shared.service.get_at_once(get, &mut self.recent, &mut reply) {
+            Ok(true) => {}
+            Ok(false) => self.hand_over(packet, now),
+            Err(error) => self.refuse(id, error),
+        }
+    }
+
+    fn begin_rest(&mut self, packet: &Packet<'_>, request: &Request<'_>, now: Instant) {
         let id = packet.head.id;
         match request {
             Request::Ping => self.reply(id).send(&Response::Pong),
@@ -74,7 +84,7 @@ impl Session {
                 self.reply(id).send(&Response::Marks(marks));
             }
             Request::JobStatus(status) => match self.shared.service.find_job(status.job) {
-                Ok(JobRef::Former) => self.hand_over(packet, None, now),
+                Ok(JobRef::Former) => self.hand_over(packet, now),
                 Ok(job) => self.answer_job(id, job),
                 Err(failure) => self.refuse(id, failure),
             },
@@ -87,9 +97,9 @@ impl Session {
             Request::Verify(verify) => self.operate(packet, Operation::Verify, verify.answer, now),
             Request::Range(range) => match range.delivery {
                 Delivery::Stream { credit } => self.begin_stream(packet, credit, now),
-                Delivery::Page { .. } => self.hand_over(packet, None, now),
+                Delivery::Page { .. } => self.hand_over(packet, now),
             },
-            _ => self.hand_over(packet, None, now),
+            _ => self.hand_over(packet, now),
         }
     }
 
@@ -138,12 +148,15 @@ impl Session {
 
     #[inline]
     fn write(&mut self, packet: &Packet<'_>, request: &Request<'_>, mode: Mode, now: Instant) {
+        if !self.writes.is_empty() {
+            return self.queue_write(packet, request, Some(mode), now);
+        }
         match self.shared.service.write_at_once(request, &self.caller, &mut self.recent) {
             Ok(Some(appended)) => {
                 let until = deadline(packet, now).map(|at| (at, AtTime::Fail));
                 self.answer_write(packet.head.id, request.kind(), mode, appended, until);
             }
-            Ok(None) => self.hand_over(packet, Some(mode), now),
+            Ok(None) => self.queue_write(packet, request, Some(mode), now),
             Err(error) => self.refuse(packet.head.id, error),
         }
     }
@@ -180,7 +193,7 @@ impl Session {
         let id = packet.head.id;
         let service = &self.shared.service;
         let job = match service.find_job(wait.job) {
-            Ok(JobRef::Former) => return self.hand_over(packet, None, now),
+            Ok(JobRef::Former) => return self.hand_over(packet, now),
             Ok(job) => job,
             Err(failure) => return self.refuse(id, failure),
         };

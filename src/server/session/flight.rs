@@ -36,9 +36,20 @@ pub(super) enum AtTime {
 #[derive(Debug)]
 pub(super) enum What {
     Pooled(Pooled),
-    Durable { lsn: Lsn, applied: Applied },
-    Wait { job: JobRef },
-    Operation { number: JobNumber },
+    /// A read that waits for writes before it.
+    Held {
+        ticket: u64,
+    },
+    Durable {
+        lsn: Lsn,
+        applied: Applied,
+    },
+    Wait {
+        job: JobRef,
+    },
+    Operation {
+        number: JobNumber,
+    },
     Watch(Box<Watch>),
     Marks(Box<MarksWatch>),
     Stream(Box<Streaming>),
@@ -157,6 +168,7 @@ impl Session {
             }
         }
         self.backlog.clear();
+        self.writes.clear();
         self.backlog_bytes = 0;
     }
 

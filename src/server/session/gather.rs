@@ -2,8 +2,9 @@
 //!
 //! Puts and deletes that come one behind the other are gathered while packets are taken from the
 //! input, and committed before anything else is looked at and at the end of the input. Each is a
-//! commit of its own, with its own answer, as if it had been done when it came; what cannot be
-//! done at once goes to the pool. Nothing is held between two turns.
+//! commit of its own, with its own answer, as if it had been done when it came. The first that
+//! cannot be done at once joins the queue of writes, and all behind it do (`writes`, W1). Nothing is
+//! held between two turns.
 
 use std::cell::Cell;
 
@@ -102,7 +103,11 @@ impl Session {
                 Ok(Some(lsn)) => {
                     self.answer_write(head.id, kind, mode, Appended::now(*lsn), until);
                 }
-                Ok(None) => self.hand_over(&Packet { head, body: &input[body] }, Some(mode), now),
+                Ok(None) => {
+                    let packet = Packet { head, body: &input[body] };
+                    let request = Request::decode(&packet).expect("decoded before");
+                    self.queue_write(&packet, &request, Some(mode), now);
+                }
                 Err(error) => self.refuse(head.id, error.clone()),
             }
         }

@@ -13,7 +13,8 @@
 //!
 //! | flight | waits for | then |
 //! |---|---|---|
-//! | pooled | a thread of the pool | its answer, or the sync line, or a stream's parts |
+//! | pooled | a thread of the pool; a write for those before it too | its answer, or the sync line, or a stream's parts |
+//! | held | writes that were sent before it | as if it came then |
 //! | durable | the sync line | the answer to a write in mode `Sync` |
 //! | wait | a job's end, or a time | the answer to a long poll |
 //! | operation | a long operation's end | the answer to a checkpoint or check |
@@ -31,12 +32,15 @@ mod dispatch;
 mod flight;
 mod gather;
 mod greet;
+mod held;
 mod line;
 mod marks;
 mod overtake;
 mod pooled;
+mod run;
 mod streams;
 mod watch;
+mod writes;
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
@@ -50,6 +54,9 @@ use self::gather::Gather;
 use self::line::Line;
 use self::overtake::Ahead;
 pub(crate) use self::pooled::Waiting;
+pub(crate) use self::run::Run;
+use self::writes::Writes;
+pub(crate) use self::writes::Wrote;
 use super::budget::{Level, Made, Share};
 use super::buffers::Output;
 use super::mailbox::{Mailbox, Post};
@@ -78,8 +85,9 @@ pub(crate) struct Session {
     line: Line,
     gather: Gather,
     ahead: Ahead,
+    writes: Writes,
     deadlines: BTreeSet<(Instant, u64)>,
-    /// Requests for the pool that wait for their turn.
+    /// Requests for the pool that wait for their turn, without the writes.
     backlog: VecDeque<Waiting>,
     backlog_bytes: usize,
     /// Requests that are in the pool.
@@ -125,6 +133,7 @@ impl Session {
             line: Line::default(),
             gather: Gather::default(),
             ahead: Ahead::default(),
+            writes: Writes::default(),
             deadlines: BTreeSet::new(),
             backlog: VecDeque::new(),
             backlog_bytes: 0,
@@ -197,6 +206,7 @@ impl Session {
         self.pass_deadlines(now);
         self.follow_line(cx, now, budget);
         self.resume_streams();
+        self.submit_run(now);
         self.submit_backlog();
     }
 

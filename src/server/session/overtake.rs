@@ -10,7 +10,8 @@
 //! ```
 //!
 //! - O1 a get overtakes only writes that do not name its key: if the key's bytes are anywhere in
-//!   those that it would overtake, it waits for its turn, and so does everything behind it;
+//!   those that it would overtake, it waits for its turn, and so does everything behind it; the same
+//!   if one of the writes names it that were taken and have not ended (`writes`, W3);
 //! - O2 a get that cannot be answered at once waits for its turn;
 //! - O3 what was answered is not taken again: its place in the input is remembered until the input
 //!   is taken up to there;
@@ -115,7 +116,10 @@ impl Session {
         let Packet { head, .. } = packet;
         let Ok(request @ Request::Get(get)) = Request::decode(&packet) else { return false };
         let Get { key, .. } = get;
-        if self.ahead.is_named(before, key, left) || self.admit(head.id, &request).is_err() {
+        if self.writes.holds_up(&get)
+            || self.ahead.is_named(before, key, left)
+            || self.admit(head.id, &request).is_err()
+        {
             return false;
         }
         let (id, out) = (head.id, self.output.buffer());

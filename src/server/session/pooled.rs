@@ -42,6 +42,10 @@ impl Turn {
 }
 
 impl Pooled {
+    pub(super) fn new(ticket: u64, mode: Option<Mode>, turn: Arc<Turn>) -> Pooled {
+        Pooled { ticket, mode, turn }
+    }
+
     /// Gives it up. False if a thread has begun to do it and it changes something: then its
     /// answer says what became of it.
     pub(super) fn give_up(&self, kind: Kind) -> bool {
@@ -61,25 +65,45 @@ impl Pooled {
 /// A request that waits for its turn.
 #[derive(Debug)]
 pub(crate) struct Waiting {
-    id: u64,
-    ticket: u64,
+    pub(super) id: u64,
+    pub(super) ticket: u64,
     turn: Arc<Turn>,
     head: Head,
     body: Box<[u8]>,
 }
 
+impl Waiting {
+    pub(super) fn new(packet: &Packet<'_>, ticket: u64, turn: Arc<Turn>) -> Waiting {
+        let Packet { head, body } = *packet;
+        Waiting { id: head.id, ticket, turn, head, body: body.into() }
+    }
+
+    pub(super) fn packet(&self) -> Packet<'_> {
+        Packet { head: self.head, body: &self.body }
+    }
+
+    /// Bytes that it holds.
+    pub(super) fn len(&self) -> usize {
+        self.body.len()
+    }
+
+    /// Takes it to do it. False if nobody wants it any more.
+    pub(super) fn take(&self) -> bool {
+        self.turn.claim(TAKEN)
+    }
+}
+
 impl Session {
     /// Has a request done by the pool.
-    pub(super) fn hand_over(&mut self, packet: &Packet<'_>, mode: Option<Mode>, now: Instant) {
+    pub(super) fn hand_over(&mut self, packet: &Packet<'_>, now: Instant) {
         let (id, ticket) = (packet.head.id, self.ticket());
         let turn = Arc::new(Turn::default());
         let kind = Kind::from_number(packet.head.kind).expect("decoded before");
         let until = deadline(packet, now).map(|at| (at, AtTime::Fail));
-        let pooled = Pooled { ticket, mode, turn: Arc::clone(&turn) };
+        let pooled = Pooled::new(ticket, None, Arc::clone(&turn));
         self.launch(id, Flight { kind, until, what: What::Pooled(pooled) });
         self.backlog_bytes += packet.body.len();
-        let (head, body) = (packet.head, packet.body.into());
-        self.backlog.push_back(Waiting { id, ticket, turn, head, body });
+        self.backlog.push_back(Waiting::new(packet, ticket, turn));
         self.submit_backlog();
     }
 
@@ -127,15 +151,8 @@ impl Session {
                     self.take_over(made);
                 }
             }
-            Letter::Appended { id, ticket, appended } => {
-                self.pooled -= 1;
-                if self.is_pooled(id, ticket) {
-                    let flight = self.land(id).expect("looked at");
-                    let What::Pooled(pooled) = &flight.what else { unreachable!("looked at") };
-                    let mode = pooled.mode.expect("a write has a mode");
-                    self.answer_write(id, flight.kind, mode, appended, flight.until);
-                }
-            }
+            Letter::Wrote { number, of, wrote } => self.wrote(number, of, wrote, now),
+            Letter::RunEnded(run) => self.run_ended(run),
             Letter::Part { id, ticket, made, stream } => {
                 self.pooled -= 1;
                 self.part_came(id, ticket, made, stream);
@@ -151,7 +168,7 @@ impl Session {
         }
     }
 
-    fn is_pooled(&self, id: u64, ticket: u64) -> bool {
+    pub(super) fn is_pooled(&self, id: u64, ticket: u64) -> bool {
         matches!(
             self.flights.get(&id),
             Some(Flight { what: What::Pooled(pooled), .. }) if pooled.ticket == ticket
@@ -177,13 +194,13 @@ fn do_in_pool(
         shared.metrics.held_back.inc();
         return mailbox.send(Letter::Later(waiting));
     }
-    let Waiting { id, ticket, turn, head, body } = waiting;
-    if !turn.claim(TAKEN) {
+    if !waiting.take() {
         return mailbox.send(Letter::Unwanted);
     }
+    let Waiting { id, ticket, .. } = waiting;
     let mut packet = Vec::new();
     let mut reply = Reply { id, max_body, out: &mut packet };
-    let mut request = Request::decode(&Packet { head, body: &body }).expect("decoded before");
+    let mut request = Request::decode(&waiting.packet()).expect("decoded before");
     if level > Level::Free && !make_small(&mut request, level) {
         shared.metrics.held_back.inc();
         reply.fail(Failure::new(Code::TooBusy, "clients leave too much unread"));
@@ -193,22 +210,32 @@ fn do_in_pool(
             made: Made::new(packet, &shared.budget),
         });
     }
-    let attempt =
-        std::panic::AssertUnwindSafe(|| shared.service.perform(&request, caller, &mut reply));
-    let performed = std::panic::catch_unwind(attempt).unwrap_or_else(|_| {
-        tracing::error!(kind = request.kind().name(), "a request panicked");
-        reply.out.clear();
-        reply.fail(Failure::new(Code::Internal, "the server made a mistake"));
-        Performed::Answered
-    });
+    let performed = attempt(shared, &request, caller, &mut reply);
     let made = |packet| Made::new(packet, &shared.budget);
     mailbox.send(match performed {
         Performed::Answered => Letter::Answer { id, ticket, made: made(packet) },
-        Performed::Appended(appended) => Letter::Appended { id, ticket, appended },
+        Performed::Appended(_) => unreachable!("writes are done in runs"),
         Performed::Streaming(stream) => {
             Letter::Part { id, ticket, made: made(packet), stream: Some(stream) }
         }
     });
+}
+
+/// Does a request. A mistake in it must not take the thread from all others.
+pub(super) fn attempt(
+    shared: &Shared,
+    request: &Request<'_>,
+    caller: &Caller,
+    reply: &mut Reply<'_>,
+) -> Performed {
+    let perform =
+        std::panic::AssertUnwindSafe(|| shared.service.perform(request, caller, &mut *reply));
+    std::panic::catch_unwind(perform).unwrap_or_else(|_| {
+        tracing::error!(kind = request.kind().name(), "a request panicked");
+        reply.out.clear();
+        reply.fail(Failure::new(Code::Internal, "the server made a mistake"));
+        Performed::Answered
+    })
 }
 
 /// Makes an answer small where that can be (U3). False if it must not be made at all (U4).

@@ -1,12 +1,17 @@
-//! Writes of one key that one connection sends at once, over a store that is larger than its cache:
-//! some find their leaf in memory and some do not, some are long, and all take effect in order.
+//! Writes that one connection sends at once, over a store that is larger than its cache: some find
+//! their leaf in memory and some do not, some are long, some have an idempotency key, and all take
+//! effect in the order in which they were sent.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::peer::{Peer, config, get, put, serve};
+use super::peer::{Hold, Peer, config, get, put, serve, store};
 use crate::disk::SimDisk;
 use crate::disk::sim::rng::SplitMix64;
-use crate::proto::{Delete, Mode, Request, Response};
+use crate::proto::{
+    Batch, Cancel, Code, CreateKeyspace, Delete, DropKeyspace, Existing, Get, Mode, Op, OpsBuffer,
+    Put, Request, Response,
+};
 use crate::{CommitMode, Options, Store, WriteBatch};
 
 /// Rows of a thousand bytes: three times what the cache holds.
@@ -31,14 +36,44 @@ fn row_key(row: u64) -> String {
     format!("row {row:05}")
 }
 
-fn delete(key: &str) -> Request<'_> {
-    let (key, mode) = (key.as_bytes(), Mode::Async);
-    Request::Delete(Delete { keyspace: "rows", key, mode, once: None })
+/// What a key shows after a write, in short.
+type Shown = Option<Vec<u8>>;
+
+fn shown(value: Option<&[u8]>) -> Shown {
+    value.map(|value| value[..value.len().min(3)].to_vec())
 }
 
-#[ignore = "awaits the order of pooled writes (torture::awaited::Awaited::PipelinedOrder)"]
+/// Adds a write of any kind, the `number`th of its key. Returns what the key shows then.
+fn add_write(peer: &mut Peer, id: u64, key: &str, number: u64, rng: &mut SplitMix64) -> Shown {
+    let long = if rng.below(4) == 0 { 40_000 } else { 20 };
+    let value = format!("{number} {}", "x".repeat(long));
+    let value = (rng.below(3) > 0).then_some(value);
+    let once = (rng.below(3) == 0).then(|| format!("{key} {number}"));
+    let once = once.as_ref().map(String::as_bytes);
+    let (keyspace, name, mode) = ("rows", key.as_bytes(), Mode::Async);
+    let delete = Op::Delete { keyspace, key: name };
+    let mut ops = OpsBuffer::new();
+    let request = match (&value, rng.below(3)) {
+        (Some(value), 0) => {
+            ops.push(&delete);
+            ops.push(&Op::Put { keyspace, key: name, value: value.as_bytes() });
+            Request::Batch(Batch { mode, once, ops: ops.ops() })
+        }
+        (None, 0) => {
+            ops.push(&delete);
+            Request::Batch(Batch { mode, once, ops: ops.ops() })
+        }
+        (Some(value), _) => {
+            Request::Put(Put { keyspace, key: name, value: value.as_bytes(), mode, once })
+        }
+        (None, _) => Request::Delete(Delete { keyspace, key: name, mode, once }),
+    };
+    peer.add(id, &request);
+    shown(value.as_ref().map(String::as_bytes))
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_cold_key_shows_the_last_of_the_writes_that_were_sent_at_once() {
+async fn a_cold_key_shows_the_last_of_the_writes_that_were_sent_before_a_get() {
     const SEED: u64 = 5;
     println!("seed {SEED}");
     let (server, address) = serve(large_store(), &config()).await;
@@ -47,27 +82,102 @@ async fn a_cold_key_shows_the_last_of_the_writes_that_were_sent_at_once() {
     let mut id = 10;
     for _ in 0..KEYS {
         let key = format!("{}/{}", row_key(rng.below(ROWS)), rng.next());
-        let mut last = None;
-        for write in 0..WRITES {
-            let bytes = if rng.below(4) == 0 { 40_000 } else { 20 };
-            let value = format!("{write} {}", "x".repeat(bytes));
-            last = (rng.below(3) > 0).then_some(value);
-            match &last {
-                Some(value) => peer.add(id, &put(&key, value, Mode::Async)),
-                None => peer.add(id, &delete(&key)),
+        let (mut last, mut gets, mut sent) = (None, BTreeMap::new(), 0);
+        for number in 0..WRITES {
+            last = add_write(&mut peer, id, &key, number, &mut rng);
+            if number + 1 == WRITES || rng.below(3) == 0 {
+                id += 1;
+                peer.add(id, &get(&key));
+                gets.insert(id, (number, last.clone()));
+                sent += 1;
             }
-            id += 1;
+            (id, sent) = (id + 1, sent + 1);
         }
         peer.flush().await;
-        for _ in 0..WRITES {
+        for _ in 0..sent {
             let answer = peer.answer().await;
-            assert!(matches!(answer.response(), Response::Written(_)), "{:?}", answer.response());
+            let Some((number, expected)) = gets.remove(&answer.id) else {
+                assert!(matches!(answer.response(), Response::Written(_)), "{answer:?}");
+                continue;
+            };
+            // It may show a later one: of those that were sent behind it before it was answered.
+            let found = shown(answer.value().as_deref());
+            let is_later = |at: u8| u64::from(at - b'0') > number;
+            let may_be = found == expected || found.as_ref().is_none_or(|found| is_later(found[0]));
+            assert!(may_be, "{key} shows {found:?} behind {expected:?}");
         }
-        let found = peer.ask(id, &get(&key)).await.value();
+        let found = shown(peer.ask(id, &get(&key)).await.value().as_deref());
+        assert_eq!(found, last, "{key} shows an earlier write");
         id += 1;
-        let shown = |value: Option<&[u8]>| value.map(|value| value[..value.len().min(3)].to_vec());
-        let last = last.as_deref().map(str::as_bytes);
-        assert_eq!(shown(found.as_deref()), shown(last), "{key} shows an earlier write");
     }
+    server.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_keyspace_is_made_before_the_write_behind_it_and_dropped_after_it() {
+    let (server, address) = serve(store(), &config()).await;
+    let mut peer = Peer::greeted(address).await;
+    for round in 0..20 {
+        let name = format!("new {round}");
+        let existing = Existing::Refuse;
+        let put = |value| {
+            let (keyspace, key, mode, once) = (name.as_str(), b"k".as_slice(), Mode::Async, None);
+            Request::Put(Put { keyspace, key, value, mode, once })
+        };
+        let get = Request::Get(Get { keyspace: &name, key: b"k" });
+        peer.add(2, &Request::CreateKeyspace(CreateKeyspace { name: &name, existing }));
+        peer.add(3, &put(b"1"));
+        peer.add(4, &put(b"2"));
+        peer.add(5, &get);
+        peer.add(6, &Request::Flush);
+        peer.flush().await;
+        let mut answers = BTreeMap::new();
+        for _ in 2..7 {
+            let answer = peer.answer().await;
+            answers.insert(answer.id, answer);
+        }
+        assert!(matches!(answers[&2].response(), Response::Done));
+        let Response::Written(written) = answers[&4].response() else { panic!("{answers:?}") };
+        assert_eq!(answers[&5].value().as_deref(), Some(&b"2"[..]));
+        let Response::Marks(marks) = answers[&6].response() else { panic!("{answers:?}") };
+        assert!(marks.durable >= written.receipt.lsn, "a flush covers the writes before it");
+        peer.add(2, &Request::DropKeyspace(DropKeyspace { name: &name }));
+        peer.add(3, &put(b"3"));
+        peer.flush().await;
+        let (one, two) = (peer.answer().await, peer.answer().await);
+        assert!(matches!(one.response(), Response::Done), "{one:?}");
+        assert_eq!(two.code(), Code::NoSuchKeyspace);
+    }
+    server.stop().await.unwrap();
+}
+
+/// What an idempotency key's lock holds up is the one connection that waits for it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_write_that_waits_holds_up_its_own_connection_and_no_other() {
+    let (store, hold) = Hold::store();
+    let (server, address) = serve(store, &config()).await;
+    let mut waits = Peer::greeted(address).await;
+    waits.ask(2, &put("k", "v", Mode::Async)).await;
+    hold.hold();
+    // To make a keyspace waits for a flush, and the put behind it for that.
+    let (name, existing) = ("new", Existing::Refuse);
+    waits.add(3, &Request::CreateKeyspace(CreateKeyspace { name, existing }));
+    waits.add(4, &put("k", "w", Mode::Async));
+    waits.add(5, &get("k"));
+    waits.add(6, &get("other"));
+    waits.flush().await;
+    let other = waits.answer().await;
+    assert_eq!((other.id, other.value()), (6, None), "a get of another key overtakes");
+    let mut peer = Peer::greeted(address).await;
+    for id in 2..50 {
+        let answer = peer.ask(id, &put("k", "x", Mode::Async)).await;
+        assert!(matches!(answer.response(), Response::Written(_)));
+    }
+    waits.send(7, &Request::Cancel(Cancel { id: 5 })).await;
+    assert_eq!(waits.answer().await.code(), Code::Cancelled, "what is held can be given up");
+    hold.let_go();
+    let ids = [waits.answer().await.id, waits.answer().await.id];
+    assert_eq!(ids, [3, 4]);
+    assert_eq!(peer.ask(50, &get("k")).await.value().as_deref(), Some(&b"w"[..]));
     server.stop().await.unwrap();
 }

@@ -82,6 +82,7 @@ pub(super) async fn serve(store: Store, config: &Config) -> (Server, SocketAddr)
 }
 
 /// An answer, as bytes of its own.
+#[derive(Debug)]
 pub(super) struct Answer {
     pub(super) id: u64,
     pub(super) part: Part,

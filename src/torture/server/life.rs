@@ -16,7 +16,6 @@ use super::pipeline;
 use crate::CommitMode;
 use crate::client::{Applied, Batch, Client, Error, Job, JobState, Result as Answered, Write};
 use crate::disk::sim::rng::SplitMix64;
-use crate::torture::awaited::{Awaited, is_mended};
 
 /// Connections, and writers that share each of them.
 const CONNECTIONS: u64 = 4;
@@ -55,7 +54,7 @@ pub(super) async fn live(
         let created = clients[0].create_keyspace(keyspace).await;
         created.map_err(|error| unanswered("making a keyspace", &error))?;
     }
-    if is_mended(Awaited::PipelinedOrder) && !books.lock().is_filled {
+    if !books.lock().is_filled {
         let filled = pipeline::fill(&clients[0]).await;
         filled.map_err(|error| unanswered("filling a keyspace", &error))?;
         books.lock().is_filled = true;
@@ -212,7 +211,7 @@ impl Writer {
         ];
         let turn = match self.rng.below(200) {
             0 => Turn::Operation,
-            1..12 if is_mended(Awaited::PipelinedOrder) => Turn::Pipeline,
+            1..12 => Turn::Pipeline,
             chance => TURNS[chance as usize % TURNS.len()],
         };
         match turn {

@@ -1,5 +1,6 @@
-//! One connection, one key: puts, deletes and batches of it are sent at once, over a keyspace that
-//! is larger than the cache, so that some find their leaf in memory and others do not.
+//! One connection, one key: puts, deletes and batches of it are sent at once, some with an idempotency
+//! key, over a keyspace that is larger than the cache, so that some find their leaf in memory and
+//! others do not.
 //!
 //! The writes of a connection take effect in the order in which they were sent. So the key shows the
 //! last of them when all were answered; after a kill it shows one of them, from the last that was
@@ -53,7 +54,8 @@ pub(super) async fn pipeline(
     let versions: Vec<Version> = (1..=count).map(|n| (rng.below(3) > 0).then_some(n)).collect();
     books.lock().pipe(&key, &versions);
     let writes = versions.iter().enumerate().map(|(at, &version)| {
-        let how = if rng.below(4) == 0 { Write::job() } else { CommitMode::Async.into() };
+        let how: Write = if rng.below(4) == 0 { Write::job() } else { CommitMode::Async.into() };
+        let how = if rng.below(4) == 0 { how.once(format!("{} {at}", key.1)) } else { how };
         let is_batch = rng.below(4) == 0;
         let key = &key;
         async move {
