@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 use std::sync::Arc;
 
-use crate::lsn::{Incarnation, StoreId};
+use crate::lsn::{Incarnation, Lsn, StoreId};
 
 /// The result of an operation of the store.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -147,6 +147,11 @@ pub enum Error {
     Poisoned {
         /// The failure that poisoned the log.
         source: Arc<Error>,
+        /// Of a commit: where it is in the log, if its record was there before the failure. Whether
+        /// it is durable nobody knows before the store is opened anew, which tells it from the
+        /// commit's token ([`Store::receipt_of`](crate::Store::receipt_of)). Without it nothing of
+        /// the commit was done.
+        appended: Option<Lsn>,
     },
     /// Every frame of the cache is in use by calls that are running, or has a page that cannot be
     /// written. Values, iterators and snapshots that are held are not the cause. Try again, or give
@@ -188,6 +193,14 @@ impl Error {
             | Error::Closed
             | Error::Forked => false,
         }
+    }
+
+    /// The same for a commit whose record is in the log at `lsn`.
+    pub(crate) fn after_append(mut self, lsn: Lsn) -> Self {
+        if let Error::Poisoned { appended, .. } = &mut self {
+            appended.get_or_insert(lsn);
+        }
+        self
     }
 
     /// The error for what the operating system said of `file` while doing `action`.
@@ -257,7 +270,7 @@ impl fmt::Display for Error {
                 "token {token:?}: this copy of the store never had that incarnation {incarnation}; \
                  ask the copy that gave it out"
             ),
-            Error::Poisoned { source } => write!(
+            Error::Poisoned { source, .. } => write!(
                 f,
                 "an earlier flush failed, so nothing can be committed until the store is reopened: {source}"
             ),
@@ -274,7 +287,7 @@ impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Error::Io { source, .. } | Error::ReadOnly { source, .. } => Some(&**source),
-            Error::Poisoned { source } => Some(&**source),
+            Error::Poisoned { source, .. } => Some(&**source),
             _ => None,
         }
     }

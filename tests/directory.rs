@@ -113,7 +113,7 @@ fn a_symbolic_link_that_is_switched_leaves_the_store_where_it_was() {
 /// The cause of poison, or the error itself.
 fn cause(error: &Error) -> &Error {
     match error {
-        Error::Poisoned { source } => source,
+        Error::Poisoned { source, .. } => source,
         error => error,
     }
 }

@@ -61,7 +61,9 @@ impl Error {
         }
     }
 
-    /// The job that tells what becomes of a write that was given up.
+    /// The job that tells what becomes of a write that is in the log although it was answered with
+    /// this error: it was given up, or a flush has failed. Then the server's next life tells. Without
+    /// one the server has done nothing, as far as it can say ([`Error::is_undone`]).
     pub fn job(&self) -> Option<&str> {
         match self {
             Error::Server(failure) => failure.job(),
@@ -86,9 +88,7 @@ impl Error {
     pub fn is_undone(&self) -> bool {
         match self {
             Error::Server(failure) => match failure.code {
-                Code::Internal | Code::Io | Code::Corrupt | Code::Poisoned | Code::Other(_) => {
-                    false
-                }
+                Code::Internal | Code::Io | Code::Corrupt | Code::Other(_) => false,
                 _ => failure.job().is_none(),
             },
             Error::Connect { .. }

@@ -151,7 +151,9 @@ impl JobEvents {
     /// The next event: a job's name and its state. `None` when all have ended. Cancel-safe.
     ///
     /// # Errors
-    /// What the server says, or that no connection can be made.
+    /// What the server says, or that no connection can be made. No end is lost by that: the next
+    /// call asks again for those that were not told. A server whose log is poisoned knows no end of
+    /// a write that is not durable, and says so each time, until it is started anew.
     pub async fn next(&mut self) -> Option<Result<(String, JobState<'static>)>> {
         loop {
             if self.open.is_empty() {
@@ -183,12 +185,20 @@ impl JobEvents {
                     self.parts = None;
                     continue;
                 }
-                Some(Err(error)) => return Some(Err(error)),
+                Some(Err(error)) => {
+                    self.parts = None;
+                    return Some(Err(error));
+                }
             };
             if !answer.is_last() {
                 parts.add_credit(1);
             }
-            return Some(match answer.response() {
+            let told = answer.response();
+            if told.is_err() {
+                // The ends that were not told are asked for again by whoever goes on.
+                self.parts = None;
+            }
+            return Some(match told {
                 Ok(Response::JobEvent(event)) => {
                     self.skipped = self.skipped.max(event.skipped);
                     let (job, state) = (event.job.to_string(), event.state.into_owned());

@@ -417,7 +417,7 @@ impl Drop for Abandoned<'_> {
 pub(super) fn poisoned_by(cause: &Error) -> Error {
     match cause {
         Error::Poisoned { .. } => cause.clone(),
-        _ => Error::Poisoned { source: Arc::new(cause.clone()) },
+        _ => Error::Poisoned { source: Arc::new(cause.clone()), appended: None },
     }
 }
 
@@ -568,8 +568,12 @@ mod tests {
     #[test]
     fn poison_is_not_wrapped_twice() {
         let once = poisoned_by(&Error::Closed);
-        assert!(matches!(&once, Error::Poisoned { source } if matches!(**source, Error::Closed)));
+        assert!(
+            matches!(&once, Error::Poisoned { source, .. } if matches!(**source, Error::Closed))
+        );
         let twice = poisoned_by(&once);
-        assert!(matches!(&twice, Error::Poisoned { source } if matches!(**source, Error::Closed)));
+        assert!(
+            matches!(&twice, Error::Poisoned { source, .. } if matches!(**source, Error::Closed))
+        );
     }
 }

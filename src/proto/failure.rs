@@ -201,7 +201,7 @@ impl<'a> Failure<'a> {
         found.map(|(_, value)| &**value)
     }
 
-    /// The job that tells what becomes of a write that was given up.
+    /// The job that tells what becomes of a write that is in the log nevertheless.
     pub fn job(&self) -> Option<&str> {
         self.detail("job")
     }

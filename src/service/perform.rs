@@ -48,7 +48,8 @@ impl Service {
     ) -> Result<Performed, Failure<'static>> {
         match request {
             Request::Put(_) | Request::Delete(_) | Request::Batch(_) => {
-                return Ok(Performed::Appended(self.write(request, caller)?));
+                let written = self.write(request, caller).map_err(|error| self.failed(error))?;
+                return Ok(Performed::Appended(written));
             }
             Request::Get(get) => self.get(get, reply)?,
             Request::Range(range) => match range.delivery {

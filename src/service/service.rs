@@ -145,7 +145,7 @@ impl Service {
                     return Ok(JobState::Durable);
                 }
                 match self.store.poisoned() {
-                    Some(error) => Err(error.into()),
+                    Some(error) => Err(self.failed(error.after_append(lsn))),
                     None => Ok(JobState::Appended),
                 }
             }
@@ -169,6 +169,17 @@ impl Service {
                 Status::Lost => JobState::Lost,
             }),
             now => self.state_now(now),
+        }
+    }
+
+    /// What a client is told of an error. One of a write that is in the log names its job: what
+    /// becomes of it the next life tells. One without a job left no trace.
+    pub(crate) fn failed(&self, error: Error) -> Failure<'static> {
+        let job = self.store.receipt_of(&error).map(|receipt| receipt.token());
+        let failure = Failure::from(&error);
+        match job {
+            Some(job) => failure.with("job", job),
+            None => failure,
         }
     }
 

@@ -134,7 +134,7 @@ impl DataFile {
     /// Fails if a flush has failed.
     pub(crate) fn check_poison(&self) -> Result<()> {
         match &*self.failed.lock() {
-            Some(source) => Err(Error::Poisoned { source: source.clone() }),
+            Some(source) => Err(Error::Poisoned { source: source.clone(), appended: None }),
             None => Ok(()),
         }
     }
@@ -142,7 +142,7 @@ impl DataFile {
     /// From here on nobody knows what the disk holds (F1).
     pub(crate) fn poison(&self, error: Error) -> Error {
         let source = self.failed.lock().get_or_insert_with(|| Arc::new(error)).clone();
-        Error::Poisoned { source }
+        Error::Poisoned { source, appended: None }
     }
 
     /// Makes the file `blocks` blocks long, if it is shorter; if it is not, sees to it that the

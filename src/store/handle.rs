@@ -277,6 +277,15 @@ impl Store {
         self.engine().live.get().is_some()
     }
 
+    /// The receipt of the commit that failed with `error`, if its record was in the log before
+    /// ([`Error::Poisoned`]). Its token tells what has become of it once the store was opened anew.
+    pub fn receipt_of(&self, error: &Error) -> Option<Receipt> {
+        match error {
+            Error::Poisoned { appended: Some(lsn), .. } => Some(self.closer().receipt(*lsn)),
+            _ => None,
+        }
+    }
+
     /// Whether the log is poisoned: no commit is taken until the store is opened anew.
     #[cfg_attr(not(feature = "server"), expect(dead_code, reason = "for who serves the store"))]
     pub(crate) fn is_poisoned(&self) -> bool {

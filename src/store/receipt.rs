@@ -92,7 +92,7 @@ impl Receipt {
     /// the next open can tell.
     pub fn wait(&self) -> Result<()> {
         match &self.log {
-            Some(log) => log.wait_durable(self.token.lsn, None).map(|_| ()),
+            Some(log) => log.wait_durable(self.token.lsn, None).map(|_| ()).map_err(self.named()),
             None => Ok(()),
         }
     }
@@ -103,9 +103,15 @@ impl Receipt {
     /// As [`Receipt::wait`].
     pub fn wait_timeout(&self, timeout: Duration) -> Result<bool> {
         match &self.log {
-            Some(log) => log.wait_durable(self.token.lsn, Some(timeout)),
+            Some(log) => log.wait_durable(self.token.lsn, Some(timeout)).map_err(self.named()),
             None => Ok(true),
         }
+    }
+
+    /// What has poisoned the log, said of this commit.
+    fn named(&self) -> impl FnOnce(Error) -> Error + use<> {
+        let lsn = self.token.lsn;
+        move |error| error.after_append(lsn)
     }
 
     /// The receipt as text, which [`Store::status`](crate::Store::status) understands in any
@@ -122,7 +128,7 @@ impl Future for Receipt {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
         match &self.log {
-            Some(log) => log.poll_durable(self.token.lsn, cx),
+            Some(log) => log.poll_durable(self.token.lsn, cx).map_err(self.named()),
             None => Poll::Ready(Ok(())),
         }
     }

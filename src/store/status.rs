@@ -62,7 +62,7 @@ pub(super) fn status(engine: &Engine, text: &str) -> Result<Status> {
         return Ok(Status::Pending);
     }
     let poisoned = engine.live.get().and_then(|live| live.log.poisoned());
-    poisoned.map_or(Ok(Status::Pending), Err)
+    poisoned.map_or(Ok(Status::Pending), |error| Err(error.after_append(lsn)))
 }
 
 /// Where the life ended that a token of this store names; `None` if that is the present one.

@@ -27,8 +27,8 @@ impl Engine {
     ///
     /// # Errors
     /// [`Error::DiskFull`], [`Error::Poisoned`], [`Error::Closed`], [`Error::NoSuchKeyspace`]: the
-    /// commit left no trace. After [`Error::Poisoned`] from a `Sync` commit it may have: recovery
-    /// will tell.
+    /// commit left no trace, unless [`Error::Poisoned`] says where it is in the log: recovery will
+    /// tell.
     pub(crate) fn commit(
         &self,
         payload: &mut Payload,
@@ -73,7 +73,7 @@ impl Engine {
         self.after_commit(live, lsn)?;
         // 6. What the caller asked to wait for.
         if mode == CommitMode::Sync && !broken(Mutant::SyncAcknowledgedEarly) {
-            live.log.wait_durable(lsn, None)?;
+            live.log.wait_durable(lsn, None).map_err(|error| error.after_append(lsn))?;
             assert!(live.log.durable() >= lsn, "C4");
             self.background.moved();
         }
@@ -118,7 +118,7 @@ impl Engine {
         if let Some(lsn) = lsn {
             self.background.moved();
             if mode == CommitMode::Sync && !broken(Mutant::CreationAcknowledgedEarly) {
-                live.log.wait_durable(lsn, None)?;
+                live.log.wait_durable(lsn, None).map_err(|error| error.after_append(lsn))?;
             }
         }
         Ok((lsn, made))
@@ -221,10 +221,11 @@ impl Engine {
             for Single { payload, answer, .. } in singles {
                 let Ok(Some(lsn)) = *answer else { continue };
                 if failed.is_none() {
-                    failed = self.apply_alone(live, state, payload, &mut [], lsn, None).err();
+                    let applied = self.apply_alone(live, state, payload, &mut [], lsn, None);
+                    failed = applied.is_err().then(|| live.log.poisoned().expect("given up"));
                 }
                 if let Some(error) = &failed {
-                    *answer = Err(error.clone());
+                    *answer = Err(error.clone().after_append(lsn));
                 }
             }
             last.filter(|_| failed.is_none())
@@ -273,7 +274,7 @@ impl Engine {
         let mut group = WriteGroup::begin_single(&self.cache, writer, lsn).under(guard);
         trees
             .apply(&mut group, &payload.bytes, payload.operations, prepared, aimed)
-            .map_err(|error| self.give_up(live, error))?;
+            .map_err(|error| self.give_up(live, error).after_append(lsn))?;
         // A step of housekeeping is reckoned roughly.
         let is_kept = group.changed() <= promised || payload.trims > 0;
         debug_assert!(is_kept, "C5: {} of {promised} pages", group.changed());
@@ -339,7 +340,8 @@ impl Engine {
             if failed.is_none() {
                 self.counts.add(&request.work.lock().payload);
             }
-            request.answer(Answer::Done(failed.clone().map_or(Ok(lsn), Err)));
+            let failed = failed.clone().map(|error| error.after_append(lsn));
+            request.answer(Answer::Done(failed.map_or(Ok(lsn), Err)));
         }
     }
 

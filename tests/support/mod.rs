@@ -80,7 +80,7 @@ pub(crate) fn named_file(error: &Error) -> Option<&str> {
         | Error::Version { file, .. }
         | Error::WrongStore { file, .. }
         | Error::ReadOnly { file, .. } => Some(file),
-        Error::Poisoned { source } => named_file(source),
+        Error::Poisoned { source, .. } => named_file(source),
         _ => None,
     }
 }

@@ -140,7 +140,7 @@ fn a_failed_flush_is_final() {
     let second = rig.append(&payload(1, 100));
     rig.knobs.fail_flush.store(1, SeqCst);
     let error = rig.log.wait_durable(second, None).unwrap_err();
-    let Error::Poisoned { source } = &error else { panic!("{error}") };
+    let Error::Poisoned { source, .. } = &error else { panic!("{error}") };
     assert!(source.to_string().contains("injected"), "{source}");
     // The disk is well again, but nobody trusts it.
     for _ in 0..2 {

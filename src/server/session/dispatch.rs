@@ -157,7 +157,7 @@ impl Session {
                 self.answer_write(packet.head.id, request.kind(), mode, appended, until);
             }
             Ok(None) => self.queue_write(packet, request, Some(mode), now),
-            Err(error) => self.refuse(packet.head.id, error),
+            Err(error) => self.refuse(packet.head.id, self.shared.service.failed(error)),
         }
     }
 

@@ -108,7 +108,7 @@ impl Session {
                     let request = Request::decode(&packet).expect("decoded before");
                     self.queue_write(&packet, &request, Some(mode), now);
                 }
-                Err(error) => self.refuse(head.id, error.clone()),
+                Err(error) => self.refuse(head.id, self.shared.service.failed(error.clone())),
             }
         }
         gather.writes.clear();

@@ -135,16 +135,21 @@ impl Session {
         }
     }
 
-    /// The log is poisoned: nothing becomes durable any more before recovery has judged it.
+    /// The log is poisoned: of what is not durable nobody can tell before recovery has judged it.
     fn line_is_cut(&mut self, error: &Error, now: Instant) {
         let mut cut = std::mem::take(&mut self.line.asking.waiting);
         cut.append(&mut self.line.quiet.waiting);
         for (lsn, id) in cut {
+            if lsn <= self.shared.service.durable() {
+                self.has_passed(lsn, id, now);
+                continue;
+            }
+            let failure = self.shared.service.failed(error.clone().after_append(lsn));
             match self.flights.get(&id).map(|flight| &flight.what) {
-                Some(What::Watch(_)) => self.watched_write_ended(id, lsn, now),
+                Some(What::Watch(_)) => self.watched_write_is_unknown(id, lsn, failure),
                 Some(_) => {
                     self.land(id);
-                    self.refuse(id, error.clone());
+                    self.refuse(id, failure);
                 }
                 None => {}
             }

@@ -1,7 +1,8 @@
 //! Watched jobs: each one's end is told once, under credit.
 //!
 //! What waits to be told is at most one event for each job that was named. A state in between (an
-//! operation begins) is passed over for want of credit, and counted; an end never is.
+//! operation begins) is passed over for want of credit, and counted; an end never is. No end is told
+//! that a later life could contradict: where nobody can tell, the watch ends with an error.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::{Arc, Weak};
@@ -27,6 +28,9 @@ pub(super) struct Watch {
     ticket: u64,
     /// Ends that wait for credit.
     ended: VecDeque<(String, JobState<'static>)>,
+    /// Why nobody can tell what has become of some of the jobs: the watch ends with it once the ends
+    /// of all others are told.
+    unknown: Option<Failure<'static>>,
     skipped: u64,
 }
 
@@ -70,6 +74,7 @@ impl Session {
             unjudged,
             ticket,
             ended,
+            unknown: None,
             skipped,
         };
         let until = deadline(packet, now).map(|at| (at, AtTime::Fail));
@@ -116,19 +121,40 @@ impl Session {
     ) {
         let Some(watch) = self.watch(id).filter(|watch| watch.ticket == ticket) else { return };
         watch.unjudged -= 1;
-        let state = state.unwrap_or_else(|failure| JobState::Failed { failure });
-        watch.ended.push_back((job, state));
+        match state {
+            Ok(state) => watch.ended.push_back((job, state)),
+            // No life of this copy will ever tell.
+            Err(failure) if is_for_good(&failure) => {
+                watch.ended.push_back((job, JobState::Failed { failure }));
+            }
+            Err(failure) => {
+                let failure =
+                    if failure.job().is_some() { failure } else { failure.with("job", job) };
+                watch.unknown.get_or_insert(failure);
+            }
+        }
         self.push_ended(id);
     }
 
     pub(super) fn watched_write_ended(&mut self, id: u64, lsn: Lsn, _now: Instant) {
         let service = &self.shared.service;
         let name = service.job_of_write(lsn);
-        let state = service.state_now(JobRef::Write(lsn));
-        let state = state.unwrap_or_else(|failure| JobState::Failed { failure });
         let Some(watch) = self.watch(id) else { return };
         watch.pending.remove(&JobRef::Write(lsn));
-        watch.ended.push_back((name, state));
+        watch.ended.push_back((name, JobState::Durable));
+        self.push_ended(id);
+    }
+
+    /// A flush failed: whether the write is durable, only the next life can tell.
+    pub(super) fn watched_write_is_unknown(
+        &mut self,
+        id: u64,
+        lsn: Lsn,
+        failure: Failure<'static>,
+    ) {
+        let Some(watch) = self.watch(id) else { return };
+        watch.pending.remove(&JobRef::Write(lsn));
+        watch.unknown.get_or_insert(failure);
         self.push_ended(id);
     }
 
@@ -178,12 +204,21 @@ impl Session {
     pub(super) fn push_ended(&mut self, id: u64) {
         loop {
             let Some(watch) = self.watch(id) else { return };
+            if watch.ended.is_empty() {
+                if watch.is_over()
+                    && let Some(failure) = watch.unknown.take()
+                {
+                    self.land(id);
+                    self.refuse(id, failure);
+                }
+                return;
+            }
             if watch.credit == 0 {
                 return;
             }
             let Some((job, state)) = watch.ended.pop_front() else { return };
             watch.credit -= 1;
-            let is_last = watch.is_over() && watch.ended.is_empty();
+            let is_last = watch.is_over() && watch.ended.is_empty() && watch.unknown.is_none();
             let event = JobEvent { job: job.into(), state, skipped: watch.skipped };
             if is_last {
                 self.land(id);
@@ -246,4 +281,9 @@ impl Session {
             _ => None,
         }
     }
+}
+
+/// Whether what a job id names will never be told, by whatever life of the store.
+fn is_for_good(failure: &Failure<'_>) -> bool {
+    matches!(failure.code, Code::UnknownLife | Code::InvalidToken | Code::NoSuchJob)
 }

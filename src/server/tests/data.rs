@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use super::peer::{Hold, Peer, config, get, put, serve, store};
-use crate::disk::SimDisk;
+use crate::disk::{Keep, SimDisk};
 use crate::proto::{
     Answer, Applied, At, Batch, Bound, Checkpoint, Code, CreateKeyspace, Credit, Delete, Delivery,
-    DropKeyspace, Existing, Get, JobEvent, JobState, JobWait, JobWatch, Kind, Mode, Op, OpsBuffer,
-    Order, Part, Put, Range, Request, Response, Verify, Written,
+    DropKeyspace, Existing, Get, JobStatus, JobWait, JobWatch, Kind, Mode, Op, OpsBuffer, Order,
+    Part, Put, Range, Request, Response, Verify, Written,
 };
-use crate::{CommitMode, Options};
+use crate::{CommitMode, Options, Status};
 
 fn range(order: Order, delivery: Delivery) -> Request<'static> {
     let (lower, upper) = (Bound::Included(&b"k010"[..]), Bound::Excluded(&b"k090"[..]));
@@ -198,16 +198,78 @@ async fn whoever_waits_for_a_flush_that_fails_is_told() {
     let mut told = Vec::new();
     for _ in 0..3 {
         let answer = peer.answer().await;
-        let code = match answer.response() {
-            Response::Error(failure) => failure.code,
-            Response::JobEvent(JobEvent { state: JobState::Failed { failure }, .. }) => {
-                failure.code
-            }
-            other => panic!("{other:?}"),
-        };
-        told.push((answer.id, code));
+        let named = answer.failure().job().map(str::to_owned);
+        assert_eq!(answer.code(), Code::Poisoned, "an end is nothing that anybody knows");
+        assert!(answer.id == 4 || named.as_ref() == Some(&job), "{answer:?}");
+        assert!(named.is_some(), "it is in the log");
+        told.push(answer.id);
     }
-    told.sort_unstable_by_key(|(id, _)| *id);
-    assert_eq!(told, [(4, Code::Poisoned), (5, Code::Poisoned), (6, Code::Poisoned)]);
+    told.sort_unstable();
+    assert_eq!(told, [4, 5, 6]);
+    let status = Request::JobStatus(JobStatus { job: &job });
+    assert_eq!(peer.ask(8, &status).await.code(), Code::Poisoned);
     assert!(server.stop().await.is_err());
+}
+
+/// Sends puts of keys of their own while a flush fails. What is told of each must be true after the
+/// store was opened anew: one that was not begun is not there, one that is in the log has a job, and
+/// that says whether it is there.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn after_a_failed_flush_a_write_that_is_there_has_its_job_and_no_other_has() {
+    for seed in 0..6 {
+        let disk = SimDisk::new();
+        let (store, hold) = Hold::store_on(&disk);
+        let (server, address) = serve(store, &config()).await;
+        let mut peer = Peer::greeted(address).await;
+        peer.ask(2, &put("before", "v", Mode::Sync)).await;
+        hold.hold();
+        let long = "x".repeat(30_000);
+        let key = |id: u64| format!("key {id}");
+        let add = |peer: &mut Peer, id: u64| {
+            let mode = if id % 2 == 0 { Mode::Sync } else { Mode::Job };
+            let value = if (id + seed) % 5 == 0 { &long } else { "short" };
+            peer.add(id, &put(&key(id), value, mode));
+        };
+        (10..31).for_each(|id| add(&mut peer, id));
+        peer.flush().await;
+        // Some of them are appended before the flush fails.
+        let mut answers = std::collections::BTreeMap::new();
+        for _ in 0..seed {
+            let answer = peer.answer().await;
+            answers.insert(answer.id, answer);
+        }
+        disk.fail_sync(0);
+        hold.let_go();
+        (31..40).for_each(|id| add(&mut peer, id));
+        peer.flush().await;
+        while answers.len() < 30 {
+            let answer = peer.answer().await;
+            answers.insert(answer.id, answer);
+        }
+        let jobs = answers.values().map(|answer| match answer.response() {
+            Response::Error(failure) => {
+                assert_eq!(failure.code, Code::Poisoned);
+                (answer.id, failure.job().map(str::to_owned))
+            }
+            Response::Job(job) => (answer.id, Some(job.job.to_string())),
+            other => panic!("seed {seed}: {other:?} while no flush succeeds"),
+        });
+        let jobs: Vec<(u64, Option<String>)> = jobs.collect();
+        assert!(jobs.iter().any(|(_, job)| job.is_none()), "the last are not begun");
+        assert!(server.stop().await.is_err());
+        // Whatever the device has kept.
+        let keep = [Keep::Nothing, Keep::Everything][seed as usize % 2].clone();
+        let store = Options::new().open_on(Arc::new(disk.crash(keep))).unwrap();
+        let rows = store.keyspace("rows").unwrap();
+        for (id, job) in jobs {
+            let is_there = rows.get(key(id)).unwrap().is_some();
+            match job {
+                None => assert!(!is_there, "seed {seed}: {id} was not begun"),
+                Some(job) => {
+                    let expected = if is_there { Status::Durable } else { Status::Lost };
+                    assert_eq!(store.status(&job).unwrap(), expected, "seed {seed}: {id}");
+                }
+            }
+        }
+    }
 }

@@ -110,7 +110,7 @@ fn say(witness: &Witness, verdict: &Verdict) -> ! {
 /// flush or write of the device poisons.
 fn is_excused(error: &Error, witness: Witness) -> bool {
     let gravity = witness.gravity();
-    if let Error::Poisoned { source } = error {
+    if let Error::Poisoned { source, .. } = error {
         let is_grave = gravity == Gravity::Grave || !is_mended(Awaited::FullDiskPoisons);
         return is_grave && is_of(source, gravity);
     }

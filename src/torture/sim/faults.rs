@@ -428,7 +428,7 @@ fn may_poison(fault: CallFault, op: Op) -> bool {
 /// Whether `error` tells of the fault.
 fn fits(fault: CallFault, error: &Error) -> bool {
     match (fault, error) {
-        (_, Error::Poisoned { source }) => fits(fault, source),
+        (_, Error::Poisoned { source, .. }) => fits(fault, source),
         (CallFault::Full | CallFault::FullFromHere, error) => {
             matches!(error, Error::DiskFull { .. })
         }
@@ -525,7 +525,10 @@ mod tests {
     #[test]
     fn an_error_that_does_not_fit_is_noticed() {
         let full = Error::DiskFull { file: "sim:/data".into(), needed: 1 };
-        let poisoned = |source: &Error| Error::Poisoned { source: source.clone().into() };
+        let poisoned = |source: &Error| {
+            let (source, appended) = (source.clone().into(), None);
+            Error::Poisoned { source, appended }
+        };
         assert!(fits(CallFault::Full, &full) && !fits(CallFault::Io, &full));
         assert!(fits(CallFault::Full, &poisoned(&full)) && !fits(CallFault::Io, &poisoned(&full)));
         assert!(may_poison(CallFault::Io, Op::Write) && !may_poison(CallFault::Io, Op::Read));

@@ -323,7 +323,7 @@ pub(crate) fn tells(error: &Error) -> Result<(), Violation> {
         | Error::Version { file, .. }
         | Error::Io { file, .. } => file,
         Error::NotAStore { directory, .. } => directory,
-        Error::Poisoned { source } => return tells(source),
+        Error::Poisoned { source, .. } => return tells(source),
         other => return Err(Violation::safety(format!("damage was told as: {other}"))),
     };
     match file.starts_with("sim:") {
