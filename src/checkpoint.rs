@@ -163,6 +163,7 @@ impl Engine {
             bytes: self.space.stats().bytes_written - written,
             lsn: pinned.at,
         };
+        self.checkpoint_durations.add(done.duration);
         *self.last_checkpoint.lock() = Some(done);
         self.background.moved();
         if let Err(error) = live.log.recycle_below(pinned.at) {

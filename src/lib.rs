@@ -77,7 +77,7 @@
 //!   space                   the data file: superblock, page map, free map
 //!   log                     segments, records, group flush, scan
 //!   disk                    real files; a simulated disk that can crash
-//!   lsn, codec, error, sync; mutants (mistakes made on purpose, feature `mutants`)
+//!   lsn, codec, durations, error, sync; mutants (mistakes made on purpose, feature `mutants`)
 //! ```
 
 #[cfg(feature = "cli")]
@@ -138,6 +138,7 @@ pub mod disk;
 
 mod codec;
 mod course;
+mod durations;
 mod error;
 mod foreign;
 mod lsn;
@@ -148,6 +149,7 @@ mod process;
 mod stories;
 mod sync;
 
+pub use durations::Durations;
 pub use error::{Error, Result};
 pub use lsn::{Incarnation, Lsn, StoreId};
 pub use options::{CommitMode, Options};

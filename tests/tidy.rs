@@ -43,7 +43,7 @@ const LAYERS: &[&[&str]] = &[
     &["log"],
     &["disk"],
     &["options"],
-    &["codec", "course", "process"],
+    &["codec", "course", "durations", "process"],
     &["error", "lsn", "mutants"],
     &["foreign", "sync"],
 ];

@@ -16,12 +16,13 @@ use super::presence::Witness;
 use super::segment::Segment;
 use super::threads::FlusherState;
 use crate::disk::Disk;
+use crate::durations::{DurationCounter, Durations};
 use crate::error::Result;
 use crate::lsn::{Life, Lsn, Watermark};
 use crate::mutants::{Mutant, broken};
 use crate::process::Process;
-use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicU64, Ordering};
+use crate::sync::{Mutex, Stopwatch};
 
 /// A record up to this size is put together on the stack and copied in one go.
 const SMALL_RECORD: usize = 256;
@@ -57,8 +58,12 @@ impl Default for LogOptions {
 }
 
 /// What the log has done since it began.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct LogStats {
+    /// How long flushes took at the device.
+    pub(crate) flush_durations: Durations,
+    /// How long those waited who wanted to append.
+    pub(crate) stalls: Durations,
     /// Flushes of the device that succeeded.
     pub(crate) flushes: u64,
     /// Bytes appended, headers included.
@@ -74,6 +79,8 @@ pub(crate) struct LogStats {
 /// The counters behind [`LogStats`] that no watermark tells.
 #[derive(Debug, Default)]
 pub(super) struct Counters {
+    pub(super) flush_durations: DurationCounter,
+    pub(super) stalls: DurationCounter,
     pub(super) flushes: AtomicU64,
     pub(super) bytes_flushed: AtomicU64,
     pub(super) segments_created: AtomicU64,
@@ -213,6 +220,8 @@ impl Log {
     pub(crate) fn stats(&self) -> LogStats {
         let counters = &self.counters;
         LogStats {
+            flush_durations: counters.flush_durations.read(),
+            stalls: counters.stalls.read(),
             flushes: counters.flushes.load(Ordering::Relaxed),
             bytes_appended: self.appended.load().get() - self.start.get(),
             bytes_flushed: counters.bytes_flushed.load(Ordering::Relaxed),
@@ -288,6 +297,13 @@ impl Log {
 
     #[cold]
     fn reserve_slowly(&self, payload_bytes: usize) -> Result<()> {
+        let begun = Stopwatch::start();
+        let made = self.wait_and_prepare(payload_bytes);
+        self.counters.stalls.add(begun.elapsed());
+        made
+    }
+
+    fn wait_and_prepare(&self, payload_bytes: usize) -> Result<()> {
         let appended = self.appended.load();
         let unsynced = appended.get() - self.durable.load().get().min(appended.get());
         let most = self.most_unsynced(payload_bytes);

@@ -239,6 +239,12 @@ impl Log {
         self.group.at_device.lock().map(Stopwatch::elapsed)
     }
 
+    /// How long the longest flush took that has ended since this was asked last.
+    #[cfg_attr(not(feature = "server"), allow(dead_code))]
+    pub(crate) fn take_longest_flush(&self) -> Duration {
+        self.counters.flush_durations.take_longest()
+    }
+
     pub(super) fn is_poisoned(&self) -> bool {
         self.group.poisoned.load(Ordering::SeqCst)
     }
@@ -372,6 +378,7 @@ impl Log {
         if durable == target || broken(Mutant::FlushSkipped) {
             return Ok(());
         }
+        let begun = Stopwatch::start();
         let segments: Vec<_> = self.mapped.lock().iter().cloned().collect();
         let mut bytes = 0;
         for segment in &segments {
@@ -379,6 +386,7 @@ impl Log {
         }
         assert_eq!(bytes, target.get() - durable.get(), "L3: every segment is still mapped");
         self.counters.flushes.fetch_add(1, Ordering::Relaxed);
+        self.counters.flush_durations.add(begun.elapsed());
         self.counters.bytes_flushed.fetch_add(bytes, Ordering::Relaxed);
         Ok(())
     }

@@ -80,6 +80,8 @@ pub struct Config {
     pub stream_ms: u64,
     /// A write that would wait for so long is a stall, and `/readyz` says so.
     pub stall_ms: u64,
+    /// A flush of the log that takes so long is logged. 0 for none.
+    pub slow_flush_ms: u64,
     /// Idempotency keys are kept for so long.
     pub once_hours: u64,
     /// The store's cache.
@@ -121,8 +123,8 @@ impl Default for Config {
             log_format: LogFormat::Text,
             threads: 0,
             pool_threads: 8,
-            pool_queue: 4096,
-            max_connections: 20_000,
+            pool_queue: limits.pool_queue,
+            max_connections: limits.max_connections,
             max_ungreeted: 4096,
             max_per_address: 0,
             max_packet_bytes: limits.max_packet_bytes,
@@ -138,6 +140,7 @@ impl Default for Config {
             drain_notice_ms: ms(limits.notice),
             stream_ms: ms(limits.stream),
             stall_ms: ms(limits.stall),
+            slow_flush_ms: 1000,
             once_hours: 24,
             cache_mib: 256,
             flush_interval_ms: 10,
@@ -231,6 +234,8 @@ impl Config {
         let mib = |mib: u64| usize::try_from(mib.saturating_mul(1 << 20)).unwrap_or(usize::MAX);
         Limits {
             max_packet_bytes: self.max_packet_bytes,
+            max_connections: self.max_connections,
+            pool_queue: self.pool_queue,
             max_in_flight: self.max_in_flight,
             max_subscriptions: self.max_subscriptions,
             max_output_bytes: self.max_output_bytes,

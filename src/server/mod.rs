@@ -25,6 +25,7 @@ mod buffers;
 mod config;
 mod connection;
 mod failure;
+mod figures;
 #[cfg(any(test, fuzzing))]
 mod fuzz;
 mod gate;
@@ -35,10 +36,13 @@ mod mailbox;
 mod metrics;
 mod pool;
 mod run;
+mod seldom;
 #[expect(clippy::module_inception, reason = "the noun of the layer")]
 mod server;
 mod session;
 mod shared;
+mod signs;
+mod tally;
 #[cfg(test)]
 mod tests;
 mod tide;

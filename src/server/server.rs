@@ -29,6 +29,7 @@ use super::listen;
 use super::mailbox::Mailbox;
 use super::pool::Pool;
 use super::shared::Shared;
+use super::signs;
 use super::tls;
 use super::tokens::Tokens;
 use crate::Store;
@@ -36,8 +37,6 @@ use crate::service::Service;
 
 /// Old idempotency keys are looked for so often.
 const SWEEP_EVERY: Duration = Duration::from_secs(600);
-/// A poisoned log is noticed after this time.
-const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 /// A server that runs.
 pub struct Server {
@@ -153,7 +152,11 @@ impl Server {
             server.http = Some(tokio::spawn(serving));
         }
         server.spawn(Arc::clone(&server.inside.shared.tide).run());
-        server.spawn(tell_of_poison(Arc::clone(&server.inside.shared)));
+        server.spawn(signs::tell_of_poison(Arc::clone(&server.inside.shared)));
+        if config.slow_flush_ms > 0 {
+            let slow = Duration::from_millis(config.slow_flush_ms);
+            server.spawn(signs::tell_of_slow_flushes(Arc::clone(&server.inside.shared), slow));
+        }
         let age = Duration::from_secs(3600 * config.once_hours);
         server.spawn(sweep(Arc::clone(&server.inside.shared), age));
         Ok(server)
@@ -241,17 +244,4 @@ async fn sweep(shared: Arc<Shared>, age: Duration) {
             Err(error) => tracing::warn!("old idempotency keys: {error}"),
         });
     }
-}
-
-/// Says once what to do when the log is poisoned.
-async fn tell_of_poison(shared: Arc<Shared>) {
-    while !shared.service.store().is_poisoned() {
-        tokio::time::sleep(LOOK_EVERY).await;
-    }
-    let Some(error) = shared.service.store().poisoned() else { return };
-    tracing::error!(
-        "{error}. Reads go on; every write is refused. Look after the device, then start the \
-         server anew: recovery keeps all that was ever reported durable, and judges the jobs of \
-         earlier writes truly"
-    );
 }

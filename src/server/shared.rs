@@ -29,6 +29,10 @@ pub(crate) struct Shared {
 pub(crate) struct Limits {
     /// The longest body of a packet.
     pub(crate) max_packet_bytes: u32,
+    /// Connections in all.
+    pub(crate) max_connections: usize,
+    /// Requests that may wait for a thread of the pool.
+    pub(crate) pool_queue: usize,
     /// Requests of a connection that are under way.
     pub(crate) max_in_flight: usize,
     /// Streams and watches of a connection.
@@ -59,6 +63,8 @@ impl Default for Limits {
     fn default() -> Self {
         Limits {
             max_packet_bytes: crate::proto::MAX_BODY,
+            max_connections: 20_000,
+            pool_queue: 4096,
             max_in_flight: 4096,
             max_subscriptions: 64,
             max_output_bytes: 64 << 10,

@@ -46,6 +46,5 @@ pub(crate) use perform::Performed;
 pub(crate) use reply::Reply;
 pub(crate) use scope::{Scope, Scopes};
 pub(crate) use service::{JobRef, Service};
-pub(crate) use stats::named;
 pub(crate) use stream::Stream;
 pub(crate) use write::Appended;

@@ -9,8 +9,7 @@ pub(crate) fn figures(marks: Marks, stats: &Stats) -> Figures<'static> {
     Figures { marks, figures: figures.collect() }
 }
 
-/// The same, for whoever has another form for it.
-pub(crate) fn named(stats: &Stats) -> impl Iterator<Item = (&'static str, u64)> {
+fn named(stats: &Stats) -> impl Iterator<Item = (&'static str, u64)> {
     [
         ("sync_commits", stats.sync_commits),
         ("async_commits", stats.async_commits),

@@ -3,6 +3,7 @@
 
 use std::cell::RefCell;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -180,9 +181,20 @@ impl Store {
         self.engine().try_room_for_write()
     }
 
+    /// So many commits that were asynchronous to the engine are waited for all the same.
+    pub(crate) fn count_awaited(&self, commits: u64) {
+        self.engine().counts.awaited.fetch_add(commits, Ordering::Relaxed);
+    }
+
     /// How long the flush of the log that is at the device has been there, if one is.
     pub(crate) fn flushing_for(&self) -> Option<Duration> {
         self.engine().live.get().and_then(|live| live.log.flushing_for())
+    }
+
+    /// How long the longest flush took that has ended since this was asked last.
+    pub(crate) fn take_longest_flush(&self) -> Duration {
+        let live = self.engine().live.get();
+        live.map_or(Duration::ZERO, |live| live.log.take_longest_flush())
     }
 
     /// The receipt of a commit of this incarnation.

@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::checkpoint::CheckpointStats;
+use crate::durations::Durations;
 use crate::lsn::{Incarnation, Lsn};
 use crate::recovery::RecoverySummary;
 use crate::txn::Engine;
@@ -31,7 +32,7 @@ pub struct Watermarks {
 pub struct Stats {
     /// Where the store is.
     pub watermarks: Watermarks,
-    /// Commits that waited for the device.
+    /// Commits that waited for the device, those included that a server waited for.
     pub sync_commits: u64,
     /// Commits that did not.
     pub async_commits: u64,
@@ -39,6 +40,11 @@ pub struct Stats {
     pub operations: u64,
     /// Flushes of the log.
     pub flushes: u64,
+    /// How long they took at the device.
+    pub flush_durations: Durations,
+    /// How long writers were made to wait: for a flush because too much was unsynced, for space in
+    /// the log, for a checkpoint, by back-pressure.
+    pub stalls: Durations,
     /// Commits for each flush.
     pub commits_per_flush: f64,
     /// Page accesses that met the page in memory.
@@ -59,10 +65,14 @@ pub struct Stats {
     pub data_bytes_written: u64,
     /// The size of the data file, in bytes.
     pub data_file_bytes: u64,
+    /// Bytes of it that are free for new pages; `None` before the first write.
+    pub data_free_bytes: Option<u64>,
     /// Bytes of keys and values committed.
     pub user_bytes_written: u64,
     /// Checkpoints made.
     pub checkpoints: u64,
+    /// How long they took.
+    pub checkpoint_durations: Durations,
     /// What the last of them did.
     pub last_checkpoint: Option<CheckpointStats>,
     /// What opening the store found and did.
@@ -84,15 +94,19 @@ pub(super) fn stats(engine: &Engine, recovery: &RecoverySummary) -> Stats {
     let log = engine.live.get().map(|live| live.log.stats()).unwrap_or_default();
     let space = engine.space.stats();
     let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-    let (sync_commits, async_commits) =
-        (count(&engine.counts.sync_commits), count(&engine.counts.async_commits));
+    let awaited = count(&engine.counts.awaited);
+    let sync_commits = count(&engine.counts.sync_commits) + awaited;
+    let async_commits = count(&engine.counts.async_commits).saturating_sub(awaited);
     let commits = (sync_commits + async_commits) as f64;
+    let page_bytes = engine.cache.page_bytes() as u64;
     Stats {
         watermarks: watermarks(engine),
         sync_commits,
         async_commits,
         operations: count(&engine.counts.operations),
         flushes: log.flushes,
+        flush_durations: log.flush_durations,
+        stalls: engine.counts.stalls.read().and(&log.stalls),
         commits_per_flush: if log.flushes == 0 { 0.0 } else { commits / log.flushes as f64 },
         cache_hits: cache.hits,
         cache_misses: cache.misses,
@@ -102,9 +116,11 @@ pub(super) fn stats(engine: &Engine, recovery: &RecoverySummary) -> Stats {
         evictions: cache.evictions,
         log_bytes_written: log.bytes_appended,
         data_bytes_written: space.bytes_written,
-        data_file_bytes: space.blocks * engine.cache.page_bytes() as u64,
+        data_file_bytes: space.blocks * page_bytes,
+        data_free_bytes: space.free.map(|blocks| blocks * page_bytes),
         user_bytes_written: count(&engine.counts.user_bytes),
         checkpoints: count(&engine.checkpoints),
+        checkpoint_durations: engine.checkpoint_durations.read(),
         last_checkpoint: engine.last_checkpoint(),
         recovery: recovery.clone(),
         keyspaces: count(&engine.keyspaces),

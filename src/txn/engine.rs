@@ -14,6 +14,7 @@ use super::ops::Payload;
 use crate::cache::{Cache, Writer};
 use crate::checkpoint::CheckpointStats;
 use crate::disk::{DirLock, Disk};
+use crate::durations::DurationCounter;
 use crate::error::{Error, Result};
 use crate::log::{Appender, Log, LogThreads};
 use crate::lsn::{Life, Lsn, StoreId, Watermark};
@@ -56,6 +57,8 @@ pub(crate) struct Engine {
     pub(crate) process: Process,
     /// Checkpoints made.
     pub(crate) checkpoints: AtomicU64,
+    /// How long they took.
+    pub(crate) checkpoint_durations: DurationCounter,
 }
 
 /// What keeps others out. Given back in this order: whoever has the directory's lock next finds
@@ -91,8 +94,12 @@ pub(crate) struct CommitState {
 pub(crate) struct Counts {
     pub(crate) sync_commits: AtomicU64,
     pub(crate) async_commits: AtomicU64,
+    /// Of those, the ones that their callers wait for without a thread. Changed without the lock.
+    pub(crate) awaited: AtomicU64,
     pub(crate) operations: AtomicU64,
     pub(crate) user_bytes: AtomicU64,
+    /// How long writers waited for space or a checkpoint. Changed without the lock.
+    pub(crate) stalls: DurationCounter,
 }
 
 impl Counts {
@@ -148,6 +155,7 @@ impl Engine {
             outcome: Mutex::default(),
             process: Process::current(),
             checkpoints: AtomicU64::new(0),
+            checkpoint_durations: DurationCounter::default(),
         }
     }
 

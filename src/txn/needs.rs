@@ -118,7 +118,7 @@ impl Engine {
         if is_within && !self.options.background {
             return false;
         }
-        match self.checkpoint_if_useful() {
+        match self.stalled(|| self.checkpoint_if_useful()) {
             Ok(is_made) => is_made,
             Err(error) => {
                 crate::foreign::warning!(

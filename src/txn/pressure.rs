@@ -10,6 +10,7 @@ use crate::error::Result;
 use crate::lsn::Lsn;
 #[cfg(feature = "server")]
 use crate::options::CommitMode;
+use crate::sync::Stopwatch;
 
 /// Dirty pages beyond this share of the cache slow commits down, in percent.
 const DIRTY_SLOW: u64 = 75;
@@ -33,17 +34,25 @@ impl Engine {
             return Ok(());
         }
         if !self.options.background {
-            return if log > slow { self.checkpoint().map(|_| ()) } else { Ok(()) };
+            return if log > slow { self.stalled(|| self.checkpoint()).map(drop) } else { Ok(()) };
         }
         if log > LOG_STOP.saturating_mul(limit) {
             // Reports why, if checkpoints fail.
-            return self.checkpoint().map(|_| ());
+            return self.stalled(|| self.checkpoint()).map(drop);
         }
         let percent = self.slowness(log);
         if percent > 0 {
-            std::thread::sleep(LONGEST * percent / 100);
+            self.stalled(|| std::thread::sleep(LONGEST * percent / 100));
         }
         Ok(())
+    }
+
+    /// Counts how long a writer waits.
+    pub(super) fn stalled<T>(&self, wait: impl FnOnce() -> T) -> T {
+        let begun = Stopwatch::start();
+        let done = wait();
+        self.counts.stalls.add(begun.elapsed());
+        done
     }
 
     /// Whether a commit would be slowed down now.

@@ -10,7 +10,7 @@ use tokio::time::timeout;
 
 use super::accept::{Media, choose};
 use super::message::{Message, message, refusal};
-use crate::server::metrics::{prometheus_text, render};
+use crate::server::figures::{prometheus_text, render};
 use crate::server::shared::Shared;
 
 const PROMETHEUS: Media = "text/plain; version=0.0.4; charset=utf-8";

@@ -6,8 +6,8 @@ use super::flight::{AtTime, Flight, What};
 use super::pooled::deadline;
 use super::{Phase, Session};
 use crate::proto::{
-    Answer, Code, Delivery, Failure, Job, JobState, JobWait, Kind, Mode, Packet, Refused, Request,
-    Response, Written,
+    Answer, Applied, Code, Delivery, Failure, Job, JobState, JobWait, Kind, Mode, Packet, Refused,
+    Request, Response, Written,
 };
 use crate::service::{Appended, JobRef, Operation, Reply};
 
@@ -33,7 +33,7 @@ impl Session {
                 return self.refuse(id, Failure::new(Code::Malformed, malformed.to_string()));
             }
         };
-        self.tally.received(request.kind());
+        self.tally.received(id, &request);
         match &request {
             Request::Cancel(cancel) => {
                 return self.give_up(cancel.id, Code::Cancelled, "the client has cancelled it");
@@ -178,6 +178,7 @@ impl Session {
                 self.reply(id).send(&Response::Written(written));
             }
             Mode::Sync => {
+                self.tally.awaited += u64::from(applied == Applied::Now);
                 self.line.ask(lsn, id);
                 self.launch(id, Flight { kind, until, what: What::Durable { lsn, applied } });
             }

@@ -76,7 +76,7 @@ impl Session {
         self.subscriptions += usize::from(flight.what.is_subscription());
         let before = self.flights.insert(id, flight);
         assert!(before.is_none(), "ids in flight are checked when a request comes");
-        self.tally.launched();
+        self.tally.launched(id);
     }
 
     /// Takes a request out of the table (N1). Its last answer is the caller's.
@@ -93,7 +93,7 @@ impl Session {
             What::Watch(watch) => watch.forget(&mut self.line, id),
             _ => {}
         }
-        self.tally.landed();
+        self.tally.landed(id);
         Some(flight)
     }
 

@@ -60,8 +60,8 @@ pub(crate) use self::writes::Wrote;
 use super::budget::{Level, Made, Share};
 use super::buffers::Output;
 use super::mailbox::{Mailbox, Post};
-use super::metrics::Tally;
 use super::shared::Shared;
+use super::tally::Tally;
 use crate::proto::{Broken, Code, Failure, Goodbye, MAX_HELLO, Packet, Progress, Response, decode};
 use crate::service::{Caller, Recent, Reply};
 
@@ -200,6 +200,7 @@ impl Session {
     /// Everything that has happened elsewhere since the last turn, but for at most `budget` answers
     /// to those whom the sync line has passed.
     pub(crate) fn catch_up(&mut self, cx: &mut Context<'_>, now: Instant, budget: &mut usize) {
+        self.tally.begin_turn(now);
         if let Some(post) = self.mailbox.take() {
             self.open_post(post, now);
         }
@@ -297,6 +298,9 @@ impl Session {
     /// Adds what was counted to the server's figures.
     pub(crate) fn report(&mut self) {
         self.count_unread();
+        if self.tally.awaited > 0 {
+            self.shared.service.store().count_awaited(std::mem::take(&mut self.tally.awaited));
+        }
         self.shared.metrics.add(&mut self.tally);
     }
 

@@ -130,7 +130,7 @@ impl Session {
             self.output.buffer().truncate(len);
             return false;
         }
-        self.tally.received(Kind::Get);
+        self.tally.received(id, &request);
         true
     }
 }

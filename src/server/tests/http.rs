@@ -15,7 +15,7 @@ use crate::proto::{Code, Mode};
 use crate::server::{Config, Failure, Server};
 
 /// As the default, with metrics on a port of their own.
-fn probed() -> Config {
+pub(super) fn probed() -> Config {
     let metrics = Some("127.0.0.1:0".parse().unwrap());
     Config { metrics, drain_notice_ms: 0, ..config() }
 }

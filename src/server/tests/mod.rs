@@ -5,6 +5,7 @@ mod ahead;
 mod cold;
 mod data;
 mod endings;
+mod figures;
 mod first;
 mod hostile;
 mod http;

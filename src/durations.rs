@@ -1,0 +1,121 @@
+//! How often something was done, and how long it took: counts by powers of two of a microsecond.
+//!
+//! To add one costs three locked instructions and no lock, so it is for what takes microseconds, not
+//! for what takes nanoseconds. A reader sees each number as of some moment, not all as of one.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+/// The first bucket is up to this, in microseconds; each one after it is twice as wide.
+const FIRST_US: u64 = 16;
+/// With the last one, which has no bound: up to 16.8 s, and above.
+const BUCKETS: usize = 22;
+
+/// How often something was done, and how long it took, as of one call.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Durations {
+    counts: [u64; BUCKETS],
+    total: Duration,
+}
+
+impl Durations {
+    /// How often it was done.
+    pub fn count(&self) -> u64 {
+        self.counts.iter().sum()
+    }
+
+    /// How long all of it together took.
+    pub fn total(&self) -> Duration {
+        self.total
+    }
+
+    /// How often it took no longer than each bound, and longer than the bound before. The last one
+    /// has no bound.
+    pub fn buckets(&self) -> impl Iterator<Item = (Option<Duration>, u64)> {
+        let bound = |at: usize| Duration::from_micros(FIRST_US << at);
+        self.counts
+            .iter()
+            .enumerate()
+            .map(move |(at, count)| ((at + 1 < BUCKETS).then(|| bound(at)), *count))
+    }
+
+    /// Both together.
+    pub(crate) fn and(mut self, other: &Durations) -> Durations {
+        self.counts.iter_mut().zip(&other.counts).for_each(|(ours, theirs)| *ours += theirs);
+        self.total += other.total;
+        self
+    }
+}
+
+/// Counts them.
+#[derive(Debug, Default)]
+pub(crate) struct DurationCounter {
+    counts: [AtomicU64; BUCKETS],
+    total_ns: AtomicU64,
+    longest_ns: AtomicU64,
+}
+
+impl DurationCounter {
+    pub(crate) fn add(&self, duration: Duration) {
+        self.add_many(duration, 1);
+    }
+
+    /// It took so long, so many times.
+    pub(crate) fn add_many(&self, duration: Duration, times: u64) {
+        let ns = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
+        self.counts[bucket(duration)].fetch_add(times, Ordering::Relaxed);
+        self.total_ns.fetch_add(ns.saturating_mul(times), Ordering::Relaxed);
+        if ns > self.longest_ns.load(Ordering::Relaxed) {
+            self.longest_ns.fetch_max(ns, Ordering::Relaxed);
+        }
+    }
+
+    pub(crate) fn read(&self) -> Durations {
+        let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        Durations {
+            counts: std::array::from_fn(|at| read(&self.counts[at])),
+            total: Duration::from_nanos(read(&self.total_ns)),
+        }
+    }
+
+    /// The longest since this was asked last.
+    #[cfg_attr(not(feature = "server"), allow(dead_code))]
+    pub(crate) fn take_longest(&self) -> Duration {
+        Duration::from_nanos(self.longest_ns.swap(0, Ordering::Relaxed))
+    }
+}
+
+/// The first bucket whose bound is not below it.
+fn bucket(duration: Duration) -> usize {
+    let us = u64::try_from(duration.as_nanos().div_ceil(1000)).unwrap_or(u64::MAX);
+    let parts = us.div_ceil(FIRST_US).max(1);
+    // The exponent of the next power of two.
+    let exponent = u64::BITS - (parts - 1).leading_zeros();
+    (exponent as usize).min(BUCKETS - 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_duration_is_counted_below_the_first_bound_that_is_not_below_it() {
+        let counter = DurationCounter::default();
+        let us = Duration::from_micros;
+        let times = [us(0), us(16), us(17), us(32), us(33), us(16_777_216), us(16_777_217)];
+        times.iter().for_each(|time| counter.add(*time));
+        counter.add_many(Duration::from_nanos(16_001), 3);
+        let read = counter.read();
+        let full: Vec<_> = read.buckets().filter(|(_, count)| *count > 0).collect();
+        let bound = |bound: u64| Some(us(bound));
+        assert_eq!(
+            full,
+            [(bound(16), 2), (bound(32), 5), (bound(64), 1), (bound(16_777_216), 1), (None, 1)]
+        );
+        assert_eq!((read.count(), read.buckets().count()), (10, BUCKETS));
+        assert_eq!(read.total(), times.iter().sum::<Duration>() + Duration::from_nanos(48_003));
+        assert_eq!(counter.take_longest(), us(16_777_217));
+        assert_eq!(counter.take_longest(), Duration::ZERO);
+        assert_eq!(read.clone().and(&read).count(), 20);
+    }
+}
