@@ -62,7 +62,9 @@ use super::buffers::Output;
 use super::mailbox::{Mailbox, Post};
 use super::shared::Shared;
 use super::tally::Tally;
-use crate::proto::{Broken, Code, Failure, Goodbye, MAX_HELLO, Packet, Progress, Response, decode};
+use crate::proto::{
+    Broken, Code, Failure, Goodbye, Kind, MAX_HELLO, Packet, Progress, Response, decode, peek,
+};
 use crate::service::{Caller, Recent, Reply};
 
 /// Of the output that a connection may have, the share when all have much (`budget`, U3).
@@ -308,6 +310,9 @@ impl Session {
     /// itself: a pool that saw neither would make the next one as if there were room (U1).
     fn take_over(&mut self, made: Made) {
         let Made { packet, share } = made;
+        if let Some(code) = failure_in(&packet) {
+            self.tally.failed(code);
+        }
         self.output.append(packet);
         self.count_unread();
         drop(share);
@@ -386,6 +391,19 @@ impl Drop for Session {
 /// Whole milliseconds, as many as fit.
 pub(super) fn millis(time: Duration) -> u32 {
     u32::try_from(time.as_millis()).unwrap_or(u32::MAX)
+}
+
+/// The code of the error that is told in a packet, if that is what is told.
+fn failure_in(packet: &[u8]) -> Option<Code> {
+    let (kind, _) = peek(packet, u32::MAX)?;
+    if kind != Kind::Error.number() {
+        return None;
+    }
+    let Ok(Progress::Packet(packet)) = decode(packet, u32::MAX) else { return None };
+    match Response::decode(&packet) {
+        Ok(Response::Error(failure)) => Some(failure.code),
+        _ => None,
+    }
 }
 
 fn broken_packet(broken: Broken) -> Failure<'static> {
