@@ -413,6 +413,15 @@ impl Engine {
 
     fn close_once(&self) -> Result<()> {
         self.background.stop();
+        if self.is_read_only {
+            self.commit.lock().sealed = true;
+            if let Some(live) = self.live.get() {
+                *live.threads.lock() = None;
+            }
+            self.background.moved();
+            *self.lock.lock() = None;
+            return Ok(());
+        }
         self.merge_all_sparse();
         // Commits that were inside when the store was closed are through once this is ours.
         {

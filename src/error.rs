@@ -71,7 +71,8 @@ pub enum Error {
         /// The directory.
         directory: String,
     },
-    /// The directory or a file in it cannot be written.
+    /// The directory or a file in it cannot be written, or the store was opened to be read
+    /// ([`Options::read_only`](crate::Options::read_only)).
     ReadOnly {
         /// What cannot be written.
         file: String,
@@ -201,6 +202,21 @@ impl Error {
             appended.get_or_insert(lsn);
         }
         self
+    }
+
+    /// The error for a directory that becomes no store, since somebody has the file `name` there.
+    pub(crate) fn in_the_way(directory: String, name: &str) -> Self {
+        let reason = format!(
+            "holds no store, and becomes none, for it holds something else: {name:?}; a store wants \
+             a directory of its own"
+        );
+        Error::NotAStore { directory, reason }
+    }
+
+    /// The error for what would change a store that was opened to be read.
+    pub(crate) fn opened_to_be_read(file: String) -> Self {
+        let source = io::Error::new(io::ErrorKind::Unsupported, "the store was opened to be read");
+        Error::ReadOnly { file, source: Arc::new(source) }
     }
 
     /// The error for what the operating system said of `file` while doing `action`.

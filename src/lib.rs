@@ -104,6 +104,7 @@ pub mod internals;
 pub mod fuzzing;
 
 mod options;
+mod problems;
 
 #[cfg(feature = "server")]
 #[doc(hidden)]

@@ -50,6 +50,7 @@ pub struct Options {
     pub(crate) checkpoint_interval: Duration,
     pub(crate) max_value_bytes: u64,
     pub(crate) create: bool,
+    pub(crate) read_only: bool,
     pub(crate) background: bool,
     pub(crate) store_id: Option<[u8; 16]>,
     pub(crate) on_recovery: Option<Arc<dyn Fn(RecoveryProgress) + Send + Sync>>,
@@ -68,6 +69,7 @@ impl Default for Options {
             checkpoint_interval: Duration::from_secs(60),
             max_value_bytes: 1 << 30,
             create: true,
+            read_only: false,
             background: true,
             store_id: None,
             on_recovery: None,
@@ -142,8 +144,33 @@ impl Options {
         self
     }
 
-    /// Opening fails with [`Error::NotAStore`] where there is no store, rather than making one.
+    /// Opening fails with [`Error::NotAStore`] where there is no store, rather than making one. The
+    /// directory is left as it is.
     pub fn must_exist(mut self) -> Self {
+        self.create = false;
+        self
+    }
+
+    /// Opens the store to be read, and changes nothing of it: neither the files nor the directory need
+    /// be writable. Several processes may read a store at a time, and none while one may write it:
+    /// then opening fails with [`Error::Locked`].
+    ///
+    /// A store that was not closed is recovered in memory, each time that it is opened so. That takes
+    /// memory for every page that has changed since its last checkpoint, besides the cache.
+    /// Where there is no store, opening fails with [`Error::NotAStore`]; what would change the store
+    /// fails with [`Error::ReadOnly`].
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # syncline::Store::open(dir.path())?.keyspace("users")?.put("ada", "1815")?;
+    /// let store = syncline::Options::new().read_only().open(dir.path())?;
+    /// let users = store.open_keyspace("users")?.expect("it was made before");
+    /// assert_eq!(users.get("ada")?.as_deref(), Some(&b"1815"[..]));
+    /// assert!(users.put("ada", "1852").is_err());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn read_only(mut self) -> Self {
+        self.read_only = true;
         self.create = false;
         self
     }
@@ -173,19 +200,25 @@ impl Options {
     }
 
     /// Opens the store in `directory`, recovering it if it was not closed, and creating it if
-    /// there is none.
+    /// there is none: in a directory that is absent or empty. Files of others beside a store stay as
+    /// they are.
     ///
     /// # Errors
     /// [`Error::Locked`] if it is open already, [`Error::Corrupt`], [`Error::Missing`],
     /// [`Error::Version`] or [`Error::WrongStore`] if its files are not what they should be,
-    /// [`Error::NotAStore`], [`Error::ReadOnly`], [`Error::DiskFull`], [`Error::InvalidOption`].
-    /// After an error nothing is lost.
+    /// [`Error::NotAStore`] if there is no store, and none may be made because the directory has
+    /// something else in it, which is named; [`Error::ReadOnly`], [`Error::DiskFull`],
+    /// [`Error::InvalidOption`], before anything was done. After an error nothing is lost.
     pub fn open(self, directory: impl AsRef<Path>) -> Result<Store> {
+        self.validate()?;
         let directory = directory.as_ref();
         let name = || directory.display().to_string();
         let not_a_store =
             |reason: &str| Err(Error::NotAStore { directory: name(), reason: reason.to_owned() });
         let disk = match std::fs::metadata(directory) {
+            Ok(metadata) if metadata.is_dir() && self.read_only => {
+                RealDisk::open_read_only(directory)?
+            }
             Ok(metadata) if metadata.is_dir() => RealDisk::open(directory)?,
             Ok(_) => return not_a_store("not a directory"),
             // Also below what is no directory, which making it will say.
@@ -256,6 +289,7 @@ impl fmt::Debug for Options {
             .field("checkpoint_interval", &self.checkpoint_interval)
             .field("max_value_bytes", &self.max_value_bytes)
             .field("create", &self.create)
+            .field("read_only", &self.read_only)
             .field("background", &self.background)
             .finish_non_exhaustive()
     }

@@ -43,7 +43,7 @@ const LAYERS: &[&[&str]] = &[
     &["log"],
     &["disk"],
     &["options"],
-    &["codec", "course", "durations", "process"],
+    &["codec", "course", "durations", "problems", "process"],
     &["error", "lsn", "mutants"],
     &["foreign", "sync"],
 ];

@@ -17,7 +17,7 @@ use crate::disk::RealDisk;
 use crate::inspect::{self, LogRecord, LoggedOperation};
 
 pub(super) fn dump_log(args: &DumpLogArgs) -> Outcome {
-    let disk = Arc::new(RealDisk::open(&args.dir)?);
+    let disk = Arc::new(RealDisk::open_read_only(&args.dir)?);
     let mut out = BufWriter::new(io::stdout().lock());
     let mut left = args.limit.unwrap_or(u64::MAX);
     let mut written = Ok(());

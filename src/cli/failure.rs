@@ -13,7 +13,7 @@ use std::io;
 use std::process::ExitCode;
 
 use crate::Error;
-use crate::client;
+use crate::client::{self, Code};
 
 /// The end of a command.
 pub(super) type Outcome = Result<Status, Failure>;
@@ -77,6 +77,20 @@ impl From<crate::server::Failure> for Failure {
 }
 
 impl Failure {
+    /// Whether it says that the store's files are not what was written.
+    pub(super) fn is_damage(&self) -> bool {
+        match self {
+            Failure::Store(error) => matches!(
+                error,
+                Error::Corrupt { .. } | Error::Missing { .. } | Error::WrongStore { .. }
+            ),
+            Failure::Client(error) => {
+                matches!(error.code(), Some(Code::Corrupt | Code::Missing | Code::WrongStore))
+            }
+            _ => false,
+        }
+    }
+
     /// A failure to write to standard output.
     pub(super) fn output(source: io::Error) -> Failure {
         match source.kind() {

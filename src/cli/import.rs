@@ -22,7 +22,7 @@ use super::args::ImportArgs;
 use super::failure::{Failure, Outcome, Status};
 use super::remote::Session;
 use super::rows::{RowError, Rows};
-use super::{Existence, with_store};
+use super::{Access, with_store};
 use crate::client::{Batch, Write};
 use crate::{CommitMode, Keyspace, Lsn, Store, Watermarks, WriteBatch};
 
@@ -39,7 +39,7 @@ pub(super) fn import(args: &ImportArgs) -> Outcome {
         let target = There::new(server.session()?, &args.place.keyspace)?;
         return import_into(target, input, args);
     }
-    with_store(&args.place.dir, Existence::CreateIfMissing, |store| {
+    with_store(&args.place.dir, Access::Create, |store| {
         let keyspace = store.keyspace(&args.place.keyspace)?;
         import_into(Here { store, keyspace, batch: WriteBatch::new() }, input, args)
     })

@@ -6,14 +6,14 @@ use serde_json::{Value, json};
 
 use super::args::InfoArgs;
 use super::failure::{Failure, Outcome, Status};
-use super::{Existence, remote, with_store};
+use super::{Access, remote, with_store};
 use crate::{Store, Watermarks};
 
 pub(super) fn info(args: &InfoArgs) -> Outcome {
     if let Some(remote) = args.remote.is_asked() {
         return print(args, &remote::describe(&remote)?);
     }
-    with_store(&args.dir, Existence::Required, |store| print(args, &describe(store)?))
+    with_store(&args.dir, Access::Read, |store| print(args, &describe(store)?))
 }
 
 fn print(args: &InfoArgs, description: &Value) -> Outcome {

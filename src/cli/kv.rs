@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use super::args::{GetArgs, KeyArgs, PutArgs};
 use super::failure::{Failure, Outcome, Status};
 use super::output::encode_hex;
-use super::{Existence, complain, remote, with_store};
+use super::{Access, complain, remote, with_store};
 
 pub(super) fn put(args: &PutArgs) -> Outcome {
     let key = args.encoding.decode(&args.key)?;
@@ -13,7 +13,7 @@ pub(super) fn put(args: &PutArgs) -> Outcome {
     if let Some(remote) = args.place.remote.is_asked() {
         return remote::put(&remote, args, &key, &value);
     }
-    with_store(&args.place.dir, Existence::CreateIfMissing, |store| {
+    with_store(&args.place.dir, Access::Create, |store| {
         let keyspace = store.keyspace(&args.place.keyspace)?;
         keyspace.put_with(&key, &value, args.mode.into())?;
         Ok(Status::Done)
@@ -26,7 +26,7 @@ pub(super) fn get(args: &GetArgs) -> Outcome {
     if let Some(remote) = place.remote.is_asked() {
         return remote::get(&remote, args, &key);
     }
-    with_store(&place.dir, Existence::Required, |store| {
+    with_store(&place.dir, Access::Read, |store| {
         let Some(keyspace) = store.open_keyspace(&place.keyspace)? else {
             return no_keyspace(&place.keyspace);
         };
@@ -60,7 +60,7 @@ pub(super) fn del(args: &KeyArgs) -> Outcome {
     if let Some(remote) = args.place.remote.is_asked() {
         return remote::del(&remote, args, &key);
     }
-    with_store(&args.place.dir, Existence::Required, |store| {
+    with_store(&args.place.dir, Access::Change, |store| {
         let Some(keyspace) = store.open_keyspace(&args.place.keyspace)? else {
             return no_keyspace(&args.place.keyspace);
         };

@@ -16,7 +16,8 @@
 //!   error.
 //! - C2 Results go to standard output, everything else to standard error. Whoever closes our
 //!   output early (`scan | head`) has what he wanted: that is no failure.
-//! - C3 A command that only reads never creates a store.
+//! - C3 A command that only reads never creates a store, and changes nothing of one: it needs no
+//!   right to write. A store that was not closed is recovered in memory for it.
 //! - C4 Memory does not grow with the input or with the output: both are streamed.
 //! - C5 The store is closed before the process ends, whatever happened, and what `close` says
 //!   counts: a write is not reported as done before.
@@ -136,21 +137,24 @@ fn note(message: &str) {
     let _ = writeln!(io::stderr(), "{message}");
 }
 
-/// Whether a command may bring a store into being.
+/// What a command does with the store.
 #[derive(Clone, Copy)]
-enum Existence {
-    /// It reads or deletes: there must be a store (C3).
-    Required,
-    /// It writes: an empty or missing directory becomes a store.
-    CreateIfMissing,
+enum Access {
+    /// It reads: there must be a store, which is not changed (C3).
+    Read,
+    /// It takes away or tidies up: there must be a store.
+    Change,
+    /// It puts: an empty or missing directory becomes a store.
+    Create,
 }
 
 /// Opens the store, does the work, and closes it whatever came of the work (C5).
-fn with_store(dir: &Path, existence: Existence, work: impl FnOnce(&Store) -> Outcome) -> Outcome {
+fn with_store(dir: &Path, access: Access, work: impl FnOnce(&Store) -> Outcome) -> Outcome {
     let (options, bar) = recovery_bar(Options::new());
-    let options = match existence {
-        Existence::Required => options.must_exist(),
-        Existence::CreateIfMissing => options,
+    let options = match access {
+        Access::Read => options.read_only(),
+        Access::Change => options.must_exist(),
+        Access::Create => options,
     };
     let opened = options.open(dir);
     bar.finish_and_clear();

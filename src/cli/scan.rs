@@ -6,7 +6,7 @@ use super::args::{Format, ScanArgs};
 use super::failure::{Failure, Outcome, Status};
 use super::kv::no_keyspace;
 use super::output::RowWriter;
-use super::{Existence, remote, with_store};
+use super::{Access, remote, with_store};
 use crate::{Keyspace, Range};
 
 pub(super) fn scan(args: &ScanArgs) -> Outcome {
@@ -16,7 +16,7 @@ pub(super) fn scan(args: &ScanArgs) -> Outcome {
     if let Some(remote) = args.place.remote.is_asked() {
         return remote::scan(&remote, args, selection.into_bounds(), format);
     }
-    with_store(&args.place.dir, Existence::Required, |store| {
+    with_store(&args.place.dir, Access::Read, |store| {
         let Some(keyspace) = store.open_keyspace(&args.place.keyspace)? else {
             return no_keyspace(&args.place.keyspace);
         };

@@ -4,21 +4,20 @@ use std::io::{self, Write};
 
 use super::args::DirArgs;
 use super::failure::{Failure, Outcome, Status};
-use super::{Existence, complain, remote, with_store};
-use crate::{Error, Verification};
+use super::{Access, complain, remote, with_store};
+use crate::Verification;
+use crate::problems::MOST_TOLD;
 
 /// A store that cannot even be opened because its files are damaged is not clean, which is an
-/// answer (status 1) and no failure to find one.
+/// answer (status 1) and no failure to find one. So it is of a store that is served.
 pub(super) fn verify(args: &DirArgs) -> Outcome {
-    if let Some(remote) = args.remote.is_asked() {
-        return judge(&remote::verify(&remote)?);
-    }
-    let outcome = with_store(&args.dir, Existence::Required, |store| judge(&store.verify()?));
+    let outcome = match args.remote.is_asked() {
+        Some(remote) => remote::verify(&remote).and_then(|found| judge(&found)),
+        None => with_store(&args.dir, Access::Read, |store| judge(&store.verify()?)),
+    };
     match outcome {
-        Err(Failure::Store(
-            error @ (Error::Corrupt { .. } | Error::Missing { .. } | Error::WrongStore { .. }),
-        )) => {
-            complain(&error.to_string());
+        Err(failure) if failure.is_damage() => {
+            complain(&failure.to_string());
             Ok(Status::No)
         }
         outcome => outcome,
@@ -37,12 +36,19 @@ fn print(found: &Verification) -> io::Result<()> {
     }
     let verdict = match found.problems.len() {
         0 => "clean".to_owned(),
-        problems => format!("NOT CLEAN, {problems} problems"),
+        1 => "NOT CLEAN, 1 problem".to_owned(),
+        told @ ..=MOST_TOLD => format!("NOT CLEAN, {told} problems"),
+        // The last line has said how many more there are.
+        _ => format!("NOT CLEAN, more than {MOST_TOLD} problems"),
+    };
+    let free = match found.free_blocks {
+        Some(blocks) => format!("{blocks} free blocks"),
+        None => "an unknown number of free blocks".to_owned(),
     };
     writeln!(
         out,
-        "{verdict}: {} keys in {} keyspaces, {} pages, {} free blocks",
-        found.keys, found.keyspaces, found.pages, found.free_blocks
+        "{verdict}: {} keys in {} keyspaces, {} pages, {free}",
+        found.keys, found.keyspaces, found.pages
     )?;
     out.flush()
 }

@@ -12,7 +12,7 @@ use super::link::Parts;
 use crate::lsn::{Incarnation, Lsn};
 use crate::proto::{
     self, Answer, Checkpoint, CreateKeyspace, DropKeyspace, Existing, Marks, Request, Response,
-    Verify, WatchWatermarks,
+    Verified, Verify, WatchWatermarks,
 };
 use crate::{Verification, Watermarks};
 
@@ -135,7 +135,7 @@ impl Client {
                 keyspaces: found.keyspaces,
                 keys: found.keys,
                 pages: found.pages,
-                free_blocks: found.free_blocks,
+                free_blocks: (found.free_blocks != Verified::UNKNOWN).then_some(found.free_blocks),
             }),
             _ => answer.unexpected(),
         }

@@ -20,6 +20,7 @@
 //!
 //! Errors name the file and what was being done to it.
 
+pub(crate) mod overlay;
 mod real;
 #[cfg(all(test, not(syncline_shuttle)))]
 pub(crate) mod recorder;
@@ -45,6 +46,29 @@ pub trait Disk: Debug + Send + Sync {
 
     /// The names of all files, sorted.
     fn list(&self) -> Result<Vec<String>>;
+
+    /// The names of what no store puts into its directory, sorted: anything but plain files, such as
+    /// directories and links, and a lock's file that is not empty. None by default.
+    fn strangers(&self) -> Result<Vec<String>> {
+        Ok(Vec::new())
+    }
+
+    /// Notes durably that a store is being made here, so that whoever comes after a crash knows what
+    /// is left of that for a store's, whatever the crash has made of its bytes. Does nothing by default.
+    fn claim(&self) -> Result<()> {
+        Ok(())
+    }
+
+    /// Takes back [`Disk::claim`]: nothing is half made here.
+    fn disclaim(&self) -> Result<()> {
+        Ok(())
+    }
+
+    /// Whether a store was being made here when its process ended. True by default: nobody else puts
+    /// anything on such a disk.
+    fn is_claimed(&self) -> Result<bool> {
+        Ok(true)
+    }
 
     /// Creates a file of `bytes` bytes that read as zeros and whose blocks exist.
     /// A file that could not be completed is removed again.

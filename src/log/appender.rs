@@ -161,7 +161,7 @@ impl Log {
         assert!(geometry.can_hold(first + 1), "segment {first} is beyond every LSN");
         let start = geometry.record_after(geometry.segment_start(first));
         let log = Log {
-            keeper: Mutex::new(Keeper::new(&*disk, first, done)?),
+            keeper: Mutex::new(Keeper::new(&*disk, life.store, first, done)?),
             disk,
             process: Process::current(),
             options,

@@ -24,12 +24,13 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, OnceLock};
 
 use super::appender::Log;
-use super::format::{SegmentHeader, segment_name, segment_number};
+use super::format::{SegmentHeader, segment_name};
+use super::own::Segments;
 use super::segment::{Segment, Trouble};
 use super::steps::step_within;
 use crate::disk::Disk;
 use crate::error::{Error, Result};
-use crate::lsn::Lsn;
+use crate::lsn::{Lsn, StoreId};
 use crate::mutants::{Mutant, broken};
 use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::sync::thread::Thread;
@@ -60,13 +61,17 @@ pub(super) struct Keeper {
 
 impl Keeper {
     /// Takes stock of the directory before segment `first` is made, and removes what nobody needs
-    /// (L6): the segments in `done`, and those from `first` on.
-    pub(super) fn new(disk: &dyn Disk, first: u64, done: &[u64]) -> Result<Keeper> {
+    /// (L6): of the segments of `store` those in `done`, and those from `first` on.
+    pub(super) fn new(disk: &dyn Disk, store: StoreId, first: u64, done: &[u64]) -> Result<Keeper> {
         let mut live = BTreeSet::new();
-        for name in disk.list()? {
-            let Some(number) = segment_number(&name) else { continue };
+        let found = Segments::find(disk, store)?;
+        for number in found.foreign {
+            let file = disk.path(&segment_name(number));
+            crate::foreign::warning!("{file}: no segment of this store, and left alone");
+        }
+        for number in found.own {
             if number >= first || done.contains(&number) {
-                disk.remove(&name)?;
+                disk.remove(&segment_name(number))?;
             } else {
                 live.insert(number);
             }
@@ -86,12 +91,14 @@ impl Keeper {
         Ok(())
     }
 
-    /// The number of the segment after all there are. No other is made from now on.
-    pub(super) fn take_last(&mut self) -> u64 {
+    /// The number of the segment after all there are, and the files of those. No other is made from
+    /// now on.
+    pub(super) fn take_last(&mut self) -> (u64, Vec<String>) {
         self.is_retired = true;
-        self.spares.clear();
+        let mut files = std::mem::take(&mut self.spares);
+        files.extend(std::mem::take(&mut self.live).into_iter().map(segment_name));
         self.next += 1;
-        self.next - 1
+        (self.next - 1, files)
     }
 
     /// A file to recycle for segment `number`: one that has its name already, if there is one.

@@ -41,6 +41,8 @@
 //! - L11 a segment is noted in the superblock before a record goes into it, or, if a superblock is
 //!   being made at that moment, when that is done; and the segment with the byte before a
 //!   checkpoint stays until a later one. So a log that is missing can be told ([`presence`])
+//! - L12 a file is removed or used again only if its header says that it is the store's ([`own`]), and
+//!   no file of another is replaced
 //!
 //! What is left out: compression and encryption (a payload is bytes); reading from the mapped
 //! memory (the reader uses files, so that it sees what a recovery would see); any meaning of a
@@ -55,6 +57,7 @@ mod flush;
 pub(crate) mod format;
 mod keeper;
 mod later;
+mod own;
 mod presence;
 mod retire;
 mod scan;
@@ -69,6 +72,7 @@ pub(crate) use appender::{Appender, Log, LogOptions};
 pub(crate) use cursor::RecordScan;
 pub(crate) use format::{Kind, is_end_of_record, segment_number};
 pub(crate) use later::{Known, find_later};
+pub(crate) use own::{Segments, is_segment};
 pub(crate) use presence::{Witness, check_presence};
 pub(crate) use scan::Scan;
 pub(crate) use threads::LogThreads;

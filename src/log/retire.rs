@@ -12,9 +12,7 @@
 //! that could need them.
 
 use super::appender::{Appender, Log};
-use super::format::{
-    Kind, RecordHeader, SEGMENT_HEADER, SegmentHeader, segment_name, segment_number,
-};
+use super::format::{Kind, RecordHeader, SEGMENT_HEADER, SegmentHeader, segment_name};
 use crate::error::Result;
 
 impl Log {
@@ -35,19 +33,15 @@ impl Log {
         let end = self.durable.load();
         assert_eq!(end, self.appended.load(), "a closed log is durable");
         drop(appender);
-        let number = self.keeper.lock().take_last();
+        let (number, older) = self.keeper.lock().take_last();
         if !self.geometry.can_hold(number) {
             return Ok(());
         }
         self.make_mark(number)?;
         let unmapped = std::mem::take(&mut *self.mapped.lock());
         drop(unmapped);
-        for name in self.disk.list()? {
-            if segment_number(&name).is_some_and(|older| older < number) {
-                self.disk.remove(&name)?;
-            }
-        }
-        Ok(())
+        let names = self.disk.list()?;
+        older.iter().filter(|name| names.contains(name)).try_for_each(|name| self.disk.remove(name))
     }
 
     fn make_mark(&self, number: u64) -> Result<()> {

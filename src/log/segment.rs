@@ -101,6 +101,11 @@ impl Segment {
         }
         let name = segment_name(header.number);
         if spare != name {
+            if names.contains(&name) {
+                let error = std::io::ErrorKind::AlreadyExists.into();
+                let cause = Error::io("make the segment", &disk.path(&name), bytes, error);
+                return Err(passing(cause, &spare)); // somebody's (L12)
+            }
             disk.rename(&spare, &name).map_err(|cause| passing(cause, &spare))?;
         }
         // A spare that has the name already may be what a failed attempt has left, which never

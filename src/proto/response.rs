@@ -159,8 +159,13 @@ pub struct Verified<'a> {
     pub keys: u64,
     /// How many pages.
     pub pages: u64,
-    /// Blocks of the data file that the last checkpoint does not use.
+    /// Blocks of the data file that the last checkpoint does not use; 2^64 - 1 if that is not known.
     pub free_blocks: u64,
+}
+
+impl Verified<'_> {
+    /// Stands for a number that is not known.
+    pub const UNKNOWN: u64 = u64::MAX;
 }
 
 /// Tells that the connection is about to end.

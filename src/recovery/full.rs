@@ -2,7 +2,8 @@
 
 use crate::cache::{Readers, WriteGroup};
 use crate::error::{Error, Result};
-use crate::log::segment_number;
+use crate::log::Segments;
+use crate::log::format::segment_name;
 use crate::lsn::Lsn;
 use crate::space::Head;
 use crate::txn::{CommitState, Engine};
@@ -34,10 +35,10 @@ pub(super) fn forget_log(engine: &Engine, error: &Error) {
     let Some(live) = engine.live.get() else { return };
     *live.threads.lock() = None; // they may be making the next segment
     let first = live.log.start().get() / engine.space.superblock().segment_bytes;
-    let names = engine.disk.list().unwrap_or_default();
-    for name in names.iter().filter(|name| segment_number(name).is_some_and(|n| n >= first)) {
-        if let Err(error) = engine.disk.remove(name) {
-            crate::foreign::warning!("{}: not removed: {error}", engine.disk.path(name));
+    let found = Segments::find(&*engine.disk, engine.store_id()).unwrap_or_default();
+    for name in found.own.into_iter().filter(|number| *number >= first).map(segment_name) {
+        if let Err(error) = engine.disk.remove(&name) {
+            crate::foreign::warning!("{}: not removed: {error}", engine.disk.path(&name));
         }
     }
 }

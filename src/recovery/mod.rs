@@ -1,6 +1,6 @@
 //! Opening a store, and recovery.
 //!
-//! 1. lock the directory, and the data file once it is there;
+//! 1. look at the directory ([`place`]), and lock it, and the data file once it is there;
 //! 2. pick the newest valid superblock, or create a store where there is nothing at all; refuse
 //!    one that the log has outlived, for it is from an older copy of the data file;
 //! 3. load the catalog; pages load as they are needed, so that this does not depend on size;
@@ -17,6 +17,10 @@
 //! as one that is closed ([`full`]): 7 makes its checkpoint without a log, in blocks that are there
 //! (V12), and the first write begins an incarnation. A recovery that fails leaves no file behind.
 //!
+//! A store that is opened to be read is recovered on a disk that keeps its changes in memory
+//! ([`Overlay`]): all steps are the same, and its files are as they were. When it is open it takes no
+//! commit.
+//!
 //! - R1 what a recovered store shows is a prefix of the commits, with every one that was ever
 //!   reported durable;
 //! - R2 a crash during recovery loses nothing: until 7 is durable the former superblock and the
@@ -27,19 +31,22 @@
 //!   superblock can be told ([`find_later`]).
 
 mod full;
+mod place;
 mod replay;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use self::full::{end_as_closed, forget_log};
+use self::place::Place;
 use self::replay::replay;
 use crate::cache::{Cache, CacheOptions, MemorySource, PATIENCE, WriteGroup};
 use crate::checkpoint::{Former, Purpose};
+use crate::disk::overlay::Overlay;
 use crate::disk::{DirLock, Disk};
 use crate::error::{Error, Result};
 use crate::foreign;
-use crate::log::{Known, find_later, segment_number};
+use crate::log::{Known, find_later};
 use crate::lsn::{Incarnation, Lsn, StoreId};
 use crate::mutants::{Mutant, broken};
 use crate::options::Options;
@@ -86,10 +93,15 @@ pub struct RecoverySummary {
 /// Opens the store on `disk`.
 pub(crate) fn open(disk: Arc<dyn Disk>, options: Options) -> Result<(Engine, RecoverySummary)> {
     let begun = Instant::now();
+    let disk = match options.read_only {
+        true => Arc::new(Overlay::new(disk)),
+        false => disk,
+    };
     // 1
+    let place = Place::look(&*disk, &options)?;
     let directory = disk.lock()?;
     // 2
-    let (space, data) = open_or_create(&disk, &options)?;
+    let (space, data) = open_or_create(&disk, place, &options)?;
     let (space, lock) = (Arc::new(space), Locks { data, directory });
     let head = space.superblock().head;
     refuse_outlived(&disk, &space)?;
@@ -131,28 +143,20 @@ pub(crate) fn open(disk: Arc<dyn Disk>, options: Options) -> Result<(Engine, Rec
     // It is not called again. What it holds is dropped here, not by some thread of the store.
     let callback = engine.options.on_recovery.take();
     foreign::call("the destructor of a callback", || drop(callback));
+    engine.is_read_only = engine.options.read_only;
     summary.duration = begun.elapsed();
     Ok((engine, summary))
 }
 
 /// Step 2.
-fn open_or_create(disk: &Arc<dyn Disk>, options: &Options) -> Result<(Space, Box<dyn DirLock>)> {
-    let names = disk.list()?;
-    if names.iter().any(|name| name == DATA_FILE) {
+fn open_or_create(
+    disk: &Arc<dyn Disk>,
+    place: Place,
+    options: &Options,
+) -> Result<(Space, Box<dyn DirLock>)> {
+    // Somebody else may have made a store meanwhile, or put something there.
+    if place == Place::Store || Place::look(&**disk, options)? == Place::Store {
         return open_locked(disk);
-    }
-    if names.iter().any(|name| segment_number(name).is_some()) {
-        return Err(Error::Missing {
-            file: disk.path(DATA_FILE),
-            expected: "there are log segments beside it".into(),
-        });
-    }
-    let foreign = names.iter().find(|name| !name.starts_with(DATA_FILE));
-    if !options.create || foreign.is_some() {
-        let reason = foreign.map_or("holds no store".to_owned(), |name| {
-            format!("holds no store, but other files, such as {name:?}")
-        });
-        return Err(Error::NotAStore { directory: disk.path(""), reason });
     }
     let mut id = options.store_id.unwrap_or_default();
     if options.store_id.is_none() {

@@ -66,15 +66,14 @@ impl Outcome {
     }
 }
 
-/// What a check found, as an answer. A store with very many problems is told of the first.
+/// What a check found, as an answer.
 pub(crate) fn verified(found: &Verification) -> Verified<'_> {
-    const MOST: usize = 1000;
-    let problems = found.problems.iter().take(MOST).map(|problem| Text::from(problem.as_str()));
+    let problems = found.problems.iter().map(|problem| Text::from(problem.as_str()));
     Verified {
         problems: problems.collect(),
         keyspaces: found.keyspaces,
         keys: found.keys,
         pages: found.pages,
-        free_blocks: found.free_blocks,
+        free_blocks: found.free_blocks.unwrap_or(Verified::UNKNOWN),
     }
 }

@@ -102,6 +102,11 @@ impl DataFile {
             .map_err(|(expected, found)| self.corrupt(block, expected, found))
     }
 
+    /// Reads from the blocks that are no pages.
+    pub(crate) fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<()> {
+        self.file.read_at(offset, buf)
+    }
+
     /// Writes whole sealed pages to neighbouring blocks.
     pub(crate) fn write_run(&self, block: u64, bytes: &[u8]) -> Result<()> {
         let count = (bytes.len() / self.page_size) as u64;
@@ -162,7 +167,10 @@ impl DataFile {
     }
 
     pub(crate) fn corrupt(&self, block: u64, expected: String, found: String) -> Error {
-        let offset = block.saturating_mul(self.page_size as u64);
+        self.corrupt_at(block.saturating_mul(self.page_size as u64), expected, found)
+    }
+
+    pub(crate) fn corrupt_at(&self, offset: u64, expected: String, found: String) -> Error {
         Error::Corrupt { file: self.path().to_owned(), offset, expected, found }
     }
 }

@@ -42,5 +42,5 @@ pub(crate) use checkpoint::Changes;
 pub(crate) use extents::Run;
 pub(crate) use page::{BLOB, BLOB_INDEX, INNER, LEAF, PAGE_HEADER, PageAddr, PageId, header};
 pub(crate) use room::Claim;
-pub(crate) use space::{DATA_FILE, Params, Space};
+pub(crate) use space::{DATA_FILE, NEW_DATA_FILE, Params, Space, is_unfinished};
 pub(crate) use superblock::Head;

@@ -66,6 +66,25 @@ impl Slots {
         Ok(())
     }
 
+    /// What is wrong with the slots as they are in the file. The store needs one of them: what is wrong
+    /// with the other is mended by the next checkpoint, and until then nothing stands in for the first.
+    pub(crate) fn damage(&self, file: &DataFile) -> Result<Vec<String>> {
+        let mut problems = Vec::new();
+        for slot in 0..2 {
+            let mut bytes = [0; SLOT_BYTES];
+            file.read_at(slot * SLOT_BYTES as u64, &mut bytes)?;
+            if let Err(Invalid::Damaged { at, expected, found }) = Superblock::decode(&bytes) {
+                let at = slot * SLOT_BYTES as u64 + at as u64;
+                let error = file.corrupt_at(at, expected, found);
+                problems.push(match slot == self.slot {
+                    true => error.to_string(),
+                    false => format!("{error} (the spare superblock)"),
+                });
+            }
+        }
+        Ok(problems)
+    }
+
     /// Replaces the superblock: when this returns, `next` is durable.
     ///
     /// # Errors

@@ -43,7 +43,7 @@ use crate::sync::Mutex;
 /// The name of the data file.
 pub(crate) const DATA_FILE: &str = "data";
 /// Its name until it is whole.
-const NEW_DATA_FILE: &str = "data.new";
+pub(crate) const NEW_DATA_FILE: &str = "data.new";
 
 /// Bytes of a new data file. It doubles until it grows by [`GROWTH_BYTES`].
 const FIRST_BYTES: u64 = 256 << 10;
@@ -111,6 +111,9 @@ impl Space {
     }
 
     /// Makes the data file of a new store, which holds nothing.
+    ///
+    /// # Errors
+    /// Among others [`Error::NotAStore`] if there is one, or somebody's file is in the way.
     pub(crate) fn make(disk: &dyn Disk, params: Params) -> Result<()> {
         if !PAGE_SIZES.contains(&params.page_size) {
             let reason = format!("{} is none of {PAGE_SIZES:?}", params.page_size);
@@ -125,8 +128,25 @@ impl Space {
             return Err(Error::NotAStore { directory: disk.path(""), reason });
         }
         if files.iter().any(|name| name == NEW_DATA_FILE) {
+            if !is_unfinished(disk)? {
+                return Err(Error::in_the_way(disk.path(""), NEW_DATA_FILE));
+            }
             disk.remove(NEW_DATA_FILE)?;
         }
+        disk.claim()?;
+        let made = Self::write_first(disk, params);
+        let is_half = || !disk.list().is_ok_and(|names| names.iter().all(|n| n != NEW_DATA_FILE));
+        if (made.is_ok() || !is_half())
+            && let Err(error) = disk.disclaim()
+        {
+            // It does no harm beside a store.
+            crate::foreign::warning!("{}: still says that a store is made: {error}", disk.path(""));
+        }
+        made
+    }
+
+    /// Writes the first superblock, and gives the file its name.
+    fn write_first(disk: &dyn Disk, params: Params) -> Result<()> {
         let first = Superblock {
             page_size: params.page_size,
             segment_bytes: params.segment_bytes,
@@ -502,6 +522,21 @@ impl Space {
         let blocks = result?;
         self.with_extents(|extents| extents.grow(blocks))
     }
+}
+
+/// Whether the file [`NEW_DATA_FILE`] is what [`Space::make`] left when it was interrupted, and no
+/// file of somebody: it has a superblock, or the directory was claimed, when it may have anything.
+///
+/// # Errors
+/// The file could not be read.
+pub(crate) fn is_unfinished(disk: &dyn Disk) -> Result<bool> {
+    let file = disk.open(NEW_DATA_FILE)?;
+    let bytes = file.bytes()?;
+    let mut slots = vec![0; bytes.min(2 * SLOT_BYTES as u64) as usize];
+    file.read_at(0, &mut slots)?;
+    let has_superblock = |slot: &[u8]| Superblock::decode(slot).is_ok();
+    Ok(slots.chunks_exact(SLOT_BYTES).any(has_superblock)
+        || bytes <= FIRST_BYTES && disk.is_claimed()?)
 }
 
 impl Witness for Space {

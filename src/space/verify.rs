@@ -9,28 +9,37 @@ use super::page::{PageAddr, PageId};
 use super::space::Space;
 use super::word_tree::WordTree;
 use crate::error::Result;
+use crate::problems::Problems;
 
-/// Problems are listed up to this number.
-const MAX_PROBLEMS: usize = 100;
+/// What a check of the data file found.
+#[derive(Debug, Default)]
+pub(crate) struct Found {
+    pub(crate) problems: Problems,
+    /// Blocks that the newest superblock does not use; unknown if the free map is damaged.
+    pub(crate) free_blocks: Option<u64>,
+}
 
 impl Space {
     /// Reads both maps and compares them. Calls `on_page` with every page of the trees and where
-    /// it is, in the order of the ids; it does not read them. Returns what is wrong, as text.
+    /// it is, in the order of the ids; it does not read them. Reads both slots of the superblock too.
     /// No checkpoint runs meanwhile.
-    pub(crate) fn verify(&self, on_page: &mut dyn FnMut(PageId, PageAddr)) -> Result<Vec<String>> {
+    pub(crate) fn verify(&self, on_page: &mut dyn FnMut(PageId, PageAddr)) -> Result<Found> {
         let found = self.verify_alone(on_page)?;
         self.write_notes_if_possible()?;
         Ok(found)
     }
 
-    fn verify_alone(&self, on_page: &mut dyn FnMut(PageId, PageAddr)) -> Result<Vec<String>> {
+    fn verify_alone(&self, on_page: &mut dyn FnMut(PageId, PageAddr)) -> Result<Found> {
         let _no_checkpoint = self.checkpointing.lock();
         let superblock = self.superblock();
         let mut check = Check {
             seen: vec![0; superblock.blocks.div_ceil(64) as usize],
             blocks: superblock.blocks,
-            problems: Vec::new(),
+            problems: Problems::default(),
         };
+        for problem in self.slots.lock().damage(&self.file)? {
+            check.problem(problem);
+        }
         for block in 0..RESERVED_BLOCKS {
             check.see(block, &|| "superblocks".into());
         }
@@ -51,6 +60,7 @@ impl Space {
                 }
             }
         })?;
+        let before = check.problems.count();
         // What the free map says of the superblocks, unless its first page is not stored yet.
         let mut used = vec![0; check.seen.len()];
         used[0] = (1 << RESERVED_BLOCKS) - 1;
@@ -63,8 +73,11 @@ impl Space {
                 }
             }
         })?;
+        let is_known = check.problems.count() == before;
+        let taken: u64 = used.iter().map(|word| u64::from(word.count_ones())).sum();
+        let free_blocks = is_known.then(|| superblock.blocks.saturating_sub(taken));
         check.compare(&used);
-        Ok(check.problems)
+        Ok(Found { problems: check.problems, free_blocks })
     }
 
     fn check_tree(&self, tree: &WordTree, check: &mut Check, on_leaf: OnLeaf<'_>) -> Result<()> {
@@ -100,7 +113,7 @@ struct Check {
     /// One bit for each block.
     seen: Vec<u64>,
     blocks: u64,
-    problems: Vec<String>,
+    problems: Problems,
 }
 
 impl Check {
@@ -132,8 +145,6 @@ impl Check {
     }
 
     fn problem(&mut self, problem: String) {
-        if self.problems.len() < MAX_PROBLEMS {
-            self.problems.push(problem);
-        }
+        self.problems.add(problem);
     }
 }

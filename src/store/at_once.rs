@@ -153,7 +153,7 @@ impl Store {
     /// # Errors
     /// As [`Store::write`].
     pub(crate) fn begin(&self) -> Result<()> {
-        self.engine().check_open()?;
+        self.engine().check_writable()?;
         self.engine().live().map(|_| ())
     }
 

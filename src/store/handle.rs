@@ -102,7 +102,8 @@ impl Store {
     }
 
     pub(crate) fn open_on(disk: Arc<dyn Disk>, options: Options) -> Result<Self> {
-        let background = options.background;
+        // A store that is only read has no work for the threads.
+        let background = options.background && !options.read_only;
         let (engine, recovery) = recovery::open(disk, options)?;
         let engine = Arc::new(engine);
         if background {
@@ -376,7 +377,7 @@ impl Store {
     /// # Errors
     /// [`Error::DiskFull`]: nothing is lost, try again; [`Error::Poisoned`], [`Error::Closed`].
     pub fn checkpoint(&self) -> Result<Lsn> {
-        self.engine().check_open()?;
+        self.engine().check_writable()?;
         self.engine().checkpoint()
     }
 
@@ -384,12 +385,12 @@ impl Store {
     /// nothing has changed then.
     #[cfg_attr(not(feature = "server"), allow(dead_code))]
     pub(crate) fn checkpoint_on(&self, course: &Course) -> Result<Option<Lsn>> {
-        self.engine().check_open()?;
+        self.engine().check_writable()?;
         self.engine().checkpoint_on(course)
     }
 
-    /// Checks everything as of now: every page, every tree, every count, every block. O(size of the
-    /// store). Commits go on; checkpoints wait meanwhile, so that the log grows, and commits wait as
+    /// Checks everything as of now: every page, every tree, every count, every block, both superblocks.
+    /// What is damaged is noted, and the check goes on past it. O(size of the store). Commits go on; checkpoints wait meanwhile, so that the log grows, and commits wait as
     /// well once it is four times [`Options::checkpoint_log_bytes`].
     ///
     /// # Errors

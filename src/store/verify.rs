@@ -6,24 +6,27 @@ use std::sync::Arc;
 use crate::cache::Snapshot;
 use crate::course::Course;
 use crate::error::{Error, Result};
+use crate::problems::Problems;
 use crate::space::PageId;
-use crate::tree::check::check;
+use crate::tree::check::{Checked, check, check_doomed};
 use crate::txn::{Engine, KeyspaceId, KeyspaceState};
 
 /// What [`Store::verify`](crate::Store::verify) found.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct Verification {
-    /// What is wrong, in words; nothing in a sound store.
+    /// What is wrong, in words; nothing in a sound store. At most the first 100 problems, and then one
+    /// text that says how many more there are.
     pub problems: Vec<String>,
     /// How many keyspaces there are.
     pub keyspaces: u64,
-    /// How many keys, in all keyspaces.
+    /// How many keys, in all keyspaces; without those in damaged pages and below them.
     pub keys: u64,
-    /// How many pages, those of out-of-line values included.
+    /// How many pages were reached, those of out-of-line values included.
     pub pages: u64,
-    /// Blocks of the data file that the last checkpoint does not use.
-    pub free_blocks: u64,
+    /// Blocks of the data file that the last checkpoint does not use. Unknown if the list of free
+    /// blocks is damaged.
+    pub free_blocks: Option<u64>,
 }
 
 impl Verification {
@@ -57,7 +60,7 @@ pub(super) fn verify(
     course: &Course,
     counts: &dyn Fn(&str) -> bool,
 ) -> Result<Option<Verification>> {
-    let mut found = Verification::default();
+    let mut found = Findings::default();
     let (_no_checkpoint, unreaped) = engine.hold_checkpoints();
     // Once in the trees, once in the checkpoint.
     let pages = engine.cache.next_page_id().saturating_sub(1);
@@ -71,7 +74,27 @@ pub(super) fn verify(
         check_pages(engine, &pinned, &reached, &mut found)?;
     }
     verify_checkpoint(engine, course, &mut found)?;
-    Ok((!course.is_cancelled()).then_some(found))
+    let Findings { problems, counted, .. } = found;
+    let verified = Verification { problems: problems.into_list(), ..counted };
+    Ok((!course.is_cancelled()).then_some(verified))
+}
+
+/// What has been found so far.
+#[derive(Default)]
+struct Findings {
+    problems: Problems,
+    /// All but the problems.
+    counted: Verification,
+    /// A tree has a damaged page: not every page that is in use was reached.
+    is_partial: bool,
+}
+
+impl Findings {
+    fn add(&mut self, name: &str, checked: Checked) {
+        self.problems.append(&format!("{name}: "), checked.problems);
+        self.counted.pages += checked.pages;
+        self.is_partial |= checked.is_partial;
+    }
 }
 
 /// Takes down what is to be checked. The commit lock is held for that alone; no page is read.
@@ -97,7 +120,7 @@ fn check_trees(
     course: &Course,
     counts: &dyn Fn(&str) -> bool,
     reached: &mut HashSet<PageId>,
-    found: &mut Verification,
+    found: &mut Findings,
 ) -> Result<bool> {
     let at = pinned.snapshot.lsn();
     let mut roots = Vec::new();
@@ -106,15 +129,18 @@ fn check_trees(
     }
     for (keyspace, count) in &pinned.keyspaces {
         let is_counted = counts(&keyspace.name);
-        found.keyspaces += u64::from(is_counted);
+        found.counted.keyspaces += u64::from(is_counted);
         let count = Some((*count, is_counted));
         roots.push((format!("keyspace {:?}", keyspace.name), keyspace.root, count));
     }
     for (id, root) in &pinned.doomed {
         // Half taken apart, its inner nodes may be empty; what counts is what it reaches.
         let name = format!("dropped keyspace {}", id.0);
-        walk_doomed(engine, *root, at, reached, &name, found)?;
-        course.advance(found.pages - course.done());
+        let checked = check_doomed(&engine.cache, *root, at, &mut |id| {
+            course.advance(1);
+            !reached.insert(id)
+        })?;
+        found.add(&name, checked);
     }
     for (name, root, count) in roots {
         let checked = check(&engine.cache, root, at, course, &mut |id| {
@@ -124,37 +150,46 @@ fn check_trees(
         if course.is_cancelled() {
             return Ok(false);
         }
-        let problems = checked.problems.into_iter().map(|problem| format!("{name}: {problem}"));
-        found.problems.extend(problems);
-        found.pages += checked.pages;
+        let (keys, is_partial) = (checked.keys, checked.is_partial);
+        found.add(&name, checked);
         if let Some((count, is_counted)) = count {
-            found.keys += if is_counted { checked.keys } else { 0 };
-            if count != checked.keys {
-                let keys = checked.keys;
-                found.problems.push(format!("{name}: {keys} keys, but the count is {count}"));
+            found.counted.keys += if is_counted { keys } else { 0 };
+            if count != keys && !is_partial {
+                found.problems.add(format!("{name}: {keys} keys, but the count is {count}"));
             }
         }
     }
     Ok(true)
 }
 
-/// B3: every page that exists is reached, or was freed, or came after what is checked.
+/// B3: every page that exists is reached, or was freed, or came after what is checked. Which are not
+/// reached can be told only if all trees are whole.
 fn check_pages(
     engine: &Engine,
     pinned: &Pinned<'_>,
     reached: &HashSet<PageId>,
-    found: &mut Verification,
+    found: &mut Findings,
 ) -> Result<()> {
     let mut strays = Vec::new();
     for id in (1..pinned.next_page_id).map(PageId) {
-        let (exists, is_reached) = (engine.cache.exists(id)?, reached.contains(&id));
+        let exists = match engine.cache.exists(id) {
+            Err(damaged @ Error::Corrupt { .. }) => {
+                found.problems.add(damaged.to_string());
+                continue;
+            }
+            exists => exists?,
+        };
+        let is_reached = reached.contains(&id);
         let is_freed = pinned.freed.contains(&id);
         if exists && !is_reached && !is_freed {
             strays.push(id);
         }
         if is_reached && (!exists || is_freed) {
-            found.problems.push(format!("page {id} is reached, but free"));
+            found.problems.add(format!("page {id} is reached, but free"));
         }
+    }
+    if found.is_partial {
+        return Ok(());
     }
     if !strays.is_empty() {
         // A free name may have been given to a new page meanwhile. Looked up after the pages: who
@@ -165,15 +200,18 @@ fn check_pages(
         drop(state);
         strays.retain(|id| !new.contains(id));
     }
-    let stray = |id| format!("page {id} is neither reached nor free");
-    found.problems.extend(strays.into_iter().map(stray));
+    for id in strays {
+        found.problems.add(format!("page {id} is neither reached nor free"));
+    }
     Ok(())
 }
 
 /// Checks what the last checkpoint has on disk: maps, used blocks, and every page's checksum.
-fn verify_checkpoint(engine: &Engine, course: &Course, found: &mut Verification) -> Result<()> {
+fn verify_checkpoint(engine: &Engine, course: &Course, found: &mut Findings) -> Result<()> {
     let mut pages = Vec::new();
-    found.problems.extend(engine.space.verify(&mut |id, addr| pages.push((id, addr)))?);
+    let data_file = engine.space.verify(&mut |id, addr| pages.push((id, addr)))?;
+    found.problems.append("", data_file.problems);
+    found.counted.free_blocks = data_file.free_blocks;
     course.expect(course.done() + pages.len() as u64);
     let mut buffer = vec![0; engine.cache.page_bytes()];
     for (id, addr) in pages {
@@ -183,28 +221,9 @@ fn verify_checkpoint(engine: &Engine, course: &Course, found: &mut Verification)
         course.advance(1);
         match engine.space.read_page(addr, id, &mut buffer) {
             Ok(_) => {}
-            Err(damaged @ Error::Corrupt { .. }) => found.problems.push(damaged.to_string()),
+            Err(damaged @ Error::Corrupt { .. }) => found.problems.add(damaged.to_string()),
             // A page that could not be read is neither sound nor damaged.
             Err(error) => return Err(error),
-        }
-    }
-    found.free_blocks = engine.space.stats().free.unwrap_or(0);
-    Ok(())
-}
-
-fn walk_doomed(
-    engine: &Engine,
-    root: PageId,
-    at: crate::lsn::Lsn,
-    reached: &mut HashSet<PageId>,
-    name: &str,
-    found: &mut Verification,
-) -> Result<()> {
-    let pages = crate::tree::check::reach(&engine.cache, root, at)?;
-    for id in pages {
-        found.pages += 1;
-        if !reached.insert(id) {
-            found.problems.push(format!("{name}: page {id} is reached twice"));
         }
     }
     Ok(())

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use crate::disk::{Disk, Keep, SimDisk};
+use crate::disk::{Disk, Fault, FaultError, Keep, Op as Call, Persistence, SimDisk};
 use crate::log::segment_number;
 use crate::recovery::open;
 use crate::space::DATA_FILE;
@@ -163,6 +163,41 @@ fn receipts_of_all_lives_are_judged() {
     assert!(store.verify().unwrap().is_clean());
 }
 
+/// The first write of a life may fail at any of its reads. The next one begins another life.
+#[test]
+fn a_first_write_that_failed_forgets_no_former_life() {
+    let disk = SimDisk::new();
+    let store = options().open_on(on(&disk)).unwrap();
+    fill(&store, 0, 6000);
+    let token = store.keyspace("rows").unwrap().put("kept", "kept").unwrap().token();
+    store.close().unwrap();
+    let mut failed = 0;
+    for reads in 0.. {
+        let disk = disk.fork(Keep::Everything);
+        let store = options().open_on(on(&disk)).unwrap();
+        let rows = store.open_keyspace("rows").unwrap().unwrap();
+        assert_eq!(rows.iter().unwrap().count(), 6001); // the catalog is not in memory any more
+        let mut is_over = false;
+        for _ in 0..3 {
+            let (op, error, persistence) = (Call::Read, FaultError::Io, Persistence::Once);
+            disk.fail(Fault { op, after: reads, error, persistence });
+            is_over |= rows.put("key", "value").is_ok();
+            disk.clear_faults();
+        }
+        rows.put("key", "value").unwrap();
+        for disk in [disk.fork(Keep::Everything), disk.fork(Keep::Nothing)] {
+            let store = options().open_on(on(&disk)).unwrap();
+            assert_eq!(store.status(&token).unwrap(), Status::Durable, "after {reads} reads");
+        }
+        assert_eq!(store.status(&token).unwrap(), Status::Durable, "after {reads} reads");
+        if is_over {
+            break;
+        }
+        failed += 1;
+    }
+    assert!(failed > 2, "{failed} reads");
+}
+
 /// A store that is opened again after its recovery was killed right at its end.
 #[test]
 fn a_kill_right_after_recovery_changes_nothing() {
@@ -232,7 +267,8 @@ fn a_directory_that_is_no_store_is_left_alone() {
     assert_eq!(refused(&empty, options().must_exist()), "holds no store");
     let foreign = SimDisk::new();
     foreign.create("letter.txt", 10).unwrap();
-    let expected = "holds no store, but other files, such as \"letter.txt\"";
+    let expected = "holds no store, and becomes none, for it holds something else: \"letter.txt\"; a store wants a \
+         directory of its own";
     assert_eq!(refused(&foreign, options()), expected);
     assert_eq!(refused(&foreign, options().must_exist()), expected);
     assert_eq!(foreign.list().unwrap(), ["letter.txt"]);

@@ -128,20 +128,51 @@ pub(crate) fn free(group: &mut WriteGroup<'_>, blob: BlobRef) -> Result<()> {
 }
 
 /// Calls back with every page of a value, and returns how many bytes its pages hold.
+///
+/// # Errors
+/// A page could not be read, or is damaged.
 pub(crate) fn walk(
     cache: &Cache,
     blob: BlobRef,
     at: Lsn,
     on_page: &mut dyn FnMut(PageId),
 ) -> Result<u64> {
+    let mut damage = Vec::new();
+    let bytes = walk_past(cache, blob, at, &mut damage, &mut |id| {
+        on_page(id);
+        true
+    })?;
+    damage.pop().map_or(Ok(bytes), Err)
+}
+
+/// Calls back with every page of a value, which says whether to go on below it, and returns how many
+/// bytes its pages hold. Goes past pages that are damaged, and adds what they gave to `damage`.
+///
+/// # Errors
+/// A page could not be read.
+pub(crate) fn walk_past(
+    cache: &Cache,
+    blob: BlobRef,
+    at: Lsn,
+    damage: &mut Vec<Error>,
+    on_page: &mut dyn FnMut(PageId) -> bool,
+) -> Result<u64> {
     let mut todo = vec![blob.root];
     let mut bytes = 0;
     while let Some(id) = todo.pop() {
-        on_page(id);
-        let page = fetch(cache, id, at)?;
-        match children(page.bytes(), header::level(page.bytes()))? {
-            Children::Bytes(part) => bytes += part.len() as u64,
-            Children::Pages(ids) => todo.extend(ids),
+        if !on_page(id) {
+            continue;
+        }
+        let read = fetch(cache, id, at).and_then(|page| {
+            match children(page.bytes(), header::level(page.bytes()))? {
+                Children::Bytes(part) => bytes += part.len() as u64,
+                Children::Pages(ids) => todo.extend(ids),
+            }
+            Ok(())
+        });
+        match read {
+            Err(damaged @ Error::Corrupt { .. }) => damage.push(damaged),
+            read => read?,
         }
     }
     Ok(bytes)

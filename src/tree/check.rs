@@ -4,8 +4,9 @@ use super::blob;
 use super::node::{Node, Value};
 use crate::cache::Cache;
 use crate::course::Course;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::lsn::Lsn;
+use crate::problems::Problems;
 use crate::space::PageId;
 
 use super::lookup::fetch;
@@ -18,7 +19,23 @@ pub(crate) struct Checked {
     /// How many pages, those of out-of-line values included.
     pub(crate) pages: u64,
     /// What is wrong, in words.
-    pub(crate) problems: Vec<String>,
+    pub(crate) problems: Problems,
+    /// A page of it is damaged: what is below was not reached, and its keys were not counted.
+    pub(crate) is_partial: bool,
+}
+
+impl Checked {
+    /// What `read` gives; `None` if it met damage, which is noted.
+    fn note<T>(&mut self, read: Result<T>) -> Result<Option<T>> {
+        match read {
+            Err(damaged @ Error::Corrupt { .. }) => {
+                self.problems.add(damaged.to_string());
+                self.is_partial = true;
+                Ok(None)
+            }
+            read => read.map(Some),
+        }
+    }
 }
 
 /// What is expected of a node.
@@ -46,16 +63,17 @@ pub(crate) fn check(
     {
         checked.pages += 1;
         if on_page(expected.id) {
-            checked.problems.push(format!("page {} is reached twice", expected.id));
+            checked.problems.add(format!("page {} is reached twice", expected.id));
             continue;
         }
-        let page = fetch(cache, expected.id, at)?;
+        let Some(page) = checked.note(fetch(cache, expected.id, at))? else { continue };
         let node = Node::new(page.bytes());
         if let Err(problem) = node.check() {
-            checked.problems.push(format!("page {}: {problem}", expected.id));
+            checked.problems.add(format!("page {}: {problem}", expected.id));
+            checked.is_partial = true;
             continue;
         }
-        checked.problems.extend(compare(node, &expected, at));
+        compare(node, &expected, at).into_iter().for_each(|problem| checked.problems.add(problem));
         if node.is_leaf() {
             checked.keys += node.count() as u64;
             check_values(cache, node, at, &mut checked, on_page)?;
@@ -66,22 +84,31 @@ pub(crate) fn check(
     Ok(checked)
 }
 
-/// All pages of a tree that is being taken apart, in which inner nodes may be empty.
-pub(crate) fn reach(cache: &Cache, root: PageId, at: Lsn) -> Result<Vec<PageId>> {
-    let (mut todo, mut pages) = (vec![root], Vec::new());
+/// Checks a tree that is being taken apart, in which inner nodes may be empty, as far as its pages can
+/// be read. Calls `on_page` as [`check`] does.
+pub(crate) fn check_doomed(
+    cache: &Cache,
+    root: PageId,
+    at: Lsn,
+    on_page: &mut dyn FnMut(PageId) -> bool,
+) -> Result<Checked> {
+    let mut checked = Checked::default();
+    let mut todo = vec![root];
     while let Some(id) = todo.pop() {
-        pages.push(id);
-        let page = fetch(cache, id, at)?;
+        checked.pages += 1;
+        if on_page(id) {
+            checked.problems.add(format!("page {id} is reached twice"));
+            continue;
+        }
+        let Some(page) = checked.note(fetch(cache, id, at))? else { continue };
         let node = Node::new(page.bytes());
-        for slot in 0..node.count() {
-            if !node.is_leaf() {
-                todo.push(node.child(slot));
-            } else if let Value::Blob(blob) = node.value(slot) {
-                blob::walk(cache, blob, at, &mut |id| pages.push(id))?;
-            }
+        if node.is_leaf() {
+            check_values(cache, node, at, &mut checked, on_page)?;
+        } else {
+            todo.extend((0..node.count()).map(|slot| node.child(slot)));
         }
     }
-    Ok(pages)
+    Ok(checked)
 }
 
 fn compare(node: Node<'_>, expected: &Expected, at: Lsn) -> Vec<String> {
@@ -136,15 +163,21 @@ fn check_values(
     for slot in 0..leaf.count() {
         if let Value::Blob(blob) = leaf.value(slot) {
             let Checked { pages, problems, .. } = &mut *checked;
-            let bytes = blob::walk(cache, blob, at, &mut |id| {
+            let mut damage = Vec::new();
+            let bytes = blob::walk_past(cache, blob, at, &mut damage, &mut |id| {
                 *pages += 1;
-                if on_page(id) {
-                    problems.push(format!("page {id} of a value is reached twice"));
+                let is_again = on_page(id);
+                if is_again {
+                    problems.add(format!("page {id} of a value is reached twice"));
                 }
+                !is_again
             })?;
-            if bytes != blob.bytes {
+            if bytes != blob.bytes && damage.is_empty() {
                 let (expected, id) = (blob.bytes, leaf.id());
-                problems.push(format!("page {id}: a value of {expected} bytes has {bytes}"));
+                problems.add(format!("page {id}: a value of {expected} bytes has {bytes}"));
+            }
+            for error in damage {
+                checked.note::<()>(Err(error))?;
             }
         }
     }

@@ -76,7 +76,7 @@ impl Engine {
         payload: &mut Payload,
         keyspaces: &[&Arc<KeyspaceState>],
     ) -> Result<Option<Lsn>> {
-        self.check_open()?;
+        self.check_writable()?;
         // The first write begins the log; without threads a commit does their work as well.
         let Some(live) = self.live.get().filter(|_| self.options.background) else {
             return Ok(None);
@@ -113,7 +113,7 @@ impl Engine {
 
     /// What is left without an answer has that of the error.
     fn try_commit_each(&self, singles: &mut [Single]) -> Result<()> {
-        self.check_open()?;
+        self.check_writable()?;
         let Some(live) = self.live.get().filter(|_| self.options.background) else {
             return Ok(());
         };

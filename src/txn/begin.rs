@@ -7,7 +7,8 @@ use parking_lot::Mutex;
 use super::engine::{CommitState, Engine, Live};
 use crate::cache::WriteGroup;
 use crate::error::{Error, Result};
-use crate::log::{Log, LogOptions, segment_number};
+use crate::log::format::Geometry;
+use crate::log::{Log, LogOptions, Segments};
 use crate::lsn::{Incarnation, Life, LifeMark, Lsn, Secret};
 use crate::mutants::{Mutant, broken};
 use crate::space::{Claim, Head};
@@ -51,6 +52,12 @@ impl Engine {
             self.cache.provide_blocks(PROLOGUE_PAGES, Claim::Less)?;
         }
         let head = self.space.superblock().head;
+        // The life that ended last. An attempt that failed after 2 has committed nothing, and the one
+        // before it is not in the catalog yet.
+        let (former, former_mark, former_end) = match head.clean {
+            true => (head.incarnation, head.mark, head.checkpoint),
+            false => (head.former, head.former_mark, head.former_end),
+        };
         let life = self.draw_life(head.incarnation.next())?;
         let log = self.begin_log(&mut state, life, head.checkpoint, Older::Remove)?;
         // 2. From here on the store is not closed: recovery looks at the new segment.
@@ -60,9 +67,9 @@ impl Engine {
             mark: life.mark,
             secret: life.secret,
             log_start: log.start(),
-            former: head.incarnation,
-            former_mark: head.mark,
-            former_end: head.checkpoint,
+            former,
+            former_mark,
+            former_end,
             newest_segment: log.first_segment(),
             clean: false,
             ..head
@@ -74,7 +81,7 @@ impl Engine {
         //    superblock just written has all of it.
         let CommitState { writer, trees, .. } = &mut *state;
         let mut group = WriteGroup::begin(&self.cache, writer, log.start());
-        trees.note_end(&mut group, head.incarnation, head.mark, head.checkpoint)?;
+        trees.note_end(&mut group, former, former_mark, former_end)?;
         trees.publish(group);
         self.go_live(log)
     }
@@ -102,9 +109,11 @@ impl Engine {
         older: Older,
     ) -> Result<Arc<Log>> {
         let segment_bytes = self.space.superblock().segment_bytes;
-        let names = self.disk.list()?;
-        let numbers: Vec<u64> = names.iter().filter_map(|name| segment_number(name)).collect();
-        let last = numbers.iter().copied().max().unwrap_or(0).max(end.get() / segment_bytes);
+        let geometry = Geometry::new(segment_bytes);
+        let found = Segments::find(&*self.disk, self.store_id())?;
+        let first = found.next_after(geometry.segment_of(end), geometry);
+        let numbers = found.own;
+        let last = numbers.iter().copied().filter(|number| *number < first).max().unwrap_or(0);
         // The last stays until the first checkpoint: it keeps a later attempt, should this one
         // fail, from taking a number that was taken before.
         let mut done = numbers.clone();
@@ -119,7 +128,7 @@ impl Engine {
         let disk = Arc::clone(&self.disk);
         let begin = |done: &[u64]| {
             let (disk, options) = (Arc::clone(&disk), options.clone());
-            Log::begin(disk, options, life, last + 1, done)
+            Log::begin(disk, options, life, first, done)
         };
         let (log, appender) = match begin(&done) {
             // The last one has to make room: what it is kept for matters less than that a store on a

@@ -35,7 +35,7 @@ impl Engine {
         keyspaces: &[&Arc<KeyspaceState>],
         mode: CommitMode,
     ) -> Result<Lsn> {
-        self.check_open()?;
+        self.check_writable()?;
         let live = self.live()?;
         // 1. Outside any lock: everything that can be slow or can fail.
         self.throttle(live)?;
@@ -98,6 +98,9 @@ impl Engine {
         mut build: impl FnMut(&mut CommitState) -> Result<Option<Payload>>,
         then: impl FnOnce(&mut CommitState) -> T,
     ) -> Result<(Option<Lsn>, T)> {
+        if self.is_read_only {
+            self.check_writable()?;
+        }
         let live = self.live()?;
         let mut refused: Option<Payload> = None;
         let (lsn, mut state) = loop {

@@ -51,6 +51,8 @@ pub(crate) struct Engine {
     pub(crate) counts: Counts,
     pub(crate) background: Background,
     pub(crate) closed: AtomicBool,
+    /// The store takes no commit, and nothing of it is written. Set once recovery has ended.
+    pub(crate) is_read_only: bool,
     /// How closing ended. Held by whoever closes: others wait for the same.
     pub(crate) outcome: Mutex<Option<Result<()>>>,
     /// Who opened the store.
@@ -152,6 +154,7 @@ impl Engine {
             keyspaces,
             background: Background::default(),
             closed: AtomicBool::new(false),
+            is_read_only: false,
             outcome: Mutex::default(),
             process: Process::current(),
             checkpoints: AtomicU64::new(0),
@@ -175,6 +178,15 @@ impl Engine {
             return Err(Error::Closed);
         }
         Ok(())
+    }
+
+    /// As [`Engine::check_open`], for what would change the store.
+    pub(crate) fn check_writable(&self) -> Result<()> {
+        self.check_open()?;
+        match self.is_read_only {
+            true => Err(Error::opened_to_be_read(self.disk.path(""))),
+            false => Ok(()),
+        }
     }
 
     /// The watermarks `appended`, `visible`, `durable` and `checkpoint`, read so that I1 and I2

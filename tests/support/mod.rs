@@ -84,3 +84,11 @@ pub(crate) fn named_file(error: &Error) -> Option<&str> {
         _ => None,
     }
 }
+
+/// Copies the files of a directory, as a kill at this moment would leave them.
+pub(crate) fn copy(from: &std::path::Path, to: &std::path::Path) {
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        std::fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
+    }
+}

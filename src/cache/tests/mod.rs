@@ -266,8 +266,8 @@ impl Rig {
     pub(super) fn assert_blocks(&self, more: u64) {
         self.settle();
         let mut pages = Vec::new();
-        let problems = self.space.verify(&mut |id, addr| pages.push((id, addr))).unwrap();
-        assert_eq!(problems, Vec::<String>::new());
+        let found = self.space.verify(&mut |id, addr| pages.push((id, addr))).unwrap();
+        assert_eq!(found.problems.into_list(), Vec::<String>::new());
         let mut page = vec![0; PAGE_BYTES as usize];
         for (id, addr) in pages {
             self.space.read_page(addr, id, &mut page).unwrap();

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::RealLock;
 use super::mapping::RealMapping;
-use super::platform::{self, Reserved};
+use super::platform::{self, Access, Reserved};
 use crate::disk::{DirLock, DiskFile, Mapping};
 use crate::error::{Error, Result};
 
@@ -22,14 +22,15 @@ pub(super) struct RealFile {
     /// Shared with the mappings of it.
     file: Arc<File>,
     path: String,
+    access: Access,
     /// Whether the file system tells that a file has a name, which not every one does.
     tells_names: bool,
 }
 
 impl RealFile {
-    pub(super) fn new(file: File, path: String) -> io::Result<RealFile> {
+    pub(super) fn new(file: File, path: String, access: Access) -> io::Result<RealFile> {
         let tells_names = platform::has_name(&file)?;
-        Ok(RealFile { file: Arc::new(file), path, tells_names })
+        Ok(RealFile { file: Arc::new(file), path, access, tells_names })
     }
 
     fn error(&self, action: impl Into<String>, needed_bytes: u64, error: io::Error) -> Error {
@@ -135,7 +136,7 @@ impl DiskFile for RealFile {
     }
 
     fn lock(&self) -> Result<Box<dyn DirLock>> {
-        match platform::try_lock(&self.file) {
+        match platform::try_lock(&self.file, self.access) {
             Ok(true) => Ok(Box::new(RealLock::new(Arc::clone(&self.file)))),
             Ok(false) => Err(Error::Locked { directory: self.path.clone() }),
             Err(error) => Err(self.error("lock", 0, error)),
@@ -188,7 +189,7 @@ mod tests {
         let path = temp.path().join("data");
         RealDisk::open(temp.path()).unwrap().create("data", OLD as u64).unwrap();
         let file = File::options().read(true).write(true).open(&path).unwrap();
-        let file = RealFile::new(file, path.display().to_string()).unwrap();
+        let file = RealFile::new(file, path.display().to_string(), Access::Write).unwrap();
         file.write_at(0, &[7; OLD]).unwrap();
         file.sync().unwrap();
         let before = cached_pages(&file);

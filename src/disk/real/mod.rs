@@ -22,6 +22,11 @@
 //! - D5 A file that was removed, or replaced by another of its name, is flushed in vain: the next
 //!   flush says so ([`Error::Missing`]), and so does whatever needs a directory that was removed.
 //!
+//! - D6 A directory that was opened to be read is not changed, and nothing in it is opened for more:
+//!   a directory or a volume that cannot be written is no obstacle. Readers share the lock.
+//! - D7 The file of the lock is empty but while a store is being made, which it says then: what a crash
+//!   leaves of that is told from what somebody else has put there.
+//!
 //! Direct I/O and io_uring are left out: measured, a mapped append plus `msync` costs what
 //! `fdatasync` costs, and data pages are written in batches large enough to hide the calls.
 
@@ -30,18 +35,20 @@ mod mapping;
 mod platform;
 
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use self::file::RealFile;
-use self::platform::{Dir, Which};
-use super::{DirLock, Disk, DiskFile};
+use self::platform::{Access, Dir, Which};
+use super::{DirLock, Disk, DiskFile, NoLock};
 use crate::error::{Error, Result};
 use crate::process::Process;
 
 /// The file that carries the directory's lock. [`Disk::list`] leaves it out.
 const LOCK_FILE: &str = "LOCK";
+/// What that file says while a store is being made. It is empty otherwise.
+const CLAIM: &[u8] = b"a Syncline store is being made here\n";
 
 /// A directory of the operating system.
 #[derive(Debug)]
@@ -51,6 +58,7 @@ pub struct RealDisk {
     /// Open for as long as the disk, so that it sees every failed write-back (D2), and stays this
     /// directory (D4).
     dir: Dir,
+    access: Access,
 }
 
 impl RealDisk {
@@ -60,10 +68,22 @@ impl RealDisk {
     /// # Errors
     /// [`Error::Io`] if it does not exist or is no directory.
     pub fn open(dir: impl AsRef<Path>) -> Result<RealDisk> {
-        let path = dir.as_ref();
+        Self::open_for(Access::Write, dir.as_ref())
+    }
+
+    /// Opens a directory that exists, to be read only: nothing that is done to it or to its files
+    /// needs the right to write, and its lock is shared with others who read.
+    ///
+    /// # Errors
+    /// As [`RealDisk::open`]. What would change something is [`Error::ReadOnly`].
+    pub fn open_read_only(dir: impl AsRef<Path>) -> Result<RealDisk> {
+        Self::open_for(Access::Read, dir.as_ref())
+    }
+
+    fn open_for(access: Access, path: &Path) -> Result<RealDisk> {
         let failed = |error| Error::io("open the directory", &display(path), 0, error);
         let dir = Dir::open(path).map_err(failed)?;
-        Ok(RealDisk { path: std::path::absolute(path).map_err(failed)?, dir })
+        Ok(RealDisk { path: std::path::absolute(path).map_err(failed)?, dir, access })
     }
 
     /// Opens a directory after creating it and the parents that are missing. What was created
@@ -106,20 +126,76 @@ impl RealDisk {
             let expected = "the directory was removed while the store in it was open";
             return Error::Missing { file: self.path(""), expected: expected.to_owned() };
         }
-        Error::io(action, &self.path(name), needed, error)
+        let file = self.path(name);
+        match self.access {
+            // What may not be read is no file that cannot be written.
+            Access::Read => Error::Io { action: action.into(), file, source: Arc::new(error) },
+            Access::Write => Error::io(action, &file, needed, error),
+        }
     }
 
     fn open_file(&self, name: &str, which: Which) -> io::Result<RealFile> {
         Self::check_name(name);
-        RealFile::new(self.dir.open_file(name, which)?, self.path(name))
+        RealFile::new(self.dir.open_file(name, which)?, self.path(name), self.access)
+    }
+
+    /// Fails if the directory was opened to be read.
+    fn check_writable(&self, name: &str) -> Result<()> {
+        match self.access {
+            Access::Write => Ok(()),
+            Access::Read => Err(Error::opened_to_be_read(self.path(name))),
+        }
+    }
+
+    /// What the file of the lock begins with; `None` if there is no such file.
+    fn read_lock_file(&self) -> Result<Option<Vec<u8>>> {
+        let mut text = Vec::new();
+        let read = self.dir.open_file(LOCK_FILE, Which::Readable);
+        let read = read.and_then(|file| file.take(1 + CLAIM.len() as u64).read_to_end(&mut text));
+        match read {
+            Ok(_) => Ok(Some(text)),
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::NotFound | io::ErrorKind::IsADirectory
+                ) =>
+            {
+                Ok(None)
+            }
+            Err(error) => Err(self.error("read", LOCK_FILE, 0, error)),
+        }
+    }
+
+    /// Makes the file of the lock hold `text`, durably.
+    fn note_claim(&self, text: &[u8]) -> Result<()> {
+        self.check_writable(LOCK_FILE)?;
+        let file = self.dir.open_file(LOCK_FILE, Which::Any);
+        let written = file.and_then(|mut file| {
+            file.set_len(0)?;
+            file.write_all(text)?;
+            file.sync_all()
+        });
+        written.map_err(|error| self.error("write", LOCK_FILE, text.len() as u64, error))
+    }
+
+    /// Takes the lock on the file of the lock. One that is not there keeps nobody from reading: the
+    /// data file is locked as well.
+    fn lock_file(&self) -> io::Result<Option<File>> {
+        match self.access {
+            Access::Write => self.dir.open_file(LOCK_FILE, Which::Any).map(Some),
+            Access::Read => match self.dir.open_file(LOCK_FILE, Which::Readable) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+                file => file.map(Some),
+            },
+        }
     }
 }
 
 impl Disk for RealDisk {
     fn lock(&self) -> Result<Box<dyn DirLock>> {
         let failed = |error| self.error("lock", LOCK_FILE, 0, error);
-        let file = self.dir.open_file(LOCK_FILE, Which::Any).map_err(failed)?;
-        match file.try_lock() {
+        let Some(file) = self.lock_file().map_err(failed)? else { return Ok(Box::new(NoLock)) };
+        match self.access.lock(&file) {
             Ok(()) => Ok(Box::new(RealLock::new(Arc::new(file)))),
             Err(fs::TryLockError::WouldBlock) => Err(Error::Locked { directory: self.path("") }),
             Err(fs::TryLockError::Error(error)) => Err(failed(error)),
@@ -133,7 +209,31 @@ impl Disk for RealDisk {
         Ok(names)
     }
 
+    fn strangers(&self) -> Result<Vec<String>> {
+        let mut names = self.dir.strangers().map_err(|error| self.error("list", "", 0, error))?;
+        if self.read_lock_file()?.is_some_and(|text| !text.is_empty() && text != CLAIM) {
+            names.push(LOCK_FILE.to_owned());
+        }
+        names.sort_unstable();
+        names.dedup();
+        Ok(names)
+    }
+
+    fn claim(&self) -> Result<()> {
+        self.note_claim(CLAIM)?;
+        self.sync_dir()
+    }
+
+    fn disclaim(&self) -> Result<()> {
+        self.note_claim(b"")
+    }
+
+    fn is_claimed(&self) -> Result<bool> {
+        Ok(self.read_lock_file()?.is_some_and(|text| text == CLAIM))
+    }
+
     fn create(&self, name: &str, bytes: u64) -> Result<Arc<dyn DiskFile>> {
+        self.check_writable(name)?;
         let file = self.open_file(name, Which::New);
         let file = file.map_err(|error| self.error("create", name, bytes, error))?;
         if let Err(error) = file.allocate(bytes) {
@@ -146,19 +246,25 @@ impl Disk for RealDisk {
     }
 
     fn open(&self, name: &str) -> Result<Arc<dyn DiskFile>> {
-        let file = self.open_file(name, Which::Present);
+        let which = match self.access {
+            Access::Read => Which::Readable,
+            Access::Write => Which::Present,
+        };
+        let file = self.open_file(name, which);
         Ok(Arc::new(file.map_err(|error| self.error("open", name, 0, error))?))
     }
 
     fn rename(&self, from: &str, to: &str) -> Result<()> {
         Self::check_name(from);
         Self::check_name(to);
+        self.check_writable(from)?;
         let failed = |error| self.error(&format!("rename to {to}"), from, 0, error);
         self.dir.rename(from, to).map_err(failed)
     }
 
     fn remove(&self, name: &str) -> Result<()> {
         Self::check_name(name);
+        self.check_writable(name)?;
         self.dir.remove(name).map_err(|error| self.error("remove", name, 0, error))
     }
 

@@ -106,11 +106,10 @@ pub(super) fn has_name(_file: &File) -> io::Result<bool> {
     Ok(true)
 }
 
-/// Takes the operating system's exclusive lock on a file that others may read: false if somebody
-/// else has it.
+/// Takes the operating system's lock on a file that others may read: false if somebody else has it.
 #[cfg(unix)]
-pub(super) fn try_lock(file: &File) -> io::Result<bool> {
-    match file.try_lock() {
+pub(super) fn try_lock(file: &File, access: Access) -> io::Result<bool> {
+    match access.lock(file) {
         Ok(()) => Ok(true),
         Err(std::fs::TryLockError::WouldBlock) => Ok(false),
         Err(std::fs::TryLockError::Error(error)) => Err(error),
@@ -119,15 +118,39 @@ pub(super) fn try_lock(file: &File) -> io::Result<bool> {
 
 /// Windows keeps others from reading what is locked: there the directory's lock has to do.
 #[cfg(not(unix))]
-pub(super) fn try_lock(_file: &File) -> io::Result<bool> {
+pub(super) fn try_lock(_file: &File, _access: Access) -> io::Result<bool> {
     Ok(true)
 }
+
+/// What a directory and its files are opened for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Access {
+    /// To be read only. The lock is shared with others who read.
+    Read,
+    /// To be written. The lock is exclusive.
+    Write,
+}
+
+impl Access {
+    /// Takes the lock on `file`.
+    pub(super) fn lock(self, file: &File) -> Result<(), std::fs::TryLockError> {
+        match self {
+            Access::Read => file.try_lock_shared(),
+            Access::Write => file.try_lock(),
+        }
+    }
+}
+
+/// The directory that some file systems make in their root.
+const LOST_AND_FOUND: &[u8] = b"lost+found";
 
 /// What is to be opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Which {
-    /// A file that is there.
+    /// A file that is there, to be read and written.
     Present,
+    /// A file that is there, to be read only.
+    Readable,
     /// A file that is not there yet.
     New,
     /// Either.
@@ -172,14 +195,15 @@ mod by_descriptor {
             super::has_name(&self.0).is_ok_and(|has_name| !has_name)
         }
 
-        /// Opens a file for reading and writing.
         pub(in super::super) fn open_file(&self, name: &str, which: Which) -> io::Result<File> {
-            let flags = OFlags::RDWR | OFlags::CLOEXEC;
-            let flags = match which {
-                Which::Present => flags,
-                Which::New => flags | OFlags::CREATE | OFlags::EXCL,
-                Which::Any => flags | OFlags::CREATE,
-            };
+            let flags = OFlags::CLOEXEC
+                | match which {
+                    // Nor does it wait for whoever has the other end of a pipe.
+                    Which::Readable => OFlags::RDONLY | OFlags::NONBLOCK,
+                    Which::Present => OFlags::RDWR,
+                    Which::New => OFlags::RDWR | OFlags::CREATE | OFlags::EXCL,
+                    Which::Any => OFlags::RDWR | OFlags::CREATE,
+                };
             let mode = Mode::from_raw_mode(0o666); // less the process's mask
             Ok(retry_on_intr(|| rustix::fs::openat(&self.0, name, flags, mode))?.into())
         }
@@ -204,6 +228,28 @@ mod by_descriptor {
                 };
                 if !is_dir {
                     names.push(entry.file_name().to_string_lossy().into_owned());
+                }
+            }
+            Ok(names)
+        }
+
+        /// The names of what is no plain file, except the directory that file systems have in
+        /// their root.
+        pub(in super::super) fn strangers(&self) -> io::Result<Vec<String>> {
+            let mut names = Vec::new();
+            for entry in rustix::fs::Dir::read_from(&self.0)? {
+                let entry = entry?;
+                let name = entry.file_name();
+                let kind = match entry.file_type() {
+                    FileType::Unknown => {
+                        let stat = rustix::fs::statat(&self.0, name, AtFlags::SYMLINK_NOFOLLOW)?;
+                        FileType::from_raw_mode(stat.st_mode)
+                    }
+                    kind => kind,
+                };
+                let is_usual = matches!(name.to_bytes(), b"." | b".." | super::LOST_AND_FOUND);
+                if kind != FileType::RegularFile && !is_usual {
+                    names.push(name.to_string_lossy().into_owned());
                 }
             }
             Ok(names)
@@ -250,7 +296,7 @@ mod by_path {
 
         pub(in super::super) fn open_file(&self, name: &str, which: Which) -> io::Result<File> {
             let mut options = OpenOptions::new();
-            options.read(true).write(true);
+            options.read(true).write(which != Which::Readable);
             options.create_new(which == Which::New).create(which == Which::Any);
             options.open(self.0.join(name))
         }
@@ -270,6 +316,18 @@ mod by_path {
                 let entry = entry?;
                 if !fs::metadata(entry.path()).is_ok_and(|metadata| metadata.is_dir()) {
                     names.push(entry.file_name().to_string_lossy().into_owned());
+                }
+            }
+            Ok(names)
+        }
+
+        pub(in super::super) fn strangers(&self) -> io::Result<Vec<String>> {
+            let mut names = Vec::new();
+            for entry in fs::read_dir(&self.0)? {
+                let entry = entry?;
+                let name = entry.file_name().to_string_lossy().into_owned();
+                if !entry.file_type()?.is_file() && name.as_bytes() != super::LOST_AND_FOUND {
+                    names.push(name);
                 }
             }
             Ok(names)

@@ -89,8 +89,8 @@ impl Model {
     fn assert_is(&self, space: &Space, what: &str) {
         assert_eq!(space.superblock().head.checkpoint, Lsn::new(self.lsn), "{what}");
         let mut found = BTreeMap::new();
-        let problems = space.verify(&mut |id, addr| assert!(found.insert(id.0, addr).is_none()));
-        assert_eq!(problems.unwrap(), Vec::<String>::new(), "{what}");
+        let checked = space.verify(&mut |id, addr| assert!(found.insert(id.0, addr).is_none()));
+        assert_eq!(checked.unwrap().problems.into_list(), Vec::<String>::new(), "{what}");
         let expected: BTreeMap<u64, PageAddr> =
             self.pages.iter().map(|(&id, &(addr, _))| (id, addr)).collect();
         assert_eq!(found, expected, "{what}");

@@ -35,7 +35,7 @@ pub(super) const ROOM: &[Piece] = &[
         whose: "LevelDB, 2012 (issue 74: CURRENT came back as 16 zero bytes)",
         showed: "a file was renamed into its place before its bytes were flushed",
         done: "a store is made, and crashes come at each call",
-        judged: &[Clause::Again, Clause::Answers],
+        judged: &[Clause::Again, Clause::Answers, Clause::Sound],
         mutants: &[Mutant::DataFileUnflushed, Mutant::DataFileMadeInPlace],
         show: named_before_it_is_whole,
     },

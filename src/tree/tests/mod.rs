@@ -103,7 +103,7 @@ impl Rig {
                 !reached.insert(id)
             })
             .unwrap();
-        assert_eq!(checked.problems, Vec::<String>::new(), "{what}");
+        assert_eq!(checked.problems.count(), 0, "{what}: {checked:?}");
         assert_eq!(checked.keys, self.model.len() as u64, "{what}");
         let freed: HashSet<PageId> = self.writer.freed().collect();
         for id in (1..self.cache.next_page_id()).map(PageId) {
