@@ -257,6 +257,7 @@ pub(super) struct DumpLogArgs {
 /// Everything can be said as a flag, in the environment (SYNCLINE_MAX_CONNECTIONS=100), or in a
 /// file (max_connections = 100), and counts in this order.
 #[derive(Debug, Args)]
+#[command(after_long_help = crate::server::help())]
 pub(super) struct ServeArgs {
     /// The store's directory; an empty or missing one becomes a store
     pub(super) dir: PathBuf,
@@ -280,10 +281,10 @@ pub(super) struct ServeArgs {
     pub(super) tls_key: Option<String>,
     /// The store's cache, in MiB [default: 256]
     #[arg(long, value_name = "MIB")]
-    pub(super) cache_mib: Option<i64>,
+    pub(super) cache_mib: Option<String>,
     /// What all clients together may leave unread, in MiB [default: 256]
     #[arg(long, value_name = "MIB")]
-    pub(super) max_output_mib: Option<i64>,
+    pub(super) max_output_mib: Option<String>,
     /// What is logged: error, warn, info, debug [default: info]
     #[arg(long, value_name = "LEVEL")]
     pub(super) log: Option<String>,

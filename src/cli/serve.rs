@@ -2,30 +2,25 @@
 
 use super::args::ServeArgs;
 use super::failure::{Failure, Outcome, Status};
-use crate::server::{Config, Settings, serve as run};
+use crate::server::{Failure as Refused, Settings, Sources, serve as run};
 
 pub(super) fn serve(args: &ServeArgs) -> Outcome {
     crate::mutants::break_by_environment().map_err(Failure::Usage)?;
-    let mut sources = Vec::new();
-    if let Some(file) = &args.config {
-        sources.push(Config::read_file(file)?);
-    }
-    sources.push(Config::read_environment(std::env::vars()));
-    sources.push(flags(args));
+    let environment = Settings::of_environment(std::env::vars())?;
+    let mut flags = flags(args)?;
     for assignment in &args.set {
-        sources.push(Config::read_assignment(assignment)?);
+        flags.add(Settings::of_assignment(assignment)?);
     }
-    run(&args.dir, &Config::from_settings(sources)?)?;
+    run(&args.dir, Sources { file: args.config.clone(), environment, flags })?;
     Ok(Status::Done)
 }
 
 /// What has a flag of its own.
-fn flags(args: &ServeArgs) -> Settings {
-    let mut settings = Settings::new();
-    if !args.listen.is_empty() {
-        settings.insert("listen".into(), args.listen.clone().into());
-    }
-    let texts = [
+fn flags(args: &ServeArgs) -> Result<Settings, Refused> {
+    let listen = (!args.listen.is_empty()).then(|| args.listen.join(","));
+    let mut settings = Settings::default();
+    let flags = [
+        ("listen", &listen),
         ("unix", &args.unix),
         ("metrics", &args.metrics),
         ("tokens", &args.tokens),
@@ -33,16 +28,13 @@ fn flags(args: &ServeArgs) -> Settings {
         ("tls_key", &args.tls_key),
         ("log", &args.log),
         ("log_format", &args.log_format),
+        ("cache_mib", &args.cache_mib),
+        ("max_output_mib", &args.max_output_mib),
     ];
-    for (name, text) in texts {
+    for (name, text) in flags {
         if let Some(text) = text {
-            settings.insert(name.into(), text.clone().into());
+            settings.add_flag(name, text)?;
         }
     }
-    for (name, mib) in [("cache_mib", args.cache_mib), ("max_output_mib", args.max_output_mib)] {
-        if let Some(mib) = mib {
-            settings.insert(name.into(), mib.into());
-        }
-    }
-    settings
+    Ok(settings)
 }

@@ -1,23 +1,21 @@
-//! What a server is told: flags before environment before file before defaults.
-//!
-//! All three say the same things by the same names: `max_connections = 100` in the file,
-//! `SYNCLINE_MAX_CONNECTIONS=100` in the environment, `--set max_connections=100` as a flag. The
-//! commonest have flags of their own.
+//! What a server is told, as values. Where they come from is the matter of `sources`, what they may be
+//! of `settings`.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::failure::Failure;
 use super::gate::Caps;
 use super::shared::Limits;
+use super::sources::{Entry, Settings, Source};
 use crate::Options;
 
 /// What a server is told. Sizes and times say their unit; 0 means without a limit only where that
 /// is said.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Config {
@@ -97,7 +95,7 @@ pub struct Config {
 }
 
 /// How log lines look.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LogFormat {
     /// For people.
@@ -106,6 +104,9 @@ pub enum LogFormat {
     /// For programs: one object a line.
     Json,
 }
+
+/// Settings that make sense together only.
+const TLS: [&str; 2] = ["tls_cert", "tls_key"];
 
 impl Default for Config {
     fn default() -> Self {
@@ -151,67 +152,26 @@ impl Default for Config {
     }
 }
 
-/// Settings by name, from one source.
-pub use toml::Table as Settings;
-
-/// What the environment's names begin with.
-const PREFIX: &str = "SYNCLINE_";
-
 impl Config {
     /// Puts the sources together; those later in the list count before those earlier.
     ///
     /// # Errors
-    /// A name that is not known, or a value that is none for its name.
+    /// One of a pair of settings without the other.
     pub fn from_settings(sources: impl IntoIterator<Item = Settings>) -> Result<Config, Failure> {
-        let mut all = Settings::new();
-        for source in sources {
-            all.extend(source);
+        let mut all = toml::Table::new();
+        let mut pair: [Option<Source>; 2] = [None, None];
+        for Entry { name, value, source } in sources.into_iter().flat_map(|all| all.entries) {
+            if let Some(at) = TLS.iter().position(|half| *half == name) {
+                pair[at] = Some(source);
+            }
+            all.insert(name.into(), value);
+        }
+        if let [Some(source), None] | [None, Some(source)] = &pair {
+            let [cert, key] = TLS;
+            return Err(Failure::Config(format!("{source}: {cert} and {key} go together")));
         }
         let config: Result<Config, _> = all.try_into();
         config.map_err(|error| Failure::Config(error.message().to_owned()))
-    }
-
-    /// The settings in a file.
-    ///
-    /// # Errors
-    /// It cannot be read, or is no TOML.
-    pub fn read_file(path: &Path) -> Result<Settings, Failure> {
-        let text = std::fs::read_to_string(path)
-            .map_err(Failure::io(format!("read {}", path.display())))?;
-        toml::from_str(&text)
-            .map_err(|error| Failure::Config(format!("{}: {}", path.display(), error.message())))
-    }
-
-    /// The settings in an environment. Names that are no setting's are passed over: they may be
-    /// a client's.
-    pub fn read_environment(variables: impl Iterator<Item = (String, String)>) -> Settings {
-        let mut settings = Settings::new();
-        for (name, value) in variables {
-            let Some(name) = name.strip_prefix(PREFIX) else { continue };
-            let name = name.to_ascii_lowercase();
-            let value = value_of(&name, &value);
-            let alone = Settings::from_iter([(name.clone(), value.clone())]);
-            let is_known = match alone.try_into::<Config>() {
-                Ok(_) => true,
-                Err(error) => !error.message().contains("unknown field"),
-            };
-            if is_known {
-                settings.insert(name, value);
-            }
-        }
-        settings
-    }
-
-    /// One setting, as in `max_connections=100`.
-    ///
-    /// # Errors
-    /// There is no `=` in it.
-    pub fn read_assignment(text: &str) -> Result<Settings, Failure> {
-        let Some((name, value)) = text.split_once('=') else {
-            return Err(Failure::Config(format!("{text:?} is not NAME=VALUE")));
-        };
-        let (name, value) = (name.trim(), value.trim());
-        Ok(Settings::from_iter([(name.to_owned(), value_of(name, value))]))
     }
 
     /// How the store is to be opened.
@@ -279,64 +239,43 @@ impl Config {
     }
 }
 
-/// A value as a file would have it: lists are divided by commas, what is no number is text.
-fn value_of(name: &str, text: &str) -> toml::Value {
-    if name == "listen" {
-        return toml::Value::Array(text.split(',').map(|part| part.trim().into()).collect());
-    }
-    const TEXTS: [&str; 7] =
-        ["unix", "metrics", "tokens", "tls_cert", "tls_key", "log", "log_format"];
-    if let Ok(truth) = text.parse::<bool>()
-        && !TEXTS.contains(&name)
-    {
-        return toml::Value::Boolean(truth);
-    }
-    match text.parse::<i64>() {
-        Ok(number) if !TEXTS.contains(&name) => toml::Value::Integer(number),
-        _ => toml::Value::String(text.to_owned()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn flags_count_before_the_environment_and_that_before_the_file() {
-        let file: Settings =
-            toml::from_str("threads = 1\npool_threads = 1\nidle_ms = 1\nlisten = ['[::1]:1']")
-                .unwrap();
-        let environment = Config::read_environment(
-            [
-                ("SYNCLINE_THREADS", "2"),
-                ("SYNCLINE_POOL_THREADS", "2"),
-                ("SYNCLINE_UNIX", "7"),
-                ("SYNCLINE_CONNECT", "not a server's"),
-                ("PATH", "/bin"),
-            ]
-            .map(|(name, value)| (name.into(), value.into()))
-            .into_iter(),
-        );
-        let flag = Config::read_assignment("threads = 3").unwrap();
-        let config = Config::from_settings([file, environment, flag]).unwrap();
-        assert_eq!((config.threads, config.pool_threads, config.idle_ms), (3, 2, 1));
-        assert_eq!(config.listen, ["[::1]:1"]);
-        assert_eq!(config.unix.as_deref(), Some(Path::new("7")));
+    fn environment(all: &[(&str, &str)]) -> Settings {
+        let all = all.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        Settings::of_environment(all).unwrap()
     }
 
     #[test]
-    fn what_is_not_understood_is_refused() {
-        let refused = |text: &str| {
-            let settings = Config::read_assignment(text).unwrap();
-            Config::from_settings([settings]).unwrap_err().to_string()
-        };
-        assert!(refused("no_such_thing=1").contains("unknown field"));
-        assert!(refused("threads=many").contains("invalid type"));
-        assert!(refused("threads=-1").contains("invalid value"));
-        assert!(Config::read_assignment("threads").is_err());
-        let typo = [("SYNCLINE_THREADS".to_owned(), "many".to_owned())];
-        let environment = Config::read_environment(typo.into_iter());
-        assert!(Config::from_settings([environment]).is_err());
+    fn flags_count_before_the_environment_and_that_before_the_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("server.toml");
+        let text = "threads = 1\npool_threads = 1\nidle_ms = 1\nlisten = ['[::1]:1']";
+        std::fs::write(&path, text).unwrap();
+        let file = Settings::of_file(&path).unwrap();
+        let environment = environment(&[
+            ("SYNCLINE_THREADS", "2"),
+            ("SYNCLINE_POOL_THREADS", "2"),
+            ("SYNCLINE_UNIX", "7"),
+            ("SYNCLINE_METRICS_OPEN", "true"),
+        ]);
+        let flag = Settings::of_assignment("threads = 3").unwrap();
+        let config = Config::from_settings([file, environment, flag]).unwrap();
+        assert_eq!((config.threads, config.pool_threads, config.idle_ms), (3, 2, 1));
+        assert_eq!(config.listen, ["[::1]:1"]);
+        assert_eq!(config.unix.as_deref(), Some(std::path::Path::new("7")));
+        assert!(config.metrics_open);
+    }
+
+    #[test]
+    fn a_certificate_without_a_key_is_refused_with_its_source() {
+        let half = environment(&[("SYNCLINE_TLS_CERT", "c")]);
+        let error = Config::from_settings([half.clone()]).unwrap_err().to_string();
+        assert_eq!(error, "the variable SYNCLINE_TLS_CERT: tls_cert and tls_key go together");
+        let key = Settings::of_assignment("tls_key=k").unwrap();
+        Config::from_settings([half, key]).unwrap();
     }
 
     #[test]

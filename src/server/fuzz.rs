@@ -9,6 +9,7 @@ use super::mailbox::Mailbox;
 use super::pool::Pool;
 use super::session::Session;
 use super::shared::{Limits, Shared};
+use super::tokens::Keys;
 use crate::Options;
 use crate::disk::SimDisk;
 use crate::proto::{
@@ -147,7 +148,7 @@ pub(super) fn new_shared() -> Arc<Shared> {
     store.provide(2048, 16 << 20).expect("no limit");
     let service = Arc::new(Service::new(store).expect("a new store can be written"));
     let pool = Pool::start(1, 16).expect("a thread");
-    Arc::new(Shared::new(service, pool, Limits::default(), None))
+    Arc::new(Shared::new(service, pool, Limits::default(), Keys::new(None)))
 }
 
 #[cfg(test)]

@@ -1,20 +1,20 @@
 //! Accepting connections: from TCP, with or without TLS, and from a Unix socket.
 
 use std::net::{IpAddr, SocketAddr};
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
-use tokio_rustls::TlsAcceptor;
 
 use super::connection::Connection;
 use super::failure::Failure;
 use super::gate::Seat;
 use super::mailbox::Mailbox;
+use super::peer::Peer;
 use super::server::Inside;
+use super::tls::Tls;
 use crate::proto::{Code, Failure as Refusal, MAX_HELLO, Response};
 
 /// Listens on an address that is ours to listen on.
@@ -28,11 +28,7 @@ pub(super) fn bind(address: SocketAddr) -> Result<TcpListener, Failure> {
 }
 
 /// Accepts from TCP for ever.
-pub(super) async fn accept_tcp(
-    listener: TcpListener,
-    tls: Option<TlsAcceptor>,
-    inside: Arc<Inside>,
-) {
+pub(super) async fn accept_tcp(listener: TcpListener, tls: Option<Tls>, inside: Arc<Inside>) {
     loop {
         match listener.accept().await {
             Ok((socket, peer)) => welcome_tcp(socket, peer, tls.clone(), &inside),
@@ -41,12 +37,7 @@ pub(super) async fn accept_tcp(
     }
 }
 
-fn welcome_tcp(
-    socket: TcpStream,
-    peer: SocketAddr,
-    tls: Option<TlsAcceptor>,
-    inside: &Arc<Inside>,
-) {
+fn welcome_tcp(socket: TcpStream, peer: SocketAddr, tls: Option<Tls>, inside: &Arc<Inside>) {
     prepare(&socket);
     let Some(seat) = admit(Some(peer.ip()), inside) else {
         if tls.is_none() {
@@ -56,7 +47,7 @@ fn welcome_tcp(
     };
     let inside = Arc::clone(inside);
     let Some(tls) = tls else {
-        tokio::spawn(serve(socket, seat, inside));
+        tokio::spawn(serve(socket, seat, inside, Peer::Address(peer)));
         return;
     };
     tokio::spawn(async move {
@@ -64,10 +55,10 @@ fn welcome_tcp(
             if !speaks_tls(&socket).await? {
                 return Ok(Err(socket));
             }
-            tls.accept(socket).await.map(Ok)
+            tls.acceptor().accept(socket).await.map(Ok)
         };
         match timeout(inside.shared.limits.handshake, handshake).await {
-            Ok(Ok(Ok(socket))) => serve(socket, seat, inside).await,
+            Ok(Ok(Ok(socket))) => serve(socket, seat, inside, Peer::Address(peer)).await,
             Ok(Ok(Err(socket))) => {
                 inside.shared.metrics.ended(Code::BadHandshake);
                 tell(socket, Code::BadHandshake, "TLS is spoken here").await;
@@ -88,32 +79,16 @@ async fn speaks_tls(socket: &TcpStream) -> std::io::Result<bool> {
     Ok(socket.peek(&mut first).await? == 0 || first == [HANDSHAKE])
 }
 
-/// A Unix socket that only its owner may use. A file that a killed server left behind is replaced.
-#[cfg(unix)]
-pub(super) fn bind_unix(path: &Path) -> Result<tokio::net::UnixListener, Failure> {
-    use std::os::unix::fs::{FileTypeExt, PermissionsExt};
-    let action = || format!("listen on {}", path.display());
-    let is_socket = std::fs::symlink_metadata(path).is_ok_and(|file| file.file_type().is_socket());
-    if is_socket {
-        if std::os::unix::net::UnixStream::connect(path).is_ok() {
-            let source = std::io::ErrorKind::AddrInUse.into();
-            return Err(Failure::Io { action: action(), source });
-        }
-        std::fs::remove_file(path).map_err(Failure::io(action()))?;
-    }
-    let listener = tokio::net::UnixListener::bind(path).map_err(Failure::io(action()))?;
-    let mode = std::fs::Permissions::from_mode(0o600);
-    std::fs::set_permissions(path, mode).map_err(Failure::io(action()))?;
-    Ok(listener)
-}
-
 /// Accepts from a Unix socket for ever.
 #[cfg(unix)]
 pub(super) async fn accept_unix(listener: tokio::net::UnixListener, inside: Arc<Inside>) {
     loop {
         match listener.accept().await {
             Ok((socket, _)) => match admit(None, &inside) {
-                Some(seat) => drop(tokio::spawn(serve(socket, seat, Arc::clone(&inside)))),
+                Some(seat) => {
+                    let inside = Arc::clone(&inside);
+                    drop(tokio::spawn(serve(socket, seat, inside, Peer::Local)));
+                }
                 None => turn_away(socket),
             },
             Err(error) => pause(&error).await,
@@ -162,13 +137,18 @@ async fn tell(mut socket: impl AsyncRead + AsyncWrite + Unpin, code: Code, messa
 }
 
 /// Serves a connection to its end.
-async fn serve<S: AsyncRead + AsyncWrite + Unpin>(socket: S, seat: Seat, inside: Arc<Inside>) {
-    let mailbox = Arc::new(Mailbox::default());
+async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
+    socket: S,
+    seat: Seat,
+    inside: Arc<Inside>,
+    peer: Peer,
+) {
+    let mailbox = Arc::new(Mailbox::of(peer));
     let number = inside.enter(&mailbox);
     inside.shared.metrics.open.inc();
     let connection = Connection::new(socket, Arc::clone(&inside.shared), mailbox, seat);
     if let Err(error) = connection.await {
-        tracing::debug!("connection: {error}");
+        tracing::debug!(%peer, "connection: {error}");
     }
     inside.shared.metrics.open.dec();
     inside.leave(number);

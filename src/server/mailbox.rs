@@ -14,6 +14,7 @@ use futures_util::task::AtomicWaker;
 use parking_lot::Mutex;
 
 use super::budget::Made;
+use super::peer::Peer;
 use super::session::{Run, Waiting, Wrote};
 use crate::proto::{Failure, JobState};
 use crate::service::{JobListener, JobNumber, Stream};
@@ -21,6 +22,8 @@ use crate::service::{JobListener, JobNumber, Stream};
 /// Where a connection is told things.
 #[derive(Debug, Default)]
 pub(crate) struct Mailbox {
+    /// Whose it is, for the log.
+    peer: Peer,
     post: Mutex<Post>,
     /// Whether there is post, readable without the lock.
     has_post: AtomicBool,
@@ -37,6 +40,8 @@ pub(crate) struct Post {
     pub(crate) jobs: BTreeSet<JobNumber>,
     pub(crate) watermarks_moved: bool,
     pub(crate) is_draining: bool,
+    /// A token has been withdrawn.
+    pub(crate) is_withdrawn: bool,
 }
 
 /// An answer from the pool.
@@ -61,6 +66,15 @@ pub(crate) enum Letter {
 }
 
 impl Mailbox {
+    pub(crate) fn of(peer: Peer) -> Mailbox {
+        Mailbox { peer, ..Mailbox::default() }
+    }
+
+    /// Who is at the other end of the connection.
+    pub(crate) fn peer(&self) -> Peer {
+        self.peer
+    }
+
     /// Has this task woken when something comes.
     pub(crate) fn register(&self, waker: &Waker) {
         self.waker.register(waker);
@@ -87,6 +101,11 @@ impl Mailbox {
     /// Asks the connection to come to an end.
     pub(crate) fn drain(&self) {
         self.put(|post| post.is_draining = true);
+    }
+
+    /// Has the connection look whether its token has been withdrawn.
+    pub(crate) fn withdrawn(&self) {
+        self.put(|post| post.is_withdrawn = true);
     }
 
     /// The socket takes nothing more.

@@ -22,6 +22,7 @@ pub(super) const KINDS: usize = 64;
 #[derive(Debug)]
 pub(crate) struct Metrics {
     pub(crate) accepted: Counter,
+    pub(crate) logins_failed: Counter,
     pub(crate) open: Gauge,
     pub(crate) in_flight: Gauge,
     pub(crate) bytes_in: Counter,
@@ -45,6 +46,7 @@ impl Default for Metrics {
     fn default() -> Self {
         Metrics {
             accepted: Counter::default(),
+            logins_failed: Counter::default(),
             open: Gauge::default(),
             in_flight: Gauge::default(),
             bytes_in: Counter::default(),

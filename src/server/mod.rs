@@ -1,9 +1,9 @@
 //! The server: connections, threads, limits and times around the `service`.
 //!
 //! ```text
-//!   run, config, logs             the process
+//!   run, reload, notify, logs     the process; config <- settings <- sources
 //!      |
-//!   server  -- listen, gate, tls                who may come in
+//!   server  -- openings, listen, unix, gate, tls, tokens    who may come in
 //!      |    '-- http                           probes and metrics
 //!   connection -- buffers, budget a task: one socket, one session
 //!      |
@@ -24,6 +24,7 @@ mod budget;
 mod buffers;
 mod config;
 mod connection;
+mod expiry;
 mod failure;
 mod figures;
 #[cfg(any(test, fuzzing))]
@@ -34,24 +35,35 @@ mod listen;
 mod logs;
 mod mailbox;
 mod metrics;
+mod notify;
+mod openings;
+mod peer;
 mod pool;
+mod reload;
 mod run;
 mod seldom;
 #[expect(clippy::module_inception, reason = "the noun of the layer")]
 mod server;
 mod session;
+mod settings;
 mod shared;
 mod signs;
+mod sources;
 mod tally;
 #[cfg(test)]
 mod tests;
 mod tide;
 mod tls;
 mod tokens;
+#[cfg(unix)]
+mod unix;
 
-pub use config::{Config, LogFormat, Settings};
+pub use config::{Config, LogFormat};
 pub use failure::Failure;
 #[cfg(any(test, fuzzing))]
 pub(crate) use fuzz::session;
 pub use run::serve;
 pub use server::Server;
+#[cfg(feature = "cli")]
+pub(crate) use settings::help;
+pub use sources::{Settings, Sources};

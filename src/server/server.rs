@@ -11,11 +11,10 @@
 //! ```
 
 use std::collections::HashMap;
-use std::net::{SocketAddr, ToSocketAddrs};
-use std::path::PathBuf;
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
@@ -27,23 +26,30 @@ use super::gate::Gate;
 use super::http::{self, Opening};
 use super::listen;
 use super::mailbox::Mailbox;
+use super::openings::Openings;
 use super::pool::Pool;
 use super::shared::Shared;
 use super::signs;
-use super::tls;
-use super::tokens::Tokens;
+use super::tls::Tls;
+use super::tokens::{Keys, Tokens};
+#[cfg(unix)]
+use super::unix::SocketFile;
 use crate::Store;
 use crate::service::Service;
 
 /// Old idempotency keys are looked for so often.
 const SWEEP_EVERY: Duration = Duration::from_secs(600);
+/// Tokens that have expired are looked for so often.
+const EXPIRE_EVERY: Duration = Duration::from_secs(1);
 
 /// A server that runs.
 pub struct Server {
     inside: Arc<Inside>,
     addresses: Vec<SocketAddr>,
     metrics: Option<SocketAddr>,
-    unix: Option<PathBuf>,
+    tls: Option<Tls>,
+    #[cfg(unix)]
+    unix: Option<SocketFile>,
     tasks: Vec<JoinHandle<()>>,
     http: Option<JoinHandle<()>>,
     /// Ends `http`.
@@ -74,9 +80,9 @@ impl Inside {
         }
     }
 
-    fn drain(&self) {
+    fn tell_all(&self, tell: fn(&Mailbox)) {
         let mailboxes: Vec<_> = self.mailboxes.lock().values().cloned().collect();
-        mailboxes.iter().filter_map(Weak::upgrade).for_each(|mailbox| mailbox.drain());
+        mailboxes.iter().filter_map(Weak::upgrade).for_each(|mailbox| tell(&mailbox));
     }
 
     /// Waits until nobody is inside.
@@ -99,38 +105,36 @@ impl Server {
     /// # Errors
     /// [`Failure::Config`] for what is not safe, and whatever keeps it from listening.
     pub async fn start(store: Store, config: &Config) -> Result<Server, Failure> {
-        // 1. What can be wrong with the configuration, before anything is begun.
-        let tokens = config.tokens.as_deref().map(Tokens::load).transpose()?;
-        let tls = tls::acceptor(config)?;
-        let mut listeners = Vec::new();
-        for name in &config.listen {
-            let resolved = name.to_socket_addrs();
-            let resolved = resolved.map_err(Failure::io(format!("find the address {name:?}")))?;
-            for address in resolved {
-                config.check_address(address)?;
-                listeners.push(listen::bind(address)?);
-            }
-        }
-        let opening = config.metrics.map(|address| Opening::bind(address, config, tls.as_ref()));
-        let opening = opening.transpose()?;
-        // 2. What connections need.
+        Server::start_on(store, Openings::bind(config)?, config)
+    }
+
+    /// Serves `store` on what is open already.
+    pub(super) fn start_on(
+        store: Store,
+        openings: Openings,
+        config: &Config,
+    ) -> Result<Server, Failure> {
+        let Openings { tcp, http, tls, tokens, .. } = openings;
+        // 1. What connections need.
         let service = Arc::new(Service::new(store)?);
         let pool = Pool::start(config.pool_threads, config.pool_queue)
             .map_err(Failure::io("start the pool's threads"))?;
         let inside = Arc::new(Inside {
-            shared: Arc::new(Shared::new(service, pool, config.limits(), tokens)),
+            shared: Arc::new(Shared::new(service, pool, config.limits(), Keys::new(tokens))),
             gate: Gate::new(config.caps()),
             next: AtomicU64::new(0),
             mailboxes: Mutex::default(),
             is_empty: Notify::new(),
         });
-        // 3. The listeners.
+        // 2. The listeners.
         let address = |listener: &tokio::net::TcpListener| {
             listener.local_addr().map_err(Failure::io("find out where it listens"))
         };
         let mut server = Server {
-            addresses: listeners.iter().map(address).collect::<Result<_, _>>()?,
-            metrics: opening.as_ref().map(Opening::address).transpose()?,
+            addresses: tcp.iter().map(address).collect::<Result<_, _>>()?,
+            metrics: http.as_ref().map(Opening::address).transpose()?,
+            tls: None,
+            #[cfg(unix)]
             unix: None,
             tasks: Vec::new(),
             http: None,
@@ -138,19 +142,20 @@ impl Server {
             inside,
         };
         #[cfg(unix)]
-        if let Some(path) = &config.unix {
-            let listener = listen::bind_unix(path)?;
-            server.unix = Some(path.clone());
+        if let Some((listener, file)) = openings.unix {
+            server.unix = Some(file);
             server.spawn(listen::accept_unix(listener, Arc::clone(&server.inside)));
         }
-        for listener in listeners {
+        for listener in tcp {
             server.spawn(listen::accept_tcp(listener, tls.clone(), Arc::clone(&server.inside)));
         }
-        if let Some(opening) = opening {
+        server.tls = tls;
+        if let Some(opening) = http {
             let shared = Arc::clone(&server.inside.shared);
             let serving = http::run(opening, shared, server.end.subscribe());
             server.http = Some(tokio::spawn(serving));
         }
+        server.spawn(watch_tokens(Arc::clone(&server.inside)));
         server.spawn(Arc::clone(&server.inside.shared.tide).run());
         server.spawn(signs::tell_of_poison(Arc::clone(&server.inside.shared)));
         if config.slow_flush_ms > 0 {
@@ -160,6 +165,41 @@ impl Server {
         let age = Duration::from_secs(3600 * config.once_hours);
         server.spawn(sweep(Arc::clone(&server.inside.shared), age));
         Ok(server)
+    }
+
+    /// Lets in by these tokens from now on. Those who came in by one that is gone have to go.
+    ///
+    /// # Errors
+    /// [`Failure::Config`] if there were none and are some now, or the other way round: whether a
+    /// token is needed does not change while the server runs.
+    pub(super) fn exchange_tokens(&self, tokens: Option<Tokens>) -> Result<(), Failure> {
+        let keys = &self.inside.shared.keys;
+        match tokens {
+            None if keys.are_needed() => Err(only_at_start("tokens")),
+            None => Ok(()),
+            Some(tokens) => {
+                if !keys.replace(tokens) {
+                    return Err(only_at_start("tokens"));
+                }
+                self.inside.tell_all(Mailbox::withdrawn);
+                Ok(())
+            }
+        }
+    }
+
+    /// Speaks TLS by this certificate from now on.
+    ///
+    /// # Errors
+    /// [`Failure::Config`], as of tokens.
+    pub(super) fn exchange_tls(&self, tls: Option<Tls>) -> Result<(), Failure> {
+        match (&self.tls, tls) {
+            (None, None) => Ok(()),
+            (Some(before), Some(now)) => {
+                before.replace(&now);
+                Ok(())
+            }
+            _ => Err(only_at_start("TLS")),
+        }
     }
 
     fn spawn(&mut self, task: impl Future<Output = ()> + Send + 'static) {
@@ -202,13 +242,12 @@ impl Server {
         for task in self.tasks {
             let _ = task.await;
         }
-        if let Some(path) = &self.unix {
-            let _ = std::fs::remove_file(path);
-        }
+        #[cfg(unix)]
+        drop(self.unix);
         // 2. Those who are inside finish what they have begun.
         let connections = self.inside.gate.connections();
         tracing::info!(connections, "draining");
-        self.inside.drain();
+        self.inside.tell_all(Mailbox::drain);
         let patience = self.inside.shared.limits.drain;
         if tokio::time::timeout(patience, self.inside.emptied()).await.is_err() {
             tracing::warn!(connections = self.inside.gate.connections(), "cut off");
@@ -230,6 +269,20 @@ impl Server {
             let _ = http.await;
         }
         Ok(closed??)
+    }
+}
+
+fn only_at_start(what: &str) -> Failure {
+    Failure::Config(format!("whether there is {what} counts from the next start on"))
+}
+
+/// Has those go whose tokens expire.
+async fn watch_tokens(inside: Arc<Inside>) {
+    loop {
+        tokio::time::sleep(EXPIRE_EVERY).await;
+        if inside.shared.keys.expire(SystemTime::now()) {
+            inside.tell_all(Mailbox::withdrawn);
+        }
     }
 }
 

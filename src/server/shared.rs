@@ -6,10 +6,16 @@ use std::time::Duration;
 use super::budget::Budget;
 use super::http::Readiness;
 use super::metrics::Metrics;
+use super::peer::Peer;
 use super::pool::Pool;
+use super::seldom::Seldom;
 use super::tide::Tide;
-use super::tokens::Tokens;
+use super::tokens::{Keys, Refused};
 use crate::service::Service;
+
+/// Logins that failed are logged: so many at once, and then one in a time.
+const FAILED_AT_ONCE: u32 = 10;
+const FAILED_EVERY: Duration = Duration::from_secs(5);
 
 /// What all connections share. Constant after construction, but for what guards itself.
 pub(crate) struct Shared {
@@ -17,8 +23,9 @@ pub(crate) struct Shared {
     pub(crate) pool: Pool,
     pub(crate) limits: Limits,
     pub(crate) budget: Arc<Budget>,
-    /// Without it everybody may do everything.
-    pub(crate) tokens: Option<Tokens>,
+    pub(crate) keys: Keys,
+    /// Logins that failed, for the log.
+    failed_logins: Seldom,
     pub(crate) metrics: Metrics,
     pub(crate) tide: Arc<Tide>,
     pub(crate) readiness: Readiness,
@@ -82,15 +89,19 @@ impl Default for Limits {
 }
 
 impl Shared {
-    pub(crate) fn new(
-        service: Arc<Service>,
-        pool: Pool,
-        limits: Limits,
-        tokens: Option<Tokens>,
-    ) -> Shared {
+    pub(crate) fn new(service: Arc<Service>, pool: Pool, limits: Limits, keys: Keys) -> Shared {
         let tide = Arc::new(Tide::new(Arc::clone(&service)));
         let budget = Budget::new(limits.max_output_in_all);
+        let failed_logins = Seldom::new(FAILED_AT_ONCE, FAILED_EVERY);
         let (metrics, readiness) = (Metrics::default(), Readiness::default());
-        Shared { service, pool, limits, budget, tokens, metrics, tide, readiness }
+        Shared { service, pool, limits, budget, keys, failed_logins, metrics, tide, readiness }
+    }
+
+    /// Takes note that somebody did not come in.
+    pub(crate) fn login_failed(&self, peer: Peer, refused: &Refused) {
+        self.metrics.logins_failed.inc();
+        if let Some(kept_back) = self.failed_logins.pass() {
+            tracing::warn!(%peer, kept_back, "login failed: {refused}");
+        }
     }
 }

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use parking_lot::RwLock;
 use rustls::ServerConfig;
 use rustls::crypto::ring::default_provider;
 use rustls::pki_types::pem::{Error, PemObject};
@@ -12,8 +13,30 @@ use tokio_rustls::TlsAcceptor;
 use super::config::Config;
 use super::failure::Failure;
 
-/// What TLS needs, if it is to be spoken.
-pub(crate) fn acceptor(config: &Config) -> Result<Option<TlsAcceptor>, Failure> {
+/// What TLS is spoken with. It can be exchanged; connections that are open keep what they have.
+#[derive(Clone)]
+pub(super) struct Tls(Arc<RwLock<TlsAcceptor>>);
+
+impl Tls {
+    /// What the configuration says, if TLS is to be spoken.
+    pub(super) fn load(config: &Config) -> Result<Option<Tls>, Failure> {
+        let acceptor = acceptor(config)?;
+        Ok(acceptor.map(|acceptor| Tls(Arc::new(RwLock::new(acceptor)))))
+    }
+
+    /// For a connection that comes now.
+    pub(super) fn acceptor(&self) -> TlsAcceptor {
+        self.0.read().clone()
+    }
+
+    /// From now on what `other` has is spoken with.
+    pub(super) fn replace(&self, other: &Tls) {
+        let acceptor = other.acceptor();
+        *self.0.write() = acceptor;
+    }
+}
+
+fn acceptor(config: &Config) -> Result<Option<TlsAcceptor>, Failure> {
     let (cert, key) = match (&config.tls_cert, &config.tls_key) {
         (None, None) => return Ok(None),
         (Some(cert), Some(key)) => (cert, key),
@@ -25,7 +48,8 @@ pub(crate) fn acceptor(config: &Config) -> Result<Option<TlsAcceptor>, Failure> 
         .and_then(Iterator::collect::<Result<Vec<_>, _>>)
         .map_err(|error| unread(cert, error))?;
     let key = PrivateKeyDer::from_pem_file(key).map_err(|error| unread(key, error))?;
-    let unfit = |error: rustls::Error| Failure::Config(format!("TLS: {error}"));
+    let unfit =
+        |error: rustls::Error| Failure::Config(format!("tls_cert {}: {error}", cert.display()));
     let config = ServerConfig::builder_with_provider(Arc::new(default_provider()))
         .with_safe_default_protocol_versions()
         .map_err(unfit)?

@@ -41,6 +41,10 @@ fn connections(sheet: &mut Sheet<'_>, shared: &Shared) {
         &metrics.endings,
     );
     sheet.metric(
+        plain("logins_failed", "Connections and requests that came without a token that is good."),
+        &metrics.logins_failed,
+    );
+    sheet.metric(
         bytes("received", "Bytes that came in over connections, before TLS."),
         &metrics.bytes_in,
     );

@@ -1,10 +1,15 @@
 //! Whether a request may see more than whether the server is well.
 
+use std::net::SocketAddr;
+use std::sync::Arc;
+
 use hyper::header::{AUTHORIZATION, WWW_AUTHENTICATE};
 use hyper::{HeaderMap, StatusCode};
 
 use super::message::{Message, refusal};
+use crate::server::peer::Peer;
 use crate::server::shared::Shared;
+use crate::server::tokens::Refused;
 use crate::service::{Scope, Scopes};
 
 /// Who may see what an address serves.
@@ -18,15 +23,25 @@ pub(super) enum Access {
 
 impl Access {
     /// Fails unless the request may see the store's figures.
-    pub(super) fn check(self, headers: &HeaderMap, shared: &Shared) -> Result<(), Box<Message>> {
+    pub(super) fn check(
+        self,
+        headers: &HeaderMap,
+        peer: SocketAddr,
+        shared: &Shared,
+    ) -> Result<(), Box<Message>> {
         if self == Access::Open {
             return Ok(());
         }
         let secret = headers.get(AUTHORIZATION).and_then(|value| bearer(value.as_bytes()));
-        let Some(secret) = secret else { return Err(challenge("a token is needed", "")) };
-        let tokens = shared.tokens.as_ref();
-        let Some(caller) = tokens.and_then(|tokens| tokens.find(secret)) else {
-            return Err(challenge("the token is wrong", ", error=\"invalid_token\""));
+        let caller = match shared.keys.find(secret) {
+            Ok(Some(token)) => Arc::clone(token.caller()),
+            Ok(None) => return Ok(()),
+            Err(Refused::Missing) => return Err(challenge("a token is needed", "")),
+            Err(refused) => {
+                shared.login_failed(Peer::Address(peer), &refused);
+                let error = ", error=\"invalid_token\"";
+                return Err(challenge("the token is wrong or expired", error));
+            }
         };
         if caller.scopes.meets(Scopes::of(&[Scope::Read])) {
             return Ok(());

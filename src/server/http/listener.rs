@@ -14,7 +14,6 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::timeout;
-use tokio_rustls::TlsAcceptor;
 
 use super::access::Access;
 use super::figures::Turn;
@@ -27,6 +26,7 @@ use crate::server::config::Config;
 use crate::server::failure::Failure;
 use crate::server::listen::{bind, pause, prepare};
 use crate::server::shared::Shared;
+use crate::server::tls::Tls;
 
 /// Connections at a time. Probes and scrapes need a few; the others have descriptors to themselves.
 const CONNECTIONS: usize = 256;
@@ -41,7 +41,7 @@ const GOODBYE: Duration = Duration::from_secs(1);
 /// An address that HTTP is spoken on.
 pub(in crate::server) struct Opening {
     socket: TcpListener,
-    tls: Option<TlsAcceptor>,
+    tls: Option<Tls>,
     access: Access,
 }
 
@@ -53,7 +53,7 @@ impl Opening {
     pub(in crate::server) fn bind(
         address: SocketAddr,
         config: &Config,
-        tls: Option<&TlsAcceptor>,
+        tls: Option<&Tls>,
     ) -> Result<Opening, Failure> {
         let is_open = address.ip().is_loopback() || config.metrics_open;
         if !is_open {
@@ -132,12 +132,12 @@ impl Listener {
         self: Arc<Self>,
         socket: TcpStream,
         peer: SocketAddr,
-        tls: Option<TlsAcceptor>,
+        tls: Option<Tls>,
         _seat: OwnedSemaphorePermit,
         end: watch::Receiver<bool>,
     ) {
         let Some(tls) = tls else { return self.serve(socket, peer, end).await };
-        match timeout(self.shared.limits.handshake, tls.accept(socket)).await {
+        match timeout(self.shared.limits.handshake, tls.acceptor().accept(socket)).await {
             Ok(Ok(socket)) => self.serve(socket, peer, end).await,
             Ok(Err(error)) => tracing::debug!(%peer, "HTTP: TLS: {error}"),
             Err(_) => tracing::debug!(%peer, "HTTP: TLS: the handshake took too long"),
@@ -152,7 +152,7 @@ impl Listener {
         let socket = TokioIo::new(Patient::new(socket, self.shared.limits.write));
         let service = service_fn(move |request| {
             let this = Arc::clone(&self);
-            async move { Ok::<_, Infallible>(this.answer(request).await) }
+            async move { Ok::<_, Infallible>(this.answer(request, peer).await) }
         });
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
@@ -177,12 +177,12 @@ impl Listener {
         }
     }
 
-    async fn answer(&self, request: Request<Incoming>) -> Message {
+    async fn answer(&self, request: Request<Incoming>, peer: SocketAddr) -> Message {
         let endpoint = match route(request.method(), request.uri().path()) {
             Ok(endpoint) => endpoint,
             Err(refusal) => return *refusal,
         };
-        let allowed = self.access.check(request.headers(), &self.shared);
+        let allowed = self.access.check(request.headers(), peer, &self.shared);
         match (endpoint, allowed) {
             (Endpoint::Live, _) => probes::live(),
             (Endpoint::Ready, allowed) => {

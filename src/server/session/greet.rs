@@ -34,16 +34,20 @@ impl Session {
         self.authenticate(&hello)?;
         self.max_body = hello.max_body;
         self.phase = Phase::Open;
-        tracing::debug!(client = hello.client, caller = %self.caller.name, "welcome");
+        tracing::debug!(peer = %self.mailbox.peer(), client = hello.client, caller = %self.caller.name, "welcome");
         self.welcome(packet.head.id);
         Ok(())
     }
 
     fn authenticate(&mut self, hello: &Hello<'_>) -> Result<(), Failure<'static>> {
-        let Some(tokens) = &self.shared.tokens else { return Ok(()) };
-        let caller = hello.token.and_then(|secret| tokens.find(secret));
-        let unknown = || Failure::new(Code::Unauthenticated, "the token is missing or wrong");
-        self.caller = Arc::clone(caller.ok_or_else(unknown)?);
+        let token = self.shared.keys.find(hello.token).map_err(|refused| {
+            self.shared.login_failed(self.mailbox.peer(), &refused);
+            Failure::new(Code::Unauthenticated, "the token is missing, wrong or expired")
+        })?;
+        if let Some(token) = token {
+            self.caller = Arc::clone(token.caller());
+            self.token = Some(token);
+        }
         Ok(())
     }
 

@@ -62,6 +62,7 @@ use super::buffers::Output;
 use super::mailbox::{Mailbox, Post};
 use super::shared::Shared;
 use super::tally::Tally;
+use super::tokens::Token;
 use crate::proto::{
     Broken, Code, Failure, Goodbye, Kind, MAX_HELLO, Packet, Progress, Response, decode, peek,
 };
@@ -79,6 +80,8 @@ pub(crate) struct Session {
     mailbox: Arc<Mailbox>,
     phase: Phase,
     caller: Arc<Caller>,
+    /// What the client came in with, if that was needed.
+    token: Option<Arc<Token>>,
     /// The longest body that the client takes.
     max_body: u32,
     recent: Recent,
@@ -128,6 +131,7 @@ impl Session {
             mailbox,
             phase: Phase::Greeting,
             caller: Arc::new(Caller::anybody()),
+            token: None,
             max_body: MAX_HELLO,
             recent: Recent::default(),
             flights: HashMap::new(),
@@ -214,7 +218,7 @@ impl Session {
     }
 
     fn open_post(&mut self, post: Post, now: Instant) {
-        let Post { letters, jobs, watermarks_moved, is_draining } = post;
+        let Post { letters, jobs, watermarks_moved, is_draining, is_withdrawn } = post;
         for letter in letters {
             self.open_letter(letter, now);
         }
@@ -226,6 +230,10 @@ impl Session {
         }
         if is_draining {
             self.drain();
+        }
+        if is_withdrawn && self.token.as_ref().is_some_and(|token| token.is_withdrawn()) {
+            let message = "the token was withdrawn or has expired";
+            self.end(Failure::new(Code::Unauthenticated, message));
         }
     }
 
@@ -339,7 +347,7 @@ impl Session {
             return;
         }
         self.shared.metrics.ended(failure.code);
-        tracing::debug!(code = failure.code.name(), "connection ends: {failure}");
+        tracing::debug!(peer = %self.mailbox.peer(), code = failure.code.name(), "connection ends: {failure}");
         self.phase = Phase::Ending;
         self.abandon_flights();
         self.reply(0).fail(failure);
@@ -350,7 +358,7 @@ impl Session {
     pub(crate) fn cut(&mut self, code: Code) {
         if self.phase != Phase::Ending {
             self.shared.metrics.ended(code);
-            tracing::debug!(code = code.name(), "connection is cut");
+            tracing::debug!(peer = %self.mailbox.peer(), code = code.name(), "connection is cut");
             self.phase = Phase::Ending;
             self.abandon_flights();
         }

@@ -195,3 +195,37 @@ async fn a_flush_at_the_device_and_a_request_that_waits_for_it_show() {
     while Page::of(address).await.get("syncline_requests_in_flight") > 0.0 {}
     server.stop().await.unwrap();
 }
+
+/// What is called like one of ours in a file for operators.
+fn names_in(text: &str) -> HashSet<&str> {
+    let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+    words.filter(|word| word.starts_with("syncline_") || word.starts_with("process_")).collect()
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn dashboard_and_alerts_name_figures_that_there_are() {
+    let dir = tempfile::tempdir().unwrap();
+    let (server, native) = serve(stored(&dir), &probed()).await;
+    let address = server.metrics_address().unwrap();
+    let mut peer = Peer::greeted(native).await;
+    peer.ask(2, &put("k", "v", Mode::Sync)).await;
+    let page = loop {
+        let page = ask(address, "GET /metrics", "").await;
+        if page.contains("syncline_request_duration_seconds_bucket") {
+            break page;
+        }
+    };
+    let there = names_in(&page);
+    for (file, text) in [
+        ("grafana-dashboard.json", include_str!("../../../deploy/grafana-dashboard.json")),
+        ("alerts.yml", include_str!("../../../deploy/alerts.yml")),
+    ] {
+        let named = names_in(text);
+        assert!(named.len() > 10, "{file} has names");
+        for name in named {
+            assert!(there.contains(name), "{file} names {name}, which the server has not");
+        }
+    }
+    server.stop().await.unwrap();
+}

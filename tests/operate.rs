@@ -1,0 +1,201 @@
+//! `syncline serve` as whoever runs it sees it: what it refuses to start with, what it says, and what
+//! SIGHUP and the service manager have to do with it.
+#![cfg(unix)]
+
+use std::io::{BufRead, BufReader};
+use std::net::TcpListener;
+use std::os::unix::net::UnixDatagram;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
+
+use syncline::client::Client;
+
+/// Long enough for any machine; only what hangs takes it.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A server that runs, and what it logs.
+struct Server {
+    process: Child,
+    lines: Receiver<String>,
+    address: String,
+}
+
+fn command(dir: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_syncline"));
+    command.arg("serve").arg(dir).args(["--listen", "127.0.0.1:0"]).stderr(Stdio::piped());
+    command.env_remove("NOTIFY_SOCKET");
+    command
+}
+
+impl Server {
+    fn start(command: &mut Command) -> Server {
+        let mut process = command.spawn().unwrap();
+        let stderr = BufReader::new(process.stderr.take().unwrap());
+        let (sender, lines) = channel();
+        std::thread::spawn(move || {
+            stderr.lines().map_while(Result::ok).for_each(|line| drop(sender.send(line)));
+        });
+        let mut server = Server { process, lines, address: String::new() };
+        let line = server.await_line("listening address=");
+        server.address = line.rsplit_once("address=").unwrap().1.to_owned();
+        server
+    }
+
+    /// Waits until it logs a line with this in it.
+    #[track_caller]
+    fn await_line(&self, part: &str) -> String {
+        loop {
+            let line = self.lines.recv_timeout(PATIENCE);
+            let line = line.unwrap_or_else(|_| panic!("it never says {part:?}"));
+            if line.contains(part) {
+                return line;
+            }
+        }
+    }
+
+    fn signal(&self, name: &str) {
+        let id = self.process.id().to_string();
+        assert!(Command::new("kill").args([name, &id]).status().unwrap().success());
+    }
+
+    /// Whether it lets in with this token.
+    fn lets_in(&self, token: &str) -> bool {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let options = Client::options().token(token).tries(1);
+            options.connect(&self.address).await.is_ok()
+        })
+    }
+
+    fn end(mut self) {
+        self.signal("-TERM");
+        assert_eq!(self.process.wait().unwrap().code(), Some(0));
+    }
+}
+
+/// Whatever comes of a test, no process is left.
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+fn token(name: &str, secret: &str) -> String {
+    format!("[[token]]\nname = '{name}'\nsecret = '{secret}'\nscopes = ['read', 'write']\n")
+}
+
+/// What a server says that does not start.
+fn refused(command: &mut Command) -> String {
+    let output = command.output().unwrap();
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+    String::from_utf8(output.stderr).unwrap()
+}
+
+#[test]
+fn what_keeps_it_from_starting_is_named_and_nothing_is_made() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = dir.path().join("store");
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let said = refused(command(&store).args(["--listen", &address]));
+    assert!(said.contains(&address), "{said}");
+    let said = refused(command(&store).env("SYNCLINE_MAX_CONECTIONS", "9"));
+    assert!(said.contains("the variable SYNCLINE_MAX_CONECTIONS: "), "{said}");
+    let config = dir.path().join("server.toml");
+    std::fs::write(&config, "threads = 1\nlog = 'verbose'\n").unwrap();
+    let said = refused(command(&store).arg("--config").arg(&config));
+    assert!(said.contains("server.toml, line 2: log = \"verbose\": "), "{said}");
+    let tokens = dir.path().join("tokens.toml");
+    let twice = token("one", "the very same secret") + &token("two", "the very same secret");
+    std::fs::write(&tokens, twice).unwrap();
+    let said = refused(command(&store).arg("--tokens").arg(&tokens));
+    assert!(said.contains("\"one\" and \"two\" have the same secret"), "{said}");
+    assert!(!store.exists(), "nothing was made");
+}
+
+#[test]
+fn it_says_what_it_serves_and_who_did_not_come_in() {
+    let dir = tempfile::tempdir().unwrap();
+    let tokens = dir.path().join("tokens.toml");
+    std::fs::write(&tokens, token("one", "the first secret")).unwrap();
+    let mut command = command(&dir.path().join("store"));
+    command.arg("--tokens").arg(&tokens).args(["--set", "once_hours=7"]);
+    let mut process = command.spawn().unwrap();
+    let stderr = BufReader::new(process.stderr.take().unwrap());
+    let mut begun = Vec::new();
+    let mut lines = stderr.lines().map_while(Result::ok);
+    let address = lines.by_ref().find_map(|line| {
+        begun.push(line.clone());
+        line.split_once("listening address=").map(|(_, address)| address.to_owned())
+    });
+    let begun = begun.join("\n");
+    for part in ["store=", "incarnation=", "nothing was recovered", "once_hours=7", "version="] {
+        assert!(begun.contains(part), "{part}: {begun}");
+    }
+    let (_, receiver) = channel();
+    let server = Server { process, lines: receiver, address: address.unwrap() };
+    assert!(!server.lets_in("not this one, it is not"));
+    let line = lines.find(|line| line.contains("login failed")).unwrap();
+    assert!(line.contains("peer=127.0.0.1:") && line.contains("the token is wrong"), "{line}");
+    std::thread::spawn(move || lines.for_each(drop));
+    server.end();
+}
+
+#[test]
+fn sighup_exchanges_tokens_and_log_level_and_keeps_what_was_there_if_a_file_is_bad() {
+    let dir = tempfile::tempdir().unwrap();
+    let (tokens, config) = (dir.path().join("tokens.toml"), dir.path().join("server.toml"));
+    std::fs::write(&tokens, token("one", "the first secret")).unwrap();
+    std::fs::write(&config, "log = 'info'\nidle_ms = 1000000\n").unwrap();
+    let mut command = command(&dir.path().join("store"));
+    let server = Server::start(command.arg("--tokens").arg(&tokens).arg("--config").arg(&config));
+    assert!(server.lets_in("the first secret") && !server.lets_in("the second secret"));
+
+    std::fs::write(&tokens, token("two", "the second secret")).unwrap();
+    std::fs::write(&config, "log = 'debug'\nidle_ms = 2000000\n").unwrap();
+    server.signal("-HUP");
+    let line = server.await_line("counts from the next start on");
+    assert!(line.contains("idle_ms"), "{line}");
+    server.await_line("the settings were read anew");
+    assert!(!server.lets_in("the first secret") && server.lets_in("the second secret"));
+    server.await_line("DEBUG"); // of the connection that came in
+
+    std::fs::write(&tokens, "[[token]]\nname = 'three'\n").unwrap();
+    server.signal("-HUP");
+    let line = server.await_line("the tokens are not changed");
+    assert!(line.contains("tokens.toml"), "{line}");
+    server.await_line("the settings were read anew");
+    assert!(server.lets_in("the second secret"));
+
+    std::fs::write(&config, "log = 'loud'\n").unwrap();
+    server.signal("-HUP");
+    let line = server.await_line("all settings stay as they were");
+    assert!(line.contains("server.toml, line 1: log"), "{line}");
+    assert!(server.lets_in("the second secret"));
+    server.end();
+}
+
+#[test]
+fn the_service_manager_is_told_when_it_is_ready_reloads_and_ends() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("notify");
+    let manager = UnixDatagram::bind(&path).unwrap();
+    manager.set_read_timeout(Some(PATIENCE)).unwrap();
+    let heard = || {
+        let mut bytes = [0; 256];
+        let len = manager.recv(&mut bytes).expect("it says something");
+        String::from_utf8(bytes[..len].to_vec()).unwrap()
+    };
+    let mut command = command(&dir.path().join("store"));
+    let server = Server::start(command.env("NOTIFY_SOCKET", &path));
+    assert!(heard().starts_with("READY=1"));
+    server.signal("-HUP");
+    assert!(heard().starts_with("RELOADING=1\nMONOTONIC_USEC="));
+    assert!(heard().starts_with("READY=1"));
+    server.signal("-TERM");
+    assert!(heard().starts_with("STOPPING=1"));
+    server.end();
+}
