@@ -18,10 +18,13 @@ use super::error::Error;
 use super::options::ClientOptions;
 
 /// `host:port`, or `unix:PATH`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(super) enum Address {
     Tcp(String),
     Unix(PathBuf),
+    /// A server in the same test: with it the tests need no real time.
+    #[cfg(test)]
+    Memory(tokio::sync::mpsc::UnboundedSender<tokio::io::DuplexStream>),
 }
 
 /// A socket, with or without TLS.
@@ -41,6 +44,8 @@ impl fmt::Display for Address {
         match self {
             Address::Tcp(address) => f.write_str(address),
             Address::Unix(path) => write!(f, "unix:{}", path.display()),
+            #[cfg(test)]
+            Address::Memory(_) => f.write_str("memory"),
         }
     }
 }
@@ -68,8 +73,15 @@ impl FromStr for Address {
 impl Address {
     /// What TLS needs, if the options ask for it.
     pub(super) fn tls(&self, options: &ClientOptions) -> Result<Option<Tls>, Error> {
-        let Some(file) = &options.tls_roots else { return Ok(None) };
         let wrong = |what: String| Error::Option(format!("TLS: {what}"));
+        let Some(file) = &options.tls_roots else {
+            return match &options.tls_name {
+                None => Ok(None),
+                Some(name) => Err(wrong(format!(
+                    "the name {name:?} is set, but no roots are: nothing would be encrypted"
+                ))),
+            };
+        };
         let mut roots = RootCertStore::empty();
         let certificates = CertificateDer::pem_file_iter(file)
             .and_then(Iterator::collect::<Result<Vec<_>, _>>)
@@ -77,13 +89,16 @@ impl Address {
         for certificate in certificates {
             roots.add(certificate).map_err(|error| wrong(error.to_string()))?;
         }
+        if roots.is_empty() {
+            return Err(wrong(format!("{} holds no certificate (PEM)", file.display())));
+        }
         let host = match (&options.tls_name, self) {
             (Some(name), _) => name.clone(),
             (None, Address::Tcp(address)) => {
                 let host = address.rsplit_once(':').map_or(address.as_str(), |(host, _)| host);
                 host.trim_matches(['[', ']']).to_owned()
             }
-            (None, Address::Unix(_)) => "localhost".to_owned(),
+            (None, _) => "localhost".to_owned(),
         };
         let name = ServerName::try_from(host).map_err(|error| wrong(error.to_string()))?;
         let config = ClientConfig::builder_with_provider(Arc::new(default_provider()))
@@ -107,6 +122,12 @@ impl Address {
             Address::Unix(path) => Box::new(tokio::net::UnixStream::connect(path).await?),
             #[cfg(not(unix))]
             Address::Unix(_) => return Err(io::ErrorKind::Unsupported.into()),
+            #[cfg(test)]
+            Address::Memory(server) => {
+                let (socket, theirs) = tokio::io::duplex(64 << 10);
+                server.send(theirs).map_err(|_| io::ErrorKind::ConnectionRefused)?;
+                Box::new(socket)
+            }
         };
         match tls {
             None => Ok(socket),

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use futures_util::Stream;
 
-use super::client::{Client, Repeat};
+use super::call::Repeat;
+use super::client::Client;
 use super::error::{Error, Result};
 use super::job::Job;
 use super::keyspace::Keyspace;
@@ -41,7 +42,7 @@ impl Client {
     /// # Errors
     /// What the server says, or the connection.
     pub async fn keyspaces(&self) -> Result<Vec<String>> {
-        let answer = self.call(&Request::Keyspaces, Repeat::Safe).await?;
+        let answer = self.call(&Request::Keyspaces, Repeat::Reads).await?;
         match answer.response()? {
             Response::Names(names) => Ok(names.iter().map(ToString::to_string).collect()),
             _ => answer.unexpected(),
@@ -54,7 +55,7 @@ impl Client {
     /// As [`Client::keyspaces`].
     pub async fn create_keyspace(&self, name: &str) -> Result<Keyspace> {
         let create = CreateKeyspace { name, existing: Existing::Accept };
-        self.call(&Request::CreateKeyspace(create), Repeat::Safe).await?;
+        self.call(&Request::CreateKeyspace(create), Repeat::Once).await?;
         Ok(self.keyspace(name))
     }
 
@@ -72,7 +73,7 @@ impl Client {
     /// # Errors
     /// As [`Client::keyspaces`].
     pub async fn ping(&self) -> Result<()> {
-        self.call(&Request::Ping, Repeat::Safe).await.map(drop)
+        self.call(&Request::Ping, Repeat::Reads).await.map(drop)
     }
 
     /// The store's figures.
@@ -80,7 +81,7 @@ impl Client {
     /// # Errors
     /// As [`Client::keyspaces`].
     pub async fn stats(&self) -> Result<Figures> {
-        let answer = self.call(&Request::Stats, Repeat::Safe).await?;
+        let answer = self.call(&Request::Stats, Repeat::Reads).await?;
         match answer.response()? {
             Response::Figures(proto::Figures { marks, figures }) => {
                 let figures = figures.iter().map(|(name, figure)| (name.to_string(), *figure));
@@ -128,7 +129,7 @@ impl Client {
     /// As [`Client::keyspaces`].
     pub async fn verify(&self) -> Result<Verification> {
         let request = Request::Verify(Verify { answer: Answer::AtEnd });
-        let answer = self.call(&request, Repeat::Safe).await?;
+        let answer = self.call(&request, Repeat::Reads).await?;
         match answer.response()? {
             Response::Verified(found) => Ok(Verification {
                 problems: found.problems.iter().map(ToString::to_string).collect(),
@@ -156,7 +157,7 @@ impl Client {
     }
 
     async fn marks(&self, request: &Request<'_>) -> Result<Watermarks> {
-        let answer = self.call(request, Repeat::Safe).await?;
+        let answer = self.call(request, Repeat::Reads).await?;
         match answer.response()? {
             Response::Marks(marks) => Ok(watermarks(marks)),
             _ => answer.unexpected(),

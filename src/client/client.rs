@@ -7,23 +7,20 @@
 //! ```
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
 use super::address::{Address, Tls};
-use super::answer::Answer;
 use super::backoff::Backoff;
+use super::deadline::Deadline;
 use super::error::{Error, Result};
 use super::greeting::connect;
-use super::link::{Link, Parts};
+use super::link::{End, Link, Parts};
 use super::options::ClientOptions;
 use crate::lsn::{Incarnation, StoreId};
-use crate::proto::{Code, Request};
-
-/// Longer than any process lives: 30 years.
-const LONGEST: Duration = Duration::from_secs(30 * 365 * 24 * 3600);
+use crate::proto::Request;
 
 /// A connection to a server, shared by all its clones and by any number of tasks.
 ///
@@ -55,15 +52,6 @@ enum Up {
     Down(Option<Error>),
 }
 
-/// Whether a request that may have been done is sent again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Repeat {
-    /// It reads, or carries an idempotency key.
-    Safe,
-    /// It would be done twice.
-    Unsafe,
-}
-
 impl Client {
     /// Connects to `host:port` or `unix:PATH`, without token and TLS.
     ///
@@ -79,7 +67,10 @@ impl Client {
     }
 
     pub(super) async fn start(address: &str, options: ClientOptions) -> Result<Client> {
-        let address: Address = address.parse()?;
+        Client::start_at(address.parse()?, options).await
+    }
+
+    pub(super) async fn start_at(address: Address, options: ClientOptions) -> Result<Client> {
         let tls = address.tls(&options)?;
         let link = connect(&address, tls.as_ref(), &options).await?;
         let timeout = options.request_timeout;
@@ -114,7 +105,7 @@ impl Client {
     /// # Errors
     /// No connection can be made.
     pub async fn store(&self) -> Result<(StoreId, Incarnation)> {
-        let link = self.link(None).await?;
+        let link = self.link(&Deadline::NONE).await?;
         Ok((link.greeting.store, link.greeting.incarnation))
     }
 
@@ -123,66 +114,22 @@ impl Client {
     /// # Errors
     /// No connection can be made.
     pub async fn server(&self) -> Result<String> {
-        Ok(self.link(None).await?.greeting.server.clone())
+        Ok(self.link(&Deadline::NONE).await?.greeting.server.clone())
     }
 
-    /// Asks, and asks again where that is safe.
-    pub(super) async fn call(&self, request: &Request<'_>, repeat: Repeat) -> Result<Answer> {
-        self.call_for(request, repeat, self.timeout).await
+    /// The time that each request may take.
+    pub(super) fn timeout(&self) -> Option<Duration> {
+        self.timeout
     }
 
-    /// The time that a request may take if its work alone takes `work`.
-    pub(super) fn timeout_over(&self, work: Duration) -> Option<Duration> {
-        self.timeout.map(|timeout| timeout.saturating_add(work))
-    }
-
-    pub(super) async fn call_for(
-        &self,
-        request: &Request<'_>,
-        repeat: Repeat,
-        timeout: Option<Duration>,
-    ) -> Result<Answer> {
-        let until = timeout.map(after);
-        let mut backoff = None;
-        let mut tries = self.inner.shared.options.tries;
-        loop {
-            let error = match self.try_call(request, timeout, until).await {
-                Ok(answer) => return Ok(answer),
-                Err(error) => error,
-            };
-            tries -= 1;
-            if tries == 0 || !may_repeat(&error, repeat) {
-                return Err(error);
-            }
-            let backoff = backoff.get_or_insert_with(|| Backoff::new(&self.inner.shared.options));
-            let pause = backoff.next();
-            if until.is_some_and(|until| until < after(pause)) {
-                return Err(error);
-            }
-            tokio::time::sleep(pause).await;
-        }
-    }
-
-    async fn try_call(
-        &self,
-        request: &Request<'_>,
-        timeout: Option<Duration>,
-        until: Option<Instant>,
-    ) -> Result<Answer> {
-        let link = self.link(until).await?;
-        let (Some(timeout), Some(until)) = (timeout, until) else {
-            return link.ask(request, 0).await;
-        };
-        let left = until.saturating_duration_since(Instant::now());
-        let deadline_ms = u32::try_from(left.as_millis()).unwrap_or(u32::MAX).max(1);
-        let asked = tokio::time::timeout(left, link.ask(request, deadline_ms)).await;
-        asked.unwrap_or(Err(Error::TimedOut { after: timeout }))
+    pub(super) fn limits(&self) -> &ClientOptions {
+        &self.inner.shared.options
     }
 
     /// Asks for a stream or watch: on the next connection if this one ends before that is sent.
     pub(super) async fn subscribe(&self, request: &Request<'_>, credit: u32) -> Result<Parts> {
         loop {
-            match self.link(None).await?.subscribe(request, credit).await {
+            match self.link(&Deadline::NONE).await?.subscribe(request, credit).await {
                 Err(Error::NotSent { .. }) => {}
                 outcome => return outcome,
             }
@@ -190,15 +137,14 @@ impl Client {
     }
 
     /// The link that is up. Waits for one for as long as it may take to connect.
-    async fn link(&self, until: Option<Instant>) -> Result<Arc<Link>> {
+    pub(super) async fn link(&self, deadline: &Deadline) -> Result<Arc<Link>> {
         let shared = &self.inner.shared;
         if let Up::Link(link) = &*shared.state.borrow()
             && link.is_open()
         {
             return Ok(Arc::clone(link));
         }
-        let patience = after(shared.options.connect_timeout);
-        let patience = until.map_or(patience, |until| until.min(patience));
+        let patience = deadline.at_most(shared.options.connect_timeout);
         let mut state = shared.state.subscribe();
         loop {
             let why = match &*state.borrow_and_update() {
@@ -207,7 +153,7 @@ impl Client {
                 Up::Down(Some(error)) if !error.is_retryable() => return Err(error.clone()),
                 Up::Down(Some(error)) => Some(error.clone()),
             };
-            let changed = tokio::time::timeout_at(patience.into(), state.changed()).await;
+            let changed = tokio::time::timeout_at(patience, state.changed()).await;
             if !matches!(changed, Ok(Ok(()))) {
                 let late = || Error::connect(&shared.address, std::io::ErrorKind::TimedOut.into());
                 return Err(why.unwrap_or_else(late));
@@ -216,16 +162,11 @@ impl Client {
     }
 }
 
-/// The moment when `time` is over. A time too long to be added to the clock is a very long one.
-fn after(time: Duration) -> Instant {
-    Instant::now() + time.min(LONGEST)
-}
-
 impl Drop for Inner {
     fn drop(&mut self) {
         self.supervisor.abort();
         if let Up::Link(link) = &*self.shared.state.borrow() {
-            link.end("the client is gone");
+            link.end(End::Cut("the client is gone".into()));
         }
     }
 }
@@ -259,53 +200,5 @@ async fn supervise(shared: Arc<Shared>, mut link: Arc<Link>) {
             tokio::time::sleep(backoff.next()).await;
         };
         drop(shared.state.send_replace(Up::Link(Arc::clone(&link))));
-    }
-}
-
-/// Whether a request that came to this is sent again.
-fn may_repeat(error: &Error, repeat: Repeat) -> bool {
-    match error {
-        Error::NotSent { .. } => true,
-        Error::Lost { .. } => repeat == Repeat::Safe,
-        Error::Server(failure) => {
-            let is_passing = matches!(
-                failure.code,
-                Code::TooBusy | Code::TooManyInFlight | Code::ShuttingDown | Code::CacheExhausted
-            );
-            is_passing && (repeat == Repeat::Safe || error.is_undone())
-        }
-        // The connection was waited for already, and the deadline is the caller's own.
-        _ => false,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::proto::Failure;
-
-    #[test]
-    fn only_what_is_safe_is_repeated() {
-        let lost = Error::Lost { reason: String::new() };
-        let not_sent = Error::NotSent { reason: String::new() };
-        let server = |code| Error::Server(Failure::new(code, ""));
-        let appended = Error::Server(
-            Failure::new(Code::ShuttingDown, "").with("job", "a job that is under way"),
-        );
-        let late = Error::TimedOut { after: Duration::ZERO };
-        for (error, read, write) in [
-            (&lost, true, false),
-            (&not_sent, true, true),
-            (&server(Code::TooBusy), true, true),
-            (&server(Code::ShuttingDown), true, true),
-            (&appended, true, false),
-            (&server(Code::Poisoned), false, false),
-            (&server(Code::Internal), false, false),
-            (&server(Code::Denied), false, false),
-            (&late, false, false),
-        ] {
-            assert_eq!(may_repeat(error, Repeat::Safe), read, "{error}");
-            assert_eq!(may_repeat(error, Repeat::Unsafe), write, "{error}");
-        }
     }
 }

@@ -20,12 +20,21 @@ pub enum Error {
     Connect {
         /// The server's address.
         address: String,
-        /// What the operating system, or TLS, said.
+        /// What the operating system said.
         source: Arc<io::Error>,
     },
-    /// The connection ended before the request went out. Nothing was done.
+    /// The server was reached, but TLS does not trust it or cannot talk to it: its certificate has
+    /// expired, has another name or an unknown issuer, or it speaks no TLS. Nothing was sent.
+    Tls {
+        /// The server's address.
+        address: String,
+        /// What TLS said.
+        source: Arc<io::Error>,
+    },
+    /// The request did not go out: its connection ended first, or there was no room for it in time.
+    /// Nothing was done.
     NotSent {
-        /// Why it ended.
+        /// Why it did not.
         reason: String,
     },
     /// The connection ended while the request was under way. A write may have been done or not:
@@ -33,6 +42,14 @@ pub enum Error {
     Lost {
         /// Why it ended.
         reason: String,
+    },
+    /// The request was sent more than once, which was safe, and no try came to an answer that
+    /// settles it. A write may have been done by the earlier try.
+    Unsettled {
+        /// How the earlier try ended: it may have been done.
+        earlier: Box<Error>,
+        /// How the last one ended.
+        last: Box<Error>,
     },
     /// There was no answer in time. A write may have been done or not.
     TimedOut {
@@ -57,6 +74,7 @@ impl Error {
     pub fn code(&self) -> Option<Code> {
         match self {
             Error::Server(failure) => Some(failure.code),
+            Error::Unsettled { last, .. } => last.code(),
             _ => None,
         }
     }
@@ -67,20 +85,39 @@ impl Error {
     pub fn job(&self) -> Option<&str> {
         match self {
             Error::Server(failure) => failure.job(),
+            Error::Unsettled { earlier, last } => last.job().or(earlier.job()),
             _ => None,
         }
     }
 
-    /// Whether the same request may succeed later. Not whether it is safe to send it again: see
+    /// Whether the same request may succeed later with nobody's help: false for what somebody has
+    /// to mend first, such as a certificate. Not whether it is safe to send it again: see
     /// [`Error::is_undone`].
     pub fn is_retryable(&self) -> bool {
         match self {
             Error::Server(failure) => failure.code.is_retryable(),
-            Error::Connect { .. }
-            | Error::NotSent { .. }
-            | Error::Lost { .. }
-            | Error::TimedOut { .. } => true,
-            Error::TooLarge { .. } | Error::Protocol(_) | Error::Option(_) => false,
+            Error::Unsettled { last, .. } => last.is_retryable(),
+            Error::Connect { source, .. } => !matches!(
+                source.kind(),
+                io::ErrorKind::PermissionDenied
+                    | io::ErrorKind::InvalidInput
+                    | io::ErrorKind::Unsupported
+            ),
+            Error::NotSent { .. } | Error::Lost { .. } | Error::TimedOut { .. } => true,
+            Error::Tls { .. } | Error::TooLarge { .. } | Error::Protocol(_) | Error::Option(_) => {
+                false
+            }
+        }
+    }
+
+    /// Whether the time was up: the server's ([`Code::DeadlineExceeded`]), which says of a write
+    /// whether it is in the log, or the client's, which cannot.
+    pub fn is_timeout(&self) -> bool {
+        match self {
+            Error::Server(failure) => failure.code == Code::DeadlineExceeded,
+            Error::Unsettled { last, .. } => last.is_timeout(),
+            Error::TimedOut { .. } => true,
+            _ => false,
         }
     }
 
@@ -92,15 +129,36 @@ impl Error {
                 _ => failure.job().is_none(),
             },
             Error::Connect { .. }
+            | Error::Tls { .. }
             | Error::NotSent { .. }
             | Error::TooLarge { .. }
             | Error::Option(_) => true,
-            Error::Lost { .. } | Error::TimedOut { .. } | Error::Protocol(_) => false,
+            Error::Lost { .. }
+            | Error::Unsettled { .. }
+            | Error::TimedOut { .. }
+            | Error::Protocol(_) => false,
         }
     }
 
+    /// What a call came to whose last try ended with this, after a try that ended with `earlier`,
+    /// if one did, and may have been done. The most uncertain try counts.
+    pub(super) fn after(self, earlier: Option<Error>) -> Error {
+        let Some(earlier) = earlier else { return self };
+        let knows_less = self.is_undone() || earlier.job().is_some() && self.job().is_none();
+        match knows_less {
+            true => Error::Unsettled { earlier: Box::new(earlier), last: Box::new(self) },
+            false => self,
+        }
+    }
+
+    /// No connection, since the operating system or TLS refused.
     pub(super) fn connect(address: &impl fmt::Display, source: io::Error) -> Error {
-        Error::Connect { address: address.to_string(), source: Arc::new(source) }
+        let is_tls = source.get_ref().is_some_and(|inner| inner.is::<rustls::Error>());
+        let (address, source) = (address.to_string(), Arc::new(source));
+        match is_tls {
+            true => Error::Tls { address, source },
+            false => Error::Connect { address, source },
+        }
     }
 
     pub(super) fn protocol(what: impl Into<String>) -> Error {
@@ -115,9 +173,14 @@ impl fmt::Display for Error {
             Error::Connect { address, source } => {
                 write!(f, "cannot connect to {address}: {source}")
             }
-            Error::NotSent { reason } => {
-                write!(f, "the connection ended before the request was sent: {reason}")
+            Error::Tls { address, source } => {
+                write!(f, "cannot speak TLS with {address}: {source}")
             }
+            Error::NotSent { reason } => write!(f, "the request was not sent: {reason}"),
+            Error::Unsettled { earlier, last } => write!(
+                f,
+                "it is not known whether the request was done: {earlier}; tried again: {last}"
+            ),
             Error::Lost { reason } => {
                 write!(f, "the connection ended while the request was under way: {reason}")
             }
@@ -135,7 +198,8 @@ impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Error::Server(failure) => Some(failure),
-            Error::Connect { source, .. } => Some(&**source),
+            Error::Connect { source, .. } | Error::Tls { source, .. } => Some(&**source),
+            Error::Unsettled { last, .. } => Some(&**last),
             _ => None,
         }
     }
@@ -144,5 +208,51 @@ impl std::error::Error for Error {
 impl From<Failure<'_>> for Error {
     fn from(failure: Failure<'_>) -> Error {
         Error::Server(failure.into_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn server(code: Code) -> Error {
+        Error::Server(Failure::new(code, "no"))
+    }
+
+    #[test]
+    fn most_uncertain_try_decides_what_a_call_came_to() {
+        let lost = || Error::Lost { reason: "cut".into() };
+        let refused = || Error::connect(&"here", io::ErrorKind::ConnectionRefused.into());
+        assert!(refused().after(None).is_undone(), "a single try speaks for itself");
+        for last in [refused(), server(Code::Denied), Error::NotSent { reason: String::new() }] {
+            let retryable = last.is_retryable();
+            let code = last.code();
+            let unsettled = last.after(Some(lost()));
+            assert!(matches!(unsettled, Error::Unsettled { .. }), "{unsettled}");
+            assert!(!unsettled.is_undone(), "{unsettled}");
+            assert_eq!((unsettled.is_retryable(), unsettled.code()), (retryable, code));
+        }
+        let given_up = Failure::new(Code::ShuttingDown, "no").with("job", "a job");
+        let known = lost().after(Some(Error::Server(given_up)));
+        assert_eq!(known.job(), Some("a job"), "what is known of the earlier try is not forgotten");
+        assert!(matches!(lost().after(Some(lost())), Error::Lost { .. }));
+    }
+
+    #[test]
+    fn what_cannot_heal_by_itself_is_not_retryable() {
+        let expired = rustls::CertificateError::Expired;
+        let tls = io::Error::other(rustls::Error::InvalidCertificate(expired));
+        let tls = Error::connect(&"here", tls);
+        assert!(matches!(tls, Error::Tls { .. }) && tls.is_undone(), "{tls}");
+        assert!(!tls.is_retryable() && !server(Code::Unauthenticated).is_retryable());
+        for (kind, heals) in [
+            (io::ErrorKind::ConnectionRefused, true),
+            (io::ErrorKind::NotFound, true),
+            (io::ErrorKind::TimedOut, true),
+            (io::ErrorKind::PermissionDenied, false),
+            (io::ErrorKind::InvalidInput, false),
+        ] {
+            assert_eq!(Error::connect(&"here", kind.into()).is_retryable(), heals, "{kind}");
+        }
     }
 }

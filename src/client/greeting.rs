@@ -59,12 +59,13 @@ async fn greet(
     options: &ClientOptions,
     failed: impl Fn(io::Error) -> Error,
 ) -> Result<(Greeting, Vec<u8>)> {
+    let token = options.token.reveal();
     let hello = Hello {
         magic: MAGIC,
         min_version: VERSION,
         max_version: VERSION,
         client: concat!("syncline ", env!("CARGO_PKG_VERSION")),
-        token: options.token.as_deref(),
+        token: token.as_deref(),
         max_body: options.max_body,
         options: Vec::new(),
     };

@@ -7,7 +7,8 @@ use std::time::Duration;
 use futures_util::Stream;
 
 use super::answer::Answer;
-use super::client::{Client, Repeat};
+use super::call::Repeat;
+use super::client::Client;
 use super::error::{Error, Result};
 use super::link::Parts;
 use crate::lsn::{Incarnation, Lsn};
@@ -19,6 +20,8 @@ use crate::store::Token;
 
 /// Events that may be on their way to a watch.
 const CREDIT: u32 = 64;
+/// How much longer than its own time a long poll may take at most.
+const ANSWER: Duration = Duration::from_secs(1);
 
 /// What a write returns, and a long operation: its name, and ways to ask after it. The counterpart
 /// of a [`Receipt`](crate::Receipt). The server keeps nothing for a write's job, and answers for it
@@ -28,7 +31,7 @@ pub struct Job {
     client: Client,
     id: String,
     known: JobState<'static>,
-    applied: Applied,
+    applied: Option<Applied>,
 }
 
 impl Job {
@@ -38,12 +41,12 @@ impl Job {
         let (incarnation, lsn) = (Incarnation::new(incarnation), Lsn::new(lsn));
         let token = Token { store: answer.store, incarnation, mark: answer.mark, lsn };
         let id = token.to_string();
-        Job { client, id, known, applied: written.applied }
+        Job { client, id, known, applied: Some(written.applied) }
     }
 
     pub(super) fn told(client: Client, job: proto::Job<'_>) -> Job {
         let (id, known) = (job.job.to_string(), job.state.into_owned());
-        Job { client, id, known, applied: Applied::Now }
+        Job { client, id, known, applied: None }
     }
 
     /// Its name, which any process may ask any later server of the same store about. That of a
@@ -63,8 +66,9 @@ impl Job {
     }
 
     /// Whether a write was applied by this request, or by an earlier one with the same
-    /// idempotency key.
-    pub fn applied(&self) -> Applied {
+    /// idempotency key. `None` where the server does not say: of a write in mode `Job`
+    /// ([`Write::job`](super::Write::job)), of an operation, and of a job that was named.
+    pub fn applied(&self) -> Option<Applied> {
         self.applied
     }
 
@@ -74,18 +78,18 @@ impl Job {
     /// What the server says, or the connection.
     pub async fn status(&self) -> Result<JobState<'static>> {
         let request = Request::JobStatus(JobStatus { job: &self.id });
-        self.client.ask_state(&request, Duration::ZERO).await
+        self.client.ask_state(&request, self.client.timeout()).await
     }
 
     /// Waits for its end, at most for `timeout`: a long poll. The state is that of the end, or of
     /// the moment when the time was up.
     ///
     /// # Errors
-    /// As [`Job::status`].
+    /// As [`Job::status`]. A server that does not answer is given a second or two more.
     pub async fn wait(&self, timeout: Duration) -> Result<JobState<'static>> {
         let timeout_ms = u32::try_from(timeout.as_millis()).unwrap_or(u32::MAX);
         let request = Request::JobWait(JobWait { job: &self.id, timeout_ms });
-        self.client.ask_state(&request, timeout).await
+        self.client.ask_state(&request, Some(timeout.saturating_add(ANSWER))).await
     }
 
     /// Asks to be told of its end: a push.
@@ -99,7 +103,7 @@ impl Job {
     /// As [`Job::status`].
     pub async fn cancel(&self) -> Result<()> {
         let request = Request::JobCancel(JobCancel { job: &self.id });
-        self.client.call(&request, Repeat::Safe).await.map(drop)
+        self.client.call(&request, Repeat::Once).await.map(drop)
     }
 }
 
@@ -113,7 +117,7 @@ impl Client {
     /// A job by its name.
     pub fn job(&self, id: impl Into<String>) -> Job {
         let known = JobState::Queued;
-        Job { client: self.clone(), id: id.into(), known, applied: Applied::Now }
+        Job { client: self.clone(), id: id.into(), known, applied: None }
     }
 
     /// Asks to be told of the ends of jobs, each once.
@@ -122,9 +126,12 @@ impl Client {
         JobEvents { client: self.clone(), open, watched: Vec::new(), parts: None, skipped: 0 }
     }
 
-    async fn ask_state(&self, request: &Request<'_>, work: Duration) -> Result<JobState<'static>> {
-        let timeout = self.timeout_over(work);
-        let answer = self.call_for(request, Repeat::Safe, timeout).await?;
+    async fn ask_state(
+        &self,
+        request: &Request<'_>,
+        timeout: Option<Duration>,
+    ) -> Result<JobState<'static>> {
+        let answer = self.call_within(request, Repeat::Reads, timeout).await?;
         match answer.response()? {
             Response::Job(job) => Ok(job.state.into_owned()),
             _ => answer.unexpected(),

@@ -5,7 +5,8 @@ use std::ops::{Bound, RangeBounds};
 
 use futures_util::Stream;
 
-use super::client::{Client, Repeat};
+use super::call::Repeat;
+use super::client::Client;
 use super::error::Result;
 use super::job::Job;
 use super::link::Parts;
@@ -42,7 +43,7 @@ impl Keyspace {
     /// What the server says, or the connection.
     pub async fn get(&self, key: impl AsRef<[u8]>) -> Result<Option<Vec<u8>>> {
         let request = Request::Get(Get { keyspace: &self.name, key: key.as_ref() });
-        let answer = self.client.call(&request, Repeat::Safe).await?;
+        let answer = self.client.call(&request, Repeat::Reads).await?;
         match answer.response()? {
             Response::Value(value) => Ok(value.map(<[u8]>::to_vec)),
             _ => answer.unexpected(),

@@ -23,6 +23,7 @@ use tokio::task::AbortHandle;
 
 use super::address::Socket;
 use super::answer::Answer;
+use super::deadline::Deadline;
 use super::error::{Error, Result};
 use super::greeting::Greeting;
 use crate::proto::{Cancel, Credit, Head, Kind, Packet, Part, Progress, Request, Response, decode};
@@ -53,7 +54,16 @@ struct State {
     waiters: HashMap<u64, Waiter>,
     /// The server has said goodbye: nothing new is sent.
     is_draining: bool,
-    ended: Option<String>,
+    ended: Option<End>,
+}
+
+/// Why a connection is over.
+#[derive(Clone, Debug)]
+pub(super) enum End {
+    /// It was closed or cut, by either side.
+    Cut(String),
+    /// The server sent what the protocol does not allow.
+    Broken(String),
 }
 
 struct Waiter {
@@ -128,14 +138,15 @@ impl Link {
     pub(super) async fn ask(
         self: &Arc<Link>,
         request: &Request<'_>,
-        deadline_ms: u32,
+        deadline: &Deadline,
     ) -> Result<Answer> {
         let (sender, answer) = oneshot::channel();
-        let flight = self.send(request, deadline_ms, To::One(sender)).await?;
-        let answer = answer.await;
+        let sending = self.send(request, deadline, To::One(sender));
+        let flight = deadline.before_sending(sending).await?;
+        let answer = deadline.for_answer(answer).await?;
         // The waiter is gone, so there is nothing to cancel: see `give_up`.
         drop(flight);
-        answer.unwrap_or_else(|_| Err(lost("the client is gone")))?.checked()
+        answer.unwrap_or_else(|_| Err(End::Cut("the client is gone".into()).of(true)))?.checked()
     }
 
     /// Sends a request that has as many answers as there is `credit`.
@@ -145,17 +156,17 @@ impl Link {
         credit: u32,
     ) -> Result<Parts> {
         let (sender, answers) = mpsc::unbounded_channel();
-        let flight = self.send(request, 0, To::Many(sender, credit)).await?;
+        let flight = self.send(request, &Deadline::NONE, To::Many(sender, credit)).await?;
         Ok(Parts { flight, answers, is_over: false })
     }
 
     async fn send(
         self: &Arc<Link>,
         request: &Request<'_>,
-        deadline_ms: u32,
+        deadline: &Deadline,
         to: To,
     ) -> Result<Flight> {
-        let closed = || Error::NotSent { reason: self.reason() };
+        let closed = || self.reason().of(false);
         let permit = Arc::clone(&self.permits).acquire_owned().await.map_err(|_| closed())?;
         loop {
             let room = self.room.notified();
@@ -174,7 +185,7 @@ impl Link {
         let (start, before) = (state.queued, state.out.len());
         let id = state.last_id + 1;
         request
-            .encode(id, deadline_ms, self.greeting.max_body, &mut state.out)
+            .encode(id, deadline.on_wire(), self.greeting.max_body, &mut state.out)
             .map_err(|too_large| Error::TooLarge { len: too_large.len, max: too_large.max })?;
         state.last_id = id;
         state.queued += (state.out.len() - before) as u64;
@@ -213,24 +224,20 @@ impl Link {
     }
 
     /// Ends the connection: everybody who waits is told.
-    pub(super) fn end(&self, reason: &str) {
+    pub(super) fn end(&self, why: End) {
         let (waiters, taken) = {
             let mut state = self.state.lock();
             if state.ended.is_some() {
                 return;
             }
-            state.ended = Some(reason.to_owned());
+            state.ended = Some(why.clone());
             // Whoever waits for room finds it, and then the end.
             state.out = Vec::new();
             (std::mem::take(&mut state.waiters), state.taken)
         };
         self.permits.close();
         for waiter in waiters.into_values() {
-            let reason = reason.to_owned();
-            let error = match waiter.start < taken {
-                true => Error::Lost { reason },
-                false => Error::NotSent { reason },
-            };
+            let error = why.clone().of(waiter.start < taken);
             match waiter.to {
                 To::One(sender) => drop(sender.send(Err(error))),
                 To::Many(sender, _) => drop(sender.send(Err(error))),
@@ -245,9 +252,9 @@ impl Link {
         }
     }
 
-    fn reason(&self) -> String {
+    fn reason(&self) -> End {
         let ended = self.state.lock().ended.clone();
-        ended.unwrap_or_else(|| "the server is about to end".into())
+        ended.unwrap_or_else(|| End::Cut("the server is about to end".into()))
     }
 
     /// Waits until the connection takes no more requests. Asks for a sign of life when nothing has
@@ -258,9 +265,11 @@ impl Link {
                 return;
             }
             if !self.heard.swap(false, Ordering::Relaxed) {
-                let ping = tokio::time::timeout(keep_alive, self.ask(&Request::Ping, 0)).await;
+                let ping =
+                    tokio::time::timeout(keep_alive, self.ask(&Request::Ping, &Deadline::NONE))
+                        .await;
                 if ping.is_err() {
-                    self.end("the server gives no sign of life");
+                    self.end(End::Cut("the server gives no sign of life".into()));
                 }
             }
         }
@@ -289,7 +298,7 @@ impl Link {
                 socket.flush().await
             };
             if let Err(error) = written.await {
-                self.end(&error.to_string());
+                self.end(End::Cut(error.to_string()));
             }
             taken.clear();
             if taken.capacity() > 1 << 20 {
@@ -301,30 +310,31 @@ impl Link {
 
     async fn read_all(self: Arc<Link>, mut socket: ReadHalf<Box<dyn Socket>>, rest: Vec<u8>) {
         let mut buffer = rest;
-        let reason = loop {
+        let why = loop {
             let needed = match self.deliver(&mut buffer) {
                 Ok(needed) => needed,
-                Err(reason) => break reason,
+                Err(why) => break why,
             };
             buffer.reserve(needed.max(16 << 10));
             match socket.read_buf(&mut buffer).await {
-                Ok(0) => break "the server has hung up".to_owned(),
+                Ok(0) => break End::Cut("the server has hung up".into()),
                 Ok(bytes) => {
                     self.bytes_in.fetch_add(bytes as u64, Ordering::Relaxed);
                     self.heard.store(true, Ordering::Relaxed);
                 }
-                Err(error) => break error.to_string(),
+                Err(error) => break End::Cut(error.to_string()),
             }
         };
-        self.end(&reason);
+        self.end(why);
     }
 
     /// Hands whole packets to their waiters. Returns how many bytes the next one lacks.
-    fn deliver(&self, buffer: &mut Vec<u8>) -> Result<usize, String> {
+    fn deliver(&self, buffer: &mut Vec<u8>) -> Result<usize, End> {
         let mut used = 0;
         let mut state = self.state.lock();
         let needed = loop {
-            match decode(&buffer[used..], self.max_body).map_err(|broken| broken.to_string())? {
+            let progress = decode(&buffer[used..], self.max_body);
+            match progress.map_err(|broken| End::Broken(broken.to_string()))? {
                 Progress::NeedMore(needed) => break needed,
                 Progress::Packet(packet) => {
                     used += packet.len_in_buffer();
@@ -336,7 +346,8 @@ impl Link {
         Ok(needed)
     }
 
-    fn dispatch(&self, state: &mut State, packet: &Packet<'_>) -> Result<(), String> {
+    fn dispatch(&self, state: &mut State, packet: &Packet<'_>) -> Result<(), End> {
+        let broken = |what: &str| End::Broken(what.to_owned());
         let Head { id, part, kind, .. } = packet.head;
         if id == 0 {
             return match Response::decode(packet) {
@@ -345,23 +356,26 @@ impl Link {
                     self.over.notify_one();
                     Ok(())
                 }
-                Ok(Response::Error(failure)) => Err(failure.to_string()),
-                _ => Err("an answer to no request".into()),
+                Ok(Response::Error(failure)) => Err(End::Cut(failure.to_string())),
+                _ => Err(broken("an answer to no request")),
             };
         }
         let Some(waiter) = state.waiters.get_mut(&id) else {
-            return Err(format!("an answer to request {id}, which is not in flight"));
+            return Err(broken(&format!("an answer to request {id}, which is not in flight")));
         };
         if let To::Many(_, credit) = &mut waiter.to
             && kind != Kind::Error.number()
         {
-            *credit = credit.checked_sub(1).ok_or("more packets than there was credit for")?;
+            let less = credit.checked_sub(1);
+            *credit = less.ok_or_else(|| broken("more packets than there was credit for"))?;
         }
         let answer = || Answer::new(packet, &self.greeting);
         if part == Part::More {
             match &waiter.to {
                 To::Many(sender, _) => drop(sender.send(Ok(answer()))),
-                To::One(_) => return Err("an answer in parts to a request that has one".into()),
+                To::One(_) => {
+                    return Err(broken("an answer in parts to a request that has one"));
+                }
                 To::Nobody => {}
             }
             return Ok(());
@@ -403,6 +417,13 @@ impl Parts {
     }
 }
 
-fn lost(reason: &str) -> Error {
-    Error::Lost { reason: reason.into() }
+impl End {
+    /// What it means to a request, which may have left this process.
+    fn of(self, was_sent: bool) -> Error {
+        match (self, was_sent) {
+            (End::Cut(reason) | End::Broken(reason), false) => Error::NotSent { reason },
+            (End::Cut(reason), true) => Error::Lost { reason },
+            (End::Broken(what), true) => Error::Protocol(what),
+        }
+    }
 }

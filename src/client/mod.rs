@@ -3,15 +3,16 @@
 //! ```text
 //!   keyspace, write, job, admin      what one does with a store
 //!      |
-//!   client -- backoff                always a connection; retries what is safe      pool
-//!      |
+//!   client -- call, backoff          always a connection; retries what is safe      pool
+//!      |      \- deadline
 //!    link  -- answer                 one connection, shared by many tasks
 //!      |
-//!   greeting, address                handshake; TCP, Unix socket, TLS
+//!   greeting, address, secret        handshake; TCP, Unix socket, TLS; token
 //! ```
 //!
 //! - M1 a request that may have been done is sent again only if it reads or carries an idempotency
-//!   key; one that never left this process, or that the server refused before it began, always;
+//!   key; one that never left this process, or that the server refused before it began, always. The
+//!   outcome of a call is that of its most uncertain try;
 //! - M2 no lock is held while a task waits: what tasks share is guarded for as long as it takes to
 //!   encode a request;
 //! - M3 a future may be dropped at any time: its request is cancelled, and its id not used again
@@ -41,8 +42,10 @@ mod address;
 mod admin;
 mod answer;
 mod backoff;
+mod call;
 #[expect(clippy::module_inception, reason = "the noun of the layer")]
 mod client;
+mod deadline;
 #[cfg(feature = "cli")]
 mod dial;
 mod error;
@@ -52,6 +55,7 @@ mod keyspace;
 mod link;
 mod options;
 mod pool;
+mod secret;
 #[cfg(all(test, feature = "server"))]
 mod tests;
 mod write;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::client::Client;
 use super::error::Result;
+use super::secret::Secret;
 use crate::proto::MAX_BODY;
 
 /// How to connect, and how to behave then.
@@ -13,7 +14,7 @@ use crate::proto::MAX_BODY;
 /// four tries of what is safe to try again, 1024 requests in flight.
 #[derive(Clone, Debug)]
 pub struct ClientOptions {
-    pub(super) token: Option<String>,
+    pub(super) token: Secret,
     pub(super) tls_roots: Option<PathBuf>,
     pub(super) tls_name: Option<String>,
     pub(super) connect_timeout: Duration,
@@ -30,7 +31,7 @@ pub struct ClientOptions {
 impl Default for ClientOptions {
     fn default() -> ClientOptions {
         ClientOptions {
-            token: None,
+            token: Secret::default(),
             tls_roots: None,
             tls_name: None,
             connect_timeout: Duration::from_secs(5),
@@ -50,7 +51,15 @@ impl ClientOptions {
     /// The secret that says who the client is.
     #[must_use]
     pub fn token(mut self, token: impl Into<String>) -> Self {
-        self.token = Some(token.into());
+        self.token = Secret::fixed(token.into());
+        self
+    }
+
+    /// As [`ClientOptions::token`], asked for anew for each connection, so that a token that ends
+    /// can be renewed. `token` is called from the client's task and must not block for long.
+    #[must_use]
+    pub fn token_from(mut self, token: impl Fn() -> String + Send + Sync + 'static) -> Self {
+        self.token = Secret::renewed(token);
         self
     }
 
@@ -61,7 +70,8 @@ impl ClientOptions {
         self
     }
 
-    /// The name that the server's certificate must have, if it is not that in the address.
+    /// The name that the server's certificate must have, if it is not that in the address. Needs
+    /// [`ClientOptions::tls_roots`].
     #[must_use]
     pub fn tls_name(mut self, name: impl Into<String>) -> Self {
         self.tls_name = Some(name.into());
@@ -78,6 +88,10 @@ impl ClientOptions {
 
     /// The deadline of each request, retries included; the server is told what is left of it.
     /// `None` for none.
+    ///
+    /// At the deadline the server answers whether a write is in the log
+    /// ([`Error::job`](super::Error::job)). That answer is waited for a little longer: an eighth of
+    /// the time, at least 50 ms and at most 1 s.
     #[must_use]
     pub fn request_timeout(mut self, time: Option<Duration>) -> Self {
         self.request_timeout = time;

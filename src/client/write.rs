@@ -1,6 +1,7 @@
 //! Writes: how one is answered, and batches of them.
 
-use super::client::{Client, Repeat};
+use super::call::Repeat;
+use super::client::Client;
 use super::error::Result;
 use super::job::Job;
 use crate::CommitMode;
@@ -39,7 +40,7 @@ impl Write {
     }
 
     fn repeat(&self) -> Repeat {
-        if self.once.is_some() { Repeat::Safe } else { Repeat::Unsafe }
+        if self.once.is_some() { Repeat::Once } else { Repeat::Unsafe }
     }
 }
 

@@ -2,6 +2,8 @@
 //!
 //! Fields are in the order in which they are on the wire; `PROTOCOL.md` is the same in words.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use super::batch::Batch;
@@ -52,7 +54,7 @@ pub enum Request<'a> {
 }
 
 /// The first packet of a connection. Its layout is the same in every version.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hello<'a> {
     /// [`MAGIC`].
     pub magic: [u8; 8],
@@ -69,6 +71,21 @@ pub struct Hello<'a> {
     /// For later: names and values. A server passes over those that it does not know.
     #[serde(borrow, deserialize_with = "body::growing")]
     pub options: Vec<(&'a str, &'a str)>,
+}
+
+/// The token is not shown.
+impl fmt::Debug for Hello<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Hello")
+            .field("magic", &self.magic)
+            .field("min_version", &self.min_version)
+            .field("max_version", &self.max_version)
+            .field("client", &self.client)
+            .field("token", &self.token.map(|_| "hidden"))
+            .field("max_body", &self.max_body)
+            .field("options", &self.options)
+            .finish()
+    }
 }
 
 /// Gives up a request. Not answered itself: the request is, in either way.

@@ -23,17 +23,21 @@ struct Guarded {
 
 async fn guarded(dir: &Path) -> Guarded {
     let made = rcgen::generate_simple_self_signed(vec!["store.test".to_owned()]).unwrap();
+    guarded_by(dir, &made.cert.pem(), &made.signing_key).await
+}
+
+async fn guarded_by(dir: &Path, cert: &str, key: &rcgen::KeyPair) -> Guarded {
     let file = |name: &str, text: &str| {
         let path = dir.join(name);
         std::fs::write(&path, text).unwrap();
         path
     };
-    let cert = file("cert.pem", &made.cert.pem());
+    let cert = file("cert.pem", cert);
     let config = Config {
         listen: vec!["127.0.0.1:0".into()],
         tokens: Some(file("tokens.toml", TOKENS)),
         tls_cert: Some(cert.clone()),
-        tls_key: Some(file("key.pem", &made.signing_key.serialize_pem())),
+        tls_key: Some(file("key.pem", &key.serialize_pem())),
         pool_threads: 2,
         ..Config::default()
     };
@@ -61,12 +65,13 @@ async fn only_the_server_that_was_meant_is_spoken_to() {
     let wrong = dir.path().join("wrong.pem");
     std::fs::write(&wrong, other.cert.pem()).unwrap();
     let stranger = options().tls_roots(&wrong).token(token).connect(&address).await.unwrap_err();
-    assert!(matches!(stranger, Error::Connect { .. }), "{stranger}");
+    assert!(matches!(stranger, Error::Tls { .. }) && !stranger.is_retryable(), "{stranger}");
     assert!(stranger.to_string().contains("certificate"), "{stranger}");
     // Another name, and that in the address.
     for options in [options().tls_name("elsewhere.test"), Client::options()] {
+        let options = options.connect_timeout(Duration::from_secs(20));
         let misnamed = options.tls_roots(&cert).token(token).connect(&address).await.unwrap_err();
-        assert!(matches!(misnamed, Error::Connect { .. }), "{misnamed}");
+        assert!(matches!(misnamed, Error::Tls { .. }) && !misnamed.is_retryable(), "{misnamed}");
         assert!(misnamed.to_string().contains("name"), "{misnamed}");
     }
     // No TLS, and roots that are none.
@@ -74,11 +79,37 @@ async fn only_the_server_that_was_meant_is_spoken_to() {
     assert_eq!(plain.code(), Some(Code::BadHandshake), "{plain}");
     assert!(plain.to_string().contains("TLS is spoken here"), "{plain}");
     let none = options().tls_roots(dir.path().join("tokens.toml")).connect(&address).await;
-    assert!(matches!(none, Err(Error::Connect { .. } | Error::Option(_))), "{none:?}");
+    assert!(matches!(none, Err(Error::Option(_))), "{none:?}");
     let missing = options().tls_roots(dir.path().join("none.pem")).connect(&address).await;
     assert!(matches!(missing, Err(Error::Option(_))), "{missing:?}");
+    // A name without roots would be plain text.
+    let unencrypted = options().token(token).connect(&address).await.unwrap_err();
+    assert!(matches!(unencrypted, Error::Option(_)), "{unencrypted}");
     drop(right);
     server.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn certificate_that_has_expired_and_plain_servers_are_told_apart_from_outages() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut made = rcgen::CertificateParams::new(vec!["store.test".to_owned()]).unwrap();
+    made.not_before = rcgen::date_time_ymd(2001, 1, 1);
+    made.not_after = rcgen::date_time_ymd(2002, 1, 1);
+    let key = rcgen::KeyPair::generate().unwrap();
+    let made = made.self_signed(&key).unwrap();
+    let Guarded { server, address, cert } = guarded_by(dir.path(), &made.pem(), &key).await;
+    let expired = options().tls_roots(&cert).connect(&address).await.unwrap_err();
+    assert!(matches!(expired, Error::Tls { .. }) && !expired.is_retryable(), "{expired}");
+    server.stop().await.unwrap();
+    let plain = Config { listen: vec!["127.0.0.1:0".into()], ..Config::default() };
+    let store = Options::new().open_on(std::sync::Arc::new(SimDisk::new())).unwrap();
+    let server = Server::start(store, &plain).await.unwrap();
+    let address = server.addresses()[0].to_string();
+    let plain = options().tls_roots(&cert).connect(&address).await.unwrap_err();
+    assert!(matches!(plain, Error::Tls { .. }) && !plain.is_retryable(), "{plain}");
+    server.stop().await.unwrap();
+    let gone = options().tls_roots(&cert).connect(&address).await.unwrap_err();
+    assert!(matches!(gone, Error::Connect { .. }) && gone.is_retryable(), "{gone}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

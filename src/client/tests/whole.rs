@@ -51,8 +51,12 @@ fn what_is_put_is_got_in_every_mode() {
         assert!(events.next().await.is_none());
         assert_eq!(client.job(job.id()).status().await.unwrap(), JobState::Durable);
         let once = || Write::from(CommitMode::Sync).once("once");
-        assert_eq!(rows.put_with("k", "4", once()).await.unwrap().applied(), Applied::Now);
-        assert_eq!(rows.put_with("k", "5", once()).await.unwrap().applied(), Applied::Before);
+        assert_eq!(rows.put_with("k", "4", once()).await.unwrap().applied(), Some(Applied::Now));
+        let again = rows.put_with("k", "5", once()).await.unwrap();
+        assert_eq!(again.applied(), Some(Applied::Before));
+        // The answer of mode `Job` has no room for it, so nothing is claimed.
+        let again = rows.put_with("k", "6", Write::job().once("once")).await.unwrap();
+        assert_eq!(again.applied(), None);
         assert_eq!(rows.get("k").await.unwrap().as_deref(), Some(&b"4"[..]));
         rows.delete("k").await.unwrap();
         let mut batch = Batch::new();

@@ -172,7 +172,7 @@ async fn first_retry(
     let was_applied = found.get(key) == version.as_ref();
     let retried = send(client, sent, CommitMode::Async.into()).await;
     let job = retried.map_err(|error| unanswered("a retry", &error))?;
-    let is_known = job.applied() == Applied::Before;
+    let is_known = job.applied() == Some(Applied::Before);
     if is_known != was_applied {
         let said = if is_known { "known, but it is not there" } else { "unknown, but it is there" };
         let what = format!("the idempotency key of {} is {said}", describe(sent));

@@ -140,7 +140,7 @@ pub(super) async fn repeat(
     }
     books.lock().answered(writer, answer?.id());
     let job = send(client, sent, again.into()).await?;
-    if job.applied() != Applied::Before {
+    if job.applied() != Some(Applied::Before) {
         let what = format!("sent again, {} is applied again", describe(sent));
         return Ok(Err(Violation::of(Clause::Receipts, what)));
     }
@@ -292,7 +292,7 @@ impl Writer {
             let what = format!("{} is answered before it is durable", describe(&sent));
             return Err(Violation::of(Clause::Receipts, what));
         }
-        if job.applied() == Applied::Before {
+        if job.applied() == Some(Applied::Before) {
             let what = format!("{} is taken for an earlier one", describe(&sent));
             return Err(Violation::of(Clause::Receipts, what));
         }
