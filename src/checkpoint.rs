@@ -15,6 +15,8 @@
 //! - K1 `checkpoint <= durable`: nothing is in a checkpoint that could be lost from the log;
 //! - K2 a checkpoint that fails before 5 has changed nothing: it is tried again later. One that is
 //!   cancelled fails in 3; later it can no longer be cancelled.
+//! - K3 nothing of a commit that was applied halfway is in a checkpoint: none is begun once the log is
+//!   poisoned.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -212,14 +214,15 @@ impl Engine {
         // Many of them in steps before, each a commit: nobody is held up for all.
         let changed = self.commit.lock().trees.changed_count();
         for _ in 0..changed / COUNT_BATCH {
-            self.note_counts_then(COUNT_BATCH, |_| ())?;
+            self.note_counts_then(live, COUNT_BATCH, |_| ())?;
         }
-        self.note_counts_then(usize::MAX, |state| self.pin(live, purpose, state))
+        self.note_counts_then(live, usize::MAX, |state| self.pin(live, purpose, state))
     }
 
     /// Commits up to `most` counts that changed, and calls `then` before any other commit can come.
     fn note_counts_then<T>(
         &self,
+        live: &Live,
         most: usize,
         then: impl FnOnce(&mut CommitState) -> T,
     ) -> Result<T> {
@@ -227,6 +230,8 @@ impl Engine {
         let noted = self.commit_built_then(
             CommitMode::Async,
             |state| {
+                // A commit that was applied halfway may be among the changed pages (K3).
+                live.log.check_poison()?;
                 // Called again if the log has to be given room: more may have changed meanwhile.
                 counts.append(&mut state.trees.changed_counts(most));
                 counts.sort_unstable_by_key(|keyspace| keyspace.id);

@@ -107,9 +107,24 @@ impl<'c> Draft<'c> {
 impl WriteGroup<'_> {
     /// Takes in the pages of a draft.
     pub(crate) fn take_in(&mut self, draft: &mut Draft<'_>) {
+        let from = self.writer.listed();
+        let last = draft.pages.last().map(|(id, _)| *id);
         for (id, word) in draft.pages.drain(..) {
             self.adopt(id, word);
         }
+        if let Some(last) = last {
+            self.drafts.insert(last, from..self.writer.listed());
+        }
+    }
+
+    /// Frees the pages of a draft that this group has taken in, named by the page that was added last.
+    /// False if there is none.
+    pub(crate) fn free_draft(&mut self, last: PageId) -> bool {
+        let Some(listed) = self.drafts.remove(&last) else { return false };
+        for at in listed {
+            self.free(self.writer.listed_since(at)[0]);
+        }
+        true
     }
 }
 

@@ -17,7 +17,7 @@ pub(crate) struct PageRef<'g> {
 }
 
 /// Why a version of a page is not at hand.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Absent {
     /// Its newest version must be loaded.
     Newest(PageId),

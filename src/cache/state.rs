@@ -65,6 +65,8 @@ pub(crate) struct Cache {
     pub(super) dirty: AtomicI64,
     /// Whether a page was ever evicted or left unread: then a page may be missing.
     pub(super) partial: AtomicBool,
+    /// Whether a value was ever written past the cache.
+    pub(super) bypassed: AtomicBool,
     pub(super) copy_page: fn(&[u8], &mut [u8]),
     pub(super) patience: usize,
     pub(super) promises: Promises,
@@ -107,6 +109,7 @@ impl Cache {
             counters: Counters::default(),
             dirty: AtomicI64::new(0),
             partial: AtomicBool::new(next > 1),
+            bypassed: AtomicBool::new(false),
             copy_page: options.copy_page,
             patience: options.patience,
             promises: Promises::default(),
@@ -140,9 +143,14 @@ impl Cache {
         self.visible.load()
     }
 
-    /// Whether pages may be missing from memory.
+    /// Whether pages other than those of long values may be missing from memory.
     pub(crate) fn is_partial(&self) -> bool {
         self.partial.load(Ordering::Relaxed)
+    }
+
+    /// Whether any pages may be missing from memory.
+    pub(crate) fn lacks_pages(&self) -> bool {
+        self.is_partial() || self.bypassed.load(Ordering::Relaxed)
     }
 
     /// A snapshot of what is visible now.

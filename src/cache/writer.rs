@@ -15,6 +15,9 @@
 //! While a store is being opened nobody reads it. The groups of a replay then take pages over
 //! where they are: without a copy, which was half of the time that a replay took.
 
+use std::collections::BTreeMap;
+use std::ops::Range;
+
 use super::arena::Frame;
 use super::epoch::{Alone, Guard};
 use super::history::Version;
@@ -144,6 +147,9 @@ pub(crate) struct WriteGroup<'a> {
     spilled: bool,
     /// Pages that it has made its own: what it was promised (V12).
     changed: u64,
+    /// The drafts that it has taken in: of each its last page, and where its pages are in the list of
+    /// what was written.
+    pub(super) drafts: BTreeMap<PageId, Range<usize>>,
 }
 
 impl<'a> WriteGroup<'a> {
@@ -176,6 +182,7 @@ impl<'a> WriteGroup<'a> {
             alone,
             spilled: false,
             changed: 0,
+            drafts: BTreeMap::new(),
         }
     }
 
@@ -271,6 +278,8 @@ impl<'a> WriteGroup<'a> {
         if let Word::Resident(_) = word {
             self.changed += 1;
             self.cache.dirty.fetch_add(1, Ordering::Relaxed);
+        } else if !self.cache.bypassed.load(Ordering::Relaxed) {
+            self.cache.bypassed.store(true, Ordering::Relaxed);
         }
         let was_nothing = self.cache.table.replace(id, Word::Nothing, word);
         assert!(was_nothing, "page {id} is new");

@@ -249,7 +249,7 @@ impl Log {
         self.group.poisoned.load(Ordering::SeqCst)
     }
 
-    pub(super) fn check_poison(&self) -> Result<()> {
+    pub(crate) fn check_poison(&self) -> Result<()> {
         self.poisoned().map_or(Ok(()), Err)
     }
 

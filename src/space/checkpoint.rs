@@ -11,8 +11,8 @@
 //! 6. the superblock is written and flushed;
 //! 7. the new maps count, and what they no longer refer to is free.
 //!
-//! Up to 5 a failure gives the fresh blocks back, and nothing has happened (P2). From 6 on a
-//! failure leaves both the former checkpoint and the new one possible; no block of either is
+//! Up to 5 a failure gives the fresh blocks back, and nothing has happened (P2). So does a superblock
+//! for which the disk has no space (S4). From 6 on any other failure leaves both the former checkpoint and the new one possible; no block of either is
 //! given away, and no other checkpoint can be made: the file is poisoned (F1).
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -21,7 +21,7 @@ use super::map_page::Node;
 use super::space::Space;
 use super::superblock::{Head, Superblock};
 use super::tree_update::{Built, Update};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::mutants::{Mutant, broken};
 
 /// Blocks that are dealt with in one hold of the lock over the bitmaps.
@@ -75,14 +75,19 @@ impl Space {
             self.adopt_blocks(&maps, changes)?;
         }
         let stale = broken(Mutant::FileLengthStale);
-        self.store_superblock(Superblock {
+        let stored = self.store_superblock(Superblock {
             sequence: former.sequence + 1,
             blocks: if stale { former.blocks } else { maps.blocks },
             page_map: maps.page_map.root,
             free_map: maps.free_map.root,
             head,
             ..former
-        })?;
+        });
+        if let Err(full @ Error::DiskFull { .. }) = stored {
+            fresh.iter().for_each(|&block| self.free(block)); // S4
+            return Err(full);
+        }
+        stored?;
         if !broken(Mutant::ExtentsFreedEarly) {
             self.adopt_blocks(&maps, changes)?;
         }

@@ -122,6 +122,12 @@ impl DataFile {
         Ok(())
     }
 
+    /// Whether `bytes` are at `offset`, as far as that can be told.
+    pub(crate) fn holds(&self, offset: u64, bytes: &[u8]) -> bool {
+        let mut found = vec![0; bytes.len()];
+        self.file.read_at(offset, &mut found).is_err() || found == bytes
+    }
+
     /// Makes everything written so far durable.
     ///
     /// # Errors

@@ -17,6 +17,10 @@
 //!   removed, before the newer one is known to be durable. One that was read at open is not known to be: it may have been in the
 //!   operating system's cache only. [`Slots::confirm`] writes it again and flushes it.
 //!
+//! - S4 a superblock that the disk had no space for is not in its slot: it will not be found later, so
+//!   that what it refers to is free. The slot is read to see that. A part of it is no superblock; should
+//!   all be there, the former one is written over it and flushed.
+//!
 //! The copy is there for rot, not for crashes: without it a damaged newest slot would silently
 //! take the store back to a checkpoint whose log and pages are gone.
 
@@ -61,7 +65,7 @@ impl Slots {
     /// Makes sure that the newest superblock is durable (S3).
     pub(crate) fn confirm(&mut self, file: &DataFile) -> Result<()> {
         if !self.confirmed {
-            self.write(file, self.slot, self.newest, IfFull::Poison)?;
+            self.write(file, self.slot, self.newest)?;
         }
         Ok(())
     }
@@ -88,38 +92,25 @@ impl Slots {
     /// Replaces the superblock: when this returns, `next` is durable.
     ///
     /// # Errors
-    /// Only [`Error::Poisoned`]: after a failure nobody knows which one is on the disk.
+    /// [`Error::DiskFull`]: the former superblock is the store. After anything else, which is
+    /// [`Error::Poisoned`], nobody knows which one is on the disk.
     pub(crate) fn store(&mut self, file: &DataFile, next: Superblock) -> Result<()> {
         assert!(next.sequence > self.newest.sequence, "sequences grow");
         self.confirm(file)?;
-        self.write(file, 1 - self.slot, next, IfFull::Poison)
+        self.write(file, 1 - self.slot, next)
     }
 
-    /// [`Slots::store`] for what may as well be written later: a full disk only refuses. The other
-    /// slot has the newest superblock, and this one is written anew before anything rests on it.
-    ///
-    /// # Errors
-    /// [`Error::DiskFull`], and as [`Slots::store`].
-    pub(crate) fn store_note(&mut self, file: &DataFile, next: Superblock) -> Result<()> {
-        assert!(next.sequence > self.newest.sequence, "sequences grow");
-        self.confirm(file)?;
-        self.write(file, 1 - self.slot, next, IfFull::Refuse)
-    }
-
-    fn write(
-        &mut self,
-        file: &DataFile,
-        slot: u64,
-        superblock: Superblock,
-        if_full: IfFull,
-    ) -> Result<()> {
+    fn write(&mut self, file: &DataFile, slot: u64, superblock: Superblock) -> Result<()> {
         file.check_poison()?;
         let bytes = superblock.encode();
         let at = |slot: u64| slot * SLOT_BYTES as u64;
-        file.write_at(at(slot), &bytes[..]).map_err(|error| match (if_full, error) {
-            (IfFull::Refuse, full @ Error::DiskFull { .. }) => full,
-            (_, error) => file.poison(error),
-        })?;
+        if let Err(error) = file.write_at(at(slot), &bytes[..]) {
+            return Err(match error {
+                full @ Error::DiskFull { .. } if slot == self.slot => full,
+                full @ Error::DiskFull { .. } => self.take_back(file, at(slot), full, &bytes[..]),
+                error => file.poison(error),
+            });
+        }
         if !broken(Mutant::SuperblockUnflushed) {
             file.sync()?;
         }
@@ -134,11 +125,22 @@ impl Slots {
     }
 }
 
-/// What a full disk means for a superblock that is written.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum IfFull {
-    Refuse,
-    Poison,
+impl Slots {
+    /// Sees to it that `bytes`, which were not written to `offset` because the disk is `full`, are not
+    /// found there (S4). Returns the error to be told.
+    fn take_back(&self, file: &DataFile, offset: u64, full: Error, bytes: &[u8]) -> Error {
+        if !file.holds(offset, bytes) {
+            return full;
+        }
+        // This may fail as well, and do enough.
+        if let Err(error) = file.write_at(offset, &self.newest.encode()[..]) {
+            crate::foreign::warning!("a superblock was not taken back at once: {error}");
+        }
+        match file.holds(offset, bytes) {
+            true => file.poison(full),
+            false => file.sync().err().unwrap_or(full),
+        }
+    }
 }
 
 /// The newer of the valid slots, and which one it is.

@@ -157,32 +157,21 @@ impl Space {
             free_map: Root::EMPTY,
             head: Head::EMPTY,
         };
-        {
-            let in_place = broken(Mutant::DataFileMadeInPlace);
-            let name = if in_place { DATA_FILE } else { NEW_DATA_FILE };
-            let file = disk.create(name, FIRST_BYTES)?;
-            let slot = first.encode();
-            file.write_at(0, &slot[..])?;
-            file.write_at(SLOT_BYTES as u64, &slot[..])?;
-            if !broken(Mutant::DataFileUnflushed) {
-                file.sync()?;
+        let in_place = broken(Mutant::DataFileMadeInPlace);
+        let name = if in_place { DATA_FILE } else { NEW_DATA_FILE };
+        write_first(disk, name, &first).inspect_err(|_| discard(disk, name))?;
+        if !in_place {
+            disk.rename(name, DATA_FILE).inspect_err(|_| discard(disk, name))?;
+        }
+        if broken(Mutant::DataNameUnflushed) {
+            return Ok(());
+        }
+        // Whoever opens the store next begins again (F4).
+        disk.sync_dir().inspect_err(|_| {
+            if !broken(Mutant::UnnamedDataFileLeft) {
+                discard(disk, DATA_FILE);
             }
-        }
-        if !broken(Mutant::DataFileMadeInPlace) {
-            disk.rename(NEW_DATA_FILE, DATA_FILE)?;
-        }
-        if !broken(Mutant::DataNameUnflushed)
-            && let Err(error) = disk.sync_dir()
-        {
-            // Whoever opens the store next begins again (F4).
-            if !broken(Mutant::UnnamedDataFileLeft)
-                && let Err(error) = disk.remove(DATA_FILE)
-            {
-                crate::foreign::warning!("{}: not removed: {error}", disk.path(DATA_FILE));
-            }
-            return Err(error);
-        }
-        Ok(())
+        })
     }
 
     /// Opens the data file at its newest superblock.
@@ -371,7 +360,7 @@ impl Space {
                 return Ok(());
             }
             let next = Superblock { sequence: former.sequence + 1, head, ..former };
-            self.slots.lock().store_note(&self.file, next)?;
+            self.slots.lock().store(&self.file, next)?;
             *self.superblock.lock() = next;
         }
     }
@@ -552,5 +541,26 @@ impl Witness for Space {
             *noted = Some(NotedLog { mark: life.mark, newest, durable });
         }
         self.write_notes()
+    }
+}
+
+/// Writes the data file of a new store, and makes it durable, except for its name.
+fn write_first(disk: &dyn Disk, name: &str, first: &Superblock) -> Result<()> {
+    let file = disk.create(name, FIRST_BYTES)?;
+    let slot = first.encode();
+    file.write_at(0, &slot[..])?;
+    file.write_at(SLOT_BYTES as u64, &slot[..])?;
+    match broken(Mutant::DataFileUnflushed) {
+        true => Ok(()),
+        false => file.sync(),
+    }
+}
+
+/// Removes what was begun and is of no use.
+fn discard(disk: &dyn Disk, name: &str) {
+    match disk.remove(name) {
+        Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {}
+        Err(error) => crate::foreign::warning!("{}: not removed: {error}", disk.path(name)),
+        Ok(()) => {}
     }
 }

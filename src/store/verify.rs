@@ -170,6 +170,8 @@ fn check_pages(
     reached: &HashSet<PageId>,
     found: &mut Findings,
 ) -> Result<()> {
+    // Pages of a commit that a failing device stopped halfway are nobody's until the store is reopened.
+    let is_poisoned = engine.live.get().is_some_and(|live| live.log.poisoned().is_some());
     let mut strays = Vec::new();
     for id in (1..pinned.next_page_id).map(PageId) {
         let exists = match engine.cache.exists(id) {
@@ -181,7 +183,7 @@ fn check_pages(
         };
         let is_reached = reached.contains(&id);
         let is_freed = pinned.freed.contains(&id);
-        if exists && !is_reached && !is_freed {
+        if exists && !is_reached && !is_freed && !is_poisoned {
             strays.push(id);
         }
         if is_reached && (!exists || is_freed) {

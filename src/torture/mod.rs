@@ -21,7 +21,6 @@
 //!   when it could (liveness), or the suite itself could not do its work (harness). They have
 //!   exit statuses of their own.
 
-mod awaited;
 mod config;
 mod failure;
 mod processor;

@@ -22,7 +22,7 @@
 
 use super::lookup::fetch;
 use super::node::BlobRef;
-use crate::cache::{Cache, Draft, PinnedPage, WriteGroup};
+use crate::cache::{Absent, Cache, Draft, Guard, PinnedPage, WriteGroup};
 use crate::codec::{get_u64, put_u64};
 use crate::error::{Error, Result};
 use crate::lsn::Lsn;
@@ -106,8 +106,12 @@ fn read_page(
 /// pages, a thousandth of the value.
 pub(crate) fn free(group: &mut WriteGroup<'_>, blob: BlobRef) -> Result<()> {
     let mut todo = vec![blob.root];
-    if blob.bytes <= (group.cache().page_bytes() - PAGE_HEADER) as u64 {
+    if is_one_page(group.cache(), blob) {
         group.free(blob.root);
+        return Ok(());
+    }
+    // A value of the same group: its pages are known, and may be no longer in memory.
+    if group.free_draft(blob.root) {
         return Ok(());
     }
     while let Some(id) = todo.pop() {
@@ -125,6 +129,30 @@ pub(crate) fn free(group: &mut WriteGroup<'_>, blob: BlobRef) -> Result<()> {
         group.free(id);
     }
     Ok(())
+}
+
+/// The first index page of a value that is not in memory: what [`free`] would read.
+pub(super) fn missing(cache: &Cache, blob: BlobRef, at: Lsn, guard: &Guard) -> Option<Absent> {
+    if is_one_page(cache, blob) {
+        return None;
+    }
+    let mut todo = vec![blob.root];
+    while let Some(id) = todo.pop() {
+        let page = match cache.page(id, at, guard) {
+            Ok(page) => page.bytes(),
+            Err(absent) => return Some(absent),
+        };
+        // What is damaged is told by whoever frees it.
+        let level = header::level(page);
+        if let (2.., Ok(Children::Pages(ids))) = (level, children(page, level)) {
+            todo.extend(ids);
+        }
+    }
+    None
+}
+
+fn is_one_page(cache: &Cache, blob: BlobRef) -> bool {
+    blob.bytes <= (cache.page_bytes() - PAGE_HEADER) as u64
 }
 
 /// Calls back with every page of a value, and returns how many bytes its pages hold.

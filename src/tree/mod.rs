@@ -39,6 +39,7 @@ mod edit;
 mod later;
 mod lookup;
 mod merge;
+mod missing;
 mod node;
 #[cfg(feature = "server")]
 mod peek;
@@ -50,6 +51,7 @@ pub(crate) use cursor::Cursor;
 pub(crate) use edit::{Aim, Outcome, Scratch, TreeMut};
 pub(crate) use lookup::{ReadAt, lookup, touch};
 pub(crate) use merge::approach;
+pub(crate) use missing::{load_visible, missing};
 pub(crate) use node::{BlobRef, Node, Value, copy_used, max_inline, max_key};
 #[cfg(feature = "server")]
 pub(crate) use peek::peek;

@@ -180,7 +180,7 @@ impl Engine {
         if !self.cache.is_partial() {
             return Ok(true);
         }
-        if payload.operations as u64 > self.cache.frames() / 4 {
+        if !self.keeps_leaves_of(payload.operations) {
             return Ok(false);
         }
         let keyspaces = Numbered::new(keyspaces);

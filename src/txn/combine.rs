@@ -12,6 +12,7 @@ use parking_lot::Mutex;
 
 use super::keyspaces::KeyspaceState;
 use super::ops::Payload;
+use crate::cache::Absent;
 use crate::error::Result;
 use crate::lsn::Lsn;
 
@@ -42,8 +43,10 @@ pub(super) struct Work {
 #[derive(Clone, Debug)]
 pub(super) enum Answer {
     Done(Result<Lsn>),
-    /// There was not enough log space: reserve it and try again.
+    /// There was not enough log space, or room for its pages: provide it and try again.
     Reserve,
+    /// These pages are not in memory: read them and try again (C6).
+    Read(Vec<Absent>),
 }
 
 impl Request {

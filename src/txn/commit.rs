@@ -9,6 +9,7 @@ use super::combine::{Answer, Request};
 use super::engine::{CommitState, Engine, Live};
 use super::group::{Prepared, Trees};
 use super::keyspaces::KeyspaceState;
+use super::missing::Rounds;
 use super::needs::kept_of_log;
 use super::ops::{CLASS_COMMIT, Needs, Payload};
 use crate::cache::WriteGroup;
@@ -43,8 +44,9 @@ impl Engine {
         let mut prepared = self.prepare_values(payload)?;
         self.touch_leaves(payload, keyspaces)?;
         payload.seal(mode);
+        self.make_ready(live, payload)?;
+        let mut rounds = Rounds::default();
         let lsn = loop {
-            self.make_ready(live, payload)?;
             // 2. Enter, or leave the request to whoever is inside.
             let answer = match self.commit.try_lock() {
                 Some(state) if state.sealed => break Err(Error::Closed),
@@ -65,7 +67,11 @@ impl Engine {
             };
             match answer {
                 Answer::Done(result) => break result,
-                Answer::Reserve => {}
+                Answer::Reserve => self.make_ready(live, payload)?,
+                Answer::Read(missing) => {
+                    self.read_missing(live, payload, &missing, &mut rounds)?;
+                    payload.reads_within = rounds.are_over();
+                }
             }
         };
         payload.clear();
@@ -102,18 +108,23 @@ impl Engine {
             self.check_writable()?;
         }
         let live = self.live()?;
-        let mut refused: Option<Payload> = None;
+        let mut rounds = Rounds::default();
         let (lsn, mut state) = loop {
-            if let Some(payload) = &refused {
-                self.make_ready(live, payload)?;
-            }
             let mut state = self.commit.lock();
             let Some(mut payload) = build(&mut state)? else { break (None, state) };
             self.weigh(&mut payload);
             payload.seal(mode);
-            match self.serve_one(live, &mut state, &payload, &[], &mut []) {
-                Answer::Done(lsn) => break (Some(lsn?), state),
-                Answer::Reserve => refused = Some(payload),
+            payload.reads_within = rounds.are_over();
+            let answer = self.serve_one(live, &mut state, &payload, &[], &mut []);
+            if let Answer::Done(lsn) = answer {
+                break (Some(lsn?), state);
+            }
+            drop(state);
+            match answer {
+                Answer::Read(missing) => {
+                    self.read_missing(live, &payload, &missing, &mut rounds)?;
+                }
+                _ => self.make_ready(live, &payload)?,
             }
         };
         let made = then(&mut state);
@@ -170,6 +181,10 @@ impl Engine {
         if let Err(error) = keyspaces.iter().try_for_each(|keyspace| keyspace.check()) {
             return Answer::Done(Err(error));
         }
+        let missing = self.missing(&state.trees, payload);
+        if !missing.is_empty() {
+            return Answer::Read(missing);
+        }
         if !self.is_ready(live, state, payload) {
             return Answer::Reserve;
         }
@@ -207,6 +222,9 @@ impl Engine {
         state: &mut CommitState,
         singles: &mut [Single],
     ) -> Option<Lsn> {
+        for single in singles.iter_mut().filter(|single| single.is_ready) {
+            single.is_ready = self.missing(&state.trees, &single.payload).is_empty();
+        }
         let pages = self.promise_first(state, singles)?;
         let last = whole(live, || {
             // 3. All records first, so that the log is told of them once.
@@ -307,8 +325,8 @@ impl Engine {
             let answer = match checked {
                 Err(error) => Answer::Done(Err(error)),
                 Ok(()) => match self.append_to_group(live, state, &work.payload, &mut promised) {
-                    None => Answer::Reserve,
-                    Some(lsn) => {
+                    Err(answer) => answer,
+                    Ok(lsn) => {
                         drop(work);
                         group.push((request, lsn));
                         continue;
@@ -348,22 +366,26 @@ impl Engine {
         }
     }
 
-    /// Appends a request's record if the group, with all that it has, is ready for it (C5).
+    /// Appends a request's record if the group, with all that it has, is ready for it (C5, C6).
     fn append_to_group(
         &self,
         live: &Live,
         state: &mut CommitState,
         payload: &Payload,
         promised: &mut Needs,
-    ) -> Option<Lsn> {
+    ) -> Result<Lsn, Answer> {
+        let missing = self.missing(&state.trees, payload);
+        if !missing.is_empty() {
+            return Err(Answer::Read(missing));
+        }
         let more = promised.and(payload.needs);
         let is_ready = live.log.has_space(payload.bytes.len() + kept_of_log(live, more.claim))
             && self.cache.promise(&mut state.writer, promised.pages, more.pages, more.claim);
         if !is_ready {
-            return None;
+            return Err(Answer::Reserve);
         }
         *promised = more;
-        append(live, state, payload)
+        append(live, state, payload).ok_or(Answer::Reserve)
     }
 
     /// Serves what is left in the queue. For whoever closes the store.

@@ -21,11 +21,13 @@
 //! - C1 a record is in the log before anything that it says is visible (`visible <= appended`);
 //! - C2 commits become visible in the order of their LSNs, each whole;
 //! - C3 what was refused leaves no trace: nothing fails between the append and the publication
-//!   except a device, where a page must be read, or written for a group larger than the cache. That
-//!   poisons the log, so that nothing later is acknowledged and recovery decides;
+//!   except a device, where a page must be read or written for a group that the cache is too small for.
+//!   That poisons the log, so that nothing later is acknowledged and recovery decides;
 //! - C4 a `Sync` commit returns only when `durable` has reached its LSN;
 //! - C5 nothing fails for want of space after the append: a group changes no more pages than it was
-//!   promised before ([`needs`]).
+//!   promised before ([`needs`]);
+//! - C6 no page is read with the commit lock held, except for a group that the cache is too small for
+//!   ([`missing`]).
 
 #[cfg(feature = "server")]
 mod at_once;
@@ -38,6 +40,7 @@ mod engine;
 mod group;
 mod housekeeping;
 mod keyspaces;
+mod missing;
 mod needs;
 mod ops;
 mod pressure;

@@ -162,7 +162,7 @@ impl Engine {
         keyspaces: &[&Arc<KeyspaceState>],
     ) -> Result<()> {
         // A transaction that touches more than a good part of the cache would evict its own.
-        if !self.cache.is_partial() || payload.operations as u64 > self.cache.frames() / 4 {
+        if !self.cache.is_partial() || !self.keeps_leaves_of(payload.operations) {
             return Ok(());
         }
         let keyspaces = Numbered::new(keyspaces);

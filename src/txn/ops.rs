@@ -69,6 +69,8 @@ pub(crate) struct Payload {
     pub(crate) trims: usize,
     /// What it needs before it is appended. Set by [`Engine::weigh`](super::Engine::weigh).
     pub(crate) needs: Needs,
+    /// Whether pages that are not in memory are read with the commit lock held (C6).
+    pub(crate) reads_within: bool,
 }
 
 /// What must be there before a record is appended, so that nothing fails for want of it afterwards.
@@ -88,6 +90,7 @@ impl Payload {
         (self.operations, self.user_bytes, self.longest_value) = (0, 0, 0);
         (self.additions, self.notes, self.trims) = (0, 0, 0);
         self.needs = Needs::default();
+        self.reads_within = false;
     }
 
     /// Computes the checksum: nothing is appended any more.

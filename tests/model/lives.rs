@@ -16,7 +16,7 @@ use syncline::{Error, Store};
 
 use crate::model::Model;
 use crate::reads::{Failed, contents};
-use crate::world::{FULL_DISK_POISONS, Plan, Trouble, World};
+use crate::world::{Plan, Trouble, World};
 
 /// Recoveries that are crashed, one within the other.
 const DEPTH: u32 = 3;
@@ -191,7 +191,6 @@ impl World {
         }
         match error {
             Error::DiskFull { .. } if self.is_full => self.give_space(),
-            Error::CacheExhausted { .. } if FULL_DISK_POISONS && self.is_full => self.give_space(),
             _ if self.plan == Plan::FailedFlushes && self.disk.faults_happened() > 0 => {
                 match self.rng.below(3) {
                     0 => self.crash(),

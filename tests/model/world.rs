@@ -11,10 +11,6 @@ use crate::model::{Model, State};
 use crate::reads::{Failed, contents};
 use crate::rng::Rng;
 
-/// A full disk poisons, or exhausts the cache, where it should only refuse: a known fault. The model
-/// excuses it until it is mended.
-pub(crate) const FULL_DISK_POISONS: bool = true;
-
 /// What befalls the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Plan {
@@ -176,11 +172,6 @@ impl World {
             Error::Io { .. } if is_flush => {}
             Error::Poisoned { .. } if is_flush => self.trouble = Trouble::Poisoned,
             Error::DiskFull { .. } if self.is_full => {}
-            // Known, and awaited.
-            Error::Poisoned { .. } if FULL_DISK_POISONS && self.is_full => {
-                self.trouble = Trouble::Poisoned;
-            }
-            Error::CacheExhausted { .. } if FULL_DISK_POISONS && self.is_full => {}
             _ => panic!("a call failed for no reason: {error:?}"),
         }
     }

@@ -70,6 +70,38 @@ fn a_failed_write_before_the_superblock_changes_nothing() {
 }
 
 #[test]
+fn a_superblock_that_finds_no_space_leaves_the_former_one() {
+    for writes in 0.. {
+        let disk = SimDisk::new();
+        let space = Space::create(&disk, params(4096)).unwrap();
+        let mut model = Model::default();
+        model.checkpoint(&space, &[(1, Some(1)), (2, Some(2))]).unwrap();
+        let (free, changes) = (space.stats().free, [(1, Some(3)), (2000, Some(4))]);
+        let (op, error, persistence) = (Op::Write, FaultError::NoSpace, Persistence::Forever);
+        disk.fail(Fault { op, after: writes, error, persistence });
+        // A write that fails may have written a half, and that is the whole of a superblock.
+        match model.checkpoint(&space, &changes) {
+            Err(Error::DiskFull { .. }) => {}
+            // The superblock's copy is no loss.
+            Ok(()) => {
+                assert!(writes > 3, "{writes} writes");
+                break;
+            }
+            Err(error) => panic!("write {writes}: {error}"),
+        }
+        assert_eq!(space.stats().free, free, "write {writes}");
+        for keep in [Keep::Nothing, Keep::Everything] {
+            let left = disk.fork(keep);
+            left.clear_faults();
+            model.assert_is(&Space::open(&left).unwrap(), "after a crash");
+        }
+        disk.clear_faults();
+        model.checkpoint(&space, &changes).unwrap();
+        model.assert_is(&Space::open(&disk).unwrap(), "healed");
+    }
+}
+
+#[test]
 fn any_flipped_bit_is_named_or_harmless() {
     let disk = SimDisk::new();
     let space = Space::create(&disk, params(4096)).unwrap();

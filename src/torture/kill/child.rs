@@ -20,7 +20,6 @@ use super::workload::{
     Commit, KEYSPACES, LAST, Model, Rng, THREADS, key, keyspace_of, last_value, value,
 };
 use super::{os, reader};
-use crate::torture::awaited::{Awaited, is_mended};
 use crate::torture::{Clause, FailureKind};
 use crate::{CommitMode, Error, Keyspace, Options, Receipt, Status, Store, WriteBatch};
 
@@ -111,8 +110,7 @@ fn say(witness: &Witness, verdict: &Verdict) -> ! {
 fn is_excused(error: &Error, witness: Witness) -> bool {
     let gravity = witness.gravity();
     if let Error::Poisoned { source, .. } = error {
-        let is_grave = gravity == Gravity::Grave || !is_mended(Awaited::FullDiskPoisons);
-        return is_grave && is_of(source, gravity);
+        return gravity == Gravity::Grave && is_of(source, gravity);
     }
     is_of(error, gravity) && witness.errors() < ERRORS
 }

@@ -59,7 +59,7 @@ pub(super) const ROOM: &[Piece] = &[
         showed: "what a recycled log had held before could not be told from new records, and a \
                  replay went on over a hole",
         done: "checkpoints until segments are used again, short records over long ones, crashes",
-        judged: &[Clause::Prefix, Clause::Bounds, Clause::Answers],
+        judged: &[Clause::Prefix, Clause::Bounds, Clause::Reported, Clause::Answers],
         mutants: &[Mutant::RecordPositionUnchecked],
         show: stale_record_in_a_recycled_file,
     },

@@ -41,7 +41,7 @@ pub(super) const ROOM: &[Piece] = &[
         showed: "data files held what the log had lost; one part of the store was newer than the \
                  others, and it did not open any more",
         done: "asynchronous commits, a checkpoint, and commits by others meanwhile",
-        judged: &[Clause::Prefix, Clause::Sound],
+        judged: &[Clause::Prefix, Clause::Sound, Clause::Answers],
         mutants: &[Mutant::CheckpointTakesNewest],
         show: checkpoint_ahead_of_the_log,
     },

@@ -90,7 +90,7 @@ pub(super) const ROOM: &[Piece] = &[
                  catalog: the store counted wrong from the next clean opening on",
         done: "puts and deletes that cancel out around a checkpoint that fails, kills, openings. \
                The bug itself was seen to fail here as well",
-        judged: &[Clause::Sound],
+        judged: &[Clause::Sound, Clause::Answers],
         mutants: &[Mutant::CountsUnnoted],
         show: counts_after_a_replay,
     },

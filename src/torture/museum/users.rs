@@ -8,7 +8,6 @@ use crate::Error;
 use crate::disk::{Disk, Keep};
 use crate::mutants::Mutant;
 use crate::torture::Clause;
-use crate::torture::awaited::{Awaited, is_mended};
 use crate::torture::sim::{Change, Crash, KeyNo, Mode, Setup, Stamp, Step, Violation};
 
 pub(super) const ROOM: &[Piece] = &[
@@ -77,10 +76,6 @@ fn named_again_after_a_long_value(visit: &mut Visit) -> Result<(), Broken> {
 }
 
 fn full_with_every_size_of_batch(visit: &mut Visit) -> Result<(), Broken> {
-    if !is_mended(Awaited::FullDiskPoisons) {
-        visit.states += 1;
-        return Ok(());
-    }
     for cache_bytes in [256 << 10, 1 << 20, 4 << 20] {
         for rows in [20, 200, 1000] {
             let setup = Setup { cache_bytes, segment_bytes: 64 << 10, ..SMALL };
@@ -128,10 +123,6 @@ fn full(stage: &mut Stage<'_>, room: u64) {
 }
 
 fn each_attempt_takes_a_segment(visit: &mut Visit) -> Result<(), Broken> {
-    if !is_mended(Awaited::LeftByOpening) {
-        visit.states += 1;
-        return Ok(());
-    }
     let mut stage = Stage::open(visit, &SMALL)?;
     stage.all(&Script::new().each(0..20, 900).checkpoint().each(10..60, 900))?;
     let left = stage.left(Keep::Everything);

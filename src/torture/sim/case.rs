@@ -36,6 +36,14 @@ impl Setup {
     }
 }
 
+impl Setup {
+    /// Whether a step commits more than the cache keeps together, so that pages are read amid it.
+    pub(crate) fn evicts_its_own(&self, step: &Step) -> bool {
+        let frames = self.cache_bytes / u64::from(self.page_bytes);
+        matches!(step, Step::Commit { changes, .. } if changes.len() as u64 > frames / 4)
+    }
+}
+
 /// A store that ends as in a crash: when this is dropped, nothing more is written.
 #[derive(Debug)]
 pub(crate) struct Opened {

@@ -15,7 +15,6 @@ use super::site::Phase;
 use super::step::{Change, Kept, Mode, Step};
 use super::watch::{Beside, Watch};
 use crate::disk::{Disk, Keep, SimDisk};
-use crate::torture::awaited::{Awaited, is_mended};
 use crate::{Error, Keyspace, Lsn, Receipt, Result, Snapshot, Store, WriteBatch};
 
 /// Snapshots that are held at a time.
@@ -32,6 +31,8 @@ pub(crate) struct Run {
     pub(crate) store: Option<Store>,
     /// A flush failed: no commit is taken until the store has been opened anew.
     pub(crate) is_poisoned: bool,
+    /// A commit read pages that the cache is too small to keep: in this life, or in this step.
+    pub(crate) has_read_within: bool,
     /// A file that the last opening, which failed, left and that had not been there.
     pub(crate) left: Option<String>,
     /// What the commits were like, if the workload has a theme.
@@ -72,6 +73,7 @@ impl Run {
             watch,
             store: None,
             is_poisoned: false,
+            has_read_within: false,
             left: None,
             theme: None,
             coverage: Coverage::default(),
@@ -116,6 +118,7 @@ impl Run {
         }
         self.store = Some(store);
         self.is_poisoned = false;
+        self.has_read_within = false;
         Ok(Outcome::Done)
     }
 
@@ -157,8 +160,10 @@ impl Run {
                 return self.crash(keep, judge);
             }
         };
+        let reads_within = self.setup.evicts_its_own(step);
+        self.has_read_within |= reads_within;
         if let Some(site) = self.watch.take_held()
-            && is_mended(Awaited::LockOverDevice)
+            && !reads_within
         {
             let what = format!("the commit lock is held over a call of the disk: {site}");
             return Err(Violation::liveness(what));

@@ -18,7 +18,6 @@ use crate::log::format::{
 use crate::log::segment_number;
 use crate::space::superblock::{SLOT_BYTES, Superblock};
 use crate::torture::Clause;
-use crate::torture::awaited::{Awaited, is_mended};
 use crate::torture::processor::waited_here;
 use crate::{Error, Lsn, Status, Store};
 
@@ -250,7 +249,7 @@ impl Specimen {
             return Ok(Seen::Right);
         }
         let certain = self.history.count_to(self.mark.durable.min(self.proved));
-        if k >= certain || !is_mended(Awaited::MissingLog) {
+        if k >= certain {
             return Ok(Seen::Unnoticed);
         }
         let what = format!(
@@ -301,9 +300,6 @@ pub(crate) fn leaves_nothing(
     error: &Error,
 ) -> Result<(), Violation> {
     let names = |disk: &SimDisk| disk.list().expect("nothing fails");
-    if !is_mended(Awaited::LeftByOpening) {
-        return Ok(());
-    }
     let was = names(before);
     match names(after).into_iter().find(|name| !was.contains(name)) {
         None => Ok(()),
