@@ -64,6 +64,5 @@ pub use failure::Failure;
 pub(crate) use fuzz::session;
 pub use run::serve;
 pub use server::Server;
-#[cfg(feature = "cli")]
-pub(crate) use settings::help;
+pub use settings::settings_help;
 pub use sources::{Settings, Sources};

@@ -296,9 +296,9 @@ pub(super) fn changed(config: &Config) -> String {
     changed.collect::<Vec<_>>().join(" ")
 }
 
-/// All settings, for `--help`.
-#[cfg(any(test, feature = "cli"))]
-pub(crate) fn help() -> String {
+/// All settings as text, as a program that serves may tell them: names, what they are for, defaults,
+/// and which of them SIGHUP changes.
+pub fn settings_help() -> String {
     let defaults = defaults();
     let mut text = String::from(
         "Settings, for --set NAME=VALUE, SYNCLINE_NAME in the environment, and NAME = VALUE in a \
@@ -315,7 +315,6 @@ pub(crate) fn help() -> String {
 }
 
 /// A value as it is given in a flag.
-#[cfg_attr(not(feature = "cli"), allow(dead_code))]
 fn plain(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
@@ -373,7 +372,7 @@ mod tests {
             if let Some(value) = defaults.get(setting.name) {
                 setting.check(value).unwrap_or_else(|why| panic!("{}: {why}", setting.name));
             }
-            assert!(help().contains(setting.name));
+            assert!(settings_help().contains(setting.name));
         }
         for name in defaults.keys() {
             find(name).unwrap();

@@ -12,6 +12,8 @@ use tokio_rustls::client::TlsStream;
 
 use super::peer::{Peer, config, get, hello, put, serve, store};
 use crate::proto::{Code, MAX_BODY, Mode, Request, Response};
+use crate::server::tls::Tls;
+use crate::server::tokens::Tokens;
 use crate::server::{Config, Failure, Server};
 
 pub(super) const TOKENS: &str = "[[token]]\nname = 'reader'\nsecret = 'the reader has this'\n\
@@ -134,4 +136,49 @@ async fn tls_and_a_unix_socket_carry_the_same_packets() {
     drop(tls);
     server.stop().await.unwrap();
     assert!(!unix.exists(), "the socket's file goes with the server");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_came_in_with_a_token_that_is_withdrawn_has_to_go() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("tokens.toml");
+    std::fs::write(&file, TOKENS).unwrap();
+    let (server, address) = serve(store(), &Config { tokens: Some(file), ..config() }).await;
+    let mut reader = Peer::silent(address).await;
+    reader.ask(1, &hello(Some("the reader has this"))).await;
+    let mut elsewhere = Peer::silent(address).await;
+    elsewhere.ask(1, &hello(Some("nothing of ours here"))).await;
+    // The reader's is the same in the other file, the other's has one scope less.
+    let fewer = TOKENS.replace("['read', 'write']", "['read']");
+    server.exchange_tokens(Some(Tokens::parse(&fewer).unwrap())).unwrap();
+    let goodbye = elsewhere.answer().await;
+    assert_eq!((goodbye.id, goodbye.code()), (0, Code::Unauthenticated));
+    assert!(elsewhere.next().await.is_none());
+    assert_eq!(reader.ask(2, &get("k")).await.value(), None);
+    assert!(server.exchange_tokens(None).is_err(), "whether tokens are needed stays as it is");
+    server.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_certificate_that_is_exchanged_is_spoken_with() {
+    let dir = tempfile::tempdir().unwrap();
+    let made = |name: &str| {
+        let dir = dir.path().join(name);
+        std::fs::create_dir(&dir).unwrap();
+        let Certificate { cert, key, der } = certificate(&dir);
+        (Config { tls_cert: Some(cert), tls_key: Some(key), ..config() }, der)
+    };
+    let ((before, old), (after, new)) = (made("before"), made("after"));
+    let (server, address) = serve(store(), &before).await;
+    let mut open = tls_to(address, &old).await;
+    server.exchange_tls(Tls::load(&after).unwrap()).unwrap();
+    tls_to(address, &new).await;
+    assert!(server.exchange_tls(None).is_err(), "whether TLS is spoken stays as it is");
+    // Connections that are open go on.
+    let mut bytes = Vec::new();
+    hello(None).encode(1, 0, MAX_BODY, &mut bytes).unwrap();
+    open.write_all(&bytes).await.unwrap();
+    open.read_exact(&mut [0; 24]).await.unwrap();
+    drop(open);
+    server.stop().await.unwrap();
 }
