@@ -51,8 +51,15 @@ fn a_wrong_setting_is_said() {
 
 /// Starts a server, and a client that has said hello.
 fn serve(dir: &Path) -> (Child, TcpStream) {
-    let mut server = Command::new(env!("CARGO_BIN_EXE_syncline"))
-        .arg("serve")
+    let mut command = Command::new(env!("CARGO_BIN_EXE_syncline"));
+    command.arg("serve");
+    let (server, client, _) = serve_by(command, dir);
+    (server, client)
+}
+
+/// The same by a command to which the directory and where to listen are added. With its address.
+fn serve_by(mut command: Command, dir: &Path) -> (Child, TcpStream, String) {
+    let mut server = command
         .arg(dir)
         .args(["--listen", "127.0.0.1:0", "--log-format", "json"])
         .stderr(Stdio::piped())
@@ -69,9 +76,9 @@ fn serve(dir: &Path) -> (Child, TcpStream) {
         .expect("it says where it listens");
     // Somebody has to read what else it says.
     std::thread::spawn(move || lines.for_each(drop));
-    let mut client = TcpStream::connect(address).unwrap();
+    let mut client = TcpStream::connect(&address).unwrap();
     ask(&mut client, &hello(), |response| assert!(matches!(response, Response::Welcome(_))));
-    (server, client)
+    (server, client, address)
 }
 
 fn end(mut server: Child) {
@@ -106,4 +113,44 @@ fn ask(client: &mut TcpStream, request: &Request<'_>, look: impl FnOnce(&Respons
         assert!(read > 0, "the server hung up");
         input.extend_from_slice(&chunk[..read]);
     }
+}
+
+/// More clients come than the process may have descriptors: those that are let in are served, the store
+/// makes new files, and when the crowd is gone there is room again.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_crowd_takes_no_descriptor_from_the_store() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut command = Command::new("sh");
+    command.args(["-c", "ulimit -n 128; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_syncline")]);
+    command.args(["serve", "--set", "log_segment_mib=1", "--set", "checkpoint_log_mib=1"]);
+    let (server, mut client, address) = serve_by(command, dir.path());
+    let crowd: Vec<TcpStream> =
+        (0..200).filter_map(|_| TcpStream::connect(&address).ok()).collect();
+    assert!(crowd.len() > 128);
+    let create = CreateKeyspace { name: "rows", existing: Existing::Accept };
+    ask(&mut client, &Request::CreateKeyspace(create), |response| {
+        assert_eq!(response, &Response::Done);
+    });
+    let value = [7; 1000];
+    for row in 0..4000_u32 {
+        let (keyspace, key) = ("rows", row.to_be_bytes());
+        let put = Put { keyspace, key: &key, value: &value, mode: Mode::Async, once: None };
+        ask(&mut client, &Request::Put(put), |response| {
+            assert!(matches!(response, Response::Written(_)), "{response:?}");
+        });
+    }
+    drop(crowd);
+    let mut later = (0..100).find_map(|_| {
+        std::thread::sleep(std::time::Duration::from_millis(50));
+        let mut later = TcpStream::connect(&address).ok()?;
+        let mut packet = Vec::new();
+        hello().encode(1, 0, MAX_BODY, &mut packet).unwrap();
+        later.write_all(&packet).ok()?;
+        let mut first = [0; 24];
+        later.read_exact(&mut first).ok()?;
+        (first[16] == syncline::proto::Kind::Welcome.number()).then_some(later)
+    });
+    assert!(later.take().is_some(), "there is room again");
+    end(server);
 }

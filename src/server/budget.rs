@@ -6,7 +6,7 @@
 //!
 //! - U1 What counts is memory: of every output that could not be written at once, with the requests
 //!   that wait behind it and what such a connection holds for itself; and of every answer from the
-//!   pool until it counts with an output. It is counted by values that give it back when they are
+//!   pool, from before it is made until it counts with an output. It is counted by values that give it back when they are
 //!   dropped, so that no way out forgets it. An allocator does not give back all that it gets:
 //!   what is counted is a quarter more.
 //! - U2 Above half the cap nothing is made for a connection that is stuck: its input is not read, and
@@ -15,10 +15,15 @@
 //! - U3 Above half the cap a page has at most [`SMALL_PAGE`] bytes, and the outputs of a connection a
 //!   sixteenth of what they may have otherwise: so what is made for those of whom nothing is known
 //!   yet is small. All others go on.
-//! - U4 Above the cap no answer of unknown length is made at all: what would need a page or
-//!   a value of its own is refused as `TooBusy`.
+//! - U4 Above three quarters of the cap no answer is made that is longer than such a page, and above the
+//!   cap none whose length is not known to be small. Such a request waits, without a thread, while those
+//!   who do not read are cut (U6); it is refused as `TooBusy` if that takes too long.
+//! - U5 A connection has one long answer at a time, or several that are a megabyte together: so the
+//!   cap is shared by all that ask for much, and not by the first of them alone.
+//! - U6 While somebody waits for memory, a connection that has taken nothing for a second, and has more
+//!   than a small page unread, is cut like any slow reader.
 //!
-//! So there is at most the cap, and besides what is being made at that moment: an answer for
+//! So there is at most the cap, and besides what is being made at that moment: a part of a stream for
 //! each thread of the pool, and a turn's for each connection that is not stuck.
 
 use std::sync::Arc;
@@ -42,11 +47,23 @@ pub(crate) enum Level {
 pub(crate) struct Budget {
     held: AtomicUsize,
     cap: usize,
+    /// How many wait for some of it.
+    wanting: AtomicUsize,
+}
+
+/// Somebody waits for memory, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Wanted(Arc<Budget>);
+
+impl Drop for Wanted {
+    fn drop(&mut self) {
+        self.0.wanting.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl Budget {
     pub(crate) fn new(cap: usize) -> Arc<Budget> {
-        Arc::new(Budget { held: AtomicUsize::new(0), cap })
+        Arc::new(Budget { held: AtomicUsize::new(0), cap, wanting: AtomicUsize::new(0) })
     }
 
     pub(crate) fn held(&self) -> usize {
@@ -55,6 +72,23 @@ impl Budget {
 
     pub(crate) fn cap(&self) -> usize {
         self.cap
+    }
+
+    /// Says that somebody waits for memory.
+    pub(crate) fn want(self: &Arc<Self>) -> Wanted {
+        self.wanting.fetch_add(1, Ordering::Relaxed);
+        Wanted(Arc::clone(self))
+    }
+
+    /// Whether somebody waits for memory.
+    pub(crate) fn is_wanted(&self) -> bool {
+        self.wanting.load(Ordering::Relaxed) > 0
+    }
+
+    /// Whether there is room for an answer that is about to be made, and counts already (U4).
+    pub(crate) fn has_room_for(&self, share: &Share, is_small: bool) -> bool {
+        let held = self.held();
+        held <= share.bytes || held <= if is_small { self.cap } else { self.cap / 4 * 3 }
     }
 
     pub(crate) fn level(&self) -> Level {

@@ -4,6 +4,8 @@
 
 use std::cell::RefCell;
 
+use crate::proto::HEADER;
+
 /// Bytes that are read at once.
 pub(crate) const CHUNK: usize = 64 << 10;
 /// Buffers that a thread keeps.
@@ -32,9 +34,10 @@ impl Input {
         self.start == self.end
     }
 
-    /// Room for more. At least as much again as there is, so that a long packet is moved a few
-    /// times only; memory grows as its bytes come, not as its header claims.
-    pub(crate) fn room(&mut self) -> &mut [u8] {
+    /// Room for more, of which no more than `most` bytes in all are of use. As much again as there is,
+    /// if that is not more, so that a long packet is moved a few times only; memory grows as its
+    /// bytes come, not as its header claims.
+    pub(crate) fn room(&mut self, most: usize) -> &mut [u8] {
         if self.bytes.is_empty() {
             self.bytes = INPUTS.take_one().unwrap_or_else(|| vec![0; CHUNK].into_boxed_slice());
         } else if self.start > 0 && self.end == self.bytes.len() {
@@ -43,7 +46,9 @@ impl Input {
         }
         if self.end == self.bytes.len() {
             let mut larger = std::mem::take(&mut self.bytes).into_vec();
-            larger.resize(2 * larger.len(), 0);
+            let len = (2 * larger.len()).clamp(CHUNK, most.max(CHUNK)).max(larger.len() + 1);
+            larger.reserve_exact(len - larger.len());
+            larger.resize(len, 0);
             self.bytes = larger.into_boxed_slice();
         }
         &mut self.bytes[self.end..]
@@ -61,6 +66,33 @@ impl Input {
         self.start += bytes;
         if self.is_empty() {
             self.rest();
+        }
+    }
+
+    /// Nothing more comes for now: gives back what it does not need. What is there of a short packet
+    /// moves to memory of its own size.
+    pub(crate) fn settle(&mut self) {
+        let len = self.end - self.start;
+        if len == 0 {
+            self.rest();
+        } else if self.bytes.len() == CHUNK && len <= CHUNK / 8 {
+            let few: Box<[u8]> = self.filled().into();
+            let chunk = std::mem::replace(&mut self.bytes, few);
+            (self.start, self.end) = (0, len);
+            INPUTS.keep_one(chunk);
+        }
+    }
+
+    /// The memory that it holds.
+    pub(crate) fn held(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// The length of the packet that has begun, header included, as far as that is known.
+    pub(crate) fn begun(&self) -> usize {
+        match self.filled() {
+            &[a, b, c, d, ..] => (u32::from_le_bytes([a, b, c, d]) as usize).saturating_add(HEADER),
+            few => few.len(),
         }
     }
 
@@ -191,7 +223,7 @@ mod tests {
         let mut input = Input::default();
         let mut sent = Vec::new();
         for round in 0..5_u8 {
-            let room = input.room();
+            let room = input.room(usize::MAX);
             room.fill(round);
             let len = room.len();
             input.fill(len);
@@ -203,6 +235,19 @@ mod tests {
         assert!(input.bytes.len() >= sent.len());
         input.consume(sent.len());
         assert!(input.is_empty() && input.bytes.is_empty(), "nothing is held");
+    }
+
+    #[test]
+    fn the_beginning_of_a_short_packet_takes_what_it_is_long() {
+        let mut input = Input::default();
+        input.room(usize::MAX)[..9].copy_from_slice(b"\0\x01\0\0begun");
+        input.fill(9);
+        assert_eq!((input.held(), input.begun()), (CHUNK, 256 + HEADER));
+        input.settle();
+        assert_eq!((input.held(), input.filled()), (9, &b"\0\x01\0\0begun"[..]));
+        assert_eq!(input.room(100_000).len(), CHUNK - 9);
+        input.fill(CHUNK - 9);
+        assert_eq!(input.room(100_000).len(), 100_000 - CHUNK, "no more than is of use");
     }
 
     #[test]

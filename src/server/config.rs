@@ -61,6 +61,9 @@ pub struct Config {
     /// The same of all connections together. Above half of it nothing more is made for those who
     /// do not read, and above it no answers of unknown length for anybody.
     pub max_output_mib: u64,
+    /// Memory of packets that clients have begun and not finished, of all connections together. A
+    /// connection for whose packet there is no room is not read until there is.
+    pub max_input_mib: u64,
     /// Time for the handshake.
     pub handshake_ms: u64,
     /// Time without a packet while nothing is in flight. 0 for any.
@@ -133,6 +136,7 @@ impl Default for Config {
             max_subscriptions: limits.max_subscriptions,
             max_output_bytes: limits.max_output_bytes,
             max_output_mib: limits.max_output_in_all as u64 >> 20,
+            max_input_mib: limits.max_input_in_all as u64 >> 20,
             handshake_ms: ms(limits.handshake),
             idle_ms: limits.idle.map_or(0, ms),
             packet_ms: ms(limits.packet),
@@ -200,6 +204,7 @@ impl Config {
             max_subscriptions: self.max_subscriptions,
             max_output_bytes: self.max_output_bytes,
             max_output_in_all: mib(self.max_output_mib),
+            max_input_in_all: mib(self.max_input_mib),
             handshake: ms(self.handshake_ms),
             idle: (self.idle_ms > 0).then(|| ms(self.idle_ms)),
             packet: ms(self.packet_ms),
@@ -207,6 +212,7 @@ impl Config {
             drain: ms(self.drain_ms),
             notice: ms(if self.metrics.is_some() { self.drain_notice_ms } else { 0 }),
             stream: ms(self.stream_ms),
+            memory: Limits::default().memory,
             stall: ms(self.stall_ms),
         }
     }

@@ -25,6 +25,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
 use super::buffers::Input;
+use super::claim::{Claim, FREE};
 use super::gate::Seat;
 use super::mailbox::Mailbox;
 use super::session::Session;
@@ -37,6 +38,8 @@ const TURN: usize = 64;
 const MUCH: usize = 16 << 10;
 /// Input that is read ahead of what is taken, at most.
 const AHEAD: usize = 256 << 10;
+/// How long a client may take nothing of what it has unread while others wait for that memory.
+const IN_THE_WAY: Duration = Duration::from_secs(1);
 /// How long a client that was told why it is turned away may take to hear it.
 const LINGER: Duration = Duration::from_secs(1);
 
@@ -48,6 +51,8 @@ pub(crate) struct Connection<S> {
     shared: Arc<Shared>,
     seat: Seat,
     input: Input,
+    /// The room for what is in the input, and for what is to come of a packet.
+    claim: Claim,
     has_ended: bool,
     /// Our side is shut; what the other still sends is read and thrown away until this time, so
     /// that our last words are not lost with the connection.
@@ -55,6 +60,8 @@ pub(crate) struct Connection<S> {
     greet_by: Instant,
     packet_by: Option<Instant>,
     write_by: Option<Instant>,
+    /// When it was last looked whether this client is in others' way.
+    looked_at: Option<Instant>,
     heard_at: Instant,
     alarm: Option<Pin<Box<Sleep>>>,
 }
@@ -74,6 +81,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             session: Session::new(Arc::clone(&shared), Arc::clone(&mailbox)),
             mailbox,
             greet_by: now + shared.limits.handshake,
+            claim: Claim::new(&shared.room),
             shared,
             seat,
             input: Input::default(),
@@ -81,6 +89,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             lingers_until: None,
             packet_by: None,
             write_by: None,
+            looked_at: None,
             heard_at: now,
             alarm: None,
         }
@@ -104,11 +113,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             return self.shut(cx, now);
         }
         // What was held back for want of room goes on now that there is some.
-        let has_room = was_full && !self.session.is_full();
+        let has_room = was_full && !self.session.is_full() || self.session.goes_on();
         if *budget == 0 || has_room || is_unfinished && self.session.accepts_input() {
             return Ok(Turn::Again);
         }
-        if self.has_ended || !self.session.accepts_input() {
+        if self.has_ended || !self.session.accepts_input() || !self.may_read(cx, now) {
             return Ok(Turn::Wait);
         }
         self.read(cx, now)
@@ -121,9 +130,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         now: Instant,
         budget: &mut usize,
     ) -> io::Result<()> {
-        while (MUCH..AHEAD).contains(&self.input.filled().len()) && self.session.accepts_input() {
+        let much = MUCH..AHEAD;
+        while much.contains(&self.input.filled().len())
+            && self.session.accepts_input()
+            && !self.claim.is_waiting()
+            && !self.shared.room.is_full()
+        {
             // The end is found again when everything before it is done.
-            let Poll::Ready(Ok(1..)) = self.take_in(cx, now) else { break };
+            let Poll::Ready(Ok(1..)) = self.take_in(cx, now, AHEAD) else { break };
         }
         if self.input.filled().len() < MUCH {
             return Ok(());
@@ -142,6 +156,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
         let fed = self.session.feed(self.input.filled(), now, budget);
         self.input.consume(fed.used);
+        if self.input.is_empty() {
+            self.claim.shrink(0);
+        } else {
+            self.claim.count(self.input.held());
+        }
         if self.input.is_empty() {
             self.packet_by = None;
         } else if fed.used > 0 || self.packet_by.is_none() {
@@ -164,7 +183,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 Poll::Ready(bytes) => {
                     output.consume(bytes);
                     self.session.sent(bytes);
-                    self.write_by = None;
+                    (self.write_by, self.looked_at) = (None, None);
                 }
                 Poll::Pending => {
                     self.session.sticks();
@@ -175,10 +194,33 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
     }
 
+    /// Whether there is room for what is to come of the packet that has begun (I1).
+    fn may_read(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
+        if self.input.filled().len() < FREE {
+            return true;
+        }
+        let was_waiting = self.claim.is_waiting();
+        let is_there = self.claim.poll_claim(self.input.begun(), cx).is_ready();
+        if is_there && was_waiting {
+            // It was not the client who took that time.
+            self.packet_by = Some(now + self.shared.limits.packet);
+        }
+        if !is_there {
+            self.input.settle();
+            self.claim.shrink(self.input.held());
+        }
+        is_there
+    }
+
     fn read(&mut self, cx: &mut Context<'_>, now: Instant) -> io::Result<Turn> {
-        match self.take_in(cx, now)? {
+        let most = self.input.begun().max(self.input.filled().len() + 1);
+        match self.take_in(cx, now, most)? {
             Poll::Pending => {
-                self.input.rest();
+                self.input.settle();
+                self.claim.shrink(match self.input.filled().len() {
+                    ..FREE => self.input.held(),
+                    _ => self.input.held().max(self.input.begun()),
+                });
                 Ok(Turn::Wait)
             }
             Poll::Ready(bytes) => {
@@ -193,9 +235,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
     }
 
-    /// Reads once. Returns how many bytes.
-    fn take_in(&mut self, cx: &mut Context<'_>, now: Instant) -> Poll<io::Result<usize>> {
-        let mut room = ReadBuf::new(self.input.room());
+    /// Reads once, into memory for `most` bytes in all. Returns how many bytes.
+    fn take_in(
+        &mut self,
+        cx: &mut Context<'_>,
+        now: Instant,
+        most: usize,
+    ) -> Poll<io::Result<usize>> {
+        let is_short = self.shared.room.is_full() && self.input.filled().len() < FREE;
+        let mut room = self.input.room(most);
+        if is_short && room.len() > FREE {
+            // What comes without a claim is short (I3).
+            room = &mut room[..FREE];
+        }
+        let mut room = ReadBuf::new(room);
         ready!(Pin::new(&mut self.socket).poll_read(cx, &mut room))?;
         let bytes = room.filled().len();
         self.input.fill(bytes);
@@ -207,12 +260,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// Ends what has taken too long (K3).
     fn keep_time(&mut self, now: Instant) {
         let is_over = |by: Option<Instant>| by.is_some_and(|by| by <= now);
-        let failure = if is_over(self.write_by) {
+        let failure = if is_over(self.write_by) || self.is_in_the_way(now) {
             self.session.cut(Code::NotReading);
             None
         } else if !self.session.is_greeted() && self.greet_by <= now {
             Some((Code::TooSlow, "the client did not say hello in time"))
-        } else if is_over(self.packet_by) && self.session.accepts_input() {
+        } else if is_over(self.packet_by) && self.is_read() || self.holds_room(now) {
             Some((Code::TooSlow, "the client did not finish a packet in time"))
         } else if is_over(self.idle_by()) {
             Some((Code::Idle, "nothing was heard from the client for too long"))
@@ -222,6 +275,45 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         if let Some((code, message)) = failure {
             self.session.end(Failure::new(code, message));
         }
+    }
+
+    /// When to look whether others wait for what this client has not read (U6).
+    fn look_by(&self) -> Option<Instant> {
+        let stuck_since = self.write_by?.checked_sub(self.shared.limits.write)?;
+        let first = stuck_since + IN_THE_WAY;
+        self.session.has_much_unread().then(|| self.looked_at.map_or(first, |at| at + IN_THE_WAY))
+    }
+
+    /// Whether this client has read nothing for a while, and others wait for what that takes (U6).
+    fn is_in_the_way(&mut self, now: Instant) -> bool {
+        if self.look_by().is_none_or(|by| by > now) {
+            return false;
+        }
+        self.looked_at = Some(now);
+        self.shared.budget.is_wanted()
+    }
+
+    /// Whether it is for the client to go on with its packet.
+    fn is_read(&self) -> bool {
+        self.session.accepts_input() && !self.claim.is_waiting()
+    }
+
+    /// When to look whether others wait for the room of a packet that does not go on (I4).
+    fn look_at_room_by(&self) -> Option<Instant> {
+        let holds = self.claim.bytes() > FREE && self.packet_by.is_some() && self.is_read();
+        holds.then(|| {
+            self.looked_at.unwrap_or(self.heard_at).max(self.heard_at)
+                + self.shared.limits.packet / 8
+        })
+    }
+
+    /// Whether this client has begun a packet, and does not go on while others wait for its room (I4).
+    fn holds_room(&mut self, now: Instant) -> bool {
+        if self.look_at_room_by().is_none_or(|by| by > now) {
+            return false;
+        }
+        self.looked_at = Some(now);
+        self.shared.room.is_wanted()
     }
 
     fn idle_by(&self) -> Option<Instant> {
@@ -240,6 +332,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             Poll::Ready(()) => {
                 self.lingers_until = Some(now + LINGER);
                 self.input = Input::default();
+                self.claim = Claim::new(&self.shared.room);
                 Ok(Turn::Again)
             }
         }
@@ -262,12 +355,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// the case now.
     fn set_alarm(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
         let greet_by = (!self.session.is_greeted()).then_some(self.greet_by);
-        let packet_by = self.packet_by.filter(|_| self.session.accepts_input());
+        let packet_by = self.packet_by.filter(|_| self.is_read());
         let times = match self.lingers_until {
-            Some(until) => [Some(until), None, None, None, None],
+            Some(until) => [Some(until), None, None, None, None, None, None],
             None => {
                 let deadline = self.session.next_deadline();
-                [greet_by, packet_by, self.write_by, self.idle_by(), deadline]
+                let looks = [self.look_by(), self.look_at_room_by()];
+                let [output, input] = looks;
+                [greet_by, packet_by, self.write_by, output, input, self.idle_by(), deadline]
             }
         };
         let Some(next) = times.into_iter().flatten().min() else { return false };

@@ -148,7 +148,9 @@ pub(super) fn new_shared() -> Arc<Shared> {
     store.provide(2048, 16 << 20).expect("no limit");
     let service = Arc::new(Service::new(store).expect("a new store can be written"));
     let pool = Pool::start(1, 16).expect("a thread");
-    Arc::new(Shared::new(service, pool, Limits::default(), Keys::new(None)))
+    let memory = std::time::Duration::from_millis(100);
+    let limits = Limits { memory, ..Limits::default() };
+    Arc::new(Shared::new(service, pool, limits, Keys::new(None)))
 }
 
 #[cfg(test)]

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use super::connection::Connection;
@@ -17,22 +18,40 @@ use super::server::Inside;
 use super::tls::Tls;
 use crate::proto::{Code, Failure as Refusal, MAX_HELLO, Response};
 
+/// Connections that may wait to be accepted: as many as come back at once after a restart. The
+/// operating system may allow fewer.
+const BACKLOG: u32 = 4096;
+/// Clients at a time that are told why they are turned away; more are just turned away.
+static TOLD: Semaphore = Semaphore::const_new(16);
+/// The longest pause after an `accept` that failed.
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
 /// Listens on an address that is ours to listen on.
 pub(super) fn bind(address: SocketAddr) -> Result<TcpListener, Failure> {
     let bind = || {
-        let listener = std::net::TcpListener::bind(address)?;
-        listener.set_nonblocking(true)?;
-        TcpListener::from_std(listener)
+        let socket = match address {
+            SocketAddr::V4(_) => TcpSocket::new_v4()?,
+            SocketAddr::V6(_) => TcpSocket::new_v6()?,
+        };
+        // Connections of a server that has just ended are in nobody's way.
+        #[cfg(unix)]
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        socket.listen(BACKLOG)
     };
     bind().map_err(Failure::io(format!("listen on {address}")))
 }
 
 /// Accepts from TCP for ever.
 pub(super) async fn accept_tcp(listener: TcpListener, tls: Option<Tls>, inside: Arc<Inside>) {
+    let mut trouble = Trouble::default();
     loop {
         match listener.accept().await {
-            Ok((socket, peer)) => welcome_tcp(socket, peer, tls.clone(), &inside),
-            Err(error) => pause(&error).await,
+            Ok((socket, peer)) => {
+                trouble.is_over();
+                welcome_tcp(socket, peer, tls.clone(), &inside);
+            }
+            Err(error) => trouble.pause(&error).await,
         }
     }
 }
@@ -82,24 +101,49 @@ async fn speaks_tls(socket: &TcpStream) -> std::io::Result<bool> {
 /// Accepts from a Unix socket for ever.
 #[cfg(unix)]
 pub(super) async fn accept_unix(listener: tokio::net::UnixListener, inside: Arc<Inside>) {
+    let mut trouble = Trouble::default();
     loop {
         match listener.accept().await {
-            Ok((socket, _)) => match admit(None, &inside) {
-                Some(seat) => {
-                    let inside = Arc::clone(&inside);
-                    drop(tokio::spawn(serve(socket, seat, inside, Peer::Local)));
+            Ok((socket, _)) => {
+                trouble.is_over();
+                match admit(None, &inside) {
+                    Some(seat) => {
+                        let inside = Arc::clone(&inside);
+                        drop(tokio::spawn(serve(socket, seat, inside, Peer::Local)));
+                    }
+                    None => turn_away(socket),
                 }
-                None => turn_away(socket),
-            },
-            Err(error) => pause(&error).await,
+            }
+            Err(error) => trouble.pause(&error).await,
         }
     }
 }
 
-/// Out of descriptors, most likely: accepting again at once would only burn the processor.
-pub(super) async fn pause(error: &std::io::Error) {
-    tracing::warn!("accept: {error}");
-    tokio::time::sleep(Duration::from_millis(50)).await;
+/// Accepting fails, for want of descriptors most likely: to try again at once would only burn the
+/// processor. Said once, until it goes again.
+#[derive(Default)]
+pub(super) struct Trouble {
+    pause: Option<Duration>,
+}
+
+impl Trouble {
+    pub(super) async fn pause(&mut self, error: &std::io::Error) {
+        let pause = match self.pause {
+            None => {
+                tracing::warn!("accept: {error}; no connection is accepted until that is over");
+                Duration::from_millis(10)
+            }
+            Some(last) => (2 * last).min(LONGEST_PAUSE),
+        };
+        self.pause = Some(pause);
+        tokio::time::sleep(pause).await;
+    }
+
+    pub(super) fn is_over(&mut self) {
+        if self.pause.take().is_some() {
+            tracing::info!("connections are accepted again");
+        }
+    }
 }
 
 fn admit(address: Option<IpAddr>, inside: &Arc<Inside>) -> Option<Seat> {
@@ -117,8 +161,12 @@ fn admit(address: Option<IpAddr>, inside: &Arc<Inside>) -> Option<Seat> {
 
 /// Tells a client that there is no room.
 fn turn_away(socket: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {
+    let Ok(place) = TOLD.try_acquire() else { return };
     let message = "there are as many connections as the server takes";
-    tokio::spawn(tell(socket, Code::TooManyConnections, message));
+    tokio::spawn(async move {
+        tell(socket, Code::TooManyConnections, message).await;
+        drop(place);
+    });
 }
 
 /// Tells a client why it is not served, as far as that goes without waiting.

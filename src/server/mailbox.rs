@@ -7,7 +7,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::Waker;
 
 use futures_util::task::AtomicWaker;
@@ -15,7 +15,7 @@ use parking_lot::Mutex;
 
 use super::budget::Made;
 use super::peer::Peer;
-use super::session::{Run, Waiting, Wrote};
+use super::session::{Run, Waiting, Why, Wrote};
 use crate::proto::{Failure, JobState};
 use crate::service::{JobListener, JobNumber, Stream};
 
@@ -30,6 +30,9 @@ pub(crate) struct Mailbox {
     waker: AtomicWaker,
     /// The socket takes nothing more: for whoever is about to make more for it.
     is_stuck: AtomicBool,
+    /// Bytes of answers in the making, of answers that wait here, and of output.
+    reserved: AtomicUsize,
+    unread: AtomicUsize,
 }
 
 /// What has come since the last look.
@@ -51,8 +54,8 @@ pub(crate) enum Letter {
     Unwanted,
     /// The last packet for a request.
     Answer { id: u64, ticket: u64, made: Made },
-    /// It was not made, since too much is unread already (U2).
-    Later(Waiting),
+    /// It was not made, since too much is unread already (U2, U5).
+    Later(Waiting, Why),
     /// The write of this number has ended; it is that of this id and ticket.
     Wrote { number: u64, of: (u64, u64), wrote: Wrote },
     /// No thread has this run any more. What is left of it was put off (U2).
@@ -61,8 +64,20 @@ pub(crate) enum Letter {
     Part { id: u64, ticket: u64, made: Made, stream: Option<Box<Stream>> },
     /// The stream whose next part was not made, for the same reason.
     Standing { id: u64, ticket: u64, stream: Box<Stream> },
-    /// The state of a watched job of a former life.
-    Judged { id: u64, ticket: u64, job: String, state: Result<JobState<'static>, Failure<'static>> },
+    /// The states of watched jobs of former lives.
+    Judged { id: u64, ticket: u64, jobs: Vec<Judged> },
+}
+
+/// A job of a former life, and its state if that can be told.
+pub(crate) type Judged = (String, Result<JobState<'static>, Failure<'static>>);
+
+/// Bytes of an answer that is being made.
+pub(crate) struct Reserved<'a>(&'a Mailbox, usize);
+
+impl Drop for Reserved<'_> {
+    fn drop(&mut self) {
+        self.0.reserved.fetch_sub(self.1, Ordering::Relaxed);
+    }
 }
 
 impl Mailbox {
@@ -91,6 +106,10 @@ impl Mailbox {
     }
 
     pub(crate) fn send(&self, letter: Letter) {
+        if let Letter::Answer { made, .. } = &letter {
+            // Until the session has looked, it is unread as well.
+            self.unread.fetch_add(made.packet.len(), Ordering::Relaxed);
+        }
         self.put(|post| post.letters.push(letter));
     }
 
@@ -120,6 +139,24 @@ impl Mailbox {
 
     pub(crate) fn is_stuck(&self) -> bool {
         self.is_stuck.load(Ordering::Relaxed)
+    }
+
+    /// What of the output is not taken by the socket.
+    pub(crate) fn set_unread(&self, bytes: usize) {
+        if self.unread.load(Ordering::Relaxed) != bytes {
+            self.unread.store(bytes, Ordering::Relaxed);
+        }
+    }
+
+    /// An answer of so many bytes is being made.
+    pub(crate) fn reserve(&self, bytes: usize) -> Reserved<'_> {
+        self.reserved.fetch_add(bytes, Ordering::Relaxed);
+        Reserved(self, bytes)
+    }
+
+    /// Bytes that the client has yet to read, as far as they are known.
+    pub(crate) fn unread(&self) -> usize {
+        self.reserved.load(Ordering::Relaxed) + self.unread.load(Ordering::Relaxed)
     }
 
     fn put(&self, change: impl FnOnce(&mut Post)) {

@@ -16,14 +16,16 @@
 //!   `txn/at_once.rs`) and goes to the pool, whose queue has a bound;
 //! - V2 an idle connection holds no buffer, and a long poll is an entry in a table;
 //! - V3 whoever is slow slows only itself: output, backlog, flights, subscriptions and times have
-//!   their caps for each connection, and output one for all together (`budget`);
+//!   their caps for each connection, and both one for all together (`budget`, `claim`);
 //! - V4 nothing is told durable that is not: `Written` with `durable` is sent when the sync line has
 //!   passed it, and after a failed flush nothing is.
 
 mod budget;
 mod buffers;
+mod claim;
 mod config;
 mod connection;
+mod descriptors;
 mod expiry;
 mod failure;
 mod figures;

@@ -2,9 +2,22 @@
 //!
 //! As many threads as the configuration says, and a queue with a bound: what finds it full is
 //! refused at once, which a client hears as `TooBusy`, rather than piling up behind a slow device.
+//!
+//! ```text
+//!   lane of a connection    w w w --.
+//!   lane of another         w ------+--> ring: a task of each lane in turn --> threads
+//!   lane of a third         w w ----'
+//! ```
+//!
+//! Each caller has a lane, and no more of the pool than its share:
+//!
+//! - G1 the lanes have their turns one after the other, whatever each has waiting;
+//! - G2 one lane never has all threads, unless there is one only: what stalls in it stalls nobody else;
+//! - G3 the second half of the queue is for those who have nothing in it: one task for each lane.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 
 use parking_lot::{Condvar, Mutex};
@@ -15,19 +28,38 @@ type Task = Box<dyn FnOnce() + Send>;
 pub(crate) struct Pool {
     shared: Arc<Shared>,
     threads: Mutex<Vec<JoinHandle<()>>>,
+    next_lane: AtomicU64,
 }
+
+/// Whose task it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Lane(u64);
 
 struct Shared {
     state: Mutex<State>,
     work: Condvar,
     longest: usize,
+    /// Threads that a lane may have (G2).
+    most: usize,
+}
+
+/// `waiting` is the sum of all lanes' tasks.
+#[derive(Default)]
+struct State {
+    /// Those that have something waiting or running.
+    lanes: HashMap<Lane, Tasks>,
+    /// Lanes that have something waiting and may have one more thread, each once.
+    ring: VecDeque<Lane>,
+    waiting: usize,
+    idle: usize,
+    is_closed: bool,
 }
 
 #[derive(Default)]
-struct State {
-    queue: VecDeque<Task>,
-    idle: usize,
-    is_closed: bool,
+struct Tasks {
+    waiting: VecDeque<Task>,
+    running: usize,
+    is_in_ring: bool,
 }
 
 /// The queue is full, or the pool is closed.
@@ -37,9 +69,12 @@ pub(crate) struct Busy;
 impl Pool {
     /// Starts `threads` threads, in whose queue `longest` tasks may wait.
     pub(crate) fn start(threads: usize, longest: usize) -> std::io::Result<Pool> {
-        let shared = Arc::new(Shared { state: Mutex::default(), work: Condvar::new(), longest });
-        let pool = Pool { shared, threads: Mutex::default() };
-        for number in 0..threads.max(1) {
+        let threads = threads.max(1);
+        let (state, work) = (Mutex::default(), Condvar::new());
+        let most = (threads * 3 / 4).max(1);
+        let shared = Arc::new(Shared { state, work, longest, most });
+        let pool = Pool { shared, threads: Mutex::default(), next_lane: AtomicU64::new(0) };
+        for number in 0..threads {
             let shared = Arc::clone(&pool.shared);
             let name = format!("syncline-work-{number}");
             let thread = std::thread::Builder::new().name(name).spawn(move || shared.run())?;
@@ -48,25 +83,41 @@ impl Pool {
         Ok(pool)
     }
 
+    /// A lane for somebody new. It costs nothing while nothing is in it.
+    pub(crate) fn lane(&self) -> Lane {
+        Lane(self.next_lane.fetch_add(1, Ordering::Relaxed))
+    }
+
     /// Has a task done.
     ///
     /// # Errors
     /// [`Busy`]: it will not be done.
-    pub(crate) fn submit(&self, task: impl FnOnce() + Send + 'static) -> Result<(), Busy> {
+    pub(crate) fn submit(
+        &self,
+        lane: Lane,
+        task: impl FnOnce() + Send + 'static,
+    ) -> Result<(), Busy> {
         let mut state = self.shared.state.lock();
-        if state.is_closed || state.queue.len() >= self.shared.longest {
+        if !self.shared.has_room(&state, lane) {
             return Err(Busy);
         }
-        state.queue.push_back(Box::new(task));
+        state.waiting += 1;
+        state.lanes.entry(lane).or_default().waiting.push_back(Box::new(task));
+        state.list(lane, self.shared.most);
         if state.idle > 0 {
             self.shared.work.notify_one();
         }
         Ok(())
     }
 
+    /// Whether a task of this lane would be taken now.
+    pub(crate) fn has_room(&self, lane: Lane) -> bool {
+        self.shared.has_room(&self.shared.state.lock(), lane)
+    }
+
     /// How many tasks wait.
     pub(crate) fn waiting(&self) -> usize {
-        self.shared.state.lock().queue.len()
+        self.shared.state.lock().waiting
     }
 
     /// Takes no more tasks, and waits until all that were taken are done.
@@ -87,23 +138,71 @@ impl Drop for Pool {
     }
 }
 
+impl State {
+    /// Puts a lane into the ring if it belongs there.
+    fn list(&mut self, lane: Lane, most: usize) {
+        let Some(tasks) = self.lanes.get_mut(&lane) else { return };
+        if !tasks.waiting.is_empty() && tasks.running < most && !tasks.is_in_ring {
+            tasks.is_in_ring = true;
+            self.ring.push_back(lane);
+        }
+    }
+
+    /// Takes the next task, of the lane whose turn it is (G1).
+    fn take(&mut self, most: usize) -> Option<(Lane, Task)> {
+        let lane = self.ring.pop_front()?;
+        let tasks = self.lanes.get_mut(&lane).expect("a lane in the ring has tasks");
+        let task = tasks.waiting.pop_front().expect("a lane in the ring has tasks");
+        tasks.is_in_ring = false;
+        tasks.running += 1;
+        self.waiting -= 1;
+        self.list(lane, most);
+        Some((lane, task))
+    }
+
+    /// A task of this lane is done.
+    fn done(&mut self, lane: Lane, most: usize) {
+        let tasks = self.lanes.get_mut(&lane).expect("its task was running");
+        tasks.running -= 1;
+        if tasks.running == 0 && tasks.waiting.is_empty() {
+            self.lanes.remove(&lane);
+        }
+        self.list(lane, most);
+    }
+}
+
 impl Shared {
+    fn has_room(&self, state: &State, lane: Lane) -> bool {
+        let has_some = || state.lanes.get(&lane).is_some_and(|tasks| !tasks.waiting.is_empty());
+        let is_half = state.waiting >= self.longest / 2;
+        !state.is_closed && state.waiting < self.longest && !(is_half && has_some())
+    }
+
     fn run(&self) {
-        while let Some(task) = self.next() {
+        let mut done = None;
+        while let Some((lane, task)) = self.next(done.take()) {
             // A mistake in one request must not take the thread from all others.
             if std::panic::catch_unwind(std::panic::AssertUnwindSafe(task)).is_err() {
                 tracing::error!("a request panicked");
             }
+            done = Some(lane);
         }
     }
 
-    fn next(&self) -> Option<Task> {
+    fn next(&self, done: Option<Lane>) -> Option<(Lane, Task)> {
         let mut state = self.state.lock();
+        if let Some(lane) = done {
+            state.done(lane, self.most);
+        }
         loop {
-            if let Some(task) = state.queue.pop_front() {
-                return Some(task);
+            if let Some(taken) = state.take(self.most) {
+                if state.idle > 0 && !state.ring.is_empty() {
+                    self.work.notify_one();
+                }
+                return Some(taken);
             }
-            if state.is_closed {
+            if state.is_closed && state.waiting == 0 {
+                self.work.notify_all();
                 return None;
             }
             state.idle += 1;
@@ -119,36 +218,84 @@ mod tests {
 
     use super::*;
 
-    #[test]
-    fn a_full_queue_refuses_and_what_was_taken_is_done() {
-        let pool = Pool::start(1, 2).unwrap();
+    /// Occupies a thread until it is let go.
+    fn occupy(pool: &Pool, lane: Lane) -> mpsc::Sender<()> {
         let (begun, has_begun) = mpsc::channel();
         let (let_go, held) = mpsc::channel::<()>();
-        pool.submit(move || {
+        pool.submit(lane, move || {
             begun.send(()).unwrap();
-            held.recv().unwrap();
+            let _ = held.recv();
         })
         .unwrap();
         has_begun.recv().unwrap();
+        let_go
+    }
+
+    #[test]
+    fn a_full_queue_refuses_and_what_was_taken_is_done() {
+        let pool = Pool::start(1, 2).unwrap();
+        let held = occupy(&pool, pool.lane());
         let (done, results) = mpsc::channel();
         for number in 0..2 {
             let done = done.clone();
-            pool.submit(move || done.send(number).unwrap()).unwrap();
+            pool.submit(pool.lane(), move || done.send(number).unwrap()).unwrap();
         }
-        assert_eq!(pool.submit(|| unreachable!()), Err(Busy));
+        assert_eq!(pool.submit(pool.lane(), || unreachable!()), Err(Busy));
         assert_eq!(pool.waiting(), 2);
-        let_go.send(()).unwrap();
+        drop(held);
         pool.close();
         assert_eq!(results.try_iter().collect::<Vec<_>>(), [0, 1]);
-        assert_eq!(pool.submit(|| unreachable!()), Err(Busy), "closed");
+        assert_eq!(pool.submit(pool.lane(), || unreachable!()), Err(Busy), "closed");
+    }
+
+    #[test]
+    fn a_lane_has_its_share_of_threads_turns_and_queue() {
+        let pool = Pool::start(2, 8).unwrap();
+        let (much, little) = (pool.lane(), pool.lane());
+        let (done, results) = mpsc::channel();
+        let tell = |lane, number: u32| {
+            let done = done.clone();
+            pool.submit(lane, move || done.send(number).unwrap())
+        };
+        // G2: what stalls in one lane leaves a thread to the others.
+        let stalled = occupy(&pool, much);
+        tell(much, 1).unwrap();
+        tell(little, 10).unwrap();
+        assert_eq!(results.recv().unwrap(), 10);
+        // G3: half of the queue, and not more.
+        let other = occupy(&pool, little);
+        for number in 2..5 {
+            tell(much, number).unwrap();
+        }
+        assert_eq!(tell(much, 5), Err(Busy));
+        assert!(!pool.has_room(much) && pool.has_room(little));
+        tell(little, 11).unwrap();
+        assert_eq!(tell(little, 12), Err(Busy));
+        // G1: it is not behind all that came before it.
+        drop(stalled);
+        let order: Vec<u32> = results.iter().take(4).collect();
+        assert_eq!(order, [1, 2, 3, 4], "the other lane's thread is taken");
+        drop(other);
+        assert_eq!(results.recv().unwrap(), 11);
+        let stalled = [occupy(&pool, much), occupy(&pool, little)];
+        for number in 20..23 {
+            tell(much, number).unwrap();
+        }
+        let third = pool.lane();
+        tell(third, 30).unwrap();
+        drop(stalled);
+        let order: Vec<u32> = results.iter().take(4).collect();
+        assert!(order.iter().position(|number| *number == 30) < Some(3), "{order:?}");
+        pool.close();
+        assert!(pool.shared.state.lock().lanes.is_empty());
     }
 
     #[test]
     fn a_task_that_panics_takes_no_thread_with_it() {
         let pool = Pool::start(1, 9).unwrap();
-        pool.submit(|| panic!("on purpose")).unwrap();
+        pool.submit(pool.lane(), || panic!("on purpose")).unwrap();
         let (done, results) = mpsc::channel();
-        pool.submit(move || done.send(()).unwrap()).unwrap();
+        pool.submit(pool.lane(), move || done.send(()).unwrap()).unwrap();
         results.recv().unwrap();
     }
 }

@@ -12,7 +12,7 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, SystemTime};
 
@@ -21,6 +21,7 @@ use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 
 use super::config::Config;
+use super::descriptors;
 use super::failure::Failure;
 use super::gate::Gate;
 use super::http::{self, Opening};
@@ -35,10 +36,12 @@ use super::tokens::{Keys, Tokens};
 #[cfg(unix)]
 use super::unix::SocketFile;
 use crate::Store;
-use crate::service::Service;
+use crate::service::{Service, Swept};
 
 /// Old idempotency keys are looked for so often.
 const SWEEP_EVERY: Duration = Duration::from_secs(600);
+/// The next part of a sweep that was not finished is done after this time.
+const SWEEP_ON: Duration = Duration::from_secs(10);
 /// Tokens that have expired are looked for so often.
 const EXPIRE_EVERY: Duration = Duration::from_secs(1);
 
@@ -116,12 +119,14 @@ impl Server {
     ) -> Result<Server, Failure> {
         let Openings { tcp, http, tls, tokens, .. } = openings;
         // 1. What connections need.
+        let mut caps = config.caps();
+        caps.connections = descriptors::places(caps.connections)?;
         let service = Arc::new(Service::new(store)?);
         let pool = Pool::start(config.pool_threads, config.pool_queue)
             .map_err(Failure::io("start the pool's threads"))?;
         let inside = Arc::new(Inside {
             shared: Arc::new(Shared::new(service, pool, config.limits(), Keys::new(tokens))),
-            gate: Gate::new(config.caps()),
+            gate: Gate::new(caps),
             next: AtomicU64::new(0),
             mailboxes: Mutex::default(),
             is_empty: Notify::new(),
@@ -162,7 +167,7 @@ impl Server {
             let slow = Duration::from_millis(config.slow_flush_ms);
             server.spawn(signs::tell_of_slow_flushes(Arc::clone(&server.inside.shared), slow));
         }
-        let age = Duration::from_secs(3600 * config.once_hours);
+        let age = Duration::from_secs(config.once_hours.saturating_mul(3600));
         server.spawn(sweep(Arc::clone(&server.inside.shared), age));
         Ok(server)
     }
@@ -220,6 +225,12 @@ impl Server {
     #[cfg(test)]
     pub(crate) fn unread_bytes(&self) -> usize {
         self.inside.shared.budget.held()
+    }
+
+    /// The memory of packets that clients have not finished.
+    #[cfg(test)]
+    pub(crate) fn unfinished_bytes(&self) -> usize {
+        self.inside.shared.room.held()
     }
 
     /// Where the metrics are.
@@ -288,12 +299,18 @@ async fn watch_tokens(inside: Arc<Inside>) {
 
 /// Forgets old idempotency keys, now and then.
 async fn sweep(shared: Arc<Shared>, age: Duration) {
+    let lane = shared.pool.lane();
+    let more = Arc::new(AtomicBool::new(false));
     loop {
-        tokio::time::sleep(SWEEP_EVERY).await;
-        let service = Arc::clone(&shared.service);
-        let _ = shared.pool.submit(move || match service.sweep_once(age) {
-            Ok(0) => {}
-            Ok(keys) => tracing::info!(keys, "old idempotency keys are forgotten"),
+        let is_unfinished = more.swap(false, Ordering::Relaxed);
+        tokio::time::sleep(if is_unfinished { SWEEP_ON } else { SWEEP_EVERY }).await;
+        let (service, more) = (Arc::clone(&shared.service), Arc::clone(&more));
+        let _ = shared.pool.submit(lane, move || match service.sweep_once(age) {
+            Ok(Swept { keys: 0, .. }) => {}
+            Ok(Swept { keys, is_unfinished }) => {
+                more.store(is_unfinished, Ordering::Relaxed);
+                tracing::info!(keys, "old idempotency keys are forgotten");
+            }
             Err(error) => tracing::warn!("old idempotency keys: {error}"),
         });
     }

@@ -101,6 +101,11 @@ pub(super) const SETTINGS: &[Setting] = &[
         Number(1, TIB),
         "Unread output of all connections; above half of it those who do not read get nothing more",
     ),
+    setting(
+        "max_input_mib",
+        Number(1, TIB),
+        "Unfinished packets of all connections; above it no more long ones are read",
+    ),
     setting("handshake_ms", Number(1, MONTH_MS), "Time for the handshake"),
     setting(
         "idle_ms",

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::budget::Budget;
+use super::claim::Room;
 use super::http::Readiness;
 use super::metrics::Metrics;
 use super::peer::Peer;
@@ -11,6 +12,7 @@ use super::pool::Pool;
 use super::seldom::Seldom;
 use super::tide::Tide;
 use super::tokens::{Keys, Refused};
+use crate::proto::HEADER;
 use crate::service::Service;
 
 /// Logins that failed are logged: so many at once, and then one in a time.
@@ -23,6 +25,7 @@ pub(crate) struct Shared {
     pub(crate) pool: Pool,
     pub(crate) limits: Limits,
     pub(crate) budget: Arc<Budget>,
+    pub(crate) room: Arc<Room>,
     pub(crate) keys: Keys,
     /// Logins that failed, for the log.
     failed_logins: Seldom,
@@ -48,6 +51,8 @@ pub(crate) struct Limits {
     pub(crate) max_output_bytes: usize,
     /// The same for all connections together.
     pub(crate) max_output_in_all: usize,
+    /// Memory of unfinished packets of all connections together.
+    pub(crate) max_input_in_all: usize,
     /// Time for the handshake.
     pub(crate) handshake: Duration,
     /// Time without a packet while nothing is in flight.
@@ -62,6 +67,8 @@ pub(crate) struct Limits {
     pub(crate) notice: Duration,
     /// Time for which a stream may keep its snapshot.
     pub(crate) stream: Duration,
+    /// Time for which a request waits for the memory of its answer.
+    pub(crate) memory: Duration,
     /// A write that waits for so long is a stall.
     pub(crate) stall: Duration,
 }
@@ -76,6 +83,7 @@ impl Default for Limits {
             max_subscriptions: 64,
             max_output_bytes: 64 << 10,
             max_output_in_all: 256 << 20,
+            max_input_in_all: 256 << 20,
             handshake: Duration::from_secs(5),
             idle: Some(Duration::from_secs(600)),
             packet: Duration::from_secs(30),
@@ -83,6 +91,7 @@ impl Default for Limits {
             drain: Duration::from_secs(10),
             notice: Duration::from_secs(1),
             stream: Duration::from_secs(60),
+            memory: Duration::from_secs(10),
             stall: Duration::from_secs(5),
         }
     }
@@ -92,9 +101,22 @@ impl Shared {
     pub(crate) fn new(service: Arc<Service>, pool: Pool, limits: Limits, keys: Keys) -> Shared {
         let tide = Arc::new(Tide::new(Arc::clone(&service)));
         let budget = Budget::new(limits.max_output_in_all);
+        let longest = limits.max_packet_bytes as usize + HEADER;
+        let room = Room::new(limits.max_input_in_all.max(longest));
         let failed_logins = Seldom::new(FAILED_AT_ONCE, FAILED_EVERY);
         let (metrics, readiness) = (Metrics::default(), Readiness::default());
-        Shared { service, pool, limits, budget, keys, failed_logins, metrics, tide, readiness }
+        Shared {
+            service,
+            pool,
+            limits,
+            budget,
+            room,
+            keys,
+            failed_logins,
+            metrics,
+            tide,
+            readiness,
+        }
     }
 
     /// Takes note that somebody did not come in.

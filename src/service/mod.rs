@@ -41,6 +41,7 @@ mod write;
 pub(crate) use caller::{Caller, Realm};
 pub(crate) use jobs::{JobListener, JobNumber};
 pub(crate) use names::Recent;
+pub(crate) use once::Swept;
 pub(crate) use operations::{Operation, Outcome, verified};
 pub(crate) use perform::Performed;
 pub(crate) use reply::Reply;

@@ -9,7 +9,8 @@ use super::stream::Walk;
 use crate::Snapshot;
 use crate::error::Result;
 use crate::proto::{
-    Code, Delivery, EntriesWriter, Failure, Get, Kind, Part, Place, Range, Response,
+    Code, Delivery, EntriesWriter, Failure, Get, Kind, Part, Place, Range, Request, Response,
+    TooLarge,
 };
 
 impl Service {
@@ -29,8 +30,37 @@ impl Service {
         Ok(seen.is_some())
     }
 
+    /// How long the answer will be, as far as that matters: of a page what it asks for, of a get the
+    /// value's length. May read pages.
+    pub(crate) fn answer_bytes(&self, request: &Request<'_>, max_body: u32) -> usize {
+        match request {
+            Request::Range(Range { delivery: Delivery::Page { max_bytes }, .. }) => {
+                (*max_bytes).min(max_body) as usize
+            }
+            // What fails here fails when it is read.
+            Request::Get(get) => match self.value_bytes(get) {
+                Ok(bytes) if bytes <= max_body as usize => bytes,
+                _ => 0,
+            },
+            _ => 0,
+        }
+    }
+
+    fn value_bytes(&self, get: &Get<'_>) -> Result<usize> {
+        let keyspace = self.names.find(&self.store, get.keyspace)?;
+        let bytes = keyspace.value_len(get.key)?.unwrap_or(0);
+        Ok(usize::try_from(bytes).unwrap_or(usize::MAX))
+    }
+
     pub(super) fn get(&self, get: &Get<'_>, reply: &mut Reply<'_>) -> Result<()> {
         let keyspace = self.names.find(&self.store, get.keyspace)?;
+        // A value may be a gibibyte long: one that the client does not take is not read.
+        let len = keyspace.value_len(get.key)?.unwrap_or(0);
+        if len > u64::from(reply.max_body) {
+            let len = usize::try_from(len).unwrap_or(usize::MAX);
+            reply.too_large(Kind::Value, TooLarge { len, max: reply.max_body });
+            return Ok(());
+        }
         let value = keyspace.get(get.key)?;
         reply.send(&Response::Value(value.as_deref()));
         Ok(())

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::jobs::{JobNumber, Jobs};
 use super::names::Names;
-use super::once::Once;
+use super::once::{Once, Swept};
 use super::operations::{Operation, Outcome};
 use crate::error::{Error, Result};
 use crate::lsn::{Incarnation, LifeMark, Lsn};
@@ -47,7 +47,7 @@ impl Service {
     pub(crate) fn new(store: Store) -> Result<Service> {
         store.begin()?;
         let once = Once::default();
-        once.keyspace(&store)?;
+        once.keyspaces(&store)?;
         let Token { incarnation, mark, .. } = store.receipt_at(Lsn::ZERO).token;
         let jobs = Jobs::start(store.clone());
         let names = Names::of(&store)?;
@@ -210,11 +210,11 @@ impl Service {
         self.jobs.outcome(number)
     }
 
-    /// Forgets idempotency keys that are older than `age`. May wait for the store.
+    /// Forgets idempotency keys that are older than `age`, a bounded number. May wait for the store.
     ///
     /// # Errors
     /// What stood in the way; the next time it tries again.
-    pub(crate) fn sweep_once(&self, age: Duration) -> Result<u64> {
+    pub(crate) fn sweep_once(&self, age: Duration) -> Result<Swept> {
         self.once.sweep(&self.store, age)
     }
 

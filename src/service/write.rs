@@ -106,13 +106,13 @@ impl Service {
             return Ok(self.store.write_at_once(&mut batch)?.map(Appended::now));
         };
         let key = once::entry_key(&caller.name, key);
-        let Some(keys) = self.once.known() else { return Ok(None) };
+        let Some(once) = self.once.known() else { return Ok(None) };
         let Some(_turn) = self.once.try_lock(&key) else { return Ok(None) };
-        match keys.peek(&key, |value| value.is_some())? {
+        match once.keys.peek(&key, |value| value.is_some())? {
             Some(true) => Ok(Some(self.applied_before())),
             Some(false) => {
                 if !broken(Mutant::OnceUnrecorded) {
-                    batch.put(keys, &key, once::entry_value());
+                    once.remember(&mut batch, &key);
                 }
                 Ok(self.store.write_at_once(&mut batch)?.map(Appended::now))
             }
@@ -153,14 +153,14 @@ impl Service {
             let receipt = self.store.write_with(batch, CommitMode::Async)?;
             return Ok(Appended::now(receipt.lsn()));
         };
-        let keys = self.once.keyspace(&self.store)?;
+        let once = self.once.keyspaces(&self.store)?;
         let key = once::entry_key(&caller.name, key);
         let _turn = self.once.lock(&key);
-        if keys.contains_key(&key)? {
+        if once.keys.contains_key(&key)? {
             return Ok(self.applied_before());
         }
         if !broken(Mutant::OnceUnrecorded) {
-            batch.put(keys, &key, once::entry_value());
+            once.remember(&mut batch, &key);
         }
         let receipt = self.store.write_with(batch, CommitMode::Async)?;
         Ok(Appended::now(receipt.lsn()))

@@ -14,7 +14,7 @@ use super::receipt::{Receipt, Token};
 use super::status::judge_life;
 use crate::error::{Error, Result};
 use crate::lsn::Lsn;
-use crate::tree::{Value, peek};
+use crate::tree::{ReadAt, Value, lookup, peek};
 use crate::txn::{Op, Single};
 
 /// Puts and deletes that are to be committed together, each on its own.
@@ -68,6 +68,20 @@ impl Keyspace {
             Some(Value::Blob(_)) => None,
         });
         Ok(seen.flatten())
+    }
+
+    /// The length of the value of `key`, in bytes. Reads no value that is out of line.
+    ///
+    /// # Errors
+    /// As [`Keyspace::get`].
+    pub(crate) fn value_len(&self, key: &[u8]) -> Result<Option<u64>> {
+        let engine = self.check()?;
+        lookup(&engine.cache, self.state().root, key, ReadAt::Newest, |value| {
+            value.map(|value| match value {
+                Value::Inline(bytes) => bytes.len() as u64,
+                Value::Blob(blob) => blob.bytes,
+            })
+        })
     }
 
     /// Gives `key` the value `value`, asynchronously; `None`, and nothing done, if that would

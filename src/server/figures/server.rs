@@ -106,6 +106,14 @@ fn memory(sheet: &mut Sheet<'_>, shared: &Shared) {
         ),
         shared.budget.cap() as u64,
     );
+    sheet.gauge(
+        bytes("input_held", "Memory of packets that clients have begun and not finished."),
+        shared.room.held() as u64,
+    );
+    sheet.gauge(
+        bytes("input_limit", "The setting max_input_mib: above it no more long packets are read."),
+        shared.room.cap() as u64,
+    );
     sheet.metric(
         plain(
             "output_held_back",

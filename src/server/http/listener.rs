@@ -24,7 +24,7 @@ use super::router::{Endpoint, route};
 use super::socket::Patient;
 use crate::server::config::Config;
 use crate::server::failure::Failure;
-use crate::server::listen::{bind, pause, prepare};
+use crate::server::listen::{Trouble, bind, prepare};
 use crate::server::shared::Shared;
 use crate::server::tls::Tls;
 
@@ -88,6 +88,7 @@ pub(in crate::server) async fn run(
     let Opening { socket, tls, access } = opening;
     let listener = Arc::new(Listener { shared, access, turn: Turn::default() });
     let seats = Arc::new(Semaphore::new(CONNECTIONS));
+    let mut trouble = Trouble::default();
     loop {
         let accepted = tokio::select! {
             accepted = socket.accept() => accepted,
@@ -96,13 +97,14 @@ pub(in crate::server) async fn run(
         match accepted {
             Ok((socket, peer)) => match Arc::clone(&seats).try_acquire_owned() {
                 Ok(seat) => {
+                    trouble.is_over();
                     prepare(&socket);
                     let (listener, end) = (Arc::clone(&listener), end.clone());
                     tokio::spawn(listener.welcome(socket, peer, tls.clone(), seat, end));
                 }
                 Err(_) => turn_away(socket, tls.is_some()),
             },
-            Err(error) => pause(&error).await,
+            Err(error) => trouble.pause(&error).await,
         }
     }
     drop(socket);

@@ -169,6 +169,7 @@ impl Session {
         }
         self.backlog.clear();
         self.writes.clear();
+        self.put_off = super::PutOff::default();
         self.backlog_bytes = 0;
     }
 

@@ -37,6 +37,7 @@ mod line;
 mod marks;
 mod overtake;
 mod pooled;
+mod put_off;
 mod run;
 mod streams;
 mod watch;
@@ -54,12 +55,15 @@ use self::gather::Gather;
 use self::line::Line;
 use self::overtake::Ahead;
 pub(crate) use self::pooled::Waiting;
+use self::put_off::PutOff;
+pub(crate) use self::put_off::Why;
 pub(crate) use self::run::Run;
 use self::writes::Writes;
 pub(crate) use self::writes::Wrote;
-use super::budget::{Level, Made, Share};
+use super::budget::{Level, Made, SMALL_PAGE, Share};
 use super::buffers::Output;
 use super::mailbox::{Mailbox, Post};
+use super::pool::Lane;
 use super::shared::Shared;
 use super::tally::Tally;
 use super::tokens::Token;
@@ -97,6 +101,8 @@ pub(crate) struct Session {
     backlog_bytes: usize,
     /// Requests that are in the pool.
     pooled: usize,
+    lane: Lane,
+    put_off: PutOff,
     subscriptions: usize,
     output: Output,
     /// What of the output is counted with that of all others.
@@ -126,6 +132,7 @@ pub(crate) struct Fed {
 impl Session {
     pub(crate) fn new(shared: Arc<Shared>, mailbox: Arc<Mailbox>) -> Session {
         let share = Share::of(&shared.budget, 0);
+        let lane = shared.pool.lane();
         Session {
             shared,
             mailbox,
@@ -144,6 +151,8 @@ impl Session {
             backlog: VecDeque::new(),
             backlog_bytes: 0,
             pooled: 0,
+            lane,
+            put_off: PutOff::default(),
             subscriptions: 0,
             output: Output::default(),
             share,
@@ -214,7 +223,7 @@ impl Session {
         self.follow_line(cx, now, budget);
         self.resume_streams();
         self.submit_run(now);
-        self.submit_backlog();
+        self.submit_backlog(now);
     }
 
     fn open_post(&mut self, post: Post, now: Instant) {
@@ -261,6 +270,18 @@ impl Session {
         if std::mem::take(&mut self.is_stuck) {
             self.mailbox.flows();
         }
+        self.mailbox.set_unread(0);
+        self.put_off.has_room();
+    }
+
+    /// Whether something that was put off goes on now.
+    pub(crate) fn goes_on(&mut self) -> bool {
+        self.put_off.is_freed() && !self.backlog.is_empty()
+    }
+
+    /// Whether it has so much unread that it may cost others their answers.
+    pub(crate) fn has_much_unread(&self) -> bool {
+        self.output.pending().len() > SMALL_PAGE as usize
     }
 
     /// The socket takes nothing more.
@@ -294,7 +315,8 @@ impl Session {
 
     /// When something has to happen by itself.
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
-        self.deadlines.first().map(|(at, _)| *at)
+        let retry = self.put_off.until().filter(|_| !self.backlog.is_empty());
+        self.deadlines.first().map(|(at, _)| *at).into_iter().chain(retry).min()
     }
 
     pub(crate) fn heard(&mut self, bytes: usize) {
@@ -327,7 +349,9 @@ impl Session {
     }
 
     fn count_unread(&mut self) {
-        self.share.set(match self.output.held() {
+        let held = self.output.held();
+        self.mailbox.set_unread(self.output.pending().len());
+        self.share.set(match held {
             0 => 0,
             output => output + self.backlog_bytes + ITSELF,
         });

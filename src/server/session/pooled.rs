@@ -11,14 +11,21 @@ use tokio::time::Instant;
 
 use super::Session;
 use super::flight::{AtTime, Flight, What};
+use super::put_off::Why;
 use crate::proto::{Code, Delivery, Failure, Head, Kind, Mode, Packet, Request};
-use crate::server::budget::{Level, Made, SMALL_PAGE};
+use crate::server::budget::{Level, Made, SMALL_PAGE, Share};
 use crate::server::mailbox::{Letter, Mailbox};
 use crate::server::shared::Shared;
 use crate::service::{Caller, Performed, Reply};
 
 /// Requests of one connection that are in the pool at a time.
 const AT_A_TIME: usize = 8;
+
+/// An answer that is made however little memory there is.
+const SHORT: usize = 4 << 10;
+
+/// Bytes of answers that one connection may have unread and in the making, or one answer (U5).
+const AT_ONCE: usize = 1 << 20;
 
 /// A request in the pool, or on its way there.
 #[derive(Debug)]
@@ -70,12 +77,14 @@ pub(crate) struct Waiting {
     turn: Arc<Turn>,
     head: Head,
     body: Box<[u8]>,
+    /// Since when there is no memory for its answer.
+    since: Option<Instant>,
 }
 
 impl Waiting {
     pub(super) fn new(packet: &Packet<'_>, ticket: u64, turn: Arc<Turn>) -> Waiting {
         let Packet { head, body } = *packet;
-        Waiting { id: head.id, ticket, turn, head, body: body.into() }
+        Waiting { id: head.id, ticket, turn, head, body: body.into(), since: None }
     }
 
     pub(super) fn packet(&self) -> Packet<'_> {
@@ -104,7 +113,7 @@ impl Session {
         self.launch(id, Flight { kind, until, what: What::Pooled(pooled) });
         self.backlog_bytes += packet.body.len();
         self.backlog.push_back(Waiting::new(packet, ticket, turn));
-        self.submit_backlog();
+        self.submit_backlog(now);
     }
 
     pub(super) fn ticket(&mut self) -> u64 {
@@ -113,9 +122,13 @@ impl Session {
     }
 
     /// Hands over as many as may be there at a time.
-    pub(super) fn submit_backlog(&mut self) {
-        while self.pooled < AT_A_TIME && !self.is_full() {
-            let Some(waiting) = self.backlog.pop_front() else { return };
+    pub(super) fn submit_backlog(&mut self, now: Instant) {
+        while self.pooled < AT_A_TIME && !self.is_full() && self.put_off.goes_on(now) {
+            if self.pooled > 0 && !self.shared.pool.has_room(self.lane) {
+                // It goes on when one of those comes back.
+                return;
+            }
+            let Some(waiting) = self.backlog.pop_front() else { return self.put_off.is_content() };
             self.backlog_bytes -= waiting.body.len();
             if waiting.turn.0.load(Ordering::Acquire) == UNWANTED {
                 continue;
@@ -124,7 +137,7 @@ impl Session {
             let (shared, mailbox) = (Arc::clone(&self.shared), Arc::clone(&self.mailbox));
             let (caller, max_body) = (Arc::clone(&self.caller), self.max_body);
             let task = move || do_in_pool(&shared, &mailbox, &caller, max_body, waiting);
-            match self.shared.pool.submit(task) {
+            match self.shared.pool.submit(self.lane, task) {
                 Ok(()) => self.pooled += 1,
                 Err(_) => {
                     turn.claim(UNWANTED);
@@ -139,13 +152,24 @@ impl Session {
     pub(super) fn open_letter(&mut self, letter: Letter, now: Instant) {
         match letter {
             Letter::Unwanted => self.pooled -= 1,
-            Letter::Later(waiting) => {
+            Letter::Later(mut waiting, why) => {
                 self.pooled -= 1;
+                match why {
+                    // With nothing that could end it there is nothing to wait for.
+                    Why::Unread if self.pooled == 0 && self.output.is_empty() => {}
+                    Why::Unread => self.put_off.unread(),
+                    Why::Memory => {
+                        waiting.since.get_or_insert(now);
+                        self.put_off.memory(self.shared.budget.want(), now);
+                    }
+                }
                 self.backlog_bytes += waiting.body.len();
                 self.backlog.push_front(waiting);
             }
             Letter::Answer { id, ticket, made } => {
                 self.pooled -= 1;
+                self.put_off.has_room();
+                self.put_off.is_content();
                 if self.is_pooled(id, ticket) {
                     self.land(id);
                     self.take_over(made);
@@ -161,9 +185,9 @@ impl Session {
                 self.pooled -= 1;
                 self.stands_still(id, ticket, stream);
             }
-            Letter::Judged { id, ticket, job, state } => {
+            Letter::Judged { id, ticket, jobs } => {
                 self.pooled -= 1;
-                self.watched_job_judged(id, ticket, job, state, now);
+                self.watched_jobs_judged(id, ticket, jobs);
             }
         }
     }
@@ -189,28 +213,29 @@ fn do_in_pool(
     max_body: u32,
     waiting: Waiting,
 ) {
-    let level = shared.budget.level();
-    if level > Level::Free && mailbox.is_stuck() {
-        shared.metrics.held_back.inc();
-        return mailbox.send(Letter::Later(waiting));
-    }
+    let mut request = Request::decode(&waiting.packet()).expect("decoded before");
+    make_small(&mut request, shared.budget.level());
+    let size = shared.service.answer_bytes(&request, max_body);
+    let share = match may_make(shared, mailbox, size) {
+        Ok(share) => share,
+        Err(why) => {
+            shared.metrics.held_back.inc();
+            let is_over = |since: Instant| since.elapsed() >= shared.limits.memory;
+            if why == Why::Memory && waiting.since.is_some_and(is_over) {
+                return refuse(shared, mailbox, max_body, &waiting);
+            }
+            return mailbox.send(Letter::Later(waiting, why));
+        }
+    };
     if !waiting.take() {
         return mailbox.send(Letter::Unwanted);
     }
+    let _reserved = mailbox.reserve(size);
     let Waiting { id, ticket, .. } = waiting;
     let mut packet = Vec::new();
     let mut reply = Reply { id, max_body, out: &mut packet };
-    let mut request = Request::decode(&waiting.packet()).expect("decoded before");
-    if level > Level::Free && !make_small(&mut request, level) {
-        shared.metrics.held_back.inc();
-        reply.fail(Failure::new(Code::TooBusy, "clients leave too much unread"));
-        return mailbox.send(Letter::Answer {
-            id,
-            ticket,
-            made: Made::new(packet, &shared.budget),
-        });
-    }
     let performed = attempt(shared, &request, caller, &mut reply);
+    drop(share);
     let made = |packet| Made::new(packet, &shared.budget);
     mailbox.send(match performed {
         Performed::Answered => Letter::Answer { id, ticket, made: made(packet) },
@@ -238,16 +263,40 @@ pub(super) fn attempt(
     })
 }
 
-/// Makes an answer small where that can be (U3). False if it must not be made at all (U4).
-fn make_small(request: &mut Request<'_>, level: Level) -> bool {
-    match request {
-        Request::Range(range) => {
-            if let Delivery::Page { max_bytes } = &mut range.delivery {
-                *max_bytes = (*max_bytes).min(SMALL_PAGE);
-            }
-            level < Level::Full
-        }
-        Request::Get(_) => level < Level::Full,
-        _ => true,
+/// Makes an answer small where that can be (U3).
+fn make_small(request: &mut Request<'_>, level: Level) {
+    if level > Level::Free
+        && let Request::Range(range) = request
+        && let Delivery::Page { max_bytes } = &mut range.delivery
+    {
+        *max_bytes = (*max_bytes).min(SMALL_PAGE);
     }
+}
+
+/// Takes the memory for an answer of so many bytes, if it may be made now for a client that has so much
+/// unread.
+fn may_make(shared: &Shared, mailbox: &Mailbox, size: usize) -> Result<Share, Why> {
+    let unread = mailbox.unread();
+    let is_stuck = mailbox.is_stuck() && shared.budget.level() > Level::Free;
+    if is_stuck || unread > 0 && unread + size > AT_ONCE {
+        return Err(Why::Unread);
+    }
+    let counted = if size > SHORT { size } else { 0 };
+    let share = Share::of(&shared.budget, counted);
+    let is_small = size <= SMALL_PAGE as usize;
+    if counted == 0 || shared.budget.has_room_for(&share, is_small) {
+        return Ok(share);
+    }
+    Err(Why::Memory)
+}
+
+/// There was no memory for its answer for as long as it may wait (U4).
+fn refuse(shared: &Shared, mailbox: &Mailbox, max_body: u32, waiting: &Waiting) {
+    if !waiting.take() {
+        return mailbox.send(Letter::Unwanted);
+    }
+    let (id, ticket, mut packet) = (waiting.id, waiting.ticket, Vec::new());
+    let mut reply = Reply { id, max_body, out: &mut packet };
+    reply.fail(Failure::new(Code::TooBusy, "clients leave too much unread"));
+    mailbox.send(Letter::Answer { id, ticket, made: Made::new(packet, &shared.budget) });
 }

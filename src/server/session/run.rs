@@ -13,6 +13,7 @@ use super::writes::{Queued, Wrote};
 use crate::proto::Request;
 use crate::server::budget::{Level, Made};
 use crate::server::mailbox::{Letter, Mailbox};
+use crate::server::pool::Lane;
 use crate::server::shared::Shared;
 use crate::service::{Caller, Performed, Reply};
 
@@ -71,10 +72,10 @@ impl Run {
     }
 
     /// Has leaves brought in. Where the pool is busy, they are not.
-    pub(super) fn read_ahead(self: &Arc<Self>, shared: &Arc<Shared>) {
+    pub(super) fn read_ahead(self: &Arc<Self>, shared: &Arc<Shared>, lane: Lane) {
         for _ in 0..READERS.min(self.left().len().saturating_sub(1)) {
             let (run, inside) = (Arc::clone(self), Arc::clone(shared));
-            if shared.pool.submit(move || run.read(&inside)).is_err() {
+            if shared.pool.submit(lane, move || run.read(&inside)).is_err() {
                 return;
             }
         }

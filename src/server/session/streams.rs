@@ -47,7 +47,7 @@ impl Session {
         let (shared, mailbox) = (Arc::clone(&self.shared), Arc::clone(&self.mailbox));
         let (caller, max_body) = (Arc::clone(&self.caller), self.max_body);
         let (head, body) = (packet.head, packet.body.to_vec());
-        let submitted = self.shared.pool.submit(move || {
+        let submitted = self.shared.pool.submit(self.lane, move || {
             let request = crate::proto::Request::decode(&Packet { head, body: &body });
             let request = request.expect("decoded before");
             let mut packet = Vec::new();
@@ -104,6 +104,9 @@ impl Session {
         }
         let mut ready = Vec::new();
         for (id, flight) in &mut self.flights {
+            if self.pooled > 0 && !self.shared.pool.has_room(self.lane) {
+                break;
+            }
             if let What::Stream(streaming) = &mut flight.what
                 && streaming.credit > 0
                 && let Some(stream) = streaming.stream.take()
@@ -116,7 +119,7 @@ impl Session {
         for (id, ticket, stream) in ready {
             let (shared, mailbox) = (Arc::clone(&self.shared), Arc::clone(&self.mailbox));
             let max_body = self.max_body;
-            let submitted = self.shared.pool.submit(move || {
+            let submitted = self.shared.pool.submit(self.lane, move || {
                 if shared.budget.level() > Level::Free && mailbox.is_stuck() {
                     shared.metrics.held_back.inc();
                     return mailbox.send(Letter::Standing { id, ticket, stream });

@@ -15,16 +15,20 @@ use super::line::Line;
 use super::pooled::deadline;
 use crate::lsn::Lsn;
 use crate::proto::{Code, Failure, JobEvent, JobState, JobWatch, Kind, Packet, Response, Verified};
-use crate::server::mailbox::{Letter, Mailbox};
+use crate::server::mailbox::{Judged, Letter, Mailbox};
 use crate::service::{JobListener, JobNumber, JobRef, Outcome, verified};
+
+/// Jobs of former lives that one task judges.
+const JUDGED_AT_ONCE: usize = 64;
 
 /// Jobs that a client watches.
 #[derive(Debug)]
 pub(super) struct Watch {
     credit: u32,
     pending: BTreeSet<JobRef>,
-    /// Jobs of former lives that the pool has not judged yet.
+    /// Jobs of former lives that the pool has not judged yet: a few at a time are there.
     unjudged: usize,
+    to_judge: VecDeque<String>,
     ticket: u64,
     /// Ends that wait for credit.
     ended: VecDeque<(String, JobState<'static>)>,
@@ -44,6 +48,23 @@ impl Watch {
         }
     }
 
+    /// The pool has found out what became of a job of a former life, or why nobody can tell.
+    fn judged(&mut self, job: String, state: Result<JobState<'static>, Failure<'static>>) {
+        self.unjudged -= 1;
+        match state {
+            Ok(state) => self.ended.push_back((job, state)),
+            // No life of this copy will ever tell.
+            Err(failure) if is_for_good(&failure) => {
+                self.ended.push_back((job, JobState::Failed { failure }));
+            }
+            Err(failure) => {
+                let failure =
+                    if failure.job().is_some() { failure } else { failure.with("job", job) };
+                self.unknown.get_or_insert(failure);
+            }
+        }
+    }
+
     fn is_over(&self) -> bool {
         self.pending.is_empty() && self.unjudged == 0
     }
@@ -55,10 +76,10 @@ impl Session {
         if let Err(failure) = self.admit_subscription() {
             return self.refuse(id, failure);
         }
-        let (mut pending, mut former) = (BTreeSet::new(), Vec::new());
+        let (mut pending, mut former) = (BTreeSet::new(), VecDeque::new());
         for &job in &watch.jobs {
             match self.shared.service.find_job(job) {
-                Ok(JobRef::Former) => former.push(job.to_owned()),
+                Ok(JobRef::Former) => former.push_back(job.to_owned()),
                 Ok(known) => {
                     pending.insert(known);
                 }
@@ -72,6 +93,7 @@ impl Session {
             credit: watch.credit,
             pending: pending.clone(),
             unjudged,
+            to_judge: former,
             ticket,
             ended,
             unknown: None,
@@ -87,18 +109,26 @@ impl Session {
                 JobRef::Former => unreachable!("sorted out above"),
             }
         }
-        for job in former {
-            self.judge(id, ticket, job);
-        }
+        self.judge(id);
     }
 
-    /// Has the pool find out what became of a job of a former life.
-    fn judge(&mut self, id: u64, ticket: u64, job: String) {
+    /// Has the pool find out what became of the next few jobs of former lives. A watch has one task
+    /// there, however many jobs it names.
+    fn judge(&mut self, id: u64) {
+        let Some(watch) = self.watch(id) else { return };
+        let few = watch.to_judge.len().min(JUDGED_AT_ONCE);
+        let jobs: Vec<String> = watch.to_judge.drain(..few).collect();
+        if jobs.is_empty() {
+            return;
+        }
+        let ticket = watch.ticket;
         let (shared, mailbox) = (Arc::clone(&self.shared), Arc::clone(&self.mailbox));
-        let asked = job.clone();
-        let submitted = self.shared.pool.submit(move || {
-            let state = shared.service.state(&asked);
-            mailbox.send(Letter::Judged { id, ticket, job: asked, state });
+        let submitted = self.shared.pool.submit(self.lane, move || {
+            let judged = jobs.into_iter().map(|job| {
+                let state = shared.service.state(&job);
+                (job, state)
+            });
+            mailbox.send(Letter::Judged { id, ticket, jobs: judged.collect() });
         });
         match submitted {
             Ok(()) => self.pooled += 1,
@@ -111,29 +141,13 @@ impl Session {
         }
     }
 
-    pub(super) fn watched_job_judged(
-        &mut self,
-        id: u64,
-        ticket: u64,
-        job: String,
-        state: Result<JobState<'static>, Failure<'static>>,
-        _now: Instant,
-    ) {
+    pub(super) fn watched_jobs_judged(&mut self, id: u64, ticket: u64, jobs: Vec<Judged>) {
         let Some(watch) = self.watch(id).filter(|watch| watch.ticket == ticket) else { return };
-        watch.unjudged -= 1;
-        match state {
-            Ok(state) => watch.ended.push_back((job, state)),
-            // No life of this copy will ever tell.
-            Err(failure) if is_for_good(&failure) => {
-                watch.ended.push_back((job, JobState::Failed { failure }));
-            }
-            Err(failure) => {
-                let failure =
-                    if failure.job().is_some() { failure } else { failure.with("job", job) };
-                watch.unknown.get_or_insert(failure);
-            }
+        for (job, state) in jobs {
+            watch.judged(job, state);
         }
         self.push_ended(id);
+        self.judge(id);
     }
 
     pub(super) fn watched_write_ended(&mut self, id: u64, lsn: Lsn, _now: Instant) {

@@ -202,16 +202,20 @@ impl Session {
     /// Hands the next run over, if none is in the pool (W1).
     pub(super) fn submit_run(&mut self, now: Instant) {
         while !self.writes.is_running && !self.is_full() {
+            if self.pooled > 0 && !self.shared.pool.has_room(self.lane) {
+                // It goes on when something of this connection comes back.
+                return;
+            }
             let Some(run) = self.writes.next_run() else { return };
             self.backlog_bytes -= run.left_bytes();
             let (shared, mailbox) = (Arc::clone(&self.shared), Arc::clone(&self.mailbox));
             let (caller, max_body) = (Arc::clone(&self.caller), self.max_body);
             let begun = Arc::clone(&run);
             let task = move || begun.execute(&shared, &mailbox, &caller, max_body);
-            match self.shared.pool.submit(task) {
+            match self.shared.pool.submit(self.lane, task) {
                 Ok(()) => {
                     self.writes.is_running = true;
-                    run.read_ahead(&self.shared);
+                    run.read_ahead(&self.shared, self.lane);
                 }
                 Err(_) => self.refuse_run(&run, now),
             }

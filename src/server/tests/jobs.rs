@@ -9,8 +9,9 @@ use crate::proto::{
     Answer, Checkpoint, Code, JobCancel, JobId, JobState, JobStatus, JobWait, JobWatch, Mode, Part,
     Request, Verify,
 };
+use crate::server::Config;
 use crate::store::Token;
-use crate::{Incarnation, Lsn, Options, StoreId};
+use crate::{CommitMode, Incarnation, Lsn, Options, StoreId};
 
 fn status(job: &str) -> Request<'_> {
     Request::JobStatus(JobStatus { job })
@@ -108,6 +109,41 @@ async fn a_queued_operation_can_be_cancelled_and_its_watchers_hear_of_it() {
         let wait = Request::JobWait(JobWait { job, timeout_ms: 60_000 });
         let state = peer.ask(id, &wait).await.job().1;
         assert!(matches!(state, JobState::Done { .. } | JobState::Cancelled), "{state:?}");
+    }
+    server.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_watch_of_many_jobs_of_former_lives_takes_one_place_in_the_pool() {
+    let disk = SimDisk::new();
+    let store = Options::new().open_on(Arc::new(disk.clone())).unwrap();
+    let rows = store.keyspace("rows").unwrap();
+    let jobs: Vec<String> = (0..1024_u32)
+        .map(|row| rows.put_with(row.to_be_bytes(), "", CommitMode::Async).unwrap().token())
+        .collect();
+    drop(rows);
+    store.close().unwrap();
+    let store = Options::new().open_on(Arc::new(disk)).unwrap();
+    let config = Config { pool_queue: 8, ..config() };
+    let (server, address) = serve(store, &config).await;
+    let mut peers = Vec::new();
+    for _ in 0..4 {
+        let mut peer = Peer::greeted(address).await;
+        let watched = jobs.iter().map(String::as_str).collect();
+        peer.send(2, &Request::JobWatch(JobWatch { jobs: watched, credit: 2000 })).await;
+        peers.push(peer);
+    }
+    let mut other = Peer::greeted(address).await;
+    for id in 2..20 {
+        let answer = other.ask(id, &Request::JobStatus(JobStatus { job: &jobs[0] })).await;
+        assert_eq!(answer.job().1, JobState::Durable);
+    }
+    for mut peer in peers {
+        for told in 1..=jobs.len() {
+            let answer = peer.answer().await;
+            assert_eq!(answer.job().1, JobState::Durable);
+            assert_eq!(answer.part == Part::Last, told == jobs.len());
+        }
     }
     server.stop().await.unwrap();
 }

@@ -9,6 +9,7 @@ mod figures;
 mod first;
 mod hostile;
 mod http;
+mod input;
 mod jobs;
 mod order;
 mod peer;
