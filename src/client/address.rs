@@ -2,7 +2,8 @@
 
 use std::fmt;
 use std::io;
-use std::path::PathBuf;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -10,8 +11,12 @@ use rustls::crypto::ring::default_provider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
+#[cfg(test)]
+use tokio::io::DuplexStream;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, lookup_host};
+#[cfg(test)]
+use tokio::sync::mpsc::UnboundedSender;
 use tokio_rustls::TlsConnector;
 
 use super::error::Error;
@@ -22,9 +27,18 @@ use super::options::ClientOptions;
 pub(super) enum Address {
     Tcp(String),
     Unix(PathBuf),
-    /// A server in the same test: with it the tests need no real time.
+    /// Servers in the same test, as a name may have several addresses: with them the tests need no
+    /// real time.
     #[cfg(test)]
-    Memory(tokio::sync::mpsc::UnboundedSender<tokio::io::DuplexStream>),
+    Memory(Vec<UnboundedSender<DuplexStream>>),
+}
+
+/// One of the places that an address stands for: a name may have several.
+pub(super) enum Target<'a> {
+    Tcp(SocketAddr),
+    Unix(&'a Path),
+    #[cfg(test)]
+    Memory(&'a UnboundedSender<DuplexStream>),
 }
 
 /// A socket, with or without TLS.
@@ -109,21 +123,33 @@ impl Address {
         Ok(Some(Tls { connector: TlsConnector::from(Arc::new(config)), name }))
     }
 
+    /// The places that it stands for.
+    pub(super) async fn targets(&self) -> io::Result<Vec<Target<'_>>> {
+        Ok(match self {
+            Address::Tcp(address) => lookup_host(address).await?.map(Target::Tcp).collect(),
+            Address::Unix(path) => vec![Target::Unix(path)],
+            #[cfg(test)]
+            Address::Memory(servers) => servers.iter().map(Target::Memory).collect(),
+        })
+    }
+}
+
+impl Target<'_> {
     /// Opens a socket.
     pub(super) async fn open(&self, tls: Option<&Tls>) -> io::Result<Box<dyn Socket>> {
         let socket: Box<dyn Socket> = match self {
-            Address::Tcp(address) => {
+            Target::Tcp(address) => {
                 let socket = TcpStream::connect(address).await?;
                 // Packets are batched here; nothing is gained by the kernel's waiting for more.
                 socket.set_nodelay(true)?;
                 Box::new(socket)
             }
             #[cfg(unix)]
-            Address::Unix(path) => Box::new(tokio::net::UnixStream::connect(path).await?),
+            Target::Unix(path) => Box::new(tokio::net::UnixStream::connect(path).await?),
             #[cfg(not(unix))]
-            Address::Unix(_) => return Err(io::ErrorKind::Unsupported.into()),
+            Target::Unix(_) => return Err(io::ErrorKind::Unsupported.into()),
             #[cfg(test)]
-            Address::Memory(server) => {
+            Target::Memory(server) => {
                 let (socket, theirs) = tokio::io::duplex(64 << 10);
                 server.send(theirs).map_err(|_| io::ErrorKind::ConnectionRefused)?;
                 Box::new(socket)

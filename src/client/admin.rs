@@ -1,15 +1,20 @@
 //! What concerns the whole store: keyspaces, figures, watermarks, flush, checkpoint, check.
 
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use futures_util::Stream;
+use futures_util::future::BoxFuture;
 
 use super::call::Repeat;
 use super::client::Client;
-use super::error::{Error, Result};
+use super::error::Result;
 use super::job::Job;
 use super::keyspace::Keyspace;
-use super::link::Parts;
+use super::parts::Parts;
+use super::watch::{Told, Watch, subscribing};
 use crate::lsn::{Incarnation, Lsn};
 use crate::proto::{
     self, Answer, Checkpoint, CreateKeyspace, DropKeyspace, Existing, Marks, Request, Response,
@@ -153,7 +158,7 @@ impl Client {
     /// Asks to be told when the watermarks move, at most every `min_interval`.
     pub fn watch_watermarks(&self, min_interval: Duration) -> WatermarkEvents {
         let min_interval_ms = u32::try_from(min_interval.as_millis()).unwrap_or(u32::MAX);
-        WatermarkEvents { client: self.clone(), min_interval_ms, parts: None, skipped: 0 }
+        WatermarkEvents { client: self.clone(), min_interval_ms, watch: Watch::Idle, skipped: 0 }
     }
 
     async fn marks(&self, request: &Request<'_>) -> Result<Watermarks> {
@@ -173,11 +178,12 @@ impl Client {
     }
 }
 
-/// The watermarks, told as they move. Who is slow is told the newest, and how many he missed.
+/// The watermarks, told as they move: a stream. A slow reader is told the newest, and how many were
+/// passed over.
 pub struct WatermarkEvents {
     client: Client,
     min_interval_ms: u32,
-    parts: Option<Parts>,
+    watch: Watch,
     skipped: u64,
 }
 
@@ -187,37 +193,7 @@ impl WatermarkEvents {
     /// # Errors
     /// What the server says, or that no connection can be made.
     pub async fn next(&mut self) -> Option<Result<Watermarks>> {
-        loop {
-            let parts = match &mut self.parts {
-                Some(parts) => parts,
-                none => {
-                    let min_interval_ms = self.min_interval_ms;
-                    let watch = WatchWatermarks { credit: CREDIT, min_interval_ms };
-                    let request = Request::WatchWatermarks(watch);
-                    match self.client.subscribe(&request, CREDIT).await {
-                        Ok(parts) => none.insert(parts),
-                        Err(error) => return Some(Err(error)),
-                    }
-                }
-            };
-            let answer = match parts.next().await {
-                Some(Ok(answer)) => answer,
-                None | Some(Err(Error::Lost { .. } | Error::NotSent { .. })) => {
-                    self.parts = None;
-                    continue;
-                }
-                Some(Err(error)) => return Some(Err(error)),
-            };
-            parts.add_credit(1);
-            return Some(match answer.response() {
-                Ok(Response::MarksEvent(event)) => {
-                    self.skipped = event.skipped;
-                    Ok(watermarks(event.marks))
-                }
-                Ok(_) => answer.unexpected(),
-                Err(error) => Err(error),
-            });
-        }
+        poll_fn(|cx| self.poll_event(cx)).await.into()
     }
 
     /// Events of the present connection that were passed over.
@@ -225,11 +201,35 @@ impl WatermarkEvents {
         self.skipped
     }
 
-    /// The same as a stream.
-    pub fn into_stream(self) -> impl Stream<Item = Result<Watermarks>> {
-        let next =
-            async |mut events: WatermarkEvents| events.next().await.map(|next| (next, events));
-        futures_util::stream::unfold(self, next)
+    fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Result<Watermarks>> {
+        let (client, min_interval_ms) = (&self.client, self.min_interval_ms);
+        let ask = || -> BoxFuture<'static, Result<Parts>> {
+            let watch = WatchWatermarks { credit: CREDIT, min_interval_ms };
+            subscribing!(client, CREDIT, move || Request::WatchWatermarks(watch))
+        };
+        let answer = loop {
+            match ready!(self.watch.poll_next(cx, ask))? {
+                Told::Answer(answer) => break answer,
+                Told::Over => {}
+            }
+        };
+        self.watch.add_credit();
+        Poll::Ready(match answer.response() {
+            Ok(Response::MarksEvent(event)) => {
+                self.skipped = event.skipped;
+                Ok(watermarks(event.marks))
+            }
+            Ok(_) => answer.unexpected(),
+            Err(error) => Err(error),
+        })
+    }
+}
+
+impl Stream for WatermarkEvents {
+    type Item = Result<Watermarks>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.poll_event(cx).map(Some)
     }
 }
 

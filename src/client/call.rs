@@ -8,7 +8,7 @@
 //! ```
 //!
 //! The outcome of a call is that of its most uncertain try: once a try may have been done, no later
-//! one makes it undone.
+//! one makes it undone. No try crosses to another store, which knows nothing of the tries before.
 
 use std::time::Duration;
 
@@ -17,6 +17,7 @@ use super::backoff::Backoff;
 use super::client::Client;
 use super::deadline::Deadline;
 use super::error::{Error, Result};
+use crate::lsn::StoreId;
 use crate::proto::{Code, Request};
 
 /// Whether a request that may have been done is sent again.
@@ -47,8 +48,9 @@ impl Client {
         let mut tries = self.limits().tries;
         // How the last try ended that may have been done.
         let mut uncertain = None;
+        let mut store = None;
         loop {
-            let error = match self.try_call(request, &deadline).await {
+            let error = match self.try_call(request, &deadline, &mut store).await {
                 Ok(answer) => return Ok(answer),
                 Err(error) => error,
             };
@@ -67,8 +69,21 @@ impl Client {
         }
     }
 
-    async fn try_call(&self, request: &Request<'_>, deadline: &Deadline) -> Result<Answer> {
-        self.link(deadline).await?.ask(request, deadline).await
+    /// Asks once, and only the store that was asked before.
+    async fn try_call(
+        &self,
+        request: &Request<'_>,
+        deadline: &Deadline,
+        store: &mut Option<StoreId>,
+    ) -> Result<Answer> {
+        let link = self.link(deadline).await?;
+        let found = link.greeting.store;
+        let expected = *store.get_or_insert(found);
+        if expected != found {
+            let address = self.shared().endpoints.to_string();
+            return Err(Error::OtherStore { address, expected, found });
+        }
+        link.ask(request, deadline).await
     }
 }
 

@@ -9,18 +9,21 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
-use super::address::{Address, Tls};
-use super::backoff::Backoff;
+use super::address::Address;
 use super::deadline::Deadline;
+use super::endpoints::Endpoints;
 use super::error::{Error, Result};
-use super::greeting::connect;
-use super::link::{End, Link, Parts};
+use super::link::{End, EndsWith, Link};
 use super::options::ClientOptions;
+use super::parts::Parts;
+use super::supervisor::{Last, Shared, Up, supervise};
 use crate::lsn::{Incarnation, StoreId};
 use crate::proto::Request;
+
+/// The time for what is in flight when a client without a time limit is closed.
+const LAST_ANSWERS: Duration = Duration::from_secs(30);
 
 /// A connection to a server, shared by all its clones and by any number of tasks.
 ///
@@ -38,20 +41,6 @@ struct Inner {
     supervisor: AbortHandle,
 }
 
-struct Shared {
-    address: Address,
-    tls: Option<Tls>,
-    options: ClientOptions,
-    state: watch::Sender<Up>,
-}
-
-/// What there is to send requests on.
-enum Up {
-    Link(Arc<Link>),
-    /// Nothing, and why the last try failed.
-    Down(Option<Error>),
-}
-
 impl Client {
     /// Connects to `host:port` or `unix:PATH`, without token and TLS.
     ///
@@ -66,21 +55,17 @@ impl Client {
         ClientOptions::default()
     }
 
-    pub(super) async fn start(address: &str, options: ClientOptions) -> Result<Client> {
-        Client::start_at(address.parse()?, options).await
-    }
-
-    pub(super) async fn start_at(address: Address, options: ClientOptions) -> Result<Client> {
-        let tls = address.tls(&options)?;
-        let link = connect(&address, tls.as_ref(), &options).await?;
+    pub(super) async fn start(addresses: Vec<Address>, options: ClientOptions) -> Result<Client> {
+        let endpoints = Endpoints::new(addresses, &options)?;
+        let link = endpoints.connect(&options, None).await?;
         let timeout = options.request_timeout;
-        let (state, _) = watch::channel(Up::Link(Arc::clone(&link)));
-        let shared = Arc::new(Shared { address, tls, options, state });
-        let supervisor = tokio::spawn(supervise(Arc::clone(&shared), link)).abort_handle();
+        let shared = Arc::new(Shared::new(endpoints, options, Arc::clone(&link)));
+        let last = Last(Arc::clone(&shared));
+        let supervisor = tokio::spawn(supervise(last, link)).abort_handle();
         Ok(Client { inner: Arc::new(Inner { shared, supervisor }), timeout })
     }
 
-    /// The same connection with another deadline for each request.
+    /// The same connection with another deadline for each request, and for each part of a range.
     #[must_use]
     pub fn within(&self, timeout: Duration) -> Client {
         Client { inner: Arc::clone(&self.inner), timeout: Some(timeout) }
@@ -96,7 +81,7 @@ impl Client {
     pub(crate) fn traffic(&self) -> (u64, u64) {
         match &*self.inner.shared.state.borrow() {
             Up::Link(link) => link.traffic(),
-            Up::Down(_) => (0, 0),
+            Up::Down(_) | Up::Over(_) => (0, 0),
         }
     }
 
@@ -117,6 +102,19 @@ impl Client {
         Ok(self.link(&Deadline::NONE).await?.greeting.server.clone())
     }
 
+    /// Ends the connection, for all clones. What is in flight is still answered, for as long as a
+    /// request may take; what is asked from now on is [`Error::Closed`].
+    pub async fn close(&self) {
+        let link = self.inner.shared.finish("the client was closed");
+        self.inner.supervisor.abort();
+        let Some(link) = link else { return };
+        let patience = self.timeout.unwrap_or(LAST_ANSWERS).as_millis();
+        let patience_ms = u32::try_from(patience).unwrap_or(u32::MAX);
+        link.drain(&mut link.state.lock(), patience_ms);
+        let keep_alive = self.inner.shared.keep_alive(&link);
+        Link::see_off(EndsWith(link), keep_alive).await;
+    }
+
     /// The time that each request may take.
     pub(super) fn timeout(&self) -> Option<Duration> {
         self.timeout
@@ -126,11 +124,22 @@ impl Client {
         &self.inner.shared.options
     }
 
+    pub(super) fn shared(&self) -> &Shared {
+        &self.inner.shared
+    }
+
     /// Asks for a stream or watch: on the next connection if this one ends before that is sent.
-    pub(super) async fn subscribe(&self, request: &Request<'_>, credit: u32) -> Result<Parts> {
+    pub(super) async fn subscribe(
+        &self,
+        request: &Request<'_>,
+        credit: u32,
+        deadline: &Deadline,
+    ) -> Result<Parts> {
         loop {
-            match self.link(&Deadline::NONE).await?.subscribe(request, credit).await {
-                Err(Error::NotSent { .. }) => {}
+            let link = self.link(deadline).await?;
+            let asked = deadline.before_sending(link.subscribe(request, credit)).await;
+            match asked {
+                Err(Error::NotSent { .. }) if !deadline.is_over_after(Duration::ZERO) => {}
                 outcome => return outcome,
             }
         }
@@ -150,12 +159,14 @@ impl Client {
             let why = match &*state.borrow_and_update() {
                 Up::Link(link) if link.is_open() => return Ok(Arc::clone(link)),
                 Up::Link(_) | Up::Down(None) => None,
+                Up::Over(error) => return Err(error.clone()),
                 Up::Down(Some(error)) if !error.is_retryable() => return Err(error.clone()),
                 Up::Down(Some(error)) => Some(error.clone()),
             };
             let changed = tokio::time::timeout_at(patience, state.changed()).await;
             if !matches!(changed, Ok(Ok(()))) {
-                let late = || Error::connect(&shared.address, std::io::ErrorKind::TimedOut.into());
+                let late =
+                    || Error::connect(&shared.endpoints, std::io::ErrorKind::TimedOut.into());
                 return Err(why.unwrap_or_else(late));
             }
         }
@@ -164,41 +175,19 @@ impl Client {
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        self.supervisor.abort();
-        if let Up::Link(link) = &*self.shared.state.borrow() {
-            link.end(End::Cut("the client is gone".into()));
+        if let Some(link) = self.shared.finish("the client is gone") {
+            link.end(End::gone());
         }
+        self.supervisor.abort();
     }
 }
 
 impl std::fmt::Debug for Client {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let address = self.inner.shared.address.to_string();
+        let address = self.inner.shared.endpoints.to_string();
         f.debug_struct("Client")
-            .field("address", &address)
+            .field("addresses", &address)
             .field("is_connected", &self.is_connected())
             .finish_non_exhaustive()
-    }
-}
-
-async fn supervise(shared: Arc<Shared>, mut link: Arc<Link>) {
-    loop {
-        // A server that ends idle connections is asked three times before it would.
-        let idle = Duration::from_millis(u64::from(link.greeting.idle_timeout_ms));
-        let keep_alive = match idle.is_zero() {
-            true => shared.options.keep_alive,
-            false => shared.options.keep_alive.min(idle / 3),
-        };
-        link.attend(keep_alive).await;
-        drop(shared.state.send_replace(Up::Down(None)));
-        let mut backoff = Backoff::new(&shared.options);
-        link = loop {
-            match connect(&shared.address, shared.tls.as_ref(), &shared.options).await {
-                Ok(link) => break link,
-                Err(error) => drop(shared.state.send_replace(Up::Down(Some(error)))),
-            }
-            tokio::time::sleep(backoff.next()).await;
-        };
-        drop(shared.state.send_replace(Up::Link(Arc::clone(&link))));
     }
 }

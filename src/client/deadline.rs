@@ -44,13 +44,19 @@ impl Deadline {
 
     /// Whether it will be over when `pause` is.
     pub(super) fn is_over_after(&self, pause: Duration) -> bool {
-        self.0.is_some_and(|limit| limit.until < moment(pause))
+        self.0.is_some_and(|limit| limit.until <= moment(pause))
     }
 
     /// The moment when it is over, and at the latest when `patience` is.
     pub(super) fn at_most(&self, patience: Duration) -> Instant {
         let patience = moment(patience);
         self.0.map_or(patience, |limit| limit.until.min(patience))
+    }
+
+    /// How long an answer is waited for that was asked for now, if there is a limit, and what to say
+    /// when it is over.
+    pub(super) fn patience(timeout: Option<Duration>) -> Option<(Duration, Error)> {
+        timeout.map(|after| (with_grace(after), Error::TimedOut { after }))
     }
 
     /// Waits for something that comes before a request is sent.
@@ -72,9 +78,14 @@ impl Deadline {
     /// [`Error::TimedOut`] when that time is up.
     pub(super) async fn for_answer<T>(&self, work: impl Future<Output = T>) -> Result<T> {
         let Some(Limit { after, until }) = self.0 else { return Ok(work.await) };
-        let grace = (after / GRACE_PART).clamp(GRACE_MIN, GRACE_MAX);
+        let grace = with_grace(after).saturating_sub(after);
         timeout_at(until + grace, work).await.map_err(|_| Error::TimedOut { after })
     }
+}
+
+fn with_grace(time: Duration) -> Duration {
+    let time = time.min(LONGEST);
+    time + (time / GRACE_PART).clamp(GRACE_MIN, GRACE_MAX)
 }
 
 /// The moment when `time` is over. A time too long to be added to the clock is a very long one.

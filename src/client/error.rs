@@ -5,6 +5,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::lsn::StoreId;
 use crate::proto::{Code, Failure};
 
 /// The result of a client's operation.
@@ -30,6 +31,28 @@ pub enum Error {
         address: String,
         /// What TLS said.
         source: Arc<io::Error>,
+    },
+    /// Another store is served where the client's was. Nothing was sent to it: see
+    /// [`ClientOptions::any_store`](super::ClientOptions::any_store).
+    OtherStore {
+        /// The server's address.
+        address: String,
+        /// The store that was met first.
+        expected: StoreId,
+        /// The store that is served now.
+        found: StoreId,
+    },
+    /// The client was closed, or the runtime that it was made in has ended. Nothing was sent.
+    Closed {
+        /// Which of these.
+        reason: String,
+    },
+    /// All clients of a pool are lent, and none was given back in time. Nothing was sent.
+    PoolExhausted {
+        /// How many clients the pool has.
+        size: usize,
+        /// How long one was waited for.
+        after: Duration,
     },
     /// The request did not go out: its connection ended first, or there was no room for it in time.
     /// Nothing was done.
@@ -103,10 +126,16 @@ impl Error {
                     | io::ErrorKind::InvalidInput
                     | io::ErrorKind::Unsupported
             ),
-            Error::NotSent { .. } | Error::Lost { .. } | Error::TimedOut { .. } => true,
-            Error::Tls { .. } | Error::TooLarge { .. } | Error::Protocol(_) | Error::Option(_) => {
-                false
-            }
+            Error::NotSent { .. }
+            | Error::Lost { .. }
+            | Error::TimedOut { .. }
+            | Error::PoolExhausted { .. } => true,
+            Error::Tls { .. }
+            | Error::OtherStore { .. }
+            | Error::Closed { .. }
+            | Error::TooLarge { .. }
+            | Error::Protocol(_)
+            | Error::Option(_) => false,
         }
     }
 
@@ -116,7 +145,7 @@ impl Error {
         match self {
             Error::Server(failure) => failure.code == Code::DeadlineExceeded,
             Error::Unsettled { last, .. } => last.is_timeout(),
-            Error::TimedOut { .. } => true,
+            Error::TimedOut { .. } | Error::PoolExhausted { .. } => true,
             _ => false,
         }
     }
@@ -130,6 +159,9 @@ impl Error {
             },
             Error::Connect { .. }
             | Error::Tls { .. }
+            | Error::OtherStore { .. }
+            | Error::Closed { .. }
+            | Error::PoolExhausted { .. }
             | Error::NotSent { .. }
             | Error::TooLarge { .. }
             | Error::Option(_) => true,
@@ -175,6 +207,13 @@ impl fmt::Display for Error {
             }
             Error::Tls { address, source } => {
                 write!(f, "cannot speak TLS with {address}: {source}")
+            }
+            Error::OtherStore { address, expected, found } => {
+                write!(f, "{address} serves store {found}, and not {expected} as before")
+            }
+            Error::Closed { reason } => f.write_str(reason),
+            Error::PoolExhausted { size, after } => {
+                write!(f, "none of the {size} clients of the pool was given back within {after:?}")
             }
             Error::NotSent { reason } => write!(f, "the request was not sent: {reason}"),
             Error::Unsettled { earlier, last } => write!(

@@ -3,10 +3,11 @@
 use std::io;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::{Instant, timeout_at};
 
 use super::address::{Address, Socket, Tls};
+use super::deadline::moment;
 use super::error::{Error, Result};
-use super::link::Link;
 use super::options::ClientOptions;
 use crate::lsn::{Incarnation, LifeMark, StoreId};
 use crate::proto::{
@@ -24,34 +25,37 @@ pub(super) struct Greeting {
     pub(super) server: String,
     pub(super) max_body: u32,
     pub(super) max_in_flight: u32,
+    pub(super) max_subscriptions: u32,
     pub(super) idle_timeout_ms: u32,
 }
 
-/// Opens a connection and says hello, in the time that the options give.
-pub(super) async fn connect(
-    address: &Address,
-    tls: Option<&Tls>,
-    options: &ClientOptions,
-) -> Result<std::sync::Arc<Link>> {
-    let (socket, greeting, rest) = open(address, tls, options).await?;
-    Ok(Link::start(socket, greeting, rest, options))
-}
-
-/// A socket on which hello was said, the answer, and the bytes that came behind it.
+/// A socket on which hello was said, the answer, and the bytes that came behind it. The time that
+/// the options give is shared out among the places that the address stands for.
 pub(super) async fn open(
     address: &Address,
     tls: Option<&Tls>,
     options: &ClientOptions,
 ) -> Result<(Box<dyn Socket>, Greeting, Vec<u8>)> {
     let failed = |error| Error::connect(address, error);
-    let connecting = async {
-        let mut socket = address.open(tls).await.map_err(failed)?;
-        let (greeting, rest) = greet(&mut socket, options, failed).await?;
-        Ok((socket, greeting, rest))
-    };
-    let limit = options.connect_timeout;
-    let connected = tokio::time::timeout(limit, connecting).await;
-    connected.unwrap_or_else(|_| Err(failed(io::ErrorKind::TimedOut.into())))
+    let late = || failed(io::ErrorKind::TimedOut.into());
+    let until = moment(options.connect_timeout);
+    let targets = timeout_at(until, address.targets()).await.map_err(|_| late())?;
+    let targets = targets.map_err(failed)?;
+    let mut outcome = Err(failed(io::ErrorKind::AddrNotAvailable.into()));
+    for (at, target) in targets.iter().enumerate() {
+        let left = until.saturating_duration_since(Instant::now());
+        let share = left / (targets.len() - at) as u32;
+        let connecting = async {
+            let mut socket = target.open(tls).await.map_err(failed)?;
+            let (greeting, rest) = greet(&mut socket, options, failed).await?;
+            Ok((socket, greeting, rest))
+        };
+        outcome = timeout_at(moment(share), connecting).await.unwrap_or_else(|_| Err(late()));
+        if !matches!(outcome, Err(Error::Connect { .. } | Error::Tls { .. })) {
+            break;
+        }
+    }
+    outcome
 }
 
 async fn greet(
@@ -105,6 +109,7 @@ fn read(answer: Response<'_>) -> Result<Greeting> {
             server: welcome.server.to_string(),
             max_body: welcome.max_body,
             max_in_flight: welcome.max_in_flight,
+            max_subscriptions: welcome.max_subscriptions,
             idle_timeout_ms: welcome.idle_timeout_ms,
         }),
         Response::Welcome(welcome) => {

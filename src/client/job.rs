@@ -1,25 +1,19 @@
 //! Jobs: what becomes of a write or of a long operation, asked in any way that one likes.
 
-use std::collections::BTreeSet;
 use std::fmt;
 use std::time::Duration;
-
-use futures_util::Stream;
 
 use super::answer::Answer;
 use super::call::Repeat;
 use super::client::Client;
-use super::error::{Error, Result};
-use super::link::Parts;
+use super::error::Result;
+use super::job_events::JobEvents;
 use crate::lsn::{Incarnation, Lsn};
 use crate::proto::{
-    self, Applied, JobCancel, JobState, JobStatus, JobWait, JobWatch, MAX_WATCHED, Request,
-    Response, Written,
+    self, Applied, JobCancel, JobState, JobStatus, JobWait, Request, Response, Written,
 };
 use crate::store::Token;
 
-/// Events that may be on their way to a watch.
-const CREDIT: u32 = 64;
 /// How much longer than its own time a long poll may take at most.
 const ANSWER: Duration = Duration::from_secs(1);
 
@@ -122,8 +116,7 @@ impl Client {
 
     /// Asks to be told of the ends of jobs, each once.
     pub fn watch_jobs<'a>(&self, ids: impl IntoIterator<Item = &'a str>) -> JobEvents {
-        let open = ids.into_iter().map(str::to_owned).collect();
-        JobEvents { client: self.clone(), open, watched: Vec::new(), parts: None, skipped: 0 }
+        JobEvents::of(self.clone(), ids)
     }
 
     async fn ask_state(
@@ -136,98 +129,5 @@ impl Client {
             Response::Job(job) => Ok(job.state.into_owned()),
             _ => answer.unexpected(),
         }
-    }
-}
-
-/// The ends of jobs that are watched, and what comes before them.
-///
-/// When the connection is lost, the jobs that have not ended are watched on the next one: an end is
-/// told in any case. What is buffered is bounded; states in between that were passed over are
-/// counted by [`JobEvents::skipped`].
-pub struct JobEvents {
-    client: Client,
-    /// Jobs whose end has not been told.
-    open: BTreeSet<String>,
-    /// Those that the present watch names. When it is over, so are they.
-    watched: Vec<String>,
-    parts: Option<Parts>,
-    skipped: u64,
-}
-
-impl JobEvents {
-    /// The next event: a job's name and its state. `None` when all have ended. Cancel-safe.
-    ///
-    /// # Errors
-    /// What the server says, or that no connection can be made. No end is lost by that: the next
-    /// call asks again for those that were not told. A server whose log is poisoned knows no end of
-    /// a write that is not durable, and says so each time, until it is started anew.
-    pub async fn next(&mut self) -> Option<Result<(String, JobState<'static>)>> {
-        loop {
-            if self.open.is_empty() {
-                return None;
-            }
-            let parts = match &mut self.parts {
-                Some(parts) => parts,
-                none => {
-                    self.watched = self.open.iter().take(MAX_WATCHED).cloned().collect();
-                    let jobs = self.watched.iter().map(String::as_str).collect();
-                    let request = Request::JobWatch(JobWatch { jobs, credit: CREDIT });
-                    match self.client.subscribe(&request, CREDIT).await {
-                        Ok(parts) => none.insert(parts),
-                        Err(error) => return Some(Err(error)),
-                    }
-                }
-            };
-            let answer = match parts.next().await {
-                Some(Ok(answer)) => answer,
-                None => {
-                    for job in self.watched.drain(..) {
-                        self.open.remove(&job);
-                    }
-                    self.parts = None;
-                    continue;
-                }
-                // What is left is watched on the next connection.
-                Some(Err(Error::Lost { .. } | Error::NotSent { .. })) => {
-                    self.parts = None;
-                    continue;
-                }
-                Some(Err(error)) => {
-                    self.parts = None;
-                    return Some(Err(error));
-                }
-            };
-            if !answer.is_last() {
-                parts.add_credit(1);
-            }
-            let told = answer.response();
-            if told.is_err() {
-                // The ends that were not told are asked for again by whoever goes on.
-                self.parts = None;
-            }
-            return Some(match told {
-                Ok(Response::JobEvent(event)) => {
-                    self.skipped = self.skipped.max(event.skipped);
-                    let (job, state) = (event.job.to_string(), event.state.into_owned());
-                    if state.is_final() {
-                        self.open.remove(&job);
-                    }
-                    Ok((job, state))
-                }
-                Ok(_) => answer.unexpected(),
-                Err(error) => Err(error),
-            });
-        }
-    }
-
-    /// Events that were passed over because nobody took those before them. Never the end of a job.
-    pub fn skipped(&self) -> u64 {
-        self.skipped
-    }
-
-    /// The same as a stream.
-    pub fn into_stream(self) -> impl Stream<Item = Result<(String, JobState<'static>)>> {
-        let next = async |mut events: JobEvents| events.next().await.map(|next| (next, events));
-        futures_util::stream::unfold(self, next)
     }
 }

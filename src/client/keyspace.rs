@@ -1,21 +1,16 @@
 //! Keyspaces of a store that is served.
 
-use std::collections::VecDeque;
 use std::ops::{Bound, RangeBounds};
-
-use futures_util::Stream;
 
 use super::call::Repeat;
 use super::client::Client;
 use super::error::Result;
 use super::job::Job;
-use super::link::Parts;
+use super::range::{Entry, Range};
 use super::write::{At, Write};
 use crate::CommitMode;
-use crate::proto::{self, Delivery, Get, Order, Request, Response};
-
-/// Parts of a stream that may be on their way.
-const CREDIT: u32 = 4;
+use crate::proto::{Get, Request, Response};
+use crate::store::prefix_bounds;
 
 /// A keyspace of a store that is served. Making one sends nothing.
 #[derive(Clone, Debug)]
@@ -90,114 +85,66 @@ impl Keyspace {
     /// The entries whose keys are in `bounds`, in order, as of one moment.
     pub fn range<K: AsRef<[u8]>>(&self, bounds: impl RangeBounds<K>) -> Range {
         let bound = |bound: Bound<&K>| bound.map(|key| key.as_ref().to_vec());
-        Range {
-            keyspace: self.clone(),
-            lower: bound(bounds.start_bound()),
-            upper: bound(bounds.end_bound()),
-            order: Order::Ascending,
-            limit: None,
-        }
+        Range::new(self.clone(), bound(bounds.start_bound()), bound(bounds.end_bound()))
+    }
+
+    /// The entries whose keys begin with `prefix`, in order, as of one moment.
+    pub fn prefix(&self, prefix: impl AsRef<[u8]>) -> Range {
+        let (lower, upper) = prefix_bounds(prefix.as_ref());
+        Range::new(self.clone(), lower, upper)
+    }
+
+    /// All entries, in order, as of one moment.
+    pub fn iter(&self) -> Range {
+        self.range::<&[u8]>(..)
+    }
+
+    /// The entry with the least key.
+    ///
+    /// # Errors
+    /// As [`Keyspace::get`].
+    pub async fn first(&self) -> Result<Option<Entry>> {
+        self.iter().one().await
+    }
+
+    /// The entry with the greatest key.
+    ///
+    /// # Errors
+    /// As [`Keyspace::get`].
+    pub async fn last(&self) -> Result<Option<Entry>> {
+        self.iter().descending().one().await
+    }
+
+    /// Whether there is `key`. Costs as much as [`Keyspace::get`]: the value is sent as well.
+    ///
+    /// # Errors
+    /// As [`Keyspace::get`].
+    pub async fn contains_key(&self, key: impl AsRef<[u8]>) -> Result<bool> {
+        self.get(key).await.map(|value| value.is_some())
+    }
+
+    /// The number of keys, exactly, as of one moment. **Reads them all**, with their values: the
+    /// protocol has no count.
+    ///
+    /// # Errors
+    /// As [`Keyspace::get`], and those of [`Entries::next`](super::Entries::next).
+    pub async fn len(&self) -> Result<u64> {
+        self.iter().entries().await?.count().await
+    }
+
+    /// Whether there is no key. Reads one entry at most.
+    ///
+    /// # Errors
+    /// As [`Keyspace::get`].
+    pub async fn is_empty(&self) -> Result<bool> {
+        self.first().await.map(|first| first.is_none())
+    }
+
+    pub(super) fn client(&self) -> &Client {
+        &self.client
     }
 
     fn at<'a>(&'a self, key: &'a [u8]) -> At<'a> {
         At { keyspace: &self.name, key }
-    }
-}
-
-/// A range of keys that is about to be read.
-#[derive(Clone, Debug)]
-pub struct Range {
-    keyspace: Keyspace,
-    lower: Bound<Vec<u8>>,
-    upper: Bound<Vec<u8>>,
-    order: Order,
-    limit: Option<u64>,
-}
-
-/// A key and its value.
-pub type Entry = (Vec<u8>, Vec<u8>);
-
-impl Range {
-    /// From the highest key down.
-    #[must_use]
-    pub fn descending(mut self) -> Range {
-        self.order = Order::Descending;
-        self
-    }
-
-    /// At most so many entries.
-    #[must_use]
-    pub fn limit(mut self, entries: u64) -> Range {
-        self.limit = Some(entries);
-        self
-    }
-
-    /// Begins to read. All entries are of one snapshot; few of them are here at a time, and the
-    /// server goes on as they are taken.
-    ///
-    /// # Errors
-    /// No connection can be made.
-    pub async fn entries(self) -> Result<Entries> {
-        let request = Request::Range(proto::Range {
-            keyspace: &self.keyspace.name,
-            lower: on_wire(&self.lower),
-            upper: on_wire(&self.upper),
-            order: self.order,
-            limit: self.limit,
-            delivery: Delivery::Stream { credit: CREDIT },
-            at: proto::At::Latest,
-        });
-        let parts = self.keyspace.client.subscribe(&request, CREDIT).await?;
-        Ok(Entries { parts, here: VecDeque::new() })
-    }
-}
-
-fn on_wire(bound: &Bound<Vec<u8>>) -> proto::Bound<'_> {
-    match bound {
-        Bound::Unbounded => proto::Bound::Unbounded,
-        Bound::Included(key) => proto::Bound::Included(key),
-        Bound::Excluded(key) => proto::Bound::Excluded(key),
-    }
-}
-
-/// The entries of a range, as they come. A connection that is lost ends them with an error: the
-/// snapshot is gone with it.
-pub struct Entries {
-    parts: Parts,
-    here: VecDeque<Entry>,
-}
-
-impl Entries {
-    /// The next entry. Cancel-safe.
-    ///
-    /// # Errors
-    /// What the server says, or the connection. Nothing follows an error.
-    pub async fn next(&mut self) -> Option<Result<Entry>> {
-        loop {
-            if let Some(entry) = self.here.pop_front() {
-                return Some(Ok(entry));
-            }
-            let answer = match self.parts.next().await? {
-                Ok(answer) => answer,
-                Err(error) => return Some(Err(error)),
-            };
-            match answer.response() {
-                Ok(Response::Entries(entries)) => {
-                    let owned = |(key, value): (&[u8], &[u8])| (key.to_vec(), value.to_vec());
-                    self.here.extend(entries.rows.map(owned));
-                }
-                Ok(_) => return Some(answer.unexpected()),
-                Err(error) => return Some(Err(error)),
-            }
-            if !answer.is_last() {
-                self.parts.add_credit(1);
-            }
-        }
-    }
-
-    /// The same as a stream.
-    pub fn into_stream(self) -> impl Stream<Item = Result<Entry>> {
-        let next = async |mut entries: Entries| entries.next().await.map(|next| (next, entries));
-        futures_util::stream::unfold(self, next)
     }
 }

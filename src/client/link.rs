@@ -7,54 +7,65 @@
 //! ```
 //!
 //! A waiter leaves the table with the last answer to its id and in no other way while the
-//! connection lives: who gives up (a dropped future) sends `Cancel` and leaves the waiter behind,
-//! with nobody to tell. So an id, and its place among those in flight, are free again exactly when
-//! the server thinks so too.
+//! connection lives: a caller that gives up (a dropped future) sends `Cancel` and leaves the waiter
+//! behind, with nobody to tell. So an id, and its place among those in flight, are free again exactly
+//! when the server thinks so too. Streams and watches have places of their own besides.
+//!
+//! A link ends once ([`Link::end`]), whoever notices first: reader, writer, the client that is
+//! dropped, or the runtime that takes the tasks away. Writer and reader are gone then within a second,
+//! however little the server reads.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
 
 use parking_lot::Mutex;
-use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::task::AbortHandle;
+use tokio::time::Instant;
 
 use super::address::Socket;
 use super::answer::Answer;
 use super::deadline::Deadline;
 use super::error::{Error, Result};
 use super::greeting::Greeting;
-use crate::proto::{Cancel, Credit, Head, Kind, Packet, Part, Progress, Request, Response, decode};
+use super::options::ClientOptions;
+use super::parts::{Flight, Parts};
+use crate::proto::{Cancel, Credit, Request};
 
 /// A connection that has said hello.
 pub(super) struct Link {
     pub(super) greeting: Greeting,
-    max_body: u32,
+    pub(super) begun: Instant,
+    pub(super) max_body: u32,
     max_queued: usize,
-    state: Mutex<State>,
-    permits: Arc<Semaphore>,
-    wake_writer: Notify,
-    room: Notify,
-    over: Notify,
-    heard: AtomicBool,
-    bytes_in: AtomicU64,
+    pub(super) state: Mutex<State>,
+    in_flight: Arc<Semaphore>,
+    subscriptions: Arc<Semaphore>,
+    pub(super) wake_writer: Notify,
+    pub(super) room: Notify,
+    /// The link takes no more requests, has none in flight any more, or is over.
+    pub(super) turned: Notify,
+    /// The link is over: for the writer, which may be in the middle of a write.
+    pub(super) stop: Notify,
+    pub(super) heard: AtomicBool,
+    pub(super) bytes_in: AtomicU64,
     reader: OnceLock<AbortHandle>,
 }
 
 /// Guarded by `Link::state`, which is held for no longer than it takes to encode a request.
 #[derive(Default)]
-struct State {
-    out: Vec<u8>,
+pub(super) struct State {
+    pub(super) out: Vec<u8>,
     /// Bytes ever queued, and of these those that the writer has taken: `taken <= queued`.
-    queued: u64,
-    taken: u64,
+    pub(super) queued: u64,
+    pub(super) taken: u64,
     last_id: u64,
-    waiters: HashMap<u64, Waiter>,
-    /// The server has said goodbye: nothing new is sent.
-    is_draining: bool,
-    ended: Option<End>,
+    pub(super) waiters: HashMap<u64, Waiter>,
+    /// Nothing new is sent, since the server has said goodbye or the client is being closed. For so
+    /// many milliseconds what is in flight is still answered.
+    pub(super) draining_ms: Option<u32>,
+    pub(super) ended: Option<End>,
 }
 
 /// Why a connection is over.
@@ -66,14 +77,21 @@ pub(super) enum End {
     Broken(String),
 }
 
-struct Waiter {
+pub(super) struct Waiter {
     /// Where its request begins among the bytes queued.
     start: u64,
-    to: To,
-    _permit: OwnedSemaphorePermit,
+    pub(super) to: To,
+    _places: Places,
 }
 
-enum To {
+/// Places in flight, and of a stream or watch also among those. A sign of life needs none.
+#[derive(Default)]
+struct Places {
+    _in_flight: Option<OwnedSemaphorePermit>,
+    _subscription: Option<OwnedSemaphorePermit>,
+}
+
+pub(super) enum To {
     One(oneshot::Sender<Result<Answer>>),
     /// A stream or watch, and how many more packets it may send.
     Many(mpsc::UnboundedSender<Result<Answer>>, u32),
@@ -81,18 +99,8 @@ enum To {
     Nobody,
 }
 
-/// A request under way. Dropped before its last answer, it is cancelled.
-struct Flight {
-    link: Arc<Link>,
-    id: u64,
-}
-
-/// The answers to a request that has many, as far as there is credit.
-pub(super) struct Parts {
-    flight: Flight,
-    answers: mpsc::UnboundedReceiver<Result<Answer>>,
-    is_over: bool,
-}
+/// Ends a link when the task that has it is dropped.
+pub(super) struct EndsWith(pub(super) Arc<Link>);
 
 impl Link {
     /// Begins to write and read. `rest` is what came behind the greeting.
@@ -100,25 +108,29 @@ impl Link {
         socket: Box<dyn Socket>,
         greeting: Greeting,
         rest: Vec<u8>,
-        limits: &super::options::ClientOptions,
+        limits: &ClientOptions,
     ) -> Arc<Link> {
         let in_flight = limits.max_in_flight.min(greeting.max_in_flight).max(1);
+        let subscriptions = greeting.max_subscriptions.clamp(1, in_flight);
         let link = Arc::new(Link {
-            greeting,
+            begun: Instant::now(),
             max_body: limits.max_body,
             max_queued: limits.max_queued_bytes,
             state: Mutex::default(),
-            permits: Arc::new(Semaphore::new(in_flight as usize)),
+            in_flight: Arc::new(Semaphore::new(in_flight as usize)),
+            subscriptions: Arc::new(Semaphore::new(subscriptions as usize)),
             wake_writer: Notify::new(),
             room: Notify::new(),
-            over: Notify::new(),
+            turned: Notify::new(),
+            stop: Notify::new(),
             heard: AtomicBool::new(true),
             bytes_in: AtomicU64::new(0),
             reader: OnceLock::new(),
+            greeting,
         });
         let (read, write) = tokio::io::split(socket);
         tokio::spawn(Arc::clone(&link).write_all(write));
-        let reader = tokio::spawn(Arc::clone(&link).read_all(read, rest));
+        let reader = tokio::spawn(Link::read_all(EndsWith(Arc::clone(&link)), read, rest));
         let _ = link.reader.set(reader.abort_handle());
         link
     }
@@ -126,7 +138,13 @@ impl Link {
     /// Whether requests may still be sent.
     pub(super) fn is_open(&self) -> bool {
         let state = self.state.lock();
-        state.ended.is_none() && !state.is_draining
+        state.ended.is_none() && state.draining_ms.is_none()
+    }
+
+    /// Whether anybody waits for an answer of it.
+    pub(super) fn has_work(&self) -> bool {
+        let state = self.state.lock();
+        state.ended.is_none() && state.is_awaited()
     }
 
     /// Bytes that were queued, and that came.
@@ -146,7 +164,17 @@ impl Link {
         let answer = deadline.for_answer(answer).await?;
         // The waiter is gone, so there is nothing to cancel: see `give_up`.
         drop(flight);
-        answer.unwrap_or_else(|_| Err(End::Cut("the client is gone".into()).of(true)))?.checked()
+        answer.unwrap_or_else(|_| Err(End::gone().of(true)))?.checked()
+    }
+
+    /// Asks for a sign of life, which needs no place in flight: all of them may be taken by requests
+    /// that wait for long. Any answer is one.
+    pub(super) async fn ping(self: &Arc<Link>) {
+        let (sender, answer) = oneshot::channel();
+        let asked = self.queue(&Request::Ping, &Deadline::NONE, To::One(sender), Places::default());
+        if let Ok(_flight) = asked {
+            let _ = answer.await;
+        }
     }
 
     /// Sends a request that has as many answers as there is `credit`.
@@ -157,7 +185,7 @@ impl Link {
     ) -> Result<Parts> {
         let (sender, answers) = mpsc::unbounded_channel();
         let flight = self.send(request, &Deadline::NONE, To::Many(sender, credit)).await?;
-        Ok(Parts { flight, answers, is_over: false })
+        Ok(Parts::new(flight, answers))
     }
 
     async fn send(
@@ -166,8 +194,11 @@ impl Link {
         deadline: &Deadline,
         to: To,
     ) -> Result<Flight> {
-        let closed = || self.reason().of(false);
-        let permit = Arc::clone(&self.permits).acquire_owned().await.map_err(|_| closed())?;
+        let subscription = match to {
+            To::Many(..) => Some(self.place(&self.subscriptions).await?),
+            _ => None,
+        };
+        let in_flight = Some(self.place(&self.in_flight).await?);
         loop {
             let room = self.room.notified();
             tokio::pin!(room);
@@ -177,10 +208,27 @@ impl Link {
             }
             room.await;
         }
+        let places = Places { _in_flight: in_flight, _subscription: subscription };
+        self.queue(request, deadline, to, places)
+    }
+
+    async fn place(&self, places: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit> {
+        let place = Arc::clone(places).acquire_owned().await;
+        place.map_err(|_| self.reason().of(false))
+    }
+
+    fn queue(
+        self: &Arc<Link>,
+        request: &Request<'_>,
+        deadline: &Deadline,
+        to: To,
+        places: Places,
+    ) -> Result<Flight> {
         let mut state = self.state.lock();
-        if state.ended.is_some() || state.is_draining {
+        let is_sign = matches!(request, Request::Ping);
+        if state.ended.is_some() || state.draining_ms.is_some() && !is_sign {
             drop(state);
-            return Err(closed());
+            return Err(self.reason().of(false));
         }
         let (start, before) = (state.queued, state.out.len());
         let id = state.last_id + 1;
@@ -189,10 +237,10 @@ impl Link {
             .map_err(|too_large| Error::TooLarge { len: too_large.len, max: too_large.max })?;
         state.last_id = id;
         state.queued += (state.out.len() - before) as u64;
-        state.waiters.insert(id, Waiter { start, to, _permit: permit });
+        state.waiters.insert(id, Waiter { start, to, _places: places });
         drop(state);
         self.wake_writer.notify_one();
-        Ok(Flight { link: Arc::clone(self), id })
+        Ok(Flight::new(Arc::clone(self), id))
     }
 
     /// Queues a packet that steers another and is not answered.
@@ -204,7 +252,7 @@ impl Link {
         self.wake_writer.notify_one();
     }
 
-    fn give_up(&self, id: u64) {
+    pub(super) fn give_up(&self, id: u64) {
         let mut state = self.state.lock();
         let Some(waiter) = state.waiters.get_mut(&id) else { return };
         if matches!(waiter.to, To::Nobody) {
@@ -212,15 +260,29 @@ impl Link {
         }
         waiter.to = To::Nobody;
         self.steer(&mut state, id, &Request::Cancel(Cancel { id }));
+        self.look_for_rest(&state);
     }
 
-    fn add_credit(&self, id: u64, more: u32) {
+    pub(super) fn add_credit(&self, id: u64, more: u32) {
         let mut state = self.state.lock();
         let Some(Waiter { to: To::Many(_, credit), .. }) = state.waiters.get_mut(&id) else {
             return;
         };
         *credit += more;
         self.steer(&mut state, id, &Request::Credit(Credit { id, more }));
+    }
+
+    /// Takes no more requests. What is in flight is answered for so long.
+    pub(super) fn drain(&self, state: &mut State, drain_ms: u32) {
+        state.draining_ms = Some(drain_ms);
+        self.turned.notify_waiters();
+    }
+
+    /// Tells whoever sees a draining link off that nothing is in flight any more.
+    pub(super) fn look_for_rest(&self, state: &State) {
+        if state.draining_ms.is_some() && !state.is_awaited() {
+            self.turned.notify_waiters();
+        }
     }
 
     /// Ends the connection: everybody who waits is told.
@@ -235,7 +297,8 @@ impl Link {
             state.out = Vec::new();
             (std::mem::take(&mut state.waiters), state.taken)
         };
-        self.permits.close();
+        self.in_flight.close();
+        self.subscriptions.close();
         for waiter in waiters.into_values() {
             let error = why.clone().of(waiter.start < taken);
             match waiter.to {
@@ -244,7 +307,8 @@ impl Link {
                 To::Nobody => {}
             }
         }
-        self.over.notify_one();
+        self.turned.notify_waiters();
+        self.stop.notify_waiters();
         self.wake_writer.notify_one();
         self.room.notify_waiters();
         if let Some(reader) = self.reader.get() {
@@ -254,172 +318,30 @@ impl Link {
 
     fn reason(&self) -> End {
         let ended = self.state.lock().ended.clone();
-        ended.unwrap_or_else(|| End::Cut("the server is about to end".into()))
-    }
-
-    /// Waits until the connection takes no more requests. Asks for a sign of life when nothing has
-    /// been heard for `keep_alive`, and ends the connection if none comes.
-    pub(super) async fn attend(self: &Arc<Link>, keep_alive: Duration) {
-        while self.is_open() {
-            if tokio::time::timeout(keep_alive, self.over.notified()).await.is_ok() {
-                return;
-            }
-            if !self.heard.swap(false, Ordering::Relaxed) {
-                let ping =
-                    tokio::time::timeout(keep_alive, self.ask(&Request::Ping, &Deadline::NONE))
-                        .await;
-                if ping.is_err() {
-                    self.end(End::Cut("the server gives no sign of life".into()));
-                }
-            }
-        }
-    }
-
-    async fn write_all(self: Arc<Link>, mut socket: WriteHalf<Box<dyn Socket>>) {
-        let mut taken = Vec::new();
-        loop {
-            {
-                let mut state = self.state.lock();
-                if state.ended.is_some() {
-                    break;
-                }
-                std::mem::swap(&mut taken, &mut state.out);
-                state.taken = state.queued;
-            }
-            if taken.is_empty() {
-                self.wake_writer.notified().await;
-                // Whoever else is ready now gets into the same write.
-                tokio::task::yield_now().await;
-                continue;
-            }
-            self.room.notify_waiters();
-            let written = async {
-                socket.write_all(&taken).await?;
-                socket.flush().await
-            };
-            if let Err(error) = written.await {
-                self.end(End::Cut(error.to_string()));
-            }
-            taken.clear();
-            if taken.capacity() > 1 << 20 {
-                taken = Vec::new();
-            }
-        }
-        let _ = socket.shutdown().await;
-    }
-
-    async fn read_all(self: Arc<Link>, mut socket: ReadHalf<Box<dyn Socket>>, rest: Vec<u8>) {
-        let mut buffer = rest;
-        let why = loop {
-            let needed = match self.deliver(&mut buffer) {
-                Ok(needed) => needed,
-                Err(why) => break why,
-            };
-            buffer.reserve(needed.max(16 << 10));
-            match socket.read_buf(&mut buffer).await {
-                Ok(0) => break End::Cut("the server has hung up".into()),
-                Ok(bytes) => {
-                    self.bytes_in.fetch_add(bytes as u64, Ordering::Relaxed);
-                    self.heard.store(true, Ordering::Relaxed);
-                }
-                Err(error) => break End::Cut(error.to_string()),
-            }
-        };
-        self.end(why);
-    }
-
-    /// Hands whole packets to their waiters. Returns how many bytes the next one lacks.
-    fn deliver(&self, buffer: &mut Vec<u8>) -> Result<usize, End> {
-        let mut used = 0;
-        let mut state = self.state.lock();
-        let needed = loop {
-            let progress = decode(&buffer[used..], self.max_body);
-            match progress.map_err(|broken| End::Broken(broken.to_string()))? {
-                Progress::NeedMore(needed) => break needed,
-                Progress::Packet(packet) => {
-                    used += packet.len_in_buffer();
-                    self.dispatch(&mut state, &packet)?;
-                }
-            }
-        };
-        buffer.drain(..used);
-        Ok(needed)
-    }
-
-    fn dispatch(&self, state: &mut State, packet: &Packet<'_>) -> Result<(), End> {
-        let broken = |what: &str| End::Broken(what.to_owned());
-        let Head { id, part, kind, .. } = packet.head;
-        if id == 0 {
-            return match Response::decode(packet) {
-                Ok(Response::Goodbye(_)) => {
-                    state.is_draining = true;
-                    self.over.notify_one();
-                    Ok(())
-                }
-                Ok(Response::Error(failure)) => Err(End::Cut(failure.to_string())),
-                _ => Err(broken("an answer to no request")),
-            };
-        }
-        let Some(waiter) = state.waiters.get_mut(&id) else {
-            return Err(broken(&format!("an answer to request {id}, which is not in flight")));
-        };
-        if let To::Many(_, credit) = &mut waiter.to
-            && kind != Kind::Error.number()
-        {
-            let less = credit.checked_sub(1);
-            *credit = less.ok_or_else(|| broken("more packets than there was credit for"))?;
-        }
-        let answer = || Answer::new(packet, &self.greeting);
-        if part == Part::More {
-            match &waiter.to {
-                To::Many(sender, _) => drop(sender.send(Ok(answer()))),
-                To::One(_) => {
-                    return Err(broken("an answer in parts to a request that has one"));
-                }
-                To::Nobody => {}
-            }
-            return Ok(());
-        }
-        let waiter = state.waiters.remove(&id).expect("looked at above");
-        match waiter.to {
-            To::One(sender) => drop(sender.send(Ok(answer()))),
-            To::Many(sender, _) => drop(sender.send(Ok(answer()))),
-            To::Nobody => {}
-        }
-        Ok(())
+        ended.unwrap_or_else(|| End::Cut("the connection is about to end".into()))
     }
 }
 
-impl Drop for Flight {
+impl State {
+    fn is_awaited(&self) -> bool {
+        self.waiters.values().any(|waiter| !matches!(waiter.to, To::Nobody))
+    }
+}
+
+impl Drop for EndsWith {
     fn drop(&mut self) {
-        self.link.give_up(self.id);
-    }
-}
-
-impl Parts {
-    /// The next packet; `None` after the last. Cancel-safe.
-    pub(super) async fn next(&mut self) -> Option<Result<Answer>> {
-        if self.is_over {
-            return None;
-        }
-        let next = self.answers.recv().await?;
-        let next = next.and_then(Answer::checked);
-        self.is_over = match &next {
-            Ok(answer) => answer.is_last(),
-            Err(_) => true,
-        };
-        Some(next)
-    }
-
-    /// Lets the server send more.
-    pub(super) fn add_credit(&self, more: u32) {
-        self.flight.link.add_credit(self.flight.id, more);
+        self.0.end(End::gone());
     }
 }
 
 impl End {
+    /// Nobody is left who reads and writes.
+    pub(super) fn gone() -> End {
+        End::Cut("the client, or the runtime that it was made in, is gone".into())
+    }
+
     /// What it means to a request, which may have left this process.
-    fn of(self, was_sent: bool) -> Error {
+    pub(super) fn of(self, was_sent: bool) -> Error {
         match (self, was_sent) {
             (End::Cut(reason) | End::Broken(reason), false) => Error::NotSent { reason },
             (End::Cut(reason), true) => Error::Lost { reason },

@@ -26,6 +26,7 @@ pub struct ClientOptions {
     pub(super) max_in_flight: u32,
     pub(super) max_queued_bytes: usize,
     pub(super) max_body: u32,
+    pub(super) any_store: bool,
 }
 
 impl Default for ClientOptions {
@@ -43,6 +44,7 @@ impl Default for ClientOptions {
             max_in_flight: 1024,
             max_queued_bytes: 4 << 20,
             max_body: MAX_BODY,
+            any_store: false,
         }
     }
 }
@@ -78,7 +80,8 @@ impl ClientOptions {
         self
     }
 
-    /// The time for a connection and its handshake; also how long a request waits for a connection
+    /// The time for a connection to an address and its handshake, shared by all that its name stands
+    /// for; also how long a request waits for a connection
     /// that is down.
     #[must_use]
     pub fn connect_timeout(mut self, time: Duration) -> Self {
@@ -112,7 +115,8 @@ impl ClientOptions {
         self
     }
 
-    /// After this time in silence the server is asked for a sign of life.
+    /// After this time in silence the server is asked for a sign of life, and the connection is
+    /// ended if none comes. Zero for never: a server that is gone without a word is then not noticed.
     #[must_use]
     pub fn keep_alive(mut self, time: Duration) -> Self {
         self.keep_alive = time;
@@ -140,11 +144,33 @@ impl ClientOptions {
         self
     }
 
+    /// Goes on with another store that is served where the first one was. Without it that is
+    /// [`Error::OtherStore`](super::Error::OtherStore): receipts, jobs and idempotency keys of one store
+    /// mean nothing to another. A request that is tried again never crosses to another store.
+    #[must_use]
+    pub fn any_store(mut self) -> Self {
+        self.any_store = true;
+        self
+    }
+
     /// Connects.
     ///
     /// # Errors
     /// An address that is none, no connection, or a server that does not let the client in.
     pub async fn connect(self, address: &str) -> Result<Client> {
-        Client::start(address, self).await
+        self.connect_any([address]).await
+    }
+
+    /// Connects to one of several servers of the same store. They are tried in this order; when a
+    /// connection is lost, from the one after it on.
+    ///
+    /// # Errors
+    /// As [`ClientOptions::connect`]: of the server that was tried last.
+    pub async fn connect_any(
+        self,
+        addresses: impl IntoIterator<Item = impl AsRef<str>>,
+    ) -> Result<Client> {
+        let addresses = addresses.into_iter().map(|address| address.as_ref().parse());
+        Client::start(addresses.collect::<Result<_>>()?, self).await
     }
 }

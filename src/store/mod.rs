@@ -22,6 +22,8 @@ pub use batch::WriteBatch;
 pub use handle::Store;
 pub use keyspace::Keyspace;
 pub use range::Range;
+#[cfg(feature = "client")]
+pub(crate) use range::prefix_bounds;
 #[cfg(any(test, fuzzing, feature = "server", feature = "client"))]
 pub(crate) use receipt::Token;
 pub use receipt::{Receipt, Status};

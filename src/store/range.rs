@@ -249,7 +249,7 @@ fn offset_in(bytes: &[u8], part: &[u8]) -> usize {
 }
 
 /// The bounds of the keys that begin with `prefix`.
-pub(super) fn prefix_bounds(prefix: &[u8]) -> (Bound<Vec<u8>>, Bound<Vec<u8>>) {
+pub(crate) fn prefix_bounds(prefix: &[u8]) -> (Bound<Vec<u8>>, Bound<Vec<u8>>) {
     let from = Bound::Included(prefix.to_vec());
     let Some(last) = prefix.iter().rposition(|byte| *byte != 0xff) else {
         return (from, Bound::Unbounded);

@@ -22,12 +22,22 @@ pub(super) struct Fake {
 impl Fake {
     pub(super) fn new() -> Fake {
         let (sender, arrivals) = mpsc::unbounded_channel();
-        Fake { address: Address::Memory(sender), arrivals }
+        Fake { address: Address::Memory(vec![sender]), arrivals }
+    }
+
+    /// Two servers, and an address that stands for both.
+    pub(super) fn two() -> (Fake, Fake, Address) {
+        let (one, two) = (Fake::new(), Fake::new());
+        let (Address::Memory(first), Address::Memory(second)) = (&one.address, &two.address) else {
+            unreachable!()
+        };
+        let both = Address::Memory([&first[..], &second[..]].concat());
+        (one, two, both)
     }
 
     /// A client, and the server's end of its connection.
     pub(super) async fn client(&mut self, options: ClientOptions) -> (Client, Peer) {
-        let connecting = Client::start_at(self.address.clone(), options);
+        let connecting = Client::start(vec![self.address.clone()], options);
         let (client, peer) = tokio::join!(connecting, self.greeted());
         (client.unwrap(), peer)
     }
@@ -64,6 +74,8 @@ pub(super) struct Asked {
     pub(super) id: u64,
     pub(super) kind: Kind,
     pub(super) deadline_ms: u32,
+    /// Of a watch, its jobs.
+    pub(super) jobs: Vec<String>,
 }
 
 impl Peer {
@@ -72,14 +84,27 @@ impl Peer {
         loop {
             if let Progress::Packet(packet) = decode(&self.input, MAX_BODY).unwrap() {
                 let request = Request::decode(&packet).unwrap();
+                let jobs = match &request {
+                    Request::JobWatch(watch) => watch.jobs.iter().map(|&job| job.into()).collect(),
+                    _ => Vec::new(),
+                };
                 let (id, deadline_ms) = (packet.head.id, packet.head.deadline_ms);
-                let asked = Asked { id, kind: request.kind(), deadline_ms };
+                let asked = Asked { id, kind: request.kind(), deadline_ms, jobs };
                 let used = packet.len_in_buffer();
                 self.input.drain(..used);
                 return Some(asked);
             }
             if self.socket.read_buf(&mut self.input).await.unwrap_or(0) == 0 {
                 return None;
+            }
+        }
+    }
+
+    /// Answers pings, and whatever else is asked gets no answer, until the client has hung up.
+    pub(super) async fn answer_pings(mut self) {
+        while let Some(asked) = self.next().await {
+            if asked.kind == Kind::Ping {
+                self.say(asked.id, Response::Pong).await;
             }
         }
     }

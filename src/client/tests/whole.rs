@@ -93,9 +93,17 @@ fn a_range_comes_whole_in_either_order_and_may_be_left() {
         }
         assert!(entries.next().await.is_none());
         let last = rows.range::<&str>(..).descending().limit(2).entries().await.unwrap();
-        let last: Vec<_> = futures_util::StreamExt::collect(last.into_stream()).await;
+        let last: Vec<_> = futures_util::StreamExt::collect(last).await;
         let keys: Vec<_> = last.into_iter().map(|entry| entry.unwrap().0).collect();
         assert_eq!(keys, [b"04999", b"04998"]);
+        assert_eq!(rows.len().await.unwrap(), 5000);
+        assert_eq!(rows.first().await.unwrap().unwrap().0, b"00000");
+        assert_eq!(rows.last().await.unwrap().unwrap().0, b"04999");
+        assert!(rows.contains_key("00007").await.unwrap());
+        assert!(!rows.contains_key("7").await.unwrap() && !rows.is_empty().await.unwrap());
+        let tens: Vec<_> =
+            futures_util::StreamExt::collect(rows.prefix("0001").entries().await.unwrap()).await;
+        assert_eq!(tens.len(), 10);
         // With two places in flight, streams that were left must give theirs back.
         for _ in 0..10 {
             let mut left = rows.range::<&str>(..).entries().await.unwrap();
@@ -136,7 +144,11 @@ fn the_whole_store_can_be_looked_after() {
         let (server, address) = serve(&Arc::default(), &config("127.0.0.1:0")).await;
         let pool = Pool::new(&address, Client::options(), 2).unwrap();
         let (one, two) = (pool.get().await.unwrap(), pool.get().await.unwrap());
+        let none = pool.get_within(Duration::from_millis(1)).await.unwrap_err();
+        assert!(matches!(none, Error::PoolExhausted { size: 2, .. }), "{none}");
+        assert!(none.is_undone() && none.is_timeout() && none.is_retryable());
         let rows = one.create_keyspace("rows").await.unwrap();
+        assert!(rows.is_empty().await.unwrap() && rows.last().await.unwrap().is_none());
         let mut moves = two.watch_watermarks(Duration::ZERO);
         let first = moves.next().await.unwrap().unwrap();
         let job = rows.put_with("k", "v", CommitMode::Async).await.unwrap();
@@ -156,7 +168,9 @@ fn the_whole_store_can_be_looked_after() {
         one.drop_keyspace("rows").await.unwrap();
         let gone = rows.put("k", "v").await.unwrap_err();
         assert_eq!(gone.code(), Some(Code::NoSuchKeyspace));
-        drop((one, two, rows, job, moves, pool));
+        drop(one);
+        assert!(pool.get_within(Duration::ZERO).await.is_ok(), "it was given back");
+        drop((two, rows, job, moves, pool));
         server.stop().await.unwrap();
     });
 }

@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 
 use super::super::sim::Violation;
 use super::super::{Clause, FailureKind};
-use crate::client::{Client, Error};
+use super::cutter::Cutter;
+use crate::client::{Client, ClientOptions, Error};
 
 /// A server that has not opened its store after so long does not go on. The stores are small, and
 /// recovery is a matter of milliseconds.
@@ -75,10 +76,29 @@ impl<'a> Host<'a> {
     /// Connects as soon as the server listens.
     pub(super) async fn client(&mut self) -> Result<Client, Violation> {
         let address = format!("unix:{}", self.socket.display());
+        let options = Client::options().tries(1).request_timeout(Some(ANSWER));
+        self.client_at(&address, options).await
+    }
+
+    /// What cuts connections to the server, and a client that is cut by it and tries again what is
+    /// safe.
+    pub(super) async fn cut_client(&mut self, seed: u64) -> Result<(Cutter, Client), Violation> {
+        let cutter = Cutter::before(&self.socket, seed);
+        let cutter = cutter.map_err(|error| harness(format!("cutting connections: {error}")))?;
+        let ms = Duration::from_millis;
+        let options = Client::options().backoff(ms(1), ms(4)).request_timeout(Some(ANSWER));
+        let client = self.client_at(&cutter.address(), options).await?;
+        Ok((cutter, client))
+    }
+
+    async fn client_at(
+        &mut self,
+        address: &str,
+        options: ClientOptions,
+    ) -> Result<Client, Violation> {
         let begun = Instant::now();
         loop {
-            let options = Client::options().tries(1).request_timeout(Some(ANSWER));
-            let error = match options.connect(&address).await {
+            let error = match options.clone().connect(address).await {
                 Ok(client) => return Ok(client),
                 Err(error) => error,
             };

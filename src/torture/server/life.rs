@@ -50,6 +50,7 @@ pub(super) async fn live(
     for _ in 0..CONNECTIONS {
         clients.push(host.client().await?);
     }
+    let (_cutter, cut) = host.cut_client(rng.next()).await?;
     for keyspace in KEYSPACES {
         let created = clients[0].create_keyspace(keyspace).await;
         created.map_err(|error| unanswered("making a keyspace", &error))?;
@@ -61,14 +62,20 @@ pub(super) async fn live(
     }
     let life = Life { books: Arc::clone(books), is_over: false.into(), broken: Mutex::default() };
     let life = Arc::new(life);
-    let writers: Vec<_> = (0..CONNECTIONS * WRITERS)
+    let mut writers: Vec<_> = (0..CONNECTIONS * WRITERS)
         .map(|number| {
             let client = clients[(number % CONNECTIONS) as usize].clone();
             let rng = SplitMix64::new(rng.next());
             let life = Arc::clone(&life);
-            tokio::spawn(Writer { life, client, number, rng, last: None }.run())
+            tokio::spawn(Writer { life, client, number, rng, last: None, uncut: None }.run())
         })
         .collect();
+    for number in 0..WRITERS {
+        let (life, client, rng) = (Arc::clone(&life), cut.clone(), SplitMix64::new(rng.next()));
+        let (number, uncut) = (CONNECTIONS * WRITERS + number, Some(clients[0].clone()));
+        writers.push(tokio::spawn(Writer { life, client, number, rng, last: None, uncut }.run()));
+    }
+    drop(cut);
     tokio::time::sleep(after).await;
     life.is_over.store(true, Ordering::Relaxed);
     let killed = host.kill();
@@ -166,6 +173,8 @@ struct Writer {
     rng: SplitMix64,
     /// The last write with an idempotency key that was answered.
     last: Option<Sent>,
+    /// A client that is not cut off, if the writer's own is, now and then.
+    uncut: Option<Client>,
 }
 
 /// What a writer does next.
@@ -214,6 +223,11 @@ impl Writer {
             1..12 => Turn::Pipeline,
             chance => TURNS[chance as usize % TURNS.len()],
         };
+        let turn = match (turn, &self.uncut) {
+            // What is not sent with an idempotency key leaves a writer who is cut off in doubt.
+            (Turn::Delete | Turn::Repeat | Turn::Pipeline | Turn::Operation, Some(_)) => Turn::Put,
+            (turn, _) => turn,
+        };
         match turn {
             Turn::Put => {
                 let key = self.key();
@@ -251,7 +265,8 @@ impl Writer {
     /// last change.
     async fn write(&mut self, keys: &[Key], deletes: bool) -> Result<(), Violation> {
         let mode = self.rng.below(8);
-        let is_once = !(deletes && keys.len() == 1) && self.rng.below(4) == 0;
+        let one_in = if self.uncut.is_some() { 1 } else { 4 };
+        let is_once = !(deletes && keys.len() == 1) && self.rng.below(one_in) == 0;
         let (how, mut words) = match mode {
             0 => (CommitMode::Sync.into(), ["a sync put", "a sync batch", "a sync delete"]),
             1..=4 => {
@@ -279,20 +294,15 @@ impl Writer {
             books.send(self.number, sent.clone());
             sent
         };
-        let job = match send(&self.client, &sent, how).await {
-            Ok(job) => job,
-            Err(error) => {
-                if error.is_undone() {
-                    self.life.books.lock().never_sent(self.number);
-                }
-                return self.forgive(sent.how, &error);
-            }
+        let job = match self.send(&sent, how).await? {
+            Some(job) => job,
+            None => return Ok(()),
         };
         if mode == 0 && !job.is_durable() {
             let what = format!("{} is answered before it is durable", describe(&sent));
             return Err(Violation::of(Clause::Receipts, what));
         }
-        if job.applied() == Some(Applied::Before) {
+        if job.applied() == Some(Applied::Before) && self.uncut.is_none() {
             let what = format!("{} is taken for an earlier one", describe(&sent));
             return Err(Violation::of(Clause::Receipts, what));
         }
@@ -304,6 +314,53 @@ impl Writer {
             7 => self.follow(&job).await,
             _ => Ok(()),
         }
+    }
+
+    /// Sends a write. `None` if an error was forgiven: then the write was not begun, or the server
+    /// is gone. A writer that is cut off sends it again until it is answered.
+    async fn send(&mut self, sent: &Sent, how: Write) -> Result<Option<Job>, Violation> {
+        let mut may_be_done = false;
+        loop {
+            let error = match send(&self.client, sent, how.clone()).await {
+                Ok(job) => return Ok(Some(job)),
+                Err(error) => error,
+            };
+            self.forgive(sent.how, &error)?;
+            may_be_done |= !error.is_undone();
+            if self.life.is_over.load(Ordering::Relaxed) {
+                if !may_be_done {
+                    self.life.books.lock().never_sent(self.number);
+                }
+                return Ok(None);
+            }
+            if !may_be_done {
+                self.is_undone(sent, &error).await?;
+                self.life.books.lock().never_sent(self.number);
+                return Ok(None);
+            }
+        }
+    }
+
+    /// Holds what an error claims against the store.
+    async fn is_undone(&self, sent: &Sent, error: &Error) -> Result<(), Violation> {
+        let Some(uncut) = &self.uncut else { return Ok(()) };
+        for (key, version) in &sent.changes {
+            let settled = self.life.books.lock().settled(key);
+            let found = match read(uncut, key).await {
+                Ok(found) => found?,
+                Err(error) => return self.forgive("a get", &error),
+            };
+            if found != settled {
+                let (found, new) = (shown(found), shown(*version));
+                let what = format!(
+                    "{} is {found}; of {}, which sends {new}, it was said that it is undone: {error}",
+                    name(key),
+                    describe(sent)
+                );
+                return Err(Violation::of(Clause::Receipts, what));
+            }
+        }
+        Ok(())
     }
 
     /// Waits for a job, in one of three ways.
@@ -374,8 +431,13 @@ impl Writer {
         }
     }
 
-    /// An error of a server that was killed is none.
+    /// An error of a server that was killed is none, nor that of a connection that was cut. But
+    /// neither is a breach of the protocol.
     fn forgive(&self, what: &str, error: &Error) -> Result<(), Violation> {
+        let is_breach = matches!(error, Error::Protocol(_));
+        if self.uncut.is_some() && error.code().is_none() && !is_breach {
+            return Ok(());
+        }
         if self.life.is_over.load(Ordering::Relaxed) && error.code().is_none() {
             return Ok(());
         }

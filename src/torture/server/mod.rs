@@ -5,6 +5,7 @@
 //!   run       a thread for each store; adds up what they find
 //!     host    the process: started, killed, started again on the same directory
 //!     life    clients that write in all manners, pipelined, until it is killed
+//!     cutter  connections that are cut at any byte meanwhile
 //!     pipeline  writes of one key that one connection sends at once
 //!     judge   what the next process shows, held against
 //!     books   what was sent, and what was answered
@@ -21,11 +22,14 @@
 //! - N3 No error of a server that lives is accepted, and no end that was not a kill.
 //! - N4 Moments cannot be repeated. A failure comes with the store and the seed.
 //! - N5 The writes of one connection take effect in the order in which they were sent.
+//! - N6 What an error claims is true: a write that is called undone is not there, neither at once nor in
+//!   a later life, and a cut is never called a breach of the protocol.
 //!
 //! Left out: power loss. What a served store promises then is what the engine promises, which the
 //! simulated tier checks.
 
 mod books;
+mod cutter;
 mod host;
 mod judge;
 mod life;
