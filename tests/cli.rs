@@ -242,7 +242,11 @@ fn a_row_that_the_store_refuses_is_named_by_its_batch() {
     let long = "k".repeat(100_000);
     let rows = place.file("rows.tsv", format!("a\t1\nb\t2\n{long}\t3\n").as_bytes());
     let args = ["import", store, &rows, "--batch", "1"];
-    expect_complaint(2, &args, "lines 3 to 3: a key of 100000 bytes");
+    expect_complaint(2, &args, "line 3: a key of 100000 bytes");
+    // Amid a larger batch, after a blank line.
+    let rows = format!("c\t1\n\nd\t2\n{long}\t3\ne\t4\n");
+    let rows = place.file("rows.tsv", rows.as_bytes());
+    expect_complaint(2, &["import", store, &rows], "line 4: a key of 100000 bytes");
     assert_eq!(expect(0, &["scan", store]).0, b"a\t1\nb\t2\n");
 }
 

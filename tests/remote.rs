@@ -84,6 +84,18 @@ fn a_server_stands_for_the_directory() {
 }
 
 #[test]
+fn keyspaces_are_listed_and_dropped_and_checkpoints_made() {
+    let server = Server::start(&[]);
+    server.expect(0, "put", &["key", "value"]);
+    server.expect(0, "put", &["key", "value", "--keyspace", "other"]);
+    assert_eq!(server.expect(0, "keyspaces", &[]).0, "default\nother\n");
+    server.expect(0, "drop", &["other"]);
+    assert!(server.expect(1, "drop", &["other"]).1.contains("no keyspace"));
+    assert_eq!(server.expect(0, "keyspaces", &[]).0, "default\n");
+    assert!(server.expect(0, "checkpoint", &[]).1.contains("is in the data file"));
+}
+
+#[test]
 fn a_job_is_followed_from_the_shell() {
     let server = Server::start(&[]);
     let id = server.expect(0, "put", &["--job", "key", "value"]).0;
@@ -93,7 +105,9 @@ fn a_job_is_followed_from_the_shell() {
     server.expect(2, "job", &["no job"]);
     server.expect(2, "job", &[id, "--wait", "-1"]);
     server.expect(0, "put", &["key", "1", "--once", "order 17"]);
-    server.expect(0, "put", &["key", "2", "--once", "order 17"]);
+    server.expect(0, "put", &["key", "1", "--once", "order 17"]);
+    let said = server.expect(0, "put", &["key", "2", "--once", "order 17"]).1;
+    assert!(said.contains("was applied before"), "{said}");
     assert_eq!(server.expect(0, "get", &["key"]).0, "1\n");
 }
 

@@ -8,16 +8,20 @@
 //! Latencies are counted in buckets, four for each power of two: good for a figure that moves,
 //! not for a result.
 
+use std::io::{self, Write};
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crate::Watermarks;
+use crate::present::figures::many;
 
 /// The state of a run. Shared by all threads.
 #[derive(Debug, Default)]
 pub struct Gauge {
     watched: AtomicBool,
+    /// A line is said of each measurement that is done.
+    tells: AtomicBool,
     done: AtomicU64,
     total: AtomicU64,
     label: Mutex<String>,
@@ -79,7 +83,18 @@ impl Gauge {
     }
 
     pub(super) fn measured(&self) {
-        self.done.fetch_add(1, Ordering::Relaxed);
+        let done = self.done.fetch_add(1, Ordering::Relaxed) + 1;
+        if self.tells.load(Ordering::Relaxed) {
+            let (label, ops) = (self.label(), many(self.ops() as f64));
+            let total = self.total.load(Ordering::Relaxed);
+            // Nothing can be done when that is closed.
+            let _ = writeln!(io::stderr(), "{done}/{total}  {label}: {ops} operations");
+        }
+    }
+
+    /// Says a line of each measurement that is done, where nobody sees more.
+    pub(super) fn tell(&self) {
+        self.tells.store(true, Ordering::Relaxed);
     }
 
     pub(super) fn set_watermarks(&self, found: Option<Watermarks>) {

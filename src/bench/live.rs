@@ -13,7 +13,7 @@
 //! - L1 Nobody who measures waits for it: it reads counters that are written anyway, from a thread
 //!   of its own, and takes no lock that a measuring thread takes in its loop. Its thread sleeps
 //!   but for some microseconds of each fifth of a second.
-//! - L2 Without a terminal nothing is shown, and no thread is started.
+//! - L2 Without a terminal no thread is started: a line is said of each measurement that is done.
 
 use std::collections::VecDeque;
 use std::io::{self, IsTerminal};
@@ -42,6 +42,7 @@ const WIDTH: usize = 79;
 /// Does the work and shows meanwhile how it goes on.
 pub(super) fn watch<T>(gauge: &Gauge, work: impl FnOnce() -> T) -> T {
     if !io::stderr().is_terminal() {
+        gauge.tell();
         return work();
     }
     gauge.watch();

@@ -61,6 +61,7 @@ pub mod record;
 mod report;
 mod rows;
 mod stage;
+mod stop;
 mod syncline;
 mod table;
 #[cfg(test)]
@@ -85,6 +86,7 @@ pub use net::{
     By, CrowdCase, CrowdSettings, NetSettings, ServerSettings, Target, run_crowd, run_patterns,
     run_server,
 };
+pub use stop::on_interrupt;
 pub use table::table;
 pub use workload::{Job, WRITER, write_until_killed};
 
@@ -246,13 +248,15 @@ pub fn run(settings: &Settings, peers: &[Box<dyn Engine>]) -> Result<Record, Ben
         let stage = Stage::new(&place.dir, settings, engines, &gauge);
         measure_all(&stage).map(|rows| (rows, stage.failures.take()))
     })?;
-    let warnings = [run.warnings, failures].concat();
+    let stopped =
+        stop::is_asked().then(|| "stopped before its end: some rounds are missing".into());
+    let warnings = [run.warnings, failures, Vec::from_iter(stopped)].concat();
     Ok(Record { machine, run: Run { warnings, ..run }, engines: infos, results })
 }
 
 fn measure_all(stage: &Stage<'_>) -> Result<Vec<Row>, BenchError> {
     let mut rows = Vec::new();
-    for family in &stage.settings.families {
+    for family in stage.settings.families.iter().take_while(|_| !stop::is_asked()) {
         stage.gauge.expect_measurements(0);
         let mut suite = workload::suite(*family, stage);
         let results = measure_suite(&mut *suite, stage)?;
@@ -268,8 +272,11 @@ fn measure_suite(suite: &mut dyn Suite, stage: &Stage<'_>) -> Result<Results, Be
     let mut results = Results::new(cases);
     let mut failed = Vec::new();
     stage.gauge.expect_measurements(u64::from(rounds) * results.cases.len() as u64);
-    for round in 0..rounds {
+    'rounds: for round in 0..rounds {
         for index in shuffled(results.cases.len(), round, stage.settings.seed) {
+            if stop::is_asked() {
+                break 'rounds;
+            }
             let case = &results.cases[index];
             let who = case.who;
             let label = case.label(stage.name(who));
@@ -277,6 +284,8 @@ fn measure_suite(suite: &mut dyn Suite, stage: &Stage<'_>) -> Result<Results, Be
             if !failed.contains(&who) {
                 match suite.measure(index) {
                     Ok(sample) => results.add(index, sample),
+                    // Ctrl-C ends the processes that are measured as well.
+                    Err(_) if stop::is_asked() => break 'rounds,
                     Err(error) => {
                         stage.peer_failed(who, &label, error)?;
                         failed.push(who);
@@ -359,12 +368,15 @@ impl Place {
         let failed = || BenchError::io(format!("create {}", dir.display()));
         fs::create_dir_all(parent).map_err(failed())?;
         fs::create_dir(&dir).map_err(failed())?;
+        let absolute = std::path::absolute(&dir).map_err(failed())?;
+        stop::remember(Some(&absolute));
         Ok(Place { dir })
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
+        stop::remember(None);
         if let Err(error) = fs::remove_dir_all(&self.dir) {
             eprintln!("syncline: warning: cannot remove {}: {error}", self.dir.display());
         }

@@ -34,21 +34,28 @@ ops/s: the median of the rounds; spread: the slowest and the fastest of them aga
 c/fl: commits for each flush. B/B: bytes to the device for each byte of keys and values.
 floor: by the floor of the group, the rate (x), the median latency (t: 1 is as fast as the bare \
 hardware)
-       or the bytes to the device (b). best peer: how many times as good we are as the best one \
-with the same promise.
+       or the bytes to the device (b).";
+
+const LEGEND_OF_PEERS: &str =
+    " best peer: how many times as good we are as the best one with the same \
+promise.
 ";
 
 /// The whole table.
 pub fn table(record: &Record) -> String {
     let mut text = String::new();
-    head(record, &mut text);
+    let columns = match record.results.iter().any(|row| row.best_peer.is_some()) {
+        true => COLUMNS.len(),
+        false => COLUMNS.len() - 1, // nobody to be compared with
+    };
+    head(record, columns, &mut text);
     let mut group = None;
     for row in &record.results {
         if group != Some(Group::of(row)) {
             group = Some(Group::of(row));
             text += &format!("\n{}\n", Group::of(row).title());
         }
-        text += &line(&cells(row));
+        text += &line(&cells(row)[..columns]);
         if !row.figures.is_empty() {
             text += &figures(row);
         }
@@ -57,7 +64,7 @@ pub fn table(record: &Record) -> String {
     text
 }
 
-fn head(record: &Record, text: &mut String) {
+fn head(record: &Record, columns: usize, text: &mut String) {
     let (machine, run) = (&record.machine, &record.run);
     *text += &wrapped(&machine.summary(), "");
     let about = format!(
@@ -72,8 +79,12 @@ fn head(record: &Record, text: &mut String) {
         *text += &wrapped(&format!("WARNING: {warning}"), "");
     }
     *text += LEGEND;
+    *text += match columns == COLUMNS.len() {
+        true => LEGEND_OF_PEERS,
+        false => "\n",
+    };
     *text += "\n";
-    *text += &line(&COLUMNS.map(|(heading, _)| heading.to_owned()));
+    *text += &line(&COLUMNS.map(|(heading, _)| heading.to_owned())[..columns]);
 }
 
 /// What rows that stand together have in common.
@@ -192,7 +203,7 @@ fn short(value: f64) -> String {
     format!("{value:.*}", if value < 100.0 { 2 } else { 0 })
 }
 
-fn line(cells: &[String; COLUMNS.len()]) -> String {
+fn line(cells: &[String]) -> String {
     let cell = |(text, (_, width)): (&String, (&str, i8))| {
         let columns = usize::from(width.unsigned_abs());
         if width < 0 { format!("{text:<columns$}") } else { format!("{text:>columns$}") }

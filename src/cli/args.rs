@@ -7,8 +7,10 @@ use clap::builder::PossibleValue;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::failure::Failure;
+use super::help::{self, usage};
 use super::net_args::NetBench;
 use super::output::decode_hex;
+use super::torture_args::TortureArgs;
 use crate::CommitMode;
 use crate::bench::{Family, Job};
 
@@ -17,7 +19,7 @@ use crate::bench::{Family, Job};
 /// Exit status: 0 done, 1 not found or not clean, 2 wrong call or failure. Of `torture`: 1 a
 /// promise was broken, 3 the store got stuck, 4 the suite itself failed.
 #[derive(Debug, Parser)]
-#[command(name = "syncline", version)]
+#[command(name = "syncline", version, after_help = help::ALL)]
 pub(super) struct Cli {
     #[command(subcommand)]
     pub(super) command: Command,
@@ -26,24 +28,46 @@ pub(super) struct Cli {
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     /// Put a value, creating store and keyspace if needed
+    #[command(override_usage = usage!("put", "<KEY> <VALUE>"), after_help = help::PUT)]
     Put(PutArgs),
     /// Print the value of a key
+    #[command(override_usage = usage!("get", "<KEY>"), after_help = help::GET)]
     Get(GetArgs),
     /// Delete a key
+    #[command(override_usage = usage!("del", "<KEY>"), after_help = help::DEL)]
     Del(KeyArgs),
     /// Print keys and values in key order
+    #[command(override_usage = usage!("scan"), after_help = help::SCAN)]
     Scan(ScanArgs),
     /// Put every line of a file
+    #[command(override_usage = usage!("import", "<FILE>"), after_help = help::IMPORT)]
     Import(ImportArgs),
+    /// Print the names of all keyspaces
+    #[command(override_usage = usage!("keyspaces"), after_help = help::KEYSPACES)]
+    Keyspaces(DirArgs),
+    /// Drop a keyspace with all that is in it
+    #[command(override_usage = usage!("drop", "<NAME>"), after_help = help::DROP)]
+    Drop(DropArgs),
     /// Print what the store says about itself
+    #[command(override_usage = usage!("info"), after_help = help::INFO)]
     Info(InfoArgs),
     /// Check every page and every invariant of the store
+    #[command(override_usage = usage!("verify"), after_help = help::VERIFY)]
     Verify(DirArgs),
+    /// Write everything to the data file, so that the next open has nothing to replay
+    #[command(override_usage = usage!("checkpoint"), after_help = help::CHECKPOINT)]
+    Checkpoint(DirArgs),
     /// Print the state of a job of a server
+    #[command(
+        override_usage = "syncline job [OPTIONS] --connect <ADDR> <ID>",
+        after_help = help::JOB
+    )]
     Job(JobArgs),
     /// Print the records of the log without opening the store
+    #[command(after_help = help::DUMP_LOG)]
     DumpLog(DumpLogArgs),
     /// Serve a store to other processes, until SIGTERM or Ctrl-C
+    #[command(after_help = help::SERVE)]
     Serve(ServeArgs),
     /// Measure this machine: what commits and reads cost against the bare hardware
     Bench(Box<BenchCommand>),
@@ -60,6 +84,18 @@ pub(super) enum Command {
     /// Exit status: 0 all held, 1 a promise was broken (safety), 2 wrong call, 3 the store did not
     /// go on although it could (liveness), 4 the suite could not do its work. The gravest counts.
     Torture(TortureArgs),
+    /// Print what completes a command in a shell
+    #[command(after_help = help::COMPLETIONS)]
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// Print a page of the manual, for `man`
+    #[command(after_help = help::MAN)]
+    Man {
+        /// The command that it is about [default: all of syncline]
+        command: Option<String>,
+    },
     /// Serve the crash suite: started by `torture` itself
     #[cfg(target_os = "linux")]
     #[command(name = crate::torture::kill::SERVER, hide = true)]
@@ -105,8 +141,8 @@ pub(super) struct Remote {
 
 #[derive(Debug, Args)]
 pub(super) struct JobArgs {
-    /// The marker that stands for a directory everywhere else
-    #[arg(hide = true, value_parser = [super::remote::MARKER])]
+    /// What stands for a directory everywhere else
+    #[arg(hide = true, value_name = "ADDR")]
     pub(super) marker: String,
     /// The job's id
     pub(super) id: String,
@@ -145,18 +181,23 @@ pub(super) struct PutArgs {
     /// The key
     #[arg(allow_negative_numbers = true)]
     pub(super) key: OsString,
-    /// The value
+    /// The value; `-` stands for standard input, and @FILE for what is in a file, byte for byte
     #[arg(allow_negative_numbers = true)]
     pub(super) value: OsString,
+    /// Take the value as it is, though it be `-` or begin with `@`
+    #[arg(long)]
+    pub(super) literal: bool,
     #[command(flatten)]
     pub(super) encoding: Encoding,
-    /// How the commit is acknowledged. Closing makes it durable in either mode
+    /// How the commit is acknowledged. Of a directory it is durable at the end in either mode, since
+    /// the store is closed; of a server only with `sync`
     #[arg(long, value_enum, default_value_t = Mode::Sync)]
     pub(super) mode: Mode,
     /// Have the server answer at once, and print the job's id
     #[arg(long, requires = "connect", conflicts_with = "mode")]
     pub(super) job: bool,
-    /// Apply it once, however often it is sent with this key, of 1 to 64 bytes
+    /// Apply it once, however often it is sent with this key, of 1 to 64 bytes, while the server
+    /// remembers the key
     #[arg(long, value_name = "KEY", requires = "connect")]
     pub(super) once: Option<OsString>,
 }
@@ -213,7 +254,7 @@ pub(super) struct ImportArgs {
     pub(super) place: Place,
     /// The file to read, or `-` for standard input
     pub(super) file: PathBuf,
-    /// What a line holds: key TAB value, or {"key": "..", "value": ".."}, where "key_hex" and
+    /// What a line holds; blank ones are passed over: key TAB value, or {"key": "..", "value": ".."}, where "key_hex" and
     /// "value_hex" may stand for what is not UTF-8
     #[arg(long, value_enum, default_value_t = ImportFormat::Tsv)]
     pub(super) format: ImportFormat,
@@ -230,6 +271,16 @@ pub(super) struct ImportArgs {
 pub(super) struct DirArgs {
     /// The store's directory
     pub(super) dir: PathBuf,
+    #[command(flatten)]
+    pub(super) remote: Remote,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct DropArgs {
+    /// The store's directory
+    pub(super) dir: PathBuf,
+    /// The keyspace
+    pub(super) name: String,
     #[command(flatten)]
     pub(super) remote: Remote,
 }
@@ -407,80 +458,6 @@ pub(super) fn in_range<const MIN: usize, const MAX: usize>(text: &str) -> Result
         return Ok(number);
     }
     Err(format!("not from {MIN} to {MAX}"))
-}
-
-#[derive(Debug, Args)]
-#[command(after_help = "\
-Examples:
-  syncline torture                                 what a change is checked with: a minute
-  syncline torture --tier full --html run.html     half an hour, and a page to look at
-  syncline torture --tier soak --suite sim         until Ctrl-C; a second one does not wait
-  syncline torture --seed 42                       the same simulated crashes, every time
-  syncline torture --replay syncline-failures/FILE one failure again, with its story")]
-pub(super) struct TortureArgs {
-    /// How long and how deep
-    #[arg(long, value_enum, default_value_t = Tier::Smoke)]
-    pub(super) tier: Tier,
-    /// Which parts of the suite, separated by commas [default: all that are compiled]
-    #[arg(long, value_enum, value_delimiter = ',', value_name = "SUITES")]
-    pub(super) suite: Vec<Suite>,
-    /// What chance follows from; the same seed gives the same simulated crashes. It is always
-    /// printed [default: another one each time]
-    #[arg(long, value_name = "N")]
-    pub(super) seed: Option<u64>,
-    /// Threads that simulate, and processes that are killed, at a time [default: one for each
-    /// processor]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
-    pub(super) workers: Option<u16>,
-    /// The time for each suite, in seconds [default: its share of the tier's time]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
-    pub(super) seconds: Option<u32>,
-    /// Where killed processes have their stores, to test that file system; it must exist
-    /// [default: the directory for temporary files]
-    #[arg(long)]
-    pub(super) dir: Option<PathBuf>,
-    /// Where failures are put down, a file for each. The directory is made for the first one
-    #[arg(long, value_name = "DIR", default_value = "syncline-failures")]
-    pub(super) failures: PathBuf,
-    /// Run the one failure again that was put down in this file, and tell its story
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["tier", "suite", "seed", "workers",
-        "seconds", "dir", "failures", "json", "html"])]
-    pub(super) replay: Option<PathBuf>,
-    /// Write the summary as JSON, to a file or with `-` to standard output, the table then going
-    /// to standard error
-    #[arg(long, value_name = "FILE")]
-    pub(super) json: Option<PathBuf>,
-    /// Write the summary as a page, with the crash states of one run drawn
-    #[arg(long, value_name = "FILE")]
-    pub(super) html: Option<PathBuf>,
-}
-
-/// How long and how deep.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(super) enum Tier {
-    /// Up to a minute
-    Smoke,
-    /// Up to half an hour
-    Full,
-    /// Until stopped
-    Soak,
-}
-
-/// A part of the crash suite.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(super) enum Suite {
-    /// Power losses, failing calls and rot, on a simulated disk
-    Sim,
-    /// Each bit of five stores, flipped: all of them in the full tier, one of 1,000 in smoke
-    Flips,
-    /// Real processes on real files, killed
-    Kill,
-    /// A real server with many clients, killed amid their writes and judged by them
-    Server,
-    /// Mistakes made on purpose, each of which must be noticed; needs the feature `mutants`
-    Mutants,
-    /// Known bugs, ours and others', as scenarios
-    Museum,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]

@@ -29,6 +29,7 @@ pub(super) fn bench(args: BenchArgs, peers: &[Box<dyn Engine>]) -> Outcome {
     }
     let json = args.run.json.clone();
     let settings = settings(args)?;
+    bench::on_interrupt();
     let json = json.map(Output::create).transpose()?;
     let html = html.map(Output::create).transpose()?;
     let record = bench::run(&settings, peers)?;
@@ -82,6 +83,7 @@ fn with_net(args: NetArgs, run: impl FnOnce(NetSettings) -> Result<Record, Bench
     };
     let json = args.run.json.map(Output::create).transpose()?;
     let html = args.run.html.map(Output::create).transpose()?;
+    bench::on_interrupt();
     tell(&run(settings)?, json, html)
 }
 

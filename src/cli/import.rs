@@ -23,8 +23,8 @@ use super::failure::{Failure, Outcome, Status};
 use super::remote::Session;
 use super::rows::{RowError, Rows};
 use super::{Access, with_store};
-use crate::client::{Batch, Write};
-use crate::{CommitMode, Keyspace, Lsn, Store, Watermarks, WriteBatch};
+use crate::client::{Batch, Code, Write};
+use crate::{CommitMode, Error, Keyspace, Lsn, Store, Watermarks, WriteBatch};
 
 /// A batch that holds this much is committed, however few rows it has.
 const MAX_BATCH_BYTES: u64 = 4 << 20;
@@ -51,6 +51,7 @@ fn import_into(target: impl Target, (input, input_bytes): Input, args: &ImportAr
         mode: args.mode.into(),
         file: args.file.display().to_string(),
         batch_first_line: 1,
+        batch_rows: Vec::new(),
         rows_committed: 0,
         started: Instant::now(),
         progress: Progress::start(input_bytes),
@@ -181,6 +182,8 @@ struct Import<T> {
     /// How messages name the input.
     file: String,
     batch_first_line: u64,
+    /// The rows of the batch: their lines, and the lengths of keys and values.
+    batch_rows: Vec<(u64, u64, u64)>,
     rows_committed: u64,
     started: Instant,
     progress: Progress,
@@ -190,7 +193,11 @@ impl<T: Target> Import<T> {
     fn all<R: BufRead>(&mut self, rows: &mut Rows<R>, rows_per_batch: u64) -> Result<(), Failure> {
         loop {
             match rows.next_row() {
-                Ok(Some((key, value))) => self.target.put(&key, &value),
+                Ok(Some((key, value))) => {
+                    self.target.put(&key, &value);
+                    let (key, value) = (key.len() as u64, value.len() as u64);
+                    self.batch_rows.push((rows.line_number(), key, value));
+                }
                 Ok(None) => return self.commit(rows.line_number()),
                 Err(RowError::Malformed(problem)) => {
                     let line = rows.line_number();
@@ -216,11 +223,15 @@ impl<T: Target> Import<T> {
     fn commit(&mut self, last_line: u64) -> Result<(), Failure> {
         let first_line = std::mem::replace(&mut self.batch_first_line, last_line + 1);
         let (rows, _) = self.target.gathered();
+        let of_rows = std::mem::take(&mut self.batch_rows);
         if rows == 0 {
             return Ok(());
         }
         if let Err(error) = self.target.commit(self.mode) {
-            let lines = format!("lines {first_line} to {last_line}");
+            let lines = match culprit(&error, &of_rows) {
+                Some(line) => format!("line {line}"),
+                None => format!("lines {first_line} to {last_line}"),
+            };
             return Err(self.failure(lines, error.to_string()));
         }
         self.rows_committed += rows;
@@ -240,6 +251,24 @@ impl<T: Target> Import<T> {
             self.rows_committed,
             self.rows_committed as f64 / seconds.max(1e-9),
         ));
+    }
+}
+
+/// The line of the row for which a whole batch was refused: the longest is too long.
+fn culprit(error: &Failure, rows: &[(u64, u64, u64)]) -> Option<u64> {
+    let is = |ours: bool, code: Code| match error {
+        Failure::Store(_) => ours,
+        Failure::Client(error) => error.code() == Some(code),
+        _ => false,
+    };
+    let is_key = matches!(error, Failure::Store(Error::KeyTooLong { .. }));
+    let is_value = matches!(error, Failure::Store(Error::ValueTooLong { .. }));
+    // Of those that are as long, the first.
+    let longest = |of: fn(&(u64, u64, u64)) -> u64| rows.iter().rev().max_by_key(|row| of(row));
+    match () {
+        () if is(is_key, Code::KeyTooLong) => longest(|row| row.1).map(|row| row.0),
+        () if is(is_value, Code::ValueTooLong) => longest(|row| row.2).map(|row| row.0),
+        () => None,
     }
 }
 

@@ -1,6 +1,9 @@
 //! `put`, `get` and `del`: one key.
 
-use std::io::{self, Write};
+use std::ffi::{OsStr, OsString};
+use std::fs;
+use std::io::{self, Read, Write};
+use std::path::Path;
 
 use super::args::{GetArgs, KeyArgs, PutArgs};
 use super::failure::{Failure, Outcome, Status};
@@ -9,7 +12,7 @@ use super::{Access, complain, remote, with_store};
 
 pub(super) fn put(args: &PutArgs) -> Outcome {
     let key = args.encoding.decode(&args.key)?;
-    let value = args.encoding.decode(&args.value)?;
+    let value = value(args)?;
     if let Some(remote) = args.place.remote.is_asked() {
         return remote::put(&remote, args, &key, &value);
     }
@@ -18,6 +21,34 @@ pub(super) fn put(args: &PutArgs) -> Outcome {
         keyspace.put_with(&key, &value, args.mode.into())?;
         Ok(Status::Done)
     })
+}
+
+/// The value that an argument stands for: itself, standard input, or what is in a file.
+fn value(args: &PutArgs) -> Result<Vec<u8>, Failure> {
+    let bytes = args.value.as_encoded_bytes();
+    if args.literal {
+        return args.encoding.decode(&args.value);
+    }
+    if bytes == b"-" {
+        let mut value = Vec::new();
+        let read = io::stdin().lock().read_to_end(&mut value);
+        return read.map(|_| value).map_err(Failure::io("read standard input"));
+    }
+    match text_after(&args.value, '@') {
+        Some(file) => {
+            fs::read(&file).map_err(Failure::io(format!("read {}", Path::new(&file).display())))
+        }
+        None => args.encoding.decode(&args.value),
+    }
+}
+
+/// What follows the sign that an argument begins with.
+fn text_after(argument: &OsStr, sign: char) -> Option<OsString> {
+    let bytes = argument.as_encoded_bytes().strip_prefix(&[sign as u8])?;
+    #[cfg(unix)]
+    return Some(<OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(bytes).to_owned());
+    #[cfg(not(unix))]
+    return String::from_utf8(bytes.to_vec()).ok().map(OsString::from);
 }
 
 pub(super) fn get(args: &GetArgs) -> Outcome {

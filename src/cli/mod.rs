@@ -2,9 +2,9 @@
 //! `torture` have no store and make their own.
 //!
 //! ```text
-//!   args, net_args  what may be said         failure   what is answered when it went wrong
+//!   args, net_args, torture_args, help  what may be said         failure   what is answered when it went wrong
 //!     |                                         |
-//!   kv, scan, import, info, verify, dump_log, bench, torture      one file for each command
+//!   kv, scan, import, info, verify, upkeep, dump_log, bench, torture, manual      the commands
 //!     |         |
 //!   output    rows          bytes out as raw, hex or JSON; lines of TSV or JSON in
 //! ```
@@ -29,9 +29,11 @@ mod args;
 mod bench;
 mod dump_log;
 mod failure;
+mod help;
 mod import;
 mod info;
 mod kv;
+mod manual;
 mod net_args;
 mod output;
 mod remote;
@@ -39,6 +41,8 @@ mod rows;
 mod scan;
 mod serve;
 mod torture;
+mod torture_args;
+mod upkeep;
 mod verify;
 
 use std::io::{self, IsTerminal, Write};
@@ -91,6 +95,9 @@ fn run(command: Command) -> Outcome {
         Command::Del(args) => kv::del(&args),
         Command::Scan(args) => scan::scan(&args),
         Command::Import(args) => import::import(&args),
+        Command::Keyspaces(args) => upkeep::keyspaces(&args),
+        Command::Drop(args) => upkeep::drop_keyspace(&args),
+        Command::Checkpoint(args) => upkeep::checkpoint(&args),
         Command::Info(args) => info::info(&args),
         Command::Verify(args) => verify::verify(&args),
         Command::Job(args) => remote::job(&args),
@@ -102,6 +109,8 @@ fn run(command: Command) -> Outcome {
         },
         Command::BenchWriter(job) => bench::write_until_killed(&job, &[]),
         Command::Torture(args) => torture::torture(args),
+        Command::Completions { shell } => manual::completions(shell),
+        Command::Man { command } => manual::man(command.as_deref()),
         Command::Hunt { mutant, seed } => {
             crate::torture::hunter(&mutant, seed).map_err(Failure::Usage)?;
             Ok(Status::Done)

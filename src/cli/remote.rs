@@ -18,7 +18,10 @@ use super::output::RowWriter;
 use super::scan::Bounds;
 use crate::bench::Target;
 use crate::client::{Client, ClientOptions, Code, Error, JobState, Keyspace, Write};
-use crate::{CommitMode, Verification};
+use crate::{CommitMode, Lsn, Verification};
+
+/// A large store takes its time: what takes long is waited for as long as the server lives.
+const PATIENCE: Duration = Duration::from_secs(24 * 3600);
 
 /// What stands in the directory's place.
 pub(super) const MARKER: &str = "(a server)";
@@ -29,9 +32,21 @@ pub(super) fn mark(words: impl Iterator<Item = OsString>) -> Vec<OsString> {
     let is_connect =
         |word: &OsString| word == "--connect" || word.as_encoded_bytes().starts_with(b"--connect=");
     let options = words.iter().take_while(|word| *word != "--");
-    const COMMANDS: [&str; 7] = ["put", "get", "del", "scan", "import", "info", "verify"];
+    const COMMANDS: [&str; 10] = [
+        "put",
+        "get",
+        "del",
+        "scan",
+        "import",
+        "info",
+        "verify",
+        "keyspaces",
+        "drop",
+        "checkpoint",
+    ];
     let takes_one = words.get(1).is_some_and(|word| COMMANDS.iter().any(|name| word == name));
-    let is_job = words.get(1).is_some_and(|word| word == "job");
+    // One that is asked for help, or of whom nothing is said, has no place for it.
+    let is_job = words.get(1).is_some_and(|word| word == "job") && words.len() > 2;
     if is_job || takes_one && options.skip(2).any(is_connect) {
         words.insert(2, MARKER.into());
     }
@@ -124,16 +139,25 @@ pub(super) fn put(server: &Asked<'_>, args: &PutArgs, key: &[u8], value: &[u8]) 
         how = how.once(once.as_encoded_bytes());
     }
     let name = args.place.keyspace.as_str();
-    let job = server.with(async |client| {
+    let (job, is_other) = server.with(async |client| {
         let put = async |keyspace: Keyspace| keyspace.put_with(key, value, how.clone()).await;
-        match put(client.keyspace(name)).await {
+        let job = match put(client.keyspace(name)).await {
             // As with a directory, it is made if needed.
             Err(error) if error.code() == Some(Code::NoSuchKeyspace) => {
-                Ok(put(client.create_keyspace(name).await?).await?)
+                put(client.create_keyspace(name).await?).await?
             }
-            outcome => Ok(outcome?),
-        }
+            outcome => outcome?,
+        };
+        // Whoever may only write cannot be told.
+        let is_other = args.once.is_some()
+            && matches!(client.keyspace(name).get(key).await, Ok(now) if now.as_deref() != Some(value));
+        Ok((job, is_other))
     })?;
+    if is_other {
+        super::note(
+            "not this value: the idempotency key was applied before, or the key was written since",
+        );
+    }
     if args.job {
         say(job.id())?;
     }
@@ -208,10 +232,29 @@ pub(super) fn describe(server: &Asked<'_>) -> Result<Value, Failure> {
     })
 }
 
+pub(super) fn keyspaces(server: &Asked<'_>) -> Result<Vec<String>, Failure> {
+    server.with(async |client| Ok(client.keyspaces().await?))
+}
+
+pub(super) fn drop_keyspace(server: &Asked<'_>, name: &str) -> Outcome {
+    let outcome = server.with(async |client| {
+        client.drop_keyspace(name).await?;
+        Ok(Status::Done)
+    });
+    unless_missing(outcome, name)
+}
+
+/// Makes a checkpoint, and returns up to where it is.
+pub(super) fn checkpoint(server: &Asked<'_>) -> Result<Lsn, Failure> {
+    server.with(async |client| {
+        let client = client.within(PATIENCE);
+        Ok(client.checkpoint().await?.checkpoint)
+    })
+}
+
 pub(super) fn verify(server: &Asked<'_>) -> Result<Verification, Failure> {
     server.with(async |client| {
-        // A large store takes its time: the job is waited for as long as the server lives.
-        let client = client.within(Duration::from_secs(24 * 3600));
+        let client = client.within(PATIENCE);
         Ok(client.verify().await?)
     })
 }
@@ -267,6 +310,8 @@ mod tests {
         assert_eq!(marked("s get --connect A KEY"), "s get (a server) --connect A KEY");
         assert_eq!(marked("s get KEY --connect=A"), "s get (a server) KEY --connect=A");
         assert_eq!(marked("s job ID"), "s job (a server) ID");
+        assert_eq!(marked("s job"), "s job");
+        assert_eq!(marked("s drop --connect A NAME"), "s drop (a server) --connect A NAME");
         assert_eq!(marked("s put DIR -- --connect V"), "s put DIR -- --connect V");
         assert_eq!(marked("s bench server --connect A"), "s bench server --connect A");
     }

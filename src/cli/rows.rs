@@ -5,7 +5,8 @@
 //!   jsonl   {"key": "..", "value": ".."}   or "key_hex", "value_hex"
 //! ```
 //!
-//! A line is held in memory, hence limited to [`MAX_LINE_BYTES`]; the file may have any length.
+//! Blank lines are passed over, and so is the mark that some editors write before the first line (the
+//! BOM of UTF-8). A line is held in memory, hence limited to [`MAX_LINE_BYTES`]; the file may have any length.
 
 use std::borrow::Cow;
 use std::io::{self, BufRead, Read};
@@ -17,6 +18,9 @@ use super::output::decode_hex;
 
 /// The longest line: the longest value that a store takes by default, in hexadecimal, and 1 MiB.
 const MAX_LINE_BYTES: u64 = (2 << 30) + (1 << 20);
+
+/// The byte order mark of UTF-8, which is no part of the first line.
+const BOM: &[u8] = b"\xef\xbb\xbf";
 
 /// A key and its value.
 pub(super) type Row<'a> = (Cow<'a, [u8]>, Cow<'a, [u8]>);
@@ -56,11 +60,28 @@ impl<R: BufRead> Rows<R> {
 
     /// The next row; none at the end of the input.
     pub(super) fn next_row(&mut self) -> Result<Option<Row<'_>>, RowError> {
+        loop {
+            if !self.next_line()? {
+                return Ok(None);
+            }
+            if !is_blank(&self.line, self.format) {
+                break;
+            }
+        }
+        let row = match self.format {
+            ImportFormat::Tsv => tsv_row(&self.line),
+            ImportFormat::Jsonl => json_row(&self.line),
+        };
+        row.map(Some).map_err(RowError::Malformed)
+    }
+
+    /// Reads a line, without its end. False at the end of the input.
+    fn next_line(&mut self) -> Result<bool, RowError> {
         self.line.clear();
         let mut limited = self.input.by_ref().take(MAX_LINE_BYTES);
         let bytes = limited.read_until(b'\n', &mut self.line).map_err(RowError::Read)? as u64;
         if bytes == 0 {
-            return Ok(None);
+            return Ok(false);
         }
         self.lines_read += 1;
         self.bytes_read += bytes;
@@ -70,11 +91,18 @@ impl<R: BufRead> Rows<R> {
             let problem = format!("the line is longer than {MAX_LINE_BYTES} bytes");
             return Err(RowError::Malformed(problem));
         }
-        let row = match self.format {
-            ImportFormat::Tsv => tsv_row(&self.line),
-            ImportFormat::Jsonl => json_row(&self.line),
-        };
-        row.map(Some).map_err(RowError::Malformed)
+        if self.lines_read == 1 && self.line.starts_with(BOM) {
+            self.line.drain(..BOM.len());
+        }
+        Ok(true)
+    }
+}
+
+/// Whether there is nothing on the line. A TAB is a row: the empty key, and the empty value.
+fn is_blank(line: &[u8], format: ImportFormat) -> bool {
+    match format {
+        ImportFormat::Tsv => matches!(line, b"" | b"\r"),
+        ImportFormat::Jsonl => line.trim_ascii().is_empty(),
     }
 }
 
@@ -153,6 +181,24 @@ mod tests {
     }
 
     #[test]
+    fn blank_lines_and_a_byte_order_mark_are_passed_over_and_counted() {
+        let tsv = b"\xef\xbb\xbfa\t1\n\n\r\nb\t2\n\n";
+        let row = |key: &[u8], value: &[u8]| Ok((key.to_vec(), value.to_vec()));
+        assert_eq!(read(ImportFormat::Tsv, tsv), [row(b"a", b"1"), row(b"b", b"2")]);
+        let json = b"\xef\xbb\xbf\n{\"key\":\"a\",\"value\":\"1\"}\r\n  \t\n";
+        assert_eq!(read(ImportFormat::Jsonl, json), [row(b"a", b"1")]);
+        let mut rows = Rows::new(&tsv[..], ImportFormat::Tsv);
+        let mut lines = Vec::new();
+        while rows.next_row().unwrap().is_some() {
+            lines.push(rows.line_number());
+        }
+        assert_eq!(lines, [1, 4]);
+        // Elsewhere it is data.
+        let rows = read(ImportFormat::Tsv, b"a\t1\n\xef\xbb\xbfb\t2\n");
+        assert_eq!(rows[1], row(b"\xef\xbb\xbfb", b"2"));
+    }
+
+    #[test]
     fn what_is_printed_as_json_is_read_back() {
         let mut text = Vec::new();
         let mut expected = Vec::new();
@@ -175,7 +221,6 @@ mod tests {
             (r#"{"key":"a","value":"b","other":1}"#, "unknown field"),
             (r#"{"key":"a","value":"b"} x"#, "trailing"),
             (r#"{"key":"a","value":1}"#, "invalid type"),
-            ("", "EOF"),
         ] {
             let found = &read(ImportFormat::Jsonl, format!("{line}\n").as_bytes())[0];
             assert!(found.as_ref().unwrap_err().contains(problem), "{line}: {found:?}");

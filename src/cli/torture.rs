@@ -13,8 +13,8 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use super::args::{self, TortureArgs};
 use super::failure::{Failure, Outcome, Status};
+use super::torture_args::{self, TortureArgs};
 use super::{complain, note};
 use crate::torture::{
     Config, FailureKind, Progress, Suite, Summary, Tier, limit, page, replay, run, story, table,
@@ -174,25 +174,25 @@ impl Output {
     }
 }
 
-impl From<args::Tier> for Tier {
-    fn from(tier: args::Tier) -> Tier {
+impl From<torture_args::Tier> for Tier {
+    fn from(tier: torture_args::Tier) -> Tier {
         match tier {
-            args::Tier::Smoke => Tier::Smoke,
-            args::Tier::Full => Tier::Full,
-            args::Tier::Soak => Tier::Soak,
+            torture_args::Tier::Smoke => Tier::Smoke,
+            torture_args::Tier::Full => Tier::Full,
+            torture_args::Tier::Soak => Tier::Soak,
         }
     }
 }
 
-impl From<args::Suite> for Suite {
-    fn from(suite: args::Suite) -> Suite {
+impl From<torture_args::Suite> for Suite {
+    fn from(suite: torture_args::Suite) -> Suite {
         match suite {
-            args::Suite::Sim => Suite::Sim,
-            args::Suite::Flips => Suite::Flips,
-            args::Suite::Kill => Suite::Kill,
-            args::Suite::Server => Suite::Server,
-            args::Suite::Mutants => Suite::Mutants,
-            args::Suite::Museum => Suite::Museum,
+            torture_args::Suite::Sim => Suite::Sim,
+            torture_args::Suite::Flips => Suite::Flips,
+            torture_args::Suite::Kill => Suite::Kill,
+            torture_args::Suite::Server => Suite::Server,
+            torture_args::Suite::Mutants => Suite::Mutants,
+            torture_args::Suite::Museum => Suite::Museum,
         }
     }
 }

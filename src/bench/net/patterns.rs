@@ -15,7 +15,7 @@ use super::super::draws::Chance;
 use super::super::engine::Guarantee;
 use super::super::record::{Record, Row};
 use super::super::rows::{Value, key};
-use super::super::{BenchError, Place, measure, shuffled};
+use super::super::{BenchError, Place, measure, shuffled, stop};
 use super::durable::Durable;
 use super::host::{Host, own_cpu};
 use super::lean::{self, KEYSPACE};
@@ -78,11 +78,18 @@ pub fn run(settings: &NetSettings) -> Result<Record, BenchError> {
     let host = Host::start(settings.connect.as_ref(), &place.dir)?;
     runtime(1)?.block_on(lean::fill(&host.dial, settings.keys, settings.value_bytes))?;
     let mut found: Vec<Vec<Found>> = Pattern::ALL.iter().map(|_| Vec::new()).collect();
-    for round in 0..settings.rounds {
+    'rounds: for round in 0..settings.rounds {
         for index in shuffled(Pattern::ALL.len(), round, settings.seed) {
             let pattern = Pattern::ALL[index];
             eprintln!("round {} of {}: {}", round + 1, settings.rounds, pattern.name());
-            found[index].push(runtime(1)?.block_on(measure(pattern, settings, &host))?);
+            match runtime(1)?.block_on(measure(pattern, settings, &host)) {
+                // Ctrl-C ends the server as well.
+                Err(_) if stop::is_asked() => break 'rounds,
+                one => found[index].push(one?),
+            }
+            if stop::is_asked() {
+                break 'rounds;
+            }
         }
     }
     let patterns = Pattern::ALL.iter().zip(&found);

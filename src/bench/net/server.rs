@@ -10,7 +10,7 @@ use super::super::draws::Chance;
 use super::super::engine::Guarantee;
 use super::super::record::{Record, Row};
 use super::super::rows::{Value, key};
-use super::super::{BenchError, Place, measure, shuffled};
+use super::super::{BenchError, Place, measure, shuffled, stop};
 use super::host::{Host, Meter};
 use super::lean::{self, KEYSPACE, Load, Work};
 use super::{Found, NetSettings, figure, row, runtime};
@@ -72,11 +72,18 @@ pub fn run(settings: &ServerSettings) -> Result<Record, BenchError> {
     let host = Host::start(settings.connect.as_ref(), &place.dir)?;
     runtime(1)?.block_on(lean::fill(&host.dial, settings.keys, settings.value_bytes))?;
     let mut found: Vec<Vec<Found>> = cases.iter().map(|_| Vec::new()).collect();
-    for round in 0..settings.rounds {
+    'rounds: for round in 0..settings.rounds {
         for index in shuffled(cases.len(), round, settings.seed) {
             let case = cases[index];
             eprintln!("round {} of {}: {case:?}", round + 1, settings.rounds);
-            found[index].push(measure(case, settings, &host)?);
+            match measure(case, settings, &host) {
+                // Ctrl-C ends the server as well.
+                Err(_) if stop::is_asked() => break 'rounds,
+                one => found[index].push(one?),
+            }
+            if stop::is_asked() {
+                break 'rounds;
+            }
         }
     }
     let rows =

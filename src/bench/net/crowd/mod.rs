@@ -29,7 +29,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::super::record::{Record, Row};
-use super::super::{BenchError, Place, shuffled};
+use super::super::{BenchError, Place, shuffled, stop};
 use super::host::{Host, Memory};
 use super::lean::{self, Load, Work};
 use super::{Found, NetSettings, row, runtime};
@@ -82,15 +82,23 @@ pub fn run(settings: &CrowdSettings) -> Result<Record, BenchError> {
     let (settings, warning) = descriptors::fit(settings);
     warning.iter().for_each(|warning| eprintln!("{warning}"));
     let mut found: Vec<(Row, Vec<Found>)> = Vec::new();
-    for round in 0..net.rounds {
+    'rounds: for round in 0..net.rounds {
         for index in shuffled(settings.cases.len(), round, net.seed) {
             let case = settings.cases[index];
             eprintln!("round {} of {}: {case:?}", round + 1, net.rounds);
-            for (name, one) in measure(case, &settings, &place)? {
+            let measured = match measure(case, &settings, &place) {
+                // Ctrl-C ends the server as well.
+                Err(_) if stop::is_asked() => break 'rounds,
+                measured => measured?,
+            };
+            for (name, one) in measured {
                 match found.iter_mut().find(|(known, _)| *known == name) {
                     Some((_, rounds)) => rounds.push(one),
                     None => found.push((name, vec![one])),
                 }
+            }
+            if stop::is_asked() {
+                break 'rounds;
             }
         }
     }
