@@ -656,3 +656,16 @@ fn handles_can_be_shared_between_threads() {
     shared::<WriteBatch>();
     shared::<Error>();
 }
+
+/// A keyspace that is visible, and whose maker's flush is under way or has failed, is not there yet for
+/// whoever asks for it to be made.
+#[test]
+fn a_keyspace_is_durable_when_it_is_returned_whoever_makes_it() {
+    let (disk, store) = on_sim(still());
+    store.keyspace("first").unwrap().put("key", "value").unwrap();
+    disk.fail_sync(0);
+    assert!(matches!(store.create_keyspace("new"), Err(Error::Poisoned { .. })));
+    assert!(store.open_keyspace("new").unwrap().is_some(), "it can be read");
+    assert!(matches!(store.keyspace("new"), Err(Error::Poisoned { .. })));
+    store.keyspace("first").unwrap();
+}

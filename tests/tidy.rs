@@ -245,6 +245,8 @@ fn documents() -> Vec<Source> {
         "deploy/README.md",
         "deploy/syncline.service",
         "deploy/alerts.yml",
+        "CONTRIBUTING.md",
+        "SECURITY.md",
         "Cargo.toml",
         "deny.toml",
         "benches/README.md",

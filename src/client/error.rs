@@ -206,7 +206,7 @@ impl fmt::Display for Error {
                 write!(f, "cannot connect to {address}: {source}")
             }
             Error::Tls { address, source } => {
-                write!(f, "cannot speak TLS with {address}: {source}")
+                write!(f, "cannot speak TLS with {address}: {source}{}", advice(source))
             }
             Error::OtherStore { address, expected, found } => {
                 write!(f, "{address} serves store {found}, and not {expected} as before")
@@ -241,6 +241,19 @@ impl std::error::Error for Error {
             Error::Unsettled { last, .. } => Some(&**last),
             _ => None,
         }
+    }
+}
+
+/// What to do about a certificate that is its own authority: a frequent way to make one, of which TLS
+/// says no more than a name of its own.
+fn advice(source: &io::Error) -> &'static str {
+    // The type is that of a crate that only rustls sees.
+    match format!("{source:?}").contains("CaUsedAsEndEntity") {
+        true => {
+            " (the certificate is an authority's, CA:TRUE, which no server may show as its own: make \
+             one with CA:FALSE, or one that the authority has signed)"
+        }
+        false => "",
     }
 }
 

@@ -6,7 +6,7 @@ use super::reply::Reply;
 use super::service::Service;
 use super::stream::Stream;
 use super::write::Appended;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::proto::{
     Code, CreateKeyspace, Delivery, DropKeyspace, Existing, Failure, Job, Request, Response, Text,
 };
@@ -106,9 +106,9 @@ impl Service {
 
     fn create_keyspace(&self, create: &CreateKeyspace<'_>) -> Result<()> {
         check_public(create.name)?;
-        match (self.store.create_keyspace(create.name), create.existing) {
-            (Err(Error::KeyspaceExists { .. }), Existing::Accept) => Ok(()),
-            (result, _) => result.map(|_| ()),
+        match create.existing {
+            Existing::Accept => self.store.keyspace(create.name).map(drop),
+            Existing::Refuse => self.store.create_keyspace(create.name).map(drop),
         }
     }
 }

@@ -122,13 +122,15 @@ impl Store {
         self.engine().disk.path("")
     }
 
-    /// The keyspace `name`, made if there is none (durably, before this returns).
+    /// The keyspace `name`, made if there is none. It is there durably when this returns, also if
+    /// somebody else is making it.
     ///
     /// # Errors
     /// [`Error::InvalidName`], and as [`Keyspace::put`].
     pub fn keyspace(&self, name: &str) -> Result<Keyspace> {
         loop {
             if let Some(keyspace) = self.open_keyspace(name)? {
+                self.await_maker(&keyspace)?;
                 return Ok(keyspace);
             }
             match self.create_keyspace(name) {
@@ -138,7 +140,16 @@ impl Store {
         }
     }
 
-    /// The keyspace `name`, if there is one.
+    /// Waits until a keyspace is there durably: whoever makes it may still be waiting for that.
+    fn await_maker(&self, keyspace: &Keyspace) -> Result<()> {
+        let made = keyspace.state().created();
+        match self.engine().live.get() {
+            Some(live) if made > live.log.durable() => live.log.wait_durable(made, None).map(drop),
+            _ => Ok(()),
+        }
+    }
+
+    /// The keyspace `name`, if there is one. It may not be durable yet, if somebody is making it.
     ///
     /// # Errors
     /// [`Error::InvalidName`], [`Error::Closed`].

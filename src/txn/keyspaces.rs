@@ -88,6 +88,11 @@ impl KeyspaceState {
         self.created <= at
     }
 
+    /// The group that made it; 0 if it was there when the store was opened.
+    pub(crate) fn created(&self) -> Lsn {
+        self.created
+    }
+
     fn set_dropped(&self, at: Lsn) {
         self.dropped.store(at.get(), Ordering::Release);
     }

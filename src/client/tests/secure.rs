@@ -143,3 +143,17 @@ async fn a_token_lets_in_and_no_further_than_it_says() {
     drop((reader, writer));
     server.stop().await.unwrap();
 }
+
+/// What `openssl req -x509` makes when nothing else is said.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_certificate_that_is_its_own_authority_is_told_as_that() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut made = rcgen::CertificateParams::new(vec!["store.test".to_owned()]).unwrap();
+    made.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    let key = rcgen::KeyPair::generate().unwrap();
+    let made = made.self_signed(&key).unwrap();
+    let Guarded { server, address, cert } = guarded_by(dir.path(), &made.pem(), &key).await;
+    let refused = options().tls_roots(&cert).connect(&address).await.unwrap_err();
+    assert!(refused.to_string().contains("make one with CA:FALSE"), "{refused}");
+    server.stop().await.unwrap();
+}
