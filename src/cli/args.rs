@@ -308,7 +308,7 @@ pub(super) struct DumpLogArgs {
 /// Everything can be said as a flag, in the environment (SYNCLINE_MAX_CONNECTIONS=100), or in a
 /// file (max_connections = 100), and counts in this order.
 #[derive(Debug, Args)]
-#[command(after_long_help = crate::server::settings_help())]
+#[command(after_long_help = help::serve())]
 pub(super) struct ServeArgs {
     /// The store's directory; an empty or missing one becomes a store
     pub(super) dir: PathBuf,

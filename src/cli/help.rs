@@ -102,6 +102,11 @@ Examples:
   syncline serve my-store --unix /run/syncline.sock --metrics 127.0.0.1:9411
   syncline serve my-store --config syncline.toml --set max_connections=100";
 
+/// Examples, and every setting.
+pub(super) fn serve() -> String {
+    format!("{SERVE}\n\n{}", crate::server::settings_help())
+}
+
 pub(super) const COMPLETIONS: &str = "\
 Examples:
   syncline completions bash > ~/.local/share/bash-completion/completions/syncline
