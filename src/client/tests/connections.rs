@@ -142,6 +142,22 @@ async fn servers_of_one_store_stand_in_for_each_other() {
     assert!(matches!(none, Error::Option(_)), "{none}");
 }
 
+#[tokio::test(start_paused = true)]
+async fn token_is_asked_for_anew_for_each_connection() {
+    let mut fake = Fake::new();
+    let count = std::sync::atomic::AtomicU32::new(1);
+    let next = move || count.fetch_add(1, std::sync::atomic::Ordering::Relaxed).to_string();
+    let connecting = Client::start(vec![fake.address.clone()], options().token_from(next));
+    let connecting = tokio::spawn(connecting);
+    for token in ["1", "2", "3"] {
+        let mut peer = fake.arrival().await;
+        let hello = peer.asked().await;
+        assert_eq!(hello.token.as_deref(), Some(token));
+        peer.say(hello.id, Response::Welcome(welcome())).await;
+    }
+    connecting.await.unwrap().unwrap();
+}
+
 /// Greets whoever comes, and ends every second connection at once.
 async fn greet_all(mut fake: Fake, peers: tokio::sync::mpsc::UnboundedSender<Peer>) {
     for number in 0_u64.. {

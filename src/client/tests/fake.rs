@@ -76,6 +76,8 @@ pub(super) struct Asked {
     pub(super) deadline_ms: u32,
     /// Of a watch, its jobs.
     pub(super) jobs: Vec<String>,
+    /// Of a hello, its token.
+    pub(super) token: Option<String>,
 }
 
 impl Peer {
@@ -88,8 +90,12 @@ impl Peer {
                     Request::JobWatch(watch) => watch.jobs.iter().map(|&job| job.into()).collect(),
                     _ => Vec::new(),
                 };
+                let token = match &request {
+                    Request::Hello(hello) => hello.token.map(str::to_owned),
+                    _ => None,
+                };
                 let (id, deadline_ms) = (packet.head.id, packet.head.deadline_ms);
-                let asked = Asked { id, kind: request.kind(), deadline_ms, jobs };
+                let asked = Asked { id, kind: request.kind(), deadline_ms, jobs, token };
                 let used = packet.len_in_buffer();
                 self.input.drain(..used);
                 return Some(asked);
