@@ -532,15 +532,22 @@ impl Witness for Space {
     /// Rewrites the superblock, unless it is still that of an earlier life: then the next one has it.
     /// Waits for nobody: if a superblock is being made, whoever makes it writes the note.
     fn note_log(&self, life: &Life, newest: u64, durable: Lsn) -> Result<()> {
-        {
+        let former = {
             let mut noted = self.noted.lock();
             let before = noted.filter(|noted| noted.mark == life.mark);
             let (newest, durable) = before.map_or((newest, durable), |noted| {
                 (noted.newest.max(newest), noted.durable.max(durable))
             });
             *noted = Some(NotedLog { mark: life.mark, newest, durable });
+            before.map_or(0, |noted| noted.newest)
+        };
+        let written = self.write_notes();
+        if matches!(written, Err(Error::DiskFull { .. }))
+            && let Some(noted) = &mut *self.noted.lock()
+        {
+            noted.newest = former; // the segment is given up: no later superblock may name it
         }
-        self.write_notes()
+        written
     }
 }
 

@@ -212,7 +212,7 @@ impl Store {
         engine.background.ring_checkpointer();
         if !engine.options.background {
             // It is dropped; what stays behind is trimmed by the next that comes by.
-            while engine.trim_dropped().unwrap_or(false) {}
+            self.finish_drops();
         }
         Ok(self.closer.receipt(lsn.expect("a payload was built")))
     }
@@ -293,7 +293,7 @@ impl Store {
     /// ([`Error::Poisoned`]). Its token tells what has become of it once the store was opened anew.
     pub fn receipt_of(&self, error: &Error) -> Option<Receipt> {
         match error {
-            Error::Poisoned { appended: Some(lsn), .. } => Some(self.closer().receipt(*lsn)),
+            Error::Poisoned { appended: Some(lsn), .. } => Some(self.closer.receipt(*lsn)),
             _ => None,
         }
     }
@@ -302,6 +302,11 @@ impl Store {
     #[cfg_attr(not(feature = "server"), expect(dead_code, reason = "for who serves the store"))]
     pub(crate) fn is_poisoned(&self) -> bool {
         self.engine().live.get().is_some_and(|live| live.log.poisoned().is_some())
+    }
+
+    /// Takes dropped keyspaces apart, as far as possible, where no thread does.
+    pub(crate) fn finish_drops(&self) {
+        while self.engine().trim_dropped().unwrap_or(false) {}
     }
 
     /// One round of the thread that prepares the log, for simulations, which have no threads.

@@ -5,10 +5,11 @@ use std::collections::BTreeSet;
 use super::super::space::SpaceStats;
 use super::super::superblock::Superblock;
 use super::super::*;
-use super::{Model, Random, params};
+use super::{Model, Random, STORE, params};
 use crate::disk::{Disk, Fault, FaultError, Keep, Op, Persistence, SimDisk};
 use crate::error::Error;
-use crate::lsn::StoreId;
+use crate::log::Witness;
+use crate::lsn::{Incarnation, Life, LifeMark, Lsn, Secret, StoreId};
 
 #[test]
 fn a_full_disk_leaves_the_old_checkpoint_and_heals() {
@@ -99,6 +100,27 @@ fn a_superblock_that_finds_no_space_leaves_the_former_one() {
         model.checkpoint(&space, &changes).unwrap();
         model.assert_is(&Space::open(&disk).unwrap(), "healed");
     }
+}
+
+/// L11.
+#[test]
+fn a_segment_whose_note_found_no_space_is_named_by_no_later_superblock() {
+    let disk = SimDisk::new();
+    let space = Space::create(&disk, params(4096)).unwrap();
+    let (incarnation, mark) = (Incarnation::new(1), LifeMark(9));
+    let life = Life { store: STORE, incarnation, mark, secret: Secret([5; 16]) };
+    let head = Head { incarnation, mark, newest_segment: 2, clean: false, ..Head::EMPTY };
+    space.write_head(head).unwrap();
+    space.note_log(&life, 3, Lsn::new(1)).unwrap();
+    let (op, error, persistence) = (Op::Write, FaultError::NoSpace, Persistence::Once);
+    disk.fail(Fault { op, after: 0, error, persistence });
+    let refused = space.note_log(&life, 4, Lsn::new(2));
+    assert!(matches!(refused, Err(Error::DiskFull { .. })), "{refused:?}");
+    space.write_head(space.superblock().head).unwrap();
+    let found = Space::open(&disk).unwrap().superblock().head;
+    assert_eq!((found.newest_segment, found.durable), (3, Lsn::new(2)));
+    space.note_log(&life, 4, Lsn::new(2)).unwrap();
+    assert_eq!(Space::open(&disk).unwrap().superblock().head.newest_segment, 4);
 }
 
 #[test]

@@ -203,9 +203,15 @@ fn half_of_a_page_map(visit: &mut Visit) -> Result<(), Broken> {
 
 fn rot_in_the_newest_root(visit: &mut Visit) -> Result<(), Broken> {
     let mut stage = Stage::open(visit, &SMALL)?;
-    let script = Script::new().each(0..20, 900).checkpoint().each(0..20, 900).checkpoint();
+    let script = Script::new().each(0..20, 900).checkpoint().each(0..40, 900).checkpoint();
+    stage.all(&script)?;
+    rot_in_each_root(&mut stage)?;
     // What the last checkpoint set free is used again.
-    stage.all(&script.each(0..40, 900).flush())?;
+    stage.all(&Script::after(&script).each(0..40, 900).flush())?;
+    rot_in_each_root(&mut stage)
+}
+
+fn rot_in_each_root(stage: &mut Stage<'_>) -> Result<(), Broken> {
     let left = stage.left(Keep::Everything);
     for slots in [&[0][..], &[4096], &[0, 4096]] {
         let damaged = left.fork(Keep::Everything);
@@ -336,10 +342,10 @@ fn recovery_of(stage: &Stage<'_>, killed: &SimDisk) -> Vec<Point> {
 }
 
 fn a_length_that_was_only_cached(visit: &mut Visit) -> Result<(), Broken> {
-    for after in 0..3 {
+    // The data file grows by steps: which value needs the next one depends on how full it is.
+    for (after, bytes) in (0..3).flat_map(|after| (1..9).map(move |n| (after, n * 60_000))) {
         let mut stage = Stage::open(visit, &SMALL)?;
-        // A new data file has 256 KiB.
-        let script = Script::new().quick(0, 150_000).checkpoint().quick(1, 150_000).flush();
+        let script = Script::new().quick(0, 150_000).checkpoint().quick(1, bytes).flush();
         stage.all(&script)?;
         stage.visit.note(format!("the next Sync but {after} fails"));
         let (error, persistence) = (FaultError::Io, Persistence::Once);

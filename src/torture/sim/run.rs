@@ -391,6 +391,7 @@ impl Run {
     fn quiet(&mut self, store: &Store) -> std::result::Result<Outcome, Violation> {
         self.snapshots.clear();
         self.receipts.clear();
+        store.finish_drops(); // a crash may have come amid one
         let outcome = self.told_durable(store.checkpoint());
         if matches!(outcome, Outcome::Refused(_)) || self.history.is_in_doubt() {
             return Ok(outcome);

@@ -101,7 +101,16 @@ impl Specimen {
 
     /// Opens a damaged copy and looks at everything.
     pub(crate) fn examine(&self, damaged: &SimDisk) -> Result<Seen, Violation> {
-        let look = || self.look(damaged, &damaged.fork(Keep::Everything), true);
+        self.examine_at(damaged, self.proved)
+    }
+
+    /// As [`Specimen::examine`], where a file has lost what its own records proved.
+    pub(crate) fn examine_without_proof(&self, damaged: &SimDisk) -> Result<Seen, Violation> {
+        self.examine_at(damaged, self.proved.min(proved_durable(damaged)))
+    }
+
+    fn examine_at(&self, damaged: &SimDisk, proved: Lsn) -> Result<Seen, Violation> {
+        let look = || self.look(damaged, &damaged.fork(Keep::Everything), true, proved);
         let begun = Instant::now();
         let seen = look();
         if begun.elapsed() <= LONGEST {
@@ -116,16 +125,22 @@ impl Specimen {
 
     /// As [`Specimen::examine`], on the very disk.
     pub(crate) fn examine_on(&self, image: &SimDisk) -> Result<Seen, Violation> {
-        self.look(image, image, false)
+        self.look(image, image, false, self.proved)
     }
 
     /// As [`Specimen::examine`], where the damage is done already and cannot be undone.
     pub(crate) fn examine_as_it_is(&self) -> Result<Seen, Violation> {
         let (damaged, image) = (&self.disk, self.disk.fork(Keep::Everything));
-        self.look(damaged, &image, false)
+        self.look(damaged, &image, false, self.proved)
     }
 
-    fn look(&self, damaged: &SimDisk, image: &SimDisk, can_undo: bool) -> Result<Seen, Violation> {
+    fn look(
+        &self,
+        damaged: &SimDisk,
+        image: &SimDisk,
+        can_undo: bool,
+        proved: Lsn,
+    ) -> Result<Seen, Violation> {
         let turn = self.examined.fetch_add(1, Ordering::Relaxed) + 1;
         let is_close = turn.is_multiple_of(self.close_one_in);
         let store = match self.setup.open(image) {
@@ -167,7 +182,7 @@ impl Specimen {
                 seen = Seen::Told;
             }
         }
-        let bounds = self.bounds(k)?;
+        let bounds = self.bounds(k, proved)?;
         if is_close {
             let is_right = self.goes_on(&store, k, seen == Seen::Right)?;
             let after = image.fork(Keep::Nothing);
@@ -238,7 +253,7 @@ impl Specimen {
 
     /// Whether k lies where it must, as far as anything proved where that is before the damage.
     /// What proof the damage has taken away excuses nothing.
-    fn bounds(&self, k: usize) -> Result<Seen, Violation> {
+    fn bounds(&self, k: usize, proved: Lsn) -> Result<Seen, Violation> {
         let limit = self.mark.submitted;
         if k > limit {
             let what = format!("{k} commits are there, but only {limit} had been submitted");
@@ -248,7 +263,7 @@ impl Specimen {
         if k >= promised {
             return Ok(Seen::Right);
         }
-        let certain = self.history.count_to(self.mark.durable.min(self.proved));
+        let certain = self.history.count_to(self.mark.durable.min(proved));
         if k >= certain {
             return Ok(Seen::Unnoticed);
         }
