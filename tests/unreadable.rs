@@ -13,7 +13,7 @@ fn options() -> Options {
 #[test]
 fn a_device_that_does_not_read_refuses_a_commit_and_poisons_nothing() {
     let disk = SimDisk::new();
-    let long = |n: u32| vec![n as u8; if n % 9 == 0 { 60_000 } else { 700 }];
+    let long = |n: u32| vec![n as u8; if n.is_multiple_of(9) { 60_000 } else { 700 }];
     let key = |n: u32| (n * 7919 % 3000).to_be_bytes();
     let open = || options().open_on(Arc::new(disk.clone())).unwrap();
     {
@@ -21,7 +21,7 @@ fn a_device_that_does_not_read_refuses_a_commit_and_poisons_nothing() {
         let rows = store.create_keyspace("rows").unwrap();
         for n in 0..3000 {
             batch.put(&rows, key(n), long(n));
-            if n % 50 == 0 {
+            if n.is_multiple_of(50) {
                 store.write(std::mem::take(&mut batch)).unwrap();
             }
         }
