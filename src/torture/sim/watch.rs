@@ -14,7 +14,7 @@ use parking_lot::Mutex;
 use super::contents::KeyspaceNo;
 use super::history::{Commit, Mark, What};
 use super::run::commit;
-use super::site::{Phase, Place, Site};
+use super::site::{Phase, Site};
 use super::step::{Change, Mode};
 use crate::disk::{Call, Keep, Op, SimDisk};
 use crate::{Keyspace, Lsn, Store};
@@ -58,11 +58,6 @@ struct Inner {
     /// The first call that was made while a commit would have had to wait, and should not be.
     held: Option<Site>,
 }
-
-/// Calls that may be made while the commit lock is held, beside those of the first write of a life,
-/// which begins a log: in a store without threads, whatever its helpers would have done before. Each
-/// other call may take as long as the device likes, and every commit would wait for it.
-const ALLOWED: &[(Op, Place, &[Phase])] = &[];
 
 /// Told of each call of the disk, last of all, just before it is done.
 #[derive(Clone)]
@@ -191,14 +186,13 @@ impl Watch {
         inner.points.push(point);
     }
 
+    /// Notes a call under the commit lock, except those of the first write of a life, which begins a log: it
+    /// may take as long as the device likes, and every commit would wait for it.
     fn note_held(&self, call: &Call<'_>) {
         let mut inner = self.0.lock();
         let Some(site) = Site::of(call, inner.phase) else { return };
         let Some(store) = inner.store.clone() else { return };
-        let is_allowed = ALLOWED.iter().any(|(op, place, phases)| {
-            (*op, *place) == (site.op, site.place) && phases.contains(&site.phase)
-        });
-        if !is_allowed && store.has_begun() && !store.is_free_to_commit() {
+        if store.has_begun() && !store.is_free_to_commit() {
             inner.held.get_or_insert(site);
         }
     }
