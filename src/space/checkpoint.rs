@@ -45,7 +45,7 @@ impl Space {
     /// Makes a checkpoint durable.
     ///
     /// # Errors
-    /// [`Error::Poisoned`](crate::Error::Poisoned) if a flush or the writing of the superblock
+    /// [`Error::Poisoned`] if a flush or the writing of the superblock
     /// failed: the store can only be reopened. After any other error all is as before, and the
     /// same checkpoint can be tried again.
     pub(crate) fn checkpoint(&self, changes: Changes<'_>, head: Head) -> Result<()> {
