@@ -55,7 +55,7 @@ pub struct CheckpointStats {
     pub duration: Duration,
     /// Pages that it wrote or took over.
     pub pages: u64,
-    /// Bytes that it wrote to the data file.
+    /// Bytes that were written to the data file meanwhile, by eviction and for long values too.
     pub bytes: u64,
     /// Everything up to here is in the data file.
     pub lsn: Lsn,

@@ -30,7 +30,7 @@
 //! | [`CommitMode`] | acknowledged when | survives a kill of the process | survives a power loss |
 //! |---|---|---|---|
 //! | `Sync` | the device has confirmed a flush that covers it | yes | yes |
-//! | `Async` | its record is in the operating system's cache | yes | after at most [`Options::flush_interval`] or [`Options::max_unsynced_bytes`], whichever comes first; its [`Receipt`] says when |
+//! | `Async` | its record is in the operating system's cache | yes | once a flush is done that begins after at most [`Options::flush_interval`] or [`Options::max_unsynced_bytes`], whichever comes first; its [`Receipt`] says when |
 //!
 //! Both kinds share one log, so a `Sync` commit also makes every earlier `Async` one durable.
 //! After a crash the store holds the first k commits, each whole, with every one among them that

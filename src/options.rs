@@ -18,9 +18,9 @@ pub enum CommitMode {
     #[default]
     Sync,
     /// Acknowledged once it is in the operating system's cache: survives the process being
-    /// killed. It survives a power loss too after at most [`Options::flush_interval`] or
-    /// [`Options::max_unsynced_bytes`], whichever comes first; its [`Receipt`](crate::Receipt)
-    /// says when.
+    /// killed. It survives a power loss too once a flush is done that begins after at most
+    /// [`Options::flush_interval`] or [`Options::max_unsynced_bytes`], whichever comes first; its
+    /// [`Receipt`](crate::Receipt) says when.
     Async,
 }
 

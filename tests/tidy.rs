@@ -6,7 +6,8 @@
 //! - T3 `unsafe` stays in the few files that own memory, with a `SAFETY:` comment for each;
 //! - T4 nothing is left to be done later, and nothing tells where it was written;
 //! - T5 nothing in the engine reads a wall clock, so that clocks that jump make no difference, and
-//!   few files measure time at all.
+//!   few files measure time at all;
+//! - T6 each test that `docs/promises.md` names is there, and its rows are counted right.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -70,6 +71,9 @@ const UNSAFE: &[&str] = &[
     // A fork, memory shared with a child, a filter on system calls: none has a safe interface.
     "src/torture/kill/os.rs",
 ];
+
+/// The table of promises and of the tests that hold them.
+const PROMISES: &str = "docs/promises.md";
 
 /// The benchmarks in `benches/`.
 const BENCHES: [&str; 5] = ["commit", "instructions", "internals", "read", "recovery"];
@@ -194,6 +198,43 @@ fn nothing_is_left_to_be_done() {
     report("T4", problems);
 }
 
+#[test]
+fn promises_name_tests_that_are_there() {
+    let files = sources();
+    let there = files.iter().flat_map(|file| tests(&file.text).map(|test| (&*file.name, test)));
+    let there: Vec<(&str, &str)> = there.collect();
+    let mut problems = Vec::new();
+    for (number, cell) in promises(&read(PROMISES)) {
+        for name in cell.split('`').skip(1).step_by(2) {
+            let (path, function) = name.split_once(':').unwrap_or(("", name));
+            let is_meant = |(file, test): &&(&str, &str)| {
+                *test == function && (path.is_empty() || *file == path)
+            };
+            match there.iter().filter(is_meant).count() {
+                0 => problems.push(format!("{PROMISES}:{number}: there is no test {name}")),
+                1 => {}
+                n => problems.push(format!("{PROMISES}:{number}: {n} tests {name}: say the file")),
+            }
+        }
+    }
+    report("T6", problems);
+}
+
+#[test]
+fn promises_are_counted_right() {
+    let text = read(PROMISES);
+    let mut counts = [("held", 0), ("untested", 0), ("known false", 0)];
+    for (number, cell) in promises(&text) {
+        let said = [cell.starts_with('`'), cell.starts_with("untested"), cell.contains("false: ")];
+        let kind = said.iter().position(|is_said| *is_said);
+        let kind = kind.unwrap_or_else(|| panic!("{PROMISES}:{number}: neither test nor reason"));
+        counts[kind].1 += 1;
+    }
+    let lines: Vec<String> = counts.iter().map(|(kind, n)| format!("| {kind} | {n} |")).collect();
+    let wrong = lines.into_iter().filter(|line| !text.lines().any(|found| found == line));
+    report("T6", wrong.map(|line| format!("{PROMISES}: it should say {line}")).collect());
+}
+
 /// The rules themselves notice what they are there for.
 #[test]
 fn the_rules_can_be_broken() {
@@ -207,6 +248,12 @@ fn the_rules_can_be_broken() {
     assert_eq!(layer_of_file("src/space/tests/mod.rs"), rank("space"));
     assert_eq!(layer_of_file("src/lib.rs"), None);
     assert!(sources().len() > 100, "the source has been found");
+    let text =
+        "fn a() {}\n#[test]\n#[ignore]\nasync fn b() {}\nfn c() {}\n#[tokio::test(x)]\nfn d() {}";
+    assert!(tests(text).eq(["b", "d"]));
+    let table = "| held | 1 |\n| promise | where | test |\n|---|---|---|\n| p | w | `t` |\n\nend";
+    assert!(promises(table).eq([(4, "`t`")]));
+    assert!(promises(&read(PROMISES)).count() > 100, "the promises have been found");
 }
 
 struct Source {
@@ -242,6 +289,7 @@ fn documents() -> Vec<Source> {
         "tests/python/golden.py",
         "CHANGELOG.md",
         "docs/settings.md",
+        PROMISES,
         "deploy/README.md",
         "deploy/syncline.service",
         "deploy/alerts.yml",
@@ -254,11 +302,12 @@ fn documents() -> Vec<Source> {
         "benches/peers/README.md",
         "benches/peers/Cargo.toml",
     ];
-    let read = |name: &&str| {
-        let text = fs::read_to_string(root().join(name)).expect("a document");
-        Source { name: (*name).to_owned(), text }
-    };
-    names.iter().map(read).collect()
+    let document = |name: &&str| Source { name: (*name).to_owned(), text: read(name) };
+    names.iter().map(document).collect()
+}
+
+fn read(name: &str) -> String {
+    fs::read_to_string(root().join(name)).expect("a document")
 }
 
 fn collect(dir: &Path, files: &mut Vec<Source>) {
@@ -305,6 +354,25 @@ fn functions(text: &str) -> Vec<(&str, usize, usize)> {
         found.extend(length.map(|length| (name, number, length + 2)));
     }
     found
+}
+
+/// The functions of a file that are tests.
+fn tests(text: &str) -> impl Iterator<Item = &str> {
+    let mut is_test = false;
+    text.lines().filter_map(move |line| {
+        let code = line.trim_start();
+        is_test |= code.starts_with("#[test]") || code.starts_with("#[tokio::test");
+        let name = function_name(code)?;
+        std::mem::take(&mut is_test).then_some(name)
+    })
+}
+
+/// The rows of the tables with three columns: line, and what the third says.
+fn promises(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    code_lines(text).filter_map(|(number, line)| {
+        let cells: Vec<&str> = line.strip_prefix("| ")?.strip_suffix(" |")?.split(" | ").collect();
+        (cells.len() == 3 && cells[2] != "test").then(|| (number, cells[2]))
+    })
 }
 
 fn function_name(code: &str) -> Option<&str> {

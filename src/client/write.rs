@@ -32,7 +32,8 @@ impl Write {
     }
 
     /// Gives it an idempotency key, of 1 to 64 bytes: of all writes with the same one, the first
-    /// is applied, and the others are answered as if they were it. It makes a retry safe.
+    /// is applied, and the others are answered as if they were it, for as long as the server keeps
+    /// the key (24 hours, unless it is set otherwise). It makes a retry safe.
     #[must_use]
     pub fn once(mut self, key: impl Into<Vec<u8>>) -> Write {
         self.once = Some(key.into());

@@ -191,7 +191,8 @@ impl Store {
     }
 
     /// Drops the keyspace `name` with all that is in it. Snapshots that are open still show it.
-    /// Its space is given back in the background, and by the next calls to this.
+    /// Its space is given back in the background; without threads, by this call
+    /// and the next ones.
     ///
     /// # Errors
     /// [`Error::NoSuchKeyspace`], and as [`Keyspace::put`].

@@ -16,8 +16,9 @@ use crate::txn::{Engine, KeyspaceState, Op, Payload};
 /// An ordered map from keys to values, with a name, in a store.
 ///
 /// Cheap to clone and to share between threads. Reads see every commit that was acknowledged
-/// before they began. A read of pages in memory takes no lock and makes no system call, but for
-/// when a commit that changes a leaf in place was interrupted half-way.
+/// before they began. [`Keyspace::get`] takes no lock and makes no system call if the pages are in
+/// memory and the value in its leaf, but for when a commit that changes that leaf in place was
+/// interrupted half-way.
 ///
 /// Keys are bytes, up to an eighth of a page long (1 KiB by default), the empty key included, and
 /// ordered bytewise. Values are bytes, up to [`Options::max_value_bytes`](crate::Options) long.
@@ -62,7 +63,8 @@ impl Keyspace {
         &self.state.name
     }
 
-    /// The value of `key`. Height of the tree page accesses, 3 or 4 in most stores.
+    /// The value of `key`. Height of the tree page accesses, 3 or 4 in most stores; a value that is
+    /// stored out of line takes as many again, and its own pages.
     ///
     /// # Errors
     /// [`Error::NoSuchKeyspace`] once the keyspace has been dropped, [`Error::Closed`], and

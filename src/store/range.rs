@@ -80,8 +80,8 @@ impl Range {
         }
     }
 
-    /// The next entry, without copying the value or allocating. A value that is stored out of
-    /// line is read into a buffer of the iterator.
+    /// The next entry, without copying the value or allocating. Only a value that is stored out of
+    /// line is read into memory of its own, which the iterator keeps until the next one.
     ///
     /// # Errors
     /// As [`Keyspace::get`](crate::Keyspace::get).
