@@ -126,7 +126,8 @@ impl Options {
     }
 
     /// A checkpoint is made after so many bytes of log. Default 256 MiB. The log takes up to
-    /// about four times as much space, and recovery replays at most that.
+    /// about four times as much space, in whole segments, and recovery replays at most that; one commit
+    /// of each thread that commits comes on top.
     pub fn checkpoint_log_bytes(mut self, bytes: u64) -> Self {
         self.checkpoint_log_bytes = bytes;
         self
