@@ -170,7 +170,8 @@ fn check_pages(
     reached: &HashSet<PageId>,
     found: &mut Findings,
 ) -> Result<()> {
-    // Pages of a commit that a failing device stopped halfway are nobody's until the store is reopened.
+    // Pages that a commit made, and freed, before a failing device stopped it halfway are neither until the
+    // store is reopened.
     let is_poisoned = engine.live.get().is_some_and(|live| live.log.poisoned().is_some());
     let mut strays = Vec::new();
     for id in (1..pinned.next_page_id).map(PageId) {
@@ -182,7 +183,7 @@ fn check_pages(
             exists => exists?,
         };
         let is_reached = reached.contains(&id);
-        let is_freed = pinned.freed.contains(&id);
+        let is_freed = !is_poisoned && pinned.freed.contains(&id);
         if exists && !is_reached && !is_freed && !is_poisoned {
             strays.push(id);
         }
