@@ -9,22 +9,9 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
-use support::{Contents, assert_sound, named_file, read_all};
+use support::{Contents, assert_sound, named_file, open, options, read_all};
 use syncline::disk::{Disk, Fault, FaultError, Keep, Op, Persistence, SimDisk};
 use syncline::{CommitMode, Error, Keyspace, Options, Result, Status, Store, WriteBatch};
-
-fn options() -> Options {
-    Options::new()
-        .cache_bytes(1 << 20)
-        .page_bytes(4096)
-        .segment_bytes(64 << 10)
-        .without_threads()
-        .store_id([7; 16])
-}
-
-fn open(disk: &SimDisk) -> Result<Store> {
-    options().open_on(Arc::new(disk.clone()))
-}
 
 /// A store with something of everything, and what is in it after each of its last commits.
 fn fill(store: &Store) -> Vec<Contents> {

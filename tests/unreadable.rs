@@ -1,13 +1,12 @@
 //! A device that does not read, writes in a store larger than its cache.
 
+mod support;
+
 use std::sync::Arc;
 
+use support::options;
 use syncline::disk::{Fault, FaultError, Op, Persistence, SimDisk};
-use syncline::{CommitMode, Error, Options, Result, WriteBatch};
-
-fn options() -> Options {
-    Options::new().page_bytes(4096).cache_bytes(1 << 20).segment_bytes(1 << 20).without_threads()
-}
+use syncline::{CommitMode, Error, Result, WriteBatch};
 
 /// A commit reads what it needs before its record is in the log.
 #[test]
@@ -15,7 +14,7 @@ fn a_device_that_does_not_read_refuses_a_commit_and_poisons_nothing() {
     let disk = SimDisk::new();
     let long = |n: u32| vec![n as u8; if n.is_multiple_of(9) { 60_000 } else { 700 }];
     let key = |n: u32| (n * 7919 % 3000).to_be_bytes();
-    let open = || options().open_on(Arc::new(disk.clone())).unwrap();
+    let open = || options().segment_bytes(1 << 20).open_on(Arc::new(disk.clone())).unwrap();
     {
         let (store, mut batch) = (open(), WriteBatch::new());
         let rows = store.create_keyspace("rows").unwrap();

@@ -4,22 +4,9 @@ mod support;
 
 use std::sync::Arc;
 
-use support::{Contents, assert_sound, read_all};
+use support::{Contents, assert_sound, open, options, read_all};
+use syncline::CommitMode;
 use syncline::disk::SimDisk;
-use syncline::{CommitMode, Options, Result, Store};
-
-fn options() -> Options {
-    Options::new()
-        .cache_bytes(1 << 20)
-        .page_bytes(4096)
-        .segment_bytes(64 << 10)
-        .without_threads()
-        .store_id([7; 16])
-}
-
-fn open(disk: &SimDisk) -> Result<Store> {
-    options().open_on(Arc::new(disk.clone()))
-}
 
 /// A store that was closed, with a tree of three levels, long values and free blocks.
 fn closed() -> (SimDisk, Contents) {

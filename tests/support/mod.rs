@@ -2,12 +2,29 @@
 #![allow(dead_code, reason = "no program needs all of it")]
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use syncline::{Error, Result, Store};
+use syncline::disk::SimDisk;
+use syncline::{Error, Options, Result, Store};
 
 /// The contents of a store: keyspaces, keys, values.
 pub(crate) type Contents = BTreeMap<String, BTreeMap<Vec<u8>, Vec<u8>>>;
+
+/// A small store without threads: hardly anything fits in its cache, and a segment is soon full.
+pub(crate) fn options() -> Options {
+    Options::new()
+        .cache_bytes(1 << 20)
+        .page_bytes(4096)
+        .segment_bytes(64 << 10)
+        .without_threads()
+        .store_id([7; 16])
+}
+
+/// Opens a store with [`options`].
+pub(crate) fn open(disk: &SimDisk) -> Result<Store> {
+    options().open_on(Arc::new(disk.clone()))
+}
 
 /// Random numbers from a seed (SplitMix64).
 pub(crate) struct Rng(u64);

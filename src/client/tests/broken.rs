@@ -8,10 +8,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::super::{Client, Error, Write};
+use super::fake::welcome;
 use crate::CommitMode;
-use crate::proto::{
-    JobEvent, JobState, MAX_BODY, Part, Progress, Request, Response, VERSION, Welcome, decode,
-};
+use crate::proto::{JobEvent, JobState, MAX_BODY, Part, Progress, Request, Response, decode};
 
 /// What the server does with each request but `Hello`.
 #[derive(Clone, Copy)]
@@ -56,7 +55,7 @@ async fn converse(mut socket: TcpStream, manner: Manner, asked: Arc<AtomicU32>) 
                 response.encode_part(id, part, MAX_BODY, &mut output).unwrap();
             };
             if let Request::Hello(_) = request {
-                say(id, Part::Last, welcome());
+                say(id, Part::Last, Response::Welcome(welcome()));
             } else {
                 let times = asked.fetch_add(1, Ordering::Relaxed) + 1;
                 match manner {
@@ -80,20 +79,6 @@ async fn converse(mut socket: TcpStream, manner: Manner, asked: Arc<AtomicU32>) 
             return None;
         }
     }
-}
-
-fn welcome() -> Response<'static> {
-    Response::Welcome(Welcome {
-        version: VERSION,
-        store: [7; 16],
-        incarnation: 1,
-        server: "a test".into(),
-        max_body: 1 << 20,
-        max_in_flight: 100,
-        max_subscriptions: 100,
-        idle_timeout_ms: 0,
-        options: Vec::new(),
-    })
 }
 
 async fn client(address: &str) -> Client {
