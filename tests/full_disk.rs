@@ -149,6 +149,35 @@ impl Life {
         }
     }
 
+    /// Small rows, one by one, until there is no space for another.
+    fn trickle(&mut self) {
+        let bytes = 1 + self.below(90) as usize;
+        for _ in 0..3000 {
+            let (key, value) = (self.key(), vec![self.below(256) as u8; bytes]);
+            match self.rows().put_with(&key, &value, self.mode) {
+                Ok(_) => self.rows.insert(key, value),
+                Err(Error::DiskFull { .. }) if self.is_full => return self.refused += 1,
+                Err(error) => panic!("a row of {bytes} bytes, full: {}: {error:?}", self.is_full),
+            };
+            self.has_written = true;
+        }
+    }
+
+    /// As many rows go, one by one: there is always space for that, unless a snapshot keeps them.
+    fn drain(&mut self) {
+        self.held.clear();
+        let first = self.key();
+        let keys: Vec<_> =
+            self.rows.range(first..).map(|(key, _)| key.clone()).take(3000).collect();
+        if !self.has_written {
+            self.delete();
+        }
+        for key in keys.into_iter().filter(|_| self.has_written) {
+            self.rows().delete_with(&key, self.mode).unwrap();
+            self.rows.remove(&key);
+        }
+    }
+
     /// Everything is read, by every way there is.
     fn check(&self) {
         let rows = self.rows();
@@ -229,7 +258,7 @@ impl Life {
     }
 
     fn step(&mut self) {
-        match self.below(16) {
+        match self.below(20) {
             0..6 => self.put(),
             6..8 => self.delete(),
             8 => drop(self.store().checkpoint().unwrap()),
@@ -238,6 +267,8 @@ impl Life {
             10..13 => self.fill(),
             13 => self.reopen(),
             14 => self.strike(),
+            15 | 16 => self.trickle(),
+            17 | 18 => self.drain(),
             _ => self.check(),
         }
         if self.below(4) == 0 {
@@ -289,42 +320,102 @@ fn a_full_disk_refuses_and_everything_else_goes_on() {
     assert!(!many || refused > 0, "no disk was ever full");
 }
 
-/// An operator gets out of a full disk: rows are deleted, a checkpoint is made, and puts go on.
+/// An operator gets out of a full disk: rows are deleted, a checkpoint is made, and puts go on; and so
+/// again, whenever it is full.
 #[test]
 fn deletes_and_a_checkpoint_lead_out_of_a_full_disk() {
-    for (cache_bytes, batch, space) in
-        [(1 << 20, 20, 4 << 20), (1 << 20, 1000, 24 << 20), (16 << 20, 100, 6 << 20)]
-    {
+    const SEGMENT: u64 = 64 << 20;
+    for (cache_bytes, segment_bytes, batch, space) in [
+        (1 << 20, 256 << 10, 20, 4 << 20),
+        (1 << 20, 256 << 10, 1000, 24 << 20),
+        (16 << 20, 256 << 10, 100, 6 << 20),
+        (16 << 20, SEGMENT, 1, 3 << 20),
+        (4 << 20, 1 << 20, 1, 4 << 20),
+        (16 << 20, SEGMENT, 50, 20 << 20),
+    ] {
         let disk = SimDisk::new();
         let options = Options::new().without_threads().store_id([7; 16]).cache_bytes(cache_bytes);
-        let store = options.segment_bytes(256 << 10).open_on(Arc::new(disk.clone())).unwrap();
+        let store = options.segment_bytes(segment_bytes).open_on(Arc::new(disk.clone())).unwrap();
         let rows = store.keyspace("rows").unwrap();
         disk.set_capacity(Some(disk.used_bytes() + space));
+        let key = |number: u64| number.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_be_bytes();
         let put = |from: u64| {
             let mut puts = WriteBatch::new();
-            for key in from..from + batch {
-                let key = key.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_be_bytes();
-                puts.put(&rows, key, [1; 100]);
-            }
+            (from..from + batch).for_each(|number| puts.put(&rows, key(number), [1; 60]));
             store.write_with(puts, CommitMode::Async)
         };
-        let mut count = 0;
-        let refused = loop {
-            match put(count) {
-                Ok(_) => count += batch,
-                Err(error) => break error,
+        let (mut first, mut next) = (0, 0);
+        for round in 0..6 {
+            let refused = loop {
+                match put(next) {
+                    Ok(_) => next += batch,
+                    Err(error) => break error,
+                }
+            };
+            assert!(matches!(refused, Error::DiskFull { .. }), "{refused:?}");
+            assert_eq!(rows.len().unwrap(), next - first, "what was refused left no trace");
+            let gone = first..first + (next - first) / 3 * 2;
+            for number in gone.clone() {
+                rows.delete_with(key(number), CommitMode::Async)
+                    .unwrap_or_else(|error| panic!("round {round}, {number} of {gone:?}: {error}"));
             }
-        };
-        assert!(matches!(refused, Error::DiskFull { .. }), "{refused:?}");
-        let keys: Vec<_> = rows.iter().unwrap().map(|row| row.unwrap().key().to_vec()).collect();
-        assert_eq!(keys.len() as u64, count, "what was refused left no trace");
-        for key in keys[..keys.len() / 2].iter().rev() {
-            rows.delete_with(key, CommitMode::Async).unwrap();
+            first = gone.end;
+            store.checkpoint().unwrap();
+            rows.put_with(key(next), [1; 60], CommitMode::Async).unwrap();
+            rows.delete_with(key(next), CommitMode::Async).unwrap();
         }
-        store.checkpoint().unwrap();
-        put(count).unwrap();
+        assert!(store.verify().unwrap().is_clean());
+        // What was slid over is read back after a kill.
+        let disk = disk.crash(Keep::Everything);
+        let store = Options::new().without_threads().open_on(Arc::new(disk)).unwrap();
+        assert_eq!(store.open_keyspace("rows").unwrap().unwrap().len().unwrap(), next - first);
         assert!(store.verify().unwrap().is_clean());
     }
+}
+
+/// As above, while the store's own threads make checkpoints and others write.
+#[test]
+fn deletes_are_taken_on_a_full_disk_beside_checkpoints_and_other_writers() {
+    const WRITERS: u64 = 4;
+    let disk = SimDisk::new();
+    let options = Options::new().store_id([7; 16]).cache_bytes(2 << 20);
+    let options = options.segment_bytes(1 << 20).checkpoint_log_bytes(64 << 10);
+    let store = options.open_on(Arc::new(disk.clone())).unwrap();
+    let rows = store.keyspace("rows").unwrap();
+    disk.set_capacity(Some(disk.used_bytes() + (8 << 20)));
+    let key = |number: u64| number.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_be_bytes();
+    let write = &|writer: u64, from: u64| {
+        let mut refused = 0;
+        for number in (from..from + 2000).filter(|number| number % WRITERS == writer) {
+            match rows.put_with(key(number), [1; 60], CommitMode::Async) {
+                Ok(_) => {}
+                Err(Error::DiskFull { .. }) => refused += 1,
+                Err(error) => panic!("{number}: {error}"),
+            }
+        }
+        refused
+    };
+    let (mut first, mut next) = (0, 0);
+    for _ in 0..4 {
+        let mut refused = 0;
+        while refused < 20 {
+            refused = std::thread::scope(|scope| {
+                let writers: Vec<_> =
+                    (0..WRITERS).map(|writer| scope.spawn(move || write(writer, next))).collect();
+                writers.into_iter().map(|writer| writer.join().unwrap()).sum()
+            });
+            next += 2000;
+        }
+        std::thread::scope(|scope| {
+            scope.spawn(|| write(0, next));
+            for number in first..first + (next - first) / 2 {
+                rows.delete_with(key(number), CommitMode::Async).unwrap();
+            }
+        });
+        first += (next - first) / 2;
+        next += 2000;
+    }
+    assert!(store.verify().unwrap().is_clean());
 }
 
 /// What an open that fails, or does not, leaves on a disk that has no byte to spare.

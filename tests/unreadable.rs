@@ -33,7 +33,7 @@ fn a_device_that_does_not_read_refuses_a_commit_and_poisons_nothing() {
     let mut refused = 0;
     for n in 0..600_u32 {
         let commit = || -> Result<()> {
-            match n % 4 {
+            match n % 5 {
                 0 => rows.delete_with(key(n * 31), CommitMode::Async).map(drop),
                 1 => rows.put_with(key(n * 17), long(n), CommitMode::Async).map(drop),
                 2 => {
@@ -42,6 +42,12 @@ fn a_device_that_does_not_read_refuses_a_commit_and_poisons_nothing() {
                         batch.put(&rows, key(n * 13 + m * 101), long(n + m));
                         batch.delete(&rows, key(n * 11 + m * 211));
                     }
+                    store.write(batch).map(drop)
+                }
+                // More rows than a quarter of the cache has pages.
+                3 => {
+                    let mut batch = WriteBatch::new();
+                    (0..100).for_each(|m| batch.put(&rows, key(n + m * 29), b"short"));
                     store.write(batch).map(drop)
                 }
                 _ => store.create_keyspace(&format!("of {n}")).map(drop),
@@ -57,7 +63,7 @@ fn a_device_that_does_not_read_refuses_a_commit_and_poisons_nothing() {
         disk.clear_faults();
         commit()
             .or_else(|error| match error {
-                Error::KeyspaceExists { .. } if n % 4 == 3 => Ok(()),
+                Error::KeyspaceExists { .. } if n % 5 == 4 => Ok(()),
                 error => Err(error),
             })
             .unwrap();

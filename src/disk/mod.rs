@@ -120,6 +120,13 @@ pub trait DiskFile: Debug + Send + Sync {
     /// grown.
     fn allocate(&self, bytes: u64) -> Result<()>;
 
+    /// Gives the blocks of `offset..offset + len`, whole pages of 4096 bytes, back to the disk, and
+    /// tells whether it could. What was there reads as zeros, after a crash as zeros or as before. It must
+    /// not be written again. Does nothing by default.
+    fn deallocate(&self, _offset: u64, _len: u64) -> Result<bool> {
+        Ok(false)
+    }
+
     /// Fills `buf` from `offset`. A file that ends before is
     /// [`Error::Corrupt`](crate::Error::Corrupt).
     fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<()>;

@@ -110,6 +110,11 @@ impl DiskFile for RecordedFile {
         self.inner.allocate(bytes)
     }
 
+    fn deallocate(&self, offset: u64, len: u64) -> Result<bool> {
+        self.note(format!("give back {} at {offset}, {len} bytes", self.name));
+        self.inner.deallocate(offset, len)
+    }
+
     fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<()> {
         self.note(format!("read {} at {offset}, {} bytes", self.name, buf.len()));
         self.inner.read_at(offset, buf)

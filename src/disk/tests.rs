@@ -37,6 +37,7 @@ conformance! {
     only_one_lock_is_given_out
     an_empty_file_can_be_mapped
     a_mapping_longer_than_its_file_is_used_as_the_file_grows
+    what_is_given_back_is_zeros_and_the_rest_stays
 }
 
 /// Maps all that there is of a file.
@@ -49,6 +50,20 @@ fn read(disk: &dyn Disk, name: &str) -> Vec<u8> {
     let mut buf = vec![0xEE; file.bytes().unwrap() as usize];
     file.read_at(0, &mut buf).unwrap();
     buf
+}
+
+fn what_is_given_back_is_zeros_and_the_rest_stays(disk: &dyn Disk) {
+    let file = disk.create("a", 5 * 4096).unwrap();
+    file.write_at(0, &[7; 5 * 4096]).unwrap();
+    let mapping = map_all(&*file).unwrap();
+    let hole = if file.deallocate(4096, 8192).unwrap() { 4096..12288 } else { 0..0 };
+    mapping.write(12288, &[8; 4096]);
+    let bytes = read(disk, "a");
+    assert_eq!(bytes.len(), 5 * 4096);
+    for (at, byte) in bytes.into_iter().enumerate() {
+        let expected = if hole.contains(&at) { 0 } else { 7 + u8::from(at / 4096 == 3) };
+        assert_eq!(byte, expected, "at {at}");
+    }
 }
 
 fn a_created_file_reads_as_zeros(disk: &dyn Disk) {

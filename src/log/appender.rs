@@ -271,8 +271,7 @@ impl Log {
     #[inline]
     pub(super) fn is_ready(&self, appended: u64, payload_bytes: usize) -> bool {
         payload_bytes < LARGE_PAYLOAD
-            || appended.saturating_add(self.geometry.demand(payload_bytes))
-                <= self.ready.load(Ordering::Acquire)
+            || self.ends_by(self.ready.load(Ordering::Acquire), appended, payload_bytes)
     }
 
     /// Whether a payload surely fits behind what has been published, as it is.
@@ -288,11 +287,24 @@ impl Log {
         self.kept.load(Ordering::Relaxed) as usize
     }
 
-    /// Whether a payload surely fits between `appended` and the limit.
+    /// Whether a payload fits between `appended` and the limit.
     #[inline]
     pub(super) fn fits(&self, appended: u64, payload_bytes: usize) -> bool {
-        let limit = self.limit.load(Ordering::Acquire);
-        appended.saturating_add(self.geometry.demand(payload_bytes)) <= limit
+        self.ends_by(self.limit.load(Ordering::Acquire), appended, payload_bytes)
+    }
+
+    /// Whether a payload that is appended at `appended` ends at `line` or before.
+    #[inline]
+    fn ends_by(&self, line: u64, appended: u64, payload_bytes: usize) -> bool {
+        appended.saturating_add(self.geometry.demand(payload_bytes)) <= line
+            || self.ends_just_by(line, appended, payload_bytes)
+    }
+
+    /// What a bound on that does not tell.
+    #[cold]
+    fn ends_just_by(&self, line: u64, appended: u64, payload_bytes: usize) -> bool {
+        appended.saturating_add(payload_bytes as u64) < line
+            && self.geometry.end_of_append(Lsn::new(appended), payload_bytes).get() <= line
     }
 
     #[cold]

@@ -27,7 +27,7 @@ use super::appender::Log;
 use super::format::{SegmentHeader, segment_name};
 use super::own::Segments;
 use super::segment::{Segment, Trouble};
-use super::steps::step_within;
+use super::steps::{step_within, stride};
 use crate::disk::Disk;
 use crate::error::{Error, Result};
 use crate::lsn::{Lsn, StoreId};
@@ -42,7 +42,7 @@ const MAX_SPARES: usize = 4;
 #[derive(Debug)]
 pub(super) struct Keeper {
     /// The first segment of this log. What is in files before it was there when it began.
-    first: u64,
+    pub(super) first: u64,
     /// The segment to prepare next.
     next: u64,
     /// The end of what exists of the one before.
@@ -51,8 +51,14 @@ pub(super) struct Keeper {
     spares: Vec<String>,
     /// Numbers of the segments whose files hold log that may still be needed.
     live: BTreeSet<u64>,
+    /// Nobody needs the log below any more.
+    pub(super) unneeded: Lsn,
+    /// The end of the hole that was made last (L13).
+    pub(super) given_back: Lsn,
+    /// The bytes of all holes in its segment.
+    pub(super) holes: u64,
     /// The log has been given back: nothing more is made.
-    is_retired: bool,
+    pub(super) is_retired: bool,
     /// Memory is ready up to here.
     prefaulted: Lsn,
     /// Memory from here on could not be made ready.
@@ -77,8 +83,19 @@ impl Keeper {
             }
         }
         let (spares, prefaulted, exists) = (Vec::new(), Lsn::ZERO, Lsn::ZERO);
-        let (is_retired, obstacle) = (false, None);
-        Ok(Keeper { first, next: first, exists, spares, live, is_retired, prefaulted, obstacle })
+        Ok(Keeper {
+            first,
+            next: first,
+            exists,
+            spares,
+            live,
+            unneeded: Lsn::ZERO,
+            given_back: Lsn::ZERO,
+            holes: 0,
+            is_retired: false,
+            prefaulted,
+            obstacle: None,
+        })
     }
 
     /// Removes files that may be recycled until no more than `most` are left.
@@ -148,6 +165,9 @@ impl Log {
         if broken(Mutant::CurrentSegmentRecycled) {
             first_needed += 1;
         }
+        keeper.unneeded = lsn;
+        let holed = self.geometry.segment_of(keeper.given_back);
+        let mut regained = 0;
         let needed = keeper.live.split_off(&first_needed);
         let done = std::mem::replace(&mut keeper.live, needed);
         // As many are likely to be used until the next call; a load that ends is forgotten. One is kept:
@@ -156,7 +176,12 @@ impl Log {
         let first = keeper.first; // those before are not used again (L6)
         let mut former = Vec::new();
         for number in done {
-            if number >= first || broken(Mutant::FormerSegmentRecycled) {
+            if number == holed {
+                regained = self.geometry.segment_bytes() - std::mem::take(&mut keeper.holes);
+            }
+            // What has a hole is not used again (L13).
+            let is_fit = number >= first && (number > holed || broken(Mutant::HoleUsedAgain));
+            if is_fit || broken(Mutant::FormerSegmentRecycled) {
                 keeper.spares.push(segment_name(number));
             } else {
                 former.push(number);
@@ -165,7 +190,8 @@ impl Log {
         let few = likely.min(keeper.spares.len());
         let excess = keeper.spares.split_off(few);
         drop(keeper);
-        self.remove_files(former, excess)
+        self.remove_files(former, excess)?;
+        self.regain(regained)
     }
 
     /// Removes segments of former logs and spares that are too many, with no lock held: to remove a
@@ -191,14 +217,16 @@ impl Log {
     /// left behind.
     pub(super) fn prepare_first(&self) -> Result<Arc<Segment>> {
         let mut keeper = self.keeper.lock();
-        self.prepare(&mut keeper).map_err(|trouble| {
+        let bytes = step_within(self.geometry.segment_bytes(), self.options.first_bytes);
+        let prepared = self.prepare(&mut keeper, bytes).map_err(|trouble| {
             if let Trouble::Passing { leftover: Some(name), .. } = &trouble
                 && let Err(error) = self.disk.remove(name)
             {
                 crate::foreign::warning!("{}: not removed: {error}", self.disk.path(name));
             }
             trouble.into_cause()
-        })
+        });
+        prepared.inspect(|_| self.set_extent(&mut keeper))
     }
 
     /// The slow side of `reserve`: prepares segments until a payload fits.
@@ -225,7 +253,7 @@ impl Log {
     }
 
     /// The segment that was prepared last.
-    fn last_segment(&self) -> Arc<Segment> {
+    pub(super) fn last_segment(&self) -> Arc<Segment> {
         Arc::clone(self.mapped.lock().back().expect("one is always mapped"))
     }
 
@@ -233,14 +261,32 @@ impl Log {
     fn extend(&self, keeper: &mut Keeper, want: Lsn) -> Result<()> {
         let last = self.last_segment();
         let extended = match last.is_whole() {
-            true => self.prepare(keeper).map(drop),
-            false => last.grow(want).map(|()| {
-                keeper.exists = last.exists();
-                self.set_limit(keeper);
-            }),
+            true => self.prepare_what_fits(keeper),
+            false => last.grow(want),
         };
+        self.extended(keeper, extended)
+    }
+
+    /// As [`Log::extend`], to `bytes` bytes of the last segment or, if that is whole, of the next one.
+    pub(super) fn lengthen(&self, keeper: &mut Keeper, bytes: u64) -> Result<()> {
+        let last = self.last_segment();
+        let extended = match last.is_whole() {
+            true => self.prepare(keeper, bytes).map(drop),
+            false => last.grow_to(bytes),
+        };
+        self.extended(keeper, extended)
+    }
+
+    pub(super) fn extended(
+        &self,
+        keeper: &mut Keeper,
+        extended: Result<(), Trouble>,
+    ) -> Result<()> {
         match extended {
-            Ok(()) => Ok(()),
+            Ok(()) => {
+                self.set_extent(keeper);
+                Ok(())
+            }
             Err(Trouble::Passing { cause, .. }) if broken(Mutant::FullDiskPoisons) => {
                 self.poison(cause);
                 self.check_poison()
@@ -256,7 +302,21 @@ impl Log {
         }
     }
 
-    fn prepare(&self, keeper: &mut Keeper) -> Result<Arc<Segment>, Trouble> {
+    /// Makes the next segment, whole, or as short as a first one if the disk is full.
+    fn prepare_what_fits(&self, keeper: &mut Keeper) -> Result<(), Trouble> {
+        let whole = self.geometry.segment_bytes();
+        let prepared = match self.prepare(keeper, whole) {
+            Err(Trouble::Passing { cause: Error::DiskFull { .. }, leftover: None }) => {
+                self.prepare(keeper, step_within(whole, self.options.first_bytes))
+            }
+            prepared => prepared,
+        };
+        prepared.map(drop)
+    }
+
+    /// Makes the next segment in a file that may be used again, which is whole, or in a new one of
+    /// `bytes` bytes.
+    fn prepare(&self, keeper: &mut Keeper, bytes: u64) -> Result<Arc<Segment>, Trouble> {
         let number = keeper.next;
         assert!(self.geometry.can_hold(number), "the log is at its end");
         if broken(Mutant::SegmentNotedEarly) {
@@ -267,10 +327,6 @@ impl Log {
             number,
             segment_bytes: self.geometry.segment_bytes(),
             sync_line: self.durable.load(),
-        };
-        let bytes = match number == keeper.first {
-            true => step_within(header.segment_bytes, self.options.first_bytes),
-            false => header.segment_bytes,
         };
         let (segment, counter) = match keeper.take_spare(number) {
             Some(spare) => {
@@ -288,8 +344,6 @@ impl Log {
         self.mapped.lock().push_back(Arc::clone(&segment));
         keeper.live.insert(number);
         keeper.next = number + 1;
-        keeper.exists = segment.exists();
-        self.set_limit(keeper);
         Ok(segment)
     }
 
@@ -345,6 +399,12 @@ impl Log {
         Ok(())
     }
 
+    /// More exists of the log.
+    fn set_extent(&self, keeper: &mut Keeper) {
+        keeper.exists = self.last_segment().exists();
+        self.set_limit(keeper);
+    }
+
     fn set_limit(&self, keeper: &Keeper) {
         let mut exists = keeper.exists;
         if broken(Mutant::LimitBeyondFile) {
@@ -352,7 +412,12 @@ impl Log {
         }
         let limit = keeper.obstacle.unwrap_or(exists).min(exists);
         let last = self.geometry.segment_start(keeper.next - 1);
-        self.kept.store((keeper.exists.get() - last.get()) / 4, Ordering::Relaxed);
+        let holed = self.geometry.segment_of(keeper.given_back);
+        let from = if keeper.live.contains(&holed) { keeper.given_back } else { last };
+        let kept = (keeper.exists.get() - from.get()) / 4;
+        // A log that slides does so by a step at least.
+        let least = 2 * stride(self.geometry.segment_bytes());
+        self.kept.store(kept.max(least), Ordering::Relaxed);
         let _mapped = self.mapped.lock();
         if !self.is_poisoned() {
             self.limit.store(limit.get(), Ordering::Release);

@@ -29,7 +29,8 @@
 use std::sync::Arc;
 
 use super::cursor::RecordScan;
-use super::format::{Geometry, SEGMENT_HEADER, SegmentHeader, segment_number};
+use super::format::{Geometry, SEGMENT_HEADER, SegmentHeader, segment_name, segment_number};
+use super::scan::{Search, search_segment};
 use crate::disk::Disk;
 use crate::error::Result;
 use crate::lsn::{Incarnation, Life};
@@ -107,12 +108,18 @@ fn has_commits(disk: &Arc<dyn Disk>, known: Known, header: &SegmentHeader) -> Re
         if clean || geometry.offset_of(record.header.sync_line) != SEGMENT_HEADER {
             return Ok(true);
         }
-        let next = geometry.record_after(record.header.end());
-        if geometry.segment_of(next) != header.number {
-            break;
+        if geometry.segment_of(geometry.record_after(record.header.end())) != header.number {
+            return Ok(false);
         }
     }
-    Ok(false)
+    // A hole may lie before it (L13).
+    let stop = records.stop().expect("there was no further record");
+    let file = disk.open(&segment_name(header.number))?;
+    let range = geometry.offset_of(stop.next)..file.bytes()?.min(segment_bytes);
+    let (line, mut search) = (geometry.record_after(start), Search::default());
+    let place = (header.number, &*file, range);
+    search_segment(records.source(), line, place, &mut Vec::new(), &mut search)?;
+    Ok(search.sync_line > line || clean && search.written > line)
 }
 
 #[cfg(test)]

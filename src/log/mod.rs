@@ -43,6 +43,8 @@
 //!   checkpoint stays until a later one. So a log that is missing can be told ([`presence`])
 //! - L12 a file is removed or used again only if its header says that it is the store's ([`own`]), and
 //!   no file of another is replaced
+//! - L13 a hole that a full disk was given lies below what recovery may need, no byte of it is written
+//!   again, and its file is not used again ([`slide`])
 //!
 //! What is left out: compression and encryption (a payload is bytes); reading from the mapped
 //! memory (the reader uses files, so that it sees what a recovery would see); any meaning of a
@@ -62,6 +64,7 @@ mod presence;
 mod retire;
 mod scan;
 mod segment;
+mod slide;
 mod steps;
 #[cfg(test)]
 mod tests;

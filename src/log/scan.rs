@@ -202,12 +202,12 @@ fn damage(stop: &Stop, expected: String) -> Error {
 
 /// What lies after the first invalid record.
 #[derive(Debug, Default)]
-struct Search {
+pub(super) struct Search {
     /// The highest sync line that anything speaks of; the search ends at the first above the
     /// end of the log.
-    sync_line: Lsn,
+    pub(super) sync_line: Lsn,
     /// The end of the last record of which there is a header.
-    written: Lsn,
+    pub(super) written: Lsn,
 }
 
 /// Searches the rest of the segment where reading stopped, and all later ones.
@@ -235,7 +235,7 @@ fn search(source: &Source, stop: &Stop) -> Result<Search> {
 }
 
 /// Looks for record headers at every place where one can be.
-fn search_segment(
+pub(super) fn search_segment(
     source: &Source,
     end: Lsn,
     (number, file, range): (u64, &dyn crate::disk::DiskFile, std::ops::Range<u64>),

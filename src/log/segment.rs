@@ -13,7 +13,7 @@
 use std::sync::Arc;
 
 use super::format::{Geometry, SegmentHeader, segment_name};
-use super::steps::step_of_at_least;
+use super::steps::{step_of_at_least, step_within};
 use crate::disk::{Disk, DiskFile, Mapping};
 use crate::error::{Error, Result};
 use crate::lsn::Lsn;
@@ -139,14 +139,35 @@ impl Segment {
         })
     }
 
-    /// Makes the next step exist, or the one after it that has `want`. The segment is not whole.
+    /// Makes twice as much exist, and `want`; if the disk has less, as much as it has, and `want` in any
+    /// case. The segment is not whole.
     pub(super) fn grow(&self, want: Lsn) -> Result<(), Trouble> {
+        let (has, segment_bytes) = (self.bytes(), self.end.get() - self.start.get());
+        let want = want.get().saturating_sub(self.start.get()).max(has + 1);
+        let least = step_of_at_least(segment_bytes, want);
+        self.grow_between(least, step_of_at_least(segment_bytes, want.max(2 * has)))
+    }
+
+    /// As [`Segment::grow_to`]: to `most`, or if the disk is full to what it has, at least to `least`.
+    pub(super) fn grow_between(&self, least: u64, most: u64) -> Result<(), Trouble> {
+        let (has, segment_bytes) = (self.bytes(), self.end.get() - self.start.get());
+        let mut bytes = most;
+        loop {
+            match self.grow_to(bytes) {
+                Err(Trouble::Passing { cause: Error::DiskFull { .. }, .. }) if bytes > least => {
+                    bytes = step_within(segment_bytes, has + (bytes - has) / 2).max(least);
+                }
+                grown => return grown,
+            }
+        }
+    }
+
+    /// Makes the first `bytes` bytes exist, a step that is longer than what does.
+    pub(super) fn grow_to(&self, bytes: u64) -> Result<(), Trouble> {
         let file = self.grower.as_ref().expect("what is not whole can grow");
         let segment_bytes = self.end.get() - self.start.get();
-        let has = self.exists().get() - self.start.get();
-        let want = want.get().saturating_sub(self.start.get()).max(has + 1);
-        let bytes = step_of_at_least(segment_bytes, want);
-        assert!(has < bytes && bytes <= segment_bytes, "L8: a segment grows up to its end");
+        let is_ahead = self.bytes() < bytes && bytes <= segment_bytes;
+        assert!(is_ahead, "L8: a segment grows up to its end");
         file.allocate(bytes).map_err(|cause| Trouble::Passing { cause, leftover: None })?;
         if !broken(Mutant::GrowthUnflushed) {
             file.sync().map_err(Trouble::Final)?;

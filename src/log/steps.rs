@@ -1,38 +1,47 @@
 //! The lengths that the file of a segment may have.
 //!
 //! ```text
-//!   S/8   S/4       S/2               S        S, and its halves down to two pages
-//!    |-----|---------|-----------------|
+//!   8 KiB, 16, 32, 64, 96, 128, ...                           S
+//!    |-----|---------|-----------------|-- .. ----------------|
 //!         ^ exists, durable
-//!      ^ used so far: less than half of it is left, so that the next step is made
+//!      ^ used so far: less than half of it is left, so that it doubles
 //! ```
 //!
-//! The first segment of a log begins at a small step and grows with use; the others are whole
-//! from the beginning. A step is used once it exists and is durable (L8), so a record that ends
-//! above a step proves that the file has had the next one. That tells a file that was cut from one
-//! that never was longer; a crash while a file grows leaves any length between two steps, and no
-//! record above the lower one.
+//! The first segment of a log begins small and doubles with use; the others are whole from the
+//! beginning. On a disk that is full any of them begins small, and grows by as much as there is. A step is
+//! used once it exists and is durable (L8), so a record that ends above a step proves that the file has had
+//! the next one. That tells a file that was cut from one that never was longer; a crash while a file grows
+//! leaves any length between two steps, and no record above the lower one.
 
 use super::format::SEGMENT_HEADER;
 
 /// The shortest file: a header and as much again for records.
 const LEAST: u64 = 2 * SEGMENT_HEADER;
+/// The longest way between two steps.
+const FURTHEST: u64 = 32 << 10;
 
-/// The steps of a segment of `segment_bytes`, the longest first.
-fn steps(segment_bytes: u64) -> impl Iterator<Item = u64> {
-    (0..64)
-        .map(move |halved| (segment_bytes >> halved).next_multiple_of(SEGMENT_HEADER))
-        .take_while(|&step| step >= LEAST)
+/// Above so many bytes every multiple of them is a step; below, what doubles from the least.
+pub(super) fn stride(segment_bytes: u64) -> u64 {
+    (segment_bytes / 32).next_multiple_of(SEGMENT_HEADER).clamp(SEGMENT_HEADER, FURTHEST)
 }
 
 /// The longest step that is not longer than `bytes`; 0 if there is none.
 pub(super) fn step_within(segment_bytes: u64, bytes: u64) -> u64 {
-    steps(segment_bytes).find(|&step| step <= bytes).unwrap_or(0)
+    let stride = stride(segment_bytes);
+    match bytes {
+        _ if bytes >= segment_bytes => segment_bytes,
+        ..LEAST => 0,
+        _ if bytes < stride => LEAST << (bytes / LEAST).ilog2(),
+        _ => (bytes - bytes % stride).max(LEAST),
+    }
 }
 
 /// The shortest step of at least `bytes`, or the longest one.
 pub(super) fn step_of_at_least(segment_bytes: u64, bytes: u64) -> u64 {
-    steps(segment_bytes).take_while(|&step| step >= bytes).last().unwrap_or(segment_bytes)
+    let doubled = bytes.max(LEAST).next_power_of_two();
+    let stride = stride(segment_bytes);
+    let step = if doubled < stride { doubled } else { bytes.max(LEAST).next_multiple_of(stride) };
+    step.min(segment_bytes)
 }
 
 #[cfg(test)]
@@ -42,20 +51,37 @@ mod tests {
 
     #[test]
     fn steps_are_whole_pages_and_end_with_the_segment() {
-        assert_eq!(steps(64 << 10).collect::<Vec<_>>(), [65536, 32768, 16384, 8192]);
-        assert_eq!(steps(5 * 4096).collect::<Vec<_>>(), [20480, 12288, 8192]);
-        for (bytes, within, at_least) in [
-            (0, 0, 8192),
-            (8191, 0, 8192),
-            (8192, 8192, 8192),
-            (8193, 8192, 16384),
-            (65535, 32768, 65536),
-            (65536, 65536, 65536),
-            (65537, 65536, 65536),
+        for (segment_bytes, bytes, within, at_least) in [
+            (64 << 10, 0, 0, 8192),
+            (64 << 10, 8191, 0, 8192),
+            (64 << 10, 8192, 8192, 8192),
+            (64 << 10, 8193, 8192, 12288),
+            (64 << 10, 65535, 61440, 65536),
+            (64 << 10, 65536, 65536, 65536),
+            (64 << 10, 65537, 65536, 65536),
+            (5 * 4096, 12289, 12288, 16384),
+            (5 * 4096, 16385, 16384, 20480),
+            (64 << 20, 9000, 8192, 16384),
+            (64 << 20, 300_000, 288 << 10, 320 << 10),
+            (64 << 20, 40_000, 32 << 10, 64 << 10),
         ] {
-            assert_eq!(step_within(64 << 10, bytes), within, "{bytes}");
-            assert_eq!(step_of_at_least(64 << 10, bytes), at_least, "{bytes}");
+            assert_eq!(step_within(segment_bytes, bytes), within, "{bytes}");
+            assert_eq!(step_of_at_least(segment_bytes, bytes), at_least, "{bytes}");
         }
-        assert_eq!(step_within(64 << 20, 300_000), 256 << 10);
+    }
+
+    #[test]
+    fn every_length_lies_between_two_steps() {
+        for segment_bytes in [16, 17, 20, 64, 100, 256, 1024].map(|pages| pages * SEGMENT_HEADER) {
+            for bytes in (LEAST..=segment_bytes).step_by(512) {
+                let (within, at_least) =
+                    (step_within(segment_bytes, bytes), step_of_at_least(segment_bytes, bytes));
+                assert!((LEAST..=bytes).contains(&within), "{bytes} of {segment_bytes}");
+                assert!((bytes..=segment_bytes).contains(&at_least), "{bytes} of {segment_bytes}");
+                assert_eq!(step_within(segment_bytes, at_least), at_least);
+                assert_eq!(step_of_at_least(segment_bytes, within), within);
+                assert_eq!(at_least % SEGMENT_HEADER, 0);
+            }
+        }
     }
 }

@@ -229,6 +229,8 @@ catalog! {
         GrowthFailureIgnored = "growth-failure-ignored": "the data file counts as longer although it could not grow";
         FullDiskPoisons = "full-disk-poisons": "a segment that could not be made closes the log for good";
         RoomNotMade = "room-not-made": "a commit looks for frames and blocks only when it is in the log";
+        HoleTooLong = "hole-too-long": "what a full log gives back reaches into what is written next";
+        HoleUsedAgain = "hole-used-again": "a segment of which something was given back is used again as it is";
     }
     Server {
         AnsweredUnappended = "answered-unappended": "an async put is answered before it is appended";

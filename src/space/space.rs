@@ -38,7 +38,7 @@ use crate::error::{Error, Result};
 use crate::log::Witness;
 use crate::lsn::{Life, LifeMark, Lsn, StoreId};
 use crate::mutants::{Mutant, broken};
-use crate::sync::Mutex;
+use crate::sync::{Mutex, MutexGuard};
 
 /// The name of the data file.
 pub(crate) const DATA_FILE: &str = "data";
@@ -246,6 +246,11 @@ impl Space {
         let needed = u64::from(want) * self.page_size() as u64;
         let full = || Error::DiskFull { file: self.path().to_owned(), needed };
         self.with_extents(take)?.ok_or_else(full)
+    }
+
+    /// Keeps the file from growing: what space others give back meanwhile is not for it.
+    pub(crate) fn hold_growth(&self) -> MutexGuard<'_, ()> {
+        self.growing.lock()
     }
 
     /// Sees to it that `want` blocks are free, growing the file if need be. They are not set aside.

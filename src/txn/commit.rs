@@ -41,7 +41,7 @@ impl Engine {
         // 1. Outside any lock: everything that can be slow or can fail.
         self.throttle(live)?;
         self.weigh(payload);
-        let mut prepared = self.prepare_values(payload)?;
+        let mut prepared = self.prepare_values(live, payload)?;
         self.touch_leaves(payload, keyspaces)?;
         payload.seal(mode);
         self.make_ready(live, payload)?;

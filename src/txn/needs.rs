@@ -38,6 +38,8 @@ const EACH: u64 = 4;
 const FEW: u64 = 4;
 /// What one step of housekeeping changes beside, about: it merges up to 32 leaves, mostly neighbours.
 const TRIM: u64 = 24;
+/// How often a commit that found no space has some made.
+const RELIEFS: u32 = 4;
 /// What a row takes in a leaf beside its key and its value.
 const ROW_BYTES: usize = 16;
 
@@ -89,11 +91,25 @@ impl Engine {
     pub(super) fn make_ready(&self, live: &Live, payload: &Payload) -> Result<()> {
         let is_note = payload.needs.claim == Claim::Checkpoint; // whose lock is held
         match self.try_make_ready(live, payload) {
-            Err(Error::DiskFull { .. }) if !is_note && self.relieve() => {
-                self.try_make_ready(live, payload)
+            Err(Error::DiskFull { .. }) if !is_note => {
+                self.relieved(live, || self.try_make_ready(live, payload))
             }
             done => done,
         }
+    }
+
+    /// Makes space, and tries again what found none. Others may take it first: so as often as there
+    /// was some, a few times.
+    fn relieved<T>(&self, live: &Live, mut attempt: impl FnMut() -> Result<T>) -> Result<T> {
+        for _ in 1..RELIEFS {
+            let has_more = self.relieve(live);
+            match attempt() {
+                Err(Error::DiskFull { .. }) if has_more => {}
+                done => return done,
+            }
+        }
+        self.relieve(live);
+        attempt()
     }
 
     fn try_make_ready(&self, live: &Live, payload: &Payload) -> Result<()> {
@@ -110,24 +126,26 @@ impl Engine {
         Ok(())
     }
 
-    /// Makes a checkpoint where space has run out, if that can free any. Tells whether it did.
-    fn relieve(&self) -> bool {
+    /// Makes a checkpoint where space has run out, if that can free any, and lets the log slide. Tells
+    /// whether there is more space.
+    fn relieve(&self, live: &Live) -> bool {
         // Without threads, who comes while a flush or a checkpoint is at the device was called by it.
-        let is_within = self.live.get().is_some_and(|live| live.log.is_flushing())
-            || self.checkpointing.is_locked();
+        let is_within = live.log.is_flushing() || self.checkpointing.is_locked();
         if is_within && !self.options.background {
             return false;
         }
-        match self.stalled(|| self.checkpoint_if_useful()) {
-            Ok(is_made) => is_made,
-            Err(error) => {
-                crate::foreign::warning!(
-                    "{}: a checkpoint to make space: {error}",
-                    self.disk.path("")
-                );
+        let told = |freed: Result<bool>| {
+            freed.unwrap_or_else(|error| {
+                crate::foreign::warning!("{}: making space: {error}", self.disk.path(""));
                 false
-            }
-        }
+            })
+        };
+        let is_made = self.stalled(|| told(self.checkpoint_if_useful()));
+        let has_slid = {
+            let _no_growth = self.space.hold_growth();
+            told(live.log.slide())
+        };
+        is_made || has_slid
     }
 
     /// Whether a commit can be appended and is then sure to be applied (C5). If so, that is promised
@@ -141,12 +159,18 @@ impl Engine {
     }
 
     /// Writes the long values of a commit to pages of their own, and adds what that needs.
-    pub(super) fn prepare_values(&self, payload: &mut Payload) -> Result<Vec<Prepared<'_>>> {
+    pub(super) fn prepare_values(
+        &self,
+        live: &Live,
+        payload: &mut Payload,
+    ) -> Result<Vec<Prepared<'_>>> {
         if payload.longest_value <= max_inline(self.cache.page_bytes()) {
             return Ok(Vec::new());
         }
         let prepared = match prepare(&self.cache, &payload.bytes) {
-            Err(Error::DiskFull { .. }) if self.relieve() => prepare(&self.cache, &payload.bytes)?,
+            Err(Error::DiskFull { .. }) => {
+                self.relieved(live, || prepare(&self.cache, &payload.bytes))?
+            }
             prepared => prepared?,
         };
         let homeless = prepared.iter().map(|(_, _, draft)| draft.homeless() as u64);
@@ -156,13 +180,15 @@ impl Engine {
 
     /// Brings the leaves that a commit will change into memory, so that no page is read with the
     /// commit lock held. Does nothing while everything is in memory.
+    ///
+    /// A commit of more than a good part of the cache evicts its own, and reads them once more. By then
+    /// the device has answered for each of them: one that cannot be read refuses the commit here.
     pub(super) fn touch_leaves(
         &self,
         payload: &Payload,
         keyspaces: &[&Arc<KeyspaceState>],
     ) -> Result<()> {
-        // A transaction that touches more than a good part of the cache would evict its own.
-        if !self.cache.is_partial() || !self.keeps_leaves_of(payload.operations) {
+        if !self.cache.is_partial() {
             return Ok(());
         }
         let keyspaces = Numbered::new(keyspaces);

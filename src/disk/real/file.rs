@@ -80,6 +80,12 @@ impl DiskFile for RealFile {
         Ok(())
     }
 
+    fn deallocate(&self, offset: u64, len: u64) -> Result<bool> {
+        let action = || format!("give back {len} bytes at offset {offset}");
+        platform::deallocate(&self.file, offset, len)
+            .map_err(|error| self.error(action(), 0, error))
+    }
+
     fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<()> {
         let mut done = 0;
         while done < buf.len() {

@@ -73,6 +73,29 @@ pub(super) fn reserve(_file: &File, _offset: u64, len: u64) -> io::Result<Reserv
     Ok(if len == 0 { Reserved::Yes } else { Reserved::Unsupported })
 }
 
+/// Gives the blocks of `offset..offset + len` back to the file system; the length stays. Returns
+/// whether it takes them.
+#[cfg(target_os = "linux")]
+pub(super) fn deallocate(file: &File, offset: u64, len: u64) -> io::Result<bool> {
+    use rustix::fs::{FallocateFlags, fallocate};
+    use rustix::io::Errno;
+    let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+    loop {
+        return match fallocate(file, flags, offset, len) {
+            Ok(()) => Ok(true),
+            Err(Errno::INTR) => continue,
+            Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => Ok(false),
+            Err(error) => Err(error.into()),
+        };
+    }
+}
+
+/// Nobody can be asked.
+#[cfg(not(target_os = "linux"))]
+pub(super) fn deallocate(_file: &File, _offset: u64, _len: u64) -> io::Result<bool> {
+    Ok(false)
+}
+
 /// Drops `offset..offset + len` of the file from the page cache, as far as it is clean. Zeros that
 /// were just written sit there as large folios, and the kernel writes back a whole folio for each
 /// byte stored into it: measured, a store plus flush then costs twice as much. Only advice: a

@@ -39,6 +39,8 @@ pub enum Op {
     MapSync,
     /// [`Mapping::prefault`](crate::disk::Mapping::prefault)
     Prefault,
+    /// [`DiskFile::deallocate`](crate::disk::DiskFile::deallocate)
+    Deallocate,
 }
 
 impl Op {
@@ -54,6 +56,7 @@ impl Op {
             | Op::Remove
             | Op::SyncDir
             | Op::Allocate
+            | Op::Deallocate
             | Op::Write
             | Op::Sync
             | Op::MapWrite

@@ -84,6 +84,15 @@ impl DiskFile for SimFile {
             .map_err(|error| self.error(format!("allocate {more} bytes"), more, error))
     }
 
+    fn deallocate(&self, offset: u64, len: u64) -> Result<bool> {
+        let mut state = self.0.enter(Op::Deallocate, 0);
+        state.step(Op::Deallocate, self.0.id, offset, &len.to_le_bytes()).map_err(|error| {
+            self.error(format!("give back {len} bytes at offset {offset}"), 0, error)
+        })?;
+        state.inode(self.0.id).deallocate(offset, len);
+        Ok(true)
+    }
+
     fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<()> {
         let mut state = self.0.enter(Op::Read, 0);
         state.step(Op::Read, self.0.id, offset, &[]).map_err(|error| {
@@ -188,6 +197,14 @@ struct SimMapping {
 
 impl SimMapping {
     /// Where a real mapping raises a bus error, this one panics.
+    fn check_blocks(&self, offset: usize, len: usize) {
+        self.check(offset, len);
+        let mut state = self.handle.disk.state();
+        let lacks = state.inode(self.handle.id).lacks_blocks(offset as u64, len);
+        assert!(!lacks, "{}: the blocks of {len} bytes at {offset} are gone", self.handle.path);
+    }
+
+    /// As does this one.
     fn check(&self, offset: usize, len: usize) {
         let file = self.handle.disk.state().inode(self.handle.id).bytes();
         let exists = self.bytes.min(file as usize);
@@ -217,7 +234,7 @@ impl Mapping for SimMapping {
     fn grown(&self, _bytes: usize) {}
 
     fn write(&self, offset: usize, bytes: &[u8]) {
-        self.check(offset, bytes.len());
+        self.check_blocks(offset, bytes.len());
         let id = self.handle.id;
         for (index, piece) in sector_pieces(offset as u64, bytes.len()).enumerate() {
             let at = (offset + piece.source.start) as u64;

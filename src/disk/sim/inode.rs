@@ -17,7 +17,7 @@
 //! - S3 Below `settled_bytes`, what was never written reads as zeros after a crash too. Above,
 //!   a page that is not in `durable` may show whatever the device had there before.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -45,6 +45,8 @@ pub(super) struct Inode {
     length_in_doubt: bool,
     settled_bytes: u64,
     dirty: BTreeMap<u64, Dirty>,
+    /// Pages whose blocks were given back.
+    holes: BTreeSet<u64>,
     /// How many files and mappings are open; the bytes live as long as they.
     pub(super) handles: u32,
     /// How many of them are mappings, which may be longer than the file.
@@ -66,6 +68,31 @@ impl Inode {
 
     pub(super) fn bytes(&self) -> u64 {
         self.seen_bytes
+    }
+
+    /// What it takes on the disk.
+    pub(super) fn used_bytes(&self) -> u64 {
+        self.seen_bytes - self.holes.len() as u64 * PAGE_BYTES
+    }
+
+    /// Gives back the blocks of whole pages, which read as zeros from now on.
+    pub(super) fn deallocate(&mut self, offset: u64, len: u64) {
+        let end = offset + len;
+        assert!(
+            offset.is_multiple_of(PAGE_BYTES)
+                && len.is_multiple_of(PAGE_BYTES)
+                && end <= self.seen_bytes
+        );
+        for sector in offset / SECTOR_BYTES..end / SECTOR_BYTES {
+            self.write_sector(sector, 0..SECTOR_BYTES as usize, &[0; SECTOR_BYTES as usize]);
+        }
+        self.holes.extend(offset / PAGE_BYTES..end / PAGE_BYTES);
+    }
+
+    /// Whether anything of `offset..offset + len` was given back.
+    pub(super) fn lacks_blocks(&self, offset: u64, len: usize) -> bool {
+        let pages = offset / PAGE_BYTES..(offset + len as u64).div_ceil(PAGE_BYTES);
+        self.holes.range(pages).next().is_some()
     }
 
     pub(super) fn seen(&self) -> &Pages {
@@ -321,5 +348,25 @@ mod tests {
         assert_eq!(file.bytes().unwrap(), PAGE_BYTES);
         file.allocate(2 * PAGE_BYTES).unwrap();
         assert_eq!(disk.read_file("a"), [0; 2 * PAGE]);
+    }
+
+    #[test]
+    fn what_is_given_back_reads_as_zeros_and_leaves_space_for_others() {
+        let (disk, file) = disk_with("a", 4 * PAGE_BYTES);
+        let page = |disk: &SimDisk| disk.read_file("a")[PAGE];
+        file.write_at(PAGE_BYTES, &[1; 2 * PAGE]).unwrap();
+        file.sync().unwrap();
+        disk.set_capacity(Some(disk.used_bytes()));
+        assert!(disk.create("b", PAGE_BYTES).is_err());
+        assert!(file.deallocate(PAGE_BYTES, PAGE_BYTES).unwrap());
+        assert_eq!((page(&disk), file.bytes().unwrap()), (0, 4 * PAGE_BYTES));
+        disk.create("b", PAGE_BYTES).unwrap();
+        // A power loss keeps what was there, or does not.
+        assert_eq!(page(&disk.fork(Keep::Nothing)), 1);
+        file.sync().unwrap();
+        assert_eq!(page(&disk.fork(Keep::Nothing)), 0);
+        let written =
+            std::panic::AssertUnwindSafe(|| file.map(2 * PAGE_BYTES).unwrap().write(5000, &[1]));
+        assert!(std::panic::catch_unwind(written).is_err(), "a real mapping raises a bus error");
     }
 }

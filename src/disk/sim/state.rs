@@ -163,7 +163,7 @@ impl State {
     pub(super) fn used_bytes(&self) -> u64 {
         let used =
             self.inodes.iter().filter(|(id, inode)| inode.handles > 0 || self.names.is_seen(**id));
-        used.map(|(_, inode)| inode.bytes()).sum()
+        used.map(|(_, inode)| inode.used_bytes()).sum()
     }
 
     /// Forgets the files that nobody can reach any more, now or after a crash.

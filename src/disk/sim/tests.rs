@@ -319,6 +319,7 @@ fn each_kind_of_operation_fails_when_told() {
         Op::Map,
         Op::MapSync,
         Op::Prefault,
+        Op::Deallocate,
     ];
     for op in ops {
         let (disk, file) = disk_with("a", PAGE_BYTES);
@@ -327,9 +328,8 @@ fn each_kind_of_operation_fails_when_told() {
             Op::Lock => disk.lock().map(drop),
             Op::List => disk.list().map(drop),
             Op::Open => disk.open("a").map(drop),
-            Op::Create => disk.create("b", 1).and_then(|_| disk.remove("b")),
+            Op::Create | Op::Remove => disk.create("b", 1).and_then(|_| disk.remove("b")),
             Op::Rename => disk.rename("a", "a"),
-            Op::Remove => disk.create("b", 1).and_then(|_| disk.remove("b")),
             Op::SyncDir => disk.sync_dir(),
             Op::Length => file.bytes().map(drop),
             Op::Allocate => file.allocate(1),
@@ -340,14 +340,15 @@ fn each_kind_of_operation_fails_when_told() {
             Op::MapWrite => unreachable!("cannot fail"),
             Op::MapSync => mapping.sync(0, 1),
             Op::Prefault => mapping.prefault(0, 1),
+            Op::Deallocate => file.deallocate(0, 0).map(drop),
         };
         let tidy = || {
             if disk.state().lookup("b").is_ok() {
                 disk.remove_file("b"); // which is no operation
             }
         };
-        let error = FaultError::NoSpace;
-        disk.fail(Fault { op, after: 1, error, persistence: Persistence::Once });
+        let persistence = Persistence::Once;
+        disk.fail(Fault { op, after: 1, error: FaultError::NoSpace, persistence });
         perform().unwrap();
         assert!(matches!(perform(), Err(Error::DiskFull { .. })), "{op:?}");
         tidy();

@@ -46,7 +46,45 @@ pub(super) const ROOM: &[Piece] = &[
         mutants: &[],
         show: each_attempt_takes_a_segment,
     },
+    Piece {
+        name: "no space to delete",
+        whose: "ours, found from outside",
+        showed: "small rows filled a small disk one by one, and then no delete was taken: the log was \
+                 at the end of what its file had, a checkpoint gave back whole segments only, and \
+                 the disk had nothing to make the file longer",
+        done: "small rows until the disk is full, and deletes, again and again, each of which is \
+               taken; power losses",
+        judged: &[Clause::Answers, Clause::Prefix],
+        mutants: &[Mutant::HoleTooLong, Mutant::HoleUsedAgain],
+        show: no_space_to_delete,
+    },
 ];
+
+fn no_space_to_delete(visit: &mut Visit) -> Result<(), Broken> {
+    let setup = Setup { cache_bytes: 1 << 20, segment_bytes: 64 << 10, ..SMALL };
+    let mut stage = Stage::open(visit, &setup)?;
+    let mut script = Script::new().each(0..20, 60);
+    stage.all(&script)?;
+    full(&mut stage, 200 << 10);
+    for round in 0..6 {
+        script = Script::after(&script).each((0..900).map(|n| (n * 7 + round * 131) % 1000), 60);
+        refused_only_for_space(&mut stage, &script)?;
+        for key in (0..1000).filter(|key| key % 8 != 0) {
+            let changes = vec![Change::Delete { keyspace: 0, key }];
+            if let Some(error) = stage.one(&Step::Commit { mode: Mode::Async, changes })? {
+                return Err(Violation::liveness(format!("a delete is refused: {error}")).into());
+            }
+        }
+        // The log begins anew, and there must be space for that.
+        if round == 2 {
+            stage.disk().set_capacity(None);
+            stage.all(&Script::after(&script).checkpoint().power_loss().read())?;
+            full(&mut stage, 100 << 10);
+        }
+    }
+    stage.disk().set_capacity(None);
+    stage.all(&Script::after(&script).checkpoint().read().power_loss().read())
+}
 
 fn named_again_after_a_long_value(visit: &mut Visit) -> Result<(), Broken> {
     const LENGTHS: [u32; 7] = [0, 100, 960, 4096, 65_536, 131_072, 200_000];

@@ -171,6 +171,8 @@ struct Play<'a> {
     mark: Mark,
     /// The fault was in force, or came, during the step.
     was_on: bool,
+    /// A commit read amid itself in the life that the step began in, or ended in.
+    has_read_within: bool,
 }
 
 impl<'a> Play<'a> {
@@ -178,7 +180,8 @@ impl<'a> Play<'a> {
         let run = Run::new(&case.setup, SimDisk::new());
         let meter = Meter::new(bomb);
         run.watch.set_hook(meter.hook());
-        Play { run, meter, failing, since: None, mark: Mark::default(), was_on: false }
+        let (since, was_on, has_read_within) = (None, false, false);
+        Play { run, meter, failing, since, mark: Mark::default(), was_on, has_read_within }
     }
 
     fn all(&mut self, case: &Case, judge: &mut Judge) -> Result<(), Violation> {
@@ -210,6 +213,7 @@ impl<'a> Play<'a> {
             self.mark = self.run.history.mark;
         }
         let was_on = self.meter.is_on();
+        let read_within = self.run.has_read_within;
         let outcome = match step {
             Some(Step::Read) => self.look(judge)?,
             Some(Step::Flush) => self.flush(judge)?,
@@ -217,6 +221,8 @@ impl<'a> Play<'a> {
             None => self.run.open(Crash::Kill, judge)?,
         };
         self.note_state();
+        // What closes a store tells what had befallen it.
+        self.has_read_within = read_within || self.run.has_read_within;
         let Some(site) = self.meter.fired() else {
             return match outcome {
                 Outcome::Done => Ok(()),
@@ -268,7 +274,7 @@ impl<'a> Play<'a> {
         if !is_poison && !self.was_on && !self.is_forgotten(error) && !self.run.is_poisoned {
             return Err(Violation::liveness(format!("refused although all is well: {error}")));
         }
-        let is_amid = site.op == Op::Read && self.run.has_read_within;
+        let is_amid = site.op == Op::Read && self.has_read_within;
         if is_poison && !may_poison(fault, site.op) && !(is_amid && fault == CallFault::Io) {
             return Err(Violation::liveness(format!("poisoned by {}: {error}", fault.name())));
         }
