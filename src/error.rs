@@ -115,6 +115,8 @@ pub enum Error {
         /// The name.
         name: String,
     },
+    /// The store has made 2^32 - 2 keyspaces in its life, and has no number for another.
+    TooManyKeyspaces,
     /// A batch holds a keyspace of another store.
     ForeignKeyspace {
         /// The name of the keyspace.
@@ -186,6 +188,7 @@ impl Error {
             | Error::InvalidName { .. }
             | Error::NoSuchKeyspace { .. }
             | Error::KeyspaceExists { .. }
+            | Error::TooManyKeyspaces
             | Error::ForeignKeyspace { .. }
             | Error::InvalidOption { .. }
             | Error::InvalidToken { .. }
@@ -276,6 +279,7 @@ impl fmt::Display for Error {
             }
             Error::NoSuchKeyspace { name } => write!(f, "there is no keyspace {name:?}"),
             Error::KeyspaceExists { name } => write!(f, "there is a keyspace {name:?} already"),
+            Error::TooManyKeyspaces => write!(f, "the store has no number for another keyspace"),
             Error::ForeignKeyspace { name } => {
                 write!(f, "keyspace {name:?} belongs to another store")
             }

@@ -253,6 +253,7 @@ impl From<&Error> for Failure<'static> {
             Error::KeyspaceExists { name } => {
                 failure(Code::KeyspaceExists).with("name", name.clone())
             }
+            Error::TooManyKeyspaces => failure(Code::Unsupported),
             Error::ForeignKeyspace { name } => {
                 failure(Code::ForeignKeyspace).with("name", name.clone())
             }

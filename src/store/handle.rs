@@ -163,7 +163,8 @@ impl Store {
     /// Makes the keyspace `name`, durably.
     ///
     /// # Errors
-    /// [`Error::KeyspaceExists`], [`Error::InvalidName`], and as [`Keyspace::put`].
+    /// [`Error::KeyspaceExists`], [`Error::InvalidName`], [`Error::TooManyKeyspaces`], and as
+    /// [`Keyspace::put`].
     pub fn create_keyspace(&self, name: &str) -> Result<Keyspace> {
         check_name(name)?;
         let engine = self.engine();
@@ -174,6 +175,9 @@ impl Store {
             }
             if state.trees.catalog.named(name).is_some() {
                 return Err(Error::KeyspaceExists { name: name.to_owned() });
+            }
+            if state.trees.next_keyspace == u32::MAX {
+                return Err(Error::TooManyKeyspaces);
             }
             let mut payload = Payload::default();
             let keyspace = KeyspaceId(state.trees.next_keyspace);
@@ -452,5 +456,35 @@ impl Store {
 
     pub(super) fn engine(&self) -> &Engine {
         self.closer.engine()
+    }
+}
+
+#[cfg(test)]
+#[cfg(not(syncline_shuttle))]
+mod tests {
+    use super::*;
+    use crate::disk::{Keep, SimDisk};
+
+    #[test]
+    fn the_last_number_of_a_keyspace_is_given_once() {
+        let disk = SimDisk::new();
+        let open = |disk: &SimDisk| {
+            crate::Options::new().without_threads().open_on(Arc::new(disk.clone())).unwrap()
+        };
+        let store = open(&disk);
+        let rows = store.create_keyspace("rows").unwrap();
+        store.engine().commit.lock().trees.next_keyspace = u32::MAX - 1;
+        let last = store.create_keyspace("last").unwrap();
+        last.put("key", "of the last").unwrap();
+        for _ in 0..2 {
+            let refused = store.create_keyspace("one more");
+            assert!(matches!(refused, Err(Error::TooManyKeyspaces)), "{refused:?}");
+        }
+        rows.put("key", "of rows").unwrap();
+        let store = open(&disk.crash(Keep::Nothing));
+        assert!(matches!(store.create_keyspace("one more"), Err(Error::TooManyKeyspaces)));
+        let last = store.keyspace("last").unwrap();
+        assert_eq!(last.get("key").unwrap().as_deref(), Some(&b"of the last"[..]));
+        assert!(store.drop_keyspace("last").is_ok() && store.create_keyspace("last").is_err());
     }
 }
