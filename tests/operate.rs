@@ -159,15 +159,16 @@ fn sighup_exchanges_tokens_and_log_level_and_keeps_what_was_there_if_a_file_is_b
     server.signal("-HUP");
     let line = server.await_line("counts from the next start on");
     assert!(line.contains("idle_ms"), "{line}");
-    server.await_line("the settings were read anew");
+    server.await_line("settings were read anew: tokens, what is logged");
     assert!(!server.lets_in("the first secret") && server.lets_in("the second secret"));
     server.await_line("DEBUG"); // of the connection that came in
 
     std::fs::write(&tokens, "[[token]]\nname = 'three'\n").unwrap();
     server.signal("-HUP");
-    let line = server.await_line("the tokens are not changed");
+    let line = server.await_line("no change of: tokens");
     assert!(line.contains("tokens.toml"), "{line}");
-    server.await_line("the settings were read anew");
+    let line = server.await_line("settings were read anew");
+    assert!(line.ends_with("anew: what is logged"), "only what was taken is told: {line}");
     assert!(server.lets_in("the second secret"));
 
     std::fs::write(&config, "log = 'loud'\n").unwrap();

@@ -30,14 +30,18 @@ impl Reloader {
                 return;
             }
         };
+        let (has_tokens, has_tls) = (config.tokens.is_some(), config.tls_cert.is_some());
         let done = [
-            ("the tokens are", reload_tokens(server, &config)),
-            ("TLS is", reload_tls(server, &config)),
-            ("what is logged is", self.levels.change(&config.log)),
+            ("tokens", has_tokens, reload_tokens(server, &config)),
+            ("TLS", has_tls, reload_tls(server, &config)),
+            ("what is logged", true, self.levels.change(&config.log)),
         ];
-        for (what, done) in done {
-            if let Err(failure) = done {
-                tracing::error!("{failure}: {what} not changed");
+        let mut taken = Vec::new();
+        for (what, is_set, done) in done {
+            match done {
+                Ok(()) if is_set => taken.push(what),
+                Ok(()) => {}
+                Err(failure) => tracing::error!("{failure}: no change of: {what}"),
             }
         }
         let (before, now) = (table(&self.config), table(&config));
@@ -47,7 +51,9 @@ impl Reloader {
             }
         }
         self.config = config;
-        tracing::info!("the settings were read anew");
+        if !taken.is_empty() {
+            tracing::info!("settings were read anew: {}", taken.join(", "));
+        }
     }
 }
 
