@@ -211,7 +211,7 @@ impl Token {
         if scopes.is_empty() {
             return Err("without a scope it is of no use".into());
         }
-        let realm = entry.keyspaces.map_or(Realm::All, Realm::Some);
+        let realm = entry.keyspaces.map_or(Ok(Realm::All), realm)?;
         let scopes = scopes.into_iter().collect();
         let expires = entry.expires.as_ref().map(moment).transpose();
         Ok(Token {
@@ -240,6 +240,20 @@ impl Token {
         (self.hash, &self.caller, self.expires) == (other.hash, &other.caller, other.expires)
             && !other.is_withdrawn()
     }
+}
+
+/// The keyspaces that a token opens.
+fn realm(patterns: Vec<String>) -> Result<Realm, String> {
+    for pattern in &patterns {
+        let name = pattern.strip_suffix('*').unwrap_or(pattern);
+        if pattern.is_empty() || name.contains('*') {
+            return Err(format!(
+                "keyspaces: {pattern:?} is neither a name nor the beginning of names, which ends \
+                 with its only *"
+            ));
+        }
+    }
+    Ok(Realm::Some(patterns))
 }
 
 fn from_hex(text: &str) -> Option<[u8; 32]> {
@@ -322,6 +336,13 @@ mod tests {
         refused("[[token]]\nname='a'\nsecret='0123456789abcdef'\nscopes=['root']", "no scope");
         refused("[[token]]\nname='a'\nsecret='0123456789abcdef'\nscopes=[]", "without a scope");
         refused("[[token]]\nname='a'\nscope='read'", "line 3: unknown field");
+        for pattern in ["*-log", "a*b", "a**", "**", ""] {
+            let text = format!("{ONE}keyspaces = ['rows', '{pattern}']");
+            refused(&text, &format!("\"one\": keyspaces: \"{pattern}\" is neither"));
+        }
+        for pattern in ["*", "log-*", "log"] {
+            Tokens::parse(&format!("{ONE}keyspaces = ['{pattern}']")).unwrap();
+        }
         refused(
             &format!("{ONE}{}", TWO.replace("second", "first")),
             "\"one\" and \"two\" have the",
