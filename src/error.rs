@@ -287,8 +287,9 @@ impl fmt::Display for Error {
             Error::InvalidToken { token, reason } => write!(f, "token {token:?}: {reason}"),
             Error::UnknownLife { token, incarnation } => write!(
                 f,
-                "token {token:?}: this copy of the store never had that incarnation {incarnation}; \
-                 ask the copy that gave it out"
+                "token {token:?}: another copy of this store gave it out, in its incarnation \
+                 {incarnation}, which this copy never had (as after a backup was restored): only \
+                 that copy can tell what became of the commit"
             ),
             Error::Poisoned { source, .. } => write!(
                 f,
