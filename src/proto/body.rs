@@ -10,6 +10,7 @@ use std::ops::Deref;
 
 use bincode::config::{Configuration, standard};
 use bincode::enc::write::Writer;
+use bincode::error::{DecodeError, IntegerType};
 use serde::de::{Deserialize, Deserializer, SeqAccess, Visitor};
 use serde::{Deserialize as DeriveDeserialize, Serialize};
 
@@ -91,7 +92,29 @@ pub(super) fn decode_first<'a, T: Deserialize<'a>>(
     body: &'a [u8],
 ) -> Result<(T, usize), Malformed> {
     bincode::serde::borrow_decode_from_slice(body, CONFIG)
-        .map_err(|error| Malformed::new(error.to_string()))
+        .map_err(|error| Malformed::new(in_words(&error)))
+}
+
+/// What the library found, in the words of `PROTOCOL.md`: its own are of its source.
+#[cold]
+fn in_words(error: &DecodeError) -> String {
+    match error {
+        DecodeError::UnexpectedEnd { .. } => "the body ends too early".into(),
+        DecodeError::InvalidIntegerType {
+            found: IntegerType::U128 | IntegerType::Reserved,
+            ..
+        } => "254 and 255 begin no number".into(),
+        DecodeError::InvalidIntegerType { .. } => "a number is too long for its field".into(),
+        DecodeError::Utf8 { .. } => "a text is not UTF-8".into(),
+        DecodeError::InvalidBooleanValue(byte) => format!("a bool is 0 or 1, not {byte}"),
+        DecodeError::UnexpectedVariant { found, .. } => {
+            format!("an option begins with 0 or 1, not with {found}")
+        }
+        DecodeError::OtherString(_) | DecodeError::Serde(_) => {
+            "a choice names a case that it does not have".into()
+        }
+        _ => "the body is not what its kind says".into(),
+    }
 }
 
 /// Writes a body, or a part of one, at the end of `out`.

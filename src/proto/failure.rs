@@ -169,6 +169,13 @@ impl<'de> Deserialize<'de> for Code {
     }
 }
 
+/// The longest message of a failure, and the longest value of a detail, in bytes. A failure with as many
+/// details as any has fits into [`MAX_HELLO`](super::MAX_HELLO), which every client takes.
+const LONGEST_MESSAGE: usize = 2048;
+const LONGEST_DETAIL: usize = 512;
+/// What a text ends with that was cut.
+const CUT: &str = "...";
+
 /// Why a request failed. Its layout is the same in every version.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failure<'a> {
@@ -183,15 +190,15 @@ pub struct Failure<'a> {
 }
 
 impl<'a> Failure<'a> {
-    /// A failure without details.
+    /// A failure without details. A message of more than 2048 bytes is cut, and ends in `...`.
     pub fn new(code: Code, message: impl Into<Text<'a>>) -> Failure<'a> {
-        Failure { code, message: message.into(), detail: Vec::new() }
+        Failure { code, message: cut(message.into(), LONGEST_MESSAGE), detail: Vec::new() }
     }
 
-    /// Adds a detail.
+    /// Adds a detail. A value of more than 512 bytes is cut, and ends in `...`.
     #[must_use]
     pub fn with(mut self, name: impl Into<Text<'a>>, value: impl Into<Text<'a>>) -> Failure<'a> {
-        self.detail.push((name.into(), value.into()));
+        self.detail.push((name.into(), cut(value.into(), LONGEST_DETAIL)));
         self
     }
 
@@ -213,6 +220,15 @@ impl<'a> Failure<'a> {
         let detail = detail.into_iter().map(owned).collect();
         Failure { code, message: message.into_owned(), detail }
     }
+}
+
+/// A text of at most `max` bytes.
+fn cut(text: Text<'_>, max: usize) -> Text<'_> {
+    if text.len() <= max {
+        return text;
+    }
+    let end = text.floor_char_boundary(max - CUT.len());
+    format!("{}{CUT}", &text[..end]).into()
 }
 
 impl fmt::Display for Failure<'_> {

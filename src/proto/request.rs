@@ -336,7 +336,9 @@ impl<'a> Request<'a> {
         let known = Kind::from_number(kind).filter(|kind| kind.is_request());
         let known = known.ok_or(Refused::UnknownKind(kind))?;
         if packet.head.part == Part::More {
-            return Err(Malformed::new("a request in parts").into());
+            return Err(
+                Malformed::new("a request is one packet: the flag *more* is not set").into()
+            );
         }
         let request = Request::decode_body(known, packet.body)?;
         request.check()?;

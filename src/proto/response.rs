@@ -218,7 +218,7 @@ impl<'a> Response<'a> {
             Kind::MarksEvent => Response::MarksEvent(body::decode(bytes)?),
             Kind::Verified => Response::Verified(body::decode(bytes)?),
             Kind::Goodbye => Response::Goodbye(body::decode(bytes)?),
-            kind => return Err(Malformed::new(format!("{kind:?} is no answer")).into()),
+            kind => return Err(Malformed::new(format!("{} is no answer", kind.name())).into()),
         })
     }
 

@@ -1,9 +1,13 @@
 //! `PROTOCOL.md` says what the code does: its examples are the pinned bytes, its tables name every
 //! kind and every code with the right number.
 
+use std::sync::Arc;
+
 use super::super::*;
 use super::golden::lines;
 use super::unhex;
+use crate::error::Error;
+use crate::lsn::{Incarnation, StoreId};
 
 const TEXT: &str = include_str!("../../../PROTOCOL.md");
 
@@ -57,4 +61,52 @@ fn limits_are_named() {
     for limit in [MAX_BODY, MAX_HELLO, MAX_ONCE as u32, MAX_WATCHED as u32] {
         assert!(TEXT.contains(&limit.to_string()), "{limit}");
     }
+}
+
+/// One error of each kind that the store has.
+fn errors() -> Vec<Error> {
+    let (file, name) = (|| String::from("log"), || String::from("rows"));
+    let source = || Arc::new(std::io::Error::other("why"));
+    let (expected, found) = (StoreId([1; 16]), StoreId([2; 16]));
+    let poison = Error::Io { action: "flush".into(), file: file(), source: source() };
+    vec![
+        poison.clone(),
+        Error::DiskFull { file: file(), needed: 1 },
+        Error::Corrupt { file: file(), offset: 2, expected: name(), found: name() },
+        Error::Missing { file: file(), expected: name() },
+        Error::Version { file: file(), supported: 2, found: 3 },
+        Error::WrongStore { file: file(), expected, found },
+        Error::Locked { directory: file() },
+        Error::ReadOnly { file: file(), source: source() },
+        Error::NotAStore { directory: file(), reason: name() },
+        Error::KeyTooLong { len: 2, max: 1 },
+        Error::ValueTooLong { len: 2, max: 1 },
+        Error::InvalidName { name: name() },
+        Error::NoSuchKeyspace { name: name() },
+        Error::KeyspaceExists { name: name() },
+        Error::ForeignKeyspace { name: name() },
+        Error::InvalidOption { option: "cache", reason: name() },
+        Error::InvalidToken { token: name(), reason: name() },
+        Error::UnknownLife { token: name(), incarnation: Incarnation::new(3) },
+        Error::Poisoned { source: Arc::new(poison), appended: None },
+        Error::CacheExhausted { frames: 4 },
+        Error::Closed,
+    ]
+}
+
+#[test]
+fn every_error_of_the_store_has_its_details() {
+    for error in errors() {
+        let failure = Failure::from(&error);
+        let row = rows().find(|(number, ..)| *number == failure.code.number());
+        let (.., line) = row.expect("every code is in the table");
+        let told = line.split('|').nth(5).expect("a cell");
+        let named = told.split('`').skip(1).step_by(2).filter(|name| *name != "job");
+        let has: Vec<&str> = failure.detail.iter().map(|(name, _)| &**name).collect();
+        assert_eq!(named.collect::<Vec<_>>(), has, "{line}");
+    }
+    let codes: std::collections::BTreeSet<u16> =
+        errors().iter().map(|error| Failure::from(error).code.number()).collect();
+    let of_the_store = Code::ALL.iter().filter(|code| code.number() >= Code::Io.number());
+    assert_eq!(codes.len(), of_the_store.count(), "there is one of each");
 }

@@ -202,3 +202,52 @@ fn limits_that_no_type_has_are_checked() {
     assert_eq!((watch(1), watch(1024)), (Ok(()), Ok(())));
     assert!(watch(0).is_err() && watch(1025).is_err());
 }
+
+/// Why a request with this body is malformed.
+fn reason(kind: Kind, body: &[u8]) -> String {
+    let head = Head { id: 1, kind: kind.number(), part: Part::Last, deadline_ms: 0 };
+    match Request::decode(&Packet { head, body }) {
+        Err(Refused::Malformed(malformed)) => malformed.to_string(),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn what_is_wrong_with_a_body_is_told_in_plain_words() {
+    for (kind, body, expected) in [
+        (Kind::Get, &b"\x01a"[..], "the body ends too early"),
+        (Kind::Get, b"\x01a\x01b!!", "2 bytes too many"),
+        (Kind::Get, b"\x01\xff\x01b", "a text is not UTF-8"),
+        (Kind::Get, b"\xfe\x01\x01b", "254 and 255 begin no number"),
+        (Kind::JobWait, b"\x01a\xfd\0\0\0\0\0\0\0\0", "a number is too long for its field"),
+        (Kind::Delete, b"\x01a\x01b\x03\0", "a choice names a case that it does not have"),
+        (Kind::Delete, b"\x01a\x01b\x00\x02", "an option begins with 0 or 1, not with 2"),
+        (Kind::Ping, b"x", "1 bytes too many"),
+        (Kind::JobWatch, b"\x00\x05", "a watch without jobs"),
+    ] {
+        assert_eq!(reason(kind, body), expected, "{} {body:?}", kind.name());
+    }
+    let written = [3, 0, 2, 0];
+    let head = Head { id: 1, kind: Kind::Written.number(), part: Part::Last, deadline_ms: 0 };
+    let refused = Response::decode(&Packet { head, body: &written }).unwrap_err();
+    let Refused::Malformed(malformed) = refused else { panic!() };
+    assert_eq!(malformed.to_string(), "a bool is 0 or 1, not 2");
+}
+
+#[test]
+fn no_text_in_a_failure_is_longer_than_was_said() {
+    let long = "\u{e9}".repeat(3000);
+    let failure = Failure::new(Code::InvalidName, long.clone())
+        .with("token", long.clone())
+        .with("reason", long.clone())
+        .with("job", long.clone());
+    assert_eq!(failure.message.len(), 2047, "no character is cut in two");
+    assert!(failure.message.ends_with("\u{e9}...") && failure.job().unwrap().len() == 511);
+    let mut out = Vec::new();
+    Response::Error(failure).encode(1, MAX_HELLO, &mut out).unwrap();
+    let whole = "x".repeat(512);
+    assert_eq!(
+        Failure::new(Code::Io, "").with("file", whole.clone()).detail("file"),
+        Some(&*whole)
+    );
+}
