@@ -8,8 +8,8 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use syncline::proto::{
-    CreateKeyspace, Existing, Job, JobState, JobStatus, MAX_BODY, Mode, Progress, Put, Request,
-    Response, decode,
+    CreateKeyspace, Existing, Job, JobState, JobStatus, Kind, MAX_BODY, Mode, Progress, Put,
+    Request, Response, decode,
 };
 
 #[test]
@@ -152,5 +152,38 @@ fn a_crowd_takes_no_descriptor_from_the_store() {
         (first[16] == syncline::proto::Kind::Welcome.number()).then_some(later)
     });
     assert!(later.take().is_some(), "there is room again");
+    end(server);
+}
+
+/// With few descriptors there are few places: whoever finds none is told, however many come at once.
+#[test]
+#[cfg(target_os = "linux")]
+fn whoever_finds_no_place_is_told_also_where_descriptors_are_few() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut command = Command::new("sh");
+    command.args([
+        "-c",
+        "ulimit -n 80; exec \"$0\" \"$@\"",
+        env!("CARGO_BIN_EXE_syncline"),
+        "serve",
+    ]);
+    let (server, mut client, address) = serve_by(command, dir.path());
+    let (mut crowd, mut welcome) = (Vec::new(), 0);
+    for _ in 0..100 {
+        let mut socket = TcpStream::connect(&address).unwrap();
+        let (mut packet, mut first) = (Vec::new(), [0; 24]);
+        hello().encode(1, 0, MAX_BODY, &mut packet).unwrap();
+        socket.write_all(&packet).unwrap();
+        socket.read_exact(&mut first).expect("nobody is turned away without a word");
+        match Kind::from_number(first[16]) {
+            Some(Kind::Welcome) => welcome += 1,
+            Some(Kind::Error) => {}
+            other => panic!("{other:?}"),
+        }
+        crowd.push(socket);
+    }
+    assert!((1..80).contains(&welcome), "{welcome} have found a place");
+    ask(&mut client, &Request::Ping, |response| assert_eq!(response, &Response::Pong));
+    drop(crowd);
     end(server);
 }

@@ -18,13 +18,33 @@ const RESERVE: u64 = 512;
 /// What a server has open before anybody is there, where nobody says how much it is.
 const USED: u64 = 64;
 
+/// Connections to the HTTP port, and clients at a time that are told why they are turned away, at most.
+/// Half and an eighth of the reserve where it is small.
+const HTTP: u64 = 256;
+const TOLD: u64 = 16;
+
+/// What there are descriptors for beside the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Places {
+    pub(super) connections: usize,
+    pub(super) http: usize,
+    pub(super) told: usize,
+}
+
+impl Places {
+    fn beside(connections: usize, reserve: u64) -> Places {
+        let (http, told) = (HTTP.min(reserve / 2), TOLD.min(reserve / 8));
+        Places { connections, http: http.max(1) as usize, told: told as usize }
+    }
+}
+
 /// How many connections there are descriptors for, at most `wanted`. Raises the soft limit as far as it
 /// goes, and warns if that is not enough for all.
 ///
 /// # Errors
 /// There is not one for any.
-pub(super) fn places(wanted: usize) -> Result<usize, Failure> {
-    let Some(limit) = raised() else { return Ok(wanted) };
+pub(super) fn places(wanted: usize) -> Result<Places, Failure> {
+    let Some(limit) = raised() else { return Ok(Places::beside(wanted, RESERVE)) };
     let used = in_use();
     let left = left_of(limit, used);
     if left == 0 {
@@ -43,7 +63,8 @@ pub(super) fn places(wanted: usize) -> Result<usize, Failure> {
              asks for: more connections than there are places are turned away"
         );
     }
-    Ok(usize::try_from(left).unwrap_or(usize::MAX).min(wanted))
+    let connections = usize::try_from(left).unwrap_or(usize::MAX).min(wanted);
+    Ok(Places::beside(connections, reserve_of(limit)))
 }
 
 fn reserve_of(limit: u64) -> u64 {
@@ -87,13 +108,18 @@ mod tests {
         assert_eq!(left_of(1 << 20, 40), (1 << 20) - 40 - RESERVE);
         assert_eq!(left_of(1024, 20), 1024 - 20 - 512);
         assert_eq!((left_of(64, 10), left_of(64, 40)), (22, 0));
+        let beside = |limit| {
+            let Places { http, told, .. } = Places::beside(1, reserve_of(limit));
+            (http, told)
+        };
+        assert_eq!((beside(1024), beside(80), beside(2)), ((256, 16), (20, 5), (1, 0)));
     }
 
     #[cfg(target_os = "linux")]
     #[test]
     fn the_soft_limit_is_raised() {
         use rustix::process::{Resource, getrlimit};
-        assert!(places(1).unwrap() == 1 && in_use() > 2);
+        assert!(places(1).unwrap().connections == 1 && in_use() > 2);
         let limit = getrlimit(Resource::Nofile);
         assert_eq!(limit.current, limit.maximum);
     }

@@ -1,12 +1,12 @@
 //! Accepting connections: from TCP, with or without TLS, and from a Unix socket.
 
+use std::io::{self, Read, Write};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
-use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use super::connection::Connection;
@@ -21,8 +21,6 @@ use crate::proto::{Code, Failure as Refusal, MAX_HELLO, Response};
 /// Connections that may wait to be accepted: as many as come back at once after a restart. The
 /// operating system may allow fewer.
 const BACKLOG: u32 = 4096;
-/// Clients at a time that are told why they are turned away; more are just turned away.
-static TOLD: Semaphore = Semaphore::const_new(16);
 /// The longest pause after an `accept` that failed.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
@@ -60,7 +58,7 @@ fn welcome_tcp(socket: TcpStream, peer: SocketAddr, tls: Option<Tls>, inside: &A
     prepare(&socket);
     let Some(seat) = admit(Some(peer.ip()), inside) else {
         if tls.is_none() {
-            turn_away(socket);
+            turn_away(socket, TcpStream::into_std, inside);
         }
         return;
     };
@@ -92,7 +90,7 @@ fn welcome_tcp(socket: TcpStream, peer: SocketAddr, tls: Option<Tls>, inside: &A
 }
 
 /// Whether a client begins a TLS handshake, of which it has sent nothing yet that was read.
-async fn speaks_tls(socket: &TcpStream) -> std::io::Result<bool> {
+async fn speaks_tls(socket: &TcpStream) -> io::Result<bool> {
     const HANDSHAKE: u8 = 22;
     let mut first = [0];
     Ok(socket.peek(&mut first).await? == 0 || first == [HANDSHAKE])
@@ -111,7 +109,7 @@ pub(super) async fn accept_unix(listener: tokio::net::UnixListener, inside: Arc<
                         let inside = Arc::clone(&inside);
                         drop(tokio::spawn(serve(socket, seat, inside, Peer::Local)));
                     }
-                    None => turn_away(socket),
+                    None => turn_away(socket, tokio::net::UnixStream::into_std, &inside),
                 }
             }
             Err(error) => trouble.pause(&error).await,
@@ -127,7 +125,7 @@ pub(super) struct Trouble {
 }
 
 impl Trouble {
-    pub(super) async fn pause(&mut self, error: &std::io::Error) {
+    pub(super) async fn pause(&mut self, error: &io::Error) {
         let pause = match self.pause {
             None => {
                 tracing::warn!("accept: {error}; no connection is accepted until that is over");
@@ -153,35 +151,51 @@ fn admit(address: Option<IpAddr>, inside: &Arc<Inside>) -> Option<Seat> {
         Ok(seat) => Some(seat),
         Err(why) => {
             metrics.ended(Code::TooManyConnections);
-            tracing::debug!(?address, "turned away: {why}");
+            inside.shared.turned_away(address, why);
             None
         }
     }
 }
 
-/// Tells a client that there is no room.
-fn turn_away(socket: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {
-    let Ok(place) = TOLD.try_acquire() else { return };
-    let message = "there are as many connections as the server takes";
-    tokio::spawn(async move {
-        tell(socket, Code::TooManyConnections, message).await;
-        drop(place);
-    });
+/// Tells a client that there is no room. `into_std` makes its socket one that nobody waits for.
+fn turn_away<S, T>(socket: S, into_std: fn(S) -> io::Result<T>, inside: &Inside)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    T: Read + Write,
+{
+    let (code, message) = (Code::TooManyConnections, "there is no room for another connection");
+    match Arc::clone(&inside.told).try_acquire_owned() {
+        Ok(place) => drop(tokio::spawn(async move {
+            tell(socket, code, message).await;
+            drop(place);
+        })),
+        // It is told all the same, but nobody waits until it has heard it.
+        Err(_) => drop(into_std(socket).and_then(|mut socket| {
+            let told = socket.write(&refusal(code, message))?;
+            while socket.read(&mut [0; 1024])? > 0 {}
+            Ok(told)
+        })),
+    }
 }
 
-/// Tells a client why it is not served, as far as that goes without waiting.
-async fn tell(mut socket: impl AsyncRead + AsyncWrite + Unpin, code: Code, message: &'static str) {
-    let mut packet = Vec::new();
-    let refusal = Response::Error(Refusal::new(code, message));
-    refusal.encode(0, MAX_HELLO, &mut packet).expect("it is short");
+/// Tells a client why it is not served. It has a second to hear it.
+async fn tell(mut socket: impl AsyncRead + AsyncWrite + Unpin, code: Code, message: &str) {
     let _ = timeout(Duration::from_secs(1), async {
-        socket.write_all(&packet).await?;
+        socket.write_all(&refusal(code, message)).await?;
         socket.shutdown().await?;
         // With something unread the end would be a reset, which may overtake what was told.
         while socket.read(&mut [0; 1024]).await? > 0 {}
-        std::io::Result::Ok(())
+        io::Result::Ok(())
     })
     .await;
+}
+
+/// The packet that says why a connection ends.
+fn refusal(code: Code, message: &str) -> Vec<u8> {
+    let mut packet = Vec::new();
+    let refusal = Response::Error(Refusal::new(code, message));
+    refusal.encode(0, MAX_HELLO, &mut packet).expect("it is short");
+    packet
 }
 
 /// Serves a connection to its end.

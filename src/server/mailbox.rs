@@ -43,6 +43,8 @@ pub(crate) struct Post {
     pub(crate) jobs: BTreeSet<JobNumber>,
     pub(crate) watermarks_moved: bool,
     pub(crate) is_draining: bool,
+    /// The time for that is over.
+    pub(crate) is_cut_off: bool,
     /// A token has been withdrawn.
     pub(crate) is_withdrawn: bool,
 }
@@ -120,6 +122,11 @@ impl Mailbox {
     /// Asks the connection to come to an end.
     pub(crate) fn drain(&self) {
         self.put(|post| post.is_draining = true);
+    }
+
+    /// Ends the connection, whatever is in flight.
+    pub(crate) fn cut_off(&self) {
+        self.put(|post| post.is_cut_off = true);
     }
 
     /// Has the connection look whether its token has been withdrawn.

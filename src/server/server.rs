@@ -17,7 +17,7 @@ use std::sync::{Arc, Weak};
 use std::time::{Duration, SystemTime};
 
 use parking_lot::Mutex;
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::JoinHandle;
 
 use super::config::Config;
@@ -63,6 +63,8 @@ pub struct Server {
 pub(super) struct Inside {
     pub(super) shared: Arc<Shared>,
     pub(super) gate: Arc<Gate>,
+    /// Of those that are told at a time why they are turned away.
+    pub(super) told: Arc<Semaphore>,
     next: AtomicU64,
     mailboxes: Mutex<HashMap<u64, Weak<Mailbox>>>,
     is_empty: Notify,
@@ -120,13 +122,15 @@ impl Server {
         let Openings { tcp, http, tls, tokens, .. } = openings;
         // 1. What connections need.
         let mut caps = config.caps();
-        caps.connections = descriptors::places(caps.connections)?;
+        let places = descriptors::places(caps.connections)?;
+        caps.connections = places.connections;
         let service = Arc::new(Service::new(store)?);
         let pool = Pool::start(config.pool_threads, config.pool_queue)
             .map_err(Failure::io("start the pool's threads"))?;
         let inside = Arc::new(Inside {
             shared: Arc::new(Shared::new(service, pool, config.limits(), Keys::new(tokens))),
             gate: Gate::new(caps),
+            told: Arc::new(Semaphore::new(places.told)),
             next: AtomicU64::new(0),
             mailboxes: Mutex::default(),
             is_empty: Notify::new(),
@@ -157,7 +161,7 @@ impl Server {
         server.tls = tls;
         if let Some(opening) = http {
             let shared = Arc::clone(&server.inside.shared);
-            let serving = http::run(opening, shared, server.end.subscribe());
+            let serving = http::run(opening, places.http, shared, server.end.subscribe());
             server.http = Some(tokio::spawn(serving));
         }
         server.spawn(watch_tokens(Arc::clone(&server.inside)));
@@ -262,6 +266,7 @@ impl Server {
         let patience = self.inside.shared.limits.drain;
         if tokio::time::timeout(patience, self.inside.emptied()).await.is_err() {
             tracing::warn!(connections = self.inside.gate.connections(), "cut off");
+            self.inside.tell_all(Mailbox::cut_off);
         }
         // 3. What threads have begun comes to its end, and everything is made durable.
         let shared = Arc::clone(&self.inside.shared);

@@ -1,5 +1,6 @@
 //! What all connections of a server share.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,6 +19,8 @@ use crate::service::Service;
 /// Logins that failed are logged: so many at once, and then one in a time.
 const FAILED_AT_ONCE: u32 = 10;
 const FAILED_EVERY: Duration = Duration::from_secs(5);
+/// Connections that are turned away are logged as often as this at most.
+const TURNED_AWAY_EVERY: Duration = Duration::from_secs(10);
 
 /// What all connections share. Constant after construction, but for what guards itself.
 pub(crate) struct Shared {
@@ -29,6 +32,8 @@ pub(crate) struct Shared {
     pub(crate) keys: Keys,
     /// Logins that failed, for the log.
     failed_logins: Seldom,
+    /// Connections that were turned away, for the log.
+    turned_away: Seldom,
     pub(crate) metrics: Metrics,
     pub(crate) tide: Arc<Tide>,
     pub(crate) readiness: Readiness,
@@ -104,6 +109,7 @@ impl Shared {
         let longest = limits.max_packet_bytes as usize + HEADER;
         let room = Room::new(limits.max_input_in_all.max(longest));
         let failed_logins = Seldom::new(FAILED_AT_ONCE, FAILED_EVERY);
+        let turned_away = Seldom::new(1, TURNED_AWAY_EVERY);
         let (metrics, readiness) = (Metrics::default(), Readiness::default());
         Shared {
             service,
@@ -113,6 +119,7 @@ impl Shared {
             room,
             keys,
             failed_logins,
+            turned_away,
             metrics,
             tide,
             readiness,
@@ -124,6 +131,14 @@ impl Shared {
         self.metrics.logins_failed.inc();
         if let Some(kept_back) = self.failed_logins.pass() {
             tracing::warn!(%peer, kept_back, "login failed: {refused}");
+        }
+    }
+
+    /// Takes note that there was no room for a connection.
+    pub(crate) fn turned_away(&self, address: Option<IpAddr>, why: &str) {
+        if let Some(kept_back) = self.turned_away.pass() {
+            let address = address.map_or_else(|| "a Unix socket".into(), |ip| ip.to_string());
+            tracing::warn!(address, kept_back, "a connection was turned away: {why}");
         }
     }
 }

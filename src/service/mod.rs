@@ -5,7 +5,7 @@
 //!      |
 //!   Service         at_once: what needs no waiting      perform: what may block a thread
 //!      |               get, put, delete, batch, marks      everything
-//!   names, once, stream, jobs
+//!   names, once, stream, jobs, shortage
 //! ```
 //!
 //! No sockets and no runtime: a front end that must not block asks [`Service::write_at_once`] and
@@ -32,6 +32,7 @@ mod reply;
 mod scope;
 #[expect(clippy::module_inception, reason = "the noun of the layer")]
 mod service;
+mod shortage;
 mod stats;
 mod stream;
 #[cfg(test)]

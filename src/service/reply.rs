@@ -1,7 +1,6 @@
 //! The answer to one request, as bytes.
 
-use crate::proto::Code;
-use crate::proto::{Failure, Kind, Part, Response, TooLarge};
+use crate::proto::{Code, Failure, Kind, MAX_HELLO, Part, Response, TooLarge};
 
 /// Where the answer to a request goes.
 #[derive(Debug)]
@@ -33,8 +32,9 @@ impl Reply<'_> {
         let failure = Failure::new(Code::TooLarge, message)
             .with("len", len.to_string())
             .with("max", max.to_string());
-        // A client that takes not even this much has said so itself.
-        let _ = Response::Error(failure).encode(self.id, self.max_body.max(4096), self.out);
+        Response::Error(failure)
+            .encode(self.id, self.max_body.max(MAX_HELLO), self.out)
+            .expect("the error is short");
     }
 
     fn send_part(&mut self, response: &Response<'_>, part: Part) {

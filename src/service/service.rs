@@ -9,6 +9,7 @@ use super::jobs::{JobNumber, Jobs};
 use super::names::Names;
 use super::once::{Once, Swept};
 use super::operations::{Operation, Outcome};
+use super::shortage::Shortage;
 use crate::error::{Error, Result};
 use crate::lsn::{Incarnation, LifeMark, Lsn};
 use crate::mutants::{Mutant, broken};
@@ -22,6 +23,7 @@ pub(crate) struct Service {
     pub(super) store: Store,
     pub(super) names: Names,
     pub(super) once: Once,
+    pub(super) shortage: Shortage,
     pub(super) jobs: Arc<Jobs>,
     incarnation: Incarnation,
     mark: LifeMark,
@@ -51,7 +53,8 @@ impl Service {
         let Token { incarnation, mark, .. } = store.receipt_at(Lsn::ZERO).token;
         let jobs = Jobs::start(store.clone());
         let names = Names::of(&store)?;
-        Ok(Service { store, names, once, jobs, incarnation, mark })
+        let shortage = Shortage::default();
+        Ok(Service { store, names, once, shortage, jobs, incarnation, mark })
     }
 
     pub(crate) fn store(&self) -> &Store {
@@ -96,6 +99,15 @@ impl Service {
     /// The job id of an operation of this life.
     pub(crate) fn job_of_operation(&self, number: JobNumber) -> String {
         JobId::of_operation(self.store.receipt_at(Lsn::ZERO).token, number.0).to_string()
+    }
+
+    /// The id of a job of this life.
+    pub(crate) fn name_of(&self, job: JobRef) -> String {
+        match job {
+            JobRef::Write(lsn) => self.job_of_write(lsn),
+            JobRef::Operation(number) => self.job_of_operation(number),
+            JobRef::Former => unreachable!("the pool judges former lives by their names"),
+        }
     }
 
     /// What a job id names. Waits for nothing.

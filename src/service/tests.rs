@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::{Caller, JobRef, Operation, Outcome, Performed, Recent, Reply, Service};
 use crate::disk::{Keep, Op, SimDisk};
-use crate::proto::{Applied, JobState, MAX_BODY, Mode, Put, Request};
+use crate::proto::{Applied, Code, JobState, MAX_BODY, Mode, Put, Request};
 use crate::{CommitMode, Options, Store, WriteBatch};
 
 fn open(disk: &SimDisk) -> (Store, Service) {
@@ -171,5 +171,37 @@ fn a_check_counts_what_is_the_clients_own() {
         }
     };
     assert_eq!((found.keyspaces, found.keys), (1, 1), "and not `$once`, nor what is in it");
+    service.close();
+}
+
+#[test]
+fn a_retry_is_known_also_when_its_keyspace_is_gone() {
+    let (store, service) = open(&SimDisk::new());
+    let caller = Caller::anybody();
+    assert_eq!(perform(&service, &put(b"1", b"first"), &caller), Applied::Now);
+    store.drop_keyspace("rows").unwrap().wait().unwrap();
+    let retry = put(b"1", b"first");
+    let at_once = service.write_at_once(&retry, &caller, &mut Recent::default()).unwrap();
+    assert!(at_once.is_none_or(|appended| appended.applied == Applied::Before));
+    assert_eq!(perform(&service, &retry, &caller), Applied::Before);
+    let mut out = Vec::new();
+    let mut reply = Reply { id: 1, max_body: MAX_BODY, out: &mut out };
+    let performed = service.perform(&put(b"1", b"second"), &caller, &mut reply);
+    assert!(matches!(performed, Performed::Answered), "the keyspace is gone for a new one");
+}
+
+#[test]
+fn of_operations_that_have_ended_the_latest_thousand_are_known() {
+    let (_store, service) = open(&SimDisk::new());
+    let number = |job: &str| service.find_job(job).map_err(|failure| failure.code);
+    let first = service.job_of_operation(service.begin(Operation::Verify).unwrap());
+    for ended in 0..1000 {
+        assert!(number(&first).is_ok(), "{ended} others have ended");
+        let next = service.begin(Operation::Verify).unwrap();
+        while service.outcome(next).is_none() {
+            std::thread::yield_now();
+        }
+    }
+    assert_eq!(number(&first).unwrap_err(), Code::NoSuchJob);
     service.close();
 }

@@ -147,23 +147,32 @@ impl Service {
     /// # Errors
     /// Why the store refuses it.
     pub(super) fn write(&self, request: &Request<'_>, caller: &Caller) -> Result<Appended> {
-        let find = |name: &str| self.names.find(&self.store, name).map(Some);
-        let mut batch = batch_of(request, find)?.expect("every keyspace is found or refused");
-        let Some(key) = request.once() else {
-            let receipt = self.store.write_with(batch, CommitMode::Async)?;
-            return Ok(Appended::now(receipt.lsn()));
+        let batch = || {
+            let find = |name: &str| self.names.find(&self.store, name).map(Some);
+            batch_of(request, find).map(|batch| batch.expect("every keyspace is found or refused"))
         };
+        let Some(key) = request.once() else { return self.commit(batch()?) };
         let once = self.once.keyspaces(&self.store)?;
         let key = once::entry_key(&caller.name, key);
         let _turn = self.once.lock(&key);
+        // Before anything else: what was applied once is, also if its keyspace is gone since.
         if once.keys.contains_key(&key)? {
             return Ok(self.applied_before());
         }
+        let mut batch = batch()?;
         if !broken(Mutant::OnceUnrecorded) {
             once.remember(&mut batch, &key);
         }
-        let receipt = self.store.write_with(batch, CommitMode::Async)?;
-        Ok(Appended::now(receipt.lsn()))
+        self.commit(batch)
+    }
+
+    fn commit(&self, batch: WriteBatch) -> Result<Appended> {
+        let size = batch.size();
+        let committed = self.store.write_with(batch, CommitMode::Async);
+        if let Err(Error::DiskFull { .. }) = committed {
+            self.shortage.refused(size);
+        }
+        Ok(Appended::now(committed?.lsn()))
     }
 
     /// What a server may not do: it answers, and writes in its own time.

@@ -17,6 +17,54 @@ use crate::lsn::Lsn;
 use crate::tree::{ReadAt, Value, lookup, peek};
 use crate::txn::{Op, Single};
 
+/// How large a write is, as far as it matters for the room that it needs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct BatchSize {
+    pub(crate) operations: usize,
+    /// Of keys and values.
+    pub(crate) bytes: usize,
+    /// Of the longest value.
+    pub(crate) longest: usize,
+}
+
+impl BatchSize {
+    /// The larger in each respect.
+    pub(crate) fn max(self, other: BatchSize) -> BatchSize {
+        BatchSize {
+            operations: self.operations.max(other.operations),
+            bytes: self.bytes.max(other.bytes),
+            longest: self.longest.max(other.longest),
+        }
+    }
+
+    /// The smaller in each respect.
+    pub(crate) fn min(self, other: BatchSize) -> BatchSize {
+        BatchSize {
+            operations: self.operations.min(other.operations),
+            bytes: self.bytes.min(other.bytes),
+            longest: self.longest.min(other.longest),
+        }
+    }
+
+    /// Lengths of values that a write of this size might have, one at least.
+    fn values(self) -> impl Iterator<Item = usize> {
+        let others = self.operations.saturating_sub(1);
+        let each = self.bytes.saturating_sub(self.longest) / others.max(1);
+        std::iter::once(self.longest).chain(std::iter::repeat_n(each, others))
+    }
+}
+
+impl WriteBatch {
+    /// How large it is.
+    pub(crate) fn size(&self) -> BatchSize {
+        BatchSize {
+            operations: self.payload.operations,
+            bytes: usize::try_from(self.payload.user_bytes).unwrap_or(usize::MAX),
+            longest: self.payload.longest_value,
+        }
+    }
+}
+
 /// Puts and deletes that are to be committed together, each on its own.
 #[derive(Debug, Default)]
 pub(crate) struct Gathered {
@@ -187,12 +235,13 @@ impl Store {
         self.engine().live.get().and_then(|live| live.log.poisoned())
     }
 
-    /// Whether a small write would be taken now: waits where that would wait, and changes nothing.
+    /// Whether a write of this size would be taken now: waits where that would wait, and changes
+    /// nothing.
     ///
     /// # Errors
     /// As [`Store::write`].
-    pub(crate) fn try_room_for_write(&self) -> Result<()> {
-        self.engine().try_room_for_write()
+    pub(crate) fn try_room_for_write(&self, size: BatchSize) -> Result<()> {
+        self.engine().try_room_for_write(size.values())
     }
 
     /// So many commits that were asynchronous to the engine are waited for all the same.

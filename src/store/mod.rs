@@ -17,7 +17,7 @@ mod verify;
 pub use crate::checkpoint::CheckpointStats;
 pub use crate::recovery::{RecoveryProgress, RecoverySummary};
 #[cfg(feature = "server")]
-pub(crate) use at_once::Gathered;
+pub(crate) use at_once::{BatchSize, Gathered};
 pub use batch::WriteBatch;
 pub use handle::Store;
 pub use keyspace::Keyspace;

@@ -67,20 +67,24 @@ impl Engine {
             && self.slowness(log) > 0
     }
 
-    /// Does what a small commit does before it is appended: it waits where that would wait, and fails
-    /// as that would fail. What it provides is there for the next one.
+    /// Does what a commit of values of these lengths does before it is appended: it waits where that
+    /// would wait, and fails as that would fail. What it provides is there for the next one.
     ///
     /// # Errors
     /// As [`Engine::commit`].
     #[cfg(feature = "server")]
-    pub(crate) fn try_room_for_write(&self) -> Result<()> {
+    pub(crate) fn try_room_for_write(&self, values: impl Iterator<Item = usize>) -> Result<()> {
         self.check_open()?;
         let live = self.live()?;
         live.log.poisoned().map_or(Ok(()), Err)?;
         self.throttle(live)?;
-        let mut payload = Payload::default();
-        payload.push(Op::Put { keyspace: KeyspaceId(0), key: b"", value: b"" });
+        let (mut payload, mut value) = (Payload::default(), Vec::new());
+        for bytes in values {
+            value.resize(bytes, 0);
+            payload.push(Op::Put { keyspace: KeyspaceId(0), key: b"", value: &value });
+        }
         self.weigh(&mut payload);
+        let _prepared = self.prepare_values(live, &mut payload)?;
         payload.seal(CommitMode::Async);
         self.make_ready(live, &payload)
     }

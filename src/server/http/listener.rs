@@ -1,6 +1,7 @@
 //! Connections that speak HTTP, from their beginning to their end.
 
 use std::convert::Infallible;
+use std::io::Write;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +13,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::watch;
 use tokio::time::timeout;
 
 use super::access::Access;
@@ -21,6 +22,7 @@ use super::message::Message;
 use super::probes;
 use super::ready::Readiness;
 use super::router::{Endpoint, route};
+use super::seats::{Seat, Seats};
 use super::socket::Patient;
 use crate::server::config::Config;
 use crate::server::failure::Failure;
@@ -28,8 +30,6 @@ use crate::server::listen::{Trouble, bind, prepare};
 use crate::server::shared::Shared;
 use crate::server::tls::Tls;
 
-/// Connections at a time. Probes and scrapes need a few; the others have descriptors to themselves.
-const CONNECTIONS: usize = 256;
 /// Time for the head of a request, which begins with the connection, or the end of the one before:
 /// so it is also how long a connection may rest.
 const HEAD: Duration = Duration::from_secs(20);
@@ -79,15 +79,17 @@ struct Listener {
     turn: Turn,
 }
 
-/// Serves an address until `end` says so, and then what is being answered.
+/// Serves an address until `end` says so, and then what is being answered. At most so many
+/// `connections` at a time: probes and scrapes need a few.
 pub(in crate::server) async fn run(
     opening: Opening,
+    connections: usize,
     shared: Arc<Shared>,
     mut end: watch::Receiver<bool>,
 ) {
     let Opening { socket, tls, access } = opening;
     let listener = Arc::new(Listener { shared, access, turn: Turn::default() });
-    let seats = Arc::new(Semaphore::new(CONNECTIONS));
+    let seats = Seats::new(connections);
     let mut trouble = Trouble::default();
     loop {
         let accepted = tokio::select! {
@@ -95,22 +97,20 @@ pub(in crate::server) async fn run(
             () = ended(&mut end) => break,
         };
         match accepted {
-            Ok((socket, peer)) => match Arc::clone(&seats).try_acquire_owned() {
-                Ok(seat) => {
+            Ok((socket, peer)) => match seats.take() {
+                Some(seat) => {
                     trouble.is_over();
                     prepare(&socket);
                     let (listener, end) = (Arc::clone(&listener), end.clone());
                     tokio::spawn(listener.welcome(socket, peer, tls.clone(), seat, end));
                 }
-                Err(_) => turn_away(socket, tls.is_some()),
+                None => turn_away(socket, tls.is_some()),
             },
             Err(error) => trouble.pause(&error).await,
         }
     }
     drop(socket);
-    // Those who are served have a seat each.
-    let all = u32::try_from(CONNECTIONS).expect("a few");
-    let _ = timeout(2 * GOODBYE, seats.acquire_many(all)).await;
+    let _ = timeout(2 * GOODBYE, seats.emptied()).await;
 }
 
 /// Waits for the end, which has also come when nobody is left to say so.
@@ -120,9 +120,11 @@ async fn ended(end: &mut watch::Receiver<bool>) {
 
 /// Says that there is no room, as far as that goes without waiting.
 fn turn_away(socket: TcpStream, is_tls: bool) {
-    tracing::warn!("HTTP: {CONNECTIONS} connections are open, another is turned away");
-    if !is_tls {
-        let _ = socket.try_write(
+    tracing::warn!(
+        "HTTP: as many connections as may be are being answered, another is turned away"
+    );
+    if !is_tls && let Ok(mut socket) = socket.into_std() {
+        let _ = socket.write(
             b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nRetry-After: 1\r\n\
               Content-Length: 0\r\n\r\n",
         );
@@ -135,26 +137,51 @@ impl Listener {
         socket: TcpStream,
         peer: SocketAddr,
         tls: Option<Tls>,
-        _seat: OwnedSemaphorePermit,
+        seat: Seat,
         end: watch::Receiver<bool>,
     ) {
-        let Some(tls) = tls else { return self.serve(socket, peer, end).await };
+        let seat = Arc::new(seat);
+        tokio::select! {
+            () = self.shake_hands(socket, peer, tls, Arc::clone(&seat), end) => {}
+            () = seat.gives_way() => tracing::debug!(%peer, "HTTP: it said nothing, and gives way"),
+        }
+    }
+
+    async fn shake_hands(
+        self: Arc<Self>,
+        socket: TcpStream,
+        peer: SocketAddr,
+        tls: Option<Tls>,
+        seat: Arc<Seat>,
+        end: watch::Receiver<bool>,
+    ) {
+        let Some(tls) = tls else { return self.serve(socket, peer, seat, end).await };
         match timeout(self.shared.limits.handshake, tls.acceptor().accept(socket)).await {
-            Ok(Ok(socket)) => self.serve(socket, peer, end).await,
+            Ok(Ok(socket)) => self.serve(socket, peer, seat, end).await,
             Ok(Err(error)) => tracing::debug!(%peer, "HTTP: TLS: {error}"),
             Err(_) => tracing::debug!(%peer, "HTTP: TLS: the handshake took too long"),
         }
     }
 
     /// Serves a connection to its end.
-    async fn serve<S>(self: Arc<Self>, socket: S, peer: SocketAddr, mut end: watch::Receiver<bool>)
-    where
+    async fn serve<S>(
+        self: Arc<Self>,
+        socket: S,
+        peer: SocketAddr,
+        seat: Arc<Seat>,
+        mut end: watch::Receiver<bool>,
+    ) where
         S: AsyncRead + AsyncWrite + AsyncWriteExt + Unpin + Send + 'static,
     {
         let socket = TokioIo::new(Patient::new(socket, self.shared.limits.write));
         let service = service_fn(move |request| {
-            let this = Arc::clone(&self);
-            async move { Ok::<_, Infallible>(this.answer(request, peer).await) }
+            let (this, seat) = (Arc::clone(&self), Arc::clone(&seat));
+            async move {
+                seat.asks();
+                let answer = this.answer(request, peer).await;
+                seat.is_answered();
+                Ok::<_, Infallible>(answer)
+            }
         });
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())

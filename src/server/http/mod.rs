@@ -14,7 +14,7 @@
 //! | path | says | asks for a token |
 //! |---|---|---|
 //! | `/livez` | the process answers | never |
-//! | `/readyz` | writes are taken; 503 with the reason if not | for the reason |
+//! | `/readyz` | writes are taken (see `ready`); 503 with the reason if not | for the reason |
 //! | `/health` | the same, as text or JSON | for the reason |
 //! | `/metrics` | figures, as OpenMetrics or Prometheus text | yes |
 //!
@@ -22,7 +22,7 @@
 //!   other is served with TLS and asks for one, unless `metrics_open` says otherwise: a server that
 //!   has neither does not start.
 //! - H2 A connection that says nothing, or takes nothing, costs a task and its buffers, for a time
-//!   and up to a number. It holds up no other.
+//!   and up to a number. It holds up no other: where there are too many, the quiet give way (`seats`).
 //! - H3 Nothing here waits for the device: what may is done by one thread at a time, and whoever asks
 //!   meanwhile is answered with what is known.
 //!
@@ -36,6 +36,7 @@ mod message;
 mod probes;
 mod ready;
 mod router;
+mod seats;
 mod socket;
 
 pub(super) use listener::{Opening, run};

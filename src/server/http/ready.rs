@@ -1,13 +1,17 @@
 //! Whether a write would be taken now.
 //!
 //! A disk that was full, or a device that stood still, tells nobody when it is well again: only a
-//! write finds out. So whoever asks has a thread do what a small write does before it is appended:
-//! wait where back-pressure makes it wait, and look for log, blocks and frames. Nothing is written
-//! to the store by that but what the next write would need.
+//! write finds out. So whoever asks has a thread do what a write does before it is appended: wait
+//! where back-pressure makes it wait, and look for log, blocks and frames. Nothing is written to the
+//! store by that but what the next write would need. The write that is tried is a small one; or, once
+//! one was refused for want of space, one as large as that, up to 1 MiB, until there is room for it.
+//! So `disk_full` may be said while smaller writes are still taken, and is never left unsaid while
+//! larger ones are refused.
 //!
 //! - D1 At most one thread does it at a time, however many ask and however long it takes.
 //! - D2 What it found is told for [`FRESH`]. While it has found nothing, what it found last is told;
 //!   once that has lasted for `stall_ms`, writers wait for as long, and that is told.
+//! - D3 A write that is refused for want of space ends the time for which room is told.
 
 use std::fmt;
 use std::sync::Arc;
@@ -132,15 +136,17 @@ impl Readiness {
         if trial.begun.is_some() {
             return None;
         }
+        let is_refuted = matches!(trial.found, Some((_, Ok(())))) && shared.service.is_short();
         if let Some((at, found)) = &trial.found
             && at.elapsed() < FRESH
+            && !is_refuted
         {
             return Some(found.clone());
         }
         trial.begun = Some(Instant::now());
         let shared = Arc::clone(shared);
         tokio::task::spawn_blocking(move || {
-            let found = shared.service.store().try_room_for_write().map_err(Unready::from_error);
+            let found = shared.service.try_room().map_err(Unready::from_error);
             let this = &shared.readiness;
             *this.trial.lock() = Trial { begun: None, found: Some((Instant::now(), found)) };
             this.ended.notify_waiters();

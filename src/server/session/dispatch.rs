@@ -6,8 +6,8 @@ use super::flight::{AtTime, Flight, What};
 use super::pooled::deadline;
 use super::{Phase, Session};
 use crate::proto::{
-    Answer, Applied, Code, Delivery, Failure, Job, JobState, JobWait, Kind, Mode, Packet, Refused,
-    Request, Response, Written,
+    Answer, Applied, Code, Delivery, Failure, Head, Job, JobState, JobWait, Kind, Mode, Packet,
+    Refused, Request, Response, Written,
 };
 use crate::service::{Appended, JobRef, Operation, Reply};
 
@@ -25,13 +25,7 @@ impl Session {
         }
         let request = match decoded {
             Ok(request) => request,
-            Err(Refused::UnknownKind(kind)) => {
-                let message = format!("no request has kind {kind}");
-                return self.refuse(id, Failure::new(Code::Unsupported, message));
-            }
-            Err(Refused::Malformed(malformed)) => {
-                return self.refuse(id, Failure::new(Code::Malformed, malformed.to_string()));
-            }
+            Err(refused) => return self.refuse_unread(packet, &refused),
         };
         self.tally.received(id, &request);
         match &request {
@@ -39,6 +33,9 @@ impl Session {
                 return self.give_up(cancel.id, Code::Cancelled, "the client has cancelled it");
             }
             Request::Credit(credit) => return self.add_credit(credit.id, credit.more, now),
+            Request::Hello(_) => {
+                return self.end(Failure::new(Code::BadHandshake, "a second Hello"));
+            }
             _ => {}
         }
         if let Err(failure) = self.admit(id, &request) {
@@ -60,6 +57,25 @@ impl Session {
         }
     }
 
+    /// Refuses a packet that is no request. The answer has its id if that is one that a request may
+    /// have: no other may be taken for the answer to a request in flight.
+    fn refuse_unread(&mut self, packet: &Packet<'_>, refused: &Refused) {
+        let Head { id, kind, .. } = packet.head;
+        let failure = match refused {
+            Refused::UnknownKind(kind) => {
+                Failure::new(Code::Unsupported, format!("no request has kind {kind}"))
+            }
+            Refused::Malformed(malformed) => Failure::new(Code::Malformed, malformed.to_string()),
+        };
+        if [Kind::Cancel.number(), Kind::Credit.number()].contains(&kind) {
+            return self.refuse(0, failure);
+        }
+        match self.check_id(id) {
+            Ok(()) => self.refuse(id, failure),
+            Err(bad_id) => self.refuse(0, bad_id),
+        }
+    }
+
     /// Begins what is no write, and has none to wait for.
     pub(super) fn begin(&mut self, packet: &Packet<'_>, request: &Request<'_>, now: Instant) {
         let id = packet.head.id;
@@ -76,9 +92,6 @@ impl Session {
         let id = packet.head.id;
         match request {
             Request::Ping => self.reply(id).send(&Response::Pong),
-            Request::Hello(_) => {
-                self.end(Failure::new(Code::BadHandshake, "a second Hello"));
-            }
             Request::Watermarks => {
                 let marks = self.shared.service.marks();
                 self.reply(id).send(&Response::Marks(marks));
@@ -105,18 +118,11 @@ impl Session {
 
     /// Whether a request may be asked now, by this caller.
     pub(super) fn admit(&mut self, id: u64, request: &Request<'_>) -> Result<(), Failure<'static>> {
-        if id == 0 {
-            return Err(Failure::new(Code::BadId, "a request has an id other than 0"));
-        }
-        if !self.flights.is_empty() {
-            if self.flights.contains_key(&id) {
-                let failure = Failure::new(Code::BadId, "the id is that of a request in flight");
-                return Err(failure.with("id", id.to_string()));
-            }
-            if self.flights.len() >= self.shared.limits.max_in_flight {
-                let message = "too many requests are in flight on this connection";
-                return Err(Failure::new(Code::TooManyInFlight, message));
-            }
+        self.check_id(id)?;
+        let max = self.shared.limits.max_in_flight;
+        if self.flights.len() >= max {
+            let message = "too many requests are in flight on this connection";
+            return Err(Failure::new(Code::TooManyInFlight, message).with("max", max.to_string()));
         }
         if self.phase == Phase::Draining {
             return Err(Failure::new(Code::ShuttingDown, "the server is about to end"));
@@ -124,13 +130,26 @@ impl Session {
         self.caller.check(request)
     }
 
+    /// Whether a request may have this id.
+    fn check_id(&self, id: u64) -> Result<(), Failure<'static>> {
+        let message = match id {
+            0 => "a request has an id other than 0",
+            _ if !self.flights.is_empty() && self.flights.contains_key(&id) => {
+                "the id is that of a request in flight"
+            }
+            _ => return Ok(()),
+        };
+        Err(Failure::new(Code::BadId, message).with("id", id.to_string()))
+    }
+
     /// Whether there may be one more stream or watch.
     pub(super) fn admit_subscription(&mut self) -> Result<(), Failure<'static>> {
-        if self.subscriptions < self.shared.limits.max_subscriptions {
+        let max = self.shared.limits.max_subscriptions;
+        if self.subscriptions < max {
             return Ok(());
         }
         let message = "too many streams and watches are open on this connection";
-        Err(Failure::new(Code::TooManySubscriptions, message))
+        Err(Failure::new(Code::TooManySubscriptions, message).with("max", max.to_string()))
     }
 
     /// A put or delete that cannot be gathered comes after those that were.

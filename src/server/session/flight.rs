@@ -184,11 +184,7 @@ impl Session {
     /// Answers with a job's present state.
     pub(super) fn answer_job(&mut self, id: u64, job: JobRef) {
         let service = &self.shared.service;
-        let name = match job {
-            JobRef::Write(lsn) => service.job_of_write(lsn),
-            JobRef::Operation(number) => service.job_of_operation(number),
-            JobRef::Former => unreachable!("the pool judges former lives"),
-        };
+        let name = service.name_of(job);
         match service.state_now(job) {
             Ok(state) => self.reply(id).send(&Response::Job(Job { job: name.into(), state })),
             Err(failure) => self.refuse(id, failure),

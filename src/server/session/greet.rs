@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use super::{Phase, Session, millis};
 use crate::proto::{
-    Code, Failure, Hello, MAGIC, MARK_OPTION, Packet, Request, Response, VERSION, Welcome,
+    Code, Failure, Hello, Kind, MAGIC, MARK_OPTION, MAX_HELLO, Packet, Refused, Request, Response,
+    VERSION, Welcome,
 };
 
 impl Session {
@@ -15,13 +16,7 @@ impl Session {
     }
 
     fn try_greet(&mut self, packet: &Packet<'_>) -> Result<(), Failure<'static>> {
-        let bad = |message: &'static str| Failure::new(Code::BadHandshake, message);
-        let Ok(Request::Hello(hello)) = Request::decode(packet) else {
-            return Err(bad("the first packet is no Hello"));
-        };
-        if hello.magic != MAGIC {
-            return Err(bad("the Hello is not Syncline's"));
-        }
+        let hello = read_hello(packet)?;
         if !(hello.min_version..=hello.max_version).contains(&VERSION) {
             let message = format!(
                 "the client speaks versions {} to {}, the server version {VERSION}",
@@ -30,6 +25,15 @@ impl Session {
             return Err(Failure::new(Code::VersionMismatch, message)
                 .with("min_version", VERSION.to_string())
                 .with("max_version", VERSION.to_string()));
+        }
+        if hello.max_body < MAX_HELLO {
+            let message = format!(
+                "the client takes bodies of {} bytes, and has to take {MAX_HELLO}",
+                hello.max_body
+            );
+            return Err(Failure::new(Code::BadHandshake, message)
+                .with("max_body", hello.max_body.to_string())
+                .with("min", MAX_HELLO.to_string()));
         }
         self.authenticate(&hello)?;
         self.max_body = hello.max_body;
@@ -67,4 +71,23 @@ impl Session {
         };
         self.reply(id).send(&Response::Welcome(welcome));
     }
+}
+
+/// The `Hello` in the first packet.
+fn read_hello<'a>(packet: &Packet<'a>) -> Result<Hello<'a>, Failure<'static>> {
+    let bad = |message: &str| Failure::new(Code::BadHandshake, message.to_owned());
+    let hello = match Request::decode(packet) {
+        Ok(Request::Hello(hello)) => hello,
+        Err(Refused::Malformed(malformed)) if packet.head.kind == Kind::Hello.number() => {
+            return Err(bad(&format!("the Hello is malformed: {malformed}")));
+        }
+        _ => return Err(bad("the first packet is no Hello")),
+    };
+    if packet.head.id == 0 {
+        return Err(bad("a Hello has an id other than 0"));
+    }
+    if hello.magic != MAGIC {
+        return Err(bad("the Hello is not Syncline's"));
+    }
+    Ok(hello)
 }

@@ -18,6 +18,7 @@ use super::flight::{Flight, What};
 use crate::error::Error;
 use crate::lsn::Lsn;
 use crate::proto::{Response, Written};
+use crate::service::JobRef;
 
 /// Who waits for which position.
 #[derive(Debug, Default)]
@@ -146,7 +147,9 @@ impl Session {
             }
             let failure = self.shared.service.failed(error.clone().after_append(lsn));
             match self.flights.get(&id).map(|flight| &flight.what) {
-                Some(What::Watch(_)) => self.watched_write_is_unknown(id, lsn, failure),
+                Some(What::Watch(_)) => {
+                    self.watched_job_is_unknown(id, JobRef::Write(lsn), failure);
+                }
                 Some(_) => {
                     self.land(id);
                     self.refuse(id, failure);

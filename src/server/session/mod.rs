@@ -227,7 +227,7 @@ impl Session {
     }
 
     fn open_post(&mut self, post: Post, now: Instant) {
-        let Post { letters, jobs, watermarks_moved, is_draining, is_withdrawn } = post;
+        let Post { letters, jobs, watermarks_moved, is_draining, is_cut_off, is_withdrawn } = post;
         for letter in letters {
             self.open_letter(letter, now);
         }
@@ -239,6 +239,9 @@ impl Session {
         }
         if is_draining {
             self.drain();
+        }
+        if is_cut_off {
+            self.cut(Code::ShuttingDown);
         }
         if is_withdrawn && self.token.as_ref().is_some_and(|token| token.is_withdrawn()) {
             let message = "the token was withdrawn or has expired";
@@ -439,9 +442,12 @@ fn failure_in(packet: &[u8]) -> Option<Code> {
 }
 
 fn broken_packet(broken: Broken) -> Failure<'static> {
-    let code = match broken {
-        Broken::TooLarge { .. } => Code::TooLarge,
-        Broken::Checksum { .. } | Broken::Reserved => Code::BrokenPacket,
-    };
-    Failure::new(code, broken.to_string())
+    match broken {
+        Broken::TooLarge { len, max } => Failure::new(Code::TooLarge, broken.to_string())
+            .with("len", len.to_string())
+            .with("max", max.to_string()),
+        Broken::Checksum { .. } | Broken::Reserved => {
+            Failure::new(Code::BrokenPacket, broken.to_string())
+        }
+    }
 }

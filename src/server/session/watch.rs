@@ -2,7 +2,8 @@
 //!
 //! What waits to be told is at most one event for each job that was named. A state in between (an
 //! operation begins) is passed over for want of credit, and counted; an end never is. No end is told
-//! that a later life could contradict: where nobody can tell, the watch ends with an error.
+//! that a later life, or another copy of the store, could contradict: where nobody can tell, the watch
+//! ends with the error that a question after the job is answered with.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::{Arc, Weak};
@@ -53,16 +54,15 @@ impl Watch {
         self.unjudged -= 1;
         match state {
             Ok(state) => self.ended.push_back((job, state)),
-            // No life of this copy will ever tell.
-            Err(failure) if is_for_good(&failure) => {
-                self.ended.push_back((job, JobState::Failed { failure }));
-            }
-            Err(failure) => {
-                let failure =
-                    if failure.job().is_some() { failure } else { failure.with("job", job) };
-                self.unknown.get_or_insert(failure);
-            }
+            Err(failure) => self.cannot_tell(job, failure),
         }
+    }
+
+    /// Nobody can tell here what became of a job.
+    fn cannot_tell(&mut self, job: String, failure: Failure<'static>) {
+        let names_it = failure.job().is_some();
+        let failure = || if names_it { failure } else { failure.with("job", job) };
+        self.unknown.get_or_insert_with(failure);
     }
 
     fn is_over(&self) -> bool {
@@ -159,16 +159,18 @@ impl Session {
         self.push_ended(id);
     }
 
-    /// A flush failed: whether the write is durable, only the next life can tell.
-    pub(super) fn watched_write_is_unknown(
+    /// Nobody can tell what became of a job: of a write, since a flush failed, before the next life;
+    /// of an operation, since its outcome is forgotten.
+    pub(super) fn watched_job_is_unknown(
         &mut self,
         id: u64,
-        lsn: Lsn,
+        job: JobRef,
         failure: Failure<'static>,
     ) {
+        let name = self.shared.service.name_of(job);
         let Some(watch) = self.watch(id) else { return };
-        watch.pending.remove(&JobRef::Write(lsn));
-        watch.unknown.get_or_insert(failure);
+        watch.pending.remove(&job);
+        watch.cannot_tell(name, failure);
         self.push_ended(id);
     }
 
@@ -184,16 +186,14 @@ impl Session {
         let mut ids: Vec<u64> = concerned.map(|(id, _)| *id).collect();
         ids.sort_unstable();
         let state = self.shared.service.state_now(job);
-        let state = state.unwrap_or_else(|failure| JobState::Failed { failure });
+        let is_over = state.as_ref().map_or(true, JobState::is_final);
         for id in ids {
-            let is_watch = matches!(self.flights[&id].what, What::Watch(_));
-            if is_watch {
-                self.watched_operation_changed(id, number, state.clone());
-            } else if state.is_final() {
-                match self.flights[&id].what {
-                    What::Wait { .. } => self.tell_wait(id),
-                    _ => self.answer_operation(id, number),
-                }
+            match (&self.flights[&id].what, state.clone()) {
+                (What::Watch(_), Ok(state)) => self.watched_operation_changed(id, number, state),
+                (What::Watch(_), Err(failure)) => self.watched_job_is_unknown(id, job, failure),
+                (What::Wait { .. }, _) if is_over => self.tell_wait(id),
+                (What::Operation { .. }, _) if is_over => self.answer_operation(id, number),
+                _ => {}
             }
         }
     }
@@ -295,9 +295,4 @@ impl Session {
             _ => None,
         }
     }
-}
-
-/// Whether what a job id names will never be told, by whatever life of the store.
-fn is_for_good(failure: &Failure<'_>) -> bool {
-    matches!(failure.code, Code::UnknownLife | Code::InvalidToken | Code::NoSuchJob)
 }

@@ -219,7 +219,7 @@ async fn after_a_failed_flush_a_write_that_is_there_has_its_job_and_no_other_has
     for seed in 0..6 {
         let disk = SimDisk::new();
         let (store, hold) = Hold::store_on(&disk);
-        let (server, address) = serve(store, &config()).await;
+        let (server, address) = serve(store.clone(), &config()).await;
         let mut peer = Peer::greeted(address).await;
         peer.ask(2, &put("before", "v", Mode::Sync)).await;
         hold.hold();
@@ -240,6 +240,9 @@ async fn after_a_failed_flush_a_write_that_is_there_has_its_job_and_no_other_has
         }
         disk.fail_sync(0);
         hold.let_go();
+        while store.poisoned().is_none() {
+            tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+        }
         (31..40).for_each(|id| add(&mut peer, id));
         peer.flush().await;
         while answers.len() < 30 {
@@ -256,6 +259,7 @@ async fn after_a_failed_flush_a_write_that_is_there_has_its_job_and_no_other_has
         });
         let jobs: Vec<(u64, Option<String>)> = jobs.collect();
         assert!(jobs.iter().any(|(_, job)| job.is_none()), "the last are not begun");
+        drop(store);
         assert!(server.stop().await.is_err());
         // Whatever the device has kept.
         let keep = [Keep::Nothing, Keep::Everything][seed as usize % 2].clone();
@@ -272,4 +276,30 @@ async fn after_a_failed_flush_a_write_that_is_there_has_its_job_and_no_other_has
             }
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn keyspaces_are_made_and_dropped_durably() {
+    let disk = SimDisk::new();
+    let slow = || Options::new().flush_interval(std::time::Duration::from_secs(3600));
+    let store = slow().open_on(Arc::new(disk.clone())).unwrap();
+    store.keyspace("dropped").unwrap();
+    let (server, address) = serve(store, &config()).await;
+    let mut peer = Peer::greeted(address).await;
+    for (id, name, existing) in
+        [(2, "refused", Existing::Refuse), (3, "accepted", Existing::Accept)]
+    {
+        let create = Request::CreateKeyspace(CreateKeyspace { name, existing });
+        assert_eq!(peer.ask(id, &create).await.response(), Response::Done);
+    }
+    let again = CreateKeyspace { name: "accepted", existing: Existing::Accept };
+    assert_eq!(peer.ask(4, &Request::CreateKeyspace(again)).await.response(), Response::Done);
+    let dropped = Request::DropKeyspace(DropKeyspace { name: "dropped" });
+    assert_eq!(peer.ask(5, &dropped).await.response(), Response::Done);
+    assert_eq!(peer.ask(6, &dropped).await.code(), Code::NoSuchKeyspace);
+    let disk = disk.crash(Keep::Nothing);
+    drop(server);
+    let names = slow().open_on(Arc::new(disk)).unwrap().keyspaces();
+    let names: Vec<_> = names.iter().filter(|name| !name.starts_with('$')).collect();
+    assert_eq!(names, ["accepted", "refused"]);
 }

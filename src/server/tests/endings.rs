@@ -1,7 +1,7 @@
 //! How a server ends: what was begun is finished, and everybody is told.
 
-use super::peer::{Hold, Peer, config, put, serve, store};
-use crate::proto::{Code, JobWait, Mode, Request, Response, Written};
+use super::peer::{Hold, Peer, config, get, put, serve, store};
+use crate::proto::{Code, JobWait, Mode, Request, Response, WatchWatermarks, Written};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_in_flight_is_finished_and_new_requests_are_refused() {
@@ -39,6 +39,39 @@ async fn a_client_that_has_said_its_last_is_answered() {
     peer.flush().await;
     peer.end_output().await;
     assert!(matches!(peer.answer().await.response(), Response::Written(_)));
+    assert!(peer.next().await.is_none());
+    server.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_shuts_the_sending_side_is_answered_and_what_only_waits_is_cancelled() {
+    let (store, hold) = Hold::store();
+    let (server, address) = serve(store, &config()).await;
+    let mut peer = Peer::greeted(address).await;
+    peer.ask(2, &put("k", "v", Mode::Async)).await;
+    hold.hold();
+    let job = peer.ask(3, &put("k", "w", Mode::Job)).await.job().0;
+    let watch = WatchWatermarks { credit: 0, min_interval_ms: 0 };
+    peer.add(4, &put("k", "x", Mode::Sync));
+    peer.add(5, &Request::JobWait(JobWait { job: &job, timeout_ms: 600_000 }));
+    peer.add(6, &Request::WatchWatermarks(watch));
+    peer.add(7, &Request::Keyspaces);
+    peer.add(8, &get("k"));
+    peer.flush().await;
+    peer.end_output().await;
+    let mut told = Vec::new();
+    while told.len() < 4 {
+        let answer = peer.answer().await;
+        if answer.id == 5 || answer.id == 6 {
+            assert_eq!(answer.code(), Code::Cancelled);
+        }
+        told.push(answer.id);
+    }
+    told.sort_unstable();
+    assert_eq!(told, [5, 6, 7, 8], "and the write waits for the device");
+    hold.let_go();
+    let last = peer.answer().await;
+    assert!(last.id == 4 && matches!(last.response(), Response::Written(_)));
     assert!(peer.next().await.is_none());
     server.stop().await.unwrap();
 }

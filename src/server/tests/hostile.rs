@@ -3,16 +3,21 @@
 use std::time::Duration;
 
 use super::peer::{Hold, Peer, config, get, hello, put, serve, store};
-use crate::proto::{Code, Hello, JobWait, Kind, MAGIC, MAX_BODY, Mode, Request, Response};
+use crate::proto::{Code, JobWait, Kind, MAX_BODY, Mode, Request, Response};
 use crate::server::Config;
 
 /// A packet of any kind with any body, its checksum right.
-fn packet(id: u64, kind: u8, body: &[u8]) -> Vec<u8> {
+pub(super) fn packet(id: u64, kind: u8, body: &[u8]) -> Vec<u8> {
     let mut packet = vec![0; 24];
     packet[..4].copy_from_slice(&u32::try_from(body.len()).unwrap().to_le_bytes());
     packet[8..16].copy_from_slice(&id.to_le_bytes());
     packet[16] = kind;
     packet.extend_from_slice(body);
+    seal(packet)
+}
+
+/// The same packet with the right checksum.
+pub(super) fn seal(mut packet: Vec<u8>) -> Vec<u8> {
     let crc = crc32fast::hash(&packet[8..]);
     packet[4..8].copy_from_slice(&crc.to_le_bytes());
     packet
@@ -25,8 +30,7 @@ async fn what_is_no_packet_ends_the_connection_with_the_reason() {
     wrong_crc[4] ^= 1;
     let mut reserved = packet(5, Kind::Ping.number(), b"");
     reserved[18] = 1;
-    let crc = crc32fast::hash(&reserved[8..]);
-    reserved[4..8].copy_from_slice(&crc.to_le_bytes());
+    let reserved = seal(reserved);
     let oversized = (MAX_BODY + 1).to_le_bytes().to_vec();
     for (bytes, code) in [
         (wrong_crc, Code::BrokenPacket),
@@ -38,6 +42,9 @@ async fn what_is_no_packet_ends_the_connection_with_the_reason() {
         peer.raw(&bytes).await;
         let last = peer.answer().await;
         assert_eq!((last.id, last.code()), (0, code));
+        let (failure, wanted) = (last.failure(), code == Code::TooLarge);
+        assert_eq!(failure.detail("len"), wanted.then_some("16777217"));
+        assert_eq!(failure.detail("max"), wanted.then_some("16777216"));
         assert!(peer.next().await.is_none(), "{code:?} ends the connection");
     }
     server.stop().await.unwrap();
@@ -47,34 +54,6 @@ fn hello_packet() -> Vec<u8> {
     let mut bytes = Vec::new();
     hello(None).encode(5, 0, MAX_BODY, &mut bytes).unwrap();
     bytes
-}
-
-#[tokio::test]
-async fn a_wrong_handshake_is_refused() {
-    let (server, address) = serve(store(), &config()).await;
-    let strange = |change: fn(&mut Hello<'_>)| {
-        let Request::Hello(mut hello) = hello(None) else { unreachable!() };
-        change(&mut hello);
-        Request::Hello(hello)
-    };
-    for (request, code) in [
-        (Request::Ping, Code::BadHandshake),
-        (get("k"), Code::BadHandshake),
-        (strange(|hello| hello.magic[0] ^= 1), Code::BadHandshake),
-        (strange(|hello| hello.min_version = 2), Code::VersionMismatch),
-        (strange(|hello| hello.max_version = 0), Code::VersionMismatch),
-    ] {
-        let mut peer = Peer::silent(address).await;
-        peer.send(1, &request).await;
-        assert_eq!(peer.answer().await.code(), code, "{request:?}");
-        assert!(peer.next().await.is_none());
-    }
-    // Before the handshake nobody makes room for a long packet.
-    let mut peer = Peer::silent(address).await;
-    peer.raw(&5000_u32.to_le_bytes()).await;
-    assert_eq!(peer.answer().await.code(), Code::TooLarge);
-    assert_eq!(MAGIC, *b"syncline");
-    server.stop().await.unwrap();
 }
 
 #[tokio::test]

@@ -11,7 +11,7 @@ use super::access::{TOKENS, certificate, tls_to};
 use super::peer::{Hold, Peer, config, put, serve, store};
 use crate::Options;
 use crate::disk::SimDisk;
-use crate::proto::{Code, Mode};
+use crate::proto::{Code, Mode, Put, Request, Response};
 use crate::server::{Config, Failure, Server};
 
 /// As the default, with metrics on a port of their own.
@@ -44,11 +44,13 @@ fn status(answer: &str) -> &str {
 
 /// Asks whether it is ready until it says what is awaited.
 async fn await_ready(address: SocketAddr, awaited: &str) -> String {
+    let begun = std::time::Instant::now();
     loop {
         let answer = ask(address, "GET /readyz", "").await;
         if status(&answer) == awaited {
             return answer;
         }
+        assert!(begun.elapsed() < Duration::from_secs(60), "{answer}");
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
 }
@@ -57,17 +59,33 @@ async fn await_ready(address: SocketAddr, awaited: &str) -> String {
 async fn connections_that_are_silent_hold_up_no_probe() {
     let (server, _) = serve(store(), &probed()).await;
     let address = server.metrics_address().unwrap();
+    // One that has asked, and rests between two requests.
+    let mut resting = TcpStream::connect(address).await.unwrap();
+    let request = b"GET /livez HTTP/1.1\r\nHost: here\r\n\r\n";
+    let mut rest = async |first: &[u8]| {
+        resting.write_all(first).await.unwrap();
+        let mut answer = [0; 512];
+        let bytes = resting.read(&mut answer).await.unwrap();
+        assert_eq!(status(std::str::from_utf8(&answer[..bytes]).unwrap()), "200");
+    };
+    rest(request).await;
+    // More than there are places for.
     let mut silent = Vec::new();
-    for _ in 0..50 {
-        silent.push(TcpStream::connect(address).await.unwrap());
+    for number in 0..300 {
+        let mut socket = TcpStream::connect(address).await.unwrap();
+        if number % 2 == 0 {
+            socket.write_all(b"GET /livez HT").await.unwrap();
+        }
+        silent.push(socket);
     }
     for path in ["/livez", "/readyz", "/health", "/metrics"] {
         assert_eq!(status(&ask(address, &format!("GET {path}"), "").await), "200", "{path}");
     }
-    for mut silent in silent {
-        silent.write_all(b"GET /livez HT").await.unwrap();
-    }
-    assert_eq!(status(&ask(address, "GET /livez", "").await), "200");
+    rest(request).await;
+    // The first have given way.
+    let mut answer = String::new();
+    silent[1].read_to_string(&mut answer).await.unwrap();
+    assert_eq!(answer, "");
     server.stop().await.unwrap();
 }
 
@@ -154,6 +172,49 @@ async fn a_full_disk_is_not_ready_until_there_is_space() {
     assert!(answer.contains("disk_full"), "{answer}");
     disk.set_capacity(None);
     await_ready(address, "200").await;
+    server.stop().await.unwrap();
+}
+
+/// Short writes may be taken where a long one is not: what was refused counts until it would be taken.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_refuses_a_write_for_want_of_space_is_not_ready_for_its_like() {
+    let disk = SimDisk::new();
+    let store = Options::new().open_on(Arc::new(disk.clone())).unwrap();
+    store.keyspace("rows").unwrap();
+    let (server, native) = serve(store, &probed()).await;
+    let address = server.metrics_address().unwrap();
+    let mut peer = Peer::greeted(native).await;
+    let long = "x".repeat(30_000);
+    let mut number = 0;
+    let mut write = async |value: &str| {
+        number += 1;
+        let (key, once) = (format!("{number}"), format!("once {number}"));
+        let (keyspace, key, value) = ("rows", key.as_bytes(), value.as_bytes());
+        let once = Some(once.as_bytes());
+        let mode = Mode::Async;
+        let answer = peer.ask(1, &Request::Put(Put { keyspace, key, value, mode, once })).await;
+        match answer.response() {
+            Response::Written(_) => true,
+            Response::Error(failure) => {
+                assert_eq!(failure.code, Code::DiskFull);
+                assert!(failure.detail("file").is_some() && failure.detail("needed").is_some());
+                false
+            }
+            other => panic!("{other:?}"),
+        }
+    };
+    await_ready(address, "200").await;
+    for _ in 0..3 {
+        disk.set_capacity(Some(disk.used_bytes() + (3 << 20)));
+        while write(&long).await {}
+        let answer = ask(address, "GET /readyz", "").await;
+        assert!(status(&answer) == "503" && answer.contains("disk_full"), "{answer}");
+        write("short").await;
+        assert_eq!(status(&ask(address, "GET /readyz", "").await), "503");
+        disk.set_capacity(None);
+        await_ready(address, "200").await;
+        assert!(write(&long).await, "it says that a write like this is taken");
+    }
     server.stop().await.unwrap();
 }
 

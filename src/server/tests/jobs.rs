@@ -80,11 +80,17 @@ async fn ids_that_name_nothing_are_refused() {
     let later = Token { incarnation: Incarnation::new(0xff), ..token };
     let copy = Token { mark: LifeMark(token.mark.0 ^ 1), ..token };
     let without = Token { mark: LifeMark::NONE, ..token };
-    for (id, unknown) in (16..).step_by(2).zip([later, copy, without]) {
-        let write = unknown.to_string();
-        assert_eq!(peer.ask(id, &status(&write)).await.code(), Code::UnknownLife, "{write}");
-        let operation = JobId::of_operation(unknown, 1).to_string();
-        assert_eq!(peer.ask(id + 1, &status(&operation)).await.code(), Code::UnknownLife);
+    for unknown in [later, copy, without] {
+        let number = unknown.incarnation.get().to_string();
+        for job in [unknown.to_string(), JobId::of_operation(unknown, 1).to_string()] {
+            let wait = Request::JobWait(JobWait { job: &job, timeout_ms: 60_000 });
+            for question in [status(&job), wait, Request::JobCancel(JobCancel { job: &job })] {
+                let answer = peer.ask(16, &question).await;
+                assert_eq!(answer.code(), Code::UnknownLife, "{question:?}");
+                assert_eq!(answer.failure().detail("token"), Some(job.as_str()));
+                assert_eq!(answer.failure().detail("incarnation"), Some(number.as_str()));
+            }
+        }
     }
     let operation = JobId::of_operation(token, 5).to_string();
     assert_eq!(peer.ask(30, &status(&operation)).await.code(), Code::NoSuchJob);
@@ -145,5 +151,45 @@ async fn a_watch_of_many_jobs_of_former_lives_takes_one_place_in_the_pool() {
             assert_eq!(answer.part == Part::Last, told == jobs.len());
         }
     }
+    server.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_watch_of_a_job_that_nobody_can_tell_of_ends_with_the_answer_to_a_question() {
+    let disk = SimDisk::new();
+    let store = Options::new().open_on(Arc::new(disk.clone())).unwrap();
+    let rows = store.keyspace("rows").unwrap();
+    let job = rows.put("k", "v").unwrap().token();
+    drop(rows);
+    store.close().unwrap();
+    let store = Options::new().open_on(Arc::new(disk)).unwrap();
+    let (server, address) = serve(store, &config()).await;
+    let mut peer = Peer::greeted(address).await;
+    let token: Token = job.parse().unwrap();
+    let unknown = Token { incarnation: Incarnation::new(0xff), ..token };
+    let code = Code::UnknownLife;
+    for unknown in [unknown.to_string(), JobId::of_operation(unknown, 1).to_string()] {
+        assert_eq!(peer.ask(2, &status(&unknown)).await.code(), code);
+        let jobs = vec![unknown.as_str(), &job];
+        let event = peer.ask(3, &Request::JobWatch(JobWatch { jobs, credit: 9 })).await;
+        assert_eq!((event.part, event.job()), (Part::More, (job.clone(), JobState::Durable)));
+        let last = peer.answer().await;
+        assert_eq!((last.id, last.part, last.code()), (3, Part::Last, code), "{unknown}");
+        assert_eq!(last.failure().job(), Some(unknown.as_str()));
+    }
+    server.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_long_poll_asks_for_the_flush_that_it_waits_for() {
+    let slow = Options::new().flush_interval(std::time::Duration::from_secs(3600));
+    let store = slow.open_on(Arc::new(SimDisk::new())).unwrap();
+    store.keyspace("rows").unwrap();
+    let (server, address) = serve(store, &config()).await;
+    let mut peer = Peer::greeted(address).await;
+    let job = peer.ask(2, &put("k", "v", Mode::Job)).await.job().0;
+    assert_eq!(peer.ask(3, &status(&job)).await.job().1, JobState::Appended);
+    let wait = Request::JobWait(JobWait { job: &job, timeout_ms: 600_000 });
+    assert_eq!(peer.ask(4, &wait).await.job().1, JobState::Durable);
     server.stop().await.unwrap();
 }

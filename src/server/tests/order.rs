@@ -2,8 +2,9 @@
 
 use super::peer::{Hold, Peer, config, get, put, serve};
 use crate::proto::{
-    Cancel, Code, Credit, JobState, JobWait, JobWatch, Mode, Part, Request, Response,
-    WatchWatermarks, Written,
+    Answer, At, Bound, Cancel, Checkpoint, Code, CreateKeyspace, Credit, Delivery, Existing,
+    JobState, JobStatus, JobWait, JobWatch, Mode, Order, Part, Put, Range, Request, Response,
+    Verify, WatchWatermarks, Written,
 };
 use crate::server::Config;
 
@@ -188,5 +189,91 @@ async fn moving_watermarks_are_pushed_under_credit() {
     peer.send(5, &Request::Cancel(Cancel { id: 2 })).await;
     let end = peer.answer().await;
     assert_eq!((end.id, end.part, end.code()), (2, Part::Last, Code::Cancelled));
+    server.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_reads_all_comes_after_the_writes_before_it_and_what_asks_waits_for_none() {
+    let (store, hold) = Hold::store();
+    let (server, address) = serve(store, &Config { pool_threads: 8, ..config() }).await;
+    let mut peer = Peer::greeted(address).await;
+    let job = peer.ask(2, &put("k", "v", Mode::Job)).await.job().0;
+    let wait = Request::JobWait(JobWait { job: &job, timeout_ms: 600_000 });
+    peer.ask(3, &wait).await;
+    hold.hold();
+    // 1. A keyspace is made durably: what is sent behind it waits for the device.
+    let create = CreateKeyspace { name: "new", existing: Existing::Refuse };
+    peer.add(10, &Request::CreateKeyspace(create));
+    let (keyspace, key, value, once) = ("new", &b"k"[..], &b"v"[..], None);
+    peer.add(11, &Request::Put(Put { keyspace, key, value, mode: Mode::Async, once }));
+    let (lower, upper, limit, at) = (Bound::Unbounded, Bound::Unbounded, None, At::Latest);
+    for (id, delivery) in
+        [(12, Delivery::Page { max_bytes: 100 }), (13, Delivery::Stream { credit: 1 })]
+    {
+        let order = Order::Ascending;
+        peer.add(id, &Request::Range(Range { keyspace, lower, upper, order, limit, delivery, at }));
+    }
+    peer.add(14, &Request::Keyspaces);
+    peer.add(15, &Request::Flush);
+    peer.add(16, &Request::Checkpoint(Checkpoint { answer: Answer::AtEnd }));
+    peer.add(17, &Request::Verify(Verify { answer: Answer::AtEnd }));
+    // 2. What only asks is answered meanwhile.
+    for (id, request) in [
+        (20, Request::Ping),
+        (21, Request::Watermarks),
+        (22, Request::Stats),
+        (23, Request::JobStatus(JobStatus { job: &job })),
+        (24, wait),
+        (25, Request::JobWatch(JobWatch { jobs: vec![&job], credit: 1 })),
+    ] {
+        let answer = peer.ask(id, &request).await;
+        assert!(!matches!(answer.response(), Response::Error(_)), "{:?}", answer.response());
+    }
+    hold.let_go();
+    // 3. And then everything, as it is after the writes.
+    for _ in 10..=17 {
+        let answer = peer.answer().await;
+        match (answer.id, answer.response()) {
+            (12 | 13, Response::Entries(mut entries)) => {
+                assert_eq!(entries.rows.next(), Some((&b"k"[..], &b"v"[..])));
+            }
+            (14, Response::Names(names)) => assert_eq!(names.len(), 2),
+            (17, Response::Verified(found)) => assert_eq!((found.keyspaces, found.keys), (2, 2)),
+            (10, Response::Done) | (11, Response::Written(_)) | (15 | 16, Response::Marks(_)) => {}
+            other => panic!("{other:?}"),
+        }
+    }
+    server.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn credit_adds_up_to_the_most_and_what_is_passed_over_is_counted() {
+    let (server, address) = serve(super::peer::store(), &config()).await;
+    let mut peer = Peer::greeted(address).await;
+    let watch = |credit| Request::WatchWatermarks(WatchWatermarks { credit, min_interval_ms: 0 });
+    let event = |answer: &super::peer::Answer| match answer.response() {
+        Response::MarksEvent(event) => event,
+        other => panic!("{other:?}"),
+    };
+    // 1. More than the most is the most.
+    assert_eq!(event(&peer.ask(2, &watch(u32::MAX)).await).skipped, 0);
+    peer.send(3, &Request::Credit(Credit { id: 2, more: u32::MAX })).await;
+    let mut other = Peer::greeted(address).await;
+    other.ask(2, &put("k", "v", Mode::Sync)).await;
+    assert_eq!(peer.answer().await.id, 2);
+    // 2. What moves while there is no credit is told at once when there is some again.
+    let mut second = Peer::greeted(address).await;
+    assert_eq!(event(&second.ask(2, &watch(1)).await).skipped, 0);
+    let mut last = 0;
+    for id in 3..6 {
+        let answer = other.ask(id, &put("k", "w", Mode::Sync)).await;
+        let Response::Written(Written { receipt, .. }) = answer.response() else { panic!() };
+        last = receipt.lsn;
+        // Whoever has credit was told, so that the other was passed over.
+        while event(&peer.answer().await).marks.durable < last {}
+    }
+    second.send(3, &Request::Credit(Credit { id: 2, more: 1 })).await;
+    let told = event(&second.answer().await);
+    assert!(told.skipped >= 1 && told.marks.durable >= last, "{told:?}");
     server.stop().await.unwrap();
 }
