@@ -80,6 +80,9 @@
 //!   lsn, codec, durations, error, sync; mutants (mistakes made on purpose, feature `mutants`)
 //! ```
 
+#[cfg(not(target_pointer_width = "64"))]
+compile_error!("Syncline maps files and counts bytes as 64-bit systems can");
+
 #[cfg(feature = "cli")]
 #[doc(hidden)]
 pub mod cli;
