@@ -201,8 +201,9 @@ impl Options {
     }
 
     /// Opens the store in `directory`, recovering it if it was not closed, and creating it if
-    /// there is none: in a directory that is absent or empty. Files of others beside a store stay as
-    /// they are.
+    /// there is none: in a directory that is absent or empty. An empty file `LOCK` and an empty
+    /// directory `lost+found` count as nothing. Files of others beside a store stay as they are, and
+    /// so does a directory that is refused.
     ///
     /// # Errors
     /// [`Error::Locked`] if it is open already, [`Error::Corrupt`], [`Error::Missing`],

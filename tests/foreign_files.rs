@@ -83,10 +83,70 @@ fn a_directory_with_a_file_of_any_name_becomes_no_store() {
     let temp = tempfile::tempdir().unwrap();
     fs::create_dir(temp.path().join("data")).unwrap();
     assert_refused(temp.path(), "data");
-    // What a file system puts into its root is nobody's.
+}
+
+/// What a file system puts into its root is nobody's, while it is that.
+#[test]
+fn a_directory_lost_and_found_is_nobodys_only_while_it_is_empty() {
     let temp = tempfile::tempdir().unwrap();
     fs::create_dir(temp.path().join("lost+found")).unwrap();
     options().open(temp.path()).unwrap().close().unwrap();
+
+    let temp = tempfile::tempdir().unwrap();
+    fs::create_dir(temp.path().join("lost+found")).unwrap();
+    fs::write(temp.path().join("lost+found/#12345"), "found").unwrap();
+    assert_refused(temp.path(), "lost+found");
+
+    let temp = tempfile::tempdir().unwrap();
+    fs::write(temp.path().join("lost+found"), "").unwrap();
+    assert_refused(temp.path(), "lost+found");
+
+    #[cfg(unix)]
+    {
+        let (temp, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        std::os::unix::fs::symlink(elsewhere.path(), temp.path().join("lost+found")).unwrap();
+        assert_refused(temp.path(), "lost+found");
+    }
+}
+
+/// A file that is no store is refused when it is read, which is after the directory was locked.
+#[test]
+fn a_file_of_somebody_that_is_called_data_gets_no_lock_beside_it() {
+    for text in [&b""[..], b"mine", &[0; 9000], &[7; 9000]] {
+        let temp = tempfile::tempdir().unwrap();
+        fs::write(temp.path().join("data"), text).unwrap();
+        let before = contents(temp.path());
+        for options in [options(), options().must_exist(), options().read_only()] {
+            let error = options.open(temp.path()).map(drop).unwrap_err();
+            assert!(error.to_string().contains("data"), "{error}");
+            assert_eq!(contents(temp.path()), before);
+        }
+    }
+}
+
+/// Nothing of somebody else holds up a write: it goes where nobody is in its way.
+#[test]
+fn directories_with_the_names_of_files_to_come_are_passed_over() {
+    let temp = tempfile::tempdir().unwrap();
+    for life in 0..3 {
+        let store = options().open(temp.path()).unwrap();
+        fill(&store, life);
+        store.close().unwrap();
+        let newest = contents(temp.path()).into_keys().filter_map(|name| number(&name)).max();
+        for ahead in [1, 2, 5] {
+            let name = format!("log-{:016x}", newest.unwrap() + ahead);
+            fs::create_dir(temp.path().join(&name)).unwrap();
+            fs::write(temp.path().join(name).join("inside"), "mine").unwrap();
+        }
+        let _ = fs::create_dir(temp.path().join("data.new"));
+    }
+    let store = options().open(temp.path()).unwrap();
+    assert_eq!(store.keyspace("rows").unwrap().len().unwrap(), 3 * 600);
+    assert!(store.verify().unwrap().is_clean());
+    store.close().unwrap();
+    let names = contents(temp.path()).into_keys();
+    let inside = names.filter(|name| temp.path().join(name).join("inside").exists());
+    assert_eq!(inside.count(), 9);
 }
 
 #[cfg(unix)]

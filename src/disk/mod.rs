@@ -44,6 +44,11 @@ pub trait Disk: Debug + Send + Sync {
     /// [`Error::Locked`](crate::Error::Locked) if somebody else holds it.
     fn lock(&self) -> Result<Box<dyn DirLock>>;
 
+    /// Says that a store is open here: what [`Disk::lock`] has made for itself stays. Otherwise that
+    /// goes with the lock, so that a directory that is refused is left as it was. Does nothing by
+    /// default.
+    fn keep_lock(&self) {}
+
     /// The names of all files, sorted.
     fn list(&self) -> Result<Vec<String>>;
 

@@ -9,7 +9,7 @@
 //!   made when the process ended.
 //!
 //! What is neither is left alone, even if it is a segment of ours whose header has rotted, and no new
-//! segment takes its name.
+//! segment takes its name. So is what is no plain file: a directory, a link, a pipe.
 
 use super::format::{BadSegmentHeader, Geometry, SEGMENT_HEADER, SegmentHeader, segment_number};
 use crate::disk::Disk;
@@ -35,13 +35,15 @@ impl Segments {
     /// A file could not be read.
     pub(crate) fn find(disk: &dyn Disk, store: StoreId) -> Result<Segments> {
         let mut found = Segments::default();
-        for name in disk.list()? {
-            let Some(number) = segment_number(&name) else { continue };
-            match is_own(disk, &name, store)? {
+        let strangers = disk.strangers()?;
+        for name in disk.list()?.iter().filter(|name| !strangers.contains(name)) {
+            let Some(number) = segment_number(name) else { continue };
+            match is_own(disk, name, store)? {
                 true => found.own.push(number),
                 false => found.foreign.push(number),
             }
         }
+        found.foreign.extend(strangers.iter().filter_map(|name| segment_number(name)));
         Ok(found)
     }
 

@@ -140,6 +140,7 @@ pub(crate) fn open(disk: Arc<dyn Disk>, options: Options) -> Result<(Engine, Rec
         begin_anew(&engine, head, end, &summary)?;
     }
     engine.cache.open();
+    engine.disk.keep_lock();
     // It is not called again. What it holds is dropped here, not by some thread of the store.
     let callback = engine.options.on_recovery.take();
     foreign::call("the destructor of a callback", || drop(callback));

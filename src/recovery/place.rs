@@ -5,10 +5,11 @@
 //! | `data` | a store, whatever else is there: that stays as it is |
 //! | no `data`, but segments of a log | what is left of a store: refused |
 //! | nothing, or a creation that was interrupted | a place for a new store |
+//! | an empty `LOCK`, an empty directory `lost+found` | nothing: a kill, a file system left it |
 //! | anything else, a directory too | somebody's: refused by its name, and left as it is |
 //!
-//! Looked at before the lock is taken as well: a directory that is refused is not even given a file
-//! for the lock.
+//! Looked at before the lock is taken as well. A lock that has to make its file removes it again if
+//! no store comes to be open, so a directory that is refused is left as it was.
 
 use crate::disk::Disk;
 use crate::error::{Error, Result};

@@ -26,6 +26,9 @@
 //!   a directory or a volume that cannot be written is no obstacle. Readers share the lock.
 //! - D7 The file of the lock is empty but while a store is being made, which it says then: what a crash
 //!   leaves of that is told from what somebody else has put there.
+//! - D8 The file of the lock is removed by the lock that has made it, if no store was opened with it,
+//!   and by nobody else: what is refused stays as it was. It is removed before the lock is given
+//!   back, and a lock on a file that has no name any more is none.
 //!
 //! Direct I/O and io_uring are left out: measured, a mapped append plus `msync` costs what
 //! `fdatasync` costs, and data pages are written in batches large enough to hide the calls.
@@ -38,6 +41,7 @@ use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use self::file::RealFile;
 use self::platform::{Access, Dir, Which};
@@ -57,8 +61,10 @@ pub struct RealDisk {
     path: PathBuf,
     /// Open for as long as the disk, so that it sees every failed write-back (D2), and stays this
     /// directory (D4).
-    dir: Dir,
+    dir: Arc<Dir>,
     access: Access,
+    /// Whether the file of the lock stays, should the lock have made it (D8).
+    is_lock_kept: Arc<AtomicBool>,
 }
 
 impl RealDisk {
@@ -83,7 +89,8 @@ impl RealDisk {
     fn open_for(access: Access, path: &Path) -> Result<RealDisk> {
         let failed = |error| Error::io("open the directory", &display(path), 0, error);
         let dir = Dir::open(path).map_err(failed)?;
-        Ok(RealDisk { path: std::path::absolute(path).map_err(failed)?, dir, access })
+        let path = std::path::absolute(path).map_err(failed)?;
+        Ok(RealDisk { path, dir: Arc::new(dir), access, is_lock_kept: Arc::default() })
     }
 
     /// Opens a directory after creating it and the parents that are missing. What was created
@@ -154,10 +161,12 @@ impl RealDisk {
         let read = read.and_then(|file| file.take(1 + CLAIM.len() as u64).read_to_end(&mut text));
         match read {
             Ok(_) => Ok(Some(text)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            // A directory, and a pipe.
             Err(error)
                 if matches!(
                     error.kind(),
-                    io::ErrorKind::NotFound | io::ErrorKind::IsADirectory
+                    io::ErrorKind::IsADirectory | io::ErrorKind::WouldBlock
                 ) =>
             {
                 Ok(None)
@@ -178,28 +187,61 @@ impl RealDisk {
         written.map_err(|error| self.error("write", LOCK_FILE, text.len() as u64, error))
     }
 
-    /// Takes the lock on the file of the lock. One that is not there keeps nobody from reading: the
-    /// data file is locked as well.
-    fn lock_file(&self) -> io::Result<Option<File>> {
-        match self.access {
-            Access::Write => self.dir.open_file(LOCK_FILE, Which::Any).map(Some),
-            Access::Read => match self.dir.open_file(LOCK_FILE, Which::Readable) {
-                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-                file => file.map(Some),
-            },
+    /// Opens the file of the lock, and says whether it made it. One that is not there keeps nobody
+    /// from reading: the data file is locked as well.
+    fn lock_file(&self) -> io::Result<Option<(File, bool)>> {
+        let which = match self.access {
+            Access::Write => Which::Present,
+            Access::Read => Which::Readable,
+        };
+        // Another process may make and remove it meanwhile; a link that leads nowhere stays.
+        const TRIES: u32 = 100;
+        for _ in 0..TRIES {
+            match self.dir.open_file(LOCK_FILE, which) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                file => return file.map(|file| Some((file, false))),
+            }
+            if self.access == Access::Read {
+                return Ok(None);
+            }
+            match self.dir.open_file(LOCK_FILE, Which::New) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                file => return file.map(|file| Some((file, true))),
+            }
         }
+        Err(io::ErrorKind::AlreadyExists.into())
     }
 }
 
 impl Disk for RealDisk {
     fn lock(&self) -> Result<Box<dyn DirLock>> {
         let failed = |error| self.error("lock", LOCK_FILE, 0, error);
-        let Some(file) = self.lock_file().map_err(failed)? else { return Ok(Box::new(NoLock)) };
-        match self.access.lock(&file) {
-            Ok(()) => Ok(Box::new(RealLock::new(Arc::new(file)))),
-            Err(fs::TryLockError::WouldBlock) => Err(Error::Locked { directory: self.path("") }),
-            Err(fs::TryLockError::Error(error)) => Err(failed(error)),
+        loop {
+            let Some((file, is_made)) = self.lock_file().map_err(failed)? else {
+                return Ok(Box::new(NoLock));
+            };
+            match self.access.lock(&file) {
+                Ok(()) => {}
+                Err(fs::TryLockError::WouldBlock) => {
+                    return Err(Error::Locked { directory: self.path("") });
+                }
+                Err(fs::TryLockError::Error(error)) => return Err(failed(error)),
+            }
+            // Another process may have removed it between the two (D8).
+            if self.dir.leads_to(LOCK_FILE, &file).map_err(failed)? {
+                let made = is_made.then(|| MadeLock {
+                    dir: Arc::clone(&self.dir),
+                    is_kept: Arc::clone(&self.is_lock_kept),
+                });
+                let mut lock = RealLock::new(Arc::new(file));
+                lock.made = made;
+                return Ok(Box::new(lock));
+            }
         }
+    }
+
+    fn keep_lock(&self) {
+        self.is_lock_kept.store(true, Ordering::Relaxed);
     }
 
     fn list(&self) -> Result<Vec<String>> {
@@ -296,11 +338,33 @@ impl Disk for RealDisk {
 struct RealLock {
     file: Arc<File>,
     process: Process,
+    made: Option<MadeLock>,
+}
+
+/// That the lock has made its own file, which goes again if nothing comes of it (D8).
+#[derive(Debug)]
+struct MadeLock {
+    dir: Arc<Dir>,
+    is_kept: Arc<AtomicBool>,
+}
+
+impl MadeLock {
+    /// Removes the file. One that says that a store is half made stays, and says it to the next.
+    fn undo(&self, file: &File) {
+        let is_empty = file.metadata().is_ok_and(|metadata| metadata.len() == 0);
+        if is_empty
+            && !self.is_kept.load(Ordering::Relaxed)
+            && self.dir.leads_to(LOCK_FILE, file).unwrap_or(false)
+        {
+            // One that is left does no harm: it is empty.
+            let _ = self.dir.remove(LOCK_FILE);
+        }
+    }
 }
 
 impl RealLock {
     fn new(file: Arc<File>) -> RealLock {
-        RealLock { file, process: Process::current() }
+        RealLock { file, process: Process::current(), made: None }
     }
 }
 
@@ -309,6 +373,9 @@ impl DirLock for RealLock {}
 impl Drop for RealLock {
     fn drop(&mut self) {
         if self.process.is_here() {
+            if let Some(made) = &self.made {
+                made.undo(&self.file);
+            }
             // It ends with the last descriptor in any case.
             let _ = self.file.unlock();
         }

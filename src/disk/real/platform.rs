@@ -164,8 +164,9 @@ impl Access {
     }
 }
 
-/// The directory that some file systems make in their root.
-const LOST_AND_FOUND: &[u8] = b"lost+found";
+/// The directory that some file systems make in their root. It is nobody's while it is empty, or as
+/// far as can be told: the root's alone may be read by root only.
+const LOST_AND_FOUND: &str = "lost+found";
 
 /// What is to be opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -256,6 +257,16 @@ mod by_descriptor {
             Ok(names)
         }
 
+        /// Whether the name `name` leads to this file now.
+        pub(in super::super) fn leads_to(&self, name: &str, file: &File) -> io::Result<bool> {
+            let ours = rustix::fs::fstat(file)?;
+            match rustix::fs::statat(&self.0, name, AtFlags::empty()) {
+                Ok(named) => Ok((named.st_dev, named.st_ino) == (ours.st_dev, ours.st_ino)),
+                Err(rustix::io::Errno::NOENT) => Ok(false),
+                Err(error) => Err(error.into()),
+            }
+        }
+
         /// The names of what is no plain file, except the directory that file systems have in
         /// their root.
         pub(in super::super) fn strangers(&self) -> io::Result<Vec<String>> {
@@ -270,12 +281,35 @@ mod by_descriptor {
                     }
                     kind => kind,
                 };
-                let is_usual = matches!(name.to_bytes(), b"." | b".." | super::LOST_AND_FOUND);
+                let is_usual = match name.to_bytes() {
+                    b"." | b".." => true,
+                    name => {
+                        name == super::LOST_AND_FOUND.as_bytes()
+                            && kind == FileType::Directory
+                            && self.is_empty(super::LOST_AND_FOUND)?
+                    }
+                };
                 if kind != FileType::RegularFile && !is_usual {
                     names.push(name.to_string_lossy().into_owned());
                 }
             }
             Ok(names)
+        }
+
+        /// Whether nothing is seen in the directory `name`. What may not be read shows nothing.
+        fn is_empty(&self, name: &str) -> io::Result<bool> {
+            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            let dir = match rustix::fs::openat(&self.0, name, flags, Mode::empty()) {
+                Ok(dir) => dir,
+                Err(rustix::io::Errno::ACCESS) => return Ok(true),
+                Err(error) => return Err(error.into()),
+            };
+            for entry in rustix::fs::Dir::read_from(&dir)? {
+                if !matches!(entry?.file_name().to_bytes(), b"." | b"..") {
+                    return Ok(false);
+                }
+            }
+            Ok(true)
         }
 
         /// Follows symbolic links; one that leads nowhere counts as a file. An entry that
@@ -349,11 +383,20 @@ mod by_path {
             for entry in fs::read_dir(&self.0)? {
                 let entry = entry?;
                 let name = entry.file_name().to_string_lossy().into_owned();
-                if !entry.file_type()?.is_file() && name.as_bytes() != super::LOST_AND_FOUND {
+                let kind = entry.file_type()?;
+                let is_usual = name == super::LOST_AND_FOUND
+                    && kind.is_dir()
+                    && fs::read_dir(entry.path())?.next().is_none();
+                if !kind.is_file() && !is_usual {
                     names.push(name);
                 }
             }
             Ok(names)
+        }
+
+        /// Nobody else can have removed a file that is open.
+        pub(in super::super) fn leads_to(&self, name: &str, _file: &File) -> io::Result<bool> {
+            fs::exists(self.0.join(name))
         }
     }
 }
