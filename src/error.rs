@@ -100,7 +100,8 @@ pub enum Error {
         /// The longest value that the store takes, in bytes.
         max: u64,
     },
-    /// A name that no keyspace may have: empty, over 255 bytes, or with control characters.
+    /// A name that no keyspace may have: empty, over 255 bytes, or with control characters. Over a
+    /// connection, and on the command line, also one that begins with `$`: those are the server's own.
     InvalidName {
         /// The name.
         name: String,
@@ -275,7 +276,11 @@ impl fmt::Display for Error {
                 write!(f, "a value of {len} bytes is longer than the {max} that the store takes")
             }
             Error::InvalidName { name } => {
-                write!(f, "{name:?} cannot name a keyspace: 1 to 255 bytes, no control characters")
+                let what = match name.starts_with('$') && name.len() <= 255 {
+                    true => "names that begin with $ are the server's own",
+                    false => "1 to 255 bytes, no control characters",
+                };
+                write!(f, "{name:?} cannot name a keyspace: {what}")
             }
             Error::NoSuchKeyspace { name } => write!(f, "there is no keyspace {name:?}"),
             Error::KeyspaceExists { name } => write!(f, "there is a keyspace {name:?} already"),

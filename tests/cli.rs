@@ -256,6 +256,14 @@ fn a_missing_input_file_creates_no_store() {
     let (store, rows) = (&place.store(), place.path("none.tsv"));
     expect_complaint(2, &["import", store, rows.to_str().unwrap()], "none.tsv");
     assert!(!Path::new(store).exists());
+    // A directory can be opened, but not read.
+    let directory = place.dir.path().to_str().unwrap();
+    expect_complaint(2, &["import", store, directory], directory);
+    assert!(!Path::new(store).exists());
+    for keyspace in ["", "$once", "a\nb"] {
+        expect(2, &["put", store, "key", "value", "--keyspace", keyspace]);
+        assert!(!Path::new(store).exists());
+    }
 }
 
 /// `scan | head -1`, with far more output than a pipe holds.

@@ -51,12 +51,16 @@ Examples:
   syncline scan my-store --format json > rows.jsonl";
 
 pub(super) const IMPORT: &str = "\
+A byte order mark of UTF-8 at the very beginning of the input is passed over; elsewhere it is data.
+
 Examples:
   syncline import my-store rows.tsv
   syncline import my-store rows.jsonl --format jsonl --keyspace users
   printf 'ada\\t1815\\n' | syncline import my-store - --mode async";
 
 pub(super) const KEYSPACES: &str = "\
+Names that begin with $ are the server's own: they are not shown, and no command takes them.
+
 Examples:
   syncline keyspaces my-store
   syncline keyspaces --connect 127.0.0.1:7411";

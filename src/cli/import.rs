@@ -33,7 +33,7 @@ const MAX_BATCH_BYTES: u64 = 4 << 20;
 const REPORT_INTERVAL: Duration = Duration::from_millis(100);
 
 pub(super) fn import(args: &ImportArgs) -> Outcome {
-    // First of all: a missing file creates no store.
+    // First of all: a file that is missing or cannot be read creates no store.
     let input = open_input(&args.file)?;
     if let Some(server) = args.place.remote.is_asked() {
         let target = There::new(server.session()?, &args.place.keyspace)?;
@@ -159,8 +159,7 @@ impl Target for There {
     }
 }
 
-/// The input, and its length if that is known.
-/// What is read, and its bytes if that is known.
+/// What is read, and its length if that is known.
 type Input = (Box<dyn BufRead>, Option<u64>);
 
 fn open_input(path: &Path) -> Result<Input, Failure> {
@@ -172,7 +171,10 @@ fn open_input(path: &Path) -> Result<Input, Failure> {
     let file = File::open(path).map_err(failed())?;
     let metadata = file.metadata().map_err(failed())?;
     let bytes = metadata.is_file().then_some(metadata.len());
-    Ok((Box::new(BufReader::with_capacity(BUFFER_BYTES, file)), bytes))
+    let mut input = BufReader::with_capacity(BUFFER_BYTES, file);
+    // A directory can be opened, but not read.
+    input.fill_buf().map_err(Failure::io(format!("read {}", path.display())))?;
+    Ok((Box::new(input), bytes))
 }
 
 /// An import on its way.

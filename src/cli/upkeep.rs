@@ -7,11 +7,16 @@ use super::failure::{Failure, Outcome, Status};
 use super::kv::no_keyspace;
 use super::{Access, remote, with_store};
 use crate::Error;
+use crate::service::is_public;
 
 pub(super) fn keyspaces(args: &DirArgs) -> Outcome {
     match args.remote.is_asked() {
         Some(server) => print(&remote::keyspaces(&server)?),
-        None => with_store(&args.dir, Access::Read, |store| print(&store.keyspaces())),
+        None => with_store(&args.dir, Access::Read, |store| {
+            let mut names = store.keyspaces();
+            names.retain(|name| is_public(name));
+            print(&names)
+        }),
     }
 }
 

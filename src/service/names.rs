@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 use crate::{Keyspace, Store};
 
 /// Names that begin with this are the server's own.
-pub(super) const HIDDEN: char = '$';
+const HIDDEN: char = '$';
 
 /// Keyspaces that have been asked for.
 #[derive(Debug)]
@@ -26,7 +26,7 @@ impl Names {
     /// Knows every keyspace that there is.
     pub(super) fn of(store: &Store) -> Result<Names> {
         let mut known = HashMap::new();
-        for name in store.keyspaces().into_iter().filter(|name| !name.starts_with(HIDDEN)) {
+        for name in store.keyspaces().into_iter().filter(|name| is_public(name)) {
             if let Some(keyspace) = store.open_keyspace(&name)? {
                 known.insert(name, keyspace);
             }
@@ -68,9 +68,14 @@ impl Names {
     }
 }
 
+/// Whether a name is not one of the server's own.
+pub(crate) fn is_public(name: &str) -> bool {
+    !name.starts_with(HIDDEN)
+}
+
 /// Refuses names that are the server's own.
-pub(super) fn check_public(name: &str) -> Result<()> {
-    if name.starts_with(HIDDEN) {
+pub(crate) fn check_public(name: &str) -> Result<()> {
+    if !is_public(name) {
         return Err(Error::InvalidName { name: name.to_owned() });
     }
     Ok(())

@@ -1,6 +1,6 @@
 //! Long operations, and what comes of them.
 
-use super::names::HIDDEN;
+use super::names::is_public;
 use crate::course::Course;
 use crate::error::Error;
 use crate::lsn::Lsn;
@@ -31,7 +31,7 @@ impl Operation {
                 store.checkpoint_on(course).map(|lsn| lsn.map(Outcome::Checkpoint))
             }
             Operation::Verify => {
-                let found = store.verify_on(course, &|name| !name.starts_with(HIDDEN));
+                let found = store.verify_on(course, &is_public);
                 found.map(|found| found.map(Outcome::Verified))
             }
         };

@@ -1,7 +1,7 @@
 //! Doing a request in a thread that may wait.
 
 use super::caller::Caller;
-use super::names::{HIDDEN, check_public};
+use super::names::{check_public, is_public};
 use super::reply::Reply;
 use super::service::Service;
 use super::stream::Stream;
@@ -60,7 +60,7 @@ impl Service {
             },
             Request::Keyspaces => {
                 let names = self.store.keyspaces();
-                let public = |name: &String| !name.starts_with(HIDDEN) && caller.realm.has(name);
+                let public = |name: &String| is_public(name) && caller.realm.has(name);
                 let names = names.into_iter().filter(public).map(Text::from).collect();
                 reply.send(&Response::Names(names));
             }
