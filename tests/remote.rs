@@ -18,23 +18,25 @@ struct Server {
 impl Server {
     fn start(options: &[&str]) -> Server {
         let dir = TempDir::new().unwrap();
-        let socket = dir.path().join("socket");
-        let child = Command::new(env!("CARGO_BIN_EXE_syncline"))
-            .arg("serve")
-            .arg(dir.path().join("store"))
-            .args(["--listen", "127.0.0.1:0", "--log", "error", "--unix"])
-            .arg(&socket)
-            .args(options)
-            .stdin(Stdio::null())
-            .spawn()
-            .unwrap();
-        let end = Instant::now() + Duration::from_secs(60);
-        while !Path::new(&socket).exists() {
-            assert!(Instant::now() < end, "no server");
-            std::thread::sleep(Duration::from_millis(5));
-        }
-        let address = format!("unix:{}", socket.display());
-        Server { dir, child, address }
+        let address = format!("unix:{}", dir.path().join("socket").display());
+        Server { child: serve(dir.path(), options), dir, address }
+    }
+
+    /// The store's directory.
+    fn store(&self) -> String {
+        self.dir.path().join("store").to_str().unwrap().to_owned()
+    }
+
+    /// Ends it by a signal, which closes its store.
+    fn end(&mut self) {
+        let server = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(server, rustix::process::Signal::TERM).unwrap();
+        assert!(self.child.wait().unwrap().success());
+    }
+
+    /// Serves the same store again.
+    fn again(&mut self) {
+        self.child = serve(self.dir.path(), &[]);
     }
 
     fn run(&self, command: &str, args: &[&str]) -> Output {
@@ -51,6 +53,26 @@ impl Server {
         assert_eq!(output.status.code(), Some(status), "{command} {args:?}: {complaint}");
         (String::from_utf8(output.stdout).unwrap(), complaint)
     }
+}
+
+/// Serves the store below `dir`, once it listens.
+fn serve(dir: &Path, options: &[&str]) -> Child {
+    let socket = dir.join("socket");
+    let child = Command::new(env!("CARGO_BIN_EXE_syncline"))
+        .arg("serve")
+        .arg(dir.join("store"))
+        .args(["--listen", "127.0.0.1:0", "--log", "error", "--unix"])
+        .arg(&socket)
+        .args(options)
+        .stdin(Stdio::null())
+        .spawn()
+        .unwrap();
+    let end = Instant::now() + Duration::from_secs(60);
+    while !socket.exists() {
+        assert!(Instant::now() < end, "no server");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    child
 }
 
 impl Drop for Server {
@@ -104,11 +126,81 @@ fn a_job_is_followed_from_the_shell() {
     assert_eq!(server.expect(0, "job", &[id]).0, "durable\n");
     server.expect(2, "job", &["no job"]);
     server.expect(2, "job", &[id, "--wait", "-1"]);
-    server.expect(0, "put", &["key", "1", "--once", "order 17"]);
-    server.expect(0, "put", &["key", "1", "--once", "order 17"]);
-    let said = server.expect(0, "put", &["key", "2", "--once", "order 17"]).1;
-    assert!(said.contains("was applied before"), "{said}");
+}
+
+#[test]
+fn a_put_with_an_idempotency_key_says_whether_it_was_applied_now_or_before() {
+    let server = Server::start(&[]);
+    let put = |value, more: &[&str]| {
+        let args = [&["key", value, "--once", "order 17"], more].concat();
+        server.expect(0, "put", &args).1
+    };
+    assert_eq!(put("1", &[]), "applied now\n");
+    assert_eq!(put("1", &[]), "not applied: the idempotency key was applied before\n");
+    let said = put("2", &["--mode", "async"]);
+    assert!(said.contains("was applied before; the value that is there is another one"), "{said}");
+    // A job is answered before it is known.
+    let said = put("2", &["--job"]);
+    assert!(said.contains("applied, now or before: it is not known which; the value"), "{said}");
     assert_eq!(server.expect(0, "get", &["key"]).0, "1\n");
+}
+
+#[test]
+fn keyspaces_of_the_server_are_neither_shown_nor_touched_in_its_directory() {
+    let mut server = Server::start(&[]);
+    server.expect(0, "put", &["key", "1", "--once", "order 17"]);
+    let counted = server.expect(0, "verify", &[]).0;
+    for command in ["get", "drop"] {
+        let args: &[&str] =
+            if command == "get" { &["key", "--keyspace", "$once"] } else { &["$once"] };
+        assert!(server.expect(2, command, args).1.contains("server's own"));
+    }
+    server.end();
+    let store = server.store();
+    let run = |args: &[&str]| {
+        let output = Command::new(env!("CARGO_BIN_EXE_syncline")).args(args).output().unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        (output.status.code(), text(output.stdout), text(output.stderr))
+    };
+    assert_eq!(run(&["keyspaces", &store]), (Some(0), "default\n".into(), String::new()));
+    let (_, now, _) = run(&["verify", &store]);
+    let head = "clean: 1 keys in 1 keyspaces";
+    assert!(now.starts_with(head) && counted.starts_with(head), "{now}, {counted}");
+    for args in [
+        &["drop", &store, "$once"][..],
+        &["get", &store, "order 17", "--keyspace", "$once"],
+        &["put", &store, "key", "value", "--keyspace", "$once by time"],
+        &["scan", &store, "--keyspace", "$once"],
+        &["del", &store, "key", "--keyspace", "$once"],
+        &["import", &store, "-", "--keyspace", "$once"],
+    ] {
+        let (status, _, said) = run(args);
+        assert!(status == Some(2) && said.contains("server's own"), "{args:?}: {said}");
+    }
+}
+
+/// Damage is an answer, over a connection as with a directory.
+#[test]
+fn a_check_of_a_damaged_store_over_a_connection_exits_with_1() {
+    let mut server = Server::start(&[]);
+    server.expect(0, "put", &["key", &"v".repeat(3000)]);
+    server.end();
+    let data = std::path::PathBuf::from(server.store()).join("data");
+    let whole = std::fs::read(&data).unwrap();
+    let value = whole.windows(100).rposition(|bytes| bytes == [b'v'; 100]).unwrap();
+    let flip = || {
+        let mut bytes = std::fs::read(&data).unwrap();
+        bytes[value] ^= 1;
+        std::fs::write(&data, bytes).unwrap();
+    };
+    flip();
+    server.again();
+    let (told, complaint) = server.expect(1, "verify", &[]);
+    assert!(told.contains("NOT CLEAN, 1 problem"), "{told}{complaint}");
+    server.end();
+    flip();
+    server.again();
+    assert!(server.expect(0, "verify", &[]).0.starts_with("clean"));
 }
 
 #[test]

@@ -11,8 +11,10 @@ use super::help::{self, usage};
 use super::net_args::NetBench;
 use super::output::decode_hex;
 use super::torture_args::TortureArgs;
-use crate::CommitMode;
 use crate::bench::{Family, Job};
+use crate::service::check_public;
+use crate::txn::check_name;
+use crate::{CommitMode, Error};
 
 /// An embedded, transactional, ordered key-value store.
 ///
@@ -116,7 +118,7 @@ pub(super) struct Place {
     /// The store's directory
     pub(super) dir: PathBuf,
     /// The keyspace
-    #[arg(long, value_name = "NAME", default_value = "default")]
+    #[arg(long, value_name = "NAME", default_value = "default", value_parser = keyspace_name)]
     pub(super) keyspace: String,
     #[command(flatten)]
     pub(super) remote: Remote,
@@ -197,7 +199,7 @@ pub(super) struct PutArgs {
     #[arg(long, requires = "connect", conflicts_with = "mode")]
     pub(super) job: bool,
     /// Apply it once, however often it is sent with this key, of 1 to 64 bytes, while the server
-    /// remembers the key
+    /// remembers the key. Says on standard error whether it was applied now or before, if that is known
     #[arg(long, value_name = "KEY", requires = "connect")]
     pub(super) once: Option<OsString>,
 }
@@ -280,6 +282,7 @@ pub(super) struct DropArgs {
     /// The store's directory
     pub(super) dir: PathBuf,
     /// The keyspace
+    #[arg(value_parser = keyspace_name)]
     pub(super) name: String,
     #[command(flatten)]
     pub(super) remote: Remote,
@@ -452,6 +455,11 @@ pub(super) struct BenchCommand {
 }
 
 /// A number from `MIN` to `MAX`.
+fn keyspace_name(text: &str) -> Result<String, Error> {
+    check_name(text).and_then(|()| check_public(text))?;
+    Ok(text.to_owned())
+}
+
 pub(super) fn in_range<const MIN: usize, const MAX: usize>(text: &str) -> Result<usize, String> {
     let number: usize = text.parse().map_err(|_| "not a number".to_owned())?;
     if (MIN..=MAX).contains(&number) {

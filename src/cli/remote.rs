@@ -17,7 +17,7 @@ use super::kv::{no_keyspace, not_found};
 use super::output::RowWriter;
 use super::scan::Bounds;
 use crate::bench::Target;
-use crate::client::{Client, ClientOptions, Code, Error, JobState, Keyspace, Write};
+use crate::client::{Applied, Client, ClientOptions, Code, Error, JobState, Keyspace, Write};
 use crate::{CommitMode, Lsn, Verification};
 
 /// A large store takes its time: what takes long is waited for as long as the server lives.
@@ -139,7 +139,7 @@ pub(super) fn put(server: &Asked<'_>, args: &PutArgs, key: &[u8], value: &[u8]) 
         how = how.once(once.as_encoded_bytes());
     }
     let name = args.place.keyspace.as_str();
-    let (job, is_other) = server.with(async |client| {
+    let (job, now) = server.with(async |client| {
         let put = async |keyspace: Keyspace| keyspace.put_with(key, value, how.clone()).await;
         let job = match put(client.keyspace(name)).await {
             // As with a directory, it is made if needed.
@@ -149,19 +149,31 @@ pub(super) fn put(server: &Asked<'_>, args: &PutArgs, key: &[u8], value: &[u8]) 
             outcome => outcome?,
         };
         // Whoever may only write cannot be told.
-        let is_other = args.once.is_some()
-            && matches!(client.keyspace(name).get(key).await, Ok(now) if now.as_deref() != Some(value));
-        Ok((job, is_other))
+        let now = match args.once {
+            Some(_) => client.keyspace(name).get(key).await.ok(),
+            None => None,
+        };
+        Ok((job, now))
     })?;
-    if is_other {
-        super::note(
-            "not this value: the idempotency key was applied before, or the key was written since",
-        );
+    if args.once.is_some() {
+        let is_other = now.is_some_and(|now| now.as_deref() != Some(value));
+        super::note(&applied(job.applied(), is_other));
     }
     if args.job {
         say(job.id())?;
     }
     Ok(Status::Done)
+}
+
+/// What is said of a put with an idempotency key.
+fn applied(by: Option<Applied>, is_other: bool) -> String {
+    let by = match by {
+        Some(Applied::Now) => "applied now",
+        Some(Applied::Before) => "not applied: the idempotency key was applied before",
+        None => "applied, now or before: it is not known which",
+    };
+    let rest = if is_other { "; the value that is there is another one" } else { "" };
+    format!("{by}{rest}")
 }
 
 pub(super) fn get(server: &Asked<'_>, args: &GetArgs, key: &[u8]) -> Outcome {

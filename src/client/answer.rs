@@ -13,12 +13,14 @@ pub(super) struct Answer {
     /// by now.
     pub(super) store: StoreId,
     pub(super) mark: LifeMark,
+    /// Whether an earlier try of the same call may have been done.
+    pub(super) is_retried: bool,
 }
 
 impl Answer {
     pub(super) fn new(packet: &Packet<'_>, greeting: &Greeting) -> Answer {
         let &Greeting { store, mark, .. } = greeting;
-        Answer { head: packet.head, body: packet.body.to_vec(), store, mark }
+        Answer { head: packet.head, body: packet.body.to_vec(), store, mark, is_retried: false }
     }
 
     /// Whether no other follows.

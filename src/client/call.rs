@@ -51,7 +51,10 @@ impl Client {
         let mut store = None;
         loop {
             let error = match self.try_call(request, &deadline, &mut store).await {
-                Ok(answer) => return Ok(answer),
+                Ok(mut answer) => {
+                    answer.is_retried = uncertain.is_some();
+                    return Ok(answer);
+                }
                 Err(error) => error,
             };
             tries -= 1;

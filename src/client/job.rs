@@ -35,7 +35,9 @@ impl Job {
         let (incarnation, lsn) = (Incarnation::new(incarnation), Lsn::new(lsn));
         let token = Token { store: answer.store, incarnation, mark: answer.mark, lsn };
         let id = token.to_string();
-        Job { client, id, known, applied: Some(written.applied) }
+        // What was applied before may have been by an earlier try of this very call.
+        let is_known = written.applied == Applied::Now || !answer.is_retried;
+        Job { client, id, known, applied: is_known.then_some(written.applied) }
     }
 
     pub(super) fn told(client: Client, job: proto::Job<'_>) -> Job {
@@ -59,9 +61,10 @@ impl Job {
         self.known == JobState::Durable
     }
 
-    /// Whether a write was applied by this request, or by an earlier one with the same
-    /// idempotency key. `None` where the server does not say: of a write in mode `Job`
-    /// ([`Write::job`](super::Write::job)), of an operation, and of a job that was named.
+    /// Whether a write was applied by this call, or by an earlier one with the same idempotency
+    /// key. `None` where nobody knows. The server does not say it of a write in mode `Job`
+    /// ([`Write::job`](super::Write::job)), of an operation, and of a job that was named. And where
+    /// this call had to send the write twice, what was applied before may have been its first try.
     pub fn applied(&self) -> Option<Applied> {
         self.applied
     }

@@ -66,7 +66,8 @@ async fn retry_that_is_answered_settles_the_write() {
     let written = Written { receipt, durable: true, applied: Applied::Before };
     peer.say(id, Response::Written(written)).await;
     let job = call.await.unwrap().unwrap();
-    assert!(job.is_durable() && job.applied() == Some(Applied::Before), "{job:?}");
+    assert!(job.is_durable(), "{job:?}");
+    assert_eq!(job.applied(), None, "the first try may be the one that was applied");
 }
 
 #[tokio::test(start_paused = true)]
