@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::client::Client;
 use super::error::Result;
 use super::secret::Secret;
-use crate::proto::MAX_BODY;
+use crate::proto::{MAX_BODY, MAX_HELLO};
 
 /// How to connect, and how to behave then.
 ///
@@ -137,10 +137,10 @@ impl ClientOptions {
         self
     }
 
-    /// The longest body of an answer.
+    /// The longest body of an answer, at least 4096 bytes.
     #[must_use]
     pub fn max_body(mut self, bytes: u32) -> Self {
-        self.max_body = bytes;
+        self.max_body = bytes.max(MAX_HELLO);
         self
     }
 

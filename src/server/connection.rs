@@ -42,6 +42,10 @@ const AHEAD: usize = 256 << 10;
 const IN_THE_WAY: Duration = Duration::from_secs(1);
 /// How long a client that was told why it is turned away may take to hear it.
 const LINGER: Duration = Duration::from_secs(1);
+/// How long a client may take to close a connection that drains, with nothing in flight. What it had
+/// sent before it heard of that is refused meanwhile: without an answer it would not know whether it
+/// was done.
+const FAREWELL: Duration = Duration::from_secs(1);
 
 /// A connection, which is over when this future is.
 pub(crate) struct Connection<S> {
@@ -58,6 +62,8 @@ pub(crate) struct Connection<S> {
     /// that our last words are not lost with the connection.
     lingers_until: Option<Instant>,
     greet_by: Instant,
+    /// When the client should have closed it ([`FAREWELL`]).
+    leave_by: Option<Instant>,
     packet_by: Option<Instant>,
     write_by: Option<Instant>,
     /// When it was last looked whether this client is in others' way.
@@ -86,6 +92,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             seat,
             input: Input::default(),
             has_ended: false,
+            leave_by: None,
             lingers_until: None,
             packet_by: None,
             write_by: None,
@@ -109,7 +116,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         self.session.catch_up(cx, now, budget);
         let was_full = self.session.is_full();
         self.write(cx, now)?;
-        if self.session.is_over() && self.session.output().is_empty() {
+        if self.is_left(now) {
             return self.shut(cx, now);
         }
         // What was held back for want of room goes on now that there is some.
@@ -121,6 +128,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             return Ok(Turn::Wait);
         }
         self.read(cx, now)
+    }
+
+    /// Whether all is said, and the client has closed a connection that drains, or had the time.
+    fn is_left(&mut self, now: Instant) -> bool {
+        if !self.session.is_over() || !self.session.output().is_empty() {
+            self.leave_by = None;
+            return false;
+        }
+        if !self.session.is_draining() || self.has_ended {
+            return true;
+        }
+        *self.leave_by.get_or_insert(now + FAREWELL) <= now
     }
 
     /// Answers what need not wait until everything before it is done.
@@ -357,12 +376,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let greet_by = (!self.session.is_greeted()).then_some(self.greet_by);
         let packet_by = self.packet_by.filter(|_| self.is_read());
         let times = match self.lingers_until {
-            Some(until) => [Some(until), None, None, None, None, None, None],
+            Some(until) => [Some(until), None, None, None, None, None, None, None],
             None => {
                 let deadline = self.session.next_deadline();
                 let looks = [self.look_by(), self.look_at_room_by()];
-                let [output, input] = looks;
-                [greet_by, packet_by, self.write_by, output, input, self.idle_by(), deadline]
+                let ([output, input], write_by, leave_by) = (looks, self.write_by, self.leave_by);
+                [greet_by, packet_by, write_by, leave_by, output, input, self.idle_by(), deadline]
             }
         };
         let Some(next) = times.into_iter().flatten().min() else { return false };

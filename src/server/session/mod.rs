@@ -303,6 +303,11 @@ impl Session {
         }
     }
 
+    /// Whether the client was told that the server is about to end.
+    pub(crate) fn is_draining(&self) -> bool {
+        self.phase == Phase::Draining
+    }
+
     pub(crate) fn is_greeted(&self) -> bool {
         self.phase != Phase::Greeting
     }
