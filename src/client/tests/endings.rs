@@ -9,7 +9,7 @@ use super::super::deadline::Deadline;
 use super::super::{Client, Connection, Error};
 use super::fake::{Fake, begin};
 use crate::CommitMode;
-use crate::proto::{Applied, Code, Goodbye, Kind, Place, Response, Written};
+use crate::proto::{Applied, Code, Failure, Goodbye, Kind, Place, Response, Written};
 
 fn secs(number: u64) -> Duration {
     Duration::from_secs(number)
@@ -29,7 +29,7 @@ async fn draining_link_is_closed_by_the_client_when_nothing_is_in_flight() {
     let mut fake = Fake::new();
     let (client, mut old) = fake.client(Client::options()).await;
     let put = client.clone();
-    let put = begin(async move { put.keyspace("rows").put("k", "v").await });
+    let put = begin(async move { put.existing_keyspace("rows").put("k", "v").await });
     let asked = old.asked().await;
     old.say(0, goodbye()).await;
     tokio::spawn(fake.greeted().await.answer_pings());
@@ -44,7 +44,7 @@ async fn draining_link_is_closed_by_the_client_when_nothing_is_in_flight() {
 async fn draining_server_is_not_waited_for_longer_than_it_said() {
     let mut fake = Fake::new();
     let (client, mut old) = fake.client(Client::options().request_timeout(None)).await;
-    let put = begin(async move { client.keyspace("rows").put("k", "v").await });
+    let put = begin(async move { client.existing_keyspace("rows").put("k", "v").await });
     old.asked().await;
     old.say(0, goodbye()).await;
     let server = tokio::spawn(old.answer_pings());
@@ -59,7 +59,7 @@ async fn closed_client_answers_what_is_in_flight_and_takes_nothing_new() {
     let (client, mut peer) = fake.client(Client::options()).await;
     let mut events = client.watch_connection();
     let put = client.clone();
-    let put = begin(async move { put.keyspace("rows").put("k", "v").await });
+    let put = begin(async move { put.existing_keyspace("rows").put("k", "v").await });
     let asked = peer.asked().await;
     let closing = client.clone();
     let closing = tokio::spawn(async move { closing.close().await });
@@ -75,6 +75,30 @@ async fn closed_client_answers_what_is_in_flight_and_takes_nothing_new() {
     client.close().await;
 }
 
+/// Its place is free when the server has answered it, so both count alike.
+#[tokio::test(start_paused = true)]
+async fn a_future_that_is_dropped_is_cancelled_and_gives_its_place_back() {
+    let mut fake = Fake::new();
+    let options = Client::options().max_in_flight(1).keep_alive(Duration::ZERO);
+    let (client, mut peer) = fake.client(options).await;
+    for _ in 0..3 {
+        let get = client.clone();
+        let get = begin(async move { get.existing_keyspace("rows").get("k").await });
+        let first = peer.asked().await;
+        let put = client.clone();
+        let put = begin(async move { put.existing_keyspace("rows").put("k", "v").await });
+        assert!(timeout(secs(5), peer.next()).await.is_err(), "there is one place");
+        get.abort();
+        assert_eq!(peer.asked().await.given_up, Some(first.id));
+        assert!(timeout(secs(5), peer.next()).await.is_err(), "the server has not let go of it");
+        peer.refuse(first.id, Failure::new(Code::Cancelled, "given up")).await;
+        let second = peer.asked().await;
+        assert_eq!(second.kind, Kind::Put);
+        peer.say(second.id, written()).await;
+        put.await.unwrap().unwrap();
+    }
+}
+
 /// The writer is in the middle of a write that the server does not take.
 #[tokio::test(start_paused = true)]
 async fn blocked_writer_is_gone_soon_after_its_client() {
@@ -84,10 +108,9 @@ async fn blocked_writer_is_gone_soon_after_its_client() {
         let link = Arc::downgrade(&client.link(&Deadline::NONE).await.unwrap());
         let put = client.clone();
         let value = vec![7; 900 << 10];
-        let put =
-            begin(
-                async move { put.keyspace("rows").put_with("k", value, CommitMode::Async).await },
-            );
+        let put = begin(async move {
+            put.existing_keyspace("rows").put_with("k", value, CommitMode::Async).await
+        });
         sleep(secs(1)).await;
         if is_dropped {
             put.abort();
@@ -109,7 +132,7 @@ fn client_whose_runtime_has_ended_says_so() {
     let mut fake = Fake::new();
     let (client, mut entries, mut events, mut marks, peer) = first.block_on(async {
         let (client, mut peer) = fake.client(Client::options()).await;
-        let entries = client.keyspace("rows").iter().entries().await.unwrap();
+        let entries = client.existing_keyspace("rows").iter().entries().await.unwrap();
         assert_eq!(peer.asked().await.kind, Kind::Range);
         let events = client.watch_jobs(["a job"]);
         let marks = client.watch_watermarks(Duration::ZERO);

@@ -78,6 +78,8 @@ pub(super) struct Asked {
     pub(super) jobs: Vec<String>,
     /// Of a hello, its token.
     pub(super) token: Option<String>,
+    /// Of a `Cancel`, the request that is given up.
+    pub(super) given_up: Option<u64>,
 }
 
 impl Peer {
@@ -94,8 +96,12 @@ impl Peer {
                     Request::Hello(hello) => hello.token.map(str::to_owned),
                     _ => None,
                 };
+                let given_up = match &request {
+                    Request::Cancel(cancel) => Some(cancel.id),
+                    _ => None,
+                };
                 let (id, deadline_ms) = (packet.head.id, packet.head.deadline_ms);
-                let asked = Asked { id, kind: request.kind(), deadline_ms, jobs, token };
+                let asked = Asked { id, kind: request.kind(), deadline_ms, jobs, token, given_up };
                 let used = packet.len_in_buffer();
                 self.input.drain(..used);
                 return Some(asked);
