@@ -122,7 +122,7 @@ struct There {
 
 impl There {
     fn new(session: Session, keyspace: &str) -> Result<There, Failure> {
-        session.wait(session.client.create_keyspace(keyspace))?;
+        session.wait(session.client.keyspace(keyspace))?;
         let name = getrandom::u64()
             .map_err(|error| Failure::io("get a random number")(io::Error::other(error)))?;
         let (name, keyspace) = (format!("import {name:016x}"), keyspace.to_owned());

@@ -141,16 +141,16 @@ pub(super) fn put(server: &Asked<'_>, args: &PutArgs, key: &[u8], value: &[u8]) 
     let name = args.place.keyspace.as_str();
     let (job, now) = server.with(async |client| {
         let put = async |keyspace: Keyspace| keyspace.put_with(key, value, how.clone()).await;
-        let job = match put(client.keyspace(name)).await {
+        let job = match put(client.existing_keyspace(name)).await {
             // As with a directory, it is made if needed.
             Err(error) if error.code() == Some(Code::NoSuchKeyspace) => {
-                put(client.create_keyspace(name).await?).await?
+                put(client.keyspace(name).await?).await?
             }
             outcome => outcome?,
         };
         // Whoever may only write cannot be told.
         let now = match args.once {
-            Some(_) => client.keyspace(name).get(key).await.ok(),
+            Some(_) => client.existing_keyspace(name).get(key).await.ok(),
             None => None,
         };
         Ok((job, now))
@@ -178,10 +178,11 @@ fn applied(by: Option<Applied>, is_other: bool) -> String {
 
 pub(super) fn get(server: &Asked<'_>, args: &GetArgs, key: &[u8]) -> Outcome {
     let name = args.at.place.keyspace.as_str();
-    let outcome = server.with(async |client| match client.keyspace(name).get(key).await? {
-        Some(value) => super::kv::print(args, &value),
-        None => not_found(&args.at),
-    });
+    let outcome =
+        server.with(async |client| match client.existing_keyspace(name).get(key).await? {
+            Some(value) => super::kv::print(args, &value),
+            None => not_found(&args.at),
+        });
     unless_missing(outcome, name)
 }
 
@@ -189,7 +190,7 @@ pub(super) fn get(server: &Asked<'_>, args: &GetArgs, key: &[u8]) -> Outcome {
 pub(super) fn del(server: &Asked<'_>, args: &KeyArgs, key: &[u8]) -> Outcome {
     let name = args.place.keyspace.as_str();
     let outcome = server.with(async |client| {
-        let keyspace = client.keyspace(name);
+        let keyspace = client.existing_keyspace(name);
         if keyspace.get(key).await?.is_none() {
             return not_found(args);
         }
@@ -209,7 +210,7 @@ pub(super) fn scan(
     let outcome = server.with(async |client| {
         let mut out = RowWriter::to_stdout(format);
         if let Some(bounds) = bounds {
-            let mut range = client.keyspace(name).range(bounds);
+            let mut range = client.existing_keyspace(name).range(bounds);
             if let Some(limit) = args.limit {
                 range = range.limit(limit);
             }

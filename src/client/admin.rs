@@ -54,14 +54,28 @@ impl Client {
         }
     }
 
-    /// Makes a keyspace, if there is none of this name.
+    /// The keyspace `name`, made if there is none, as [`Store::keyspace`](crate::Store::keyspace):
+    /// it is there durably when this returns. Needs the scope `admin`, also where there is one: see
+    /// [`Client::existing_keyspace`].
     ///
     /// # Errors
-    /// As [`Client::keyspaces`].
-    pub async fn create_keyspace(&self, name: &str) -> Result<Keyspace> {
+    /// As [`Client::keyspaces`], among others [`Code::InvalidName`](super::Code::InvalidName).
+    pub async fn keyspace(&self, name: &str) -> Result<Keyspace> {
         let create = CreateKeyspace { name, existing: Existing::Accept };
         self.call(&Request::CreateKeyspace(create), Repeat::Once).await?;
-        Ok(self.keyspace(name))
+        Ok(self.existing_keyspace(name))
+    }
+
+    /// Makes the keyspace `name`, durably, as [`Store::create_keyspace`](crate::Store::create_keyspace).
+    /// Not sent again if its connection is lost: the second try would find what the first has made.
+    ///
+    /// # Errors
+    /// [`Code::KeyspaceExists`](super::Code::KeyspaceExists) if there is one, and as
+    /// [`Client::keyspace`].
+    pub async fn create_keyspace(&self, name: &str) -> Result<Keyspace> {
+        let create = CreateKeyspace { name, existing: Existing::Refuse };
+        self.call(&Request::CreateKeyspace(create), Repeat::Unsafe).await?;
+        Ok(self.existing_keyspace(name))
     }
 
     /// Drops a keyspace with all that is in it.

@@ -12,7 +12,7 @@ use crate::CommitMode;
 use crate::proto::{Get, Request, Response};
 use crate::store::prefix_bounds;
 
-/// A keyspace of a store that is served. Making one sends nothing.
+/// A keyspace of a store that is served: a client, and the name of the keyspace.
 #[derive(Clone, Debug)]
 pub struct Keyspace {
     client: Client,
@@ -20,8 +20,9 @@ pub struct Keyspace {
 }
 
 impl Client {
-    /// The keyspace of this name, which must exist when it is used.
-    pub fn keyspace(&self, name: impl Into<String>) -> Keyspace {
+    /// The keyspace of this name, which must exist when it is used. Sends nothing, and needs no right
+    /// to make one. [`Client::keyspace`] makes it if there is none.
+    pub fn existing_keyspace(&self, name: impl Into<String>) -> Keyspace {
         Keyspace { client: self.clone(), name: name.into() }
     }
 }
@@ -123,8 +124,9 @@ impl Keyspace {
         self.get(key).await.map(|value| value.is_some())
     }
 
-    /// The number of keys, exactly, as of one moment. **Reads them all**, with their values: the
-    /// protocol has no count.
+    /// The number of keys, exactly, as of one moment. **Reads them all**, with their values, which the
+    /// server sends: it takes time and traffic in proportion to the keyspace, since the protocol has no
+    /// count. Embedded, [`Keyspace::len`](crate::Keyspace::len) is O(1).
     ///
     /// # Errors
     /// As [`Keyspace::get`], and those of [`Entries::next`](super::Entries::next).

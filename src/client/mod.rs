@@ -38,7 +38,7 @@
 //! use syncline::client::Client;
 //!
 //! let client = Client::connect("127.0.0.1:7411").await?;
-//! let users = client.create_keyspace("users").await?;
+//! let users = client.keyspace("users").await?;
 //! users.put("ada", "1815").await?; // survives a power loss when this returns
 //! let job = users.put_with("alan", "1912", CommitMode::Async).await?;
 //! println!("{} is {}", job.id(), job.wait(Duration::from_secs(1)).await?);

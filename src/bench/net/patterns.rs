@@ -178,7 +178,7 @@ async fn work(
     index: usize,
     shared: Arc<Shared>,
 ) -> Result<(), BenchError> {
-    let keyspace = client.keyspace(KEYSPACE);
+    let keyspace = client.existing_keyspace(KEYSPACE);
     let mut chance = Chance::new(settings.seed, index);
     let mut value = Value::of(settings.value_bytes);
     while !shared.over.load(Ordering::Relaxed) {

@@ -169,7 +169,7 @@ async fn through_client(host: &Host, load: Load, connections: usize) -> Result<F
     }
     let (warm, over) = (Instant::now() + load.time / 4, Arc::new(AtomicBool::new(false)));
     let tasks = (0..in_all).map(|index| {
-        let keyspace = clients[index % connections].keyspace(KEYSPACE);
+        let keyspace = clients[index % connections].existing_keyspace(KEYSPACE);
         tokio::spawn(ask(keyspace, load, index, warm, Arc::clone(&over)))
     });
     let tasks: Vec<_> = tasks.collect();

@@ -89,7 +89,7 @@ async fn client(address: &str) -> Client {
 #[tokio::test]
 async fn a_read_is_tried_again_and_a_write_is_not() {
     let (address, asked) = serve(Manner::EndsUntil(3)).await;
-    let rows = client(&address).await.keyspace("rows");
+    let rows = client(&address).await.existing_keyspace("rows");
     let lost = rows.put_with("k", "v", CommitMode::Async).await.unwrap_err();
     assert!(matches!(lost, Error::Lost { .. }) && !lost.is_undone(), "{lost}");
     assert_eq!(asked.load(Ordering::Relaxed), 1, "sent once");
@@ -100,7 +100,7 @@ async fn a_read_is_tried_again_and_a_write_is_not() {
 #[tokio::test]
 async fn a_write_with_an_idempotency_key_is_tried_again() {
     let (address, asked) = serve(Manner::EndsUntil(3)).await;
-    let rows = client(&address).await.keyspace("rows");
+    let rows = client(&address).await.existing_keyspace("rows");
     let how = Write::from(CommitMode::Sync).once("order 17");
     let end = rows.put_with("k", "v", how).await.unwrap_err();
     assert!(matches!(end, Error::Protocol(_)), "it was answered as a get is: {end}");
@@ -110,7 +110,7 @@ async fn a_write_with_an_idempotency_key_is_tried_again() {
 #[tokio::test]
 async fn tries_come_to_an_end() {
     let (address, asked) = serve(Manner::EndsUntil(u32::MAX)).await;
-    let lost = client(&address).await.keyspace("rows").get("k").await.unwrap_err();
+    let lost = client(&address).await.existing_keyspace("rows").get("k").await.unwrap_err();
     assert!(matches!(lost, Error::Lost { .. } | Error::NotSent { .. }), "{lost}");
     assert!(asked.load(Ordering::Relaxed) <= 4);
 }
@@ -119,7 +119,7 @@ async fn tries_come_to_an_end() {
 async fn a_server_that_breaks_the_rules_loses_the_connection() {
     for manner in [Manner::WrongId, Manner::Parts, Manner::Noise] {
         let (address, _) = serve(manner).await;
-        let rows = client(&address).await.keyspace("rows");
+        let rows = client(&address).await.existing_keyspace("rows");
         let lost = rows.put("k", "v").await.unwrap_err();
         assert!(matches!(lost, Error::Protocol(_)) && !lost.is_undone(), "{lost}");
     }
@@ -147,7 +147,7 @@ async fn what_is_pushed_without_credit_ends_the_connection() {
 async fn a_silent_server_is_waited_for_as_long_as_is_said() {
     let (address, asked) = serve(Manner::Silent).await;
     let client = client(&address).await.within(Duration::from_millis(20));
-    let late = client.keyspace("rows").get("k").await.unwrap_err();
+    let late = client.existing_keyspace("rows").get("k").await.unwrap_err();
     assert!(matches!(late, Error::TimedOut { .. }), "{late}");
     // And the request was cancelled.
     while asked.load(Ordering::Relaxed) < 2 {
@@ -158,7 +158,7 @@ async fn a_silent_server_is_waited_for_as_long_as_is_said() {
 #[tokio::test]
 async fn what_is_too_long_is_not_sent() {
     let (address, asked) = serve(Manner::Silent).await;
-    let rows = client(&address).await.keyspace("rows");
+    let rows = client(&address).await.existing_keyspace("rows");
     let long = rows.put("k", vec![0; 2 << 20]).await.unwrap_err();
     assert!(matches!(long, Error::TooLarge { max: 1_048_576, .. }), "{long}");
     assert_eq!(asked.load(Ordering::Relaxed), 0);

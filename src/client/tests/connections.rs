@@ -78,7 +78,7 @@ async fn another_store_on_the_same_address_is_an_error() {
     let (client, peer) = fake.client(options()).await;
     drop(peer);
     let call = client.clone();
-    let call = begin(async move { call.keyspace("rows").get("k").await });
+    let call = begin(async move { call.existing_keyspace("rows").get("k").await });
     let mut other = fake.greeted_as(Welcome { store: OTHER, ..welcome() }).await;
     assert!(other.next().await.is_none(), "nothing is asked of it");
     let error = call.await.unwrap().unwrap_err();
@@ -99,7 +99,7 @@ async fn retry_never_crosses_to_another_store() {
     let (client, mut peer) = fake.client(options().any_store()).await;
     let call = client.clone();
     let once = Write::from(CommitMode::Sync).once("order 17");
-    let call = begin(async move { call.keyspace("rows").put_with("k", "v", once).await });
+    let call = begin(async move { call.existing_keyspace("rows").put_with("k", "v", once).await });
     assert_eq!(peer.asked().await.kind, Kind::Put);
     drop(peer);
     let mut other = fake.greeted_as(Welcome { store: OTHER, ..welcome() }).await;

@@ -59,7 +59,7 @@ async fn only_the_server_that_was_meant_is_spoken_to() {
     let Guarded { server, address, cert } = guarded(dir.path()).await;
     let token = "the reader has this";
     let right = options().tls_roots(&cert).token(token).connect(&address).await.unwrap();
-    assert_eq!(right.keyspace("rows").get("k").await.unwrap(), None);
+    assert_eq!(right.existing_keyspace("rows").get("k").await.unwrap(), None);
     // Another authority, with the same name.
     let other = rcgen::generate_simple_self_signed(vec!["store.test".to_owned()]).unwrap();
     let wrong = dir.path().join("wrong.pem");
@@ -123,23 +123,29 @@ async fn a_token_lets_in_and_no_further_than_it_says() {
     }
     let (reader, writer) =
         (with("the reader has this").await.unwrap(), with("the writer has that").await.unwrap());
-    writer.keyspace("rows").put("k", "v").await.unwrap();
-    assert_eq!(reader.keyspace("rows").get("k").await.unwrap().as_deref(), Some(&b"v"[..]));
+    writer.existing_keyspace("rows").put("k", "v").await.unwrap();
+    assert_eq!(
+        reader.existing_keyspace("rows").get("k").await.unwrap().as_deref(),
+        Some(&b"v"[..])
+    );
     let denied = |error: Error, detail: &str, lacks: &str| {
         let Error::Server(failure) = &error else { panic!("{error}") };
         assert_eq!((failure.code, failure.detail(detail)), (Code::Denied, Some(lacks)), "{error}");
         assert!(error.is_undone() && !error.is_retryable(), "{error}");
     };
-    let put = reader.keyspace("rows").put_with("k", "w", CommitMode::Async).await;
+    let put = reader.existing_keyspace("rows").put_with("k", "w", CommitMode::Async).await;
     denied(put.unwrap_err(), "scope", "write");
-    denied(reader.keyspace("other").get("k").await.unwrap_err(), "keyspace", "other");
-    denied(writer.keyspace("other").delete("k").await.unwrap_err(), "keyspace", "other");
-    denied(writer.create_keyspace("mine-1").await.unwrap_err(), "scope", "admin");
+    denied(reader.existing_keyspace("other").get("k").await.unwrap_err(), "keyspace", "other");
+    denied(writer.existing_keyspace("other").delete("k").await.unwrap_err(), "keyspace", "other");
+    denied(writer.keyspace("mine-1").await.unwrap_err(), "scope", "admin");
     denied(writer.begin_verify().await.unwrap_err(), "scope", "admin");
-    let mut entries = reader.keyspace("other").range::<&str>(..).entries().await.unwrap();
+    let mut entries = reader.existing_keyspace("other").range::<&str>(..).entries().await.unwrap();
     denied(entries.next().await.unwrap().unwrap_err(), "keyspace", "other");
     assert_eq!(writer.keyspaces().await.unwrap(), ["rows"], "of the others it is not told");
-    assert_eq!(reader.keyspace("rows").get("k").await.unwrap().as_deref(), Some(&b"v"[..]));
+    assert_eq!(
+        reader.existing_keyspace("rows").get("k").await.unwrap().as_deref(),
+        Some(&b"v"[..])
+    );
     drop((reader, writer));
     server.stop().await.unwrap();
 }

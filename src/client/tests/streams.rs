@@ -29,7 +29,7 @@ async fn range_that_gets_no_answer_ends_in_time() {
     let mut fake = Fake::new();
     let (client, peer) = fake.client(Client::options()).await;
     tokio::spawn(peer.answer_pings());
-    let rows = client.within(secs(2)).keyspace("rows");
+    let rows = client.within(secs(2)).existing_keyspace("rows");
     let mut entries = rows.iter().entries().await.unwrap();
     let begun = Instant::now();
     let late = entries.next().await.unwrap().unwrap_err();
@@ -42,7 +42,7 @@ async fn range_that_gets_no_answer_ends_in_time() {
 async fn entries_outlive_their_client() {
     let mut fake = Fake::new();
     let (client, mut peer) = fake.client(Client::options()).await;
-    let entries = client.keyspace("rows").iter().entries().await.unwrap();
+    let entries = client.existing_keyspace("rows").iter().entries().await.unwrap();
     drop(client);
     let id = peer.asked().await.id;
     entry(&mut peer, id, "a", Part::More).await;
@@ -71,7 +71,7 @@ async fn no_more_ranges_are_asked_for_than_the_server_allows() {
     let client = client.unwrap();
     let ranges: Vec<_> = (0..5)
         .map(|_| {
-            let rows = client.keyspace("rows");
+            let rows = client.existing_keyspace("rows");
             tokio::spawn(async move { rows.iter().entries().await.unwrap().count().await })
         })
         .collect();
@@ -91,9 +91,10 @@ async fn no_more_ranges_are_asked_for_than_the_server_allows() {
         assert_eq!(range.await.unwrap().unwrap(), 1);
     }
     // One that is not taken in time was not sent.
-    let held: Vec<_> = [client.keyspace("rows").iter().entries().await.unwrap()].into();
-    let _other = client.keyspace("rows").iter().entries().await.unwrap();
-    let none = client.within(secs(1)).keyspace("rows").iter().entries().await.err().unwrap();
+    let held: Vec<_> = [client.existing_keyspace("rows").iter().entries().await.unwrap()].into();
+    let _other = client.existing_keyspace("rows").iter().entries().await.unwrap();
+    let none =
+        client.within(secs(1)).existing_keyspace("rows").iter().entries().await.err().unwrap();
     assert!(matches!(none, Error::NotSent { .. }), "{none}");
     drop(held);
 }

@@ -19,13 +19,15 @@ async fn write_that_may_be_applied_is_never_called_undone_after_a_retry() {
         let (client, mut peer) = fake.client(Client::options()).await;
         let call = begin(async move {
             match kind {
-                Kind::Put => client.keyspace("rows").put_with("k", "v", once()).await.map(drop),
+                Kind::Put => {
+                    client.existing_keyspace("rows").put_with("k", "v", once()).await.map(drop)
+                }
                 Kind::Batch => {
                     let mut batch = Batch::new();
                     batch.put("rows", "k", "v");
                     client.write(&batch, once()).await.map(drop)
                 }
-                _ => client.create_keyspace("rows").await.map(drop),
+                _ => client.keyspace("rows").await.map(drop),
             }
         });
         assert_eq!(peer.asked().await.kind, kind);
@@ -42,7 +44,8 @@ async fn write_that_may_be_applied_is_never_called_undone_after_a_retry() {
 async fn refusal_of_a_retry_says_nothing_of_the_try_before_it() {
     let mut fake = Fake::new();
     let (client, mut peer) = fake.client(Client::options()).await;
-    let call = begin(async move { client.keyspace("rows").put_with("k", "v", once()).await });
+    let call =
+        begin(async move { client.existing_keyspace("rows").put_with("k", "v", once()).await });
     peer.asked().await;
     drop(peer);
     let mut peer = fake.greeted().await;
@@ -57,7 +60,8 @@ async fn refusal_of_a_retry_says_nothing_of_the_try_before_it() {
 async fn retry_that_is_answered_settles_the_write() {
     let mut fake = Fake::new();
     let (client, mut peer) = fake.client(Client::options()).await;
-    let call = begin(async move { client.keyspace("rows").put_with("k", "v", once()).await });
+    let call =
+        begin(async move { client.existing_keyspace("rows").put_with("k", "v", once()).await });
     peer.asked().await;
     drop(peer);
     let mut peer = fake.greeted().await;
@@ -74,7 +78,7 @@ async fn retry_that_is_answered_settles_the_write() {
 async fn deadline_that_both_watch_is_answered_by_the_server() {
     let mut fake = Fake::new();
     let (client, mut peer) = fake.client(Client::options()).await;
-    let rows = client.within(Duration::from_millis(800)).keyspace("rows");
+    let rows = client.within(Duration::from_millis(800)).existing_keyspace("rows");
     let call = begin(async move { rows.put("k", "v").await });
     let asked = peer.asked().await;
     assert_eq!(asked.deadline_ms, 800);
@@ -93,9 +97,9 @@ async fn request_without_a_place_in_flight_was_not_sent() {
     let (client, mut peer) = fake.client(Client::options().max_in_flight(1)).await;
     let client = client.within(Duration::from_secs(2));
     let (first, second) = (client.clone(), client);
-    let first = begin(async move { first.keyspace("rows").put("k", "v").await });
+    let first = begin(async move { first.existing_keyspace("rows").put("k", "v").await });
     assert_eq!(peer.asked().await.kind, Kind::Put);
-    let second = begin(async move { second.keyspace("rows").put("l", "w").await });
+    let second = begin(async move { second.existing_keyspace("rows").put("l", "w").await });
     let (first, second) = tokio::join!(first, second);
     let (first, second) = (first.unwrap().unwrap_err(), second.unwrap().unwrap_err());
     assert!(matches!(first, Error::TimedOut { .. }) && !first.is_undone(), "{first}");
@@ -107,7 +111,7 @@ async fn garbage_is_a_breach_of_the_protocol_and_a_cut_is_not() {
     for (bytes, is_garbage) in [(&[0xff; 24][..], true), (&[1, 0, 0][..], false)] {
         let mut fake = Fake::new();
         let (client, mut peer) = fake.client(Client::options().tries(1)).await;
-        let call = begin(async move { client.keyspace("rows").put("k", "v").await });
+        let call = begin(async move { client.existing_keyspace("rows").put("k", "v").await });
         peer.asked().await;
         peer.write(bytes).await;
         drop(peer);

@@ -3,11 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::super::{Applied, Batch, Client, Code, Error, JobState, Pool, Write};
+use super::super::{Applied, Batch, Client, Code, Error, Failure, JobState, Pool, Write};
 use crate::disk::SimDisk;
 use crate::server::{Config, Server};
-use crate::store::Token;
-use crate::{CommitMode, Lsn, Options};
+use crate::{CommitMode, Options};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -30,14 +29,71 @@ fn run(test: impl Future<Output = ()>) {
     runtime.block_on(limited);
 }
 
+/// What is done to a keyspace.
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    Open,
+    Create,
+    Drop,
+}
+
+/// A keyspace is opened, made and dropped in the same way whether its store is embedded or served.
+#[test]
+fn keyspaces_behave_alike_embedded_and_over_a_connection() {
+    use Step::{Create, Drop, Open};
+    let long = "n".repeat(256);
+    let steps: [(Step, &str, Result<(), Code>); 16] = [
+        (Drop, "a", Err(Code::NoSuchKeyspace)),
+        (Create, "a", Ok(())),
+        (Create, "a", Err(Code::KeyspaceExists)),
+        (Open, "a", Ok(())),
+        (Open, "b", Ok(())),
+        (Open, "b", Ok(())),
+        (Create, "b", Err(Code::KeyspaceExists)),
+        (Drop, "a", Ok(())),
+        (Drop, "a", Err(Code::NoSuchKeyspace)),
+        (Create, "a", Ok(())),
+        (Drop, "b", Ok(())),
+        (Open, "b", Ok(())),
+        (Open, "", Err(Code::InvalidName)),
+        (Create, "two\nlines", Err(Code::InvalidName)),
+        (Create, &long, Err(Code::InvalidName)),
+        (Open, &long[1..], Ok(())),
+    ];
+    let embedded = Options::new().open_on(Arc::new(SimDisk::new())).unwrap();
+    run(async {
+        let (server, address) = serve(&Arc::default(), &config("127.0.0.1:0")).await;
+        let client = Client::connect(&address).await.unwrap();
+        for (step, name, expected) in steps {
+            let here = match step {
+                Open => embedded.keyspace(name).map(drop),
+                Create => embedded.create_keyspace(name).map(drop),
+                Drop => embedded.drop_keyspace(name).map(drop),
+            };
+            let there = match step {
+                Open => client.keyspace(name).await.map(drop),
+                Create => client.create_keyspace(name).await.map(drop),
+                Drop => client.drop_keyspace(name).await,
+            };
+            let here = here.map_err(|error| Failure::from(&error).code);
+            assert_eq!(here, expected, "{step:?} {name:?}, embedded");
+            let there = there.map_err(|error| error.code().expect("the server says no"));
+            assert_eq!(there, expected, "{step:?} {name:?}, over a connection");
+            assert_eq!(embedded.keyspaces(), client.keyspaces().await.unwrap());
+        }
+        client.close().await;
+        server.stop().await.unwrap();
+    });
+}
+
 #[test]
 fn what_is_put_is_got_in_every_mode() {
     run(async {
         let (server, address) = serve(&Arc::default(), &config("127.0.0.1:0")).await;
         let client = Client::connect(&address).await.unwrap();
-        let missing = client.keyspace("rows").get("k").await.unwrap_err();
+        let missing = client.existing_keyspace("rows").get("k").await.unwrap_err();
         assert_eq!(missing.code(), Some(Code::NoSuchKeyspace));
-        let rows = client.create_keyspace("rows").await.unwrap();
+        let rows = client.keyspace("rows").await.unwrap();
         assert_eq!(rows.get("k").await.unwrap(), None);
         let job = rows.put("k", "1").await.unwrap();
         assert!(job.is_durable(), "{job:?}");
@@ -79,7 +135,7 @@ fn a_range_comes_whole_in_either_order_and_may_be_left() {
         let (server, address) = serve(&Arc::default(), &config("127.0.0.1:0")).await;
         let client = Client::options().max_in_flight(2).connect(&address);
         let client = client.await.unwrap();
-        let rows = client.create_keyspace("rows").await.unwrap();
+        let rows = client.keyspace("rows").await.unwrap();
         let value = vec![7; 1000];
         let mut batch = Batch::new();
         for number in 0..5000 {
@@ -116,29 +172,6 @@ fn a_range_comes_whole_in_either_order_and_may_be_left() {
 }
 
 #[test]
-fn a_future_that_is_dropped_gives_its_place_back() {
-    run(async {
-        let (server, address) = serve(&Arc::default(), &config("127.0.0.1:0")).await;
-        let client = Client::options().max_in_flight(1).connect(&address);
-        let client = client.await.unwrap();
-        client.create_keyspace("rows").await.unwrap();
-        let mut marks = client.watermarks().await.unwrap();
-        for _ in 0..20 {
-            // A token above everything: no flush will ever come to it.
-            let written = client.keyspace("rows").put("k", "v").await.unwrap();
-            let token: Token = written.id().parse().unwrap();
-            let never = client.job(Token { lsn: Lsn::new(1 << 40), ..token }.to_string());
-            let waiting = never.wait(PATIENCE);
-            let _ = tokio::time::timeout(Duration::from_millis(2), waiting).await;
-            marks = client.watermarks().await.unwrap();
-        }
-        assert!(marks.durable <= marks.appended);
-        drop(client);
-        server.stop().await.unwrap();
-    });
-}
-
-#[test]
 fn the_whole_store_can_be_looked_after() {
     run(async {
         let (server, address) = serve(&Arc::default(), &config("127.0.0.1:0")).await;
@@ -147,7 +180,7 @@ fn the_whole_store_can_be_looked_after() {
         let none = pool.get_within(Duration::from_millis(1)).await.unwrap_err();
         assert!(matches!(none, Error::PoolExhausted { size: 2, .. }), "{none}");
         assert!(none.is_undone() && none.is_timeout() && none.is_retryable());
-        let rows = one.create_keyspace("rows").await.unwrap();
+        let rows = one.keyspace("rows").await.unwrap();
         assert!(rows.is_empty().await.unwrap() && rows.last().await.unwrap().is_none());
         let mut moves = two.watch_watermarks(Duration::ZERO);
         let first = moves.next().await.unwrap().unwrap();
@@ -181,7 +214,7 @@ fn a_client_comes_back_when_the_server_does() {
         let disk = Arc::default();
         let (server, address) = serve(&disk, &config("127.0.0.1:0")).await;
         let client = Client::connect(&address).await.unwrap();
-        let rows = client.create_keyspace("rows").await.unwrap();
+        let rows = client.keyspace("rows").await.unwrap();
         let job = rows.put("k", "v").await.unwrap();
         server.stop().await.unwrap();
         let (server, _) = serve(&disk, &config(&address)).await;
@@ -200,7 +233,7 @@ fn tasks_share_a_connection() {
         let (server, address) = serve(&Arc::default(), &config("127.0.0.1:0")).await;
         let client = Client::options().max_in_flight(16).connect(&address);
         let client = client.await.unwrap();
-        let rows = client.create_keyspace("rows").await.unwrap();
+        let rows = client.keyspace("rows").await.unwrap();
         let task = async |task: u32, rows: super::super::Keyspace| {
             for number in 0..50 {
                 let key = format!("{task}-{number}");

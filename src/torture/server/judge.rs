@@ -78,7 +78,7 @@ pub(super) async fn verify(client: &Client, tally: &mut ServerSummary) -> Result
 async fn contents(client: &Client) -> Result<BTreeMap<Key, u64>, Violation> {
     let mut found = BTreeMap::new();
     for (number, keyspace) in KEYSPACES.iter().enumerate() {
-        let entries = client.keyspace(*keyspace).range::<Vec<u8>>(..).entries().await;
+        let entries = client.existing_keyspace(*keyspace).range::<Vec<u8>>(..).entries().await;
         let mut entries = entries.map_err(|error| unanswered("reading", &error))?;
         while let Some(entry) = entries.next().await {
             let (key, value) = match entry {

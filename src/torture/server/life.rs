@@ -52,7 +52,7 @@ pub(super) async fn live(
     }
     let (_cutter, cut) = host.cut_client(rng.next()).await?;
     for keyspace in KEYSPACES {
-        let created = clients[0].create_keyspace(keyspace).await;
+        let created = clients[0].keyspace(keyspace).await;
         created.map_err(|error| unanswered("making a keyspace", &error))?;
     }
     if !books.lock().is_filled {
@@ -98,7 +98,7 @@ pub(super) async fn send(client: &Client, sent: &Sent, how: Write) -> Answered<J
         None => how,
     };
     if let [(key, version)] = &sent.changes[..] {
-        let keyspace = client.keyspace(keyspace_of(key.0));
+        let keyspace = client.existing_keyspace(keyspace_of(key.0));
         return match version {
             Some(version) => keyspace.put_with(&key.1, value(key, *version), how).await,
             None => keyspace.delete_with(&key.1, how).await,
@@ -118,7 +118,7 @@ pub(super) async fn send(client: &Client, sent: &Sent, how: Write) -> Answered<J
 
 /// Shows what a key has.
 pub(super) async fn read(client: &Client, key: &Key) -> Answered<Result<Option<u64>, Violation>> {
-    let found = client.keyspace(keyspace_of(key.0)).get(&key.1).await?;
+    let found = client.existing_keyspace(keyspace_of(key.0)).get(&key.1).await?;
     Ok(found.map(|found| version_of(key, &found)).transpose())
 }
 

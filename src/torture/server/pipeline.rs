@@ -26,7 +26,7 @@ const MOST: u64 = 12;
 
 /// Makes the keyspace larger than the cache.
 pub(super) async fn fill(client: &Client) -> Answered<()> {
-    client.create_keyspace(keyspace_of(COLD)).await?;
+    client.keyspace(keyspace_of(COLD)).await?;
     for first in (0..ROWS).step_by(BATCH as usize) {
         let mut batch = Batch::new();
         for row in first..first + BATCH {
