@@ -240,6 +240,79 @@ fn a_file_is_imported_line_by_line() {
     server.expect(2, "import", &["no such file"]);
 }
 
+/// Certificates and keys, as files: of the server, and of a client with its authority.
+struct Certificates {
+    server: [String; 2],
+    authority: String,
+    client: [String; 2],
+}
+
+impl Certificates {
+    fn make(dir: &Path) -> Certificates {
+        let file = |name: &str, text: &str| {
+            let path = dir.join(name);
+            std::fs::write(&path, text).unwrap();
+            path.to_str().unwrap().to_owned()
+        };
+        let made = rcgen::generate_simple_self_signed(vec!["store.test".to_owned()]).unwrap();
+        let server =
+            [file("cert", &made.cert.pem()), file("key", &made.signing_key.serialize_pem())];
+        let key = || rcgen::KeyPair::generate().unwrap();
+        let (of_authority, of_client) = (key(), key());
+        let mut params = rcgen::CertificateParams::new(Vec::new()).unwrap();
+        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        let authority = file("ca", &params.self_signed(&of_authority).unwrap().pem());
+        let issuer = rcgen::Issuer::new(params, of_authority);
+        let params = rcgen::CertificateParams::new(vec!["client.test".to_owned()]).unwrap();
+        let chain = params.signed_by(&of_client, &issuer).unwrap().pem();
+        let client = [file("client", &chain), file("client-key", &of_client.serialize_pem())];
+        Certificates { server, authority, client }
+    }
+}
+
+/// A server may ask for a certificate of the client, and the client may trust whom its system trusts.
+#[test]
+fn system_roots_are_trusted_and_a_client_certificate_is_asked_for() {
+    let dir = TempDir::new().unwrap();
+    let made = Certificates::make(dir.path());
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    drop(listener);
+    let [cert, key] = &made.server;
+    let server = Server::start(&[
+        "--listen",
+        &address,
+        "--tls-cert",
+        cert,
+        "--tls-key",
+        key,
+        "--tls-client-ca",
+        &made.authority,
+    ]);
+    let run = |roots: &str, more: &[&str]| {
+        let mut program = Command::new(env!("CARGO_BIN_EXE_syncline"));
+        program.args(["put", "--connect", &address, "key", "value", "--tls-system-roots"]);
+        program.args(["--tls-name", "store.test"]).args(more).env("SSL_CERT_FILE", roots);
+        let output = program.env_remove("SSL_CERT_DIR").output().unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    let [chain, private] = &made.client;
+    let known = ["--tls-client-cert", chain, "--tls-client-key", private];
+    assert_eq!(run(cert, &known), (Some(0), String::new()));
+    assert_eq!(server.expect(0, "get", &["key"]).0, "value\n", "a Unix socket asks for none");
+    // No certificate of the client, or one that nobody has signed.
+    assert_eq!(run(cert, &[]).0, Some(2));
+    assert_eq!(run(cert, &["--tls-client-cert", cert, "--tls-client-key", key]).0, Some(2));
+    // A system that does not trust the server, and one that trusts nobody.
+    let (status, said) = run(&made.authority, &known);
+    assert!(status == Some(2) && said.contains("certificate"), "{said}");
+    let (status, said) = run(private, &known);
+    assert!(status == Some(2) && said.contains("the system trusts no certificate"), "{said}");
+    // Nor without a key, or beside roots of one's own.
+    assert_eq!(run(cert, &known[..2]).0, Some(2));
+    assert_eq!(run(cert, &["--tls-roots", cert]).0, Some(2));
+}
+
 #[test]
 fn a_token_opens_what_it_is_for() {
     let secrets = TempDir::new().unwrap();

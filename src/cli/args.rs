@@ -134,11 +134,20 @@ pub(super) struct Remote {
     #[arg(long, value_name = "FILE", requires = "connect")]
     pub(super) token_file: Option<PathBuf>,
     /// Speak TLS, and trust the certificates in this file, in PEM
-    #[arg(long, value_name = "FILE", requires = "connect")]
+    #[arg(long, value_name = "FILE", requires = "connect", group = "roots")]
     pub(super) tls_roots: Option<PathBuf>,
+    /// Speak TLS, and trust whom the system trusts
+    #[arg(long, requires = "connect", group = "roots")]
+    pub(super) tls_system_roots: bool,
     /// The name in the server's certificate [default: that in ADDR]
-    #[arg(long, value_name = "NAME", requires = "tls_roots")]
+    #[arg(long, value_name = "NAME", requires = "roots")]
     pub(super) tls_name: Option<String>,
+    /// The certificate by which the server knows us, in PEM
+    #[arg(long, value_name = "FILE", requires = "roots", requires = "tls_client_key")]
+    pub(super) tls_client_cert: Option<PathBuf>,
+    /// Its private key, in PEM
+    #[arg(long, value_name = "FILE", requires = "tls_client_cert")]
+    pub(super) tls_client_key: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -333,6 +342,9 @@ pub(super) struct ServeArgs {
     /// Its private key, in PEM
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
     pub(super) tls_key: Option<String>,
+    /// Authorities, in PEM: over TLS only clients with a certificate of theirs come in
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    pub(super) tls_client_ca: Option<String>,
     /// The store's cache, in MiB [default: 256]
     #[arg(long, value_name = "MIB")]
     pub(super) cache_mib: Option<String>,

@@ -83,6 +83,14 @@ impl Asked<'_> {
         if let Some(file) = &self.remote.tls_roots {
             options = options.tls_roots(file);
         }
+        if self.remote.tls_system_roots {
+            options = options.tls_system_roots();
+        }
+        if let (Some(chain), Some(key)) =
+            (&self.remote.tls_client_cert, &self.remote.tls_client_key)
+        {
+            options = options.client_certificate(chain, key);
+        }
         if let Some(name) = &self.remote.tls_name {
             options = options.tls_name(name);
         }

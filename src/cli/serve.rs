@@ -26,6 +26,7 @@ fn flags(args: &ServeArgs) -> Result<Settings, Refused> {
         ("tokens", &args.tokens),
         ("tls_cert", &args.tls_cert),
         ("tls_key", &args.tls_key),
+        ("tls_client_ca", &args.tls_client_ca),
         ("log", &args.log),
         ("log_format", &args.log_format),
         ("cache_mib", &args.cache_mib),

@@ -5,22 +5,16 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
-use std::sync::Arc;
 
-use rustls::crypto::ring::default_provider;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, RootCertStore};
 #[cfg(test)]
 use tokio::io::DuplexStream;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, lookup_host};
 #[cfg(test)]
 use tokio::sync::mpsc::UnboundedSender;
-use tokio_rustls::TlsConnector;
 
 use super::error::Error;
-use super::options::ClientOptions;
+use super::tls::Tls;
 
 /// `host:port`, or `unix:PATH`.
 #[derive(Clone, Debug)]
@@ -45,13 +39,6 @@ pub(super) enum Target<'a> {
 pub(crate) trait Socket: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Socket for S {}
-
-/// What speaks TLS, made once for all connections.
-#[derive(Clone)]
-pub(super) struct Tls {
-    connector: TlsConnector,
-    name: ServerName<'static>,
-}
 
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -85,42 +72,15 @@ impl FromStr for Address {
 }
 
 impl Address {
-    /// What TLS needs, if the options ask for it.
-    pub(super) fn tls(&self, options: &ClientOptions) -> Result<Option<Tls>, Error> {
-        let wrong = |what: String| Error::Option(format!("TLS: {what}"));
-        let Some(file) = &options.tls_roots else {
-            return match &options.tls_name {
-                None => Ok(None),
-                Some(name) => Err(wrong(format!(
-                    "the name {name:?} is set, but no roots are: nothing would be encrypted"
-                ))),
-            };
-        };
-        let mut roots = RootCertStore::empty();
-        let certificates = CertificateDer::pem_file_iter(file)
-            .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-            .map_err(|error| wrong(format!("{}: {error}", file.display())))?;
-        for certificate in certificates {
-            roots.add(certificate).map_err(|error| wrong(error.to_string()))?;
-        }
-        if roots.is_empty() {
-            return Err(wrong(format!("{} holds no certificate (PEM)", file.display())));
-        }
-        let host = match (&options.tls_name, self) {
-            (Some(name), _) => name.clone(),
-            (None, Address::Tcp(address)) => {
+    /// The name of the server, as far as the address tells.
+    pub(super) fn host(&self) -> &str {
+        match self {
+            Address::Tcp(address) => {
                 let host = address.rsplit_once(':').map_or(address.as_str(), |(host, _)| host);
-                host.trim_matches(['[', ']']).to_owned()
+                host.trim_matches(['[', ']'])
             }
-            (None, _) => "localhost".to_owned(),
-        };
-        let name = ServerName::try_from(host).map_err(|error| wrong(error.to_string()))?;
-        let config = ClientConfig::builder_with_provider(Arc::new(default_provider()))
-            .with_safe_default_protocol_versions()
-            .map_err(|error| wrong(error.to_string()))?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        Ok(Some(Tls { connector: TlsConnector::from(Arc::new(config)), name }))
+            _ => "localhost",
+        }
     }
 
     /// The places that it stands for.
@@ -157,9 +117,7 @@ impl Target<'_> {
         };
         match tls {
             None => Ok(socket),
-            Some(Tls { connector, name }) => {
-                Ok(Box::new(connector.connect(name.clone(), socket).await?))
-            }
+            Some(tls) => Ok(Box::new(tls.connect(socket).await?)),
         }
     }
 }

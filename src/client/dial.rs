@@ -1,10 +1,11 @@
 //! Sockets on which hello has been said, for whoever speaks packets himself: a load generator that
 //! is to cost less than a client does.
 
-use super::address::{Address, Socket, Tls};
+use super::address::{Address, Socket};
 use super::error::Result;
 use super::greeting::open;
 use super::options::ClientOptions;
+use super::tls::Tls;
 
 /// Where connections go to, and how.
 #[derive(Clone)]
@@ -21,7 +22,7 @@ impl Dial {
     /// As [`ClientOptions::connect`], but for what only the server can say.
     pub(crate) fn to(address: &str, options: ClientOptions) -> Result<Dial> {
         let address: Address = address.parse()?;
-        let tls = address.tls(&options)?;
+        let tls = Tls::of(&options, &address)?;
         Ok(Dial { address, tls, options })
     }
 

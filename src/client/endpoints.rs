@@ -4,11 +4,12 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::address::{Address, Tls};
+use super::address::Address;
 use super::error::{Error, Result};
 use super::greeting::open;
 use super::link::Link;
 use super::options::ClientOptions;
+use super::tls::Tls;
 use crate::lsn::StoreId;
 
 /// Addresses of servers of the same store. At least one.
@@ -23,7 +24,7 @@ impl Endpoints {
         if addresses.is_empty() {
             return Err(Error::Option("no address: at least one is needed".into()));
         }
-        let with_tls = |address: Address| address.tls(options).map(|tls| (address, tls));
+        let with_tls = |address: Address| Tls::of(options, &address).map(|tls| (address, tls));
         let list = addresses.into_iter().map(with_tls).collect::<Result<_>>()?;
         Ok(Endpoints { list, next: AtomicUsize::new(0) })
     }

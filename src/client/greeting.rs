@@ -5,10 +5,11 @@ use std::io;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant, timeout_at};
 
-use super::address::{Address, Socket, Tls};
+use super::address::{Address, Socket};
 use super::deadline::moment;
 use super::error::{Error, Result};
 use super::options::ClientOptions;
+use super::tls::Tls;
 use crate::lsn::{Incarnation, LifeMark, StoreId};
 use crate::proto::{
     Hello, MAGIC, MARK_OPTION, MAX_BODY, MAX_HELLO, Progress, Request, Response, VERSION, Welcome,

@@ -73,6 +73,7 @@ mod secret;
 mod supervisor;
 #[cfg(all(test, feature = "server"))]
 mod tests;
+mod tls;
 mod watch;
 mod wire;
 mod write;

@@ -16,7 +16,10 @@ use crate::proto::{MAX_BODY, MAX_HELLO};
 pub struct ClientOptions {
     pub(super) token: Secret,
     pub(super) tls_roots: Option<PathBuf>,
+    pub(super) tls_system_roots: bool,
     pub(super) tls_name: Option<String>,
+    /// The chain and its key.
+    pub(super) client_certificate: Option<(PathBuf, PathBuf)>,
     pub(super) connect_timeout: Duration,
     pub(super) request_timeout: Option<Duration>,
     pub(super) tries: u32,
@@ -34,7 +37,9 @@ impl Default for ClientOptions {
         ClientOptions {
             token: Secret::default(),
             tls_roots: None,
+            tls_system_roots: false,
             tls_name: None,
+            client_certificate: None,
             connect_timeout: Duration::from_secs(5),
             request_timeout: Some(Duration::from_secs(30)),
             tries: 4,
@@ -65,15 +70,34 @@ impl ClientOptions {
         self
     }
 
-    /// Speaks TLS, and trusts the certificates in this file (PEM), and no others.
+    /// Speaks TLS, and trusts the certificates in this file (PEM), and no others, unless
+    /// [`ClientOptions::tls_system_roots`] is set too.
     #[must_use]
     pub fn tls_roots(mut self, file: impl AsRef<Path>) -> Self {
         self.tls_roots = Some(file.as_ref().to_owned());
         self
     }
 
+    /// Speaks TLS, and trusts the authorities that the operating system trusts, or those in the file
+    /// `SSL_CERT_FILE` and the directory `SSL_CERT_DIR` if the environment has these. They are read
+    /// when the client is made.
+    #[must_use]
+    pub fn tls_system_roots(mut self) -> Self {
+        self.tls_system_roots = true;
+        self
+    }
+
+    /// The certificate by which the client is known to a server that asks for one, and its private
+    /// key, both files in PEM. Needs roots, as [`ClientOptions::tls_name`]. It lets the client in and
+    /// says nothing of what it may do: that is what the token is for.
+    #[must_use]
+    pub fn client_certificate(mut self, chain: impl AsRef<Path>, key: impl AsRef<Path>) -> Self {
+        self.client_certificate = Some((chain.as_ref().to_owned(), key.as_ref().to_owned()));
+        self
+    }
+
     /// The name that the server's certificate must have, if it is not that in the address. Needs
-    /// [`ClientOptions::tls_roots`].
+    /// [`ClientOptions::tls_roots`] or [`ClientOptions::tls_system_roots`].
     #[must_use]
     pub fn tls_name(mut self, name: impl Into<String>) -> Self {
         self.tls_name = Some(name.into());

@@ -34,6 +34,9 @@ pub struct Config {
     pub tls_cert: Option<PathBuf>,
     /// Its private key, in PEM.
     pub tls_key: Option<PathBuf>,
+    /// The authorities, in PEM, of which a client needs a certificate to be let in over TLS. Without
+    /// it none is asked for.
+    pub tls_client_ca: Option<PathBuf>,
     /// What is logged: error, warn, info, debug, trace.
     pub log: String,
     /// As text or as JSON.
@@ -123,6 +126,7 @@ impl Default for Config {
             tokens: None,
             tls_cert: None,
             tls_key: None,
+            tls_client_ca: None,
             log: "info".into(),
             log_format: LogFormat::Text,
             threads: 0,

@@ -80,6 +80,12 @@ pub(super) const SETTINGS: &[Setting] = &[
     ),
     reloaded("tls_cert", Reload::File, File, "The certificate chain for TLS, in PEM"),
     reloaded("tls_key", Reload::File, File, "Its private key, in PEM"),
+    reloaded(
+        "tls_client_ca",
+        Reload::File,
+        File,
+        "Authorities, in PEM: over TLS only clients with a certificate of theirs come in",
+    ),
     reloaded("log", Reload::Value, Level, "What is logged: error, warn, info, debug, trace or off"),
     setting("log_format", Choice(&["text", "json"]), "How lines of the log look"),
     setting("threads", OrZero(1, 1024, "as many as processors"), "Threads that serve connections"),

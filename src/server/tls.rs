@@ -4,10 +4,12 @@ use std::path::Path;
 use std::sync::Arc;
 
 use parking_lot::RwLock;
-use rustls::ServerConfig;
 use rustls::crypto::ring::default_provider;
 use rustls::pki_types::pem::{Error, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::WebPkiClientVerifier;
+use rustls::server::danger::ClientCertVerifier;
+use rustls::{RootCertStore, ServerConfig};
 use tokio_rustls::TlsAcceptor;
 
 use super::config::Config;
@@ -38,23 +40,48 @@ impl Tls {
 
 fn acceptor(config: &Config) -> Result<Option<TlsAcceptor>, Failure> {
     let (cert, key) = match (&config.tls_cert, &config.tls_key) {
+        (None, None) if config.tls_client_ca.is_some() => {
+            return Err(Failure::Config("tls_client_ca needs tls_cert and tls_key".into()));
+        }
         (None, None) => return Ok(None),
         (Some(cert), Some(key)) => (cert, key),
         _ => return Err(Failure::Config("tls_cert and tls_key go together".into())),
     };
-    let unread =
-        |path: &Path, error: Error| Failure::Config(format!("{}: {error}", path.display()));
-    let chain = CertificateDer::pem_file_iter(cert)
-        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-        .map_err(|error| unread(cert, error))?;
+    let chain = certificates(cert)?;
     let key = PrivateKeyDer::from_pem_file(key).map_err(|error| unread(key, error))?;
     let unfit =
         |error: rustls::Error| Failure::Config(format!("tls_cert {}: {error}", cert.display()));
-    let config = ServerConfig::builder_with_provider(Arc::new(default_provider()))
+    let spoken = ServerConfig::builder_with_provider(Arc::new(default_provider()))
         .with_safe_default_protocol_versions()
         .map_err(unfit)?
-        .with_no_client_auth()
+        .with_client_cert_verifier(verifier(config.tls_client_ca.as_deref())?)
         .with_single_cert(chain, key)
         .map_err(unfit)?;
-    Ok(Some(TlsAcceptor::from(Arc::new(config))))
+    Ok(Some(TlsAcceptor::from(Arc::new(spoken))))
+}
+
+/// Who looks at the certificates of clients: those of `authorities` are let in, and without these
+/// everybody is.
+fn verifier(authorities: Option<&Path>) -> Result<Arc<dyn ClientCertVerifier>, Failure> {
+    let Some(file) = authorities else { return Ok(WebPkiClientVerifier::no_client_auth()) };
+    let unfit = |what: String| Failure::Config(format!("tls_client_ca {}: {what}", file.display()));
+    let mut roots = RootCertStore::empty();
+    for certificate in certificates(file)? {
+        roots.add(certificate).map_err(|error| unfit(error.to_string()))?;
+    }
+    let provider = Arc::new(default_provider());
+    WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider)
+        .build()
+        .map_err(|error| unfit(error.to_string()))
+}
+
+/// The certificates in a file in PEM.
+fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, Failure> {
+    CertificateDer::pem_file_iter(file)
+        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+        .map_err(|error| unread(file, error))
+}
+
+fn unread(path: &Path, error: Error) -> Failure {
+    Failure::Config(format!("{}: {error}", path.display()))
 }

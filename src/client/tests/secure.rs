@@ -82,9 +82,20 @@ async fn only_the_server_that_was_meant_is_spoken_to() {
     assert!(matches!(none, Err(Error::Option(_))), "{none:?}");
     let missing = options().tls_roots(dir.path().join("none.pem")).connect(&address).await;
     assert!(matches!(missing, Err(Error::Option(_))), "{missing:?}");
-    // A name without roots would be plain text.
-    let unencrypted = options().token(token).connect(&address).await.unwrap_err();
-    assert!(matches!(unencrypted, Error::Option(_)), "{unencrypted}");
+    // A name or a certificate without roots would be plain text.
+    let certified = Client::options().client_certificate(&cert, dir.path().join("key.pem"));
+    for options in [options(), certified] {
+        let unencrypted = options.token(token).connect(&address).await.unwrap_err();
+        assert!(matches!(unencrypted, Error::Option(_)), "{unencrypted}");
+        assert!(unencrypted.to_string().contains("nothing would be encrypted"), "{unencrypted}");
+    }
+    for (chain, key) in
+        [("cert.pem", "none.pem"), ("none.pem", "key.pem"), ("cert.pem", "wrong.pem")]
+    {
+        let (chain, key) = (dir.path().join(chain), dir.path().join(key));
+        let unread = options().tls_roots(&cert).client_certificate(chain, key).connect(&address);
+        assert!(matches!(unread.await, Err(Error::Option(_))));
+    }
     drop(right);
     server.stop().await.unwrap();
 }
