@@ -193,3 +193,37 @@ async fn clients_dropped_while_they_reconnect_leave_nothing() {
     timeout(secs(60), all).await.expect("every connection ends");
     server.abort();
 }
+
+/// The first is in the writer's hands, the second waits to be written, and there is no room for more.
+#[tokio::test(start_paused = true)]
+async fn requests_wait_while_as_much_is_queued_as_may_be() {
+    let mut fake = Fake::new();
+    let options = options().max_queued_bytes(1000).request_timeout(Some(secs(10))).tries(1);
+    let (client, mut peer) = fake.client(options).await;
+    let put = |key: &'static str| {
+        let client = client.clone();
+        let value = vec![7; 200 << 10];
+        begin(async move { client.existing_keyspace("rows").put(key, value).await })
+    };
+    let mut puts = Vec::new();
+    for key in ["a", "b", "c"] {
+        puts.push(put(key));
+        sleep(secs(1)).await;
+    }
+    let mut errors = Vec::new();
+    for put in puts {
+        errors.push(put.await.unwrap().unwrap_err());
+    }
+    let [taken, queued, waiting] = &errors[..] else { panic!("{errors:?}") };
+    assert!(matches!(taken, Error::TimedOut { .. }), "{taken}");
+    assert!(matches!(queued, Error::TimedOut { .. }), "{queued}");
+    assert!(matches!(waiting, Error::NotSent { .. }) && waiting.is_undone(), "{waiting}");
+    // Once the server reads there is room, and further ones go out.
+    let later = put("d");
+    let mut kinds = Vec::new();
+    while kinds.iter().filter(|kind| **kind == Kind::Put).count() < 3 {
+        kinds.push(peer.asked().await.kind);
+    }
+    assert!(!later.is_finished());
+    assert!(later.await.unwrap().is_err(), "nobody answers it");
+}

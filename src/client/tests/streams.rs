@@ -8,7 +8,9 @@ use tokio::time::{Instant, timeout};
 
 use super::super::{Client, Entries, Error, JobEvents, JobState, WatermarkEvents};
 use super::fake::{Asked, Fake, Peer, welcome};
-use crate::proto::{EntriesWriter, JobEvent, Kind, MAX_WATCHED, Part, Place, Response, Welcome};
+use crate::proto::{
+    EntriesWriter, JobEvent, Kind, MAX_WATCHED, Marks, MarksEvent, Part, Place, Response, Welcome,
+};
 
 fn secs(number: u64) -> Duration {
     Duration::from_secs(number)
@@ -150,4 +152,60 @@ async fn end(peer: &mut Peer, id: u64, job: &str, part: Part) {
     let event = JobEvent { job: job.into(), state: JobState::Durable, skipped: 0 };
     peer.say_part(id, part, Response::JobEvent(event)).await;
     while part == Part::More && peer.asked().await.kind != Kind::Credit {}
+}
+
+/// What was told is not asked for again, what was not told is, and each end comes once.
+#[tokio::test(start_paused = true)]
+async fn a_watch_that_loses_its_connection_loses_no_end_and_tells_none_twice() {
+    let mut fake = Fake::new();
+    let (client, mut peer) = fake.client(Client::options().keep_alive(Duration::ZERO)).await;
+    let mut events = client.watch_jobs(["a", "b", "c", "d"]);
+    let told = tokio::spawn(async move {
+        let mut told = Vec::new();
+        while let Some(event) = events.next().await {
+            told.push((event.unwrap().0, events.skipped()));
+        }
+        told
+    });
+    let mut left = vec!["a", "b", "c", "d"];
+    while let Some((&job, rest)) = left.split_first() {
+        let watch = next_watch(&mut peer).await;
+        assert_eq!(watch.jobs, left);
+        let (state, skipped) = (JobState::Durable, 7);
+        let event = JobEvent { job: job.into(), state, skipped };
+        let part = if rest.is_empty() { Part::Last } else { Part::More };
+        peer.say_part(watch.id, part, Response::JobEvent(event)).await;
+        while part == Part::More && peer.asked().await.kind != Kind::Credit {}
+        left = rest.to_vec();
+        if !left.is_empty() {
+            drop(peer);
+            peer = fake.greeted().await;
+        }
+    }
+    let told = told.await.unwrap();
+    assert_eq!(told, ["a", "b", "c", "d"].map(|job| (job.to_owned(), 7)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn watermarks_that_were_passed_over_are_counted() {
+    let mut fake = Fake::new();
+    let (client, mut peer) = fake.client(Client::options().keep_alive(Duration::ZERO)).await;
+    let mut events = client.watch_watermarks(Duration::ZERO);
+    let told = tokio::spawn(async move {
+        let mut told = Vec::new();
+        for _ in 0..3 {
+            let marks = events.next().await.unwrap().unwrap();
+            told.push((marks.appended.get(), events.skipped()));
+        }
+        told
+    });
+    let watch = peer.asked().await;
+    assert_eq!(watch.kind, Kind::WatchWatermarks);
+    for (appended, skipped) in [(1, 0), (5, 3), (9, 4)] {
+        let marks = Marks { appended, ..Marks::default() };
+        let event = Response::MarksEvent(MarksEvent { marks, skipped });
+        peer.say_part(watch.id, Part::More, event).await;
+        assert_eq!(peer.asked().await.kind, Kind::Credit);
+    }
+    assert_eq!(told.await.unwrap(), [(1, 0), (5, 3), (9, 4)]);
 }
