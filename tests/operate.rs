@@ -200,3 +200,26 @@ fn the_service_manager_is_told_when_it_is_ready_reloads_and_ends() {
     assert!(heard().starts_with("STOPPING=1"));
     server.end();
 }
+
+#[test]
+fn a_log_for_programs_has_one_object_a_line_and_tells_what_is_turned_away() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut command = command(&dir.path().join("store"));
+    command.args(["--log-format", "json", "--set", "max_connections=1"]);
+    let mut process = command.spawn().unwrap();
+    let mut lines = BufReader::new(process.stderr.take().unwrap()).lines().map_while(Result::ok);
+    let mut next = |part: &str| {
+        let line = lines.by_ref().find(|line| line.contains(part)).expect(part);
+        serde_json::from_str::<serde_json::Value>(&line).expect("an object")
+    };
+    let address = next("listening")["address"].as_str().unwrap().to_owned();
+    let crowd: Vec<_> = (0..3).map(|_| std::net::TcpStream::connect(&address).unwrap()).collect();
+    let told = next("turned away");
+    assert_eq!(told["address"], "127.0.0.1", "{told}");
+    assert_eq!((&told["level"], &told["kept_back"]), (&"WARN".into(), &0.into()), "{told}");
+    drop(crowd);
+    let id = process.id().to_string();
+    assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
+    next("the store is closed");
+    assert!(process.wait().unwrap().success());
+}

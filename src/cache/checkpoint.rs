@@ -148,7 +148,12 @@ impl Cache {
             file: "page table".into(),
             offset: id.0,
             expected: format!("page {id} as of LSN {at}"),
-            found: format!("{word:?}"),
+            found: match word {
+                Word::Nothing => "no such page".into(),
+                Word::Resident(_) => "newer versions alone, in memory".into(),
+                Word::OnDisk(addr) => format!("a newer version in block {}", addr.block()),
+                Word::NotLoaded => "a page that was never read".into(),
+            },
         })
     }
 

@@ -292,7 +292,10 @@ impl Superblock {
         if root.addr.is_none() {
             return match *root == Root::EMPTY {
                 true => Ok(()),
-                false => Err(damaged(at, "an empty root without leaves", format!("{root:?}"))),
+                false => {
+                    let found = format!("height {} and {} leaves", root.height, root.leaves);
+                    Err(damaged(at, "an empty root without leaves", found))
+                }
             };
         }
         if !(RESERVED_BLOCKS..self.blocks).contains(&root.addr.block()) {

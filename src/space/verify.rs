@@ -83,7 +83,7 @@ impl Space {
     fn check_tree(&self, tree: &WordTree, check: &mut Check, on_leaf: OnLeaf<'_>) -> Result<()> {
         let leaves = tree.root().leaves;
         tree.visit(&self.file, &mut |node, addr, words| {
-            let name = || format!("{node:?} of a map");
+            let name = || format!("page {} on level {} of a map", node.index, node.level);
             let is_new = check.see(addr.block(), &name);
             match words {
                 Err(error) => check.problem(error.to_string()),
