@@ -10,7 +10,7 @@ use tokio::net::TcpStream;
 use super::access::{TOKENS, certificate, tls_to};
 use super::peer::{Hold, Peer, config, put, serve, store};
 use crate::Options;
-use crate::disk::SimDisk;
+use crate::disk::{Fault, FaultError, Op, Persistence, SimDisk};
 use crate::proto::{Code, Mode, Put, Request, Response};
 use crate::server::{Config, Failure, Server};
 
@@ -156,8 +156,21 @@ async fn a_full_disk_is_not_ready_until_there_is_space() {
     let mut peer = Peer::greeted(native).await;
     disk.set_capacity(Some(disk.used_bytes()));
     // Nobody writes any more once it is said, so it is found out again by itself.
-    let mut number = 0;
-    while status(&ask(address, "GET /readyz", "").await) == "200" {
+    let answer = write_until_unready(&mut peer, address).await;
+    assert!(answer.contains("disk_full"), "{answer}");
+    disk.set_capacity(None);
+    await_ready(address, "200").await;
+    server.stop().await.unwrap();
+}
+
+/// Writes a little until the server says that it is not ready. Returns what it says.
+async fn write_until_unready(peer: &mut Peer, address: SocketAddr) -> String {
+    let mut number = 1;
+    loop {
+        let answer = ask(address, "GET /readyz", "").await;
+        if status(&answer) != "200" {
+            return answer;
+        }
         for _ in 0..200 {
             number += 1;
             peer.add(number, &put(&number.to_string(), &"x".repeat(100), Mode::Async));
@@ -168,9 +181,23 @@ async fn a_full_disk_is_not_ready_until_there_is_space() {
         }
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
-    let answer = ask(address, "GET /readyz", "").await;
-    assert!(answer.contains("disk_full"), "{answer}");
-    disk.set_capacity(None);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_device_that_refuses_what_a_write_needs_is_failing_until_it_does_not() {
+    let disk = SimDisk::new();
+    let store = Options::new().open_on(Arc::new(disk.clone())).unwrap();
+    store.keyspace("rows").unwrap();
+    let (server, native) = serve(store, &probed()).await;
+    let address = server.metrics_address().unwrap();
+    let mut peer = Peer::greeted(native).await;
+    for op in [Op::Allocate, Op::Create] {
+        let (error, persistence) = (FaultError::Io, Persistence::Forever);
+        disk.fail(Fault { op, after: 0, error, persistence });
+    }
+    let answer = write_until_unready(&mut peer, address).await;
+    assert!(answer.contains("not ready: failing: "), "{answer}");
+    disk.clear_faults();
     await_ready(address, "200").await;
     server.stop().await.unwrap();
 }
