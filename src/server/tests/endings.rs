@@ -75,3 +75,20 @@ async fn whoever_shuts_the_sending_side_is_answered_and_what_only_waits_is_cance
     assert!(peer.next().await.is_none());
     server.stop().await.unwrap();
 }
+
+/// A client may have sent a write before it reads that the server is about to end. Without an answer it
+/// would not know whether that was done.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_that_crosses_the_goodbye_is_refused_and_not_lost() {
+    let (server, address) = serve(store(), &config()).await;
+    let mut peer = Peer::greeted(address).await;
+    peer.ask(2, &put("k", "v", Mode::Sync)).await;
+    let stopping = tokio::spawn(server.stop());
+    assert!(matches!(peer.answer().await.response(), Response::Goodbye(_)));
+    for id in 3..6 {
+        assert_eq!(peer.ask(id, &put("k", "w", Mode::Sync)).await.code(), Code::ShuttingDown);
+    }
+    // It does not wait for its time once the client has closed.
+    drop(peer);
+    stopping.await.unwrap().unwrap();
+}
