@@ -307,10 +307,6 @@ impl Engine {
         if broken(Mutant::LogRecycledEarly) {
             live.log.recycle_below(pinned.at)?;
         }
-        if broken(Mutant::CheckpointLsnLate) {
-            let late = live.log.durable();
-            (pinned.head.checkpoint, pinned.head.durable) = (late, late);
-        }
         self.write_pages(pinned, course)
     }
 
@@ -338,9 +334,12 @@ impl Engine {
             Ok(())
         })?;
         let pages = placed.len() as u64;
-        if let Some(live) = self.live.get().filter(|_| !broken(Mutant::CheckpointLsnLate)) {
+        if let Some(live) = self.live.get() {
             // What became durable meanwhile is proved as well.
             pinned.head.durable = pinned.at.max(live.log.durable());
+        }
+        if broken(Mutant::CheckpointLsnLate) {
+            pinned.head.checkpoint = pinned.head.durable;
         }
         let result = self.finish_checkpoint(pinned, &mut placed);
         if result.is_err() {

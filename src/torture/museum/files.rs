@@ -37,9 +37,10 @@ pub(super) const ROOM: &[Piece] = &[
         name: "an older copy of the data file",
         whose: "a mistake of whoever restores one file of two",
         showed: "an old data file beside a new log: the store opened, with a hole between them",
-        done: "the data file of an earlier checkpoint is put back, once its log has gone",
+        done: "the data file of an earlier checkpoint is put back, once its log has gone: beside the \
+               newer one, beside what a closed store leaves of it, and beside none",
         judged: &[Clause::Answers, Clause::Bounds],
-        mutants: &[Mutant::RotTakenForTorn],
+        mutants: &[Mutant::MissingLogAccepted],
         show: an_older_copy_of_the_data_file,
     },
     Piece {
@@ -159,12 +160,22 @@ fn an_older_copy_of_the_data_file(visit: &mut Visit) -> Result<(), Broken> {
     for _ in 0..3 {
         more = more.each(0..40, 900).checkpoint();
     }
-    stage.all(&more.sync(1, 10))?;
+    let more = more.sync(1, 10);
+    stage.all(&more)?;
+    puts_back(&mut stage, &old)?;
+    stage.all(&Script::after(&more).reopen())?;
+    puts_back(&mut stage, &old)
+}
+
+fn puts_back(stage: &mut Stage<'_>, old: &[u8]) -> Result<(), Broken> {
     for keep in [Keep::Everything, Keep::Nothing] {
         let damaged = stage.left(keep);
         stage.visit.note("  the data file of the first checkpoint is put back");
-        damaged.write_file("data", &old);
+        damaged.write_file("data", old);
         stage.refuses(&damaged, "")?;
+        stage.visit.note("  the log is removed");
+        segments(&damaged).iter().for_each(|name| damaged.remove_file(name));
+        stage.refuses(&damaged, "log-")?;
     }
     Ok(())
 }

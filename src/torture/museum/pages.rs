@@ -8,7 +8,7 @@ use crate::disk::{Choice, Fault, FaultError, Keep, Op, Persistence, SimDisk};
 use crate::mutants::Mutant;
 use crate::space::header;
 use crate::torture::Clause;
-use crate::torture::sim::{Crash, KeyNo, Point, Step, Watch};
+use crate::torture::sim::{Crash, KeyNo, Mode, Point, Setup, Step, Watch};
 
 pub(super) const ROOM: &[Piece] = &[
     Piece {
@@ -41,8 +41,8 @@ pub(super) const ROOM: &[Piece] = &[
         showed: "data files held what the log had lost; one part of the store was newer than the \
                  others, and it did not open any more",
         done: "asynchronous commits, a checkpoint, and commits by others meanwhile",
-        judged: &[Clause::Prefix, Clause::Sound, Clause::Answers],
-        mutants: &[Mutant::CheckpointTakesNewest],
+        judged: &[Clause::Prefix, Clause::Bounds, Clause::Sound, Clause::Answers],
+        mutants: &[Mutant::CheckpointTakesNewest, Mutant::CheckpointLsnLate],
         show: checkpoint_ahead_of_the_log,
     },
     Piece {
@@ -52,7 +52,7 @@ pub(super) const ROOM: &[Piece] = &[
         done: "a checkpoint, and during one of its calls somebody commits a long value, which goes \
                to free blocks at once; power losses that keep that and not the superblock",
         judged: &[Clause::Prefix, Clause::Bounds, Clause::Answers],
-        mutants: &[Mutant::SuperblockUnflushed, Mutant::ExtentsFreedEarly],
+        mutants: &[Mutant::SuperblockUnflushed],
         show: page_used_again_too_early,
     },
     Piece {
@@ -80,7 +80,8 @@ pub(super) const ROOM: &[Piece] = &[
         whose: "any store with two roots by turns (LMDB, Bolt, redb)",
         showed: "with the newest root damaged the store opened at the one before, whose pages and \
                  log were no longer there",
-        done: "one bit flipped in each slot, then in both",
+        done: "one bit flipped in each slot, then in both, after a checkpoint and once what it set \
+               free is used again",
         judged: &[Clause::Bounds, Clause::Answers],
         mutants: &[Mutant::SuperblockNotCopied],
         show: rot_in_the_newest_root,
@@ -139,6 +140,15 @@ pub(super) const ROOM: &[Piece] = &[
         show: a_length_that_was_only_cached,
     },
 ];
+
+/// A log in one segment: a new one makes the superblock be written.
+const ROOMY: Setup = Setup { cache_bytes: 2 << 20, segment_bytes: 4 << 20, ..SMALL };
+
+/// A tree, a long value, and all rows of the tree go. The next checkpoint sets its leaves free.
+fn leaves_to_be_free() -> Script {
+    let script = Script::new().each(0..352, 900).checkpoint();
+    script.quick(997, 320_000).checkpoint().delete(Mode::Async, 0..352)
+}
 
 fn header_before_extension(visit: &mut Visit) -> Result<(), Broken> {
     let mut stage = Stage::open(visit, &SMALL)?;
@@ -202,17 +212,21 @@ fn half_of_a_page_map(visit: &mut Visit) -> Result<(), Broken> {
 }
 
 fn rot_in_the_newest_root(visit: &mut Visit) -> Result<(), Broken> {
-    let mut stage = Stage::open(visit, &SMALL)?;
-    let script = Script::new().each(0..20, 900).checkpoint().each(0..40, 900).checkpoint();
-    stage.all(&script)?;
-    rot_in_each_root(&mut stage)?;
-    // What the last checkpoint set free is used again.
-    stage.all(&Script::after(&script).each(0..40, 900).flush())?;
-    rot_in_each_root(&mut stage)
+    for setup in [SMALL, ROOMY] {
+        let mut stage = Stage::open(visit, &setup)?;
+        let script = leaves_to_be_free().checkpoint();
+        // What the last checkpoint set free is used again.
+        let more = Script::after(&script).quick(999, 345_000).flush();
+        for script in [&script, &more] {
+            stage.all(script)?;
+            let left = stage.left(Keep::Everything);
+            rot_in_each_root(&mut stage, &left)?;
+        }
+    }
+    Ok(())
 }
 
-fn rot_in_each_root(stage: &mut Stage<'_>) -> Result<(), Broken> {
-    let left = stage.left(Keep::Everything);
+fn rot_in_each_root(stage: &mut Stage<'_>, left: &SimDisk) -> Result<(), Broken> {
     for slots in [&[0][..], &[4096], &[0, 4096]] {
         let damaged = left.fork(Keep::Everything);
         for slot in slots {
@@ -224,6 +238,7 @@ fn rot_in_each_root(stage: &mut Stage<'_>) -> Result<(), Broken> {
         } else {
             stage.recovers(&damaged, Crash::Kill)?;
         }
+        slots.iter().for_each(|_| drop(stage.visit.notes.pop()));
     }
     Ok(())
 }
@@ -342,9 +357,11 @@ fn recovery_of(stage: &Stage<'_>, killed: &SimDisk) -> Vec<Point> {
 }
 
 fn a_length_that_was_only_cached(visit: &mut Visit) -> Result<(), Broken> {
+    // In a log of one segment: a new one flushes the data file.
+    let setup = Setup { segment_bytes: 4 << 20, ..SMALL };
     // The data file grows by steps: which value needs the next one depends on how full it is.
     for (after, bytes) in (0..3).flat_map(|after| (1..9).map(move |n| (after, n * 60_000))) {
-        let mut stage = Stage::open(visit, &SMALL)?;
+        let mut stage = Stage::open(visit, &setup)?;
         let script = Script::new().quick(0, 150_000).checkpoint().quick(1, bytes).flush();
         stage.all(&script)?;
         stage.visit.note(format!("the next Sync but {after} fails"));

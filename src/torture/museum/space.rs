@@ -25,7 +25,7 @@ pub(super) const ROOM: &[Piece] = &[
         whose: "ours, found by tests with bad input",
         showed: "with the disk full and the cache full of dirty pages a commit was logged, found \
                  no frame, and poisoned the store",
-        done: "a small cache and a full disk, and commits until one is refused",
+        done: "a small cache, a log with room, a full disk, and commits until one is refused",
         judged: &[Clause::Answers, Clause::Prefix],
         mutants: &[Mutant::RoomNotMade],
         show: a_commit_in_the_log_and_nowhere_else,
@@ -34,11 +34,22 @@ pub(super) const ROOM: &[Piece] = &[
         name: "a full disk corrupts",
         whose: "RocksDB, 2020 (issue 6316); redb 1.0, 2023 (issue 620); DuckDB, 2023 (issue 9667)",
         showed: "a store that ran out of space while it wrote its data did not open again",
-        done: "checkpoints with a disk that is full after a little more each time, then with \
-               space; a power loss",
+        done: "the disk is full when a long value needs a longer data file, with more in that each \
+               time; a checkpoint; the same with space; a power loss",
         judged: &[Clause::Prefix, Clause::Bounds, Clause::Sound, Clause::Answers],
-        mutants: &[Mutant::ChangesLostOnFailure, Mutant::GrowthFailureIgnored],
+        mutants: &[Mutant::GrowthFailureIgnored],
         show: a_full_disk_corrupts,
+    },
+    Piece {
+        name: "a checkpoint that found no space",
+        whose: "a mistake of whoever checkpoints what has changed since last time",
+        showed: "what had changed was forgotten with the checkpoint that could not write it, and \
+                 missing from the next",
+        done: "a checkpoint of which one write more each time finds no space, the next with space; \
+               a power loss",
+        judged: &[Clause::Prefix, Clause::Bounds, Clause::Sound, Clause::Answers],
+        mutants: &[Mutant::ChangesLostOnFailure],
+        show: a_checkpoint_that_found_no_space,
     },
     Piece {
         name: "a page that could not be written",
@@ -54,7 +65,7 @@ pub(super) const ROOM: &[Piece] = &[
         whose: "RocksDB 6.4, 2020 (issue 7784)",
         showed: "a store that had met a full disk went into a loop of crashes at its recovery",
         done: "a crash, a disk that is full after a little more each time, an opening that is \
-               refused or not, and one with space",
+               refused or not, commits, and the same with space",
         judged: &[Clause::Answers, Clause::Prefix, Clause::Bounds],
         mutants: &[Mutant::FullDiskPoisons],
         show: full_during_recovery,
@@ -63,6 +74,9 @@ pub(super) const ROOM: &[Piece] = &[
 
 /// Hardly anything fits in the cache.
 const TIGHT: Setup = Setup { cache_bytes: 128 << 10, ..SMALL };
+
+/// What a recovery finds of space, in bytes.
+const ROOMS_LEFT: [u64; 5] = [0, 4096, 16 << 10, 20 << 10, 64 << 10];
 
 fn full_once_full_for_ever(visit: &mut Visit) -> Result<(), Broken> {
     let mut stage = Stage::open(visit, &SMALL)?;
@@ -76,30 +90,48 @@ fn full_once_full_for_ever(visit: &mut Visit) -> Result<(), Broken> {
 }
 
 fn a_commit_in_the_log_and_nowhere_else(visit: &mut Visit) -> Result<(), Broken> {
+    // The first segment is used up, and the second one is whole: there is log for more than the
+    // data file has blocks for.
     let setup = Setup { segment_bytes: 1 << 20, ..TIGHT };
     let mut stage = Stage::open(visit, &setup)?;
-    let script = Script::new().each(0..8, 1000).flush();
+    let script = Script::new().each((0..2600).map(|at| at % 8), 400).checkpoint();
     stage.all(&script)?;
     full(&mut stage, 0);
-    let more = Script::after(&script).each((0..200).map(|key| key % 190), 1000);
+    let more = Script::after(&script).each(8..1200, 400);
     heals(&mut stage, &more)?;
-    stage.all(&Script::after(&more).sync(200, 900).read().power_loss().read())
+    stage.all(&Script::after(&more).sync(2000, 900).read().power_loss().read())
 }
 
 fn a_full_disk_corrupts(visit: &mut Visit) -> Result<(), Broken> {
-    // The data file has 256 KiB and is nearly full: the checkpoint needs more.
-    for filled in (190_000..245_000).step_by(7_000) {
+    // The data file has 256 KiB and is nearly full: the long value needs more.
+    for filled in (50_000..200_000).step_by(30_000) {
         for room in [0, 12 << 10] {
             let mut stage = Stage::open(visit, &SMALL)?;
             let script = Script::new().each(0..20, 900).quick(99, filled).checkpoint();
             let script = script.each(10..60, 900).flush();
             stage.all(&script)?;
             full(&mut stage, room);
-            let failing = Script::after(&script).checkpoint().read().checkpoint();
+            let failing = Script::after(&script).quick(98, 190_000).checkpoint().read();
             heals(&mut stage, &failing)?;
             let end = Script::after(&failing).checkpoint().read().sync(70, 10).power_loss().read();
             stage.all(&end.each(0..10, 900).checkpoint().reopen().read())?;
         }
+    }
+    Ok(())
+}
+
+fn a_checkpoint_that_found_no_space(visit: &mut Visit) -> Result<(), Broken> {
+    for after in 0..8 {
+        let mut stage = Stage::open(visit, &SMALL)?;
+        let script = Script::new().each(0..20, 900).checkpoint().each(10..60, 900).flush();
+        stage.all(&script)?;
+        let (op, error, persistence) = (Op::Write, FaultError::NoSpace, Persistence::Forever);
+        stage.visit.note(format!("after {after} more Writes none finds space"));
+        stage.disk().fail(Fault { op, after, error, persistence });
+        let failing = Script::after(&script).checkpoint().read().checkpoint();
+        heals(&mut stage, &failing)?;
+        let end = Script::after(&failing).checkpoint().read().sync(70, 10).power_loss().read();
+        stage.all(&end.each(0..10, 900).checkpoint().reopen().read())?;
     }
     Ok(())
 }
@@ -124,7 +156,7 @@ fn full_during_recovery(visit: &mut Visit) -> Result<(), Broken> {
     let mut stage = Stage::open(visit, &SMALL)?;
     stage.all(&Script::new().each(0..20, 900).checkpoint().each(10..60, 900).flush())?;
     let left = stage.left(Keep::Nothing);
-    for room in [0, 4096, 16 << 10, 20 << 10, 64 << 10] {
+    for room in ROOMS_LEFT {
         let disk = left.fork(Keep::Everything);
         disk.set_capacity(Some(disk.used_bytes() + room));
         stage.visit.note(format!("  it has room for {room} bytes, is opened, and then has space"));
@@ -140,7 +172,24 @@ fn full_during_recovery(visit: &mut Visit) -> Result<(), Broken> {
         next.set_capacity(None);
         stage.recovers(&next, Crash::PowerLoss)?;
     }
+    for room in ROOMS_LEFT {
+        written_to_while_full(stage.visit, room)?;
+    }
     Ok(())
+}
+
+/// A store that was opened on a full disk takes commits as soon as there is space.
+fn written_to_while_full(visit: &mut Visit, room: u64) -> Result<(), Broken> {
+    let mut stage = Stage::open(visit, &SMALL)?;
+    let script = Script::new().each(0..20, 900).checkpoint().each(10..60, 900).flush();
+    stage.all(&script)?;
+    full(&mut stage, room);
+    let more = Script::after(&script).kill().each(60..200, 900);
+    heals(&mut stage, &more)?;
+    if stage.run.store.is_none() {
+        stage.opens(Crash::Kill)?;
+    }
+    stage.all(&Script::after(&more).each(60..90, 900).flush().read().power_loss().read())
 }
 
 /// From now on the disk has room for this much only.
@@ -160,6 +209,7 @@ fn heals(stage: &mut Stage<'_>, script: &Script) -> Result<(), Broken> {
         }
     }
     stage.visit.note("there is space again");
+    stage.disk().clear_faults();
     stage.disk().set_capacity(None);
     Ok(())
 }

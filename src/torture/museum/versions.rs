@@ -16,7 +16,11 @@ pub(super) const ROOM: &[Piece] = &[
         showed: "a snapshot that went dropped versions of pages that others still read",
         done: "three snapshots that overlap, changes between, and each is read as it goes",
         judged: &[Clause::Answers, Clause::Sound],
-        mutants: &[Mutant::HistoryRangeInclusive, Mutant::SnapshotRangeReadsNewest],
+        mutants: &[
+            Mutant::OthersVersionsDropped,
+            Mutant::HistoryRangeInclusive,
+            Mutant::SnapshotRangeReadsNewest,
+        ],
         show: a_snapshot_takes_others_versions,
     },
     Piece {
@@ -79,7 +83,13 @@ fn a_snapshot_takes_others_versions(visit: &mut Visit) -> Result<(), Broken> {
         script = script.snapshot().each((0..30).step_by(3), 300).end_snapshot();
         script = script.each(0..30, 200).end_snapshot().read().each(5..9, 10).end_snapshot();
     }
-    stage.all(&script.reopen().read())
+    stage.all(&script.reopen().read())?;
+    drop(stage);
+    // What changes last both snapshots need, and the first goes first. Then frames are used.
+    let mut stage = Stage::open(visit, &SMALL)?;
+    let script = Script::new().each(0..30, 400).snapshot().quick(40, 10).snapshot();
+    let script = script.each(0..30, 250).end_snapshot().each(100..200, 900).end_snapshot();
+    stage.all(&script)
 }
 
 fn a_freed_page_under_a_reader(visit: &mut Visit) -> Result<(), Broken> {
