@@ -116,11 +116,13 @@ impl Engine {
         }
     }
 
-    /// Makes a checkpoint if it can free anything, and tells whether it did.
+    /// Makes a checkpoint if it can free anything, and tells whether there was one, be it somebody
+    /// else's.
     pub(crate) fn checkpoint_if_useful(&self) -> Result<bool> {
+        let before = self.checkpoints.load(Ordering::Relaxed);
         let is_unchanged = self.live.get().is_none() || self.commit.lock().writer.is_unchanged();
         if is_unchanged && self.checkpointing.lock().unreaped.is_empty() {
-            return Ok(false);
+            return Ok(self.checkpoints.load(Ordering::Relaxed) != before);
         }
         self.checkpoint().map(|_| true)
     }

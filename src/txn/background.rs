@@ -34,6 +34,9 @@ pub(crate) struct Background {
     pub(super) sparse: AtomicBool,
     /// Held by the one who takes a dropped keyspace apart.
     pub(super) trimming: Mutex<()>,
+    /// Held while housekeeping has a snapshot: a checkpoint that is to make space frees nothing that a
+    /// snapshot can see. Taken after `trimming` and before any lock of the engine.
+    pub(super) looking: Mutex<()>,
     moved: (Mutex<()>, Condvar),
 }
 

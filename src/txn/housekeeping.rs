@@ -81,6 +81,7 @@ impl Engine {
         if !self.background.sparse.load(Ordering::Relaxed) || live.log.poisoned().is_some() {
             return Ok(false);
         }
+        let looking = self.background.looking.lock();
         // 1. What there is to do. The snapshot is taken with the lock held: the keyspace is there.
         let (keyspace, keys, snapshot) = {
             let mut state = self.commit.lock();
@@ -99,7 +100,7 @@ impl Engine {
                 read = approach(&self.cache, keyspace.root, key, snapshot.lsn(), &mut held);
             }
         }
-        drop(snapshot);
+        drop((snapshot, looking));
         // 3. Merged, and noted anew if something has gone from memory meanwhile.
         let merged = read.and_then(|()| {
             self.commit_built(CommitMode::Async, |state| {
@@ -136,6 +137,7 @@ impl Engine {
         }
         // One at a time: a plan is right as long as nobody else takes the tree apart.
         let _turn = self.background.trimming.lock();
+        let looking = self.background.looking.lock();
         let (keyspace, root, snapshot) = {
             let state = self.commit.lock();
             let Some((&keyspace, &root)) = state.trees.catalog.doomed.first_key_value() else {
@@ -145,7 +147,7 @@ impl Engine {
         };
         let mut held = Vec::new();
         let plan = TrimPlan::new(&self.cache, root, snapshot.lsn(), TRIM_PAGES, &mut held)?;
-        drop(snapshot);
+        drop((snapshot, looking));
         let mut plan = Some(plan);
         let committed = self.commit_built(CommitMode::Async, |state| {
             // What is applied next, with the lock held all the while.

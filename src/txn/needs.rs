@@ -101,8 +101,9 @@ impl Engine {
     /// Makes space, and tries again what found none. Others may take it first: so as often as there
     /// was some, a few times.
     fn relieved<T>(&self, live: &Live, mut attempt: impl FnMut() -> Result<T>) -> Result<T> {
-        for _ in 1..RELIEFS {
-            let has_more = self.relieve(live);
+        for relief in 1..RELIEFS {
+            // One that was just over may have freed what others have taken by now.
+            let has_more = self.relieve(live) || relief == 1;
             match attempt() {
                 Err(Error::DiskFull { .. }) if has_more => {}
                 done => return done,
@@ -140,7 +141,10 @@ impl Engine {
                 false
             })
         };
-        let is_made = self.stalled(|| told(self.checkpoint_if_useful()));
+        let is_made = self.stalled(|| {
+            let _no_snapshot = self.background.looking.lock();
+            told(self.checkpoint_if_useful())
+        });
         let has_slid = {
             let _no_growth = self.space.hold_growth();
             told(live.log.slide())
