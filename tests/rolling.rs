@@ -3,14 +3,15 @@
 
 #![cfg(unix)]
 
+#[path = "support/served.rs"]
+mod served;
 mod support;
 
-use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process};
+use served::{Server, free_address};
 use syncline::CommitMode;
 use syncline::client::{Applied, Client, Keyspace, Write};
 
@@ -18,37 +19,6 @@ const RESTARTS: u32 = 10;
 const WRITERS: u64 = 8;
 /// Writes that each life answers at least.
 const WRITES: u64 = 400;
-
-/// A port that nobody has.
-fn free_address() -> String {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().to_string()
-}
-
-/// A server, which ends with this.
-struct Server(Child);
-
-impl Server {
-    fn start(dir: &std::path::Path, address: &str) -> Server {
-        let mut server = Command::new(env!("CARGO_BIN_EXE_syncline"));
-        server.arg("serve").arg(dir).args(["--listen", address, "--log", "error"]);
-        Server(server.stdin(Stdio::null()).spawn().unwrap())
-    }
-
-    /// Ends it gracefully.
-    fn end(&mut self) {
-        kill_process(Pid::from_child(&self.0), Signal::TERM).unwrap();
-        let status = self.0.wait().unwrap();
-        assert!(status.success(), "{status}");
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
 
 /// What the writers have in common.
 #[derive(Default)]

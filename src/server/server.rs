@@ -289,7 +289,7 @@ impl Server {
 }
 
 fn only_at_start(what: &str) -> Failure {
-    Failure::Config(format!("whether there is {what} counts from the next start on"))
+    Failure::Config(format!("to begin with {what}, or to do without, takes a new start"))
 }
 
 /// Has those go whose tokens expire.

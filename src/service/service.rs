@@ -49,7 +49,17 @@ impl Service {
     pub(crate) fn new(store: Store) -> Result<Service> {
         store.begin()?;
         let once = Once::default();
-        once.keyspaces(&store)?;
+        match once.keyspaces(&store) {
+            Ok(_) => {}
+            // Whoever needs them asks again; what is there can be read.
+            Err(error @ Error::DiskFull { .. }) => {
+                crate::foreign::warning!(
+                    "{}: no space for idempotency keys: {error}",
+                    store.directory()
+                );
+            }
+            Err(error) => return Err(error),
+        }
         let Token { incarnation, mark, .. } = store.receipt_at(Lsn::ZERO).token;
         let jobs = Jobs::start(store.clone());
         let names = Names::of(&store)?;

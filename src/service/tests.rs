@@ -205,3 +205,32 @@ fn of_operations_that_have_ended_the_latest_thousand_are_known() {
     assert_eq!(number(&first).unwrap_err(), Code::NoSuchJob);
     service.close();
 }
+
+/// A store that was closed where somebody else then took every byte.
+#[test]
+fn a_store_that_was_closed_is_served_on_a_disk_without_a_byte() {
+    for has_been_served in [true, false] {
+        let disk = SimDisk::new();
+        if has_been_served {
+            let (store, service) = open(&disk);
+            perform(&service, &put(b"1", b"first"), &Caller::anybody());
+            drop(service);
+            store.close().unwrap();
+        } else {
+            let store = Options::new().open_on(Arc::new(disk.clone())).unwrap();
+            store.keyspace("rows").unwrap().put("k", "1").unwrap();
+            store.close().unwrap();
+        }
+        for _ in 0..2 {
+            disk.set_capacity(Some(disk.used_bytes()));
+            let (store, service) = open(&disk);
+            let rows = store.open_keyspace("rows").unwrap().unwrap();
+            assert_eq!(rows.get("k").unwrap().as_deref(), Some(&b"1"[..]));
+            drop(rows);
+            disk.set_capacity(None);
+            store.keyspace("rows").unwrap().put("more", "2").unwrap();
+            drop(service);
+            store.close().unwrap();
+        }
+    }
+}

@@ -25,6 +25,10 @@ pub(crate) enum Older {
     Remove,
 }
 
+/// The log of a life that begins on a full disk: as much as the mark of a closed store takes, and
+/// enough to begin.
+const LEAST_LOG: u64 = 8 << 10;
+
 impl Engine {
     /// The log, begun by the first call.
     ///
@@ -120,24 +124,27 @@ impl Engine {
         done.retain(|number| older == Older::Remove && *number < last);
         let options = LogOptions {
             segment_bytes,
-            first_bytes: LogOptions::default().first_bytes.min(segment_bytes / 4).max(8192),
+            first_bytes: LogOptions::default().first_bytes.min(segment_bytes / 4).max(LEAST_LOG),
             max_unsynced_bytes: self.options.max_unsynced_bytes,
             flush_interval: self.options.flush_interval,
             ..LogOptions::default()
         };
         let disk = Arc::clone(&self.disk);
-        let begin = |done: &[u64]| {
-            let (disk, options) = (Arc::clone(&disk), options.clone());
-            Log::begin(disk, options, life, first, done)
+        let begin = |done: &[u64], first_bytes: u64| {
+            let options = LogOptions { first_bytes, ..options.clone() };
+            Log::begin(Arc::clone(&disk), options, life, first, done)
         };
-        let (log, appender) = match begin(&done) {
-            // The last one has to make room: what it is kept for matters less than that a store on a
-            // full disk can be written to. No attempt before this one has committed anything.
-            Err(Error::DiskFull { .. }) if older == Older::Remove && done.len() < numbers.len() => {
-                begin(&numbers)?
-            }
-            begun => begun?,
-        };
+        let mut begun = begin(&done, options.first_bytes);
+        if matches!(begun, Err(Error::DiskFull { .. })) {
+            begun = begin(&done, LEAST_LOG);
+        }
+        // The last one has to make room: what it is kept for matters less than that a store on a full
+        // disk goes on. No attempt before this one has committed anything.
+        let has_last = older == Older::Remove && done.len() < numbers.len();
+        if matches!(begun, Err(Error::DiskFull { .. })) && has_last {
+            begun = begin(&numbers, LEAST_LOG);
+        }
+        let (log, appender) = begun?;
         state.appender = Some(appender);
         Ok(Arc::new(log))
     }
