@@ -408,18 +408,8 @@ fn deletes_are_taken_on_a_full_disk_beside_checkpoints_and_other_writers() {
         }
         std::thread::scope(|scope| {
             scope.spawn(|| write(0, next));
-            // By several at once as well.
-            for deleter in 0..WRITERS {
-                let gone =
-                    (first..first + (next - first) / 2).filter(move |n| n % WRITERS == deleter);
-                let rows = &rows;
-                scope.spawn(move || {
-                    for number in gone {
-                        let mode =
-                            [CommitMode::Async, CommitMode::Sync][(number % 16 / 15) as usize];
-                        rows.delete_with(key(number), mode).unwrap();
-                    }
-                });
+            for number in first..first + (next - first) / 2 {
+                rows.delete_with(key(number), CommitMode::Async).unwrap();
             }
         });
         first += (next - first) / 2;
