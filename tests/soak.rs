@@ -26,6 +26,7 @@ use syncline::CommitMode;
 use syncline::client::{Client, Error, JobState, Keyspace, Write};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::Handle;
 
 const WRITERS: u64 = 12;
 /// Without `SYNCLINE_SECONDS`.
@@ -223,6 +224,19 @@ fn held() -> (usize, u64) {
     (sockets, pages.split(' ').nth(1).unwrap().parse::<u64>().unwrap() * 4096)
 }
 
+/// Waits until nothing of the clients is left, as soon as their last tasks have heard of it.
+async fn nothing_is_left(sockets: usize) {
+    let patience = Instant::now() + Duration::from_secs(10);
+    loop {
+        let (now, tasks) = (held().0, Handle::current().metrics().num_alive_tasks());
+        if now <= sockets + 1 && tasks == 0 {
+            return;
+        }
+        assert!(Instant::now() < patience, "{now} sockets, not {sockets}; {tasks} tasks");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
 fn number(name: &str, otherwise: u64) -> u64 {
     std::env::var(name).map_or(otherwise, |n| n.parse().expect("a number"))
 }
@@ -277,17 +291,7 @@ fn every_claim_of_every_error_is_true() {
         sure_client.close().await;
         cutter.abort();
         let _ = cutter.await;
-        // Nothing of the clients is left, as soon as their last tasks have heard of it.
-        let patience = Instant::now() + Duration::from_secs(10);
-        while held().0 > sockets + 1 || tokio::runtime::Handle::current().metrics().num_alive_tasks() > 0 {
-            assert!(
-                Instant::now() < patience,
-                "{} sockets, not {sockets}; {} tasks",
-                held().0,
-                tokio::runtime::Handle::current().metrics().num_alive_tasks()
-            );
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
+        nothing_is_left(sockets).await;
         drop(server);
         last
     });
