@@ -18,6 +18,8 @@ impl Server {
     pub(crate) fn start(dir: &std::path::Path, address: &str) -> Server {
         let mut server = Command::new(env!("CARGO_BIN_EXE_syncline"));
         server.arg("serve").arg(dir).args(["--listen", address, "--log", "error"]);
+        // The tests' own, which a server would take for settings.
+        server.env_remove("SYNCLINE_SEED").env_remove("SYNCLINE_SECONDS");
         Server(server.stdin(Stdio::null()).spawn().unwrap())
     }
 
