@@ -12,10 +12,10 @@ use tokio::time::{Sleep, sleep};
 
 use super::answer::Answer;
 use super::client::Client;
-use super::error::Result;
+use super::error::{Error, Result};
 use super::parts::Parts;
 use super::watch::{Told, Watch, subscribing};
-use crate::proto::{JobState, JobWatch, MAX_WATCHED, Request, Response};
+use crate::proto::{Code, JobState, JobWatch, MAX_WATCHED, Request, Response};
 
 /// Events that may be on their way to a watch.
 const CREDIT: u32 = 64;
@@ -62,7 +62,8 @@ impl JobEvents {
     /// # Errors
     /// What the server says, or that no connection can be made. No end is lost by that: the next
     /// call asks again for those that were not told. A server whose log is poisoned knows no end of
-    /// a write that is not durable, and says so each time, until it is started anew.
+    /// a write that is not durable, and says so each time, until it is started anew. A job that the server
+    /// can never know, of another store or of a life that it never had, is told by its error once.
     pub async fn next(&mut self) -> Option<Result<(String, JobState<'static>)>> {
         poll_fn(|cx| self.poll_event(cx)).await
     }
@@ -92,7 +93,7 @@ impl JobEvents {
                         self.open.remove(&job);
                     }
                 }
-                Poll::Ready(Err(error)) => return Poll::Ready(Some(Err(error))),
+                Poll::Ready(Err(error)) => return Poll::Ready(Some(Err(self.without(error)))),
                 Poll::Pending if self.is_behind() && self.ended > 0 => {
                     let renewal = self.renewal.get_or_insert_with(|| Box::pin(sleep(RENEW_PAUSE)));
                     if renewal.as_mut().poll(cx).is_pending() {
@@ -142,9 +143,19 @@ impl JobEvents {
             Err(error) => {
                 // The ends that were not told are asked for again by whoever goes on.
                 self.watch = Watch::Idle;
-                Err(error)
+                Err(self.without(error))
             }
         }
+    }
+
+    /// A job of which the server will never know anything is told once, by this error.
+    fn without(&mut self, error: Error) -> Error {
+        let is_never =
+            matches!(error.code(), Some(Code::UnknownLife | Code::InvalidToken | Code::NoSuchJob));
+        if let Some(job) = error.job().filter(|_| is_never) {
+            self.open.remove(job);
+        }
+        error
     }
 }
 

@@ -253,3 +253,32 @@ fn tasks_share_a_connection() {
         server.stop().await.unwrap();
     });
 }
+
+/// Jobs that no server knows among one that ends.
+#[test]
+fn a_job_that_can_never_be_known_is_told_once_and_the_others_end() {
+    run(async {
+        let (server, address) = serve(&Arc::default(), &config("127.0.0.1:0")).await;
+        let client = Client::connect(&address).await.unwrap();
+        let rows = client.keyspace("rows").await.unwrap();
+        let job = rows.put_with("k", "1", Write::job()).await.unwrap();
+        let mut events = client.watch_jobs(["no job", job.id(), "00-none"]);
+        let (mut errors, mut ends) = (0, 0);
+        while let Some(event) = events.next().await {
+            match event {
+                Ok((id, state)) if state.is_final() => {
+                    assert_eq!((id.as_str(), state), (job.id(), JobState::Durable));
+                    ends += 1;
+                }
+                Ok(_) => {}
+                Err(error) => {
+                    assert_eq!(error.code(), Some(Code::InvalidToken), "{error:?}");
+                    errors += 1;
+                }
+            }
+        }
+        assert_eq!((errors, ends), (2, 1));
+        client.close().await;
+        server.stop().await.unwrap();
+    });
+}
