@@ -170,6 +170,7 @@ impl Engine {
         self.checkpoint_durations.add(done.duration);
         *self.last_checkpoint.lock() = Some(done);
         self.background.moved();
+        // What a log with a hole gives back it takes again, and not the data file.
         let _no_growth = live.log.slides().then(|| self.space.hold_growth());
         if let Err(error) = live.log.recycle_below(pinned.at) {
             crate::foreign::warning!("{}: removing old log segments: {error}", self.disk.path(""));

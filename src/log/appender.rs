@@ -280,8 +280,8 @@ impl Log {
         self.fits(self.appended.load().get(), payload_bytes)
     }
 
-    /// A quarter of what exists of the last segment, which is kept for those who take away. The keeper
-    /// makes more exist before.
+    /// A quarter of what exists of the last segment, or from the last hole on (L13), which is kept for
+    /// those who take away. The keeper makes more exist before.
     #[inline]
     pub(crate) fn kept_bytes(&self) -> usize {
         self.kept.load(Ordering::Relaxed) as usize

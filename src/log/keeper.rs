@@ -1,7 +1,8 @@
 //! The keeper: has segments and memory ready ahead of the appender.
 //!
 //! As soon as less than half of what exists of the last segment is left, the keeper makes more:
-//! the first segment of a log begins small and doubles ([`super::steps`]), those after it are whole.
+//! the first segment of a log begins small and doubles ([`super::steps`]), those after it are whole,
+//! unless the disk is full.
 //! So a store that writes little takes little, and one that writes much is at whole segments soon.
 //!
 //! Whatever can fail or be slow about appending happens here and not under the commit lock: new

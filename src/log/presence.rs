@@ -22,6 +22,7 @@ use std::sync::Arc;
 
 use super::cursor::Source;
 use super::format::{Geometry, SEGMENT_HEADER, Salt, SegmentHeader, segment_name};
+use super::steps::LEAST;
 use crate::disk::{Disk, DiskFile};
 use crate::error::{Error, Result};
 use crate::lsn::{Life, Lsn};
@@ -77,8 +78,7 @@ pub(crate) fn check_presence(
         }
         let file = disk.open(&segment_name(number))?;
         let needed = if number == first { geometry.offset_of(last_byte) + 1 } else { 0 };
-        // No segment was ever shorter than its first step.
-        check_segment(&source, number, &*file, needed.max(2 * SEGMENT_HEADER))?;
+        check_segment(&source, number, &*file, needed.max(LEAST))?;
     }
     Ok(())
 }

@@ -13,6 +13,7 @@
 
 use super::appender::{Appender, Log};
 use super::format::{Kind, RecordHeader, SEGMENT_HEADER, SegmentHeader, segment_name};
+use super::steps::LEAST;
 use crate::error::Result;
 
 impl Log {
@@ -60,7 +61,7 @@ impl Log {
             lsn: self.geometry.record_after(self.geometry.segment_start(number)),
             sync_line,
         };
-        let file = self.disk.create(&segment_name(number), 2 * SEGMENT_HEADER)?;
+        let file = self.disk.create(&segment_name(number), LEAST)?;
         file.write_at(0, &header.encode())?;
         file.write_at(SEGMENT_HEADER, &record.encode(self.salt))?;
         file.sync()?;

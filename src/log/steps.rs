@@ -16,7 +16,7 @@
 use super::format::SEGMENT_HEADER;
 
 /// The shortest file: a header and as much again for records.
-const LEAST: u64 = 2 * SEGMENT_HEADER;
+pub(crate) const LEAST: u64 = 2 * SEGMENT_HEADER;
 /// The longest way between two steps.
 const FURTHEST: u64 = 32 << 10;
 

@@ -8,7 +8,7 @@ use super::engine::{CommitState, Engine, Live};
 use crate::cache::WriteGroup;
 use crate::error::{Error, Result};
 use crate::log::format::Geometry;
-use crate::log::{Log, LogOptions, Segments};
+use crate::log::{LEAST_SEGMENT, Log, LogOptions, Segments};
 use crate::lsn::{Incarnation, Life, LifeMark, Lsn, Secret};
 use crate::mutants::{Mutant, broken};
 use crate::space::{Claim, Head};
@@ -24,10 +24,6 @@ pub(crate) enum Older {
     /// Nobody needs it: its files are removed, the last by the next checkpoint.
     Remove,
 }
-
-/// The log of a life that begins on a full disk: as much as the mark of a closed store takes, and
-/// enough to begin.
-const LEAST_LOG: u64 = 8 << 10;
 
 impl Engine {
     /// The log, begun by the first call.
@@ -124,7 +120,10 @@ impl Engine {
         done.retain(|number| older == Older::Remove && *number < last);
         let options = LogOptions {
             segment_bytes,
-            first_bytes: LogOptions::default().first_bytes.min(segment_bytes / 4).max(LEAST_LOG),
+            first_bytes: LogOptions::default()
+                .first_bytes
+                .min(segment_bytes / 4)
+                .max(LEAST_SEGMENT),
             max_unsynced_bytes: self.options.max_unsynced_bytes,
             flush_interval: self.options.flush_interval,
             ..LogOptions::default()
@@ -134,15 +133,16 @@ impl Engine {
             let options = LogOptions { first_bytes, ..options.clone() };
             Log::begin(Arc::clone(&disk), options, life, first, done)
         };
+        // On a full disk the least is as much as the mark of a closed store takes, and enough to begin.
         let mut begun = begin(&done, options.first_bytes);
         if matches!(begun, Err(Error::DiskFull { .. })) {
-            begun = begin(&done, LEAST_LOG);
+            begun = begin(&done, LEAST_SEGMENT);
         }
         // The last one has to make room: what it is kept for matters less than that a store on a full
         // disk goes on. No attempt before this one has committed anything.
         let has_last = older == Older::Remove && done.len() < numbers.len();
         if matches!(begun, Err(Error::DiskFull { .. })) && has_last {
-            begun = begin(&numbers, LEAST_LOG);
+            begun = begin(&numbers, LEAST_SEGMENT);
         }
         let (log, appender) = begun?;
         state.appender = Some(appender);

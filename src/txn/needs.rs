@@ -101,16 +101,16 @@ impl Engine {
     /// Makes space, and tries again what found none. Others may take it first: so as often as there
     /// was some, a few times.
     fn relieved<T>(&self, live: &Live, mut attempt: impl FnMut() -> Result<T>) -> Result<T> {
-        for relief in 1..RELIEFS {
+        let mut reliefs = 0;
+        loop {
+            reliefs += 1;
             // One that was just over may have freed what others have taken by now.
-            let has_more = self.relieve(live) || relief == 1;
+            let has_more = self.relieve(live) || reliefs == 1;
             match attempt() {
-                Err(Error::DiskFull { .. }) if has_more => {}
+                Err(Error::DiskFull { .. }) if has_more && reliefs < RELIEFS => {}
                 done => return done,
             }
         }
-        self.relieve(live);
-        attempt()
     }
 
     fn try_make_ready(&self, live: &Live, payload: &Payload) -> Result<()> {

@@ -146,14 +146,19 @@ async fn a_poisoned_store_lives_and_is_not_ready() {
     assert!(server.stop().await.is_err());
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_full_disk_is_not_ready_until_there_is_space() {
-    let disk = SimDisk::new();
+/// A server with probes, where these are, and a client of it.
+async fn served_on(disk: &SimDisk) -> (Server, SocketAddr, Peer) {
     let store = Options::new().open_on(Arc::new(disk.clone())).unwrap();
     store.keyspace("rows").unwrap();
     let (server, native) = serve(store, &probed()).await;
     let address = server.metrics_address().unwrap();
-    let mut peer = Peer::greeted(native).await;
+    (server, address, Peer::greeted(native).await)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_disk_is_not_ready_until_there_is_space() {
+    let disk = SimDisk::new();
+    let (server, address, mut peer) = served_on(&disk).await;
     disk.set_capacity(Some(disk.used_bytes()));
     // Nobody writes any more once it is said, so it is found out again by itself.
     let answer = write_until_unready(&mut peer, address).await;
@@ -186,11 +191,7 @@ async fn write_until_unready(peer: &mut Peer, address: SocketAddr) -> String {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_device_that_refuses_what_a_write_needs_is_failing_until_it_does_not() {
     let disk = SimDisk::new();
-    let store = Options::new().open_on(Arc::new(disk.clone())).unwrap();
-    store.keyspace("rows").unwrap();
-    let (server, native) = serve(store, &probed()).await;
-    let address = server.metrics_address().unwrap();
-    let mut peer = Peer::greeted(native).await;
+    let (server, address, mut peer) = served_on(&disk).await;
     for op in [Op::Allocate, Op::Create] {
         let (error, persistence) = (FaultError::Io, Persistence::Forever);
         disk.fail(Fault { op, after: 0, error, persistence });
@@ -206,11 +207,7 @@ async fn a_device_that_refuses_what_a_write_needs_is_failing_until_it_does_not()
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_refuses_a_write_for_want_of_space_is_not_ready_for_its_like() {
     let disk = SimDisk::new();
-    let store = Options::new().open_on(Arc::new(disk.clone())).unwrap();
-    store.keyspace("rows").unwrap();
-    let (server, native) = serve(store, &probed()).await;
-    let address = server.metrics_address().unwrap();
-    let mut peer = Peer::greeted(native).await;
+    let (server, address, mut peer) = served_on(&disk).await;
     let long = "x".repeat(30_000);
     let mut number = 0;
     let mut write = async |value: &str| {
