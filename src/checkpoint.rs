@@ -116,15 +116,13 @@ impl Engine {
         }
     }
 
-    /// Makes a checkpoint if it can free anything, and tells whether there was one, be it somebody
-    /// else's.
-    pub(crate) fn checkpoint_if_useful(&self) -> Result<bool> {
-        let before = self.checkpoints.load(Ordering::Relaxed);
+    /// Makes a checkpoint if it can free anything. Waits for one that is being made.
+    pub(crate) fn checkpoint_if_useful(&self) -> Result<()> {
         let is_unchanged = self.live.get().is_none() || self.commit.lock().writer.is_unchanged();
         if is_unchanged && self.checkpointing.lock().unreaped.is_empty() {
-            return Ok(self.checkpoints.load(Ordering::Relaxed) != before);
+            return Ok(());
         }
-        self.checkpoint().map(|_| true)
+        self.checkpoint().map(drop)
     }
 
     /// Makes a checkpoint for a purpose.
@@ -325,7 +323,8 @@ impl Engine {
         course.expect(ids.len() as u64);
         let mut flushed = 0;
         let page_bytes = self.cache.page_bytes() as u64;
-        let mut placed = self.cache.place(&ids, pinned.at, &mut |done| {
+        let settle = || drop(self.commit.lock());
+        let mut placed = self.cache.place(&ids, pinned.at, &settle, &mut |done| {
             course.advance(done as u64 - course.done());
             if course.is_cancelled() {
                 return Err(Error::Closed);
@@ -364,7 +363,7 @@ impl Engine {
         // 5
         let changes =
             space::Changes { leaves: &leaves, released: &released, kept: &kept, taken: &taken };
-        self.space.checkpoint(changes, pinned.head)?;
+        self.cache.alone_if_full(|| self.space.checkpoint(changes, pinned.head))?;
         // 6
         for batch in placed.chunks(ADOPT_BATCH) {
             let _no_commits = self.commit.lock();

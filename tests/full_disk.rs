@@ -373,10 +373,11 @@ fn deletes_and_a_checkpoint_lead_out_of_a_full_disk() {
     }
 }
 
-/// As above, while the store's own threads make checkpoints and others write.
+/// As above, while the store's own threads make checkpoints, and others write and delete.
 #[test]
 fn deletes_are_taken_on_a_full_disk_beside_checkpoints_and_other_writers() {
     const WRITERS: u64 = 4;
+    const DELETERS: u64 = 4;
     let disk = SimDisk::new();
     let options = Options::new().store_id([7; 16]).cache_bytes(2 << 20);
     let options = options.segment_bytes(1 << 20).checkpoint_log_bytes(64 << 10);
@@ -395,6 +396,11 @@ fn deletes_are_taken_on_a_full_disk_beside_checkpoints_and_other_writers() {
         }
         refused
     };
+    let delete = &|numbers: &mut dyn Iterator<Item = u64>| {
+        let delete = |number| rows.delete_with(key(number), CommitMode::Async);
+        let refused: Vec<_> = numbers.filter_map(|number| delete(number).err()).collect();
+        assert!(refused.is_empty(), "{} deletes: {}", refused.len(), refused[0]);
+    };
     let (mut first, mut next) = (0, 0);
     for _ in 0..4 {
         let mut refused = 0;
@@ -408,8 +414,11 @@ fn deletes_are_taken_on_a_full_disk_beside_checkpoints_and_other_writers() {
         }
         std::thread::scope(|scope| {
             scope.spawn(|| write(0, next));
-            for number in first..first + (next - first) / 2 {
-                rows.delete_with(key(number), CommitMode::Async).unwrap();
+            for deleter in 0..DELETERS {
+                let numbers = first..first + (next - first) / 2;
+                scope.spawn(move || {
+                    delete(&mut numbers.filter(|number| number % DELETERS == deleter))
+                });
             }
         });
         first += (next - first) / 2;

@@ -9,7 +9,7 @@ use std::collections::btree_map::Entry;
 
 use super::arena::Frame;
 use super::history::Place;
-use super::reader::Absent;
+use super::room::Counted;
 use super::state::Cache;
 use super::table::Word;
 use crate::error::{Error, Result};
@@ -38,26 +38,30 @@ pub(crate) struct Placed {
 /// the cache's from then on), and those that the checkpoint takes.
 pub(crate) type Blocks = (Vec<u64>, Vec<u64>, Vec<u64>);
 
+/// A version that was superseded: its place in a batch, and page, frame and LSN.
+type Superseded = (usize, (PageId, Frame, Lsn));
+
 /// Where the version at the checkpoint's LSN is.
 enum Version {
     InFrame(Frame),
     OnDisk(PageAddr),
-    Spilled,
 }
 
 impl Cache {
     /// Puts the versions at `at` of `ids` on disk. `after_batch` is called now and then with how
-    /// many pages are done. On an error what was written is free again.
+    /// many pages are done, `settle` to wait for the group that is being applied. On an error what was
+    /// written is free again.
     pub(crate) fn place(
         &self,
         ids: &[PageId],
         at: Lsn,
+        settle: &dyn Fn(),
         after_batch: &mut dyn FnMut(usize) -> Result<()>,
     ) -> Result<Vec<Placed>> {
         let mut placed = Vec::with_capacity(ids.len());
         let mut result = Ok(());
         for batch in ids.chunks(BATCH) {
-            result = self.place_batch(batch, at, &mut placed);
+            result = self.place_batch(batch, at, settle, &mut placed);
             if result.is_ok() {
                 result = after_batch(placed.len());
             }
@@ -79,41 +83,71 @@ impl Cache {
         orphans.for_each(|page| self.space.free(page.new.block()));
     }
 
-    fn place_batch(&self, ids: &[PageId], at: Lsn, placed: &mut Vec<Placed>) -> Result<()> {
+    fn place_batch(
+        &self,
+        ids: &[PageId],
+        at: Lsn,
+        settle: &dyn Fn(),
+        placed: &mut Vec<Placed>,
+    ) -> Result<()> {
+        let (mut batch, superseded) = self.write_alone_if_full(&self.writing, || {
+            let _placing = self.placing.lock();
+            self.write_batch(ids, at)
+        })?;
+        // Without a lock that the group could wait for.
+        for (nth, version) in superseded {
+            let page = &mut batch[nth];
+            page.orphan = !self.note_superseded(version, page.new, settle);
+        }
+        placed.append(&mut batch);
+        Ok(())
+    }
+
+    /// Returns where the pages are, and which of them have been superseded while they were written.
+    fn write_batch(&self, ids: &[PageId], at: Lsn) -> Result<(Vec<Placed>, Vec<Superseded>)> {
         let mut buffer = self.page_buffer();
-        let mut written = Vec::new();
+        let (mut placed, mut written) = (Vec::with_capacity(ids.len()), Vec::new());
         for &id in ids {
             self.know(id)?;
             let old = self.table.checkpointed(id);
-            loop {
-                let guard = self.pin();
-                match self.version_at(id, at)? {
-                    Version::OnDisk(_) if broken(Mutant::EvictedPageUnlisted) => {}
-                    Version::OnDisk(new) => {
-                        placed.push(Placed { id, old, new, orphan: false, lent: false });
-                    }
-                    Version::InFrame(frame) => {
-                        buffer.push(id, self.page_ref(frame, &guard).bytes());
-                        written.push((id, frame, self.arena.lsn(frame), old));
-                    }
-                    Version::Spilled => {
-                        drop(guard);
-                        self.load(Absent::Old(id, at))?;
-                        continue;
-                    }
+            let guard = self.pin();
+            let new = match self.version_at(id, at)? {
+                Version::OnDisk(_) if broken(Mutant::EvictedPageUnlisted) => continue,
+                Version::OnDisk(new) => new,
+                Version::InFrame(frame) => {
+                    buffer.push(id, self.page_ref(frame, &guard).bytes());
+                    written.push((placed.len(), (id, frame, self.arena.lsn(frame))));
+                    PageAddr::NONE // until it is written
                 }
-                break;
+            };
+            placed.push(Placed { id, old, new, orphan: false, lent: false });
+        }
+        let addrs = self.write_pages(&mut buffer, Counted::Homeless)?;
+        let mut superseded = Vec::new();
+        for ((nth, (id, frame, lsn)), addr) in written.into_iter().zip(addrs) {
+            placed[nth].new = addr;
+            self.space.landed(1);
+            if !self.note_written(id, frame, lsn, addr) {
+                superseded.push((nth, (id, frame, lsn)));
             }
         }
-        let addrs = self.write_pages(&mut buffer)?;
-        for ((id, frame, lsn, old), new) in written.into_iter().zip(addrs) {
-            // A version that was superseded meanwhile has its copy in the history, if it is there by now:
-            // it must not need another block (V12).
-            let orphan = !self.note_written(id, frame, lsn, new)
-                && !self.history.note_written((id, frame, lsn), new, &self.arena);
-            placed.push(Placed { id, old, new, orphan, lent: false });
+        Ok((placed, superseded))
+    }
+
+    /// Notes in the history that a version which was superseded while it was written has a copy: it
+    /// must not need another block (V12). It is there once the group that superseded it is applied.
+    /// False if it is not.
+    fn note_superseded(
+        &self,
+        version: (PageId, Frame, Lsn),
+        addr: PageAddr,
+        settle: &dyn Fn(),
+    ) -> bool {
+        let note = || self.history.note_written(version, addr, &self.arena);
+        note() || {
+            settle();
+            note()
         }
-        Ok(())
     }
 
     fn version_at(&self, id: PageId, at: Lsn) -> Result<Version> {
@@ -159,10 +193,12 @@ impl Cache {
 
     fn version_in_history(&self, id: PageId, at: Lsn) -> Option<Version> {
         Some(match self.history.find(id, at)? {
-            // A copy on disk that a version in the history has is its own: written again, so
-            // that the two never share an extent (V5).
-            Place::Resident(frame) => Version::InFrame(frame),
-            Place::OnDisk(_) => Version::Spilled,
+            Place::Resident(frame) => match self.arena.addr(frame) {
+                PageAddr::NONE => Version::InFrame(frame),
+                addr => Version::OnDisk(addr),
+            },
+            // Its own, until the checkpoint lends it to it (V5).
+            Place::OnDisk(addr) => Version::OnDisk(addr),
         })
     }
 

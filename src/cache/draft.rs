@@ -4,6 +4,7 @@
 //! before a group has taken it in leaves nothing behind.
 
 use super::evict::PageBuffer;
+use super::room::Counted;
 use super::state::Cache;
 use super::table::Word;
 use super::writer::WriteGroup;
@@ -93,7 +94,7 @@ impl<'c> Draft<'c> {
 
     fn write_out(&mut self) -> Result<()> {
         if let Some((buffer, ids)) = &mut self.buffer {
-            let result = self.cache.write_pages_to(buffer, |want| self.cache.allocate_beyond(want));
+            let result = self.cache.write_pages(buffer, Counted::Not);
             let addrs = result.inspect_err(|_| {
                 ids.drain(..).for_each(|id| self.cache.reuse_page_id(id));
             })?;

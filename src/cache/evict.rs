@@ -16,12 +16,14 @@
 use std::fmt;
 
 use super::arena::Frame;
+use super::room::Counted;
 use super::state::Cache;
 use super::table::{Claim, Word};
 use crate::error::{Error, Result};
 use crate::lsn::Lsn;
 use crate::mutants::{Mutant, broken};
-use crate::space::{PageAddr, PageId, Run, header};
+use crate::space::{PageAddr, PageId, header};
+use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicU32, Ordering};
 
 /// Dirty pages written in one go.
@@ -209,6 +211,35 @@ impl Cache {
     fn write_back(&self, mut dirty: Vec<(PageId, Frame, Lsn)>) -> Result<usize> {
         dirty.sort_unstable();
         dirty.dedup(); // the hand may have gone round twice
+        self.write_alone_if_full(&self.placing, || self.try_write_back(dirty.clone()))
+    }
+
+    /// Writes pages that have blocks behind them. A checkpoint and an eviction may write the same page
+    /// at a time, and take two blocks where one is needed: who then finds none tries again with
+    /// `other`, which keeps the other away (V12). Without threads of the store the other may be what
+    /// called this.
+    pub(super) fn write_alone_if_full<T>(
+        &self,
+        other: &Mutex<()>,
+        mut write: impl FnMut() -> Result<T>,
+    ) -> Result<T> {
+        let full = match write() {
+            Err(full @ Error::DiskFull { .. }) => full,
+            done => return done,
+        };
+        let alone = match self.cleaner.get() {
+            Some(_) => Some(other.lock()),
+            None => other.try_lock(),
+        };
+        alone.map_or(Err(full), |_alone| write())
+    }
+
+    /// [`Cache::write_alone_if_full`] for what a checkpoint writes beside pages.
+    pub(crate) fn alone_if_full<T>(&self, write: impl FnMut() -> Result<T>) -> Result<T> {
+        self.write_alone_if_full(&self.writing, write)
+    }
+
+    fn try_write_back(&self, mut dirty: Vec<(PageId, Frame, Lsn)>) -> Result<usize> {
         let mut pages = self.page_buffer();
         let guard = self.pin();
         dirty.retain(|&(id, frame, lsn)| {
@@ -219,16 +250,10 @@ impl Cache {
             is_newest
         });
         drop(guard);
-        let addrs = match self.write_pages(&mut pages) {
-            // Others have a block for a moment that they will give back.
-            Err(Error::DiskFull { .. }) if dirty.len() > 1 => {
-                dirty.truncate(dirty.len() / 2);
-                return self.write_back(dirty);
-            }
-            addrs => addrs?,
-        };
+        let addrs = self.write_pages(&mut pages, Counted::Homeless)?;
         let mut evicted = Vec::new();
         for ((id, frame, lsn), addr) in dirty.into_iter().zip(addrs) {
+            self.space.landed(1);
             let Some(claim) = self.claim_written(id, frame, lsn, addr) else {
                 self.space.free(addr.block());
                 continue;
@@ -295,16 +320,12 @@ impl Cache {
     }
 
     /// Seals the pages in `buffer`, writes them to fresh blocks, in order and in runs as long as
-    /// there are, and empties the buffer. On an error all those blocks are free again.
-    pub(crate) fn write_pages(&self, buffer: &mut PageBuffer) -> Result<Vec<PageAddr>> {
-        self.write_pages_to(buffer, |want| self.space.allocate(want))
-    }
-
-    /// [`Cache::write_pages`], to blocks that `take` takes, one to as many as it is asked for.
-    pub(super) fn write_pages_to(
+    /// there are, and empties the buffer. On an error all those blocks are free again. Pages that
+    /// are [`Counted::Homeless`] are in flight from then on, until the caller says that they landed.
+    pub(super) fn write_pages(
         &self,
         buffer: &mut PageBuffer,
-        take: impl Fn(u32) -> Result<Run>,
+        counted: Counted,
     ) -> Result<Vec<PageAddr>> {
         let size = buffer.page_bytes;
         let mut addrs: Vec<PageAddr> = Vec::with_capacity(buffer.ids.len());
@@ -312,7 +333,7 @@ impl Cache {
         let mut result = Ok(());
         while addrs.len() < buffer.ids.len() {
             let left = buffer.ids.len() - addrs.len();
-            let run = match take(left as u32) {
+            let run = match self.take_blocks(left as u32, counted) {
                 Ok(run) => run,
                 Err(error) => {
                     result = Err(error);
@@ -337,6 +358,9 @@ impl Cache {
         self.counters.wrote(buffer.ids.len() as u64);
         buffer.clear();
         if let Err(error) = result {
+            if counted == Counted::Homeless {
+                self.space.landed(addrs.len() as u64);
+            }
             addrs.iter().for_each(|addr| self.space.free(addr.block()));
             return Err(error);
         }

@@ -7,14 +7,15 @@
 //!                             that is applied  without a copy on disk
 //! ```
 //!
-//! - V12 `homeless + promised + kept <= free`: for each page in memory that has no copy on disk a block
-//!   is free. So eviction never needs a longer file, and neither does a read, which may have to evict;
+//! - V12 `homeless + promised + kept <= free + in flight`: for each page in memory that has no copy on
+//!   disk a block is free, or taken for it already: a page counts as homeless until its write has been
+//!   noted. So eviction never needs a longer file, and neither does a read, which may have to evict;
 //!   a checkpoint writes what has changed; and a commit that is in the log can be applied.
 //!
 //! A commit is promised what it can change at most, before its record is appended and under the
 //! commit lock. If that is not there the commit is refused and nothing has changed. Values that are
-//! written ahead of their commit take only what is anybody's. Pages on their way to the disk have
-//! their block before they cease to be homeless, so the inequality errs to the safe side meanwhile.
+//! written ahead of their commit take only what is anybody's. A block is in flight from after it was
+//! taken until before its page ceases to be homeless, so the inequality errs to the safe side between.
 //!
 //! Until the store is open nothing is promised: what recovery changes had its blocks when the store
 //! crashed, and finds them free again.
@@ -50,6 +51,15 @@ pub(super) struct Promises {
     is_open: AtomicBool,
 }
 
+/// Whether pages that are about to be written have blocks behind them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Counted {
+    /// One each: they count as homeless (V12).
+    Homeless,
+    /// None.
+    Not,
+}
+
 impl Cache {
     /// From now on blocks are kept.
     pub(crate) fn open(&self) {
@@ -69,12 +79,13 @@ impl Cache {
 
     /// Whether V12 holds. Only while nobody is on the way to change that.
     pub(crate) fn is_backed(&self) -> bool {
-        self.homeless() <= self.space.free_blocks() || broken(Mutant::RoomNotMade)
+        self.homeless() <= self.space.backing() || broken(Mutant::RoomNotMade)
     }
 
     fn has_blocks_for(&self, pages: u64, claim: Claim) -> bool {
+        // Pages that land meanwhile leave the backing first, so it is looked at last.
         let needed = self.homeless() + pages + self.space.kept_from(claim);
-        needed <= self.space.free_blocks() || broken(Mutant::RoomNotMade)
+        needed <= self.space.backing() || broken(Mutant::RoomNotMade)
     }
 
     /// Sees to it that a commit which changes `pages` pages can be promised them. No lock is held.
@@ -93,11 +104,11 @@ impl Cache {
     /// Makes the data file longer ahead of need, so that no commit has to wait for that. Tells whether
     /// it had to.
     pub(crate) fn provide_ahead(&self) -> Result<bool> {
-        let (free, kept) = (self.space.free_blocks(), self.space.kept_from(Claim::More));
+        let (backing, kept) = (self.space.backing(), self.space.kept_from(Claim::More));
         let wanted = self.promises.wanted.swap(0, Ordering::Relaxed);
         let share = (self.space.stats().blocks / 4).min(AHEAD);
         let ahead = if share < AHEAD { wanted } else { share.max(wanted) };
-        if ahead == 0 || self.homeless() + kept + ahead <= free {
+        if ahead == 0 || self.homeless() + kept + ahead <= backing {
             return Ok(false); // a small file grows fast enough, or there is enough
         }
         self.provide_blocks(ahead, Claim::More).map(|()| true)
@@ -142,8 +153,16 @@ impl Cache {
         }
     }
 
+    /// Takes blocks for pages that are about to be written: 1 to `want`, neighbours.
+    pub(super) fn take_blocks(&self, want: u32, counted: Counted) -> Result<Run> {
+        match counted {
+            Counted::Homeless => self.space.allocate_backed(want),
+            Counted::Not => self.allocate_beyond(want),
+        }
+    }
+
     /// Takes blocks for pages that no promise covers.
-    pub(super) fn allocate_beyond(&self, want: u32) -> Result<Run> {
+    fn allocate_beyond(&self, want: u32) -> Result<Run> {
         if !self.promises.is_open.load(Ordering::SeqCst) {
             return self.space.allocate(want);
         }

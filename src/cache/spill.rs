@@ -2,6 +2,7 @@
 //! some out when they take too much of its memory.
 
 use super::history::{Dropped, Place};
+use super::room::Counted;
 use super::state::Cache;
 use crate::error::Result;
 use crate::lsn::Lsn;
@@ -53,8 +54,9 @@ impl Cache {
             pages.push(*id, self.page_ref(*frame, &guard).bytes());
         }
         drop(guard);
-        let written = self.write_pages(&mut pages);
+        let written = self.write_pages(&mut pages, Counted::Homeless);
         for (version, addr) in batch.into_iter().zip(written.iter().flatten()) {
+            self.space.landed(1);
             if self.history.spilled(version, PageAddr::NONE, *addr, &self.arena) {
                 retired.push(version.1);
             } else {

@@ -57,6 +57,8 @@ pub(crate) struct Cache {
     /// Held by the one who writes dirty pages to evict them, device included. Nothing is locked
     /// under it but what `space` locks to allocate.
     pub(super) writing: Mutex<()>,
+    /// Held while pages of a checkpoint are written. Taken after `writing`.
+    pub(super) placing: Mutex<()>,
     /// Tells the cleaner that frames run short.
     pub(super) cleaner: OnceLock<Cleaner>,
     pub(super) loading: Box<[Mutex<()>]>,
@@ -104,6 +106,7 @@ impl Cache {
             history: History::default(),
             hand: Hand::default(),
             writing: Mutex::new(()),
+            placing: Mutex::new(()),
             cleaner: OnceLock::new(),
             loading: (0..LOADERS).map(|_| Mutex::new(())).collect(),
             counters: Counters::default(),

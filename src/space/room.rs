@@ -13,7 +13,7 @@
 //!   is written anew: one for each `fanout` pages of the store, of which there are at most as many as
 //!   blocks, one for each `64 * fanout` blocks, and what is above them.
 //! - What a page in memory needs to be written out is counted apart, by the cache (V12): it is not
-//!   free to anybody else.
+//!   free to anybody else. While it is written its block is taken, and backs it still: in flight.
 
 use super::extents::Extents;
 use crate::sync::atomic::{AtomicU64, Ordering};
@@ -45,7 +45,11 @@ pub(crate) enum Claim {
 /// The free blocks as of the last change of the bitmaps.
 #[derive(Debug, Default)]
 pub(super) struct Room {
-    free: AtomicU64,
+    /// Blocks that are taken for pages which still count as homeless. Changes with the bitmaps' lock
+    /// held.
+    in_flight: AtomicU64,
+    /// These, and those that are free.
+    backing: AtomicU64,
     /// Blocks of the file when what follows was computed.
     blocks: AtomicU64,
     maps: AtomicU64,
@@ -56,7 +60,8 @@ pub(super) struct Room {
 impl Room {
     /// Takes note of the bitmaps, whose lock is held.
     pub(super) fn note(&self, extents: &Extents, fanout: usize) {
-        self.free.store(extents.free(), Ordering::SeqCst);
+        let in_flight = self.in_flight.load(Ordering::Relaxed);
+        self.backing.store(extents.free() + in_flight, Ordering::SeqCst);
         let (blocks, fanout) = (extents.blocks(), fanout as u64);
         if self.blocks.swap(blocks, Ordering::Relaxed) == blocks {
             return;
@@ -74,8 +79,20 @@ impl Room {
         self.counts.store(keyspaces / KEYSPACES_IN_PAGE, Ordering::Relaxed);
     }
 
-    pub(super) fn free(&self) -> u64 {
-        self.free.load(Ordering::SeqCst)
+    /// So many blocks more are in flight. The bitmaps' lock is held, and they are noted next.
+    pub(super) fn took_off(&self, blocks: u64) {
+        self.in_flight.fetch_add(blocks, Ordering::Relaxed);
+    }
+
+    /// So many are no longer. The same.
+    pub(super) fn landed(&self, blocks: u64) {
+        let before = self.in_flight.fetch_sub(blocks, Ordering::Relaxed);
+        debug_assert!(before >= blocks, "V12: {blocks} of {before} blocks in flight landed");
+    }
+
+    /// Blocks that are free or in flight.
+    pub(super) fn backing(&self) -> u64 {
+        self.backing.load(Ordering::SeqCst)
     }
 
     pub(super) fn kept_from(&self, claim: Claim) -> u64 {
@@ -100,7 +117,7 @@ mod tests {
         let room = Room::default();
         room.note(&Extents::new(4096, vec![0; 64]), 508);
         let kept = [Claim::More, Claim::Less, Claim::Checkpoint].map(|claim| room.kept_from(claim));
-        assert_eq!(room.free(), 4094);
+        assert_eq!(room.backing(), 4094);
         // Nine leaves of the page map, one of the free map, and what is above them.
         assert_eq!(kept, [18 + 4 + 140, 18 + 4, 18]);
         room.note_keyspaces(400);

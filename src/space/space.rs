@@ -227,15 +227,39 @@ impl Space {
 
     /// Takes 1 to `want` neighbouring blocks, growing the file if none is left.
     pub(crate) fn allocate(&self, want: u32) -> Result<Run> {
-        self.with_extents(|extents| extents.take(want))?.map_or_else(|| self.grow(want), Ok)
+        let take = |extents: &mut Extents| extents.take(want);
+        self.with_extents(take)?.map_or_else(|| self.grow(want, take), Ok)
     }
 
-    /// As [`Space::allocate`], but leaves `keep` blocks free.
+    /// As [`Space::allocate`], for pages that have blocks behind them: those that are taken back them
+    /// until [`Space::landed`].
+    pub(crate) fn allocate_backed(&self, want: u32) -> Result<Run> {
+        let take = |extents: &mut Extents| {
+            let run = extents.take(want)?;
+            self.room.took_off(run.count.into());
+            Some(run)
+        };
+        match self.with_extents(take)? {
+            Some(run) => Ok(run),
+            None => self.grow(want, take),
+        }
+    }
+
+    /// So many pages whose blocks were taken with [`Space::allocate_backed`] are about to be noted as
+    /// written, or their blocks to be given back.
+    pub(crate) fn landed(&self, pages: u64) {
+        let mut extents = self.extents.lock();
+        let extents = extents.as_mut().expect("only what was allocated is written");
+        self.room.landed(pages);
+        self.room.note(extents, self.file.fanout());
+    }
+
+    /// As [`Space::allocate`], but leaves a backing of `keep` blocks.
     ///
     /// # Errors
     /// [`Error::DiskFull`] if the file cannot have so many.
     pub(crate) fn allocate_beyond(&self, want: u32, keep: u64) -> Result<Run> {
-        let take = |extents: &mut Extents| match extents.free().saturating_sub(keep) {
+        let take = |extents: &mut Extents| match self.backing().saturating_sub(keep) {
             0 => None,
             more => extents.take(want.min(u32::try_from(more).unwrap_or(want))),
         };
@@ -253,24 +277,26 @@ impl Space {
         self.growing.lock()
     }
 
-    /// Sees to it that `want` blocks are free, growing the file if need be. They are not set aside.
+    /// Sees to it that the backing is of `want` blocks, growing the file if need be. They are not set
+    /// aside.
     ///
     /// # Errors
     /// [`Error::DiskFull`]; nothing has changed.
     pub(crate) fn provide(&self, want: u64) -> Result<()> {
-        if self.with_extents(|extents| extents.free())? >= want {
+        if self.with_extents(|_| ()).map(|()| self.backing())? >= want {
             return Ok(());
         }
         let _one_at_a_time = self.growing.lock();
-        match want.checked_sub(self.with_extents(|extents| extents.free())?) {
+        match want.checked_sub(self.backing()) {
             None | Some(0) => Ok(()),
             Some(more) => self.lengthen(more, more),
         }
     }
 
-    /// How many blocks are free. 0 until the free map has been read.
-    pub(crate) fn free_blocks(&self) -> u64 {
-        self.room.free()
+    /// How many blocks are free, or taken by [`Space::allocate_backed`] and not landed. 0 until the
+    /// free map has been read.
+    pub(crate) fn backing(&self) -> u64 {
+        self.room.backing()
     }
 
     /// A checkpoint may have to note the counts of so many keyspaces.
@@ -488,13 +514,13 @@ impl Space {
     }
 
     /// Makes the file longer and takes the first blocks of what is new.
-    fn grow(&self, want: u32) -> Result<Run> {
+    fn grow(&self, want: u32, take: impl Fn(&mut Extents) -> Option<Run>) -> Result<Run> {
         let _one_at_a_time = self.growing.lock();
-        if let Some(run) = self.with_extents(|extents| extents.take(want))? {
+        if let Some(run) = self.with_extents(&take)? {
             return Ok(run);
         }
         self.lengthen(want.into(), 1)?;
-        self.with_extents(|extents| extents.take(want).expect("the file has grown"))
+        self.with_extents(|extents| take(extents).expect("the file has grown"))
     }
 
     /// Makes the file longer: by a good deal, or by `want` blocks, or at least by `least`. The

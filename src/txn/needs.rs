@@ -20,6 +20,7 @@
 //! once more.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use super::engine::{CommitState, Engine, Live};
 use super::group::{Prepared, prepare};
@@ -40,6 +41,8 @@ const FEW: u64 = 4;
 const TRIM: u64 = 24;
 /// How often a commit that found no space has some made.
 const RELIEFS: u32 = 4;
+/// The same for one that only takes away: there is space for it, if others leave it some.
+const RELIEFS_OF_DELETES: u32 = 64;
 /// What a row takes in a leaf beside its key and its value.
 const ROW_BYTES: usize = 16;
 
@@ -89,28 +92,36 @@ impl Engine {
     /// [`Error::DiskFull`], [`Error::CacheExhausted`], [`Error::Poisoned`], or what kept pages from
     /// being written: nothing has changed.
     pub(super) fn make_ready(&self, live: &Live, payload: &Payload) -> Result<()> {
-        let is_note = payload.needs.claim == Claim::Checkpoint; // whose lock is held
-        match self.try_make_ready(live, payload) {
-            Err(Error::DiskFull { .. }) if !is_note => {
-                self.relieved(live, || self.try_make_ready(live, payload))
-            }
-            done => done,
-        }
+        self.relieved(live, payload.needs.claim, || self.try_make_ready(live, payload))
     }
 
-    /// Makes space, and tries again what found none. Others may take it first: so as often as there
-    /// was some, a few times.
-    fn relieved<T>(&self, live: &Live, mut attempt: impl FnMut() -> Result<T>) -> Result<T> {
-        let mut reliefs = 0;
-        loop {
-            reliefs += 1;
-            // One that was just over may have freed what others have taken by now.
-            let has_more = self.relieve(live) || reliefs == 1;
+    /// Does what may find no space; then makes some, and tries again. Others may take it first: so as
+    /// often as there was some, a good many times.
+    fn relieved<T>(
+        &self,
+        live: &Live,
+        claim: Claim,
+        mut attempt: impl FnMut() -> Result<T>,
+    ) -> Result<T> {
+        let reliefs = match claim {
+            Claim::More => RELIEFS,
+            Claim::Less => RELIEFS_OF_DELETES,
+            Claim::Checkpoint => 0, // whose lock is held
+        };
+        for _ in 0..reliefs {
+            // Before the attempt: what others free while it fails is for the next one.
+            let before = self.checkpoints.load(Ordering::Relaxed);
             match attempt() {
-                Err(Error::DiskFull { .. }) if has_more && reliefs < RELIEFS => {}
+                Err(full @ Error::DiskFull { .. }) => {
+                    let has_slid = self.relieve(live);
+                    if !has_slid && self.checkpoints.load(Ordering::Relaxed) == before {
+                        return Err(full);
+                    }
+                }
                 done => return done,
             }
         }
+        attempt()
     }
 
     fn try_make_ready(&self, live: &Live, payload: &Payload) -> Result<()> {
@@ -127,8 +138,8 @@ impl Engine {
         Ok(())
     }
 
-    /// Makes a checkpoint where space has run out, if that can free any, and lets the log slide. Tells
-    /// whether there is more space.
+    /// Makes a checkpoint where space has run out, if that can free any, and lets the log slide, and
+    /// tells whether it did.
     fn relieve(&self, live: &Live) -> bool {
         // Without threads, who comes while a flush or a checkpoint is at the device was called by it.
         let is_within = live.log.is_flushing() || self.checkpointing.is_locked();
@@ -141,15 +152,12 @@ impl Engine {
                 false
             })
         };
-        let is_made = self.stalled(|| {
+        self.stalled(|| {
             let _no_snapshot = self.background.looking.lock();
-            told(self.checkpoint_if_useful())
+            told(self.checkpoint_if_useful().map(|()| false));
         });
-        let has_slid = {
-            let _no_growth = self.space.hold_growth();
-            told(live.log.slide())
-        };
-        is_made || has_slid
+        let _no_growth = self.space.hold_growth();
+        told(live.log.slide())
     }
 
     /// Whether a commit can be appended and is then sure to be applied (C5). If so, that is promised
@@ -171,12 +179,8 @@ impl Engine {
         if payload.longest_value <= max_inline(self.cache.page_bytes()) {
             return Ok(Vec::new());
         }
-        let prepared = match prepare(&self.cache, &payload.bytes) {
-            Err(Error::DiskFull { .. }) => {
-                self.relieved(live, || prepare(&self.cache, &payload.bytes))?
-            }
-            prepared => prepared?,
-        };
+        let prepare = || prepare(&self.cache, &payload.bytes);
+        let prepared = self.relieved(live, payload.needs.claim, prepare)?;
         let homeless = prepared.iter().map(|(_, _, draft)| draft.homeless() as u64);
         payload.needs.pages += homeless.sum::<u64>();
         Ok(prepared)

@@ -34,7 +34,7 @@ fn versions_superseded_before_they_are_placed_are_placed_from_the_history() {
     };
     rig.put(&ids[..10], 2);
     spill_all(&rig);
-    let placed = rig.cache.place(&ids, at, &mut |_| Ok(())).unwrap();
+    let placed = rig.cache.place(&ids, at, &|| (), &mut |_| Ok(())).unwrap();
     rig.put(&ids[10..], 3);
     spill_all(&rig);
     rig.finish_checkpoint(Begun { at, changes, placed }).unwrap();

@@ -207,7 +207,7 @@ impl Rig {
         changes.written.dedup();
         let ids: Vec<_> =
             changes.written.iter().copied().filter(|id| !freed.contains(id)).collect();
-        match self.cache.place(&ids, at, &mut |_| Ok(())) {
+        match self.cache.place(&ids, at, &|| (), &mut |_| Ok(())) {
             Ok(placed) => Ok(Begun { at, changes, placed }),
             Err(error) => {
                 self.cache.unregister(at);
