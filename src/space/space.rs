@@ -248,8 +248,11 @@ impl Space {
     /// So many pages whose blocks were taken with [`Space::allocate_backed`] are about to be noted as
     /// written, or their blocks to be given back.
     pub(crate) fn landed(&self, pages: u64) {
-        let mut extents = self.extents.lock();
-        let extents = extents.as_mut().expect("only what was allocated is written");
+        if pages == 0 {
+            return; // the free map may not have been read, or not be readable
+        }
+        let extents = self.extents.lock();
+        let extents = extents.as_ref().expect("only what was allocated is written");
         self.room.landed(pages);
         self.room.note(extents, self.file.fanout());
     }

@@ -1,5 +1,6 @@
 //! What is done with a failure: made small, put down as a file, told.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::process;
 use std::time::{Duration, Instant};
@@ -24,7 +25,9 @@ const SHRINKING: Duration = Duration::from_secs(25);
 pub(crate) fn failure(config: &Config, seed: u64, case: &Case, found: &Found) -> Failure {
     let deadline = Instant::now() + SHRINKING;
     let mut test = |case: &Case| look_again(case, seed, found);
-    let (case, found) = shrink(case, found, &mut test, deadline);
+    // What the engine panics in once may make it panic elsewhere: it is told as it was found then.
+    let small = catch_unwind(AssertUnwindSafe(|| shrink(case, found, &mut test, deadline)));
+    let (case, found) = small.unwrap_or_else(|_| (case.clone(), found.clone()));
     let saved = Saved {
         format: Saved::format(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -67,14 +70,17 @@ pub fn replay(file: &Path) -> Result<Option<Failure>, String> {
 }
 
 fn told(saved: &Saved, found: &Found, replay: String) -> Failure {
-    let crash = crash_point(&saved.case, &saved.crashes);
-    let crash = crash.as_ref().map(|(point, history)| (point, history));
+    let story = catch_unwind(AssertUnwindSafe(|| {
+        let crash = crash_point(&saved.case, &saved.crashes);
+        let crash = crash.as_ref().map(|(point, history)| (point, history));
+        story::tell(&saved.case, found, crash)
+    }));
     Failure {
         kind: found.violation.kind,
         clause: Some(found.violation.clause)
             .filter(|_| found.violation.kind != FailureKind::Harness),
         title: found.violation.what.clone(),
-        story: story::tell(&saved.case, found, crash),
+        story: story.unwrap_or_else(|_| vec![panics::take()]),
         replay,
     }
 }
