@@ -19,7 +19,7 @@ use super::metrics::KINDS;
 use crate::proto::{Batch, Code, Delete, Delivery, Kind, Mode, Put, Range, Request};
 
 /// Room for so many requests stays with a connection between two turns.
-const KEPT: usize = 8;
+const KEPT: usize = 32;
 
 /// What a request is, as far as it matters for how long it takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
