@@ -143,7 +143,7 @@ impl Cache {
         }
         let too_many_old = self.history.resident() > self.arena.frames() as usize / 8;
         if self.history.resident() > 0 && (count == 0 || too_many_old) {
-            count += self.spill()?;
+            count += self.write_alone_if_full(&self.placing, || self.spill())?;
         }
         Ok(count)
     }

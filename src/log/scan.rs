@@ -154,7 +154,7 @@ impl Scan {
             file: source.path(number),
             offset: source.geometry.offset_of(header.lsn),
             expected: expected.to_owned(),
-            found: format!("a record of kind {:?} and class {}", header.kind, header.class),
+            found: format!("a record of kind {} and class {}", header.kind.name(), header.class),
         }
     }
 

@@ -461,6 +461,33 @@ mod tests {
         assert!(tally.states > 200 && tally.sites.missing().is_empty(), "{:?}", tally.sites);
     }
 
+    /// What a check of the store writes down for those who came meanwhile fails as what a checkpoint
+    /// writes: the store was poisoned for every later checkpoint and did not say so.
+    #[test]
+    fn a_note_that_fails_after_a_check_is_told() {
+        let case: Case = serde_json::from_str(
+            r#"{"setup": {"page_bytes": 4096, "cache_bytes": 524288, "segment_bytes": 65536,
+            "checkpoint_log_bytes": 16777216, "max_unsynced_bytes": 16777216}, "steps": [
+            {"create": {"keyspace": 0}}, {"create": {"keyspace": 6}},
+            {"beside": {"after": 2, "commits": [[
+                {"put": {"keyspace": 0, "key": 87, "value": {"id": 175, "bytes": 80912}}}]]}},
+            "checkpoint", "flush"]}"#,
+        )
+        .unwrap();
+        let failures = worker(move || {
+            let calls = 0..dry_run(&case).expect("nothing fails").len() as u64;
+            let failing = |call| Failing {
+                lasts: Lasts::Forever,
+                heals_after: 1,
+                kept: Kept::Everything,
+                ..failing(call, CallFault::Io, Lasts::Forever)
+            };
+            let played = |call| replay(&case, &failing(call), &mut Judge::default());
+            calls.filter_map(|call| Some((call, played(call).err()?))).collect::<Vec<_>>()
+        });
+        assert!(failures.is_empty(), "{failures:?}");
+    }
+
     /// Each of them was a bug.
     const FORMER: [(Op, Place, CallFault); 3] = [
         // The flush of the new store's name fails. The next attempt found the store and took its
