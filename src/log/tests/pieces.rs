@@ -180,12 +180,12 @@ fn chains_that_no_writer_makes_are_refused() {
     };
     let (next, first) = ("the next record of a chain", "the first record of a transaction");
     for (kinds, expected, found) in [
-        (&[(Kind::First, 9), (Kind::Last, 8)][..], next, "a record of kind Last and class 8"),
+        (&[(Kind::First, 9), (Kind::Last, 8)][..], next, "a record of kind last and class 8"),
         (&[(Kind::First, 9), (Kind::Middle, 8)], next, "a record of kind middle and class 8"),
         (&[(Kind::First, 9), (Kind::Full, 9)], next, "a record of kind full and class 9"),
         (&[(Kind::First, 9), (Kind::First, 9)], next, "a record of kind first and class 9"),
         (&[(Kind::Full, 9), (Kind::Middle, 9)], first, "a record of kind middle and class 9"),
-        (&[(Kind::Last, 9)], first, "a record of kind Last and class 9"),
+        (&[(Kind::Last, 9)], first, "a record of kind last and class 9"),
     ] {
         assert_eq!(refused(kinds), (expected.to_owned(), found.to_owned()));
     }
