@@ -9,7 +9,8 @@
 //! - [`Error::Poisoned`] fits where nobody knows any more what the device has: after a failed
 //!   flush, and after a device has failed a write, which may have been the superblock's. Its cause
 //!   must fit in turn. No other fault may poison: a file that cannot be made, grown, opened,
-//!   renamed, mapped, removed or read, and a device that is full, wherever it says so;
+//!   renamed, mapped, removed or read, and a device that is full, wherever it says so. But a commit
+//!   of more rows than a quarter of the frames reads and overwrites pages while it is applied;
 //! - what was refused is absent, and what was acknowledged is there. Only the one commit that was
 //!   told first that the log is poisoned may be there or not;
 //! - reads go on. While the fault lasts they may report it. After a flush whose pages the cache
@@ -33,7 +34,7 @@ use super::judge::{Crash, Judge, Violation};
 use super::meter::{Bomb, Called, Meter};
 use super::panics;
 use super::run::{Outcome, Run};
-use super::site::{CallFault, Phase, Site};
+use super::site::{CallFault, Phase, Place, Site};
 use super::step::{Change, Kept, Mode, Step};
 use super::tally::Tally;
 use super::trouble::{Failing, Lasts, Trouble, Troubled};
@@ -274,11 +275,16 @@ impl<'a> Play<'a> {
         if !is_poison && !self.was_on && !self.is_forgotten(error) && !self.run.is_poisoned {
             return Err(Violation::liveness(format!("refused although all is well: {error}")));
         }
-        let is_amid = site.op == Op::Read && self.has_read_within;
-        if is_poison && !may_poison(fault, site.op) && !(is_amid && fault == CallFault::Io) {
+        let is_full = matches!(fault, CallFault::Full | CallFault::FullFromHere);
+        // What a commit that is larger than the cache reads, and where it overwrites.
+        let is_amid = match site.op {
+            Op::Read => fault == CallFault::Io,
+            Op::Write => is_full && site.place == Place::Data,
+            _ => false,
+        };
+        if is_poison && !may_poison(fault, site.op) && !(is_amid && self.has_read_within) {
             return Err(Violation::liveness(format!("poisoned by {}: {error}", fault.name())));
         }
-        let is_full = matches!(fault, CallFault::Full | CallFault::FullFromHere);
         if let Some(name) = self.run.left.take()
             && is_full
         {
@@ -433,7 +439,7 @@ fn fits(fault: CallFault, error: &Error) -> bool {
 #[cfg(test)]
 mod tests {
     use super::super::generate;
-    use super::super::site::{Place, Sites};
+    use super::super::site::Sites;
     use super::*;
 
     /// Runs `work` where a panic is caught, as workers do, and gives what it found.
