@@ -14,6 +14,9 @@ use crate::log::Log;
 use crate::lsn::{Incarnation, Life, LifeMark, Lsn, StoreId};
 use crate::mutants::{Mutant, broken};
 
+/// A token has no more: three names in hexadecimal digits, a check, and what divides them.
+const TOKEN_BYTES: usize = 32 + 1 + 16 + 1 + 16 + 1 + 16 + 1 + 8;
+
 /// What a commit returns. Tells whether the commit survives a power loss by now, and can wait for
 /// that.
 ///
@@ -119,7 +122,10 @@ impl Receipt {
     /// name of the incarnation, which no other copy of the store shares; the check notices a
     /// character that was changed or lost.
     pub fn token(&self) -> String {
-        self.token.to_string()
+        // It is written in pieces, and a server writes many.
+        let mut text = String::with_capacity(TOKEN_BYTES);
+        write!(text, "{}", self.token).expect("a string takes what it is given");
+        text
     }
 }
 
