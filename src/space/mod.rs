@@ -19,6 +19,7 @@
 //! [`data_file`] F1 and F2, [`word_tree`] W1, [`space`] P1 and P2; the order of a checkpoint's steps
 //! is in [`checkpoint`].
 
+mod allocation;
 mod checkpoint;
 mod data_file;
 mod extents;
