@@ -45,7 +45,7 @@ pub(crate) const DATA_FILE: &str = "data";
 /// Its name until it is whole.
 pub(crate) const NEW_DATA_FILE: &str = "data.new";
 
-/// Bytes of a new data file. It doubles until it grows by [`GROWTH_BYTES`].
+/// Bytes of a new data file. It doubles until it grows by a share of itself.
 const FIRST_BYTES: u64 = 256 << 10;
 
 /// What is chosen once for a store.
