@@ -24,7 +24,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::MutexGuard;
 
-use crate::cache::Changes;
+use crate::cache::{Changes, Others};
 use crate::course::Course;
 use crate::error::{Error, Result};
 use crate::lsn::{Incarnation, Life, LifeMark, Lsn};
@@ -147,10 +147,7 @@ impl Engine {
                 if !broken(Mutant::ChangesLostOnFailure) {
                     self.commit.lock().writer.restore_changes(pinned.changes);
                 }
-                let is_final = matches!(error, Error::Poisoned { .. });
-                if is_final && !broken(Mutant::DataPoisonUntold) {
-                    live.log.poison(error.clone());
-                }
+                self.pass_poison_on(&error);
                 return Err(error);
             }
         };
@@ -363,7 +360,9 @@ impl Engine {
         // 5
         let changes =
             space::Changes { leaves: &leaves, released: &released, kept: &kept, taken: &taken };
-        self.cache.alone_if_full(|| self.space.checkpoint(changes, pinned.head))?;
+        self.cache.write_alone_if_full(Others::Eviction, || {
+            self.space.checkpoint(changes, pinned.head)
+        })?;
         // 6
         for batch in placed.chunks(ADOPT_BATCH) {
             let _no_commits = self.commit.lock();
@@ -446,6 +445,16 @@ impl Engine {
         // Only now may another process open the directory.
         *self.lock.lock() = None;
         result
+    }
+
+    /// If `error` tells that the data file has failed for good, no commit is taken any more either: no
+    /// checkpoint would ever have it.
+    pub(crate) fn pass_poison_on(&self, error: &Error) {
+        if let (Error::Poisoned { .. }, Some(live)) = (error, self.live.get())
+            && !broken(Mutant::DataPoisonUntold)
+        {
+            live.log.poison(error.clone());
+        }
     }
 
     fn close_log(&self, live: &Live) -> Result<()> {

@@ -19,6 +19,7 @@
 use std::fmt;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
+use super::beyond::Beyond;
 use super::memory::{Memory, MemorySource};
 use crate::error::Result;
 use crate::lsn::Lsn;
@@ -58,6 +59,7 @@ pub(crate) struct Arena {
     base: *mut u8,
     page_bytes: usize,
     frames: u32,
+    beyond: Beyond,
     free: Mutex<Free>,
     /// How many frames are free: what `free` holds, readable without its lock.
     available: AtomicU32,
@@ -86,21 +88,27 @@ impl Arena {
         let bytes = frames as usize * (FRAME_HEADER + page_bytes);
         let mut memory = Memory::new(bytes, source)?;
         let base = memory.as_mut_ptr();
+        let beyond = Beyond::new(frames, FRAME_HEADER + page_bytes);
         let free = Mutex::new(Free { list: Vec::new(), fresh: 0 });
         let (available, held) = (AtomicU32::new(frames), AtomicU32::new(0));
-        Ok(Arena { memory, base, page_bytes, frames, free, available, held })
+        Ok(Arena { memory, base, page_bytes, frames, beyond, free, available, held })
     }
 
     pub(crate) fn page_bytes(&self) -> usize {
         self.page_bytes
     }
 
-    /// How many frames there are.
+    /// How many frames there are, without those beyond.
     pub(crate) fn frames(&self) -> u32 {
         self.frames
     }
 
-    /// How many of them are free.
+    /// One more than the number of the last frame that is used, those beyond included.
+    pub(crate) fn numbered(&self) -> u32 {
+        self.beyond.numbered()
+    }
+
+    /// How many of the cache's own frames are free.
     pub(crate) fn available(&self) -> u32 {
         self.available.load(Ordering::Relaxed)
     }
@@ -131,9 +139,22 @@ impl Arena {
         self.available.fetch_sub(taken as u32, Ordering::Relaxed);
     }
 
+    /// Whether a frame is not one of the cache's own.
+    pub(super) fn is_beyond(&self, frame: Frame) -> bool {
+        frame.0 >= self.frames
+    }
+
+    /// A frame beyond those of the cache (V13). None if the system has no memory.
+    pub(super) fn take_beyond(&self) -> Option<Frame> {
+        self.beyond.take()
+    }
+
     /// Gives back a frame that was never published.
     pub(crate) fn give_back(&self, frame: Frame) {
         self.forget(frame);
+        if self.is_beyond(frame) {
+            return self.beyond.give_back(frame);
+        }
         self.free.lock().list.push(frame);
         self.available.fetch_add(1, Ordering::Relaxed);
     }
@@ -152,6 +173,10 @@ impl Arena {
             debug_assert_eq!(before & RETIRED, 0, "{frame:?} is freed twice");
             if before & PINS == 0 {
                 self.forget(frame);
+                if self.is_beyond(frame) {
+                    self.beyond.give_back(frame);
+                    continue;
+                }
                 free.get_or_insert_with(|| self.free.lock()).list.push(frame);
                 count += 1;
             }
@@ -341,9 +366,16 @@ impl Arena {
     }
 
     fn start(&self, frame: Frame) -> *mut u8 {
-        assert!(frame.0 < self.frames, "{frame:?} is outside the arena");
+        if self.is_beyond(frame) {
+            return self.start_beyond(frame);
+        }
         // SAFETY: below the arena's end by the check above.
         unsafe { self.base.add(frame.0 as usize * (FRAME_HEADER + self.page_bytes)) }
+    }
+
+    #[cold]
+    fn start_beyond(&self, frame: Frame) -> *mut u8 {
+        self.beyond.start(frame)
     }
 
     /// Brings frames that were never used into memory, ahead of their first use. Returns how

@@ -9,7 +9,7 @@ use std::collections::btree_map::Entry;
 
 use super::arena::Frame;
 use super::history::Place;
-use super::room::Counted;
+use super::room::{Counted, Others};
 use super::state::Cache;
 use super::table::Word;
 use crate::error::{Error, Result};
@@ -90,7 +90,7 @@ impl Cache {
         settle: &dyn Fn(),
         placed: &mut Vec<Placed>,
     ) -> Result<()> {
-        let (mut batch, superseded) = self.write_alone_if_full(&self.writing, || {
+        let (mut batch, superseded) = self.write_alone_if_full(Others::Eviction, || {
             let _placing = self.placing.lock();
             self.write_batch(ids, at)
         })?;

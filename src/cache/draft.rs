@@ -64,7 +64,7 @@ impl<'c> Draft<'c> {
             }
         } else {
             let cache = self.cache;
-            let frame = cache.allocate(cache.settled.load()).inspect_err(|_| {
+            let frame = cache.allocate().inspect_err(|_| {
                 cache.reuse_page_id(id);
             })?;
             // SAFETY: the frame is not published.

@@ -16,7 +16,7 @@
 use std::fmt;
 
 use super::arena::Frame;
-use super::room::Counted;
+use super::room::{Counted, Others};
 use super::state::Cache;
 use super::table::{Claim, Word};
 use crate::error::{Error, Result};
@@ -143,7 +143,7 @@ impl Cache {
         }
         let too_many_old = self.history.resident() > self.arena.frames() as usize / 8;
         if self.history.resident() > 0 && (count == 0 || too_many_old) {
-            count += self.write_alone_if_full(&self.placing, || self.spill())?;
+            count += self.write_alone_if_full(Others::Checkpoint, || self.spill())?;
         }
         Ok(count)
     }
@@ -164,7 +164,7 @@ impl Cache {
         };
         let mut evicted = Vec::new();
         let mut dirty = Vec::new();
-        let frames = self.arena.frames();
+        let frames = self.arena.numbered();
         for _ in 0..2 * frames {
             if evicted.len() >= want || dirty.len() >= limit {
                 break;
@@ -211,34 +211,10 @@ impl Cache {
     fn write_back(&self, mut dirty: Vec<(PageId, Frame, Lsn)>) -> Result<usize> {
         dirty.sort_unstable();
         dirty.dedup(); // the hand may have gone round twice
-        self.write_alone_if_full(&self.placing, || self.try_write_back(dirty.clone()))
+        self.write_alone_if_full(Others::Checkpoint, || self.try_write_back(dirty.clone()))
     }
 
-    /// Writes pages that have blocks behind them. A checkpoint and an eviction may write the same page
-    /// at a time, and take two blocks where one is needed: who then finds none tries again with
-    /// `other`, which keeps the other away (V12). Without threads of the store the other may be what
-    /// called this.
-    pub(super) fn write_alone_if_full<T>(
-        &self,
-        other: &Mutex<()>,
-        mut write: impl FnMut() -> Result<T>,
-    ) -> Result<T> {
-        let full = match write() {
-            Err(full @ Error::DiskFull { .. }) => full,
-            done => return done,
-        };
-        let alone = match self.cleaner.get() {
-            Some(_) => Some(other.lock()),
-            None => other.try_lock(),
-        };
-        alone.map_or(Err(full), |_alone| write())
-    }
-
-    /// [`Cache::write_alone_if_full`] for what a checkpoint writes beside pages.
-    pub(crate) fn alone_if_full<T>(&self, write: impl FnMut() -> Result<T>) -> Result<T> {
-        self.write_alone_if_full(&self.writing, write)
-    }
-
+    /// [`Cache::write_back`], once.
     fn try_write_back(&self, mut dirty: Vec<(PageId, Frame, Lsn)>) -> Result<usize> {
         let mut pages = self.page_buffer();
         let guard = self.pin();

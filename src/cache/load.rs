@@ -5,8 +5,10 @@ use super::history::Place;
 use super::reader::Absent;
 use super::state::Cache;
 use super::table::Word;
+use super::writer::STASH;
 use crate::error::{Error, Result};
 use crate::lsn::Lsn;
+use crate::mutants::{Mutant, broken};
 use crate::space::{PageAddr, PageId, header};
 use crate::sync::{atomic::Ordering, thread};
 
@@ -14,7 +16,8 @@ use crate::sync::{atomic::Ordering, thread};
 /// cache counts as exhausted.
 const PATIENCE: usize = 20_000;
 
-/// How often pages are tried to be written before a full disk is the answer.
+/// How often pages are tried to be written before a full disk is the answer. Where the store has
+/// threads, whoever finds the disk full has waited for the others.
 const PATIENCE_WITH_DISK: usize = 100;
 
 /// Frames that are freed at a time by whoever finds none free.
@@ -28,14 +31,18 @@ impl Cache {
     /// What reading the page met; [`Error::Corrupt`] if a registered snapshot's page is gone.
     pub(crate) fn load(&self, absent: Absent) -> Result<()> {
         match absent {
-            Absent::Newest(id) => self.load_newest(id, self.settled.load()),
+            Absent::Newest(id) => self.load_newest(id, || self.allocate_to_read()),
             Absent::Old(id, at) => self.load_old(id, at),
             Absent::Gone(_) => Ok(()),
         }
     }
 
-    /// Brings the newest version of `id` into memory; evicts no page above `upto` for it.
-    pub(super) fn load_newest(&self, id: PageId, upto: Lsn) -> Result<()> {
+    /// Brings the newest version of `id` into memory, in a frame that `allocate` gives.
+    pub(super) fn load_newest(
+        &self,
+        id: PageId,
+        mut allocate: impl FnMut() -> Result<Frame>,
+    ) -> Result<()> {
         loop {
             match self.table.newest(id) {
                 Word::Resident(_) | Word::Nothing => return Ok(()),
@@ -46,7 +53,7 @@ impl Cache {
                 Word::OnDisk(_) => {}
             }
             // Before taking the turn: the writer may wait for it, and we for the writer's frames.
-            let frame = self.allocate(upto)?;
+            let frame = allocate()?;
             let _turn = self.loading[id.0 as usize % self.loading.len()].lock();
             let Word::OnDisk(addr) = self.table.newest(id) else {
                 self.arena.give_back(frame);
@@ -68,7 +75,7 @@ impl Cache {
     }
 
     fn load_old(&self, id: PageId, at: Lsn) -> Result<()> {
-        let frame = self.allocate(self.settled.load())?;
+        let frame = self.allocate_to_read()?;
         let _turn = self.loading[id.0 as usize % self.loading.len()].lock();
         let Some(Place::OnDisk(addr)) = self.history.find(id, at) else {
             self.arena.give_back(frame);
@@ -116,8 +123,39 @@ impl Cache {
         Ok(())
     }
 
-    /// A free frame. Evicts pages at or below `upto` to get one, and may wait for the device.
-    pub(crate) fn allocate(&self, upto: Lsn) -> Result<Frame> {
+    /// A free frame. Evicts settled pages to get one, and may wait for the device.
+    pub(super) fn allocate(&self) -> Result<Frame> {
+        self.allocate_with(self.settled.load(), PATIENCE_WITH_DISK)
+    }
+
+    /// A free frame for a page that is read: one beyond those of the cache if no page can be evicted
+    /// (V13). Those who read next evict that page.
+    fn allocate_to_read(&self) -> Result<Frame> {
+        let frame = self.allocate_with(self.settled.load(), 0);
+        frame.or_else(|error| self.arena.take_beyond().ok_or(error))
+    }
+
+    /// A free frame for the commit at `upto`, which is in the log: one beyond those of the cache if no
+    /// page can be evicted (V13). `stash` gets more of these.
+    ///
+    /// # Errors
+    /// What kept pages from being evicted, if the system has no memory either.
+    pub(super) fn allocate_surely(&self, upto: Lsn, stash: &mut Vec<Frame>) -> Result<Frame> {
+        if let Some(frame) = stash.pop_if(|frame| self.arena.is_beyond(*frame)) {
+            return Ok(frame);
+        }
+        self.allocate_with(upto, 0).or_else(|error| {
+            if broken(Mutant::RoomNotMade) || broken(Mutant::BatchNeedsDisk) {
+                return Err(error);
+            }
+            // Each attempt looks at all frames: the next ones come with this one.
+            stash.extend((0..STASH).map_while(|_| self.arena.take_beyond()));
+            stash.pop().ok_or(error)
+        })
+    }
+
+    /// A free frame. Evicts pages at or below `upto` to get one, and bears with a full disk so often.
+    fn allocate_with(&self, upto: Lsn, patience_with_disk: usize) -> Result<Frame> {
         for attempt in 0..PATIENCE {
             if let Some(frame) = self.arena.take() {
                 self.call_cleaner();
@@ -131,7 +169,7 @@ impl Cache {
             if evicted == 0 {
                 evicted = match self.sweep(upto, TAKE_BATCH) {
                     // Others have blocks for a moment that they will give back (V12).
-                    Err(Error::DiskFull { .. }) if attempt < PATIENCE_WITH_DISK => 0,
+                    Err(Error::DiskFull { .. }) if attempt < patience_with_disk => 0,
                     evicted => evicted?,
                 };
             }

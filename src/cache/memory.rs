@@ -75,6 +75,20 @@ impl Memory {
         self.map.as_mut().expect("not dropped").as_mut_ptr()
     }
 
+    /// Where byte `offset` is, for whoever has that part of it.
+    pub(super) fn at(&self, offset: usize) -> *mut u8 {
+        assert!(offset < self.map().len(), "byte {offset} is outside the memory");
+        self.map().as_ptr().cast_mut().wrapping_add(offset)
+    }
+
+    /// Gives what was used back to the system. Nobody has a part of it.
+    #[allow(unsafe_code)]
+    pub(super) fn clear(&self) {
+        #[cfg(unix)]
+        // SAFETY: nobody refers to the bytes, and those that the system gives next are as good.
+        let _ = unsafe { self.map().unchecked_advise(memmap2::UncheckedAdvice::DontNeed) };
+    }
+
     /// Nobody uses this any more, of which at most the first `used` bytes were ever written.
     pub(super) fn retire(&mut self, used: usize) {
         let Some(mut map) = self.map.take() else { return };

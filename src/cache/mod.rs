@@ -44,6 +44,8 @@
 //! - V10 An old version is in the heap of the oldest registered snapshot that needs it ([`history`]).
 //! - V11 A read that needs a frame waits for no write while there is a clean page to evict.
 //! - V12 For each page in memory that has no copy on disk a block of the data file is free ([`room`]).
+//! - V13 Neither a read nor a commit that is in the log fails because no page can be written, and so
+//!   none be evicted ([`beyond`]).
 //!
 //! A read at `visible` that is not registered may find that its version has just gone: then it
 //! starts over at the present `visible`. A registered snapshot never finds that.
@@ -52,6 +54,7 @@
 //! whose pages cannot change under it), and reference counts on ordinary reads (the epoch serves).
 
 mod arena;
+mod beyond;
 mod checkpoint;
 mod counters;
 mod draft;
@@ -80,5 +83,6 @@ pub(crate) use hold::{Hold, PinnedPage};
 pub(crate) use in_place::PATIENCE;
 pub(crate) use memory::MemorySource;
 pub(crate) use reader::{Absent, PageRef};
+pub(crate) use room::Others;
 pub(crate) use state::{Cache, CacheOptions, Snapshot};
 pub(crate) use writer::{Changes, Readers, WriteGroup, Writer};

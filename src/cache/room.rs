@@ -60,6 +60,13 @@ pub(super) enum Counted {
     Not,
 }
 
+/// Who else writes pages that have blocks behind them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Others {
+    Eviction,
+    Checkpoint,
+}
+
 impl Cache {
     /// From now on blocks are kept.
     pub(crate) fn open(&self) {
@@ -169,6 +176,29 @@ impl Cache {
         let kept = self.space.kept_from(Claim::More) + SMALL;
         let promised = self.promises.pages.load(Ordering::SeqCst);
         self.space.allocate_beyond(want, self.homeless() + promised + kept)
+    }
+
+    /// Writes what has blocks behind it. A checkpoint and an eviction may write the same page at a time,
+    /// and take two blocks where one is needed: who then finds none keeps the `others` away and tries
+    /// again (V12). Without threads of the store the others may be what called this.
+    pub(crate) fn write_alone_if_full<T>(
+        &self,
+        others: Others,
+        mut write: impl FnMut() -> Result<T>,
+    ) -> Result<T> {
+        let full = match write() {
+            Err(full @ Error::DiskFull { .. }) => full,
+            done => return done,
+        };
+        let others = match others {
+            Others::Eviction => &self.writing,
+            Others::Checkpoint => &self.placing,
+        };
+        let alone = match self.cleaner.get() {
+            Some(_) => Some(others.lock()),
+            None => others.try_lock(),
+        };
+        alone.map_or(Err(full), |_alone| write())
     }
 
     /// Sees to it that a commit which changes `leaves` leaves, and at most `pages` pages, finds

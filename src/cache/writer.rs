@@ -32,7 +32,7 @@ use crate::space::{PageAddr, PageId, header};
 use crate::sync::atomic::Ordering;
 
 /// Frames that the writer takes at a time, at most.
-const STASH: usize = 32;
+pub(super) const STASH: usize = 32;
 /// What the writer keeps between groups. The commit lock guards it.
 #[derive(Debug)]
 pub(crate) struct Writer {
@@ -356,10 +356,12 @@ impl<'a> WriteGroup<'a> {
                 }
                 Word::Nothing => panic!("page {id} is referred to, but there is no such page"),
                 Word::OnDisk(_) | Word::NotLoaded => {
-                    self.make_room_if_short()?;
+                    self.make_room_if_short();
                     // Loading may evict this group's own pages, if others took the room.
                     self.set_aside();
-                    self.cache.load_newest(id, self.lsn)?;
+                    let (cache, lsn) = (self.cache, self.lsn);
+                    let stash = &mut self.writer.stash;
+                    cache.load_newest(id, || cache.allocate_surely(lsn, stash))?;
                 }
             }
         }
@@ -440,24 +442,26 @@ impl<'a> WriteGroup<'a> {
         if let Some(frame) = self.writer.stash.pop() {
             return Ok(frame);
         }
-        self.make_room_if_short()?;
+        self.make_room_if_short();
         let stash = &mut self.writer.stash;
         self.cache.arena.take_many(self.cache.stash_size(), |frame| stash.push(frame));
         match stash.pop() {
             Some(frame) => Ok(frame),
             None => {
                 self.set_aside();
-                self.cache.allocate(self.lsn)
+                self.cache.allocate_surely(self.lsn, &mut self.writer.stash)
             }
         }
     }
 
     /// When frames run out within a group: nothing that the group superseded may stay in memory
     /// for its sake, nor its own pages.
-    fn make_room_if_short(&mut self) -> Result<()> {
+    fn make_room_if_short(&mut self) {
         let cache = self.cache;
-        if cache.arena.available() as usize >= self.cache.stash_size() {
-            return Ok(());
+        let has_beyond =
+            self.writer.stash.last().is_some_and(|&frame| cache.arena.is_beyond(frame));
+        if has_beyond || cache.arena.available() as usize >= cache.stash_size() {
+            return;
         }
         self.set_aside();
         let retired = std::mem::take(&mut self.writer.retired);
@@ -466,12 +470,13 @@ impl<'a> WriteGroup<'a> {
             if cache.arena.available() as usize >= self.cache.stash_size() {
                 break;
             }
-            cache.sweep(self.lsn, 2 * self.cache.stash_size())?;
+            if cache.sweep(self.lsn, 2 * self.cache.stash_size()).is_err() {
+                break; // there is memory beyond the cache (V13)
+            }
             for _ in 0..3 {
                 cache.pin().flush();
             }
         }
-        Ok(())
     }
 
     /// Lets go of the guard and puts what the group has superseded so far into the history, so

@@ -229,6 +229,7 @@ catalog! {
         GrowthFailureIgnored = "growth-failure-ignored": "the data file counts as longer although it could not grow";
         FullDiskPoisons = "full-disk-poisons": "a segment that could not be made closes the log for good";
         RoomNotMade = "room-not-made": "a commit looks for frames and blocks only when it is in the log";
+        BatchNeedsDisk = "batch-needs-disk": "a batch larger than the cache fails if its pages cannot be written";
         HoleTooLong = "hole-too-long": "what a full log gives back reaches into what is written next";
         HoleUsedAgain = "hole-used-again": "a segment of which something was given back is used again as it is";
     }

@@ -214,11 +214,7 @@ fn verify_checkpoint(engine: &Engine, course: &Course, found: &mut Findings) -> 
     let mut pages = Vec::new();
     let data_file = engine.space.verify(&mut |id, addr| pages.push((id, addr)));
     // What it has to write down for others who came meanwhile may fail as a checkpoint does.
-    let data_file = data_file.inspect_err(|error| {
-        if let (Error::Poisoned { .. }, Some(live)) = (error, engine.live.get()) {
-            live.log.poison(error.clone());
-        }
-    })?;
+    let data_file = data_file.inspect_err(|error| engine.pass_poison_on(error))?;
     found.problems.append("", data_file.problems);
     found.counted.free_blocks = data_file.free_blocks;
     course.expect(course.done() + pages.len() as u64);

@@ -224,6 +224,51 @@ fn reads_go_on_while_nothing_can_be_written() {
 }
 
 #[test]
+fn a_group_and_reads_take_memory_beyond_the_cache_while_nothing_can_be_written() {
+    for error in [FaultError::NoSpace, FaultError::Io] {
+        let rig = Rig::new();
+        let ids = rig.create(4 * FRAMES);
+        rig.checkpoint();
+        let persistence = Persistence::Forever;
+        rig.disk.fail(Fault { op: Op::Write, after: 0, error, persistence });
+        for round in 1..3 {
+            rig.put(&ids, round);
+            ids.iter().for_each(|id| assert_eq!(rig.get(*id, rig.cache.visible()).unwrap(), round));
+        }
+        let beyond = rig.cache.arena.numbered() as usize;
+        // Readers see the former versions until the group is visible.
+        assert!((4 * FRAMES..9 * FRAMES).contains(&beyond), "{beyond} frames");
+        rig.disk.clear_faults();
+        rig.checkpoint();
+        evict_all(&rig);
+        rig.put(&ids[..FRAMES], 7); // takes what the writer had in hand
+        evict_all(&rig);
+        assert_eq!(rig.cache.arena.numbered() as usize, FRAMES, "the system has its memory back");
+        rig.checkpoint();
+        let rig = rig.reopen();
+        ids[FRAMES..]
+            .iter()
+            .for_each(|id| assert_eq!(rig.get(*id, rig.cache.visible()).unwrap(), 2));
+    }
+}
+
+#[test]
+fn a_read_needs_one_frame_beyond_a_cache_of_pages_that_cannot_be_written() {
+    let rig = Rig::new();
+    let ids = rig.create(4 * FRAMES);
+    rig.checkpoint();
+    let persistence = Persistence::Forever;
+    rig.disk.fail(Fault { op: Op::Write, after: 0, error: FaultError::NoSpace, persistence });
+    rig.put(&ids[..FRAMES], 1);
+    let before = rig.cache.arena.numbered();
+    for id in ids.iter().chain(&ids).chain(&ids) {
+        rig.get(*id, rig.cache.visible()).unwrap();
+    }
+    let more = rig.cache.arena.numbered() - before;
+    assert!(more <= 8, "{more} frames");
+}
+
+#[test]
 fn a_failed_write_back_changes_nothing() {
     let rig = Rig::new();
     let ids = rig.create(20);

@@ -60,6 +60,11 @@ impl Script {
         keys.into_iter().fold(self, |script, key| script.quick(key, bytes))
     }
 
+    /// One asynchronous commit of several keys.
+    pub(super) fn together(self, keys: impl IntoIterator<Item = KeyNo>, bytes: u32) -> Script {
+        self.commit(Mode::Async, keys, bytes)
+    }
+
     /// An asynchronous commit of one key of another keyspace.
     pub(super) fn quick_in(mut self, keyspace: KeyspaceNo, key: KeyNo, bytes: u32) -> Script {
         let changes = vec![self.put(keyspace, key, bytes)];

@@ -61,6 +61,17 @@ pub(super) const ROOM: &[Piece] = &[
         show: a_page_that_could_not_be_written,
     },
     Piece {
+        name: "blocks that cannot be overwritten",
+        whose: "ours, found by the failing calls of this suite",
+        showed: "a batch that evicted its own pages met a disk that took no more writes, and the store was \
+                 poisoned",
+        done: "a batch that changes more pages than the cache has, of which one write more each time finds space, \
+               as on a file system that copies on write; the same with space; a power loss",
+        judged: &[Clause::Answers, Clause::Prefix],
+        mutants: &[Mutant::BatchNeedsDisk],
+        show: blocks_that_cannot_be_overwritten,
+    },
+    Piece {
         name: "full during recovery",
         whose: "RocksDB 6.4, 2020 (issue 7784)",
         showed: "a store that had met a full disk went into a loop of crashes at its recovery",
@@ -146,6 +157,24 @@ fn a_page_that_could_not_be_written(visit: &mut Visit) -> Result<(), Broken> {
         stage.disk().fail(Fault { op, after, error, persistence });
         let more = Script::after(&script).each(60..120, 1000).checkpoint();
         stage.as_far(&more)?;
+        stage.disk().clear_faults();
+        stage.all(&Script::after(&more).read().flush().checkpoint().power_loss().read())?;
+    }
+    Ok(())
+}
+
+fn blocks_that_cannot_be_overwritten(visit: &mut Visit) -> Result<(), Broken> {
+    // As above: the second segment is whole, and has room for the batch.
+    let setup = Setup { segment_bytes: 1 << 20, ..TIGHT };
+    for after in 0..6 {
+        let mut stage = Stage::open(visit, &setup)?;
+        let script = Script::new().each((0..1200).map(|at| at % 200), 900).checkpoint();
+        stage.all(&script)?;
+        let (op, error, persistence) = (Op::Write, FaultError::NoSpace, Persistence::Forever);
+        stage.visit.note(format!("after {after} more Writes none finds space"));
+        stage.disk().fail(Fault { op, after, error, persistence });
+        let more = Script::after(&script).together(0..200, 900).read();
+        stage.all(&more)?;
         stage.disk().clear_faults();
         stage.all(&Script::after(&more).read().flush().checkpoint().power_loss().read())?;
     }

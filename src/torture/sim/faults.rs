@@ -10,10 +10,10 @@
 //!   flush, and after a device has failed a write, which may have been the superblock's. Its cause
 //!   must fit in turn. No other fault may poison: a file that cannot be made, grown, opened,
 //!   renamed, mapped, removed or read, and a device that is full, wherever it says so. But a commit
-//!   of more rows than a quarter of the frames reads and overwrites pages while it is applied;
+//!   of more rows than a quarter of the frames reads pages while it is applied, for the second time;
 //! - what was refused is absent, and what was acknowledged is there. Only the one commit that was
 //!   told first that the log is poisoned may be there or not;
-//! - reads go on. While the fault lasts they may report it. After a flush whose pages the cache
+//! - reads go on, and need no space. While another fault lasts they may report it. After a flush whose pages the cache
 //!   has forgotten they may find [`Error::Corrupt`], never something wrong;
 //! - a poisoned store takes nothing, and its receipts are durable or answer with the error;
 //! - an opening that a full disk refuses leaves no file behind;
@@ -34,7 +34,7 @@ use super::judge::{Crash, Judge, Violation};
 use super::meter::{Bomb, Called, Meter};
 use super::panics;
 use super::run::{Outcome, Run};
-use super::site::{CallFault, Phase, Place, Site};
+use super::site::{CallFault, Phase, Site};
 use super::step::{Change, Kept, Mode, Step};
 use super::tally::Tally;
 use super::trouble::{Failing, Lasts, Trouble, Troubled};
@@ -276,13 +276,9 @@ impl<'a> Play<'a> {
             return Err(Violation::liveness(format!("refused although all is well: {error}")));
         }
         let is_full = matches!(fault, CallFault::Full | CallFault::FullFromHere);
-        // What a commit that is larger than the cache reads, and where it overwrites.
-        let is_amid = match site.op {
-            Op::Read => fault == CallFault::Io,
-            Op::Write => is_full && site.place == Place::Data,
-            _ => false,
-        };
-        if is_poison && !may_poison(fault, site.op) && !(is_amid && self.has_read_within) {
+        // What a commit that is larger than the cache reads.
+        let is_amid = fault == CallFault::Io && site.op == Op::Read && self.has_read_within;
+        if is_poison && !may_poison(fault, site.op) && !is_amid {
             return Err(Violation::liveness(format!("poisoned by {}: {error}", fault.name())));
         }
         if let Some(name) = self.run.left.take()
@@ -356,6 +352,9 @@ impl<'a> Play<'a> {
         match judge.look(&store, None)? {
             Ok((hash, _)) if self.run.history.may_show(hash) => {}
             Ok(_) => return Err(Violation::safety("reads do not show what was committed")),
+            Err(error @ Error::DiskFull { .. }) => {
+                return Err(Violation::liveness(format!("a read needs space: {error}")));
+            }
             Err(error) => return Ok(Outcome::Refused(error)),
         }
         if store.is_poisoned() {
@@ -441,6 +440,7 @@ mod tests {
     use super::super::generate;
     use super::super::site::Sites;
     use super::*;
+    use crate::torture::sim::site::Place;
 
     /// Runs `work` where a panic is caught, as workers do, and gives what it found.
     fn worker<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
