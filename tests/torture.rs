@@ -91,3 +91,60 @@ fn a_seed_is_drawn_and_printed() {
     };
     assert_ne!(seed(), seed());
 }
+
+/// What the full tier must reach and has not is a failure of the suite, and nobody's store is touched.
+#[test]
+fn a_full_tier_that_missed_something_fails_and_leaves_a_store_beside_it_alone() {
+    let dir = TempDir::new().unwrap();
+    let path = dir.path().join("store");
+    let store = syncline::Store::open(&path).unwrap();
+    store.keyspace("rows").unwrap().put("a", "1").unwrap();
+    store.close().unwrap();
+    let files = || {
+        let entries = fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path());
+        let mut files: Vec<_> = entries
+            .map(|file| {
+                (fs::read(&file).unwrap(), fs::metadata(&file).unwrap().modified().unwrap(), file)
+            })
+            .collect();
+        files.sort();
+        files
+    };
+    let before = files();
+    let args = ["--tier", "full", "--suite", "sim", "--seconds", "1", "--workers", "1"];
+    let output = torture(&dir, &args);
+    let told = String::from_utf8_lossy(&output.stderr) + String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(4), "{told}");
+    assert!(told.contains("SUITE FAILED") && told.contains("! no commit had"), "{told}");
+    assert_eq!(files(), before);
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "it has made nothing");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_soak_goes_on_until_it_is_interrupted() {
+    use std::io::{BufRead, BufReader, Read};
+    let dir = TempDir::new().unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_syncline"));
+    command.args(["torture", "--tier", "soak", "--suite", "sim", "--workers", "1", "--json", "-"]);
+    command.current_dir(dir.path()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let mut told = BufReader::new(child.stderr.take().unwrap());
+    let mut line = String::new();
+    while !line.contains(" states, ") {
+        line.clear();
+        assert!(told.read_line(&mut line).unwrap() > 0, "it ended by itself");
+    }
+    assert!(child.try_wait().unwrap().is_none());
+    let process = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(process, rustix::process::Signal::INT).unwrap();
+    let drained = std::thread::spawn(move || {
+        let mut rest = String::new();
+        told.read_to_string(&mut rest).map(|_| rest)
+    });
+    let output = child.wait_with_output().unwrap();
+    let rest = drained.join().unwrap().unwrap();
+    let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(0), "{rest}");
+    assert!(json["sim"]["states"].as_u64().unwrap() > 0, "{rest}");
+}

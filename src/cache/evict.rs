@@ -19,11 +19,10 @@ use super::arena::Frame;
 use super::room::{Counted, Others};
 use super::state::Cache;
 use super::table::{Claim, Word};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::lsn::Lsn;
 use crate::mutants::{Mutant, broken};
 use crate::space::{PageAddr, PageId, header};
-use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicU32, Ordering};
 
 /// Dirty pages written in one go.
@@ -146,6 +145,11 @@ impl Cache {
             count += self.write_alone_if_full(Others::Checkpoint, || self.spill())?;
         }
         Ok(count)
+    }
+
+    /// Whether somebody writes dirty pages now, to evict them.
+    pub(crate) fn is_evicting(&self) -> bool {
+        self.writing.is_locked()
     }
 
     /// Evicts about `want` clean pages at or below `upto`, without waiting for anybody. Returns how

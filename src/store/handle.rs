@@ -281,6 +281,14 @@ impl Store {
         self.engine().commit.try_lock().is_some()
     }
 
+    /// Whether a commit of so many operations would need frames now that somebody writes pages to get.
+    /// For simulations, where that one would be waited for in vain.
+    #[cfg_attr(not(feature = "cli"), expect(dead_code, reason = "for the crash suite"))]
+    pub(crate) fn waits_for_frames(&self, operations: usize) -> bool {
+        let cache = &self.engine().cache;
+        cache.is_evicting() && !cache.has_room_for(operations)
+    }
+
     /// Whether a segment is being made now, for which a commit may have to wait.
     #[cfg_attr(not(feature = "cli"), expect(dead_code, reason = "for the crash suite"))]
     pub(crate) fn is_log_being_kept(&self) -> bool {
@@ -354,7 +362,7 @@ impl Store {
         token_of(self.engine(), incarnation, lsn)
     }
 
-    /// Where the store is. Makes no system call.
+    /// How far the store is. Makes no system call.
     pub fn watermarks(&self) -> Watermarks {
         watermarks(self.engine())
     }

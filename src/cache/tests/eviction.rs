@@ -309,3 +309,17 @@ fn damage_on_disk_is_told() {
     assert!(is_corrupt(&rig.get(ids[0], rig.cache.visible())));
     assert_eq!(rig.cache.arena.available(), free);
 }
+
+#[test]
+fn eviction_flushes_nothing() {
+    let rig = Rig::new();
+    let ids = rig.create(4 * FRAMES);
+    rig.checkpoint();
+    let persistence = Persistence::Forever;
+    rig.disk.fail(Fault { op: Op::Sync, after: 0, error: FaultError::Io, persistence });
+    for round in 1..4 {
+        rig.put(&ids, round);
+        evict_all(&rig);
+    }
+    ids.iter().for_each(|id| assert_eq!(rig.get(*id, rig.cache.visible()).unwrap(), 3));
+}

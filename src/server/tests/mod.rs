@@ -16,6 +16,7 @@ mod order;
 mod peer;
 mod refusals;
 mod rude;
+mod signs;
 mod talk;
 mod times;
 mod unread;

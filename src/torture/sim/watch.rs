@@ -208,11 +208,12 @@ impl Watch {
                 return;
             }
             let beside = inner.beside.take().expect("just seen");
-            let Some(store) = inner
-                .store
-                .clone()
-                .filter(|store| store.is_free_to_commit() && !store.is_log_being_kept())
-            else {
+            let operations = beside.commits.front().map_or(0, Vec::len);
+            let may_come = |store: &Store| {
+                let is_busy = store.is_log_being_kept() || store.waits_for_frames(operations);
+                store.is_free_to_commit() && !is_busy
+            };
+            let Some(store) = inner.store.clone().filter(may_come) else {
                 inner.beside = Some(beside);
                 return;
             };

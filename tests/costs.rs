@@ -1,0 +1,207 @@
+//! What calls cost in memory and system calls, as the documents promise it. No time is measured.
+#![cfg(target_os = "linux")]
+#![allow(unsafe_code, reason = "an allocator that counts")]
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::hint::black_box;
+use std::path::Path;
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicUsize, Ordering};
+
+use rustix::thread::{SecureComputingMode, gettid, set_secure_computing_mode};
+use syncline::{CommitMode, Keyspace, Options, Store, WriteBatch};
+
+struct Counting;
+
+thread_local! {
+    /// How often this thread was given memory.
+    static GIVEN: Cell<usize> = const { Cell::new(0) };
+}
+
+/// Bytes that all threads have.
+static HELD: AtomicUsize = AtomicUsize::new(0);
+/// The most that they had.
+static MOST: AtomicUsize = AtomicUsize::new(0);
+
+// SAFETY: everything is left to the system's allocator.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        let _ = GIVEN.try_with(|given| given.set(given.get() + 1));
+        let held = HELD.fetch_add(layout.size(), Ordering::Relaxed) + layout.size();
+        MOST.fetch_max(held, Ordering::Relaxed);
+        // SAFETY: the caller's promises are handed on.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
+        HELD.fetch_sub(layout.size(), Ordering::Relaxed);
+        // SAFETY: the caller's promises are handed on.
+        unsafe { System.dealloc(at, layout) }
+    }
+
+    unsafe fn realloc(&self, at: *mut u8, layout: Layout, bytes: usize) -> *mut u8 {
+        let _ = GIVEN.try_with(|given| given.set(given.get() + 1));
+        HELD.fetch_sub(layout.size(), Ordering::Relaxed);
+        let held = HELD.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        MOST.fetch_max(held, Ordering::Relaxed);
+        // SAFETY: the caller's promises are handed on.
+        unsafe { System.realloc(at, layout, bytes) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// How often `work` takes memory.
+fn allocations<T>(work: impl FnOnce() -> T) -> usize {
+    let before = GIVEN.get();
+    black_box(work());
+    GIVEN.get() - before
+}
+
+const ROWS: u32 = 20_000;
+
+/// A store with short rows and a long one.
+fn filled(dir: &Path) -> (Store, Keyspace) {
+    let store = Options::new().cache_bytes(64 << 20).open(dir).unwrap();
+    let rows = store.keyspace("rows").unwrap();
+    for n in 0..ROWS {
+        rows.put_with(n.to_be_bytes(), [7; 100], CommitMode::Async).unwrap();
+    }
+    (store, rows)
+}
+
+/// Runs this test in a process of its own, and `child` there.
+fn in_a_child(test: &str, child: impl FnOnce(&Path)) {
+    const CHILD: &str = "SYNCLINE_TEST_CHILD";
+    if let Some(dir) = std::env::var_os(CHILD) {
+        return child(Path::new(&dir));
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let exe = std::env::current_exe().unwrap();
+    let run = Command::new(exe).args(["--exact", test]).env(CHILD, dir.path()).output().unwrap();
+    let told = String::from_utf8_lossy(&run.stdout);
+    assert!(run.status.success(), "{}: {told}", run.status);
+}
+
+#[test]
+fn reads_and_asynchronous_puts_make_no_system_call() {
+    in_a_child("reads_and_asynchronous_puts_make_no_system_call", |dir| {
+        let (store, rows) = filled(dir);
+        let receipt = rows.put("durable", "1").unwrap();
+        let work = |count: u32| {
+            for n in 0..count {
+                assert!(rows.get(n.to_be_bytes()).unwrap().is_some());
+                rows.put_with(n.to_be_bytes(), [8; 100], CommitMode::Async).unwrap();
+                assert!(receipt.is_durable());
+                black_box((store.watermarks(), rows.len().unwrap()));
+                black_box(rows.contains_key(n.to_be_bytes()).unwrap());
+            }
+        };
+        // What is made when it is first used is made, and the log has room for what comes.
+        work(ROWS);
+        let (thread, is_done) = (AtomicI32::new(0), AtomicBool::new(false));
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                thread.store(gettid().as_raw_nonzero().get(), Ordering::SeqCst);
+                work(2);
+                // From now on the kernel kills the thread for any call but read and write.
+                set_secure_computing_mode(SecureComputingMode::Strict).unwrap();
+                work(1000);
+                is_done.store(true, Ordering::SeqCst);
+                loop {
+                    std::hint::spin_loop(); // to end needs a call
+                }
+            });
+            while !is_done.load(Ordering::SeqCst) {
+                let thread = thread.load(Ordering::SeqCst);
+                let is_killed =
+                    thread != 0 && !Path::new(&format!("/proc/self/task/{thread}")).exists();
+                if is_killed {
+                    println!("it made a system call, and was killed for it");
+                    std::process::exit(1);
+                }
+                std::thread::yield_now();
+            }
+            std::process::exit(0);
+        });
+    });
+}
+
+#[test]
+fn reads_in_memory_allocate_only_what_they_return() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, rows) = filled(dir.path());
+    let each = |work: &dyn Fn(u32)| {
+        work(0);
+        allocations(|| (0..1000).for_each(work))
+    };
+    assert_eq!(each(&|n| drop(black_box(rows.get((ROWS + n).to_be_bytes()).unwrap()))), 0);
+    assert_eq!(each(&|n| assert!(rows.contains_key(n.to_be_bytes()).unwrap())), 0);
+    let marks =
+        each(&|_| assert!(store.watermarks().appended.get() > 0 && rows.len().unwrap() > 0));
+    assert_eq!(marks, 0);
+    let values = each(&|n| assert!(rows.get(n.to_be_bytes()).unwrap().is_some()));
+    assert!(values <= 1000, "{values} allocations for 1,000 values");
+}
+
+#[test]
+fn next_ref_allocates_nothing_but_for_long_values() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_store, rows) = filled(dir.path());
+    let mut range = rows.iter().unwrap();
+    range.next_ref().unwrap();
+    let mut count = 1;
+    let taken = allocations(|| {
+        while range.next_ref().unwrap().is_some() {
+            count += 1;
+        }
+    });
+    assert_eq!((count, taken), (ROWS, 0));
+}
+
+#[test]
+fn a_batch_takes_its_bytes_and_70_for_each_row() {
+    in_a_child("a_batch_takes_its_bytes_and_70_for_each_row", |dir| {
+        const COUNT: u32 = 200_000;
+        let (store, rows) = filled(dir);
+        // What the store keeps for the pages that come is not the batch's.
+        for _ in 0..2 {
+            MOST.store(HELD.load(Ordering::Relaxed), Ordering::Relaxed);
+            let before = HELD.load(Ordering::Relaxed);
+            let mut batch = WriteBatch::new();
+            for n in 0..COUNT {
+                batch.put(&rows, n.to_be_bytes(), [9; 100]);
+            }
+            store.write_with(batch, CommitMode::Async).unwrap();
+            let most = (MOST.load(Ordering::Relaxed) - before) as u32;
+            println!("{most} bytes for {COUNT} rows of 104");
+            // A buffer that doubles has asked for twice its bytes at most; what is not written is no memory.
+            assert!(most <= COUNT * (104 + 104 + 70), "{most} bytes");
+        }
+    });
+}
+
+#[test]
+fn a_page_that_was_looked_up_takes_16_bytes() {
+    in_a_child("a_page_that_was_looked_up_takes_16_bytes", |dir| {
+        let options = Options::new().cache_bytes(2 << 20);
+        let store = options.clone().open(dir).unwrap();
+        let rows = store.keyspace("rows").unwrap();
+        for n in 0..ROWS {
+            rows.put_with(n.to_be_bytes(), [7; 1500], CommitMode::Async).unwrap();
+        }
+        drop(rows);
+        store.close().unwrap();
+        let store = options.open(dir).unwrap();
+        let rows = store.keyspace("rows").unwrap();
+        let before = HELD.load(Ordering::Relaxed);
+        assert_eq!(rows.iter().unwrap().count() as u32, ROWS);
+        let more = HELD.load(Ordering::Relaxed) as i64 - before as i64;
+        let pages = i64::from(ROWS) / 2;
+        println!("{more} bytes for {pages} pages");
+        // Entries are made for many neighbours at a time.
+        assert!(more <= pages * 16 + (128 << 10), "{more} bytes");
+    });
+}
