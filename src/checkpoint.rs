@@ -429,6 +429,7 @@ impl Engine {
             return Ok(());
         }
         self.merge_all_sparse();
+        self.trim_some_dropped();
         // Commits that were inside when the store was closed are through once this is ours.
         {
             let mut state = self.commit.lock();

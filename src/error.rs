@@ -286,7 +286,10 @@ impl fmt::Display for Error {
             Error::KeyspaceExists { name } => write!(f, "there is a keyspace {name:?} already"),
             Error::TooManyKeyspaces => write!(f, "the store has no number for another keyspace"),
             Error::ForeignKeyspace { name } => {
-                write!(f, "keyspace {name:?} belongs to another store")
+                write!(
+                    f,
+                    "keyspace {name:?} is of another store, or of this one before it was opened anew"
+                )
             }
             Error::InvalidOption { option, reason } => write!(f, "option {option}: {reason}"),
             Error::InvalidToken { token, reason } => write!(f, "token {token:?}: {reason}"),

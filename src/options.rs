@@ -259,11 +259,12 @@ impl Options {
         if ![4096, 8192, 16384, 32768].contains(&self.page_bytes) {
             return invalid("page_bytes", "4096, 8192, 16384 or 32768");
         }
-        if self.segment_bytes < 64 << 10 || !self.segment_bytes.is_multiple_of(4096) {
-            return invalid("segment_bytes", "a multiple of 4096, at least 64 KiB");
-        }
-        if self.segment_bytes > 2 << 30 {
-            return invalid("segment_bytes", "at most 2 GiB");
+        let is_segment = (64 << 10..=2 << 30).contains(&self.segment_bytes);
+        if !is_segment || !self.segment_bytes.is_multiple_of(4096) {
+            return invalid(
+                "segment_bytes",
+                "a multiple of 4096, at least 64 KiB and at most 2 GiB",
+            );
         }
         if self.max_unsynced_bytes < 4096 {
             return invalid("max_unsynced_bytes", "at least 4096");

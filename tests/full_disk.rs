@@ -45,7 +45,7 @@ impl Life {
             .store_id([7; 16])
             .cache_bytes(pick(&[1 << 20, 1 << 20, 2 << 20, 8 << 20, 32 << 20]))
             .page_bytes(pick(&[4096, 4096, 8192, 16384, 32768]) as u32)
-            .segment_bytes(pick(&[64 << 10, 256 << 10, 1 << 20]))
+            .segment_bytes(pick(&[64 << 10, 256 << 10, 1 << 20, 64 << 20]))
             .checkpoint_log_bytes(pick(&[64 << 10, 1 << 20, 16 << 20]));
         let mode = [CommitMode::Sync, CommitMode::Async][pick(&[0, 1]) as usize];
         let keys = pick(&[10, 300, 3000, 20_000]);
@@ -462,4 +462,56 @@ fn a_store_that_was_killed_on_a_full_disk_is_read_there() {
     rows.put("more", "value").unwrap();
     assert_eq!(rows.len().unwrap(), u64::from(count) + 1);
     assert_eq!(store.status(&token).unwrap(), syncline::Status::Durable);
+}
+
+/// A store that takes all of a small disk, with segments of the default size.
+#[test]
+fn everything_is_deleted_and_put_again_where_a_store_has_all_of_a_small_disk() {
+    for (seed, page_bytes) in [(1, 8192), (2, 8192), (3, 16384), (4, 16384), (5, 4096)] {
+        let mut rng = Rng::new(seed);
+        let disk = SimDisk::new();
+        disk.set_capacity(Some(18 << 20));
+        let open = || {
+            let options = Options::new().cache_bytes(1 << 20).page_bytes(page_bytes);
+            let options = options.without_threads().commit_mode(CommitMode::Async);
+            options.open_on(Arc::new(disk.clone())).unwrap()
+        };
+        let fill = |rng: &mut Rng, store: &Store| {
+            let rows = store.keyspace("rows").unwrap();
+            let (mut taken, mut refused) = (0, 0);
+            while refused < 10 {
+                let value = vec![rng.below(256) as u8; rng.below(6000) as usize];
+                match rows.put(format!("{:06}", rng.below(100_000)), value) {
+                    Ok(_) => taken += 1,
+                    Err(Error::DiskFull { .. }) => refused += 1,
+                    Err(error) => panic!("seed {seed}: {error}"),
+                }
+            }
+            taken
+        };
+        let store = open();
+        let first = fill(&mut rng, &store);
+        for round in 0..2 {
+            store.clone().close().unwrap();
+            let log: u64 = disk
+                .list()
+                .unwrap()
+                .iter()
+                .filter(|name| name.starts_with("log-"))
+                .map(|name| disk.open(name).unwrap().bytes().unwrap())
+                .sum();
+            assert!(log <= 16 << 10, "seed {seed}: a closed store keeps {log} bytes of log");
+            let store = open();
+            let rows = store.keyspace("rows").unwrap();
+            let keys: Vec<_> =
+                rows.iter().unwrap().map(|entry| entry.unwrap().into_pair().0).collect();
+            for (at, key) in keys.iter().enumerate() {
+                let deleted = rows.delete(key);
+                assert!(deleted.is_ok(), "seed {seed}: {at} of {}: {deleted:?}", keys.len());
+            }
+            let again = fill(&mut rng, &store);
+            assert!(again > first / 3, "seed {seed}, round {round}: {again} after {first}");
+            store.close().unwrap();
+        }
+    }
 }

@@ -229,3 +229,22 @@ fn a_batch_over_many_keyspaces_changes_each() {
     assert!(lens.iter().enumerate().all(|(n, len)| *len == [2, 4][n % 2]), "{lens:?}");
     assert!(store.verify().unwrap().is_clean());
 }
+
+/// Only a thread took dropped keyspaces apart, after a while: lives that were shorter left them to the
+/// next, which began with it only when another keyspace was dropped.
+#[test]
+fn lives_that_are_short_leave_no_dropped_keyspace() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut sizes = Vec::new();
+    for _ in 0..6 {
+        let store = Options::new().page_bytes(4096).open(dir.path()).unwrap();
+        let rows = store.keyspace("rows").unwrap();
+        for n in 0..5000u32 {
+            rows.put_with(n.to_be_bytes(), [7; 1000], CommitMode::Async).unwrap();
+        }
+        store.drop_keyspace("rows").unwrap();
+        sizes.push(store.stats().data_file_bytes);
+        store.close().unwrap();
+    }
+    assert!(sizes[5] <= sizes[2], "it grows with each life: {sizes:?}");
+}

@@ -36,6 +36,7 @@ pub(super) fn drop_keyspace(args: &DropArgs) -> Outcome {
         Err(Error::NoSuchKeyspace { name }) => no_keyspace(&name),
         dropped => {
             dropped?.wait()?;
+            store.finish_drops(); // this life is too short for its thread
             Ok(Status::Done)
         }
     })

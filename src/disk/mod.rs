@@ -142,6 +142,15 @@ pub trait DiskFile: Debug + Send + Sync {
     /// Makes everything written to this file so far durable, the length included.
     fn sync(&self) -> Result<()>;
 
+    /// Fails if the file has been removed or replaced since it was opened: what is flushed then is gone
+    /// with the last descriptor. Does nothing by default.
+    ///
+    /// # Errors
+    /// [`Error::Missing`](crate::Error::Missing).
+    fn check_named(&self) -> Result<()> {
+        Ok(())
+    }
+
     /// Takes the exclusive lock on the file, held until what is returned is dropped. Whoever takes
     /// it has the directory's already, so this is for those who have removed that. Does nothing by
     /// default.

@@ -385,6 +385,7 @@ impl Log {
             bytes += segment.sync(durable, target)?;
         }
         assert_eq!(bytes, target.get() - durable.get(), "L3: every segment is still mapped");
+        self.witness.get().map_or(Ok(()), |witness| witness.check_named())?;
         self.counters.flushes.fetch_add(1, Ordering::Relaxed);
         self.counters.flush_durations.add(begun.elapsed());
         self.counters.bytes_flushed.fetch_add(bytes, Ordering::Relaxed);

@@ -25,10 +25,10 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, OnceLock};
 
 use super::appender::Log;
-use super::format::{SegmentHeader, segment_name};
+use super::format::{SEGMENT_HEADER, SegmentHeader, segment_name};
 use super::own::Segments;
 use super::segment::{Segment, Trouble};
-use super::steps::{step_within, stride};
+use super::steps::step_within;
 use crate::disk::Disk;
 use crate::error::{Error, Result};
 use crate::lsn::{Lsn, StoreId};
@@ -417,7 +417,7 @@ impl Log {
         let from = if keeper.live.contains(&holed) { keeper.given_back } else { last };
         let kept = (keeper.exists.get() - from.get()) / 4;
         // A log that slides does so by a step at least.
-        let least = 2 * stride(self.geometry.segment_bytes());
+        let least = 2 * SEGMENT_HEADER;
         self.kept.store(kept.max(least), Ordering::Relaxed);
         let _mapped = self.mapped.lock();
         if !self.is_poisoned() {

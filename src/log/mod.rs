@@ -78,5 +78,5 @@ pub(crate) use later::{Known, find_later};
 pub(crate) use own::{Segments, is_segment};
 pub(crate) use presence::{Witness, check_presence};
 pub(crate) use scan::Scan;
-pub(crate) use steps::LEAST as LEAST_SEGMENT;
+pub(crate) use steps::LEAST_SEGMENT;
 pub(crate) use threads::LogThreads;

@@ -36,6 +36,9 @@ pub(crate) trait Witness: Debug + Send + Sync {
     /// [`Error::Poisoned`] if nobody knows any more what is on the disk; after any other it can be
     /// tried again.
     fn note_log(&self, life: &Life, newest: u64, durable: Lsn) -> Result<()>;
+
+    /// Fails if what the log belongs to is gone, so that no flush of the log makes anything durable.
+    fn check_named(&self) -> Result<()>;
 }
 
 /// Looks for the segments that a superblock proves: those from the byte before `from` to `newest`,

@@ -2,7 +2,7 @@
 //!
 //! Of a closed store's log nothing is replayed. But it proves that an older data file, put beside
 //! it, is old ([`super::later`]), and it keeps the next life from taking the numbers of this one. A
-//! **mark** does as much: the next segment, two pages long, with one empty record.
+//! **mark** does as much: the next segment, as short as may be, with one empty record.
 //!
 //! 1. the superblock that says *closed* is durable, in both its slots;
 //! 2. the mark is made, with the sync line in its header and in its record, and is durable;
@@ -13,8 +13,9 @@
 
 use super::appender::{Appender, Log};
 use super::format::{Kind, RecordHeader, SEGMENT_HEADER, SegmentHeader, segment_name};
-use super::steps::LEAST;
-use crate::error::Result;
+use super::steps::LEAST_SEGMENT;
+use crate::error::{Error, Result};
+use crate::lsn::Lsn;
 
 impl Log {
     /// Nothing has been written for a while: files that wait to be used again are removed.
@@ -38,11 +39,38 @@ impl Log {
         if !self.geometry.can_hold(number) {
             return Ok(());
         }
-        self.make_mark(number)?;
+        match self.make_mark(number) {
+            Err(Error::DiskFull { .. }) => {
+                // What is removed after it makes room for it.
+                self.give_back_unneeded(&older, end)?;
+                self.make_mark(number)?;
+            }
+            made => made?,
+        }
         let unmapped = std::mem::take(&mut *self.mapped.lock());
         drop(unmapped);
         let names = self.disk.list()?;
         older.iter().filter(|name| names.contains(name)).try_for_each(|name| self.disk.remove(name))
+    }
+
+    /// Gives back all blocks but those of headers and of the page of the last byte: the store is closed.
+    fn give_back_unneeded(&self, names: &[String], end: Lsn) -> Result<()> {
+        let last_byte = Lsn::new(end.get() - 1);
+        let last = segment_name(self.geometry.segment_of(last_byte));
+        for name in names {
+            let file = self.disk.open(name)?;
+            let bytes = file.bytes()? / SEGMENT_HEADER * SEGMENT_HEADER;
+            let kept = match *name == last {
+                true => self.geometry.offset_of(last_byte) / SEGMENT_HEADER * SEGMENT_HEADER,
+                false => bytes,
+            };
+            for (from, to) in [(SEGMENT_HEADER, kept), (kept + SEGMENT_HEADER, bytes)] {
+                if from < to {
+                    file.deallocate(from, to - from)?;
+                }
+            }
+        }
+        Ok(())
     }
 
     fn make_mark(&self, number: u64) -> Result<()> {
@@ -61,7 +89,7 @@ impl Log {
             lsn: self.geometry.record_after(self.geometry.segment_start(number)),
             sync_line,
         };
-        let file = self.disk.create(&segment_name(number), LEAST)?;
+        let file = self.disk.create(&segment_name(number), LEAST_SEGMENT)?;
         file.write_at(0, &header.encode())?;
         file.write_at(SEGMENT_HEADER, &record.encode(self.salt))?;
         file.sync()?;

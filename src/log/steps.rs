@@ -1,47 +1,38 @@
-//! The lengths that the file of a segment may have.
+//! The lengths that the file of a segment may have: whole pages, two at least.
 //!
 //! ```text
-//!   8 KiB, 16, 32, 64, 96, 128, ...                           S
-//!    |-----|---------|-----------------|-- .. ----------------|
+//!   8 KiB, 12, 16, 20, ...                                    S
+//!    |--|--|--|--|--|--|--|--|--|--|--|--|--|--|-- .. --------|
 //!         ^ exists, durable
 //!      ^ used so far: less than half of it is left, so that it doubles
 //! ```
 //!
 //! The first segment of a log begins small and doubles with use; the others are whole from the
-//! beginning. On a disk that is full any of them begins small, and grows by as much as there is. A step is
-//! used once it exists and is durable (L8), so a record that ends above a step proves that the file has had
-//! the next one. That tells a file that was cut from one that never was longer; a crash while a file grows
-//! leaves any length between two steps, and no record above the lower one.
+//! beginning. On a disk that is full any of them begins small, and grows by as much as there is, a page
+//! for each that the log has given back ([`super::slide`]). A step is used once it exists and is durable
+//! (L8), so a record that ends above a step proves that the file has had the next one. That tells a file that
+//! was cut from one that never was longer; a crash while a file grows leaves any length between two steps,
+//! and no record above the lower one.
 
 use super::format::SEGMENT_HEADER;
 
 /// The shortest file: a header and as much again for records.
 pub(crate) const LEAST: u64 = 2 * SEGMENT_HEADER;
-/// The longest way between two steps.
-const FURTHEST: u64 = 32 << 10;
-
-/// Above so many bytes every multiple of them is a step; below, what doubles from the least.
-pub(super) fn stride(segment_bytes: u64) -> u64 {
-    (segment_bytes / 32).next_multiple_of(SEGMENT_HEADER).clamp(SEGMENT_HEADER, FURTHEST)
-}
+/// The shortest file that a log begins with: in less it could not slide with records of any length.
+pub(crate) const LEAST_SEGMENT: u64 = 4 * SEGMENT_HEADER;
 
 /// The longest step that is not longer than `bytes`; 0 if there is none.
 pub(super) fn step_within(segment_bytes: u64, bytes: u64) -> u64 {
-    let stride = stride(segment_bytes);
     match bytes {
         _ if bytes >= segment_bytes => segment_bytes,
         ..LEAST => 0,
-        _ if bytes < stride => LEAST << (bytes / LEAST).ilog2(),
-        _ => (bytes - bytes % stride).max(LEAST),
+        _ => bytes - bytes % SEGMENT_HEADER,
     }
 }
 
 /// The shortest step of at least `bytes`, or the longest one.
 pub(super) fn step_of_at_least(segment_bytes: u64, bytes: u64) -> u64 {
-    let doubled = bytes.max(LEAST).next_power_of_two();
-    let stride = stride(segment_bytes);
-    let step = if doubled < stride { doubled } else { bytes.max(LEAST).next_multiple_of(stride) };
-    step.min(segment_bytes)
+    bytes.max(LEAST).next_multiple_of(SEGMENT_HEADER).min(segment_bytes)
 }
 
 #[cfg(test)]
@@ -61,9 +52,9 @@ mod tests {
             (64 << 10, 65537, 65536, 65536),
             (5 * 4096, 12289, 12288, 16384),
             (5 * 4096, 16385, 16384, 20480),
-            (64 << 20, 9000, 8192, 16384),
-            (64 << 20, 300_000, 288 << 10, 320 << 10),
-            (64 << 20, 40_000, 32 << 10, 64 << 10),
+            (64 << 20, 9000, 8192, 12288),
+            (64 << 20, 300_000, 292 << 10, 296 << 10),
+            (64 << 20, 40_000, 36 << 10, 40 << 10),
         ] {
             assert_eq!(step_within(segment_bytes, bytes), within, "{bytes}");
             assert_eq!(step_of_at_least(segment_bytes, bytes), at_least, "{bytes}");

@@ -386,6 +386,10 @@ mod tests {
             self.0.store(durable.get(), Ordering::SeqCst);
             Ok(())
         }
+
+        fn check_named(&self) -> crate::Result<()> {
+            Ok(())
+        }
     }
 
     #[test]

@@ -281,7 +281,8 @@ fn begin_anew(engine: &Engine, head: Head, mut end: Lsn, summary: &RecoverySumma
         trees.publish(group);
         log
     };
-    engine.go_live(log)?;
+    let has_dropped = !engine.commit.lock().trees.catalog.doomed.is_empty();
+    engine.go_live(log, has_dropped)?;
     let bytes = summary.bytes_replayed;
     let progress = RecoveryProgress { phase: "checkpoint", done_bytes: bytes, total_bytes: bytes };
     report(engine, progress);

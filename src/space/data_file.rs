@@ -142,6 +142,11 @@ impl DataFile {
         self.check_poison()
     }
 
+    /// Fails if the file was removed or replaced.
+    pub(crate) fn check_named(&self) -> Result<()> {
+        self.file.check_named()
+    }
+
     /// Fails if a flush has failed.
     pub(crate) fn check_poison(&self) -> Result<()> {
         match &*self.failed.lock() {

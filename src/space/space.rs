@@ -452,6 +452,10 @@ impl Witness for Space {
         }
         written
     }
+
+    fn check_named(&self) -> Result<()> {
+        self.file.check_named()
+    }
 }
 
 /// Writes the data file of a new store, and makes it durable, except for its name.

@@ -219,6 +219,7 @@ impl Store {
             // It is dropped; what stays behind is trimmed by the next that comes by.
             self.finish_drops();
         }
+        engine.keep_few_dropped();
         Ok(self.closer.receipt(lsn.expect("a payload was built")))
     }
 

@@ -100,7 +100,8 @@ impl Receipt {
         }
     }
 
-    /// As [`Receipt::wait`], for at most `timeout`. False if that was not enough.
+    /// As [`Receipt::wait`], for at most `timeout`. False if that was not enough. Unlike that, it leaves
+    /// the flush to the store's thread, which wakers that block hold up.
     ///
     /// # Errors
     /// As [`Receipt::wait`].

@@ -83,7 +83,8 @@ impl Engine {
         let mut group = WriteGroup::begin(&self.cache, writer, log.start());
         trees.note_end(&mut group, former, former_mark, former_end)?;
         trees.publish(group);
-        self.go_live(log)
+        let has_dropped = !trees.catalog.doomed.is_empty();
+        self.go_live(log, has_dropped)
     }
 
     /// A life of the store with a mark and a secret of its own.
@@ -141,20 +142,25 @@ impl Engine {
         // The last one has to make room: what it is kept for matters less than that a store on a full
         // disk goes on. No attempt before this one has committed anything.
         let has_last = older == Older::Remove && done.len() < numbers.len();
-        if matches!(begun, Err(Error::DiskFull { .. })) && has_last {
-            begun = begin(&numbers, LEAST_SEGMENT);
+        for bytes in [LEAST_SEGMENT, LEAST_SEGMENT / 2] {
+            if matches!(begun, Err(Error::DiskFull { .. })) && has_last {
+                begun = begin(&numbers, bytes); // an earlier version's mark was shorter
+            }
         }
         let (log, appender) = begun?;
         state.appender = Some(appender);
         Ok(Arc::new(log))
     }
 
-    /// From now on commits are taken.
-    pub(crate) fn go_live(&self, log: Arc<Log>) -> Result<&Live> {
+    /// From now on commits are taken. If an earlier life has left dropped keyspaces, they are taken apart.
+    pub(crate) fn go_live(&self, log: Arc<Log>, has_dropped: bool) -> Result<&Live> {
         log.set_witness(Arc::clone(&self.space) as _);
         let threads = self.options.background.then(|| log.spawn()).transpose()?;
         let live = Live { log, threads: Mutex::new(threads) };
         assert!(self.live.set(live).is_ok(), "an incarnation begins once");
+        if has_dropped {
+            self.background.ring_checkpointer();
+        }
         Ok(self.live.get().expect("just set"))
     }
 }

@@ -28,6 +28,8 @@ const STEP: usize = 32;
 const MOST: usize = 1 << 16;
 /// Steps made at a time before a checkpoint of a store that has no threads, or that is being closed.
 const STEPS: usize = 64;
+/// Dropped keyspaces that may wait to be taken apart: who drops more takes others apart first.
+const MOST_DROPPED: usize = 8;
 
 /// Leaves that became small while their neighbours were not in memory, by keyspace and key.
 #[derive(Debug, Default)]
@@ -127,6 +129,29 @@ impl Engine {
                 }
             }
         }
+    }
+
+    /// Takes dropped keyspaces apart in the foreground, for a while: what is left a later life does.
+    pub(crate) fn trim_some_dropped(&self) {
+        for _ in 0..STEPS {
+            match self.trim_dropped() {
+                Ok(true) => {}
+                Ok(false) => break,
+                Err(error) => {
+                    let dir = self.disk.path("");
+                    crate::foreign::warning!("{dir}: taking a dropped keyspace apart: {error}");
+                    break;
+                }
+            }
+        }
+    }
+
+    /// Takes dropped keyspaces apart while there are too many of them: whoever drops faster than the
+    /// thread can follow does its work, so that the data file does not grow by what is dead.
+    pub(crate) fn keep_few_dropped(&self) {
+        while self.commit.lock().trees.catalog.doomed.len() > MOST_DROPPED
+            && self.trim_dropped().unwrap_or(false)
+        {}
     }
 
     /// One step of taking a dropped keyspace apart. False if there is none.

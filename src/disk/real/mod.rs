@@ -278,6 +278,7 @@ impl Disk for RealDisk {
         self.check_writable(name)?;
         let file = self.open_file(name, Which::New);
         let file = file.map_err(|error| self.error("create", name, bytes, error))?;
+        file.write_in_place();
         if let Err(error) = file.allocate(bytes) {
             drop(file); // Windows removes no file that is open
             // The first failure is the one to report; a file left behind is harmless.

@@ -48,6 +48,26 @@ pub(super) enum Reserved {
     Unsupported,
 }
 
+/// Asks btrfs to write the blocks of a new file where they are (`chattr +C`). Otherwise each write needs
+/// a new block, and a store into mapped memory for which there is none ends the process (SIGBUS). Its
+/// checksums go with that; everything that a store writes has its own. Others need not be asked, or have
+/// nothing that could be.
+#[cfg(target_os = "linux")]
+pub(super) fn write_in_place(file: &File) {
+    use rustix::fs::{IFlags, fstatfs, ioctl_getflags, ioctl_setflags};
+    const BTRFS: u64 = 0x9123_683E;
+    if fstatfs(file).is_ok_and(|found| found.f_type as u64 == BTRFS)
+        && let Ok(flags) = ioctl_getflags(file)
+    {
+        // Only a hint: without it everything works, slower.
+        let _ = ioctl_setflags(file, flags | IFlags::NOCOW);
+    }
+}
+
+/// The same.
+#[cfg(not(target_os = "linux"))]
+pub(super) fn write_in_place(_file: &File) {}
+
 /// Makes the blocks of `offset..offset + len` exist, growing the file if need be. Bytes that
 /// were there stay; others read as zeros.
 #[cfg(target_os = "linux")]

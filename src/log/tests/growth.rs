@@ -177,7 +177,7 @@ fn a_retired_log_leaves_a_mark_that_proves_what_was_durable() {
     let last = log.mapped.lock().back().unwrap().number();
     log.retire(Some(appender)).unwrap();
     assert_eq!(disk.list().unwrap(), [segment_name(last + 1)]);
-    assert_eq!(bytes_of(&*disk, last + 1), 8192);
+    assert_eq!(bytes_of(&*disk, last + 1), 16384);
     // For whom this log is not over: the records are missing, not torn off.
     assert!(matches!(scan(&disk, Lsn::ZERO), Err(Error::Missing { .. })));
     // Whoever was about to commit is refused, and makes no file any more.
