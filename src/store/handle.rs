@@ -195,8 +195,9 @@ impl Store {
     }
 
     /// Drops the keyspace `name` with all that is in it. Snapshots that are open still show it.
-    /// Its space is given back in the background; without threads, by this call
-    /// and the next ones.
+    /// Its space is given back in the background, after a crash or a close by a later life; without
+    /// threads, by this call and the next ones. If more than eight dropped keyspaces wait for that, the
+    /// call takes some of them apart first.
     ///
     /// # Errors
     /// [`Error::NoSuchKeyspace`], and as [`Keyspace::put`].
