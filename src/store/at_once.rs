@@ -392,6 +392,47 @@ mod tests {
     }
 
     #[test]
+    fn a_write_over_a_long_value_that_is_not_in_memory_is_overtaken_by_none() {
+        let (store, rows) = store(Options::new().cache_bytes(1 << 20).page_bytes(4096));
+        rows.put("long", vec![7; 100_000]).unwrap();
+        rows.put("short", "1").unwrap();
+        for number in 0..4000_u32 {
+            rows.put_with(number.to_be_bytes(), [7; 1000], CommitMode::Async).unwrap();
+        }
+        store.checkpoint().unwrap();
+        // Their leaf is in memory, the pages of the long value are not.
+        rows.value_len(b"long").unwrap();
+        assert!(rows.peek(b"short", copy).unwrap().is_some());
+        let mut gathered = Gathered::default();
+        rows.gather_put(b"long", b"2", &mut gathered).unwrap();
+        rows.gather_put(b"short", b"2", &mut gathered).unwrap();
+        assert!(matches!(commit(&store, &mut gathered)[..], [Ok(None), Ok(None)]), "A4");
+        rows.gather_put(b"short", b"2", &mut gathered).unwrap();
+        assert!(matches!(commit(&store, &mut gathered)[..], [Ok(Some(_))]), "it would not wait");
+    }
+
+    #[test]
+    fn a_write_that_finds_no_room_in_the_log_is_overtaken_by_no_shorter_one() {
+        let (store, rows) = store(Options::new().segment_bytes(64 << 10));
+        store.provide(10_000, 32 << 10).unwrap();
+        let mut gathered = Gathered::default();
+        for number in 0..1000_u32 {
+            let value = vec![7; if number % 2 == 0 { 900 } else { 1 }];
+            rows.gather_put(&number.to_be_bytes(), &value, &mut gathered).unwrap();
+        }
+        // There was room when it was looked at, which others have taken before the lock was.
+        let engine = store.engine();
+        engine.look_at_each(&mut gathered.singles);
+        let mut state = engine.commit.lock();
+        engine.serve_each(engine.live().unwrap(), &mut state, &mut gathered.singles);
+        drop(state);
+        let done: Vec<bool> =
+            gathered.answers().map(|answer| answer.as_ref().unwrap().is_some()).collect();
+        let first = done.iter().position(|is_done| !is_done).expect("the log is too short");
+        assert!(first > 0 && !done[first..].contains(&true), "A4: {done:?}");
+    }
+
+    #[test]
     fn a_batch_that_had_to_wait_is_written_afterwards_as_it_was() {
         let (store, rows) = store(Options::new());
         let mut batch = WriteBatch::new();

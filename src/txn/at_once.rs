@@ -118,22 +118,7 @@ impl Engine {
             return Ok(());
         };
         // 1. Outside the lock: what each needs alone, and what they need together.
-        let (mut operations, mut bytes) = (0, 0);
-        for single in singles.iter_mut() {
-            let payload = &mut single.payload;
-            let keyspaces = [single.keyspace.as_ref().expect("a single has its keyspace")];
-            match self.has_leaves(payload, &keyspaces) {
-                Ok(true) if payload.longest_value <= max_inline(self.cache.page_bytes()) => {
-                    self.weigh(payload);
-                    payload.seal(CommitMode::Async);
-                    single.is_ready = true;
-                    operations += payload.operations;
-                    bytes += payload.bytes.len() + EACH;
-                }
-                Ok(_) => break,
-                Err(error) => single.answer = Err(error),
-            }
-        }
+        let (operations, bytes) = self.look_at_each(singles);
         if operations == 0
             || self.is_pressed(live)
             || !self.cache.has_room_for(operations)
@@ -150,6 +135,28 @@ impl Engine {
         self.serve_queue(live, &mut state);
         drop(state);
         last.map_or(Ok(()), |lsn| self.after_commit(live, lsn))
+    }
+
+    /// Makes those ready that need no waiting, up to the first that does (A4). Returns how many
+    /// operations they are, and what of the log they take.
+    pub(crate) fn look_at_each(&self, singles: &mut [Single]) -> (usize, usize) {
+        let (mut operations, mut bytes) = (0, 0);
+        for single in singles.iter_mut() {
+            let payload = &mut single.payload;
+            let keyspaces = [single.keyspace.as_ref().expect("a single has its keyspace")];
+            match self.has_leaves(payload, &keyspaces) {
+                Ok(true) if payload.longest_value <= max_inline(self.cache.page_bytes()) => {
+                    self.weigh(payload);
+                    payload.seal(CommitMode::Async);
+                    single.is_ready = true;
+                    operations += payload.operations;
+                    bytes += payload.bytes.len() + EACH;
+                }
+                Ok(_) => break,
+                Err(error) => single.answer = Err(error),
+            }
+        }
+        (operations, bytes)
     }
 
     /// The commit lock, unless somebody has it for long.

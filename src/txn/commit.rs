@@ -211,19 +211,23 @@ impl Engine {
         debug_assert!(self.options.background || self.cache.is_backed(), "V12");
     }
 
-    /// Serves requests of one operation each, one after the other. Returns the last one's LSN.
+    /// Serves requests of one operation each, one after the other, up to the first that would have to
+    /// wait (A4). Returns the last one's LSN.
     ///
     /// Not as one group: what is a group's only change may be made in place (V7), which is cheaper
     /// than a copy of each page.
     #[cfg(feature = "server")]
-    pub(super) fn serve_each(
+    pub(crate) fn serve_each(
         &self,
         live: &Live,
         state: &mut CommitState,
         singles: &mut [Single],
     ) -> Option<Lsn> {
+        // From the first that misses a page on, none is ready (A4).
+        let mut is_in_order = true;
         for single in singles.iter_mut().filter(|single| single.is_ready) {
-            single.is_ready = self.missing(&state.trees, &single.payload).is_empty();
+            is_in_order &= self.missing(&state.trees, &single.payload).is_empty();
+            single.is_ready = is_in_order;
         }
         let pages = self.promise_first(state, singles)?;
         let last = whole(live, || {
@@ -231,11 +235,14 @@ impl Engine {
             let mut last = None;
             for single in singles.iter_mut().filter(|single| single.is_ready) {
                 let keyspace = single.keyspace.as_ref().expect("a single has its keyspace");
-                single.answer = match keyspace.check() {
-                    Ok(()) => Ok(append(live, state, &single.payload)),
-                    Err(error) => Err(error),
-                };
-                last = single.answer.as_ref().ok().copied().flatten().or(last);
+                if let Err(error) = keyspace.check() {
+                    single.answer = Err(error);
+                    continue;
+                }
+                // A shorter one behind it might still find room (A4).
+                let Some(lsn) = append(live, state, &single.payload) else { break };
+                single.answer = Ok(Some(lsn));
+                last = Some(lsn);
             }
             live.log.publish(last?);
             let mut failed = None;

@@ -14,7 +14,8 @@ use crate::proto::{
 };
 use crate::{CommitMode, Options, Store, WriteBatch};
 
-/// Rows of a thousand bytes: three times what the cache holds.
+/// Rows of so many bytes, which stand in their leaves: two and a half times what the cache holds.
+const ROW_BYTES: usize = 900;
 const ROWS: u64 = 3000;
 /// Keys that are written, each as often as this.
 const KEYS: u64 = 150;
@@ -26,7 +27,7 @@ fn large_store() -> Store {
     let rows = store.keyspace("rows").unwrap();
     for first in (0..ROWS).step_by(100) {
         let mut batch = WriteBatch::new();
-        (first..first + 100).for_each(|row| batch.put(&rows, row_key(row), vec![1; 1000]));
+        (first..first + 100).for_each(|row| batch.put(&rows, row_key(row), vec![1; ROW_BYTES]));
         store.write_with(batch, CommitMode::Async).unwrap();
     }
     store
@@ -79,7 +80,7 @@ async fn a_cold_key_shows_the_last_of_the_writes_that_were_sent_before_a_get() {
     let (server, address) = serve(large_store(), &config()).await;
     let mut peer = Peer::greeted(address).await;
     let mut rng = SplitMix64::new(SEED);
-    let mut id = 10;
+    let (mut id, mut places) = (10, BTreeMap::new());
     for _ in 0..KEYS {
         let key = format!("{}/{}", row_key(rng.below(ROWS)), rng.next());
         let (mut last, mut gets, mut sent) = (None, BTreeMap::new(), 0);
@@ -97,7 +98,8 @@ async fn a_cold_key_shows_the_last_of_the_writes_that_were_sent_before_a_get() {
         for _ in 0..sent {
             let answer = peer.answer().await;
             let Some((number, expected)) = gets.remove(&answer.id) else {
-                assert!(matches!(answer.response(), Response::Written(_)), "{answer:?}");
+                let Response::Written(written) = answer.response() else { panic!("{answer:?}") };
+                places.insert(answer.id, written.receipt.lsn);
                 continue;
             };
             // It may show a later one: of those that were sent behind it before it was answered.
@@ -109,6 +111,42 @@ async fn a_cold_key_shows_the_last_of_the_writes_that_were_sent_before_a_get() {
         let found = shown(peer.ask(id, &get(&key)).await.value().as_deref());
         assert_eq!(found, last, "{key} shows an earlier write");
         id += 1;
+    }
+    assert!(places.values().is_sorted_by(|a, b| a < b), "ids are in the order of sending");
+    server.stop().await.unwrap();
+}
+
+/// Some of these writes would have to read the pages of a long value that they replace. None behind
+/// them, which would not, comes first.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn writes_of_any_keys_and_lengths_are_in_the_log_in_the_order_in_which_they_were_sent() {
+    const SEED: u64 = 6;
+    println!("seed {SEED}");
+    let store = large_store();
+    let rows = store.open_keyspace("rows").unwrap().unwrap();
+    let long_key = |number: u64| format!("long {number:05}");
+    for number in 0..300 {
+        rows.put_with(long_key(number), vec![7; 30_000], CommitMode::Async).unwrap();
+    }
+    let (server, address) = serve(store, &config()).await;
+    let mut peer = Peer::greeted(address).await;
+    let mut rng = SplitMix64::new(SEED);
+    for round in 0..40 {
+        let ids = 10 + round * 40..50 + round * 40;
+        for id in ids.clone() {
+            let value = "x".repeat([1, 3000, 30_000][rng.below(3) as usize]);
+            let mode = if rng.below(2) == 0 { Mode::Async } else { Mode::Sync };
+            peer.add(id, &put(&long_key(rng.below(300)), &value, mode));
+        }
+        peer.flush().await;
+        let mut places = BTreeMap::new();
+        for _ in ids.clone() {
+            let answer = peer.answer().await;
+            let Response::Written(written) = answer.response() else { panic!("{answer:?}") };
+            places.insert(answer.id, written.receipt.lsn);
+        }
+        assert!(places.keys().copied().eq(ids));
+        assert!(places.values().is_sorted_by(|a, b| a < b), "round {round}: {places:?}");
     }
     server.stop().await.unwrap();
 }
@@ -144,9 +182,10 @@ async fn a_keyspace_is_made_before_the_write_behind_it_and_dropped_after_it() {
         peer.add(2, &Request::DropKeyspace(DropKeyspace { name: &name }));
         peer.add(3, &put(b"3"));
         peer.flush().await;
-        let (one, two) = (peer.answer().await, peer.answer().await);
-        assert!(matches!(one.response(), Response::Done), "{one:?}");
-        assert_eq!(two.code(), Code::NoSuchKeyspace);
+        let answers = [peer.answer().await, peer.answer().await];
+        let answers: BTreeMap<_, _> = answers.iter().map(|answer| (answer.id, answer)).collect();
+        assert!(matches!(answers[&2].response(), Response::Done), "{answers:?}");
+        assert_eq!(answers[&3].code(), Code::NoSuchKeyspace);
     }
     server.stop().await.unwrap();
 }
