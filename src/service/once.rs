@@ -80,8 +80,9 @@ impl Once {
         if let Some(keyspaces) = self.keyspaces.get() {
             return Ok(keyspaces);
         }
-        let keyspaces =
-            Keyspaces { keys: store.keyspace(KEYSPACE)?, by_time: store.keyspace(BY_TIME)? };
+        // They are in the log before the first write that has a key, so its answer says enough.
+        let made = |name| store.find_or_append_keyspace(name).map(|(keyspace, _)| keyspace);
+        let keyspaces = Keyspaces { keys: made(KEYSPACE)?, by_time: made(BY_TIME)? };
         Ok(self.keyspaces.get_or_init(|| keyspaces))
     }
 

@@ -8,7 +8,8 @@ use super::stream::Stream;
 use super::write::Appended;
 use crate::error::Result;
 use crate::proto::{
-    Code, CreateKeyspace, Delivery, DropKeyspace, Existing, Failure, Job, Request, Response, Text,
+    Applied, Code, CreateKeyspace, Delivery, DropKeyspace, Existing, Failure, Job, Request,
+    Response, Text,
 };
 
 /// What came of a request.
@@ -16,7 +17,7 @@ use crate::proto::{
 pub(crate) enum Performed {
     /// It has its answer.
     Answered,
-    /// A write is in the log. The answer follows from the mode that was asked for.
+    /// A write is in the log. The answer follows from its kind and from the mode that was asked for.
     Appended(Appended),
     /// A stream can begin.
     Streaming(Box<Stream>),
@@ -65,23 +66,19 @@ impl Service {
                 reply.send(&Response::Names(names));
             }
             Request::CreateKeyspace(create) => {
-                self.create_keyspace(create)?;
-                reply.send(&Response::Done);
+                let made = self.create_keyspace(create).map_err(|error| self.failed(error))?;
+                return Ok(Performed::Appended(made));
             }
             Request::DropKeyspace(DropKeyspace { name }) => {
                 check_public(name)?;
-                self.store.drop_keyspace(name)?.wait()?;
-                reply.send(&Response::Done);
+                let lsn = self.store.append_drop(name).map_err(|error| self.failed(error))?;
+                return Ok(Performed::Appended(Appended::now(lsn)));
             }
             Request::Stats => {
                 let stats = self.store.stats();
                 reply.send(&Response::Figures(super::stats::figures(self.marks(), &stats)));
             }
             Request::Watermarks => reply.send(&Response::Marks(self.marks())),
-            Request::Flush => {
-                self.store.flush()?;
-                reply.send(&Response::Marks(self.marks()));
-            }
             Request::JobStatus(status) => self.send_job(status.job, reply)?,
             Request::JobWait(wait) => self.send_job(wait.job, reply)?,
             Request::JobCancel(cancel) => {
@@ -104,11 +101,13 @@ impl Service {
         Ok(())
     }
 
-    fn create_keyspace(&self, create: &CreateKeyspace<'_>) -> Result<()> {
+    fn create_keyspace(&self, create: &CreateKeyspace<'_>) -> Result<Appended> {
         check_public(create.name)?;
-        match create.existing {
-            Existing::Accept => self.store.keyspace(create.name).map(drop),
-            Existing::Refuse => self.store.create_keyspace(create.name).map(drop),
+        if create.existing == Existing::Refuse {
+            return Ok(Appended::now(self.store.append_keyspace(create.name)?));
         }
+        let (keyspace, is_made) = self.store.find_or_append_keyspace(create.name)?;
+        let applied = if is_made { Applied::Now } else { Applied::Before };
+        Ok(Appended { lsn: keyspace.made_at(), applied })
     }
 }

@@ -49,7 +49,7 @@ impl Service {
     pub(crate) fn new(store: Store) -> Result<Service> {
         store.begin()?;
         let once = Once::default();
-        match once.keyspaces(&store) {
+        match once.keyspaces(&store).and_then(|_| store.flush()) {
             Ok(_) => {}
             // Whoever needs them asks again; what is there can be read.
             Err(error @ Error::DiskFull { .. }) => {
@@ -95,6 +95,14 @@ impl Service {
     /// The sync line.
     pub(crate) fn durable(&self) -> Lsn {
         self.store.durable()
+    }
+
+    /// Where the sync line has to come for a flush that is asked for now.
+    ///
+    /// # Errors
+    /// `Poisoned`: it moves no more.
+    pub(crate) fn to_flush(&self) -> Result<Lsn> {
+        self.store.poisoned().map_or_else(|| Ok(self.store.watermarks().appended), Err)
     }
 
     pub(crate) fn place(&self, lsn: Lsn) -> Place {

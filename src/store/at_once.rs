@@ -14,6 +14,7 @@ use super::receipt::{Receipt, Token};
 use super::status::judge_life;
 use crate::error::{Error, Result};
 use crate::lsn::Lsn;
+use crate::options::CommitMode;
 use crate::tree::{ReadAt, Value, lookup, peek};
 use crate::txn::{Op, Single};
 
@@ -175,6 +176,11 @@ impl Keyspace {
         Ok(())
     }
 
+    /// Where in the log it was made; 0 if that was in a former life.
+    pub(crate) fn made_at(&self) -> Lsn {
+        self.state().created()
+    }
+
     /// Whether it has been dropped.
     pub(crate) fn is_dropped(&self) -> bool {
         self.state().is_dropped()
@@ -208,6 +214,43 @@ impl Store {
     pub(crate) fn commit_gathered(&self, gathered: &mut Gathered) {
         let len = gathered.len;
         self.engine().commit_each_at_once(&mut gathered.singles[..len]);
+    }
+
+    /// Makes the keyspace `name` and returns where that is in the log. Does not wait until it is there
+    /// durably.
+    ///
+    /// # Errors
+    /// As [`Store::create_keyspace`].
+    pub(crate) fn append_keyspace(&self, name: &str) -> Result<Lsn> {
+        self.commit_keyspace(name, CommitMode::Async)
+    }
+
+    /// The keyspace `name`, made if there is none, and whether it was. Does not wait until it is there
+    /// durably.
+    ///
+    /// # Errors
+    /// As [`Store::keyspace`].
+    pub(crate) fn find_or_append_keyspace(&self, name: &str) -> Result<(Keyspace, bool)> {
+        let mut is_made = false;
+        loop {
+            if let Some(keyspace) = self.open_keyspace(name)? {
+                return Ok((keyspace, is_made));
+            }
+            is_made = match self.append_keyspace(name) {
+                Ok(_) => true,
+                Err(Error::KeyspaceExists { .. }) => false,
+                Err(error) => return Err(error),
+            };
+        }
+    }
+
+    /// Drops the keyspace `name` and returns where that is in the log. Does not wait until it is gone
+    /// durably.
+    ///
+    /// # Errors
+    /// As [`Store::drop_keyspace`].
+    pub(crate) fn append_drop(&self, name: &str) -> Result<Lsn> {
+        Ok(self.drop_keyspace_with(name, CommitMode::Async)?.lsn())
     }
 
     /// Begins an incarnation, as the first write would.
@@ -282,7 +325,7 @@ mod tests {
 
     use super::*;
     use crate::disk::SimDisk;
-    use crate::{CommitMode, Options, Status};
+    use crate::{Options, Status};
 
     fn store(options: Options) -> (Store, Keyspace) {
         let store = options.store_id([7; 16]).open_on(Arc::new(SimDisk::new())).unwrap();

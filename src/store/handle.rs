@@ -166,10 +166,18 @@ impl Store {
     /// [`Error::KeyspaceExists`], [`Error::InvalidName`], [`Error::TooManyKeyspaces`], and as
     /// [`Keyspace::put`].
     pub fn create_keyspace(&self, name: &str) -> Result<Keyspace> {
+        self.commit_keyspace(name, CommitMode::Sync)?;
+        let gone = || Error::NoSuchKeyspace { name: name.to_owned() };
+        let state = self.engine().keyspace(name).ok_or_else(gone)?;
+        Ok(Keyspace::new(Arc::clone(&self.closer), state))
+    }
+
+    /// Makes a keyspace. Returns where that is in the log.
+    pub(super) fn commit_keyspace(&self, name: &str, mode: CommitMode) -> Result<Lsn> {
         check_name(name)?;
         let engine = self.engine();
         engine.check_open()?;
-        engine.commit_built(CommitMode::Sync, |state| {
+        let lsn = engine.commit_built(mode, |state| {
             if state.sealed {
                 return Err(Error::Closed);
             }
@@ -184,9 +192,7 @@ impl Store {
             payload.push(Op::Create { keyspace, name });
             Ok(Some(payload))
         })?;
-        let gone = || Error::NoSuchKeyspace { name: name.to_owned() };
-        let state = engine.keyspace(name).ok_or_else(gone)?;
-        Ok(Keyspace::new(Arc::clone(&self.closer), state))
+        Ok(lsn.expect("a payload was built"))
     }
 
     /// The names of all keyspaces, sorted.
@@ -202,9 +208,14 @@ impl Store {
     /// # Errors
     /// [`Error::NoSuchKeyspace`], and as [`Keyspace::put`].
     pub fn drop_keyspace(&self, name: &str) -> Result<Receipt> {
+        self.drop_keyspace_with(name, self.engine().options.commit_mode)
+    }
+
+    /// As [`Store::drop_keyspace`], in a commit mode.
+    pub(super) fn drop_keyspace_with(&self, name: &str, mode: CommitMode) -> Result<Receipt> {
         let engine = self.engine();
         engine.check_open()?;
-        let lsn = engine.commit_built(engine.options.commit_mode, |state| {
+        let lsn = engine.commit_built(mode, |state| {
             if state.sealed {
                 return Err(Error::Closed);
             }

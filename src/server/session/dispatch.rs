@@ -48,7 +48,8 @@ impl Session {
             Request::Delete(delete) => self.write_alone(packet, input, &request, delete.mode, now),
             Request::Batch(batch) => self.write(packet, &request, batch.mode, now),
             Request::CreateKeyspace(_) | Request::DropKeyspace(_) => {
-                self.queue_write(packet, &request, None, now);
+                // Its answer says that it is durable.
+                self.queue_write(packet, &request, Mode::Sync, now);
             }
             _ => match self.writes.before(&request) {
                 Some(before) => self.hold(packet, &request, before, now),
@@ -96,6 +97,7 @@ impl Session {
                 let marks = self.shared.service.marks();
                 self.reply(id).send(&Response::Marks(marks));
             }
+            Request::Flush => self.flush(packet, now),
             Request::JobStatus(status) => match self.shared.service.find_job(status.job) {
                 Ok(JobRef::Former) => self.hand_over(packet, now),
                 Ok(job) => self.answer_job(id, job),
@@ -168,14 +170,14 @@ impl Session {
     #[inline]
     fn write(&mut self, packet: &Packet<'_>, request: &Request<'_>, mode: Mode, now: Instant) {
         if !self.writes.is_empty() {
-            return self.queue_write(packet, request, Some(mode), now);
+            return self.queue_write(packet, request, mode, now);
         }
         match self.shared.service.write_at_once(request, &self.caller, &mut self.recent) {
             Ok(Some(appended)) => {
                 let until = deadline(packet, now).map(|at| (at, AtTime::Fail));
                 self.answer_write(packet.head.id, request.kind(), mode, appended, until);
             }
-            Ok(None) => self.queue_write(packet, request, Some(mode), now),
+            Ok(None) => self.queue_write(packet, request, mode, now),
             Err(error) => self.refuse(packet.head.id, self.shared.service.failed(error)),
         }
     }
@@ -196,6 +198,10 @@ impl Session {
                 let written = Written { receipt, durable: false, applied };
                 self.reply(id).send(&Response::Written(written));
             }
+            // It was made by somebody else, and may be durable for long.
+            Mode::Sync if applied == Applied::Before && lsn <= self.shared.service.durable() => {
+                self.answer_durable(id, kind, lsn, applied);
+            }
             Mode::Sync => {
                 self.tally.awaited += u64::from(applied == Applied::Now);
                 self.line.ask(lsn, id);
@@ -207,6 +213,19 @@ impl Session {
                 self.reply(id).send(&Response::Job(Job { job, state }));
             }
         }
+    }
+
+    /// Waits for the sync line to come to where the log is now.
+    fn flush(&mut self, packet: &Packet<'_>, now: Instant) {
+        let id = packet.head.id;
+        let lsn = match self.shared.service.to_flush() {
+            Ok(lsn) => lsn,
+            Err(error) => return self.refuse(id, error),
+        };
+        let until = deadline(packet, now).map(|at| (at, AtTime::Fail));
+        self.line.ask(lsn, id);
+        let what = What::Durable { lsn, applied: Applied::Before };
+        self.launch(id, Flight { kind: Kind::Flush, until, what });
     }
 
     fn wait_for_job(&mut self, packet: &Packet<'_>, wait: &JobWait<'_>, now: Instant) {

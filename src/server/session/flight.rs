@@ -40,6 +40,8 @@ pub(super) enum What {
     Held {
         ticket: u64,
     },
+    /// Something of the log that is to be durable: a write, or all there was when a flush was asked
+    /// for.
     Durable {
         lsn: Lsn,
         applied: Applied,
@@ -132,11 +134,16 @@ impl Session {
 
     /// Ends a request before it is done, if it is still possible to say what became of it.
     pub(super) fn give_up(&mut self, id: u64, code: Code, message: &'static str) {
-        let Some(flight) = self.flights.get(&id) else { return };
+        let Some(flight) = self.flights.get_mut(&id) else { return };
         let mut failure = Failure::new(code, message);
-        match &flight.what {
-            // A thread has it: its answer is the truth, and comes soon.
-            What::Pooled(pooled) if !pooled.give_up(flight.kind) => return,
+        match &mut flight.what {
+            // A thread has it: its answer is the truth, and comes soon. It does not wait for the sync
+            // line any more.
+            What::Pooled(pooled) if !pooled.give_up(flight.kind) => {
+                pooled.given_up.get_or_insert((code, message));
+                return;
+            }
+            What::Durable { .. } if flight.kind == Kind::Flush => {}
             What::Durable { lsn, .. } => {
                 failure = failure.with("job", self.shared.service.job_of_write(*lsn));
             }

@@ -106,7 +106,7 @@ impl Session {
                 Ok(None) => {
                     let packet = Packet { head, body: &input[body] };
                     let request = Request::decode(&packet).expect("decoded before");
-                    self.queue_write(&packet, &request, Some(mode), now);
+                    self.queue_write(&packet, &request, mode, now);
                 }
                 Err(error) => self.refuse(head.id, self.shared.service.failed(error.clone())),
             }

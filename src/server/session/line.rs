@@ -1,11 +1,12 @@
-//! What waits for the sync line: writes in mode `Sync`, long polls and watches of writes.
+//! What waits for the sync line: writes in mode `Sync`, flushes, long polls and watches of writes.
 //!
 //! One ordered set for each connection, and one waker in the log, for the lowest position. So a
 //! flush wakes each connection once, however many of its writes it has made durable, and only
 //! those that it has something for.
 //!
-//! Writes in mode `Sync` and long polls ask for a flush at once. Watches do not: they are told
-//! when the flush comes that comes in any case.
+//! Writes in mode `Sync`, flushes and long polls ask for a flush at once. Watches do not: they are
+//! told when the flush comes that comes in any case. To make or drop a keyspace is a write in mode
+//! `Sync`. So none of them takes a thread while the device flushes, and each can be given up.
 
 use std::collections::BTreeSet;
 use std::pin::pin;
@@ -14,10 +15,10 @@ use std::task::{Context, Poll};
 use tokio::time::Instant;
 
 use super::Session;
-use super::flight::{Flight, What};
+use super::flight::What;
 use crate::error::Error;
 use crate::lsn::Lsn;
-use crate::proto::{Response, Written};
+use crate::proto::{Applied, Kind, Response, Written};
 use crate::service::JobRef;
 
 /// Who waits for which position.
@@ -120,20 +121,29 @@ impl Session {
 
     fn has_passed(&mut self, lsn: Lsn, id: u64, now: Instant) {
         let Some(flight) = self.flights.get_mut(&id) else { return };
-        match &mut flight.what {
-            What::Durable { .. } => {
-                let Some(Flight { what: What::Durable { lsn, applied }, .. }) = self.land(id)
-                else {
-                    unreachable!("looked at above")
-                };
-                let receipt = self.shared.service.place(lsn);
-                let written = Written { receipt, durable: true, applied };
-                self.reply(id).send(&Response::Written(written));
+        match flight.what {
+            What::Durable { lsn, applied } => {
+                let kind = flight.kind;
+                self.land(id);
+                self.answer_durable(id, kind, lsn, applied);
             }
             What::Wait { .. } => self.tell_wait(id),
             What::Watch(_) => self.watched_write_ended(id, lsn, now),
             _ => {}
         }
+    }
+
+    /// Answers what waited for the sync line, which has passed it.
+    pub(super) fn answer_durable(&mut self, id: u64, kind: Kind, lsn: Lsn, applied: Applied) {
+        let answer = match kind {
+            Kind::Flush => Response::Marks(self.shared.service.marks()),
+            Kind::CreateKeyspace | Kind::DropKeyspace => Response::Done,
+            _ => {
+                let receipt = self.shared.service.place(lsn);
+                Response::Written(Written { receipt, durable: true, applied })
+            }
+        };
+        self.reply(id).send(&answer);
     }
 
     /// The log is poisoned: of what is not durable nobody can tell before recovery has judged it.
@@ -145,16 +155,20 @@ impl Session {
                 self.has_passed(lsn, id, now);
                 continue;
             }
+            let Some(flight) = self.flights.get(&id) else { continue };
             let failure = self.shared.service.failed(error.clone().after_append(lsn));
-            match self.flights.get(&id).map(|flight| &flight.what) {
-                Some(What::Watch(_)) => {
+            match (&flight.what, flight.kind) {
+                (What::Watch(_), _) => {
                     self.watched_job_is_unknown(id, JobRef::Write(lsn), failure);
                 }
-                Some(_) => {
+                (_, kind) => {
                     self.land(id);
-                    self.refuse(id, failure);
+                    // A flush is no write, and has no job.
+                    match kind {
+                        Kind::Flush => self.refuse(id, error.clone()),
+                        _ => self.refuse(id, failure),
+                    }
                 }
-                None => {}
             }
         }
     }

@@ -15,7 +15,7 @@
 //! |---|---|---|
 //! | pooled | a thread of the pool; a write for those before it too | its answer, or the sync line, or a stream's parts |
 //! | held | writes that were sent before it | as if it came then |
-//! | durable | the sync line | the answer to a write in mode `Sync` |
+//! | durable | the sync line | the answer to a write in mode `Sync`, or to a flush |
 //! | wait | a job's end, or a time | the answer to a long poll |
 //! | operation | a long operation's end | the answer to a checkpoint or check |
 //! | watch, marks | jobs' ends, moving watermarks | pushes, under credit |

@@ -32,6 +32,8 @@ const AT_ONCE: usize = 1 << 20;
 pub(super) struct Pooled {
     pub(super) ticket: u64,
     pub(super) mode: Option<Mode>,
+    /// It was to end while a thread had it: why, for what it then waits for.
+    pub(super) given_up: Option<(Code, &'static str)>,
     turn: Arc<Turn>,
 }
 
@@ -50,7 +52,7 @@ impl Turn {
 
 impl Pooled {
     pub(super) fn new(ticket: u64, mode: Option<Mode>, turn: Arc<Turn>) -> Pooled {
-        Pooled { ticket, mode, turn }
+        Pooled { ticket, mode, given_up: None, turn }
     }
 
     /// Gives it up. False if a thread has begun to do it and it changes something: then its

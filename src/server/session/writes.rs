@@ -66,7 +66,7 @@ pub(crate) struct Queued {
 pub(crate) enum Wrote {
     /// It was given up before its turn.
     Unwanted,
-    /// It has its answer: an error, or that of what is no put, delete or batch.
+    /// It has its answer: an error.
     Answer(Made),
     Appended(Appended),
 }
@@ -185,13 +185,13 @@ impl Session {
         &mut self,
         packet: &Packet<'_>,
         request: &Request<'_>,
-        mode: Option<Mode>,
+        mode: Mode,
         now: Instant,
     ) {
         let (id, ticket) = (packet.head.id, self.ticket());
         let turn = Arc::new(Turn::default());
         let until = deadline(packet, now).map(|at| (at, AtTime::Fail));
-        let pooled = Pooled::new(ticket, mode, Arc::clone(&turn));
+        let pooled = Pooled::new(ticket, Some(mode), Arc::clone(&turn));
         self.launch(id, Flight { kind: request.kind(), until, what: What::Pooled(pooled) });
         let waiting = Waiting::new(packet, ticket, turn);
         self.backlog_bytes += waiting.len();
@@ -255,7 +255,11 @@ impl Session {
                     let flight = self.land(id).expect("looked at");
                     let What::Pooled(pooled) = &flight.what else { unreachable!("looked at") };
                     let mode = pooled.mode.expect("a write has a mode");
+                    let given_up = pooled.given_up;
                     self.answer_write(id, flight.kind, mode, appended, flight.until);
+                    if let Some((code, message)) = given_up {
+                        self.give_up(id, code, message);
+                    }
                 }
             }
         }

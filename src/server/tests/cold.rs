@@ -16,14 +16,18 @@ use crate::{CommitMode, Options, Store, WriteBatch};
 
 /// Rows of so many bytes, which stand in their leaves: two and a half times what the cache holds.
 const ROW_BYTES: usize = 900;
-const ROWS: u64 = 3000;
+pub(super) const ROWS: u64 = 3000;
 /// Keys that are written, each as often as this.
 const KEYS: u64 = 150;
 const WRITES: u64 = 8;
 
 fn large_store() -> Store {
+    large_store_on(&SimDisk::new())
+}
+
+pub(super) fn large_store_on(disk: &SimDisk) -> Store {
     let options = Options::new().cache_bytes(1 << 20).page_bytes(4096);
-    let store = options.open_on(Arc::new(SimDisk::new())).unwrap();
+    let store = options.open_on(Arc::new(disk.clone())).unwrap();
     let rows = store.keyspace("rows").unwrap();
     for first in (0..ROWS).step_by(100) {
         let mut batch = WriteBatch::new();
@@ -33,8 +37,15 @@ fn large_store() -> Store {
     store
 }
 
-fn row_key(row: u64) -> String {
+pub(super) fn row_key(row: u64) -> String {
     format!("row {row:05}")
+}
+
+/// The key of a row whose leaf is not in memory.
+pub(super) fn cold_key(store: &Store) -> String {
+    let rows = store.open_keyspace("rows").unwrap().unwrap();
+    let is_cold = |key: &String| rows.peek(key.as_bytes(), |_| ()).unwrap().is_none();
+    (100..ROWS).map(row_key).find(is_cold).expect("they do not all fit")
 }
 
 /// What a key shows after a write, in short.
@@ -193,14 +204,15 @@ async fn a_keyspace_is_made_before_the_write_behind_it_and_dropped_after_it() {
 /// What an idempotency key's lock holds up is the one connection that waits for it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_write_that_waits_holds_up_its_own_connection_and_no_other() {
-    let (store, hold) = Hold::store();
-    let (server, address) = serve(store, &config()).await;
+    let disk = SimDisk::new();
+    let (_, hold) = Hold::of(&disk);
+    let store = large_store_on(&disk);
+    let (server, address) = serve(store.clone(), &config()).await;
     let mut waits = Peer::greeted(address).await;
     waits.ask(2, &put("k", "v", Mode::Async)).await;
     hold.hold();
-    // To make a keyspace waits for a flush, and the put behind it for that.
-    let (name, existing) = ("new", Existing::Refuse);
-    waits.add(3, &Request::CreateKeyspace(CreateKeyspace { name, existing }));
+    // A put waits for its leaf to be read, and the put behind it for that.
+    waits.add(3, &put(&cold_key(&store), "v", Mode::Async));
     waits.add(4, &put("k", "w", Mode::Async));
     waits.add(5, &get("k"));
     waits.add(6, &get("other"));

@@ -7,6 +7,7 @@ mod data;
 mod endings;
 mod figures;
 mod first;
+mod flushes;
 mod greeting;
 mod hostile;
 mod http;

@@ -1,6 +1,8 @@
 //! Answers meet requests by id: nothing is stuck behind what waits for the device.
 
+use super::cold::{ROWS, cold_key, large_store_on};
 use super::peer::{Hold, Peer, config, get, put, serve};
+use crate::disk::SimDisk;
 use crate::proto::{
     Answer, At, Bound, Cancel, Checkpoint, Code, CreateKeyspace, Credit, Delivery, Existing,
     JobState, JobStatus, JobWait, JobWatch, Mode, Order, Part, Put, Range, Request, Response,
@@ -194,14 +196,17 @@ async fn moving_watermarks_are_pushed_under_credit() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_reads_all_comes_after_the_writes_before_it_and_what_asks_waits_for_none() {
-    let (store, hold) = Hold::store();
-    let (server, address) = serve(store, &Config { pool_threads: 8, ..config() }).await;
+    let disk = SimDisk::new();
+    let (_, hold) = Hold::of(&disk);
+    let store = large_store_on(&disk);
+    let (server, address) = serve(store.clone(), &Config { pool_threads: 8, ..config() }).await;
     let mut peer = Peer::greeted(address).await;
     let job = peer.ask(2, &put("k", "v", Mode::Job)).await.job().0;
     let wait = Request::JobWait(JobWait { job: &job, timeout_ms: 600_000 });
     peer.ask(3, &wait).await;
     hold.hold();
-    // 1. A keyspace is made durably: what is sent behind it waits for the device.
+    // 1. A put waits for its leaf to be read, and what is sent behind it for that.
+    peer.add(9, &put(&cold_key(&store), "v", Mode::Async));
     let create = CreateKeyspace { name: "new", existing: Existing::Refuse };
     peer.add(10, &Request::CreateKeyspace(create));
     let (keyspace, key, value, once) = ("new", &b"k"[..], &b"v"[..], None);
@@ -231,15 +236,19 @@ async fn what_reads_all_comes_after_the_writes_before_it_and_what_asks_waits_for
     }
     hold.let_go();
     // 3. And then everything, as it is after the writes.
-    for _ in 10..=17 {
+    for _ in 9..=17 {
         let answer = peer.answer().await;
         match (answer.id, answer.response()) {
             (12 | 13, Response::Entries(mut entries)) => {
                 assert_eq!(entries.rows.next(), Some((&b"k"[..], &b"v"[..])));
             }
             (14, Response::Names(names)) => assert_eq!(names.len(), 2),
-            (17, Response::Verified(found)) => assert_eq!((found.keyspaces, found.keys), (2, 2)),
-            (10, Response::Done) | (11, Response::Written(_)) | (15 | 16, Response::Marks(_)) => {}
+            (17, Response::Verified(found)) => {
+                assert_eq!((found.keyspaces, found.keys), (2, ROWS + 2))
+            }
+            (10, Response::Done)
+            | (9 | 11, Response::Written(_))
+            | (15 | 16, Response::Marks(_)) => {}
             other => panic!("{other:?}"),
         }
     }

@@ -27,9 +27,15 @@ pub(super) fn store() -> Store {
     store
 }
 
-/// Holds the device's flushes back.
+/// Holds the device's flushes back, or its reads.
 #[derive(Clone, Default)]
-pub(super) struct Hold(Arc<(Mutex<bool>, Condvar)>);
+pub(super) struct Hold(Arc<(Mutex<Held>, Condvar)>);
+
+#[derive(Default)]
+struct Held {
+    is_held: bool,
+    waiting: usize,
+}
 
 impl Hold {
     /// A store whose flushes can be held back.
@@ -37,29 +43,44 @@ impl Hold {
         Hold::store_on(&SimDisk::new())
     }
 
-    pub(super) fn store_on(disk: &SimDisk) -> (Store, Hold) {
-        let hold = Hold::default();
-        let held = hold.clone();
-        disk.watch(move |_, call| {
-            if matches!(call.op, Op::MapSync | Op::Sync) {
-                let mut is_held = held.0.0.lock();
-                while *is_held {
-                    held.0.1.wait(&mut is_held);
-                }
-            }
+    /// What holds back a disk's flushes, and what holds back its reads.
+    pub(super) fn of(disk: &SimDisk) -> (Hold, Hold) {
+        let holds = (Hold::default(), Hold::default());
+        let (flushes, reads) = holds.clone();
+        disk.watch(move |_, call| match call.op {
+            Op::MapSync | Op::Sync => flushes.pass(),
+            Op::Read => reads.pass(),
+            _ => {}
         });
+        holds
+    }
+
+    pub(super) fn store_on(disk: &SimDisk) -> (Store, Hold) {
+        let (hold, _) = Hold::of(disk);
         let store = Options::new().open_on(Arc::new(disk.clone())).unwrap();
         store.keyspace("rows").unwrap();
         (store, hold)
     }
 
     pub(super) fn hold(&self) {
-        *self.0.0.lock() = true;
+        self.0.0.lock().is_held = true;
     }
 
     pub(super) fn let_go(&self) {
-        *self.0.0.lock() = false;
+        self.0.0.lock().is_held = false;
         self.0.1.notify_all();
+    }
+
+    /// Whether somebody waits for it to let go.
+    pub(super) fn has_somebody(&self) -> bool {
+        self.0.0.lock().waiting > 0
+    }
+
+    fn pass(&self) {
+        let mut held = self.0.0.lock();
+        held.waiting += 1;
+        self.0.1.wait_while(&mut held, |held| held.is_held);
+        held.waiting -= 1;
     }
 }
 
