@@ -128,6 +128,22 @@ fn a_job_is_followed_from_the_shell() {
     server.expect(2, "job", &[id, "--wait", "-1"]);
 }
 
+/// Another copy of the store gave it out: what became of it is not known here, which is an answer.
+#[test]
+fn a_job_of_another_copys_life_is_not_known_with_status_1() {
+    let server = Server::start(&[]);
+    let id = server.expect(0, "put", &["--job", "key", "value"]).0;
+    let (life, rest) = id.trim_end().split_once('.').unwrap();
+    let (_, position) = rest.split_once('-').unwrap();
+    let (position, _) = position.split_once('-').unwrap();
+    let other = format!("{life}.{:016x}-{position}", 0x1234_5678_u64);
+    let other = format!("{other}-{:08x}", crc32fast::hash(other.as_bytes()));
+    for args in [&[other.as_str()][..], &[&other, "--wait", "1"]] {
+        let (said, complaint) = server.expect(1, "job", args);
+        assert!(said.is_empty() && complaint.contains(&other), "{said} {complaint}");
+    }
+}
+
 #[test]
 fn a_put_with_an_idempotency_key_says_whether_it_was_applied_now_or_before() {
     let server = Server::start(&[]);
@@ -163,6 +179,8 @@ fn keyspaces_of_the_server_are_neither_shown_nor_touched_in_its_directory() {
         (output.status.code(), text(output.stdout), text(output.stderr))
     };
     assert_eq!(run(&["keyspaces", &store]), (Some(0), "default\n".into(), String::new()));
+    let (status, info, _) = run(&["info", &store]);
+    assert!(status == Some(0) && info.contains("default") && !info.contains('$'), "{info}");
     let (_, now, _) = run(&["verify", &store]);
     let head = "clean: 1 keys in 1 keyspaces";
     assert!(now.starts_with(head) && counted.starts_with(head), "{now}, {counted}");

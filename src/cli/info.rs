@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::args::InfoArgs;
 use super::failure::{Failure, Outcome, Status};
 use super::{Access, remote, with_store};
+use crate::service::is_public;
 use crate::{Store, Watermarks};
 
 pub(super) fn info(args: &InfoArgs) -> Outcome {
@@ -40,7 +41,8 @@ pub(super) fn marks(watermarks: &Watermarks) -> Value {
 /// Everything, for both forms. Numbers of bytes and LSNs are exact; durations are in seconds.
 fn describe(store: &Store) -> Result<Value, Failure> {
     let mut keyspaces = serde_json::Map::new();
-    for name in store.keyspaces() {
+    // The server's own are not shown, as over a connection.
+    for name in store.keyspaces().into_iter().filter(|name| is_public(name)) {
         if let Some(keyspace) = store.open_keyspace(&name)? {
             keyspaces.insert(name, json!({ "keys": keyspace.len()? }));
         }

@@ -294,8 +294,10 @@ pub(super) fn job(args: &JobArgs) -> Outcome {
             Some(time) => job.wait(time).await,
         })
     })?;
+    let is_unknown =
+        |error: &Error| matches!(error.code(), Some(Code::NoSuchJob | Code::UnknownLife));
     let state = match state {
-        Err(error @ Error::Server(_)) if error.code() == Some(Code::NoSuchJob) => {
+        Err(error @ Error::Server(_)) if is_unknown(&error) => {
             super::complain(&error.to_string());
             return Ok(Status::No);
         }
