@@ -4,8 +4,10 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use syncline::proto::{
     CreateKeyspace, Existing, Job, JobState, JobStatus, Kind, MAX_BODY, Mode, Progress, Put,
@@ -34,6 +36,46 @@ fn a_server_ends_by_a_signal_and_the_next_one_knows_its_jobs() {
         assert_eq!(state, &JobState::Durable);
     });
     end(server);
+}
+
+/// Its reader ended before it. It goes on, and ends by a signal as ever: clients are told, and what they
+/// wrote is there.
+#[test]
+fn a_server_whose_log_lines_nobody_can_read_goes_on_and_drains() {
+    for format in ["text", "json"] {
+        let dir = tempfile::tempdir().unwrap();
+        let socket = dir.path().join("socket");
+        let serve = || {
+            let mut command = Command::new(env!("CARGO_BIN_EXE_syncline"));
+            command.arg("serve").arg(dir.path().join("store"));
+            command.args(["--log-format", format, "--log", "debug", "--listen", "127.0.0.1:0"]);
+            command.arg("--unix").arg(&socket).stderr(Stdio::piped()).spawn().unwrap()
+        };
+        let mut server = serve();
+        drop(server.stderr.take());
+        let end = Instant::now() + Duration::from_secs(60);
+        let mut client = loop {
+            if let Ok(client) = UnixStream::connect(&socket) {
+                break client;
+            }
+            assert_eq!(server.try_wait().unwrap(), None, "{format}: it ended");
+            assert!(Instant::now() < end, "it listens soon");
+            std::thread::sleep(Duration::from_millis(10));
+        };
+        ask(&mut client, &hello(), |response| assert!(matches!(response, Response::Welcome(_))));
+        let create = CreateKeyspace { name: "rows", existing: Existing::Refuse };
+        ask(&mut client, &Request::CreateKeyspace(create), |response| {
+            assert_eq!(response, &Response::Done);
+        });
+        let told = Command::new("kill").args(["-TERM", &server.id().to_string()]).status().unwrap();
+        assert!(told.success());
+        let mut goodbye = Vec::new();
+        client.read_to_end(&mut goodbye).unwrap();
+        let Ok(Progress::Packet(packet)) = decode(&goodbye, MAX_BODY) else { panic!("{format}") };
+        assert!(matches!(Response::decode(&packet), Ok(Response::Goodbye(_))), "{format}");
+        drop(client);
+        assert_eq!(server.wait().unwrap().code(), Some(0), "{format}");
+    }
 }
 
 #[test]
@@ -100,7 +142,7 @@ fn hello() -> Request<'static> {
 }
 
 /// Asks one thing, and shows the answer.
-fn ask(client: &mut TcpStream, request: &Request<'_>, look: impl FnOnce(&Response<'_>)) {
+fn ask<S: Read + Write>(client: &mut S, request: &Request<'_>, look: impl FnOnce(&Response<'_>)) {
     let mut bytes = Vec::new();
     request.encode(7, 0, MAX_BODY, &mut bytes).unwrap();
     client.write_all(&bytes).unwrap();

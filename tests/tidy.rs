@@ -7,7 +7,8 @@
 //! - T4 nothing is left to be done later, and nothing tells where it was written;
 //! - T5 nothing in the engine reads a wall clock, so that clocks that jump make no difference, and
 //!   few files measure time at all;
-//! - T6 each test that `docs/promises.md` names is there, and its rows are counted right.
+//! - T6 each test that `docs/promises.md` names is there, and its rows are counted right;
+//! - T7 nothing panics since nobody reads what it prints.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -198,6 +199,28 @@ fn nothing_is_left_to_be_done() {
         }
     }
     report("T4", problems);
+}
+
+#[test]
+fn what_is_printed_may_be_read_by_nobody() {
+    let is_test = |name: &str| name.contains("/tests") || name.starts_with("src/stories");
+    let mut problems = Vec::new();
+    for file in sources().iter().filter(|file| file.name.starts_with("src/")) {
+        for (number, line) in file.text.lines().enumerate().filter(|_| !is_test(&file.name)) {
+            let code = line.trim_start();
+            let prints = ["println!", "eprintln!", "print!", "eprint!"];
+            let is_one = |print: &&&str| {
+                code.match_indices(**print).any(|(at, _)| {
+                    !code.starts_with("//")
+                        && !code[..at].ends_with(|before: char| before.is_alphanumeric())
+                })
+            };
+            if let Some(print) = prints.iter().find(is_one) {
+                problems.push(format!("{}:{}: {print} panics", file.name, number + 1));
+            }
+        }
+    }
+    report("T7", problems);
 }
 
 #[test]

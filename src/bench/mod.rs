@@ -81,6 +81,7 @@ use self::record::{EngineInfo, Machine, ModeInfo, Record, Row, Run};
 use self::report::Results;
 use self::stage::Stage;
 use crate::Error;
+use crate::present::aside::aside;
 
 pub use net::{
     By, CrowdCase, CrowdSettings, NetSettings, ServerSettings, Target, run_crowd, run_patterns,
@@ -228,7 +229,7 @@ pub fn run(settings: &Settings, peers: &[Box<dyn Engine>]) -> Result<Record, Ben
     let machine = Machine::examine(&place.dir);
     let warnings = warnings(&machine, &place.dir);
     for warning in &warnings {
-        eprintln!("syncline: warning: {warning}");
+        aside(format_args!("syncline: warning: {warning}"));
     }
     let infos = engines.iter().map(|engine| describe(*engine)).collect();
     let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
@@ -378,7 +379,7 @@ impl Drop for Place {
     fn drop(&mut self) {
         stop::remember(None);
         if let Err(error) = fs::remove_dir_all(&self.dir) {
-            eprintln!("syncline: warning: cannot remove {}: {error}", self.dir.display());
+            aside(format_args!("syncline: warning: cannot remove {}: {error}", self.dir.display()));
         }
     }
 }

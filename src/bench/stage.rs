@@ -22,6 +22,7 @@ use super::record::FLOOR;
 use super::rows::{KEY_BYTES, Key, Order, Value, key};
 use super::{BenchError, Settings};
 use crate::Watermarks;
+use crate::present::aside::aside;
 
 /// What a row is when nobody says otherwise.
 const VALUE_BYTES: usize = 150;
@@ -227,7 +228,7 @@ impl<'a> Stage<'a> {
             return Err(error);
         }
         let failure = format!("{label}: {error}; no figures for it here");
-        eprintln!("syncline: warning: {failure}");
+        aside(format_args!("syncline: warning: {failure}"));
         self.failures.borrow_mut().push(failure);
         let dir = self.fresh_dir();
         if dir.exists() { self.remove(&dir) } else { Ok(()) }

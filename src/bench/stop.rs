@@ -1,6 +1,7 @@
 //! Ctrl-C: the run ends after the measurement that goes on, with the results that there are. Once more
 //! ends it at once. Either way the directory that it made is removed.
 
+use crate::present::aside::aside;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process;
@@ -30,16 +31,16 @@ pub(super) fn remember(place: Option<&Path>) {
 pub fn on_interrupt() {
     let handler = || {
         if !ASKED.swap(true, Ordering::Relaxed) {
-            eprintln!("stopping after this measurement; once more to end at once");
+            aside(format_args!("stopping after this measurement; once more to end at once"));
             return;
         }
         let place = PLACE.lock().expect("nobody panics with it").take();
         if let Some(Err(error)) = place.as_deref().map(fs::remove_dir_all) {
-            eprintln!("syncline: warning: not everything was removed: {error}");
+            aside(format_args!("syncline: warning: not everything was removed: {error}"));
         }
         process::exit(INTERRUPTED);
     };
     if let Err(error) = ctrlc::set_handler(handler) {
-        eprintln!("Ctrl-C ends the run without a result: {error}");
+        aside(format_args!("Ctrl-C ends the run without a result: {error}"));
     }
 }

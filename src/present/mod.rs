@@ -5,6 +5,7 @@
 //!   text     counts, times and tables as text
 //!   html     a page that needs nothing else: its frame, its sections
 //!   escape   whatever comes from elsewhere is text, never markup
+//!   aside    what is said on standard error while the work goes on
 //! ```
 //!
 //! - P1 A page is one file: no script, no font, no picture from anywhere. It follows the
@@ -13,6 +14,7 @@
 //! - P3 Colour never tells anything alone: there is always a word, a shape or a pattern with it.
 //!   The colours are apart for the colour-blind as well (blue, green, amber, vermilion).
 
+pub(crate) mod aside;
 pub(crate) mod escape;
 pub(crate) mod figures;
 pub(crate) mod html;

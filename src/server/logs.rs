@@ -1,4 +1,5 @@
-//! Where the server's log lines go: standard error, as text or as JSON.
+//! Where the server's log lines go: standard error, as text or as JSON. The server goes on without
+//! whoever reads them.
 //!
 //! `tracing` with its own subscriber; what the engine says through `log` joins it. What is logged can be
 //! changed while the process runs.
@@ -23,6 +24,8 @@ impl Levels {
     pub(super) fn start(config: &Config) -> Result<Levels, Failure> {
         let filter = filter(&config.log)?;
         let lines = tracing_subscriber::fmt().with_writer(std::io::stderr).with_target(false);
+        // A line that cannot be written is lost. To say so on standard error would panic.
+        let lines = lines.log_internal_errors(false);
         let is_ours = match config.log_format {
             LogFormat::Text => {
                 let lines = lines.with_ansi(false);

@@ -22,6 +22,7 @@ use super::lean::{self, KEYSPACE};
 use super::{Found, NetSettings, codecs, figure, row, runtime};
 use crate::CommitMode;
 use crate::client::{Client, Job, Write};
+use crate::present::aside::aside;
 
 /// Jobs that are waited for at a time.
 const TASKS: usize = 64;
@@ -81,7 +82,7 @@ pub fn run(settings: &NetSettings) -> Result<Record, BenchError> {
     'rounds: for round in 0..settings.rounds {
         for index in shuffled(Pattern::ALL.len(), round, settings.seed) {
             let pattern = Pattern::ALL[index];
-            eprintln!("round {} of {}: {}", round + 1, settings.rounds, pattern.name());
+            aside(format_args!("round {} of {}: {}", round + 1, settings.rounds, pattern.name()));
             match runtime(1)?.block_on(measure(pattern, settings, &host)) {
                 // Ctrl-C ends the server as well.
                 Err(_) if stop::is_asked() => break 'rounds,

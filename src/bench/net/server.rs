@@ -16,6 +16,7 @@ use super::lean::{self, KEYSPACE, Load, Work};
 use super::{Found, NetSettings, figure, row, runtime};
 use crate::CommitMode;
 use crate::client::{Keyspace, Write};
+use crate::present::aside::aside;
 use crate::proto::Mode;
 
 /// What is measured.
@@ -75,7 +76,7 @@ pub fn run(settings: &ServerSettings) -> Result<Record, BenchError> {
     'rounds: for round in 0..settings.rounds {
         for index in shuffled(cases.len(), round, settings.seed) {
             let case = cases[index];
-            eprintln!("round {} of {}: {case:?}", round + 1, settings.rounds);
+            aside(format_args!("round {} of {}: {case:?}", round + 1, settings.rounds));
             match measure(case, settings, &host) {
                 // Ctrl-C ends the server as well.
                 Err(_) if stop::is_asked() => break 'rounds,

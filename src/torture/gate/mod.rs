@@ -13,6 +13,7 @@
 //! A broken engine may hang or abort. Each hunt is a process, and a hang there is noticed as it
 //! would be in a sound build: nothing is judged for [`HANG`]. That and an abort catch the mutant.
 
+use std::io::Write as _;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -169,7 +170,9 @@ fn by_its_clients(mutant: Mutant, seed: u64) -> Said {
 }
 
 fn say(said: &Said) {
-    println!("{}", serde_json::to_string(said).expect("plain data"));
+    let text = serde_json::to_string(said).expect("plain data");
+    // Whoever asked may be gone.
+    let _ = writeln!(std::io::stdout(), "{text}");
 }
 
 fn survived(one: &Caught) -> Failure {

@@ -16,6 +16,7 @@ use super::saved::Saved;
 use super::shrink::shrink;
 use super::story;
 use super::work::{WIDE, look_again};
+use crate::present::aside::aside;
 use crate::torture::{Config, Failure, FailureKind};
 
 /// The most time that is spent on making a failure small.
@@ -88,7 +89,7 @@ fn told(saved: &Saved, found: &Found, replay: String) -> Failure {
 /// A worker does not come back: says what it was at, and ends the process, for nothing else ends
 /// the worker.
 pub(crate) fn hang(config: &Config, task: &str) -> ! {
-    eprintln!("syncline: liveness failure: nothing came of {task} for a long time");
-    eprintln!("run again with --seed {}", config.seed);
+    aside(format_args!("syncline: liveness failure: nothing came of {task} for a long time"));
+    aside(format_args!("run again with --seed {}", config.seed));
     process::exit(3)
 }

@@ -33,6 +33,7 @@ use super::super::{BenchError, Place, shuffled, stop};
 use super::host::{Host, Memory};
 use super::lean::{self, Load, Work};
 use super::{Found, NetSettings, row, runtime};
+use crate::present::aside::aside;
 
 /// How often memory is looked at while something happens.
 const LOOK: Duration = Duration::from_millis(20);
@@ -80,12 +81,12 @@ pub fn run(settings: &CrowdSettings) -> Result<Record, BenchError> {
     let net = &settings.net;
     let place = Place::create(net.dir.as_deref())?;
     let (settings, warning) = descriptors::fit(settings);
-    warning.iter().for_each(|warning| eprintln!("{warning}"));
+    warning.iter().for_each(|warning| aside(format_args!("{warning}")));
     let mut found: Vec<(Row, Vec<Found>)> = Vec::new();
     'rounds: for round in 0..net.rounds {
         for index in shuffled(settings.cases.len(), round, net.seed) {
             let case = settings.cases[index];
-            eprintln!("round {} of {}: {case:?}", round + 1, net.rounds);
+            aside(format_args!("round {} of {}: {case:?}", round + 1, net.rounds));
             let measured = match measure(case, &settings, &place) {
                 // Ctrl-C ends the server as well.
                 Err(_) if stop::is_asked() => break 'rounds,
