@@ -19,7 +19,7 @@
 use std::fmt;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-use super::beyond::Beyond;
+use super::beyond::{Beyond, bytes_beyond};
 use super::memory::{Memory, MemorySource};
 use crate::error::Result;
 use crate::lsn::Lsn;
@@ -59,6 +59,8 @@ pub(crate) struct Arena {
     base: *mut u8,
     page_bytes: usize,
     frames: u32,
+    /// Frames from here on are outside of the memory.
+    end: u32,
     beyond: Beyond,
     free: Mutex<Free>,
     /// How many frames are free: what `free` holds, readable without its lock.
@@ -85,13 +87,20 @@ impl Arena {
     /// An arena of `frames` frames for pages of `page_bytes`. Memory is taken as frames are first
     /// used.
     pub(crate) fn new(frames: u32, page_bytes: usize, source: MemorySource) -> Result<Self> {
-        let bytes = frames as usize * (FRAME_HEADER + page_bytes);
-        let mut memory = Memory::new(bytes, source)?;
+        let stride = FRAME_HEADER + page_bytes;
+        let bytes = frames as usize * stride;
+        let mut memory = Memory::new(bytes, bytes_beyond(bytes), source)?;
         let base = memory.as_mut_ptr();
-        let beyond = Beyond::new(frames, FRAME_HEADER + page_bytes);
+        let end = (memory.map().len() / stride).min(u32::MAX as usize - 1) as u32;
+        let beyond = Beyond::new(frames, end);
         let free = Mutex::new(Free { list: Vec::new(), fresh: 0 });
         let (available, held) = (AtomicU32::new(frames), AtomicU32::new(0));
-        Ok(Arena { memory, base, page_bytes, frames, beyond, free, available, held })
+        Ok(Arena { memory, base, page_bytes, frames, end, beyond, free, available, held })
+    }
+
+    /// Bytes from frame to frame.
+    fn stride(&self) -> usize {
+        FRAME_HEADER + self.page_bytes
     }
 
     pub(crate) fn page_bytes(&self) -> usize {
@@ -144,7 +153,7 @@ impl Arena {
         frame.0 >= self.frames
     }
 
-    /// A frame beyond those of the cache (V13). None if the system has no memory.
+    /// A frame beyond those of the cache (V13). None if there are no more addresses for any.
     pub(super) fn take_beyond(&self) -> Option<Frame> {
         self.beyond.take()
     }
@@ -153,7 +162,7 @@ impl Arena {
     pub(crate) fn give_back(&self, frame: Frame) {
         self.forget(frame);
         if self.is_beyond(frame) {
-            return self.beyond.give_back(frame);
+            return self.beyond.give_back(frame, &self.memory, self.stride());
         }
         self.free.lock().list.push(frame);
         self.available.fetch_add(1, Ordering::Relaxed);
@@ -174,7 +183,7 @@ impl Arena {
             if before & PINS == 0 {
                 self.forget(frame);
                 if self.is_beyond(frame) {
-                    self.beyond.give_back(frame);
+                    self.beyond.give_back(frame, &self.memory, self.stride());
                     continue;
                 }
                 free.get_or_insert_with(|| self.free.lock()).list.push(frame);
@@ -366,16 +375,9 @@ impl Arena {
     }
 
     fn start(&self, frame: Frame) -> *mut u8 {
-        if self.is_beyond(frame) {
-            return self.start_beyond(frame);
-        }
+        assert!(frame.0 < self.end, "{frame:?} is outside the arena");
         // SAFETY: below the arena's end by the check above.
         unsafe { self.base.add(frame.0 as usize * (FRAME_HEADER + self.page_bytes)) }
-    }
-
-    #[cold]
-    fn start_beyond(&self, frame: Frame) -> *mut u8 {
-        self.beyond.start(frame)
     }
 
     /// Brings frames that were never used into memory, ahead of their first use. Returns how
@@ -383,7 +385,7 @@ impl Arena {
     pub(crate) fn touch_ahead(&self, bytes: usize, touched: &mut usize) -> usize {
         let stride = FRAME_HEADER + self.page_bytes;
         let fresh = self.free.lock().fresh as usize * stride;
-        let until = (fresh + bytes).min(self.memory.map().len());
+        let until = (fresh + bytes).min(self.frames as usize * stride);
         let from = (*touched).max(fresh);
         if from >= until {
             return 0;
@@ -409,6 +411,8 @@ impl Arena {
 impl Drop for Arena {
     fn drop(&mut self) {
         let used = self.free.lock().fresh as usize * (FRAME_HEADER + self.page_bytes);
+        let [own, all] = [self.frames, self.numbered()].map(|end| end as usize * self.stride());
+        self.memory.clear(own..all);
         self.memory.retire(used);
     }
 }

@@ -9,33 +9,35 @@
 //!   none be evicted.
 //!
 //! A read needs few: what it brings in is clean, and is evicted by the next one. A batch may need one
-//! for each page that it changes.
-//!
-//! Frames beyond are numbered from the last of the others on, and hold pages as those do. The first
-//! chunk has as many as the cache, each further one twice as many as the one before. A frame takes
-//! memory from its first use on; when all of them are free the system has it back.
-
-use std::fmt;
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU32, Ordering};
+//! for each page that it changes. The frames beyond are numbered from the last of the others on and lie
+//! behind them: of addresses there are [`TIMES`] as many as for the cache, or [`LEAST_BYTES`], unless the
+//! system refuses that. They take memory when they are used, and the system has it back as soon as all of
+//! them are free.
 
 use super::arena::Frame;
-use super::memory::{Memory, MemorySource};
+use super::memory::Memory;
 use crate::sync::Mutex;
+use crate::sync::atomic::{AtomicU32, Ordering};
 
-/// Doubled so often, no number of frames has 32 bits.
-const CHUNKS: usize = 32;
+/// Addresses beyond the cache, in sizes of that; and at least so many bytes of them.
+const TIMES: usize = 15;
+const LEAST_BYTES: usize = 1 << 30;
 
-/// Frames in chunks, which are made as they are needed.
+/// How many bytes of addresses there should be behind a cache of `bytes`.
+pub(super) fn bytes_beyond(bytes: usize) -> usize {
+    bytes.saturating_mul(TIMES).max(LEAST_BYTES)
+}
+
+/// Which frames beyond are free.
+#[derive(Debug)]
 pub(super) struct Beyond {
-    /// Frames of the cache itself, and of the first chunk.
+    /// Frames of the cache itself.
     frames: u32,
-    /// Bytes from frame to frame.
-    stride: usize,
-    chunks: [OnceLock<Memory>; CHUNKS],
+    /// One more than the number of the last frame that there can be.
+    end: u32,
     spare: Mutex<Spare>,
-    /// [`Spare::used`], readable without the lock.
-    used: AtomicU32,
+    /// One more than the number of the last frame that is used, readable without the lock.
+    numbered: AtomicU32,
 }
 
 #[derive(Debug, Default)]
@@ -47,68 +49,40 @@ struct Spare {
 }
 
 impl Beyond {
-    pub(super) fn new(frames: u32, stride: usize) -> Beyond {
-        let chunks = [const { OnceLock::new() }; CHUNKS];
-        Beyond { frames, stride, chunks, spare: Mutex::default(), used: AtomicU32::new(0) }
+    /// Of the frames below `end` the first `frames` are the cache's own.
+    pub(super) fn new(frames: u32, end: u32) -> Beyond {
+        Beyond { frames, end, spare: Mutex::default(), numbered: AtomicU32::new(frames) }
     }
 
-    /// A frame, with a header of zeros or of a free frame. None if the system has no memory.
+    /// A frame, with a header of zeros or of a free frame. None if all are used.
     pub(super) fn take(&self) -> Option<Frame> {
         let mut spare = self.spare.lock();
         if let Some(frame) = spare.list.pop() {
             return Some(frame);
         }
-        let frame = Frame(self.frames.checked_add(spare.used)?);
-        let (chunk, _) = self.place(frame);
-        let slot = self.chunks.get(chunk)?;
-        if slot.get().is_none() {
-            let frames = (self.frames as usize).checked_shl(chunk as u32)?;
-            let memory =
-                Memory::new(frames.checked_mul(self.stride)?, MemorySource::System).ok()?;
-            assert!(slot.set(memory).is_ok(), "chunks are made under the lock");
+        let frame = Frame(self.frames + spare.used);
+        if frame.0 == self.end {
+            return None;
         }
         spare.used += 1;
-        self.used.store(spare.used, Ordering::Release);
+        self.numbered.store(frame.0 + 1, Ordering::Release);
         Some(frame)
     }
 
-    /// Gives frames back.
-    pub(super) fn give_back(&self, frame: Frame) {
+    /// Gives a frame back, whose memory is a part of `memory`, of `stride` bytes.
+    pub(super) fn give_back(&self, frame: Frame, memory: &Memory, stride: usize) {
         let mut spare = self.spare.lock();
         spare.list.push(frame);
-        if spare.list.len() < spare.used as usize {
-            return;
-        }
-        // Their headers read as those of free frames before and after.
-        *spare = Spare::default();
-        self.used.store(0, Ordering::Release);
-        for memory in self.chunks.iter().map_while(OnceLock::get) {
-            memory.clear();
+        if spare.list.len() == spare.used as usize {
+            // Their headers read as those of free frames before and after.
+            let end = self.numbered.swap(self.frames, Ordering::AcqRel);
+            memory.clear(self.frames as usize * stride..end as usize * stride);
+            *spare = Spare::default();
         }
     }
 
     /// One more than the number of the last frame that is used, in the cache or beyond.
     pub(super) fn numbered(&self) -> u32 {
-        self.frames + self.used.load(Ordering::Acquire)
-    }
-
-    /// Where a frame starts.
-    pub(super) fn start(&self, frame: Frame) -> *mut u8 {
-        let (chunk, at) = self.place(frame);
-        let memory = self.chunks.get(chunk).and_then(OnceLock::get);
-        let memory = memory.unwrap_or_else(|| panic!("{frame:?} is outside the arena"));
-        memory.at(at * self.stride)
-    }
-
-    /// The chunk of a frame, and its number there: chunk `n` begins at `frames << n`.
-    fn place(&self, frame: Frame) -> (usize, usize) {
-        let chunk = (frame.0 / self.frames).ilog2();
-        (chunk as usize, (frame.0 - (self.frames << chunk)) as usize)
-    }
-}
-
-impl fmt::Debug for Beyond {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Beyond").field("spare", &self.spare).finish_non_exhaustive()
+        self.numbered.load(Ordering::Acquire)
     }
 }
