@@ -149,7 +149,7 @@ impl Cache {
 
     /// Whether somebody writes dirty pages now, to evict them.
     pub(crate) fn is_evicting(&self) -> bool {
-        self.writing.is_locked()
+        self.writing.try_lock().is_none()
     }
 
     /// Evicts about `want` clean pages at or below `upto`, without waiting for anybody. Returns how

@@ -109,8 +109,13 @@ fn records() {
     let mut payload = Payload::default();
     payload.push(Op::Put { keyspace: crate::txn::KeyspaceId(1), key: b"key", value: b"value" });
     payload.push(Op::Count { keyspace: crate::txn::KeyspaceId(300), count: u64::MAX });
-    let header =
-        SegmentHeader { life: LIFE, number: 4, segment_bytes: 1 << 20, sync_line: Lsn::new(99) };
+    let header = SegmentHeader {
+        life: LIFE,
+        number: 4,
+        segment_bytes: 1 << 20,
+        sync_line: Lsn::new(99),
+        made_bytes: 0,
+    };
     let valid = [payload.bytes.clone(), header.encode(), b"log-000000000000000a".to_vec()];
     smoke(record, &valid, 300, 20_000);
 }

@@ -235,13 +235,17 @@ impl RecordScan {
         }
         let file = self.source.disk.open(&segment_name(number))?;
         let bytes = file.bytes()?;
-        if self.source.read_header(number, &*file, bytes)?.is_none() {
+        let Some(header) = self.source.read_header(number, &*file, bytes)? else {
             let stop = self.stop_at(at, "no segment header of this incarnation".to_owned());
             return Ok(Err(Stop { offset: 0, ..stop }));
-        }
+        };
         let readable = bytes.min(geometry.segment_bytes());
         let start = geometry.segment_start(number).get();
-        let step = step_within(geometry.segment_bytes(), readable);
+        // Of a file that is shorter than it was made any record proves that.
+        let step = match readable < header.made_bytes {
+            true => SEGMENT_HEADER,
+            false => step_within(geometry.segment_bytes(), readable),
+        };
         self.segment = Some(OpenSegment {
             number,
             file,

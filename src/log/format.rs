@@ -23,6 +23,7 @@
 //! | 56 | 8 | the sync line when this header was written |
 //! | 64 | 8 | mark of the incarnation, not 0 |
 //! | 72 | 16 | salt of the incarnation's records |
+//! | 88 | 8 | length of the file when this header was written, or 0 |
 //! | 88 | 4008 | zero |
 //!
 //! It is valid iff the magic, the checksum and the mark are right. Every format version keeps bytes 0 to 15
@@ -200,6 +201,8 @@ pub(crate) struct SegmentHeader {
     pub(crate) number: u64,
     pub(crate) segment_bytes: u64,
     pub(crate) sync_line: Lsn,
+    /// How long the file was when this header was written; 0 if that was not noted.
+    pub(crate) made_bytes: u64,
 }
 
 /// Why bytes are no segment header of this format.
@@ -225,6 +228,7 @@ impl SegmentHeader {
         put_u64(&mut page, 56, self.sync_line.get());
         put_u64(&mut page, 64, mark.0);
         page[72..88].copy_from_slice(&secret.0);
+        put_u64(&mut page, 88, self.made_bytes);
         let crc = crc32(&[&page[..12], &page[16..]]);
         put_u32(&mut page, 12, crc);
         page
@@ -253,6 +257,7 @@ impl SegmentHeader {
             number: get_u64(page, 40),
             segment_bytes: get_u64(page, 48),
             sync_line: Lsn::new(get_u64(page, 56)),
+            made_bytes: get_u64(page, 88),
         })
     }
 }

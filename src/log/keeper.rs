@@ -328,12 +328,14 @@ impl Log {
             number,
             segment_bytes: self.geometry.segment_bytes(),
             sync_line: self.durable.load(),
+            made_bytes: self.geometry.segment_bytes(),
         };
         let (segment, counter) = match keeper.take_spare(number) {
             Some(spare) => {
                 (Segment::recycle(&*self.disk, spare, &header)?, &self.counters.segments_recycled)
             }
             None => {
+                let header = SegmentHeader { made_bytes: bytes, ..header };
                 (Segment::create(&*self.disk, &header, bytes)?, &self.counters.segments_created)
             }
         };

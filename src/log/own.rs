@@ -100,7 +100,8 @@ mod tests {
         let disk = SimDisk::new();
         let header = |store, number| {
             let life = Life::of_version_1(store, Incarnation::new(1));
-            SegmentHeader { life, number, segment_bytes: S, sync_line: Lsn::ZERO }.encode()
+            let sync_line = Lsn::ZERO;
+            SegmentHeader { life, number, segment_bytes: S, sync_line, made_bytes: 0 }.encode()
         };
         let far = u64::MAX;
         let files: [(u64, Vec<u8>); 8] = [

@@ -80,6 +80,7 @@ impl Log {
             number,
             segment_bytes: self.geometry.segment_bytes(),
             sync_line,
+            made_bytes: LEAST_SEGMENT,
         };
         let record = RecordHeader {
             payload_crc: crc32fast::hash(&[]),

@@ -42,15 +42,16 @@ fn golden_segment_header() {
         number: 5,
         segment_bytes: 64 << 20,
         sync_line: Lsn::new(0x1000_2000),
+        made_bytes: 256 << 10,
     };
     let page = header.encode();
     assert_eq!(
-        hex(&page[..88]),
-        "53594e434c4f4700 02000000e56f2fbd abababababababab abababababababab \
+        hex(&page[..96]),
+        "53594e434c4f4700 0200000097361e28 abababababababab abababababababab \
          0300000000000000 0500000000000000 0000000400000000 0020001000000000 \
-         efcdab8967452301 6e6576657220746f 20626520746f6c64"
+         efcdab8967452301 6e6576657220746f 20626520746f6c64 0000040000000000"
     );
-    assert!(page[88..].iter().all(|&byte| byte == 0));
+    assert!(page[96..].iter().all(|&byte| byte == 0));
     assert_eq!(SegmentHeader::decode(&page), Ok(header));
 }
 
@@ -62,6 +63,7 @@ fn golden_segment_header_of_version_1() {
         number: 5,
         segment_bytes: 64 << 20,
         sync_line: Lsn::new(0x1000_2000),
+        made_bytes: 0,
     };
     let page = header.encode();
     assert_eq!(
@@ -132,9 +134,14 @@ fn records_of_another_place_incarnation_or_store_are_invalid() {
 
 #[test]
 fn every_flipped_bit_of_a_segment_header_is_noticed() {
-    let page =
-        SegmentHeader { life: LIFE, number: 5, segment_bytes: 64 << 20, sync_line: Lsn::new(0) }
-            .encode();
+    let page = SegmentHeader {
+        life: LIFE,
+        number: 5,
+        segment_bytes: 64 << 20,
+        sync_line: Lsn::new(0),
+        made_bytes: 0,
+    }
+    .encode();
     for bit in (0..96 * 8).chain([4095 * 8]) {
         let mut damaged = page.clone();
         damaged[bit / 8] ^= 1 << (bit % 8);

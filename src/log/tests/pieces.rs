@@ -118,8 +118,13 @@ fn headers_of_other_lives_and_places_are_no_evidence() {
     let mut rig = Rig::new();
     let end = rig.append(&payload(0, S as usize / 2));
     rig.log.keep().unwrap(); // prepares segment 3
-    let header =
-        SegmentHeader { life: LIFE, number: 3, segment_bytes: S, sync_line: Lsn::new(3 * S) };
+    let header = SegmentHeader {
+        life: LIFE,
+        number: 3,
+        segment_bytes: S,
+        sync_line: Lsn::new(3 * S),
+        made_bytes: 0,
+    };
     for other in [
         SegmentHeader { life: NEXT_LIFE, ..header },
         SegmentHeader { life: LogLife { mark: NEXT_LIFE.mark, ..LIFE }, ..header },
@@ -228,6 +233,7 @@ fn files_below_the_beginning_are_not_looked_at() {
         number: 1,
         segment_bytes: S,
         sync_line: Lsn::new(9 * S),
+        made_bytes: 0,
     };
     let file = rig.disk.create(&segment_name(1), S).unwrap();
     file.write_at(0, &header.encode()).unwrap();

@@ -162,6 +162,7 @@ fn files_of_another_store_or_version_are_refused() {
         number: 3,
         segment_bytes: S,
         sync_line: Lsn::ZERO,
+        made_bytes: 0,
     };
     rig.overwrite(Lsn::new(3 * S), &header.encode());
     assert!(matches!(rig.scan(), Err(Error::WrongStore { .. })));
