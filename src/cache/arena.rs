@@ -377,13 +377,13 @@ impl Arena {
     fn start(&self, frame: Frame) -> *mut u8 {
         assert!(frame.0 < self.end, "{frame:?} is outside the arena");
         // SAFETY: below the arena's end by the check above.
-        unsafe { self.base.add(frame.0 as usize * (FRAME_HEADER + self.page_bytes)) }
+        unsafe { self.base.add(frame.0 as usize * self.stride()) }
     }
 
     /// Brings frames that were never used into memory, ahead of their first use. Returns how
     /// many bytes that were.
     pub(crate) fn touch_ahead(&self, bytes: usize, touched: &mut usize) -> usize {
-        let stride = FRAME_HEADER + self.page_bytes;
+        let stride = self.stride();
         let fresh = self.free.lock().fresh as usize * stride;
         let until = (fresh + bytes).min(self.frames as usize * stride);
         let from = (*touched).max(fresh);
@@ -410,7 +410,7 @@ impl Arena {
 
 impl Drop for Arena {
     fn drop(&mut self) {
-        let used = self.free.lock().fresh as usize * (FRAME_HEADER + self.page_bytes);
+        let used = self.free.lock().fresh as usize * self.stride();
         let [own, all] = [self.frames, self.numbered()].map(|end| end as usize * self.stride());
         self.memory.clear(own..all);
         self.memory.retire(used);

@@ -35,17 +35,10 @@ pub(super) struct Beyond {
     frames: u32,
     /// One more than the number of the last frame that there can be.
     end: u32,
-    spare: Mutex<Spare>,
+    /// Those that are free among the used ones. `numbered` changes with this locked.
+    spare: Mutex<Vec<Frame>>,
     /// One more than the number of the last frame that is used, readable without the lock.
     numbered: AtomicU32,
-}
-
-#[derive(Debug, Default)]
-struct Spare {
-    /// Those that are free among the used ones.
-    list: Vec<Frame>,
-    /// How many were used since all were free.
-    used: u32,
 }
 
 impl Beyond {
@@ -57,14 +50,13 @@ impl Beyond {
     /// A frame, with a header of zeros or of a free frame. None if all are used.
     pub(super) fn take(&self) -> Option<Frame> {
         let mut spare = self.spare.lock();
-        if let Some(frame) = spare.list.pop() {
+        if let Some(frame) = spare.pop() {
             return Some(frame);
         }
-        let frame = Frame(self.frames + spare.used);
+        let frame = Frame(self.numbered());
         if frame.0 == self.end {
             return None;
         }
-        spare.used += 1;
         self.numbered.store(frame.0 + 1, Ordering::Release);
         Some(frame)
     }
@@ -72,12 +64,13 @@ impl Beyond {
     /// Gives a frame back, whose memory is a part of `memory`, of `stride` bytes.
     pub(super) fn give_back(&self, frame: Frame, memory: &Memory, stride: usize) {
         let mut spare = self.spare.lock();
-        spare.list.push(frame);
-        if spare.list.len() == spare.used as usize {
+        spare.push(frame);
+        let end = self.numbered();
+        if spare.len() == (end - self.frames) as usize {
             // Their headers read as those of free frames before and after.
-            let end = self.numbered.swap(self.frames, Ordering::AcqRel);
+            self.numbered.store(self.frames, Ordering::Release);
             memory.clear(self.frames as usize * stride..end as usize * stride);
-            *spare = Spare::default();
+            *spare = Vec::new();
         }
     }
 

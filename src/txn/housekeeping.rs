@@ -119,27 +119,22 @@ impl Engine {
 
     /// Merges what became small, in the foreground.
     pub(crate) fn merge_all_sparse(&self) {
-        for _ in 0..STEPS {
-            match self.merge_sparse() {
-                Ok(true) => {}
-                Ok(false) => break,
-                Err(error) => {
-                    crate::foreign::warning!("{}: merging leaves: {error}", self.disk.path(""));
-                    break;
-                }
-            }
-        }
+        self.some_steps("merging leaves", || self.merge_sparse());
     }
 
     /// Takes dropped keyspaces apart in the foreground, for a while: what is left a later life does.
     pub(crate) fn trim_some_dropped(&self) {
+        self.some_steps("taking a dropped keyspace apart", || self.trim_dropped());
+    }
+
+    /// Up to [`STEPS`] steps, until there is none left or one fails.
+    fn some_steps(&self, what: &str, step: impl Fn() -> Result<bool>) {
         for _ in 0..STEPS {
-            match self.trim_dropped() {
+            match step() {
                 Ok(true) => {}
                 Ok(false) => break,
                 Err(error) => {
-                    let dir = self.disk.path("");
-                    crate::foreign::warning!("{dir}: taking a dropped keyspace apart: {error}");
+                    crate::foreign::warning!("{}: {what}: {error}", self.disk.path(""));
                     break;
                 }
             }
