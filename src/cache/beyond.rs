@@ -7,6 +7,8 @@
 //!
 //! - V13 Neither a read nor a commit that is in the log fails because no page can be written, and so
 //!   none be evicted.
+//! - V14 A commit that is in the log repeats a read that failed ([`Cache::load_surely`](super::Cache)): a
+//!   device that fails for a moment fails no commit.
 //!
 //! A read needs few: what it brings in is clean, and is evicted by the next one. A batch may need one
 //! for each page that it changes. The frames beyond are numbered from the last of the others on and lie

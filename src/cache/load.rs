@@ -1,5 +1,7 @@
 //! Bringing pages into memory.
 
+use std::time::Duration;
+
 use super::arena::Frame;
 use super::history::Place;
 use super::reader::Absent;
@@ -19,6 +21,10 @@ const PATIENCE: usize = 20_000;
 /// How often pages are tried to be written before a full disk is the answer. Where the store has
 /// threads, whoever finds the disk full has waited for the others.
 const PATIENCE_WITH_DISK: usize = 100;
+
+/// How often a page is read that a commit in the log needs, and the pause after a read that failed.
+const TRIES: u32 = 4;
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// Frames that are freed at a time by whoever finds none free.
 const TAKE_BATCH: usize = 32;
@@ -71,6 +77,24 @@ impl Cache {
                 return Ok(());
             }
             self.arena.give_back(frame);
+        }
+    }
+
+    /// Brings the newest version of `id` into memory for the commit at `upto`, which is in the log: a read
+    /// that the device fails is repeated (V14). See [`Cache::allocate_surely`] for `upto` and `stash`.
+    ///
+    /// # Errors
+    /// What the last try met.
+    pub(super) fn load_surely(&self, id: PageId, upto: Lsn, stash: &mut Vec<Frame>) -> Result<()> {
+        let mut tries = 1;
+        loop {
+            match self.load_newest(id, || self.allocate_surely(upto, stash)) {
+                Err(Error::Io { .. }) if tries < TRIES && !broken(Mutant::ReadNotRepeated) => {
+                    tries += 1;
+                    thread::sleep(PAUSE);
+                }
+                loaded => return loaded,
+            }
         }
     }
 
@@ -178,7 +202,7 @@ impl Cache {
                 self.epoch.pin().flush();
             }
             if evicted == 0 && attempt > 16 {
-                thread::sleep(std::time::Duration::from_millis(1));
+                thread::sleep(Duration::from_millis(1));
             } else {
                 thread::yield_now();
             }

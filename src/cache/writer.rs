@@ -361,7 +361,7 @@ impl<'a> WriteGroup<'a> {
                     self.set_aside();
                     let (cache, lsn) = (self.cache, self.lsn);
                     let stash = &mut self.writer.stash;
-                    cache.load_newest(id, || cache.allocate_surely(lsn, stash))?;
+                    cache.load_surely(id, lsn, stash)?;
                 }
             }
         }

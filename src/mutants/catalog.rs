@@ -217,6 +217,7 @@ catalog! {
         FailedFlushRetried = "failed-flush-retried": "a flush that fails is tried once more";
         PoisonToldOnce = "poison-told-once": "a failed flush is reported once, and then forgotten";
         CommitsAfterPoison = "commits-after-poison": "asynchronous commits go on after a failed flush";
+        ReadNotRepeated = "read-not-repeated": "one read that fails amid a batch larger than the cache fails it";
         DataFailureForgotten = "data-failure-forgotten": "a failed flush of the data file is tried again";
         DataPoisonUntold = "data-poison-untold": "a failed flush of the data file stops no commits";
         FoundLengthTrusted = "found-length-trusted": "a length that an earlier life could not flush counts as durable";

@@ -253,6 +253,19 @@ fn a_group_and_reads_take_memory_beyond_the_cache_while_nothing_can_be_written()
 }
 
 #[test]
+fn a_read_that_fails_for_a_moment_fails_no_group() {
+    let rig = Rig::new();
+    let ids = rig.create(4 * FRAMES);
+    rig.checkpoint();
+    for after in 0..8 {
+        let persistence = Persistence::Once;
+        rig.disk.fail(Fault { op: Op::Read, after, error: FaultError::Io, persistence });
+        rig.put(&ids, after);
+        ids.iter().for_each(|id| assert_eq!(rig.get(*id, rig.cache.visible()).unwrap(), after));
+    }
+}
+
+#[test]
 fn a_read_needs_one_frame_beyond_a_cache_of_pages_that_cannot_be_written() {
     let rig = Rig::new();
     let ids = rig.create(4 * FRAMES);

@@ -1,4 +1,4 @@
-//! A device without space: what is refused, what is lost, what heals.
+//! A device without space, or one that fails for a moment: what is refused, what is lost, what heals.
 
 use super::Piece;
 use super::script::{SMALL, Script};
@@ -70,6 +70,17 @@ pub(super) const ROOM: &[Piece] = &[
         judged: &[Clause::Answers, Clause::Prefix],
         mutants: &[Mutant::BatchNeedsDisk],
         show: blocks_that_cannot_be_overwritten,
+    },
+    Piece {
+        name: "a device that failed for a moment",
+        whose: "ours, found by the failing calls of this suite",
+        showed: "a batch that evicted its own pages read one of them again, the device failed that once, and \
+                 the store was poisoned",
+        done: "a batch that changes more pages than the cache has, amid which one read more each time fails \
+               once; a power loss",
+        judged: &[Clause::Answers, Clause::Prefix],
+        mutants: &[Mutant::ReadNotRepeated],
+        show: a_device_that_failed_for_a_moment,
     },
     Piece {
         name: "full during recovery",
@@ -175,6 +186,29 @@ fn blocks_that_cannot_be_overwritten(visit: &mut Visit) -> Result<(), Broken> {
         stage.disk().fail(Fault { op, after, error, persistence });
         let more = Script::after(&script).together(0..200, 900).read();
         stage.all(&more)?;
+        stage.disk().clear_faults();
+        stage.all(&Script::after(&more).read().flush().checkpoint().power_loss().read())?;
+    }
+    Ok(())
+}
+
+fn a_device_that_failed_for_a_moment(visit: &mut Visit) -> Result<(), Broken> {
+    let setup = Setup { segment_bytes: 1 << 20, ..TIGHT };
+    for after in (0..120).step_by(8) {
+        let mut stage = Stage::open(visit, &setup)?;
+        let script = Script::new().each((0..1200).map(|at| at % 200), 900).checkpoint();
+        stage.all(&script)?;
+        let (op, error, persistence) = (Op::Read, FaultError::Io, Persistence::Once);
+        stage.visit.note(format!("the next Read but {after} fails"));
+        stage.disk().fail(Fault { op, after, error, persistence });
+        let more = Script::after(&script).together(0..200, 900);
+        // What fails before the batch is in the log refuses it.
+        for error in stage.as_far(&more)? {
+            if !matches!(error, Error::Io { .. }) {
+                let what = format!("a device failed to read once, and the error is: {error}");
+                return Err(Violation::of(Clause::Answers, what).into());
+            }
+        }
         stage.disk().clear_faults();
         stage.all(&Script::after(&more).read().flush().checkpoint().power_loss().read())?;
     }

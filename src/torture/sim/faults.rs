@@ -10,7 +10,8 @@
 //!   flush, and after a device has failed a write, which may have been the superblock's. Its cause
 //!   must fit in turn. No other fault may poison: a file that cannot be made, grown, opened,
 //!   renamed, mapped, removed or read, and a device that is full, wherever it says so. But a commit
-//!   of more rows than a quarter of the frames reads pages while it is applied, for the second time;
+//!   of more rows than a quarter of the frames reads pages while it is applied, for the second time:
+//!   a device that fails each try to read one of them poisons;
 //! - what was refused is absent, and what was acknowledged is there. Only the one commit that was
 //!   told first that the log is poisoned may be there or not;
 //! - reads go on, and need no space. While another fault lasts they may report it. After a flush whose pages the cache
@@ -276,8 +277,11 @@ impl<'a> Play<'a> {
             return Err(Violation::liveness(format!("refused although all is well: {error}")));
         }
         let is_full = matches!(fault, CallFault::Full | CallFault::FullFromHere);
-        // What a commit that is larger than the cache reads.
-        let is_amid = fault == CallFault::Io && site.op == Op::Read && self.has_read_within;
+        // What a commit that is larger than the cache reads, where no other try succeeds.
+        let is_amid = fault == CallFault::Io
+            && self.failing.lasts == Lasts::Forever
+            && site.op == Op::Read
+            && self.has_read_within;
         if is_poison && !may_poison(fault, site.op) && !is_amid {
             return Err(Violation::liveness(format!("poisoned by {}: {error}", fault.name())));
         }
