@@ -15,11 +15,13 @@
 //! - a segment of incarnation i + 2 or later;
 //! - a record of i + 1, if the superblock says that the store was closed: the first write after
 //!   that begins by recording i + 1;
-//! - a record of i + 1 whose sync line is not where the records of that incarnation begin.
-//!   Recovery itself appends one transaction at most before its checkpoint, with the sync line at
-//!   the start of the log, just behind a segment's header, where it never is again.
+//! - a transaction of i + 1 that does not begin with a count of keys: these are all that recovery
+//!   itself appends, in one transaction at most, before its checkpoint;
+//! - a record of i + 1 whose sync line is not where the records of that incarnation begin. Recovery's
+//!   has it at the start of the log, just behind a segment's header, where it never is again. That
+//!   tells where the first records are gone.
 //!
-//! An incarnation of the same number with another mark that has made commits, which only the last
+//! An incarnation of the same number with another mark that has made commits, which only the last two
 //! of these can tell, is of another copy of the store: of the two files one was restored.
 //!
 //! What is left out: the later lives are not looked for in what a segment of theirs holds beyond
@@ -29,11 +31,12 @@
 use std::sync::Arc;
 
 use super::cursor::RecordScan;
-use super::format::{Geometry, SEGMENT_HEADER, SegmentHeader, segment_name, segment_number};
+use super::format::{Geometry, Kind, SEGMENT_HEADER, SegmentHeader, segment_name, segment_number};
 use super::scan::{Search, search_segment};
 use crate::disk::Disk;
 use crate::error::Result;
 use crate::lsn::{Incarnation, Life};
+use crate::mutants::{Mutant, broken};
 
 /// What the superblock says.
 #[derive(Clone, Copy, Debug)]
@@ -42,6 +45,8 @@ pub(crate) struct Known {
     pub(crate) segment_bytes: u64,
     /// The store was closed.
     pub(crate) clean: bool,
+    /// Whether a transaction that begins with these bytes may be recovery's own.
+    pub(crate) may_be_recoverys: fn(&[u8]) -> bool,
 }
 
 /// What proves that a newer superblock has been durable.
@@ -100,12 +105,15 @@ fn header_of(disk: &dyn Disk, name: &str) -> Result<Option<SegmentHeader>> {
 
 /// Whether a record in the segment of the next incarnation was written under its own superblock.
 fn has_commits(disk: &Arc<dyn Disk>, known: Known, header: &SegmentHeader) -> Result<bool> {
-    let Known { segment_bytes, clean, .. } = known;
+    let Known { segment_bytes, clean, may_be_recoverys, .. } = known;
     let geometry = Geometry::new(segment_bytes);
     let start = geometry.segment_start(header.number);
     let mut records = RecordScan::open(Arc::clone(disk), header.life, segment_bytes, start);
     while let Some(record) = records.next()? {
-        if clean || geometry.offset_of(record.header.sync_line) != SEGMENT_HEADER {
+        let begins = matches!(record.header.kind, Kind::Full | Kind::First);
+        let is_commit =
+            begins && !may_be_recoverys(record.payload) && !broken(Mutant::LaterCommitUnread);
+        if clean || is_commit || geometry.offset_of(record.header.sync_line) != SEGMENT_HEADER {
             return Ok(true);
         }
         if geometry.segment_of(geometry.record_after(record.header.end())) != header.number {
@@ -142,13 +150,17 @@ mod tests {
         }
     }
 
+    /// The first byte of what recovery writes, and of what others do.
+    const NOTE: u8 = 7;
+    const CHANGE: u8 = 8;
+
     /// A disk with the log of incarnation 5 and so many commits, with a flush after each.
-    fn disk_with(commits: usize) -> Arc<dyn Disk> {
+    fn disk_with(commits: usize, first_byte: u8) -> Arc<dyn Disk> {
         let disk: Arc<dyn Disk> = Arc::new(SimDisk::new());
         let options = LogOptions { segment_bytes: S, ..LogOptions::default() };
         let (log, mut appender) = Log::begin(Arc::clone(&disk), options, life(5), 3, &[]).unwrap();
         for _ in 0..commits {
-            let payload = [7; 100];
+            let payload = [first_byte; 100];
             log.reserve(payload.len()).unwrap();
             let crc = crc32fast::hash(&payload);
             log.publish(log.append(&mut appender, 9, &payload, crc).expect("reserved"));
@@ -158,15 +170,20 @@ mod tests {
     }
 
     fn proof(disk: &Arc<dyn Disk>, incarnation: u32, clean: bool) -> Option<u32> {
-        let known = Known { life: life(incarnation), segment_bytes: S, clean };
+        let known = Known { clean, ..known(life(incarnation)) };
         find_later(disk, known).unwrap().map(|later| later.incarnation.get())
+    }
+
+    fn known(life: Life) -> Known {
+        let may_be_recoverys = |payload: &[u8]| payload.first() == Some(&NOTE);
+        Known { life, segment_bytes: S, clean: true, may_be_recoverys }
     }
 
     #[test]
     fn a_later_life_proves_a_superblock_to_be_old() {
         // A life that has begun, and one that has recovered and written what recovery writes.
         for (commits, after_closing) in [(0, None), (1, Some(5))] {
-            let disk = disk_with(commits);
+            let disk = disk_with(commits, NOTE);
             assert_eq!(proof(&disk, 4, false), None, "R4: recovery may have crashed");
             assert_eq!(proof(&disk, 4, true), after_closing);
             assert_eq!(proof(&disk, 3, false), Some(5));
@@ -174,20 +191,17 @@ mod tests {
                 assert_eq!(proof(&disk, newer, true), None);
             }
         }
-        let disk = disk_with(2);
+        let disk = disk_with(2, NOTE);
         assert_eq!(proof(&disk, 4, false), Some(5), "its second record knows the first flushed");
+        assert_eq!(proof(&disk_with(1, CHANGE), 4, false), Some(5), "recovery changes nothing");
         // The life of another copy that has the same number.
         let copy = Life { mark: LifeMark(7), ..life(5) };
-        for (commits, found) in [(1, None), (2, Some(Incarnation::new(5)))] {
-            let known = Known { life: copy, segment_bytes: S, clean: true };
-            let later = find_later(&disk_with(commits), known).unwrap();
+        let some = Some(Incarnation::new(5));
+        for (commits, byte, found) in [(1, NOTE, None), (2, NOTE, some), (1, CHANGE, some)] {
+            let later = find_later(&disk_with(commits, byte), known(copy)).unwrap();
             assert_eq!(later.map(|later| later.incarnation), found);
         }
-        let other = Known {
-            life: Life { store: StoreId(*b"another store id"), ..life(1) },
-            segment_bytes: S,
-            clean: true,
-        };
+        let other = known(Life { store: StoreId(*b"another store id"), ..life(1) });
         assert_eq!(find_later(&disk, other).unwrap(), None, "not our business here");
     }
 }

@@ -174,6 +174,7 @@ catalog! {
         OlderSuperblockChosen = "older-superblock-chosen": "of two superblocks the older one is the store";
         SuperblockUnconfirmed = "superblock-unconfirmed": "the superblock read at open is taken for durable";
         OlderDataUnnoticed = "older-data-unnoticed": "nobody looks whether the log has outlived the superblock";
+        LaterCommitUnread = "later-commit-unread": "the first commit of a later life is taken for recovery's own";
         BeginningUnconfirmed = "beginning-unconfirmed": "a closed store's log goes before it is known to be closed";
         SuperblockNotCopied = "superblock-not-copied": "the other slot keeps the former superblock";
         CatalogRootStale = "catalog-root-stale": "the superblock keeps the former root of the catalog";

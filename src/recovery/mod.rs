@@ -53,7 +53,8 @@ use crate::options::Options;
 use crate::space::{DATA_FILE, Head, PageId, Params, Space};
 use crate::tree::{Cursor, Node, Value, copy_used, max_key};
 use crate::txn::{
-    Catalog, CommitState, Engine, KeyspaceId, KeyspaceState, Locks, Older, Trees, catalog_key,
+    Catalog, CommitState, Engine, KeyspaceId, KeyspaceState, Locks, Older, Trees,
+    begins_with_a_count, catalog_key,
 };
 
 /// How far recovery has come.
@@ -189,7 +190,7 @@ fn refuse_outlived(disk: &Arc<dyn Disk>, space: &Space) -> Result<()> {
     let superblock = space.superblock();
     let Head { incarnation, clean, .. } = superblock.head;
     let (life, segment_bytes) = (superblock.life(), superblock.segment_bytes);
-    let known = Known { life, segment_bytes, clean };
+    let known = Known { life, segment_bytes, clean, may_be_recoverys: begins_with_a_count };
     match find_later(disk, known)? {
         Some(later) if !broken(Mutant::OlderDataUnnoticed) => Err(Error::Corrupt {
             file: space.path().to_owned(),

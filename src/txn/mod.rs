@@ -52,4 +52,4 @@ pub(crate) use begin::Older;
 pub(crate) use engine::{CommitState, Engine, Live, Locks};
 pub(crate) use group::{Trees, apply_entries, sort_entries};
 pub(crate) use keyspaces::{Catalog, KeyspaceState, catalog_key, check_name};
-pub(crate) use ops::{CLASS_COMMIT, KeyspaceId, Op, Operations, Payload};
+pub(crate) use ops::{CLASS_COMMIT, KeyspaceId, Op, Operations, Payload, begins_with_a_count};

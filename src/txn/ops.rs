@@ -155,6 +155,11 @@ pub(crate) struct Operations<'a> {
     bytes: usize,
 }
 
+/// Whether `payload` begins with the note of a count.
+pub(crate) fn begins_with_a_count(payload: &[u8]) -> bool {
+    payload.first() == Some(&COUNT)
+}
+
 impl<'a> Operations<'a> {
     /// Reads `payload`.
     pub(crate) fn new(payload: &'a [u8]) -> Self {

@@ -51,7 +51,7 @@ pub(super) const ROOM: &[Piece] = &[
         done: "the data file as a former life left it, running or closed, is put back beside the \
                log of the next life, and of the one after",
         judged: &[Clause::Answers, Clause::Bounds],
-        mutants: &[Mutant::OlderDataUnnoticed],
+        mutants: &[Mutant::OlderDataUnnoticed, Mutant::LaterCommitUnread],
         show: an_older_copy_from_another_life,
     },
     Piece {
@@ -188,7 +188,7 @@ fn an_older_copy_from_another_life(visit: &mut Visit) -> Result<(), Broken> {
     let closing = Script::after(&script).reopen();
     stage.all(&closing)?;
     copies.push(("closed", stage.disk().read_file("data")));
-    let mut script = Script::after(&closing).sync(50, 10).sync(51, 10);
+    let mut script = Script::after(&closing).sync(50, 10);
     for life in 1..3 {
         stage.all(&script)?;
         for keep in [Keep::Everything, Keep::Nothing] {
@@ -201,6 +201,24 @@ fn an_older_copy_from_another_life(visit: &mut Visit) -> Result<(), Broken> {
             }
         }
         script = Script::after(&script).kill().sync(60, 900).checkpoint().sync(61, 10);
+    }
+    drop(stage);
+    beside_one_commit(visit)
+}
+
+/// The log of the life before is still there, and the next one has made a single commit.
+fn beside_one_commit(visit: &mut Visit) -> Result<(), Broken> {
+    let mut stage = Stage::open(visit, &SMALL)?;
+    let script = Script::new().sync(0, 10);
+    stage.all(&script)?;
+    let copy = stage.disk().read_file("data");
+    let killed = Script::after(&script).sync(1, 900).sync(2, 900).kill().sync(50, 10);
+    stage.all(&killed)?;
+    for keep in [Keep::Everything, Keep::Nothing] {
+        let damaged = stage.left(keep);
+        stage.visit.note("  data of life 1 is put back beside the first commit of life 2");
+        damaged.write_file("data", &copy);
+        stage.refuses(&damaged, "")?;
     }
     Ok(())
 }

@@ -110,7 +110,8 @@ pub(crate) fn play(
 
 /// Does the damage again. None if the store never came so far.
 pub(crate) fn replay(case: &Case, rot: &Rot) -> Result<(), Violation> {
-    let specimen = Specimen::of(case, rot.steps.min(case.steps.len()), &rot.end)?;
+    let mut specimen = Specimen::of(case, rot.steps.min(case.steps.len()), &rot.end)?;
+    specimen.close_one_in = 1;
     damaged(case, &specimen, &rot.damage).map(|_| ())
 }
 

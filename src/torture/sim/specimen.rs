@@ -54,6 +54,14 @@ pub(crate) enum Seen {
     Unnoticed,
 }
 
+/// What the files say of what was durable, and of the lives that the store has had.
+#[derive(Clone, Copy, Debug)]
+struct Proof {
+    durable: Lsn,
+    /// The superblock is of an earlier life: nothing in it knows of the later ones.
+    forgets_a_life: bool,
+}
+
 impl Specimen {
     /// What `case` leaves after so many steps. An error is a failure without any damage.
     pub(crate) fn of(case: &Case, steps: usize, end: &End) -> Result<Specimen, Violation> {
@@ -94,6 +102,10 @@ impl Specimen {
         Specimen { setup, disk, history, mark, crash, close_one_in: 4, examined, proved }
     }
 
+    fn proof(&self) -> Proof {
+        Proof { durable: self.proved, forgets_a_life: false }
+    }
+
     /// The names of its files.
     pub(crate) fn files(&self) -> Vec<String> {
         self.disk.list().expect("nothing fails")
@@ -101,16 +113,19 @@ impl Specimen {
 
     /// Opens a damaged copy and looks at everything.
     pub(crate) fn examine(&self, damaged: &SimDisk) -> Result<Seen, Violation> {
-        self.examine_at(damaged, self.proved)
+        self.examine_at(damaged, self.proof())
     }
 
     /// As [`Specimen::examine`], where a file has lost what its own records proved.
     pub(crate) fn examine_without_proof(&self, damaged: &SimDisk) -> Result<Seen, Violation> {
-        self.examine_at(damaged, self.proved.min(proved_durable(damaged)))
+        let durable = self.proved.min(proved_durable(damaged));
+        let life = |disk| newest_superblock(disk).map(|superblock| superblock.head.incarnation);
+        let forgets_a_life = life(damaged) < life(&self.disk);
+        self.examine_at(damaged, Proof { durable, forgets_a_life })
     }
 
-    fn examine_at(&self, damaged: &SimDisk, proved: Lsn) -> Result<Seen, Violation> {
-        let look = || self.look(damaged, &damaged.fork(Keep::Everything), true, proved);
+    fn examine_at(&self, damaged: &SimDisk, proof: Proof) -> Result<Seen, Violation> {
+        let look = || self.look(damaged, &damaged.fork(Keep::Everything), true, proof);
         let begun = Instant::now();
         let seen = look();
         if begun.elapsed() <= LONGEST {
@@ -125,13 +140,13 @@ impl Specimen {
 
     /// As [`Specimen::examine`], on the very disk.
     pub(crate) fn examine_on(&self, image: &SimDisk) -> Result<Seen, Violation> {
-        self.look(image, image, false, self.proved)
+        self.look(image, image, false, self.proof())
     }
 
     /// As [`Specimen::examine`], where the damage is done already and cannot be undone.
     pub(crate) fn examine_as_it_is(&self) -> Result<Seen, Violation> {
         let (damaged, image) = (&self.disk, self.disk.fork(Keep::Everything));
-        self.look(damaged, &image, false, self.proved)
+        self.look(damaged, &image, false, self.proof())
     }
 
     fn look(
@@ -139,7 +154,7 @@ impl Specimen {
         damaged: &SimDisk,
         image: &SimDisk,
         can_undo: bool,
-        proved: Lsn,
+        proof: Proof,
     ) -> Result<Seen, Violation> {
         let turn = self.examined.fetch_add(1, Ordering::Relaxed) + 1;
         let is_close = turn.is_multiple_of(self.close_one_in);
@@ -182,9 +197,9 @@ impl Specimen {
                 seen = Seen::Told;
             }
         }
-        let bounds = self.bounds(k, proved)?;
+        let bounds = self.bounds(k, proof.durable)?;
         if is_close {
-            let is_right = self.goes_on(&store, k, seen == Seen::Right)?;
+            let is_right = self.goes_on(&store, k, seen == Seen::Right, proof)?;
             let after = image.fork(Keep::Nothing);
             image.crash_after(0);
             drop(store);
@@ -199,7 +214,13 @@ impl Specimen {
 
     /// Asks about all receipts, writes, and makes a checkpoint, which a damaged store may refuse
     /// to do. Returns whether it did all of it.
-    fn goes_on(&self, store: &Store, k: usize, is_right: bool) -> Result<bool, Violation> {
+    fn goes_on(
+        &self,
+        store: &Store,
+        k: usize,
+        is_right: bool,
+        proof: Proof,
+    ) -> Result<bool, Violation> {
         let acknowledged = self.history.count_to(self.mark.acknowledged);
         for (at, commit) in self.history.commits()[..acknowledged].iter().enumerate() {
             let Some(token) = &commit.token else { continue };
@@ -213,6 +234,8 @@ impl Specimen {
                     return Err(Violation::of(Clause::Receipts, what));
                 }
                 Ok(_) => {}
+                // So it is where a backup was restored.
+                Err(Error::UnknownLife { .. }) if proof.forgets_a_life => {}
                 Err(error) => tells(&error)?,
             }
         }
@@ -343,16 +366,21 @@ pub(crate) fn tells(error: &Error) -> Result<(), Violation> {
     }
 }
 
+/// The newest superblock that can be read.
+fn newest_superblock(disk: &SimDisk) -> Option<Superblock> {
+    if !disk.list().expect("nothing fails").iter().any(|name| name == "data") {
+        return None;
+    }
+    let data = disk.read_file("data");
+    let slots = data.chunks(SLOT_BYTES).take(2).filter_map(|slot| Superblock::decode(slot).ok());
+    slots.max_by_key(|slot| slot.sequence)
+}
+
 /// The highest LSN that anything in these files says was durable, found without the engine's
 /// help: in the newest superblock, and in every header of its incarnation.
 fn proved_durable(disk: &SimDisk) -> Lsn {
     let names = disk.list().expect("nothing fails");
-    if !names.iter().any(|name| name == "data") {
-        return Lsn::ZERO;
-    }
-    let data = disk.read_file("data");
-    let slots = data.chunks(SLOT_BYTES).take(2).filter_map(|slot| Superblock::decode(slot).ok());
-    let Some(newest) = slots.max_by_key(|slot| slot.sequence) else { return Lsn::ZERO };
+    let Some(newest) = newest_superblock(disk) else { return Lsn::ZERO };
     let head = newest.head;
     let (salt, geometry) = (Salt::of(&newest.life()), Geometry::new(newest.segment_bytes));
     let mut proved = head.durable;
