@@ -321,3 +321,75 @@ impl std::error::Error for Error {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    /// Of each kind of error one, with whether the same call may succeed later.
+    fn kinds() -> Vec<(Error, bool)> {
+        let text = String::new;
+        let io = |kind| Arc::new(io::Error::from(kind));
+        let of_io = |kind| Error::Io { action: text(), file: text(), source: io(kind) };
+        let store = StoreId([7; 16]);
+        vec![
+            // Space can be made, another handle closed, calls end; a call that was interrupted did nothing.
+            (Error::DiskFull { file: text(), needed: 1 }, true),
+            (Error::Locked { directory: text() }, true),
+            (Error::CacheExhausted { frames: 1 }, true),
+            (of_io(io::ErrorKind::Interrupted), true),
+            (of_io(io::ErrorKind::TimedOut), false),
+            (of_io(io::ErrorKind::Other), false),
+            // What is on the disk stays as it is.
+            (Error::Corrupt { file: text(), offset: 1, expected: text(), found: text() }, false),
+            (Error::Missing { file: text(), expected: text() }, false),
+            (Error::Version { file: text(), supported: 1, found: 2 }, false),
+            (Error::WrongStore { file: text(), expected: store, found: store }, false),
+            (Error::ReadOnly { file: text(), source: io(io::ErrorKind::PermissionDenied) }, false),
+            (Error::NotAStore { directory: text(), reason: text() }, false),
+            // What was asked for is wrong.
+            (Error::KeyTooLong { len: 2, max: 1 }, false),
+            (Error::ValueTooLong { len: 2, max: 1 }, false),
+            (Error::InvalidName { name: text() }, false),
+            (Error::NoSuchKeyspace { name: text() }, false),
+            (Error::KeyspaceExists { name: text() }, false),
+            (Error::TooManyKeyspaces, false),
+            (Error::ForeignKeyspace { name: text() }, false),
+            (Error::InvalidOption { option: "", reason: text() }, false),
+            (Error::InvalidToken { token: text(), reason: text() }, false),
+            (Error::UnknownLife { token: text(), incarnation: Incarnation::new(1) }, false),
+            // The store must be opened anew, whatever the reason was.
+            (
+                Error::Poisoned {
+                    source: Arc::new(Error::DiskFull { file: text(), needed: 1 }),
+                    appended: None,
+                },
+                false,
+            ),
+            (Error::Closed, false),
+            (Error::Forked, false),
+        ]
+    }
+
+    /// The kinds that this file declares.
+    fn declared() -> BTreeSet<&'static str> {
+        let text = include_str!("error.rs");
+        let (_, rest) = text.split_once("pub enum Error {").unwrap();
+        let (body, _) = rest.split_once("\n}").unwrap();
+        let lines = body.lines().filter_map(|line| line.strip_prefix("    "));
+        let named = lines.filter(|line| line.starts_with(|first: char| first.is_ascii_uppercase()));
+        named.filter_map(|line| line.split([' ', ',']).next()).collect()
+    }
+
+    #[test]
+    fn each_kind_of_error_says_whether_the_same_call_may_succeed_later() {
+        for (error, is_retryable) in kinds() {
+            assert_eq!(error.is_retryable(), is_retryable, "{error:?}");
+        }
+        let debug: Vec<String> = kinds().iter().map(|(error, _)| format!("{error:?}")).collect();
+        let tried = debug.iter().filter_map(|text| text.split([' ', '{']).next()).collect();
+        assert_eq!(declared(), tried);
+    }
+}

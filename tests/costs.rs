@@ -9,6 +9,7 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicUsize, Ordering};
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustix::thread::{SecureComputingMode, gettid, set_secure_computing_mode};
 use syncline::{CommitMode, Keyspace, Options, Store, WriteBatch};
 
@@ -161,6 +162,60 @@ fn next_ref_allocates_nothing_but_for_long_values() {
     assert_eq!((count, taken), (ROWS, 0));
 }
 
+/// Pages that `work` looks at. All of them are in memory.
+fn pages<T>(store: &Store, work: impl FnOnce() -> T) -> u64 {
+    let before = store.stats();
+    black_box(work());
+    let after = store.stats();
+    assert_eq!(after.cache_misses, before.cache_misses);
+    after.cache_hits - before.cache_hits
+}
+
+/// A store with so many short rows, and one that is out of line, and nothing that goes on beside.
+fn still(dir: &Path, count: u32) -> (Store, Keyspace) {
+    let options = Options::new().cache_bytes(64 << 20).page_bytes(4096).without_threads();
+    let store = options.open(dir).unwrap();
+    let rows = store.keyspace("rows").unwrap();
+    for n in 0..count {
+        rows.put_with(n.to_be_bytes(), [7; 100], CommitMode::Async).unwrap();
+    }
+    rows.put_with("long", vec![7; 3000], CommitMode::Async).unwrap();
+    (store, rows)
+}
+
+#[test]
+fn a_get_looks_at_a_page_of_each_level_and_twice_at_them_for_a_value_out_of_line() {
+    // A leaf has room for some 35 rows and is half full at least; a node above for hundreds of keys.
+    for (count, height) in [(10, 1), (1000, 2), (100_000, 3)] {
+        let dir = tempfile::tempdir().unwrap();
+        let (store, rows) = still(dir.path(), count);
+        for n in (0..count).step_by(7) {
+            assert_eq!(
+                pages(&store, || rows.get(n.to_be_bytes()).unwrap()),
+                height,
+                "{count}, {n}"
+            );
+        }
+        assert_eq!(pages(&store, || rows.get("absent").unwrap()), height);
+        // And the one page that has it.
+        assert_eq!(pages(&store, || rows.get("long").unwrap()), 2 * height + 1, "{count}");
+    }
+}
+
+#[test]
+fn the_number_of_keys_is_told_without_a_look_at_any_page() {
+    for count in [10, 100_000] {
+        let dir = tempfile::tempdir().unwrap();
+        let (store, rows) = still(dir.path(), count);
+        let snapshot = store.snapshot().unwrap();
+        rows.put("more", "value").unwrap();
+        let told = || assert_eq!(rows.len().unwrap(), u64::from(count) + 2);
+        assert_eq!(pages(&store, told), 0);
+        let told = || assert_eq!(snapshot.len(&rows).unwrap(), u64::from(count) + 1);
+        assert_eq!(pages(&store, told), 0);
+    }
+}
+
 #[test]
 fn a_batch_takes_its_bytes_and_70_for_each_row() {
     in_a_child("a_batch_takes_its_bytes_and_70_for_each_row", |dir| {
@@ -203,5 +258,60 @@ fn a_page_that_was_looked_up_takes_16_bytes() {
         println!("{more} bytes for {pages} pages");
         // Entries are made for many neighbours at a time.
         assert!(more <= pages * 16 + (128 << 10), "{more} bytes");
+    });
+}
+
+/// Whoever reopened a file to flush it would not be told of a write that failed before (D2).
+#[test]
+fn a_flush_and_a_checkpoint_open_no_file() {
+    in_a_child("a_flush_and_a_checkpoint_open_no_file", |dir| {
+        let (store, rows) = still(dir, 1000);
+        store.checkpoint().unwrap();
+        let limit = getrlimit(Resource::Nofile);
+        let none = Rlimit { current: Some(0), ..limit };
+        setrlimit(Resource::Nofile, none).unwrap();
+        assert!(std::fs::File::open(dir.join("data")).is_err(), "nothing can be opened");
+        for n in 0..100_u32 {
+            rows.put_with(n.to_be_bytes(), [8; 100], CommitMode::Sync).unwrap();
+        }
+        let receipt = rows.put_with("last", "value", CommitMode::Async).unwrap();
+        store.checkpoint().unwrap();
+        assert!(receipt.is_durable());
+        assert!(store.verify().unwrap().is_clean());
+        setrlimit(Resource::Nofile, limit).unwrap();
+        store.close().unwrap();
+    });
+}
+
+/// The most memory that a command takes beside what there is. The store's cache and the mapped log are
+/// none of it: those have limits of their own.
+#[cfg(feature = "cli")]
+fn most_of(args: &[&str]) -> usize {
+    let before = HELD.load(Ordering::Relaxed);
+    MOST.store(before, Ordering::Relaxed);
+    let args = ["syncline"].iter().chain(args).map(std::ffi::OsString::from);
+    let done = syncline::cli::main_with(args);
+    assert_eq!(done, std::process::ExitCode::SUCCESS);
+    MOST.load(Ordering::Relaxed) - before
+}
+
+#[cfg(feature = "cli")]
+#[test]
+fn memory_does_not_grow_with_what_is_imported_or_scanned() {
+    in_a_child("memory_does_not_grow_with_what_is_imported_or_scanned", |dir| {
+        let most = [50_000, 300_000].map(|count: u32| {
+            let (file, store) = (dir.join("rows.tsv"), dir.join(format!("store {count}")));
+            let rows = (0..count).map(|n| format!("key {n:08}\t{n:040}\n"));
+            std::fs::write(&file, rows.collect::<String>()).unwrap();
+            let (file, store) = (file.to_str().unwrap(), store.to_str().unwrap());
+            let import = most_of(&["import", store, file, "--mode", "async"]);
+            [import, most_of(&["scan", store]), most_of(&["scan", store, "--format", "json"])]
+        });
+        let [few, many] = most;
+        // The file, and what is printed, is 13 MB longer.
+        for (few, many) in few.into_iter().zip(many) {
+            eprintln!("{few} bytes for few rows, {many} for many");
+            assert!(many < few + (1 << 20), "{few} bytes for few rows, {many} for many");
+        }
     });
 }

@@ -4,9 +4,11 @@
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::Command;
+use std::sync::Arc;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use syncline::{CommitMode, Error, Options, Store};
+use syncline::disk::SimDisk;
+use syncline::{CommitMode, Error, Options, Store, WriteBatch};
 
 /// The blocks of all files of a store whose names begin so.
 fn bytes_on_disk(dir: &Path, name: &str) -> u64 {
@@ -31,6 +33,34 @@ fn a_store_of_one_row_takes_less_than_a_mebibyte() {
     let store = Store::open(dir.path()).unwrap();
     store.keyspace("rows").unwrap().put("b", "2").unwrap();
     check("with another row");
+}
+
+/// Whether a store that has a disk of so many bytes takes a batch of `BATCH` bytes.
+fn takes_a_batch(disk_bytes: u64) -> bool {
+    let disk = SimDisk::new();
+    let options = Options::new().cache_bytes(4 << 20).segment_bytes(1 << 20).without_threads();
+    let store = options.open_on(Arc::new(disk.clone())).unwrap();
+    let rows = store.keyspace("rows").unwrap();
+    rows.put("first", "value").unwrap();
+    disk.set_capacity(Some(disk.used_bytes() + disk_bytes));
+    let mut batch = WriteBatch::new();
+    for n in 0..BATCH / 1000 {
+        batch.put(&rows, (n as u32).to_be_bytes(), [7; 996]);
+    }
+    match store.write(batch) {
+        Ok(_) => true,
+        Err(Error::DiskFull { .. }) => false,
+        Err(error) => panic!("{error}"),
+    }
+}
+
+const BATCH: u64 = 16_000_000;
+
+#[test]
+fn a_batch_needs_about_five_times_its_bytes_of_disk() {
+    let least = (4..32).find(|quarters| takes_a_batch(BATCH * quarters / 4)).expect("it is taken");
+    println!("{least} quarters");
+    assert!((16..=22).contains(&least), "{least} quarters of its bytes");
 }
 
 #[test]

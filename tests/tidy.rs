@@ -8,7 +8,9 @@
 //! - T5 nothing in the engine reads a wall clock, so that clocks that jump make no difference, and
 //!   few files measure time at all;
 //! - T6 each test that `docs/promises.md` names is there, and its rows are counted right;
-//! - T7 nothing panics since nobody reads what it prints.
+//! - T7 nothing panics since nobody reads what it prints;
+//! - T8 the engine alone needs no feature, no async runtime, and no dependency but those listed;
+//! - T9 no test asserts that something is fast.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -77,6 +79,22 @@ const UNSAFE: &[&str] = &[
 
 /// The table of promises and of the tests that hold them.
 const PROMISES: &str = "docs/promises.md";
+
+/// What the engine alone depends on, on Unix.
+const DEPENDENCIES: &[&str] =
+    &["crc32fast", "crossbeam-epoch", "getrandom", "log", "memmap2", "parking_lot", "rustix"];
+
+/// What it must not depend on, through others either: async runtimes, and what compiles C.
+const UNWANTED: &[&str] = &["tokio", "async-std", "async-executor", "smol", "mio", "ring", "cc"];
+
+/// Tests that compare a time that has passed with a limit, not in a loop that waits for something:
+/// why that asserts no speed.
+const LIMITED: &[(&str, &str)] = &[
+    ("src/client/tests/streams.rs", "the clock stands still"),
+    ("src/client/tests/truth.rs", "the clock stands still"),
+    ("src/log/keeper.rs", "tells being woken from the end of 9 s"),
+    ("tests/rolling.rs", "tells waiting for the clients from the time that they are given"),
+];
 
 /// The benchmarks in `benches/`.
 const BENCHES: [&str; 5] = ["commit", "instructions", "internals", "read", "recovery"];
@@ -260,6 +278,46 @@ fn promises_are_counted_right() {
     report("T6", wrong.map(|line| format!("{PROMISES}: it should say {line}")).collect());
 }
 
+#[test]
+fn the_engine_alone_has_the_dependencies_that_are_listed_and_no_feature() {
+    let manifest = read("Cargo.toml");
+    assert_eq!(section(&manifest, "[features]").next(), Some("default = []"), "T8");
+    let mandatory =
+        |name| section(&manifest, name).filter(|line| !line.contains("optional = true"));
+    let direct = mandatory("[dependencies]").chain(mandatory("[target.'cfg(unix)'.dependencies]"));
+    let direct: Vec<&str> = direct.filter_map(|line| line.split(' ').next()).collect();
+    assert_eq!(direct, DEPENDENCIES, "T8");
+    // What these bring with them, whatever features the command line switches on in them.
+    let lock = read("Cargo.lock");
+    let mut all = direct;
+    let mut next = 0;
+    while let Some(name) = all.get(next) {
+        for needed in locked(&lock, name) {
+            if !all.contains(&needed) {
+                all.push(needed);
+            }
+        }
+        next += 1;
+    }
+    assert!(all.len() > DEPENDENCIES.len(), "the lock file has been read");
+    let unwanted: Vec<&&str> = all.iter().filter(|name| UNWANTED.contains(name)).collect();
+    assert!(unwanted.is_empty(), "T8: {unwanted:?} of {all:?}");
+}
+
+#[test]
+fn no_test_asserts_that_something_is_fast() {
+    let mut problems = Vec::new();
+    for file in sources() {
+        let found = hasty(&file.text);
+        match LIMITED.iter().any(|(name, _)| *name == file.name) {
+            true if found.len() != 1 => problems.push(format!("{}: is listed for one", file.name)),
+            true => {}
+            false => problems.extend(found.iter().map(|line| format!("{}:{line}", file.name))),
+        }
+    }
+    report("T9", problems);
+}
+
 /// The rules themselves notice what they are there for.
 #[test]
 fn the_rules_can_be_broken() {
@@ -279,6 +337,12 @@ fn the_rules_can_be_broken() {
     let table = "| held | 1 |\n| promise | where | test |\n|---|---|---|\n| p | w | `t` |\n\nend";
     assert!(promises(table).eq([(4, "`t`")]));
     assert!(promises(&read(PROMISES)).count() > 100, "the promises have been found");
+    let lock =
+        "name = \"a\"\ndependencies = [\n \"b\",\n \"c 0.2.1\",\n]\n\n[[package]]\nname = \"d\"";
+    assert_eq!((locked(lock, "a"), locked(lock, "d")), (vec!["b", "c"], vec![]));
+    let text = "fn a() {\n    assert!(t.elapsed() < X);\n    while b {\n        assert!(t.elapsed() < X);\n    }\n\
+                \x20   let took = t.elapsed();\n    assert!(took < X);\n    assert!(t.elapsed() >= X);\n}\n";
+    assert_eq!(hasty(text), [2, 7]);
 }
 
 struct Source {
@@ -398,6 +462,53 @@ fn promises(text: &str) -> impl Iterator<Item = (usize, &str)> {
         let cells: Vec<&str> = line.strip_prefix("| ")?.strip_suffix(" |")?.split(" | ").collect();
         (cells.len() == 3 && cells[2] != "test").then(|| (number, cells[2]))
     })
+}
+
+/// The lines of a section of a manifest that say something, without those of a list.
+fn section<'a>(manifest: &'a str, name: &str) -> impl Iterator<Item = &'a str> {
+    let lines = manifest.lines().skip_while(move |line| *line != name).skip(1);
+    let lines = lines.take_while(|line| !line.starts_with('['));
+    lines.filter(|line| line.starts_with(|first: char| first.is_ascii_alphabetic()))
+}
+
+/// What the lock file says that a package depends on.
+fn locked<'a>(lock: &'a str, name: &str) -> Vec<&'a str> {
+    let name = format!("name = \"{name}\"");
+    let package = lock.split("[[package]]").find(|package| package.lines().any(|l| l == name));
+    let list = package.and_then(|package| package.split_once("dependencies = ["));
+    let lines = list.map_or("", |(_, list)| list).lines();
+    lines.filter_map(|line| line.strip_prefix(" \"")?.split([' ', '"']).next()).collect()
+}
+
+/// The lines that assert that less than some time has passed, except in a loop, where that ends a
+/// test that hangs. A time that has passed may have got a name before.
+fn hasty(text: &str) -> Vec<usize> {
+    let indent = |line: &str| line.len() - line.trim_start().len();
+    let mut names: Vec<String> = Vec::new();
+    let mut around: Vec<(usize, bool)> = Vec::new();
+    let mut found = Vec::new();
+    for (number, line) in code_lines(text).filter(|(_, line)| !line.trim().is_empty()) {
+        let code = line.trim_start();
+        around.retain(|(outer, _)| *outer < indent(line));
+        if code.starts_with("fn ") {
+            names.clear();
+        }
+        if code.contains("elapsed()") {
+            let named = code.strip_prefix("let ").and_then(|rest| rest.split_once(" = "));
+            names.extend(named.map(|(name, _)| format!("{name} <")));
+        }
+        let is_of_time = code.contains("elapsed()") && code.contains(" < ")
+            || names.iter().any(|name| code.contains(name.as_str()));
+        let is_in_loop = around.last().is_some_and(|(_, is_loop)| *is_loop);
+        if code.starts_with("assert") && is_of_time && !is_in_loop {
+            found.push(number);
+        }
+        if line.ends_with('{') {
+            let is_loop = code.starts_with("while ") || code.starts_with("loop ");
+            around.push((indent(line), is_loop));
+        }
+    }
+    found
 }
 
 fn function_name(code: &str) -> Option<&str> {

@@ -11,7 +11,7 @@ use super::arena::Frame;
 use super::history::Place;
 use super::room::{Counted, Others};
 use super::state::Cache;
-use super::table::Word;
+use super::table::{PAGE_IDS, Word};
 use crate::error::{Error, Result};
 use crate::lsn::Lsn;
 use crate::mutants::{Mutant, broken};
@@ -256,7 +256,10 @@ impl Cache {
                 Entry::Vacant(place) => {
                     let first = leaf * fanout;
                     self.know_leaf(leaf)?;
-                    let word = |id| self.table.checkpointed(PageId(id)).word();
+                    let word = |id| match id < PAGE_IDS {
+                        true => self.table.checkpointed(PageId(id)).word(),
+                        false => PageAddr::NONE.word(),
+                    };
                     place.insert((first..first + fanout).map(word).collect())
                 }
             };

@@ -6,7 +6,7 @@ use super::arena::Frame;
 use super::history::Place;
 use super::reader::Absent;
 use super::state::Cache;
-use super::table::Word;
+use super::table::{PAGE_IDS, Word};
 use super::writer::STASH;
 use crate::error::{Error, Result};
 use crate::lsn::Lsn;
@@ -139,10 +139,12 @@ impl Cache {
             let word = words.as_ref().map_or(0, |words| words[at as usize]);
             PageAddr::from_word(word).unwrap_or(PageAddr::NONE)
         };
-        for at in 0..fanout {
+        // The last leaf has words for more pages than there can be.
+        let known = fanout.min(PAGE_IDS - first);
+        for at in 0..known {
             self.table.load(PageId(first + at), addr(at));
         }
-        let free = (0..fanout).filter(|at| addr(*at).is_none()).map(|at| PageId(first + at));
+        let free = (0..known).filter(|at| addr(*at).is_none()).map(|at| PageId(first + at));
         self.harvest(leaf, free);
         Ok(())
     }

@@ -317,3 +317,41 @@ impl Progress {
 fn style_of(template: &str) -> ProgressStyle {
     ProgressStyle::with_template(template).expect("a valid template")
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use clap::Parser;
+
+    use super::super::args::{Cli, Command};
+    use super::*;
+    use crate::Options;
+    use crate::disk::{Keep, SimDisk};
+
+    /// Before the store is closed, and before it is said.
+    #[test]
+    fn what_was_imported_is_durable_at_the_end_in_either_mode() {
+        let sound = (0..50).map(|n| format!("key {n:02}\tvalue\n")).collect::<String>();
+        // What came before a line that is malformed stays.
+        for (mode, last) in [("sync", ""), ("async", ""), ("sync", "none\n"), ("async", "none\n")] {
+            let said = ["syncline", "import", "dir", "file", "--batch", "20", "--mode", mode];
+            let Command::Import(args) = Cli::try_parse_from(said).unwrap().command else {
+                panic!("an import")
+            };
+            let disk = SimDisk::new();
+            let open = |disk: &SimDisk| {
+                Options::new().without_threads().open_on(Arc::new(disk.clone())).unwrap()
+            };
+            let store = open(&disk);
+            let keyspace = store.keyspace("default").unwrap();
+            let input = io::Cursor::new(format!("{sound}{last}"));
+            let here = Here { store: &store, keyspace, batch: WriteBatch::new() };
+            let done = import_into(here, (Box::new(input), None), &args);
+            assert_eq!(done.is_ok(), last.is_empty(), "{done:?}");
+            let lost = disk.crash(Keep::Nothing);
+            let rows = open(&lost).open_keyspace("default").unwrap().expect("the keyspace");
+            assert_eq!(rows.iter().unwrap().count(), 50, "{mode}");
+        }
+    }
+}

@@ -9,6 +9,7 @@ use super::args::{GetArgs, KeyArgs, PutArgs};
 use super::failure::{Failure, Outcome, Status};
 use super::output::encode_hex;
 use super::{Access, complain, remote, with_store};
+use crate::Store;
 
 pub(super) fn put(args: &PutArgs) -> Outcome {
     let key = args.encoding.decode(&args.key)?;
@@ -16,11 +17,13 @@ pub(super) fn put(args: &PutArgs) -> Outcome {
     if let Some(remote) = args.place.remote.is_asked() {
         return remote::put(&remote, args, &key, &value);
     }
-    with_store(&args.place.dir, Access::Create, |store| {
-        let keyspace = store.keyspace(&args.place.keyspace)?;
-        keyspace.put_with(&key, &value, args.mode.into())?;
-        Ok(Status::Done)
-    })
+    with_store(&args.place.dir, Access::Create, |store| put_into(store, args, &key, &value))
+}
+
+fn put_into(store: &Store, args: &PutArgs, key: &[u8], value: &[u8]) -> Outcome {
+    let keyspace = store.keyspace(&args.place.keyspace)?;
+    keyspace.put_with(key, value, args.mode.into())?;
+    Ok(Status::Done)
 }
 
 /// The value that an argument stands for: itself, standard input, or what is in a file.
@@ -113,4 +116,37 @@ pub(super) fn no_keyspace(name: &str) -> Outcome {
 pub(super) fn not_found(args: &KeyArgs) -> Outcome {
     complain(&format!("key {:?} was not found", args.key.display()));
     Ok(Status::No)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use clap::Parser;
+
+    use super::super::and_close;
+    use super::super::args::{Cli, Command};
+    use super::*;
+    use crate::Options;
+    use crate::disk::{Keep, SimDisk};
+
+    /// As of a directory, and then a power loss.
+    #[test]
+    fn a_put_is_durable_at_the_end_in_either_mode() {
+        for mode in ["sync", "async"] {
+            let said = ["syncline", "put", "dir", "key", "value", "--mode", mode];
+            let Command::Put(args) = Cli::try_parse_from(said).unwrap().command else {
+                panic!("a put")
+            };
+            let disk = SimDisk::new();
+            let open = |disk: &SimDisk| {
+                Options::new().without_threads().open_on(Arc::new(disk.clone())).unwrap()
+            };
+            let done = and_close(open(&disk), |store| put_into(store, &args, b"key", b"value"));
+            assert_eq!(done.unwrap(), Status::Done);
+            let store = open(&disk.crash(Keep::Nothing));
+            let rows = store.open_keyspace("default").unwrap().expect("the keyspace");
+            assert_eq!(rows.get("key").unwrap().as_deref(), Some(&b"value"[..]), "{mode}");
+        }
+    }
 }

@@ -45,6 +45,7 @@ mod torture_args;
 mod upkeep;
 mod verify;
 
+use std::ffi::OsString;
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;
 use std::process::ExitCode;
@@ -59,7 +60,12 @@ use crate::{Options, Store};
 
 /// Runs the command that the process was started with.
 pub fn main() -> ExitCode {
-    match Cli::try_parse_from(remote::mark(std::env::args_os())) {
+    main_with(std::env::args_os())
+}
+
+/// Runs the command that these arguments give; the first is the program's name.
+pub fn main_with(args: impl Iterator<Item = OsString>) -> ExitCode {
+    match Cli::try_parse_from(remote::mark(args)) {
         Ok(cli) => conclude(run(cli.command)),
         Err(error) => explain(&error),
     }
@@ -167,8 +173,11 @@ fn with_store(dir: &Path, access: Access, work: impl FnOnce(&Store) -> Outcome) 
     };
     let opened = options.open(dir);
     bar.finish_and_clear();
-    let store = opened?;
+    and_close(opened?, work)
+}
 
+/// Does the work, and closes the store whatever came of it (C5).
+fn and_close(store: Store, work: impl FnOnce(&Store) -> Outcome) -> Outcome {
     let outcome = work(&store);
     let closed = store.close();
     let status = outcome?;

@@ -27,7 +27,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use super::appender::Log;
+use super::appender::{Log, LogOptions};
 use crate::error::{Error, Result};
 use crate::foreign;
 use crate::sync::atomic::{AtomicBool, AtomicU8, Ordering};
@@ -281,7 +281,7 @@ fn run_flusher(log: &Log, stop: &AtomicBool, whereabouts: &Whereabouts) {
         idle_parts = 0;
         let _ = state.compare_exchange(IDLE, TIMING, Ordering::SeqCst, Ordering::SeqCst);
         // 3. For the interval, or until asked.
-        let deadline = Deadline::after(log.options.flush_interval);
+        let deadline = flush_by(&log.options);
         while state.load(Ordering::SeqCst) == TIMING && !stops() {
             let Some(rest) = deadline.remaining() else { break };
             crate::sync::park_timeout(rest);
@@ -299,6 +299,11 @@ fn run_flusher(log: &Log, stop: &AtomicBool, whereabouts: &Whereabouts) {
     state.swap(ABSENT, Ordering::SeqCst);
     let _ = flush_once(log);
     call_wakers(log, whereabouts);
+}
+
+/// By when what has just been appended is to be flushed, if nobody asks before.
+fn flush_by(options: &LogOptions) -> Deadline {
+    Deadline::after(options.flush_interval)
 }
 
 /// Flushes. The flusher does not end silently: a panic poisons the log, and all are told.
@@ -351,7 +356,7 @@ mod tests {
 
     use super::*;
     use crate::disk::SimDisk;
-    use crate::log::{LogOptions, Witness};
+    use crate::log::Witness;
     use crate::lsn::{Incarnation, Life, Lsn, StoreId};
 
     fn after(state: u8, act: impl FnOnce(&FlusherState)) -> u8 {
@@ -374,6 +379,19 @@ mod tests {
             assert_eq!(after(from, |flusher| flusher.note_append(true)), urgent, "from {from}");
             let asked = after(from, |flusher| assert_eq!(flusher.ask(), from != ABSENT));
             assert_eq!(asked, if from == ABSENT { ABSENT } else { ASKED }, "from {from}");
+        }
+    }
+
+    /// No clock is asked how long it takes: what is looked at is the time that is set.
+    #[test]
+    fn a_flush_is_due_after_the_interval_at_the_latest_which_is_10_ms() {
+        let default = LogOptions::default();
+        assert_eq!(default.flush_interval, Duration::from_millis(10));
+        assert_eq!(crate::Options::new().flush_interval, default.flush_interval);
+        for millis in [0, 10, 3_600_000] {
+            let flush_interval = Duration::from_millis(millis);
+            let by = flush_by(&LogOptions { flush_interval, ..default.clone() });
+            assert!(by.remaining().is_none_or(|rest| rest <= flush_interval), "{millis}");
         }
     }
 

@@ -280,6 +280,24 @@ mod tests {
     }
 
     #[test]
+    fn the_store_is_opened_as_its_settings_say() {
+        let of = |text: &str| {
+            let set = text.split(' ').map(|one| Settings::of_assignment(one).unwrap());
+            Config::from_settings(set).unwrap().store_options()
+        };
+        let options = of("cache_mib=3 flush_interval_ms=4 max_unsynced_mib=5 \
+                          checkpoint_log_mib=6 log_segment_mib=7");
+        assert_eq!(options.cache_bytes, 3 << 20);
+        assert_eq!(options.flush_interval, Duration::from_millis(4));
+        assert_eq!(options.max_unsynced_bytes, 5 << 20);
+        assert_eq!(options.checkpoint_log_bytes, 6 << 20);
+        assert_eq!(options.segment_bytes, 7 << 20);
+        // What is not set is as the store has it.
+        let (ours, default) = (Config::default().store_options(), Options::new());
+        assert_eq!(format!("{ours:?}"), format!("{default:?}"));
+    }
+
+    #[test]
     fn a_certificate_without_a_key_is_refused_with_its_source() {
         let half = environment(&[("SYNCLINE_TLS_CERT", "c")]);
         let error = Config::from_settings([half.clone()]).unwrap_err().to_string();

@@ -426,3 +426,74 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Future for Connection<S> {
         Poll::Pending
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+
+    use super::*;
+    use crate::proto::{Get, MAX_BODY, Mode, Progress, Put, Request, decode};
+    use crate::server::fuzz;
+    use crate::server::gate::{Caps, Gate};
+
+    /// Bytes that the other side takes before somebody reads them.
+    const PIPE: usize = 1 << 20;
+
+    fn connection() -> (Connection<DuplexStream>, DuplexStream) {
+        let caps = Caps { connections: 1, ungreeted: 1, per_address: 1 };
+        let seat = Gate::new(caps).enter(None).unwrap();
+        let (client, socket) = duplex(PIPE);
+        let mailbox = Arc::new(Mailbox::default());
+        (Connection::new(socket, fuzz::new_shared(), mailbox, seat), client)
+    }
+
+    /// Says it, and takes so many answers. Returns how many bytes they have.
+    async fn say(
+        connection: &mut Connection<DuplexStream>,
+        client: &mut DuplexStream,
+        said: &[u8],
+        count: usize,
+    ) -> usize {
+        client.write_all(said).await.unwrap();
+        let (mut answers, mut cx) = (Vec::new(), Context::from_waker(Waker::noop()));
+        let begun = Instant::now();
+        loop {
+            assert!(Pin::new(&mut *connection).poll(&mut cx).is_pending());
+            let brief = Duration::from_millis(1);
+            let _ = tokio::time::timeout(brief, client.read_buf(&mut answers)).await;
+            let (mut at, mut found) = (0, 0);
+            while let Ok(Progress::Packet(packet)) = decode(&answers[at..], MAX_BODY) {
+                (at, found) = (at + packet.len_in_buffer(), found + 1);
+            }
+            if (at, found) == (answers.len(), count) {
+                return at;
+            }
+            assert!(begun.elapsed() < Duration::from_secs(60), "{found} answers");
+        }
+    }
+
+    #[tokio::test]
+    async fn an_idle_connection_holds_no_buffer() {
+        let (mut connection, mut client) = connection();
+        let held = |connection: &mut Connection<DuplexStream>| {
+            let Connection { input, session, claim, .. } = connection;
+            (input.held(), session.output().held(), claim.bytes())
+        };
+        assert_eq!(held(&mut connection), (0, 0, 0));
+        say(&mut connection, &mut client, &fuzz::greeting(), 1).await;
+        assert_eq!(held(&mut connection), (0, 0, 0), "greeted");
+        // Longer than a buffer that is kept for the next, and shorter.
+        for (id, bytes) in [(2, 100), (4, 300_000)] {
+            let (keyspace, key, value) = ("rows", &b"key"[..], &vec![7; bytes][..]);
+            let mut said = Vec::new();
+            let put = Put { keyspace, key, value, mode: Mode::Async, once: None };
+            Request::Put(put).encode(id, 0, MAX_BODY, &mut said).unwrap();
+            let get = Get { keyspace, key };
+            Request::Get(get).encode(id + 1, 0, MAX_BODY, &mut said).unwrap();
+            assert!(say(&mut connection, &mut client, &said, 2).await > bytes, "both are answered");
+            assert_eq!(held(&mut connection), (0, 0, 0), "{bytes} bytes in and out");
+        }
+    }
+}

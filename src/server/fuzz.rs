@@ -10,12 +10,12 @@ use super::pool::Pool;
 use super::session::Session;
 use super::shared::{Limits, Shared};
 use super::tokens::Keys;
-use crate::Options;
 use crate::disk::SimDisk;
 use crate::proto::{
     Hello, Kind, MAGIC, MAX_BODY, Packet, Part, Progress, Request, Response, VERSION, decode,
 };
 use crate::service::Service;
+use crate::{Options, Store};
 
 /// Longer conversations find nothing that shorter ones do not.
 const LONGEST: usize = 4096;
@@ -143,11 +143,16 @@ pub(super) fn shared() -> &'static Arc<Shared> {
 pub(super) fn new_shared() -> Arc<Shared> {
     let store = Options::new().open_on(Arc::new(SimDisk::new())).expect("a new store");
     store.keyspace("rows").expect("a new keyspace");
+    shared_over(store, 16)
+}
+
+/// What sessions share over this store, with a pool of one thread and a queue so long.
+pub(super) fn shared_over(store: Store, pool_queue: usize) -> Arc<Shared> {
     // Many writes are gathered in tests: there is the space that they need.
     #[cfg(test)]
     store.provide(2048, 16 << 20).expect("no limit");
     let service = Arc::new(Service::new(store).expect("a new store can be written"));
-    let pool = Pool::start(1, 16).expect("a thread");
+    let pool = Pool::start(1, pool_queue).expect("a thread");
     let memory = std::time::Duration::from_millis(100);
     let limits = Limits { memory, ..Limits::default() };
     Arc::new(Shared::new(service, pool, limits, Keys::new(None)))

@@ -1,7 +1,8 @@
 //! When a checkpoint is made, and what it tells of itself.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use crate::course::Course;
 use crate::disk::recorder::Recorder;
@@ -103,6 +104,71 @@ fn a_checkpoint_is_made_if_pages_have_changed() {
     engine.checkpoint_if_changed().unwrap();
     assert_eq!(made(&engine), 2);
     engine.close().unwrap();
+}
+
+/// Too little is written for the log to ask for one.
+#[test]
+fn a_checkpoint_is_made_by_itself_once_its_time_has_come() {
+    let interval = Duration::from_millis(20);
+    let options = Options { background: true, ..options() }.checkpoint_interval(interval);
+    let store = options.open_on(on(&SimDisk::new())).unwrap();
+    let rows = store.keyspace("rows").unwrap();
+    for key in ["a", "b"] {
+        let lsn = rows.put(key, "value").unwrap().lsn();
+        let begun = Instant::now();
+        while store.watermarks().checkpoint < lsn {
+            assert!(begun.elapsed() < Duration::from_secs(60), "none is made after {key}");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+    assert!(store.stats().checkpoints >= 2);
+}
+
+/// It holds checkpoints up. Commits go on until the log is as long as it may be.
+#[test]
+fn commits_wait_for_a_check_once_the_log_has_four_times_what_a_checkpoint_is_made_for() {
+    const LIMIT: u64 = 64 << 10;
+    const RECORD: u64 = 4 << 10;
+    let options = Options { background: true, ..options() }.checkpoint_log_bytes(LIMIT);
+    let store = options.cache_bytes(16 << 20).open_on(on(&SimDisk::new())).unwrap();
+    let rows = store.keyspace("rows").unwrap();
+    rows.put("first", "value").unwrap();
+    store.checkpoint().unwrap();
+    let (is_held, most) = (AtomicBool::new(false), AtomicU64::new(0));
+    let log = || {
+        let marks = store.watermarks();
+        marks.appended.get() - marks.checkpoint.get()
+    };
+    std::thread::scope(|scope| {
+        let write = || {
+            for key in 0..1000_u32 {
+                rows.put_with(key.to_be_bytes(), [7; RECORD as usize], CommitMode::Async).unwrap();
+                let log = log();
+                if is_held.load(Ordering::SeqCst) {
+                    most.fetch_max(log, Ordering::SeqCst);
+                }
+            }
+        };
+        // Called while the check holds checkpoints up.
+        let counts = |_: &str| {
+            is_held.store(true, Ordering::SeqCst);
+            let writer = scope.spawn(write);
+            let begun = Instant::now();
+            while log() <= 4 * LIMIT {
+                assert!(begun.elapsed() < Duration::from_secs(60), "commits do not go on");
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            // Time for more, if it did not wait.
+            std::thread::sleep(Duration::from_millis(50));
+            assert!(!writer.is_finished());
+            is_held.store(false, Ordering::SeqCst);
+            true
+        };
+        assert!(store.verify_on(&Course::default(), &counts).unwrap().unwrap().is_clean());
+    });
+    let most = most.load(Ordering::SeqCst);
+    assert!((4 * LIMIT..4 * LIMIT + 2 * RECORD).contains(&most), "{most} bytes");
+    store.close().unwrap();
 }
 
 /// Each step is a commit, and what a commit holds up others for grows with it.

@@ -295,6 +295,24 @@ fn nobody_waits_while_a_store_is_verified() {
     store.close().unwrap();
 }
 
+#[test]
+fn nobody_waits_while_a_dropped_keyspace_is_taken_apart() {
+    let witnessed = Witnessed::new();
+    let (store, rows) = larger_than_its_cache(&witnessed);
+    drop(rows);
+    let kept = store.keyspace("kept").unwrap();
+    kept.put("hot", "value").unwrap();
+    let before = store.verify().unwrap().pages;
+    let is_read = |call: &Call<'_>| call.op == Op::Read;
+    let calls = witnessed.during(is_read, deeds(&store, &kept), || {
+        store.drop_keyspace("rows").unwrap();
+    });
+    assert!(calls.len() > 10, "{} reads", calls.len());
+    let after = store.verify().unwrap();
+    assert!(after.is_clean() && after.pages < 8 && before > 1000, "{before}, {after:?}");
+    store.close().unwrap();
+}
+
 /// What is checked is the store as it was, whatever comes and goes meanwhile.
 #[test]
 fn a_store_that_changes_while_it_is_verified_is_clean() {

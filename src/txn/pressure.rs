@@ -89,14 +89,8 @@ impl Engine {
         self.make_ready(live, &payload)
     }
 
-    /// How much commits are to be slowed down, in percent of [`LONGEST`].
     fn slowness(&self, log: u64) -> u32 {
-        let limit = self.options.checkpoint_log_bytes;
-        let beyond = log.saturating_sub(LOG_SLOW.saturating_mul(limit));
-        let by_log = beyond.saturating_mul(100) / (LOG_STOP - LOG_SLOW).saturating_mul(limit);
-        let dirty = self.cache.dirty_percent();
-        let by_dirty = dirty.saturating_sub(DIRTY_SLOW) * 100 / (100 - DIRTY_SLOW);
-        by_log.max(by_dirty).min(100) as u32
+        slowness(log, self.options.checkpoint_log_bytes, self.cache.dirty_percent())
     }
 
     /// Tells the background what a commit may have made necessary.
@@ -125,5 +119,42 @@ impl Engine {
     fn log_since_checkpoint(&self, lsn: Lsn) -> u64 {
         let log_start = self.live.get().map_or(0, |live| live.log.start().get());
         lsn.get().saturating_sub(self.checkpointed.load().get().max(log_start))
+    }
+}
+
+/// How much commits are to be slowed down, in percent of [`LONGEST`], with so many bytes of log since the
+/// last checkpoint, which is made after `limit`, and so many percent of the cache dirty.
+fn slowness(log: u64, limit: u64, dirty: u64) -> u32 {
+    let beyond = log.saturating_sub(LOG_SLOW.saturating_mul(limit));
+    let by_log = beyond.saturating_mul(100) / (LOG_STOP - LOG_SLOW).saturating_mul(limit);
+    let by_dirty = dirty.saturating_sub(DIRTY_SLOW) * 100 / (100 - DIRTY_SLOW);
+    by_log.max(by_dirty).min(100) as u32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_commit_is_slowed_a_little_more_the_nearer_the_limits_are() {
+        const LIMIT: u64 = 1000;
+        assert_eq!((0..=2000).map(|log| slowness(log, LIMIT, 75)).max(), Some(0));
+        for (log, dirty, percent) in [
+            (2500, 0, 25),
+            (3000, 0, 50),
+            (4000, 0, 100),
+            (u64::MAX, 0, 100),
+            (0, 80, 20),
+            (0, 90, 60),
+            (0, 100, 100),
+            (3000, 80, 50),
+            (2100, 90, 60),
+        ] {
+            assert_eq!(slowness(log, LIMIT, dirty), percent, "{log} bytes, {dirty} percent");
+        }
+        let steps: Vec<u32> = (2000..4000).map(|log| slowness(log, LIMIT, 0)).collect();
+        assert!(steps.windows(2).all(|pair| pair[1] == pair[0] || pair[1] == pair[0] + 1));
+        assert_eq!(slowness(u64::MAX, u64::MAX / 2, 0), 0, "no limit");
+        assert_eq!(LONGEST, Duration::from_millis(2), "a little");
     }
 }

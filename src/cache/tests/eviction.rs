@@ -156,6 +156,26 @@ fn a_draft_that_is_dropped_leaves_nothing() {
     }
 }
 
+/// What calls that are running may have looked at stays where it is, although it was evicted.
+#[test]
+fn a_cache_whose_frames_are_all_in_use_by_calls_says_so_until_they_have_ended() {
+    let rig = Rig::new();
+    rig.create(FRAMES - 2);
+    rig.checkpoint();
+    rig.settle();
+    let call = rig.cache.pin();
+    let refused = rig.cache.make_room_for(8, 8);
+    let is_told = |frames: u64| frames == rig.cache.frames();
+    assert!(
+        matches!(refused, Err(Error::CacheExhausted { frames }) if is_told(frames)),
+        "{refused:?}"
+    );
+    assert!(refused.is_err_and(|error| error.is_retryable()));
+    drop(call);
+    rig.cache.make_room_for(8, 8).unwrap();
+    assert!(rig.cache.arena.available() >= 8);
+}
+
 #[test]
 fn a_draft_is_taken_in_and_freed_again() {
     for pages in [3, 300] {

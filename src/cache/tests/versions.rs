@@ -253,3 +253,22 @@ fn a_page_is_changed_in_place_only_while_nobody_can_read_it() {
     let reopened = rig.reopen();
     assert_eq!(reopened.get(ids[0], reopened.cache.visible()).unwrap(), 9);
 }
+
+#[test]
+fn there_are_names_for_two_to_the_29_pages_and_those_that_are_free_are_given_again() {
+    let rig = Rig::new();
+    rig.cache.skip_page_ids(PageId((1 << 29) - 2));
+    let ids = rig.create(2);
+    assert_eq!(ids.iter().map(|id| id.0).collect::<Vec<_>>(), [(1 << 29) - 2, (1 << 29) - 1]);
+    let refused = rig.cache.new_page_id();
+    assert!(matches!(refused, Err(Error::DiskFull { .. })), "{refused:?}");
+    rig.put(&ids, 7);
+    rig.checkpoint();
+    rig.free(ids[0]);
+    rig.checkpoint();
+    rig.settle();
+    assert_eq!(rig.create(1), ids[..1]);
+    assert_eq!(rig.get(ids[1], rig.cache.visible()).unwrap(), 7);
+    rig.checkpoint();
+    rig.assert_blocks(0);
+}

@@ -227,3 +227,23 @@ async fn requests_wait_while_as_much_is_queued_as_may_be() {
     assert!(!later.is_finished());
     assert!(later.await.unwrap().is_err(), "nobody answers it");
 }
+
+/// A future that held a lock while it waits could not be moved to another thread (M2): this is not
+/// compiled then.
+#[tokio::test(start_paused = true)]
+async fn future_of_each_call_can_be_moved_to_another_thread() {
+    fn moves(_: impl Send) {}
+    let mut fake = Fake::new();
+    let (client, _peer) = fake.client(Client::options()).await;
+    moves(Client::connect("localhost:1"));
+    moves((client.store(), client.server(), client.ping(), client.stats(), client.close()));
+    moves((client.keyspaces(), client.keyspace("a"), client.create_keyspace("a")));
+    moves((client.drop_keyspace("a"), client.watermarks(), client.flush()));
+    moves((client.checkpoint(), client.verify(), client.begin_checkpoint(), client.begin_verify()));
+    moves(client.write(&crate::client::Batch::new(), crate::CommitMode::Sync));
+    let rows = client.existing_keyspace("rows");
+    moves((rows.get("k"), rows.put("k", "v"), rows.delete("k"), rows.contains_key("k")));
+    moves((rows.first(), rows.last(), rows.len(), rows.is_empty(), rows.iter().entries()));
+    let job = client.job("a job");
+    moves((job.status(), job.wait(secs(1)), job.cancel()));
+}

@@ -2,7 +2,7 @@
 
 use super::hostile::packet;
 use super::peer::{Peer, config, get, hello, serve, store};
-use crate::proto::{Code, Hello, Kind, MAX_HELLO, Request, Response};
+use crate::proto::{Code, Hello, Kind, MAX_HELLO, Request, Response, VERSION};
 
 /// The usual `Hello`, changed.
 fn strange(change: fn(&mut Hello<'_>)) -> Request<'static> {
@@ -42,6 +42,23 @@ async fn a_wrong_handshake_is_refused() {
         (last.failure().detail("len"), last.failure().detail("max")),
         (Some("5000"), Some("4096"))
     );
+    server.stop().await.unwrap();
+}
+
+/// There is one version: the newest that both have, whatever else the client has.
+#[tokio::test]
+async fn a_client_of_other_versions_too_is_answered_in_the_one_that_both_have() {
+    let (server, address) = serve(store(), &config()).await;
+    for request in [
+        strange(|hello| hello.max_version = u16::MAX),
+        strange(|hello| hello.min_version = 0),
+        strange(|hello| (hello.min_version, hello.max_version) = (0, 7)),
+    ] {
+        let mut peer = Peer::silent(address).await;
+        let answer = peer.ask(1, &request).await;
+        let Response::Welcome(welcome) = answer.response() else { panic!("{answer:?}") };
+        assert_eq!(welcome.version, VERSION, "{request:?}");
+    }
     server.stop().await.unwrap();
 }
 

@@ -21,3 +21,4 @@ mod signs;
 mod talk;
 mod times;
 mod unread;
+mod waiting;

@@ -508,6 +508,36 @@ mod tests {
         assert_eq!(themes.len(), Theme::ALL.len());
     }
 
+    /// All that a workload puts, in any step.
+    fn stamps(case: &Case) -> impl Iterator<Item = Stamp> {
+        let commits = case.steps.iter().flat_map(|step| match step {
+            Step::Commit { changes, .. } => vec![changes],
+            Step::Beside { commits, .. } => commits.iter().collect(),
+            _ => vec![],
+        });
+        commits.flatten().filter_map(|change| match change {
+            Change::Put { value, .. } => Some(*value),
+            Change::Delete { .. } => None,
+        })
+    }
+
+    /// A value begins with the number of its stamp. The shortest ones are too short for that.
+    #[test]
+    fn no_two_values_of_four_bytes_or_more_of_a_run_are_alike() {
+        for seed in 0..200 {
+            let case = case(seed);
+            let mut numbers = std::collections::HashSet::new();
+            let mut values = std::collections::HashSet::new();
+            for stamp in stamps(&case) {
+                assert!(numbers.insert(stamp.id), "seed {seed}: {stamp:?}");
+                let value = stamp.value();
+                assert_eq!(value.len(), stamp.bytes as usize);
+                assert!(value.len() < 4 || values.insert(value), "seed {seed}: {stamp:?}");
+            }
+            assert!(!numbers.is_empty(), "seed {seed}: nothing is put");
+        }
+    }
+
     #[test]
     fn a_case_can_be_written_down() {
         for seed in 0..50 {
