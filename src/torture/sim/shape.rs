@@ -17,10 +17,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::case::Setup;
+use super::case::{Case, Setup};
 use super::contents::Stamp;
-use super::generate::Theme;
-use super::step::Change;
+use super::generate::{self, Theme};
+use super::step::{Change, Step};
 use crate::disk::sim::rng::SplitMix64;
 use crate::space::PAGE_HEADER;
 use crate::tree::max_inline;
@@ -323,10 +323,34 @@ impl Coverage {
     }
 }
 
+/// The most seeds that are looked at for one.
+const MOST_TRIED: usize = 10_000;
+
+/// A seed that follows from `seed`, of a workload that has the pair of theme and size whose turn it is.
+/// The turns go round and round through all of them; those of slow themes are left out.
+pub(crate) fn seed_with(turn: u64, seed: u64) -> u64 {
+    let themes: Vec<Theme> = Theme::ALL.into_iter().filter(|theme| !theme.is_slow()).collect();
+    let turn = (turn % (themes.len() * Size::ALL.len()) as u64) as usize;
+    let (theme, size) = (themes[turn / Size::ALL.len()], Size::ALL[turn % Size::ALL.len()]);
+    let mut rng = SplitMix64::new(seed);
+    let seeds = std::iter::repeat_with(|| rng.next()).take(MOST_TRIED);
+    let mut of_theme = seeds.filter(|&seed| Theme::of(seed) == theme);
+    of_theme.find(|&seed| has(&generate::themed(theme, seed), size)).unwrap_or(seed)
+}
+
+fn has(case: &Case, size: Size) -> bool {
+    let mut changes = case.steps.iter().flat_map(|step| match step {
+        Step::Commit { changes, .. } => &changes[..],
+        _ => &[],
+    });
+    changes.any(|change| match change {
+        Change::Put { value, .. } => Size::of(u64::from(value.bytes), &case.setup) == size,
+        Change::Delete { .. } => false,
+    })
+}
+
 #[cfg(test)]
 mod tests {
-    use super::super::generate;
-    use super::super::step::Step;
     use super::*;
 
     #[test]
@@ -359,5 +383,16 @@ mod tests {
         }
         assert_eq!(coverage.empty(), Vec::<String>::new());
         assert_eq!(coverage.met(), Coverage::pairs());
+    }
+    #[test]
+    fn a_round_of_turns_has_every_size_in_every_theme() {
+        let mut found = BTreeSet::new();
+        for turn in 0..88 {
+            let seed = seed_with(turn, turn);
+            let case = generate::case(seed);
+            let sizes = Size::ALL.into_iter().filter(|size| has(&case, *size));
+            found.extend(sizes.map(|size| (Fact::Theme(Theme::of(seed)), size)));
+        }
+        assert_eq!(found.len(), 88);
     }
 }
