@@ -8,7 +8,7 @@
 //! | `node/search an inner node` | the child for a key, among some hundreds | each level of every get and put |
 //! | `codec/get packet encode` ... | a request or an answer of the server's protocol, in its own encoding, JSON and RESP | every request to a server |
 //!
-//! The library opens a door to them in `src/internals.rs`, which needs the feature `cli`:
+//! The library opens a door to them in `src/tools/internals.rs`, which needs the feature `cli`:
 //!
 //! ```sh
 //! cargo bench --features cli --bench internals
@@ -99,7 +99,7 @@ fn node(c: &mut Criterion) {
     group.finish();
 }
 
-/// `src/bench/codec.rs` says what is compared with what.
+/// `src/tools/bench/codec.rs` says what is compared with what.
 fn codec(c: &mut Criterion) {
     let mut group = c.benchmark_group("codec");
     for message in Message::ALL {

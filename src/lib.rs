@@ -63,101 +63,57 @@
 //! Imports point downward only; a test holds the order. `ARCHITECTURE.md` is the guided tour.
 //!
 //! ```text
-//!   cli, bench, torture     the command line, the crash suite (feature `cli`)
-//!   present                 what their tables and pages share
-//!   server                  connections, limits, times (feature `server`)
-//!   client                  the embedded interface over a connection (feature `client`)
-//!   service                 what a request means
-//!   proto                   packets and messages between server and client (PROTOCOL.md)
-//!   store                   the public interface
-//!   recovery, checkpoint    from the log to the pages, after a crash and all along
-//!   txn                     operations, keyspaces, the commit path
-//!   tree                    B+-trees over pages
-//!   cache                   frames, page table, versions, eviction
-//!   space                   the data file: superblock, page map, free map
-//!   log                     segments, records, group flush, scan
-//!   disk                    real files; a simulated disk that can crash
-//!   lsn, codec, durations, error, sync; mutants (mistakes made on purpose, feature `mutants`)
+//!   tools    cli, bench, torture      the command line, the benchmark, the crash suite (feature `cli`)
+//!            present, fuzzing         what their tables and pages share; doors for fuzz targets
+//!   ---------------------------------------------------------------------------------------------
+//!   net      server, client           connections, limits, times; the store's interface over one
+//!            service                  what a request means
+//!            proto                    packets and messages between the two (PROTOCOL.md)
+//!   ---------------------------------------------------------------------------------------------
+//!   engine   store                    the public interface
+//!            recovery                 from the log to the pages, after a crash
+//!            commit                   operations, keyspaces, the commit path, checkpoints
+//!            tree                     B+-trees over pages
+//!            cache                    frames, page table, versions, eviction
+//!            space                    the data file: superblock, page map, free map
+//!            log                      segments, records, group flush, scan
+//!            disk                     real files; a simulated disk that can crash
+//!            options, base, mutants   choices; errors, positions, locks; mistakes made on purpose
 //! ```
 
 #[cfg(not(target_pointer_width = "64"))]
 compile_error!("Syncline maps files and counts bytes as 64-bit systems can");
 
-#[cfg(feature = "cli")]
-#[doc(hidden)]
-pub mod cli;
-
-#[cfg(feature = "cli")]
-#[doc(hidden)]
-pub mod bench;
-
-#[cfg(feature = "cli")]
-#[doc(hidden)]
-pub mod torture;
-
-#[cfg(feature = "cli")]
-mod present;
-
-#[cfg(feature = "cli")]
-#[doc(hidden)]
-pub mod internals;
-
-#[cfg(any(test, fuzzing))]
-#[doc(hidden)]
-pub mod fuzzing;
-
-mod options;
-mod problems;
-
-#[cfg(feature = "server")]
-#[doc(hidden)]
-pub mod server;
-
-#[cfg(feature = "server")]
-mod service;
-
-#[cfg(feature = "client")]
-pub mod client;
-
+mod engine;
 #[cfg(any(feature = "server", feature = "client"))]
+mod net;
+#[cfg(any(feature = "cli", test, fuzzing))]
+mod tools;
+
+pub use engine::base::durations::Durations;
+pub use engine::base::error::{Error, Result};
+pub use engine::base::lsn::{Incarnation, Lsn, StoreId};
+pub use engine::disk;
 #[doc(hidden)]
-pub mod proto;
-
-mod store;
-
-mod checkpoint;
-mod recovery;
-
-mod txn;
-
-mod tree;
-
-mod cache;
-
-mod space;
-
-mod log;
-
-pub mod disk;
-
-mod codec;
-mod course;
-mod durations;
-mod error;
-mod foreign;
-mod lsn;
-#[doc(hidden)]
-pub mod mutants;
-mod process;
-#[cfg(all(test, not(syncline_shuttle)))]
-mod stories;
-mod sync;
-
-pub use durations::Durations;
-pub use error::{Error, Result};
-pub use lsn::{Incarnation, Lsn, StoreId};
-pub use options::{CommitMode, Options};
-pub use store::{
+pub use engine::mutants;
+pub use engine::options::{CommitMode, Options};
+pub use engine::store::{
     CheckpointStats, Entry, Keyspace, Range, Receipt, RecoveryProgress, RecoverySummary, Snapshot,
     Stats, Status, Store, Value, Verification, Watermarks, WriteBatch, inspect,
 };
+
+#[cfg(feature = "client")]
+pub use net::client;
+#[cfg(any(feature = "server", feature = "client"))]
+#[doc(hidden)]
+pub use net::proto;
+#[cfg(feature = "server")]
+#[doc(hidden)]
+pub use net::server;
+
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub use tools::fuzzing;
+#[cfg(feature = "cli")]
+#[doc(hidden)]
+pub use tools::{bench, cli, internals, torture};

@@ -1,0 +1,492 @@
+//! The checkpoint: a snapshot that writes itself to the data file.
+//!
+//! 1. pin: with the commit lock held, commit the counts of keys that changed, take C = `visible`,
+//!    register a snapshot at C, take the list of pages that changed since the last checkpoint;
+//! 2. make the log durable up to C (K1);
+//! 3. write every page version visible at C that is not on disk, sorted, in batches, flushing now
+//!    and then so that no flush at the end is long;
+//! 4. build the changed leaves of the page map;
+//! 5. write maps and superblock, copy-on-write (see [`crate::engine::space`]);
+//! 6. with the commit lock held, in steps: the checkpoint owns its extents;
+//! 7. move the watermark, recycle the log below C, end the snapshot, forget freed pages.
+//!
+//! Commits run on meanwhile, but for 1 and 6.
+//!
+//! - K1 `checkpoint <= durable`: nothing is in a checkpoint that could be lost from the log;
+//! - K2 a checkpoint that fails before 5 has changed nothing: it is tried again later. One that is
+//!   cancelled fails in 3; later it can no longer be cancelled.
+//! - K3 nothing of a commit that was applied halfway is in a checkpoint: none is begun once the log is
+//!   poisoned.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use parking_lot::MutexGuard;
+
+use crate::engine::base::course::Course;
+use crate::engine::base::error::{Error, Result};
+use crate::engine::base::lsn::{Incarnation, Life, LifeMark, Lsn};
+use crate::engine::cache::{Changes, Others};
+use crate::engine::commit::{CommitState, Engine, KeyspaceState, Live, Op, Payload};
+use crate::engine::mutants::{Mutant, broken};
+use crate::engine::options::CommitMode;
+use crate::engine::space::{self, Head, PageId};
+
+/// The data file is flushed after so many bytes, so that log flushes never queue behind more.
+const FLUSH_EVERY: u64 = 32 << 20;
+/// Counts of keyspaces that are committed at a time, if there are more.
+const COUNT_BATCH: usize = 512;
+/// Pages that change owner at a time, with the commit lock held.
+const ADOPT_BATCH: usize = 1024;
+
+/// What the lock of the checkpoint guards.
+#[derive(Debug, Default)]
+pub(crate) struct State {
+    /// Pages that went, which snapshots may still read.
+    unreaped: Vec<(PageId, Lsn)>,
+}
+
+/// What the last checkpoint did.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct CheckpointStats {
+    /// How long it took.
+    pub duration: Duration,
+    /// Pages that it wrote or took over.
+    pub pages: u64,
+    /// Bytes that were written to the data file meanwhile, by eviction and for long values too.
+    pub bytes: u64,
+    /// Everything up to here is in the data file.
+    pub lsn: Lsn,
+}
+
+/// What a checkpoint is made for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// The store goes on.
+    Running,
+    /// The store is being closed: no commit comes after.
+    Closing,
+    /// Recovery has replayed the log; the incarnation that is recorded has just begun.
+    Recovery(Former),
+}
+
+/// Where the last incarnation that committed anything ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Former {
+    pub(crate) incarnation: Incarnation,
+    pub(crate) mark: LifeMark,
+    pub(crate) end: Lsn,
+}
+
+/// What step 1 found.
+struct Pinned {
+    at: Lsn,
+    changes: Changes,
+    head: Head,
+}
+
+impl Engine {
+    /// Makes a checkpoint, and returns its LSN: everything up to there is in the data file.
+    pub(crate) fn checkpoint(&self) -> Result<Lsn> {
+        self.checkpoint_for(Purpose::Running)
+    }
+
+    /// As [`Engine::checkpoint`], on a course; `None` if it was cancelled before step 5.
+    #[cfg_attr(not(feature = "server"), allow(dead_code))]
+    pub(crate) fn checkpoint_on(&self, course: &Course) -> Result<Option<Lsn>> {
+        match self.checkpoint_through(Purpose::Running, course) {
+            // How step 3 stops. That the store was closed meanwhile comes to the same.
+            Err(Error::Closed) if course.is_cancelled() => Ok(None),
+            done => done.map(Some),
+        }
+    }
+
+    /// Makes a checkpoint; if nothing has changed since the last one, the log gives back what it
+    /// does not need.
+    pub(crate) fn checkpoint_if_changed(&self) -> Result<()> {
+        let unchanged = self.live.get().is_none()
+            || self.commit.lock().writer.is_unchanged()
+            || self.checkpointed.load() >= self.cache.visible();
+        match self.live.get() {
+            Some(live) if unchanged => live.log.rest(),
+            _ if unchanged => Ok(()),
+            _ => self.checkpoint().map(drop),
+        }
+    }
+
+    /// Makes a checkpoint if it can free anything. Waits for one that is being made.
+    pub(crate) fn checkpoint_if_useful(&self) -> Result<()> {
+        let is_unchanged = self.live.get().is_none() || self.commit.lock().writer.is_unchanged();
+        if is_unchanged && self.checkpointing.lock().unreaped.is_empty() {
+            return Ok(());
+        }
+        self.checkpoint().map(drop)
+    }
+
+    /// Makes a checkpoint for a purpose.
+    pub(crate) fn checkpoint_for(&self, purpose: Purpose) -> Result<Lsn> {
+        self.checkpoint_through(purpose, &Course::default())
+    }
+
+    fn checkpoint_through(&self, purpose: Purpose, course: &Course) -> Result<Lsn> {
+        let Some(live) = self.live.get() else {
+            return Ok(self.checkpointed.load());
+        };
+        let mut state = self.checkpointing.lock();
+        let begun = Instant::now();
+        let written = self.space.stats().bytes_written;
+        let mut pinned = self.pin_checkpoint(live, purpose)?;
+        let result = self.write_checkpoint(live, &mut pinned, course);
+        // The snapshot at C ends in any case.
+        self.cache.unregister(pinned.at);
+        let pages = match result {
+            Ok(pages) => pages,
+            Err(error) => {
+                if !broken(Mutant::ChangesLostOnFailure) {
+                    self.commit.lock().writer.restore_changes(pinned.changes);
+                }
+                self.pass_poison_on(&error);
+                return Err(error);
+            }
+        };
+        // 7
+        self.checkpointed.advance(pinned.at);
+        self.checkpoints.fetch_add(1, Ordering::Relaxed);
+        state.unreaped.extend(pinned.changes.freed);
+        self.reap(&mut state);
+        let done = CheckpointStats {
+            duration: begun.elapsed(),
+            pages,
+            bytes: self.space.stats().bytes_written - written,
+            lsn: pinned.at,
+        };
+        self.checkpoint_durations.add(done.duration);
+        *self.last_checkpoint.lock() = Some(done);
+        self.background.moved();
+        // What a log with a hole gives back it takes again, and not the data file.
+        let _no_growth = live.log.slides().then(|| self.space.hold_growth());
+        if let Err(error) = live.log.recycle_below(pinned.at) {
+            crate::engine::base::foreign::warning!(
+                "{}: removing old log segments: {error}",
+                self.disk.path("")
+            );
+        }
+        Ok(pinned.at)
+    }
+
+    /// Makes the checkpoint of a recovery that found no space for a log: what was replayed goes to the
+    /// data file, and the store is then as one that was closed. The incarnation in `head` has ended
+    /// with what is visible. K1 holds: nothing of the log is needed any more.
+    pub(crate) fn checkpoint_without_log(&self, head: Head) -> Result<()> {
+        let mut state = self.checkpointing.lock();
+        let mut pinned = {
+            let mut state = self.commit.lock();
+            let CommitState { writer, trees, .. } = &mut *state;
+            let at = self.cache.snapshot().into_lsn();
+            let head = Head {
+                checkpoint: at,
+                durable: at,
+                next_page_id: PageId(self.cache.next_page_id()),
+                catalog_root: trees.catalog_root,
+                next_keyspace: trees.next_keyspace,
+                clean: true,
+                ..head
+            };
+            Pinned { at, changes: writer.take_changes(at), head }
+        };
+        let written = self.write_pages(&mut pinned, &Course::default());
+        self.cache.unregister(pinned.at);
+        written?;
+        self.checkpointed.advance(pinned.at);
+        state.unreaped.extend(pinned.changes.freed);
+        self.reap(&mut state);
+        Ok(())
+    }
+
+    /// What the last checkpoint did, if there was one since the store was opened.
+    pub(crate) fn last_checkpoint(&self) -> Option<CheckpointStats> {
+        *self.last_checkpoint.lock()
+    }
+
+    /// Step 1. Counts that changed go into the catalog by an ordinary commit; none may come
+    /// between that and the pin, for its keys would be in the pages but not in the counts.
+    fn pin_checkpoint(&self, live: &Live, purpose: Purpose) -> Result<Pinned> {
+        // Many of them in steps before, each a commit: nobody is held up for all.
+        let changed = self.commit.lock().trees.changed_count();
+        for _ in 0..changed / COUNT_BATCH {
+            self.note_counts_then(live, COUNT_BATCH, |_| ())?;
+        }
+        self.note_counts_then(live, usize::MAX, |state| self.pin(live, purpose, state))
+    }
+
+    /// Commits up to `most` counts that changed, and calls `then` before any other commit can come.
+    fn note_counts_then<T>(
+        &self,
+        live: &Live,
+        most: usize,
+        then: impl FnOnce(&mut CommitState) -> T,
+    ) -> Result<T> {
+        let mut counts: Vec<Arc<KeyspaceState>> = Vec::new();
+        let noted = self.commit_built_then(
+            CommitMode::Async,
+            |state| {
+                // A commit that was applied halfway may be among the changed pages (K3).
+                live.log.check_poison()?;
+                // Called again if the log has to be given room: more may have changed meanwhile.
+                counts.append(&mut state.trees.changed_counts(most));
+                counts.sort_unstable_by_key(|keyspace| keyspace.id);
+                counts.dedup_by_key(|keyspace| keyspace.id);
+                let mut payload = Payload::default();
+                for keyspace in counts.iter().filter(|keyspace| !keyspace.is_dropped()) {
+                    let count = keyspace.count.latest();
+                    payload.push(Op::Count { keyspace: keyspace.id, count });
+                }
+                let is_noted = payload.operations > 0 && !broken(Mutant::CountsUnnoted);
+                Ok(is_noted.then_some(payload))
+            },
+            then,
+        );
+        if noted.is_err() {
+            self.commit.lock().trees.restore_counts(&counts);
+        }
+        noted.map(|(_, then)| then)
+    }
+
+    /// The second part of step 1.
+    fn pin(&self, live: &Live, purpose: Purpose, state: &mut CommitState) -> Pinned {
+        let CommitState { writer, trees, .. } = state;
+        let at = self.cache.snapshot().into_lsn();
+        let changes = writer.take_changes(at);
+        let former = self.space.superblock().head;
+        let ended = match purpose {
+            Purpose::Recovery(ended) => ended,
+            Purpose::Running | Purpose::Closing => Former {
+                incarnation: former.former,
+                mark: former.former_mark,
+                end: former.former_end,
+            },
+        };
+        let Life { incarnation, mark, secret, .. } = live.log.life();
+        let head = Head {
+            checkpoint: at,
+            durable: at,
+            incarnation,
+            mark,
+            secret,
+            log_start: live.log.start(),
+            former: ended.incarnation,
+            former_mark: ended.mark,
+            former_end: ended.end,
+            newest_segment: live.log.first_segment(),
+            next_page_id: match broken(Mutant::NextPageIdStale) {
+                true => former.next_page_id,
+                false => PageId(self.cache.next_page_id()),
+            },
+            catalog_root: match broken(Mutant::CatalogRootStale) {
+                true => former.catalog_root,
+                false => trees.catalog_root,
+            },
+            next_keyspace: match broken(Mutant::KeyspaceNumberStale) {
+                true => former.next_keyspace,
+                false => trees.next_keyspace,
+            },
+            clean: purpose == Purpose::Closing || broken(Mutant::CleanWhileRunning),
+        };
+        Pinned { at, changes, head }
+    }
+
+    /// Steps 2 to 6. Returns how many pages the checkpoint has that the last one had not.
+    fn write_checkpoint(&self, live: &Live, pinned: &mut Pinned, course: &Course) -> Result<u64> {
+        // 2
+        if !broken(Mutant::CheckpointAheadOfLog) {
+            live.log.wait_quietly(pinned.at, None)?;
+            assert!(pinned.at <= live.log.durable(), "K1");
+        }
+        pinned.head.durable = pinned.at.max(live.log.durable());
+        if broken(Mutant::LogRecycledEarly) {
+            live.log.recycle_below(pinned.at)?;
+        }
+        self.write_pages(pinned, course)
+    }
+
+    /// Steps 3 to 6.
+    fn write_pages(&self, pinned: &mut Pinned, course: &Course) -> Result<u64> {
+        // 3
+        let Changes { written, freed } = &mut pinned.changes;
+        let is_freed: std::collections::HashSet<PageId> = freed.iter().map(|(id, _)| *id).collect();
+        written.sort_unstable();
+        written.dedup();
+        let ids: Vec<PageId> =
+            written.iter().copied().filter(|id| !is_freed.contains(id)).collect();
+        course.expect(ids.len() as u64);
+        let mut flushed = 0;
+        let page_bytes = self.cache.page_bytes() as u64;
+        let settle = || drop(self.commit.lock());
+        let mut placed = self.cache.place(&ids, pinned.at, &settle, &mut |done| {
+            course.advance(done as u64 - course.done());
+            if course.is_cancelled() {
+                return Err(Error::Closed);
+            }
+            if (done as u64 - flushed) * page_bytes >= FLUSH_EVERY {
+                flushed = done as u64;
+                self.space.sync()?;
+            }
+            Ok(())
+        })?;
+        let pages = placed.len() as u64;
+        if let Some(live) = self.live.get() {
+            // What became durable meanwhile is proved as well.
+            pinned.head.durable = pinned.at.max(live.log.durable());
+        }
+        if broken(Mutant::CheckpointLsnLate) {
+            pinned.head.checkpoint = pinned.head.durable;
+        }
+        let result = self.finish_checkpoint(pinned, &mut placed);
+        if result.is_err() {
+            self.cache.unplace(&placed);
+        }
+        result.map(|()| pages)
+    }
+
+    /// Steps 4 to 6.
+    fn finish_checkpoint(
+        &self,
+        pinned: &Pinned,
+        placed: &mut Vec<crate::engine::cache::Placed>,
+    ) -> Result<()> {
+        // 4
+        let freed: Vec<PageId> = pinned.changes.freed.iter().map(|(id, _)| *id).collect();
+        let (released, kept, taken) = self.cache.hand_over(placed, &freed)?;
+        let leaves = self.cache.map_leaves(placed)?;
+        // 5
+        let changes =
+            space::Changes { leaves: &leaves, released: &released, kept: &kept, taken: &taken };
+        self.cache.write_alone_if_full(Others::Eviction, || {
+            self.space.checkpoint(changes, pinned.head)
+        })?;
+        // 6
+        for batch in placed.chunks(ADOPT_BATCH) {
+            let _no_commits = self.commit.lock();
+            self.cache.adopt_placed(batch, pinned.at);
+        }
+        Ok(())
+    }
+
+    /// Removes freed pages that no snapshot can reach any more. Those that cannot be removed now are
+    /// left to the next checkpoint.
+    fn reap(&self, state: &mut State) {
+        let mut failed = None;
+        state.unreaped.retain(|&(id, lsn)| {
+            let is_needed =
+                self.cache.has_snapshot_below(lsn) && !broken(Mutant::ReapedUnderSnapshot);
+            if is_needed || failed.is_some() {
+                return true;
+            }
+            failed = self.cache.remove(id).err();
+            failed.is_some()
+        });
+        if let Some(error) = failed {
+            crate::engine::base::foreign::warning!(
+                "{}: removing freed pages: {error}",
+                self.disk.path("")
+            );
+        }
+    }
+
+    /// Keeps checkpoints from running while the guard is held; with the pages that were freed and
+    /// are not removed yet.
+    pub(crate) fn hold_checkpoints(&self) -> (MutexGuard<'_, State>, Vec<PageId>) {
+        let state = self.checkpointing.lock();
+        let unreaped = state.unreaped.iter().map(|(id, _)| *id).collect();
+        (state, unreaped)
+    }
+
+    /// Closes the store: refuses further commits, makes everything durable, writes a last
+    /// checkpoint, and stops the threads. The first call does it; others wait for it, and return
+    /// what it has returned.
+    pub(crate) fn close(&self) -> Result<()> {
+        self.process.check()?;
+        self.closed.store(true, Ordering::SeqCst);
+        let result = {
+            let mut outcome = self.outcome.lock();
+            match &*outcome {
+                Some(result) => result.clone(),
+                None => outcome.insert(self.close_once()).clone(),
+            }
+        };
+        // With no lock held; the flusher may have been left behind.
+        if let Some(live) = self.live.get() {
+            live.log.deliver();
+        }
+        result
+    }
+
+    fn close_once(&self) -> Result<()> {
+        self.background.stop();
+        if self.is_read_only {
+            self.commit.lock().sealed = true;
+            if let Some(live) = self.live.get() {
+                *live.threads.lock() = None;
+            }
+            self.background.moved();
+            *self.lock.lock() = None;
+            return Ok(());
+        }
+        self.merge_all_sparse();
+        self.trim_some_dropped();
+        // Commits that were inside when the store was closed are through once this is ours.
+        {
+            let mut state = self.commit.lock();
+            if let Some(live) = self.live.get() {
+                self.drain(live, &mut state);
+            }
+            state.sealed = true;
+        }
+        let result = match self.live.get() {
+            Some(live) => self.close_log(live),
+            // It may have failed to begin.
+            None => self.space.check_poison(),
+        };
+        // Only now may another process open the directory.
+        *self.lock.lock() = None;
+        result
+    }
+
+    /// If `error` tells that the data file has failed for good, no commit is taken any more either: no
+    /// checkpoint would ever have it.
+    pub(crate) fn pass_poison_on(&self, error: &Error) {
+        if let (Error::Poisoned { .. }, Some(live)) = (error, self.live.get())
+            && !broken(Mutant::DataPoisonUntold)
+        {
+            live.log.poison(error.clone());
+        }
+    }
+
+    fn close_log(&self, live: &Live) -> Result<()> {
+        let result = match live.log.poisoned() {
+            Some(error) => Err(error),
+            None => self.checkpoint_for(Purpose::Closing).map(|_| ()),
+        };
+        *live.threads.lock() = None;
+        self.background.moved();
+        // Closed it is in any case: what cannot be given back stays.
+        if result.is_ok()
+            && let Err(error) = self.retire_log(live)
+        {
+            crate::engine::base::foreign::warning!(
+                "{}: files of the log stay: {error}",
+                self.disk.path("")
+            );
+        }
+        result
+    }
+
+    /// The log of the closed store is given back, once no superblock is left that needs it.
+    fn retire_log(&self, live: &Live) -> Result<()> {
+        self.space.sync()?; // the superblock's copy
+        let appender = self.commit.lock().appender.take();
+        live.log.retire(appender)
+    }
+}

@@ -1,0 +1,229 @@
+//! The engine: everything that one open store has, and who guards it.
+
+use std::fmt;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use parking_lot::Mutex;
+
+use super::background::Background;
+use super::combine::Queue;
+use super::group::Trees;
+use super::keyspaces::{KeyspaceState, Names};
+use super::ops::Payload;
+use crate::engine::base::durations::DurationCounter;
+use crate::engine::base::error::{Error, Result};
+use crate::engine::base::lsn::{Life, Lsn, StoreId, Watermark};
+use crate::engine::base::process::Process;
+use crate::engine::cache::{Cache, Writer};
+use crate::engine::commit::checkpoint::CheckpointStats;
+use crate::engine::disk::{DirLock, Disk};
+use crate::engine::log::{Appender, Log, LogThreads};
+use crate::engine::options::{CommitMode, Options};
+use crate::engine::space::Space;
+
+/// An open store.
+pub(crate) struct Engine {
+    // Constant after construction.
+    pub(crate) disk: Arc<dyn Disk>,
+    pub(crate) options: Options,
+    pub(crate) space: Arc<Space>,
+    pub(crate) cache: Cache,
+    /// Gone once the store is closed.
+    pub(crate) lock: Mutex<Option<Locks>>,
+
+    /// The log, from the first write on.
+    pub(crate) live: OnceLock<Live>,
+    /// The keyspaces by their names, as the catalog has them.
+    names: Names,
+    /// The commit lock: who holds it may append and apply.
+    pub(crate) commit: Mutex<CommitState>,
+    /// How many keyspaces there are, readable without the commit lock.
+    pub(crate) keyspaces: Arc<AtomicU64>,
+    /// Who waits for the commit lock.
+    pub(super) queue: Queue,
+    /// Pages up to here are in the data file.
+    pub(crate) checkpointed: Watermark,
+    /// Held by the one checkpoint that runs.
+    pub(crate) checkpointing: Mutex<crate::engine::commit::checkpoint::State>,
+    /// What the last checkpoint did. Held for a moment.
+    pub(crate) last_checkpoint: Mutex<Option<CheckpointStats>>,
+    pub(crate) counts: Counts,
+    pub(crate) background: Background,
+    pub(crate) closed: AtomicBool,
+    /// The store takes no commit, and nothing of it is written. Set once recovery has ended.
+    pub(crate) is_read_only: bool,
+    /// How closing ended. Held by whoever closes: others wait for the same.
+    pub(crate) outcome: Mutex<Option<Result<()>>>,
+    /// Who opened the store.
+    pub(crate) process: Process,
+    /// Checkpoints made.
+    pub(crate) checkpoints: AtomicU64,
+    /// How long they took.
+    pub(crate) checkpoint_durations: DurationCounter,
+}
+
+/// What keeps others out. Given back in this order: whoever has the directory's lock next finds
+/// the data file free.
+#[derive(Debug)]
+pub(crate) struct Locks {
+    #[expect(dead_code, reason = "held")]
+    pub(crate) data: Box<dyn DirLock>,
+    #[expect(dead_code, reason = "held")]
+    pub(crate) directory: Box<dyn DirLock>,
+}
+
+/// What exists once the store has been written to.
+#[derive(Debug)]
+pub(crate) struct Live {
+    pub(crate) log: Arc<Log>,
+    pub(crate) threads: Mutex<Option<LogThreads>>,
+}
+
+/// What the commit lock guards.
+#[derive(Debug)]
+pub(crate) struct CommitState {
+    pub(crate) writer: Writer,
+    pub(crate) trees: Trees,
+    /// There from the first write on.
+    pub(crate) appender: Option<Appender>,
+    /// The store is being closed: no commit is taken any more.
+    pub(crate) sealed: bool,
+}
+
+/// What is counted beside the layers' own counters. Changed under the commit lock, read without.
+#[derive(Debug, Default)]
+pub(crate) struct Counts {
+    pub(crate) sync_commits: AtomicU64,
+    pub(crate) async_commits: AtomicU64,
+    /// Of those, the ones that their callers wait for without a thread. Changed without the lock.
+    pub(crate) awaited: AtomicU64,
+    pub(crate) operations: AtomicU64,
+    pub(crate) user_bytes: AtomicU64,
+    /// How long writers waited for space or a checkpoint. Changed without the lock.
+    pub(crate) stalls: DurationCounter,
+}
+
+impl Counts {
+    /// Counts a commit. The caller has the commit lock.
+    pub(crate) fn add(&self, payload: &Payload) {
+        // One thread at a time adds, so that no locked instruction is needed.
+        let add = |count: &AtomicU64, more: u64| {
+            count.store(count.load(Ordering::Relaxed) + more, Ordering::Relaxed);
+        };
+        match payload.mode {
+            CommitMode::Sync => add(&self.sync_commits, 1),
+            CommitMode::Async => add(&self.async_commits, 1),
+        }
+        add(&self.operations, payload.operations as u64);
+        add(&self.user_bytes, payload.user_bytes);
+    }
+}
+
+impl Engine {
+    /// An engine over the pages in `space`, at its last checkpoint.
+    pub(crate) fn new(
+        disk: Arc<dyn Disk>,
+        lock: Locks,
+        options: Options,
+        space: Arc<Space>,
+        cache: Cache,
+        trees: Trees,
+    ) -> Self {
+        let checkpoint = space.superblock().head.checkpoint;
+        let keyspaces = trees.catalog.count();
+        Engine {
+            disk,
+            options,
+            space,
+            cache,
+            lock: Mutex::new(Some(lock)),
+            live: OnceLock::new(),
+            names: trees.catalog.names(),
+            commit: Mutex::new(CommitState {
+                writer: Writer::new(checkpoint),
+                trees,
+                appender: None,
+                sealed: false,
+            }),
+            queue: Queue::default(),
+            checkpointed: Watermark::new(checkpoint),
+            checkpointing: Mutex::default(),
+            last_checkpoint: Mutex::default(),
+            counts: Counts::default(),
+            keyspaces,
+            background: Background::default(),
+            closed: AtomicBool::new(false),
+            is_read_only: false,
+            outcome: Mutex::default(),
+            process: Process::current(),
+            checkpoints: AtomicU64::new(0),
+            checkpoint_durations: DurationCounter::default(),
+        }
+    }
+
+    pub(crate) fn store_id(&self) -> StoreId {
+        self.space.store_id()
+    }
+
+    /// The present life, or the last one if nothing has been written since the store was opened.
+    pub(crate) fn life(&self) -> Life {
+        self.live.get().map_or_else(|| self.space.superblock().life(), |live| live.log.life())
+    }
+
+    /// Fails once the store is closed, and in a process that did not open it (O1).
+    pub(crate) fn check_open(&self) -> Result<()> {
+        self.process.check()?;
+        if self.closed.load(Ordering::Acquire) {
+            return Err(Error::Closed);
+        }
+        Ok(())
+    }
+
+    /// As [`Engine::check_open`], for what would change the store.
+    pub(crate) fn check_writable(&self) -> Result<()> {
+        self.check_open()?;
+        match self.is_read_only {
+            true => Err(Error::opened_to_be_read(self.disk.path(""))),
+            false => Ok(()),
+        }
+    }
+
+    /// The watermarks `appended`, `visible`, `durable` and `checkpoint`, read so that I1 and I2
+    /// hold among them.
+    pub(crate) fn watermarks(&self) -> (Lsn, Lsn, Lsn, Lsn) {
+        let checkpoint = self.checkpointed.load();
+        let visible = self.cache.visible();
+        match self.live.get() {
+            Some(live) => {
+                let durable = live.log.durable();
+                (live.log.appended(), visible, durable, checkpoint)
+            }
+            None => (checkpoint, visible, checkpoint, checkpoint),
+        }
+    }
+
+    /// The keyspace of this name. Waits for no commit.
+    pub(crate) fn keyspace(&self, name: &str) -> Option<Arc<KeyspaceState>> {
+        let found = self.names.read().get(name).cloned();
+        found.filter(|keyspace| self.is_visible(keyspace))
+    }
+
+    /// The names of all keyspaces, sorted. Waits for no commit.
+    pub(crate) fn keyspaces(&self) -> Vec<String> {
+        let names = self.names.read();
+        let visible = names.values().filter(|keyspace| self.is_visible(keyspace));
+        visible.map(|keyspace| keyspace.name.clone()).collect()
+    }
+
+    /// Whether the commit that made the keyspace is visible: before that its tree cannot be read.
+    fn is_visible(&self, keyspace: &KeyspaceState) -> bool {
+        keyspace.was_made_by(self.cache.visible())
+    }
+}
+
+impl fmt::Debug for Engine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Engine").field("disk", &self.disk).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,479 @@
+//! A directory of the operating system.
+//!
+//! ```text
+//!   RealDisk ---- a directory      names, the lock, making names durable
+//!     RealFile ---- a file         positional reads and writes, blocks, fdatasync
+//!       RealMapping ---- memory    plain copies, msync of a range
+//!   platform                       what differs between operating systems
+//! ```
+//!
+//! Rules:
+//!
+//! - D1 A file's blocks exist before they are used through a mapping, so that storing into it
+//!   cannot raise SIGBUS. The mapping may be longer than the file, and knows how long that is.
+//! - D2 No descriptor is reopened to flush: the kernel reports a failed write-back once to each
+//!   descriptor that was open when it happened, so the one that wrote is the one that flushes.
+//! - D3 The lock is the operating system's, on the file [`LOCK_FILE`]; it ends with the process,
+//!   so nothing is left to clean up after a kill. The file itself stays and means nothing. Whoever
+//!   removes it lets nobody in: the data file is locked as well ([`DiskFile::lock`]).
+//! - D4 The directory is looked up once. Every name is looked up in the directory that is held
+//!   open: another working directory, another name for this directory or another directory at its
+//!   path change nothing. Messages name the path that it had when it was opened.
+//! - D5 A file that was removed, or replaced by another of its name, is flushed in vain: the next
+//!   flush says so ([`Error::Missing`]), and so does whatever needs a directory that was removed.
+//!
+//! - D6 A directory that was opened to be read is not changed, and nothing in it is opened for more:
+//!   a directory or a volume that cannot be written is no obstacle. Readers share the lock.
+//! - D7 The file of the lock is empty but while a store is being made, which it says then: what a crash
+//!   leaves of that is told from what somebody else has put there.
+//! - D8 The file of the lock is removed by the lock that has made it, if no store was opened with it,
+//!   and by nobody else: what is refused stays as it was. It is removed before the lock is given
+//!   back, and a lock on a file that has no name any more is none.
+//!
+//! Direct I/O and io_uring are left out: measured, a mapped append plus `msync` costs what
+//! `fdatasync` costs, and data pages are written in batches large enough to hide the calls.
+
+mod file;
+mod mapping;
+mod platform;
+
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use self::file::RealFile;
+use self::platform::{Access, Dir, Which};
+use super::{DirLock, Disk, DiskFile, NoLock};
+use crate::engine::base::error::{Error, Result};
+use crate::engine::base::process::Process;
+
+/// The file that carries the directory's lock. [`Disk::list`] leaves it out.
+const LOCK_FILE: &str = "LOCK";
+/// What that file says while a store is being made. It is empty otherwise.
+const CLAIM: &[u8] = b"a Syncline store is being made here\n";
+
+/// A directory of the operating system.
+#[derive(Debug)]
+pub struct RealDisk {
+    /// For messages. Absolute.
+    path: PathBuf,
+    /// Open for as long as the disk, so that it sees every failed write-back (D2), and stays this
+    /// directory (D4).
+    dir: Arc<Dir>,
+    access: Access,
+    /// Whether the file of the lock stays, should the lock have made it (D8).
+    is_lock_kept: Arc<AtomicBool>,
+}
+
+impl RealDisk {
+    /// Opens a directory that exists. From then on it is this directory, whatever becomes of the
+    /// path and of the working directory.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if it does not exist or is no directory.
+    pub fn open(dir: impl AsRef<Path>) -> Result<RealDisk> {
+        Self::open_for(Access::Write, dir.as_ref())
+    }
+
+    /// Opens a directory that exists, to be read only: nothing that is done to it or to its files
+    /// needs the right to write, and its lock is shared with others who read.
+    ///
+    /// # Errors
+    /// As [`RealDisk::open`]. What would change something is [`Error::ReadOnly`].
+    pub fn open_read_only(dir: impl AsRef<Path>) -> Result<RealDisk> {
+        Self::open_for(Access::Read, dir.as_ref())
+    }
+
+    fn open_for(access: Access, path: &Path) -> Result<RealDisk> {
+        let failed = |error| Error::io("open the directory", &display(path), 0, error);
+        let dir = Dir::open(path).map_err(failed)?;
+        let path = std::path::absolute(path).map_err(failed)?;
+        Ok(RealDisk { path, dir: Arc::new(dir), access, is_lock_kept: Arc::default() })
+    }
+
+    /// Opens a directory after creating it and the parents that are missing. What was created
+    /// survives a power loss, and so does what an earlier, interrupted call created.
+    ///
+    /// # Errors
+    /// [`Error::ReadOnly`] or [`Error::Io`] if it cannot be created.
+    pub fn create_dir(dir: impl AsRef<Path>) -> Result<RealDisk> {
+        let dir = std::path::absolute(dir.as_ref())
+            .map_err(|error| Error::io("resolve", &display(dir.as_ref()), 0, error))?;
+
+        // From the deepest directory that exists downward; each one's name is durable before
+        // the next is created in it, so at most one of them was left unsynced by a kill.
+        let mut missing: Vec<&Path> = dir.ancestors().take_while(|path| !path.exists()).collect();
+        if let Some(existing) = dir.ancestors().nth(missing.len()) {
+            sync_parent_if_allowed(existing)?;
+        }
+        while let Some(path) = missing.pop() {
+            match fs::create_dir(path) {
+                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+                    return Err(Error::io("create the directory", &display(path), 0, error));
+                }
+                _ => sync_parent(path)?,
+            }
+        }
+        RealDisk::open(dir)
+    }
+
+    /// Names come from the store, never from outside.
+    fn check_name(name: &str) {
+        assert!(
+            !name.is_empty() && !name.contains(['/', '\\']) && name != LOCK_FILE,
+            "{name:?} is no name for a file of a store"
+        );
+    }
+
+    /// The error of what was done to the file `name`, or to the directory if it is empty (D5).
+    fn error(&self, action: &str, name: &str, needed: u64, error: io::Error) -> Error {
+        if error.kind() == io::ErrorKind::NotFound && self.dir.is_gone() {
+            let expected = "the directory was removed while the store in it was open";
+            return Error::Missing { file: self.path(""), expected: expected.to_owned() };
+        }
+        let file = self.path(name);
+        match self.access {
+            // What may not be read is no file that cannot be written.
+            Access::Read => Error::Io { action: action.into(), file, source: Arc::new(error) },
+            Access::Write => Error::io(action, &file, needed, error),
+        }
+    }
+
+    fn open_file(&self, name: &str, which: Which) -> io::Result<RealFile> {
+        Self::check_name(name);
+        RealFile::new(self.dir.open_file(name, which)?, self.path(name), self.access)
+    }
+
+    /// Fails if the directory was opened to be read.
+    fn check_writable(&self, name: &str) -> Result<()> {
+        match self.access {
+            Access::Write => Ok(()),
+            Access::Read => Err(Error::opened_to_be_read(self.path(name))),
+        }
+    }
+
+    /// What the file of the lock begins with; `None` if there is no such file.
+    fn read_lock_file(&self) -> Result<Option<Vec<u8>>> {
+        let mut text = Vec::new();
+        let read = self.dir.open_file(LOCK_FILE, Which::Readable);
+        let read = read.and_then(|file| file.take(1 + CLAIM.len() as u64).read_to_end(&mut text));
+        match read {
+            Ok(_) => Ok(Some(text)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            // A directory, and a pipe.
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::IsADirectory | io::ErrorKind::WouldBlock
+                ) =>
+            {
+                Ok(None)
+            }
+            Err(error) => Err(self.error("read", LOCK_FILE, 0, error)),
+        }
+    }
+
+    /// Makes the file of the lock hold `text`, durably.
+    fn note_claim(&self, text: &[u8]) -> Result<()> {
+        self.check_writable(LOCK_FILE)?;
+        let file = self.dir.open_file(LOCK_FILE, Which::Any);
+        let written = file.and_then(|mut file| {
+            file.set_len(0)?;
+            file.write_all(text)?;
+            file.sync_all()
+        });
+        written.map_err(|error| self.error("write", LOCK_FILE, text.len() as u64, error))
+    }
+
+    /// Opens the file of the lock, and says whether it made it. One that is not there keeps nobody
+    /// from reading: the data file is locked as well.
+    fn lock_file(&self) -> io::Result<Option<(File, bool)>> {
+        let which = match self.access {
+            Access::Write => Which::Present,
+            Access::Read => Which::Readable,
+        };
+        // Another process may make and remove it meanwhile; a link that leads nowhere stays.
+        const TRIES: u32 = 100;
+        for _ in 0..TRIES {
+            match self.dir.open_file(LOCK_FILE, which) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                file => return file.map(|file| Some((file, false))),
+            }
+            if self.access == Access::Read {
+                return Ok(None);
+            }
+            match self.dir.open_file(LOCK_FILE, Which::New) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                file => return file.map(|file| Some((file, true))),
+            }
+        }
+        Err(io::ErrorKind::AlreadyExists.into())
+    }
+}
+
+impl Disk for RealDisk {
+    fn lock(&self) -> Result<Box<dyn DirLock>> {
+        let failed = |error| self.error("lock", LOCK_FILE, 0, error);
+        loop {
+            let Some((file, is_made)) = self.lock_file().map_err(failed)? else {
+                return Ok(Box::new(NoLock));
+            };
+            match self.access.lock(&file) {
+                Ok(()) => {}
+                Err(fs::TryLockError::WouldBlock) => {
+                    return Err(Error::Locked { directory: self.path("") });
+                }
+                Err(fs::TryLockError::Error(error)) => return Err(failed(error)),
+            }
+            // Another process may have removed it between the two (D8).
+            if self.dir.leads_to(LOCK_FILE, &file).map_err(failed)? {
+                let made = is_made.then(|| MadeLock {
+                    dir: Arc::clone(&self.dir),
+                    is_kept: Arc::clone(&self.is_lock_kept),
+                });
+                let mut lock = RealLock::new(Arc::new(file));
+                lock.made = made;
+                return Ok(Box::new(lock));
+            }
+        }
+    }
+
+    fn keep_lock(&self) {
+        self.is_lock_kept.store(true, Ordering::Relaxed);
+    }
+
+    fn list(&self) -> Result<Vec<String>> {
+        let mut names = self.dir.files().map_err(|error| self.error("list", "", 0, error))?;
+        names.retain(|name| name != LOCK_FILE);
+        names.sort_unstable();
+        Ok(names)
+    }
+
+    fn strangers(&self) -> Result<Vec<String>> {
+        let mut names = self.dir.strangers().map_err(|error| self.error("list", "", 0, error))?;
+        if self.read_lock_file()?.is_some_and(|text| !text.is_empty() && text != CLAIM) {
+            names.push(LOCK_FILE.to_owned());
+        }
+        names.sort_unstable();
+        names.dedup();
+        Ok(names)
+    }
+
+    fn claim(&self) -> Result<()> {
+        self.note_claim(CLAIM)?;
+        self.sync_dir()
+    }
+
+    fn disclaim(&self) -> Result<()> {
+        self.note_claim(b"")
+    }
+
+    fn is_claimed(&self) -> Result<bool> {
+        Ok(self.read_lock_file()?.is_some_and(|text| text == CLAIM))
+    }
+
+    fn create(&self, name: &str, bytes: u64) -> Result<Arc<dyn DiskFile>> {
+        self.check_writable(name)?;
+        let file = self.open_file(name, Which::New);
+        let file = file.map_err(|error| self.error("create", name, bytes, error))?;
+        file.write_in_place();
+        if let Err(error) = file.allocate(bytes) {
+            drop(file); // Windows removes no file that is open
+            // The first failure is the one to report; a file left behind is harmless.
+            let _ = self.dir.remove(name);
+            return Err(error);
+        }
+        Ok(Arc::new(file))
+    }
+
+    fn open(&self, name: &str) -> Result<Arc<dyn DiskFile>> {
+        let which = match self.access {
+            Access::Read => Which::Readable,
+            Access::Write => Which::Present,
+        };
+        let file = self.open_file(name, which);
+        Ok(Arc::new(file.map_err(|error| self.error("open", name, 0, error))?))
+    }
+
+    fn rename(&self, from: &str, to: &str) -> Result<()> {
+        Self::check_name(from);
+        Self::check_name(to);
+        self.check_writable(from)?;
+        let failed = |error| self.error(&format!("rename to {to}"), from, 0, error);
+        self.dir.rename(from, to).map_err(failed)
+    }
+
+    fn remove(&self, name: &str) -> Result<()> {
+        Self::check_name(name);
+        self.check_writable(name)?;
+        self.dir.remove(name).map_err(|error| self.error("remove", name, 0, error))
+    }
+
+    fn sync_dir(&self) -> Result<()> {
+        self.dir.sync().map_err(|error| self.error("sync the directory", "", 0, error))?;
+        if self.dir.is_gone() {
+            return Err(self.error("sync the directory", "", 0, io::ErrorKind::NotFound.into()));
+        }
+        Ok(())
+    }
+
+    fn random(&self, bytes: &mut [u8]) -> Result<()> {
+        getrandom::fill(bytes).map_err(|error| {
+            let error = io::Error::other(error.to_string());
+            Error::io("get random bytes", &self.path(""), 0, error)
+        })
+    }
+
+    fn path(&self, name: &str) -> String {
+        if name.is_empty() { display(&self.path) } else { display(&self.path.join(name)) }
+    }
+}
+
+/// A lock on a file. Given back by name, not by closing the file: whoever was forked meanwhile has
+/// the same descriptor, and would keep the lock.
+///
+/// A forked process does not have it: whatever it drops, the lock stays (O1).
+#[derive(Debug)]
+struct RealLock {
+    file: Arc<File>,
+    process: Process,
+    made: Option<MadeLock>,
+}
+
+/// That the lock has made its own file, which goes again if nothing comes of it (D8).
+#[derive(Debug)]
+struct MadeLock {
+    dir: Arc<Dir>,
+    is_kept: Arc<AtomicBool>,
+}
+
+impl MadeLock {
+    /// Removes the file. One that says that a store is half made stays, and says it to the next.
+    fn undo(&self, file: &File) {
+        let is_empty = file.metadata().is_ok_and(|metadata| metadata.len() == 0);
+        if is_empty
+            && !self.is_kept.load(Ordering::Relaxed)
+            && self.dir.leads_to(LOCK_FILE, file).unwrap_or(false)
+        {
+            // One that is left does no harm: it is empty.
+            let _ = self.dir.remove(LOCK_FILE);
+        }
+    }
+}
+
+impl RealLock {
+    fn new(file: Arc<File>) -> RealLock {
+        RealLock { file, process: Process::current(), made: None }
+    }
+}
+
+impl DirLock for RealLock {}
+
+impl Drop for RealLock {
+    fn drop(&mut self) {
+        if self.process.is_here() {
+            if let Some(made) = &self.made {
+                made.undo(&self.file);
+            }
+            // It ends with the last descriptor in any case.
+            let _ = self.file.unlock();
+        }
+    }
+}
+
+fn display(path: &Path) -> String {
+    path.display().to_string()
+}
+
+/// Makes the name of `path` durable in the directory that holds it.
+fn sync_parent(path: &Path) -> Result<()> {
+    let Some(parent) = path.parent() else { return Ok(()) };
+    Dir::open(parent)
+        .and_then(|dir| dir.sync())
+        .map_err(|error| Error::io("sync the directory", &display(parent), 0, error))
+}
+
+/// As [`sync_parent`], for a directory that existed before. Whoever made it may have put it
+/// where we cannot read; then its name is theirs to make durable.
+fn sync_parent_if_allowed(path: &Path) -> Result<()> {
+    match sync_parent(path) {
+        Err(Error::ReadOnly { .. }) => Ok(()),
+        result => result,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn create_dir_makes_the_missing_parents_and_may_be_repeated() {
+        let temp = tempfile::tempdir().unwrap();
+        let dir = temp.path().join("a/b/c");
+        RealDisk::open(&dir).unwrap_err();
+        RealDisk::create_dir(&dir).unwrap().create("x", 1).unwrap();
+        assert_eq!(RealDisk::create_dir(&dir).unwrap().list().unwrap(), ["x"]);
+    }
+
+    #[test]
+    fn a_file_is_no_directory() {
+        let temp = tempfile::tempdir().unwrap();
+        let path = temp.path().join("file");
+        fs::write(&path, "").unwrap();
+        assert!(matches!(RealDisk::open(&path), Err(Error::Io { .. })));
+        assert!(matches!(RealDisk::create_dir(path.join("dir")), Err(Error::Io { .. })));
+    }
+
+    #[test]
+    fn list_leaves_out_directories_and_the_lock() {
+        let temp = tempfile::tempdir().unwrap();
+        fs::create_dir(temp.path().join("dir")).unwrap();
+        fs::write(temp.path().join("file"), "").unwrap();
+        let disk = RealDisk::open(temp.path()).unwrap();
+        let _lock = disk.lock().unwrap();
+        assert_eq!(disk.list().unwrap(), ["file"]);
+        assert!(disk.path("file").ends_with("file"));
+    }
+
+    #[test]
+    fn a_file_larger_than_the_file_system_takes_is_removed_again() {
+        let temp = tempfile::tempdir().unwrap();
+        let disk = RealDisk::open(temp.path()).unwrap();
+        disk.create("huge", u64::MAX / 2).unwrap_err();
+        disk.create("huge", u64::MAX).unwrap_err();
+        assert_eq!(disk.list().unwrap(), [""; 0]);
+    }
+
+    #[test]
+    #[should_panic(expected = "is no name for a file")]
+    fn the_lock_is_no_file_of_the_store() {
+        let temp = tempfile::tempdir().unwrap();
+        let _ = RealDisk::open(temp.path()).unwrap().remove(LOCK_FILE);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn created_files_have_their_blocks() {
+        use std::os::unix::fs::MetadataExt;
+        let temp = tempfile::tempdir().unwrap();
+        let disk = RealDisk::open(temp.path()).unwrap();
+        disk.create("segment", 1 << 20).unwrap();
+        let metadata = fs::metadata(temp.path().join("segment")).unwrap();
+        assert!(metadata.blocks() * 512 >= 1 << 20, "{} blocks", metadata.blocks());
+    }
+
+    /// A copied store may have holes where it had zeros; a mapping must not meet them.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn mapping_a_file_fills_its_holes_with_blocks() {
+        use std::os::unix::fs::MetadataExt;
+        let temp = tempfile::tempdir().unwrap();
+        let path = temp.path().join("sparse");
+        File::create(&path).unwrap().set_len(1 << 20).unwrap();
+        let disk = RealDisk::open(temp.path()).unwrap();
+        let _mapping = disk.open("sparse").unwrap().map(1 << 20).unwrap();
+        assert!(fs::metadata(&path).unwrap().blocks() * 512 >= 1 << 20);
+    }
+}

@@ -1,0 +1,395 @@
+//! A simulated disk that can crash.
+//!
+//! ```text
+//!             SimDisk  one lock
+//!                |
+//!     State -----+----- Faults        what is to fail
+//!       |        `----- trace         what has happened
+//!     Names             directory: seen, durable, the changes between
+//!     Inode             file: seen, durable, dirty sectors with all their versions
+//!       Pages           bytes: sparse, shared between copies
+//!
+//!     crash(Keep) ----- Chooser ----> a fresh State with what survived
+//! ```
+//!
+//! It holds what POSIX promises and takes every liberty that POSIX leaves:
+//!
+//! - **Kill of the process** ([`Keep::Everything`]): every write and every store into a mapping
+//!   is still seen, durable or not. A crash may come between any two operations, before any page
+//!   of a long write, and before any sector of a store into a mapping.
+//! - **Power loss**: of what was not synced, any subset survives, in any order across files.
+//!   The unit is a sector of 512 bytes, never torn, which may show any version that it has had
+//!   since it was last synced. `Mapping::sync` covers whole pages of 4 KiB, as real ones do.
+//!   Lengths, creations, renames and removals survive independently of the bytes, until the file
+//!   (for its length) or the directory (for names) is synced. For each name a later change
+//!   survives only with the earlier ones; a rename is one change to two names. Syncing a file
+//!   does not make its name durable. Space that was added but not synced shows zeros or stale
+//!   bytes: noise, or what a removed file held there.
+//! - **Failed flush**: what it covered is taken for clean by the cache although the device may
+//!   not have it; it stays so until it is written again, be it with the same bytes. The next flush
+//!   succeeds and proves nothing. So it is with a length: it stays in doubt until the file is made
+//!   longer still, or as far as bytes are written again. [`SimDisk::evict`] makes the cache forget
+//!   it, so that reads see older bytes.
+//! - **Full disk**: creating, allocating and growing fail beyond a capacity; what was allocated
+//!   stays.
+//! - **Failing calls**: any kind of operation fails at its n-th time, once or from then on. A
+//!   failed write may have written a part, any other failed call changes nothing.
+//! - **Rot and misplacement**: any bit flipped, a file truncated, removed or replaced, the next
+//!   write lost, misdirected or torn, an older one repeated.
+//!
+//! What it leaves out: sectors torn within (devices promise that much), reads that fail to see
+//! earlier writes, and loss of what was synced.
+//!
+//! Nothing depends on a clock, on the operating system's randomness or on addresses: the same
+//! operations and the same seeds give the same disk and the same [`SimDisk::trace_hash`].
+
+mod crash;
+mod damage;
+mod fault;
+mod file;
+mod inode;
+mod names;
+mod pages;
+pub(crate) mod rng;
+mod state;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::io;
+use std::sync::{Arc, OnceLock};
+
+use self::file::SimFile;
+use self::inode::Inode;
+use self::names::FileId;
+use self::state::State;
+use super::{DirLock, Disk, DiskFile};
+use crate::engine::base::error::{Error, Result};
+use crate::engine::base::sync::{Mutex, MutexGuard};
+
+pub use self::crash::{Choice, Keep};
+pub use self::fault::{Fault, FaultError, Op, Persistence};
+
+/// What operations on the directory itself are traced as.
+const DIR: FileId = FileId(0);
+
+/// A simulated directory. Clones are handles to the same one.
+///
+/// ```
+/// use syncline::disk::{Disk, Keep, SimDisk};
+///
+/// let disk = SimDisk::new();
+/// let file = disk.create("log", 4096)?;
+/// file.sync()?;
+/// disk.sync_dir()?;
+///
+/// file.write_at(0, b"durable")?;
+/// file.sync()?;
+/// file.write_at(512, b"perhaps")?;
+///
+/// // The second write is one unsynced sector: a power loss keeps it or not.
+/// assert_eq!(disk.dirty(), 1);
+/// let kept = disk.fork(Keep::Mask(vec![true])).read_file("log");
+/// assert_eq!(&kept[512..519], b"perhaps");
+///
+/// let disk = disk.crash(Keep::Nothing);
+/// let left = disk.read_file("log");
+/// assert_eq!((&left[..7], &left[512..519]), (&b"durable"[..], &[0; 7][..]));
+/// assert!(file.sync().is_err(), "files of a crashed disk are dead");
+/// # Ok::<(), syncline::Error>(())
+/// ```
+#[derive(Clone, Default)]
+pub struct SimDisk {
+    shared: Arc<Shared>,
+}
+
+#[derive(Default)]
+struct Shared {
+    state: Mutex<State>,
+    /// Guarded by itself: it is called with no lock held.
+    watcher: OnceLock<Watcher>,
+}
+
+/// Who is told of each operation before it happens.
+type Watcher = Box<dyn Fn(&SimDisk, &Call<'_>) + Send + Sync>;
+
+/// An operation that is about to happen, or a part of one before which a crash can come.
+#[derive(Clone, Copy, Debug)]
+pub struct Call<'a> {
+    /// What is done.
+    pub op: Op,
+    /// How messages name the file, or the directory.
+    pub path: &'a str,
+    /// Which part of it: 0 for the call itself, then the later pages or sectors of a write.
+    pub part: usize,
+}
+
+impl SimDisk {
+    /// An empty directory on a device without limit.
+    pub fn new() -> SimDisk {
+        SimDisk::default()
+    }
+
+    // --- crashing ---
+
+    /// Crashes: returns the disk that is left, unlocked and without faults, and makes every
+    /// handle, file and mapping of this one fail from now on.
+    pub fn crash(&self, keep: Keep) -> SimDisk {
+        let mut state = self.state();
+        state.gone = true;
+        SimDisk::with(state.survivor(&keep))
+    }
+
+    /// The disk that a crash would leave now. This one goes on. With [`Keep::Everything`], a
+    /// full copy.
+    pub fn fork(&self, keep: Keep) -> SimDisk {
+        SimDisk::with(self.state().survivor(&keep))
+    }
+
+    /// Lets `operations` more counted operations happen and freezes the disk before the next
+    /// one: from then on everything fails, and stores into mappings are ignored. Then
+    /// [`SimDisk::crash`] tells what is left.
+    pub fn crash_after(&self, operations: u64) {
+        self.state().countdown = Some(operations);
+    }
+
+    /// Whether the disk has crashed or is frozen.
+    pub fn is_gone(&self) -> bool {
+        self.state().gone
+    }
+
+    /// How many things a power loss would decide now.
+    pub fn dirty(&self) -> usize {
+        self.state().dirty()
+    }
+
+    /// What a power loss would decide now, in the order of a [`Keep::Mask`].
+    pub fn choices(&self) -> Vec<Choice> {
+        self.state().choices()
+    }
+
+    // --- observing ---
+
+    /// Calls `watcher` before each operation from now on, and before each part of one before which
+    /// a crash can come, with no lock of the disk held: it may look at the disk, arm a fault, or
+    /// use the store, as other threads do while this one waits for the device. The disk that is
+    /// left after a crash is not watched.
+    ///
+    /// # Panics
+    /// If the disk is being watched already.
+    pub fn watch(&self, watcher: impl Fn(&SimDisk, &Call<'_>) + Send + Sync + 'static) {
+        let is_first = self.shared.watcher.set(Box::new(watcher)).is_ok();
+        assert!(is_first, "one watcher for a disk");
+    }
+
+    /// How many operations have been counted: those before which a crash makes a difference
+    /// ([`Op::is_counted`]). A write counts once for each page of 4 KiB, a store into a mapping
+    /// once for each sector.
+    pub fn operations(&self) -> u64 {
+        self.state().operations
+    }
+
+    /// A hash over all operations so far, their order and their bytes, those before the last
+    /// crash included.
+    pub fn trace_hash(&self) -> u64 {
+        self.state().trace
+    }
+
+    /// From now on notes which pages of 4 KiB are read.
+    pub fn note_reads(&self) {
+        self.state().reads = Some(BTreeSet::new());
+    }
+
+    /// Whether a page of a file has been read since [`SimDisk::note_reads`]. The name is the one
+    /// that the file has on `origin`, of which this disk is a fork.
+    ///
+    /// # Panics
+    /// If there is no such file.
+    pub fn has_read(&self, origin: &SimDisk, name: &str, page: u64) -> bool {
+        let id = origin.state().lookup(name).unwrap_or_else(|_| panic!("no file {name}"));
+        self.state().reads.as_ref().is_some_and(|reads| reads.contains(&(id, page)))
+    }
+
+    /// Sets the seed of what [`Disk::random`] gives from here on. Two copies of a disk to which the
+    /// same is done draw the same, unless their seeds differ.
+    pub fn set_seed(&self, seed: u64) {
+        self.state().seed = seed;
+    }
+
+    /// How many bytes the files take.
+    pub fn used_bytes(&self) -> u64 {
+        self.state().used_bytes()
+    }
+
+    // --- failing ---
+
+    /// Lets an operation fail.
+    pub fn fail(&self, fault: Fault) {
+        let Fault { op, after, error, persistence } = fault;
+        self.state().faults.arm(&[op], after, error, persistence);
+    }
+
+    /// Lets `after` more flushes succeed, of files and of mappings alike, and the next one fail.
+    pub fn fail_sync(&self, after: u64) {
+        let ops = [Op::Sync, Op::MapSync];
+        self.state().faults.arm(&ops, after, FaultError::Io, Persistence::Once);
+    }
+
+    /// Lets the cache forget the pages that it takes for clean. What a failed flush covered then
+    /// reads as the device has it; nothing else changes.
+    pub fn evict(&self) {
+        self.state().evict();
+    }
+
+    /// Takes back every fault that is still to come.
+    pub fn clear_faults(&self) {
+        self.state().faults = fault::Faults::default();
+    }
+
+    /// How many faults have happened since they were last cleared.
+    pub fn faults_happened(&self) -> u64 {
+        self.state().faults.happened
+    }
+
+    /// Limits the bytes that files may take together, or lifts the limit. What is there stays.
+    pub fn set_capacity(&self, bytes: Option<u64>) {
+        self.state().capacity = bytes;
+    }
+
+    // --- for the rest of the simulator ---
+
+    fn with(state: State) -> SimDisk {
+        SimDisk { shared: Arc::new(Shared { state: Mutex::new(state), ..Shared::default() }) }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.shared.state.lock()
+    }
+
+    /// The state, for an operation that the watcher has been told of.
+    fn enter(&self, op: Op, path: &str, part: usize) -> MutexGuard<'_, State> {
+        if let Some(watcher) = self.shared.watcher.get() {
+            watcher(self, &Call { op, path, part });
+        }
+        self.state()
+    }
+}
+
+impl fmt::Debug for SimDisk {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = self.state();
+        f.debug_struct("SimDisk")
+            .field("files", &state.names.list())
+            .field("operations", &state.operations)
+            .field("gone", &state.gone)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Disk for SimDisk {
+    fn lock(&self) -> Result<Box<dyn DirLock>> {
+        let mut state = self.enter(Op::Lock, &self.path(""), 0);
+        state
+            .step(Op::Lock, DIR, 0, &[])
+            .map_err(|error| Error::io("lock", &self.path(""), 0, error))?;
+        if std::mem::replace(&mut state.locked, true) {
+            return Err(Error::Locked { directory: self.path("") });
+        }
+        Ok(Box::new(SimLock { disk: self.clone() }))
+    }
+
+    fn list(&self) -> Result<Vec<String>> {
+        let mut state = self.enter(Op::List, &self.path(""), 0);
+        state
+            .step(Op::List, DIR, 0, &[])
+            .map_err(|error| Error::io("list", &self.path(""), 0, error))?;
+        Ok(state.names.list())
+    }
+
+    fn create(&self, name: &str, bytes: u64) -> Result<Arc<dyn DiskFile>> {
+        let failed = |error| Error::io("create", &self.path(name), bytes, error);
+        let mut state = self.enter(Op::Create, &self.path(name), 0);
+        state.step(Op::Create, DIR, bytes, name.as_bytes()).map_err(failed)?;
+        if state.lookup(name).is_ok() {
+            return Err(failed(io::ErrorKind::AlreadyExists.into()));
+        }
+        let id = state.add(Inode::default());
+        if let Err(error) = state.grow(id, bytes) {
+            state.collect();
+            return Err(failed(error));
+        }
+        state.names.create(name, id);
+        Ok(Arc::new(SimFile::open(self, &mut state, id, self.path(name))))
+    }
+
+    fn open(&self, name: &str) -> Result<Arc<dyn DiskFile>> {
+        let failed = |error| Error::io("open", &self.path(name), 0, error);
+        let mut state = self.enter(Op::Open, &self.path(name), 0);
+        state.step(Op::Open, DIR, 0, name.as_bytes()).map_err(failed)?;
+        let id = state.lookup(name).map_err(failed)?;
+        Ok(Arc::new(SimFile::open(self, &mut state, id, self.path(name))))
+    }
+
+    fn rename(&self, from: &str, to: &str) -> Result<()> {
+        let failed = |error| Error::io(format!("rename to {to}"), &self.path(from), 0, error);
+        let mut state = self.enter(Op::Rename, &self.path(from), 0);
+        let names = format!("{from}/{to}");
+        state.step(Op::Rename, DIR, 0, names.as_bytes()).map_err(failed)?;
+        let id = state.lookup(from).map_err(failed)?;
+        state.names.rename(from, to, id);
+        state.collect();
+        Ok(())
+    }
+
+    fn remove(&self, name: &str) -> Result<()> {
+        let failed = |error| Error::io("remove", &self.path(name), 0, error);
+        let mut state = self.enter(Op::Remove, &self.path(name), 0);
+        state.step(Op::Remove, DIR, 0, name.as_bytes()).map_err(failed)?;
+        state.lookup(name).map_err(failed)?;
+        state.names.remove(name);
+        state.collect();
+        Ok(())
+    }
+
+    fn sync_dir(&self) -> Result<()> {
+        let failed = |error| Error::io("sync the directory", &self.path(""), 0, error);
+        let mut state = self.enter(Op::SyncDir, &self.path(""), 0);
+        match state.begin(Op::SyncDir, DIR, 0, &[]).map_err(failed)? {
+            Ok(()) => state.names.sync(),
+            Err(error) => {
+                state.names.fail_sync();
+                return Err(failed(error));
+            }
+        }
+        state.collect();
+        Ok(())
+    }
+
+    fn random(&self, bytes: &mut [u8]) -> Result<()> {
+        let mut state = self.state();
+        for chunk in bytes.chunks_mut(8) {
+            let word = state.draw().to_le_bytes();
+            chunk.copy_from_slice(&word[..chunk.len()]);
+        }
+        Ok(())
+    }
+
+    fn path(&self, name: &str) -> String {
+        if name.is_empty() { "sim:".to_owned() } else { format!("sim:/{name}") }
+    }
+}
+
+/// Holds the lock of a simulated directory.
+#[derive(Debug)]
+struct SimLock {
+    disk: SimDisk,
+}
+
+impl DirLock for SimLock {}
+
+impl Drop for SimLock {
+    fn drop(&mut self) {
+        self.disk.state().locked = false;
+    }
+}

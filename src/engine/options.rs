@@ -1,0 +1,299 @@
+//! How a store is opened.
+
+use std::fmt;
+use std::io::ErrorKind;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::engine::base::error::{Error, Result};
+use crate::engine::disk::{Disk, RealDisk};
+use crate::engine::store::{RecoveryProgress, Store};
+
+/// What a commit waits for before it is acknowledged.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum CommitMode {
+    /// Acknowledged once the device has confirmed a flush: survives a power loss. Commits that
+    /// wait at the same time share one flush.
+    #[default]
+    Sync,
+    /// Acknowledged once it is in the operating system's cache: survives the process being
+    /// killed. It survives a power loss too once a flush is done that begins after at most
+    /// [`Options::flush_interval`] or [`Options::max_unsynced_bytes`], whichever comes first; its
+    /// [`Receipt`](crate::Receipt) says when.
+    Async,
+}
+
+/// How a store is opened. Every option has a default that suits most uses.
+///
+/// ```
+/// # let dir = tempfile::tempdir()?;
+/// use syncline::{CommitMode, Options};
+///
+/// let store = Options::new()
+///     .cache_bytes(64 << 20)
+///     .commit_mode(CommitMode::Async)
+///     .open(dir.path())?;
+/// store.keyspace("users")?.put("ada", "1815")?;
+/// store.close()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone)]
+pub struct Options {
+    pub(crate) cache_bytes: u64,
+    pub(crate) page_bytes: u32,
+    pub(crate) segment_bytes: u64,
+    pub(crate) flush_interval: Duration,
+    pub(crate) max_unsynced_bytes: u64,
+    pub(crate) commit_mode: CommitMode,
+    pub(crate) checkpoint_log_bytes: u64,
+    pub(crate) checkpoint_interval: Duration,
+    pub(crate) max_value_bytes: u64,
+    pub(crate) create: bool,
+    pub(crate) read_only: bool,
+    pub(crate) background: bool,
+    pub(crate) store_id: Option<[u8; 16]>,
+    pub(crate) on_recovery: Option<Arc<dyn Fn(RecoveryProgress) + Send + Sync>>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options {
+            cache_bytes: 256 << 20,
+            page_bytes: 8192,
+            segment_bytes: 64 << 20,
+            flush_interval: Duration::from_millis(10),
+            max_unsynced_bytes: 16 << 20,
+            commit_mode: CommitMode::Sync,
+            checkpoint_log_bytes: 256 << 20,
+            checkpoint_interval: Duration::from_secs(60),
+            max_value_bytes: 1 << 30,
+            create: true,
+            read_only: false,
+            background: true,
+            store_id: None,
+            on_recovery: None,
+        }
+    }
+}
+
+impl Options {
+    /// The default options.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Memory for pages, in bytes. Default 256 MiB, at least 1 MiB, at most 2^31 pages.
+    pub fn cache_bytes(mut self, bytes: u64) -> Self {
+        self.cache_bytes = bytes;
+        self
+    }
+
+    /// Size of a page, chosen when the store is created: 4096, 8192 (the default), 16384 or 32768
+    /// bytes. A key may be an eighth of a page long.
+    pub fn page_bytes(mut self, bytes: u32) -> Self {
+        self.page_bytes = bytes;
+        self
+    }
+
+    /// Size of a log segment, chosen when the store is created: a multiple of 4096. Default 64
+    /// MiB, at least 64 KiB and at most 2 GiB.
+    pub fn segment_bytes(mut self, bytes: u64) -> Self {
+        self.segment_bytes = bytes;
+        self
+    }
+
+    /// The flush of an asynchronous commit begins after this time at the latest, or when the flush that
+    /// is running then has ended. Default 10 ms. However long it is, half of
+    /// [`Options::max_unsynced_bytes`] brings a flush, and so does whoever waits.
+    pub fn flush_interval(mut self, interval: Duration) -> Self {
+        self.flush_interval = interval;
+        self
+    }
+
+    /// So many bytes of asynchronous commits may be lost in a power loss; beyond, commits wait
+    /// for a flush. What is let in before they are reached counts whole: one commit of each thread that
+    /// commits, however large it is, comes on top. Default 16 MiB.
+    pub fn max_unsynced_bytes(mut self, bytes: u64) -> Self {
+        self.max_unsynced_bytes = bytes;
+        self
+    }
+
+    /// What commits wait for that do not say it themselves. Default [`CommitMode::Sync`].
+    pub fn commit_mode(mut self, mode: CommitMode) -> Self {
+        self.commit_mode = mode;
+        self
+    }
+
+    /// A checkpoint is made after so many bytes of log. Default 256 MiB. The log takes up to
+    /// about four times as much space, in whole segments, and recovery replays at most that; one commit
+    /// of each thread that commits comes on top.
+    pub fn checkpoint_log_bytes(mut self, bytes: u64) -> Self {
+        self.checkpoint_log_bytes = bytes;
+        self
+    }
+
+    /// A checkpoint is made after this time if anything has changed. Default 60 s.
+    pub fn checkpoint_interval(mut self, interval: Duration) -> Self {
+        self.checkpoint_interval = interval;
+        self
+    }
+
+    /// The longest value that is taken, in bytes. Default 1 GiB, which is also the most.
+    pub fn max_value_bytes(mut self, bytes: u64) -> Self {
+        self.max_value_bytes = bytes;
+        self
+    }
+
+    /// Opening fails with [`Error::NotAStore`] where there is no store, rather than making one. The
+    /// directory is left as it is.
+    pub fn must_exist(mut self) -> Self {
+        self.create = false;
+        self
+    }
+
+    /// Opens the store to be read, and changes nothing of it: neither the files nor the directory need
+    /// be writable. Several processes may read a store at a time, and none while one may write it:
+    /// then opening fails with [`Error::Locked`].
+    ///
+    /// A store that was not closed is recovered in memory, each time that it is opened so. That takes
+    /// memory for every page that has changed since its last checkpoint, besides the cache.
+    /// Where there is no store, opening fails with [`Error::NotAStore`]; what would change the store
+    /// fails with [`Error::ReadOnly`].
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # syncline::Store::open(dir.path())?.keyspace("users")?.put("ada", "1815")?;
+    /// let store = syncline::Options::new().read_only().open(dir.path())?;
+    /// let users = store.open_keyspace("users")?.expect("it was made before");
+    /// assert_eq!(users.get("ada")?.as_deref(), Some(&b"1815"[..]));
+    /// assert!(users.put("ada", "1852").is_err());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn read_only(mut self) -> Self {
+        self.read_only = true;
+        self.create = false;
+        self
+    }
+
+    /// Called now and then while the log is replayed, by the thread that opens the store. A panic
+    /// in it is logged, and the recovery goes on. It is dropped when the store is open.
+    pub fn on_recovery(
+        mut self,
+        callback: impl Fn(RecoveryProgress) + Send + Sync + 'static,
+    ) -> Self {
+        self.on_recovery = Some(Arc::new(callback));
+        self
+    }
+
+    /// Starts no threads: flushes, checkpoints and eviction happen in the calls that need them,
+    /// and [`CommitMode::Async`] commits become durable only with them. What then happens depends
+    /// on the calls alone, as a simulation needs.
+    pub fn without_threads(mut self) -> Self {
+        self.background = false;
+        self
+    }
+
+    /// The id of a store that is created now, instead of a random one. For simulations.
+    pub fn store_id(mut self, id: [u8; 16]) -> Self {
+        self.store_id = Some(id);
+        self
+    }
+
+    /// Opens the store in `directory`, recovering it if it was not closed, and creating it if
+    /// there is none: in a directory that is absent or empty. An empty file `LOCK` and an empty
+    /// directory `lost+found` count as nothing. Files of others beside a store stay as they are, and
+    /// so does a directory that is refused.
+    ///
+    /// # Errors
+    /// [`Error::Locked`] if it is open already, [`Error::Corrupt`], [`Error::Missing`],
+    /// [`Error::Version`] or [`Error::WrongStore`] if its files are not what they should be,
+    /// [`Error::NotAStore`] if there is no store, and none may be made because the directory has
+    /// something else in it, which is named; [`Error::ReadOnly`], [`Error::DiskFull`],
+    /// [`Error::InvalidOption`], before anything was done. After an error nothing is lost.
+    pub fn open(self, directory: impl AsRef<Path>) -> Result<Store> {
+        self.validate()?;
+        let directory = directory.as_ref();
+        let name = || directory.display().to_string();
+        let not_a_store =
+            |reason: &str| Err(Error::NotAStore { directory: name(), reason: reason.to_owned() });
+        let disk = match std::fs::metadata(directory) {
+            Ok(metadata) if metadata.is_dir() && self.read_only => {
+                RealDisk::open_read_only(directory)?
+            }
+            Ok(metadata) if metadata.is_dir() => RealDisk::open(directory)?,
+            Ok(_) => return not_a_store("not a directory"),
+            // Also below what is no directory, which making it will say.
+            Err(error)
+                if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) =>
+            {
+                if !self.create {
+                    return not_a_store("does not exist");
+                }
+                RealDisk::create_dir(directory)?
+            }
+            // What cannot be looked at may well be a store.
+            Err(error) => return Err(Error::io("look at the directory", &name(), 0, error)),
+        };
+        self.open_on(Arc::new(disk))
+    }
+
+    /// Opens the store on any disk, for example a [`SimDisk`](crate::disk::SimDisk).
+    ///
+    /// # Errors
+    /// As [`Options::open`].
+    pub fn open_on(self, disk: Arc<dyn Disk>) -> Result<Store> {
+        self.validate()?;
+        Store::open_on(disk, self)
+    }
+
+    fn validate(&self) -> Result<()> {
+        let invalid =
+            |option, reason: &str| Err(Error::InvalidOption { option, reason: reason.to_owned() });
+        if self.cache_bytes < 1 << 20 {
+            return invalid("cache_bytes", "at least 1 MiB");
+        }
+        if self.cache_bytes / u64::from(self.page_bytes.max(1)) > 1 << 31 {
+            return invalid("cache_bytes", "at most 2^31 pages");
+        }
+        if ![4096, 8192, 16384, 32768].contains(&self.page_bytes) {
+            return invalid("page_bytes", "4096, 8192, 16384 or 32768");
+        }
+        let is_segment = (64 << 10..=2 << 30).contains(&self.segment_bytes);
+        if !is_segment || !self.segment_bytes.is_multiple_of(4096) {
+            return invalid(
+                "segment_bytes",
+                "a multiple of 4096, at least 64 KiB and at most 2 GiB",
+            );
+        }
+        if self.max_unsynced_bytes < 4096 {
+            return invalid("max_unsynced_bytes", "at least 4096");
+        }
+        if self.checkpoint_log_bytes < 4096 {
+            return invalid("checkpoint_log_bytes", "at least 4096");
+        }
+        if self.max_value_bytes > 1 << 30 {
+            return invalid("max_value_bytes", "at most 1 GiB");
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Options {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Options")
+            .field("cache_bytes", &self.cache_bytes)
+            .field("page_bytes", &self.page_bytes)
+            .field("segment_bytes", &self.segment_bytes)
+            .field("flush_interval", &self.flush_interval)
+            .field("max_unsynced_bytes", &self.max_unsynced_bytes)
+            .field("commit_mode", &self.commit_mode)
+            .field("checkpoint_log_bytes", &self.checkpoint_log_bytes)
+            .field("checkpoint_interval", &self.checkpoint_interval)
+            .field("max_value_bytes", &self.max_value_bytes)
+            .field("create", &self.create)
+            .field("read_only", &self.read_only)
+            .field("background", &self.background)
+            .finish_non_exhaustive()
+    }
+}

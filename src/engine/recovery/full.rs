@@ -1,0 +1,47 @@
+//! Recovery on a full disk: what is done without a new segment, and what a failure leaves.
+
+use crate::engine::base::error::{Error, Result};
+use crate::engine::base::lsn::Lsn;
+use crate::engine::cache::{Readers, WriteGroup};
+use crate::engine::commit::{CommitState, Engine};
+use crate::engine::log::Segments;
+use crate::engine::log::format::segment_name;
+use crate::engine::space::Head;
+
+/// Steps 6 and 7 without a log: the incarnation in `head`, which ended at `end`, is closed as if its
+/// store had been. Nobody needs its log from then on; the first write removes it, which makes space
+/// for a new one.
+pub(super) fn end_as_closed(engine: &Engine, head: Head, end: Lsn) -> Result<()> {
+    crate::engine::base::foreign::warning!(
+        "{}: the disk is full: the store can be read, and its first write has to find space",
+        engine.disk.path("")
+    );
+    if end > head.checkpoint {
+        let mut state = engine.commit.lock();
+        let CommitState { writer, trees, .. } = &mut *state;
+        let mut group = WriteGroup::begin_with(&engine.cache, writer, end, Readers::None);
+        trees.note_counts(&mut group)?;
+        trees.publish(group);
+    }
+    engine.checkpoint_without_log(head)
+}
+
+/// A recovery that began a log has failed with `error`: its files go, unless a superblock may name
+/// them.
+pub(super) fn forget_log(engine: &Engine, error: &Error) {
+    if matches!(error, Error::Poisoned { .. }) {
+        return;
+    }
+    let Some(live) = engine.live.get() else { return };
+    *live.threads.lock() = None; // they may be making the next segment
+    let first = live.log.start().get() / engine.space.superblock().segment_bytes;
+    let found = Segments::find(&*engine.disk, engine.store_id()).unwrap_or_default();
+    for name in found.own.into_iter().filter(|number| *number >= first).map(segment_name) {
+        if let Err(error) = engine.disk.remove(&name) {
+            crate::engine::base::foreign::warning!(
+                "{}: not removed: {error}",
+                engine.disk.path(&name)
+            );
+        }
+    }
+}

@@ -1,0 +1,223 @@
+//! The data file as pages: reading, checking, writing, flushing, growing.
+//!
+//! Invariants:
+//!
+//! - F1 after a flush failed nothing is flushed any more: the system may have dropped what it
+//!   could not write and call the next flush a success. Every later [`DataFile::sync`] returns
+//!   [`Error::Poisoned`]. What is on the disk is told by the next open.
+//! - F2 `blocks` never exceeds the length of the file, so that no write makes the file grow.
+//! - F3 a length that was found is not taken for durable beyond what the superblock counts. An
+//!   earlier life may have made the file longer and failed to flush that; then the file stays
+//!   long for whoever looks, growing it to what it seems to be changes nothing, and no flush
+//!   makes it durable. Where the file is long already, growing writes the last page of what it
+//!   adds: a flush then makes durable what lies before, the length included.
+//! - F4 a data file whose name could not be flushed when it was made is not left to be found: no
+//!   later flush would make the name durable.
+
+use std::sync::Arc;
+
+use super::page::{PAGE_HEADER, PageAddr, PageId, header};
+use super::{RESERVED_BLOCKS, map_page};
+use crate::engine::base::error::{Error, Result};
+use crate::engine::base::lsn::StoreId;
+use crate::engine::base::sync::Mutex;
+use crate::engine::base::sync::atomic::{AtomicU64, Ordering};
+use crate::engine::disk::DiskFile;
+use crate::engine::mutants::{Mutant, broken};
+
+/// How much a batch of neighbouring pages gathers before it is written, in bytes.
+const BATCH_BYTES: usize = 1 << 20;
+
+/// The data file.
+#[derive(Debug)]
+pub(crate) struct DataFile {
+    file: Arc<dyn DiskFile>,
+    store: StoreId,
+    page_size: usize,
+    /// The length of the file when it was opened (F3).
+    found_bytes: u64,
+    /// Blocks that exist, as far as this process needed them.
+    blocks: AtomicU64,
+    /// Bytes written since the file was opened.
+    written: AtomicU64,
+    /// The first flush that failed.
+    failed: Mutex<Option<Arc<Error>>>,
+}
+
+impl DataFile {
+    pub(crate) fn new(
+        file: Arc<dyn DiskFile>,
+        store: StoreId,
+        page_size: usize,
+        blocks: u64,
+        found_bytes: u64,
+    ) -> Self {
+        DataFile {
+            file,
+            store,
+            page_size,
+            found_bytes,
+            blocks: AtomicU64::new(blocks),
+            written: AtomicU64::new(0),
+            failed: Mutex::new(None),
+        }
+    }
+
+    pub(crate) fn path(&self) -> &str {
+        self.file.path()
+    }
+
+    pub(crate) fn store(&self) -> StoreId {
+        self.store
+    }
+
+    pub(crate) fn page_size(&self) -> usize {
+        self.page_size
+    }
+
+    /// Words of a page of a map.
+    pub(crate) fn fanout(&self) -> usize {
+        map_page::fanout(self.page_size)
+    }
+
+    pub(crate) fn blocks(&self) -> u64 {
+        self.blocks.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn bytes_written(&self) -> u64 {
+        self.written.load(Ordering::Relaxed)
+    }
+
+    /// Reads the page `id` at `addr` into `buf`, and checks that it is that page.
+    pub(crate) fn read_page(&self, addr: PageAddr, id: PageId, buf: &mut [u8]) -> Result<()> {
+        assert_eq!(buf.len(), self.page_size);
+        assert!(!addr.is_none(), "page {id} is nowhere");
+        let block = addr.block();
+        if block < RESERVED_BLOCKS || block >= self.blocks() {
+            let expected = format!("page {id} in a block from 2 to {}", self.blocks());
+            return Err(self.corrupt(block, expected, format!("its address in block {block}")));
+        }
+        self.file.read_at(block * self.page_size as u64, buf)?;
+        header::check(buf, self.store, id, addr)
+            .map_err(|(expected, found)| self.corrupt(block, expected, found))
+    }
+
+    /// Reads from the blocks that are no pages.
+    pub(crate) fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<()> {
+        self.file.read_at(offset, buf)
+    }
+
+    /// Writes whole sealed pages to neighbouring blocks.
+    pub(crate) fn write_run(&self, block: u64, bytes: &[u8]) -> Result<()> {
+        let count = (bytes.len() / self.page_size) as u64;
+        assert!(count > 0 && bytes.len().is_multiple_of(self.page_size), "whole pages");
+        assert!(block >= RESERVED_BLOCKS && block + count <= self.blocks(), "F2");
+        self.write_at(block * self.page_size as u64, bytes)
+    }
+
+    /// Writes to the blocks that are no pages.
+    pub(crate) fn write_at(&self, offset: u64, bytes: &[u8]) -> Result<()> {
+        self.file.write_at(offset, bytes)?;
+        self.written.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Whether `bytes` are at `offset`, as far as that can be told.
+    pub(crate) fn holds(&self, offset: u64, bytes: &[u8]) -> bool {
+        let mut found = vec![0; bytes.len()];
+        self.file.read_at(offset, &mut found).is_err() || found == bytes
+    }
+
+    /// Makes everything written so far durable.
+    ///
+    /// # Errors
+    /// [`Error::Poisoned`] if this or an earlier flush failed, for good (F1).
+    pub(crate) fn sync(&self) -> Result<()> {
+        self.check_poison()?;
+        self.file.sync().map_err(|error| match broken(Mutant::DataFailureForgotten) {
+            true => error,
+            false => self.poison(error),
+        })?;
+        // A flush that failed meanwhile may have eaten the error that this one should have met.
+        self.check_poison()
+    }
+
+    /// Fails if the file was removed or replaced.
+    pub(crate) fn check_named(&self) -> Result<()> {
+        self.file.check_named()
+    }
+
+    /// Fails if a flush has failed.
+    pub(crate) fn check_poison(&self) -> Result<()> {
+        match &*self.failed.lock() {
+            Some(source) => Err(Error::Poisoned { source: source.clone(), appended: None }),
+            None => Ok(()),
+        }
+    }
+
+    /// From here on nobody knows what the disk holds (F1).
+    pub(crate) fn poison(&self, error: Error) -> Error {
+        let source = self.failed.lock().get_or_insert_with(|| Arc::new(error)).clone();
+        Error::Poisoned { source, appended: None }
+    }
+
+    /// Makes the file `blocks` blocks long, if it is shorter; if it is not, sees to it that the
+    /// next flush makes as much of its length durable (F3).
+    pub(crate) fn grow(&self, blocks: u64) -> Result<()> {
+        let bytes = blocks * self.page_size as u64;
+        let grown = self.file.allocate(bytes);
+        if !broken(Mutant::GrowthFailureIgnored) {
+            grown?;
+        }
+        let is_found = bytes <= self.found_bytes && blocks > self.blocks();
+        if is_found && !broken(Mutant::FoundLengthTrusted) {
+            self.write_at(bytes - self.page_size as u64, &vec![0; self.page_size])?;
+        }
+        self.blocks.fetch_max(blocks, Ordering::AcqRel);
+        Ok(())
+    }
+
+    pub(crate) fn corrupt(&self, block: u64, expected: String, found: String) -> Error {
+        self.corrupt_at(block.saturating_mul(self.page_size as u64), expected, found)
+    }
+
+    pub(crate) fn corrupt_at(&self, offset: u64, expected: String, found: String) -> Error {
+        Error::Corrupt { file: self.path().to_owned(), offset, expected, found }
+    }
+}
+
+/// Gathers pages, so that neighbours go to the disk in one write.
+#[derive(Debug)]
+pub(crate) struct Batch<'a> {
+    file: &'a DataFile,
+    block: u64,
+    bytes: Vec<u8>,
+}
+
+impl<'a> Batch<'a> {
+    pub(crate) fn new(file: &'a DataFile) -> Self {
+        Batch { file, block: 0, bytes: Vec::new() }
+    }
+
+    /// Seals a page that goes to `block`, and returns its address.
+    pub(crate) fn push(&mut self, block: u64, page: &mut [u8]) -> Result<PageAddr> {
+        assert!(page.len() == self.file.page_size && page.len() > PAGE_HEADER);
+        let addr = PageAddr::new(block, header::seal(page, self.file.store));
+        let next = self.block + (self.bytes.len() / self.file.page_size) as u64;
+        if block != next || self.bytes.len() >= BATCH_BYTES {
+            self.flush()?;
+            self.block = block;
+        }
+        self.bytes.extend_from_slice(page);
+        Ok(addr)
+    }
+
+    /// Writes what has been gathered.
+    pub(crate) fn flush(&mut self) -> Result<()> {
+        if !self.bytes.is_empty() {
+            self.file.write_run(self.block, &self.bytes)?;
+            self.bytes.clear();
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,529 @@
+//! What a server needs of the store that no embedded user does: reads and commits that are done
+//! at once or not at all, and waiting for the sync line without asking for a flush.
+
+use std::cell::RefCell;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use super::batch::WriteBatch;
+use super::handle::Store;
+use super::keyspace::{Keyspace, Limits, PAYLOAD};
+use super::receipt::{Receipt, Token};
+use super::status::judge_life;
+use crate::engine::base::error::{Error, Result};
+use crate::engine::base::lsn::Lsn;
+use crate::engine::commit::{Op, Single};
+use crate::engine::options::CommitMode;
+use crate::engine::tree::{ReadAt, Value, lookup, peek};
+
+/// How large a write is, as far as it matters for the room that it needs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct BatchSize {
+    pub(crate) operations: usize,
+    /// Of keys and values.
+    pub(crate) bytes: usize,
+    /// Of the longest value.
+    pub(crate) longest: usize,
+}
+
+impl BatchSize {
+    /// The larger in each respect.
+    pub(crate) fn max(self, other: BatchSize) -> BatchSize {
+        BatchSize {
+            operations: self.operations.max(other.operations),
+            bytes: self.bytes.max(other.bytes),
+            longest: self.longest.max(other.longest),
+        }
+    }
+
+    /// The smaller in each respect.
+    pub(crate) fn min(self, other: BatchSize) -> BatchSize {
+        BatchSize {
+            operations: self.operations.min(other.operations),
+            bytes: self.bytes.min(other.bytes),
+            longest: self.longest.min(other.longest),
+        }
+    }
+
+    /// Lengths of values that a write of this size might have, one at least.
+    fn values(self) -> impl Iterator<Item = usize> {
+        let others = self.operations.saturating_sub(1);
+        let each = self.bytes.saturating_sub(self.longest) / others.max(1);
+        std::iter::once(self.longest).chain(std::iter::repeat_n(each, others))
+    }
+}
+
+impl WriteBatch {
+    /// How large it is.
+    pub(crate) fn size(&self) -> BatchSize {
+        BatchSize {
+            operations: self.payload.operations,
+            bytes: usize::try_from(self.payload.user_bytes).unwrap_or(usize::MAX),
+            longest: self.payload.longest_value,
+        }
+    }
+}
+
+/// Puts and deletes that are to be committed together, each on its own.
+#[derive(Debug, Default)]
+pub(crate) struct Gathered {
+    /// Those behind `len` are there for their memory.
+    singles: Vec<Single>,
+    len: usize,
+}
+
+impl Gathered {
+    /// What became of each, in order: `None`, and nothing done, if it or one before it would have to
+    /// wait.
+    pub(crate) fn answers(&self) -> impl Iterator<Item = &Result<Option<Lsn>>> {
+        self.singles[..self.len].iter().map(|single| &single.answer)
+    }
+
+    /// Forgets them, and keeps their memory.
+    pub(crate) fn clear(&mut self) {
+        self.singles[..self.len].iter_mut().for_each(Single::clear);
+        self.len = 0;
+    }
+
+    fn push(&mut self, keyspace: &Keyspace, op: Op<'_>) {
+        if self.len == self.singles.len() {
+            self.singles.push(Single::default());
+        }
+        let single = &mut self.singles[self.len];
+        single.payload.push(op);
+        single.keyspace = Some(Arc::clone(keyspace.state()));
+        self.len += 1;
+    }
+}
+
+impl Keyspace {
+    /// Shows the value of `key` to `look`; `None` if a page would have to be read for it, or the
+    /// value is out of line. `look` must be brief: nothing is freed meanwhile.
+    ///
+    /// # Errors
+    /// As [`Keyspace::get`].
+    #[inline]
+    pub(crate) fn peek<R>(
+        &self,
+        key: &[u8],
+        look: impl FnOnce(Option<&[u8]>) -> R,
+    ) -> Result<Option<R>> {
+        let engine = self.check()?;
+        let seen = peek(&engine.cache, self.state().root, key, |value| match value {
+            None => Some(look(None)),
+            Some(Value::Inline(bytes)) => Some(look(Some(bytes))),
+            Some(Value::Blob(_)) => None,
+        });
+        Ok(seen.flatten())
+    }
+
+    /// The length of the value of `key`, in bytes. Reads no value that is out of line.
+    ///
+    /// # Errors
+    /// As [`Keyspace::get`].
+    pub(crate) fn value_len(&self, key: &[u8]) -> Result<Option<u64>> {
+        let engine = self.check()?;
+        lookup(&engine.cache, self.state().root, key, ReadAt::Newest, |value| {
+            value.map(|value| match value {
+                Value::Inline(bytes) => bytes.len() as u64,
+                Value::Blob(blob) => blob.bytes,
+            })
+        })
+    }
+
+    /// Gives `key` the value `value`, asynchronously; `None`, and nothing done, if that would
+    /// have to wait.
+    ///
+    /// # Errors
+    /// As [`Keyspace::put`].
+    pub(crate) fn put_at_once(&self, key: &[u8], value: &[u8]) -> Result<Option<Lsn>> {
+        let limits = Limits::of(self.engine());
+        limits.check_key(key.len())?;
+        limits.check_value(value.len())?;
+        self.commit_at_once(Op::Put { keyspace: self.state().id, key, value })
+    }
+
+    /// Deletes `key`, asynchronously; `None`, and nothing done, if that would have to wait.
+    ///
+    /// # Errors
+    /// As [`Keyspace::put`].
+    pub(crate) fn delete_at_once(&self, key: &[u8]) -> Result<Option<Lsn>> {
+        Limits::of(self.engine()).check_key(key.len())?;
+        self.commit_at_once(Op::Delete { keyspace: self.state().id, key })
+    }
+
+    /// As [`Keyspace::put_at_once`], when those that were gathered are committed.
+    ///
+    /// # Errors
+    /// As [`Keyspace::put`], if that can be told now.
+    pub(crate) fn gather_put(&self, key: &[u8], value: &[u8], to: &mut Gathered) -> Result<()> {
+        let limits = Limits::of(self.engine());
+        limits.check_key(key.len())?;
+        limits.check_value(value.len())?;
+        to.push(self, Op::Put { keyspace: self.state().id, key, value });
+        Ok(())
+    }
+
+    /// As [`Keyspace::delete_at_once`], when those that were gathered are committed.
+    ///
+    /// # Errors
+    /// As [`Keyspace::put`], if that can be told now.
+    pub(crate) fn gather_delete(&self, key: &[u8], to: &mut Gathered) -> Result<()> {
+        Limits::of(self.engine()).check_key(key.len())?;
+        to.push(self, Op::Delete { keyspace: self.state().id, key });
+        Ok(())
+    }
+
+    /// Where in the log it was made; 0 if that was in a former life.
+    pub(crate) fn made_at(&self) -> Lsn {
+        self.state().created()
+    }
+
+    /// Whether it has been dropped.
+    pub(crate) fn is_dropped(&self) -> bool {
+        self.state().is_dropped()
+    }
+
+    fn commit_at_once(&self, op: Op<'_>) -> Result<Option<Lsn>> {
+        let mut payload = PAYLOAD.try_with(RefCell::take).unwrap_or_default();
+        payload.clear();
+        payload.push(op);
+        let lsn = self.engine().commit_at_once(&mut payload, &[self.state()]);
+        let _ = PAYLOAD.try_with(|kept| kept.replace(payload));
+        lsn
+    }
+}
+
+impl Store {
+    /// Commits a batch asynchronously; `None`, and the batch as it was, if that would have to
+    /// wait. Its keyspaces must be this store's: looking them up takes the commit lock.
+    ///
+    /// # Errors
+    /// As [`Store::write`].
+    pub(crate) fn write_at_once(&self, batch: &mut WriteBatch) -> Result<Option<Lsn>> {
+        let limits = Limits::of(self.engine());
+        limits.check_key(batch.longest_key)?;
+        limits.check_value(batch.payload.longest_value)?;
+        let keyspaces: Vec<_> = batch.keyspaces.iter().collect();
+        self.engine().commit_at_once(&mut batch.payload, &keyspaces)
+    }
+
+    /// Commits what was gathered of this store's keyspaces. The answers are there then.
+    pub(crate) fn commit_gathered(&self, gathered: &mut Gathered) {
+        let len = gathered.len;
+        self.engine().commit_each_at_once(&mut gathered.singles[..len]);
+    }
+
+    /// Makes the keyspace `name` and returns where that is in the log. Does not wait until it is there
+    /// durably.
+    ///
+    /// # Errors
+    /// As [`Store::create_keyspace`].
+    pub(crate) fn append_keyspace(&self, name: &str) -> Result<Lsn> {
+        self.commit_keyspace(name, CommitMode::Async)
+    }
+
+    /// The keyspace `name`, made if there is none, and whether it was. Does not wait until it is there
+    /// durably.
+    ///
+    /// # Errors
+    /// As [`Store::keyspace`].
+    pub(crate) fn find_or_append_keyspace(&self, name: &str) -> Result<(Keyspace, bool)> {
+        let mut is_made = false;
+        loop {
+            if let Some(keyspace) = self.open_keyspace(name)? {
+                return Ok((keyspace, is_made));
+            }
+            is_made = match self.append_keyspace(name) {
+                Ok(_) => true,
+                Err(Error::KeyspaceExists { .. }) => false,
+                Err(error) => return Err(error),
+            };
+        }
+    }
+
+    /// Drops the keyspace `name` and returns where that is in the log. Does not wait until it is gone
+    /// durably.
+    ///
+    /// # Errors
+    /// As [`Store::drop_keyspace`].
+    pub(crate) fn append_drop(&self, name: &str) -> Result<Lsn> {
+        Ok(self.drop_keyspace_with(name, CommitMode::Async)?.lsn())
+    }
+
+    /// Begins an incarnation, as the first write would.
+    ///
+    /// # Errors
+    /// As [`Store::write`].
+    pub(crate) fn begin(&self) -> Result<()> {
+        self.engine().check_writable()?;
+        self.engine().live().map(|_| ())
+    }
+
+    /// Fails unless the present or a former life of this copy of the store gave `token` out.
+    pub(crate) fn check_life(&self, token: &Token, text: &str) -> Result<()> {
+        judge_life(self.engine(), token, text).map(|_| ())
+    }
+
+    /// The sync line.
+    pub(crate) fn durable(&self) -> Lsn {
+        let engine = self.engine();
+        engine.live.get().map_or_else(|| engine.watermarks().2, |live| live.log.durable())
+    }
+
+    /// What poisoned the log, if anything has.
+    pub(crate) fn poisoned(&self) -> Option<Error> {
+        self.engine().live.get().and_then(|live| live.log.poisoned())
+    }
+
+    /// Whether a write of this size would be taken now: waits where that would wait, and changes
+    /// nothing.
+    ///
+    /// # Errors
+    /// As [`Store::write`].
+    pub(crate) fn try_room_for_write(&self, size: BatchSize) -> Result<()> {
+        self.engine().try_room_for_write(size.values())
+    }
+
+    /// So many commits that were asynchronous to the engine are waited for all the same.
+    pub(crate) fn count_awaited(&self, commits: u64) {
+        self.engine().counts.awaited.fetch_add(commits, Ordering::Relaxed);
+    }
+
+    /// How long the flush of the log that is at the device has been there, if one is.
+    pub(crate) fn flushing_for(&self) -> Option<Duration> {
+        self.engine().live.get().and_then(|live| live.log.flushing_for())
+    }
+
+    /// How long the longest flush took that has ended since this was asked last.
+    pub(crate) fn take_longest_flush(&self) -> Duration {
+        let live = self.engine().live.get();
+        live.map_or(Duration::ZERO, |live| live.log.take_longest_flush())
+    }
+
+    /// The receipt of a commit of this incarnation.
+    pub(crate) fn receipt_at(&self, lsn: Lsn) -> Receipt {
+        self.closer().receipt(lsn)
+    }
+}
+
+impl Receipt {
+    /// As its future, but asks for no flush: `Ready` when the flush that comes anyway is done.
+    pub(crate) fn poll_quietly(&self, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        match &self.log {
+            Some(log) => log.poll_passed(self.token.lsn, cx),
+            None => Poll::Ready(Ok(())),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+
+    use super::*;
+    use crate::engine::disk::SimDisk;
+    use crate::{Options, Status};
+
+    fn store(options: Options) -> (Store, Keyspace) {
+        let store = options.store_id([7; 16]).open_on(Arc::new(SimDisk::new())).unwrap();
+        let rows = store.keyspace("rows").unwrap();
+        (store, rows)
+    }
+
+    fn copy(value: Option<&[u8]>) -> Option<Vec<u8>> {
+        value.map(<[u8]>::to_vec)
+    }
+
+    #[test]
+    fn what_is_in_memory_is_read_and_written_at_once() {
+        let (store, rows) = store(Options::new());
+        let lsn = rows.put_at_once(b"k", b"v").unwrap().expect("nothing to wait for");
+        assert_eq!(store.watermarks().visible, lsn);
+        assert_eq!(rows.peek(b"k", copy).unwrap(), Some(Some(b"v".to_vec())));
+        let later = rows.delete_at_once(b"k").unwrap().expect("nothing to wait for");
+        assert!(later > lsn);
+        assert_eq!(rows.peek(b"k", copy).unwrap(), Some(None));
+        let mut batch = WriteBatch::new();
+        batch.put(&rows, "a", "1");
+        batch.put(&rows, "b", "2");
+        let last = store.write_at_once(&mut batch).unwrap().expect("nothing to wait for");
+        assert_eq!(rows.len().unwrap(), 2);
+        let receipt = store.receipt_at(last);
+        receipt.wait().unwrap();
+        assert_eq!(store.status(&receipt.token()).unwrap(), Status::Durable);
+    }
+
+    #[test]
+    fn what_would_have_to_wait_is_not_done() {
+        // A first write begins the log, which is I/O.
+        let fresh = Options::new().open_on(Arc::new(SimDisk::new())).unwrap();
+        assert_eq!(fresh.write_at_once(&mut WriteBatch::new()).unwrap(), None);
+        let (store, rows) = store(Options::new());
+        // A long value is written to pages of its own, and read from there.
+        let long = vec![7; 100_000];
+        assert_eq!(rows.put_at_once(b"long", &long).unwrap(), None);
+        rows.put("long", &long).unwrap();
+        assert_eq!(rows.peek(b"long", copy).unwrap(), None);
+        // Somebody holds the commit lock for long, as `verify` does.
+        let held = store.engine().commit.lock();
+        assert_eq!(rows.put_at_once(b"k", b"v").unwrap(), None);
+        drop(held);
+        assert_eq!(rows.get("k").unwrap(), None, "A2");
+        assert!(rows.put_at_once(b"k", b"v").unwrap().is_some());
+    }
+
+    /// The answers, and where they stand if they were done.
+    fn commit(store: &Store, gathered: &mut Gathered) -> Vec<Result<Option<Lsn>>> {
+        store.commit_gathered(gathered);
+        let answers = gathered.answers().cloned().collect();
+        gathered.clear();
+        answers
+    }
+
+    #[test]
+    fn what_is_gathered_is_committed_in_order_and_each_on_its_own() {
+        let (store, rows) = store(Options::new());
+        rows.put("a", "old").unwrap();
+        let mut gathered = Gathered::default();
+        for _ in 0..3 {
+            rows.gather_put(b"a", b"1", &mut gathered).unwrap();
+            rows.gather_put(b"b", b"2", &mut gathered).unwrap();
+            rows.gather_delete(b"a", &mut gathered).unwrap();
+            let before = store.stats().async_commits;
+            let lsns: Vec<Lsn> = commit(&store, &mut gathered)
+                .into_iter()
+                .map(|answer| answer.unwrap().expect("nothing to wait for"))
+                .collect();
+            assert!(lsns.is_sorted_by(|a, b| a < b), "a place for each: {lsns:?}");
+            assert_eq!(store.stats().async_commits - before, 3);
+            assert_eq!(store.watermarks().visible, lsns[2]);
+            assert_eq!((rows.get("a").unwrap(), rows.len().unwrap()), (None, 1));
+        }
+    }
+
+    #[test]
+    fn each_of_those_that_were_gathered_has_its_own_answer() {
+        let (store, rows) = store(Options::new());
+        let dropped = store.keyspace("dropped").unwrap();
+        let mut gathered = Gathered::default();
+        let long = vec![7; 100_000];
+        rows.gather_put(b"a", b"1", &mut gathered).unwrap();
+        dropped.gather_put(b"a", b"1", &mut gathered).unwrap();
+        rows.gather_put(b"long", &long, &mut gathered).unwrap();
+        rows.gather_put(b"b", b"2", &mut gathered).unwrap();
+        let key = vec![0; 5000];
+        assert!(matches!(rows.gather_put(&key, b"", &mut gathered), Err(Error::KeyTooLong { .. })));
+        store.drop_keyspace("dropped").unwrap();
+        let answers = commit(&store, &mut gathered);
+        assert!(matches!(
+            &answers[..],
+            [Ok(Some(_)), Err(Error::NoSuchKeyspace { .. }), Ok(None), Ok(None)]
+        ));
+        assert_eq!(rows.len().unwrap(), 1, "A2, A4");
+        // Somebody holds the commit lock for long.
+        rows.gather_put(b"c", b"3", &mut gathered).unwrap();
+        let held = store.engine().commit.lock();
+        assert!(matches!(commit(&store, &mut gathered)[..], [Ok(None)]));
+        drop(held);
+        assert_eq!(rows.get("c").unwrap(), None, "A2");
+        rows.gather_put(b"c", b"3", &mut gathered).unwrap();
+        store.clone().close().unwrap();
+        assert!(matches!(commit(&store, &mut gathered)[..], [Err(Error::Closed)]));
+    }
+
+    #[test]
+    fn a_write_over_a_long_value_that_is_not_in_memory_is_overtaken_by_none() {
+        let (store, rows) = store(Options::new().cache_bytes(1 << 20).page_bytes(4096));
+        rows.put("long", vec![7; 100_000]).unwrap();
+        rows.put("short", "1").unwrap();
+        for number in 0..4000_u32 {
+            rows.put_with(number.to_be_bytes(), [7; 1000], CommitMode::Async).unwrap();
+        }
+        store.checkpoint().unwrap();
+        // Their leaf is in memory, the pages of the long value are not.
+        rows.value_len(b"long").unwrap();
+        assert!(rows.peek(b"short", copy).unwrap().is_some());
+        let mut gathered = Gathered::default();
+        rows.gather_put(b"long", b"2", &mut gathered).unwrap();
+        rows.gather_put(b"short", b"2", &mut gathered).unwrap();
+        assert!(matches!(commit(&store, &mut gathered)[..], [Ok(None), Ok(None)]), "A4");
+        rows.gather_put(b"short", b"2", &mut gathered).unwrap();
+        assert!(matches!(commit(&store, &mut gathered)[..], [Ok(Some(_))]), "it would not wait");
+    }
+
+    #[test]
+    fn a_write_that_finds_no_room_in_the_log_is_overtaken_by_no_shorter_one() {
+        let (store, rows) = store(Options::new().segment_bytes(64 << 10));
+        store.provide(10_000, 32 << 10).unwrap();
+        let mut gathered = Gathered::default();
+        for number in 0..1000_u32 {
+            let value = vec![7; if number % 2 == 0 { 900 } else { 1 }];
+            rows.gather_put(&number.to_be_bytes(), &value, &mut gathered).unwrap();
+        }
+        // There was room when it was looked at, which others have taken before the lock was.
+        let engine = store.engine();
+        engine.look_at_each(&mut gathered.singles);
+        let mut state = engine.commit.lock();
+        engine.serve_each(engine.live().unwrap(), &mut state, &mut gathered.singles);
+        drop(state);
+        let done: Vec<bool> =
+            gathered.answers().map(|answer| answer.as_ref().unwrap().is_some()).collect();
+        let first = done.iter().position(|is_done| !is_done).expect("the log is too short");
+        assert!(first > 0 && !done[first..].contains(&true), "A4: {done:?}");
+    }
+
+    #[test]
+    fn a_batch_that_had_to_wait_is_written_afterwards_as_it_was() {
+        let (store, rows) = store(Options::new());
+        let mut batch = WriteBatch::new();
+        batch.put(&rows, "k", "v");
+        let held = store.engine().commit.lock();
+        assert_eq!(store.write_at_once(&mut batch).unwrap(), None);
+        drop(held);
+        store.write_with(batch, CommitMode::Async).unwrap();
+        assert_eq!(rows.get("k").unwrap().as_deref(), Some(&b"v"[..]));
+    }
+
+    #[test]
+    fn what_is_refused_is_refused_at_once() {
+        let (store, rows) = store(Options::new());
+        let key = vec![0; 5000];
+        assert!(matches!(rows.put_at_once(&key, b""), Err(Error::KeyTooLong { .. })));
+        store.drop_keyspace("rows").unwrap();
+        assert!(matches!(rows.put_at_once(b"k", b""), Err(Error::NoSuchKeyspace { .. })));
+        assert!(rows.is_dropped());
+        store.clone().close().unwrap();
+        assert!(matches!(rows.put_at_once(b"k", b""), Err(Error::Closed)));
+    }
+
+    #[test]
+    fn pages_that_were_evicted_are_not_waited_for() {
+        let (store, rows) = store(Options::new().cache_bytes(1 << 20));
+        let value = [7; 1000];
+        for number in 0..4000_u32 {
+            rows.put_with(number.to_be_bytes(), value, CommitMode::Async).unwrap();
+        }
+        store.checkpoint().unwrap();
+        let mut absent = 0;
+        for number in 0..4000_u32 {
+            let seen = rows.peek(&number.to_be_bytes(), |value| value.map(<[u8]>::len)).unwrap();
+            assert!(seen.is_none_or(|len| len == Some(1000)));
+            absent += u32::from(seen.is_none());
+        }
+        assert!(absent > 2000, "4 MB do not fit in 1: {absent}");
+    }
+
+    #[test]
+    fn waiting_quietly_asks_for_no_flush() {
+        let (store, rows) = store(Options::new().flush_interval(Duration::from_secs(3600)));
+        let receipt = rows.put_with("k", "v", CommitMode::Async).unwrap();
+        let mut cx = Context::from_waker(Waker::noop());
+        assert!(receipt.poll_quietly(&mut cx).is_pending());
+        assert!(!receipt.is_durable());
+        store.flush().unwrap();
+        assert!(matches!(receipt.poll_quietly(&mut cx), Poll::Ready(Ok(()))));
+    }
+}

@@ -1,0 +1,33 @@
+//! The public interface of the embedded store.
+
+#[cfg(feature = "server")]
+mod at_once;
+mod batch;
+mod handle;
+pub mod inspect;
+mod keyspace;
+mod range;
+mod receipt;
+mod snapshot;
+mod stats;
+mod status;
+mod value;
+mod verify;
+
+pub use crate::engine::commit::checkpoint::CheckpointStats;
+pub use crate::engine::recovery::{RecoveryProgress, RecoverySummary};
+#[cfg(feature = "server")]
+pub(crate) use at_once::{BatchSize, Gathered};
+pub use batch::WriteBatch;
+pub use handle::Store;
+pub use keyspace::Keyspace;
+pub use range::Range;
+#[cfg(feature = "client")]
+pub(crate) use range::prefix_bounds;
+#[cfg(any(test, fuzzing, feature = "server", feature = "client"))]
+pub(crate) use receipt::Token;
+pub use receipt::{Receipt, Status};
+pub use snapshot::Snapshot;
+pub use stats::{Stats, Watermarks};
+pub use value::{Entry, Value};
+pub use verify::Verification;

@@ -1,0 +1,128 @@
+//! What the store has done so far, in numbers.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::engine::base::durations::Durations;
+use crate::engine::base::lsn::{Incarnation, Lsn};
+use crate::engine::commit::Engine;
+use crate::engine::commit::checkpoint::CheckpointStats;
+use crate::engine::recovery::RecoverySummary;
+
+/// Where the store is: see the crate's documentation for what survives at each watermark.
+/// `checkpoint <= durable <= appended` and `visible <= appended`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Watermarks {
+    /// The life of the store that these belong to.
+    pub incarnation: Incarnation,
+    /// Commits up to here are in the log, in the operating system's cache: they survive a kill of
+    /// the process.
+    pub appended: Lsn,
+    /// Commits up to here can be read.
+    pub visible: Lsn,
+    /// The sync line: commits up to here survive a power loss.
+    pub durable: Lsn,
+    /// Commits up to here are in the data file: recovery need not replay them.
+    pub checkpoint: Lsn,
+}
+
+/// What the store has done since it was opened, as of one call.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Where the store is.
+    pub watermarks: Watermarks,
+    /// Commits that waited for the device, those included that a server waited for.
+    pub sync_commits: u64,
+    /// Commits that did not.
+    pub async_commits: u64,
+    /// Puts and deletes in all commits.
+    pub operations: u64,
+    /// Flushes of the log.
+    pub flushes: u64,
+    /// How long they took at the device.
+    pub flush_durations: Durations,
+    /// How long writers were made to wait: for a flush because too much was unsynced, for space in
+    /// the log, for a checkpoint, by back-pressure.
+    pub stalls: Durations,
+    /// Commits for each flush.
+    pub commits_per_flush: f64,
+    /// Page accesses that met the page in memory.
+    pub cache_hits: u64,
+    /// Pages that had to be read.
+    pub cache_misses: u64,
+    /// Pages that fit in memory.
+    pub cache_frames: u64,
+    /// Pages changed in memory and not yet written.
+    pub dirty_pages: u64,
+    /// Page versions kept for open snapshots.
+    pub old_versions: u64,
+    /// Pages that left memory.
+    pub evictions: u64,
+    /// Bytes appended to the log.
+    pub log_bytes_written: u64,
+    /// Bytes written to the data file.
+    pub data_bytes_written: u64,
+    /// The size of the data file, in bytes.
+    pub data_file_bytes: u64,
+    /// Bytes of it that are free for new pages; `None` before the first write.
+    pub data_free_bytes: Option<u64>,
+    /// Bytes of keys and values committed.
+    pub user_bytes_written: u64,
+    /// Checkpoints made.
+    pub checkpoints: u64,
+    /// How long they took.
+    pub checkpoint_durations: Durations,
+    /// What the last of them did.
+    pub last_checkpoint: Option<CheckpointStats>,
+    /// What opening the store found and did.
+    pub recovery: RecoverySummary,
+    /// How many keyspaces there are.
+    pub keyspaces: u64,
+}
+
+pub(super) fn watermarks(engine: &Engine) -> Watermarks {
+    let (appended, visible, durable, checkpoint) = engine.watermarks();
+    let incarnation = engine.life().incarnation;
+    Watermarks { incarnation, appended, visible, durable, checkpoint }
+}
+
+/// Takes no lock that is held for longer than a moment: neither the commit lock nor the
+/// checkpoint's. So whoever watches a store is not held up by what it does.
+pub(super) fn stats(engine: &Engine, recovery: &RecoverySummary) -> Stats {
+    let cache = engine.cache.stats();
+    let log = engine.live.get().map(|live| live.log.stats()).unwrap_or_default();
+    let space = engine.space.stats();
+    let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+    let awaited = count(&engine.counts.awaited);
+    let sync_commits = count(&engine.counts.sync_commits) + awaited;
+    let async_commits = count(&engine.counts.async_commits).saturating_sub(awaited);
+    let commits = (sync_commits + async_commits) as f64;
+    let page_bytes = engine.cache.page_bytes() as u64;
+    Stats {
+        watermarks: watermarks(engine),
+        sync_commits,
+        async_commits,
+        operations: count(&engine.counts.operations),
+        flushes: log.flushes,
+        flush_durations: log.flush_durations,
+        stalls: engine.counts.stalls.read().and(&log.stalls),
+        commits_per_flush: if log.flushes == 0 { 0.0 } else { commits / log.flushes as f64 },
+        cache_hits: cache.hits,
+        cache_misses: cache.misses,
+        cache_frames: cache.frames,
+        dirty_pages: cache.dirty_pages,
+        old_versions: cache.old_versions,
+        evictions: cache.evictions,
+        log_bytes_written: log.bytes_appended,
+        data_bytes_written: space.bytes_written,
+        data_file_bytes: space.blocks * page_bytes,
+        data_free_bytes: space.free.map(|blocks| blocks * page_bytes),
+        user_bytes_written: count(&engine.counts.user_bytes),
+        checkpoints: count(&engine.checkpoints),
+        checkpoint_durations: engine.checkpoint_durations.read(),
+        last_checkpoint: engine.last_checkpoint(),
+        recovery: recovery.clone(),
+        keyspaces: count(&engine.keyspaces),
+    }
+}

@@ -1,0 +1,235 @@
+//! Checking a whole store.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use crate::engine::base::course::Course;
+use crate::engine::base::error::{Error, Result};
+use crate::engine::base::problems::Problems;
+use crate::engine::cache::Snapshot;
+use crate::engine::commit::{Engine, KeyspaceId, KeyspaceState};
+use crate::engine::space::PageId;
+use crate::engine::tree::check::{Checked, check, check_doomed};
+
+/// What [`Store::verify`](crate::Store::verify) found.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct Verification {
+    /// What is wrong, in words; nothing in a sound store. At most the first 100 problems, and then one
+    /// text that says how many more there are.
+    pub problems: Vec<String>,
+    /// How many keyspaces there are.
+    pub keyspaces: u64,
+    /// How many keys, in all keyspaces; without those in damaged pages and below them.
+    pub keys: u64,
+    /// How many pages were reached, those of out-of-line values included.
+    pub pages: u64,
+    /// Blocks of the data file that the last checkpoint does not use. Unknown if the list of free
+    /// blocks is damaged.
+    pub free_blocks: Option<u64>,
+}
+
+impl Verification {
+    /// Whether nothing is wrong.
+    pub fn is_clean(&self) -> bool {
+        self.problems.is_empty()
+    }
+}
+
+/// What is checked: the store as of one moment.
+struct Pinned<'a> {
+    /// Keeps what the trees were then.
+    snapshot: Snapshot<'a>,
+    catalog_root: PageId,
+    /// With how many keys each had.
+    keyspaces: Vec<(Arc<KeyspaceState>, u64)>,
+    doomed: Vec<(KeyspaceId, PageId)>,
+    /// Pages that were freed, and still exist.
+    freed: HashSet<PageId>,
+    /// Pages from here on came later.
+    next_page_id: u64,
+    /// How many pages had been listed as changed.
+    listed: usize,
+}
+
+/// Checks the trees as of now, in memory and on disk, then what the last checkpoint has on disk.
+/// Commits go on; checkpoints wait meanwhile. Keyspaces and keys are counted where `counts` says so
+/// of the name; all are checked. `None` if the course was cancelled.
+pub(super) fn verify(
+    engine: &Engine,
+    course: &Course,
+    counts: &dyn Fn(&str) -> bool,
+) -> Result<Option<Verification>> {
+    let mut found = Findings::default();
+    let (_no_checkpoint, unreaped) = engine.hold_checkpoints();
+    // Once in the trees, once in the checkpoint.
+    let pages = engine.cache.next_page_id().saturating_sub(1);
+    course.expect(2 * pages.saturating_sub(unreaped.len() as u64));
+    {
+        let pinned = pin(engine, unreaped);
+        let mut reached = HashSet::new();
+        if !check_trees(engine, &pinned, course, counts, &mut reached, &mut found)? {
+            return Ok(None);
+        }
+        check_pages(engine, &pinned, &reached, &mut found)?;
+    }
+    verify_checkpoint(engine, course, &mut found)?;
+    let Findings { problems, counted, .. } = found;
+    let verified = Verification { problems: problems.into_list(), ..counted };
+    Ok((!course.is_cancelled()).then_some(verified))
+}
+
+/// What has been found so far.
+#[derive(Default)]
+struct Findings {
+    problems: Problems,
+    /// All but the problems.
+    counted: Verification,
+    /// A tree has a damaged page: not every page that is in use was reached.
+    is_partial: bool,
+}
+
+impl Findings {
+    fn add(&mut self, name: &str, checked: Checked) {
+        self.problems.append(&format!("{name}: "), checked.problems);
+        self.counted.pages += checked.pages;
+        self.is_partial |= checked.is_partial;
+    }
+}
+
+/// Takes down what is to be checked. The commit lock is held for that alone; no page is read.
+fn pin(engine: &Engine, unreaped: Vec<PageId>) -> Pinned<'_> {
+    let state = engine.commit.lock();
+    let catalog = &state.trees.catalog;
+    let counted = |keyspace: &Arc<KeyspaceState>| (Arc::clone(keyspace), keyspace.count.latest());
+    Pinned {
+        snapshot: engine.cache.snapshot(),
+        catalog_root: state.trees.catalog_root,
+        keyspaces: catalog.iter().map(counted).collect(),
+        doomed: catalog.doomed.iter().map(|(&id, &root)| (id, root)).collect(),
+        freed: state.writer.freed().chain(unreaped).collect(),
+        next_page_id: engine.cache.next_page_id(),
+        listed: state.writer.listed(),
+    }
+}
+
+/// Checks every tree, and notes which pages they reach. False if the course was cancelled.
+fn check_trees(
+    engine: &Engine,
+    pinned: &Pinned<'_>,
+    course: &Course,
+    counts: &dyn Fn(&str) -> bool,
+    reached: &mut HashSet<PageId>,
+    found: &mut Findings,
+) -> Result<bool> {
+    let at = pinned.snapshot.lsn();
+    let mut roots = Vec::new();
+    if pinned.catalog_root != PageId::NONE {
+        roots.push(("the catalog".to_owned(), pinned.catalog_root, None));
+    }
+    for (keyspace, count) in &pinned.keyspaces {
+        let is_counted = counts(&keyspace.name);
+        found.counted.keyspaces += u64::from(is_counted);
+        let count = Some((*count, is_counted));
+        roots.push((format!("keyspace {:?}", keyspace.name), keyspace.root, count));
+    }
+    for (id, root) in &pinned.doomed {
+        // Half taken apart, its inner nodes may be empty; what counts is what it reaches.
+        let name = format!("dropped keyspace {}", id.0);
+        let checked = check_doomed(&engine.cache, *root, at, &mut |id| {
+            course.advance(1);
+            !reached.insert(id)
+        })?;
+        found.add(&name, checked);
+    }
+    for (name, root, count) in roots {
+        let checked = check(&engine.cache, root, at, course, &mut |id| {
+            course.advance(1);
+            !reached.insert(id)
+        })?;
+        if course.is_cancelled() {
+            return Ok(false);
+        }
+        let (keys, is_partial) = (checked.keys, checked.is_partial);
+        found.add(&name, checked);
+        if let Some((count, is_counted)) = count {
+            found.counted.keys += if is_counted { keys } else { 0 };
+            if count != keys && !is_partial {
+                found.problems.add(format!("{name}: {keys} keys, but the count is {count}"));
+            }
+        }
+    }
+    Ok(true)
+}
+
+/// B3: every page that exists is reached, or was freed, or came after what is checked. Which are not
+/// reached can be told only if all trees are whole.
+fn check_pages(
+    engine: &Engine,
+    pinned: &Pinned<'_>,
+    reached: &HashSet<PageId>,
+    found: &mut Findings,
+) -> Result<()> {
+    // Pages that a commit made, and freed, before a failing device stopped it halfway are neither until the
+    // store is reopened.
+    let is_poisoned = engine.live.get().is_some_and(|live| live.log.poisoned().is_some());
+    let mut strays = Vec::new();
+    for id in (1..pinned.next_page_id).map(PageId) {
+        let exists = match engine.cache.exists(id) {
+            Err(damaged @ Error::Corrupt { .. }) => {
+                found.problems.add(damaged.to_string());
+                continue;
+            }
+            exists => exists?,
+        };
+        let is_reached = reached.contains(&id);
+        let is_freed = !is_poisoned && pinned.freed.contains(&id);
+        if exists && !is_reached && !is_freed && !is_poisoned {
+            strays.push(id);
+        }
+        if is_reached && (!exists || is_freed) {
+            found.problems.add(format!("page {id} is reached, but free"));
+        }
+    }
+    if found.is_partial {
+        return Ok(());
+    }
+    if !strays.is_empty() {
+        // A free name may have been given to a new page meanwhile. Looked up after the pages: who
+        // makes a page lists it under the same hold of the commit lock.
+        let state = engine.commit.lock();
+        let new: HashSet<PageId> =
+            state.writer.listed_since(pinned.listed).iter().copied().collect();
+        drop(state);
+        strays.retain(|id| !new.contains(id));
+    }
+    for id in strays {
+        found.problems.add(format!("page {id} is neither reached nor free"));
+    }
+    Ok(())
+}
+
+/// Checks what the last checkpoint has on disk: maps, used blocks, and every page's checksum.
+fn verify_checkpoint(engine: &Engine, course: &Course, found: &mut Findings) -> Result<()> {
+    let mut pages = Vec::new();
+    let data_file = engine.space.verify(&mut |id, addr| pages.push((id, addr)));
+    // What it has to write down for others who came meanwhile may fail as a checkpoint does.
+    let data_file = data_file.inspect_err(|error| engine.pass_poison_on(error))?;
+    found.problems.append("", data_file.problems);
+    found.counted.free_blocks = data_file.free_blocks;
+    course.expect(course.done() + pages.len() as u64);
+    let mut buffer = vec![0; engine.cache.page_bytes()];
+    for (id, addr) in pages {
+        if course.is_cancelled() {
+            return Ok(());
+        }
+        course.advance(1);
+        match engine.space.read_page(addr, id, &mut buffer) {
+            Ok(_) => {}
+            Err(damaged @ Error::Corrupt { .. }) => found.problems.add(damaged.to_string()),
+            // A page that could not be read is neither sound nor damaged.
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}

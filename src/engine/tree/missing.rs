@@ -1,0 +1,32 @@
+//! What a change of one key would have to read from the device.
+
+use super::blob;
+use super::lookup::{ReadAt, descend, load_absent};
+use super::node::{Node, Value};
+use crate::engine::base::error::Result;
+use crate::engine::cache::{Absent, Cache};
+use crate::engine::space::PageId;
+
+/// The first page on the way to `key` that is not in memory, as the tree is now; if all are, the first
+/// page of the index of its out-of-line value. What a change of the key reads, it finds if this is `None`.
+pub(crate) fn missing(cache: &Cache, root: PageId, key: &[u8]) -> Option<Absent> {
+    let guard = cache.pin();
+    let visible = cache.visible();
+    let leaf = match descend(cache, root, key, visible, &guard) {
+        Ok(leaf) => leaf,
+        Err(absent) => return Some(absent),
+    };
+    let node = Node::new(leaf.bytes());
+    match node.search(key).ok().map(|slot| node.value(slot))? {
+        Value::Blob(blob) => blob::missing(cache, blob, visible, &guard),
+        Value::Inline(_) => None,
+    }
+}
+
+/// Loads what [`missing`] named.
+///
+/// # Errors
+/// What reading met; [`Error::Corrupt`](crate::Error::Corrupt) if there is no such page.
+pub(crate) fn load_visible(cache: &Cache, absent: Absent) -> Result<()> {
+    load_absent(cache, absent, ReadAt::Snapshot(cache.visible()))
+}

@@ -1,0 +1,194 @@
+//! Taking a dropped tree apart, a few pages at a time.
+//!
+//! A leaf must be read before it is freed: it may refer to values out of line, and those to pages.
+//! So what goes is planned outside of any lock, where reading holds up nobody. A tree that was
+//! dropped changes no more but by being taken apart, from its right end: a leaf that is still there
+//! is what it was when the plan was made.
+
+use super::edit::TreeMut;
+use super::lookup::fetch;
+use super::node::{Node, NodeMut, Value};
+use super::{BlobRef, blob};
+use crate::engine::base::error::Result;
+use crate::engine::base::lsn::Lsn;
+use crate::engine::cache::{Cache, PinnedPage, WriteGroup};
+use crate::engine::mutants::{Mutant, broken};
+use crate::engine::space::PageId;
+
+/// Pages of values that a plan has for each leaf that it may have, beside those of its last value.
+const VALUE_PAGES: usize = 32;
+
+/// The next leaves to go of a tree that was dropped, and what they refer to. Right as long as nobody
+/// else takes the tree apart.
+#[derive(Debug)]
+pub(crate) struct TrimPlan {
+    root: PageId,
+    /// From the right end on.
+    leaves: Vec<PlannedLeaf>,
+}
+
+#[derive(Debug)]
+struct PlannedLeaf {
+    id: PageId,
+    /// The slots from here on go; the leaf itself if there are none before.
+    from_slot: usize,
+    /// All pages of the values in those slots.
+    pages: Vec<PageId>,
+}
+
+impl TrimPlan {
+    /// Plans about `pages` pages of what is under `root` as of `at`, a registered snapshot. What
+    /// must be in memory when they go is so as long as it is in `held`.
+    pub(crate) fn new<'c>(
+        cache: &'c Cache,
+        root: PageId,
+        at: Lsn,
+        pages: usize,
+        held: &mut Vec<PinnedPage<'c>>,
+    ) -> Result<Self> {
+        let mut plan = TrimPlan { root, leaves: Vec::new() };
+        let (mut values, most_values) = (0, pages * VALUE_PAGES);
+        let mut todo = vec![root];
+        while let Some(id) = todo.pop()
+            && plan.leaves.len() < pages
+            && values < most_values
+        {
+            let page = fetch(cache, id, at)?;
+            let node = Node::new(page.bytes());
+            if !node.is_leaf() {
+                // The rightmost is looked at first.
+                todo.extend((0..node.count()).map(|child| node.child(child)));
+                held.push(page);
+                continue;
+            }
+            let mut leaf = PlannedLeaf { id, from_slot: node.count(), pages: Vec::new() };
+            while leaf.from_slot > 0 && values + leaf.pages.len() < most_values {
+                leaf.from_slot -= 1;
+                if let Value::Blob(value) = node.value(leaf.from_slot) {
+                    blob::walk(cache, value, at, &mut |id| leaf.pages.push(id))?;
+                }
+            }
+            values += leaf.pages.len();
+            if leaf.from_slot > 0 || id == root {
+                held.push(page);
+            }
+            plan.leaves.push(leaf);
+        }
+        Ok(plan)
+    }
+
+    /// The tree that is taken apart.
+    pub(crate) fn root(&self) -> PageId {
+        self.root
+    }
+}
+
+impl TreeMut<'_, '_> {
+    /// Frees the pages that `plan` has, as far as they are still there, without reading one. True
+    /// once nothing is left of the tree.
+    pub(crate) fn trim_planned(group: &mut WriteGroup<'_>, plan: &TrimPlan) -> Result<bool> {
+        let mut leaves = plan.leaves.iter().peekable();
+        loop {
+            let Some(path) = right_edge(group, plan.root)? else { return Ok(false) };
+            let (&last, above) = path.split_last().expect("at least the root");
+            let Some(leaf) = leaves.next_if(|leaf| leaf.id == last) else {
+                // An inner node that has lost its children, or what is not planned.
+                if !is_bare(group, last)? {
+                    return Ok(false);
+                }
+                if remove_last(group, last, above)? {
+                    return Ok(true);
+                }
+                continue;
+            };
+            if !broken(Mutant::TrimForgetsBlobs) {
+                leaf.pages.iter().for_each(|page| group.free(*page));
+            }
+            if leaf.from_slot > 0 {
+                let mut node = NodeMut::new(group.page_mut(last)?);
+                (leaf.from_slot..node.view().count()).rev().for_each(|slot| node.remove(slot));
+                return Ok(false);
+            }
+            if remove_last(group, last, above)? {
+                return Ok(true);
+            }
+        }
+    }
+
+    /// Frees about `pages` pages from the right end of a tree that nobody uses any more, the root
+    /// last. True once nothing is left of it. Reads them: for when nobody waits.
+    ///
+    /// What remains is a tree in which inner nodes have lost children at their right ends, which
+    /// only another call may look at.
+    pub(crate) fn trim(group: &mut WriteGroup<'_>, root: PageId, pages: usize) -> Result<bool> {
+        for _ in 0..pages {
+            let mut path = vec![root];
+            loop {
+                let node = Node::new(group.page(path[path.len() - 1])?);
+                if node.is_leaf() || node.count() == 0 {
+                    break;
+                }
+                let child = node.child(node.count() - 1);
+                path.push(child);
+            }
+            let (&last, above) = path.split_last().expect("at least the root");
+            let blobs = blobs(Node::new(group.page(last)?));
+            for blob in blobs.into_iter().filter(|_| !broken(Mutant::TrimForgetsBlobs)) {
+                blob::free(group, blob)?;
+            }
+            if remove_last(group, last, above)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+}
+
+/// The way to the last leaf, or to the inner node on it that has no children, without reading a leaf.
+/// `None` if part of it is not in memory.
+fn right_edge(group: &mut WriteGroup<'_>, root: PageId) -> Result<Option<Vec<PageId>>> {
+    let mut path = vec![root];
+    loop {
+        let id = path[path.len() - 1];
+        if !group.is_resident(id) {
+            return Ok(None);
+        }
+        let node = Node::new(group.page(id)?);
+        if node.is_leaf() || node.count() == 0 {
+            return Ok(Some(path));
+        }
+        path.push(node.child(node.count() - 1));
+        if node.level() == 1 {
+            return Ok(Some(path));
+        }
+    }
+}
+
+/// Whether a page is an inner node without children.
+fn is_bare(group: &mut WriteGroup<'_>, id: PageId) -> Result<bool> {
+    if !group.is_resident(id) {
+        return Ok(false);
+    }
+    let node = Node::new(group.page(id)?);
+    Ok(!node.is_leaf() && node.count() == 0)
+}
+
+/// Frees the node `last` of a right edge, the child of the last of `above`. True if it was the root.
+fn remove_last(group: &mut WriteGroup<'_>, last: PageId, above: &[PageId]) -> Result<bool> {
+    group.free(last);
+    let Some(&parent) = above.last() else { return Ok(true) };
+    let mut node = NodeMut::new(group.page_mut(parent)?);
+    let at = node.view().count() - 1;
+    node.remove_child(at);
+    Ok(false)
+}
+
+fn blobs(node: Node<'_>) -> Vec<BlobRef> {
+    let slots = if node.is_leaf() { 0..node.count() } else { 0..0 };
+    slots
+        .filter_map(|slot| match node.value(slot) {
+            Value::Blob(blob) => Some(blob),
+            Value::Inline(_) => None,
+        })
+        .collect()
+}

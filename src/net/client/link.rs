@@ -1,0 +1,351 @@
+//! One connection, shared by many tasks.
+//!
+//! ```text
+//!   ask ----> state: out, waiters ----> writer: whatever is queued, in one write ----> socket
+//!    ^              |
+//!    '-- answer ----'<----------------- reader: whole packets, each to its waiter <---- socket
+//! ```
+//!
+//! A waiter leaves the table with the last answer to its id and in no other way while the
+//! connection lives: a caller that gives up (a dropped future) sends `Cancel` and leaves the waiter
+//! behind, with nobody to tell. So an id, and its place among those in flight, are free again exactly
+//! when the server thinks so too. Streams and watches have places of their own besides.
+//!
+//! A link ends once ([`Link::end`]), whoever notices first: reader, writer, the client that is
+//! dropped, or the runtime that takes the tasks away. Writer and reader are gone then within a second,
+//! however little the server reads.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use parking_lot::Mutex;
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::task::AbortHandle;
+use tokio::time::Instant;
+
+use super::address::Socket;
+use super::answer::Answer;
+use super::deadline::Deadline;
+use super::error::{Error, Result};
+use super::greeting::Greeting;
+use super::options::ClientOptions;
+use super::parts::{Flight, Parts};
+use crate::net::proto::{Cancel, Credit, Request};
+
+/// A connection that has said hello.
+pub(super) struct Link {
+    pub(super) greeting: Greeting,
+    pub(super) begun: Instant,
+    pub(super) max_body: u32,
+    max_queued: usize,
+    pub(super) state: Mutex<State>,
+    in_flight: Arc<Semaphore>,
+    subscriptions: Arc<Semaphore>,
+    pub(super) wake_writer: Notify,
+    pub(super) room: Notify,
+    /// The link takes no more requests, has none in flight any more, or is over.
+    pub(super) turned: Notify,
+    /// The link is over: for the writer, which may be in the middle of a write.
+    pub(super) stop: Notify,
+    pub(super) heard: AtomicBool,
+    pub(super) bytes_in: AtomicU64,
+    reader: OnceLock<AbortHandle>,
+}
+
+/// Guarded by `Link::state`, which is held for no longer than it takes to encode a request.
+#[derive(Default)]
+pub(super) struct State {
+    pub(super) out: Vec<u8>,
+    /// Bytes ever queued, and of these those that the writer has taken: `taken <= queued`.
+    pub(super) queued: u64,
+    pub(super) taken: u64,
+    last_id: u64,
+    pub(super) waiters: HashMap<u64, Waiter>,
+    /// Nothing new is sent, since the server has said goodbye or the client is being closed. For so
+    /// many milliseconds what is in flight is still answered.
+    pub(super) draining_ms: Option<u32>,
+    pub(super) ended: Option<End>,
+}
+
+/// Why a connection is over.
+#[derive(Clone, Debug)]
+pub(super) enum End {
+    /// It was closed or cut, by either side.
+    Cut(String),
+    /// The server sent what the protocol does not allow.
+    Broken(String),
+}
+
+pub(super) struct Waiter {
+    /// Where its request begins among the bytes queued.
+    start: u64,
+    pub(super) to: To,
+    _places: Places,
+}
+
+/// Places in flight, and of a stream or watch also among those. A sign of life needs none.
+#[derive(Default)]
+struct Places {
+    _in_flight: Option<OwnedSemaphorePermit>,
+    _subscription: Option<OwnedSemaphorePermit>,
+}
+
+pub(super) enum To {
+    One(oneshot::Sender<Result<Answer>>),
+    /// A stream or watch, and how many more packets it may send.
+    Many(mpsc::UnboundedSender<Result<Answer>>, u32),
+    /// Given up: its answer is thrown away.
+    Nobody,
+}
+
+/// Ends a link when the task that has it is dropped.
+pub(super) struct EndsWith(pub(super) Arc<Link>);
+
+impl Link {
+    /// Begins to write and read. `rest` is what came behind the greeting.
+    pub(super) fn start(
+        socket: Box<dyn Socket>,
+        greeting: Greeting,
+        rest: Vec<u8>,
+        limits: &ClientOptions,
+    ) -> Arc<Link> {
+        let in_flight = limits.max_in_flight.min(greeting.max_in_flight).max(1);
+        let subscriptions = greeting.max_subscriptions.clamp(1, in_flight);
+        let link = Arc::new(Link {
+            begun: Instant::now(),
+            max_body: limits.max_body,
+            max_queued: limits.max_queued_bytes,
+            state: Mutex::default(),
+            in_flight: Arc::new(Semaphore::new(in_flight as usize)),
+            subscriptions: Arc::new(Semaphore::new(subscriptions as usize)),
+            wake_writer: Notify::new(),
+            room: Notify::new(),
+            turned: Notify::new(),
+            stop: Notify::new(),
+            heard: AtomicBool::new(true),
+            bytes_in: AtomicU64::new(0),
+            reader: OnceLock::new(),
+            greeting,
+        });
+        let (read, write) = tokio::io::split(socket);
+        tokio::spawn(Arc::clone(&link).write_all(write));
+        let reader = tokio::spawn(Link::read_all(EndsWith(Arc::clone(&link)), read, rest));
+        let _ = link.reader.set(reader.abort_handle());
+        link
+    }
+
+    /// Whether requests may still be sent.
+    pub(super) fn is_open(&self) -> bool {
+        let state = self.state.lock();
+        state.ended.is_none() && state.draining_ms.is_none()
+    }
+
+    /// Whether anybody waits for an answer of it.
+    pub(super) fn has_work(&self) -> bool {
+        let state = self.state.lock();
+        state.ended.is_none() && state.is_awaited()
+    }
+
+    /// Bytes that were queued, and that came.
+    pub(super) fn traffic(&self) -> (u64, u64) {
+        (self.state.lock().queued, self.bytes_in.load(Ordering::Relaxed))
+    }
+
+    /// Sends a request that has one answer, and waits for it.
+    pub(super) async fn ask(
+        self: &Arc<Link>,
+        request: &Request<'_>,
+        deadline: &Deadline,
+    ) -> Result<Answer> {
+        let (sender, answer) = oneshot::channel();
+        let sending = self.send(request, deadline, To::One(sender));
+        let flight = deadline.before_sending(sending).await?;
+        let answer = deadline.for_answer(answer).await?;
+        // The waiter is gone, so there is nothing to cancel: see `give_up`.
+        drop(flight);
+        answer.unwrap_or_else(|_| Err(End::gone().of(true)))?.checked()
+    }
+
+    /// Asks for a sign of life, which needs no place in flight: all of them may be taken by requests
+    /// that wait for long. Any answer is one.
+    pub(super) async fn ping(self: &Arc<Link>) {
+        let (sender, answer) = oneshot::channel();
+        let asked = self.queue(&Request::Ping, &Deadline::NONE, To::One(sender), Places::default());
+        if let Ok(_flight) = asked {
+            let _ = answer.await;
+        }
+    }
+
+    /// Sends a request that has as many answers as there is `credit`.
+    pub(super) async fn subscribe(
+        self: &Arc<Link>,
+        request: &Request<'_>,
+        credit: u32,
+    ) -> Result<Parts> {
+        let (sender, answers) = mpsc::unbounded_channel();
+        let flight = self.send(request, &Deadline::NONE, To::Many(sender, credit)).await?;
+        Ok(Parts::new(flight, answers))
+    }
+
+    async fn send(
+        self: &Arc<Link>,
+        request: &Request<'_>,
+        deadline: &Deadline,
+        to: To,
+    ) -> Result<Flight> {
+        let subscription = match to {
+            To::Many(..) => Some(self.place(&self.subscriptions).await?),
+            _ => None,
+        };
+        let in_flight = Some(self.place(&self.in_flight).await?);
+        loop {
+            let room = self.room.notified();
+            tokio::pin!(room);
+            room.as_mut().enable();
+            if self.state.lock().out.len() < self.max_queued {
+                break;
+            }
+            room.await;
+        }
+        let places = Places { _in_flight: in_flight, _subscription: subscription };
+        self.queue(request, deadline, to, places)
+    }
+
+    async fn place(&self, places: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit> {
+        let place = Arc::clone(places).acquire_owned().await;
+        place.map_err(|_| self.reason().of(false))
+    }
+
+    fn queue(
+        self: &Arc<Link>,
+        request: &Request<'_>,
+        deadline: &Deadline,
+        to: To,
+        places: Places,
+    ) -> Result<Flight> {
+        let mut state = self.state.lock();
+        let is_sign = matches!(request, Request::Ping);
+        if state.ended.is_some() || state.draining_ms.is_some() && !is_sign {
+            drop(state);
+            return Err(self.reason().of(false));
+        }
+        let (start, before) = (state.queued, state.out.len());
+        let id = state.last_id + 1;
+        request
+            .encode(id, deadline.on_wire(), self.greeting.max_body, &mut state.out)
+            .map_err(|too_large| Error::TooLarge { len: too_large.len, max: too_large.max })?;
+        state.last_id = id;
+        state.queued += (state.out.len() - before) as u64;
+        state.waiters.insert(id, Waiter { start, to, _places: places });
+        drop(state);
+        self.wake_writer.notify_one();
+        Ok(Flight::new(Arc::clone(self), id))
+    }
+
+    /// Queues a packet that steers another and is not answered.
+    fn steer(&self, state: &mut State, id: u64, request: &Request<'_>) {
+        let before = state.out.len();
+        let encoded = request.encode(id, 0, self.greeting.max_body, &mut state.out);
+        encoded.expect("a few bytes");
+        state.queued += (state.out.len() - before) as u64;
+        self.wake_writer.notify_one();
+    }
+
+    pub(super) fn give_up(&self, id: u64) {
+        let mut state = self.state.lock();
+        let Some(waiter) = state.waiters.get_mut(&id) else { return };
+        if matches!(waiter.to, To::Nobody) {
+            return;
+        }
+        waiter.to = To::Nobody;
+        self.steer(&mut state, id, &Request::Cancel(Cancel { id }));
+        self.look_for_rest(&state);
+    }
+
+    pub(super) fn add_credit(&self, id: u64, more: u32) {
+        let mut state = self.state.lock();
+        let Some(Waiter { to: To::Many(_, credit), .. }) = state.waiters.get_mut(&id) else {
+            return;
+        };
+        *credit += more;
+        self.steer(&mut state, id, &Request::Credit(Credit { id, more }));
+    }
+
+    /// Takes no more requests. What is in flight is answered for so long.
+    pub(super) fn drain(&self, state: &mut State, drain_ms: u32) {
+        state.draining_ms = Some(drain_ms);
+        self.turned.notify_waiters();
+    }
+
+    /// Tells whoever sees a draining link off that nothing is in flight any more.
+    pub(super) fn look_for_rest(&self, state: &State) {
+        if state.draining_ms.is_some() && !state.is_awaited() {
+            self.turned.notify_waiters();
+        }
+    }
+
+    /// Ends the connection: everybody who waits is told.
+    pub(super) fn end(&self, why: End) {
+        let (waiters, taken) = {
+            let mut state = self.state.lock();
+            if state.ended.is_some() {
+                return;
+            }
+            state.ended = Some(why.clone());
+            // Whoever waits for room finds it, and then the end.
+            state.out = Vec::new();
+            (std::mem::take(&mut state.waiters), state.taken)
+        };
+        self.in_flight.close();
+        self.subscriptions.close();
+        for waiter in waiters.into_values() {
+            let error = why.clone().of(waiter.start < taken);
+            match waiter.to {
+                To::One(sender) => drop(sender.send(Err(error))),
+                To::Many(sender, _) => drop(sender.send(Err(error))),
+                To::Nobody => {}
+            }
+        }
+        self.turned.notify_waiters();
+        self.stop.notify_waiters();
+        self.wake_writer.notify_one();
+        self.room.notify_waiters();
+        if let Some(reader) = self.reader.get() {
+            reader.abort();
+        }
+    }
+
+    fn reason(&self) -> End {
+        let ended = self.state.lock().ended.clone();
+        ended.unwrap_or_else(|| End::Cut("the connection is about to end".into()))
+    }
+}
+
+impl State {
+    fn is_awaited(&self) -> bool {
+        self.waiters.values().any(|waiter| !matches!(waiter.to, To::Nobody))
+    }
+}
+
+impl Drop for EndsWith {
+    fn drop(&mut self) {
+        self.0.end(End::gone());
+    }
+}
+
+impl End {
+    /// Nobody is left who reads and writes.
+    pub(super) fn gone() -> End {
+        End::Cut("the client, or the runtime that it was made in, is gone".into())
+    }
+
+    /// What it means to a request, which may have left this process.
+    pub(super) fn of(self, was_sent: bool) -> Error {
+        match (self, was_sent) {
+            (End::Cut(reason) | End::Broken(reason), false) => Error::NotSent { reason },
+            (End::Cut(reason), true) => Error::Lost { reason },
+            (End::Broken(what), true) => Error::Protocol(what),
+        }
+    }
+}

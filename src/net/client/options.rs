@@ -1,0 +1,200 @@
+//! What a client is told: who it is, how long it waits, how much it has under way.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::client::Client;
+use super::error::Result;
+use super::secret::Secret;
+use crate::net::proto::{MAX_BODY, MAX_HELLO};
+
+/// How to connect, and how to behave then.
+///
+/// Without another word: no token, no TLS, five seconds for a connection, thirty for an answer,
+/// four tries of what is safe to try again, 1024 requests in flight.
+#[derive(Clone, Debug)]
+pub struct ClientOptions {
+    pub(super) token: Secret,
+    pub(super) tls_roots: Option<PathBuf>,
+    pub(super) tls_system_roots: bool,
+    pub(super) tls_name: Option<String>,
+    /// The chain and its key.
+    pub(super) client_certificate: Option<(PathBuf, PathBuf)>,
+    pub(super) connect_timeout: Duration,
+    pub(super) request_timeout: Option<Duration>,
+    pub(super) tries: u32,
+    pub(super) backoff_min: Duration,
+    pub(super) backoff_max: Duration,
+    pub(super) keep_alive: Duration,
+    pub(super) max_in_flight: u32,
+    pub(super) max_queued_bytes: usize,
+    pub(super) max_body: u32,
+    pub(super) any_store: bool,
+}
+
+impl Default for ClientOptions {
+    fn default() -> ClientOptions {
+        ClientOptions {
+            token: Secret::default(),
+            tls_roots: None,
+            tls_system_roots: false,
+            tls_name: None,
+            client_certificate: None,
+            connect_timeout: Duration::from_secs(5),
+            request_timeout: Some(Duration::from_secs(30)),
+            tries: 4,
+            backoff_min: Duration::from_millis(20),
+            backoff_max: Duration::from_secs(2),
+            keep_alive: Duration::from_secs(15),
+            max_in_flight: 1024,
+            max_queued_bytes: 4 << 20,
+            max_body: MAX_BODY,
+            any_store: false,
+        }
+    }
+}
+
+impl ClientOptions {
+    /// The secret that says who the client is.
+    #[must_use]
+    pub fn token(mut self, token: impl Into<String>) -> Self {
+        self.token = Secret::fixed(token.into());
+        self
+    }
+
+    /// As [`ClientOptions::token`], asked for anew for each connection, so that a token that ends
+    /// can be renewed. `token` is called from the client's task and must not block for long.
+    #[must_use]
+    pub fn token_from(mut self, token: impl Fn() -> String + Send + Sync + 'static) -> Self {
+        self.token = Secret::renewed(token);
+        self
+    }
+
+    /// Speaks TLS, and trusts the certificates in this file (PEM), and no others, unless
+    /// [`ClientOptions::tls_system_roots`] is set too.
+    #[must_use]
+    pub fn tls_roots(mut self, file: impl AsRef<Path>) -> Self {
+        self.tls_roots = Some(file.as_ref().to_owned());
+        self
+    }
+
+    /// Speaks TLS, and trusts the authorities that the operating system trusts, or those in the file
+    /// `SSL_CERT_FILE` and the directory `SSL_CERT_DIR` if the environment has these. They are read
+    /// when the client is made.
+    #[must_use]
+    pub fn tls_system_roots(mut self) -> Self {
+        self.tls_system_roots = true;
+        self
+    }
+
+    /// The certificate by which the client is known to a server that asks for one, and its private
+    /// key, both files in PEM. Needs roots, as [`ClientOptions::tls_name`]. It lets the client in and
+    /// says nothing of what it may do: that is what the token is for.
+    #[must_use]
+    pub fn client_certificate(mut self, chain: impl AsRef<Path>, key: impl AsRef<Path>) -> Self {
+        self.client_certificate = Some((chain.as_ref().to_owned(), key.as_ref().to_owned()));
+        self
+    }
+
+    /// The name that the server's certificate must have, if it is not that in the address. Needs
+    /// [`ClientOptions::tls_roots`] or [`ClientOptions::tls_system_roots`].
+    #[must_use]
+    pub fn tls_name(mut self, name: impl Into<String>) -> Self {
+        self.tls_name = Some(name.into());
+        self
+    }
+
+    /// The time for a connection to an address and its handshake, shared by all that its name stands
+    /// for; also how long a request waits for a connection
+    /// that is down.
+    #[must_use]
+    pub fn connect_timeout(mut self, time: Duration) -> Self {
+        self.connect_timeout = time;
+        self
+    }
+
+    /// The deadline of each request, retries included; the server is told what is left of it.
+    /// `None` for none.
+    ///
+    /// At the deadline the server answers whether a write is in the log
+    /// ([`Error::job`](super::Error::job)). That answer is waited for a little longer: an eighth of
+    /// the time, at least 50 ms and at most 1 s.
+    #[must_use]
+    pub fn request_timeout(mut self, time: Option<Duration>) -> Self {
+        self.request_timeout = time;
+        self
+    }
+
+    /// How often a request is tried in all, where it is safe to try it again.
+    #[must_use]
+    pub fn tries(mut self, tries: u32) -> Self {
+        self.tries = tries.max(1);
+        self
+    }
+
+    /// The least and the longest time between two tries; it doubles in between, with jitter.
+    #[must_use]
+    pub fn backoff(mut self, min: Duration, max: Duration) -> Self {
+        (self.backoff_min, self.backoff_max) = (min, max.max(min));
+        self
+    }
+
+    /// After this time in silence the server is asked for a sign of life, and the connection is
+    /// ended if none comes. Zero for never: a server that is gone without a word is then not noticed.
+    #[must_use]
+    pub fn keep_alive(mut self, time: Duration) -> Self {
+        self.keep_alive = time;
+        self
+    }
+
+    /// The most requests in flight on one connection; the server may allow less. Further ones wait.
+    #[must_use]
+    pub fn max_in_flight(mut self, requests: u32) -> Self {
+        self.max_in_flight = requests.max(1);
+        self
+    }
+
+    /// Bytes of requests that may wait to be written. Above it further requests wait.
+    #[must_use]
+    pub fn max_queued_bytes(mut self, bytes: usize) -> Self {
+        self.max_queued_bytes = bytes.max(1);
+        self
+    }
+
+    /// The longest body of an answer, at least 4096 bytes.
+    #[must_use]
+    pub fn max_body(mut self, bytes: u32) -> Self {
+        self.max_body = bytes.max(MAX_HELLO);
+        self
+    }
+
+    /// Goes on with another store that is served where the first one was. Without it that is
+    /// [`Error::OtherStore`](super::Error::OtherStore): receipts, jobs and idempotency keys of one store
+    /// mean nothing to another. A request that is tried again never crosses to another store.
+    #[must_use]
+    pub fn any_store(mut self) -> Self {
+        self.any_store = true;
+        self
+    }
+
+    /// Connects.
+    ///
+    /// # Errors
+    /// An address that is none, no connection, or a server that does not let the client in.
+    pub async fn connect(self, address: &str) -> Result<Client> {
+        self.connect_any([address]).await
+    }
+
+    /// Connects to one of several servers of the same store. They are tried in this order; when a
+    /// connection is lost, from the one after it on.
+    ///
+    /// # Errors
+    /// As [`ClientOptions::connect`]: of the server that was tried last.
+    pub async fn connect_any(
+        self,
+        addresses: impl IntoIterator<Item = impl AsRef<str>>,
+    ) -> Result<Client> {
+        let addresses = addresses.into_iter().map(|address| address.as_ref().parse());
+        Client::start(addresses.collect::<Result<_>>()?, self).await
+    }
+}

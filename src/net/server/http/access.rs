@@ -1,0 +1,78 @@
+//! Whether a request may see more than whether the server is well.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use hyper::header::{AUTHORIZATION, WWW_AUTHENTICATE};
+use hyper::{HeaderMap, StatusCode};
+
+use super::message::{Message, refusal};
+use crate::net::server::peer::Peer;
+use crate::net::server::shared::Shared;
+use crate::net::server::tokens::Refused;
+use crate::net::service::{Scope, Scopes};
+
+/// Who may see what an address serves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Access {
+    /// Everybody who can reach it.
+    Open,
+    /// Those with a token that may read.
+    Token,
+}
+
+impl Access {
+    /// Fails unless the request may see the store's figures.
+    pub(super) fn check(
+        self,
+        headers: &HeaderMap,
+        peer: SocketAddr,
+        shared: &Shared,
+    ) -> Result<(), Box<Message>> {
+        if self == Access::Open {
+            return Ok(());
+        }
+        let secret = headers.get(AUTHORIZATION).and_then(|value| bearer(value.as_bytes()));
+        let caller = match shared.keys.find(secret) {
+            Ok(Some(token)) => Arc::clone(token.caller()),
+            Ok(None) => return Ok(()),
+            Err(Refused::Missing) => return Err(challenge("a token is needed", "")),
+            Err(refused) => {
+                shared.login_failed(Peer::Address(peer), &refused);
+                let error = ", error=\"invalid_token\"";
+                return Err(challenge("the token is wrong or expired", error));
+            }
+        };
+        if caller.scopes.meets(Scopes::of(&[Scope::Read])) {
+            return Ok(());
+        }
+        let line = format!("the token {:?} has not the scope read", caller.name);
+        Err(Box::new(refusal(StatusCode::FORBIDDEN, &line, None)))
+    }
+}
+
+fn challenge(line: &str, error: &str) -> Box<Message> {
+    let challenge = format!("Bearer realm=\"syncline\"{error}");
+    let header = Some((WWW_AUTHENTICATE, challenge.as_str()));
+    Box::new(refusal(StatusCode::UNAUTHORIZED, line, header))
+}
+
+/// The secret in `Bearer SECRET`.
+fn bearer(value: &[u8]) -> Option<&str> {
+    let (scheme, secret) = std::str::from_utf8(value).ok()?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| secret.trim())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::bearer;
+
+    #[test]
+    fn a_secret_comes_after_the_scheme_in_any_case() {
+        assert_eq!(bearer(b"Bearer s e"), Some("s e"));
+        assert_eq!(bearer(b"bEARER  x "), Some("x"));
+        for other in [&b"Basic x"[..], b"Bearer", b"", b"\xff x", b"Bearerx"] {
+            assert_eq!(bearer(other), None);
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! What the server says of a device in trouble, and how often.
+
+use std::io::Write;
+use std::sync::{Arc, Mutex};
+
+use super::peer::{Hold, Peer, config, put, serve};
+use crate::engine::disk::SimDisk;
+use crate::net::proto::{Code, Mode};
+use crate::net::server::Config;
+
+/// What has been logged.
+#[derive(Clone, Default)]
+struct Told(Arc<Mutex<Vec<u8>>>);
+
+impl Told {
+    fn count(&self, what: &str) -> usize {
+        String::from_utf8_lossy(&self.0.lock().unwrap()).matches(what).count()
+    }
+}
+
+impl Write for Told {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// On one thread, where what is logged can be had.
+#[tokio::test]
+async fn slow_flushes_and_a_failed_one_are_told_of() {
+    let told = Told::default();
+    let writer = told.clone();
+    let log = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone());
+    let _here = tracing::subscriber::set_default(log.finish());
+    let disk = SimDisk::new();
+    let (store, hold) = Hold::store_on(&disk);
+    let (server, address) = serve(store, &Config { slow_flush_ms: 1, ..config() }).await;
+    let mut peer = Peer::greeted(address).await;
+    peer.ask(2, &put("k", "v", Mode::Sync)).await;
+    hold.hold();
+    peer.send(3, &put("k", "w", Mode::Sync)).await;
+    while told.count("slow flush") == 0 {
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    hold.let_go();
+    assert_eq!(peer.answer().await.id, 3);
+    assert_eq!(told.count("start the server anew"), 0);
+    disk.fail_sync(0);
+    for id in 4..8 {
+        assert_eq!(peer.ask(id, &put("k", "x", Mode::Sync)).await.code(), Code::Poisoned);
+    }
+    while told.count("start the server anew") == 0 {
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    assert!(server.stop().await.is_err());
+    assert_eq!(told.count("start the server anew"), 1);
+    assert_eq!(told.count("slow flush"), 1, "not more often than every ten seconds");
+}

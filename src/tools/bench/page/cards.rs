@@ -1,0 +1,193 @@
+//! Workloads: for each thing measured and each guarantee a card, with the engines side by side.
+//!
+//! - C1 Within a card all commits survive the same, and all lanes have one scale.
+//! - C2 A whisker spans the rounds, from the least to the greatest.
+//! - C3 What a mode loses stands beside its figures, unless it is nothing.
+
+use super::super::engine::Guarantee;
+use super::super::record::{Record, Row};
+use super::group::{Group, Usual, survives, who};
+use super::lanes::{Axis, Lane, Shape, Who, draw};
+use crate::tools::present::escape::Text;
+use crate::tools::present::figures::{digits, many, many_tick, plain, time, time_tick};
+use crate::tools::present::html::put;
+
+/// So many cards stand open; the others are folded.
+const OPEN: usize = 6;
+
+/// What is compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Measure {
+    /// Operations per second, or rows where an operation has many.
+    Throughput,
+    /// The median of the latency.
+    Median,
+    /// All percentiles.
+    Percentiles,
+    /// Bytes for a byte.
+    DeviceBytes,
+    /// Commits for a flush.
+    CommitsPerFlush,
+}
+
+impl Measure {
+    fn shape(self, row: &Row) -> Option<Shape> {
+        let rows = rows_per_op(row);
+        let bar = |value: f64, spread| Some(Shape::Bar { value, spread });
+        match self {
+            Measure::Throughput => {
+                let spread = row.ops_per_s_spread;
+                let spread = (spread.max > 0.0).then_some((spread.min * rows, spread.max * rows));
+                bar(row.ops_per_s * rows, spread)
+            }
+            Measure::Median => bar(row.p50_us, None),
+            Measure::Percentiles => {
+                let all = [row.p50_us, row.p90_us, row.p99_us, row.p999_us, row.max_us];
+                let known: Vec<f64> = all.into_iter().filter(|us| *us > 0.0).collect();
+                (!known.is_empty()).then_some(Shape::Bands(known))
+            }
+            Measure::DeviceBytes => bar(row.device_bytes_per_user_byte?, None),
+            Measure::CommitsPerFlush => bar(row.commits_per_flush?, None),
+        }
+    }
+
+    fn figure(self, row: &Row) -> String {
+        match self {
+            Measure::Throughput => format!("{} /s", many(row.ops_per_s * rows_per_op(row))),
+            Measure::Median | Measure::Percentiles => time(row.p50_us),
+            Measure::DeviceBytes => row.device_bytes_per_user_byte.map_or(String::new(), digits),
+            Measure::CommitsPerFlush => row.commits_per_flush.map_or(String::new(), many),
+        }
+    }
+
+    fn axis(self, lanes: &[Lane], row: &Row) -> Axis {
+        match self {
+            Measure::Throughput if rows_per_op(row) > 1.0 => Axis::bars(lanes, many_tick, "rows/s"),
+            Measure::Throughput => Axis::bars(lanes, many_tick, unit_of(&row.workload)),
+            Measure::Median => Axis::bars(lanes, time_tick, "median"),
+            Measure::Percentiles => Axis::decades(lanes, time_tick, "median"),
+            Measure::DeviceBytes => Axis::bars(lanes, plain, "B/B"),
+            Measure::CommitsPerFlush => Axis::bars(lanes, many_tick, "commits"),
+        }
+    }
+}
+
+fn unit_of(workload: &str) -> &'static str {
+    match workload {
+        "commit" => "commits/s",
+        "read" => "gets/s",
+        "scan" => "scans/s",
+        _ => "per second",
+    }
+}
+
+/// How many rows an operation has, where that is the same for all who do it.
+fn rows_per_op(row: &Row) -> f64 {
+    let is_many = matches!(&*row.workload, "scan" | "load") || row.batch > 1;
+    if is_many { row.rows_per_op.max(1.0) } else { 1.0 }
+}
+
+/// The cards of all groups, the first of them open.
+pub(super) fn cards(groups: &[Group<'_>], measure: Measure, record: &Record, out: &mut String) {
+    let mut groups: Vec<_> = groups
+        .iter()
+        .filter(|group| group.rows.iter().any(|row| measure.shape(row).is_some()))
+        .collect();
+    // Those in which we take part come first.
+    groups.sort_by_key(|group| group.rows.iter().all(|row| who(row) != Who::Ours));
+    let open = groups.len().min(OPEN);
+    pair(&groups[..open], measure, record, out);
+    if open < groups.len() {
+        put(out, format_args!("<details><summary>{} more</summary>\n", groups.len() - open));
+        pair(&groups[open..], measure, record, out);
+        out.push_str("</details>\n");
+    }
+}
+
+fn pair(groups: &[&Group<'_>], measure: Measure, record: &Record, out: &mut String) {
+    let class = if groups.len() == 1 { "cards one" } else { "cards" };
+    put(out, format_args!("<div class=\"{class}\">\n"));
+    groups.iter().for_each(|group| card(group, measure, record, out));
+    out.push_str("</div>\n");
+}
+
+fn card(group: &Group<'_>, measure: Measure, record: &Record, out: &mut String) {
+    let lanes: Vec<Lane> = group.rows.iter().filter_map(|row| lane(row, measure, record)).collect();
+    begin(&group.title(Usual::of(record)), group.guarantee, out);
+    draw(&lanes, &measure.axis(&lanes, group.rows[0]), out);
+    end(out);
+}
+
+/// Begins a card.
+pub(super) fn begin(title: &str, guarantee: Option<Guarantee>, out: &mut String) {
+    put(out, format_args!("<figure class=\"card\"><figcaption>{}", Text(title)));
+    if let Some(guarantee) = guarantee {
+        let class = match guarantee {
+            Guarantee::PowerLoss => "power",
+            Guarantee::ProcessEnd => "kill",
+            Guarantee::Nothing => "nothing",
+        };
+        put(
+            out,
+            format_args!(" <span class=\"pill {class}\">{}</span>", survives(Some(guarantee))),
+        );
+    }
+    out.push_str("</figcaption>\n");
+}
+
+/// Ends a card.
+pub(super) fn end(out: &mut String) {
+    out.push_str("</figure>\n");
+}
+
+fn lane(row: &Row, measure: Measure, record: &Record) -> Option<Lane> {
+    let note = match measure {
+        // Said once, not for each number of threads.
+        Measure::Throughput if row.threads <= 1 => match loss(row, record) {
+            Some(loss) => format!("{}; {loss}", row.mode),
+            None => row.mode.clone(),
+        },
+        Measure::Percentiles => format!("{}; p99.9 {}", row.mode, time(row.p999_us)),
+        _ => row.mode.clone(),
+    };
+    Some(Lane {
+        who: who(row),
+        name: row.engine.clone(),
+        note,
+        figure: measure.figure(row),
+        shape: measure.shape(row)?,
+    })
+}
+
+/// What a row's mode loses, unless it is nothing (C3).
+pub(super) fn loss(row: &Row, record: &Record) -> Option<String> {
+    let engine = record.engines.iter().find(|engine| engine.name == row.engine)?;
+    let mode = engine.modes.iter().find(|mode| mode.name == row.mode)?;
+    let (kill, power) = (&mode.lost_on_kill, &mode.lost_on_power_loss);
+    match row.guarantee? {
+        Guarantee::PowerLoss => None,
+        Guarantee::ProcessEnd => Some(format!("power loss: {power}")),
+        Guarantee::Nothing if kill == power => Some(format!("kill or power loss: {kill}")),
+        Guarantee::Nothing => Some(format!("kill: {kill}; power loss: {power}")),
+    }
+}
+
+/// One card with a lane for each of `rows`, which differ in what they do.
+pub(super) fn medley(rows: &[&Row], measure: Measure, usual: Usual, out: &mut String) {
+    let lanes: Vec<Lane> = rows
+        .iter()
+        .filter_map(|row| {
+            Some(Lane {
+                who: who(row),
+                name: format!("{} {}", row.engine, row.mode),
+                note: usual.load(row),
+                figure: measure.figure(row),
+                shape: measure.shape(row)?,
+            })
+        })
+        .collect();
+    let Some(first) = rows.first().filter(|_| !lanes.is_empty()) else { return };
+    begin(&first.workload, first.guarantee, out);
+    draw(&lanes, &measure.axis(&lanes, first), out);
+    end(out);
+}

@@ -1,0 +1,113 @@
+//! The ladder: what a commit costs above the floor, and what surviving a power loss costs.
+//!
+//! ```text
+//!   a bare write           o                              0.70 us    survives a kill
+//!   Async                  |===o                          1.40 us    survives a kill
+//!   a bare write, flushed              o                  85 us      survives a power loss
+//!   Sync                               |=o                88 us      survives a power loss
+//!                          1 us   10 us   100 us
+//! ```
+//!
+//! A band on our rungs begins at the floor beneath: what it spans is what the store adds.
+
+use super::super::engine::Guarantee;
+use super::super::record::{Record, Row};
+use super::group::survives;
+use super::lanes::{Axis, Lane, Shape, Who, draw};
+use crate::tools::present::escape::Prose;
+use crate::tools::present::figures::{time, time_tick, times};
+use crate::tools::present::html::{close, open, put};
+
+/// A floor and our mode above it.
+struct Step<'a> {
+    floor: &'a Row,
+    ours: &'a Row,
+}
+
+/// The section, if the record has a floor of commits and ours above it.
+pub(super) fn section(record: &Record, out: &mut String) {
+    let kill = step(record, Guarantee::ProcessEnd, "pwrite");
+    let power = step(record, Guarantee::PowerLoss, "pwrite+fdatasync");
+    if kill.is_none() && power.is_none() {
+        return;
+    }
+    open(
+        "What a commit costs",
+        "One thread commits one small row at a time, and waits until it is told. The median of how \
+         long that takes, on a logarithmic scale: each mark is ten times as far as the one before. \
+         The band is what the store adds to the bare system calls beneath.",
+        out,
+    );
+    put(out, format_args!("<p class=\"lead\">{}</p>\n", Prose(&words(&kill, &power))));
+    let lanes: Vec<Lane> =
+        [("A bare write", "Async", kill), ("A bare write, flushed", "Sync", power)]
+            .into_iter()
+            .filter_map(|(floor, ours, step)| step.map(|step| lanes(floor, ours, &step)))
+            .flatten()
+            .collect();
+    out.push_str("<figure class=\"card ladder\">\n");
+    draw(&lanes, &Axis::decades(&lanes, time_tick, "a commit"), out);
+    out.push_str("</figure>\n");
+    close(out);
+}
+
+/// The rung of one guarantee: one put in one thread, closed loop.
+fn step<'a>(record: &'a Record, guarantee: Guarantee, floor: &str) -> Option<Step<'a>> {
+    let is_plain = |row: &&Row| {
+        row.workload == "commit" && row.threads == 1 && row.batch <= 1 && row.rate.is_none()
+    };
+    let plain = || record.results.iter().filter(is_plain);
+    let floor = plain().find(|row| row.is_floor() && row.mode == floor)?;
+    let ours = plain().filter(|row| row.engine == super::super::record::SYNCLINE);
+    let mut ours = ours.filter(|row| row.guarantee == Some(guarantee));
+    // The values of the floor's record, if there are several sizes.
+    let first = ours.next()?;
+    let same = ours.find(|row| row.value_bytes == floor.value_bytes && floor.value_bytes > 0);
+    let ours = if first.value_bytes == floor.value_bytes { first } else { same.unwrap_or(first) };
+    Some(Step { floor, ours })
+}
+
+fn words(kill: &Option<Step<'_>>, power: &Option<Step<'_>>) -> String {
+    let mut text = String::new();
+    if let Some(step) = kill {
+        text.push_str(&format!(
+            "An **Async** commit takes {}, {} a bare write, and survives a kill of the process. ",
+            time(step.ours.p50_us),
+            times(step.ours.p50_us / step.floor.p50_us),
+        ));
+    }
+    if let Some(step) = power {
+        text.push_str(&format!(
+            "A **Sync** commit takes {}, {} a bare write with its flush, and survives a power \
+             loss. ",
+            time(step.ours.p50_us),
+            times(step.ours.p50_us / step.floor.p50_us),
+        ));
+    }
+    if let (Some(kill), Some(power)) = (kill, power) {
+        text.push_str(&format!(
+            "The step between them, {}, is the device.",
+            times(power.ours.p50_us / kill.ours.p50_us)
+        ));
+    }
+    // Names of modes are code.
+    text.replace("**", "`")
+}
+
+fn lanes(floor_name: &str, ours_name: &str, step: &Step<'_>) -> [Lane; 2] {
+    let floor = Lane {
+        who: Who::Floor,
+        name: floor_name.into(),
+        note: step.floor.mode.clone(),
+        figure: time(step.floor.p50_us),
+        shape: Shape::Dot { value: step.floor.p50_us, from: None, spread: None },
+    };
+    let ours = Lane {
+        who: Who::Ours,
+        name: format!("{ours_name} commit"),
+        note: survives(step.ours.guarantee).into(),
+        figure: time(step.ours.p50_us),
+        shape: Shape::Dot { value: step.ours.p50_us, from: Some(step.floor.p50_us), spread: None },
+    };
+    [floor, ours]
+}

@@ -1,0 +1,230 @@
+//! What is no throughput: device bytes, recovery, the window of loss, the bare device.
+
+use std::collections::BTreeSet;
+
+use super::super::engine::Guarantee;
+use super::super::record::{Record, Row};
+use super::cards::{Measure, begin, cards, end, medley};
+use super::group::{Group, Usual, who};
+use super::lanes::{Axis, Lane, Shape, draw};
+use super::plot::{LOOKS, Plane, Point, Series, Signs, evenly};
+use super::scale::Scale;
+use crate::tools::present::figures::{bytes, many, many_tick, plain, time, time_tick};
+use crate::tools::present::html::{close, open};
+
+/// How many commits shared a flush.
+pub(super) fn group_commit(record: &Record, out: &mut String) {
+    let rows: Vec<&Row> = of(record, "commit")
+        .filter(|row| row.batch <= 1 && row.commits_per_flush.is_some())
+        .collect();
+    if rows.is_empty() {
+        return;
+    }
+    open(
+        "Commits for each flush",
+        "A flush takes as long for a hundred commits as for one. Stores that let commits of many \
+         threads share one are the faster for it. Only for engines that count their flushes.",
+        out,
+    );
+    let usual = Usual::of(record);
+    out.push_str("<div class=\"cards\">\n");
+    for guarantee in [Guarantee::PowerLoss, Guarantee::ProcessEnd, Guarantee::Nothing] {
+        let own: Vec<&Row> =
+            rows.iter().copied().filter(|row| row.guarantee == Some(guarantee)).collect();
+        medley(&own, Measure::CommitsPerFlush, usual, out);
+    }
+    out.push_str("</div>\n");
+    close(out);
+}
+
+/// What the device has to write.
+pub(super) fn device(record: &Record, out: &mut String) {
+    let known: Vec<&Row> =
+        record.results.iter().filter(|row| row.device_bytes_per_user_byte.is_some()).collect();
+    // The workload made for it, then one thread of the others: threads change little.
+    let (mut rows, others): (Vec<_>, Vec<_>) =
+        known.into_iter().partition(|row| row.workload == "hot");
+    rows.extend(others.into_iter().filter(|row| row.threads <= 1));
+    if rows.is_empty() {
+        return;
+    }
+    open(
+        "Device bytes for each user byte",
+        "What was handed to the device for each byte of keys and values: log, data file, and \
+         whatever is written again when it is merged or checkpointed. Less is better, for speed \
+         and for the life of the disk.",
+        out,
+    );
+    cards(&Group::all(&rows), Measure::DeviceBytes, record, out);
+    close(out);
+}
+
+/// How long it takes to open.
+pub(super) fn recover(record: &Record, out: &mut String) {
+    let rows: Vec<&Row> = of(record, "recover").collect();
+    if rows.is_empty() {
+        return;
+    }
+    open(
+        "Opening again",
+        "The time from the call until the store can be read and written, after it was closed and \
+         after its process was killed. Less is better.",
+        out,
+    );
+    cards(&Group::all(&rows), Measure::Median, record, out);
+    close(out);
+}
+
+/// How much a crash loses of what was acknowledged.
+pub(super) fn window(record: &Record, out: &mut String) {
+    const LINES: [(&str, &str); 3] =
+        [("lost_commits_max", "most"), ("lost_commits_p99", "p99"), ("lost_commits_p50", "median")];
+    let mut rows: Vec<&Row> =
+        of(record, "window").filter(|row| row.figure("flush_interval_ms").is_some()).collect();
+    rows.sort_by(|a, b| interval(a).total_cmp(&interval(b)));
+    let count = rows.len();
+    let series: Vec<Series> = LINES
+        .iter()
+        .enumerate()
+        .map(|(look, (figure, name))| Series {
+            name: format!("{name} of all moments"),
+            look,
+            points: rows
+                .iter()
+                .enumerate()
+                .filter_map(|(index, row)| {
+                    // A logarithmic scale has no place for none; the table has.
+                    let lost = row.figure(figure).filter(|lost| *lost > 0.0)?;
+                    let told =
+                        format!("{} ms, {name}: {} commits", plain(interval(row)), many(lost));
+                    Some(Point { x: evenly(index, count), y: lost, spread: None, told })
+                })
+                .collect(),
+            signs: Signs::Every,
+        })
+        .filter(|series| !series.points.is_empty())
+        .collect();
+    if series.is_empty() {
+        return;
+    }
+    open(
+        "What an Async commit risks",
+        "How many acknowledged `Async` commits a power loss at a random moment would have taken \
+         back, measured while committing as fast as possible. They are always the last ones, and \
+         a kill of the process takes none.",
+        out,
+    );
+    out.push_str("<div class=\"cards one\">\n");
+    begin("Commits lost at a random moment", None, out);
+    Plane {
+        about: "Commits that a power loss would take back, for each flush interval",
+        x_ticks: rows
+            .iter()
+            .enumerate()
+            .map(|(index, row)| (evenly(index, count), plain(interval(row))))
+            .collect(),
+        x_unit: "flush interval in ms",
+        y: Scale::decades(series.iter().flat_map(|s| s.points.iter().map(|p| p.y))),
+        y_tick: many_tick,
+        y_unit: "commits, logarithmic",
+    }
+    .draw(&series, out);
+    end(out);
+    out.push_str("</div>\n");
+    close(out);
+}
+
+fn interval(row: &Row) -> f64 {
+    row.figure("flush_interval_ms").unwrap_or(0.0)
+}
+
+/// The bare device.
+pub(super) fn flush(record: &Record, out: &mut String) {
+    let rows: Vec<&Row> = of(record, "flush").filter(|row| row.p50_us > 0.0).collect();
+    if rows.is_empty() {
+        return;
+    }
+    open(
+        "The bare device",
+        "What it takes to write and flush without a store, in every way that there is: the median, \
+         by the size of the write, on a logarithmic scale. Durable commits are made of this.",
+        out,
+    );
+    let variants: BTreeSet<&str> = rows.iter().map(|row| &*row.variant).collect();
+    let scale = Scale::decades(rows.iter().map(|row| row.p50_us));
+    let class = if variants.len() == 1 { "cards one" } else { "cards" };
+    out.push_str(&format!("<div class=\"{class}\">\n"));
+    for variant in variants {
+        let own: Vec<&Row> = rows.iter().copied().filter(|row| row.variant == variant).collect();
+        matrix(variant, &own, scale, out);
+    }
+    out.push_str("</div>\n");
+    close(out);
+}
+
+fn matrix(variant: &str, rows: &[&Row], scale: Scale, out: &mut String) {
+    let sizes: BTreeSet<usize> = rows.iter().map(|row| row.value_bytes).collect();
+    let mut modes: Vec<&str> = Vec::new();
+    for row in rows {
+        if !modes.contains(&&*row.mode) {
+            modes.push(&row.mode);
+        }
+    }
+    begin(if variant.is_empty() { "A file" } else { variant }, None, out);
+    if sizes.len() < 2 {
+        one_size(rows, scale, out);
+        return end(out);
+    }
+    let place = |size: usize| {
+        evenly(sizes.iter().position(|known| *known == size).unwrap_or(0), sizes.len())
+    };
+    let series: Vec<Series> = modes
+        .into_iter()
+        .enumerate()
+        .map(|(index, mode)| {
+            let mut own: Vec<&&Row> = rows.iter().filter(|row| row.mode == mode).collect();
+            own.sort_by_key(|row| row.value_bytes);
+            let told = |row: &Row| {
+                format!("{mode}, {}: {}", bytes(row.value_bytes as u64), time(row.p50_us))
+            };
+            let point = |row: &&&Row| Point {
+                x: place(row.value_bytes),
+                y: row.p50_us,
+                spread: None,
+                told: told(row),
+            };
+            Series {
+                name: mode.to_owned(),
+                look: index % LOOKS,
+                points: own.iter().map(point).collect(),
+                signs: Signs::Every,
+            }
+        })
+        .collect();
+    Plane {
+        about: "Median latency of a write with its flush, for each size",
+        x_ticks: sizes.iter().map(|size| (place(*size), bytes(*size as u64))).collect(),
+        x_unit: "size of the write",
+        y: scale,
+        y_tick: time_tick,
+        y_unit: "median, logarithmic",
+    }
+    .draw(&series, out);
+    end(out);
+}
+
+fn one_size(rows: &[&Row], scale: Scale, out: &mut String) {
+    let lane = |row: &&Row| Lane {
+        who: who(row),
+        name: row.mode.clone(),
+        note: String::new(),
+        figure: time(row.p50_us),
+        shape: Shape::Dot { value: row.p50_us, from: None, spread: None },
+    };
+    let lanes: Vec<Lane> = rows.iter().map(lane).collect();
+    draw(&lanes, &Axis { scale, tick: time_tick, unit: "median", line: None }, out);
+}
+
+fn of<'a>(record: &'a Record, workload: &'a str) -> impl Iterator<Item = &'a Row> {
+    record.results.iter().filter(move |row| row.workload == workload)
+}

@@ -1,0 +1,99 @@
+//! `hot`: overwrites of a few rows for a while. How much goes to the device for it?
+//!
+//! One thread puts rows drawn from a hot set, one to a commit, in each mode of each engine. Bytes
+//! to the device are counted over the whole life of the store, closing included, against keys and
+//! values of all commits (`device` has what counts).
+
+use crate::tools::bench::BenchError;
+use crate::tools::bench::case::{Case, Suite, Who};
+use crate::tools::bench::device::DeviceBytes;
+use crate::tools::bench::draws::Chance;
+use crate::tools::bench::engine::Guarantee;
+use crate::tools::bench::floor::Flush;
+use crate::tools::bench::measure::{Clock, Sample, drive};
+use crate::tools::bench::record::Ratio;
+use crate::tools::bench::rows::{Value, key, user_bytes};
+use crate::tools::bench::stage::Stage;
+
+/// Overwrites of a hot set.
+pub(in crate::tools::bench) struct HotSuite<'a> {
+    stage: &'a Stage<'a>,
+    cases: Vec<Case>,
+}
+
+const HOT_ROWS: u64 = 1000;
+
+impl<'a> HotSuite<'a> {
+    pub(in crate::tools::bench) fn new(stage: &'a Stage<'a>) -> HotSuite<'a> {
+        let mut cases: Vec<Case> = Vec::new();
+        let groups =
+            [(Guarantee::ProcessEnd, Flush::Never), (Guarantee::PowerLoss, Flush::EachRecord)];
+        for (guarantee, flush) in groups {
+            let case = Case {
+                distribution: "uniform",
+                ratio: Ratio::DeviceBytes,
+                peer_ratio: Ratio::DeviceBytes,
+                floor: Some(cases.len()),
+                ..Case::new("hot", "1000 rows", stage.value_bytes())
+            };
+            cases.push(case.by_writing(flush));
+            for engine in 0..stage.engines.len() {
+                let modes = stage.engines[engine].modes().iter();
+                let modes = modes.filter(|mode| mode.guarantee == guarantee);
+                cases.extend(modes.map(|mode| case.in_mode(engine, mode)));
+            }
+        }
+        HotSuite { stage, cases }
+    }
+
+    fn measure_floor(&self, case: &Case) -> Result<Sample, BenchError> {
+        let floor = self.stage.floor()?;
+        let workers = vec![floor.writer(Flush::named(case.mode), 1, case.value_bytes)];
+        let sample = drive(workers, &self.stage.load(Clock::EveryOperation, None, &|| None))?;
+        floor.settle()?;
+        Ok(sample)
+    }
+
+    fn measure_store(&self, case: &Case, engine: usize) -> Result<Sample, BenchError> {
+        let stage = self.stage;
+        let dir = stage.fresh_dir();
+        let mode = stage.mode(engine, case.mode);
+        let database = stage.open(engine, &dir, mode, &stage.sizes(case.value_bytes))?;
+        let sample = {
+            let mut session = database.session();
+            let mut chance = Chance::new(stage.settings.seed, 0);
+            let mut value = Value::of(case.value_bytes);
+            let rows = HOT_ROWS.min(stage.settings.keys);
+            let worker = || {
+                let row = chance.below(rows);
+                session.put(&key(row), value.row(chance.word()))?;
+                Ok(1)
+            };
+            let watermarks = || database.watermarks();
+            drive(vec![worker], &stage.load(Clock::EveryOperation, None, &watermarks))?
+        };
+        database.settle()?;
+        Ok(sample)
+    }
+}
+
+impl Suite for HotSuite<'_> {
+    fn cases(&self) -> &[Case] {
+        &self.cases
+    }
+
+    fn measure(&mut self, case: usize) -> Result<Sample, BenchError> {
+        let case = &self.cases[case];
+        let before = DeviceBytes::now(&self.stage.dir);
+        let (mut sample, files) = match case.who {
+            Who::Floor => (self.measure_floor(case)?, self.stage.floor_path()),
+            Who::Engine(engine) => (self.measure_store(case, engine)?, self.stage.fresh_dir()),
+        };
+        let user_bytes = user_bytes(sample.rows_in_all, case.value_bytes);
+        sample.device_bytes_per_user_byte = before.since(&files).map(|bytes| bytes / user_bytes);
+        if case.who != Who::Floor {
+            self.stage.remove(&files)?;
+        }
+        Ok(sample)
+    }
+}

@@ -1,0 +1,93 @@
+//! `load`: every row put into an empty store, in batches, in random order and sorted.
+//!
+//! The work is the same for all, whatever time it takes. The clock stops when the last batch is
+//! acknowledged, in the light mode of each engine; what remains to be written then is the figure
+//! `settle`.
+
+use std::time::Instant;
+
+use crate::tools::bench::BenchError;
+use crate::tools::bench::case::{Case, Suite, Who};
+use crate::tools::bench::device::DeviceBytes;
+use crate::tools::bench::floor::Flush;
+use crate::tools::bench::measure::{Clock, Sample, repeat};
+use crate::tools::bench::rows::{Order, user_bytes};
+use crate::tools::bench::stage::{BATCH_ROWS, Stage, batches};
+
+/// Loads.
+pub(in crate::tools::bench) struct LoadSuite<'a> {
+    stage: &'a Stage<'a>,
+    cases: Vec<Case>,
+}
+
+impl<'a> LoadSuite<'a> {
+    pub(in crate::tools::bench) fn new(stage: &'a Stage<'a>) -> LoadSuite<'a> {
+        let case = Case {
+            batch: stage.settings.batches.first().copied().unwrap_or(BATCH_ROWS),
+            distribution: Order::Random.name(),
+            floor: Some(0),
+            ..Case::new("load", "all rows", stage.value_bytes())
+        };
+        let mut cases = vec![case.by_writing(Flush::Never)];
+        for order in Order::BOTH {
+            cases.extend(stage.by_all(&Case { distribution: order.name(), ..case.clone() }));
+        }
+        LoadSuite { stage, cases }
+    }
+
+    fn measure_floor(&self, case: &Case, operations: u64) -> Result<Sample, BenchError> {
+        let floor = self.stage.floor()?;
+        let before = DeviceBytes::now(&self.stage.dir);
+        let write = floor.writer(Flush::Never, case.batch, case.value_bytes);
+        let mut sample =
+            repeat(write, operations, &self.stage.load(Clock::EveryOperation, None, &|| None))?;
+        floor.settle()?;
+        let user_bytes = user_bytes(sample.rows_in_all, case.value_bytes);
+        sample.device_bytes_per_user_byte =
+            before.since(&self.stage.floor_path()).map(|bytes| bytes / user_bytes);
+        Ok(sample)
+    }
+
+    fn measure_store(
+        &self,
+        case: &Case,
+        engine: usize,
+        operations: u64,
+    ) -> Result<Sample, BenchError> {
+        let (stage, keys) = (self.stage, self.stage.settings.keys);
+        let sorted = case.distribution == Order::Sorted.name();
+        let order = if sorted { Order::Sorted } else { Order::Random };
+        let (dir, before) = (stage.fresh_dir(), DeviceBytes::now(&self.stage.dir));
+        let mode = stage.mode(engine, case.mode);
+        let database = stage.open(engine, &dir, mode, &stage.sizes(case.value_bytes))?;
+        let mut sample = {
+            let mut session = database.session();
+            let put = batches(&mut *session, order, 0, 1, case.batch, keys, case.value_bytes);
+            let watermarks = || database.watermarks();
+            repeat(put, operations, &stage.load(Clock::EveryOperation, None, &watermarks))?
+        };
+        let settling = Instant::now();
+        database.settle()?;
+        drop(database);
+        sample.add_figure("settle", settling.elapsed().as_secs_f64() * 1e3, "ms");
+        let user_bytes = user_bytes(sample.rows_in_all, case.value_bytes);
+        sample.device_bytes_per_user_byte = before.since(&dir).map(|bytes| bytes / user_bytes);
+        stage.remove(&dir)?;
+        Ok(sample)
+    }
+}
+
+impl Suite for LoadSuite<'_> {
+    fn cases(&self) -> &[Case] {
+        &self.cases
+    }
+
+    fn measure(&mut self, case: usize) -> Result<Sample, BenchError> {
+        let case = &self.cases[case];
+        let operations = self.stage.settings.keys.div_ceil(case.batch as u64);
+        match case.who {
+            Who::Floor => self.measure_floor(case, operations),
+            Who::Engine(engine) => self.measure_store(case, engine, operations),
+        }
+    }
+}

@@ -1,0 +1,249 @@
+//! `window`: how many acknowledged commits would a power loss take, at a random moment?
+//!
+//! One thread commits asynchronously, as fast as it can or at `--rate`. Another looks, at random
+//! moments, how many of the commits that have been acknowledged lie beyond the durable watermark.
+//! Measured for several [`Options::flush_interval`]s:
+//!
+//! ```text
+//!   ---- durable ============= appended --->         lost: what lies in between, as commits,
+//!                 a   a   a  a  ^                    as bytes of the log, and as the age of
+//!                 acknowledged  a power loss now     the oldest of them
+//! ```
+//!
+//! - W1 The watermark is read before the commits are counted: what is flushed in between counts
+//!   as lost. The figures are never too good.
+//! - W2 They are what nobody has promised to keep. The device may have more of it.
+//!
+//! `max_unsynced_bytes` bounds the window as well: with its default, 16 MiB, a fast writer is held
+//! up before a long interval is over. Only stores that say how far they are durable can be
+//! measured so; of the others, only ours does.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use hdrhistogram::Histogram;
+
+use crate::tools::bench::BenchError;
+use crate::tools::bench::case::{Case, Suite, Who};
+use crate::tools::bench::draws::Chance;
+use crate::tools::bench::engine::Guarantee;
+use crate::tools::bench::measure::{Clock, Sample, Timing, drive, new_histogram};
+use crate::tools::bench::record::Ratio;
+use crate::tools::bench::rows::{Value, key};
+use crate::tools::bench::stage::Stage;
+use crate::{CommitMode, Options, Store};
+
+/// The window of loss.
+pub(in crate::tools::bench) struct WindowSuite<'a> {
+    stage: &'a Stage<'a>,
+    cases: Vec<Case>,
+}
+
+const INTERVALS: [(&str, u64); 4] = [
+    ("flush_interval 1 ms", 1),
+    ("flush_interval 10 ms", 10),
+    ("flush_interval 100 ms", 100),
+    ("flush_interval 1000 ms", 1000),
+];
+
+/// More commits than 16 MiB of log can hold.
+const REMEMBERED: usize = 1 << 20;
+
+/// The longest pause between two looks.
+const PAUSE_US: u64 = 4000;
+
+impl<'a> WindowSuite<'a> {
+    pub(in crate::tools::bench) fn new(stage: &'a Stage<'a>) -> WindowSuite<'a> {
+        let case = |(variant, _)| Case {
+            who: Who::SYNCLINE,
+            mode: "async",
+            guarantee: Some(Guarantee::ProcessEnd),
+            distribution: "random order",
+            rate: stage.settings.rate,
+            ratio: Ratio::Throughput,
+            ..Case::new("window", variant, stage.value_bytes())
+        };
+        WindowSuite { stage, cases: INTERVALS.map(case).to_vec() }
+    }
+}
+
+impl Suite for WindowSuite<'_> {
+    fn cases(&self) -> &[Case] {
+        &self.cases
+    }
+
+    fn measure(&mut self, case: usize) -> Result<Sample, BenchError> {
+        let (case, (_, interval_ms)) = (&self.cases[case], INTERVALS[case]);
+        let (stage, keys) = (self.stage, self.stage.settings.keys);
+        let interval = Duration::from_millis(interval_ms);
+        let dir = stage.fresh_dir();
+        let store = Options::new()
+            .cache_bytes(stage.settings.cache_bytes)
+            .flush_interval(interval)
+            .open(&dir)?;
+        let keyspace = store.keyspace("bench")?;
+        let ledger = Ledger::new();
+        let stop = AtomicBool::new(false);
+        let (sample, window) = thread::scope(|scope| {
+            let looker = scope.spawn(|| watch(&store, &ledger, &stop, stage.settings.seed));
+            let mut value = Value::of(case.value_bytes);
+            let mut number = 0;
+            let worker = || {
+                let row = value.row(number);
+                let receipt = keyspace.put_with(key(number % keys), row, CommitMode::Async)?;
+                ledger.acknowledge(receipt.lsn().get());
+                number += 1;
+                Ok(1)
+            };
+            let watermarks = || Some(store.watermarks());
+            let mut load = stage.load(Clock::EveryOperation, case.rate, &watermarks);
+            load.timing = Timing::of(long_enough(stage.settings.measure_time, interval));
+            let sample = drive(vec![worker], &load);
+            stop.store(true, Ordering::Relaxed);
+            (sample, looker.join().expect("the looker panicked"))
+        });
+        let mut sample = sample?;
+        drop(keyspace);
+        store.close()?;
+        stage.remove(&dir)?;
+        sample.add_figure("flush_interval_ms", interval_ms as f64, "ms");
+        window.tell(&mut sample);
+        Ok(sample)
+    }
+}
+
+/// Three intervals, so that the window is seen to open and to close, but no more than three times
+/// what was asked for.
+fn long_enough(measure_time: Duration, interval: Duration) -> Duration {
+    measure_time.max((interval * 3).min(measure_time * 3))
+}
+
+/// What was acknowledged when: the latest commits, in a ring. One thread writes, another reads.
+struct Ledger {
+    begun: Instant,
+    /// How many commits were acknowledged. Written after what it counts.
+    acknowledged: AtomicU64,
+    lsns: Vec<AtomicU64>,
+    times_ns: Vec<AtomicU64>,
+}
+
+/// What a power loss would have taken.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Loss {
+    commits: u64,
+    bytes: u64,
+    ns: u64,
+}
+
+impl Ledger {
+    fn new() -> Ledger {
+        let zeros = || (0..REMEMBERED).map(|_| AtomicU64::new(0)).collect();
+        Ledger {
+            begun: Instant::now(),
+            acknowledged: AtomicU64::new(0),
+            lsns: zeros(),
+            times_ns: zeros(),
+        }
+    }
+
+    fn acknowledge(&self, lsn: u64) {
+        let number = self.acknowledged.load(Ordering::Relaxed);
+        let place = number as usize % REMEMBERED;
+        self.lsns[place].store(lsn, Ordering::Relaxed);
+        self.times_ns[place].store(self.begun.elapsed().as_nanos() as u64, Ordering::Relaxed);
+        self.acknowledged.store(number + 1, Ordering::Release);
+    }
+
+    /// What of it lies beyond `durable`.
+    fn beyond(&self, durable: u64) -> Loss {
+        let end = self.acknowledged.load(Ordering::Acquire);
+        // A margin for what the writer overwrites while we look.
+        let start = end.saturating_sub(REMEMBERED as u64 / 2);
+        let lsn = |number: u64| self.lsns[number as usize % REMEMBERED].load(Ordering::Relaxed);
+        // The first that is lost: LSNs ascend.
+        let (mut low, mut high) = (start, end);
+        while low < high {
+            let middle = low + (high - low) / 2;
+            if lsn(middle) > durable { high = middle } else { low = middle + 1 }
+        }
+        if low == end {
+            return Loss::default();
+        }
+        let since = self.times_ns[low as usize % REMEMBERED].load(Ordering::Relaxed);
+        Loss {
+            commits: end - low,
+            bytes: lsn(end - 1) - durable,
+            ns: (self.begun.elapsed().as_nanos() as u64).saturating_sub(since),
+        }
+    }
+}
+
+/// What was seen at all moments.
+struct Window {
+    commits: Histogram<u64>,
+    bytes: Histogram<u64>,
+    ns: Histogram<u64>,
+}
+
+/// Looks at random moments.
+fn watch(store: &Store, ledger: &Ledger, stop: &AtomicBool, seed: u64) -> Window {
+    let mut chance = Chance::new(seed, 1);
+    let mut window =
+        Window { commits: new_histogram(), bytes: new_histogram(), ns: new_histogram() };
+    while !stop.load(Ordering::Relaxed) {
+        thread::sleep(Duration::from_micros(chance.below(PAUSE_US)));
+        let durable = store.watermarks().durable.get();
+        let loss = ledger.beyond(durable);
+        window.commits.saturating_record(loss.commits);
+        window.bytes.saturating_record(loss.bytes);
+        window.ns.saturating_record(loss.ns);
+    }
+    window
+}
+
+impl Window {
+    fn tell(&self, sample: &mut Sample) {
+        let kinds = [
+            ("lost_commits", &self.commits, 1.0, ""),
+            ("lost_bytes", &self.bytes, 1.0, "bytes"),
+            ("lost_ms", &self.ns, 1e6, "ms"),
+        ];
+        for (name, seen, unit_size, unit) in kinds {
+            for (suffix, quantile) in [("p50", 0.5), ("p99", 0.99), ("max", 1.0)] {
+                let value = seen.value_at_quantile(quantile) as f64 / unit_size;
+                sample.add_figure(format!("{name}_{suffix}"), value, unit);
+            }
+        }
+        sample.add_figure("moments", self.commits.len() as f64, "");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_beyond_the_watermark_is_lost() {
+        let ledger = Ledger::new();
+        assert_eq!(ledger.beyond(0), Loss::default());
+        for lsn in [100, 200, 300] {
+            ledger.acknowledge(lsn);
+        }
+        assert_eq!((ledger.beyond(0).commits, ledger.beyond(0).bytes), (3, 300));
+        assert_eq!((ledger.beyond(150).commits, ledger.beyond(150).bytes), (2, 150));
+        assert_eq!(ledger.beyond(200).commits, 1);
+        assert_eq!(ledger.beyond(300), Loss::default());
+    }
+
+    #[test]
+    fn the_ring_may_go_round() {
+        let ledger = Ledger::new();
+        for number in 0..REMEMBERED as u64 + 10 {
+            ledger.acknowledge(number * 10);
+        }
+        let last = (REMEMBERED as u64 + 9) * 10;
+        assert_eq!(ledger.beyond(last - 20).commits, 2);
+        assert!(ledger.beyond(last - 20).ns > 0);
+    }
+}

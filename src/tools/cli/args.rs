@@ -1,0 +1,547 @@
+//! What may be said on the command line.
+
+use std::ffi::{OsStr, OsString};
+use std::path::PathBuf;
+
+use clap::builder::PossibleValue;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use super::failure::Failure;
+use super::help::{self, usage};
+use super::net_args::NetBench;
+use super::output::decode_hex;
+use super::torture_args::TortureArgs;
+use crate::engine::commit::check_name;
+use crate::net::service::check_public;
+use crate::tools::bench::{Family, Job};
+use crate::{CommitMode, Error};
+
+/// An embedded, transactional, ordered key-value store.
+///
+/// Exit status: 0 done, 1 not found or not clean, 2 wrong call or failure. Of `torture`: 1 a
+/// promise was broken, 3 the store got stuck, 4 the suite itself failed.
+#[derive(Debug, Parser)]
+#[command(name = "syncline", version, after_help = help::ALL)]
+pub(super) struct Cli {
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Put a value, creating store and keyspace if needed
+    #[command(override_usage = usage!("put", "<KEY> <VALUE>"), after_help = help::PUT)]
+    Put(PutArgs),
+    /// Print the value of a key
+    #[command(override_usage = usage!("get", "<KEY>"), after_help = help::GET)]
+    Get(GetArgs),
+    /// Delete a key
+    #[command(override_usage = usage!("del", "<KEY>"), after_help = help::DEL)]
+    Del(KeyArgs),
+    /// Print keys and values in key order
+    #[command(override_usage = usage!("scan"), after_help = help::SCAN)]
+    Scan(ScanArgs),
+    /// Put every line of a file
+    #[command(override_usage = usage!("import", "<FILE>"), after_help = help::IMPORT)]
+    Import(ImportArgs),
+    /// Print the names of all keyspaces
+    #[command(override_usage = usage!("keyspaces"), after_help = help::KEYSPACES)]
+    Keyspaces(DirArgs),
+    /// Drop a keyspace with all that is in it
+    #[command(override_usage = usage!("drop", "<NAME>"), after_help = help::DROP)]
+    Drop(DropArgs),
+    /// Print what the store says about itself
+    #[command(override_usage = usage!("info"), after_help = help::INFO)]
+    Info(InfoArgs),
+    /// Check every page and every invariant of the store
+    #[command(override_usage = usage!("verify"), after_help = help::VERIFY)]
+    Verify(DirArgs),
+    /// Write everything to the data file, so that the next open has nothing to replay
+    #[command(override_usage = usage!("checkpoint"), after_help = help::CHECKPOINT)]
+    Checkpoint(DirArgs),
+    /// Print the state of a job of a server
+    #[command(
+        override_usage = "syncline job [OPTIONS] --connect <ADDR> <ID>",
+        after_help = help::JOB
+    )]
+    Job(JobArgs),
+    /// Print the records of the log without opening the store
+    #[command(after_help = help::DUMP_LOG)]
+    DumpLog(DumpLogArgs),
+    /// Serve a store to other processes, until SIGTERM or Ctrl-C
+    #[command(after_help = help::SERVE)]
+    Serve(ServeArgs),
+    /// Measure this machine: what commits and reads cost against the bare hardware
+    Bench(Box<BenchCommand>),
+    /// Put rows and wait to be killed: started by `bench` itself
+    #[command(name = crate::tools::bench::WRITER, hide = true)]
+    BenchWriter(Job),
+    /// Break the store in every way that it must survive, and judge what is left of it
+    ///
+    /// No store of yours is touched: everything happens on simulated disks and in a directory for
+    /// temporary files. Each recovery is held to the same promise: it must give the first k
+    /// commits, whole, where k is at least what was ever reported durable and at most what was
+    /// submitted.
+    ///
+    /// Exit status: 0 all held, 1 a promise was broken (safety), 2 wrong call, 3 the store did not
+    /// go on although it could (liveness), 4 the suite could not do its work. The gravest counts.
+    Torture(TortureArgs),
+    /// Print what completes a command in a shell
+    #[command(after_help = help::COMPLETIONS)]
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// Print a page of the manual, for `man`
+    #[command(after_help = help::MAN)]
+    Man {
+        /// The command that it is about [default: all of syncline]
+        command: Option<String>,
+    },
+    /// Serve the crash suite: started by `torture` itself
+    #[cfg(target_os = "linux")]
+    #[command(name = crate::tools::torture::kill::SERVER, hide = true)]
+    KillServer,
+    /// Hunts one mutant. For the crash suite itself.
+    #[command(hide = true, name = crate::tools::torture::HUNTER)]
+    Hunt {
+        /// Its name.
+        mutant: String,
+        /// What chance follows from.
+        seed: u64,
+    },
+}
+
+/// Where: a store and a keyspace in it.
+#[derive(Debug, Args)]
+pub(super) struct Place {
+    /// The store's directory
+    pub(super) dir: PathBuf,
+    /// The keyspace
+    #[arg(long, value_name = "NAME", default_value = "default", value_parser = keyspace_name)]
+    pub(super) keyspace: String,
+    #[command(flatten)]
+    pub(super) remote: Remote,
+}
+
+/// A server, in place of a directory.
+#[derive(Debug, Args)]
+pub(super) struct Remote {
+    /// The server to ask, in place of DIR: HOST:PORT or unix:PATH
+    #[arg(long, value_name = "ADDR")]
+    pub(super) connect: Option<String>,
+    /// The file that holds the token for the server
+    #[arg(long, value_name = "FILE", requires = "connect")]
+    pub(super) token_file: Option<PathBuf>,
+    /// Speak TLS, and trust the certificates in this file, in PEM
+    #[arg(long, value_name = "FILE", requires = "connect", group = "roots")]
+    pub(super) tls_roots: Option<PathBuf>,
+    /// Speak TLS, and trust whom the system trusts
+    #[arg(long, requires = "connect", group = "roots")]
+    pub(super) tls_system_roots: bool,
+    /// The name in the server's certificate [default: that in ADDR]
+    #[arg(long, value_name = "NAME", requires = "roots")]
+    pub(super) tls_name: Option<String>,
+    /// The certificate by which the server knows us, in PEM
+    #[arg(long, value_name = "FILE", requires = "roots", requires = "tls_client_key")]
+    pub(super) tls_client_cert: Option<PathBuf>,
+    /// Its private key, in PEM
+    #[arg(long, value_name = "FILE", requires = "tls_client_cert")]
+    pub(super) tls_client_key: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct JobArgs {
+    /// What stands for a directory everywhere else
+    #[arg(hide = true, value_name = "ADDR")]
+    pub(super) marker: String,
+    /// The job's id
+    pub(super) id: String,
+    /// Wait for its end, at most so long
+    #[arg(long, value_name = "SECONDS")]
+    pub(super) wait: Option<f64>,
+    #[command(flatten)]
+    pub(super) remote: Remote,
+}
+
+/// How bytes are written on the command line.
+#[derive(Debug, Args)]
+pub(super) struct Encoding {
+    /// Keys and values are hexadecimal, as arguments and in what is printed
+    #[arg(long)]
+    pub(super) hex: bool,
+}
+
+impl Encoding {
+    /// The bytes that an argument stands for.
+    pub(super) fn decode(&self, argument: &OsStr) -> Result<Vec<u8>, Failure> {
+        let bytes = argument.as_encoded_bytes();
+        if !self.hex {
+            return Ok(bytes.to_vec());
+        }
+        decode_hex(bytes).map_err(|problem| {
+            Failure::Usage(format!("{:?} is not hexadecimal: {problem}", argument.display()))
+        })
+    }
+}
+
+#[derive(Debug, Args)]
+pub(super) struct PutArgs {
+    #[command(flatten)]
+    pub(super) place: Place,
+    /// The key
+    #[arg(allow_negative_numbers = true)]
+    pub(super) key: OsString,
+    /// The value; `-` stands for standard input, and @FILE for what is in a file, byte for byte
+    #[arg(allow_negative_numbers = true)]
+    pub(super) value: OsString,
+    /// Take the value as it is, though it be `-` or begin with `@`
+    #[arg(long)]
+    pub(super) literal: bool,
+    #[command(flatten)]
+    pub(super) encoding: Encoding,
+    /// How the commit is acknowledged. Of a directory it is durable at the end in either mode, since
+    /// the store is closed; of a server only with `sync`
+    #[arg(long, value_enum, default_value_t = Mode::Sync)]
+    pub(super) mode: Mode,
+    /// Have the server answer at once, and print the job's id
+    #[arg(long, requires = "connect", conflicts_with = "mode")]
+    pub(super) job: bool,
+    /// Apply it once, however often it is sent with this key, of 1 to 64 bytes, while the server
+    /// remembers the key. Says on standard error whether it was applied now or before, if that is known
+    #[arg(long, value_name = "KEY", requires = "connect")]
+    pub(super) once: Option<OsString>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct KeyArgs {
+    #[command(flatten)]
+    pub(super) place: Place,
+    /// The key
+    #[arg(allow_negative_numbers = true)]
+    pub(super) key: OsString,
+    #[command(flatten)]
+    pub(super) encoding: Encoding,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct GetArgs {
+    #[command(flatten)]
+    pub(super) at: KeyArgs,
+    /// Print no newline after the value
+    #[arg(long)]
+    pub(super) raw: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ScanArgs {
+    #[command(flatten)]
+    pub(super) place: Place,
+    /// Only keys that start with this
+    #[arg(long, conflicts_with_all = ["from", "to"])]
+    pub(super) prefix: Option<OsString>,
+    /// Only keys from this one on
+    #[arg(long)]
+    pub(super) from: Option<OsString>,
+    /// Only keys before this one
+    #[arg(long)]
+    pub(super) to: Option<OsString>,
+    /// At most this many rows
+    #[arg(long, value_name = "N")]
+    pub(super) limit: Option<u64>,
+    /// From the last key to the first
+    #[arg(long)]
+    pub(super) reverse: bool,
+    /// How rows are printed; `--format json` is what `import --format jsonl` reads
+    #[arg(long, value_enum)]
+    pub(super) format: Option<Format>,
+    #[command(flatten)]
+    pub(super) encoding: Encoding,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ImportArgs {
+    #[command(flatten)]
+    pub(super) place: Place,
+    /// The file to read, or `-` for standard input
+    pub(super) file: PathBuf,
+    /// What a line holds; blank ones are passed over: key TAB value, or {"key": "..", "value": ".."}, where "key_hex" and
+    /// "value_hex" may stand for what is not UTF-8
+    #[arg(long, value_enum, default_value_t = ImportFormat::Tsv)]
+    pub(super) format: ImportFormat,
+    /// How each batch is acknowledged. At the end everything is durable in either mode
+    #[arg(long, value_enum, default_value_t = Mode::Sync)]
+    pub(super) mode: Mode,
+    /// Rows in one commit
+    #[arg(long, value_name = "N", default_value_t = 1000,
+        value_parser = clap::value_parser!(u64).range(1..))]
+    pub(super) batch: u64,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct DirArgs {
+    /// The store's directory
+    pub(super) dir: PathBuf,
+    #[command(flatten)]
+    pub(super) remote: Remote,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct DropArgs {
+    /// The store's directory
+    pub(super) dir: PathBuf,
+    /// The keyspace
+    #[arg(value_parser = keyspace_name)]
+    pub(super) name: String,
+    #[command(flatten)]
+    pub(super) remote: Remote,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct InfoArgs {
+    /// The store's directory
+    pub(super) dir: PathBuf,
+    #[command(flatten)]
+    pub(super) remote: Remote,
+    /// Print JSON
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct DumpLogArgs {
+    /// The store's directory
+    pub(super) dir: PathBuf,
+    /// At most this many records
+    #[arg(long, value_name = "N")]
+    pub(super) limit: Option<u64>,
+}
+
+/// Everything can be said as a flag, in the environment (SYNCLINE_MAX_CONNECTIONS=100), or in a
+/// file (max_connections = 100), and counts in this order.
+#[derive(Debug, Args)]
+#[command(after_long_help = help::serve())]
+pub(super) struct ServeArgs {
+    /// The store's directory; an empty or missing one becomes a store
+    pub(super) dir: PathBuf,
+    /// The addresses to listen on [default: 127.0.0.1:7411]
+    #[arg(long, value_name = "ADDR", value_delimiter = ',')]
+    pub(super) listen: Vec<String>,
+    /// A Unix socket to listen on as well
+    #[arg(long, value_name = "PATH")]
+    pub(super) unix: Option<String>,
+    /// Where probes and Prometheus find /livez, /readyz, /health and /metrics
+    #[arg(long, value_name = "ADDR")]
+    pub(super) metrics: Option<String>,
+    /// The file of tokens; without it everybody who can connect may do everything
+    #[arg(long, value_name = "FILE")]
+    pub(super) tokens: Option<String>,
+    /// The certificate chain for TLS, in PEM
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    pub(super) tls_cert: Option<String>,
+    /// Its private key, in PEM
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    pub(super) tls_key: Option<String>,
+    /// Authorities, in PEM: over TLS only clients with a certificate of theirs come in
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    pub(super) tls_client_ca: Option<String>,
+    /// The store's cache, in MiB [default: 256]
+    #[arg(long, value_name = "MIB")]
+    pub(super) cache_mib: Option<String>,
+    /// What all clients together may leave unread, in MiB [default: 256]
+    #[arg(long, value_name = "MIB")]
+    pub(super) max_output_mib: Option<String>,
+    /// What is logged: error, warn, info, debug [default: info]
+    #[arg(long, value_name = "LEVEL")]
+    pub(super) log: Option<String>,
+    /// How: text or json [default: text]
+    #[arg(long, value_name = "FORMAT")]
+    pub(super) log_format: Option<String>,
+    /// A file of settings
+    #[arg(long, value_name = "FILE")]
+    pub(super) config: Option<PathBuf>,
+    /// Any other setting, such as max_connections=100
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub(super) set: Vec<String>,
+}
+
+/// Measure Syncline and the stores that one would use instead, in turns.
+///
+/// Exit status: 0 done, 2 wrong call or failure.
+#[derive(Debug, Parser)]
+#[command(version, args_conflicts_with_subcommands = true)]
+pub(super) struct BenchCli {
+    #[command(subcommand)]
+    pub(super) writer: Option<Writer>,
+    #[command(flatten)]
+    pub(super) args: BenchArgs,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Writer {
+    /// Put rows and wait to be killed: started by `bench` itself
+    #[command(name = crate::tools::bench::WRITER, hide = true)]
+    BenchWriter(Job),
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  syncline bench                                   the ladder of commits: about two minutes
+  syncline bench --workload all --html run.html    everything, and a page to look at
+  syncline bench --workload commit --threads 1,4 --batch 1,100 --value-bytes 100,1000
+  syncline bench --workload read --rate 50000      latency where 50000 gets a second are due
+  syncline bench --from-json run.json --html run.html")]
+pub(super) struct BenchArgs {
+    /// Where to measure; without it, a directory beneath the current one, removed afterwards
+    pub(super) dir: Option<PathBuf>,
+    /// The same as DIR
+    #[arg(long = "dir", value_name = "DIR", conflicts_with = "dir")]
+    pub(super) dir_option: Option<PathBuf>,
+    /// What to measure, separated by commas
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "commit")]
+    pub(super) workload: Vec<Workload>,
+    /// Which engines, separated by commas; Syncline always [default: all there are]
+    #[arg(long, value_delimiter = ',', value_name = "NAMES")]
+    pub(super) engine: Vec<String>,
+    /// How many different keys there are
+    #[arg(long, value_name = "N", default_value_t = 1_000_000,
+        value_parser = clap::value_parser!(u64).range(1..1 << 40))]
+    pub(super) keys: u64,
+    /// The cache of each store, in MiB
+    #[arg(long, value_name = "MIB", default_value_t = 512,
+        value_parser = clap::value_parser!(u64).range(1..1 << 24))]
+    pub(super) cache_mib: u64,
+    /// How many threads, in turn [default: what each workload is about]
+    #[arg(long, value_delimiter = ',', value_name = "N", value_parser = in_range::<1, 4096>)]
+    pub(super) threads: Vec<usize>,
+    /// The sizes of values; workloads with one size take the first [default: 150; of commits 1 KiB
+    /// and 16 KiB as well; of `flush`, what is written, 4 KiB to 1 MiB]
+    #[arg(long, value_delimiter = ',', value_name = "N", value_parser = in_range::<8, 16777216>)]
+    pub(super) value_bytes: Vec<usize>,
+    /// Puts in a commit, of `commit` and `load` [default: 1, and 1000]
+    #[arg(long, value_delimiter = ',', value_name = "N", value_parser = in_range::<1, 1000000>)]
+    pub(super) batch: Vec<usize>,
+    /// Operations that are due in a second, over all threads: latency counts from when an
+    /// operation was due. Of commit, window, read, scans of 100 rows, mixed, large
+    #[arg(long, value_name = "OPS")]
+    pub(super) rate: Option<f64>,
+    #[command(flatten)]
+    pub(super) run: RunArgs,
+    /// Measure nothing: make the table, and with --html the page, of this result again
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["dir", "dir_option", "workload",
+        "engine", "seconds", "rounds", "keys", "cache_mib", "threads", "value_bytes", "batch",
+        "rate", "seed", "json"])]
+    pub(super) from_json: Option<PathBuf>,
+}
+
+/// What all benchmarks have in common.
+#[derive(Debug, Args)]
+pub(super) struct RunArgs {
+    /// The length of one measurement
+    #[arg(long, value_name = "S", default_value_t = 1.0)]
+    pub(super) seconds: f64,
+    /// How often everything is measured, in turns
+    #[arg(long, value_name = "K", default_value_t = 3,
+        value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub(super) rounds: u32,
+    /// What chance follows from
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(super) seed: u64,
+    /// Write machine and results to this file
+    #[arg(long, value_name = "FILE")]
+    pub(super) json: Option<PathBuf>,
+    /// Write a page with charts to this file
+    #[arg(long, value_name = "FILE")]
+    pub(super) html: Option<PathBuf>,
+}
+
+/// `bench`, of a store in this process or of a server.
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(super) struct BenchCommand {
+    #[command(subcommand)]
+    pub(super) net: Option<NetBench>,
+    #[command(flatten)]
+    pub(super) args: BenchArgs,
+}
+
+/// A number from `MIN` to `MAX`.
+fn keyspace_name(text: &str) -> Result<String, Error> {
+    check_name(text).and_then(|()| check_public(text))?;
+    Ok(text.to_owned())
+}
+
+pub(super) fn in_range<const MIN: usize, const MAX: usize>(text: &str) -> Result<usize, String> {
+    let number: usize = text.parse().map_err(|_| "not a number".to_owned())?;
+    if (MIN..=MAX).contains(&number) {
+        return Ok(number);
+    }
+    Err(format!("not from {MIN} to {MAX}"))
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(super) enum Mode {
+    /// Acknowledged when the device has confirmed a flush
+    Sync,
+    /// Acknowledged when the record survives the process
+    Async,
+}
+
+impl From<Mode> for CommitMode {
+    fn from(mode: Mode) -> CommitMode {
+        match mode {
+            Mode::Sync => CommitMode::Sync,
+            Mode::Async => CommitMode::Async,
+        }
+    }
+}
+
+/// How rows are printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Format {
+    /// The bytes as they are: key, TAB, value
+    Raw,
+    /// The same in hexadecimal
+    Hex,
+    /// One JSON object for each row
+    Json,
+}
+
+/// What a line of an imported file holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum ImportFormat {
+    /// key, TAB, value
+    Tsv,
+    /// One JSON object
+    Jsonl,
+}
+
+/// What is measured: one family, or each of them.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Workload {
+    All,
+    One(Family),
+}
+
+impl ValueEnum for Workload {
+    fn value_variants<'a>() -> &'a [Self] {
+        const EACH: [Workload; 11] = {
+            let mut each = [Workload::All; 11];
+            let mut index = 0;
+            while index < Family::ALL.len() {
+                each[index] = Workload::One(Family::ALL[index]);
+                index += 1;
+            }
+            each
+        };
+        &EACH
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        match self {
+            Workload::One(family) => family.to_possible_value(),
+            Workload::All => Some(PossibleValue::new("all").help("Each of these")),
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! `verify`: every page and every invariant.
+
+use std::io::{self, Write};
+
+use super::args::DirArgs;
+use super::failure::{Failure, Outcome, Status};
+use super::{Access, complain, remote, with_store};
+use crate::Verification;
+use crate::engine::base::course::Course;
+use crate::engine::base::problems::MOST_TOLD;
+use crate::net::service::is_public;
+
+/// A store that cannot even be opened because its files are damaged is not clean, which is an
+/// answer (status 1) and no failure to find one. So it is of a store that is served.
+pub(super) fn verify(args: &DirArgs) -> Outcome {
+    let outcome = match args.remote.is_asked() {
+        Some(remote) => remote::verify(&remote).and_then(|found| judge(&found)),
+        None => with_store(&args.dir, Access::Read, |store| {
+            // The server's own keyspaces are checked and not counted, as over a connection.
+            let found = store.verify_on(&Course::default(), &is_public)?;
+            judge(&found.expect("nobody cancels it"))
+        }),
+    };
+    match outcome {
+        Err(failure) if failure.is_damage() => {
+            complain(&failure.to_string());
+            Ok(Status::No)
+        }
+        outcome => outcome,
+    }
+}
+
+fn judge(found: &Verification) -> Outcome {
+    print(found).map_err(Failure::output)?;
+    Ok(if found.is_clean() { Status::Done } else { Status::No })
+}
+
+fn print(found: &Verification) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    for problem in &found.problems {
+        writeln!(out, "{problem}")?;
+    }
+    let verdict = match found.problems.len() {
+        0 => "clean".to_owned(),
+        1 => "NOT CLEAN, 1 problem".to_owned(),
+        told @ ..=MOST_TOLD => format!("NOT CLEAN, {told} problems"),
+        // The last line has said how many more there are.
+        _ => format!("NOT CLEAN, more than {MOST_TOLD} problems"),
+    };
+    let free = match found.free_blocks {
+        Some(blocks) => format!("{blocks} free blocks"),
+        None => "an unknown number of free blocks".to_owned(),
+    };
+    writeln!(
+        out,
+        "{verdict}: {} keys in {} keyspaces, {} pages, {free}",
+        found.keys, found.keyspaces, found.pages
+    )?;
+    out.flush()
+}

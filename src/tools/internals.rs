@@ -1,0 +1,115 @@
+//! Doors for the benchmarks in `benches/internals.rs`: two parts of the engine that no public call
+//! shows by themselves.
+//!
+//! ```text
+//!   benches/internals.rs
+//!      |            |
+//!   LogEnd       NodePage
+//!      |            |
+//!     log          tree
+//! ```
+//!
+//! Built with the feature `cli`, and for nobody else: neither is part of the interface.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::engine::base::codec::crc32;
+use crate::engine::base::error::Result;
+use crate::engine::base::lsn::{Incarnation, Life, Lsn, StoreId};
+use crate::engine::commit::CLASS_COMMIT;
+use crate::engine::disk::Disk;
+use crate::engine::log::{Appender, Log, LogOptions};
+use crate::engine::space::{INNER, LEAF, header};
+use crate::engine::tree::Node;
+
+/// A log without a store, and the right to append to it.
+#[derive(Debug)]
+pub struct LogEnd {
+    log: Log,
+    appender: Appender,
+}
+
+impl LogEnd {
+    /// Begins a log in an empty directory.
+    ///
+    /// # Errors
+    /// What creating a file may meet.
+    pub fn begin(disk: Arc<dyn Disk>) -> Result<LogEnd> {
+        let life = Life::of_version_1(StoreId([7; 16]), Incarnation::new(1));
+        let (log, appender) = Log::begin(disk, LogOptions::default(), life, 0, &[])?;
+        Ok(LogEnd { log, appender })
+    }
+
+    /// Appends and publishes one record, as a commit does, its checksum included.
+    ///
+    /// # Errors
+    /// No space is left, or a flush has failed.
+    #[inline]
+    pub fn append(&mut self, payload: &[u8]) -> Result<Lsn> {
+        let crc = crc32(&[payload]);
+        loop {
+            self.log.reserve(payload.len())?;
+            if let Some(lsn) = self.log.append(&mut self.appender, CLASS_COMMIT, payload, crc) {
+                self.log.publish(lsn);
+                return Ok(lsn);
+            }
+        }
+    }
+
+    /// Makes everything durable, has its segments recycled, and memory ready for what comes.
+    ///
+    /// # Errors
+    /// A flush has failed, or a file could not be made or removed.
+    pub fn settle(&mut self) -> Result<()> {
+        let durable = self.log.flush()?;
+        self.log.recycle_below(durable)?;
+        self.log.keep()
+    }
+}
+
+/// A page that holds a node of a tree.
+pub struct NodePage(Vec<u8>);
+
+impl NodePage {
+    /// The node in `page`, if there is a valid one.
+    pub fn new(page: Vec<u8>) -> Option<NodePage> {
+        let is_node = [LEAF, INNER].contains(&header::kind(&page));
+        (is_node && Node::new(&page).check().is_ok()).then_some(NodePage(page))
+    }
+
+    /// Whether it holds records, rather than children.
+    pub fn is_leaf(&self) -> bool {
+        self.node().is_leaf()
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.node().count()
+    }
+
+    /// The key of a record, or the first one that a child may have.
+    pub fn key(&self, slot: usize) -> Vec<u8> {
+        let mut key = Vec::new();
+        self.node().append_key(slot, &mut key);
+        key
+    }
+
+    /// Where a record is, or the child that has it if it is anywhere.
+    #[inline]
+    pub fn search(&self, key: &[u8]) -> Option<usize> {
+        let node = self.node();
+        if node.is_leaf() { node.search(key).ok() } else { Some(node.child_index(key)) }
+    }
+
+    #[inline]
+    fn node(&self) -> Node<'_> {
+        Node::new(&self.0)
+    }
+}
+
+impl fmt::Debug for NodePage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NodePage").field("count", &self.count()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,569 @@
+//! Failing calls: every call of the disk that can fail, does.
+//!
+//! A dry run of a workload lists the calls. Then the workload is run again for each call, each
+//! fault that fits it, once and for ever; it goes on for some steps, crashes, recovers, and goes
+//! on again. What must hold:
+//!
+//! - before the crash each answer is right, or an error that fits: after an input/output error
+//!   [`Error::Io`], after ENOSPC [`Error::DiskFull`];
+//! - [`Error::Poisoned`] fits where nobody knows any more what the device has: after a failed
+//!   flush, and after a device has failed a write, which may have been the superblock's. Its cause
+//!   must fit in turn. No other fault may poison: a file that cannot be made, grown, opened,
+//!   renamed, mapped, removed or read, and a device that is full, wherever it says so. But a commit
+//!   of more rows than a quarter of the frames reads pages while it is applied, for the second time:
+//!   a device that fails each try to read one of them poisons;
+//! - what was refused is absent, and what was acknowledged is there. Only the one commit that was
+//!   told first that the log is poisoned may be there or not;
+//! - reads go on, and need no space. While another fault lasts they may report it. After a flush whose pages the cache
+//!   has forgotten they may find [`Error::Corrupt`], never something wrong;
+//! - a poisoned store takes nothing, and its receipts are durable or answer with the error;
+//! - an opening that a full disk refuses leaves no file behind;
+//! - a store that is not poisoned goes on, without reopening, as soon as the trouble is over;
+//! - after the crash P holds. Opening may be refused while the trouble lasts and succeeds after.
+//!
+//! What is not here: short and interrupted reads and writes are below the disk's interface, where
+//! the standard library repeats them; the kill tier injects them into system calls. A failed
+//! allocation of memory ends the process, which is to be killed. Nothing in the engine reads a
+//! wall clock, and a tidy test holds that: so clocks that jump need no simulation.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use super::case::Case;
+use super::contents::Stamp;
+use super::history::{History, Mark};
+use super::judge::{Crash, Judge, Violation};
+use super::meter::{Bomb, Called, Meter};
+use super::panics;
+use super::run::{Outcome, Run};
+use super::site::{CallFault, Phase, Site};
+use super::step::{Change, Kept, Mode, Step};
+use super::tally::Tally;
+use super::trouble::{Failing, Lasts, Trouble, Troubled};
+use crate::Error;
+use crate::engine::disk::sim::rng::SplitMix64;
+use crate::engine::disk::{Op, SimDisk};
+
+/// Steps between the fault and the crash.
+const STEPS_AFTER: usize = 5;
+
+/// How many calls of a workload fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Calls {
+    Every,
+    /// So many, those first whose pair of fault and site has been activated least.
+    Some(usize),
+}
+
+/// Lets calls of `case` fail. `over` is asked before each run whether it is time to stop.
+pub(crate) fn play(
+    case: &Case,
+    seed: u64,
+    calls: Calls,
+    tally: &mut Tally,
+    judge: &mut Judge,
+    over: &mut dyn FnMut() -> bool,
+) -> Result<(), Troubled> {
+    let mut plan = plan(case, seed, tally).map_err(|violation| Troubled {
+        violation,
+        trouble: Trouble::Failing(failing(u64::MAX, CallFault::Io, Lasts::Once)),
+    })?;
+    // The least activated come first, in any order among them.
+    let mut rng = SplitMix64::new(seed ^ 0xFA17);
+    plan.sort_by_cached_key(|(site, failing)| (count(tally, *site, failing), rng.next()));
+    let mut left = match calls {
+        Calls::Every => usize::MAX,
+        Calls::Some(count) => count,
+    };
+    for (site, failing) in plan {
+        // Whatever the effort and the time, no pair is left out.
+        if count(tally, site, &failing) > 0 && (left == 0 || over()) {
+            continue;
+        }
+        left = left.saturating_sub(1);
+        let result = replay(case, &failing, judge);
+        let met = result.map_err(|violation| {
+            let what = format!("{} [{}: {site}]", violation.what, failing.fault.name());
+            let violation = Violation { what, ..violation };
+            let trouble = Trouble::Failing(failing.clone());
+            Troubled { violation, trouble }
+        })?;
+        tally.states += 1;
+        let Some((history, mark)) = met else { continue };
+        tally.sites.activated(failing.fault, site, failing.lasts.into());
+        tally.fault(failing.fault.number(), &history, &mark);
+    }
+    Ok(())
+}
+
+/// Runs `case` with one failing call. If the call has failed, returns the history, and what was
+/// promised before the step in which it failed.
+pub(crate) fn replay(
+    case: &Case,
+    failing: &Failing,
+    judge: &mut Judge,
+) -> Result<Option<(History, Mark)>, Violation> {
+    judge.begin();
+    let bomb = Bomb { call: failing.call, fault: failing.fault, persistence: failing.lasts.into() };
+    let mut play = Play::new(case, Some(bomb), failing);
+    let caught = catch_unwind(AssertUnwindSafe(|| play.all(case, judge)));
+    let result = caught.unwrap_or_else(|_| Err(Violation::safety(panics::take())));
+    let (history, mark) = (std::mem::take(&mut play.run.history), play.mark);
+    let has_happened = play.meter.has_happened(&play.run.disk);
+    play.run.abandon();
+    result.map(|()| has_happened.then_some((history, mark)))
+}
+
+/// The calls of `case`, each with the faults that fit.
+fn plan(case: &Case, seed: u64, tally: &mut Tally) -> Result<Vec<(Site, Failing)>, Violation> {
+    let mut plan = Vec::new();
+    for (called, call) in dry_run(case)?.into_iter().zip(0..) {
+        let Called { site, by_judge, .. } = called;
+        if by_judge {
+            continue;
+        }
+        for fault in CallFault::ALL.into_iter().filter(|fault| fault.fits(&called)) {
+            tally.sites.saw(fault, site);
+            for lasts in [Lasts::Once, Lasts::Forever] {
+                let mut failing = failing(call, fault, lasts);
+                let mut rng = SplitMix64::new(seed ^ call << 8 ^ fault as u64);
+                failing.heals_after = rng.below(3);
+                failing.through_crash = rng.below(3) == 0;
+                if failing.through_crash {
+                    failing.heals_after = u64::MAX;
+                }
+                failing.kept = match rng.below(3) {
+                    0 => Kept::Everything,
+                    1 => Kept::Nothing,
+                    _ => Kept::Seeded(rng.next()),
+                };
+                plan.push((site, failing));
+            }
+        }
+    }
+    Ok(plan)
+}
+
+fn failing(call: u64, fault: CallFault, lasts: Lasts) -> Failing {
+    let kept = Kept::Nothing;
+    Failing { call, fault, lasts, heals_after: 0, through_crash: false, kept }
+}
+
+fn count(tally: &Tally, site: Site, failing: &Failing) -> u64 {
+    tally.sites.count(failing.fault, site, failing.lasts.into())
+}
+
+/// All calls of `case` while nothing fails.
+pub(crate) fn dry_run(case: &Case) -> Result<Vec<Called>, Violation> {
+    let nothing = failing(u64::MAX, CallFault::Io, Lasts::Once);
+    let mut play = Play::new(case, None, &nothing);
+    play.all(case, &mut Judge::default())?;
+    let calls = play.meter.calls();
+    play.run.abandon();
+    Ok(calls)
+}
+
+/// A workload in which a call fails.
+struct Play<'a> {
+    run: Run,
+    meter: Meter,
+    failing: &'a Failing,
+    /// Steps since the fault struck.
+    since: Option<usize>,
+    /// What was promised before the step in which it struck, or before this one.
+    mark: Mark,
+    /// The fault was in force, or came, during the step.
+    was_on: bool,
+    /// A commit read amid itself in the life that the step began in, or ended in.
+    has_read_within: bool,
+}
+
+impl<'a> Play<'a> {
+    fn new(case: &Case, bomb: Option<Bomb>, failing: &'a Failing) -> Play<'a> {
+        let run = Run::new(&case.setup, SimDisk::new());
+        let meter = Meter::new(bomb);
+        run.watch.set_hook(meter.hook());
+        let (since, was_on, has_read_within) = (None, false, false);
+        Play { run, meter, failing, since, mark: Mark::default(), was_on, has_read_within }
+    }
+
+    fn all(&mut self, case: &Case, judge: &mut Judge) -> Result<(), Violation> {
+        self.step(0, None, judge)?;
+        for (at, step) in (1..).zip(&case.steps) {
+            let next = case.steps.get(at);
+            if matches!(step, Step::Beside { .. })
+                && !matches!(next, Some(Step::Checkpoint | Step::Flush))
+            {
+                continue; // whose commit comes first in the log, only the store would know
+            }
+            self.step(at, Some(step), judge)?;
+            if self.since.is_some_and(|since| since > STEPS_AFTER) {
+                break;
+            }
+        }
+        if self.since.is_some() {
+            self.end(case.steps.len() + 1, judge)?;
+        }
+        Ok(())
+    }
+
+    /// A step, and what must hold after it. None opens the store for the first time.
+    fn step(&mut self, at: usize, step: Option<&Step>, judge: &mut Judge) -> Result<(), Violation> {
+        self.meter.begin(at);
+        self.run.watch.set_phase(Phase::of(step));
+        self.note_state();
+        if self.since.is_none() {
+            self.mark = self.run.history.mark;
+        }
+        let was_on = self.meter.is_on();
+        let read_within = self.run.has_read_within;
+        let outcome = match step {
+            Some(Step::Read) => self.look(judge)?,
+            Some(Step::Flush) => self.flush(judge)?,
+            Some(step) => self.run.step(step, judge)?,
+            None => self.run.open(Crash::Kill, judge)?,
+        };
+        self.note_state();
+        // What closes a store tells what had befallen it.
+        self.has_read_within = read_within || self.run.has_read_within;
+        let Some(site) = self.meter.fired() else {
+            return match outcome {
+                Outcome::Done => Ok(()),
+                Outcome::Refused(error) => {
+                    Err(Violation::safety(format!("refused for no reason: {error}")))
+                }
+            };
+        };
+        self.was_on = was_on || self.since.is_none();
+        if let Outcome::Refused(error) = outcome {
+            self.refused(site, &error)?;
+            if self.run.store.is_none() {
+                self.open_after_all(crash_of(step), judge)?;
+            }
+        }
+        let since = *self.since.get_or_insert(0);
+        if self.meter.is_on() && self.is_over(since) {
+            self.meter.heal(&self.run.disk);
+            self.goes_on(at, judge)?;
+        }
+        if since == 0 {
+            self.run.watch.set_phase(Phase::Reading);
+            if let Outcome::Refused(error) = self.look(judge)? {
+                self.refused(site, &error)?;
+            }
+        }
+        self.since = Some(since + 1);
+        Ok(())
+    }
+
+    fn is_over(&self, since: usize) -> bool {
+        self.failing.lasts == Lasts::Once || since as u64 >= self.failing.heals_after
+    }
+
+    /// What the books must know before and after each step.
+    fn note_state(&mut self) {
+        if self.failing.fault == CallFault::FlushForgotten {
+            // What the cache has forgotten, a kill takes as well.
+            self.run.history.mark.written = self.run.history.mark.durable;
+        }
+        let is_poisoned = self.run.store.as_ref().is_some_and(crate::Store::is_poisoned);
+        self.run.is_poisoned |= is_poisoned;
+    }
+
+    /// An error must fit the fault, and be no longer there than it.
+    fn refused(&mut self, site: Site, error: &Error) -> Result<(), Violation> {
+        let fault = self.failing.fault;
+        let is_poison = matches!(error, Error::Poisoned { .. });
+        if !is_poison && !self.was_on && !self.is_forgotten(error) && !self.run.is_poisoned {
+            return Err(Violation::liveness(format!("refused although all is well: {error}")));
+        }
+        let is_full = matches!(fault, CallFault::Full | CallFault::FullFromHere);
+        // What a commit that is larger than the cache reads, where no other try succeeds.
+        let is_amid = fault == CallFault::Io
+            && self.failing.lasts == Lasts::Forever
+            && site.op == Op::Read
+            && self.has_read_within;
+        if is_poison && !may_poison(fault, site.op) && !is_amid {
+            return Err(Violation::liveness(format!("poisoned by {}: {error}", fault.name())));
+        }
+        if let Some(name) = self.run.left.take()
+            && is_full
+        {
+            let what = format!("an opening that a full disk refused left {name} behind: {error}");
+            return Err(Violation::liveness(what));
+        }
+        // A keyspace that may have been made or dropped answers as if it had.
+        let is_undecided = self.run.history.is_in_doubt()
+            && matches!(error, Error::NoSuchKeyspace { .. } | Error::KeyspaceExists { .. });
+        if !fits(fault, error) && !self.is_forgotten(error) && !is_undecided {
+            let what = format!("{} was told as: {error}", fault.name());
+            return Err(Violation::safety(what));
+        }
+        Ok(())
+    }
+
+    fn is_forgotten(&self, error: &Error) -> bool {
+        self.failing.fault == CallFault::FlushForgotten && matches!(error, Error::Corrupt { .. })
+    }
+
+    /// The store did not open: it does once the trouble is over.
+    fn open_after_all(&mut self, crash: Crash, judge: &mut Judge) -> Result<(), Violation> {
+        self.meter.heal(&self.run.disk);
+        match self.run.open(crash, judge)? {
+            Outcome::Done => Ok(()),
+            Outcome::Refused(error) => {
+                let what = format!("it does not open although the trouble is over: {error}");
+                Err(Violation::liveness(what))
+            }
+        }
+    }
+
+    /// The trouble is over: unless it is poisoned, the store takes commits, and all else.
+    fn goes_on(&mut self, at: usize, judge: &mut Judge) -> Result<(), Violation> {
+        self.note_state();
+        if self.run.is_poisoned {
+            return Ok(());
+        }
+        for step in [self.write(at, Mode::Async), self.write(at, Mode::Sync), Step::Checkpoint] {
+            if let Outcome::Refused(error) = self.run.step(&step, judge)? {
+                let what = format!("the trouble is over, and a {step} is refused: {error}");
+                return Err(Violation::liveness(what));
+            }
+        }
+        Ok(())
+    }
+
+    /// A commit that is like no other.
+    fn write(&self, at: usize, mode: Mode) -> Step {
+        let keyspaces = &self.run.history.now().keyspaces;
+        let keyspace = keyspaces.keys().next().copied().unwrap_or(0);
+        let id = 1_000_000 + at as u32 * 2 + u32::from(mode == Mode::Sync);
+        let value = Stamp { id, bytes: 300 };
+        Step::Commit { mode, changes: vec![Change::Put { keyspace, key: 7, value }] }
+    }
+
+    /// A flush, after a round of what is a thread's work in a store that does not simulate.
+    fn flush(&mut self, judge: &mut Judge) -> Result<Outcome, Violation> {
+        let store = self.run.store.clone().expect("an open store");
+        match store.keep_log() {
+            Ok(()) => self.run.step(&Step::Flush, judge),
+            Err(error) => Ok(Outcome::Refused(error)),
+        }
+    }
+
+    /// Reads everything, whatever the disk is like.
+    fn look(&mut self, judge: &mut Judge) -> Result<Outcome, Violation> {
+        let Some(store) = self.run.store.clone() else { return Ok(Outcome::Done) };
+        match judge.look(&store, None)? {
+            Ok((hash, _)) if self.run.history.may_show(hash) => {}
+            Ok(_) => return Err(Violation::safety("reads do not show what was committed")),
+            Err(error @ Error::DiskFull { .. }) => {
+                return Err(Violation::liveness(format!("a read needs space: {error}")));
+            }
+            Err(error) => return Ok(Outcome::Refused(error)),
+        }
+        if store.is_poisoned() {
+            judge.poisoned(&store, &self.run.history)?;
+        }
+        match store.verify() {
+            Ok(found) if found.is_clean() => {}
+            // The device does not have what the cache has forgotten.
+            Ok(_) if self.failing.fault == CallFault::FlushForgotten => return Ok(Outcome::Done),
+            Ok(found) => {
+                return Err(Violation::safety(format!("verify: {}", found.problems.join("; "))));
+            }
+            Err(error) => return Ok(Outcome::Refused(error)),
+        }
+        if !self.meter.is_on() && !store.is_poisoned() {
+            let judged = judge.running(&store, &self.run.history);
+            return match judged {
+                // It came while the suite was at it.
+                Err(_) if self.meter.is_on() => Ok(Outcome::Done),
+                judged => judged.map(|()| Outcome::Done),
+            };
+        }
+        Ok(Outcome::Done)
+    }
+
+    /// The crash, the recovery, and life after it.
+    fn end(&mut self, at: usize, judge: &mut Judge) -> Result<(), Violation> {
+        if !self.failing.through_crash {
+            self.meter.heal(&self.run.disk);
+        }
+        let crash = Step::Crash { keep: self.failing.kept.clone() };
+        self.step(at, Some(&crash), judge)?;
+        self.meter.heal(&self.run.disk);
+        let last = Step::Crash { keep: Kept::Nothing };
+        let steps = [
+            Step::Read,
+            self.write(at, Mode::Sync),
+            last,
+            Step::Read,
+            self.write(at + 1, Mode::Sync),
+        ];
+        for step in &steps {
+            self.meter.begin(at);
+            self.run.watch.set_phase(Phase::of(Some(step)));
+            if let Outcome::Refused(error) = self.run.step(step, judge)? {
+                let what = format!("after all trouble, {step} is refused: {error}");
+                return Err(Violation::liveness(what));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn crash_of(step: Option<&Step>) -> Crash {
+    match step {
+        Some(Step::Crash { keep }) if *keep != Kept::Everything => Crash::PowerLoss,
+        _ => Crash::Kill,
+    }
+}
+
+/// Whether nobody may know any more what is where: see the module's header.
+fn may_poison(fault: CallFault, op: Op) -> bool {
+    match fault {
+        CallFault::Flush | CallFault::FlushForgotten => true,
+        CallFault::Full | CallFault::FullFromHere => false,
+        CallFault::Io => op == Op::Write,
+    }
+}
+
+/// Whether `error` tells of the fault.
+fn fits(fault: CallFault, error: &Error) -> bool {
+    match (fault, error) {
+        (_, Error::Poisoned { source, .. }) => fits(fault, source),
+        (CallFault::Full | CallFault::FullFromHere, error) => {
+            matches!(error, Error::DiskFull { .. })
+        }
+        (_, error) => matches!(error, Error::Io { .. }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::generate;
+    use super::super::site::Sites;
+    use super::*;
+    use crate::tools::torture::sim::site::Place;
+
+    /// Runs `work` where a panic is caught, as workers do, and gives what it found.
+    fn worker<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+        let worker = std::thread::spawn(|| {
+            panics::catch();
+            work()
+        });
+        worker.join().expect("no panic escapes")
+    }
+
+    #[test]
+    fn calls_fail_and_promises_are_kept() {
+        let (tally, failures) = worker(|| {
+            let (mut tally, mut judge) = (Tally::default(), Judge::default());
+            let mut failures = Vec::new();
+            for seed in 0..11 {
+                let (case, calls) = (generate::case(seed), Calls::Some(30));
+                let played = play(&case, seed, calls, &mut tally, &mut judge, &mut || false);
+                failures.extend(played.err().map(|found| format!("seed {seed}: {found:?}")));
+            }
+            (tally, failures)
+        });
+        assert!(failures.is_empty(), "{}", failures.join("\n"));
+        assert!(tally.states > 200 && tally.sites.missing().is_empty(), "{:?}", tally.sites);
+    }
+
+    /// What a check of the store writes down for those who came meanwhile fails as what a checkpoint
+    /// writes: the store was poisoned for every later checkpoint and did not say so.
+    #[test]
+    fn a_note_that_fails_after_a_check_is_told() {
+        let case: Case = serde_json::from_str(
+            r#"{"setup": {"page_bytes": 4096, "cache_bytes": 524288, "segment_bytes": 65536,
+            "checkpoint_log_bytes": 16777216, "max_unsynced_bytes": 16777216}, "steps": [
+            {"create": {"keyspace": 0}}, {"create": {"keyspace": 6}},
+            {"beside": {"after": 2, "commits": [[
+                {"put": {"keyspace": 0, "key": 87, "value": {"id": 175, "bytes": 80912}}}]]}},
+            "checkpoint", "flush"]}"#,
+        )
+        .unwrap();
+        let failures = worker(move || {
+            let calls = dry_run(&case).expect("nothing fails").into_iter().zip(0..);
+            let writes = calls.filter(|(called, _)| called.site.op == Op::Write);
+            let failing = |call| Failing {
+                lasts: Lasts::Forever,
+                heals_after: 1,
+                kept: Kept::Everything,
+                ..failing(call, CallFault::Io, Lasts::Forever)
+            };
+            let played = |call| replay(&case, &failing(call), &mut Judge::default());
+            writes.filter_map(|(_, call)| Some((call, played(call).err()?))).collect::<Vec<_>>()
+        });
+        assert!(failures.is_empty(), "{failures:?}");
+    }
+
+    /// Each of them was a bug.
+    const FORMER: [(Op, Place, CallFault); 3] = [
+        // The flush of the new store's name fails. The next attempt found the store and took its
+        // name for durable: a power loss left the log without its data file.
+        (Op::SyncDir, Place::Directory, CallFault::Flush),
+        // The flush of the first segment fails. The next attempt recycled the file, whose length
+        // was never durable: a power loss cut off the log.
+        (Op::Sync, Place::Log, CallFault::Flush),
+        // The header of a new segment cannot be written. The next attempt found the file and did
+        // not flush its name: a power loss took it, with durable commits.
+        (Op::Write, Place::Log, CallFault::Io),
+    ];
+
+    /// Lets the first calls of a site fail, in every manner. Returns how many runs that were.
+    fn fail_first(seed: u64, op: Op, place: Place, fault: CallFault) -> u64 {
+        let (case, mut runs) = (generate::case(seed), 0);
+        let calls = dry_run(&case).expect("nothing fails").into_iter().zip(0..);
+        let same = |called: &Called| (called.site.op, called.site.place) == (op, place);
+        for (_, call) in calls.filter(|(called, _)| same(called) && !called.by_judge).take(3) {
+            for kept in [Kept::Nothing, Kept::Everything, Kept::Seeded(seed ^ call)] {
+                for (lasts, heals_after) in [(Lasts::Once, 0), (Lasts::Forever, 2)] {
+                    let (kept, through_crash) = (kept.clone(), false);
+                    let failing = Failing { call, fault, lasts, heals_after, through_crash, kept };
+                    let played = replay(&case, &failing, &mut Judge::default());
+                    assert_eq!(played.map(|_| ()), Ok(()), "seed {seed}, {failing:?}");
+                    runs += 1;
+                }
+            }
+        }
+        runs
+    }
+
+    #[test]
+    fn failures_of_former_days_are_mended() {
+        for (op, place, fault) in FORMER {
+            let runs: u64 =
+                worker(move || (0..4).map(|seed| fail_first(seed, op, place, fault)).sum());
+            assert!(runs > 24, "{op:?} of {place:?} failed in {runs} runs");
+        }
+    }
+
+    #[test]
+    fn the_workloads_reach_the_sites_that_they_must() {
+        let sites = worker(|| {
+            let mut sites = Sites::default();
+            for seed in 0..40 {
+                let calls = dry_run(&generate::case(seed)).expect("nothing fails");
+                let calls = calls.iter().filter(|call| !call.by_judge);
+                calls.for_each(|call| sites.saw(CallFault::Io, call.site));
+            }
+            sites
+        });
+        assert_eq!(sites.unreached(), Vec::<String>::new());
+    }
+
+    #[test]
+    fn an_error_that_does_not_fit_is_noticed() {
+        let full = Error::DiskFull { file: "sim:/data".into(), needed: 1 };
+        let poisoned = |source: &Error| {
+            let (source, appended) = (source.clone().into(), None);
+            Error::Poisoned { source, appended }
+        };
+        assert!(fits(CallFault::Full, &full) && !fits(CallFault::Io, &full));
+        assert!(fits(CallFault::Full, &poisoned(&full)) && !fits(CallFault::Io, &poisoned(&full)));
+        assert!(may_poison(CallFault::Io, Op::Write) && !may_poison(CallFault::Io, Op::Read));
+        assert!(!may_poison(CallFault::FullFromHere, Op::Allocate));
+    }
+}

@@ -1,0 +1,478 @@
+//! Runs a workload on a simulated disk and keeps the books for oracle P.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use super::case::Setup;
+use super::contents::{KeyspaceNo, hash_of, key, keyspace_name};
+use super::generate::Theme;
+use super::history::{Commit, History, What};
+use super::judge::{Crash, Judge, Violation};
+use super::look::{Blind, Effort, look, look_back};
+use super::quiet;
+use super::shape::Coverage;
+use super::site::Phase;
+use super::step::{Change, Kept, Mode, Step};
+use super::watch::{Beside, Watch};
+use crate::engine::disk::{Disk, Keep, SimDisk};
+use crate::{Error, Keyspace, Lsn, Receipt, Result, Snapshot, Store, WriteBatch};
+
+/// Snapshots that are held at a time.
+const SNAPSHOTS: usize = 3;
+
+/// A workload that is being run.
+#[derive(Debug)]
+pub(crate) struct Run {
+    pub(crate) setup: Setup,
+    pub(crate) disk: SimDisk,
+    pub(crate) history: History,
+    pub(crate) watch: Watch,
+    /// None between two lives.
+    pub(crate) store: Option<Store>,
+    /// A flush failed: no commit is taken until the store has been opened anew.
+    pub(crate) is_poisoned: bool,
+    /// A commit read pages that the cache is too small to keep: in this life, or in this step.
+    pub(crate) has_read_within: bool,
+    /// A file that the last opening, which failed, left and that had not been there.
+    pub(crate) left: Option<String>,
+    /// What the commits were like, if the workload has a theme.
+    pub(crate) theme: Option<Theme>,
+    pub(crate) coverage: Coverage,
+    keyspaces: BTreeMap<KeyspaceNo, Keyspace>,
+    snapshots: VecDeque<Held>,
+    receipts: Vec<Receipt>,
+}
+
+/// A snapshot that is held.
+#[derive(Debug)]
+struct Held {
+    snapshot: Snapshot,
+    /// The keyspaces that there were.
+    keyspaces: BTreeMap<KeyspaceNo, Keyspace>,
+    hash: u64,
+    keys: u64,
+}
+
+/// What became of a step.
+#[derive(Debug)]
+pub(crate) enum Outcome {
+    Done,
+    /// The store refused, and the books know of it.
+    Refused(Error),
+}
+
+impl Run {
+    /// A run on `disk`, which is watched. The store is not opened yet.
+    pub(crate) fn new(setup: &Setup, disk: SimDisk) -> Run {
+        let watch = Watch::default();
+        watch.over(&disk);
+        Run {
+            setup: setup.clone(),
+            disk,
+            history: History::default(),
+            watch,
+            store: None,
+            is_poisoned: false,
+            has_read_within: false,
+            left: None,
+            theme: None,
+            coverage: Coverage::default(),
+            keyspaces: BTreeMap::new(),
+            snapshots: VecDeque::new(),
+            receipts: Vec::new(),
+        }
+    }
+
+    /// Opens the store and judges what it shows.
+    pub(crate) fn open(
+        &mut self,
+        crash: Crash,
+        judge: &mut Judge,
+    ) -> std::result::Result<Outcome, Violation> {
+        self.watch.set_mark(self.history.mark);
+        let names = || self.disk.list().unwrap_or_default();
+        let before = names();
+        self.left = None;
+        let store = match self.setup.open(&self.disk) {
+            Ok(store) => store,
+            Err(error) => {
+                self.left = names().into_iter().find(|name| !before.contains(name));
+                return Ok(Outcome::Refused(error));
+            }
+        };
+        self.watch.set_phase(Phase::Reading);
+        // What cannot be read now, a failing device perhaps, is refused, not wrong.
+        if let Err(error) = hash_of(&store).and_then(|_| store.verify()) {
+            drop(store.into_store());
+            return Ok(Outcome::Refused(error));
+        }
+        let verdict = judge.recovered(&store, &self.history, &self.history.mark, crash)?;
+        let store = store.into_store();
+        self.history.recovered(verdict.k, verdict.to);
+        self.watch.set_mark(self.history.mark);
+        self.watch.set_store(Some(&store));
+        for &number in self.history.now().keyspaces.keys() {
+            if let Ok(Some(keyspace)) = store.open_keyspace(&keyspace_name(number)) {
+                self.keyspaces.insert(number, keyspace);
+            }
+        }
+        self.store = Some(store);
+        self.is_poisoned = false;
+        self.has_read_within = false;
+        Ok(Outcome::Done)
+    }
+
+    /// Does one step.
+    pub(crate) fn step(
+        &mut self,
+        step: &Step,
+        judge: &mut Judge,
+    ) -> std::result::Result<Outcome, Violation> {
+        let store = self.store.clone().expect("steps are done on an open store");
+        self.watch.set_phase(Phase::of(Some(step)));
+        let outcome = match step {
+            Step::Commit { mode, changes } => self.commit(&store, *mode, changes)?,
+            Step::Create { keyspace } => self.create(&store, *keyspace),
+            Step::Drop { keyspace } => self.drop_keyspace(&store, *keyspace)?,
+            Step::Flush => self.told_durable(store.flush()),
+            Step::Checkpoint => self.told_durable(store.checkpoint()),
+            Step::Wait { back } => self.wait(*back),
+            Step::Snapshot => self.snapshot(&store),
+            Step::EndSnapshot => self.end_snapshot()?,
+            Step::Read => self.read(&store, judge)?,
+            Step::Quiet => self.quiet(&store)?,
+            Step::Beside { after, commits } => {
+                self.watch.set_beside(Beside {
+                    after: *after,
+                    commits: commits.iter().map(|changes| self.possible(changes)).collect(),
+                    keyspaces: self.keyspaces.clone(),
+                    made: Vec::new(),
+                    failed: Vec::new(),
+                });
+                return Ok(Outcome::Done);
+            }
+            Step::Reopen => {
+                drop(store);
+                return self.reopen(judge);
+            }
+            Step::Crash { keep } => {
+                drop(store);
+                return self.crash(keep, judge);
+            }
+        };
+        let reads_within = self.setup.evicts_its_own(step);
+        self.has_read_within |= reads_within;
+        if let Some(site) = self.watch.take_held()
+            && !reads_within
+        {
+            let what = format!("the commit lock is held over a call of the disk: {site}");
+            return Err(Violation::liveness(what));
+        }
+        let beside_refused = self.settle_beside();
+        let durable = store.watermarks().durable;
+        self.history.durable(durable);
+        self.history.mark.submitted =
+            self.history.commits().len() + usize::from(self.history.is_in_doubt());
+        if let Outcome::Refused(Error::Poisoned { .. }) = outcome {
+            self.is_poisoned = true;
+        }
+        self.watch.set_mark(self.history.mark);
+        Ok(match (outcome, beside_refused) {
+            (Outcome::Done, Some(error)) => Outcome::Refused(error),
+            (outcome, _) => outcome,
+        })
+    }
+
+    /// Puts down what others have committed during a step. Returns what was refused first.
+    fn settle_beside(&mut self) -> Option<Error> {
+        let beside = self.watch.take_beside()?;
+        for commit in beside.made {
+            self.history.acknowledged(commit.lsn);
+            self.history.push(commit);
+        }
+        let mut refused = None;
+        for (changes, error) in beside.failed {
+            if self.is_poisoned {
+                break; // what came after the first that may be there is not
+            }
+            if matches!(error, Error::Poisoned { .. }) {
+                if !changes.is_empty() && !self.history.is_in_doubt() {
+                    self.history.in_doubt(What::Changes(changes));
+                }
+                self.is_poisoned = true;
+            }
+            refused.get_or_insert(error);
+        }
+        refused
+    }
+
+    /// Ends as a crash does: nothing more is written.
+    pub(crate) fn abandon(&mut self) {
+        self.disk.crash_after(0);
+        // A store that has panicked may panic again when it is closed: that says nothing new.
+        let _ = catch_unwind(AssertUnwindSafe(|| self.let_go()));
+    }
+
+    fn let_go(&mut self) {
+        self.watch.take_beside();
+        self.watch.set_store(None);
+        self.keyspaces.clear();
+        self.snapshots.clear();
+        self.receipts.clear();
+        self.store = None;
+    }
+
+    // --- steps ---
+
+    /// The changes to keyspaces that there are.
+    fn possible(&self, changes: &[Change]) -> Vec<Change> {
+        let exists = |change: &&Change| self.keyspaces.contains_key(&change.keyspace());
+        changes.iter().filter(exists).copied().collect()
+    }
+
+    fn commit(
+        &mut self,
+        store: &Store,
+        mode: Mode,
+        changes: &[Change],
+    ) -> std::result::Result<Outcome, Violation> {
+        let changes = self.possible(changes);
+        if changes.is_empty() {
+            return Ok(Outcome::Done);
+        }
+        self.begin();
+        if let Some(theme) = self.theme {
+            self.coverage.commit(&changes, &self.setup, theme);
+        }
+        let result = commit(store, &self.keyspaces, mode, &changes);
+        let is_sync = mode == Mode::Sync;
+        self.committed(result, is_sync, What::Changes(changes))
+    }
+
+    /// One more commit may be there from now on.
+    fn begin(&mut self) {
+        let mut mark = self.history.mark;
+        mark.submitted += 1;
+        self.watch.set_mark(mark);
+    }
+
+    fn committed(
+        &mut self,
+        result: Result<Receipt>,
+        is_sync: bool,
+        what: What,
+    ) -> std::result::Result<Outcome, Violation> {
+        match result {
+            Ok(receipt) => {
+                if self.is_poisoned {
+                    return Err(Violation::safety("a commit was taken after a flush had failed"));
+                }
+                self.acknowledged(&receipt, is_sync, what);
+                self.receipts.push(receipt);
+                Ok(Outcome::Done)
+            }
+            Err(error) => {
+                // Whoever is told of a failed flush is told nothing else: it may be there.
+                if matches!(error, Error::Poisoned { .. }) && !self.is_poisoned {
+                    self.history.in_doubt(what);
+                }
+                Ok(Outcome::Refused(error))
+            }
+        }
+    }
+
+    fn acknowledged(&mut self, receipt: &Receipt, is_sync: bool, what: What) {
+        let (lsn, token) = (receipt.lsn(), Some(receipt.token()));
+        self.history.push(Commit { lsn, token, what, hash: 0, keys: 0 });
+        self.history.acknowledged(lsn);
+        self.history.mark.has_sync |= is_sync;
+        if is_sync || receipt.is_durable() {
+            self.history.durable(lsn);
+        }
+    }
+
+    fn create(&mut self, store: &Store, number: KeyspaceNo) -> Outcome {
+        if self.keyspaces.contains_key(&number) {
+            return Outcome::Done;
+        }
+        self.begin();
+        match store.create_keyspace(&keyspace_name(number)) {
+            Ok(keyspace) => {
+                let lsn = store.watermarks().appended;
+                self.history.push(Commit {
+                    lsn,
+                    token: None,
+                    what: What::Create(number),
+                    hash: 0,
+                    keys: 0,
+                });
+                self.history.durable(lsn);
+                self.history.acknowledged(lsn);
+                self.keyspaces.insert(number, keyspace);
+                Outcome::Done
+            }
+            Err(error) => {
+                if matches!(error, Error::Poisoned { .. }) && !self.is_poisoned {
+                    self.history.in_doubt(What::Create(number));
+                }
+                Outcome::Refused(error)
+            }
+        }
+    }
+
+    fn drop_keyspace(
+        &mut self,
+        store: &Store,
+        number: KeyspaceNo,
+    ) -> std::result::Result<Outcome, Violation> {
+        if !self.keyspaces.contains_key(&number) {
+            return Ok(Outcome::Done);
+        }
+        self.begin();
+        let result = store.drop_keyspace(&keyspace_name(number));
+        if result.is_ok() {
+            self.keyspaces.remove(&number);
+        }
+        self.committed(result, true, What::Drop(number))
+    }
+
+    fn told_durable(&mut self, result: Result<Lsn>) -> Outcome {
+        match result {
+            Ok(lsn) => {
+                self.history.durable(lsn);
+                Outcome::Done
+            }
+            Err(error) => Outcome::Refused(error),
+        }
+    }
+
+    fn wait(&mut self, back: u8) -> Outcome {
+        let Some(at) = self.receipts.len().checked_sub(1 + usize::from(back)) else {
+            return Outcome::Done;
+        };
+        let receipt = &self.receipts[at];
+        let lsn = receipt.lsn();
+        let waited = receipt.wait();
+        self.told_durable(waited.map(|()| lsn))
+    }
+
+    fn snapshot(&mut self, store: &Store) -> Outcome {
+        if self.snapshots.len() >= SNAPSHOTS || self.history.is_in_doubt() {
+            return Outcome::Done;
+        }
+        match store.snapshot() {
+            Ok(snapshot) => {
+                // All that it shows.
+                if let Some(last) = self.history.commits().last()
+                    && snapshot.receipt().is_durable()
+                {
+                    let last = last.lsn;
+                    self.history.durable(last);
+                }
+                let (keyspaces, hash) = (self.keyspaces.clone(), self.history.now().hash);
+                let keys = self.history.now().keys();
+                self.snapshots.push_back(Held { snapshot, keyspaces, hash, keys });
+                Outcome::Done
+            }
+            Err(error) => Outcome::Refused(error),
+        }
+    }
+
+    fn end_snapshot(&mut self) -> std::result::Result<Outcome, Violation> {
+        let Some(held) = self.snapshots.pop_front() else { return Ok(Outcome::Done) };
+        match look_back(&held.snapshot, &held.keyspaces, Effort::Thorough(held.hash)) {
+            Ok(found) if found == (held.hash, held.keys) => Ok(Outcome::Done),
+            Ok(_) => Err(Violation::safety("a snapshot shows what it had not shown before")),
+            Err(Blind::Disagrees(what)) => Err(Violation::safety(format!("a snapshot: {what}"))),
+            Err(Blind::Refused(error)) => Ok(Outcome::Refused(error)),
+        }
+    }
+
+    fn quiet(&mut self, store: &Store) -> std::result::Result<Outcome, Violation> {
+        self.snapshots.clear();
+        self.receipts.clear();
+        store.finish_drops(); // a crash may have come amid one
+        let outcome = self.told_durable(store.checkpoint());
+        if matches!(outcome, Outcome::Refused(_)) || self.history.is_in_doubt() {
+            return Ok(outcome);
+        }
+        quiet::judge(store, self.history.now(), &self.setup).map(|()| Outcome::Done)
+    }
+
+    fn read(
+        &mut self,
+        store: &Store,
+        judge: &mut Judge,
+    ) -> std::result::Result<Outcome, Violation> {
+        match look(store, Effort::Thorough(self.history.now().hash), None) {
+            Ok((hash, _)) if self.history.may_show(hash) => {}
+            Ok(_) => return Err(Violation::safety("reads do not show what was committed")),
+            Err(Blind::Disagrees(what)) => return Err(Violation::safety(what)),
+            Err(Blind::Refused(error)) => return Ok(Outcome::Refused(error)),
+        }
+        if self.is_poisoned {
+            return judge.poisoned(store, &self.history).map(|()| Outcome::Done);
+        }
+        judge.running(store, &self.history).map(|()| Outcome::Done)
+    }
+
+    fn reopen(&mut self, judge: &mut Judge) -> std::result::Result<Outcome, Violation> {
+        let store = self.store.take().expect("an open store");
+        let closed = store.close();
+        if self.is_poisoned && closed.is_ok() {
+            return Err(Violation::safety("a poisoned store says that it closed well"));
+        }
+        self.let_go();
+        if closed.is_ok() && !self.history.is_in_doubt() {
+            let all = self.history.commits().last().map_or(Lsn::ZERO, |commit| commit.lsn);
+            self.history.durable(all);
+        }
+        let opened = self.open(Crash::Kill, judge)?;
+        match closed {
+            Err(error) if matches!(opened, Outcome::Done) => Ok(Outcome::Refused(error)),
+            _ => Ok(opened),
+        }
+    }
+
+    fn crash(&mut self, keep: &Kept, judge: &mut Judge) -> std::result::Result<Outcome, Violation> {
+        let keep = keep.keep();
+        let crash = if keep == Keep::Everything { Crash::Kill } else { Crash::PowerLoss };
+        if crash == Crash::PowerLoss {
+            self.history.mark.written = self.history.mark.durable;
+        }
+        let disk = self.disk.crash(keep);
+        self.let_go();
+        self.watch.over(&disk);
+        self.disk = disk;
+        self.open(crash, judge)
+    }
+}
+
+/// Commits `changes`, of which there is at least one and whose keyspaces are all there.
+pub(crate) fn commit(
+    store: &Store,
+    keyspaces: &BTreeMap<KeyspaceNo, Keyspace>,
+    mode: Mode,
+    changes: &[Change],
+) -> Result<Receipt> {
+    if let [change] = changes {
+        let keyspace = &keyspaces[&change.keyspace()];
+        return match *change {
+            Change::Put { key: number, value, .. } => {
+                keyspace.put_with(key(number), value.value(), mode.into())
+            }
+            Change::Delete { key: number, .. } => keyspace.delete_with(key(number), mode.into()),
+        };
+    }
+    let mut batch = WriteBatch::new();
+    for change in changes {
+        let keyspace = &keyspaces[&change.keyspace()];
+        match *change {
+            Change::Put { key: number, value, .. } => {
+                batch.put(keyspace, key(number), value.value());
+            }
+            Change::Delete { key: number, .. } => batch.delete(keyspace, key(number)),
+        }
+    }
+    store.write_with(batch, mode.into())
+}

@@ -1,0 +1,398 @@
+//! The shape of a commit, in dimensions that are drawn independently of each other, and a count
+//! of the pairs of them that a run has met.
+//!
+//! | dimension | values |
+//! |---|---|
+//! | size of a value | by the thresholds of the code: empty, inline, the longest inline, a page, several, sixteen pages, an eighth of the cache, more |
+//! | repetition of keys | none, twice, often; first a long value and then a short one, or the reverse |
+//! | length | from one change to hundreds |
+//! | kinds | puts, deletes, both |
+//! | keyspaces | one, two, more |
+//! | theme | of the workload |
+//!
+//! A fault that needs two of these at once is met if each pair of values is. A commit has several
+//! facts of a dimension if it has values of several sizes. What is counted is what a commit has,
+//! not what was drawn for it: a keyspace may be missing by then. Slow themes are left out, of which
+//! a run has too few workloads.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::case::{Case, Setup};
+use super::contents::Stamp;
+use super::generate::{self, Theme};
+use super::step::{Change, Step};
+use crate::engine::disk::sim::rng::SplitMix64;
+use crate::engine::space::PAGE_HEADER;
+use crate::engine::tree::max_inline;
+
+/// Pages from which on a value bypasses the cache.
+const BYPASSES: u64 = 16;
+/// The share of the cache from which on it does, too.
+const SHARE: u64 = 8;
+
+/// The size of a value, by what the engine does with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Size {
+    Empty,
+    Inline,
+    /// The longest that a leaf has in itself, one less, or one more.
+    Brim,
+    /// What a page has of a long value, one byte less, or one more.
+    Page,
+    /// Out of line, between the thresholds.
+    Pages,
+    /// Sixteen pages, one byte less, or one more.
+    Sixteen,
+    /// An eighth of the cache, one byte less, or one more.
+    Eighth,
+    /// More than all of these.
+    More,
+}
+
+/// What a commit names more than once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Repeats {
+    Never,
+    Twice,
+    Often,
+    /// A value out of line, and then one that is not, of the same key.
+    LongFirst,
+    ShortFirst,
+}
+
+/// How many changes there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Length {
+    One,
+    Few,
+    Some,
+    Many,
+    Hundreds,
+}
+
+/// Which changes there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Kinds {
+    Puts,
+    Both,
+    Deletes,
+}
+
+/// How many keyspaces they are in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Spread {
+    One,
+    Two,
+    More,
+}
+
+impl Size {
+    pub(crate) const ALL: [Size; 8] = [
+        Size::Empty,
+        Size::Inline,
+        Size::Brim,
+        Size::Page,
+        Size::Pages,
+        Size::Sixteen,
+        Size::Eighth,
+        Size::More,
+    ];
+
+    /// The size of a value of so many bytes.
+    fn of(bytes: u64, setup: &Setup) -> Size {
+        let [inline, page, sixteen, eighth] = thresholds(setup);
+        let is_near = |threshold: u64| bytes.abs_diff(threshold) <= 1;
+        match bytes {
+            0 => Size::Empty,
+            _ if is_near(inline) => Size::Brim,
+            _ if is_near(page) => Size::Page,
+            _ if is_near(sixteen) => Size::Sixteen,
+            _ if is_near(eighth) => Size::Eighth,
+            _ if bytes < inline => Size::Inline,
+            _ if bytes > sixteen.max(eighth) => Size::More,
+            _ => Size::Pages,
+        }
+    }
+
+    /// The bytes of some value of this size.
+    pub(crate) fn draw(self, setup: &Setup, rng: &mut SplitMix64) -> u32 {
+        let [inline, page, sixteen, eighth] = thresholds(setup);
+        let mut near = |threshold: u64| threshold - 1 + rng.below(3);
+        let bytes = match self {
+            Size::Empty => 0,
+            Size::Brim => near(inline),
+            Size::Page => near(page),
+            Size::Sixteen => near(sixteen),
+            Size::Eighth => near(eighth),
+            Size::Inline if rng.below(4) > 0 => 1 + rng.below(80),
+            Size::Inline => 1 + rng.below(inline - 2),
+            Size::Pages => inline + 2 + rng.below(3 * page),
+            Size::More => sixteen.max(eighth) + 2 + rng.below(8 * page),
+        };
+        bytes as u32
+    }
+}
+
+/// The longest inline value; what a page has of a longer one, sixteen pages, an eighth of the cache.
+fn thresholds(setup: &Setup) -> [u64; 4] {
+    let page = u64::from(setup.page_bytes);
+    let inline = max_inline(setup.page_bytes as usize) as u64;
+    let body = page - PAGE_HEADER as u64;
+    [inline, body, BYPASSES * body, setup.cache_bytes / SHARE / page * body]
+}
+
+/// Whether a value is out of line.
+pub(crate) fn is_long(value: Stamp, setup: &Setup) -> bool {
+    value.bytes as usize > max_inline(setup.page_bytes as usize)
+}
+
+impl Length {
+    pub(crate) const ALL: [Length; 5] =
+        [Length::One, Length::Few, Length::Some, Length::Many, Length::Hundreds];
+
+    /// The least and the most.
+    pub(crate) fn range(self) -> (u64, u64) {
+        match self {
+            Length::One => (1, 1),
+            Length::Few => (2, 7),
+            Length::Some => (8, 30),
+            Length::Many => (31, 199),
+            Length::Hundreds => (200, 260),
+        }
+    }
+
+    fn of(changes: usize) -> Length {
+        let is_in = |length: &&Length| (changes as u64) <= length.range().1;
+        Length::ALL.iter().find(is_in).copied().unwrap_or(Length::Hundreds)
+    }
+}
+
+/// Something that is so of a commit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Fact {
+    Size(Size),
+    Repeats(Repeats),
+    Length(Length),
+    Kinds(Kinds),
+    Spread(Spread),
+    Theme(Theme),
+}
+
+impl Fact {
+    fn all() -> Vec<Fact> {
+        use {Kinds as K, Repeats as R, Spread as S};
+        let repeats = [R::Never, R::Twice, R::Often, R::LongFirst, R::ShortFirst];
+        let sizes = Size::ALL.map(Fact::Size).into_iter();
+        sizes
+            .chain(repeats.map(Fact::Repeats))
+            .chain(Length::ALL.map(Fact::Length))
+            .chain([K::Puts, K::Both, K::Deletes].map(Fact::Kinds))
+            .chain([S::One, S::Two, S::More].map(Fact::Spread))
+            .chain(Theme::ALL.into_iter().filter(|theme| !theme.is_slow()).map(Fact::Theme))
+            .collect()
+    }
+
+    fn dimension(self) -> usize {
+        match self {
+            Fact::Size(_) => 0,
+            Fact::Repeats(_) => 1,
+            Fact::Length(_) => 2,
+            Fact::Kinds(_) => 3,
+            Fact::Spread(_) => 4,
+            Fact::Theme(_) => 5,
+        }
+    }
+
+    /// Whether a commit can have both, of which the first is of an earlier dimension.
+    fn goes_with(self, other: Fact) -> bool {
+        use {Fact as F, Repeats as R};
+        match (self, other) {
+            _ if self.dimension() >= other.dimension() => false,
+            (F::Size(_), F::Kinds(Kinds::Deletes)) => false,
+            (F::Repeats(R::LongFirst | R::ShortFirst), F::Kinds(Kinds::Deletes)) => false,
+            (F::Repeats(repeats), F::Length(Length::One)) => repeats == R::Never,
+            (F::Length(Length::One), F::Kinds(kinds)) => kinds != Kinds::Both,
+            (F::Length(Length::One), F::Spread(spread)) => spread == Spread::One,
+            _ => true,
+        }
+    }
+
+    fn words(self) -> String {
+        let text = match self {
+            Fact::Size(size) => format!("size {size:?}"),
+            Fact::Repeats(repeats) => format!("keys repeated {repeats:?}"),
+            Fact::Length(length) => format!("changes {length:?}"),
+            Fact::Kinds(kinds) => format!("kinds {kinds:?}"),
+            Fact::Spread(spread) => format!("keyspaces {spread:?}"),
+            Fact::Theme(theme) => format!("theme {theme:?}"),
+        };
+        text.to_lowercase()
+    }
+}
+
+/// What is so of a commit.
+fn facts(changes: &[Change], setup: &Setup, theme: Theme) -> BTreeSet<Fact> {
+    let mut facts = BTreeSet::from([Fact::Length(Length::of(changes.len()))]);
+    if !theme.is_slow() {
+        facts.insert(Fact::Theme(theme));
+    }
+    let mut keys: BTreeMap<_, Vec<Option<Stamp>>> = BTreeMap::new();
+    let mut keyspaces = BTreeSet::new();
+    let mut puts = 0;
+    for change in changes {
+        keyspaces.insert(change.keyspace());
+        match *change {
+            Change::Put { keyspace, key, value } => {
+                puts += 1;
+                facts.insert(Fact::Size(Size::of(u64::from(value.bytes), setup)));
+                keys.entry((keyspace, key)).or_default().push(Some(value));
+            }
+            Change::Delete { keyspace, key } => {
+                keys.entry((keyspace, key)).or_default().push(None);
+            }
+        }
+    }
+    let most = keys.values().map(Vec::len).max().unwrap_or(0);
+    facts.insert(Fact::Repeats(match most {
+        0 | 1 => Repeats::Never,
+        2 => Repeats::Twice,
+        _ => Repeats::Often,
+    }));
+    for pair in keys.values().flat_map(|values| values.windows(2)) {
+        let [Some(first), Some(second)] = pair else { continue };
+        match (is_long(*first, setup), is_long(*second, setup)) {
+            (true, false) => facts.insert(Fact::Repeats(Repeats::LongFirst)),
+            (false, true) => facts.insert(Fact::Repeats(Repeats::ShortFirst)),
+            _ => false,
+        };
+    }
+    facts.insert(Fact::Kinds(match puts {
+        0 => Kinds::Deletes,
+        puts if puts == changes.len() => Kinds::Puts,
+        _ => Kinds::Both,
+    }));
+    facts.insert(Fact::Spread(match keyspaces.len() {
+        0 | 1 => Spread::One,
+        2 => Spread::Two,
+        _ => Spread::More,
+    }));
+    facts
+}
+
+/// How often each pair of facts was so of a commit.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Coverage(BTreeMap<(Fact, Fact), u64>);
+
+impl Coverage {
+    /// A commit that was made.
+    pub(crate) fn commit(&mut self, changes: &[Change], setup: &Setup, theme: Theme) {
+        let facts = facts(changes, setup, theme);
+        for &one in &facts {
+            for &other in facts.iter().filter(|other| one.goes_with(**other)) {
+                *self.0.entry((one, other)).or_default() += 1;
+            }
+        }
+    }
+
+    /// Adds what another worker counted.
+    pub(crate) fn add(&mut self, other: &Coverage) {
+        for (pair, count) in &other.0 {
+            *self.0.entry(*pair).or_default() += count;
+        }
+    }
+
+    /// How many pairs there are.
+    pub(crate) fn pairs() -> u64 {
+        let all = Fact::all();
+        let with = |one: &Fact| all.iter().filter(|other| one.goes_with(**other)).count() as u64;
+        all.iter().map(with).sum()
+    }
+
+    /// How many of them were met.
+    pub(crate) fn met(&self) -> u64 {
+        self.0.len() as u64
+    }
+
+    /// Those that were not, in words.
+    pub(crate) fn empty(&self) -> Vec<String> {
+        let all = Fact::all();
+        let pairs = all.iter().flat_map(|one| all.iter().map(move |other| (*one, *other)));
+        let empty = pairs.filter(|(one, other)| one.goes_with(*other));
+        let empty = empty.filter(|pair| !self.0.contains_key(pair));
+        empty.map(|(one, other)| format!("{} with {}", one.words(), other.words())).collect()
+    }
+}
+
+/// The most seeds that are looked at for one.
+const MOST_TRIED: usize = 10_000;
+
+/// A seed that follows from `seed`, of a workload that has the pair of theme and size whose turn it is.
+/// The turns go round and round through all of them; those of slow themes are left out.
+pub(crate) fn seed_with(turn: u64, seed: u64) -> u64 {
+    let themes: Vec<Theme> = Theme::ALL.into_iter().filter(|theme| !theme.is_slow()).collect();
+    let turn = (turn % (themes.len() * Size::ALL.len()) as u64) as usize;
+    let (theme, size) = (themes[turn / Size::ALL.len()], Size::ALL[turn % Size::ALL.len()]);
+    let mut rng = SplitMix64::new(seed);
+    let seeds = std::iter::repeat_with(|| rng.next()).take(MOST_TRIED);
+    let mut of_theme = seeds.filter(|&seed| Theme::of(seed) == theme);
+    of_theme.find(|&seed| has(&generate::themed(theme, seed), size)).unwrap_or(seed)
+}
+
+fn has(case: &Case, size: Size) -> bool {
+    let mut changes = case.steps.iter().flat_map(|step| match step {
+        Step::Commit { changes, .. } => &changes[..],
+        _ => &[],
+    });
+    changes.any(|change| match change {
+        Change::Put { value, .. } => Size::of(u64::from(value.bytes), &case.setup) == size,
+        Change::Delete { .. } => false,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_size_is_what_was_drawn_for_it() {
+        let mut rng = SplitMix64::new(1);
+        for seed in 0..40 {
+            let setup = generate::case(seed).setup;
+            for size in Size::ALL {
+                for _ in 0..40 {
+                    let bytes = u64::from(size.draw(&setup, &mut rng));
+                    let found = Size::of(bytes, &setup);
+                    // Thresholds may be near each other, and between them is anything.
+                    let is_near = size >= Size::Page && found >= Size::Page;
+                    assert!(found == size || is_near, "{size:?}: {bytes} is {found:?}, {setup:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_workloads_have_every_pair_of_facts() {
+        let mut coverage = Coverage::default();
+        for seed in 0..3000 {
+            let case = generate::case(seed);
+            for step in &case.steps {
+                if let Step::Commit { changes, .. } = step {
+                    coverage.commit(changes, &case.setup, Theme::of(seed));
+                }
+            }
+        }
+        assert_eq!(coverage.empty(), Vec::<String>::new());
+        assert_eq!(coverage.met(), Coverage::pairs());
+    }
+    #[test]
+    fn a_round_of_turns_has_every_size_in_every_theme() {
+        let mut found = BTreeSet::new();
+        for turn in 0..88 {
+            let seed = seed_with(turn, turn);
+            let case = generate::case(seed);
+            let sizes = Size::ALL.into_iter().filter(|size| has(&case, *size));
+            found.extend(sizes.map(|size| (Fact::Theme(Theme::of(seed)), size)));
+        }
+        assert_eq!(found.len(), 88);
+    }
+}
