@@ -96,10 +96,10 @@ pub use engine::base::lsn::{Incarnation, Lsn, StoreId};
 pub use engine::disk;
 #[doc(hidden)]
 pub use engine::mutants;
-pub use engine::options::{CommitMode, Options};
+pub use engine::options::{CommitMode, Options, RecoveryProgress};
 pub use engine::store::{
-    CheckpointStats, Entry, Keyspace, Range, Receipt, RecoveryProgress, RecoverySummary, Snapshot,
-    Stats, Status, Store, Value, Verification, Watermarks, WriteBatch, inspect,
+    CheckpointStats, Entry, Keyspace, Range, Receipt, RecoverySummary, Snapshot, Stats, Status,
+    Store, Value, Verification, Watermarks, WriteBatch, inspect,
 };
 
 #[cfg(feature = "client")]

@@ -53,21 +53,9 @@ use crate::engine::disk::overlay::Overlay;
 use crate::engine::disk::{DirLock, Disk};
 use crate::engine::log::{Known, find_later};
 use crate::engine::mutants::{Mutant, broken};
-use crate::engine::options::Options;
+use crate::engine::options::{Options, RecoveryProgress};
 use crate::engine::space::{DATA_FILE, Head, PageId, Params, Space};
 use crate::engine::tree::{Cursor, Node, Value, copy_used, max_key};
-
-/// How far recovery has come.
-#[derive(Clone, Copy, Debug)]
-#[non_exhaustive]
-pub struct RecoveryProgress {
-    /// What is being done: "replay" or "checkpoint".
-    pub phase: &'static str,
-    /// Bytes of log replayed so far.
-    pub done_bytes: u64,
-    /// Bytes of log there may be at most.
-    pub total_bytes: u64,
-}
 
 /// What opening a store found and did.
 #[derive(Clone, Debug)]

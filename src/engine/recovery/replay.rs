@@ -13,13 +13,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::time::Duration;
 
-use super::{RecoveryProgress, RecoverySummary, report};
+use super::{RecoverySummary, report};
 use crate::engine::base::error::Result;
 use crate::engine::base::lsn::Lsn;
 use crate::engine::cache::WriteGroup;
 use crate::engine::commit::{CommitState, Engine, apply_entries, sort_entries};
 use crate::engine::log::{Scan, check_presence, segment_number};
 use crate::engine::mutants::{Mutant, broken};
+use crate::engine::options::RecoveryProgress;
 use crate::engine::space::Head;
 
 /// Transactions are replayed in groups of about this share of the cache, and at most so many

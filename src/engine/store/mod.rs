@@ -6,6 +6,7 @@ mod batch;
 mod handle;
 pub mod inspect;
 mod keyspace;
+mod open;
 mod range;
 mod receipt;
 mod snapshot;
@@ -15,7 +16,7 @@ mod value;
 mod verify;
 
 pub use crate::engine::commit::checkpoint::CheckpointStats;
-pub use crate::engine::recovery::{RecoveryProgress, RecoverySummary};
+pub use crate::engine::recovery::RecoverySummary;
 #[cfg(feature = "server")]
 pub(crate) use at_once::{BatchSize, Gathered};
 pub use batch::WriteBatch;
