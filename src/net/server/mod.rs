@@ -13,7 +13,7 @@
 //! ```
 //!
 //! - V1 no thread of the runtime waits for the engine: what would wait is known beforehand (see
-//!   `txn/at_once.rs`) and goes to the pool, whose queue has a bound;
+//!   `engine/commit/at_once.rs`) and goes to the pool, whose queue has a bound;
 //! - V2 an idle connection holds no buffer, and a long poll is an entry in a table;
 //! - V3 whoever is slow slows only itself: output, backlog, flights, subscriptions and times have
 //!   their caps for each connection, and both one for all together (`budget`, `claim`);
