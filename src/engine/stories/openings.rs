@@ -179,7 +179,7 @@ fn a_first_write_that_failed_forgets_no_former_life() {
         assert_eq!(rows.iter().unwrap().count(), 6001); // the catalog is not in memory any more
         let mut is_over = false;
         for _ in 0..3 {
-            let (op, error, persistence) = (Call::Read, FaultError::Io, Persistence::Once);
+            let (op, error, persistence) = (Call::Read, FaultError::Io, Persistence::Forever);
             disk.fail(Fault { op, after: reads, error, persistence });
             is_over |= rows.put("key", "value").is_ok();
             disk.clear_faults();
