@@ -32,9 +32,18 @@ pub(crate) struct Mishaps {
     slices: AtomicU64,
 }
 
-/// How many jobs before this one let nothing befall a store, in the order of their numbers.
-pub(crate) fn workload_number(job: u64) -> u64 {
-    job / 8 * 5 + [0, 1, 1, 1, 2, 3, 3, 4][(job % 8) as usize]
+/// Jobs go round in this many.
+const ROUND: u64 = 8;
+
+/// How many jobs before this one let nothing befall a store; none if this one does.
+pub(crate) fn workload_number(job: u64) -> Option<u64> {
+    let number_in_round = |job: u64| (0..job % ROUND).filter(|job| !befalls(*job)).count() as u64;
+    let workloads_in_round = number_in_round(ROUND - 1) + u64::from(!befalls(ROUND - 1));
+    (!befalls(job)).then(|| job / ROUND * workloads_in_round + number_in_round(job))
+}
+
+fn befalls(job: u64) -> bool {
+    matches!(job % ROUND, 1 | 2 | 5)
 }
 
 /// What befell a store, and the failure with its workload if there was one.
@@ -54,12 +63,15 @@ impl Mishaps {
         pace: &Pace,
         sites: &mut Sites,
     ) -> Option<Befallen> {
+        if !befalls(job) {
+            return None;
+        }
         let case = generate::case(seed);
         let mut explorer = explorer(&case, WIDE, seed);
         explorer.pace = pace.clone();
         let Explorer { tally, judge, .. } = &mut explorer;
         let mut over = over(pace);
-        let found = match job % 8 {
+        let found = match job % ROUND {
             1 | 5 => {
                 let calls = match (self.tier, job % 64) {
                     (Tier::Smoke, _) => Calls::Some(24),
@@ -71,12 +83,11 @@ impl Mishaps {
                 *sites = std::mem::take(&mut tally.sites);
                 played.err().map(|troubled| (case, troubled))
             }
-            2 => {
+            _ => {
                 let each = if self.tier == Tier::Smoke { 1 } else { 4 };
                 let played = rot::play(&case, seed, each, tally, &mut over);
                 played.err().map(|troubled| (case, troubled))
             }
-            _ => return None,
         };
         Some((explorer, found.map(found_with)))
     }
@@ -163,4 +174,14 @@ pub(crate) fn never_activated(config: &Config, sites: &Sites, coverage: &Coverag
     };
     let unmet = coverage.empty().into_iter().map(|pair| format!("no commit had {pair}"));
     missing.chain(unreached).chain(unmet).map(failure).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn workloads_are_numbered_one_after_the_other() {
+        assert!((0..8 * ROUND).filter_map(workload_number).eq(0..40));
+    }
 }

@@ -166,6 +166,7 @@ fn work(shared: &Shared<'_>, pace: &Pace) {
     while !pace.is_over() {
         let job = shared.next.fetch_add(1, Ordering::Relaxed);
         let seed = SplitMix64::new(shared.config.seed.wrapping_add(job)).next();
+        let seed = if shared.jobs == Jobs::Mixed { apt_seed(job, seed) } else { seed };
         pace.begins(seed);
         let befallen = match shared.jobs {
             Jobs::Mixed => shared.mishaps.one(job, seed, pace, &mut total.0.sites),
@@ -178,7 +179,6 @@ fn work(shared: &Shared<'_>, pace: &Pace) {
             Some(befallen) => befallen,
             None => {
                 let begun = Instant::now();
-                let seed = apt_seed(job, seed);
                 let (mut explorer, found) = one(shared.config, job, seed, pace);
                 explorer.tally.took(begun.elapsed());
                 (explorer, found.map(|found| (generate::case(seed), found)))
@@ -200,13 +200,13 @@ fn work(shared: &Shared<'_>, pace: &Pace) {
     all.1.add(&total.1);
 }
 
-/// The seed of a workload for this job. Three of four have a commit of a size that is its turn in a theme
-/// that is: left to chance, some pair of these would be missing in one run of a few.
+/// The seed of this job. Of the workloads to which nothing befalls, three of four have a commit of a size
+/// that is its turn in a theme that is: left to chance, some pair of these would be missing in one run of
+/// a few.
 fn apt_seed(job: u64, seed: u64) -> u64 {
-    let number = mishap::workload_number(job);
-    match number % 4 {
-        3 => seed,
-        _ => shape::seed_with(number - number / 4, seed),
+    match mishap::workload_number(job) {
+        Some(number) if number % 4 != 3 => shape::seed_with(number - number / 4, seed),
+        _ => seed,
     }
 }
 
