@@ -35,8 +35,11 @@ use crate::engine::space::{self, Head, PageId};
 
 /// The data file is flushed after so many bytes, so that log flushes never queue behind more.
 const FLUSH_EVERY: u64 = 32 << 20;
-/// Counts of keyspaces that are committed at a time, if there are more.
+/// Counts of keyspaces that are committed at a time, if there are more; or fewer, so that the cache keeps
+/// the pages that they are in (C6).
 const COUNT_BATCH: usize = 512;
+/// More such steps than there were counts for, since others come to change meanwhile.
+const MORE_STEPS: usize = 8;
 /// Pages that change owner at a time, with the commit lock held.
 const ADOPT_BATCH: usize = 1024;
 
@@ -214,9 +217,13 @@ impl Engine {
     /// between that and the pin, for its keys would be in the pages but not in the counts.
     fn pin_checkpoint(&self, live: &Live, purpose: Purpose) -> Result<Pinned> {
         // Many of them in steps before, each a commit: nobody is held up for all.
-        let changed = self.commit.lock().trees.changed_count();
-        for _ in 0..changed / COUNT_BATCH {
-            self.note_counts_then(live, COUNT_BATCH, |_| ())?;
+        let batch = self.kept_operations().clamp(1, COUNT_BATCH);
+        let changed = || self.commit.lock().trees.changed_count();
+        for _ in 0..changed() / batch + MORE_STEPS {
+            if changed() <= batch {
+                break;
+            }
+            self.note_counts_then(live, batch, |_| ())?;
         }
         self.note_counts_then(live, usize::MAX, |state| self.pin(live, purpose, state))
     }
@@ -235,7 +242,7 @@ impl Engine {
                 // A commit that was applied halfway may be among the changed pages (K3).
                 live.log.check_poison()?;
                 // Called again if the log has to be given room: more may have changed meanwhile.
-                counts.append(&mut state.trees.changed_counts(most));
+                counts.append(&mut state.trees.changed_counts(most.saturating_sub(counts.len())));
                 counts.sort_unstable_by_key(|keyspace| keyspace.id);
                 counts.dedup_by_key(|keyspace| keyspace.id);
                 let mut payload = Payload::default();
@@ -243,6 +250,7 @@ impl Engine {
                     let count = keyspace.count.latest();
                     payload.push(Op::Count { keyspace: keyspace.id, count });
                 }
+                payload.noted_in = state.trees.leaves_of_notes(&self.cache, &payload);
                 let is_noted = payload.operations > 0 && !broken(Mutant::CountsUnnoted);
                 Ok(is_noted.then_some(payload))
             },

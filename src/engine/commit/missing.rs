@@ -34,9 +34,14 @@ impl Rounds {
 }
 
 impl Engine {
+    /// Operations of a commit whose pages are all kept in memory together, at most.
+    pub(super) fn kept_operations(&self) -> usize {
+        usize::try_from(self.cache.frames() / 4).unwrap_or(usize::MAX)
+    }
+
     /// Whether pages of a commit with so many operations are all kept in memory together.
     pub(super) fn keeps_leaves_of(&self, operations: usize) -> bool {
-        operations as u64 <= self.cache.frames() / 4
+        operations <= self.kept_operations()
     }
 
     /// Pages that a commit would have to read with the lock held (C6): of each operation the first.
@@ -68,6 +73,18 @@ impl Engine {
 }
 
 impl Trees {
+    /// In how many pages of the catalog the notes of `payload` are, at most.
+    pub(super) fn leaves_of_notes(&self, cache: &Cache, payload: &Payload) -> usize {
+        let keys =
+            Operations::new(&payload.bytes).map_while(Result::ok).filter_map(|op| match op {
+                Op::Count { keyspace, .. } => {
+                    self.catalog.numbered(keyspace).map(|state| catalog_key::keyspace(&state.name))
+                }
+                _ => None,
+            });
+        tree::leaves_of(cache, self.catalog_root, keys)
+    }
+
     /// The first page that each operation of `payload` would read and that is not in memory.
     fn missing(&self, cache: &Cache, payload: &Payload) -> Vec<Absent> {
         let mut missing = Vec::new();

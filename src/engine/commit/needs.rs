@@ -69,8 +69,9 @@ impl Engine {
         };
         let mut pages = WAY_UP + EACH;
         if claim == Claim::Checkpoint {
-            // They replace what is as long, in so many leaves of the catalog.
-            pages = operations.min(4 + operations / 4);
+            // They replace what is as long.
+            debug_assert!(payload.noted_in > 0, "C5: somebody looked where they are");
+            pages = operations.min(payload.noted_in as u64);
         } else if operations > 1 {
             let page_bytes = self.cache.page_bytes();
             let existing = match operations {

@@ -65,6 +65,8 @@ pub(crate) struct Payload {
     pub(crate) additions: usize,
     /// Operations that are notes of a checkpoint.
     pub(crate) notes: usize,
+    /// Pages that the notes are in, at most.
+    pub(crate) noted_in: usize,
     /// Operations that take apart or merge what is there.
     pub(crate) trims: usize,
     /// What it needs before it is appended. Set by [`Engine::weigh`](super::Engine::weigh).
@@ -88,7 +90,7 @@ impl Payload {
         self.bytes.clear();
         self.bytes.shrink_to(1 << 20);
         (self.operations, self.user_bytes, self.longest_value) = (0, 0, 0);
-        (self.additions, self.notes, self.trims) = (0, 0, 0);
+        (self.additions, self.notes, self.noted_in, self.trims) = (0, 0, 0, 0);
         self.needs = Needs::default();
         self.reads_within = false;
     }

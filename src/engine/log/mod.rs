@@ -34,8 +34,9 @@
 //! - L8 a segment is mapped as a whole and used as far as its file has blocks and a durable
 //!   length: `limit` is never above that. The file grows ahead of the appender, never under the
 //!   commit lock, and never becomes shorter while it is mapped
-//! - L9 a file that is shorter than its segment and has a record above the longest step within its
-//!   length, or the header of one that ends beyond the file, was longer: it is damaged ([`steps`])
+//! - L9 a segment's header says how long its file is, durably before a record lies in what it grew by: a
+//!   file that is shorter is damaged. Where that was not noted, one is that has a record above the longest
+//!   step within its length, or the header of one that ends beyond it ([`steps`])
 //! - L10 the log of a closed store is removed once no superblock is left that needs it, and once a
 //!   mark that it has been is durable ([`retire`])
 //! - L11 a segment is noted in the superblock before a record goes into it, or, if a superblock is

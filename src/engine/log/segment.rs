@@ -6,9 +6,11 @@
 //! go into the segment, and a crash in between leaves a file that the reader takes for no part of
 //! the log.
 //!
-//! To grow: allocate; sync the file; only then is more of the mapping used (L8). That sync goes
-//! through a descriptor of its own: the system tells each descriptor once of a write-back that
-//! failed, and the leader of a flush must not miss it because the keeper has been told.
+//! To grow: allocate; sync the file; write the header anew, with the new length; sync again; only then is
+//! more of the mapping used (L8). So the header never says more than what exists durably, and all that a
+//! record can lie in (L9). What changes of it is in one sector. These syncs go through a descriptor of
+//! their own: the system tells each descriptor once of a write-back that failed, and the leader of a flush
+//! must not miss it because the keeper has been told.
 
 use std::sync::Arc;
 
@@ -29,8 +31,16 @@ pub(super) struct Segment {
     /// The end of what exists of it, durably (L8). Only grows, by whoever has the keeper.
     exists: AtomicU64,
     mapping: Box<dyn Mapping>,
-    /// The file, to make it longer; none if it was made whole.
-    grower: Option<Arc<dyn DiskFile>>,
+    /// None if it was made whole.
+    grower: Option<Grower>,
+}
+
+/// What makes a segment longer.
+#[derive(Debug)]
+struct Grower {
+    file: Arc<dyn DiskFile>,
+    /// As the file has it, but for the length.
+    header: SegmentHeader,
 }
 
 /// Why a segment could not be prepared.
@@ -73,6 +83,7 @@ impl Segment {
             })?),
             false => None,
         };
+        let grower = grower.map(|file| Grower { file, header: *header });
         Ok(Segment { grower, ..Segment::map(&*file, name, header, bytes)? })
     }
 
@@ -164,12 +175,18 @@ impl Segment {
 
     /// Makes the first `bytes` bytes exist, a step that is longer than what does.
     pub(super) fn grow_to(&self, bytes: u64) -> Result<(), Trouble> {
-        let file = self.grower.as_ref().expect("what is not whole can grow");
+        let Grower { file, header } = self.grower.as_ref().expect("what is not whole can grow");
         let segment_bytes = self.end.get() - self.start.get();
         let is_ahead = self.bytes() < bytes && bytes <= segment_bytes;
         assert!(is_ahead, "L8: a segment grows up to its end");
         file.allocate(bytes).map_err(|cause| Trouble::Passing { cause, leftover: None })?;
         if !broken(Mutant::GrowthUnflushed) {
+            file.sync().map_err(Trouble::Final)?;
+        }
+        if !broken(Mutant::GrowthUnnoted) {
+            let header = SegmentHeader { made_bytes: bytes, ..*header };
+            file.write_at(0, &header.encode())
+                .map_err(|cause| Trouble::Passing { cause, leftover: None })?;
             file.sync().map_err(Trouble::Final)?;
         }
         self.mapping.grown(bytes as usize);

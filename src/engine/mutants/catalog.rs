@@ -114,6 +114,7 @@ catalog! {
         FormerSegmentRecycled = "former-segment-recycled": "a log recycles files that an earlier life made";
         CurrentSegmentRecycled = "current-segment-recycled": "a checkpoint recycles the segment that it lies in too";
         GrowthUnflushed = "growth-unflushed": "more of a segment is used before its length is flushed";
+        GrowthUnnoted = "growth-unnoted": "the header of a segment that grew keeps its first length";
         LimitBeyondFile = "limit-beyond-file": "a segment is used beyond what exists of its file";
         SaltPredictable = "salt-predictable": "the salt of records follows from what every token shows";
         MissingLogAccepted = "missing-log-accepted": "nobody looks whether the log of an unclean end is there";

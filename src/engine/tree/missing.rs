@@ -1,5 +1,7 @@
 //! What a change of one key would have to read from the device.
 
+use std::collections::BTreeSet;
+
 use super::blob;
 use super::lookup::{ReadAt, descend, load_absent};
 use super::node::{Node, Value};
@@ -21,6 +23,20 @@ pub(crate) fn missing(cache: &Cache, root: PageId, key: &[u8]) -> Option<Absent>
         Value::Blob(blob) => blob::missing(cache, blob, visible, &guard),
         Value::Inline(_) => None,
     }
+}
+
+/// In how many leaves `keys` are, at most: one that is not in memory counts for each of its keys.
+pub(crate) fn leaves_of(cache: &Cache, root: PageId, keys: impl Iterator<Item = Vec<u8>>) -> usize {
+    let guard = cache.pin();
+    let visible = cache.visible();
+    let (mut leaves, mut absent) = (BTreeSet::new(), 0);
+    for key in keys {
+        match descend(cache, root, &key, visible, &guard) {
+            Ok(leaf) => drop(leaves.insert(leaf.bytes().as_ptr())),
+            Err(_) => absent += 1,
+        }
+    }
+    leaves.len() + absent
 }
 
 /// Loads what [`missing`] named.

@@ -51,7 +51,7 @@ pub(crate) use cursor::Cursor;
 pub(crate) use edit::{Aim, Outcome, Scratch, TreeMut};
 pub(crate) use lookup::{ReadAt, lookup, touch};
 pub(crate) use merge::approach;
-pub(crate) use missing::{load_visible, missing};
+pub(crate) use missing::{leaves_of, load_visible, missing};
 pub(crate) use node::{BlobRef, Node, Value, copy_used, max_inline, max_key};
 #[cfg(feature = "server")]
 pub(crate) use peek::peek;

@@ -67,9 +67,10 @@ pub(super) const ROOM: &[Piece] = &[
         name: "a segment cut short",
         whose: "ext4 with delayed allocation, 2009, and the stores that were on it",
         showed: "files that had been written came back with a length of 0",
-        done: "a segment that recovery needs is cut to 0, to its header, to half",
+        done: "a segment that recovery needs is cut to 0, to its header, to half; the first one, which \
+               grows, where a page and a record end",
         judged: &[Clause::Bounds, Clause::Answers],
-        mutants: &[Mutant::TruncatedSegmentAccepted],
+        mutants: &[Mutant::TruncatedSegmentAccepted, Mutant::GrowthUnnoted],
         show: a_segment_cut_short,
     },
     Piece {
@@ -165,7 +166,30 @@ fn a_segment_cut_short(visit: &mut Visit) -> Result<(), Broken> {
             stage.refuses(&damaged, &file)?;
         }
     }
-    Ok(())
+    drop(stage);
+    a_grown_segment_cut_between_two_records(visit)
+}
+
+fn a_grown_segment_cut_between_two_records(visit: &mut Visit) -> Result<(), Broken> {
+    const CUT: u64 = 24 << 10; // above the length that it begins with
+    const LEN: u32 = 900;
+    let mut stage = Stage::open(visit, &Setup { segment_bytes: 64 << 10, ..SMALL })?;
+    let mut script = Script::new().sync(0, LEN);
+    let (mut file, mut ends, mut each) = (String::new(), 0, CUT);
+    while ends == 0 || ends + 2 * each < CUT {
+        stage.all(&script)?;
+        let last = stage.history().commits().last().expect("one was made").lsn;
+        let (at, byte) = stage.place_before(last);
+        each = byte + 1 - ends;
+        (file, ends, script) = (at, byte + 1, Script::new().sync(1, LEN));
+    }
+    // One record that ends there, and others behind it.
+    let script = Script::new().sync(1, LEN + (CUT - ends - each) as u32);
+    stage.all(&(0..3).fold(script, |script, key| script.sync(key, LEN)))?;
+    let left = stage.left(Keep::Nothing);
+    left.truncate(&file, CUT);
+    stage.visit.note(format!("  {file} is cut to {CUT} bytes, where a record ends"));
+    stage.refuses(&left, &file)
 }
 
 fn hole_between_two_segments(visit: &mut Visit) -> Result<(), Broken> {

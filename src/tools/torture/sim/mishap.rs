@@ -37,9 +37,14 @@ const ROUND: u64 = 8;
 
 /// How many jobs before this one let nothing befall a store; none if this one does.
 pub(crate) fn workload_number(job: u64) -> Option<u64> {
-    let number_in_round = |job: u64| (0..job % ROUND).filter(|job| !befalls(*job)).count() as u64;
-    let workloads_in_round = number_in_round(ROUND - 1) + u64::from(!befalls(ROUND - 1));
-    (!befalls(job)).then(|| job / ROUND * workloads_in_round + number_in_round(job))
+    (!befalls(job)).then(|| job - number(job))
+}
+
+/// How many jobs before this one let something befall a store.
+pub(crate) fn number(job: u64) -> u64 {
+    let in_round = (0..job % ROUND).filter(|job| befalls(*job)).count() as u64;
+    let in_whole = (0..ROUND).filter(|job| befalls(*job)).count() as u64;
+    job / ROUND * in_whole + in_round
 }
 
 fn befalls(job: u64) -> bool {
@@ -142,22 +147,31 @@ fn befall(case: &Case, trouble: &Trouble) -> Result<(), Violation> {
     }
 }
 
-/// Looks for the same in another workload, where calls and writes have other numbers.
-pub(crate) fn again(case: &Case, trouble: &Trouble) -> Option<Found> {
-    match trouble {
+/// Looks for the same in another workload, where calls and writes have other numbers: the nearest
+/// first, until `pace` is over, for there may be tens of thousands of them.
+pub(crate) fn again(case: &Case, trouble: &Trouble, pace: &Pace) -> Option<Found> {
+    let mut over = over(pace);
+    let troubles: Box<dyn Iterator<Item = Trouble> + '_> = match trouble {
         Trouble::Failing(failing) => {
             let calls = faults::dry_run(case).ok()?.into_iter().zip(0..);
             let fitting = calls.filter(|(called, _)| failing.fault.fits(called));
-            let mut same = fitting.map(|(_, call)| Failing { call, ..failing.clone() });
-            same.find_map(|failing| replay(case, &Trouble::Failing(failing)))
+            let calls = nearest(failing.call, fitting.map(|(_, call)| call));
+            Box::new(calls.map(|call| Trouble::Failing(Failing { call, ..failing.clone() })))
         }
         Trouble::Write(bad) => {
-            let mut same =
-                (0..rot::count_writes(case)).map(|write| BadWrite { write, ..bad.clone() });
-            same.find_map(|bad| replay(case, &Trouble::Write(bad)))
+            let writes = nearest(bad.write, 0..rot::count_writes(case));
+            Box::new(writes.map(|write| Trouble::Write(BadWrite { write, ..bad.clone() })))
         }
-        Trouble::Rot(_) => replay(case, trouble),
-    }
+        Trouble::Rot(_) => Box::new(std::iter::once(trouble.clone())),
+    };
+    troubles.take_while(|_| !over()).find_map(|trouble| replay(case, &trouble))
+}
+
+/// `numbers`, those that are nearest to `to` first.
+fn nearest(to: u64, numbers: impl Iterator<Item = u64>) -> impl Iterator<Item = u64> {
+    let mut numbers: Vec<u64> = numbers.collect();
+    numbers.sort_by_key(|number| number.abs_diff(to));
+    numbers.into_iter()
 }
 
 /// Pairs of fault and call site that no run has activated, and pairs of what commits are like that
@@ -178,7 +192,35 @@ pub(crate) fn never_activated(config: &Config, sites: &Sites, coverage: &Coverag
 
 #[cfg(test)]
 mod tests {
+    use super::super::site::CallFault;
+    use super::super::step::Kept;
+    use super::super::trouble::Lasts;
     use super::*;
+
+    /// In a workload of a thousand keyspaces there are tens of thousands of calls to try.
+    #[test]
+    fn a_search_for_the_same_failure_ends_with_its_pace() {
+        let case = generate::case(3);
+        let calls = faults::dry_run(&case).unwrap().len() as u64;
+        let fault = CallFault::Io;
+        let failing = |call| Failing {
+            call,
+            fault,
+            lasts: Lasts::Once,
+            heals_after: 0,
+            through_crash: false,
+            kept: Kept::Nothing,
+        };
+        let pace = Pace::default();
+        pace.stop();
+        assert!(again(&case, &Trouble::Failing(failing(calls / 2)), &pace).is_none());
+        assert_eq!(pace.states(), 1);
+    }
+
+    #[test]
+    fn the_nearest_come_first() {
+        assert!(nearest(3, 0..6).take(5).eq([3, 2, 4, 1, 5]));
+    }
 
     #[test]
     fn workloads_are_numbered_one_after_the_other() {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Shared with whoever looks whether the worker still moves. Clones are the same pace.
 #[derive(Clone, Debug, Default)]
@@ -21,9 +21,14 @@ impl Pace {
         Pace { deadline, ..Pace::default() }
     }
 
+    /// The same pace, over after `time` from now, or when it is stopped: the run may have ended.
+    pub(crate) fn anew(&self, time: Duration) -> Pace {
+        Pace { deadline: Some(Instant::now() + time), ..self.clone() }
+    }
+
     /// The same pace, over after `time` at the latest.
     #[cfg(feature = "mutants")]
-    pub(crate) fn at_most(&self, time: std::time::Duration) -> Pace {
+    pub(crate) fn at_most(&self, time: Duration) -> Pace {
         let end = Instant::now() + time;
         let deadline = self.deadline.map_or(end, |deadline| deadline.min(end));
         Pace { deadline: Some(deadline), ..self.clone() }

@@ -43,6 +43,7 @@ pub(crate) fn replay(case: &Case, crashes: &[CrashAt], explorer: &mut Explorer) 
     let mut judge = Judge::default();
     let result = each_step(case, &mut run, &mut judge, &mut |step, run, history| {
         let points = run.watch.take_points();
+        explorer.pace.beat_step();
         let Some(point) = points.first() else { return Ok(()) };
         let followed = explorer.follow(point, history, crashes);
         followed.map_err(|violation| Found {

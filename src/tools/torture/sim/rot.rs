@@ -15,8 +15,8 @@
 //! sync line. If nothing came after, damage to them looks as a crash before their flush does: k is
 //! a prefix, but may lie below D. So the lower bound here is what the files proved before they were
 //! damaged, found by looking at every byte of them and without the engine's help: a state below D
-//! and not below that lacks only what was in the last flush. A file that is as it was earlier, and a segment that
-//! had not grown to its end and is cut, have lost their own proof: there it is what the files prove then. It is counted as not noticed, and the
+//! and not below that lacks only what was in the last flush. A file that is as it was earlier has lost
+//! its own proof: there it is what the files prove then. It is counted as not noticed, and the
 //! summary says how many there were.
 
 use std::collections::BTreeMap;
@@ -143,26 +143,14 @@ pub(super) fn damaged(
     if !damage_files(case, &disk, damage)? {
         return Ok(None);
     }
-    let seen = guarded(|| match takes_its_proof(case, specimen, damage) {
-        true => specimen.examine_without_proof(&disk),
-        false => specimen.examine(&disk),
+    let seen = guarded(|| match damage {
+        Damage::Older { .. } => specimen.examine_without_proof(&disk),
+        _ => specimen.examine(&disk),
     })?;
     if matches!(damage, Damage::Invert { .. }) && seen != Seen::Right {
         return Err(Violation::safety(format!("{damage}, which are not read: {seen:?}")));
     }
     Ok(Some(seen))
-}
-
-/// Whether a file loses what its own records proved, and nothing about it tells.
-fn takes_its_proof(case: &Case, specimen: &Specimen, damage: &Damage) -> bool {
-    match damage {
-        Damage::Older { .. } => true,
-        // The first segment of a life grows by steps; any length may be what a crash has left.
-        Damage::Truncate { file, .. } => {
-            (specimen.disk.read_file(file).len() as u64) < case.setup.segment_bytes
-        }
-        _ => false,
-    }
 }
 
 /// Does the damage, which applies. False if it changes nothing.

@@ -3,30 +3,30 @@
 //! Delta debugging (Zeller and Hildebrandt 2002), greedily: a smaller workload is taken if it
 //! breaks the same clause.
 
-use std::time::Instant;
-
 use super::case::Case;
 use super::explore::Found;
+use super::pace::Pace;
 use super::step::{Change, Step};
 
 /// Finds what is wrong with a workload, if anything is.
 pub(crate) type Test<'a> = dyn FnMut(&Case) -> Option<Found> + 'a;
 
-/// A workload no larger than `case`, with a failure of the same clause as `found`.
+/// A workload no larger than `case`, with a failure of the same clause as `found`: the smallest that
+/// is found until `pace` is over, after which `test` is not called.
 pub(crate) fn shrink(
     case: &Case,
     found: &Found,
     test: &mut Test<'_>,
-    deadline: Instant,
+    pace: &Pace,
 ) -> (Case, Found) {
-    let mut smallest = Smallest { case: case.clone(), found: found.clone(), test, deadline };
+    let mut smallest = Smallest { case: case.clone(), found: found.clone(), test, pace };
     smallest.cut_after(found.step);
     loop {
         let before = smallest.case.clone();
         smallest.drop_steps();
         smallest.drop_changes();
         smallest.shorten_values();
-        if smallest.case == before || smallest.is_late() {
+        if smallest.case == before || pace.is_over() {
             return (smallest.case, smallest.found);
         }
     }
@@ -36,17 +36,13 @@ struct Smallest<'a, 'b> {
     case: Case,
     found: Found,
     test: &'a mut Test<'b>,
-    deadline: Instant,
+    pace: &'a Pace,
 }
 
 impl Smallest<'_, '_> {
-    fn is_late(&self) -> bool {
-        Instant::now() >= self.deadline
-    }
-
     /// Takes `case` if it fails in the same way.
     fn offer(&mut self, case: Case) -> bool {
-        if self.is_late() || case == self.case {
+        if self.pace.is_over() || case == self.case {
             return false;
         }
         match (self.test)(&case) {
@@ -135,7 +131,6 @@ mod tests {
     use super::super::generate;
     use super::super::judge::Violation;
     use super::*;
-    use std::time::Duration;
 
     /// What fails is a delete after a flush; all else goes.
     #[test]
@@ -158,8 +153,8 @@ mod tests {
                 Some((case, found))
             })
             .expect("some seed has it");
-        let deadline = Instant::now() + Duration::from_secs(60);
-        let (case, _) = shrink(&case, &found, &mut |case| fails(case), deadline);
+        let pace = Pace::default();
+        let (case, _) = shrink(&case, &found, &mut |case| fails(case), &pace);
         assert!(
             matches!(&case.steps[..], [Step::Flush, Step::Commit { changes, .. }]
             if matches!(changes[..], [Change::Delete { .. }])),
