@@ -261,7 +261,7 @@ fn a_page_that_was_looked_up_takes_16_bytes() {
     });
 }
 
-/// Whoever reopened a file to flush it would not be told of a write that failed before (D2).
+/// Whoever reopened a file to flush it would not be told of a write that failed before (DISK-2).
 #[test]
 fn a_flush_and_a_checkpoint_open_no_file() {
     in_a_child("a_flush_and_a_checkpoint_open_no_file", |dir| {

@@ -1,5 +1,5 @@
 //! What the protocol's decoders and encoders allocate: nothing for the requests and answers of the
-//! hot paths, and never more than a small multiple of the packet for any other (Q4).
+//! hot paths, and never more than a small multiple of the packet for any other (PROTO-4).
 #![allow(unsafe_code, reason = "an allocator that counts")]
 
 use std::alloc::{GlobalAlloc, Layout, System};

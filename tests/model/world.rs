@@ -183,12 +183,12 @@ impl World {
         }
         let Some(store) = &self.store else { return };
         let now = store.watermarks();
-        assert!(now.checkpoint <= now.durable && now.durable <= now.appended, "I1: {now:?}");
-        assert!(now.visible <= now.appended, "I2: {now:?}");
+        assert!(now.checkpoint <= now.durable && now.durable <= now.appended, "LSN-1: {now:?}");
+        assert!(now.visible <= now.appended, "LSN-2: {now:?}");
         if let Some(seen) = self.seen.replace(now) {
             let of = |w: Watermarks| [w.appended, w.visible, w.durable, w.checkpoint];
             let fell = of(seen).into_iter().zip(of(now)).any(|(before, after)| after < before);
-            assert!(!fell, "I3: from {seen:?} to {now:?}");
+            assert!(!fell, "LSN-3: from {seen:?} to {now:?}");
         }
         self.durable(now.durable);
     }

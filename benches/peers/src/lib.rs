@@ -10,12 +10,12 @@
 //! `README.md` beside this package's manifest says for each engine which settings are used and
 //! why, and what each mode loses.
 //!
-//! - P1 A [`Guarantee`] is what an acknowledged commit survives, whatever the engine calls it. The
+//! - PEERS-1 A [`Guarantee`] is what an acknowledged commit survives, whatever the engine calls it. The
 //!   test `kill` ends a process with SIGKILL and looks for every acknowledged commit, in every
 //!   mode that claims to survive that.
-//! - P2 A session sees every commit that was acknowledged before its call began, of whichever
+//! - PEERS-2 A session sees every commit that was acknowledged before its call began, of whichever
 //!   session. An engine may keep a read transaction open as long as that holds ([`turn`]).
-//! - P3 Settings are the same in all modes of an engine, but for those that make the mode.
+//! - PEERS-3 Settings are the same in all modes of an engine, but for those that make the mode.
 //!
 //! Left out: compression, since the values measured are random bytes; engines' own batching of
 //! independent commits, unless it is their documented way to commit.

@@ -9,9 +9,9 @@
 //!   get, scan                 Turns::now; as when the transaction began? then it sees everything
 //! ```
 //!
-//! - V1 `turn when the transaction began <= turn of the last acknowledged commit`; if they are
-//!   equal, the transaction sees every acknowledged commit, hence P2.
-//! - V2 A session that writes drops its read transaction first, so that no idle writer keeps old
+//! - TURN-1 `turn when the transaction began <= turn of the last acknowledged commit`; if they are
+//!   equal, the transaction sees every acknowledged commit, hence PEERS-2.
+//! - TURN-2 A session that writes drops its read transaction first, so that no idle writer keeps old
 //!   pages alive.
 
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -3,9 +3,9 @@
 //! It may do anything that a stranger's code does: panic, also when it is dropped, block, call the
 //! store, drop the last handle of it. So:
 //!
-//! - U1 it is called with no lock held, the logger excepted;
-//! - U2 a panic in it is logged and goes no further: no thread of the store ends by it;
-//! - U3 the store's threads never wait for one of them that is in it. Closing goes on without the
+//! - CALLBACK-1 it is called with no lock held, the logger excepted;
+//! - CALLBACK-2 a panic in it is logged and goes no further: no thread of the store ends by it;
+//! - CALLBACK-3 the store's threads never wait for one of them that is in it. Closing goes on without the
 //!   thread, which touches nothing of the store when it comes back.
 //!
 //! The logger is called wherever something is to be said, under locks too: it must not call the

@@ -11,9 +11,9 @@
 //!
 //! Invariants, for the four watermarks of one incarnation:
 //!
-//! - I1 `checkpoint <= durable <= appended`
-//! - I2 `visible <= appended`
-//! - I3 every watermark only grows
+//! - LSN-1 `checkpoint <= durable <= appended`
+//! - LSN-2 `visible <= appended`
+//! - LSN-3 every watermark only grows
 
 use crate::engine::base::sync::atomic::{AtomicU64, Ordering};
 use std::fmt;
@@ -135,7 +135,7 @@ impl Life {
     }
 }
 
-/// One shared watermark. It only grows (I3).
+/// One shared watermark. It only grows (LSN-3).
 #[derive(Debug)]
 pub(crate) struct Watermark(AtomicU64);
 
@@ -155,14 +155,14 @@ impl Watermark {
     /// others change when they have seen it: cheaper than [`Watermark::advance`].
     pub(crate) fn advance_quietly(&self, to: Lsn) {
         let from = self.0.load(Ordering::Relaxed);
-        assert!(from <= to.0, "I3: a watermark fell from {from} to {to}");
+        assert!(from <= to.0, "LSN-3: a watermark fell from {from} to {to}");
         self.0.store(to.0, Ordering::Release);
     }
 
     /// Moves the watermark. The caller is the only one who moves it.
     pub(crate) fn advance(&self, to: Lsn) {
         let from = self.0.swap(to.0, Ordering::SeqCst);
-        assert!(from <= to.0, "I3: a watermark fell from {from} to {to}");
+        assert!(from <= to.0, "LSN-3: a watermark fell from {from} to {to}");
     }
 }
 
@@ -206,13 +206,13 @@ mod tests {
     }
 
     #[test]
-    #[should_panic(expected = "I3: a watermark fell from 9 to 8")]
+    #[should_panic(expected = "LSN-3: a watermark fell from 9 to 8")]
     fn a_watermark_never_falls() {
         Watermark::new(Lsn::new(9)).advance(Lsn::new(8));
     }
 
     #[test]
-    #[should_panic(expected = "I3: a watermark fell from 9 to 8")]
+    #[should_panic(expected = "LSN-3: a watermark fell from 9 to 8")]
     fn a_watermark_never_falls_quietly() {
         Watermark::new(Lsn::new(9)).advance_quietly(Lsn::new(8));
     }

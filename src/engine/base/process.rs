@@ -4,7 +4,7 @@
 //! its memory goes its own way. A record that it appended would be replayed as if the store had
 //! acknowledged it; a lock that another thread held stays locked in it for ever. So:
 //!
-//! - O1 nothing that a forked process does with a store reaches its files, its locks or its
+//! - FORK-1 nothing that a forked process does with a store reaches its files, its locks or its
 //!   threads: every call is refused ([`Error::Forked`]), and a handle that is dropped does nothing.
 //!
 //! Commits look at this each time, so on Linux it costs no system call: a page of memory that the
@@ -61,7 +61,7 @@ impl Process {
         }
     }
 
-    /// Fails in a forked process (O1).
+    /// Fails in a forked process (FORK-1).
     #[inline]
     pub(crate) fn check(&self) -> Result<()> {
         if self.is_here() { Ok(()) } else { Err(Error::Forked) }

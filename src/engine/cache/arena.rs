@@ -9,7 +9,7 @@
 //! | 8 | 8 | LSN of the version | set before the frame is published |
 //! | 16 | 8 | page id, 0 while the frame is free | the same |
 //! | 24 | 8 | where a copy lies on disk, 0 while it is dirty | the claim on the page's word |
-//! | 64 | page | the page | the writer until it is settled, then nobody (V1) |
+//! | 64 | page | the page | the writer until it is settled, then nobody (CACHE-1) |
 //!
 //! A frame is freed in two steps: nobody can find it any more and the epoch has passed
 //! ([`Arena::release`]), and the last pin has gone. A thread pins a page for as long as one call
@@ -65,7 +65,7 @@ pub(crate) struct Arena {
     free: Mutex<Free>,
     /// How many frames are free: what `free` holds, readable without its lock.
     available: AtomicU32,
-    /// How many frames are pinned by what a user holds (V9).
+    /// How many frames are pinned by what a user holds (CACHE-9).
     held: AtomicU32,
 }
 
@@ -153,7 +153,7 @@ impl Arena {
         frame.0 >= self.frames
     }
 
-    /// A frame beyond those of the cache (V13). None if there are no more addresses for any.
+    /// A frame beyond those of the cache (CACHE-13). None if there are no more addresses for any.
     pub(super) fn take_beyond(&self) -> Option<Frame> {
         self.beyond.take()
     }
@@ -292,7 +292,7 @@ impl Arena {
         }
     }
 
-    /// Counts one more frame that a user holds, if there may be one more (V9).
+    /// Counts one more frame that a user holds, if there may be one more (CACHE-9).
     pub(super) fn may_hold(&self) -> bool {
         let most = self.frames / HELD_SHARE;
         let one_more = |held| (held < most).then_some(held + 1);
@@ -302,13 +302,16 @@ impl Arena {
     /// Counts one less.
     pub(super) fn hold_less(&self) {
         let before = self.held.fetch_sub(1, Ordering::Relaxed);
-        assert!(before > 0 && before <= self.frames / HELD_SHARE, "V9: {before} frames were held");
+        assert!(
+            before > 0 && before <= self.frames / HELD_SHARE,
+            "CACHE-9: {before} frames were held"
+        );
     }
 
     /// The bytes of a frame.
     ///
     /// # Safety
-    /// For all of `'a` nobody writes to the frame and it is not freed: it is settled (V1), and an
+    /// For all of `'a` nobody writes to the frame and it is not freed: it is settled (CACHE-1), and an
     /// epoch guard or a pin that outlives `'a` keeps it; or it belongs to the caller alone.
     pub(crate) unsafe fn page<'a>(&self, frame: Frame) -> &'a [u8] {
         // SAFETY: inside the arena; the caller vouches for the rest.

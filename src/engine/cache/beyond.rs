@@ -1,14 +1,15 @@
 //! Frames beyond those that the user asked for, for when no page can be written.
 //!
-//! For each dirty page there is a block on the disk (V12), and yet the disk may refuse to write it: a
+//! For each dirty page there is a block on the disk (CACHE-12), and yet the disk may refuse to write it: a
 //! file system that copies on write needs space to overwrite what is there; a device may fail. A read
 //! must go on then, and a batch that is in the log must be applied, although it is larger than its share
 //! of the cache and evicts its own pages. They take memory beyond the cache.
 //!
-//! - V13 Neither a read nor a commit that is in the log fails because no page can be written, and so
-//!   none be evicted.
-//! - V14 A commit that is in the log repeats a read that failed ([`Cache::load_surely`](super::Cache)): a
-//!   device that fails for a moment fails no commit.
+//! So neither a read nor such a commit fails because no page can be written, and so none be evicted
+//! (CACHE-13). A device that does not read for a moment is another matter, and has the same end:
+//!
+//! - CACHE-14 A commit that is in the log repeats a read that failed
+//!   ([`Cache::load_surely`](super::Cache)): a device that fails for a moment fails no commit.
 //!
 //! A read needs few: what it brings in is clean, and is evicted by the next one. A batch may need one
 //! for each page that it changes. The frames beyond are numbered from the last of the others on and lie

@@ -135,7 +135,7 @@ impl Cache {
     }
 
     /// Notes in the history that a version which was superseded while it was written has a copy: it
-    /// must not need another block (V12). It is there once the group that superseded it is applied.
+    /// must not need another block (CACHE-12). It is there once the group that superseded it is applied.
     /// False if it is not.
     fn note_superseded(
         &self,
@@ -197,7 +197,7 @@ impl Cache {
                 PageAddr::NONE => Version::InFrame(frame),
                 addr => Version::OnDisk(addr),
             },
-            // Its own, until the checkpoint lends it to it (V5).
+            // Its own, until the checkpoint lends it to it (CACHE-5).
             Place::OnDisk(addr) => Version::OnDisk(addr),
         })
     }

@@ -19,7 +19,7 @@
 //!
 //! Invariant:
 //!
-//! - E1 A thread that is [`Alone`] keeps the guard that it had, and pins nothing anew: the flag that
+//! - EPOCH-1 A thread that is [`Alone`] keeps the guard that it had, and pins nothing anew: the flag that
 //!   it would wait for is its own. It panics instead.
 
 use std::cell::RefCell;
@@ -278,7 +278,7 @@ impl Pin<'_> {
         let pins = &self.places.all[self.place].pins;
         // Its own thread's store, or a later one: nobody else's names this place.
         let is_alone = self.places.alone.load(Ordering::Relaxed) == self.place;
-        assert!(!is_alone, "E1: a thread that keeps all others from pinning pins anew");
+        assert!(!is_alone, "EPOCH-1: a thread that keeps all others from pinning pins anew");
         self.places.has_waited.store(true, Ordering::Relaxed);
         while self.places.is_closed() {
             pins.fetch_sub(1, Ordering::SeqCst);
@@ -392,7 +392,7 @@ mod tests {
     }
 
     #[test]
-    #[should_panic(expected = "E1: a thread that keeps all others from pinning pins anew")]
+    #[should_panic(expected = "EPOCH-1: a thread that keeps all others from pinning pins anew")]
     fn a_thread_that_is_alone_cannot_wait_for_itself() {
         let epoch = Epoch::new();
         let guard = epoch.pin();

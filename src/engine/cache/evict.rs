@@ -5,13 +5,13 @@
 //! fits evicts itself and not what is read often.
 //!
 //! Dirty pages on the way are collected, sorted by name, and written together to a fresh run of
-//! blocks; only then are they evicted (V4). Nothing waits for a flush here: what a checkpoint
+//! blocks; only then are they evicted (CACHE-4). Nothing waits for a flush here: what a checkpoint
 //! refers to, the checkpoint flushes.
 //!
 //! Writing may take long: the system makes a thread wait that writes more than the device takes.
 //! So the hand is no lock, and is moved by anybody; one thread at a time writes, mostly the cleaner
 //! ([`Cache::on_short_of_frames`]); and a read takes a clean page, wherever the hand finds one, and
-//! waits for a writer only where there is none (V11).
+//! waits for a writer only where there is none (CACHE-11).
 
 use std::fmt;
 

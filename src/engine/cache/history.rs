@@ -8,14 +8,14 @@
 //! ```
 //!
 //! An entry is one version: page, `[lsn, until)`, and where it is. It goes when no snapshot in
-//! that range is registered any more (V3). An entry in memory owns its frame, and owns the copy
-//! on disk that the frame names, if any; an entry on disk owns its extent (V5). The exception is a
+//! that range is registered any more (CACHE-3). An entry in memory owns its frame, and owns the copy
+//! on disk that the frame names, if any; an entry on disk owns its extent (CACHE-5). The exception is a
 //! version whose copy on disk is the checkpoint's, which lends it: the entry owns it from the next
 //! checkpoint on.
 //!
-//! - V10 A version that is published is in the heap of the oldest registered snapshot in its range.
-//!   When that snapshot goes, the versions that end before the next snapshot go with it; the others
-//!   are the next one's: their heap is melded with its own.
+//! A version that is published is in the heap of the oldest registered snapshot in its range (CACHE-10).
+//! When that snapshot goes, the versions that end before the next snapshot go with it; the others are
+//! the next one's: their heap is melded with its own.
 //!
 //! So a snapshot that goes looks at the versions that go with it and at one more, in whichever
 //! order snapshots go. The lock is held for a bounded number of versions at a time
@@ -74,7 +74,7 @@ pub(crate) struct History {
     count: AtomicUsize,
     /// How many of them are in memory.
     resident: AtomicUsize,
-    /// How many of these have no copy on disk (V12).
+    /// How many of these have no copy on disk (CACHE-12).
     homeless: AtomicUsize,
 }
 
@@ -85,7 +85,7 @@ struct Inner {
     resident: BTreeSet<Key>,
     /// Those whose extent is lent.
     lent: BTreeSet<Key>,
-    /// V10
+    /// CACHE-10
     needed: BTreeMap<Lsn, Heap>,
     heaps: Heaps,
     /// What a group that is not visible yet has superseded. In no heap.
@@ -205,7 +205,7 @@ impl History {
         dropped
     }
 
-    /// Takes out some of the versions that nobody needs since the snapshot at `gone` went (V10).
+    /// Takes out some of the versions that nobody needs since the snapshot at `gone` went (CACHE-10).
     pub(super) fn drop_for(&self, gone: Lsn, registry: &Registry, arena: &Arena) -> Dropped {
         let mut dropped = Dropped::default();
         if self.len() == 0 {
@@ -232,7 +232,10 @@ impl History {
             };
             inner.heaps.pop(&mut heap);
             let lsn = inner.versions[&(id, until)].lsn;
-            assert!(lsn <= gone && gone < until, "V10: page {id} of [{lsn}, {until}) for {gone}");
+            assert!(
+                lsn <= gone && gone < until,
+                "CACHE-10: page {id} of [{lsn}, {until}) for {gone}"
+            );
             self.remove(&mut inner, (id, until), arena, &mut dropped);
         }
         inner.needed.insert(gone, heap);

@@ -6,9 +6,9 @@
 //!                user likes, or for ever if it is forgotten                        has a copy
 //! ```
 //!
-//! V9 What users hold pins at most an eighth of all frames, however much of it there is: a [`Hold`]
-//! beyond that copies its page, so that it costs its user memory and nobody else anything. A value
-//! and an entry are copies from the start: they pin nothing.
+//! What users hold pins at most an eighth of all frames, however much of it there is (CACHE-9): a
+//! [`Hold`] beyond that copies its page, so that it costs its user memory and nobody else anything. A
+//! value and an entry are copies from the start: they pin nothing.
 //!
 //! Left out on purpose: a limit to what may be held. Copies are the user's memory, as a `Vec` is.
 
@@ -35,7 +35,7 @@ impl<'a> PinnedPage<'a> {
     /// The bytes of the page.
     #[allow(unsafe_code)]
     pub(crate) fn bytes(&self) -> &[u8] {
-        // SAFETY: only settled frames are pinned (V1), and the pin outlives the borrow.
+        // SAFETY: only settled frames are pinned (CACHE-1), and the pin outlives the borrow.
         unsafe { self.arena.page(self.frame) }
     }
 }
@@ -58,7 +58,7 @@ impl fmt::Debug for PinnedPage<'_> {
     }
 }
 
-/// A place for one version of a page that a user may keep for ever (V9).
+/// A place for one version of a page that a user may keep for ever (CACHE-9).
 pub(crate) struct Hold {
     arena: Arc<Arena>,
     held: Held,
@@ -99,7 +99,7 @@ impl Hold {
     #[inline]
     pub(crate) fn bytes(&self) -> &[u8] {
         match &self.held {
-            // SAFETY: only settled frames are pinned (V1), and the pin outlives the borrow.
+            // SAFETY: only settled frames are pinned (CACHE-1), and the pin outlives the borrow.
             Held::Frame(frame) => unsafe { self.arena.page(*frame) },
             Held::Copy(copy) => copy,
             Held::Nothing => &[],

@@ -1,4 +1,4 @@
-//! Changing pages where they are (V7): what a copy costs is saved while there are no readers.
+//! Changing pages where they are (CACHE-7): what a copy costs is saved while there are no readers.
 //!
 //! ```text
 //!   claim each page         nobody writes it out or evicts it
@@ -59,7 +59,7 @@ impl<'a> WriteGroup<'a> {
     }
 
     /// Changes a leaf of this group, which has changed nothing else, in place, if nobody can be
-    /// reading it (V7). `change` says whether it has changed the page: then nothing else may be
+    /// reading it (CACHE-7). `change` says whether it has changed the page: then nothing else may be
     /// changed in this group, and nothing may fail any more.
     #[allow(unsafe_code)]
     pub(crate) fn change_in_place<R>(
@@ -83,7 +83,10 @@ impl<'a> WriteGroup<'a> {
         if cache.arena.is_pinned(frame) {
             return None; // a value in it is in use
         }
-        assert!(cache.arena.lsn(frame) < self.lsn, "V1: a version is superseded by a later group");
+        assert!(
+            cache.arena.lsn(frame) < self.lsn,
+            "CACHE-1: a version is superseded by a later group"
+        );
         // SAFETY: nobody reads it: no other thread holds a guard, none gets one before `alone`
         // goes, nobody has a pin, and no snapshot is open that could get at it later.
         let done = change(unsafe { cache.arena.page_mut(frame) })?;
@@ -96,7 +99,7 @@ impl<'a> WriteGroup<'a> {
     }
 
     /// Changes leaves that this group has not changed yet in place, if nobody can be reading any
-    /// of them (V7); `change` is called with the number of each. Tells whether it did: then
+    /// of them (CACHE-7); `change` is called with the number of each. Tells whether it did: then
     /// nothing else may be changed in this group, and nothing may fail any more.
     #[allow(unsafe_code)]
     pub(crate) fn change_all_in_place(
@@ -117,7 +120,7 @@ impl<'a> WriteGroup<'a> {
             return false;
         }
         for (at, (frame, claim)) in claims.into_iter().enumerate() {
-            assert!(cache.arena.lsn(frame) < self.lsn, "V1: the group has no copy of its own");
+            assert!(cache.arena.lsn(frame) < self.lsn, "CACHE-1: the group has no copy of its own");
             // SAFETY: as in `change_in_place`.
             change(at, unsafe { cache.arena.page_mut(frame) });
             self.take_over(leaves[at], frame);

@@ -81,7 +81,7 @@ impl Cache {
     }
 
     /// Brings the newest version of `id` into memory for the commit at `upto`, which is in the log: a read
-    /// that the device fails is repeated (V14). See [`Cache::allocate_surely`] for `upto` and `stash`.
+    /// that the device fails is repeated (CACHE-14). See [`Cache::allocate_surely`] for `upto` and `stash`.
     ///
     /// # Errors
     /// What the last try met.
@@ -155,14 +155,14 @@ impl Cache {
     }
 
     /// A free frame for a page that is read: one beyond those of the cache if no page can be evicted
-    /// (V13). Those who read next evict that page.
+    /// (CACHE-13). Those who read next evict that page.
     fn allocate_to_read(&self) -> Result<Frame> {
         let frame = self.allocate_with(self.settled.load(), 0);
         frame.or_else(|error| self.arena.take_beyond().ok_or(error))
     }
 
     /// A free frame for the commit at `upto`, which is in the log: one beyond those of the cache if no
-    /// page can be evicted (V13). `stash` gets more of these.
+    /// page can be evicted (CACHE-13). `stash` gets more of these.
     ///
     /// # Errors
     /// What kept pages from being evicted, if the system has no memory either.
@@ -187,14 +187,14 @@ impl Cache {
                 self.call_cleaner();
                 return Ok(frame);
             }
-            // A clean page serves without a wait for the device (V11).
+            // A clean page serves without a wait for the device (CACHE-11).
             let mut evicted = 0;
             if self.call_cleaner() {
                 evicted = self.sweep_clean(upto, TAKE_BATCH);
             }
             if evicted == 0 {
                 evicted = match self.sweep(upto, TAKE_BATCH) {
-                    // Others have blocks for a moment that they will give back (V12).
+                    // Others have blocks for a moment that they will give back (CACHE-12).
                     Err(Error::DiskFull { .. }) if attempt < patience_with_disk => 0,
                     evicted => evicted?,
                 };

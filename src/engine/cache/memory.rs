@@ -5,7 +5,7 @@
 //! kept each other waiting in the kernel. So what a simulated store leaves is cleared and used by
 //! the next one of the same thread.
 //!
-//! - M1 All bytes of a memory are zero at first, wherever it comes from: what a store writes must
+//! - MEMORY-1 All bytes of a memory are zero at first, wherever it comes from: what a store writes must
 //!   not depend on the stores before it.
 
 use std::cell::RefCell;
@@ -112,7 +112,7 @@ impl Memory {
         if self.source == MemorySource::System || self.bytes > SPARE_BYTES {
             return;
         }
-        map[..used].fill(0); // M1
+        map[..used].fill(0); // MEMORY-1
         // Gone when the thread ends, and this may be the end of the thread.
         let _ = SPARE.try_with(|spare| {
             let mut spare = spare.borrow_mut();

@@ -40,7 +40,7 @@ impl<'g> PageRef<'g> {
 }
 
 impl Cache {
-    /// The version of page `id` that a reader at `at` sees (V2). The reader has registered `at`,
+    /// The version of page `id` that a reader at `at` sees (CACHE-2). The reader has registered `at`,
     /// or has read it from [`Cache::visible`] after pinning `guard`.
     #[inline]
     pub(crate) fn page<'g>(
@@ -128,7 +128,7 @@ impl Cache {
     #[inline]
     pub(super) fn page_ref<'g>(&'g self, frame: Frame, _guard: &'g Guard) -> PageRef<'g> {
         // SAFETY: the frame was found under the guard at an LSN at or below `visible`, so it is
-        // immutable (V1) and not freed before the guard goes (V3).
+        // immutable (CACHE-1) and not freed before the guard goes (CACHE-3).
         let bytes = unsafe { self.arena.page(frame) };
         PageRef { frame, bytes }
     }

@@ -7,10 +7,10 @@
 //!                             that is applied  without a copy on disk
 //! ```
 //!
-//! - V12 `homeless + promised + kept <= free + in flight`: for each page in memory that has no copy on
-//!   disk a block is free, or taken for it already: a page counts as homeless until its write has been
-//!   noted. So eviction never needs a longer file, and neither does a read, which may have to evict;
-//!   a checkpoint writes what has changed; and a commit that is in the log can be applied.
+//! `homeless + promised + kept <= free + in flight`: for each page in memory that has no copy on disk a
+//! block is free, or taken for it already (CACHE-12). A page counts as homeless until its write has been
+//! noted. So eviction never needs a longer file, and neither does a read, which may have to evict; a
+//! checkpoint writes what has changed; and a commit that is in the log can be applied.
 //!
 //! A commit is promised what it can change at most, before its record is appended and under the
 //! commit lock. If that is not there the commit is refused and nothing has changed. Values that are
@@ -54,7 +54,7 @@ pub(super) struct Promises {
 /// Whether pages that are about to be written have blocks behind them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Counted {
-    /// One each: they count as homeless (V12).
+    /// One each: they count as homeless (CACHE-12).
     Homeless,
     /// None.
     Not,
@@ -84,7 +84,7 @@ impl Cache {
         newest + self.history.homeless() as u64
     }
 
-    /// Whether V12 holds. Only while nobody is on the way to change that.
+    /// Whether CACHE-12 holds. Only while nobody is on the way to change that.
     pub(crate) fn is_backed(&self) -> bool {
         self.homeless() <= self.space.backing() || broken(Mutant::RoomNotMade)
     }
@@ -180,7 +180,7 @@ impl Cache {
 
     /// Writes what has blocks behind it. A checkpoint and an eviction may write the same page at a time,
     /// and take two blocks where one is needed: who then finds none keeps the `others` away and tries
-    /// again (V12). Without threads of the store the others may be what called this.
+    /// again (CACHE-12). Without threads of the store the others may be what called this.
     pub(crate) fn write_alone_if_full<T>(
         &self,
         others: Others,

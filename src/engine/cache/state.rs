@@ -158,7 +158,7 @@ impl Cache {
 
     /// A snapshot of what is visible now.
     pub(crate) fn snapshot(&self) -> Snapshot<'_> {
-        // Pinned until it is registered: a page may be changed in place if it has no reader (V7).
+        // Pinned until it is registered: a page may be changed in place if it has no reader (CACHE-7).
         let _guard = self.pin();
         let lsn = self.registry.register(&self.visible, |missed| self.drop_versions_for(missed));
         Snapshot { cache: self, lsn }
@@ -167,7 +167,7 @@ impl Cache {
     /// Ends a registration made by [`Snapshot::into_lsn`].
     pub(crate) fn unregister(&self, lsn: Lsn) {
         if !self.process.is_here() {
-            return; // O1: a lock that another thread held at the fork is never free
+            return; // FORK-1: a lock that another thread held at the fork is never free
         }
         self.registry.unregister(lsn);
         self.drop_versions_for(lsn);

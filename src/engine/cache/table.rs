@@ -3,13 +3,13 @@
 //! One word for each page, in three levels of arrays that only grow:
 //!
 //! ```text
-//!   bit 63 set      resident: the frame in bits 0 to 31; bit 61: claimed (V6)
+//!   bit 63 set      resident: the frame in bits 0 to 31; bit 61: claimed (CACHE-6)
 //!   bit 62 set      not loaded: the page map on disk knows
 //!   otherwise       the address on disk, 0 if there is no such page
 //! ```
 //!
 //! Beside it stands the address that the last checkpoint has for the page, which tells who owns
-//! an extent (V5) and what the next checkpoint releases.
+//! an extent (CACHE-5) and what the next checkpoint releases.
 
 use std::sync::OnceLock;
 
@@ -99,7 +99,7 @@ impl PageTable {
             .is_ok()
     }
 
-    /// Claims a resident page (V6), or `None` if its newest version is not in `frame`, or
+    /// Claims a resident page (CACHE-6), or `None` if its newest version is not in `frame`, or
     /// somebody else has the claim.
     pub(crate) fn try_claim(&self, id: PageId, frame: Frame) -> Option<Claim<'_>> {
         let word = &self.chunk(id).newest[id.0 as usize % CHUNK];

@@ -4,9 +4,9 @@
 //!   WriteGroup::page_mut      first touch: copy the page, publish the copy with the group's LSN
 //!                             (readers are below it and go on to the predecessor)
 //!   WriteGroup::publish       1. visible = LSN: readers from now on see the group, whole
-//!                             2. each predecessor: to the history if a snapshot needs it (V3),
-//!                                otherwise retired to the epoch, its extent freed (V5)
-//!                             3. settled = LSN: its pages may be evicted (V4)
+//!                             2. each predecessor: to the history if a snapshot needs it (CACHE-3),
+//!                                otherwise retired to the epoch, its extent freed (CACHE-5)
+//!                             3. settled = LSN: its pages may be evicted (CACHE-4)
 //! ```
 //!
 //! A group larger than the cache is no special case but in one place: predecessors go to the
@@ -141,11 +141,11 @@ pub(crate) struct WriteGroup<'a> {
     pub(super) lsn: Lsn,
     pub(super) guard: Option<Guard<'a>>,
     pub(super) in_place: InPlace,
-    /// While there are no readers: the group has changed pages in place (V7).
+    /// While there are no readers: the group has changed pages in place (CACHE-7).
     pub(super) alone: Option<Alone<'a>>,
     /// Whether predecessors of this group are in the history already.
     spilled: bool,
-    /// Pages that it has made its own: what it was promised (V12).
+    /// Pages that it has made its own: what it was promised (CACHE-12).
     changed: u64,
     /// The drafts that it has taken in: of each its last page, and where its pages are in the list of
     /// what was written.
@@ -186,7 +186,7 @@ impl<'a> WriteGroup<'a> {
         }
     }
 
-    /// Begins a group of one transaction, which may change pages in place (V7).
+    /// Begins a group of one transaction, which may change pages in place (CACHE-7).
     pub(crate) fn begin_single(cache: &'a Cache, writer: &'a mut Writer, lsn: Lsn) -> Self {
         WriteGroup { in_place: InPlace::IfUnread, ..WriteGroup::begin(cache, writer, lsn) }
     }
@@ -339,7 +339,10 @@ impl<'a> WriteGroup<'a> {
     /// Asserts that the group has not excluded readers.
     #[inline]
     fn assert_open(&self) {
-        assert!(self.alone.is_none(), "V8: the group has changed pages in place, and must end now");
+        assert!(
+            self.alone.is_none(),
+            "CACHE-8: the group has changed pages in place, and must end now"
+        );
     }
 
     /// The frame of the newest version of `id`, loaded if need be, under this group's guard.
@@ -471,7 +474,7 @@ impl<'a> WriteGroup<'a> {
                 break;
             }
             if cache.sweep(self.lsn, 2 * self.cache.stash_size()).is_err() {
-                break; // there is memory beyond the cache (V13)
+                break; // there is memory beyond the cache (CACHE-13)
             }
             for _ in 0..3 {
                 cache.pin().flush();
@@ -548,7 +551,7 @@ impl Cache {
         STASH.min(self.arena.frames() as usize / 16)
     }
 
-    /// Settles who owns the copy on disk of a superseded version that nobody keeps (V5): the
+    /// Settles who owns the copy on disk of a superseded version that nobody keeps (CACHE-5): the
     /// checkpoint keeps its own; another goes with the version.
     fn disown_superseded(&self, id: PageId, frame: Frame) {
         let addr = self.arena.addr(frame);

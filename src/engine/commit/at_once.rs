@@ -6,12 +6,12 @@
 //! cannot be done at once is not done at all, and the caller has [`Engine::commit`] called where
 //! waiting hurts nobody.
 //!
-//! - A1 it makes no system call but to wake a background thread or to make way for one, and waits
+//! - GATHER-1 it makes no system call but to wake a background thread or to make way for one, and waits
 //!   for no lock that is held for longer than a commit takes;
-//! - A2 after `None` nothing has changed, and the payload is as it was;
-//! - A3 commits that are made together share the lock and nothing else: each is a record of its
+//! - GATHER-2 after `None` nothing has changed, and the payload is as it was;
+//! - GATHER-3 commits that are made together share the lock and nothing else: each is a record of its
 //!   own, and is applied at its own LSN;
-//! - A4 and they keep their order: from the first that would have to wait on, none is done.
+//! - GATHER-4 and they keep their order: from the first that would have to wait on, none is done.
 
 use std::sync::Arc;
 
@@ -102,7 +102,7 @@ impl Engine {
     /// Commits each of `singles` on its own, asynchronously, in one hold of the commit lock; its
     /// answer is then in it, as [`Engine::commit_at_once`] would give it. Nothing comes in between
     /// them, and each has a place of its own in the log: a crash may take the later and leave the
-    /// earlier ones. After the first `None` there is no LSN any more (A4).
+    /// earlier ones. After the first `None` there is no LSN any more (GATHER-4).
     pub(crate) fn commit_each_at_once(&self, singles: &mut [Single]) {
         if let Err(error) = self.try_commit_each(singles) {
             for single in singles.iter_mut().filter(|single| single.is_open()) {
@@ -137,7 +137,7 @@ impl Engine {
         last.map_or(Ok(()), |lsn| self.after_commit(live, lsn))
     }
 
-    /// Makes those ready that need no waiting, up to the first that does (A4). Returns how many
+    /// Makes those ready that need no waiting, up to the first that does (GATHER-4). Returns how many
     /// operations they are, and what of the log they take.
     pub(crate) fn look_at_each(&self, singles: &mut [Single]) -> (usize, usize) {
         let (mut operations, mut bytes) = (0, 0);

@@ -2,7 +2,7 @@
 //!
 //! 1. pin: with the commit lock held, commit the counts of keys that changed, take C = `visible`,
 //!    register a snapshot at C, take the list of pages that changed since the last checkpoint;
-//! 2. make the log durable up to C (K1);
+//! 2. make the log durable up to C (CHECKPOINT-1);
 //! 3. write every page version visible at C that is not on disk, sorted, in batches, flushing now
 //!    and then so that no flush at the end is long;
 //! 4. build the changed leaves of the page map;
@@ -12,11 +12,11 @@
 //!
 //! Commits run on meanwhile, but for 1 and 6.
 //!
-//! - K1 `checkpoint <= durable`: nothing is in a checkpoint that could be lost from the log;
-//! - K2 a checkpoint that fails before 5 has changed nothing: it is tried again later. One that is
+//! - CHECKPOINT-1 `checkpoint <= durable`: nothing is in a checkpoint that could be lost from the log;
+//! - CHECKPOINT-2 a checkpoint that fails before 5 has changed nothing: it is tried again later. One that is
 //!   cancelled fails in 3; later it can no longer be cancelled.
-//! - K3 nothing of a commit that was applied halfway is in a checkpoint: none is begun once the log is
-//!   poisoned.
+//! - CHECKPOINT-3 nothing of a commit that was applied halfway is in a checkpoint: none is begun once the log
+//!   is poisoned.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -36,7 +36,7 @@ use crate::engine::space::{self, Head, PageId};
 /// The data file is flushed after so many bytes, so that log flushes never queue behind more.
 const FLUSH_EVERY: u64 = 32 << 20;
 /// Counts of keyspaces that are committed at a time, if there are more; or fewer, so that the cache keeps
-/// the pages that they are in (C6).
+/// the pages that they are in (COMMIT-6).
 const COUNT_BATCH: usize = 512;
 /// More such steps than there were counts for, since others come to change meanwhile.
 const MORE_STEPS: usize = 8;
@@ -181,7 +181,7 @@ impl Engine {
 
     /// Makes the checkpoint of a recovery that found no space for a log: what was replayed goes to the
     /// data file, and the store is then as one that was closed. The incarnation in `head` has ended
-    /// with what is visible. K1 holds: nothing of the log is needed any more.
+    /// with what is visible. CHECKPOINT-1 holds: nothing of the log is needed any more.
     pub(crate) fn checkpoint_without_log(&self, head: Head) -> Result<()> {
         let mut state = self.checkpointing.lock();
         let mut pinned = {
@@ -239,7 +239,7 @@ impl Engine {
         let noted = self.commit_built_then(
             CommitMode::Async,
             |state| {
-                // A commit that was applied halfway may be among the changed pages (K3).
+                // A commit that was applied halfway may be among the changed pages (CHECKPOINT-3).
                 live.log.check_poison()?;
                 // Called again if the log has to be given room: more may have changed meanwhile.
                 counts.append(&mut state.trees.changed_counts(most.saturating_sub(counts.len())));
@@ -310,7 +310,7 @@ impl Engine {
         // 2
         if !broken(Mutant::CheckpointAheadOfLog) {
             live.log.wait_quietly(pinned.at, None)?;
-            assert!(pinned.at <= live.log.durable(), "K1");
+            assert!(pinned.at <= live.log.durable(), "CHECKPOINT-1");
         }
         pinned.head.durable = pinned.at.max(live.log.durable());
         if broken(Mutant::LogRecycledEarly) {

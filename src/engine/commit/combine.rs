@@ -45,7 +45,7 @@ pub(super) enum Answer {
     Done(Result<Lsn>),
     /// There was not enough log space, or room for its pages: provide it and try again.
     Reserve,
-    /// These pages are not in memory: read them and try again (C6).
+    /// These pages are not in memory: read them and try again (COMMIT-6).
     Read(Vec<Absent>),
 }
 

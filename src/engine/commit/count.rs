@@ -3,7 +3,7 @@
 //! The writer changes the count just before its group becomes visible, and readers must not see
 //! it earlier. So the count before the change is kept beside it, with the group's LSN that
 //! divides them, under a sequence number that is odd while they change (a seqlock). Counts from
-//! before that are kept for the snapshots that need them, as page versions are (V3):
+//! before that are kept for the snapshots that need them, as page versions are (CACHE-3):
 //!
 //! ```text
 //!   old: [10, 40) 7     [40, 55) 9      before: [70, 90) 12      now: [90, ..) 13

@@ -171,7 +171,7 @@ impl Engine {
         self.live.get().map_or_else(|| self.space.superblock().life(), |live| live.log.life())
     }
 
-    /// Fails once the store is closed, and in a process that did not open it (O1).
+    /// Fails once the store is closed, and in a process that did not open it (FORK-1).
     pub(crate) fn check_open(&self) -> Result<()> {
         self.process.check()?;
         if self.closed.load(Ordering::Acquire) {
@@ -189,7 +189,7 @@ impl Engine {
         }
     }
 
-    /// The watermarks `appended`, `visible`, `durable` and `checkpoint`, read so that I1 and I2
+    /// The watermarks `appended`, `visible`, `durable` and `checkpoint`, read so that LSN-1 and LSN-2
     /// hold among them.
     pub(crate) fn watermarks(&self) -> (Lsn, Lsn, Lsn, Lsn) {
         let checkpoint = self.checkpointed.load();

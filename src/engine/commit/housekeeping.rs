@@ -5,7 +5,7 @@
 //!
 //! Invariant:
 //!
-//! - H1 a step holds the commit lock for work in memory alone, on a bounded number of pages.
+//! - HOUSEKEEPING-1 a step holds the commit lock for work in memory alone, on a bounded number of pages.
 //!
 //! Which leaves were noted is not in the log. A replay notes and merges what it meets itself, and a
 //! step that is replayed does as much as is in memory then: the keys are the same either way.

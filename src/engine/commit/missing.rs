@@ -1,4 +1,4 @@
-//! C6: no page is read with the commit lock held.
+//! No page is read with the commit lock held (COMMIT-6).
 //!
 //! What a commit will read is brought into memory before it enters ([`Engine::touch_leaves`]). Under the
 //! lock [`Trees::missing`] looks whether it is still there, before the record is appended. What is not is
@@ -44,7 +44,7 @@ impl Engine {
         operations <= self.kept_operations()
     }
 
-    /// Pages that a commit would have to read with the lock held (C6): of each operation the first.
+    /// Pages that a commit would have to read with the lock held (COMMIT-6): of each operation the first.
     #[inline]
     pub(super) fn missing(&self, trees: &Trees, payload: &Payload) -> Vec<Absent> {
         let is_exempt = payload.reads_within || !self.keeps_leaves_of(payload.operations);

@@ -6,7 +6,7 @@
 //!   1 encode, checksum,
 //!     prepare long values,
 //!     touch leaves, look for
-//!     what it needs (C5)
+//!     what it needs (COMMIT-5)
 //!   2 enter  ------------------->  3 assign LSNs, copy records into
 //!                                    the mapped log: `appended`
 //!                                  4 apply to the trees at the group's
@@ -18,15 +18,15 @@
 //!
 //! Invariants:
 //!
-//! - C1 a record is in the log before anything that it says is visible (`visible <= appended`);
-//! - C2 commits become visible in the order of their LSNs, each whole;
-//! - C3 what was refused leaves no trace: nothing fails between the append and the publication
+//! - COMMIT-1 a record is in the log before anything that it says is visible (`visible <= appended`);
+//! - COMMIT-2 commits become visible in the order of their LSNs, each whole;
+//! - COMMIT-3 what was refused leaves no trace: nothing fails between the append and the publication
 //!   except a device, where a page must be read or written for a group that the cache is too small for.
 //!   That poisons the log, so that nothing later is acknowledged and recovery decides;
-//! - C4 a `Sync` commit returns only when `durable` has reached its LSN;
-//! - C5 nothing fails for want of space after the append: a group changes no more pages than it was
+//! - COMMIT-4 a `Sync` commit returns only when `durable` has reached its LSN;
+//! - COMMIT-5 nothing fails for want of space after the append: a group changes no more pages than it was
 //!   promised before ([`needs`]);
-//! - C6 no page is read with the commit lock held, except for a group that the cache is too small for
+//! - COMMIT-6 no page is read with the commit lock held, except for a group that the cache is too small for
 //!   ([`missing`]).
 
 #[cfg(feature = "server")]

@@ -1,9 +1,9 @@
 //! What a commit needs before its record is appended: log, blocks of the data file, frames.
 //!
-//! - C5 nothing that fails for want of space comes after the append. What a commit can need at most is
-//!   reckoned from its operations; it is looked for outside of any lock, where the file can grow,
-//!   pages can be evicted and a checkpoint can be made; and it is looked at again under the commit
-//!   lock ([`Engine::is_ready`]), where nobody else can take it.
+//! Nothing that fails for want of space comes after the append (COMMIT-5). What a commit can need at most
+//! is reckoned from its operations; it is looked for outside of any lock, where the file can grow, pages
+//! can be evicted and a checkpoint can be made; and it is looked at again under the commit lock
+//! ([`Engine::is_ready`]), where nobody else can take it.
 //!
 //! How many pages operations change at most, in a tree of any height:
 //!
@@ -70,7 +70,7 @@ impl Engine {
         let mut pages = WAY_UP + EACH;
         if claim == Claim::Checkpoint {
             // They replace what is as long.
-            debug_assert!(payload.noted_in > 0, "C5: somebody looked where they are");
+            debug_assert!(payload.noted_in > 0, "COMMIT-5: somebody looked where they are");
             pages = operations.min(payload.noted_in as u64);
         } else if operations > 1 {
             let page_bytes = self.cache.page_bytes();
@@ -164,12 +164,12 @@ impl Engine {
         told(live.log.slide())
     }
 
-    /// Whether a commit can be appended and is then sure to be applied (C5). If so, that is promised
+    /// Whether a commit can be appended and is then sure to be applied (COMMIT-5). If so, that is promised
     /// to it until [`Cache::end_promise`](crate::engine::cache::Cache::end_promise).
     #[inline]
     pub(super) fn is_ready(&self, live: &Live, state: &mut CommitState, payload: &Payload) -> bool {
         let Needs { pages, claim } = payload.needs;
-        debug_assert!(pages > 0, "C5: it was weighed");
+        debug_assert!(pages > 0, "COMMIT-5: it was weighed");
         live.log.has_space(payload.bytes.len() + kept_of_log(live, claim))
             && self.cache.promise(&mut state.writer, 0, pages, claim)
     }

@@ -71,7 +71,7 @@ pub(crate) struct Payload {
     pub(crate) trims: usize,
     /// What it needs before it is appended. Set by [`Engine::weigh`](super::Engine::weigh).
     pub(crate) needs: Needs,
-    /// Whether pages that are not in memory are read with the commit lock held (C6).
+    /// Whether pages that are not in memory are read with the commit lock held (COMMIT-6).
     pub(crate) reads_within: bool,
 }
 

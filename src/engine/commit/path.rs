@@ -80,7 +80,7 @@ impl Engine {
         // 6. What the caller asked to wait for.
         if mode == CommitMode::Sync && !broken(Mutant::SyncAcknowledgedEarly) {
             live.log.wait_durable(lsn, None).map_err(|error| error.after_append(lsn))?;
-            assert!(live.log.durable() >= lsn, "C4");
+            assert!(live.log.durable() >= lsn, "COMMIT-4");
             self.background.moved();
         }
         Ok(lsn)
@@ -208,13 +208,13 @@ impl Engine {
     fn end_promise(&self, pages: u64) {
         self.cache.end_promise(pages);
         // With threads others may have blocks at the moment that they will give back.
-        debug_assert!(self.options.background || self.cache.is_backed(), "V12");
+        debug_assert!(self.options.background || self.cache.is_backed(), "CACHE-12");
     }
 
     /// Serves requests of one operation each, one after the other, up to the first that would have to
-    /// wait (A4). Returns the last one's LSN.
+    /// wait (GATHER-4). Returns the last one's LSN.
     ///
-    /// Not as one group: what is a group's only change may be made in place (V7), which is cheaper
+    /// Not as one group: what is a group's only change may be made in place (CACHE-7), which is cheaper
     /// than a copy of each page.
     #[cfg(feature = "server")]
     pub(crate) fn serve_each(
@@ -223,7 +223,7 @@ impl Engine {
         state: &mut CommitState,
         singles: &mut [Single],
     ) -> Option<Lsn> {
-        // From the first that misses a page on, none is ready (A4).
+        // From the first that misses a page on, none is ready (GATHER-4).
         let mut is_in_order = true;
         for single in singles.iter_mut().filter(|single| single.is_ready) {
             is_in_order &= self.missing(&state.trees, &single.payload).is_empty();
@@ -239,7 +239,7 @@ impl Engine {
                     single.answer = Err(error);
                     continue;
                 }
-                // A shorter one behind it might still find room (A4).
+                // A shorter one behind it might still find room (GATHER-4).
                 let Some(lsn) = append(live, state, &single.payload) else { break };
                 single.answer = Ok(Some(lsn));
                 last = Some(lsn);
@@ -285,7 +285,8 @@ impl Engine {
         }
     }
 
-    /// 4. Applies what the log has as a group of its own, at its LSN, and makes it visible (C1, C2).
+    /// 4. Applies what the log has as a group of its own, at its LSN, and makes it visible (COMMIT-1,
+    ///    COMMIT-2).
     #[inline]
     fn apply_alone(
         &self,
@@ -305,7 +306,7 @@ impl Engine {
             .map_err(|error| self.give_up(live, error).after_append(lsn))?;
         // A step of housekeeping is reckoned roughly.
         let is_kept = group.changed() <= promised || payload.trims > 0;
-        debug_assert!(is_kept, "C5: {} of {promised} pages", group.changed());
+        debug_assert!(is_kept, "COMMIT-5: {} of {promised} pages", group.changed());
         trees.publish(group);
         self.note_sparse(trees);
         self.counts.add(payload);
@@ -356,7 +357,7 @@ impl Engine {
         });
         let failed = match applied {
             Ok(()) => {
-                debug_assert!(pages.changed() <= promised.pages, "C5: {}", pages.changed());
+                debug_assert!(pages.changed() <= promised.pages, "COMMIT-5: {}", pages.changed());
                 trees.publish(pages);
                 self.note_sparse(trees);
                 None
@@ -373,7 +374,7 @@ impl Engine {
         }
     }
 
-    /// Appends a request's record if the group, with all that it has, is ready for it (C5, C6).
+    /// Appends a request's record if the group, with all that it has, is ready for it (COMMIT-5, COMMIT-6).
     fn append_to_group(
         &self,
         live: &Live,
@@ -408,7 +409,7 @@ impl Engine {
         }
     }
 
-    /// A page could not be read while a logged commit was applied (C3): the store stops taking
+    /// A page could not be read while a logged commit was applied (COMMIT-3): the store stops taking
     /// commits, and recovery will apply what the log has.
     fn give_up(&self, live: &Live, error: Error) -> Error {
         crate::engine::base::foreign::error!(

@@ -27,7 +27,7 @@ use crate::engine::mutants::{Mutant, broken};
 /// A record up to this size is put together on the stack and copied in one go.
 const SMALL_RECORD: usize = 256;
 
-/// A payload from this size on is large: it is only appended where memory is ready (L7).
+/// A payload from this size on is large: it is only appended where memory is ready (LOG-7).
 const LARGE_PAYLOAD: usize = 64 << 10;
 
 /// How the log is laid out and how much it may keep back.
@@ -146,7 +146,7 @@ impl Appender {
 impl Log {
     /// Starts the log of an incarnation in the fresh segment `first`.
     ///
-    /// The segments in `done`, and all from `first` on, are no longer needed and are removed (L6);
+    /// The segments in `done`, and all from `first` on, are no longer needed and are removed (LOG-6);
     /// others stay until [`Log::recycle_below`]. No record may be appended before it is durably
     /// recorded elsewhere that this incarnation has begun: a second beginning of the same one must
     /// not meet records of the first.
@@ -196,7 +196,7 @@ impl Log {
         self.geometry.segment_of(self.start)
     }
 
-    /// From now on what the log has is written down in `witness` (L11).
+    /// From now on what the log has is written down in `witness` (LOG-11).
     pub(crate) fn set_witness(&self, witness: Arc<dyn Witness>) {
         self.witness.set(witness).expect("one witness");
     }
@@ -267,7 +267,7 @@ impl Log {
     }
 
     /// Whether memory is ready for a payload at `appended`, or it is so small that this does not
-    /// matter (L7).
+    /// matter (LOG-7).
     #[inline]
     pub(super) fn is_ready(&self, appended: u64, payload_bytes: usize) -> bool {
         payload_bytes < LARGE_PAYLOAD
@@ -280,7 +280,7 @@ impl Log {
         self.fits(self.appended.load().get(), payload_bytes)
     }
 
-    /// A quarter of what exists of the last segment, or from the last hole on (L13), which is kept for
+    /// A quarter of what exists of the last segment, or from the last hole on (LOG-13), which is kept for
     /// those who take away. The keeper makes more exist before.
     #[inline]
     pub(crate) fn kept_bytes(&self) -> usize {
@@ -415,7 +415,7 @@ impl Log {
         }
         let mapped = self.mapped.lock();
         let segment = mapped.iter().find(|segment| segment.number() == number);
-        appender.segment = Arc::clone(segment.expect("L1: below the limit segments are mapped"));
+        appender.segment = Arc::clone(segment.expect("LOG-1: below the limit segments are mapped"));
         drop(mapped);
         appender.next_bell = 0;
     }
@@ -426,7 +426,7 @@ impl Log {
             true => self.appended.load(),
             false => self.durable.load(),
         };
-        assert!(sync_line <= at, "L5: the sync line {sync_line} is above the record at {at}");
+        assert!(sync_line <= at, "LOG-5: the sync line {sync_line} is above the record at {at}");
         let header = RecordHeader {
             payload_crc: part.payload_crc,
             len: part.payload.len() as u32,

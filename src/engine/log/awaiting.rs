@@ -63,7 +63,7 @@ impl Log {
         Poll::Pending
     }
 
-    /// Calls the wakers of the futures that have been answered (U1, U2).
+    /// Calls the wakers of the futures that have been answered (CALLBACK-1, CALLBACK-2).
     pub(crate) fn deliver(&self) {
         loop {
             let answered = mem::take(&mut self.group.state.lock().answered);

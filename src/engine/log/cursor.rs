@@ -103,7 +103,7 @@ pub(crate) struct Stop {
     pub(crate) found: String,
     /// Whether the file exists.
     pub(crate) file_exists: bool,
-    /// The file is shorter than it has been (L9).
+    /// The file is shorter than it has been (LOG-9).
     pub(crate) file_is_cut: bool,
 }
 
@@ -134,7 +134,7 @@ struct OpenSegment {
     file: Arc<dyn DiskFile>,
     /// The end of what can be read of it.
     end: Lsn,
-    /// A record that ends above this proves that the file has been longer (L9).
+    /// A record that ends above this proves that the file has been longer (LOG-9).
     proof: Lsn,
     /// There is such a record, or the header of one that ends beyond the file.
     is_cut: bool,

@@ -52,9 +52,9 @@ pub(super) struct Group {
 
 #[derive(Debug, Default)]
 pub(super) struct State {
-    /// Somebody leads (L2).
+    /// Somebody leads (LOG-2).
     leading: bool,
-    /// Why the log is poisoned. Never cleared (L4).
+    /// Why the log is poisoned. Never cleared (LOG-4).
     pub(super) poison: Option<Error>,
     /// Tells apart those who wait for the same LSN.
     next_ticket: u64,
@@ -125,7 +125,7 @@ impl State {
 
     /// Passes the leadership on to the first in the queue, or gives it up.
     fn choose_leader(&mut self) -> Option<Arc<Waiter>> {
-        assert!(self.leading, "L2: only the leader passes the leadership on");
+        assert!(self.leading, "LOG-2: only the leader passes the leadership on");
         let next = self.queue.take_first();
         self.leading = next.is_some();
         next
@@ -371,10 +371,10 @@ impl Log {
         self.group.state.lock().company.judge(before, here, waited);
     }
 
-    /// Makes the log durable from the sync line to `target` (L3).
+    /// Makes the log durable from the sync line to `target` (LOG-3).
     fn flush_up_to(&self, target: Lsn) -> Result<()> {
         let durable = self.durable.load();
-        assert!(durable <= target, "I1: the sync line {durable} is above {target}");
+        assert!(durable <= target, "LOG-14: the sync line {durable} is above {target}");
         if durable == target || broken(Mutant::FlushSkipped) {
             return Ok(());
         }
@@ -384,7 +384,7 @@ impl Log {
         for segment in &segments {
             bytes += segment.sync(durable, target)?;
         }
-        assert_eq!(bytes, target.get() - durable.get(), "L3: every segment is still mapped");
+        assert_eq!(bytes, target.get() - durable.get(), "LOG-3: every segment is still mapped");
         self.witness.get().map_or(Ok(()), |witness| witness.check_named())?;
         self.counters.flushes.fetch_add(1, Ordering::Relaxed);
         self.counters.flush_durations.add(begun.elapsed());

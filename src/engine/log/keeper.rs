@@ -18,7 +18,7 @@
 //!      '------------------ renamed, new header, mapped <------------------'
 //! ```
 //!
-//! The limit is the end of what exists of the prepared segments (L8), or the place where memory
+//! The limit is the end of what exists of the prepared segments (LOG-8), or the place where memory
 //! could not be made ready, if that is before: a mapped segment must never raise a bus error.
 
 use std::collections::BTreeSet;
@@ -54,7 +54,7 @@ pub(super) struct Keeper {
     live: BTreeSet<u64>,
     /// Nobody needs the log below any more.
     pub(super) unneeded: Lsn,
-    /// The end of the hole that was made last (L13).
+    /// The end of the hole that was made last (LOG-13).
     pub(super) given_back: Lsn,
     /// The bytes of all holes in its segment.
     pub(super) holes: u64,
@@ -68,7 +68,7 @@ pub(super) struct Keeper {
 
 impl Keeper {
     /// Takes stock of the directory before segment `first` is made, and removes what nobody needs
-    /// (L6): of the segments of `store` those in `done`, and those from `first` on.
+    /// (LOG-6): of the segments of `store` those in `done`, and those from `first` on.
     pub(super) fn new(disk: &dyn Disk, store: StoreId, first: u64, done: &[u64]) -> Result<Keeper> {
         let mut live = BTreeSet::new();
         let found = Segments::find(disk, store)?;
@@ -160,10 +160,10 @@ impl Log {
     /// # Errors
     /// A file could not be removed; the next call tries again.
     pub(crate) fn recycle_below(&self, lsn: Lsn) -> Result<()> {
-        assert!(lsn <= self.durable.load(), "I1: the log below {lsn} is not all durable");
+        assert!(lsn <= self.durable.load(), "LSN-1: the log below {lsn} is not all durable");
         self.unmap_finished();
         let mut keeper = self.keeper.lock();
-        // The one with the byte before stays, even if nothing in it is needed any more (L11).
+        // The one with the byte before stays, even if nothing in it is needed any more (LOG-11).
         let mut first_needed = self.geometry.segment_of(Lsn::new(lsn.get().saturating_sub(1)));
         if broken(Mutant::CurrentSegmentRecycled) {
             first_needed += 1;
@@ -176,13 +176,13 @@ impl Log {
         // As many are likely to be used until the next call; a load that ends is forgotten. One is kept:
         // on a disk that has become full it is where the log goes on.
         let likely = done.len().max(keeper.spares.len().saturating_sub(1)).clamp(1, MAX_SPARES);
-        let first = keeper.first; // those before are not used again (L6)
+        let first = keeper.first; // those before are not used again (LOG-6)
         let mut former = Vec::new();
         for number in done {
             if number == holed {
                 regained = self.geometry.segment_bytes() - std::mem::take(&mut keeper.holes);
             }
-            // What has a hole is not used again (L13).
+            // What has a hole is not used again (LOG-13).
             let is_fit = number >= first && (number > holed || broken(Mutant::HoleUsedAgain));
             if is_fit || broken(Mutant::FormerSegmentRecycled) {
                 keeper.spares.push(segment_name(number));
@@ -360,7 +360,7 @@ impl Log {
         self.keeper.try_lock().is_none()
     }
 
-    /// Has it written down that the segment exists (L11), and where the sync line is by now.
+    /// Has it written down that the segment exists (LOG-11), and where the sync line is by now.
     fn note_segment(&self, number: u64) -> Result<(), Trouble> {
         let Some(witness) = self.witness.get() else { return Ok(()) };
         let line = match broken(Mutant::LineNotedAhead) {

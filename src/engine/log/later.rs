@@ -3,7 +3,7 @@
 //! Whoever restores one file of two, or whose newest superblock has rotted, would lose every
 //! commit of the lives since, silently: their records have another salt, and a store that was
 //! closed has no log to read. But they have left something in the log that they could not have
-//! written under this superblock, by the order in which incarnations begin (R4):
+//! written under this superblock, by the order in which incarnations begin (RECOVERY-4):
 //!
 //! ```text
 //!   superblock of i durable -> segments of i + 1 made -> recovery's own record -> superblock of
@@ -120,7 +120,7 @@ fn has_commits(disk: &Arc<dyn Disk>, known: Known, header: &SegmentHeader) -> Re
             return Ok(false);
         }
     }
-    // A hole may lie before it (L13).
+    // A hole may lie before it (LOG-13).
     let stop = records.stop().expect("there was no further record");
     let file = disk.open(&segment_name(header.number))?;
     let range = geometry.offset_of(stop.next)..file.bytes()?.min(segment_bytes);
@@ -184,7 +184,7 @@ mod tests {
         // A life that has begun, and one that has recovered and written what recovery writes.
         for (commits, after_closing) in [(0, None), (1, Some(5))] {
             let disk = disk_with(commits, NOTE);
-            assert_eq!(proof(&disk, 4, false), None, "R4: recovery may have crashed");
+            assert_eq!(proof(&disk, 4, false), None, "RECOVERY-4: recovery may have crashed");
             assert_eq!(proof(&disk, 4, true), after_closing);
             assert_eq!(proof(&disk, 3, false), Some(5));
             for newer in [5, 6, u32::MAX] {

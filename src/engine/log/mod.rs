@@ -17,35 +17,34 @@
 //!
 //! Invariants, asserted:
 //!
-//! - I1 `durable <= appended <= limit`, unless the log is poisoned
-//! - I3 `durable` and `appended` only grow
-//! - L1 a record goes only into a segment whose header and name are durable and whose blocks exist
-//! - L2 at most one flush runs at a time, and only its leader moves `durable`
-//! - L3 `durable` moves only to an `appended` that was read before the flush began, after the
+//! - LOG-1 a record goes only into a segment whose header and name are durable and whose blocks exist
+//! - LOG-2 at most one flush runs at a time, and only its leader moves `durable`
+//! - LOG-3 `durable` moves only to an `appended` that was read before the flush began, after the
 //!   flush of every segment between the two has succeeded
-//! - L4 after one failed flush `durable` never moves again and nobody is told otherwise
-//! - L5 a record's `sync_line` is a `durable` read before the record was written; it is never
+//! - LOG-4 after one failed flush `durable` never moves again and nobody is told otherwise
+//! - LOG-5 a record's `sync_line` is a `durable` read before the record was written; it is never
 //!   above the record's own position
-//! - L6 a log writes only to files that it made itself, and flushed. What another one left, an
+//! - LOG-6 a log writes only to files that it made itself, and flushed. What another one left, an
 //!   earlier life or an attempt to begin that failed, is removed and not used again: a flush of
 //!   it may have failed, and then what it shows, its length even, may never become durable
-//! - L7 a large payload is copied, under the commit lock, only into memory that was made ready
+//! - LOG-7 a large payload is copied, under the commit lock, only into memory that was made ready
 //!   outside of it: no page of the log is read from the device for it while others wait
-//! - L8 a segment is mapped as a whole and used as far as its file has blocks and a durable
+//! - LOG-8 a segment is mapped as a whole and used as far as its file has blocks and a durable
 //!   length: `limit` is never above that. The file grows ahead of the appender, never under the
 //!   commit lock, and never becomes shorter while it is mapped
-//! - L9 a segment's header says how long its file is, durably before a record lies in what it grew by: a
+//! - LOG-9 a segment's header says how long its file is, durably before a record lies in what it grew by: a
 //!   file that is shorter is damaged. Where that was not noted, one is that has a record above the longest
 //!   step within its length, or the header of one that ends beyond it ([`steps`])
-//! - L10 the log of a closed store is removed once no superblock is left that needs it, and once a
+//! - LOG-10 the log of a closed store is removed once no superblock is left that needs it, and once a
 //!   mark that it has been is durable ([`retire`])
-//! - L11 a segment is noted in the superblock before a record goes into it, or, if a superblock is
+//! - LOG-11 a segment is noted in the superblock before a record goes into it, or, if a superblock is
 //!   being made at that moment, when that is done; and the segment with the byte before a
 //!   checkpoint stays until a later one. So a log that is missing can be told ([`presence`])
-//! - L12 a file is removed or used again only if its header says that it is the store's ([`own`]), and
+//! - LOG-12 a file is removed or used again only if its header says that it is the store's ([`own`]), and
 //!   no file of another is replaced
-//! - L13 a hole that a full disk was given lies below what recovery may need, no byte of it is written
+//! - LOG-13 a hole that a full disk was given lies below what recovery may need, no byte of it is written
 //!   again, and its file is not used again ([`slide`])
+//! - LOG-14 `durable <= appended <= limit`, unless the log is poisoned; the first two only grow (LSN-3)
 //!
 //! What is left out: compression and encryption (a payload is bytes); reading from the mapped
 //! memory (the reader uses files, so that it sees what a recovery would see); any meaning of a

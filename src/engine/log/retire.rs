@@ -30,7 +30,7 @@ impl Log {
     /// says that the store is closed, durably in both its slots, and nothing is appended any more.
     ///
     /// # Errors
-    /// What stood in the way. The files that are left do no harm (L10).
+    /// What stood in the way. The files that are left do no harm (LOG-10).
     pub(crate) fn retire(&self, appender: Option<Appender>) -> Result<()> {
         let end = self.durable.load();
         assert_eq!(end, self.appended.load(), "a closed log is durable");

@@ -15,6 +15,9 @@
 //! For the search a header with a right checksum is enough: what it says of the sync line was
 //! true when it was written, even if its payload was torn. Headers of later segments carry the
 //! sync line too.
+//!
+//! - SCAN-1 what is read back is a prefix of the log, with all that was durable
+//! - SCAN-2 a transaction is there whole or not at all
 
 use std::sync::Arc;
 

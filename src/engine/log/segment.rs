@@ -7,8 +7,8 @@
 //! the log.
 //!
 //! To grow: allocate; sync the file; write the header anew, with the new length; sync again; only then is
-//! more of the mapping used (L8). So the header never says more than what exists durably, and all that a
-//! record can lie in (L9). What changes of it is in one sector. These syncs go through a descriptor of
+//! more of the mapping used (LOG-8). So the header never says more than what exists durably, and all that a
+//! record can lie in (LOG-9). What changes of it is in one sector. These syncs go through a descriptor of
 //! their own: the system tells each descriptor once of a write-back that failed, and the leader of a flush
 //! must not miss it because the keeper has been told.
 
@@ -28,7 +28,7 @@ pub(super) struct Segment {
     number: u64,
     start: Lsn,
     end: Lsn,
-    /// The end of what exists of it, durably (L8). Only grows, by whoever has the keeper.
+    /// The end of what exists of it, durably (LOG-8). Only grows, by whoever has the keeper.
     exists: AtomicU64,
     mapping: Box<dyn Mapping>,
     /// None if it was made whole.
@@ -115,7 +115,7 @@ impl Segment {
             if names.contains(&name) {
                 let error = std::io::ErrorKind::AlreadyExists.into();
                 let cause = Error::io("make the segment", &disk.path(&name), bytes, error);
-                return Err(passing(cause, &spare)); // somebody's (L12)
+                return Err(passing(cause, &spare)); // somebody's (LOG-12)
             }
             disk.rename(&spare, &name).map_err(|cause| passing(cause, &spare))?;
         }
@@ -178,7 +178,7 @@ impl Segment {
         let Grower { file, header } = self.grower.as_ref().expect("what is not whole can grow");
         let segment_bytes = self.end.get() - self.start.get();
         let is_ahead = self.bytes() < bytes && bytes <= segment_bytes;
-        assert!(is_ahead, "L8: a segment grows up to its end");
+        assert!(is_ahead, "LOG-8: a segment grows up to its end");
         file.allocate(bytes).map_err(|cause| Trouble::Passing { cause, leftover: None })?;
         if !broken(Mutant::GrowthUnflushed) {
             file.sync().map_err(Trouble::Final)?;

@@ -1,7 +1,7 @@
 //! The log on a full disk: it goes on in the space that it has.
 //!
 //! What lies below a checkpoint is needed by nobody, but a segment goes as a whole, and the one with the
-//! byte before the checkpoint stays (L11). So the blocks of what is not needed in it are given back, and
+//! byte before the checkpoint stays (LOG-11). So the blocks of what is not needed in it are given back, and
 //! as many are taken at the end:
 //!
 //! ```text
@@ -13,8 +13,8 @@
 //! takes as many bytes of the disk as before, so what is kept for those who take away
 //! ([`Log::kept_bytes`]) is there again as often as there is a checkpoint.
 //!
-//! - L13 a hole lies below what recovery may need, no byte of it is written or flushed again, and its file
-//!   is not used again.
+//! A hole lies below what recovery may need, no byte of it is written or flushed again, and its file is
+//! not used again (LOG-13).
 //!
 //! A file system that cannot have holes leaves the log as it is.
 
@@ -53,7 +53,7 @@ impl Log {
         }
         assert!(
             begin < last_byte && last_byte < self.durable.load(),
-            "L13: the hole is not needed"
+            "LOG-13: the hole is not needed"
         );
         let more = if broken(Mutant::HoleTooLong) { 2 * SEGMENT_HEADER } else { 0 };
         let file = self.disk.open(&segment_name(number))?;

@@ -10,9 +10,9 @@
 //! The first segment of a log begins small and doubles with use; the others are whole from the
 //! beginning. On a disk that is full any of them begins small, and grows by as much as there is, a page
 //! for each that the log has given back ([`super::slide`]). A step is used once it exists and is durable
-//! (L8), so a record that ends above a step proves that the file has had the next one. That tells a file that
-//! was cut from one that never was longer; a crash while a file grows leaves any length between two steps,
-//! and no record above the lower one.
+//! (LOG-8), so a record that ends above a step proves that the file has had the next one. That tells a file
+//! that was cut from one that never was longer; a crash while a file grows leaves any length between two
+//! steps, and no record above the lower one.
 
 use super::format::SEGMENT_HEADER;
 

@@ -21,7 +21,7 @@
 //!
 //! The flusher also calls the wakers of those whom a flush, its own or another's, has answered. They
 //! may block, or close the store. So whoever stops the threads waits until the flusher is done with
-//! the log or is away, calling one ([`Whereabouts`]); the latter is left behind (U3).
+//! the log or is away, calling one ([`Whereabouts`]); the latter is left behind (CALLBACK-3).
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, OnceLock};

@@ -15,18 +15,18 @@
 //!
 //! A full disk keeps nobody from reading. Where there is no space for the segment of 6, the store ends
 //! as one that is closed ([`full`]): 7 makes its checkpoint without a log, in blocks that are there
-//! (V12), and the first write begins an incarnation. A recovery that fails leaves no file behind.
+//! (CACHE-12), and the first write begins an incarnation. A recovery that fails leaves no file behind.
 //!
 //! A store that is opened to be read is recovered on a disk that keeps its changes in memory
 //! ([`Overlay`]): all steps are the same, and its files are as they were. When it is open it takes no
 //! commit.
 //!
-//! - R1 what a recovered store shows is a prefix of the commits, with every one that was ever
+//! - RECOVERY-1 what a recovered store shows is a prefix of the commits, with every one that was ever
 //!   reported durable;
-//! - R2 a crash during recovery loses nothing: until 7 is durable the former superblock and the
+//! - RECOVERY-2 a crash during recovery loses nothing: until 7 is durable the former superblock and the
 //!   log stand;
-//! - R3 nothing is served before 7: an observed read is never undone;
-//! - R4 a segment of incarnation i + 1 is made only once the superblock that begins i is durable,
+//! - RECOVERY-3 nothing is served before 7: an observed read is never undone;
+//! - RECOVERY-4 a segment of incarnation i + 1 is made only once the superblock that begins i is durable,
 //!   and commits go into it only once that is which begins i + 1. So a log that has outlived its
 //!   superblock can be told ([`find_later`]).
 
@@ -173,7 +173,7 @@ fn open_locked(disk: &Arc<dyn Disk>) -> Result<(Space, Box<dyn DirLock>)> {
     })
 }
 
-/// R4
+/// RECOVERY-4
 fn refuse_outlived(disk: &Arc<dyn Disk>, space: &Space) -> Result<()> {
     let superblock = space.superblock();
     let Head { incarnation, clean, .. } = superblock.head;
@@ -243,7 +243,7 @@ fn begin_anew(engine: &Engine, head: Head, mut end: Lsn, summary: &RecoverySumma
     if broken(Mutant::IncarnationReused) {
         incarnation = head.incarnation;
     }
-    // R4: it may have been in the operating system's cache only.
+    // RECOVERY-4: it may have been in the operating system's cache only.
     if !broken(Mutant::RecoveryUnconfirmed) {
         engine.space.confirm()?;
     }

@@ -1,6 +1,6 @@
 //! Taking blocks of the data file, which grows where none is left, and giving them back.
 //!
-//! Blocks may be taken for pages that are counted as needing one (the cache's V12). Such blocks are *in
+//! Blocks may be taken for pages that are counted as needing one (CACHE-12). Such blocks are *in
 //! flight* until those pages have been written and noted: they back their pages as free blocks do.
 
 use super::extents::{Extents, Run};
@@ -102,7 +102,7 @@ impl Space {
     }
 
     /// Gives back a block that no checkpoint refers to. Once the file is poisoned it stays taken:
-    /// a superblock that refers to it may have reached the disk (P1).
+    /// a superblock that refers to it may have reached the disk (SPACE-1).
     pub(crate) fn free(&self, block: u64) {
         if self.file.check_poison().is_err() {
             return;

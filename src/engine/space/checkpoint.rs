@@ -11,9 +11,10 @@
 //! 6. the superblock is written and flushed;
 //! 7. the new maps count, and what they no longer refer to is free.
 //!
-//! Up to 5 a failure gives the fresh blocks back, and nothing has happened (P2). So does a superblock
-//! for which the disk has no space (S4). From 6 on any other failure leaves both the former checkpoint and the new one possible; no block of either is
-//! given away, and no other checkpoint can be made: the file is poisoned (F1).
+//! Up to 5 a failure gives the fresh blocks back, and nothing has happened (SPACE-2). So does a superblock
+//! for which the disk has no space (SUPERBLOCK-4). From 6 on any other failure leaves both the former
+//! checkpoint and the new one possible; no block of either is given away, and no other checkpoint can be
+//! made: the file is poisoned (DATAFILE-1).
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -59,7 +60,7 @@ impl Space {
         for batch in changes.taken.chunks(BATCH) {
             self.with_extents(|extents| {
                 let ours = |&block: &u64| extents.is_busy(block) && !extents.is_used(block);
-                assert!(batch.iter().all(ours), "X2: what a checkpoint takes was allocated");
+                assert!(batch.iter().all(ours), "EXTENTS-2: what a checkpoint takes was allocated");
             })?;
         }
         let mut fresh = Vec::new();
@@ -84,7 +85,7 @@ impl Space {
             ..former
         });
         if let Err(full @ Error::DiskFull { .. }) = stored {
-            fresh.iter().for_each(|&block| self.free(block)); // S4
+            fresh.iter().for_each(|&block| self.free(block)); // SUPERBLOCK-4
             return Err(full);
         }
         stored?;

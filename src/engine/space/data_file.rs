@@ -2,16 +2,16 @@
 //!
 //! Invariants:
 //!
-//! - F1 after a flush failed nothing is flushed any more: the system may have dropped what it
+//! - DATAFILE-1 after a flush failed nothing is flushed any more: the system may have dropped what it
 //!   could not write and call the next flush a success. Every later [`DataFile::sync`] returns
 //!   [`Error::Poisoned`]. What is on the disk is told by the next open.
-//! - F2 `blocks` never exceeds the length of the file, so that no write makes the file grow.
-//! - F3 a length that was found is not taken for durable beyond what the superblock counts. An
+//! - DATAFILE-2 `blocks` never exceeds the length of the file, so that no write makes the file grow.
+//! - DATAFILE-3 a length that was found is not taken for durable beyond what the superblock counts. An
 //!   earlier life may have made the file longer and failed to flush that; then the file stays
 //!   long for whoever looks, growing it to what it seems to be changes nothing, and no flush
 //!   makes it durable. Where the file is long already, growing writes the last page of what it
 //!   adds: a flush then makes durable what lies before, the length included.
-//! - F4 a data file whose name could not be flushed when it was made is not left to be found: no
+//! - DATAFILE-4 a data file whose name could not be flushed when it was made is not left to be found: no
 //!   later flush would make the name durable.
 
 use std::sync::Arc;
@@ -34,7 +34,7 @@ pub(crate) struct DataFile {
     file: Arc<dyn DiskFile>,
     store: StoreId,
     page_size: usize,
-    /// The length of the file when it was opened (F3).
+    /// The length of the file when it was opened (DATAFILE-3).
     found_bytes: u64,
     /// Blocks that exist, as far as this process needed them.
     blocks: AtomicU64,
@@ -111,7 +111,7 @@ impl DataFile {
     pub(crate) fn write_run(&self, block: u64, bytes: &[u8]) -> Result<()> {
         let count = (bytes.len() / self.page_size) as u64;
         assert!(count > 0 && bytes.len().is_multiple_of(self.page_size), "whole pages");
-        assert!(block >= RESERVED_BLOCKS && block + count <= self.blocks(), "F2");
+        assert!(block >= RESERVED_BLOCKS && block + count <= self.blocks(), "DATAFILE-2");
         self.write_at(block * self.page_size as u64, bytes)
     }
 
@@ -131,7 +131,7 @@ impl DataFile {
     /// Makes everything written so far durable.
     ///
     /// # Errors
-    /// [`Error::Poisoned`] if this or an earlier flush failed, for good (F1).
+    /// [`Error::Poisoned`] if this or an earlier flush failed, for good (DATAFILE-1).
     pub(crate) fn sync(&self) -> Result<()> {
         self.check_poison()?;
         self.file.sync().map_err(|error| match broken(Mutant::DataFailureForgotten) {
@@ -155,14 +155,14 @@ impl DataFile {
         }
     }
 
-    /// From here on nobody knows what the disk holds (F1).
+    /// From here on nobody knows what the disk holds (DATAFILE-1).
     pub(crate) fn poison(&self, error: Error) -> Error {
         let source = self.failed.lock().get_or_insert_with(|| Arc::new(error)).clone();
         Error::Poisoned { source, appended: None }
     }
 
     /// Makes the file `blocks` blocks long, if it is shorter; if it is not, sees to it that the
-    /// next flush makes as much of its length durable (F3).
+    /// next flush makes as much of its length durable (DATAFILE-3).
     pub(crate) fn grow(&self, blocks: u64) -> Result<()> {
         let bytes = blocks * self.page_size as u64;
         let grown = self.file.allocate(bytes);

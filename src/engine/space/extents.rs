@@ -14,9 +14,9 @@
 //!
 //! Invariants:
 //!
-//! - X1 `used` is a subset of `busy`.
-//! - X2 a block in `busy` is never given away, and nobody writes to a block in `used`.
-//! - X3 blocks 0 and 1, which hold the superblocks, are always used.
+//! - EXTENTS-1 `used` is a subset of `busy`.
+//! - EXTENTS-2 a block in `busy` is never given away, and nobody writes to a block in `used`.
+//! - EXTENTS-3 blocks 0 and 1, which hold the superblocks, are always used.
 //!
 //! Search is next-fit: from where the last run ended, the first run that is long enough, or the
 //! longest of the next few. Neighbours in a batch so stay neighbours on the disk. There is no
@@ -140,7 +140,7 @@ impl Extents {
     }
 
     /// A checkpoint is durable: these used bits count, which are group `chunk` of as many. What it
-    /// no longer uses is released after that, block by block (X1).
+    /// no longer uses is released after that, block by block (EXTENTS-1).
     pub(crate) fn adopt(&mut self, chunk: u64, bits: &[u64]) {
         let from = usize::try_from(chunk).expect("a chunk in memory") * bits.len();
         let len = bits.len().min(self.used.len() - from);

@@ -15,9 +15,9 @@
 //! page map or of the free map, or it is free.
 //!
 //! Nothing that a checkpoint refers to is ever overwritten while a crash could go back to it.
-//! What that rests on is numbered where it is done: [`slots`] S1 to S3, [`extents`] X1 to X3,
-//! [`data_file`] F1 and F2, [`word_tree`] W1, [`space`] P1 and P2; the order of a checkpoint's steps
-//! is in [`checkpoint`].
+//! What that rests on is numbered where it is done: in [`slots`] (SUPERBLOCK), [`extents`]
+//! (EXTENTS), [`data_file`] (DATAFILE), [`word_tree`] (MAPS) and [`space`] (SPACE); the order of a
+//! checkpoint's steps is in [`checkpoint`].
 
 mod allocation;
 mod checkpoint;

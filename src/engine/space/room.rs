@@ -12,7 +12,7 @@
 //! - The maps of a checkpoint take at most as many blocks as both maps have when every page of them
 //!   is written anew: one for each `fanout` pages of the store, of which there are at most as many as
 //!   blocks, one for each `64 * fanout` blocks, and what is above them.
-//! - What a page in memory needs to be written out is counted apart, by the cache (V12): it is not
+//! - What a page in memory needs to be written out is counted apart, by the cache (CACHE-12): it is not
 //!   free to anybody else. While it is written its block is taken, and backs it still: in flight.
 
 use super::extents::Extents;
@@ -87,7 +87,7 @@ impl Room {
     /// So many are no longer. The same.
     pub(super) fn landed(&self, blocks: u64) {
         let before = self.in_flight.fetch_sub(blocks, Ordering::Relaxed);
-        debug_assert!(before >= blocks, "V12: {blocks} of {before} blocks in flight landed");
+        debug_assert!(before >= blocks, "CACHE-12: {blocks} of {before} blocks in flight landed");
     }
 
     /// Blocks that are free or in flight.

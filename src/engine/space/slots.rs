@@ -10,15 +10,15 @@
 //!
 //! Invariants:
 //!
-//! - S1 the slot that was flushed last is not written until the other one has been flushed.
+//! - SUPERBLOCK-1 the slot that was flushed last is not written until the other one has been flushed.
 //!   So a crash leaves one valid slot at least, and an invalid one is nothing unusual.
-//! - S2 what the newest superblock refers to was flushed before it was written.
-//! - S3 nothing that an older superblock refers to is overwritten, and no log that it needs is
+//! - SUPERBLOCK-2 what the newest superblock refers to was flushed before it was written.
+//! - SUPERBLOCK-3 nothing that an older superblock refers to is overwritten, and no log that it needs is
 //!   removed, before the newer one is known to be durable. One that was read at open is not known to be: it may have been in the
 //!   operating system's cache only. [`Slots::confirm`] writes it again and flushes it.
 //!
-//! - S4 a superblock that the disk had no space for is not in its slot: it will not be found later, so
-//!   that what it refers to is free. The slot is read to see that. A part of it is no superblock; should
+//! - SUPERBLOCK-4 a superblock that the disk had no space for is not in its slot: it will not be found later,
+//!   so that what it refers to is free. The slot is read to see that. A part of it is no superblock; should
 //!   all be there, the former one is written over it and flushed.
 //!
 //! The copy is there for rot, not for crashes: without it a damaged newest slot would silently
@@ -34,9 +34,9 @@ use crate::engine::mutants::{Mutant, broken};
 #[derive(Debug)]
 pub(crate) struct Slots {
     newest: Superblock,
-    /// The slot that holds it for sure (S1).
+    /// The slot that holds it for sure (SUPERBLOCK-1).
     slot: u64,
-    /// Whether it is known to be durable (S3).
+    /// Whether it is known to be durable (SUPERBLOCK-3).
     confirmed: bool,
 }
 
@@ -62,7 +62,7 @@ impl Slots {
         Ok((Slots { newest, slot, confirmed }, newest))
     }
 
-    /// Makes sure that the newest superblock is durable (S3).
+    /// Makes sure that the newest superblock is durable (SUPERBLOCK-3).
     pub(crate) fn confirm(&mut self, file: &DataFile) -> Result<()> {
         if !self.confirmed {
             self.write(file, self.slot, self.newest)?;
@@ -129,7 +129,7 @@ impl Slots {
 
 impl Slots {
     /// Sees to it that `bytes`, which were not written to `offset` because the disk is `full`, are not
-    /// found there (S4). Returns the error to be told.
+    /// found there (SUPERBLOCK-4). Returns the error to be told.
     fn take_back(&self, file: &DataFile, offset: u64, full: Error, bytes: &[u8]) -> Error {
         if !file.holds(offset, bytes) {
             return full;

@@ -10,9 +10,9 @@
 //!
 //! Invariants:
 //!
-//! - P1 at every moment the newest durable superblock, and one whose writing may have reached the
+//! - SPACE-1 at every moment the newest durable superblock, and one whose writing may have reached the
 //!   disk, refer to pages that have been flushed and that nobody writes to.
-//! - P2 a checkpoint that fails before it writes the superblock has changed nothing but the
+//! - SPACE-2 a checkpoint that fails before it writes the superblock has changed nothing but the
 //!   contents of free blocks.
 //!
 //! Locks, in the order in which they may be taken: `checkpointing`, `opening`, `growing`, `slots`,
@@ -167,7 +167,7 @@ impl Space {
         if broken(Mutant::DataNameUnflushed) {
             return Ok(());
         }
-        // Whoever opens the store next begins again (F4).
+        // Whoever opens the store next begins again (DATAFILE-4).
         disk.sync_dir().inspect_err(|_| {
             if !broken(Mutant::UnnamedDataFileLeft) {
                 discard(disk, DATA_FILE);
@@ -238,7 +238,7 @@ impl Space {
             let extents = extents.as_ref().expect("only what was allocated is written");
             for block in block..block + (bytes.len() / self.page_size()) as u64 {
                 let ours = extents.is_busy(block) && !extents.is_used(block);
-                assert!(ours, "X2: block {block} is not to be written");
+                assert!(ours, "EXTENTS-2: block {block} is not to be written");
             }
         }
         self.file.write_run(block, bytes)
@@ -321,7 +321,7 @@ impl Space {
         }
     }
 
-    /// Makes sure that the superblock that was found when the file was opened is durable (S3).
+    /// Makes sure that the superblock that was found when the file was opened is durable (SUPERBLOCK-3).
     ///
     /// # Errors
     /// [`Error::Poisoned`] if a flush failed, now or before.
@@ -382,7 +382,7 @@ impl Space {
         }
         let _one_at_a_time = self.opening.lock();
         if self.extents.lock().is_none() {
-            // Before the first page is written over a block that an older superblock needs (S3).
+            // Before the first page is written over a block that an older superblock needs (SUPERBLOCK-3).
             self.slots.lock().confirm(&self.file)?;
             let loaded = self.load_extents()?;
             *self.extents.lock() = Some(loaded);

@@ -19,8 +19,8 @@
 //! Leaves are read when they are asked for and not kept. Inner pages are few (one for F leaves)
 //! and are kept once read.
 //!
-//! W1: a reader may be on its way through the former tree when a checkpoint frees that tree's
-//! pages. What it then reads fails its check; it starts again if the root has changed meanwhile.
+//! - MAPS-1 a reader may be on its way through the former tree when a checkpoint frees that tree's
+//!   pages. What it then reads fails its check; it starts again if the root has changed meanwhile.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -74,7 +74,7 @@ impl WordTree {
             let (root, version) = self.current();
             let result = self.walk(file, root, version, index);
             match result {
-                // W1
+                // MAPS-1
                 Err(Error::Corrupt { .. }) if self.current().1 != version => continue,
                 result => return result,
             }

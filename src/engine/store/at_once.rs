@@ -371,7 +371,7 @@ mod tests {
         let held = store.engine().commit.lock();
         assert_eq!(rows.put_at_once(b"k", b"v").unwrap(), None);
         drop(held);
-        assert_eq!(rows.get("k").unwrap(), None, "A2");
+        assert_eq!(rows.get("k").unwrap(), None, "GATHER-2");
         assert!(rows.put_at_once(b"k", b"v").unwrap().is_some());
     }
 
@@ -422,13 +422,13 @@ mod tests {
             &answers[..],
             [Ok(Some(_)), Err(Error::NoSuchKeyspace { .. }), Ok(None), Ok(None)]
         ));
-        assert_eq!(rows.len().unwrap(), 1, "A2, A4");
+        assert_eq!(rows.len().unwrap(), 1, "GATHER-2, GATHER-4");
         // Somebody holds the commit lock for long.
         rows.gather_put(b"c", b"3", &mut gathered).unwrap();
         let held = store.engine().commit.lock();
         assert!(matches!(commit(&store, &mut gathered)[..], [Ok(None)]));
         drop(held);
-        assert_eq!(rows.get("c").unwrap(), None, "A2");
+        assert_eq!(rows.get("c").unwrap(), None, "GATHER-2");
         rows.gather_put(b"c", b"3", &mut gathered).unwrap();
         store.clone().close().unwrap();
         assert!(matches!(commit(&store, &mut gathered)[..], [Err(Error::Closed)]));
@@ -449,7 +449,7 @@ mod tests {
         let mut gathered = Gathered::default();
         rows.gather_put(b"long", b"2", &mut gathered).unwrap();
         rows.gather_put(b"short", b"2", &mut gathered).unwrap();
-        assert!(matches!(commit(&store, &mut gathered)[..], [Ok(None), Ok(None)]), "A4");
+        assert!(matches!(commit(&store, &mut gathered)[..], [Ok(None), Ok(None)]), "GATHER-4");
         rows.gather_put(b"short", b"2", &mut gathered).unwrap();
         assert!(matches!(commit(&store, &mut gathered)[..], [Ok(Some(_))]), "it would not wait");
     }
@@ -472,7 +472,7 @@ mod tests {
         let done: Vec<bool> =
             gathered.answers().map(|answer| answer.as_ref().unwrap().is_some()).collect();
         let first = done.iter().position(|is_done| !is_done).expect("the log is too short");
-        assert!(first > 0 && !done[first..].contains(&true), "A4: {done:?}");
+        assert!(first > 0 && !done[first..].contains(&true), "GATHER-4: {done:?}");
     }
 
     #[test]

@@ -74,7 +74,7 @@ impl Closer {
 impl Drop for Closer {
     fn drop(&mut self) {
         if !self.engine.process.is_here() {
-            // Its locks are somebody else's, its threads are not there to end (O1).
+            // Its locks are somebody else's, its threads are not there to end (FORK-1).
             std::mem::forget(Arc::clone(&self.engine));
             return;
         }

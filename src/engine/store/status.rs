@@ -8,10 +8,10 @@
 //! | a former one | above its end | lost, for ever |
 //! | one that this copy of the store never had | any | [`Error::UnknownLife`] |
 //!
-//! - J1 a token is judged only by the life that gave it out: number and mark must both be those of
+//! - RECEIPT-1 a token is judged only by the life that gave it out: number and mark must both be those of
 //!   an incarnation that this copy has had. A copy that was restored has lost the lives that the
 //!   original had after it, and gives their numbers and positions out again, with other marks.
-//! - J2 a text that lost a character, or had one changed, names nothing (its check), and neither
+//! - RECEIPT-2 a text that lost a character, or had one changed, names nothing (its check), and neither
 //!   does a position at which no record can end.
 //!
 //! What is left out: tokens of incarnations that began under format version 1 have neither mark
@@ -68,7 +68,7 @@ pub(super) fn status(engine: &Engine, text: &str) -> Result<Status> {
 /// Where the life ended that a token of this store names; `None` if that is the present one.
 ///
 /// # Errors
-/// [`Error::UnknownLife`] if this copy of the store never had it (J1).
+/// [`Error::UnknownLife`] if this copy of the store never had it (RECEIPT-1).
 pub(super) fn judge_life(engine: &Engine, token: &Token, text: &str) -> Result<Option<Lsn>> {
     let Token { incarnation, mark, .. } = *token;
     let is_same = |had: LifeMark| had == mark || broken(Mutant::LifeMarkUnchecked);

@@ -1,4 +1,4 @@
-//! Values and entries as reads return them: copies, which pin nothing and borrow nothing (V9).
+//! Values and entries as reads return them: copies, which pin nothing and borrow nothing (CACHE-9).
 
 use std::fmt;
 use std::ops::Deref;

@@ -162,7 +162,7 @@ fn check_trees(
     Ok(true)
 }
 
-/// B3: every page that exists is reached, or was freed, or came after what is checked. Which are not
+/// TREE-3: every page that exists is reached, or was freed, or came after what is checked. Which are not
 /// reached can be told only if all trees are whole.
 fn check_pages(
     engine: &Engine,

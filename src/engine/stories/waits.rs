@@ -248,7 +248,7 @@ fn larger_than_its_cache(witnessed: &Witnessed) -> (Store, Keyspace) {
     (store, rows)
 }
 
-/// V11: a read takes the frame of a clean page while another thread writes dirty ones.
+/// CACHE-11: a read takes the frame of a clean page while another thread writes dirty ones.
 #[test]
 fn nobody_waits_for_the_pages_that_another_thread_writes_to_evict_them() {
     let witnessed = Witnessed::new();

@@ -1,4 +1,4 @@
-//! Checking a whole tree (B1 to B3).
+//! Checking a whole tree (TREE-1 to TREE-3).
 
 use super::blob;
 use super::node::{Node, Value};

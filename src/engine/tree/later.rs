@@ -2,12 +2,12 @@
 //!
 //! A batch of rows in random order changes nearly as many leaves as it has rows, and to copy them
 //! all is more than a third of its cost. In place they can be changed only while nothing can fail
-//! any more (V7 of the cache). So rows that are sure to fit into their leaf are noted, the others
+//! any more (CACHE-7). So rows that are sure to fit into their leaf are noted, the others
 //! are put, with copies, splits and whatever else may need memory or the disk; the noted ones come
 //! at the end, in place or else as the others.
 //!
 //! A noted row never replaces a value that is out of line, be it in the leaf or in a row before of
-//! the same key: its pages are to be freed, and after the change in place nothing is (V8).
+//! the same key: its pages are to be freed, and after the change in place nothing is (CACHE-8).
 //!
 //! A leaf that is noted stays what it is until then: its fences move only when it is split or
 //! merged itself. No row but those noted with it belongs there, and puts merge nothing.
@@ -98,7 +98,7 @@ impl TreeMut<'_, '_> {
                     && matches!(replaced, Value::Blob(_))
                     && !broken(Mutant::ReplacedLongNoted)
                 {
-                    return Ok(first); // its pages must be freed before readers are kept away (V8)
+                    return Ok(first); // its pages must be freed before readers are kept away (CACHE-8)
                 }
             }
             let Some(needed) = needed(node, key, value, is_repeated) else { return Ok(first) };

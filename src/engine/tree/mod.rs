@@ -16,11 +16,11 @@
 //!
 //! Invariants, checked by [`check`] in its module:
 //!
-//! - B1 every node satisfies its layout's rules ([`node`]);
-//! - B2 a child's fences are the separators around it in its parent, its level is one less, and
+//! - TREE-1 every node satisfies its layout's rules ([`node`]);
+//! - TREE-2 a child's fences are the separators around it in its parent, its level is one less, and
 //!   all leaves are at level 0;
-//! - B3 every page is reached exactly once, or is free;
-//! - B4 the number of keys in the leaves is the keyspace's count.
+//! - TREE-3 every page is reached exactly once, or is free;
+//! - TREE-4 the number of keys in the leaves is the keyspace's count.
 //!
 //! Deleting merges a node with a neighbour when it is less than a quarter full and both fit in
 //! three quarters of a page ([`merge`]). Where the neighbours are on disk it is done a little later:

@@ -4,7 +4,7 @@
 //!   try --> an answer
 //!    ^  \-> an error --> the outcome
 //!    |              \
-//!    '--- a pause <-- if it is safe to send it again (M1)
+//!    '--- a pause <-- if it is safe to send it again (CLIENT-1)
 //! ```
 //!
 //! The outcome of a call is that of its most uncertain try: once a try may have been done, no later

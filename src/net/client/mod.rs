@@ -12,22 +12,22 @@
 //!   greeting, address, secret              handshake; TCP, Unix socket, TLS; token
 //! ```
 //!
-//! - M1 a request that may have been done is sent again only if it reads or carries an idempotency
+//! - CLIENT-1 a request that may have been done is sent again only if it reads or carries an idempotency
 //!   key; one that never left this process, or that the server refused before it began, always. The
 //!   outcome of a call is that of its most uncertain try;
-//! - M2 no lock is held while a task waits: what tasks share is guarded for as long as it takes to
+//! - CLIENT-2 no lock is held while a task waits: what tasks share is guarded for as long as it takes to
 //!   encode a request;
-//! - M3 a future may be dropped at any time: its request is cancelled, and its id not used again
+//! - CLIENT-3 a future may be dropped at any time: its request is cancelled, and its id not used again
 //!   before the server has answered;
-//! - M4 memory is bounded: requests in flight and bytes queued by the options, streams and watches
+//! - CLIENT-4 memory is bounded: requests in flight and bytes queued by the options, streams and watches
 //!   by the credit that they are given, answers by the longest body;
-//! - M5 every waiter is told when its connection ends, and whether its request had been sent:
+//! - CLIENT-5 every waiter is told when its connection ends, and whether its request had been sent:
 //!   `taken <= queued`, and what begins at or above `taken` was not;
-//! - M6 what is waited for ends in time: a call with its deadline, a part of a range likewise, an
+//! - CLIENT-6 what is waited for ends in time: a call with its deadline, a part of a range likewise, an
 //!   address with its share of the time, a connection that drains with what the server said;
-//! - M7 nothing is left when the last clone is dropped, the client is closed, or its runtime ends:
+//! - CLIENT-7 nothing is left when the last clone is dropped, the client is closed, or its runtime ends:
 //!   whatever crosses with it, no connection is put up after `Up::Over`;
-//! - M8 no request goes to another store than the first one unless the caller allows it, and a retry
+//! - CLIENT-8 no request goes to another store than the first one unless the caller allows it, and a retry
 //!   never does.
 //!
 //! ```no_run

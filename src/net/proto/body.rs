@@ -1,7 +1,7 @@
 //! Bodies: bincode 2 in its standard configuration (little-endian, varint), through serde.
 //!
-//! A body is read whole (Q3), borrows from its packet and never makes room for what it merely
-//! claims (Q4): see [`super`].
+//! A body is read whole (PROTO-3), borrows from its packet and never makes room for what it merely
+//! claims (PROTO-4): see [`super`].
 
 use std::borrow::Cow;
 use std::fmt;
@@ -77,7 +77,7 @@ impl From<String> for Text<'_> {
     }
 }
 
-/// Reads a whole body (Q3).
+/// Reads a whole body (PROTO-3).
 pub(super) fn decode<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Malformed> {
     let (message, used) = decode_first(body)?;
     match body.len() - used {
@@ -134,7 +134,7 @@ impl Writer for Append<'_> {
     }
 }
 
-/// A list that grows as it is read (Q4): serde's own would make room for what the list claims.
+/// A list that grows as it is read (PROTO-4): serde's own would make room for what the list claims.
 pub(super) fn growing<'de, T, D>(deserializer: D) -> Result<Vec<T>, D::Error>
 where
     T: Deserialize<'de>,

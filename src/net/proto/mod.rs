@@ -13,17 +13,17 @@
 //! `PROTOCOL.md` is the specification, for those who write a client in another language; its
 //! examples are checked here.
 //!
-//! - Q1 a length is within the limit before room is made for what it announces;
-//! - Q2 nothing of a packet but its length is acted upon before its checksum was found right;
-//! - Q3 a body is read whole: bytes that are left over make it malformed;
-//! - Q4 keys, values and texts are borrowed from the packet; a list grows by what has been read,
+//! - PROTO-1 a length is within the limit before room is made for what it announces;
+//! - PROTO-2 nothing of a packet but its length is acted upon before its checksum was found right;
+//! - PROTO-3 a body is read whole: bytes that are left over make it malformed;
+//! - PROTO-4 keys, values and texts are borrowed from the packet; a list grows by what has been read,
 //!   never by what it says of itself. So the memory for a packet is a small multiple of its bytes,
 //!   and none at all for a get, put, delete or batch;
-//! - Q5 what is decoded and encoded again is the same message, and the bytes of every kind are
+//! - PROTO-5 what is decoded and encoded again is the same message, and the bytes of every kind are
 //!   those of `tests/golden/proto/packets.txt`, whatever changes here;
-//! - Q6 a broken packet is the end of its connection, since nobody knows where the next one
+//! - PROTO-6 a broken packet is the end of its connection, since nobody knows where the next one
 //!   begins; a malformed body or an unknown kind is the end of its request only;
-//! - Q7 the header, `Hello`, `Welcome` and `Error` are the same in every version.
+//! - PROTO-7 the header, `Hello`, `Welcome` and `Error` are the same in every version.
 //!
 //! Left out: encryption and compression (TLS is for the one; the other is better done to values by
 //! who knows them), and a number for each packet against replay (TCP orders them, TLS guards them).

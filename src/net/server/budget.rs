@@ -4,23 +4,23 @@
 //! have more than there is memory. Nobody can know beforehand who will read; but a socket that
 //! takes nothing more says who does not: such a connection is *stuck*.
 //!
-//! - U1 What counts is memory: of every output that could not be written at once, with the requests
+//! - BUDGET-1 What counts is memory: of every output that could not be written at once, with the requests
 //!   that wait behind it and what such a connection holds for itself; and of every answer from the
 //!   pool, from before it is made until it counts with an output. It is counted by values that give it back when they are
 //!   dropped, so that no way out forgets it. An allocator does not give back all that it gets:
 //!   what is counted is a quarter more.
-//! - U2 Above half the cap nothing is made for a connection that is stuck: its input is not read, and
+//! - BUDGET-2 Above half the cap nothing is made for a connection that is stuck: its input is not read, and
 //!   its backlog and its streams stand still until its socket has taken all there is. It wakes
 //!   itself then; if that takes too long, it is cut as any slow reader.
-//! - U3 Above half the cap a page has at most [`SMALL_PAGE`] bytes, and the outputs of a connection a
+//! - BUDGET-3 Above half the cap a page has at most [`SMALL_PAGE`] bytes, and the outputs of a connection a
 //!   sixteenth of what they may have otherwise: so what is made for those of whom nothing is known
 //!   yet is small. All others go on.
-//! - U4 Above three quarters of the cap no answer is made that is longer than such a page, and above the
-//!   cap none whose length is not known to be small. Such a request waits, without a thread, while those
-//!   who do not read are cut (U6); it is refused as `TooBusy` if that takes too long.
-//! - U5 A connection has one long answer at a time, or several that are a megabyte together: so the
+//! - BUDGET-4 Above three quarters of the cap no answer is made that is longer than such a page, and above
+//!   the cap none whose length is not known to be small. Such a request waits, without a thread, while those
+//!   who do not read are cut (BUDGET-6); it is refused as `TooBusy` if that takes too long.
+//! - BUDGET-5 A connection has one long answer at a time, or several that are a megabyte together: so the
 //!   cap is shared by all that ask for much, and not by the first of them alone.
-//! - U6 While somebody waits for memory, a connection that has taken nothing for a second, and has more
+//! - BUDGET-6 While somebody waits for memory, a connection that has taken nothing for a second, and has more
 //!   than a small page unread, is cut like any slow reader.
 //!
 //! So there is at most the cap, and besides what is being made at that moment: a part of a stream for
@@ -29,7 +29,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// The most bytes of a page above half the cap (U3).
+/// The most bytes of a page above half the cap (BUDGET-3).
 pub(crate) const SMALL_PAGE: u32 = 64 << 10;
 
 /// How full it is.
@@ -85,7 +85,7 @@ impl Budget {
         self.wanting.load(Ordering::Relaxed) > 0
     }
 
-    /// Whether there is room for an answer that is about to be made, and counts already (U4).
+    /// Whether there is room for an answer that is about to be made, and counts already (BUDGET-4).
     pub(crate) fn has_room_for(&self, share: &Share, is_small: bool) -> bool {
         let held = self.held();
         held <= share.bytes || held <= if is_small { self.cap } else { self.cap / 4 * 3 }

@@ -3,13 +3,13 @@
 //! A packet has to be whole before anything is done, and may be 16 MiB long. Without a cap a few
 //! hundred clients that begin one and go away would take all the memory that there is.
 //!
-//! - I1 Before more than [`FREE`] bytes of a packet are read, room is claimed for all of it, at the
+//! - INPUT-1 Before more than [`FREE`] bytes of a packet are read, room is claimed for all of it, at the
 //!   length that its header says. So whoever has begun can finish, and no two wait for each other.
-//! - I2 Where there is no room the connection is not read, and has its place in a queue. Room goes to
+//! - INPUT-2 Where there is no room the connection is not read, and has its place in a queue. Room goes to
 //!   the first in the queue, however much it needs. One claim is granted if nothing else is held.
-//! - I3 Up to [`FREE`] bytes of each connection are read in any case, so that short requests go on. They
+//! - INPUT-3 Up to [`FREE`] bytes of each connection are read in any case, so that short requests go on. They
 //!   count as well.
-//! - I4 While somebody waits, a connection that holds more than that and has sent nothing for a while is
+//! - INPUT-4 While somebody waits, a connection that holds more than that and has sent nothing for a while is
 //!   ended (`TooSlow`).
 
 use std::collections::BTreeMap;
@@ -101,7 +101,7 @@ impl Claim {
         }
     }
 
-    /// `Ready` once it holds so much (I2).
+    /// `Ready` once it holds so much (INPUT-2).
     pub(crate) fn poll_claim(&mut self, bytes: usize, cx: &mut Context<'_>) -> Poll<()> {
         if bytes <= self.bytes {
             self.leave();

@@ -8,10 +8,10 @@
 //! 4. the output, in one write;
 //! 5. a read, into a buffer that is held only while there is something in it.
 //!
-//! - K1 a turn takes at most [`TURN`] requests, and answers that were waited for count as such;
+//! - CONNECTION-1 a turn takes at most [`TURN`] requests, and answers that were waited for count as such;
 //!   then others have theirs;
-//! - K2 whoever does not read is not read from, and after a time is no longer waited for;
-//! - K3 every way in which a client can make the server wait for it has a time limit: the
+//! - CONNECTION-2 whoever does not read is not read from, and after a time is no longer waited for;
+//! - CONNECTION-3 every way in which a client can make the server wait for it has a time limit: the
 //!   handshake, a packet that has begun, answers that are not taken, silence.
 
 use std::future::Future;
@@ -32,7 +32,7 @@ use super::session::Session;
 use super::shared::Shared;
 use crate::net::proto::{Code, Failure};
 
-/// Requests that a connection may take, and late answers that it may give, in one turn (K1).
+/// Requests that a connection may take, and late answers that it may give, in one turn (CONNECTION-1).
 const TURN: usize = 64;
 /// With so much input or more it may take longer than a turn to come to its end.
 const MUCH: usize = 16 << 10;
@@ -213,7 +213,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
     }
 
-    /// Whether there is room for what is to come of the packet that has begun (I1).
+    /// Whether there is room for what is to come of the packet that has begun (INPUT-1).
     fn may_read(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
         if self.input.filled().len() < FREE {
             return true;
@@ -264,7 +264,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let is_short = self.shared.room.is_full() && self.input.filled().len() < FREE;
         let mut room = self.input.room(most);
         if is_short && room.len() > FREE {
-            // What comes without a claim is short (I3).
+            // What comes without a claim is short (INPUT-3).
             room = &mut room[..FREE];
         }
         let mut room = ReadBuf::new(room);
@@ -276,7 +276,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         Poll::Ready(Ok(bytes))
     }
 
-    /// Ends what has taken too long (K3).
+    /// Ends what has taken too long (CONNECTION-3).
     fn keep_time(&mut self, now: Instant) {
         let is_over = |by: Option<Instant>| by.is_some_and(|by| by <= now);
         let failure = if is_over(self.write_by) || self.is_in_the_way(now) {
@@ -296,14 +296,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
     }
 
-    /// When to look whether others wait for what this client has not read (U6).
+    /// When to look whether others wait for what this client has not read (BUDGET-6).
     fn look_by(&self) -> Option<Instant> {
         let stuck_since = self.write_by?.checked_sub(self.shared.limits.write)?;
         let first = stuck_since + IN_THE_WAY;
         self.session.has_much_unread().then(|| self.looked_at.map_or(first, |at| at + IN_THE_WAY))
     }
 
-    /// Whether this client has read nothing for a while, and others wait for what that takes (U6).
+    /// Whether this client has read nothing for a while, and others wait for what that takes (BUDGET-6).
     fn is_in_the_way(&mut self, now: Instant) -> bool {
         if self.look_by().is_none_or(|by| by > now) {
             return false;
@@ -317,7 +317,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         self.session.accepts_input() && !self.claim.is_waiting()
     }
 
-    /// When to look whether others wait for the room of a packet that does not go on (I4).
+    /// When to look whether others wait for the room of a packet that does not go on (INPUT-4).
     fn look_at_room_by(&self) -> Option<Instant> {
         let holds = self.claim.bytes() > FREE && self.packet_by.is_some() && self.is_read();
         holds.then(|| {
@@ -326,7 +326,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         })
     }
 
-    /// Whether this client has begun a packet, and does not go on while others wait for its room (I4).
+    /// Whether this client has begun a packet, and does not go on while others wait for its room (INPUT-4).
     fn holds_room(&mut self, now: Instant) -> bool {
         if self.look_at_room_by().is_none_or(|by| by > now) {
             return false;

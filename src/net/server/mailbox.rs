@@ -56,11 +56,11 @@ pub(crate) enum Letter {
     Unwanted,
     /// The last packet for a request.
     Answer { id: u64, ticket: u64, made: Made },
-    /// It was not made, since too much is unread already (U2, U5).
+    /// It was not made, since too much is unread already (BUDGET-2, BUDGET-5).
     Later(Waiting, Why),
     /// The write of this number has ended; it is that of this id and ticket.
     Wrote { number: u64, of: (u64, u64), wrote: Wrote },
-    /// No thread has this run any more. What is left of it was put off (U2).
+    /// No thread has this run any more. What is left of it was put off (BUDGET-2).
     RunEnded(Arc<Run>),
     /// A part of a stream; no stream comes back with the last.
     Part { id: u64, ticket: u64, made: Made, stream: Option<Box<Stream>> },

@@ -12,12 +12,12 @@
 //!   pool, tide                    threads for what may block; one watcher of the watermarks
 //! ```
 //!
-//! - V1 no thread of the runtime waits for the engine: what would wait is known beforehand (see
+//! - SERVER-1 no thread of the runtime waits for the engine: what would wait is known beforehand (see
 //!   `engine/commit/at_once.rs`) and goes to the pool, whose queue has a bound;
-//! - V2 an idle connection holds no buffer, and a long poll is an entry in a table;
-//! - V3 whoever is slow slows only itself: output, backlog, flights, subscriptions and times have
+//! - SERVER-2 an idle connection holds no buffer, and a long poll is an entry in a table;
+//! - SERVER-3 whoever is slow slows only itself: output, backlog, flights, subscriptions and times have
 //!   their caps for each connection, and both one for all together (`budget`, `claim`);
-//! - V4 nothing is told durable that is not: `Written` with `durable` is sent when the sync line has
+//! - SERVER-4 nothing is told durable that is not: `Written` with `durable` is sent when the sync line has
 //!   passed it, and after a failed flush nothing is.
 
 mod budget;

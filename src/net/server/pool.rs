@@ -11,9 +11,9 @@
 //!
 //! Each caller has a lane, and no more of the pool than its share:
 //!
-//! - G1 the lanes have their turns one after the other, whatever each has waiting;
-//! - G2 one lane never has all threads, unless there is one only: what stalls in it stalls nobody else;
-//! - G3 the second half of the queue is for those who have nothing in it: one task for each lane.
+//! - POOL-1 the lanes have their turns one after the other, whatever each has waiting;
+//! - POOL-2 one lane never has all threads, unless there is one only: what stalls in it stalls nobody else;
+//! - POOL-3 the second half of the queue is for those who have nothing in it: one task for each lane.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -39,7 +39,7 @@ struct Shared {
     state: Mutex<State>,
     work: Condvar,
     longest: usize,
-    /// Threads that a lane may have (G2).
+    /// Threads that a lane may have (POOL-2).
     most: usize,
 }
 
@@ -148,7 +148,7 @@ impl State {
         }
     }
 
-    /// Takes the next task, of the lane whose turn it is (G1).
+    /// Takes the next task, of the lane whose turn it is (POOL-1).
     fn take(&mut self, most: usize) -> Option<(Lane, Task)> {
         let lane = self.ring.pop_front()?;
         let tasks = self.lanes.get_mut(&lane).expect("a lane in the ring has tasks");
@@ -257,12 +257,12 @@ mod tests {
             let done = done.clone();
             pool.submit(lane, move || done.send(number).unwrap())
         };
-        // G2: what stalls in one lane leaves a thread to the others.
+        // POOL-2: what stalls in one lane leaves a thread to the others.
         let stalled = occupy(&pool, much);
         tell(much, 1).unwrap();
         tell(little, 10).unwrap();
         assert_eq!(results.recv().unwrap(), 10);
-        // G3: half of the queue, and not more.
+        // POOL-3: half of the queue, and not more.
         let other = occupy(&pool, little);
         for number in 2..5 {
             tell(much, number).unwrap();
@@ -271,7 +271,7 @@ mod tests {
         assert!(!pool.has_room(much) && pool.has_room(little));
         tell(little, 11).unwrap();
         assert_eq!(tell(little, 12), Err(Busy));
-        // G1: it is not behind all that came before it.
+        // POOL-1: it is not behind all that came before it.
         drop(stalled);
         let order: Vec<u32> = results.iter().take(4).collect();
         assert_eq!(order, [1, 2, 3, 4], "the other lane's thread is taken");

@@ -40,7 +40,7 @@ impl Caller {
         Caller { name: String::new(), scopes: Scopes::ALL, realm: Realm::All }
     }
 
-    /// Whether he may ask this (S1).
+    /// Whether he may ask this (SERVICE-1).
     ///
     /// # Errors
     /// `Denied`, with what he lacks.

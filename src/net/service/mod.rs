@@ -13,12 +13,12 @@
 //! lost with the process that a client was promised: a write's job id is the position of its
 //! commit, and idempotency keys are in the store.
 //!
-//! - S1 every request passes [`Caller::check`] before anything else happens; it is the one place
+//! - SERVICE-1 every request passes [`Caller::check`] before anything else happens; it is the one place
 //!   that knows the scopes;
-//! - S2 a write with an idempotency key is applied at most once while the key is kept, also when
+//! - SERVICE-2 a write with an idempotency key is applied at most once while the key is kept, also when
 //!   the server is killed between the two: key and write are one commit;
-//! - S3 all parts of a stream are of one snapshot, which is given up after a bounded time;
-//! - S4 a job id tells the truth in every later process: of a write by its position alone; of an
+//! - SERVICE-3 all parts of a stream are of one snapshot, which is given up after a bounded time;
+//! - SERVICE-4 a job id tells the truth in every later process: of a write by its position alone; of an
 //!   operation that it is interrupted, since no operation goes on after its process.
 
 mod caller;

@@ -1,4 +1,4 @@
-//! Idempotency keys: a write that is tried again is applied once (S2).
+//! Idempotency keys: a write that is tried again is applied once (SERVICE-2).
 //!
 //! The key is written into a keyspace of the server's own, in the same commit as the write. Who
 //! comes with a key that is there already is told the position of the present: it is at or above

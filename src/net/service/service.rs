@@ -187,7 +187,7 @@ impl Service {
     /// The state of any job. May read pages.
     pub(crate) fn state(&self, job: &str) -> Result<JobState<'static>, Failure<'static>> {
         match self.find_job(job)? {
-            // The outcome of an operation goes with its process (S4).
+            // The outcome of an operation goes with its process (SERVICE-4).
             JobRef::Former if job.contains("-op-") => {
                 self.store.check_life(job.parse::<JobId>()?.token(), job)?;
                 Ok(JobState::Interrupted)

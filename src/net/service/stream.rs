@@ -1,4 +1,4 @@
-//! A range that comes in parts, all of one snapshot (S3).
+//! A range that comes in parts, all of one snapshot (SERVICE-3).
 //!
 //! Between two parts nothing is held but the snapshot and the key at which to go on: no page, no
 //! thread. The snapshot keeps old page versions alive, so whoever owns a stream gives it up when

@@ -10,8 +10,8 @@
 //! keys: a call through a table of functions costs some nanoseconds, and each engine pays it.
 //! Peers live in a package of their own, which hands its engines to [`super::run`].
 //!
-//! - E1 A mode is compared only with modes of the same [`Guarantee`].
-//! - E2 An engine is used as its own documentation says is fastest for that guarantee, with the
+//! - MODES-1 A mode is compared only with modes of the same [`Guarantee`].
+//! - MODES-2 An engine is used as its own documentation says is fastest for that guarantee, with the
 //!   same cache size, and what it would lose stands beside its figures.
 
 use std::path::Path;

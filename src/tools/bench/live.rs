@@ -10,10 +10,10 @@
 //! The strip is the end of the log: `|` appended, `v` visible, `d` durable. Its length is the
 //! widest gap that was seen in the measurement.
 //!
-//! - L1 Nobody who measures waits for it: it reads counters that are written anyway, from a thread
+//! - PROGRESS-1 Nobody who measures waits for it: it reads counters that are written anyway, from a thread
 //!   of its own, and takes no lock that a measuring thread takes in its loop. Its thread sleeps
 //!   but for some microseconds of each fifth of a second.
-//! - L2 Without a terminal no thread is started: a line is said of each measurement that is done.
+//! - PROGRESS-2 Without a terminal no thread is started: a line is said of each measurement that is done.
 
 use std::collections::VecDeque;
 use std::io::{self, IsTerminal};

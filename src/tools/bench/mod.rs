@@ -21,24 +21,24 @@
 //!
 //! How the figures are made:
 //!
-//! - B1 Machines drift and share their disks, so nothing is compared across runs. All cases of a
+//! - BENCH-1 Machines drift and share their disks, so nothing is compared across runs. All cases of a
 //!   family, all engines included, are measured in turns, round after round, in another shuffled
 //!   order each round, so that none always follows the same one. A ratio is taken within each
 //!   round; what is printed is the median over the rounds.
-//! - B2 Threads start together at a barrier, work for a warm-up and then for the measured time.
+//! - BENCH-2 Threads start together at a barrier, work for a warm-up and then for the measured time.
 //!   Without `--rate` the loop is closed: an operation that nobody issued because another one
 //!   stalled is not counted as slow. With it, latency counts from when an operation was due.
-//! - B3 Stores and floor run in the same loop, with the same keys made in the same way, and pay
+//! - BENCH-3 Stores and floor run in the same loop, with the same keys made in the same way, and pay
 //!   the same for the clock: one reading (about 25 ns) and one histogram entry for each commit and
 //!   scan; where operations are gets, two readings and one entry for every eighth.
-//! - B4 Commits are measured on a fresh store each time. Bytes to the device are counted over the
+//! - BENCH-4 Commits are measured on a fresh store each time. Bytes to the device are counted over the
 //!   whole life of that store, closing included, against the keys and values of all its commits.
 //!   `device` says what counts.
-//! - B5 The floor is the best case: one preallocated file whose blocks are written and in the
+//! - BENCH-5 The floor is the best case: one preallocated file whose blocks are written and in the
 //!   page cache, no format, no checksum, no index.
-//! - B6 One store is open at a time, each in its documented best setting for what it promises, all
+//! - BENCH-6 One store is open at a time, each in its documented best setting for what it promises, all
 //!   with the same size of cache. Modes are compared with modes of the same promise only.
-//! - B7 An engine that loses a row, or finds one that was not put, has no figures. A peer that
+//! - BENCH-7 An engine that loses a row, or finds one that was not put, has no figures. A peer that
 //!   fails is left out of that family, and the result says so; our own failure ends the run.
 //!
 //! `net` measures a store that is served, in a process of its own, and makes the same record.
@@ -300,7 +300,7 @@ fn measure_suite(suite: &mut dyn Suite, stage: &Stage<'_>) -> Result<Results, Be
     Ok(results)
 }
 
-/// The order of a round (B1): the same in each run, by the shuffle of Fisher and Yates.
+/// The order of a round (BENCH-1): the same in each run, by the shuffle of Fisher and Yates.
 fn shuffled(cases: usize, round: u32, seed: u64) -> Vec<usize> {
     let mut chance = draws::Chance::new(seed, round as usize);
     let mut order: Vec<usize> = (0..cases).collect();

@@ -8,10 +8,10 @@
 //!     results      one Row for each (workload, engine, mode, threads, sizes)
 //! ```
 //!
-//! - R1 Table and page take nothing from anywhere else: whoever has the file can make both again.
-//! - R2 Field names never change their meaning. New fields have defaults, so that files of earlier
+//! - RESULTS-1 Table and page take nothing from anywhere else: whoever has the file can make both again.
+//! - RESULTS-2 Field names never change their meaning. New fields have defaults, so that files of earlier
 //!   versions are still read; what they lack is empty.
-//! - R3 All numbers are finite. What could not be measured is absent (`null`), never 0.
+//! - RESULTS-3 All numbers are finite. What could not be measured is absent (`null`), never 0.
 
 use serde::{Deserialize, Serialize};
 

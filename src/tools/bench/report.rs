@@ -1,6 +1,6 @@
 //! Medians over rounds, and ratios: from samples to the rows of the result.
 //!
-//! Every ratio is taken within a round and is the median of those (B1):
+//! Every ratio is taken within a round and is the median of those (BENCH-1):
 //!
 //! | ratio to floor | is | better |
 //! |---|---|---|

@@ -1,7 +1,7 @@
 //! What all workloads share: the directory, the engines, the load, and stores that hold every row.
 //!
-//! - S1 At most one store is open at a time: none pays for the threads and the memory of another.
-//! - S2 A store that is only read, or changed in place, is filled once for each engine and used by
+//! - STAGE-1 At most one store is open at a time: none pays for the threads and the memory of another.
+//! - STAGE-2 A store that is only read, or changed in place, is filled once for each engine and used by
 //!   all workloads. It is opened anew for each measurement and read once from end to end, so that
 //!   what fits in its cache is there.
 
@@ -217,7 +217,7 @@ impl<'a> Stage<'a> {
         self.engines[engine].open(dir, mode, sizes)
     }
 
-    /// Notes that a peer failed, and cleans up behind it (B7). Nobody else may fail.
+    /// Notes that a peer failed, and cleans up behind it (BENCH-7). Nobody else may fail.
     pub(super) fn peer_failed(
         &self,
         who: Who,

@@ -11,15 +11,15 @@
 //!
 //! Rules that every command keeps:
 //!
-//! - C1 The exit status is 0 for done, 1 for "not found" or "not clean", 2 for a wrong call or a
+//! - CLI-1 The exit status is 0 for done, 1 for "not found" or "not clean", 2 for a wrong call or a
 //!   failure; `failure` has the table. A failure prints one line, `syncline: ...`, on standard
 //!   error.
-//! - C2 Results go to standard output, everything else to standard error. Whoever closes our
+//! - CLI-2 Results go to standard output, everything else to standard error. Whoever closes our
 //!   output early (`scan | head`) has what he wanted: that is no failure.
-//! - C3 A command that only reads never creates a store, and changes nothing of one: it needs no
+//! - CLI-3 A command that only reads never creates a store, and changes nothing of one: it needs no
 //!   right to write. A store that was not closed is recovered in memory for it.
-//! - C4 Memory does not grow with the input or with the output: both are streamed.
-//! - C5 The store is closed before the process ends, whatever happened, and what `close` says
+//! - CLI-4 Memory does not grow with the input or with the output: both are streamed.
+//! - CLI-5 The store is closed before the process ends, whatever happened, and what `close` says
 //!   counts: a write is not reported as done before.
 //!
 //! Keys and values are bytes. Arguments are taken as the operating system gives them; `--hex`
@@ -82,7 +82,7 @@ pub fn bench_with(peers: &[Box<dyn Engine>]) -> ExitCode {
     }
 }
 
-/// Tells the shell how it went (C1).
+/// Tells the shell how it went (CLI-1).
 fn conclude(outcome: Outcome) -> ExitCode {
     match outcome {
         Ok(status) => status.into(),
@@ -130,7 +130,7 @@ fn run(command: Command) -> Outcome {
     }
 }
 
-/// What clap says: help and version on standard output, everything else as a failure (C1).
+/// What clap says: help and version on standard output, everything else as a failure (CLI-1).
 fn explain(error: &clap::Error) -> ExitCode {
     if !error.use_stderr() {
         // A reader that has gone away wanted no more help.
@@ -155,7 +155,7 @@ fn note(message: &str) {
 /// What a command does with the store.
 #[derive(Clone, Copy)]
 enum Access {
-    /// It reads: there must be a store, which is not changed (C3).
+    /// It reads: there must be a store, which is not changed (CLI-3).
     Read,
     /// It takes away or tidies up: there must be a store.
     Change,
@@ -163,7 +163,7 @@ enum Access {
     Create,
 }
 
-/// Opens the store, does the work, and closes it whatever came of the work (C5).
+/// Opens the store, does the work, and closes it whatever came of the work (CLI-5).
 fn with_store(dir: &Path, access: Access, work: impl FnOnce(&Store) -> Outcome) -> Outcome {
     let (options, bar) = recovery_bar(Options::new());
     let options = match access {
@@ -176,7 +176,7 @@ fn with_store(dir: &Path, access: Access, work: impl FnOnce(&Store) -> Outcome) 
     and_close(opened?, work)
 }
 
-/// Does the work, and closes the store whatever came of it (C5).
+/// Does the work, and closes the store whatever came of it (CLI-5).
 fn and_close(store: Store, work: impl FnOnce(&Store) -> Outcome) -> Outcome {
     let outcome = work(&store);
     let closed = store.close();

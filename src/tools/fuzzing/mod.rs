@@ -11,10 +11,10 @@
 //! Each function takes any bytes, hands them to decoders, and panics if one of these rules is
 //! broken. It is built for tests and under `--cfg fuzzing` only.
 //!
-//! - Z1 a decoder never panics, whatever the bytes;
-//! - Z2 what a decoder takes, the encoder writes as it was;
-//! - Z3 a page that passes its check can be read through without a panic;
-//! - Z4 a stream of packets is the same wherever it is cut.
+//! - FUZZ-1 a decoder never panics, whatever the bytes;
+//! - FUZZ-2 what a decoder takes, the encoder writes as it was;
+//! - FUZZ-3 a page that passes its check can be read through without a panic;
+//! - FUZZ-4 a stream of packets is the same wherever it is cut.
 //!
 //! Checksums keep random bytes out, so each function also repairs the checksum of what it was
 //! given and tries again: what lies behind the checksum is checked as well.
@@ -72,7 +72,7 @@ pub fn record(bytes: &[u8]) {
             crc32(&[&STORE.0, &LIFE.incarnation.get().to_le_bytes(), &repaired[4..RECORD_HEADER]]);
         put_u32(&mut repaired, 0, crc);
         if let Ok(record) = decode_record(&repaired, AT, salt) {
-            assert_eq!(record.header.encode(salt), repaired[..RECORD_HEADER], "Z2");
+            assert_eq!(record.header.encode(salt), repaired[..RECORD_HEADER], "FUZZ-2");
         }
     }
     segment_header(bytes);
@@ -94,22 +94,23 @@ fn segment_header(bytes: &[u8]) {
     page[64] |= 1;
     let crc = crc32(&[&page[..12], &page[16..]]);
     put_u32(&mut page, 12, crc);
-    let header = SegmentHeader::decode(&page).expect("Z2: magic, version and checksum are right");
-    assert_eq!(SegmentHeader::decode(&header.encode()), Ok(header), "Z2");
+    let header =
+        SegmentHeader::decode(&page).expect("FUZZ-2: magic, version and checksum are right");
+    assert_eq!(SegmentHeader::decode(&header.encode()), Ok(header), "FUZZ-2");
 }
 
 fn operations(bytes: &[u8]) {
     let mut payload = Payload::default();
     let mut ended = false;
     for op in Operations::new(bytes) {
-        assert!(!ended, "Z1: an error ends a payload");
+        assert!(!ended, "FUZZ-1: an error ends a payload");
         match op {
             Ok(op) => payload.push(op),
             Err(_) => ended = true,
         }
     }
     let again: Result<Vec<Op<'_>>, _> = Operations::new(&payload.bytes).collect();
-    assert_eq!(again.expect("Z2").len(), payload.operations, "Z2");
+    assert_eq!(again.expect("FUZZ-2").len(), payload.operations, "FUZZ-2");
 }
 
 /// The data file: a page of any kind.
@@ -125,7 +126,7 @@ pub fn page(bytes: &[u8]) {
     let id = header::page_id(&page);
     let _ = header::check(&page, STORE, id, PageAddr::NONE);
     let crc = header::seal(&mut page, STORE);
-    header::check(&page, STORE, id, PageAddr::new(2, crc)).expect("Z2");
+    header::check(&page, STORE, id, PageAddr::new(2, crc)).expect("FUZZ-2");
     read_node(&page);
     read_map(&page);
     for level in 0..=2 {
@@ -137,7 +138,7 @@ pub fn page(bytes: &[u8]) {
     }
 }
 
-/// Z3, for a node of a tree.
+/// FUZZ-3, for a node of a tree.
 fn read_node(page: &[u8]) {
     let node = Node::new(page);
     if node.check().is_err() {
@@ -152,7 +153,7 @@ fn read_node(page: &[u8]) {
             assert!(node.child_index(&key) <= slot);
             continue;
         }
-        assert_eq!(node.search(&key), Ok(slot), "Z3: a key is found where it is");
+        assert_eq!(node.search(&key), Ok(slot), "FUZZ-3: a key is found where it is");
         if let Value::Inline(value) = node.value(slot) {
             assert!(value.len() <= page.len());
         }
@@ -165,7 +166,7 @@ fn read_map(page: &[u8]) {
     let Ok(words) = map_page::decode(page, kind, place) else { return };
     let mut again = vec![0; page.len()];
     map_page::encode(&mut again, kind, place, header::lsn(page), &words);
-    assert_eq!(again[4..], page[4..], "Z2");
+    assert_eq!(again[4..], page[4..], "FUZZ-2");
 }
 
 /// The superblock.
@@ -178,7 +179,7 @@ pub fn superblock(bytes: &[u8]) {
     let crc = crc32(&[&slot[..8], &slot[12..]]);
     put_u32(&mut slot, 8, crc);
     if let Ok(superblock) = Superblock::decode(&slot) {
-        assert_eq!(superblock.encode()[..], slot, "Z2");
+        assert_eq!(superblock.encode()[..], slot, "FUZZ-2");
     }
 }
 
@@ -187,7 +188,7 @@ pub fn token(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     if let Ok(token) = text.parse::<Token>() {
         let again = token.to_string().parse::<Token>();
-        assert_eq!(again.ok(), Some(token), "Z2");
+        assert_eq!(again.ok(), Some(token), "FUZZ-2");
     }
 }
 

@@ -7,8 +7,8 @@ const LIMIT: u32 = 1 << 16;
 
 /// Packets, and the messages in them.
 ///
-/// Beyond Z1 and Z2: a stream gives the same packets wherever it is cut (Z4), and a message that is
-/// written and read again is the same one (Q5), though its bytes may be shorter: numbers may come
+/// Beyond FUZZ-1 and FUZZ-2: a stream gives the same packets wherever it is cut (FUZZ-4), and a message that
+/// is written and read again is the same one (PROTO-5), though its bytes may be shorter: numbers may come
 /// in longer forms than they are written in.
 pub fn packet(bytes: &[u8]) {
     stream(bytes);
@@ -20,14 +20,14 @@ pub fn packet(bytes: &[u8]) {
     let begun = Begun::new(&mut out);
     out.extend_from_slice(body);
     begun.finish(&mut out, head, MAX_BODY).expect("a short body");
-    assert_eq!(first(&out), Some(Packet { head, body }), "Z2");
+    assert_eq!(first(&out), Some(Packet { head, body }), "FUZZ-2");
     message(&Packet { head, body });
     // Twice in one stream, which is read in two pieces.
     let both = [&out[..], &out[..]].concat();
     let cut = usize::from(*cut) % both.len();
     let whole = both[..cut].len() / out.len();
-    assert_eq!(stream(&both[..cut]), whole * out.len(), "Z4");
-    assert_eq!(stream(&both), both.len(), "Z4");
+    assert_eq!(stream(&both[..cut]), whole * out.len(), "FUZZ-4");
+    assert_eq!(stream(&both), both.len(), "FUZZ-4");
 }
 
 /// The bytes that whole packets take.
@@ -58,15 +58,15 @@ fn message(packet: &Packet<'_>) {
     assert!(request.is_err() || response.is_err(), "kinds are one or the other");
     if let Ok(request) = request {
         if let Request::Batch(batch) = request {
-            assert_eq!(batch.ops.count() as u64, batch.ops.len(), "Z2");
+            assert_eq!(batch.ops.count() as u64, batch.ops.len(), "FUZZ-2");
         }
         request.encode(head.id, head.deadline_ms, MAX_BODY, &mut out).expect("it fits");
-        assert_eq!(Request::decode(&first(&out).expect("Z2")), Ok(request), "Q5");
+        assert_eq!(Request::decode(&first(&out).expect("FUZZ-2")), Ok(request), "PROTO-5");
     } else if let Ok(response) = response {
         if let Response::Entries(entries) = response {
-            assert_eq!(entries.rows.count() as u64, entries.rows.len(), "Z2");
+            assert_eq!(entries.rows.count() as u64, entries.rows.len(), "FUZZ-2");
         }
         response.encode_part(head.id, head.part, MAX_BODY, &mut out).expect("it fits");
-        assert_eq!(Response::decode(&first(&out).expect("Z2")), Ok(response), "Q5");
+        assert_eq!(Response::decode(&first(&out).expect("FUZZ-2")), Ok(response), "PROTO-5");
     }
 }

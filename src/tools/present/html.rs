@@ -50,7 +50,7 @@ pub(crate) fn put(out: &mut String, text: fmt::Arguments<'_>) {
 }
 
 /// Panics unless every element of `page` is closed, in order, and nothing is asked of anywhere
-/// else (P1).
+/// else (HTML-1).
 #[cfg(test)]
 pub(crate) fn check(name: &str, page: &str) {
     const VOID: [&str; 2] = ["meta", "!DOCTYPE"];

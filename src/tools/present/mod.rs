@@ -8,10 +8,10 @@
 //!   aside    what is said on standard error while the work goes on
 //! ```
 //!
-//! - P1 A page is one file: no script, no font, no picture from anywhere. It follows the
+//! - HTML-1 A page is one file: no script, no font, no picture from anywhere. It follows the
 //!   reader's choice of light or dark, and can be printed.
-//! - P2 Everything that is not a number goes through [`escape`].
-//! - P3 Colour never tells anything alone: there is always a word, a shape or a pattern with it.
+//! - HTML-2 Everything that is not a number goes through [`escape`].
+//! - HTML-3 Colour never tells anything alone: there is always a word, a shape or a pattern with it.
 //!   The colours are apart for the colour-blind as well (blue, green, amber, vermilion).
 
 pub(crate) mod aside;

@@ -6,12 +6,12 @@
 //! | full | 4.5 min | 12 min | 4 min | 1 min | 1 min | the rest | 30 min |
 //! | soak | slices of 2 min | once, 20 min | slices of 30 s | slices of 15 s | once, 1 min | once, 7.5 min | until stopped |
 //!
-//! - R1 A suite that panics is a failure of the harness, and the others still run.
-//! - R2 A run that judged nothing, unless it was stopped, is a failure of the harness: "all held"
+//! - SUITES-1 A suite that panics is a failure of the harness, and the others still run.
+//! - SUITES-2 A run that judged nothing, unless it was stopped, is a failure of the harness: "all held"
 //!   must never be said of nothing.
-//! - R3 The slices of a soak have seeds of their own, which follow from the run's; the first has
+//! - SUITES-3 The slices of a soak have seeds of their own, which follow from the run's; the first has
 //!   the run's seed itself, so that a soak begins as the other tiers do.
-//! - R4 A soak ends by itself when it has [`ENOUGH_FAILURES`], and when no suite has anything to
+//! - SUITES-4 A soak ends by itself when it has [`ENOUGH_FAILURES`], and when no suite has anything to
 //!   do here.
 
 use std::any::Any;
@@ -138,7 +138,7 @@ impl Run<'_> {
                 let limit = share(Tier::Soak, suite).min(left);
                 let judged = self.one(suite, limit, seed_of_slice(self.config.seed, slice));
                 let left = left.saturating_sub(began.elapsed());
-                // R4
+                // SUITES-4
                 if judged > 0 && !left.is_zero() {
                     turns.push((suite, left));
                 }
@@ -217,7 +217,7 @@ impl Run<'_> {
             let why = format!("{name}: not in this build; compile with `--features cli,{name}`");
             self.summary.skipped.push(why);
         }
-        // R2
+        // SUITES-2
         let idle = self.summary.judged() == 0 && self.summary.failures.is_empty();
         if idle && !self.progress.is_stopped() {
             let failure = Failure {
@@ -236,7 +236,7 @@ impl Run<'_> {
     }
 }
 
-/// What the suite returns, or its panic as a failure (R1).
+/// What the suite returns, or its panic as a failure (SUITES-1).
 fn guarded<S: Default>(
     suite: Suite,
     config: &Config,
@@ -270,7 +270,7 @@ fn again(suites: &[Suite], config: &Config) -> String {
     command
 }
 
-/// R3.
+/// SUITES-3.
 fn seed_of_slice(seed: u64, slice: u64) -> u64 {
     seed.wrapping_add(slice.wrapping_mul(0x9E37_79B9_7F4A_7C15))
 }

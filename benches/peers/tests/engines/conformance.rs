@@ -115,7 +115,7 @@ fn read_modify_write_sees_what_it_changes() {
     });
 }
 
-/// P2: whatever was acknowledged before a call, the call sees.
+/// PEERS-2: whatever was acknowledged before a call, the call sees.
 #[test]
 fn a_session_sees_the_commits_of_others() {
     for_each_mode(|engine, mode| {

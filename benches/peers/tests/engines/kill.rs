@@ -1,4 +1,4 @@
-//! What a mode says of a kill is true (P1).
+//! What a mode says of a kill is true (PEERS-1).
 //!
 //! A child process, this same program, commits from two threads and says so on its standard
 //! output; it is killed in the middle, and everything that it had said must be in the store. A

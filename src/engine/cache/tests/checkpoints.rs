@@ -1,4 +1,4 @@
-//! Who owns an extent (V5): the last checkpoint, the page table, or the history.
+//! Who owns an extent (CACHE-5): the last checkpoint, the page table, or the history.
 
 use super::*;
 use crate::engine::disk::{Fault, FaultError, Op, Persistence};

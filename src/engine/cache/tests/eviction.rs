@@ -1,4 +1,4 @@
-//! A cache that is smaller than what goes through it (V4).
+//! A cache that is smaller than what goes through it (CACHE-4).
 
 use super::*;
 use crate::engine::cache::table::Word;

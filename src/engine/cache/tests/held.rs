@@ -1,5 +1,5 @@
-//! What is held costs little: pins of users (V9), old versions and the order in which the snapshots
-//! that need them go (V10).
+//! What is held costs little: pins of users (CACHE-9), old versions and the order in which the snapshots
+//! that need them go (CACHE-10).
 
 use super::*;
 

@@ -3,9 +3,9 @@
 //! `RUSTFLAGS="--cfg syncline_shuttle" cargo test --lib shuttle`
 //!
 //! A writer commits groups, each of which puts one number into all pages. Readers at `visible` and
-//! at registered snapshots must see one number on all pages, that of their LSN (V2). Beside them
+//! at registered snapshots must see one number on all pages, that of their LSN (CACHE-2). Beside them
 //! pages are evicted, versions spilled, and checkpoints made. A frame that is freed is filled with
-//! bytes that are no page (V3), and at the end no version and no block is left over (V5).
+//! bytes that are no page (CACHE-3), and at the end no version and no block is left over (CACHE-5).
 
 use ::shuttle::rand::Rng;
 use ::shuttle::scheduler::{PctScheduler, RandomScheduler, Scheduler};
@@ -116,20 +116,20 @@ fn scenario() {
     }
     others.into_iter().for_each(|other| other.join().unwrap());
     read_newest(&rig, &ids);
-    assert_eq!(rig.cache.stats().old_versions, 0, "a version that nobody needs (V3)");
+    assert_eq!(rig.cache.stats().old_versions, 0, "a version that nobody needs (CACHE-3)");
     // Eviction and a checkpoint may both have written a page: the copies go with the version.
     rig.put(&ids, 7);
     rig.checkpoint();
     rig.assert_blocks(0);
 }
 
-/// One page, changed in place whenever nobody reads it (V7).
+/// One page, changed in place whenever nobody reads it (CACHE-7).
 fn scenario_in_place() {
     let count = changes_in_place(1, |rig, ids, round| rig.put_alone(ids[0], round));
     IN_PLACE.fetch_add(count, std::sync::atomic::Ordering::Relaxed);
 }
 
-/// Several pages, changed together, in place where nobody needs what is there (V7).
+/// Several pages, changed together, in place where nobody needs what is there (CACHE-7).
 fn scenario_all_in_place() {
     let count = changes_in_place(PAGES, Rig::put_all_alone);
     ALL_IN_PLACE.fetch_add(count, std::sync::atomic::Ordering::Relaxed);
@@ -171,7 +171,7 @@ fn changes_in_place(pages: usize, put: fn(&Rig, &[PageId], u64) -> (Lsn, bool)) 
     }
     others.into_iter().for_each(|other| other.join().unwrap());
     read_newest(&rig, &ids);
-    assert_eq!(rig.cache.stats().old_versions, 0, "a version that nobody needs (V3)");
+    assert_eq!(rig.cache.stats().old_versions, 0, "a version that nobody needs (CACHE-3)");
     rig.put(&ids, 9);
     rig.checkpoint();
     rig.assert_blocks(0);

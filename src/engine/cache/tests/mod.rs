@@ -262,7 +262,7 @@ impl Rig {
     }
 
     /// Fails the test unless the last checkpoint is sound, and what is taken in the data file is
-    /// what it uses and `more` blocks (V5).
+    /// what it uses and `more` blocks (CACHE-5).
     pub(super) fn assert_blocks(&self, more: u64) {
         self.settle();
         let mut pages = Vec::new();

@@ -1,4 +1,4 @@
-//! Which version a reader sees, and how long it is kept (V1 to V3).
+//! Which version a reader sees, and how long it is kept (CACHE-1 to CACHE-3).
 
 use super::*;
 
@@ -189,7 +189,7 @@ fn without_readers_a_page_is_changed_where_it_is() {
     assert_eq!(rig.reopen().get(ids[0], rig.reopen().cache.visible()).unwrap(), 0);
 }
 
-/// V7, each of the readers that there may be.
+/// CACHE-7, each of the readers that there may be.
 #[test]
 fn a_page_is_changed_in_place_only_while_nobody_can_read_it() {
     let rig = Rig::new();

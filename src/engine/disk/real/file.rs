@@ -161,7 +161,7 @@ impl DiskFile for RealFile {
     fn map(&self, bytes: u64) -> Result<Box<dyn Mapping>> {
         let exists = self.bytes()?.min(bytes);
         let failed = |error| self.error(format!("map {bytes} bytes"), exists, error);
-        // Holes, as in a copied store, get their blocks now (D1). Where that cannot be asked
+        // Holes, as in a copied store, get their blocks now (DISK-1). Where that cannot be asked
         // for, they had theirs from `allocate`.
         platform::reserve(&self.file, 0, exists).map_err(failed)?;
         let mapping = RealMapping::new(&self.file, &self.path, self.tells_names, bytes, exists)
@@ -170,7 +170,7 @@ impl DiskFile for RealFile {
     }
 }
 
-/// Fails if the file was removed or replaced (D5).
+/// Fails if the file was removed or replaced (DISK-5).
 pub(super) fn check_named(file: &File, path: &str) -> Result<()> {
     let expected = "it was removed or replaced while the store was open";
     match platform::has_name(file) {

@@ -27,7 +27,7 @@ const PAGE: usize = 4096;
 #[cfg(target_os = "linux")]
 const PREFAULT_PIECE: usize = 1 << 20;
 
-/// A file mapped into memory: perhaps more than there is of it. Its whole length has blocks (D1).
+/// A file mapped into memory: perhaps more than there is of it. Its whole length has blocks (DISK-1).
 #[derive(Debug)]
 pub(super) struct RealMapping {
     map: MmapRaw,

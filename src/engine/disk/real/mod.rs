@@ -9,24 +9,24 @@
 //!
 //! Rules:
 //!
-//! - D1 A file's blocks exist before they are used through a mapping, so that storing into it
+//! - DISK-1 A file's blocks exist before they are used through a mapping, so that storing into it
 //!   cannot raise SIGBUS. The mapping may be longer than the file, and knows how long that is.
-//! - D2 No descriptor is reopened to flush: the kernel reports a failed write-back once to each
+//! - DISK-2 No descriptor is reopened to flush: the kernel reports a failed write-back once to each
 //!   descriptor that was open when it happened, so the one that wrote is the one that flushes.
-//! - D3 The lock is the operating system's, on the file [`LOCK_FILE`]; it ends with the process,
+//! - DISK-3 The lock is the operating system's, on the file [`LOCK_FILE`]; it ends with the process,
 //!   so nothing is left to clean up after a kill. The file itself stays and means nothing. Whoever
 //!   removes it lets nobody in: the data file is locked as well ([`DiskFile::lock`]).
-//! - D4 The directory is looked up once. Every name is looked up in the directory that is held
+//! - DISK-4 The directory is looked up once. Every name is looked up in the directory that is held
 //!   open: another working directory, another name for this directory or another directory at its
 //!   path change nothing. Messages name the path that it had when it was opened.
-//! - D5 A file that was removed, or replaced by another of its name, is flushed in vain: the next
+//! - DISK-5 A file that was removed, or replaced by another of its name, is flushed in vain: the next
 //!   flush says so ([`Error::Missing`]), and so does whatever needs a directory that was removed.
 //!
-//! - D6 A directory that was opened to be read is not changed, and nothing in it is opened for more:
+//! - DISK-6 A directory that was opened to be read is not changed, and nothing in it is opened for more:
 //!   a directory or a volume that cannot be written is no obstacle. Readers share the lock.
-//! - D7 The file of the lock is empty but while a store is being made, which it says then: what a crash
+//! - DISK-7 The file of the lock is empty but while a store is being made, which it says then: what a crash
 //!   leaves of that is told from what somebody else has put there.
-//! - D8 The file of the lock is removed by the lock that has made it, if no store was opened with it,
+//! - DISK-8 The file of the lock is removed by the lock that has made it, if no store was opened with it,
 //!   and by nobody else: what is refused stays as it was. It is removed before the lock is given
 //!   back, and a lock on a file that has no name any more is none.
 //!
@@ -59,11 +59,11 @@ const CLAIM: &[u8] = b"a Syncline store is being made here\n";
 pub struct RealDisk {
     /// For messages. Absolute.
     path: PathBuf,
-    /// Open for as long as the disk, so that it sees every failed write-back (D2), and stays this
-    /// directory (D4).
+    /// Open for as long as the disk, so that it sees every failed write-back (DISK-2), and stays this
+    /// directory (DISK-4).
     dir: Arc<Dir>,
     access: Access,
-    /// Whether the file of the lock stays, should the lock have made it (D8).
+    /// Whether the file of the lock stays, should the lock have made it (DISK-8).
     is_lock_kept: Arc<AtomicBool>,
 }
 
@@ -127,7 +127,7 @@ impl RealDisk {
         );
     }
 
-    /// The error of what was done to the file `name`, or to the directory if it is empty (D5).
+    /// The error of what was done to the file `name`, or to the directory if it is empty (DISK-5).
     fn error(&self, action: &str, name: &str, needed: u64, error: io::Error) -> Error {
         if error.kind() == io::ErrorKind::NotFound && self.dir.is_gone() {
             let expected = "the directory was removed while the store in it was open";
@@ -227,7 +227,7 @@ impl Disk for RealDisk {
                 }
                 Err(fs::TryLockError::Error(error)) => return Err(failed(error)),
             }
-            // Another process may have removed it between the two (D8).
+            // Another process may have removed it between the two (DISK-8).
             if self.dir.leads_to(LOCK_FILE, &file).map_err(failed)? {
                 let made = is_made.then(|| MadeLock {
                     dir: Arc::clone(&self.dir),
@@ -334,7 +334,7 @@ impl Disk for RealDisk {
 /// A lock on a file. Given back by name, not by closing the file: whoever was forked meanwhile has
 /// the same descriptor, and would keep the lock.
 ///
-/// A forked process does not have it: whatever it drops, the lock stays (O1).
+/// A forked process does not have it: whatever it drops, the lock stays (FORK-1).
 #[derive(Debug)]
 struct RealLock {
     file: Arc<File>,
@@ -342,7 +342,7 @@ struct RealLock {
     made: Option<MadeLock>,
 }
 
-/// That the lock has made its own file, which goes again if nothing comes of it (D8).
+/// That the lock has made its own file, which goes again if nothing comes of it (DISK-8).
 #[derive(Debug)]
 struct MadeLock {
     dir: Arc<Dir>,

@@ -228,7 +228,7 @@ pub(super) use self::by_descriptor::Dir;
 pub(super) use self::by_path::Dir;
 
 /// A directory that is held open: its names are looked up in it wherever it is by now, and
-/// whatever has come to be at the path that it once had (D4).
+/// whatever has come to be at the path that it once had (DISK-4).
 #[cfg(unix)]
 mod by_descriptor {
     use std::fs::File;

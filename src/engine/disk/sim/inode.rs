@@ -10,11 +10,11 @@
 //!
 //! Invariants:
 //!
-//! - S1 A sector that is not dirty has the same bytes in `seen` and in `durable`, unless it was
-//!   never written and lies above `settled_bytes`: S3 tells what `durable` has there.
-//! - S2 `settled_bytes <= durable_bytes <= seen_bytes`. Files never shrink, but for what a failed
+//! - SIMFILE-1 A sector that is not dirty has the same bytes in `seen` and in `durable`, unless it was
+//!   never written and lies above `settled_bytes`: SIMFILE-3 tells what `durable` has there.
+//! - SIMFILE-2 `settled_bytes <= durable_bytes <= seen_bytes`. Files never shrink, but for what a failed
 //!   sync left in doubt.
-//! - S3 Below `settled_bytes`, what was never written reads as zeros after a crash too. Above,
+//! - SIMFILE-3 Below `settled_bytes`, what was never written reads as zeros after a crash too. Above,
 //!   a page that is not in `durable` may show whatever the device had there before.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -273,7 +273,7 @@ impl Inode {
         for (page, bits) in runs {
             let first = page * SECTORS_PER_PAGE;
             if self.dirty.range(first..first + SECTORS_PER_PAGE).next().is_none() {
-                // By S1. A page of zeros that was written is on the device too (S3).
+                // By SIMFILE-1. A page of zeros that was written is on the device too (SIMFILE-3).
                 let bytes = self.seen.page(page).cloned().unwrap_or_else(zero_page);
                 self.durable.set_page(page, Some(bytes));
             } else {

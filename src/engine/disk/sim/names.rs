@@ -2,8 +2,8 @@
 //!
 //! Invariants:
 //!
-//! - N1 `durable` with every pending change applied in order is `seen`.
-//! - N2 A crash applies some of the pending changes: for each name a prefix of those that
+//! - SIMDIR-1 `durable` with every pending change applied in order is `seen`.
+//! - SIMDIR-2 A crash applies some of the pending changes: for each name a prefix of those that
 //!   concern it. So each name shows what it was bound to at some time since the last sync, and a
 //!   rename, which concerns two names, is applied to both or to neither.
 
@@ -166,7 +166,7 @@ impl Names {
         self.pending.iter().map(|pending| pending.change.describe())
     }
 
-    /// The names after a crash; `keep` is asked once for each pending change (N2).
+    /// The names after a crash; `keep` is asked once for each pending change (SIMDIR-2).
     pub(super) fn survivors(&self, mut keep: impl FnMut() -> bool) -> BTreeMap<String, FileId> {
         let mut names = self.durable.clone();
         let mut stopped = BTreeSet::new();

@@ -236,7 +236,7 @@ fn who_waits_for_a_limited_time_is_told_of_poison() {
     let result = shared.log.wait_durable(lsn, Some(Duration::from_secs(20)));
     assert!(matches!(result, Err(Error::Poisoned { .. })), "{result:?}");
     drop(threads);
-    // The flusher may be about to tell it, and is not waited for then (U3).
+    // The flusher may be about to tell it, and is not waited for then (CALLBACK-3).
     while wakes.0.load(SeqCst) == 0 {
         thread::yield_now();
     }

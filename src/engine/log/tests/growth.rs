@@ -32,7 +32,7 @@ fn the_first_segment_begins_small_and_doubles_ahead_of_its_use() {
         rig.log.keep().unwrap();
         let (used, exists) = (rig.log.appended().get() % S, bytes_of(&*rig.disk, 2));
         assert!(exists == S || exists - used >= exists / 2, "{used} of {exists}");
-        assert_eq!(rig.log.limit.load(SeqCst), 2 * S + exists, "L8");
+        assert_eq!(rig.log.limit.load(SeqCst), 2 * S + exists, "LOG-8");
         seen.push(exists);
         if used > S / 2 - 200 {
             break;

@@ -68,7 +68,7 @@ fn there_is_room_if_it_fits_and_not_too_much_is_unsynced() {
     assert!(!rig.log.has_room(8), "{unsynced} bytes are unsynced");
 }
 
-/// L7: the copy under the commit lock meets no page that has to be read first.
+/// LOG-7: the copy under the commit lock meets no page that has to be read first.
 #[test]
 fn a_large_payload_is_appended_only_where_memory_is_ready() {
     let mut rig = Rig::new();

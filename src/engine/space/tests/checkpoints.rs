@@ -113,7 +113,7 @@ fn the_page_map_grows_upward_around_what_it_holds() {
     model.assert_is(&space, "thinned out");
 }
 
-/// W1. A reader has read where a leaf is; before it reads the leaf, a checkpoint moves that, and
+/// MAPS-1. A reader has read where a leaf is; before it reads the leaf, a checkpoint moves that, and
 /// its former block is overwritten.
 #[test]
 fn the_page_map_is_read_while_a_checkpoint_moves_it() {
@@ -177,7 +177,7 @@ fn a_head_is_written_alone() {
     }
 }
 
-/// X2.
+/// EXTENTS-2.
 #[test]
 fn a_checkpoint_takes_only_what_was_allocated_since_the_last_one() {
     let disk = SimDisk::new();

@@ -62,7 +62,7 @@ fn survives(disk: &SimDisk, states: &[&Model], what: &str) -> usize {
     at
 }
 
-/// Sectors are not torn, but S1 does not rest on that: here a crash spoils each slot that was
+/// Sectors are not torn, but SUPERBLOCK-1 does not rest on that: here a crash spoils each slot that was
 /// not flushed.
 #[test]
 fn one_slot_survives_any_crash_while_heads_are_written() {
@@ -123,9 +123,9 @@ fn extents_are_reused_only_after_the_superblock_is_durable() {
     let failed = model.checkpoint(&space, &all);
     assert!(matches!(failed, Err(Error::Poisoned { .. })), "{failed:?}");
     scribble(&space);
-    assert!(matches!(space.sync(), Err(Error::Poisoned { .. })), "F1");
-    assert!(matches!(model.checkpoint(&space, &all), Err(Error::Poisoned { .. })), "F1");
-    assert!(matches!(space.write_head(model.head()), Err(Error::Poisoned { .. })), "F1");
+    assert!(matches!(space.sync(), Err(Error::Poisoned { .. })), "DATAFILE-1");
+    assert!(matches!(model.checkpoint(&space, &all), Err(Error::Poisoned { .. })), "DATAFILE-1");
+    assert!(matches!(space.write_head(model.head()), Err(Error::Poisoned { .. })), "DATAFILE-1");
     let mut found = BTreeSet::new();
     for seed in 0..40 {
         let space = Space::open(&disk.fork(Keep::Seeded(seed))).unwrap();

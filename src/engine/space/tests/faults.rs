@@ -102,7 +102,7 @@ fn a_superblock_that_finds_no_space_leaves_the_former_one() {
     }
 }
 
-/// L11.
+/// LOG-11.
 #[test]
 fn a_segment_whose_note_found_no_space_is_named_by_no_later_superblock() {
     let disk = SimDisk::new();

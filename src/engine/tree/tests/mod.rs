@@ -94,7 +94,7 @@ impl Rig {
         self.sparse.append(&mut scratch.take_sparse());
     }
 
-    /// Fails the test unless the tree is sound and every page is in it, or was freed (B1 to B3).
+    /// Fails the test unless the tree is sound and every page is in it, or was freed (TREE-1 to TREE-3).
     pub(super) fn check(&self, what: &str) -> check::Checked {
         let snapshot = self.cache.snapshot();
         let mut reached = HashSet::new();

@@ -22,7 +22,7 @@ impl Rig {
                     TreeMut::new(&mut group, self.root, &mut scratch).tidy(key).unwrap();
                 }
                 group.publish();
-                assert_eq!(self.cache.stats().misses, misses, "H1: nothing was read");
+                assert_eq!(self.cache.stats().misses, misses, "HOUSEKEEPING-1: nothing was read");
                 self.sparse.append(&mut scratch.take_sparse());
             }
             if self.sparse.is_empty() {
@@ -122,7 +122,10 @@ fn trim(rig: &mut Rig, pages: usize, is_planned: bool) -> usize {
             false => TreeMut::trim(&mut group, rig.root, pages).unwrap(),
         };
         group.publish();
-        assert!(!is_planned || rig.cache.stats().misses == misses, "H1: nothing was read");
+        assert!(
+            !is_planned || rig.cache.stats().misses == misses,
+            "HOUSEKEEPING-1: nothing was read"
+        );
         if is_done {
             let freed: Vec<PageId> = rig.writer.freed().collect();
             assert_eq!(freed.len(), total + freed_before);

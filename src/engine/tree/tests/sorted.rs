@@ -119,7 +119,7 @@ impl Rig {
         unused.drain(..).for_each(|blob| blob::free(&mut group, blob).unwrap());
         let mut tree = TreeMut::new(&mut group, self.root, &mut scratch);
         tree.put_noted(row, |outcome| met(outcome, &mut unused)).unwrap();
-        // Only where copies were made: a group that has changed a page in place frees none (V8).
+        // Only where copies were made: a group that has changed a page in place frees none (CACHE-8).
         unused.into_iter().for_each(|blob| blob::free(&mut group, blob).unwrap());
         group.publish();
         let before = self.model.len();

@@ -228,7 +228,7 @@ async fn requests_wait_while_as_much_is_queued_as_may_be() {
     assert!(later.await.unwrap().is_err(), "nobody answers it");
 }
 
-/// A future that held a lock while it waits could not be moved to another thread (M2): this is not
+/// A future that held a lock while it waits could not be moved to another thread (CLIENT-2): this is not
 /// compiled then.
 #[tokio::test(start_paused = true)]
 async fn future_of_each_call_can_be_moved_to_another_thread() {

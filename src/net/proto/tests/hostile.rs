@@ -115,7 +115,7 @@ fn a_request_in_parts_is_refused() {
     assert!(matches!(Request::decode(&packet), Err(Refused::Malformed(_))));
 }
 
-/// Every body, cut short or with a byte more, is malformed: all of it is read and no more (Q3).
+/// Every body, cut short or with a byte more, is malformed: all of it is read and no more (PROTO-3).
 #[test]
 fn bodies_end_where_they_end() {
     for (name, bytes) in lines() {
@@ -136,7 +136,7 @@ fn bodies_end_where_they_end() {
     }
 }
 
-/// Lists that claim to be endless (Q4), in each place where there is a list.
+/// Lists that claim to be endless (PROTO-4), in each place where there is a list.
 #[test]
 fn a_list_that_claims_too_much_is_malformed_at_once() {
     let endless = [253, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff];

@@ -19,7 +19,7 @@ const OPEN_METRICS: Media = "application/openmetrics-text; version=1.0.0; charse
 /// Whoever finds the figures being put together waits for so long.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Lets one thread at a time put the figures together: some come from files (H3).
+/// Lets one thread at a time put the figures together: some come from files (HTTP-3).
 #[derive(Debug)]
 pub(super) struct Turn(Arc<Semaphore>);
 

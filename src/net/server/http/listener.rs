@@ -46,7 +46,7 @@ pub(in crate::net::server) struct Opening {
 }
 
 impl Opening {
-    /// Listens on `address`, as far as that is safe (H1).
+    /// Listens on `address`, as far as that is safe (HTTP-1).
     ///
     /// # Errors
     /// [`Failure::Config`] if it is not; [`Failure::Io`] if the address cannot be had.

@@ -18,12 +18,12 @@
 //! | `/health` | the same, as text or JSON | for the reason |
 //! | `/metrics` | figures, as OpenMetrics or Prometheus text | yes |
 //!
-//! - H1 An address that only this machine can reach is served without TLS, and asks for no token. Any
+//! - HTTP-1 An address that only this machine can reach is served without TLS, and asks for no token. Any
 //!   other is served with TLS and asks for one, unless `metrics_open` says otherwise: a server that
 //!   has neither does not start.
-//! - H2 A connection that says nothing, or takes nothing, costs a task and its buffers, for a time
+//! - HTTP-2 A connection that says nothing, or takes nothing, costs a task and its buffers, for a time
 //!   and up to a number. It holds up no other: where there are too many, the quiet give way (`seats`).
-//! - H3 Nothing here waits for the device: what may is done by one thread at a time, and whoever asks
+//! - HTTP-3 Nothing here waits for the device: what may is done by one thread at a time, and whoever asks
 //!   meanwhile is answered with what is known.
 //!
 //! What is left out: HTTP/2, which no prober and no Prometheus needs, and bodies of requests.

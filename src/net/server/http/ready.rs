@@ -8,10 +8,10 @@
 //! So `disk_full` may be said while smaller writes are still taken, and is never left unsaid while
 //! larger ones are refused.
 //!
-//! - D1 At most one thread does it at a time, however many ask and however long it takes.
-//! - D2 What it found is told for [`FRESH`]. While it has found nothing, what it found last is told;
+//! - READY-1 At most one thread does it at a time, however many ask and however long it takes.
+//! - READY-2 What it found is told for [`FRESH`]. While it has found nothing, what it found last is told;
 //!   once that has lasted for `stall_ms`, writers wait for as long, and that is told.
-//! - D3 A write that is refused for want of space ends the time for which room is told.
+//! - READY-3 A write that is refused for want of space ends the time for which room is told.
 
 use std::fmt;
 use std::sync::Arc;
@@ -130,7 +130,7 @@ impl Readiness {
         }
     }
 
-    /// What was found a moment ago; otherwise sees to it that a trial runs (D1).
+    /// What was found a moment ago; otherwise sees to it that a trial runs (READY-1).
     fn fresh_or_begin(&self, shared: &Arc<Shared>) -> Option<Result<(), Unready>> {
         let mut trial = self.trial.lock();
         if trial.begun.is_some() {

@@ -81,7 +81,7 @@ impl Session {
         self.tally.launched(id);
     }
 
-    /// Takes a request out of the table (N1). Its last answer is the caller's.
+    /// Takes a request out of the table (SESSION-1). Its last answer is the caller's.
     pub(super) fn land(&mut self, id: u64) -> Option<Flight> {
         let flight = self.flights.remove(&id)?;
         if let Some((at, _)) = flight.until {

@@ -3,7 +3,7 @@
 //! Puts and deletes that come one behind the other are gathered while packets are taken from the
 //! input, and committed before anything else is looked at and at the end of the input. Each is a
 //! commit of its own, with its own answer, as if it had been done when it came. The first that
-//! cannot be done at once joins the queue of writes, and all behind it do (`writes`, W1). Nothing is
+//! cannot be done at once joins the queue of writes, and all behind it do (WRITES-1). Nothing is
 //! held between two turns.
 
 use std::cell::Cell;

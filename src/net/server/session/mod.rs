@@ -21,12 +21,12 @@
 //! | watch, marks | jobs' ends, moving watermarks | pushes, under credit |
 //! | stream | the pool, and credit | parts |
 //!
-//! - N1 a request has one last answer, whatever becomes of it: [`Session::land`] is the only way
+//! - SESSION-1 a request has one last answer, whatever becomes of it: [`Session::land`] is the only way
 //!   out of the table of flights;
-//! - N2 an answer from the pool is for one flight only (its ticket), also when the client has used
+//! - SESSION-2 an answer from the pool is for one flight only (its ticket), also when the client has used
 //!   the id again meanwhile;
-//! - N3 memory is bounded: above their caps neither input is taken nor streams and pushes go on;
-//! - N4 nothing here waits: what may block goes to the pool.
+//! - SESSION-3 memory is bounded: above their caps neither input is taken nor streams and pushes go on;
+//! - SESSION-4 nothing here waits: what may block goes to the pool.
 
 mod dispatch;
 mod flight;
@@ -72,7 +72,7 @@ use crate::net::proto::{
 };
 use crate::net::service::{Caller, Recent, Reply};
 
-/// Of the output that a connection may have, the share when all have much (`budget`, U3).
+/// Of the output that a connection may have, the share when all have much (BUDGET-3).
 const TIGHT: usize = 16;
 
 /// What a connection with unread output counts for besides: about what it holds for itself.
@@ -249,7 +249,7 @@ impl Session {
         }
     }
 
-    /// Whether more packets may be taken (N3).
+    /// Whether more packets may be taken (SESSION-3).
     pub(crate) fn accepts_input(&self) -> bool {
         self.phase != Phase::Ending
             && !self.is_full()
@@ -345,7 +345,7 @@ impl Session {
     }
 
     /// Takes over an answer that was made elsewhere. It counts as ours before it no longer counts by
-    /// itself: a pool that saw neither would make the next one as if there were room (U1).
+    /// itself: a pool that saw neither would make the next one as if there were room (BUDGET-1).
     fn take_over(&mut self, made: Made) {
         let Made { packet, share } = made;
         if let Some(code) = failure_in(&packet) {

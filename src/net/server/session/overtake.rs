@@ -9,13 +9,13 @@
 //!                               nothing overtakes what is neither a get nor one put or delete
 //! ```
 //!
-//! - O1 a get overtakes only writes that do not name its key: if the key's bytes are anywhere in
+//! - OVERTAKE-1 a get overtakes only writes that do not name its key: if the key's bytes are anywhere in
 //!   those that it would overtake, it waits for its turn, and so does everything behind it; the same
-//!   if one of the writes names it that were taken and have not ended (`writes`, W3);
-//! - O2 a get that cannot be answered at once waits for its turn;
-//! - O3 what was answered is not taken again: its place in the input is remembered until the input
+//!   if one of the writes names it that were taken and have not ended (WRITES-3);
+//! - OVERTAKE-2 a get that cannot be answered at once waits for its turn;
+//! - OVERTAKE-3 what was answered is not taken again: its place in the input is remembered until the input
 //!   is taken up to there;
-//! - O4 to look costs no more than to take: each packet's header is looked at once, keys are searched
+//! - OVERTAKE-4 to look costs no more than to take: each packet's header is looked at once, keys are searched
 //!   for in so many bytes a turn ([`SEARCHED`]), and what is answered is of the turn's budget.
 
 use std::collections::VecDeque;
@@ -58,7 +58,10 @@ impl Ahead {
     pub(super) fn taken(&mut self, used: usize) {
         self.seen = self.seen.saturating_sub(used);
         for answered in &mut self.answered {
-            assert!(answered.start >= used, "O3: what is answered is skipped when it is taken");
+            assert!(
+                answered.start >= used,
+                "OVERTAKE-3: what is answered is skipped when it is taken"
+            );
             *answered = answered.start - used..answered.end - used;
         }
     }

@@ -24,7 +24,7 @@ const AT_A_TIME: usize = 8;
 /// An answer that is made however little memory there is.
 const SHORT: usize = 4 << 10;
 
-/// Bytes of answers that one connection may have unread and in the making, or one answer (U5).
+/// Bytes of answers that one connection may have unread and in the making, or one answer (BUDGET-5).
 const AT_ONCE: usize = 1 << 20;
 
 /// A request in the pool, or on its way there.
@@ -265,7 +265,7 @@ pub(super) fn attempt(
     })
 }
 
-/// Makes an answer small where that can be (U3).
+/// Makes an answer small where that can be (BUDGET-3).
 fn make_small(request: &mut Request<'_>, level: Level) {
     if level > Level::Free
         && let Request::Range(range) = request
@@ -292,7 +292,7 @@ fn may_make(shared: &Shared, mailbox: &Mailbox, size: usize) -> Result<Share, Wh
     Err(Why::Memory)
 }
 
-/// There was no memory for its answer for as long as it may wait (U4).
+/// There was no memory for its answer for as long as it may wait (BUDGET-4).
 fn refuse(shared: &Shared, mailbox: &Mailbox, max_body: u32, waiting: &Waiting) {
     if !waiting.take() {
         return mailbox.send(Letter::Unwanted);

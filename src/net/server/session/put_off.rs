@@ -5,7 +5,7 @@
 //! | unread | an answer has come from the pool, or the client has read all there is |
 //! | memory | a moment has gone, again and again, for as long as the server's limits say |
 //!
-//! Nothing of that takes a thread, and others go on meanwhile (`budget`, U5).
+//! Nothing of that takes a thread, and others go on meanwhile (BUDGET-5).
 
 use std::time::Duration;
 

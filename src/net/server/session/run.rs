@@ -48,7 +48,7 @@ impl Run {
         self.left().is_empty()
     }
 
-    /// Does the writes, and tells of each. What is left when the client reads nothing any more (U2) is
+    /// Does the writes, and tells of each. What is left when the client reads nothing any more (BUDGET-2) is
     /// put off.
     pub(super) fn execute(
         self: Arc<Self>,

@@ -11,10 +11,10 @@
 //! idempotency key. Most are done where they come. One that would have to wait joins the queue, and
 //! so does everything behind it, until the queue is empty again.
 //!
-//! - W1 a write is begun when all before it have ended: a run is one task, a connection has one at a
+//! - WRITES-1 a write is begun when all before it have ended: a run is one task, a connection has one at a
 //!   time, and nothing is done at once while `done < came`;
-//! - W2 a run holds up nobody else: each connection has its own queue, and a run is bounded;
-//! - W3 a read waits for the writes before it (`held`), except a get of a key that none of those
+//! - WRITES-2 a run holds up nobody else: each connection has its own queue, and a run is bounded;
+//! - WRITES-3 a read waits for the writes before it (`held`), except a get of a key that none of those
 //!   names, in a keyspace that none of them makes or drops. Names are kept as numbers by the hash of the key: two keys of one hash only make a get
 //!   wait that need not.
 //!
@@ -37,7 +37,7 @@ use crate::net::service::Appended;
 /// Writes and their bytes in one run. A longer write is a run of its own.
 const RUN: usize = 64;
 const RUN_BYTES: usize = 1 << 20;
-/// Hashes of keys that are told apart (W3).
+/// Hashes of keys that are told apart (WRITES-3).
 const NAMES: usize = 512;
 
 /// Writes that could not be done when they came: `done <= came`.
@@ -113,7 +113,7 @@ impl Writes {
         self.done == self.came
     }
 
-    /// The write that this request has to wait for, if there is one (W3).
+    /// The write that this request has to wait for, if there is one (WRITES-3).
     pub(super) fn before(&self, request: &Request<'_>) -> Option<u64> {
         if self.is_empty() {
             return None;
@@ -130,7 +130,7 @@ impl Writes {
         (before > self.done).then_some(before)
     }
 
-    /// Whether a get has to wait (W3).
+    /// Whether a get has to wait (WRITES-3).
     pub(super) fn holds_up(&self, get: &Get<'_>) -> bool {
         self.before_get(get) > self.done
     }
@@ -162,9 +162,9 @@ impl Writes {
         (count > 0).then(|| Arc::new(Run::new(self.queue.drain(..count).collect())))
     }
 
-    /// The write of this number has ended, and with it all before it (W1).
+    /// The write of this number has ended, and with it all before it (WRITES-1).
     fn ended(&mut self, number: u64) {
-        assert!(self.done < number && number <= self.came, "W1: writes end in their order");
+        assert!(self.done < number && number <= self.came, "WRITES-1: writes end in their order");
         self.done = number;
         if self.is_empty() {
             self.names = None;
@@ -199,7 +199,7 @@ impl Session {
         self.submit_run(now);
     }
 
-    /// Hands the next run over, if none is in the pool (W1).
+    /// Hands the next run over, if none is in the pool (WRITES-1).
     pub(super) fn submit_run(&mut self, now: Instant) {
         while !self.writes.is_running && !self.is_full() {
             if self.pooled > 0 && !self.shared.pool.has_room(self.lane) {

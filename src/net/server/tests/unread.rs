@@ -136,7 +136,7 @@ fn an_answer_counts_all_the_way_from_the_pool_into_the_output() {
         talk.ask(&page());
     }
     talk.take(usize::MAX);
-    // U1, and that within a turn: what was counted is not given back before it is counted again.
+    // BUDGET-1, and that within a turn: what was counted is not given back before it is counted again.
     talk.until(|Talk { shared, session, .. }| {
         let held = session.output().held();
         assert!(held < value || shared.budget.held() >= held + held / 4, "{held} bytes");
@@ -172,8 +172,8 @@ fn above_half_the_cap_pages_are_small_and_above_the_cap_there_are_none() {
         rows
     };
     assert_eq!(answer(cap / 4), Ok(u64::from(PAGE).div_ceil(20_480)));
-    assert_eq!(answer(cap / 4 * 3), Ok(u64::from(SMALL_PAGE).div_ceil(20_480)), "U3");
-    assert_eq!(answer(cap + MIB), Err(Code::TooBusy), "U4");
+    assert_eq!(answer(cap / 4 * 3), Ok(u64::from(SMALL_PAGE).div_ceil(20_480)), "BUDGET-3");
+    assert_eq!(answer(cap + MIB), Err(Code::TooBusy), "BUDGET-4");
 }
 
 /// Half of those that ask for a long value find the cap reached. They wait until those are cut who do

@@ -10,13 +10,13 @@
 //!     wire     one of its connections                           durable   when what was durable
 //! ```
 //!
-//! - S1 The server is a process of its own, with its own CPU figures; it shares the processors
+//! - BENCHNET-1 The server is a process of its own, with its own CPU figures; it shares the processors
 //!   with the load, so the load is made by one thread and little code, and its CPU is told too.
-//! - S2 All cases are measured in turns, round after round, in another order each; what is printed
+//! - BENCHNET-2 All cases are measured in turns, round after round, in another order each; what is printed
 //!   is the median over the rounds.
-//! - S3 Each connection keeps its number of requests in flight: for as many answers as one read
+//! - BENCHNET-3 Each connection keeps its number of requests in flight: for as many answers as one read
 //!   brings, as many requests leave in one write. With one in flight nothing is pipelined.
-//! - S4 Latency counts from when a request was handed to the socket to when its answer was read,
+//! - BENCHNET-4 Latency counts from when a request was handed to the socket to when its answer was read,
 //!   with one reading of the clock for each read and write.
 
 mod codecs;

@@ -1,8 +1,8 @@
 //! Workloads: for each thing measured and each guarantee a card, with the engines side by side.
 //!
-//! - C1 Within a card all commits survive the same, and all lanes have one scale.
-//! - C2 A whisker spans the rounds, from the least to the greatest.
-//! - C3 What a mode loses stands beside its figures, unless it is nothing.
+//! - CARDS-1 Within a card all commits survive the same, and all lanes have one scale.
+//! - CARDS-2 A whisker spans the rounds, from the least to the greatest.
+//! - CARDS-3 What a mode loses stands beside its figures, unless it is nothing.
 
 use super::super::engine::Guarantee;
 use super::super::record::{Record, Row};
@@ -159,7 +159,7 @@ fn lane(row: &Row, measure: Measure, record: &Record) -> Option<Lane> {
     })
 }
 
-/// What a row's mode loses, unless it is nothing (C3).
+/// What a row's mode loses, unless it is nothing (CARDS-3).
 pub(super) fn loss(row: &Row, record: &Record) -> Option<String> {
     let engine = record.engines.iter().find(|engine| engine.name == row.engine)?;
     let mode = engine.modes.iter().find(|mode| mode.name == row.mode)?;

@@ -8,10 +8,10 @@
 //!                     0     500 k   1 M
 //! ```
 //!
-//! - L1 Places are parts of the width, and heights are pixels: a lane is as wide as there is room,
+//! - LANES-1 Places are parts of the width, and heights are pixels: a lane is as wide as there is room,
 //!   and its text stays as large as it is. On a telephone, the words stand above the lane.
-//! - L2 The figure itself stands at the end of its lane: nothing must be read off a scale.
-//! - L3 Ours are bold, with a sign; floors are outlines: neither by colour alone.
+//! - LANES-2 The figure itself stands at the end of its lane: nothing must be read off a scale.
+//! - LANES-3 Ours are bold, with a sign; floors are outlines: neither by colour alone.
 
 use super::scale::Scale;
 use crate::tools::present::escape::{Prose, Text};

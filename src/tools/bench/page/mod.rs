@@ -14,15 +14,15 @@
 //!     scale    from values to places, ticks
 //! ```
 //!
-//! What all pages share is in `present` (P1 to P3). Besides:
+//! What all pages share is in `present` (HTML-1 to HTML-3). Besides:
 //!
-//! - H1 The page is made from the record alone (R1).
-//! - H2 A chart of what was not measured is left out, not empty.
-//! - H3 Bars begin at zero. Where a scale is logarithmic there are dots, curves and bands, and it
+//! - CHARTS-1 The page is made from the record alone (RESULTS-1).
+//! - CHARTS-2 A chart of what was not measured is left out, not empty.
+//! - CHARTS-3 Bars begin at zero. Where a scale is logarithmic there are dots, curves and bands, and it
 //!   says so.
-//! - H4 Only what survives the same is drawn on one scale for comparison; what it loses besides
+//! - CHARTS-4 Only what survives the same is drawn on one scale for comparison; what it loses besides
 //!   stands with it.
-//! - H5 No chart hides a figure: all are in the tables.
+//! - CHARTS-5 No chart hides a figure: all are in the tables.
 //!
 //! To look at it, `SYNCLINE_PAGES=dir cargo test --features cli bench::page` writes the pages of
 //! the tests into a directory.

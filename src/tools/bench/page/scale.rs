@@ -1,9 +1,9 @@
 //! From values to places, and the ticks between.
 //!
-//! - S1 A linear scale begins at zero: what is twice as much is twice as long.
-//! - S2 A logarithmic scale spans whole decades, at least one, and nothing is drawn from its
+//! - SCALE-1 A linear scale begins at zero: what is twice as much is twice as long.
+//! - SCALE-2 A logarithmic scale spans whole decades, at least one, and nothing is drawn from its
 //!   lower end as though that were zero.
-//! - S3 Every place lies within 0 to 1, whatever the value: a chart must not break over a figure.
+//! - SCALE-3 Every place lies within 0 to 1, whatever the value: a chart must not break over a figure.
 
 /// A scale of an axis.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -64,7 +64,7 @@ impl Scale {
         Scale::Log { low, high: ((high - 1e-9).ceil() as i32).max(low + 1) }
     }
 
-    /// Where `value` is, from 0 to 1 (S3).
+    /// Where `value` is, from 0 to 1 (SCALE-3).
     pub(super) fn place(self, value: f64) -> f64 {
         let place = match self {
             Scale::Linear { step, ticks } => value / (step * f64::from(ticks)),

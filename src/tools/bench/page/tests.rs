@@ -85,7 +85,7 @@ fn everything_is_told() {
     }
 }
 
-/// H5: each figure of throughput is in a table, and each row has its line there.
+/// CHARTS-5: each figure of throughput is in a table, and each row has its line there.
 #[test]
 fn no_figure_is_left_out() {
     let record = sample();
@@ -95,7 +95,7 @@ fn no_figure_is_left_out() {
     assert_eq!(lines, record.results.len() + modes);
 }
 
-/// H2: what was not measured has no section.
+/// CHARTS-2: what was not measured has no section.
 #[test]
 fn charts_of_nothing_are_left_out() {
     const SECTIONS: [(&str, &str); 6] = [

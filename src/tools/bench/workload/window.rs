@@ -10,9 +10,9 @@
 //!                 acknowledged  a power loss now     the oldest of them
 //! ```
 //!
-//! - W1 The watermark is read before the commits are counted: what is flushed in between counts
+//! - WINDOW-1 The watermark is read before the commits are counted: what is flushed in between counts
 //!   as lost. The figures are never too good.
-//! - W2 They are what nobody has promised to keep. The device may have more of it.
+//! - WINDOW-2 They are what nobody has promised to keep. The device may have more of it.
 //!
 //! `max_unsynced_bytes` bounds the window as well: with its default, 16 MiB, a fast writer is held
 //! up before a long interval is over. Only stores that say how far they are durable can be

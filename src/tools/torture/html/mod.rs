@@ -7,9 +7,9 @@
 //!   lists      tables of facts: depths, clauses, kills, exhibits, mutants
 //! ```
 //!
-//! What all pages share is in [`crate::tools::present`] (P1 to P3). Besides:
+//! What all pages share is in [`crate::tools::present`] (HTML-1 to HTML-3). Besides:
 //!
-//! - H1 What was never reached looks different from what was reached seldom.
+//! - SUMMARY-1 What was never reached looks different from what was reached seldom.
 //!
 //! To look at it, `SYNCLINE_PAGES=dir cargo test --features cli torture::html` writes the pages
 //! of the tests into a directory.

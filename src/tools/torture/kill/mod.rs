@@ -14,18 +14,18 @@
 //!   sites, os  system calls by name; what needs `unsafe`
 //! ```
 //!
-//! - K1 The witness is another process, and telling it makes no system call: the writer behaves
+//! - KILL-1 The witness is another process, and telling it makes no system call: the writer behaves
 //!   as if nobody watched, and what it was told survives it.
-//! - K2 A kill loses nothing that was acknowledged, in either mode, so of each thread's n
+//! - KILL-2 A kill loses nothing that was acknowledged, in either mode, so of each thread's n
 //!   acknowledged commits n or n + 1 must be there: see `check`.
-//! - K3 The process that recovers is the next target. A cycle is counted only for a recovery
+//! - KILL-3 The process that recovers is the next target. A cycle is counted only for a recovery
 //!   that came to its end, was judged, and had a kill before it.
-//! - K4 A server has one thread and forks without exec: a life begins in a fraction of a
+//! - KILL-4 A server has one thread and forks without exec: a life begins in a fraction of a
 //!   millisecond. The server's memory of what must be there is the child's by the fork.
-//! - K5 A life that does nothing for ten seconds hangs, which is a failure of liveness; waiting
+//! - KILL-5 A life that does nothing for ten seconds hangs, which is a failure of liveness; waiting
 //!   for the device does not count. Neither does waiting for a processor, except if the life uses
 //!   one and does nothing with it.
-//! - K6 One life in fifty is long. It is killed only when each of its threads has come back from a
+//! - KILL-6 One life in fifty is long. It is killed only when each of its threads has come back from a
 //!   call that it made after the three seconds were over; one that does not hangs, whatever the
 //!   others do.
 //!

@@ -17,11 +17,11 @@
 //!   ..end   the verdict, text                         the child
 //! ```
 //!
-//! - W1 Telling is storing: no system call, so that being witnessed changes nothing about when a
+//! - WITNESS-1 Telling is storing: no system call, so that being witnessed changes nothing about when a
 //!   process is killed. What was stored before the kill is there after it, in program order.
-//! - W2 A thread stores that a commit is acknowledged right after the call returned, and before
+//! - WITNESS-2 A thread stores that a commit is acknowledged right after the call returned, and before
 //!   it begins the next one. So n commits acknowledged means that n or n + 1 are in the store.
-//! - W3 What takes several words goes to the place that is not in use; one store then makes it
+//! - WITNESS-3 What takes several words goes to the place that is not in use; one store then makes it
 //!   the one in use.
 //!
 //! All of it is a child's claim only as long as the child lives, and the server's knowledge
@@ -180,7 +180,7 @@ impl Witness {
         self.words[BEATS].fetch_add(1, Ordering::SeqCst);
     }
 
-    /// The commit after those that were acknowledged is acknowledged (W2).
+    /// The commit after those that were acknowledged is acknowledged (WITNESS-2).
     pub(super) fn acknowledge(&self, thread: usize, told: Told, is_sync: bool) {
         let number = self.acked(thread);
         let token = TOKENS + (number % TOKENS_KEPT) as usize;

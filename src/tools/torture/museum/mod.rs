@@ -16,12 +16,12 @@
 //!                      and failing calls between
 //! ```
 //!
-//! - M1 An exhibit shows the same each time: nothing is drawn by chance, no time is looked at.
-//! - M2 Oracle P judges, not the scenario: a step may be refused or done, as the engine likes; what
+//! - MUSEUM-1 An exhibit shows the same each time: nothing is drawn by chance, no time is looked at.
+//! - MUSEUM-2 Oracle P judges, not the scenario: a step may be refused or done, as the engine likes; what
 //!   counts is what is there after the next crash.
-//! - M3 An exhibit can fail. Its mutants are the bug itself, built in; a test switches each on and
+//! - MUSEUM-3 An exhibit can fail. Its mutants are the bug itself, built in; a test switches each on and
 //!   must see the exhibit fail. An exhibit without one says how it was seen to fail.
-//! - M4 No code of others is here, only the story of what befell them.
+//! - MUSEUM-4 No code of others is here, only the story of what befell them.
 //!
 //! What is left out: bugs that only threads which race can show. Those of this engine are kept by
 //! tests of interleavings (`cache::tests::interleavings`): eviction under a second claim, a version

@@ -40,7 +40,7 @@ fn every_exhibit_holds() {
     assert!(failed.is_empty(), "{}", failed.join("\n\n"));
 }
 
-/// M3
+/// MUSEUM-3
 #[cfg(feature = "mutants")]
 #[test]
 fn every_exhibit_fails_with_its_mutants() {
@@ -69,6 +69,6 @@ fn exhibits_are_told_well() {
     for piece in pieces {
         assert!(!piece.judged.is_empty(), "{}", piece.name);
         let by_hand = piece.done.contains("Seen to fail by hand");
-        assert_eq!(piece.mutants.is_empty(), by_hand, "M3: {}", piece.name);
+        assert_eq!(piece.mutants.is_empty(), by_hand, "MUSEUM-3: {}", piece.name);
     }
 }

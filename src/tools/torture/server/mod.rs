@@ -15,15 +15,15 @@
 //! server promises whoever is connected to it: through the protocol, the job ids and idempotency
 //! keys, with nothing known but what came over the connection.
 //!
-//! - N1 What was answered, in any mode, is found again. What was sent and not answered may be; what
+//! - SERVERKILL-1 What was answered, in any mode, is found again. What was sent and not answered may be; what
 //!   was never sent may not.
-//! - N2 A kill is counted when the life after it was judged. Some lives are killed before anybody
+//! - SERVERKILL-2 A kill is counted when the life after it was judged. Some lives are killed before anybody
 //!   is connected: then the one after that is judged.
-//! - N3 No error of a server that lives is accepted, and no end that was not a kill.
-//! - N4 Moments cannot be repeated. A failure comes with the store and the seed.
-//! - N5 The writes of one connection take effect in the order in which they were sent.
-//! - N6 What an error claims is true: a write that is called undone is not there, neither at once nor in
-//!   a later life, and a cut is never called a breach of the protocol.
+//! - SERVERKILL-3 No error of a server that lives is accepted, and no end that was not a kill.
+//! - SERVERKILL-4 Moments cannot be repeated. A failure comes with the store and the seed.
+//! - SERVERKILL-5 The writes of one connection take effect in the order in which they were sent.
+//! - SERVERKILL-6 What an error claims is true: a write that is called undone is not there, neither at once
+//!   nor in a later life, and a cut is never called a breach of the protocol.
 //!
 //! Left out: power loss. What a served store promises then is what the engine promises, which the
 //! simulated tier checks.

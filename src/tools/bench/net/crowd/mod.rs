@@ -8,14 +8,14 @@
 //!   deaf     thousands that ask for much and never read: memory, and the gets of good clients
 //! ```
 //!
-//! - W1 Each case of each round has a server and a store of its own, so that no memory is counted
+//! - CROWD-1 Each case of each round has a server and a store of its own, so that no memory is counted
 //!   that another case has left behind. A server that runs already has none of the figures of
 //!   memory and processor.
-//! - W2 What is compared is measured one after the other on the same server; a ratio is taken in
+//! - CROWD-2 What is compared is measured one after the other on the same server; a ratio is taken in
 //!   each round, and the median of the ratios is what counts.
-//! - W3 The load is one thread. Its share of a processor stands beside every figure: near 1 it is
+//! - CROWD-3 The load is one thread. Its share of a processor stands beside every figure: near 1 it is
 //!   the load that was measured, and `watch` says how late it was.
-//! - W4 A process may have too few descriptors for so many connections: then there are fewer, and
+//! - CROWD-4 A process may have too few descriptors for so many connections: then there are fewer, and
 //!   the result says so.
 
 mod behind;
