@@ -10,7 +10,9 @@
 //! - T6 each test that `docs/promises.md` names is there, and its rows are counted right;
 //! - T7 nothing panics since nobody reads what it prints;
 //! - T8 the engine alone needs no feature, no async runtime, and no dependency but those listed;
-//! - T9 no test asserts that something is fast.
+//! - T9 no test asserts that something is fast;
+//! - T10 each invariant has a label of its own: it is defined once, in the header of a module, and
+//!   every label that is referred to is defined.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -86,6 +88,9 @@ const LIMITED: &[(&str, &str)] = &[
     ("src/engine/log/keeper.rs", "tells being woken from the end of 9 s"),
     ("tests/rolling.rs", "tells waiting for the clients from the time that they are given"),
 ];
+
+/// The words of what looks like a label and is none: standards, and issues of other stores.
+const NO_LABELS: &[&str] = &["AVX", "CRC", "SHA", "UTF", "WT"];
 
 /// The benchmarks in `benches/`.
 const BENCHES: [&str; 5] = ["commit", "instructions", "internals", "read", "recovery"];
@@ -312,6 +317,38 @@ fn no_test_asserts_that_something_is_fast() {
     report("T9", problems);
 }
 
+#[test]
+fn labels_are_defined_once() {
+    let (mut defined, mut problems) = (Vec::new(), Vec::new());
+    let files = labelled();
+    for file in &files {
+        for (number, line) in file.text.lines().enumerate() {
+            let first = line.strip_prefix("//! - ").and_then(|item| item.split(' ').next());
+            let Some(first) = first else { continue };
+            let at = format!("{}:{}", file.name, number + 1);
+            // The rules of this file are no invariants.
+            if is_letter_and_number(first) && file.name != "tests/tidy.rs" {
+                problems.push(format!("{at}: {first} needs a word: a letter is soon used twice"));
+            }
+            if labels(first).next() == Some(first) {
+                if defined.contains(&first) {
+                    problems.push(format!("{at}: {first} is defined already"));
+                }
+                defined.push(first);
+            }
+        }
+    }
+    assert!(defined.len() > 150, "the invariants have been found");
+    for file in &files {
+        for (number, line) in file.text.lines().enumerate() {
+            let unknown = labels(line).filter(|label| !defined.contains(label));
+            let problem = |label| format!("{}:{}: {label} is not defined", file.name, number + 1);
+            problems.extend(unknown.map(problem));
+        }
+    }
+    report("T10", problems);
+}
+
 /// The rules themselves notice what they are there for.
 #[test]
 fn the_rules_can_be_broken() {
@@ -339,6 +376,9 @@ fn the_rules_can_be_broken() {
     let text = "fn a() {\n    assert!(t.elapsed() < X);\n    while b {\n        assert!(t.elapsed() < X);\n    }\n\
                 \x20   let took = t.elapsed();\n    assert!(took < X);\n    assert!(t.elapsed() >= X);\n}\n";
     assert_eq!(hasty(text), [2, 7]);
+    assert!(labels("`LOG-4` (the log; LSN-3), UTF-8, X-1, A_B-2, LOG-4-1").eq(["LOG-4", "LSN-3"]));
+    assert!(is_letter_and_number("V12") && is_letter_and_number("AB1"));
+    assert!(!["V", "12", "LOG-4", "V12x", "VWX1"].into_iter().any(is_letter_and_number));
 }
 
 struct Source {
@@ -370,6 +410,8 @@ fn documents() -> Vec<Source> {
         "README.md",
         "ARCHITECTURE.md",
         "PROTOCOL.md",
+        "CRASH-SUITE.md",
+        "BENCHMARKS.md",
         "examples/client.py",
         "tests/python/golden.py",
         "CHANGELOG.md",
@@ -382,6 +424,7 @@ fn documents() -> Vec<Source> {
         "SECURITY.md",
         "Cargo.toml",
         "deny.toml",
+        ".cargo/mutants-survivors.md",
         "benches/README.md",
         "benches/instructions.toml",
         "benches/peers/README.md",
@@ -389,6 +432,15 @@ fn documents() -> Vec<Source> {
     ];
     let document = |name: &&str| Source { name: (*name).to_owned(), text: read(name) };
     names.iter().map(document).collect()
+}
+
+/// Everything that may refer to an invariant.
+fn labelled() -> Vec<Source> {
+    let mut files = sources();
+    files.extend(documents());
+    // They say in comments what they show.
+    collect(&root().join("tests/scripts"), &mut files);
+    files
 }
 
 fn read(name: &str) -> String {
@@ -450,6 +502,27 @@ fn tests(text: &str) -> impl Iterator<Item = &str> {
         let name = function_name(code)?;
         std::mem::take(&mut is_test).then_some(name)
     })
+}
+
+/// The labels of invariants in a line: the word of a room, a hyphen and a number.
+fn labels(line: &str) -> impl Iterator<Item = &str> {
+    let tokens = line.split(|c: char| !c.is_ascii_alphanumeric() && c != '-' && c != '_');
+    tokens.filter(|token| {
+        token.split_once('-').is_some_and(|(word, number)| {
+            let is_word = word.len() > 1 && word.bytes().all(|byte| byte.is_ascii_uppercase());
+            is_word && is_number(number) && !NO_LABELS.contains(&word)
+        })
+    })
+}
+
+/// Whether this is one or two capital letters with a number, as labels of one room would be.
+fn is_letter_and_number(word: &str) -> bool {
+    let rest = word.trim_start_matches(|c: char| c.is_ascii_uppercase());
+    (1..=2).contains(&(word.len() - rest.len())) && is_number(rest)
+}
+
+fn is_number(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 /// The rows of the tables with three columns: line, and what the third says.
