@@ -415,8 +415,6 @@ fn documents() -> Vec<Source> {
         "examples/client.py",
         "tests/python/golden.py",
         "CHANGELOG.md",
-        "docs/settings.md",
-        PROMISES,
         "deploy/README.md",
         "deploy/syncline.service",
         "deploy/alerts.yml",
@@ -431,7 +429,9 @@ fn documents() -> Vec<Source> {
         "benches/peers/Cargo.toml",
     ];
     let document = |name: &&str| Source { name: (*name).to_owned(), text: read(name) };
-    names.iter().map(document).collect()
+    let mut files: Vec<Source> = names.iter().map(document).collect();
+    collect(&root().join("docs"), &mut files);
+    files
 }
 
 /// Everything that may refer to an invariant.
