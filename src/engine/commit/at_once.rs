@@ -2,7 +2,7 @@
 //!
 //! An asynchronous commit seldom waits for anything, but it may: for pages to be read, for frames
 //! or log space, for the commit lock while a checkpoint or a check holds it, or because
-//! back-pressure slows it down. [`Engine::commit_at_once`] looks at all of these beforehand. What
+//! back-pressure slows it down. [`Engine::commit_each_at_once`] looks at all of these beforehand. What
 //! cannot be done at once is not done at all, and the caller has [`Engine::commit`] called where
 //! waiting hurts nobody.
 //!
@@ -17,10 +17,9 @@ use std::sync::Arc;
 
 use parking_lot::MutexGuard;
 
-use super::combine::Answer;
-use super::engine::{CommitState, Engine, Live};
-use super::keyspaces::{KeyspaceState, Numbered};
-use super::ops::{Op, Operations, Payload};
+use super::engine::{CommitState, Engine};
+use super::keyspaces::KeyspaceState;
+use super::ops::Payload;
 use super::path::SPINS;
 use crate::engine::base::error::{Error, Result};
 use crate::engine::base::lsn::Lsn;
@@ -38,7 +37,8 @@ const EACH: usize = 64;
 #[derive(Debug)]
 pub(crate) struct Single {
     pub(crate) payload: Payload,
-    pub(crate) keyspace: Option<Arc<KeyspaceState>>,
+    /// Those that it changes.
+    pub(crate) keyspaces: Vec<Arc<KeyspaceState>>,
     /// `Ok(None)`, and nothing done, if it would have to wait.
     pub(crate) answer: Result<Option<Lsn>>,
     /// Nothing stands in its way but the commit lock.
@@ -47,15 +47,24 @@ pub(crate) struct Single {
 
 impl Default for Single {
     fn default() -> Single {
-        Single { payload: Payload::default(), keyspace: None, answer: Ok(None), is_ready: false }
+        Single {
+            payload: Payload::default(),
+            keyspaces: Vec::new(),
+            answer: Ok(None),
+            is_ready: false,
+        }
     }
 }
 
 impl Single {
+    pub(crate) fn new(payload: Payload, keyspaces: Vec<Arc<KeyspaceState>>) -> Single {
+        Single { payload, keyspaces, ..Single::default() }
+    }
+
     /// Makes it empty, and keeps its memory.
     pub(crate) fn clear(&mut self) {
         self.payload.clear();
-        self.keyspace = None;
+        self.keyspaces.clear();
         self.answer = Ok(None);
         self.is_ready = false;
     }
@@ -66,41 +75,10 @@ impl Single {
 }
 
 impl Engine {
-    /// Commits `payload`, which changes `keyspaces`, asynchronously, and returns its LSN; `None`
-    /// if that would have to wait.
-    ///
-    /// # Errors
-    /// [`Error::Closed`], [`Error::NoSuchKeyspace`]; [`Error::Poisoned`] if applying it failed.
-    pub(crate) fn commit_at_once(
-        &self,
-        payload: &mut Payload,
-        keyspaces: &[&Arc<KeyspaceState>],
-    ) -> Result<Option<Lsn>> {
-        self.check_writable()?;
-        // The first write begins the log; without threads a commit does their work as well.
-        let Some(live) = self.live.get().filter(|_| self.options.background) else {
-            return Ok(None);
-        };
-        self.weigh(payload);
-        if !self.has_room_for(live, payload) || !self.has_leaves(payload, keyspaces)? {
-            return Ok(None);
-        }
-        payload.seal(CommitMode::Async);
-        let Some(mut state) = self.enter_soon() else { return Ok(None) };
-        if state.sealed {
-            return Err(Error::Closed);
-        }
-        let answer = self.serve_one(live, &mut state, payload, keyspaces, &mut []);
-        self.serve_queue(live, &mut state);
-        drop(state);
-        let Answer::Done(lsn) = answer else { return Ok(None) };
-        let lsn = lsn?;
-        self.after_commit(live, lsn)?;
-        Ok(Some(lsn))
-    }
-
     /// Commits each of `singles` on its own, asynchronously, in one hold of the commit lock; its
-    /// answer is then in it, as [`Engine::commit_at_once`] would give it. Nothing comes in between
+    /// answer is then in it: its LSN; `None`, and nothing done, if it would have to wait; or
+    /// [`Error::Closed`], [`Error::NoSuchKeyspace`], [`Error::Poisoned`] if applying it failed. Nothing
+    /// comes in between
     /// them, and each has a place of its own in the log: a crash may take the later and leave the
     /// earlier ones. After the first `None` there is no LSN any more (GATHER-4).
     pub(crate) fn commit_each_at_once(&self, singles: &mut [Single]) {
@@ -142,9 +120,8 @@ impl Engine {
     pub(crate) fn look_at_each(&self, singles: &mut [Single]) -> (usize, usize) {
         let (mut operations, mut bytes) = (0, 0);
         for single in singles.iter_mut() {
-            let payload = &mut single.payload;
-            let keyspaces = [single.keyspace.as_ref().expect("a single has its keyspace")];
-            match self.has_leaves(payload, &keyspaces) {
+            let Single { payload, keyspaces, .. } = single;
+            match self.has_leaves(payload, keyspaces) {
                 Ok(true) if payload.longest_value <= max_inline(self.cache.page_bytes()) => {
                     self.weigh(payload);
                     payload.seal(CommitMode::Async);
@@ -173,34 +150,13 @@ impl Engine {
         None
     }
 
-    /// Whether there are log space and frames, and no back-pressure.
-    fn has_room_for(&self, live: &Live, payload: &Payload) -> bool {
-        // Longer values are written to pages of their own first.
-        payload.longest_value <= max_inline(self.cache.page_bytes())
-            && !self.is_pressed(live)
-            && self.cache.has_room_for(payload.operations)
-            && live.log.has_room(payload.bytes.len())
-    }
-
     /// Whether the leaves that a commit will change are in memory.
-    fn has_leaves(&self, payload: &Payload, keyspaces: &[&Arc<KeyspaceState>]) -> Result<bool> {
-        if !self.cache.is_partial() {
-            return Ok(true);
-        }
-        if !self.keeps_leaves_of(payload.operations) {
+    fn has_leaves(&self, payload: &Payload, keyspaces: &[Arc<KeyspaceState>]) -> Result<bool> {
+        if self.cache.is_partial() && !self.keeps_leaves_of(payload.operations) {
             return Ok(false);
         }
-        let keyspaces = Numbered::new(keyspaces);
-        for op in Operations::new(&payload.bytes) {
-            let (Op::Put { keyspace, key, .. } | Op::Delete { keyspace, key }) = op? else {
-                continue;
-            };
-            let Some(state) = keyspaces.find(keyspace) else { continue };
-            state.check()?;
-            if peek(&self.cache, state.root, key, |_| ()).is_none() {
-                return Ok(false);
-            }
-        }
-        Ok(true)
+        self.each_leaf(payload, keyspaces, |state, key| {
+            Ok(peek(&self.cache, state.root, key, |_| ()).is_some())
+        })
     }
 }

@@ -187,24 +187,24 @@ impl Catalog {
 
 /// Some keyspaces, to be looked up by their numbers.
 pub(super) enum Numbered<'k> {
-    Few(&'k [&'k Arc<KeyspaceState>]),
+    Few(&'k [Arc<KeyspaceState>]),
     /// Sorted.
     Many(Vec<&'k Arc<KeyspaceState>>),
 }
 
 impl<'k> Numbered<'k> {
-    pub(super) fn new(keyspaces: &'k [&'k Arc<KeyspaceState>]) -> Self {
+    pub(super) fn new(keyspaces: &'k [Arc<KeyspaceState>]) -> Self {
         if keyspaces.len() <= 8 {
             return Numbered::Few(keyspaces);
         }
-        let mut sorted = keyspaces.to_vec();
+        let mut sorted: Vec<_> = keyspaces.iter().collect();
         sorted.sort_unstable_by_key(|keyspace| keyspace.id);
         Numbered::Many(sorted)
     }
 
     pub(super) fn find(&self, id: KeyspaceId) -> Option<&'k Arc<KeyspaceState>> {
         match self {
-            Numbered::Few(keyspaces) => keyspaces.iter().find(|state| state.id == id).copied(),
+            Numbered::Few(keyspaces) => keyspaces.iter().find(|state| state.id == id),
             Numbered::Many(sorted) => {
                 let at = sorted.binary_search_by_key(&id, |state| state.id).ok()?;
                 Some(sorted[at])

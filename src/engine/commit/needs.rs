@@ -198,22 +198,37 @@ impl Engine {
     pub(super) fn touch_leaves(
         &self,
         payload: &Payload,
-        keyspaces: &[&Arc<KeyspaceState>],
+        keyspaces: &[Arc<KeyspaceState>],
     ) -> Result<()> {
+        let touched = self.each_leaf(payload, keyspaces, |state, key| {
+            touch(&self.cache, state.root, key, ReadAt::Newest).map(|_| true)
+        });
+        touched.map(drop)
+    }
+
+    /// Looks for the leaf of each operation of `payload`, as long as `look` finds them. Returns whether it
+    /// found all. While everything is in memory it looks for none.
+    pub(super) fn each_leaf(
+        &self,
+        payload: &Payload,
+        keyspaces: &[Arc<KeyspaceState>],
+        mut look: impl FnMut(&KeyspaceState, &[u8]) -> Result<bool>,
+    ) -> Result<bool> {
         if !self.cache.is_partial() {
-            return Ok(());
+            return Ok(true);
         }
         let keyspaces = Numbered::new(keyspaces);
         for op in Operations::new(&payload.bytes) {
             let (Op::Put { keyspace, key, .. } | Op::Delete { keyspace, key }) = op? else {
                 continue;
             };
-            if let Some(state) = keyspaces.find(keyspace) {
-                state.check()?;
-                touch(&self.cache, state.root, key, ReadAt::Newest)?;
+            let Some(state) = keyspaces.find(keyspace) else { continue };
+            state.check()?;
+            if !look(state, key)? {
+                return Ok(false);
             }
         }
-        Ok(())
+        Ok(true)
     }
 }
 

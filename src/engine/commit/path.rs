@@ -33,7 +33,7 @@ impl Engine {
     pub(crate) fn commit(
         &self,
         payload: &mut Payload,
-        keyspaces: &[&Arc<KeyspaceState>],
+        keyspaces: &[Arc<KeyspaceState>],
         mode: CommitMode,
     ) -> Result<Lsn> {
         self.check_writable()?;
@@ -143,9 +143,9 @@ impl Engine {
         &self,
         live: &Live,
         payload: &mut Payload,
-        keyspaces: &[&Arc<KeyspaceState>],
+        keyspaces: &[Arc<KeyspaceState>],
     ) -> Answer {
-        let keyspaces = keyspaces.iter().map(|&keyspace| Arc::clone(keyspace)).collect();
+        let keyspaces = keyspaces.to_vec();
         let request = Arc::new(Request::new(std::mem::take(payload), keyspaces));
         self.queue.push(Arc::clone(&request));
         let mut spins = 0;
@@ -175,7 +175,7 @@ impl Engine {
         live: &Live,
         state: &mut CommitState,
         payload: &Payload,
-        keyspaces: &[&Arc<KeyspaceState>],
+        keyspaces: &[Arc<KeyspaceState>],
         prepared: &mut [Prepared<'_>],
     ) -> Answer {
         if let Err(error) = keyspaces.iter().try_for_each(|keyspace| keyspace.check()) {
@@ -234,8 +234,8 @@ impl Engine {
             // 3. All records first, so that the log is told of them once.
             let mut last = None;
             for single in singles.iter_mut().filter(|single| single.is_ready) {
-                let keyspace = single.keyspace.as_ref().expect("a single has its keyspace");
-                if let Err(error) = keyspace.check() {
+                let checked = single.keyspaces.iter().try_for_each(|keyspace| keyspace.check());
+                if let Err(error) = checked {
                     single.answer = Err(error);
                     continue;
                 }

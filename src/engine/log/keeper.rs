@@ -1,8 +1,8 @@
 //! The keeper: has segments and memory ready ahead of the appender.
 //!
 //! As soon as less than half of what exists of the last segment is left, the keeper makes more:
-//! the first segment of a log begins small and doubles ([`super::steps`]), those after it are whole,
-//! unless the disk is full.
+//! the first segment of a log begins small and doubles, or becomes four times as long where a committer had
+//! to wait for it ([`super::steps`]); those after it are whole, unless the disk is full.
 //! So a store that writes little takes little, and one that writes much is at whole segments soon.
 //!
 //! Whatever can fail or be slow about appending happens here and not under the commit lock: new
@@ -38,6 +38,10 @@ use crate::engine::mutants::{Mutant, broken};
 
 /// As many files are kept for recycling at most.
 const MAX_SPARES: usize = 4;
+/// So many times as long the first segment becomes ahead of its use, and where a committer had to wait for
+/// it: whoever outruns the keeper would wait for it again at once.
+const AHEAD: u64 = 2;
+const BEHIND: u64 = 4;
 
 /// What the keeper knows of the files.
 #[derive(Debug)]
@@ -145,7 +149,7 @@ impl Log {
         }
         let appended = self.appended.load();
         while self.last_segment().bytes() / 2 > keeper.exists.get() - appended.get() {
-            self.extend(&mut keeper, appended)?;
+            self.extend(&mut keeper, appended, AHEAD)?;
         }
         self.prefault(&mut keeper, appended, 0)?;
         drop(keeper);
@@ -253,7 +257,7 @@ impl Log {
             } else {
                 let demand = self.geometry.demand(payload_bytes);
                 let want = Lsn::new(appended.get().saturating_add(demand));
-                self.extend(&mut keeper, want)?;
+                self.extend(&mut keeper, want, BEHIND)?;
             }
         }
     }
@@ -263,12 +267,12 @@ impl Log {
         Arc::clone(self.mapped.lock().back().expect("one is always mapped"))
     }
 
-    /// Makes more exist: of the last segment up to `want`, or one more.
-    fn extend(&self, keeper: &mut Keeper, want: Lsn) -> Result<()> {
+    /// Makes more exist: of the last segment `times` as much, and up to `want`; or one more.
+    fn extend(&self, keeper: &mut Keeper, want: Lsn, times: u64) -> Result<()> {
         let last = self.last_segment();
         let extended = match last.is_whole() {
             true => self.prepare_what_fits(keeper),
-            false => last.grow(want),
+            false => last.grow(want, times),
         };
         self.extended(keeper, extended)
     }

@@ -150,13 +150,13 @@ impl Segment {
         })
     }
 
-    /// Makes twice as much exist, and `want`; if the disk has less, as much as it has, and `want` in any
+    /// Makes `times` as much exist, and `want`; if the disk has less, as much as it has, and `want` in any
     /// case. The segment is not whole.
-    pub(super) fn grow(&self, want: Lsn) -> Result<(), Trouble> {
+    pub(super) fn grow(&self, want: Lsn, times: u64) -> Result<(), Trouble> {
         let (has, segment_bytes) = (self.bytes(), self.end.get() - self.start.get());
         let want = want.get().saturating_sub(self.start.get()).max(has + 1);
         let least = step_of_at_least(segment_bytes, want);
-        self.grow_between(least, step_of_at_least(segment_bytes, want.max(2 * has)))
+        self.grow_between(least, step_of_at_least(segment_bytes, want.max(times * has)))
     }
 
     /// As [`Segment::grow_to`]: to `most`, or if the disk is full to what it has, at least to `least`.

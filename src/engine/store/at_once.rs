@@ -1,7 +1,6 @@
 //! What a server needs of the store that no embedded user does: reads and commits that are done
 //! at once or not at all, and waiting for the sync line without asking for a flush.
 
-use std::cell::RefCell;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
@@ -9,7 +8,7 @@ use std::time::Duration;
 
 use super::batch::WriteBatch;
 use super::handle::Store;
-use super::keyspace::{Keyspace, Limits, PAYLOAD};
+use super::keyspace::{Keyspace, Limits};
 use super::receipt::{Receipt, Token};
 use super::status::judge_life;
 use crate::engine::base::error::{Error, Result};
@@ -93,7 +92,7 @@ impl Gathered {
         }
         let single = &mut self.singles[self.len];
         single.payload.push(op);
-        single.keyspace = Some(Arc::clone(keyspace.state()));
+        single.keyspaces.push(Arc::clone(keyspace.state()));
         self.len += 1;
     }
 }
@@ -133,47 +132,20 @@ impl Keyspace {
         })
     }
 
-    /// Gives `key` the value `value`, asynchronously; `None`, and nothing done, if that would
-    /// have to wait.
-    ///
-    /// # Errors
-    /// As [`Keyspace::put`].
-    pub(crate) fn put_at_once(&self, key: &[u8], value: &[u8]) -> Result<Option<Lsn>> {
-        let limits = Limits::of(self.engine());
-        limits.check_key(key.len())?;
-        limits.check_value(value.len())?;
-        self.commit_at_once(Op::Put { keyspace: self.state().id, key, value })
-    }
-
-    /// Deletes `key`, asynchronously; `None`, and nothing done, if that would have to wait.
-    ///
-    /// # Errors
-    /// As [`Keyspace::put`].
-    pub(crate) fn delete_at_once(&self, key: &[u8]) -> Result<Option<Lsn>> {
-        Limits::of(self.engine()).check_key(key.len())?;
-        self.commit_at_once(Op::Delete { keyspace: self.state().id, key })
-    }
-
-    /// As [`Keyspace::put_at_once`], when those that were gathered are committed.
+    /// Puts a put to those that are to be committed with [`Store::commit_gathered`].
     ///
     /// # Errors
     /// As [`Keyspace::put`], if that can be told now.
     pub(crate) fn gather_put(&self, key: &[u8], value: &[u8], to: &mut Gathered) -> Result<()> {
-        let limits = Limits::of(self.engine());
-        limits.check_key(key.len())?;
-        limits.check_value(value.len())?;
-        to.push(self, Op::Put { keyspace: self.state().id, key, value });
-        Ok(())
+        self.put_of(key, value).map(|op| to.push(self, op))
     }
 
-    /// As [`Keyspace::delete_at_once`], when those that were gathered are committed.
+    /// Puts a delete to those that are to be committed with [`Store::commit_gathered`].
     ///
     /// # Errors
     /// As [`Keyspace::put`], if that can be told now.
     pub(crate) fn gather_delete(&self, key: &[u8], to: &mut Gathered) -> Result<()> {
-        Limits::of(self.engine()).check_key(key.len())?;
-        to.push(self, Op::Delete { keyspace: self.state().id, key });
-        Ok(())
+        self.delete_of(key).map(|op| to.push(self, op))
     }
 
     /// Where in the log it was made; 0 if that was in a former life.
@@ -185,29 +157,22 @@ impl Keyspace {
     pub(crate) fn is_dropped(&self) -> bool {
         self.state().is_dropped()
     }
-
-    fn commit_at_once(&self, op: Op<'_>) -> Result<Option<Lsn>> {
-        let mut payload = PAYLOAD.try_with(RefCell::take).unwrap_or_default();
-        payload.clear();
-        payload.push(op);
-        let lsn = self.engine().commit_at_once(&mut payload, &[self.state()]);
-        let _ = PAYLOAD.try_with(|kept| kept.replace(payload));
-        lsn
-    }
 }
 
 impl Store {
-    /// Commits a batch asynchronously; `None`, and the batch as it was, if that would have to
-    /// wait. Its keyspaces must be this store's: looking them up takes the commit lock.
+    /// Commits a batch asynchronously, as one that was gathered alone; `None`, and the batch as it was, if
+    /// that would have to wait. Its keyspaces must be this store's: looking them up takes the commit lock.
     ///
     /// # Errors
     /// As [`Store::write`].
     pub(crate) fn write_at_once(&self, batch: &mut WriteBatch) -> Result<Option<Lsn>> {
-        let limits = Limits::of(self.engine());
-        limits.check_key(batch.longest_key)?;
-        limits.check_value(batch.payload.longest_value)?;
-        let keyspaces: Vec<_> = batch.keyspaces.iter().collect();
-        self.engine().commit_at_once(&mut batch.payload, &keyspaces)
+        Limits::of(self.engine()).check_batch(batch)?;
+        let (payload, keyspaces) =
+            (std::mem::take(&mut batch.payload), std::mem::take(&mut batch.keyspaces));
+        let mut alone = Single::new(payload, keyspaces);
+        self.engine().commit_each_at_once(std::slice::from_mut(&mut alone));
+        (batch.payload, batch.keyspaces) = (alone.payload, alone.keyspaces);
+        alone.answer
     }
 
     /// Commits what was gathered of this store's keyspaces. The answers are there then.
@@ -265,6 +230,11 @@ impl Store {
     /// Fails unless the present or a former life of this copy of the store gave `token` out.
     pub(crate) fn check_life(&self, token: &Token, text: &str) -> Result<()> {
         judge_life(self.engine(), token, text).map(|_| ())
+    }
+
+    /// Whether some page may have to be read from the device.
+    pub(crate) fn is_partial(&self) -> bool {
+        self.engine().cache.is_partial()
     }
 
     /// The sync line.
@@ -333,6 +303,19 @@ mod tests {
         (store, rows)
     }
 
+    /// A gather of one.
+    fn put_alone(store: &Store, rows: &Keyspace, key: &[u8], value: &[u8]) -> Result<Option<Lsn>> {
+        let mut gathered = Gathered::default();
+        rows.gather_put(key, value, &mut gathered)?;
+        commit(store, &mut gathered).remove(0)
+    }
+
+    fn delete_alone(store: &Store, rows: &Keyspace, key: &[u8]) -> Result<Option<Lsn>> {
+        let mut gathered = Gathered::default();
+        rows.gather_delete(key, &mut gathered)?;
+        commit(store, &mut gathered).remove(0)
+    }
+
     fn copy(value: Option<&[u8]>) -> Option<Vec<u8>> {
         value.map(<[u8]>::to_vec)
     }
@@ -340,10 +323,10 @@ mod tests {
     #[test]
     fn what_is_in_memory_is_read_and_written_at_once() {
         let (store, rows) = store(Options::new());
-        let lsn = rows.put_at_once(b"k", b"v").unwrap().expect("nothing to wait for");
+        let lsn = put_alone(&store, &rows, b"k", b"v").unwrap().expect("nothing to wait for");
         assert_eq!(store.watermarks().visible, lsn);
         assert_eq!(rows.peek(b"k", copy).unwrap(), Some(Some(b"v".to_vec())));
-        let later = rows.delete_at_once(b"k").unwrap().expect("nothing to wait for");
+        let later = delete_alone(&store, &rows, b"k").unwrap().expect("nothing to wait for");
         assert!(later > lsn);
         assert_eq!(rows.peek(b"k", copy).unwrap(), Some(None));
         let mut batch = WriteBatch::new();
@@ -364,15 +347,15 @@ mod tests {
         let (store, rows) = store(Options::new());
         // A long value is written to pages of its own, and read from there.
         let long = vec![7; 100_000];
-        assert_eq!(rows.put_at_once(b"long", &long).unwrap(), None);
+        assert_eq!(put_alone(&store, &rows, b"long", &long).unwrap(), None);
         rows.put("long", &long).unwrap();
         assert_eq!(rows.peek(b"long", copy).unwrap(), None);
         // Somebody holds the commit lock for long, as `verify` does.
         let held = store.engine().commit.lock();
-        assert_eq!(rows.put_at_once(b"k", b"v").unwrap(), None);
+        assert_eq!(put_alone(&store, &rows, b"k", b"v").unwrap(), None);
         drop(held);
         assert_eq!(rows.get("k").unwrap(), None, "GATHER-2");
-        assert!(rows.put_at_once(b"k", b"v").unwrap().is_some());
+        assert!(put_alone(&store, &rows, b"k", b"v").unwrap().is_some());
     }
 
     /// The answers, and where they stand if they were done.
@@ -491,12 +474,12 @@ mod tests {
     fn what_is_refused_is_refused_at_once() {
         let (store, rows) = store(Options::new());
         let key = vec![0; 5000];
-        assert!(matches!(rows.put_at_once(&key, b""), Err(Error::KeyTooLong { .. })));
+        assert!(matches!(put_alone(&store, &rows, &key, b""), Err(Error::KeyTooLong { .. })));
         store.drop_keyspace("rows").unwrap();
-        assert!(matches!(rows.put_at_once(b"k", b""), Err(Error::NoSuchKeyspace { .. })));
+        assert!(matches!(put_alone(&store, &rows, b"k", b""), Err(Error::NoSuchKeyspace { .. })));
         assert!(rows.is_dropped());
         store.clone().close().unwrap();
-        assert!(matches!(rows.put_at_once(b"k", b""), Err(Error::Closed)));
+        assert!(matches!(put_alone(&store, &rows, b"k", b""), Err(Error::Closed)));
     }
 
     #[test]

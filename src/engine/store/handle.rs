@@ -249,9 +249,7 @@ impl Store {
     /// As [`Store::write`].
     pub fn write_with(&self, mut batch: WriteBatch, mode: CommitMode) -> Result<Receipt> {
         let engine = self.engine();
-        let limits = Limits::of(engine);
-        limits.check_key(batch.longest_key)?;
-        limits.check_value(batch.payload.longest_value)?;
+        Limits::of(engine).check_batch(&batch)?;
         for state in &batch.keyspaces {
             let ours = engine.keyspace(&state.name);
             if !ours.is_some_and(|ours| Arc::ptr_eq(&ours, state)) {
@@ -259,8 +257,7 @@ impl Store {
                 return Err(Error::ForeignKeyspace { name: state.name.clone() });
             }
         }
-        let keyspaces: Vec<_> = batch.keyspaces.iter().collect();
-        let lsn = engine.commit(&mut batch.payload, &keyspaces, mode)?;
+        let lsn = engine.commit(&mut batch.payload, &batch.keyspaces, mode)?;
         batch.retire();
         Ok(self.closer.receipt(lsn))
     }

@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::ops::{Bound, RangeBounds};
 use std::sync::Arc;
 
+use super::batch::WriteBatch;
 use super::range::{At, Range, prefix_bounds};
 use super::receipt::Receipt;
 use super::snapshot::Registered;
@@ -42,7 +43,7 @@ pub struct Keyspace {
 
 thread_local! {
     /// The payload that this thread's next single put or delete is encoded in.
-    pub(super) static PAYLOAD: RefCell<Payload> = RefCell::default();
+    static PAYLOAD: RefCell<Payload> = RefCell::default();
 }
 
 impl Keyspace {
@@ -120,10 +121,7 @@ impl Keyspace {
         mode: CommitMode,
     ) -> Result<Receipt> {
         let (key, value) = (key.as_ref(), value.as_ref());
-        let limits = Limits::of(self.engine());
-        limits.check_key(key.len())?;
-        limits.check_value(value.len())?;
-        self.commit(Op::Put { keyspace: self.state.id, key, value }, mode)
+        self.commit(self.put_of(key, value)?, mode)
     }
 
     /// Deletes `key`, in the store's default commit mode. It need not be there.
@@ -140,8 +138,7 @@ impl Keyspace {
     /// As [`Keyspace::put`].
     pub fn delete_with(&self, key: impl AsRef<[u8]>, mode: CommitMode) -> Result<Receipt> {
         let key = key.as_ref();
-        Limits::of(self.engine()).check_key(key.len())?;
-        self.commit(Op::Delete { keyspace: self.state.id, key }, mode)
+        self.commit(self.delete_of(key)?, mode)
     }
 
     /// The entries whose keys are in `bounds`, in order, as of now: later commits do not show.
@@ -211,6 +208,20 @@ impl Keyspace {
         Ok(engine)
     }
 
+    /// A put, whose key and value are not too long.
+    pub(super) fn put_of<'a>(&self, key: &'a [u8], value: &'a [u8]) -> Result<Op<'a>> {
+        let limits = Limits::of(self.engine());
+        limits.check_key(key.len())?;
+        limits.check_value(value.len())?;
+        Ok(Op::Put { keyspace: self.state.id, key, value })
+    }
+
+    /// A delete, whose key is not too long.
+    pub(super) fn delete_of<'a>(&self, key: &'a [u8]) -> Result<Op<'a>> {
+        Limits::of(self.engine()).check_key(key.len())?;
+        Ok(Op::Delete { keyspace: self.state.id, key })
+    }
+
     fn commit(&self, op: Op<'_>, mode: CommitMode) -> Result<Receipt> {
         let engine = self.engine();
         // Taken rather than borrowed: a waker or logger that runs meanwhile may commit too.
@@ -218,7 +229,7 @@ impl Keyspace {
         let mut payload = PAYLOAD.try_with(RefCell::take).unwrap_or_default();
         payload.clear();
         payload.push(op);
-        let lsn = engine.commit(&mut payload, &[&self.state], mode);
+        let lsn = engine.commit(&mut payload, std::slice::from_ref(&self.state), mode);
         let _ = PAYLOAD.try_with(|kept| kept.replace(payload));
         Ok(self.engine.receipt(lsn?))
     }
@@ -249,11 +260,17 @@ impl Limits {
         Limits { key, value: engine.options.max_value_bytes }
     }
 
-    pub(super) fn check_key(self, len: usize) -> Result<()> {
+    /// Checks what a batch has of the longest.
+    pub(super) fn check_batch(self, batch: &WriteBatch) -> Result<()> {
+        self.check_key(batch.longest_key)?;
+        self.check_value(batch.payload.longest_value)
+    }
+
+    fn check_key(self, len: usize) -> Result<()> {
         if len > self.key { Err(Error::KeyTooLong { len, max: self.key }) } else { Ok(()) }
     }
 
-    pub(super) fn check_value(self, len: usize) -> Result<()> {
+    fn check_value(self, len: usize) -> Result<()> {
         let (len, max) = (len as u64, self.value);
         if len > max { Err(Error::ValueTooLong { len, max }) } else { Ok(()) }
     }

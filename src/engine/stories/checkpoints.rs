@@ -33,7 +33,7 @@ fn engine(disk: &SimDisk) -> (Arc<Engine>, Arc<KeyspaceState>) {
 fn commit(engine: &Engine, keyspace: &Arc<KeyspaceState>, op: Op<'_>) -> Lsn {
     let mut payload = Payload::default();
     payload.push(op);
-    engine.commit(&mut payload, &[keyspace], CommitMode::Async).unwrap()
+    engine.commit(&mut payload, std::slice::from_ref(keyspace), CommitMode::Async).unwrap()
 }
 
 fn made(engine: &Engine) -> u64 {
@@ -74,7 +74,7 @@ fn a_checkpoint_whose_flush_fails_poisons_the_log() {
     assert!(matches!(engine.checkpoint(), Err(Error::Poisoned { .. })));
     let mut payload = Payload::default();
     payload.push(put);
-    let refused = engine.commit(&mut payload, &[&rows], CommitMode::Async);
+    let refused = engine.commit(&mut payload, &[rows], CommitMode::Async);
     assert!(matches!(refused, Err(Error::Poisoned { .. })), "{refused:?}");
 }
 

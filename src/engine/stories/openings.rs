@@ -29,7 +29,7 @@ fn fill(store: &Store, from: u64, until: u64) -> Lsn {
 fn commit(engine: &Engine, keyspace: &Arc<KeyspaceState>, op: Op<'_>) {
     let mut payload = Payload::default();
     payload.push(op);
-    engine.commit(&mut payload, &[keyspace], CommitMode::Async).unwrap();
+    engine.commit(&mut payload, std::slice::from_ref(keyspace), CommitMode::Async).unwrap();
 }
 
 /// A checkpoint amid a segment, and 400 commits of one operation after it; the process is killed.

@@ -42,21 +42,33 @@ impl Service {
         caller: &Caller,
         recent: &mut Recent,
     ) -> Result<Option<Appended>> {
-        let lsn = match *request {
-            Request::Put(Put { keyspace, key, value, once: None, .. }) => {
-                let Some(keyspace) = self.names.known(keyspace, recent) else { return Ok(None) };
-                if broken(Mutant::AnsweredUnappended) {
-                    return Ok(Some(self.append_later(keyspace, key, value)));
-                }
-                keyspace.put_at_once(key, value)?
+        if let Request::Put(Put { keyspace, key, value, once: None, .. }) = *request
+            && broken(Mutant::AnsweredUnappended)
+            && let Some(keyspace) = self.names.known(keyspace, recent)
+        {
+            return Ok(Some(self.append_later(keyspace, key, value)));
+        }
+        let known = |name: &str| Ok(self.names.known(name, recent).cloned());
+        let Some(mut batch) = batch_of(request, known)? else { return Ok(None) };
+        let Some(key) = request.once() else {
+            if batch.is_empty() {
+                return Ok(None);
             }
-            Request::Delete(Delete { keyspace, key, once: None, .. }) => {
-                let Some(keyspace) = self.names.known(keyspace, recent) else { return Ok(None) };
-                keyspace.delete_at_once(key)?
-            }
-            _ => return self.write_batch_at_once(request, caller, recent),
+            return Ok(self.store.write_at_once(&mut batch)?.map(Appended::now));
         };
-        Ok(lsn.map(Appended::now))
+        let key = once::entry_key(&caller.name, key);
+        let Some(once) = self.once.known() else { return Ok(None) };
+        let Some(_turn) = self.once.try_lock(&key) else { return Ok(None) };
+        match once.keys.peek(&key, |value| value.is_some())? {
+            Some(true) => Ok(Some(self.applied_before())),
+            Some(false) => {
+                if !broken(Mutant::OnceUnrecorded) {
+                    once.remember(&mut batch, &key);
+                }
+                Ok(self.store.write_at_once(&mut batch)?.map(Appended::now))
+            }
+            None => Ok(None),
+        }
     }
 
     /// Puts a write to the others that are to be committed with [`Service::commit_gathered`]. False
@@ -89,35 +101,6 @@ impl Service {
     /// Does what was gathered, as far as it needs no waiting: see [`Gathered::answers`].
     pub(crate) fn commit_gathered(&self, gathered: &mut Gathered) {
         self.store.commit_gathered(gathered);
-    }
-
-    fn write_batch_at_once(
-        &self,
-        request: &Request<'_>,
-        caller: &Caller,
-        recent: &mut Recent,
-    ) -> Result<Option<Appended>> {
-        let known = |name: &str| Ok(self.names.known(name, recent).cloned());
-        let Some(mut batch) = batch_of(request, known)? else { return Ok(None) };
-        let Some(key) = request.once() else {
-            if batch.is_empty() {
-                return Ok(None);
-            }
-            return Ok(self.store.write_at_once(&mut batch)?.map(Appended::now));
-        };
-        let key = once::entry_key(&caller.name, key);
-        let Some(once) = self.once.known() else { return Ok(None) };
-        let Some(_turn) = self.once.try_lock(&key) else { return Ok(None) };
-        match once.keys.peek(&key, |value| value.is_some())? {
-            Some(true) => Ok(Some(self.applied_before())),
-            Some(false) => {
-                if !broken(Mutant::OnceUnrecorded) {
-                    once.remember(&mut batch, &key);
-                }
-                Ok(self.store.write_at_once(&mut batch)?.map(Appended::now))
-            }
-            None => Ok(None),
-        }
     }
 
     /// Reads the leaves that a write will change, as far as they are not in memory. Changes nothing,

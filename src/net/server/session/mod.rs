@@ -30,6 +30,7 @@
 
 mod dispatch;
 mod flight;
+mod front;
 mod gather;
 mod greet;
 mod held;

@@ -98,6 +98,11 @@ impl Waiting {
         self.body.len()
     }
 
+    /// Whether it was given up.
+    pub(super) fn is_unwanted(&self) -> bool {
+        self.turn.0.load(Ordering::Acquire) == UNWANTED
+    }
+
     /// Takes it to do it. False if nobody wants it any more.
     pub(super) fn take(&self) -> bool {
         self.turn.claim(TAKEN)
@@ -132,7 +137,7 @@ impl Session {
             }
             let Some(waiting) = self.backlog.pop_front() else { return self.put_off.is_content() };
             self.backlog_bytes -= waiting.body.len();
-            if waiting.turn.0.load(Ordering::Acquire) == UNWANTED {
+            if waiting.is_unwanted() {
                 continue;
             }
             let (id, turn) = (waiting.id, Arc::clone(&waiting.turn));

@@ -71,8 +71,11 @@ impl Run {
         mailbox.send(Letter::RunEnded(self));
     }
 
-    /// Has leaves brought in. Where the pool is busy, they are not.
+    /// Has leaves brought in. Where the pool is busy, or all are in memory, they are not.
     pub(super) fn read_ahead(self: &Arc<Self>, shared: &Arc<Shared>, lane: Lane) {
+        if !shared.service.store().is_partial() {
+            return;
+        }
         for _ in 0..READERS.min(self.left().len().saturating_sub(1)) {
             let (run, inside) = (Arc::clone(self), Arc::clone(shared));
             if shared.pool.submit(lane, move || run.read(&inside)).is_err() {

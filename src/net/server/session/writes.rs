@@ -4,7 +4,8 @@
 //!   packets --> nothing before it, and all it needs is in memory: done at once
 //!          \
 //!           '-> queue: w7 w6 w5 ---> run: w4 w3 w2 ---> one thread of the pool, in order
-//!                came = 7                 done = 1
+//!                ^     came = 7                 done = 1
+//!                tried where it is once a run has ended (`front`)
 //! ```
 //!
 //! Puts, deletes, batches, and whatever makes or drops a keyspace are writes, with or without an
@@ -47,6 +48,8 @@ pub(super) struct Writes {
     /// What the pool gave back undone; it goes before the queue.
     left: Option<Arc<Run>>,
     is_running: bool,
+    /// A run has ended, and the front of the queue was not tried since.
+    may_go_on: bool,
     /// The number of the write that came last, and of the last that has ended.
     came: u64,
     done: u64,
@@ -146,6 +149,16 @@ impl Writes {
         self.queue.push_back(Queued { number: self.came, waiting });
     }
 
+    /// The first of the queue, unless the pool gave something back that goes before it.
+    pub(super) fn front(&self, most: usize) -> impl Iterator<Item = &Queued> {
+        let most = if self.left.is_none() { most } else { 0 };
+        self.queue.iter().take(most)
+    }
+
+    pub(super) fn take_first(&mut self) -> Queued {
+        self.queue.pop_front().expect("there is one")
+    }
+
     /// What a run takes from the queue.
     fn next_run(&mut self) -> Option<Arc<Run>> {
         if let Some(left) = self.left.take() {
@@ -202,6 +215,9 @@ impl Session {
     /// Hands the next run over, if none is in the pool (WRITES-1).
     pub(super) fn submit_run(&mut self, now: Instant) {
         while !self.writes.is_running && !self.is_full() {
+            if std::mem::take(&mut self.writes.may_go_on) {
+                self.do_front(now);
+            }
             if self.pooled > 0 && !self.shared.pool.has_room(self.lane) {
                 // It goes on when something of this connection comes back.
                 return;
@@ -269,6 +285,7 @@ impl Session {
     /// A run has ended, or was put off.
     pub(super) fn run_ended(&mut self, run: Arc<Run>) {
         self.writes.is_running = false;
+        self.writes.may_go_on = true;
         if !run.is_done() {
             self.backlog_bytes += run.left_bytes();
             self.writes.left = Some(run);

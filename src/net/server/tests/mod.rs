@@ -8,6 +8,7 @@ mod endings;
 mod figures;
 mod first;
 mod flushes;
+mod front;
 mod greeting;
 mod hostile;
 mod http;
