@@ -9,6 +9,7 @@
 //! | 8 | 8 | LSN of the version | set before the frame is published |
 //! | 16 | 8 | page id, 0 while the frame is free | the same |
 //! | 24 | 8 | where a copy lies on disk, 0 while it is dirty | the claim on the page's word |
+//! | 32 | 8 | how often the frame was given a page | set before the frame is published |
 //! | 64 | page | the page | the writer until it is settled, then nobody (CACHE-1) |
 //!
 //! A frame is freed in two steps: nobody can find it any more and the epoch has passed
@@ -49,6 +50,7 @@ struct Header {
     lsn: AtomicU64,
     page: AtomicU64,
     addr: AtomicU64,
+    tenancy: AtomicU64,
 }
 
 const _: () = assert!(size_of::<Header>() <= FRAME_HEADER);
@@ -221,6 +223,13 @@ impl Arena {
         header.lsn.store(lsn.get(), Ordering::Relaxed);
         header.page.store(page.0, Ordering::Relaxed);
         header.addr.store(0, Ordering::Relaxed);
+        header.tenancy.store(header.tenancy.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+    }
+
+    /// How often the frame was given a page: tells its content from what it held before, also where page
+    /// id and LSN are the same. The pages of long values all have LSN 0, and names are given again.
+    pub(crate) fn tenancy(&self, frame: Frame) -> u64 {
+        self.header(frame).tenancy.load(Ordering::Relaxed)
     }
 
     pub(crate) fn lsn(&self, frame: Frame) -> Lsn {

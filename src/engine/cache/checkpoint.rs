@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
 use super::arena::Frame;
+use super::evict::Copied;
 use super::history::Place;
 use super::room::{Counted, Others};
 use super::state::Cache;
@@ -116,7 +117,8 @@ impl Cache {
                 Version::OnDisk(new) => new,
                 Version::InFrame(frame) => {
                     buffer.push(id, self.page_ref(frame, &guard).bytes());
-                    written.push((placed.len(), (id, frame, self.arena.lsn(frame))));
+                    let (lsn, tenancy) = (self.arena.lsn(frame), self.arena.tenancy(frame));
+                    written.push((placed.len(), Copied { id, frame, lsn, tenancy }));
                     PageAddr::NONE // until it is written
                 }
             };
@@ -124,11 +126,11 @@ impl Cache {
         }
         let addrs = self.write_pages(&mut buffer, Counted::Homeless)?;
         let mut superseded = Vec::new();
-        for ((nth, (id, frame, lsn)), addr) in written.into_iter().zip(addrs) {
+        for ((nth, copied), addr) in written.into_iter().zip(addrs) {
             placed[nth].new = addr;
             self.space.landed(1);
-            if !self.note_written(id, frame, lsn, addr) {
-                superseded.push((nth, (id, frame, lsn)));
+            if !self.note_written(copied, addr) {
+                superseded.push((nth, (copied.id, copied.frame, copied.lsn)));
             }
         }
         Ok((placed, superseded))

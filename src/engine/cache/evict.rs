@@ -65,6 +65,16 @@ impl fmt::Debug for Cleaner {
     }
 }
 
+/// A version of a page that was copied, to be written.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Copied {
+    pub(super) id: PageId,
+    pub(super) frame: Frame,
+    pub(super) lsn: Lsn,
+    /// See [`Arena::tenancy`](super::arena::Arena::tenancy).
+    pub(super) tenancy: u64,
+}
+
 /// Copies of pages on their way to the disk.
 #[derive(Debug)]
 pub(crate) struct PageBuffer {
@@ -219,29 +229,29 @@ impl Cache {
     }
 
     /// [`Cache::write_back`], once.
-    fn try_write_back(&self, mut dirty: Vec<(PageId, Frame, Lsn)>) -> Result<usize> {
+    fn try_write_back(&self, dirty: Vec<(PageId, Frame, Lsn)>) -> Result<usize> {
         let mut pages = self.page_buffer();
+        let mut copied = Vec::with_capacity(dirty.len());
         let guard = self.pin();
-        dirty.retain(|&(id, frame, lsn)| {
-            let is_newest = self.is_newest(id, frame, lsn);
-            if is_newest {
+        for (id, frame, lsn) in dirty {
+            if self.is_newest(id, frame, lsn) {
                 pages.push(id, self.page_ref(frame, &guard).bytes());
+                copied.push(Copied { id, frame, lsn, tenancy: self.arena.tenancy(frame) });
             }
-            is_newest
-        });
+        }
         drop(guard);
         let addrs = self.write_pages(&mut pages, Counted::Homeless)?;
         let mut evicted = Vec::new();
-        for ((id, frame, lsn), addr) in dirty.into_iter().zip(addrs) {
+        for (copied, addr) in copied.into_iter().zip(addrs) {
             self.space.landed(1);
-            let Some(claim) = self.claim_written(id, frame, lsn, addr) else {
+            let Some(claim) = self.claim_written(copied, addr) else {
                 self.space.free(addr.block());
                 continue;
             };
-            if !self.arena.is_pinned(frame) {
+            if !self.arena.is_pinned(copied.frame) {
                 claim.set(Word::OnDisk(addr));
                 self.counters.evicted();
-                evicted.push(frame);
+                evicted.push(copied.frame);
             }
         }
         let count = evicted.len();
@@ -255,24 +265,21 @@ impl Cache {
             && self.arena.addr(frame).is_none()
     }
 
-    /// Notes that the newest version of `id`, in `frame`, has a copy at `addr`. False if it is
+    /// Notes that what was copied, the newest version of its page, is at `addr`. False if it is
     /// not the newest any more, or has a copy already: then `addr` is the caller's to free.
-    pub(crate) fn note_written(&self, id: PageId, frame: Frame, lsn: Lsn, addr: PageAddr) -> bool {
-        self.claim_written(id, frame, lsn, addr).is_some()
+    pub(super) fn note_written(&self, copied: Copied, addr: PageAddr) -> bool {
+        self.claim_written(copied, addr).is_some()
     }
 
     /// [`Cache::note_written`], with the claim under which it was noted. Whatever follows from it
     /// must happen under that same claim: a frame that is claimed anew may have been freed and
     /// hold a newer version of the same page.
-    fn claim_written(
-        &self,
-        id: PageId,
-        frame: Frame,
-        lsn: Lsn,
-        addr: PageAddr,
-    ) -> Option<Claim<'_>> {
+    fn claim_written(&self, copied: Copied, addr: PageAddr) -> Option<Claim<'_>> {
+        let Copied { id, frame, lsn, tenancy } = copied;
         let claim = self.claim(id, frame)?;
-        if self.arena.lsn(frame) != lsn || !self.arena.addr(frame).is_none() {
+        // A page that was freed meanwhile may have given its name and its frame to another (CACHE-15).
+        let is_same = self.arena.tenancy(frame) == tenancy && self.arena.lsn(frame) == lsn;
+        if !is_same || !self.arena.addr(frame).is_none() {
             return None;
         }
         self.arena.set_addr(frame, addr);

@@ -46,6 +46,8 @@
 //! - CACHE-12 For each page in memory that has no copy on disk a block of the data file is free ([`room`]).
 //! - CACHE-13 Neither a read nor a commit that is in the log fails because no page can be written, and so
 //!   none be evicted ([`beyond`]).
+//! - CACHE-15 A copy that was written is noted only of the page that was copied, not of another that has got
+//!   its name and its frame meanwhile ([`arena`]).
 //!
 //! A read at `visible` that is not registered may find that its version has just gone: then it
 //! starts over at the present `visible`. A registered snapshot never finds that.

@@ -1,5 +1,7 @@
 //! A cache that is smaller than what goes through it (CACHE-4).
 
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+
 use super::*;
 use crate::engine::cache::table::Word;
 use crate::engine::disk::{Fault, FaultError, Op, Persistence};
@@ -355,4 +357,37 @@ fn eviction_flushes_nothing() {
         evict_all(&rig);
     }
     ids.iter().for_each(|id| assert_eq!(rig.get(*id, rig.cache.visible()).unwrap(), 3));
+}
+
+/// The pages of long values all have LSN 0.
+#[test]
+fn a_page_that_is_freed_while_it_is_written_leaves_its_copy_to_no_other_of_its_name() {
+    let rig = Arc::new(Rig::new());
+    let newest = |rig: &Rig, id| format!("{:?}", rig.cache.table.newest(id));
+    let long = |rig: &Rig, byte: u8| {
+        let mut draft = Draft::new(&rig.cache, 1, 0);
+        let id = draft.add(BLOB, 0, 8, |body| body.fill(byte)).unwrap();
+        draft.finish().unwrap();
+        rig.group(|group| group.take_in(&mut draft));
+        id
+    };
+    let id = long(&rig, 1);
+    let was = newest(&rig, id);
+    let (inside, is_done) = (Arc::clone(&rig), AtomicBool::new(false));
+    rig.disk.watch(move |_, call| {
+        if call.op != Op::Write || is_done.swap(true, SeqCst) {
+            return;
+        }
+        // No snapshot is open, and a checkpoint would remove it now.
+        inside.group(|group| group.free(id));
+        inside.cache.remove(id).unwrap();
+        for _ in 0..8 {
+            inside.cache.pin().flush();
+        }
+        assert_eq!(long(&inside, 2), id, "the name is given again");
+        assert_eq!(newest(&inside, id), was, "and the frame");
+    });
+    rig.cache.evict(FRAMES).unwrap();
+    evict_all(&rig);
+    assert_eq!(rig.get(id, rig.cache.visible()).unwrap(), u64::from_le_bytes([2; 8]), "CACHE-15");
 }
