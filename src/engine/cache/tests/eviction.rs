@@ -366,7 +366,8 @@ fn a_page_that_is_freed_while_it_is_written_leaves_its_copy_to_no_other_of_its_n
     let newest = |rig: &Rig, id| format!("{:?}", rig.cache.table.newest(id));
     let long = |rig: &Rig, byte: u8| {
         let mut draft = Draft::new(&rig.cache, 1, 0);
-        let id = draft.add(BLOB, 0, 8, |body| body.fill(byte)).unwrap();
+        let whole = PAGE_BYTES as usize - PAGE_HEADER;
+        let id = draft.add(BLOB, 0, whole, |body| body.fill(byte)).unwrap();
         draft.finish().unwrap();
         rig.group(|group| group.take_in(&mut draft));
         id
