@@ -69,6 +69,11 @@ impl Single {
         self.is_ready = false;
     }
 
+    /// What it takes of the log, at most.
+    pub(super) fn log_bytes(&self) -> usize {
+        self.payload.bytes.len() + EACH
+    }
+
     fn is_open(&self) -> bool {
         matches!(self.answer, Ok(None))
     }
@@ -78,9 +83,8 @@ impl Engine {
     /// Commits each of `singles` on its own, asynchronously, in one hold of the commit lock; its
     /// answer is then in it: its LSN; `None`, and nothing done, if it would have to wait; or
     /// [`Error::Closed`], [`Error::NoSuchKeyspace`], [`Error::Poisoned`] if applying it failed. Nothing
-    /// comes in between
-    /// them, and each has a place of its own in the log: a crash may take the later and leave the
-    /// earlier ones. After the first `None` there is no LSN any more (GATHER-4).
+    /// comes in between them, and each has a place of its own in the log: a crash may take the later and
+    /// leave the earlier ones. After the first `None` there is no LSN any more (GATHER-4).
     pub(crate) fn commit_each_at_once(&self, singles: &mut [Single]) {
         if let Err(error) = self.try_commit_each(singles) {
             for single in singles.iter_mut().filter(|single| single.is_open()) {
@@ -125,9 +129,9 @@ impl Engine {
                 Ok(true) if payload.longest_value <= max_inline(self.cache.page_bytes()) => {
                     self.weigh(payload);
                     payload.seal(CommitMode::Async);
-                    single.is_ready = true;
                     operations += payload.operations;
-                    bytes += payload.bytes.len() + EACH;
+                    single.is_ready = true;
+                    bytes += single.log_bytes();
                 }
                 Ok(_) => break,
                 Err(error) => single.answer = Err(error),

@@ -164,14 +164,22 @@ impl Engine {
         told(live.log.slide())
     }
 
-    /// Whether a commit can be appended and is then sure to be applied (COMMIT-5). If so, that is promised
-    /// to it until [`Cache::end_promise`](crate::engine::cache::Cache::end_promise).
+    /// Whether `bytes` of the log can be appended and what is in them is then sure to be applied (COMMIT-5).
+    /// If so, `needs` is promised to it, and to those before it in its group, which had been promised
+    /// `already` so many pages, until [`Cache::end_promise`](crate::engine::cache::Cache::end_promise).
     #[inline]
-    pub(super) fn is_ready(&self, live: &Live, state: &mut CommitState, payload: &Payload) -> bool {
-        let Needs { pages, claim } = payload.needs;
+    pub(super) fn is_ready(
+        &self,
+        live: &Live,
+        state: &mut CommitState,
+        bytes: usize,
+        already: u64,
+        needs: Needs,
+    ) -> bool {
+        let Needs { pages, claim } = needs;
         debug_assert!(pages > 0, "COMMIT-5: it was weighed");
-        live.log.has_space(payload.bytes.len() + kept_of_log(live, claim))
-            && self.cache.promise(&mut state.writer, 0, pages, claim)
+        live.log.has_space(bytes + kept_of_log(live, claim))
+            && self.cache.promise(&mut state.writer, already, pages, claim)
     }
 
     /// Writes the long values of a commit to pages of their own, and adds what that needs.
@@ -235,7 +243,7 @@ impl Engine {
 /// Bytes of the log that a commit must leave: the last quarter is for those that take away, and a
 /// little of that for checkpoints.
 #[inline]
-pub(super) fn kept_of_log(live: &Live, claim: Claim) -> usize {
+fn kept_of_log(live: &Live, claim: Claim) -> usize {
     match claim {
         Claim::More => live.log.kept_bytes(),
         Claim::Less => live.log.kept_bytes() / 8,

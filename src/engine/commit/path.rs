@@ -10,7 +10,6 @@ use super::engine::{CommitState, Engine, Live};
 use super::group::{Prepared, Trees};
 use super::keyspaces::KeyspaceState;
 use super::missing::Rounds;
-use super::needs::kept_of_log;
 use super::ops::{CLASS_COMMIT, Needs, Payload};
 use crate::engine::base::error::{Error, Result};
 use crate::engine::base::lsn::Lsn;
@@ -185,7 +184,7 @@ impl Engine {
         if !missing.is_empty() {
             return Answer::Read(missing);
         }
-        if !self.is_ready(live, state, payload) {
+        if !self.is_ready(live, state, payload.bytes.len(), 0, payload.needs) {
             return Answer::Reserve;
         }
         let answer = whole(live, || {
@@ -211,8 +210,8 @@ impl Engine {
         debug_assert!(self.options.background || self.cache.is_backed(), "CACHE-12");
     }
 
-    /// Serves requests of one operation each, one after the other, up to the first that would have to
-    /// wait (GATHER-4). Returns the last one's LSN.
+    /// Serves commits that were gathered, one after the other, up to the first that would have to wait
+    /// (GATHER-4). Returns the last one's LSN.
     ///
     /// Not as one group: what is a group's only change may be made in place (CACHE-7), which is cheaper
     /// than a copy of each page.
@@ -229,7 +228,7 @@ impl Engine {
             is_in_order &= self.missing(&state.trees, &single.payload).is_empty();
             single.is_ready = is_in_order;
         }
-        let pages = self.promise_first(state, singles)?;
+        let pages = self.promise_first(live, state, singles)?;
         let last = whole(live, || {
             // 3. All records first, so that the log is told of them once.
             let mut last = None;
@@ -265,17 +264,22 @@ impl Engine {
     /// Promises the first of `singles` what they need together, as many as can be promised. The others
     /// are no longer ready. `None` if there is nothing for any.
     #[cfg(feature = "server")]
-    fn promise_first(&self, state: &mut CommitState, singles: &mut [Single]) -> Option<u64> {
+    fn promise_first(
+        &self,
+        live: &Live,
+        state: &mut CommitState,
+        singles: &mut [Single],
+    ) -> Option<u64> {
         let mut count = singles.len();
         loop {
             let ready = singles[..count].iter().filter(|single| single.is_ready);
-            let needs = ready.map(|single| single.payload.needs).reduce(Needs::and);
-            if let Some(Needs { pages, claim }) = needs {
-                if self.cache.promise(&mut state.writer, 0, pages, claim) {
+            let bytes = ready.clone().map(Single::log_bytes).sum();
+            if let Some(needs) = ready.map(|single| single.payload.needs).reduce(Needs::and) {
+                if self.is_ready(live, state, bytes, 0, needs) {
                     singles[count..].iter_mut().for_each(|single| single.is_ready = false);
-                    return Some(pages);
+                    return Some(needs.pages);
                 }
-                self.cache.want_ahead(pages);
+                self.cache.want_ahead(needs.pages);
                 self.background.ring_cleaner();
             }
             count /= 2;
@@ -387,9 +391,7 @@ impl Engine {
             return Err(Answer::Read(missing));
         }
         let more = promised.and(payload.needs);
-        let is_ready = live.log.has_space(payload.bytes.len() + kept_of_log(live, more.claim))
-            && self.cache.promise(&mut state.writer, promised.pages, more.pages, more.claim);
-        if !is_ready {
+        if !self.is_ready(live, state, payload.bytes.len(), promised.pages, more) {
             return Err(Answer::Reserve);
         }
         *promised = more;

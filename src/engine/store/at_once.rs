@@ -450,7 +450,12 @@ mod tests {
         let engine = store.engine();
         engine.look_at_each(&mut gathered.singles);
         let mut state = engine.commit.lock();
-        engine.serve_each(engine.live().unwrap(), &mut state, &mut gathered.singles);
+        let live = engine.live().unwrap();
+        engine.serve_each(live, &mut state, &mut gathered.singles);
+        assert!(
+            live.log.has_space(live.log.kept_bytes()),
+            "COMMIT-5: it is for those who take away"
+        );
         drop(state);
         let done: Vec<bool> =
             gathered.answers().map(|answer| answer.as_ref().unwrap().is_some()).collect();
