@@ -77,13 +77,15 @@ impl Segment {
             settle(disk, &name)?;
         }
         let grower = match bytes < header.segment_bytes {
-            true => Some(disk.open(&name).map_err(|cause| {
-                let leftover = Some(name.clone());
-                Trouble::Passing { cause, leftover }
-            })?),
+            true => {
+                let file = disk.open(&name).map_err(|cause| {
+                    let leftover = Some(name.clone());
+                    Trouble::Passing { cause, leftover }
+                })?;
+                Some(Grower { file, header: *header })
+            }
             false => None,
         };
-        let grower = grower.map(|file| Grower { file, header: *header });
         Ok(Segment { grower, ..Segment::map(&*file, name, header, bytes)? })
     }
 

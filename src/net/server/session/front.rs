@@ -46,7 +46,7 @@ impl Session {
         let answers: Vec<_> = gathered.answers().cloned().collect();
         for answer in answers {
             let Some(answer) = answer.transpose() else { return false };
-            self.end_first(answer.map(Appended::now), now);
+            self.end_first(self.wrote_at_once(answer.map(Appended::now)), now);
         }
         true
     }
@@ -56,7 +56,7 @@ impl Session {
     fn do_first(&mut self, now: Instant) -> bool {
         let Some(Queued { waiting, .. }) = self.writes.front(1).next() else { return false };
         if waiting.is_unwanted() {
-            self.drop_first(now);
+            self.end_first(Wrote::Unwanted, now);
             return true;
         }
         let packet = waiting.packet();
@@ -67,32 +67,23 @@ impl Session {
         let service = &self.shared.service;
         let answer = service.write_at_once(&request, &self.caller, &mut self.recent);
         let Some(answer) = answer.transpose() else { return false };
-        self.end_first(answer, now);
+        self.end_first(self.wrote_at_once(answer), now);
         true
     }
 
-    /// The first in the queue was done, or refused.
-    fn end_first(&mut self, answer: Result<Appended>, now: Instant) {
+    /// The first in the queue was done, refused, or is not wanted.
+    fn end_first(&mut self, wrote: Wrote, now: Instant) {
         let Queued { number, waiting } = self.writes.take_first();
         self.backlog_bytes -= waiting.len();
-        let wanted = waiting.take();
-        debug_assert!(wanted, "only this session gives it up");
-        let of = (waiting.id, waiting.ticket);
-        match answer {
-            Ok(appended) => self.wrote(number, of, Wrote::Appended(appended), now),
-            Err(error) => {
-                if self.is_pooled(waiting.id, waiting.ticket) {
-                    self.land(waiting.id);
-                    self.refuse(waiting.id, self.shared.service.failed(error));
-                }
-                self.wrote(number, of, Wrote::Unwanted, now);
-            }
-        }
+        let is_wanted = waiting.take();
+        debug_assert_eq!(is_wanted, !matches!(wrote, Wrote::Unwanted), "this session gives it up");
+        self.wrote(number, (waiting.id, waiting.ticket), wrote, now);
     }
 
-    fn drop_first(&mut self, now: Instant) {
-        let Queued { number, waiting } = self.writes.take_first();
-        self.backlog_bytes -= waiting.len();
-        self.wrote(number, (waiting.id, waiting.ticket), Wrote::Unwanted, now);
+    fn wrote_at_once(&self, answer: Result<Appended>) -> Wrote {
+        match answer {
+            Ok(appended) => Wrote::Appended(appended),
+            Err(error) => Wrote::Refused(self.shared.service.failed(error)),
+        }
     }
 }

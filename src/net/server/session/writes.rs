@@ -71,6 +71,7 @@ pub(crate) enum Wrote {
     Unwanted,
     /// It has its answer: an error.
     Answer(Made),
+    Refused(Failure<'static>),
     Appended(Appended),
 }
 
@@ -241,14 +242,9 @@ impl Session {
     /// The pool takes nothing more: nothing of the run is done.
     fn refuse_run(&mut self, run: &Run, now: Instant) {
         for Queued { number, waiting } in run.left() {
-            if self.is_pooled(waiting.id, waiting.ticket) {
-                self.land(waiting.id);
-                let failure = Failure::new(Code::TooBusy, "the server has too much to do");
-                self.refuse(waiting.id, failure);
-            }
-            self.writes.ended(*number);
+            let failure = Failure::new(Code::TooBusy, "the server has too much to do");
+            self.wrote(*number, (waiting.id, waiting.ticket), Wrote::Refused(failure), now);
         }
-        self.release_held(self.writes.done, now);
     }
 
     /// A write has ended.
@@ -266,6 +262,10 @@ impl Session {
                 Wrote::Answer(made) => {
                     self.land(id);
                     self.take_over(made);
+                }
+                Wrote::Refused(failure) => {
+                    self.land(id);
+                    self.refuse(id, failure);
                 }
                 Wrote::Appended(appended) => {
                     let flight = self.land(id).expect("looked at");

@@ -287,11 +287,8 @@ pub(crate) struct Coverage(BTreeMap<(Fact, Fact), u64>);
 impl Coverage {
     /// A commit that was made.
     pub(crate) fn commit(&mut self, changes: &[Change], setup: &Setup, theme: Theme) {
-        let facts = facts(changes, setup, theme);
-        for &one in &facts {
-            for &other in facts.iter().filter(|other| one.goes_with(**other)) {
-                *self.0.entry((one, other)).or_default() += 1;
-            }
+        for pair in pairs(&facts(changes, setup, theme)) {
+            *self.0.entry(pair).or_default() += 1;
         }
     }
 
@@ -304,7 +301,7 @@ impl Coverage {
 
     /// How many pairs there are.
     pub(crate) fn pairs() -> u64 {
-        all_pairs().count() as u64
+        all_pairs().len() as u64
     }
 
     /// How many of them were met.
@@ -314,7 +311,7 @@ impl Coverage {
 
     /// Those that were not, in words.
     pub(crate) fn empty(&self) -> Vec<String> {
-        let empty = all_pairs().filter(|pair| !self.0.contains_key(pair));
+        let empty = all_pairs().into_iter().filter(|pair| !self.0.contains_key(pair));
         empty.map(|(one, other)| format!("{} with {}", one.words(), other.words())).collect()
     }
 }
@@ -335,7 +332,8 @@ static RARITIES: LazyLock<Vec<(Fact, Fact)>> = LazyLock::new(|| {
         }
     }
     let count = |pair: &(Fact, Fact)| counts.get(pair).copied().unwrap_or(0);
-    let mut rare: Vec<_> = all_pairs().filter(|pair| count(pair) < RARE).collect();
+    let mut rare = all_pairs();
+    rare.retain(|pair| count(pair) < RARE);
     rare.sort_by_key(count);
     rare
 });
@@ -344,9 +342,7 @@ static RARITIES: LazyLock<Vec<(Fact, Fact)>> = LazyLock::new(|| {
 /// turns go round and round through all of them.
 pub(crate) fn seed_with(turn: u64, seed: u64) -> u64 {
     let pair @ (_, other) = RARITIES[(turn % RARITIES.len() as u64) as usize];
-    let mut rng = SplitMix64::new(seed);
-    let seeds = std::iter::repeat_with(|| rng.next()).take(MOST_TRIED);
-    let mut fitting = seeds.filter(|&seed| match (other, Theme::of(seed)) {
+    let mut fitting = seeds_after(seed).filter(|&seed| match (other, Theme::of(seed)) {
         (Fact::Theme(wanted), theme) => theme == wanted,
         (_, theme) => !theme.is_slow(),
     });
@@ -356,21 +352,35 @@ pub(crate) fn seed_with(turn: u64, seed: u64) -> u64 {
 
 /// A seed that follows from `seed`, of a workload with this theme.
 pub(crate) fn seed_of(theme: Theme, seed: u64) -> u64 {
-    let mut rng = SplitMix64::new(seed);
-    let seeds = std::iter::repeat_with(|| rng.next()).take(MOST_TRIED);
-    seeds.into_iter().find(|&seed| Theme::of(seed) == theme).unwrap_or(seed)
+    seeds_after(seed).find(|&seed| Theme::of(seed) == theme).unwrap_or(seed)
 }
 
-fn all_pairs() -> impl Iterator<Item = (Fact, Fact)> {
-    let all = Fact::all();
-    let pairs: Vec<_> =
-        all.iter().flat_map(|one| all.iter().map(move |other| (*one, *other))).collect();
-    pairs.into_iter().filter(|(one, other)| one.goes_with(*other))
+/// Seeds that follow from `seed`.
+fn seeds_after(seed: u64) -> impl Iterator<Item = u64> {
+    let mut rng = SplitMix64::new(seed);
+    std::iter::repeat_with(move || rng.next()).take(MOST_TRIED)
+}
+
+fn all_pairs() -> Vec<(Fact, Fact)> {
+    pairs(&Fact::all().into_iter().collect()).collect()
+}
+
+/// The pairs of these facts that a commit can have.
+fn pairs(facts: &BTreeSet<Fact>) -> impl Iterator<Item = (Fact, Fact)> {
+    let with = |one: &Fact| {
+        let one = *one;
+        facts
+            .iter()
+            .copied()
+            .filter(move |other| one.goes_with(*other))
+            .map(move |other| (one, other))
+    };
+    facts.iter().flat_map(with)
 }
 
 /// The pairs of facts that are so of the commits of a workload, each of which has what is there by then.
 fn pairs_of(case: &Case, theme: Theme) -> BTreeSet<(Fact, Fact)> {
-    let (mut there, mut pairs) = (BTreeSet::new(), BTreeSet::new());
+    let (mut there, mut found) = (BTreeSet::new(), BTreeSet::new());
     for step in &case.steps {
         match step {
             Step::Create { keyspace } => drop(there.insert(*keyspace)),
@@ -378,14 +388,12 @@ fn pairs_of(case: &Case, theme: Theme) -> BTreeSet<(Fact, Fact)> {
             Step::Commit { changes, .. } => {
                 let possible = changes.iter().filter(|change| there.contains(&change.keyspace()));
                 let changes: Vec<Change> = possible.copied().collect();
-                let facts = facts(&changes, &case.setup, theme);
-                let with = |one| facts.iter().map(move |other| (one, *other));
-                pairs.extend(facts.iter().copied().flat_map(with).filter(|(a, b)| a.goes_with(*b)));
+                found.extend(pairs(&facts(&changes, &case.setup, theme)));
             }
             _ => {}
         }
     }
-    pairs
+    found
 }
 
 #[cfg(test)]
