@@ -450,17 +450,31 @@ mod tests {
         let engine = store.engine();
         engine.look_at_each(&mut gathered.singles);
         let mut state = engine.commit.lock();
-        let live = engine.live().unwrap();
-        engine.serve_each(live, &mut state, &mut gathered.singles);
-        assert!(
-            live.log.has_space(live.log.kept_bytes()),
-            "COMMIT-5: it is for those who take away"
-        );
+        engine.serve_each(engine.live().unwrap(), &mut state, &mut gathered.singles);
         drop(state);
         let done: Vec<bool> =
             gathered.answers().map(|answer| answer.as_ref().unwrap().is_some()).collect();
         let first = done.iter().position(|is_done| !is_done).expect("the log is too short");
         assert!(first > 0 && !done[first..].contains(&true), "GATHER-4: {done:?}");
+    }
+
+    #[test]
+    fn puts_that_are_gathered_leave_the_end_of_the_log_of_a_full_disk_to_deletes() {
+        let disk = SimDisk::new();
+        let options = Options::new().segment_bytes(64 << 10);
+        let store = options.open_on(Arc::new(disk.clone())).unwrap();
+        let rows = store.keyspace("rows").unwrap();
+        store.provide(1000, 0).unwrap();
+        disk.set_capacity(Some(disk.used_bytes()));
+        let (mut gathered, mut number) = (Gathered::default(), 0_u32);
+        while put_alone(&store, &rows, &number.to_be_bytes(), &[7; 100]).unwrap().is_some() {
+            number += 1;
+        }
+        assert!(number > 20, "{number}");
+        let log = &store.engine().live().unwrap().log;
+        assert!(log.has_space(log.kept_bytes()), "COMMIT-5");
+        rows.gather_delete(&0_u32.to_be_bytes(), &mut gathered).unwrap();
+        assert!(matches!(commit(&store, &mut gathered)[..], [Ok(Some(_))]), "it takes away");
     }
 
     #[test]
