@@ -1,9 +1,9 @@
 //! What others tell a connection: pool threads with answers, jobs that changed, the drain.
 //!
-//! A connection is one task that waits for everything at once. Whoever has something for it puts a
-//! letter into its mailbox and wakes it. What may come again and again (a job changed, the
-//! watermarks moved) is a set or a flag, so that nothing piles up for a connection that is slow to
-//! look.
+//! A connection is one task that waits for everything at once. A thread that has something for it
+//! puts a message into its mailbox and wakes it. A notice that may come again and again (a job
+//! changed, the watermarks moved) is a set or a flag, so that nothing piles up for a slow
+//! connection.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -15,62 +15,63 @@ use parking_lot::Mutex;
 
 use super::budget::Made;
 use super::peer::Peer;
-use super::session::{Run, Waiting, Why, Wrote};
+use super::work::{DeferReason, QueuedRequest, WriteOutcome, WriteRun};
 use crate::net::proto::{Failure, JobState};
 use crate::net::service::{JobListener, JobNumber, Stream};
 
-/// Where a connection is told things.
+/// The mailbox of one connection.
 #[derive(Debug, Default)]
 pub(crate) struct Mailbox {
-    /// Whose it is, for the log.
+    /// The other end of the connection, for the log.
     peer: Peer,
-    post: Mutex<Post>,
-    /// Whether there is post, readable without the lock.
-    has_post: AtomicBool,
+    inbox: Mutex<Inbox>,
+    /// Whether the inbox holds anything, readable without the lock.
+    has_mail: AtomicBool,
     waker: AtomicWaker,
-    /// The socket takes nothing more: for whoever is about to make more for it.
+    /// The socket takes nothing more. Pool threads look at this before they make an answer.
     is_stuck: AtomicBool,
-    /// Bytes of answers in the making, of answers that wait here, and of output.
+    /// Bytes of answers in the making.
     reserved: AtomicUsize,
+    /// Bytes of answers that wait here, and of output.
     unread: AtomicUsize,
 }
 
-/// What has come since the last look.
+/// Everything that has come since the last look.
 #[derive(Debug, Default)]
-pub(crate) struct Post {
-    pub(crate) letters: Vec<Letter>,
+pub(crate) struct Inbox {
+    pub(crate) messages: Vec<Message>,
     /// Long operations that changed.
     pub(crate) jobs: BTreeSet<JobNumber>,
     pub(crate) watermarks_moved: bool,
     pub(crate) is_draining: bool,
-    /// The time for that is over.
+    /// The time for the drain is over.
     pub(crate) is_cut_off: bool,
-    /// A token has been withdrawn.
+    /// A token was withdrawn.
     pub(crate) is_withdrawn: bool,
 }
 
-/// An answer from the pool.
+/// A result from the pool. `id` and `ticket` name the flight that it is for.
 #[derive(Debug)]
-pub(crate) enum Letter {
-    /// It was given up before a thread came to it.
-    Unwanted,
+pub(crate) enum Message {
+    /// The request was cancelled before a thread came to it.
+    Cancelled,
     /// The last packet for a request.
     Answer { id: u64, ticket: u64, made: Made },
-    /// It was not made, since too much is unread already (BUDGET-2, BUDGET-5).
-    Later(Waiting, Why),
-    /// The write of this number has ended; it is that of this id and ticket.
-    Wrote { number: u64, of: (u64, u64), wrote: Wrote },
-    /// No thread has this run any more. What is left of it was put off (BUDGET-2).
-    RunEnded(Arc<Run>),
-    /// A part of a stream; no stream comes back with the last.
+    /// No answer was made, because too much is unread already (BUDGET-2, BUDGET-5).
+    Deferred(QueuedRequest, DeferReason),
+    /// The write of this number has ended.
+    Wrote { number: u64, id: u64, ticket: u64, outcome: WriteOutcome },
+    /// No thread has this run any more. Writes that are left in it were deferred (BUDGET-2).
+    RunEnded(Arc<WriteRun>),
+    /// A part of a stream. The last part brings no stream back.
     Part { id: u64, ticket: u64, made: Made, stream: Option<Box<Stream>> },
-    /// The stream whose next part was not made, for the same reason.
-    Standing { id: u64, ticket: u64, stream: Box<Stream> },
+    /// The next part of this stream was not made (BUDGET-2).
+    PartDeferred { id: u64, ticket: u64, stream: Box<Stream> },
     /// The states of watched jobs of former lives.
     Judged { id: u64, ticket: u64, jobs: Vec<Judged> },
 }
 
-/// A job of a former life, and its state if that can be told.
+/// A job of a former life with its state, or why that is unknown.
 pub(crate) type Judged = (String, Result<JobState<'static>, Failure<'static>>);
 
 /// Bytes of an answer that is being made.
@@ -87,51 +88,51 @@ impl Mailbox {
         Mailbox { peer, ..Mailbox::default() }
     }
 
-    /// Who is at the other end of the connection.
+    /// The other end of the connection.
     pub(crate) fn peer(&self) -> Peer {
         self.peer
     }
 
-    /// Has this task woken when something comes.
+    /// Registers the task to wake when something comes.
     pub(crate) fn register(&self, waker: &Waker) {
         self.waker.register(waker);
     }
 
     /// Takes everything out.
-    pub(crate) fn take(&self) -> Option<Post> {
-        if !self.has_post.load(Ordering::Acquire) {
+    pub(crate) fn take(&self) -> Option<Inbox> {
+        if !self.has_mail.load(Ordering::Acquire) {
             return None;
         }
-        let mut post = self.post.lock();
-        self.has_post.store(false, Ordering::Release);
-        Some(std::mem::take(&mut *post))
+        let mut inbox = self.inbox.lock();
+        self.has_mail.store(false, Ordering::Release);
+        Some(std::mem::take(&mut *inbox))
     }
 
-    pub(crate) fn send(&self, letter: Letter) {
-        if let Letter::Answer { made, .. } = &letter {
-            // Until the session has looked, it is unread as well.
+    pub(crate) fn send(&self, message: Message) {
+        if let Message::Answer { made, .. } = &message {
+            // It is unread already while it waits for the session.
             self.unread.fetch_add(made.packet.len(), Ordering::Relaxed);
         }
-        self.put(|post| post.letters.push(letter));
+        self.put(|inbox| inbox.messages.push(message));
     }
 
     pub(crate) fn watermarks_moved(&self) {
-        self.put(|post| post.watermarks_moved = true);
+        self.put(|inbox| inbox.watermarks_moved = true);
     }
 
     /// Asks the connection to come to an end.
     pub(crate) fn drain(&self) {
-        self.put(|post| post.is_draining = true);
+        self.put(|inbox| inbox.is_draining = true);
     }
 
     /// Ends the connection, whatever is in flight.
     pub(crate) fn cut_off(&self) {
-        self.put(|post| post.is_cut_off = true);
+        self.put(|inbox| inbox.is_cut_off = true);
     }
 
-    /// Has the connection look whether its token has been withdrawn.
+    /// Tells the connection to check whether its token was withdrawn.
     pub(crate) fn withdrawn(&self) {
-        self.put(|post| post.is_withdrawn = true);
+        self.put(|inbox| inbox.is_withdrawn = true);
     }
 
     /// The socket takes nothing more.
@@ -148,29 +149,29 @@ impl Mailbox {
         self.is_stuck.load(Ordering::Relaxed)
     }
 
-    /// What of the output is not taken by the socket.
+    /// Notes how many bytes of output the socket has yet to take.
     pub(crate) fn set_unread(&self, bytes: usize) {
         if self.unread.load(Ordering::Relaxed) != bytes {
             self.unread.store(bytes, Ordering::Relaxed);
         }
     }
 
-    /// An answer of so many bytes is being made.
+    /// Counts an answer of `bytes` bytes that is being made.
     pub(crate) fn reserve(&self, bytes: usize) -> Reserved<'_> {
         self.reserved.fetch_add(bytes, Ordering::Relaxed);
         Reserved(self, bytes)
     }
 
-    /// Bytes that the client has yet to read, as far as they are known.
+    /// Bytes that the client has yet to read, those in the making included.
     pub(crate) fn unread(&self) -> usize {
         self.reserved.load(Ordering::Relaxed) + self.unread.load(Ordering::Relaxed)
     }
 
-    fn put(&self, change: impl FnOnce(&mut Post)) {
+    fn put(&self, change: impl FnOnce(&mut Inbox)) {
         {
-            let mut post = self.post.lock();
-            change(&mut post);
-            self.has_post.store(true, Ordering::Release);
+            let mut inbox = self.inbox.lock();
+            change(&mut inbox);
+            self.has_mail.store(true, Ordering::Release);
         }
         self.waker.wake();
     }
@@ -178,8 +179,8 @@ impl Mailbox {
 
 impl JobListener for Mailbox {
     fn changed(&self, job: JobNumber) {
-        self.put(|post| {
-            post.jobs.insert(job);
+        self.put(|inbox| {
+            inbox.jobs.insert(job);
         });
     }
 }

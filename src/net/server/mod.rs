@@ -9,7 +9,7 @@
 //!      |
 //!   session                       bytes to answers; nothing in it waits
 //!      |     '-- mailbox          what others tell it
-//!   pool, tide                    threads for what may block; one watcher of the watermarks
+//!   pool, watermarks              threads for blocking work; one watcher of the watermarks
 //! ```
 //!
 //! - SERVER-1 no thread of the runtime waits for the engine: what would wait is known beforehand (see
@@ -54,11 +54,13 @@ mod sources;
 mod tally;
 #[cfg(test)]
 mod tests;
-mod tide;
+
 mod tls;
 mod tokens;
 #[cfg(unix)]
 mod unix;
+mod watermarks;
+mod work;
 
 pub use config::{Config, LogFormat};
 pub use failure::Failure;

@@ -165,7 +165,7 @@ impl Server {
             server.http = Some(tokio::spawn(serving));
         }
         server.spawn(watch_tokens(Arc::clone(&server.inside)));
-        server.spawn(Arc::clone(&server.inside.shared.tide).run());
+        server.spawn(Arc::clone(&server.inside.shared.watermarks).run());
         server.spawn(signs::tell_of_poison(Arc::clone(&server.inside.shared)));
         if config.slow_flush_ms > 0 {
             let slow = Duration::from_millis(config.slow_flush_ms);

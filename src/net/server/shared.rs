@@ -11,8 +11,9 @@ use super::metrics::Metrics;
 use super::peer::Peer;
 use super::pool::Pool;
 use super::seldom::Seldom;
-use super::tide::Tide;
+
 use super::tokens::{Keys, Refused};
+use super::watermarks::WatermarkWatcher;
 use crate::net::proto::HEADER;
 use crate::net::service::Service;
 
@@ -35,7 +36,7 @@ pub(crate) struct Shared {
     /// Connections that were turned away, for the log.
     turned_away: Seldom,
     pub(crate) metrics: Metrics,
-    pub(crate) tide: Arc<Tide>,
+    pub(crate) watermarks: Arc<WatermarkWatcher>,
     pub(crate) readiness: Readiness,
 }
 
@@ -104,7 +105,7 @@ impl Default for Limits {
 
 impl Shared {
     pub(crate) fn new(service: Arc<Service>, pool: Pool, limits: Limits, keys: Keys) -> Shared {
-        let tide = Arc::new(Tide::new(Arc::clone(&service)));
+        let watermarks = Arc::new(WatermarkWatcher::new(Arc::clone(&service)));
         let budget = Budget::new(limits.max_output_in_all);
         let longest = limits.max_packet_bytes as usize + HEADER;
         let room = Room::new(limits.max_input_in_all.max(longest));
@@ -121,7 +122,7 @@ impl Shared {
             failed_logins,
             turned_away,
             metrics,
-            tide,
+            watermarks,
             readiness,
         }
     }

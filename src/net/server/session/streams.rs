@@ -1,31 +1,14 @@
-//! Streams: one part at a time is in the pool, as long as there is credit and room for output.
-
-use std::sync::Arc;
+//! Streams: the pool makes one part at a time, while there is credit and room for output.
 
 use tokio::time::Instant;
 
-use super::Session;
-use super::flight::{AtTime, Flight, What};
-use super::pooled::deadline;
-use crate::net::proto::{Code, Failure, Kind, Packet};
-use crate::net::server::budget::{Level, Made};
-use crate::net::server::mailbox::Letter;
-use crate::net::service::{Reply, Stream};
-
-/// A stream of this connection.
-#[derive(Debug)]
-pub(super) struct Streaming {
-    credit: u32,
-    ticket: u64,
-    /// Here between two parts; otherwise with the pool.
-    stream: Option<Box<Stream>>,
-}
-
-impl Streaming {
-    pub(super) fn add_credit(&mut self, more: u32) {
-        self.credit = self.credit.saturating_add(more);
-    }
-}
+use super::flight::{Awaits, Flight, OnTime};
+use super::session::Session;
+use super::subscription::StreamState;
+use super::time::fails_at;
+use crate::net::proto::{Kind, Packet};
+use crate::net::server::budget::Made;
+use crate::net::service::Stream;
 
 impl Session {
     /// Has the pool open a stream.
@@ -34,36 +17,21 @@ impl Session {
         if let Err(failure) = self.admit_subscription() {
             return self.refuse(id, failure);
         }
-        // 1. Whichever comes first ends it: the client's patience or the server's.
-        let oldest = (now + self.shared.limits.stream, AtTime::TooOld);
-        let until = match deadline(packet, now) {
-            Some(at) if at < oldest.0 => (at, AtTime::Fail),
-            _ => oldest,
-        };
-        let ticket = self.ticket();
-        let what = What::Stream(Box::new(Streaming { credit, ticket, stream: None }));
-        self.launch(id, Flight { kind: Kind::Range, until: Some(until), what });
-        // 2. The snapshot is taken by the pool, for it may have to wait for the commit lock.
-        let (shared, mailbox) = (Arc::clone(&self.shared), Arc::clone(&self.mailbox));
-        let (caller, max_body) = (Arc::clone(&self.caller), self.max_body);
+        // 1. It ends at the client's deadline or the server's limit, whichever comes first.
+        let oldest = (now + self.context.shared.limits.stream, OnTime::TooOld);
+        let until = fails_at(packet, now).filter(|(at, _)| *at < oldest.0).unwrap_or(oldest);
+        let ticket = self.flights.new_ticket();
+        let awaits = Awaits::Stream(Box::new(StreamState { credit, ticket, stream: None }));
+        self.launch(id, Flight { kind: Kind::Range, until: Some(until), awaits });
+        // 2. The pool takes the snapshot, because that may have to wait for the commit lock.
         let (head, body) = (packet.head, packet.body.to_vec());
-        let submitted = self.shared.pool.submit(self.lane, move || {
-            let request = crate::net::proto::Request::decode(&Packet { head, body: &body });
-            let request = request.expect("decoded before");
-            let mut packet = Vec::new();
-            let mut reply = Reply { id, max_body, out: &mut packet };
-            let performed = shared.service.perform(&request, &caller, &mut reply);
-            let stream = match performed {
-                crate::net::service::Performed::Streaming(stream) => Some(stream),
-                _ => None,
-            };
-            let made = Made::new(packet, &shared.budget);
-            mailbox.send(Letter::Part { id, ticket, made, stream });
+        let open = self.context.submit(move |context| {
+            context.open_stream(&Packet { head, body: &body }, ticket);
         });
-        self.is_submitted(id, submitted.is_ok());
+        self.is_submitted(id, open.is_ok());
     }
 
-    /// A part has come, or the stream itself, or its end.
+    /// The pool has made a part: `stream` comes back unless it was the last one.
     pub(super) fn part_came(
         &mut self,
         id: u64,
@@ -71,14 +39,9 @@ impl Session {
         made: Made,
         stream: Option<Box<Stream>>,
     ) {
-        let Some(What::Stream(streaming)) = self.flights.get_mut(&id).map(|f| &mut f.what) else {
-            return;
-        };
-        if streaming.ticket != ticket {
-            return;
-        }
+        let Some(state) = self.stream_mut(id, ticket) else { return };
         let is_last = stream.is_none();
-        streaming.stream = stream;
+        state.stream = stream;
         if is_last {
             self.land(id);
         }
@@ -86,59 +49,43 @@ impl Session {
         self.resume_streams();
     }
 
-    /// A part was not made: its credit is still there.
-    pub(super) fn stands_still(&mut self, id: u64, ticket: u64, stream: Box<Stream>) {
-        let Some(What::Stream(streaming)) = self.flights.get_mut(&id).map(|f| &mut f.what) else {
-            return;
-        };
-        if streaming.ticket == ticket {
-            streaming.credit = streaming.credit.saturating_add(1);
-            streaming.stream = Some(stream);
+    /// The pool has not made a part: its credit is given back.
+    pub(super) fn part_deferred(&mut self, id: u64, ticket: u64, stream: Box<Stream>) {
+        if let Some(state) = self.stream_mut(id, ticket) {
+            state.credit = state.credit.saturating_add(1);
+            state.stream = Some(stream);
+        }
+    }
+
+    fn stream_mut(&mut self, id: u64, ticket: u64) -> Option<&mut StreamState> {
+        match &mut self.flights.get_mut(id)?.awaits {
+            Awaits::Stream(state) if state.ticket == ticket => Some(state),
+            _ => None,
         }
     }
 
     /// Has the pool make the next part of each stream that may go on.
     pub(super) fn resume_streams(&mut self) {
-        if self.subscriptions == 0 || self.is_full() {
+        if self.flights.subscriptions() == 0 || self.is_full() {
             return;
         }
         let mut ready = Vec::new();
-        for (id, flight) in &mut self.flights {
-            if self.pooled > 0 && !self.shared.pool.has_room(self.lane) {
+        for (id, flight) in self.flights.iter_mut() {
+            if self.pool_queue.is_in_pool() && !self.context.has_room() {
                 break;
             }
-            if let What::Stream(streaming) = &mut flight.what
-                && streaming.credit > 0
-                && let Some(stream) = streaming.stream.take()
+            if let Awaits::Stream(state) = &mut flight.awaits
+                && state.credit > 0
+                && let Some(stream) = state.stream.take()
             {
-                streaming.credit -= 1;
-                ready.push((*id, streaming.ticket, stream));
+                state.credit -= 1;
+                ready.push((id, state.ticket, stream));
             }
         }
         ready.sort_unstable_by_key(|(id, ..)| *id);
         for (id, ticket, stream) in ready {
-            let (shared, mailbox) = (Arc::clone(&self.shared), Arc::clone(&self.mailbox));
-            let max_body = self.max_body;
-            let submitted = self.shared.pool.submit(self.lane, move || {
-                if shared.budget.level() > Level::Free && mailbox.is_stuck() {
-                    shared.metrics.held_back.inc();
-                    return mailbox.send(Letter::Standing { id, ticket, stream });
-                }
-                let mut packet = Vec::new();
-                let mut reply = Reply { id, max_body, out: &mut packet };
-                let stream = shared.service.next_part(stream, &mut reply);
-                let made = Made::new(packet, &shared.budget);
-                mailbox.send(Letter::Part { id, ticket, made, stream });
-            });
-            self.is_submitted(id, submitted.is_ok());
-        }
-    }
-
-    fn is_submitted(&mut self, id: u64, is_submitted: bool) {
-        if is_submitted {
-            self.pooled += 1;
-        } else if self.land(id).is_some() {
-            self.refuse(id, Failure::new(Code::TooBusy, "the server has too much to do"));
+            let next = self.context.submit(move |context| context.next_part(id, ticket, stream));
+            self.is_submitted(id, next.is_ok());
         }
     }
 }

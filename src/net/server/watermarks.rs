@@ -1,9 +1,9 @@
-//! One watcher of the watermarks for all connections that want to be told.
+//! One watcher of the watermarks for all connections that want to hear of changes.
 //!
-//! Commits move the watermarks without telling anybody, which would cost each of them. So one task
-//! looks every few milliseconds, only while somebody watches, and tells those who watch once:
-//! whoever wants to hear again says so again. A watcher that is slow is told once, however often
-//! they moved.
+//! A commit moves the watermarks and tells nobody, because that would slow every commit. Instead one
+//! task polls them every few milliseconds, and only while a connection watches. It notifies each
+//! watching connection once; a connection that wants the next change registers again. So a slow
+//! connection gets one notice, however often the watermarks moved.
 
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -14,37 +14,37 @@ use tokio::sync::Notify;
 use super::mailbox::Mailbox;
 use crate::net::service::Service;
 
-/// How often the watermarks are looked at.
+/// Time between two polls.
 const PERIOD: Duration = Duration::from_millis(5);
 
-/// Who watches.
-pub(crate) struct Tide {
+/// Polls the watermarks, and the connections to notify.
+pub(crate) struct WatermarkWatcher {
     service: Arc<Service>,
     watchers: Mutex<Vec<Weak<Mailbox>>>,
-    somebody: Notify,
+    registered: Notify,
 }
 
-impl Tide {
-    pub(super) fn new(service: Arc<Service>) -> Tide {
-        Tide { service, watchers: Mutex::default(), somebody: Notify::new() }
+impl WatermarkWatcher {
+    pub(super) fn new(service: Arc<Service>) -> WatermarkWatcher {
+        WatermarkWatcher { service, watchers: Mutex::default(), registered: Notify::new() }
     }
 
-    /// Tells this connection of the next move.
+    /// Registers a connection for the next change.
     pub(crate) fn watch(&self, mailbox: Weak<Mailbox>) {
         let mut watchers = self.watchers.lock();
         if watchers.last().is_some_and(|last| last.ptr_eq(&mailbox)) {
             return;
         }
         watchers.push(mailbox);
-        self.somebody.notify_one();
+        self.registered.notify_one();
     }
 
-    /// Looks at the watermarks for ever.
+    /// Polls until the task is dropped.
     pub(crate) async fn run(self: Arc<Self>) {
         let mut seen = self.service.marks();
         loop {
             if self.watchers.lock().is_empty() {
-                self.somebody.notified().await;
+                self.registered.notified().await;
             }
             tokio::time::sleep(PERIOD).await;
             let now = self.service.marks();

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use super::{Phase, Session, millis};
+use super::session::{Phase, Session};
+use super::time::millis;
 use crate::net::proto::{
     Code, Failure, Hello, Kind, MAGIC, MARK_OPTION, MAX_HELLO, Packet, Refused, Request, Response,
     VERSION, Welcome,
@@ -36,27 +37,29 @@ impl Session {
                 .with("min", MAX_HELLO.to_string()));
         }
         self.authenticate(&hello)?;
-        self.max_body = hello.max_body;
+        self.context.max_body = hello.max_body;
         self.phase = Phase::Open;
-        tracing::debug!(peer = %self.mailbox.peer(), client = hello.client, caller = %self.caller.name, "welcome");
+        let (peer, caller) = (self.context.mailbox.peer(), &self.context.caller.name);
+        tracing::debug!(%peer, client = hello.client, %caller, "welcome");
         self.welcome(packet.head.id);
         Ok(())
     }
 
     fn authenticate(&mut self, hello: &Hello<'_>) -> Result<(), Failure<'static>> {
-        let token = self.shared.keys.find(hello.token).map_err(|refused| {
-            self.shared.login_failed(self.mailbox.peer(), &refused);
+        let shared = &self.context.shared;
+        let token = shared.keys.find(hello.token).map_err(|refused| {
+            shared.login_failed(self.context.mailbox.peer(), &refused);
             Failure::new(Code::Unauthenticated, "the token is missing, wrong or expired")
         })?;
         if let Some(token) = token {
-            self.caller = Arc::clone(token.caller());
+            self.context.caller = Arc::clone(token.caller());
             self.token = Some(token);
         }
         Ok(())
     }
 
     fn welcome(&mut self, id: u64) {
-        let shared = Arc::clone(&self.shared);
+        let shared = Arc::clone(&self.context.shared);
         let limits = &shared.limits;
         let welcome = Welcome {
             version: VERSION,
