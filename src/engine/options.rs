@@ -32,6 +32,9 @@ pub struct RecoveryProgress {
     pub total_bytes: u64,
 }
 
+/// Called with the progress of recovery.
+pub(crate) type RecoveryCallback = Arc<dyn Fn(RecoveryProgress) + Send + Sync>;
+
 /// How a store is opened. Every option has a default that suits most uses.
 ///
 /// ```
@@ -61,7 +64,7 @@ pub struct Options {
     pub(crate) read_only: bool,
     pub(crate) background: bool,
     pub(crate) store_id: Option<[u8; 16]>,
-    pub(crate) on_recovery: Option<Arc<dyn Fn(RecoveryProgress) + Send + Sync>>,
+    pub(crate) on_recovery: Option<RecoveryCallback>,
 }
 
 impl Default for Options {

@@ -156,7 +156,7 @@ impl Engine {
         };
         // 7
         self.checkpointed.advance(pinned.at);
-        self.checkpoints.fetch_add(1, Ordering::Relaxed);
+        self.counts.checkpoints.fetch_add(1, Ordering::Relaxed);
         state.unreaped.extend(pinned.changes.freed);
         self.reap(&mut state);
         let done = CheckpointStats {
@@ -165,7 +165,7 @@ impl Engine {
             bytes: self.space.stats().bytes_written - written,
             lsn: pinned.at,
         };
-        self.checkpoint_durations.add(done.duration);
+        self.counts.checkpoint_durations.add(done.duration);
         *self.last_checkpoint.lock() = Some(done);
         self.background.moved();
         // What a log with a hole gives back it takes again, and not the data file.
@@ -435,9 +435,7 @@ impl Engine {
         self.background.stop();
         if self.is_read_only {
             self.commit.lock().sealed = true;
-            if let Some(live) = self.live.get() {
-                *live.threads.lock() = None;
-            }
+            self.end_log_threads();
             self.background.moved();
             *self.lock.lock() = None;
             return Ok(());
@@ -477,7 +475,7 @@ impl Engine {
             Some(error) => Err(error),
             None => self.checkpoint_for(Purpose::Closing).map(|_| ()),
         };
-        *live.threads.lock() = None;
+        self.end_log_threads();
         self.background.moved();
         // Closed it is in any case: what cannot be given back stays.
         if result.is_ok()

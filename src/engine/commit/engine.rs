@@ -4,13 +4,14 @@ use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 
 use super::background::Background;
 use super::combine::Queue;
 use super::group::Trees;
 use super::keyspaces::{KeyspaceState, Names};
 use super::ops::Payload;
+use super::watermarks::Watermarks;
 use crate::engine::base::durations::DurationCounter;
 use crate::engine::base::error::{Error, Result};
 use crate::engine::base::lsn::{Life, Lsn, StoreId, Watermark};
@@ -19,48 +20,44 @@ use crate::engine::cache::{Cache, Writer};
 use crate::engine::commit::checkpoint::CheckpointStats;
 use crate::engine::disk::{DirLock, Disk};
 use crate::engine::log::{Appender, Log, LogThreads};
-use crate::engine::options::{CommitMode, Options};
+use crate::engine::options::{CommitMode, Options, RecoveryCallback};
 use crate::engine::space::Space;
 
 /// An open store.
 pub(crate) struct Engine {
     // Constant after construction.
-    pub(crate) disk: Arc<dyn Disk>,
-    pub(crate) options: Options,
-    pub(crate) space: Arc<Space>,
-    pub(crate) cache: Cache,
+    pub(super) disk: Arc<dyn Disk>,
+    pub(super) options: Options,
+    pub(super) space: Arc<Space>,
+    pub(super) cache: Cache,
     /// Gone once the store is closed.
-    pub(crate) lock: Mutex<Option<Locks>>,
+    pub(super) lock: Mutex<Option<Locks>>,
 
     /// The log, from the first write on.
-    pub(crate) live: OnceLock<Live>,
+    pub(super) live: OnceLock<Live>,
     /// The keyspaces by their names, as the catalog has them.
     names: Names,
     /// The commit lock: who holds it may append and apply.
-    pub(crate) commit: Mutex<CommitState>,
+    pub(super) commit: Mutex<CommitState>,
     /// How many keyspaces there are, readable without the commit lock.
-    pub(crate) keyspaces: Arc<AtomicU64>,
+    pub(super) keyspaces: Arc<AtomicU64>,
     /// Who waits for the commit lock.
     pub(super) queue: Queue,
     /// Pages up to here are in the data file.
-    pub(crate) checkpointed: Watermark,
+    pub(super) checkpointed: Watermark,
     /// Held by the one checkpoint that runs.
-    pub(crate) checkpointing: Mutex<crate::engine::commit::checkpoint::State>,
+    pub(super) checkpointing: Mutex<crate::engine::commit::checkpoint::State>,
     /// What the last checkpoint did. Held for a moment.
-    pub(crate) last_checkpoint: Mutex<Option<CheckpointStats>>,
-    pub(crate) counts: Counts,
-    pub(crate) background: Background,
-    pub(crate) closed: AtomicBool,
+    pub(super) last_checkpoint: Mutex<Option<CheckpointStats>>,
+    pub(super) counts: Counts,
+    pub(super) background: Background,
+    pub(super) closed: AtomicBool,
     /// The store takes no commit, and nothing of it is written. Set once recovery has ended.
-    pub(crate) is_read_only: bool,
+    pub(super) is_read_only: bool,
     /// How closing ended. Held by whoever closes: others wait for the same.
-    pub(crate) outcome: Mutex<Option<Result<()>>>,
-    /// Who opened the store.
-    pub(crate) process: Process,
-    /// Checkpoints made.
-    pub(crate) checkpoints: AtomicU64,
-    /// How long they took.
-    pub(crate) checkpoint_durations: DurationCounter,
+    pub(super) outcome: Mutex<Option<Result<()>>>,
+    /// The process that opened the store.
+    pub(super) process: Process,
 }
 
 /// What keeps others out. Given back in this order: whoever has the directory's lock next finds
@@ -76,8 +73,8 @@ pub(crate) struct Locks {
 /// What exists once the store has been written to.
 #[derive(Debug)]
 pub(crate) struct Live {
-    pub(crate) log: Arc<Log>,
-    pub(crate) threads: Mutex<Option<LogThreads>>,
+    pub(super) log: Arc<Log>,
+    pub(super) threads: Mutex<Option<LogThreads>>,
 }
 
 /// What the commit lock guards.
@@ -102,6 +99,10 @@ pub(crate) struct Counts {
     pub(crate) user_bytes: AtomicU64,
     /// How long writers waited for space or a checkpoint. Changed without the lock.
     pub(crate) stalls: DurationCounter,
+    /// Checkpoints made. Changed without the lock.
+    pub(crate) checkpoints: AtomicU64,
+    /// How long they took. Changed without the lock.
+    pub(crate) checkpoint_durations: DurationCounter,
 }
 
 impl Counts {
@@ -157,8 +158,6 @@ impl Engine {
             is_read_only: false,
             outcome: Mutex::default(),
             process: Process::current(),
-            checkpoints: AtomicU64::new(0),
-            checkpoint_durations: DurationCounter::default(),
         }
     }
 
@@ -189,18 +188,91 @@ impl Engine {
         }
     }
 
-    /// The watermarks `appended`, `visible`, `durable` and `checkpoint`, read so that LSN-1 and LSN-2
-    /// hold among them.
-    pub(crate) fn watermarks(&self) -> (Lsn, Lsn, Lsn, Lsn) {
+    /// The log, once the first write of this life has begun it.
+    #[inline]
+    pub(crate) fn log(&self) -> Option<&Arc<Log>> {
+        self.live.get().map(|live| &live.log)
+    }
+
+    /// Ends the threads of the log.
+    pub(crate) fn end_log_threads(&self) {
+        if let Some(live) = self.live.get() {
+            *live.threads.lock() = None;
+        }
+    }
+
+    /// The error that poisoned the log, if one did.
+    pub(crate) fn poisoned(&self) -> Option<Error> {
+        self.log().and_then(|log| log.poisoned())
+    }
+
+    /// The sync line.
+    pub(crate) fn durable(&self) -> Lsn {
+        self.log().map_or_else(|| self.checkpointed.load(), |log| log.durable())
+    }
+
+    /// All watermarks, read in such an order that LSN-1 and LSN-2 hold among them.
+    pub(crate) fn watermarks(&self) -> Watermarks {
         let checkpoint = self.checkpointed.load();
         let visible = self.cache.visible();
-        match self.live.get() {
-            Some(live) => {
-                let durable = live.log.durable();
-                (live.log.appended(), visible, durable, checkpoint)
-            }
-            None => (checkpoint, visible, checkpoint, checkpoint),
-        }
+        let durable = self.log().map_or(checkpoint, |log| log.durable());
+        let appended = self.log().map_or(checkpoint, |log| log.appended());
+        let incarnation = self.life().incarnation;
+        Watermarks { incarnation, appended, visible, durable, checkpoint }
+    }
+
+    pub(crate) fn disk(&self) -> &Arc<dyn Disk> {
+        &self.disk
+    }
+
+    pub(crate) fn options(&self) -> &Options {
+        &self.options
+    }
+
+    pub(crate) fn space(&self) -> &Space {
+        &self.space
+    }
+
+    #[inline]
+    pub(crate) fn cache(&self) -> &Cache {
+        &self.cache
+    }
+
+    pub(crate) fn counts(&self) -> &Counts {
+        &self.counts
+    }
+
+    pub(crate) fn background(&self) -> &Background {
+        &self.background
+    }
+
+    /// Takes the commit lock: the holder may append and apply.
+    pub(crate) fn lock_commits(&self) -> MutexGuard<'_, CommitState> {
+        self.commit.lock()
+    }
+
+    /// As [`Engine::lock_commits`], if nobody holds the lock.
+    pub(crate) fn try_lock_commits(&self) -> Option<MutexGuard<'_, CommitState>> {
+        self.commit.try_lock()
+    }
+
+    /// How many keyspaces there are. Waits for no commit.
+    pub(crate) fn keyspace_count(&self) -> u64 {
+        self.keyspaces.load(Ordering::Relaxed)
+    }
+
+    /// Whether the calling process opened the store (FORK-1).
+    pub(crate) fn is_in_its_process(&self) -> bool {
+        self.process.is_here()
+    }
+
+    /// Ends the recovery: from now on the store is served, and takes commits unless it was opened to
+    /// be read. Returns the callback for progress, which is not called again.
+    pub(crate) fn finish_recovery(&mut self) -> Option<RecoveryCallback> {
+        self.cache.open();
+        self.disk.keep_lock();
+        self.is_read_only = self.options.read_only;
+        self.options.on_recovery.take()
     }
 
     /// The keyspace of this name. Waits for no commit.

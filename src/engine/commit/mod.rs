@@ -45,6 +45,7 @@ mod needs;
 mod ops;
 mod path;
 mod pressure;
+mod watermarks;
 
 #[cfg(feature = "server")]
 pub(crate) use at_once::Single;
@@ -54,3 +55,4 @@ pub(crate) use engine::{CommitState, Engine, Live, Locks};
 pub(crate) use group::{Trees, apply_entries, sort_entries};
 pub(crate) use keyspaces::{Catalog, KeyspaceState, catalog_key, check_name};
 pub(crate) use ops::{CLASS_COMMIT, KeyspaceId, Op, Operations, Payload, begins_with_a_count};
+pub use watermarks::Watermarks;

@@ -111,11 +111,11 @@ impl Engine {
         };
         for _ in 0..reliefs {
             // Before the attempt: what others free while it fails is for the next one.
-            let before = self.checkpoints.load(Ordering::Relaxed);
+            let before = self.counts.checkpoints.load(Ordering::Relaxed);
             match attempt() {
                 Err(full @ Error::DiskFull { .. }) => {
                     let has_slid = self.relieve(live);
-                    if !has_slid && self.checkpoints.load(Ordering::Relaxed) == before {
+                    if !has_slid && self.counts.checkpoints.load(Ordering::Relaxed) == before {
                         return Err(full);
                     }
                 }

@@ -213,8 +213,8 @@ impl Engine {
     /// Serves commits that were gathered, one after the other, up to the first that would have to wait
     /// (GATHER-4). Returns the last one's LSN.
     ///
-    /// Not as one group: what is a group's only change may be made in place (CACHE-7), which is cheaper
-    /// than a copy of each page.
+    /// Each is a group of its own: the only change of a group may be made in place (CACHE-7), which is
+    /// cheaper than a copy of its page.
     #[cfg(feature = "server")]
     pub(crate) fn serve_each(
         &self,
@@ -222,71 +222,25 @@ impl Engine {
         state: &mut CommitState,
         singles: &mut [Single],
     ) -> Option<Lsn> {
-        // From the first that misses a page on, none is ready (GATHER-4).
-        let mut is_in_order = true;
-        for single in singles.iter_mut().filter(|single| single.is_ready) {
-            is_in_order &= self.missing(&state.trees, &single.payload).is_empty();
-            single.is_ready = is_in_order;
+        let mut last = None;
+        for Single { payload, keyspaces, answer, .. } in
+            singles.iter_mut().filter(|single| single.is_ready)
+        {
+            match self.serve_one(live, state, payload, keyspaces, &mut []) {
+                Answer::Done(Ok(lsn)) => {
+                    *answer = Ok(Some(lsn));
+                    last = Some(lsn);
+                }
+                Answer::Done(Err(error)) => *answer = Err(error),
+                Answer::Read(_) => break,
+                Answer::Reserve => {
+                    self.cache.want_ahead(payload.needs.pages);
+                    self.background.ring_cleaner();
+                    break;
+                }
+            }
         }
-        let pages = self.promise_first(live, state, singles)?;
-        let last = whole(live, || {
-            // 3. All records first, so that the log is told of them once.
-            let mut last = None;
-            for single in singles.iter_mut().filter(|single| single.is_ready) {
-                let checked = single.keyspaces.iter().try_for_each(|keyspace| keyspace.check());
-                if let Err(error) = checked {
-                    single.answer = Err(error);
-                    continue;
-                }
-                // A shorter one behind it might still find room (GATHER-4).
-                let Some(lsn) = append(live, state, &single.payload) else { break };
-                single.answer = Ok(Some(lsn));
-                last = Some(lsn);
-            }
-            live.log.publish(last?);
-            let mut failed = None;
-            for Single { payload, answer, .. } in singles {
-                let Ok(Some(lsn)) = *answer else { continue };
-                if failed.is_none() {
-                    let applied = self.apply_alone(live, state, payload, &mut [], lsn, None);
-                    failed = applied.is_err().then(|| live.log.poisoned().expect("given up"));
-                }
-                if let Some(error) = &failed {
-                    *answer = Err(error.clone().after_append(lsn));
-                }
-            }
-            last.filter(|_| failed.is_none())
-        });
-        self.end_promise(pages);
         last
-    }
-
-    /// Promises the first of `singles` what they need together, as many as can be promised. The others
-    /// are no longer ready. `None` if there is nothing for any.
-    #[cfg(feature = "server")]
-    fn promise_first(
-        &self,
-        live: &Live,
-        state: &mut CommitState,
-        singles: &mut [Single],
-    ) -> Option<u64> {
-        let mut count = singles.len();
-        loop {
-            let ready = singles[..count].iter().filter(|single| single.is_ready);
-            let bytes = ready.clone().map(Single::log_bytes).sum();
-            if let Some(needs) = ready.map(|single| single.payload.needs).reduce(Needs::and) {
-                if self.is_ready(live, state, bytes, 0, needs) {
-                    singles[count..].iter_mut().for_each(|single| single.is_ready = false);
-                    return Some(needs.pages);
-                }
-                self.cache.want_ahead(needs.pages);
-                self.background.ring_cleaner();
-            }
-            count /= 2;
-            if count == 0 {
-                return None;
-            }
-        }
     }
 
     /// 4. Applies what the log has as a group of its own, at its LSN, and makes it visible (COMMIT-1,

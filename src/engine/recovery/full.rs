@@ -14,12 +14,12 @@ use crate::engine::space::Head;
 pub(super) fn end_as_closed(engine: &Engine, head: Head, end: Lsn) -> Result<()> {
     crate::engine::base::foreign::warning!(
         "{}: the disk is full: the store can be read, and its first write has to find space",
-        engine.disk.path("")
+        engine.disk().path("")
     );
     if end > head.checkpoint {
-        let mut state = engine.commit.lock();
+        let mut state = engine.lock_commits();
         let CommitState { writer, trees, .. } = &mut *state;
-        let mut group = WriteGroup::begin_with(&engine.cache, writer, end, Readers::None);
+        let mut group = WriteGroup::begin_with(engine.cache(), writer, end, Readers::None);
         trees.note_counts(&mut group)?;
         trees.publish(group);
     }
@@ -32,15 +32,15 @@ pub(super) fn forget_log(engine: &Engine, error: &Error) {
     if matches!(error, Error::Poisoned { .. }) {
         return;
     }
-    let Some(live) = engine.live.get() else { return };
-    *live.threads.lock() = None; // they may be making the next segment
-    let first = live.log.start().get() / engine.space.superblock().segment_bytes;
-    let found = Segments::find(&*engine.disk, engine.store_id()).unwrap_or_default();
+    let Some(log) = engine.log() else { return };
+    engine.end_log_threads(); // they may be making the next segment
+    let first = log.start().get() / engine.space().superblock().segment_bytes;
+    let found = Segments::find(&**engine.disk(), engine.store_id()).unwrap_or_default();
     for name in found.own.into_iter().filter(|number| *number >= first).map(segment_name) {
-        if let Err(error) = engine.disk.remove(&name) {
+        if let Err(error) = engine.disk().remove(&name) {
             crate::engine::base::foreign::warning!(
                 "{}: not removed: {error}",
-                engine.disk.path(&name)
+                engine.disk().path(&name)
             );
         }
     }

@@ -128,12 +128,9 @@ pub(crate) fn open(disk: Arc<dyn Disk>, options: Options) -> Result<(Engine, Rec
         let end = replay(&engine, head, &mut summary)?;
         begin_anew(&engine, head, end, &summary)?;
     }
-    engine.cache.open();
-    engine.disk.keep_lock();
-    // It is not called again. What it holds is dropped here, not by some thread of the store.
-    let callback = engine.options.on_recovery.take();
+    // Values that the callback owns are dropped here, and not by some thread of the store.
+    let callback = engine.finish_recovery();
     foreign::call("the destructor of a callback", || drop(callback));
-    engine.is_read_only = engine.options.read_only;
     summary.duration = begun.elapsed();
     Ok((engine, summary))
 }
@@ -245,10 +242,10 @@ fn begin_anew(engine: &Engine, head: Head, mut end: Lsn, summary: &RecoverySumma
     }
     // RECOVERY-4: it may have been in the operating system's cache only.
     if !broken(Mutant::RecoveryUnconfirmed) {
-        engine.space.confirm()?;
+        engine.space().confirm()?;
     }
     let log = {
-        let mut state = engine.commit.lock();
+        let mut state = engine.lock_commits();
         let life = engine.draw_life(incarnation)?;
         let log = match engine.begin_log(&mut state, life, end, Older::Keep) {
             Err(Error::DiskFull { .. }) => {
@@ -261,7 +258,7 @@ fn begin_anew(engine: &Engine, head: Head, mut end: Lsn, summary: &RecoverySumma
             end = log.start();
         }
         let CommitState { writer, trees, .. } = &mut *state;
-        let mut group = WriteGroup::begin(&engine.cache, writer, log.start());
+        let mut group = WriteGroup::begin(engine.cache(), writer, log.start());
         trees.note_end(&mut group, head.former, head.former_mark, head.former_end)?;
         if !broken(Mutant::FormerEndUnnoted) {
             trees.note_end(&mut group, head.incarnation, head.mark, end)?;
@@ -270,7 +267,7 @@ fn begin_anew(engine: &Engine, head: Head, mut end: Lsn, summary: &RecoverySumma
         trees.publish(group);
         log
     };
-    let has_dropped = !engine.commit.lock().trees.catalog.doomed.is_empty();
+    let has_dropped = !engine.lock_commits().trees.catalog.doomed.is_empty();
     engine.go_live(log, has_dropped)?;
     let bytes = summary.bytes_replayed;
     let progress = RecoveryProgress { phase: "checkpoint", done_bytes: bytes, total_bytes: bytes };
@@ -287,7 +284,7 @@ fn begin_anew(engine: &Engine, head: Head, mut end: Lsn, summary: &RecoverySumma
 }
 
 fn report(engine: &Engine, progress: RecoveryProgress) {
-    if let Some(callback) = &engine.options.on_recovery {
+    if let Some(callback) = &engine.options().on_recovery {
         foreign::call("the callback of a recovery", || callback(progress));
     }
 }

@@ -52,30 +52,30 @@ struct Reader {
 
 /// Applies what the log has since the checkpoint. Returns where the incarnation ended.
 pub(super) fn replay(engine: &Engine, head: Head, summary: &mut RecoverySummary) -> Result<Lsn> {
-    let mut state = engine.commit.lock();
+    let mut state = engine.lock_commits();
     let CommitState { writer, trees, .. } = &mut *state;
     if head.checkpoint < head.log_start {
         // The incarnation had begun and made no checkpoint: its prologue comes first.
-        let mut group = WriteGroup::begin(&engine.cache, writer, head.log_start);
+        let mut group = WriteGroup::begin(engine.cache(), writer, head.log_start);
         trees.note_end(&mut group, head.former, head.former_mark, head.former_end)?;
         trees.publish(group);
     }
-    let superblock = engine.space.superblock();
+    let superblock = engine.space().superblock();
     let mut from = head.checkpoint.max(head.log_start);
     if broken(Mutant::ReplayFromSegmentStart) {
         from = Lsn::new(from.get() - from.get() % superblock.segment_bytes);
     }
     summary.recovered_to = from;
     let (life, newest) = (superblock.life(), head.newest_segment);
-    check_presence(&engine.disk, life, superblock.segment_bytes, from, newest)?;
+    check_presence(engine.disk(), life, superblock.segment_bytes, from, newest)?;
     let scan = Scan::open(
-        Arc::clone(&engine.disk),
+        Arc::clone(engine.disk()),
         superblock.life(),
         superblock.segment_bytes,
         from,
         head.durable.max(from),
     )?;
-    let group_bytes = GROUP_BYTES.min(engine.options.cache_bytes / GROUP_SHARE) as usize;
+    let group_bytes = GROUP_BYTES.min(engine.options().cache_bytes / GROUP_SHARE) as usize;
     let mut reader = Reader { scan, group_bytes, records: 0, is_over: false };
     let total_bytes = log_bytes(engine, from)?;
     let mut apply = |group: &Group| {
@@ -83,14 +83,14 @@ pub(super) fn replay(engine: &Engine, head: Head, summary: &mut RecoverySummary)
         summary.recovered_to = group.end;
         let lsn = group.end;
         if !group.payload.is_empty() {
-            let operations = apply_entries(&engine.cache, writer, trees, &group.payload, lsn)?;
+            let operations = apply_entries(engine.cache(), writer, trees, &group.payload, lsn)?;
             summary.operations_replayed += operations as u64;
             let done_bytes = lsn.get() - from.get();
             report(engine, RecoveryProgress { phase: "replay", done_bytes, total_bytes });
         }
         Ok(())
     };
-    if engine.options.background {
+    if engine.options().background {
         beside(engine, &mut reader, apply)?;
     } else {
         let mut payload = Vec::new();
@@ -148,7 +148,7 @@ fn beside(
         scope.spawn(|| {
             let mut touched = 0;
             while !is_done.load(Ordering::Relaxed) {
-                if engine.cache.touch_ahead(TOUCH_AHEAD, &mut touched) == 0 {
+                if engine.cache().touch_ahead(TOUCH_AHEAD, &mut touched) == 0 {
                     std::thread::sleep(Duration::from_millis(1));
                 }
             }
@@ -192,8 +192,8 @@ impl Drop for Over<'_> {
 
 /// The most that the log from `from` on can have.
 fn log_bytes(engine: &Engine, from: Lsn) -> Result<u64> {
-    let segment_bytes = engine.space.superblock().segment_bytes;
-    let names = engine.disk.list()?;
+    let segment_bytes = engine.space().superblock().segment_bytes;
+    let names = engine.disk().list()?;
     let numbers = names.iter().filter_map(|name| segment_number(name));
     let after = numbers.filter(|number| *number >= from.get() / segment_bytes).count() as u64;
     Ok((after * segment_bytes).saturating_sub(from.get() % segment_bytes))

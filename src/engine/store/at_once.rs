@@ -110,7 +110,7 @@ impl Keyspace {
         look: impl FnOnce(Option<&[u8]>) -> R,
     ) -> Result<Option<R>> {
         let engine = self.check()?;
-        let seen = peek(&engine.cache, self.state().root, key, |value| match value {
+        let seen = peek(engine.cache(), self.state().root, key, |value| match value {
             None => Some(look(None)),
             Some(Value::Inline(bytes)) => Some(look(Some(bytes))),
             Some(Value::Blob(_)) => None,
@@ -124,7 +124,7 @@ impl Keyspace {
     /// As [`Keyspace::get`].
     pub(crate) fn value_len(&self, key: &[u8]) -> Result<Option<u64>> {
         let engine = self.check()?;
-        lookup(&engine.cache, self.state().root, key, ReadAt::Newest, |value| {
+        lookup(engine.cache(), self.state().root, key, ReadAt::Newest, |value| {
             value.map(|value| match value {
                 Value::Inline(bytes) => bytes.len() as u64,
                 Value::Blob(blob) => blob.bytes,
@@ -234,18 +234,22 @@ impl Store {
 
     /// Whether some page may have to be read from the device.
     pub(crate) fn is_partial(&self) -> bool {
-        self.engine().cache.is_partial()
+        self.engine().cache().is_partial()
     }
 
     /// The sync line.
     pub(crate) fn durable(&self) -> Lsn {
-        let engine = self.engine();
-        engine.live.get().map_or_else(|| engine.watermarks().2, |live| live.log.durable())
+        self.engine().durable()
+    }
+
+    /// Whether the log is poisoned: no commit is taken until the store is opened anew.
+    pub(crate) fn is_poisoned(&self) -> bool {
+        self.poisoned().is_some()
     }
 
     /// What poisoned the log, if anything has.
     pub(crate) fn poisoned(&self) -> Option<Error> {
-        self.engine().live.get().and_then(|live| live.log.poisoned())
+        self.engine().poisoned()
     }
 
     /// Whether a write of this size would be taken now: waits where that would wait, and changes
@@ -259,23 +263,22 @@ impl Store {
 
     /// So many commits that were asynchronous to the engine are waited for all the same.
     pub(crate) fn count_awaited(&self, commits: u64) {
-        self.engine().counts.awaited.fetch_add(commits, Ordering::Relaxed);
+        self.engine().counts().awaited.fetch_add(commits, Ordering::Relaxed);
     }
 
     /// How long the flush of the log that is at the device has been there, if one is.
     pub(crate) fn flushing_for(&self) -> Option<Duration> {
-        self.engine().live.get().and_then(|live| live.log.flushing_for())
+        self.engine().log().and_then(|log| log.flushing_for())
     }
 
     /// How long the longest flush took that has ended since this was asked last.
     pub(crate) fn take_longest_flush(&self) -> Duration {
-        let live = self.engine().live.get();
-        live.map_or(Duration::ZERO, |live| live.log.take_longest_flush())
+        self.engine().log().map_or(Duration::ZERO, |log| log.take_longest_flush())
     }
 
     /// The receipt of a commit of this incarnation.
     pub(crate) fn receipt_at(&self, lsn: Lsn) -> Receipt {
-        self.closer().receipt(lsn)
+        self.open_store().receipt(lsn)
     }
 }
 
@@ -351,7 +354,7 @@ mod tests {
         rows.put("long", &long).unwrap();
         assert_eq!(rows.peek(b"long", copy).unwrap(), None);
         // Somebody holds the commit lock for long, as `verify` does.
-        let held = store.engine().commit.lock();
+        let held = store.engine().lock_commits();
         assert_eq!(put_alone(&store, &rows, b"k", b"v").unwrap(), None);
         drop(held);
         assert_eq!(rows.get("k").unwrap(), None, "GATHER-2");
@@ -408,7 +411,7 @@ mod tests {
         assert_eq!(rows.len().unwrap(), 1, "GATHER-2, GATHER-4");
         // Somebody holds the commit lock for long.
         rows.gather_put(b"c", b"3", &mut gathered).unwrap();
-        let held = store.engine().commit.lock();
+        let held = store.engine().lock_commits();
         assert!(matches!(commit(&store, &mut gathered)[..], [Ok(None)]));
         drop(held);
         assert_eq!(rows.get("c").unwrap(), None, "GATHER-2");
@@ -449,7 +452,7 @@ mod tests {
         // There was room when it was looked at, which others have taken before the lock was.
         let engine = store.engine();
         engine.look_at_each(&mut gathered.singles);
-        let mut state = engine.commit.lock();
+        let mut state = engine.lock_commits();
         engine.serve_each(engine.live().unwrap(), &mut state, &mut gathered.singles);
         drop(state);
         let done: Vec<bool> =
@@ -471,7 +474,7 @@ mod tests {
             number += 1;
         }
         assert!(number > 20, "{number}");
-        let log = &store.engine().live().unwrap().log;
+        let log = store.engine().log().unwrap();
         assert!(log.has_space(log.kept_bytes()), "COMMIT-5");
         rows.gather_delete(&0_u32.to_be_bytes(), &mut gathered).unwrap();
         assert!(matches!(commit(&store, &mut gathered)[..], [Ok(Some(_))]), "it takes away");
@@ -482,7 +485,7 @@ mod tests {
         let (store, rows) = store(Options::new());
         let mut batch = WriteBatch::new();
         batch.put(&rows, "k", "v");
-        let held = store.engine().commit.lock();
+        let held = store.engine().lock_commits();
         assert_eq!(store.write_at_once(&mut batch).unwrap(), None);
         drop(held);
         store.write_with(batch, CommitMode::Async).unwrap();

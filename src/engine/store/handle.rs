@@ -6,23 +6,17 @@ use std::time::{Duration, Instant};
 
 use super::batch::WriteBatch;
 use super::keyspace::{Keyspace, Limits};
+use super::open_store::OpenStore;
 use super::receipt::{Receipt, Status};
 use super::snapshot::Snapshot;
-use super::stats::{Stats, Watermarks, stats, watermarks};
+use super::stats::{Stats, stats};
 use super::status::status;
-#[cfg(feature = "cli")]
-use super::status::token_of;
 use super::verify::{Verification, verify};
 use crate::engine::base::course::Course;
 use crate::engine::base::error::{Error, Result};
-use crate::engine::base::foreign;
-#[cfg(feature = "cli")]
-use crate::engine::base::lsn::Incarnation;
 use crate::engine::base::lsn::{Lsn, StoreId};
-use crate::engine::commit::{Background, Engine, KeyspaceId, Op, Payload, check_name};
-use crate::engine::disk::Disk;
+use crate::engine::commit::{Engine, KeyspaceId, Op, Payload, Watermarks, check_name};
 use crate::engine::options::{CommitMode, Options};
-use crate::engine::recovery::{self, RecoverySummary};
 
 /// An open store: a directory of keyspaces.
 ///
@@ -45,46 +39,7 @@ use crate::engine::recovery::{self, RecoverySummary};
 /// ```
 #[derive(Clone, Debug)]
 pub struct Store {
-    closer: Arc<Closer>,
-}
-
-/// Closes the engine when the last handle goes.
-#[derive(Debug)]
-pub(super) struct Closer {
-    engine: Arc<Engine>,
-    recovery: RecoverySummary,
-}
-
-impl Closer {
-    #[inline]
-    pub(super) fn engine(&self) -> &Engine {
-        &self.engine
-    }
-
-    /// The receipt of a commit of this incarnation.
-    pub(super) fn receipt(&self, lsn: Lsn) -> Receipt {
-        let engine = self.engine();
-        match engine.live.get() {
-            Some(live) => Receipt::new(lsn, &live.log),
-            None => Receipt::settled(&engine.life(), lsn),
-        }
-    }
-}
-
-impl Drop for Closer {
-    fn drop(&mut self) {
-        if !self.engine.process.is_here() {
-            // Its locks are somebody else's, its threads are not there to end (FORK-1).
-            std::mem::forget(Arc::clone(&self.engine));
-            return;
-        }
-        // A thread that panics may drop the last handle; a second panic would end the process.
-        foreign::call("closing the store", || {
-            if let Err(error) = self.engine.close() {
-                foreign::error!("{}: closing the store: {error}", self.engine.disk.path(""));
-            }
-        });
-    }
+    open: Arc<OpenStore>,
 }
 
 impl Store {
@@ -101,15 +56,8 @@ impl Store {
         Options::new()
     }
 
-    pub(crate) fn open_on(disk: Arc<dyn Disk>, options: Options) -> Result<Self> {
-        // A store that is only read has no work for the threads.
-        let background = options.background && !options.read_only;
-        let (engine, recovery) = recovery::open(disk, options)?;
-        let engine = Arc::new(engine);
-        if background {
-            Background::start(&engine);
-        }
-        Ok(Store { closer: Arc::new(Closer { engine, recovery }) })
+    pub(super) fn new(open: OpenStore) -> Store {
+        Store { open: Arc::new(open) }
     }
 
     /// The random id that every file of the store carries.
@@ -119,7 +67,7 @@ impl Store {
 
     /// The directory of the store, as messages name it.
     pub fn directory(&self) -> String {
-        self.engine().disk.path("")
+        self.engine().disk().path("")
     }
 
     /// The keyspace `name`, made if there is none. It is there durably when this returns, also if
@@ -143,8 +91,8 @@ impl Store {
     /// Waits until a keyspace is there durably: whoever makes it may still be waiting for that.
     fn await_maker(&self, keyspace: &Keyspace) -> Result<()> {
         let made = keyspace.state().created();
-        match self.engine().live.get() {
-            Some(live) if made > live.log.durable() => live.log.wait_durable(made, None).map(drop),
+        match self.engine().log() {
+            Some(log) if made > log.durable() => log.wait_durable(made, None).map(drop),
             _ => Ok(()),
         }
     }
@@ -157,7 +105,7 @@ impl Store {
         check_name(name)?;
         self.engine().check_open()?;
         let state = self.engine().keyspace(name);
-        Ok(state.map(|state| Keyspace::new(Arc::clone(&self.closer), state)))
+        Ok(state.map(|state| Keyspace::new(Arc::clone(&self.open), state)))
     }
 
     /// Makes the keyspace `name`, durably.
@@ -169,7 +117,7 @@ impl Store {
         self.commit_keyspace(name, CommitMode::Sync)?;
         let gone = || Error::NoSuchKeyspace { name: name.to_owned() };
         let state = self.engine().keyspace(name).ok_or_else(gone)?;
-        Ok(Keyspace::new(Arc::clone(&self.closer), state))
+        Ok(Keyspace::new(Arc::clone(&self.open), state))
     }
 
     /// Makes a keyspace. Returns where that is in the log.
@@ -208,7 +156,7 @@ impl Store {
     /// # Errors
     /// [`Error::NoSuchKeyspace`], and as [`Keyspace::put`].
     pub fn drop_keyspace(&self, name: &str) -> Result<Receipt> {
-        self.drop_keyspace_with(name, self.engine().options.commit_mode)
+        self.drop_keyspace_with(name, self.engine().options().commit_mode)
     }
 
     /// As [`Store::drop_keyspace`], in a commit mode.
@@ -226,13 +174,13 @@ impl Store {
             payload.push(Op::Drop { keyspace });
             Ok(Some(payload))
         })?;
-        engine.background.ring_checkpointer();
-        if !engine.options.background {
+        engine.background().ring_checkpointer();
+        if !engine.options().background {
             // It is dropped; what stays behind is trimmed by the next that comes by.
             self.finish_drops();
         }
         engine.keep_few_dropped();
-        Ok(self.closer.receipt(lsn.expect("a payload was built")))
+        Ok(self.open.receipt(lsn.expect("a payload was built")))
     }
 
     /// Commits a batch in the store's default commit mode.
@@ -240,7 +188,7 @@ impl Store {
     /// # Errors
     /// [`Error::ForeignKeyspace`], and as [`Keyspace::put`]: nothing was changed.
     pub fn write(&self, batch: WriteBatch) -> Result<Receipt> {
-        self.write_with(batch, self.engine().options.commit_mode)
+        self.write_with(batch, self.engine().options().commit_mode)
     }
 
     /// Commits a batch.
@@ -259,7 +207,7 @@ impl Store {
         }
         let lsn = engine.commit(&mut batch.payload, &batch.keyspaces, mode)?;
         batch.retire();
-        Ok(self.closer.receipt(lsn))
+        Ok(self.open.receipt(lsn))
     }
 
     /// The whole store as of now.
@@ -268,87 +216,21 @@ impl Store {
     /// [`Error::Closed`].
     pub fn snapshot(&self) -> Result<Snapshot> {
         self.engine().check_open()?;
-        Ok(Snapshot::new(Arc::clone(&self.closer)))
-    }
-
-    /// Makes room for many commits that do not wait.
-    #[cfg(all(test, feature = "server"))]
-    pub(crate) fn provide(&self, blocks: u64, log_bytes: usize) -> Result<()> {
-        self.engine().cache.provide_blocks(blocks, crate::engine::space::Claim::More)?;
-        self.engine().live()?.log.reserve(log_bytes)
-    }
-
-    /// The cache, for tests of who waits.
-    #[cfg(test)]
-    pub(crate) fn cache(&self) -> &crate::engine::cache::Cache {
-        &self.engine().cache
-    }
-
-    /// Whether nobody holds the commit lock now. For simulations, which commit while the disk is
-    /// in the middle of a call.
-    #[cfg_attr(not(feature = "cli"), expect(dead_code, reason = "for the crash suite"))]
-    pub(crate) fn is_free_to_commit(&self) -> bool {
-        self.engine().commit.try_lock().is_some()
-    }
-
-    /// Whether a commit of so many operations would need frames now that somebody writes pages to get.
-    /// For simulations, where that one would be waited for in vain.
-    #[cfg_attr(not(feature = "cli"), expect(dead_code, reason = "for the crash suite"))]
-    pub(crate) fn waits_for_frames(&self, operations: usize) -> bool {
-        let cache = &self.engine().cache;
-        cache.is_evicting() && !cache.has_room_for(operations)
-    }
-
-    /// Whether a segment is being made now, for which a commit may have to wait.
-    #[cfg_attr(not(feature = "cli"), expect(dead_code, reason = "for the crash suite"))]
-    pub(crate) fn is_log_being_kept(&self) -> bool {
-        self.engine().live.get().is_some_and(|live| live.log.is_being_kept())
-    }
-
-    /// Whether something was written in this life. Its first write begins a log, and whoever comes
-    /// then waits for that. For simulations.
-    #[cfg_attr(not(feature = "cli"), expect(dead_code, reason = "for the crash suite"))]
-    pub(crate) fn has_begun(&self) -> bool {
-        self.engine().live.get().is_some()
+        Ok(Snapshot::new(Arc::clone(&self.open)))
     }
 
     /// The receipt of the commit that failed with `error`, if its record was in the log before
     /// ([`Error::Poisoned`]). Its token tells what has become of it once the store was opened anew.
     pub fn receipt_of(&self, error: &Error) -> Option<Receipt> {
         match error {
-            Error::Poisoned { appended: Some(lsn), .. } => Some(self.closer.receipt(*lsn)),
+            Error::Poisoned { appended: Some(lsn), .. } => Some(self.open.receipt(*lsn)),
             _ => None,
         }
-    }
-
-    /// Whether the log is poisoned: no commit is taken until the store is opened anew.
-    #[cfg_attr(not(feature = "server"), expect(dead_code, reason = "for who serves the store"))]
-    pub(crate) fn is_poisoned(&self) -> bool {
-        self.engine().live.get().is_some_and(|live| live.log.poisoned().is_some())
     }
 
     /// Takes dropped keyspaces apart, as far as possible, where no thread does.
     pub(crate) fn finish_drops(&self) {
         while self.engine().trim_dropped().unwrap_or(false) {}
-    }
-
-    /// One round of the thread that prepares the log, for simulations, which have no threads.
-    ///
-    /// # Errors
-    /// What stood in the way; the next round tries again.
-    #[cfg_attr(not(any(feature = "cli", test)), expect(dead_code, reason = "for the crash suite"))]
-    pub(crate) fn keep_log(&self) -> Result<()> {
-        self.engine().live.get().map_or(Ok(()), |live| live.log.keep())
-    }
-
-    /// What an idle log does after a while, for simulations, which have no threads: it is written
-    /// down where the sync line is.
-    ///
-    /// # Errors
-    /// The superblock could not be written: the store is poisoned.
-    #[cfg_attr(not(feature = "cli"), expect(dead_code, reason = "for the crash suite"))]
-    pub(crate) fn note_sync_line(&self) -> Result<()> {
-        self.engine().live.get().map_or(Ok(()), |live| live.log.note_sync_line())
     }
 
     /// What has become of the commit whose receipt has this token. Any process that has the store
@@ -365,16 +247,9 @@ impl Store {
         status(self.engine(), token)
     }
 
-    /// The token of a commit of a life that this copy of the store has had, by numbers alone. For
-    /// the crash suite, whose witness keeps no marks.
-    #[cfg(feature = "cli")]
-    pub(crate) fn token_of(&self, incarnation: Incarnation, lsn: Lsn) -> Result<String> {
-        token_of(self.engine(), incarnation, lsn)
-    }
-
     /// How far the store is. Makes no system call.
     pub fn watermarks(&self) -> Watermarks {
-        watermarks(self.engine())
+        self.engine().watermarks()
     }
 
     /// Waits until any watermark is not what `seen` says, at most for `timeout`, and returns
@@ -391,10 +266,10 @@ impl Store {
         // A time too long to be added to the clock is for ever.
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         engine
-            .background
-            .watch(deadline, || watermarks(engine) != *seen || engine.check_open().is_err());
+            .background()
+            .watch(deadline, || engine.watermarks() != *seen || engine.check_open().is_err());
         engine.check_open()?;
-        Ok(watermarks(engine))
+        Ok(engine.watermarks())
     }
 
     /// Makes every commit so far durable, and returns the sync line.
@@ -404,9 +279,9 @@ impl Store {
     pub fn flush(&self) -> Result<Lsn> {
         let engine = self.engine();
         engine.check_open()?;
-        match engine.live.get() {
-            Some(live) => live.log.flush(),
-            None => Ok(engine.watermarks().2),
+        match engine.log() {
+            Some(log) => log.flush(),
+            None => Ok(engine.durable()),
         }
     }
 
@@ -453,7 +328,7 @@ impl Store {
 
     /// What the store has done since it was opened.
     pub fn stats(&self) -> Stats {
-        stats(self.engine(), &self.closer.recovery)
+        stats(self.engine(), self.open.recovery())
     }
 
     /// Closes the store for all its handles: commits that have begun are finished, everything is
@@ -464,16 +339,16 @@ impl Store {
     /// [`Error::Poisoned`] if a flush had failed, and what the last checkpoint may meet. The store
     /// is closed all the same, and the next open recovers it. [`Error::Forked`]: nothing was done.
     pub fn close(self) -> Result<()> {
-        self.closer.engine.close()
+        self.engine().close()
     }
 
     #[cfg(feature = "server")]
-    pub(super) fn closer(&self) -> &Closer {
-        &self.closer
+    pub(super) fn open_store(&self) -> &OpenStore {
+        &self.open
     }
 
     pub(super) fn engine(&self) -> &Engine {
-        self.closer.engine()
+        self.open.engine()
     }
 }
 
@@ -491,7 +366,7 @@ mod tests {
         };
         let store = open(&disk);
         let rows = store.create_keyspace("rows").unwrap();
-        store.engine().commit.lock().trees.next_keyspace = u32::MAX - 1;
+        store.engine().lock_commits().trees.next_keyspace = u32::MAX - 1;
         let last = store.create_keyspace("last").unwrap();
         last.put("key", "of the last").unwrap();
         for _ in 0..2 {

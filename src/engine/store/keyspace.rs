@@ -5,6 +5,7 @@ use std::ops::{Bound, RangeBounds};
 use std::sync::Arc;
 
 use super::batch::WriteBatch;
+use super::open_store::OpenStore;
 use super::range::{At, Range, prefix_bounds};
 use super::receipt::Receipt;
 use super::snapshot::Registered;
@@ -37,7 +38,7 @@ use crate::engine::tree::{self, ReadAt, lookup, max_key, touch};
 /// ```
 #[derive(Clone, Debug)]
 pub struct Keyspace {
-    engine: Arc<super::handle::Closer>,
+    store: Arc<OpenStore>,
     state: Arc<KeyspaceState>,
 }
 
@@ -47,8 +48,8 @@ thread_local! {
 }
 
 impl Keyspace {
-    pub(super) fn new(engine: Arc<super::handle::Closer>, state: Arc<KeyspaceState>) -> Self {
-        Keyspace { engine, state }
+    pub(super) fn new(store: Arc<OpenStore>, state: Arc<KeyspaceState>) -> Self {
+        Keyspace { store, state }
     }
 
     pub(super) fn state(&self) -> &Arc<KeyspaceState> {
@@ -56,7 +57,7 @@ impl Keyspace {
     }
 
     pub(super) fn engine(&self) -> &Engine {
-        self.engine.engine()
+        self.store.engine()
     }
 
     /// The name of the keyspace.
@@ -78,7 +79,7 @@ impl Keyspace {
     /// As [`Keyspace::get`]. Compiled here, where all that it calls can be inlined.
     fn find(&self, key: &[u8]) -> Result<Option<Value>> {
         let engine = self.check()?;
-        let copied = lookup(&engine.cache, self.state.root, key, ReadAt::Newest, |value| {
+        let copied = lookup(engine.cache(), self.state.root, key, ReadAt::Newest, |value| {
             Some(match value {
                 None => None,
                 Some(tree::Value::Inline(value)) => Some(Value::copy(value)),
@@ -97,7 +98,7 @@ impl Keyspace {
     /// As [`Keyspace::get`].
     pub fn contains_key(&self, key: impl AsRef<[u8]>) -> Result<bool> {
         let engine = self.check()?;
-        touch(&engine.cache, self.state.root, key.as_ref(), ReadAt::Newest)
+        touch(engine.cache(), self.state.root, key.as_ref(), ReadAt::Newest)
     }
 
     /// Gives `key` the value `value`, in the store's default commit mode.
@@ -107,7 +108,7 @@ impl Keyspace {
     /// [`Error::DiskFull`], [`Error::Closed`]: nothing was changed. [`Error::Poisoned`] once a
     /// flush has failed: a commit that was waiting for it may or may not survive.
     pub fn put(&self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Result<Receipt> {
-        self.put_with(key, value, self.engine().options.commit_mode)
+        self.put_with(key, value, self.engine().options().commit_mode)
     }
 
     /// Gives `key` the value `value`.
@@ -129,7 +130,7 @@ impl Keyspace {
     /// # Errors
     /// As [`Keyspace::put`].
     pub fn delete(&self, key: impl AsRef<[u8]>) -> Result<Receipt> {
-        self.delete_with(key, self.engine().options.commit_mode)
+        self.delete_with(key, self.engine().options().commit_mode)
     }
 
     /// Deletes `key`. It need not be there.
@@ -190,7 +191,7 @@ impl Keyspace {
     /// [`Error::NoSuchKeyspace`], [`Error::Closed`].
     pub fn len(&self) -> Result<u64> {
         let engine = self.check()?;
-        Ok(self.state.count.visible(|| engine.cache.visible()))
+        Ok(self.state.count.visible(|| engine.cache().visible()))
     }
 
     /// Whether there is no key.
@@ -231,19 +232,19 @@ impl Keyspace {
         payload.push(op);
         let lsn = engine.commit(&mut payload, std::slice::from_ref(&self.state), mode);
         let _ = PAYLOAD.try_with(|kept| kept.replace(payload));
-        Ok(self.engine.receipt(lsn?))
+        Ok(self.store.receipt(lsn?))
     }
 
     fn between(&self, from: Bound<Vec<u8>>, to: Bound<Vec<u8>>) -> Result<Range> {
         self.check()?;
-        let at = At::Own(Registered::new(Arc::clone(&self.engine)));
+        let at = At::Own(Registered::new(Arc::clone(&self.store)));
         Ok(Range::new(at, self.state.root, from, to))
     }
 
     /// Reads a value that is out of line, at a snapshot, which keeps its pages.
     #[cold]
     fn get_blob(&self, key: &[u8]) -> Result<Option<Value>> {
-        Registered::new(Arc::clone(&self.engine)).read(self.state.root, key)
+        Registered::new(Arc::clone(&self.store)).read(self.state.root, key)
     }
 }
 
@@ -256,8 +257,8 @@ pub(super) struct Limits {
 
 impl Limits {
     pub(super) fn of(engine: &Engine) -> Self {
-        let key = max_key(engine.cache.page_bytes());
-        Limits { key, value: engine.options.max_value_bytes }
+        let key = max_key(engine.cache().page_bytes());
+        Limits { key, value: engine.options().max_value_bytes }
     }
 
     /// Checks what a batch has of the longest.
@@ -292,9 +293,9 @@ mod tests {
         for key in 0..5 {
             keys.put([key], "1").unwrap();
         }
-        let visible = store.engine().cache.visible();
+        let visible = store.engine().cache().visible();
         keys.state().count.set(0, visible, |_, _| false);
-        let held = store.engine().commit.lock();
+        let held = store.engine().lock_commits();
         std::thread::scope(|scope| {
             let writers: Vec<_> = (0..4)
                 .map(|writer| {

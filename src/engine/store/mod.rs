@@ -7,14 +7,18 @@ mod handle;
 pub mod inspect;
 mod keyspace;
 mod open;
+mod open_store;
 mod range;
 mod receipt;
+#[cfg(any(feature = "cli", test))]
+mod simulate;
 mod snapshot;
 mod stats;
 mod status;
 mod value;
 mod verify;
 
+pub use crate::engine::commit::Watermarks;
 pub use crate::engine::commit::checkpoint::CheckpointStats;
 pub use crate::engine::recovery::RecoverySummary;
 #[cfg(feature = "server")]
@@ -29,6 +33,6 @@ pub(crate) use range::prefix_bounds;
 pub(crate) use receipt::Token;
 pub use receipt::{Receipt, Status};
 pub use snapshot::Snapshot;
-pub use stats::{Stats, Watermarks};
+pub use stats::Stats;
 pub use value::{Entry, Value};
 pub use verify::Verification;

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::handle::Store;
+use super::open_store::OpenStore;
 use crate::engine::base::error::{Error, Result};
 use crate::engine::disk::{Disk, RealDisk};
 use crate::engine::options::Options;
@@ -54,6 +55,6 @@ impl Options {
     /// As [`Options::open`].
     pub fn open_on(self, disk: Arc<dyn Disk>) -> Result<Store> {
         self.validate()?;
-        Store::open_on(disk, self)
+        Ok(Store::new(OpenStore::open(disk, self)?))
     }
 }

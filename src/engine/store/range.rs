@@ -131,7 +131,7 @@ impl Range {
 
     /// A step forward from one leaf to the next, the first of all, or one that may meet the back.
     fn enter_or_leave_leaf(&mut self) -> Result<bool> {
-        let cache = &self.at.engine().cache;
+        let cache = self.at.engine().cache();
         if self.front.is_none() {
             let mut cursor = Cursor::new(cache, self.root, self.at.lsn());
             cursor.seek_first(cache, self.from.as_ref().map(Vec::as_slice))?;
@@ -170,7 +170,7 @@ impl Range {
     fn try_step_backward(&mut self) -> Result<bool> {
         let engine = self.at.engine();
         engine.check_open()?;
-        let cache = &engine.cache;
+        let cache = engine.cache();
         if self.back.is_none() {
             let mut cursor = Cursor::new(cache, self.root, self.at.lsn());
             cursor.seek_last(cache, self.to.as_ref().map(Vec::as_slice))?;
@@ -199,7 +199,7 @@ impl Range {
 
     /// Reads a value that is stored out of line.
     fn read(&self, found: BlobRef) -> Result<Vec<u8>> {
-        blob::read(&self.at.engine().cache, found, self.at.lsn())
+        blob::read(self.at.engine().cache(), found, self.at.lsn())
     }
 }
 

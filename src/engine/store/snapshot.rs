@@ -3,8 +3,8 @@
 use std::ops::{Bound, RangeBounds};
 use std::sync::Arc;
 
-use super::handle::Closer;
 use super::keyspace::Keyspace;
+use super::open_store::OpenStore;
 use super::range::{At, Range, prefix_bounds};
 use super::receipt::Receipt;
 use super::value::{Entry, Value};
@@ -40,14 +40,14 @@ pub struct Snapshot {
 /// A point in time whose page versions are kept until this is dropped.
 #[derive(Debug)]
 pub(super) struct Registered {
-    store: Arc<Closer>,
+    store: Arc<OpenStore>,
     at: Lsn,
 }
 
 impl Registered {
     /// What is visible now.
-    pub(super) fn new(store: Arc<Closer>) -> Self {
-        let at = store.engine().cache.snapshot().into_lsn();
+    pub(super) fn new(store: Arc<OpenStore>) -> Self {
+        let at = store.engine().cache().snapshot().into_lsn();
         Registered { store, at }
     }
 
@@ -62,7 +62,7 @@ impl Registered {
 
     /// The value of `key` in the tree under `root`.
     pub(super) fn read(&self, root: PageId, key: &[u8]) -> Result<Option<Value>> {
-        let cache = &self.engine().cache;
+        let cache = self.engine().cache();
         let found = lookup(cache, root, key, ReadAt::Snapshot(self.at), |value| match value? {
             tree::Value::Inline(value) => Some(Ok(Value::copy(value))),
             tree::Value::Blob(found) => Some(Err(found)),
@@ -77,12 +77,12 @@ impl Registered {
 
 impl Drop for Registered {
     fn drop(&mut self) {
-        self.engine().cache.unregister(self.at);
+        self.engine().cache().unregister(self.at);
     }
 }
 
 impl Snapshot {
-    pub(super) fn new(store: Arc<Closer>) -> Self {
+    pub(super) fn new(store: Arc<OpenStore>) -> Self {
         Snapshot { inner: Arc::new(Registered::new(store)) }
     }
 
@@ -95,7 +95,7 @@ impl Snapshot {
     /// act on what could still be lost waits for it.
     pub fn receipt(&self) -> Receipt {
         if broken(Mutant::SnapshotReceiptEarly) {
-            let checkpoint = self.inner.store.engine().checkpointed.load();
+            let checkpoint = self.inner.store.engine().watermarks().checkpoint;
             return self.inner.store.receipt(self.inner.at.min(checkpoint));
         }
         self.inner.store.receipt(self.inner.at)
@@ -118,7 +118,7 @@ impl Snapshot {
     pub fn contains_key(&self, keyspace: &Keyspace, key: impl AsRef<[u8]>) -> Result<bool> {
         let engine = self.check(keyspace)?;
         let at = ReadAt::Snapshot(self.inner.at);
-        touch(&engine.cache, keyspace.state().root, key.as_ref(), at)
+        touch(engine.cache(), keyspace.state().root, key.as_ref(), at)
     }
 
     /// The entries whose keys are in `bounds`, in order.
@@ -230,7 +230,7 @@ mod tests {
         rows.put("a", "1").unwrap();
         let (done, is_done) = mpsc::channel();
         std::thread::scope(|scope| {
-            let held = store.engine().commit.lock();
+            let held = store.engine().lock_commits();
             scope.spawn(|| {
                 let snapshot = store.snapshot().unwrap();
                 assert_eq!(snapshot.get(&rows, "a").unwrap().unwrap(), b"1");

@@ -3,28 +3,9 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::engine::base::durations::Durations;
-use crate::engine::base::lsn::{Incarnation, Lsn};
-use crate::engine::commit::Engine;
 use crate::engine::commit::checkpoint::CheckpointStats;
+use crate::engine::commit::{Engine, Watermarks};
 use crate::engine::recovery::RecoverySummary;
-
-/// Where the store is: see the crate's documentation for what survives at each watermark.
-/// `checkpoint <= durable <= appended` and `visible <= appended`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Watermarks {
-    /// The life of the store that these belong to.
-    pub incarnation: Incarnation,
-    /// Commits up to here are in the log, in the operating system's cache: they survive a kill of
-    /// the process.
-    pub appended: Lsn,
-    /// Commits up to here can be read.
-    pub visible: Lsn,
-    /// The sync line: commits up to here survive a power loss.
-    pub durable: Lsn,
-    /// Commits up to here are in the data file: recovery need not replay them.
-    pub checkpoint: Lsn,
-}
 
 /// What the store has done since it was opened, as of one call.
 #[derive(Clone, Debug)]
@@ -81,32 +62,26 @@ pub struct Stats {
     pub keyspaces: u64,
 }
 
-pub(super) fn watermarks(engine: &Engine) -> Watermarks {
-    let (appended, visible, durable, checkpoint) = engine.watermarks();
-    let incarnation = engine.life().incarnation;
-    Watermarks { incarnation, appended, visible, durable, checkpoint }
-}
-
 /// Takes no lock that is held for longer than a moment: neither the commit lock nor the
 /// checkpoint's. So whoever watches a store is not held up by what it does.
 pub(super) fn stats(engine: &Engine, recovery: &RecoverySummary) -> Stats {
-    let cache = engine.cache.stats();
-    let log = engine.live.get().map(|live| live.log.stats()).unwrap_or_default();
-    let space = engine.space.stats();
+    let (cache, counts) = (engine.cache().stats(), engine.counts());
+    let log = engine.log().map(|log| log.stats()).unwrap_or_default();
+    let space = engine.space().stats();
     let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-    let awaited = count(&engine.counts.awaited);
-    let sync_commits = count(&engine.counts.sync_commits) + awaited;
-    let async_commits = count(&engine.counts.async_commits).saturating_sub(awaited);
+    let awaited = count(&counts.awaited);
+    let sync_commits = count(&counts.sync_commits) + awaited;
+    let async_commits = count(&counts.async_commits).saturating_sub(awaited);
     let commits = (sync_commits + async_commits) as f64;
-    let page_bytes = engine.cache.page_bytes() as u64;
+    let page_bytes = engine.cache().page_bytes() as u64;
     Stats {
-        watermarks: watermarks(engine),
+        watermarks: engine.watermarks(),
         sync_commits,
         async_commits,
-        operations: count(&engine.counts.operations),
+        operations: count(&counts.operations),
         flushes: log.flushes,
         flush_durations: log.flush_durations,
-        stalls: engine.counts.stalls.read().and(&log.stalls),
+        stalls: counts.stalls.read().and(&log.stalls),
         commits_per_flush: if log.flushes == 0 { 0.0 } else { commits / log.flushes as f64 },
         cache_hits: cache.hits,
         cache_misses: cache.misses,
@@ -118,11 +93,11 @@ pub(super) fn stats(engine: &Engine, recovery: &RecoverySummary) -> Stats {
         data_bytes_written: space.bytes_written,
         data_file_bytes: space.blocks * page_bytes,
         data_free_bytes: space.free.map(|blocks| blocks * page_bytes),
-        user_bytes_written: count(&engine.counts.user_bytes),
-        checkpoints: count(&engine.checkpoints),
-        checkpoint_durations: engine.checkpoint_durations.read(),
+        user_bytes_written: count(&counts.user_bytes),
+        checkpoints: count(&counts.checkpoints),
+        checkpoint_durations: counts.checkpoint_durations.read(),
         last_checkpoint: engine.last_checkpoint(),
         recovery: recovery.clone(),
-        keyspaces: count(&engine.keyspaces),
+        keyspaces: engine.keyspace_count(),
     }
 }

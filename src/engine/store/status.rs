@@ -20,7 +20,6 @@
 //! that could tell is recycled.
 
 use super::receipt::{Status, Token};
-use super::stats::watermarks;
 use crate::engine::base::codec::get_u64;
 use crate::engine::base::error::{Error, Result};
 use crate::engine::base::lsn::{Incarnation, LifeMark, Lsn};
@@ -38,18 +37,18 @@ pub(super) fn status(engine: &Engine, text: &str) -> Result<Status> {
     if token.store != engine.store_id() {
         return invalid(format!("belongs to store {}", token.store));
     }
-    if !is_end_of_record(lsn, engine.space.superblock().segment_bytes) {
+    if !is_end_of_record(lsn, engine.space().superblock().segment_bytes) {
         return invalid(format!("no commit ends at LSN {lsn}"));
     }
     if let Some(end) = judge_life(engine, &token, text)? {
         return Ok(if lsn <= end { Status::Durable } else { Status::Lost });
     }
-    let now = watermarks(engine);
+    let now = engine.watermarks();
     let early = broken(Mutant::PendingToldDurable);
     if lsn <= if early { now.appended } else { now.durable } {
         return Ok(Status::Durable);
     }
-    if lsn > now.appended && engine.live.get().is_none() {
+    if lsn > now.appended && engine.log().is_none() {
         return Ok(Status::Lost); // that life has ended, and nothing has begun
     }
     if lsn > now.appended {
@@ -61,7 +60,7 @@ pub(super) fn status(engine: &Engine, text: &str) -> Result<Status> {
     if broken(Mutant::PoisonUntold) {
         return Ok(Status::Pending);
     }
-    let poisoned = engine.live.get().and_then(|live| live.log.poisoned());
+    let poisoned = engine.poisoned();
     poisoned.map_or(Ok(Status::Pending), |error| Err(error.after_append(lsn)))
 }
 
@@ -98,16 +97,16 @@ pub(super) fn token_of(engine: &Engine, incarnation: Incarnation, lsn: Lsn) -> R
 
 /// The mark of a former incarnation, and where it ended.
 fn ended(engine: &Engine, incarnation: Incarnation) -> Result<Option<(LifeMark, Lsn)>> {
-    let head = engine.space.superblock().head;
+    let head = engine.space().superblock().head;
     if head.former == incarnation && incarnation != Incarnation::new(0) {
         return Ok(Some((head.former_mark, head.former_end)));
     }
-    let root = engine.commit.lock().trees.catalog_root;
+    let root = engine.lock_commits().trees.catalog_root;
     if root == PageId::NONE {
         return Ok(None);
     }
     let key = catalog_key::incarnation(incarnation);
-    let ended = lookup(&engine.cache, root, &key, ReadAt::Newest, |value| {
+    let ended = lookup(engine.cache(), root, &key, ReadAt::Newest, |value| {
         let Value::Inline(ended) = value? else { return None };
         match ended.len() {
             8 => Some((LifeMark::NONE, Lsn::new(get_u64(ended, 0)))),
@@ -175,7 +174,7 @@ mod tests {
         let disk = SimDisk::new();
         let token: Token = live_on(&disk).parse().unwrap();
         let store = open(&disk);
-        let (end, segment) = (token.lsn.get(), store.engine().space.superblock().segment_bytes);
+        let (end, segment) = (token.lsn.get(), store.engine().space().superblock().segment_bytes);
         for lsn in [end - 1, end + 1, end - 4, end - end % segment + 8] {
             let wrong = Token { lsn: Lsn::new(lsn), ..token }.to_string();
             let told = store.status(&wrong);

@@ -63,7 +63,7 @@ pub(super) fn verify(
     let mut found = Findings::default();
     let (_no_checkpoint, unreaped) = engine.hold_checkpoints();
     // Once in the trees, once in the checkpoint.
-    let pages = engine.cache.next_page_id().saturating_sub(1);
+    let pages = engine.cache().next_page_id().saturating_sub(1);
     course.expect(2 * pages.saturating_sub(unreaped.len() as u64));
     {
         let pinned = pin(engine, unreaped);
@@ -99,16 +99,16 @@ impl Findings {
 
 /// Takes down what is to be checked. The commit lock is held for that alone; no page is read.
 fn pin(engine: &Engine, unreaped: Vec<PageId>) -> Pinned<'_> {
-    let state = engine.commit.lock();
+    let state = engine.lock_commits();
     let catalog = &state.trees.catalog;
     let counted = |keyspace: &Arc<KeyspaceState>| (Arc::clone(keyspace), keyspace.count.latest());
     Pinned {
-        snapshot: engine.cache.snapshot(),
+        snapshot: engine.cache().snapshot(),
         catalog_root: state.trees.catalog_root,
         keyspaces: catalog.iter().map(counted).collect(),
         doomed: catalog.doomed.iter().map(|(&id, &root)| (id, root)).collect(),
         freed: state.writer.freed().chain(unreaped).collect(),
-        next_page_id: engine.cache.next_page_id(),
+        next_page_id: engine.cache().next_page_id(),
         listed: state.writer.listed(),
     }
 }
@@ -136,14 +136,14 @@ fn check_trees(
     for (id, root) in &pinned.doomed {
         // Half taken apart, its inner nodes may be empty; what counts is what it reaches.
         let name = format!("dropped keyspace {}", id.0);
-        let checked = check_doomed(&engine.cache, *root, at, &mut |id| {
+        let checked = check_doomed(engine.cache(), *root, at, &mut |id| {
             course.advance(1);
             !reached.insert(id)
         })?;
         found.add(&name, checked);
     }
     for (name, root, count) in roots {
-        let checked = check(&engine.cache, root, at, course, &mut |id| {
+        let checked = check(engine.cache(), root, at, course, &mut |id| {
             course.advance(1);
             !reached.insert(id)
         })?;
@@ -172,10 +172,10 @@ fn check_pages(
 ) -> Result<()> {
     // Pages that a commit made, and freed, before a failing device stopped it halfway are neither until the
     // store is reopened.
-    let is_poisoned = engine.live.get().is_some_and(|live| live.log.poisoned().is_some());
+    let is_poisoned = engine.poisoned().is_some();
     let mut strays = Vec::new();
     for id in (1..pinned.next_page_id).map(PageId) {
-        let exists = match engine.cache.exists(id) {
+        let exists = match engine.cache().exists(id) {
             Err(damaged @ Error::Corrupt { .. }) => {
                 found.problems.add(damaged.to_string());
                 continue;
@@ -197,7 +197,7 @@ fn check_pages(
     if !strays.is_empty() {
         // A free name may have been given to a new page meanwhile. Looked up after the pages: who
         // makes a page lists it under the same hold of the commit lock.
-        let state = engine.commit.lock();
+        let state = engine.lock_commits();
         let new: HashSet<PageId> =
             state.writer.listed_since(pinned.listed).iter().copied().collect();
         drop(state);
@@ -212,19 +212,19 @@ fn check_pages(
 /// Checks what the last checkpoint has on disk: maps, used blocks, and every page's checksum.
 fn verify_checkpoint(engine: &Engine, course: &Course, found: &mut Findings) -> Result<()> {
     let mut pages = Vec::new();
-    let data_file = engine.space.verify(&mut |id, addr| pages.push((id, addr)));
+    let data_file = engine.space().verify(&mut |id, addr| pages.push((id, addr)));
     // What it has to write down for others who came meanwhile may fail as a checkpoint does.
     let data_file = data_file.inspect_err(|error| engine.pass_poison_on(error))?;
     found.problems.append("", data_file.problems);
     found.counted.free_blocks = data_file.free_blocks;
     course.expect(course.done() + pages.len() as u64);
-    let mut buffer = vec![0; engine.cache.page_bytes()];
+    let mut buffer = vec![0; engine.cache().page_bytes()];
     for (id, addr) in pages {
         if course.is_cancelled() {
             return Ok(());
         }
         course.advance(1);
-        match engine.space.read_page(addr, id, &mut buffer) {
+        match engine.space().read_page(addr, id, &mut buffer) {
             Ok(_) => {}
             Err(damaged @ Error::Corrupt { .. }) => found.problems.add(damaged.to_string()),
             // A page that could not be read is neither sound nor damaged.

@@ -37,7 +37,7 @@ fn commit(engine: &Engine, keyspace: &Arc<KeyspaceState>, op: Op<'_>) -> Lsn {
 }
 
 fn made(engine: &Engine) -> u64 {
-    engine.checkpoints.load(Ordering::Relaxed)
+    engine.counts().checkpoints.load(Ordering::Relaxed)
 }
 
 #[test]
@@ -49,15 +49,15 @@ fn a_checkpoint_that_was_cancelled_leaves_all_to_the_next_one() {
     for key in 0..100_u8 {
         last = commit(&engine, &rows, Op::Put { keyspace: rows.id, key: &[key], value: &value });
     }
-    let before = engine.checkpointed.load();
+    let before = engine.watermarks().checkpoint;
     let cancelled = Course::default();
     cancelled.cancel();
     assert_eq!(engine.checkpoint_on(&cancelled).unwrap(), None);
-    assert_eq!((made(&engine), engine.checkpointed.load()), (0, before));
+    assert_eq!((made(&engine), engine.watermarks().checkpoint), (0, before));
 
     let course = Course::default();
     let at = engine.checkpoint_on(&course).unwrap().expect("nobody has cancelled it");
-    assert!(at >= last && engine.checkpointed.load() == at);
+    assert!(at >= last && engine.watermarks().checkpoint == at);
     let (_, pages) = course.progress();
     assert!(pages >= 25, "all that has changed");
     assert_eq!(course.done(), pages, "each is counted once");
@@ -83,22 +83,22 @@ fn a_checkpoint_is_made_if_pages_have_changed() {
     let disk = SimDisk::new();
     let (engine, rows) = engine(&disk);
     // Nothing was written yet: there is no log either.
-    let before = engine.checkpointed.load();
+    let before = engine.watermarks().checkpoint;
     engine.checkpoint_if_changed().unwrap();
     assert_eq!(engine.checkpoint().unwrap(), before);
-    assert_eq!((made(&engine), engine.checkpointed.load()), (0, before));
+    assert_eq!((made(&engine), engine.watermarks().checkpoint), (0, before));
     assert!(engine.last_checkpoint().is_none());
 
     let put = |key| Op::Put { keyspace: rows.id, key, value: b"value" };
     let lsn = commit(&engine, &rows, put(b"a"));
     engine.checkpoint_if_changed().unwrap();
     assert_eq!(made(&engine), 1);
-    assert!(engine.checkpointed.load() >= lsn);
+    assert!(engine.watermarks().checkpoint >= lsn);
     engine.checkpoint_if_changed().unwrap();
     assert_eq!(made(&engine), 1);
     // A commit that changes no page moves what is visible, and that is all.
     let lsn = commit(&engine, &rows, Op::Delete { keyspace: rows.id, key: b"absent" });
-    assert!(engine.cache.visible() == lsn && engine.checkpointed.load() < lsn);
+    assert!(engine.cache().visible() == lsn && engine.watermarks().checkpoint < lsn);
     engine.checkpoint_if_changed().unwrap();
     assert_eq!(made(&engine), 1);
     commit(&engine, &rows, put(b"b"));
@@ -243,7 +243,7 @@ fn freed_pages_go_once_no_snapshot_can_reach_them() {
         commit(&engine, &rows, Op::Put { keyspace: rows.id, key: &key, value: &value });
     }
     engine.checkpoint().unwrap();
-    let snapshot = engine.cache.snapshot();
+    let snapshot = engine.cache().snapshot();
     for n in 0..100u32 {
         commit(&engine, &rows, Op::Delete { keyspace: rows.id, key: &n.to_be_bytes() });
     }
@@ -265,8 +265,7 @@ fn a_store_that_takes_no_commits_takes_nothing_apart() {
     assert!(!engine.trim_dropped().unwrap(), "nothing was dropped");
     commit(&engine, &rows, Op::Drop { keyspace: rows.id });
     disk.fail_sync(0);
-    let live = engine.live.get().unwrap();
-    live.log.flush().unwrap_err();
+    engine.log().unwrap().flush().unwrap_err();
     assert!(!engine.trim_dropped().unwrap(), "poisoned");
     engine.close().unwrap_err();
 }

@@ -236,7 +236,7 @@ fn a_dropped_keyspace_is_taken_apart_by_a_later_life() {
         let (engine, _) = open(on(&disk), options()).unwrap();
         let engine = Arc::new(engine);
         // What is closed has time for so little.
-        let dropped = engine.commit.lock().trees.catalog.doomed.len();
+        let dropped = engine.lock_commits().trees.catalog.doomed.len();
         assert_eq!(dropped, usize::from(!is_closed));
         assert_eq!(engine.keyspaces(), ["other"]);
         let mut steps = 0;
@@ -244,7 +244,7 @@ fn a_dropped_keyspace_is_taken_apart_by_a_later_life() {
             steps += 1;
         }
         assert!(is_closed || steps > 1, "256 pages at a time: {steps}");
-        assert!(engine.commit.lock().trees.catalog.doomed.is_empty());
+        assert!(engine.lock_commits().trees.catalog.doomed.is_empty());
         engine.close().unwrap();
         drop(engine);
         let store = options().open_on(on(&disk)).unwrap();
@@ -289,7 +289,7 @@ fn whoever_drops_many_keyspaces_takes_some_apart() {
         let rows = engine.keyspace(&format!("rows {number}")).unwrap();
         commit(&engine, &rows, Op::Drop { keyspace: rows.id });
     }
-    let dropped = || engine.commit.lock().trees.catalog.doomed.len();
+    let dropped = || engine.lock_commits().trees.catalog.doomed.len();
     assert_eq!(dropped(), 40);
     engine.keep_few_dropped();
     assert_eq!(dropped(), 8);
