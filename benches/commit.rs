@@ -1,21 +1,20 @@
-//! Committing: one put that waits or does not, a batch, and many who wait for one flush.
+//! Benchmarks of commits: asynchronous and synchronous puts, a batch, and group commit.
 //!
 //! | benchmark | one operation | on |
 //! |---|---|---|
 //! | `commit/async put` | one put, acknowledged when it is in the system's cache | real files |
 //! | `commit/sync put` | one put, acknowledged when the device has flushed it | real files |
-//! | `commit/batch of 1000` | 1000 puts as one asynchronous commit; the figure is for one of them | real files |
+//! | `commit/batch of 1000` | 1000 puts as one asynchronous commit; the figure is per put | real files |
 //! | `group flush/N threads` | one synchronous put, when N threads do nothing else | a simulated device |
 //!
-//! Puts go to random rows among those that are there, so that the store does not grow. It has its
-//! threads and makes its checkpoints, as it does for anybody: they are part of what a commit
-//! costs, and of the spread.
+//! Puts go to random existing rows, so that the store does not grow. The store runs its threads and
+//! makes its checkpoints as usual: they are part of the cost of a commit, and of its variance.
 //!
-//! `commit/sync put` is the device's figure more than ours, in the directory for temporary files
-//! (set `TMPDIR` to choose; a memory file system flushes for nothing). `group flush` is not: its
-//! device takes [`FLUSH`] for a flush and no time for anything else, whatever the machine. Were
-//! each commit flushed alone, N threads would do no more than one; sharing a flush, they do N
-//! times as many until the commit path itself is the limit.
+//! `commit/sync put` mostly measures the device of the directory for temporary files (set `TMPDIR` to
+//! choose; a flush of a memory file system is free). `group flush` does not: on any machine, its device
+//! takes [`FLUSH`] for a flush and no time for anything else. If each commit were flushed alone, N
+//! threads would commit no faster than one; with shared flushes they are N times as fast, until the
+//! commit path itself is the limit.
 
 mod support;
 
@@ -29,7 +28,7 @@ use syncline::disk::{Op, SimDisk};
 use syncline::{CommitMode, Options};
 
 const ROWS: usize = 100_000;
-/// What a flush of the simulated device takes at least: a good solid-state disk.
+/// The least time of a flush of the simulated device: that of a good solid-state disk.
 const FLUSH: Duration = Duration::from_micros(100);
 
 fn main() {
@@ -69,7 +68,7 @@ fn group_flush(c: &mut Criterion) {
     for threads in [1, 8, 64] {
         let disk = SimDisk::new();
         let filled = Filled::on(&disk, 1000, small());
-        // Called with no lock of the disk held: others go on committing meanwhile.
+        // Called with no lock of the disk held, so that other threads can commit meanwhile.
         disk.watch(|_, call| {
             if call.op == Op::MapSync {
                 thread::sleep(FLUSH);
@@ -81,7 +80,7 @@ fn group_flush(c: &mut Criterion) {
     group.finish();
 }
 
-/// The time that `threads` threads take for `puts` synchronous puts in all.
+/// The time that `threads` threads take for a total of `puts` synchronous puts.
 fn together(filled: &Filled, threads: u64, puts: u64) -> Duration {
     let barrier = Barrier::new(threads as usize + 1);
     let begun = thread::scope(|scope| {
@@ -102,7 +101,7 @@ fn together(filled: &Filled, threads: u64, puts: u64) -> Duration {
     begun.elapsed()
 }
 
-/// Little log, since the simulated disk keeps everything in memory.
+/// With a short log, since the simulated disk keeps everything in memory.
 fn small() -> Options {
     Options::new().cache_bytes(8 << 20).segment_bytes(1 << 20).checkpoint_log_bytes(4 << 20)
 }

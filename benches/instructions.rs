@@ -1,8 +1,7 @@
-//! How many instructions the hot paths take, and a guard that they do not become more.
+//! Instruction counts of the hot paths, and a check that they do not grow.
 //!
-//! Times differ from machine to machine and from minute to minute; what a processor is asked to do
-//! does not. So this is what continuous integration can hold a line on, while `syncline bench`
-//! says what it is worth.
+//! Times differ from machine to machine and from minute to minute; instruction counts do not. So
+//! continuous integration can compare them with a limit, while `syncline bench` measures speed.
 //!
 //! ```text
 //!   this program --- for each path ---> valgrind --tool=callgrind, itself --run PATH N      count
@@ -11,30 +10,30 @@
 //!   (second - first) / N = instructions for one operation
 //!        |
 //!        v
-//!   benches/instructions.toml: more than `rise` times what is expected there fails
+//!   benches/instructions.toml: more than `rise` times the count there is a failure
 //! ```
 //!
-//! - The difference of two counts: starting, opening and filling the store cancel out, and so does
-//!   every constant. Nothing has to be known of function names.
-//! - One thread (`Options::without_threads`), fixed rows, no random store id, and no end: the child
-//!   leaves without closing the store, since a checkpoint at the end would grow with `N`.
-//! - Every path but the last runs on real files in a temporary directory: what the kernel does is
-//!   not counted, so the disk makes no difference. The last, a synchronous commit, runs on the
-//!   simulated disk, so that no device has to flush; the simulation itself is part of its count.
-//! - Valgrind shows programs an older processor (AVX2, no AVX-512), so checksums take another path
-//!   than on a recent machine: `crc32fast` falls back to `pclmulqdq`. Good enough for a line that
-//!   is held; no measure of speed.
-//! - What is not seen: cache misses, system calls, waiting. An instruction is not a time.
+//! - The count is the difference of two runs: the start, the opening and filling of the store, and every
+//!   other constant cancel out. Function names do not matter.
+//! - One thread (`Options::without_threads`), fixed rows, a fixed store id, and no close: the child exits
+//!   without closing the store, since a checkpoint at the end would grow with `N`.
+//! - Paths of the store run on real files in a temporary directory: the kernel's instructions are not
+//!   counted, so the disk makes no difference. The synchronous commit runs on the simulated disk, so that
+//!   no device has to flush; the simulation itself is part of its count.
+//! - Valgrind emulates an older processor (AVX2, no AVX-512), so checksums take another path than on a
+//!   recent machine: `crc32fast` falls back to `pclmulqdq`. That is good enough for a comparison, but it
+//!   does not measure speed.
+//! - Cache misses, system calls and waiting are not counted.
 //!
 //! ```sh
 //! cargo bench --bench instructions               # compare; exit status 1 if a path has become longer
-//! cargo bench --bench instructions -- --bless    # write what is measured into the file
+//! cargo bench --bench instructions -- --bless    # write the measured counts into the file
 //! cargo bench --bench instructions -- get        # only the paths with `get` in their name
 //! ```
 //!
-//! The profiles stay: `callgrind_annotate` of the file that is named tells where they are spent.
-//! Those of packets, of the server's protocol, need the feature `cli`; without it they are left out.
-//! With `--test`, and in `cargo test --benches`, each path runs a few times without valgrind.
+//! The profiles stay: `callgrind_annotate` of the named file shows where the instructions are spent. The
+//! paths of packets need the feature `cli`; without it they are left out. With `--test`, and in `cargo
+//! test --benches`, each path runs a few times without valgrind.
 
 mod support;
 
@@ -47,7 +46,7 @@ use support::{BATCH_ROWS, Draws, Filled, Key, key, missing_key, value};
 use syncline::disk::SimDisk;
 use syncline::{CommitMode, Options};
 
-/// What is expected, with the bounds.
+/// The file of the expected counts and their bounds.
 const EXPECTED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/instructions.toml");
 /// Rows in the store: enough for a tree of three levels.
 const ROWS: usize = 20_000;
@@ -123,8 +122,7 @@ fn get_miss(directory: &Path, operations: usize) {
     leave(filled);
 }
 
-/// Scans that begin at random places. Those that begin among the last hundred rows are shorter,
-/// one in two hundred.
+/// Scans from random keys. One scan in two hundred begins among the last hundred rows and is shorter.
 fn scan(directory: &Path, operations: usize) {
     let filled = fill(directory);
     let (keys, mut draws) = (keys(key), Draws::below(ROWS));
@@ -137,7 +135,7 @@ fn scan(directory: &Path, operations: usize) {
     leave(filled);
 }
 
-/// Changes rows that are there, so that the tree stays as it is.
+/// Changes existing rows, so that the tree keeps its shape.
 fn put_async(directory: &Path, operations: usize) {
     put_all(fill(directory), operations, CommitMode::Async);
 }
@@ -156,7 +154,7 @@ fn put_all(filled: Filled, operations: usize, mode: CommitMode) {
     leave(filled);
 }
 
-/// Building the batch is part of it.
+/// The count includes building the batch.
 fn batch(directory: &Path, operations: usize) {
     let filled = fill(directory);
     let mut draws = Draws::below(ROWS);
@@ -176,7 +174,7 @@ fn packet_put(_: &Path, operations: usize) {
     packets(syncline::bench::codec::Message::Put, operations);
 }
 
-/// A request written and read again, its header and checksum included.
+/// Encodes and decodes a request, with its header and checksum.
 #[cfg(feature = "cli")]
 fn packets(message: syncline::bench::codec::Message, operations: usize) {
     use syncline::bench::codec::{Codec, Encoding};
@@ -199,17 +197,17 @@ fn keys(key: fn(usize) -> Key) -> Vec<Key> {
     (0..ROWS).map(key).collect()
 }
 
-/// Leaves the store as a kill would: closing it would write pages, more of them after more puts.
+/// Leaves the store open: closing it would write pages, more of them after more puts.
 fn leave(filled: Filled) {
     std::mem::forget(filled);
 }
 
 // --- measuring ---
 
-/// Why nothing can be counted here.
+/// The reason why instructions cannot be counted here.
 fn obstacle() -> Option<&'static str> {
     if cfg!(not(target_arch = "x86_64")) {
-        return Some("what is expected was counted on x86-64");
+        return Some("the expected counts are of x86-64");
     }
     let version = Command::new("valgrind").arg("--version").stdout(Stdio::null()).status();
     version.is_err().then_some("valgrind is not installed")
@@ -225,23 +223,23 @@ fn run_child(arguments: &[String]) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// Instructions for one operation.
+/// Instructions per operation.
 fn measure(case: &Case) -> f64 {
-    let runs =
-        [case.operations, 2 * case.operations].map(|operations| Run::start(case, operations));
-    let [shorter, longer] = runs.map(Run::finish);
+    let runs = [case.operations, 2 * case.operations]
+        .map(|operations| CallgrindRun::start(case, operations));
+    let [shorter, longer] = runs.map(CallgrindRun::finish);
     (longer as f64 - shorter as f64) / case.operations as f64
 }
 
-/// The program itself, under valgrind.
-struct Run {
+/// This program, running under valgrind.
+struct CallgrindRun {
     child: Child,
     profile: PathBuf,
     _directory: tempfile::TempDir,
 }
 
-impl Run {
-    fn start(case: &Case, operations: usize) -> Run {
+impl CallgrindRun {
+    fn start(case: &Case, operations: usize) -> CallgrindRun {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let profile = profile(case.name, operations);
         let child = Command::new("valgrind")
@@ -252,7 +250,7 @@ impl Run {
             .arg(directory.path())
             .spawn()
             .expect("valgrind starts");
-        Run { child, profile, _directory: directory }
+        CallgrindRun { child, profile, _directory: directory }
     }
 
     fn finish(mut self) -> u64 {
@@ -303,10 +301,10 @@ fn compare(counts: &[(&str, f64)]) -> ExitCode {
         }
     }
     if too_many {
-        println!("more than {rise} times as many instructions as expected: find out why, or, if");
-        println!("it is worth it, say so in the commit together with the new figures:");
+        println!("more than {rise} times as many instructions as expected: find out why. If the");
+        println!("change is worth it, say so in the commit, and commit the new counts with it:");
     } else if is_outdated {
-        println!("a path is new, or {fall} times shorter than expected: hold the line there:");
+        println!("a path is new, or {fall} times shorter than expected: write the new counts:");
     }
     if too_many || is_outdated {
         println!("  cargo bench --bench instructions -- --bless");
@@ -314,7 +312,7 @@ fn compare(counts: &[(&str, f64)]) -> ExitCode {
     if too_many { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
 
-/// Writes the counts in place of those in the file. All else stays as it is.
+/// Replaces the counts in the file. The rest of the file stays as it is.
 fn bless(counts: &[(&str, f64)]) -> ExitCode {
     let mut text = fs::read_to_string(EXPECTED).expect("the expected counts");
     for (name, count) in counts {
@@ -334,7 +332,7 @@ fn expected(text: &str, name: &str) -> Option<f64> {
     text.lines().find_map(|line| number(line, name))
 }
 
-/// The number in a line `name = number`: all that this file has of TOML.
+/// The number in a line `name = number`, the only TOML in the file.
 fn number(line: &str, name: &str) -> Option<f64> {
     let (before, after) = line.split_once('=')?;
     if before.trim() != name {

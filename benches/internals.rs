@@ -1,21 +1,20 @@
-//! Parts of the hot paths by themselves: a record into the log, a key in a node, a packet of the
+//! Benchmarks of parts of the hot paths: an append to the log, a search in a node, a packet of the
 //! server's protocol.
 //!
 //! | benchmark | one operation | part of |
 //! |---|---|---|
 //! | `log/append N bytes` | checksum, header and copy of one record with N bytes of payload, into a mapped segment that is ready | every commit |
-//! | `node/search a leaf` | a key that is there, among about thirty | every get and put |
+//! | `node/search a leaf` | an existing key, among about thirty | every get and put |
 //! | `node/search an inner node` | the child for a key, among some hundreds | each level of every get and put |
 //! | `codec/get packet encode` ... | a request or an answer of the server's protocol, in its own encoding, JSON and RESP | every request to a server |
 //!
-//! The library opens a door to them in `src/tools/internals.rs`, which needs the feature `cli`:
+//! The library exports these parts in `src/tools/internals.rs`, which needs the feature `cli`:
 //!
 //! ```sh
 //! cargo bench --features cli --bench internals
 //! ```
 //!
-//! Nodes are those of a real store: it is filled on a simulated disk and closed, and its data file
-//! is cut into pages.
+//! The nodes are pages from the data file of a real store, which is filled on a simulated disk and closed.
 
 mod support;
 
@@ -33,8 +32,8 @@ use syncline::internals::{LogEnd, NodePage};
 /// Rows in the store that the nodes are taken from: hundreds of leaves under one inner node.
 const ROWS: usize = 10_000;
 const PAGE_BYTES: usize = 8192;
-/// So many records are appended between two pauses, in which the log is flushed and its segments
-/// are recycled: otherwise a run would fill the disk.
+/// Records appended between two pauses. In a pause the log is flushed and its segments are recycled:
+/// otherwise a run would fill the disk.
 const APPENDS: u64 = 10_000;
 
 fn main() {
@@ -61,7 +60,7 @@ fn log(c: &mut Criterion) {
     group.finish();
 }
 
-/// The time for so many appends, without the pauses.
+/// The time of `appends` appends, without the pauses.
 fn append(log: &mut LogEnd, payload: &[u8], appends: u64) -> Duration {
     let mut taken = Duration::ZERO;
     let mut left = appends;
@@ -99,7 +98,7 @@ fn node(c: &mut Criterion) {
     group.finish();
 }
 
-/// `src/tools/bench/codec.rs` says what is compared with what.
+/// `src/tools/bench/codec.rs` describes the encodings that are compared.
 fn codec(c: &mut Criterion) {
     let mut group = c.benchmark_group("codec");
     for message in Message::ALL {

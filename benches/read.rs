@@ -1,14 +1,14 @@
-//! Reading: gets that hit and miss, scans long and short.
+//! Benchmarks of reads: gets that hit and miss, long and short scans.
 //!
-//! | benchmark | one operation | what it shows |
+//! | benchmark | one operation | measures |
 //! |---|---|---|
-//! | `get/hit`, `get/miss` | one key at a random place | a descent of three levels, and one copy of nothing: the value stays in its page |
-//! | `get/one leaf` | the same in a tree of one leaf | what a get costs beside the descent |
-//! | `get/in a snapshot` | the same, at a registered point in time | what following versions costs |
-//! | `scan/full` | all rows, in order; the figure is for one row | cursor, page by page |
-//! | `scan/100 rows` | a seek to a random place and 100 rows from there | seek and cursor |
+//! | `get/hit`, `get/miss` | a get of one random key | a descent of three levels |
+//! | `get/one leaf` | the same in a tree of one leaf | the cost of a get without the descent |
+//! | `get/in a snapshot` | the same, at a registered point in time | the cost of finding a version |
+//! | `scan/full` | all rows, in order; the figure is per row | the cursor, page by page |
+//! | `scan/100 rows` | a seek to a random key and 100 rows from there | seek and cursor |
 //!
-//! Everything is in the cache: nothing here reads a file. `syncline bench --workload read,scan`
+//! Everything is in the cache: no benchmark here reads a file. `syncline bench --workload read,scan`
 //! measures the same with threads, with more data than cache, and against other stores.
 
 mod support;
@@ -38,7 +38,7 @@ fn get(c: &mut Criterion) {
     let keyspace = &filled.keyspace;
     let mut draws = Draws::below(ROWS);
 
-    // Keys are made ahead: making one costs a tenth of a get.
+    // Keys are made in advance: making one costs a tenth of a get.
     let keys: Vec<Key> = (0..ROWS).map(key).collect();
     group.bench_function("hit", |b| {
         b.iter(|| {

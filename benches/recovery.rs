@@ -1,19 +1,19 @@
-//! Opening a store: after it was closed, and after a crash with N commits to replay.
+//! Benchmarks of opening a store: after a close, and after a crash with N commits to replay.
 //!
-//! | benchmark | what is opened |
+//! | benchmark | opens |
 //! |---|---|
-//! | `open/closed` | a store of 100,000 rows that was closed: nothing to replay, and nothing is read but the roots |
+//! | `open/closed` | a closed store of 100,000 rows: nothing to replay, and only the roots are read |
 //! | `open/N commits to replay` | a store whose process was killed after N asynchronous one-put commits since its checkpoint |
 //!
 //! ```text
 //!   commits ... --> disk ----- fork(Keep::Everything) ----> a copy for each open
-//!                   (what a kill leaves: all that was written, flushed or not)
+//!                   (the files after a kill: all writes, flushed or not)
 //! ```
 //!
-//! The disk is the simulated one, whose copies share their bytes until one of them is changed: an
-//! open changes what it finds, so that each needs a fresh one. What is measured is hence the work
-//! of the recovery, scan and replay; a real disk's share shows in `syncline bench --workload
-//! recover`. Making the copy and closing the store are not part of the time.
+//! An open changes the disk, so each open needs a fresh copy. The disk is the simulated one, whose copies
+//! share their bytes until one is changed. So these benchmarks measure the recovery's own work, scan and
+//! replay; `syncline bench --workload recover` includes a real disk. The time does not include making
+//! the copy and closing the store.
 
 mod support;
 
@@ -25,7 +25,7 @@ use syncline::disk::{Keep, SimDisk};
 use syncline::{CommitMode, Options, Store};
 
 const ROWS: usize = 100_000;
-/// How many rows the puts to be replayed go to.
+/// The number of rows that the replayed puts change.
 const REPLAY_ROWS: usize = 10_000;
 
 fn main() {
@@ -67,7 +67,7 @@ fn replay(c: &mut Criterion) {
     group.finish();
 }
 
-/// What a kill of the process would leave now.
+/// The disk as a kill of the process would leave it now.
 fn copy(disk: &SimDisk) -> SimDisk {
     disk.fork(Keep::Everything)
 }
@@ -76,7 +76,7 @@ fn open(disk: SimDisk) -> Store {
     options().open_on(Arc::new(disk)).expect("the store opens")
 }
 
-/// No thread makes a checkpoint while there is something to replay.
+/// Without threads, so that no checkpoint shortens the log to replay.
 fn options() -> Options {
     Options::new().without_threads().cache_bytes(64 << 20).segment_bytes(8 << 20)
 }

@@ -1,14 +1,13 @@
-//! Kills a process in the middle of its commits, and looks at what it left:
+//! Kills a process in the middle of its commits, and checks its store:
 //! `cargo run --example crash_and_recover`
 //!
 //! The program starts itself a second time as the writer. The writer commits rows `0, 1, 2, ..`,
-//! every hundredth of them `Sync` and the others `Async`, and reports each on its standard output
-//! as soon as it is acknowledged. The parent kills it (SIGKILL on Unix: no destructor, no flush),
-//! opens the store and compares.
+//! every hundredth of them `Sync` and the others `Async`. It reports each commit on its standard output
+//! as soon as it is acknowledged. The parent kills it (SIGKILL on Unix: no destructor, no flush), opens
+//! the store and compares.
 //!
-//! A kill is no power loss: the operating system lives on, and keeps what is in its cache. So
-//! every row that was acknowledged must be there, in either commit mode. (What a power loss does
-//! is shown by the simulated disk: see the tests.)
+//! A kill is not a power loss: the operating system keeps its cache. So every acknowledged row must be
+//! there, in either commit mode. (The tests simulate power losses, on a simulated disk.)
 
 use std::error::Error;
 use std::io::{self, BufRead, BufReader, Write};
@@ -17,7 +16,7 @@ use std::process::{Command, Stdio};
 
 use syncline::{CommitMode, Options, Status, Store};
 
-/// The parent kills the writer after so many acknowledgements.
+/// The parent kills the writer after this many acknowledgements.
 const ENOUGH: usize = 5_000;
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -27,7 +26,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
 }
 
-/// The writer: goes on until it is killed.
+/// The writer, which runs until it is killed.
 fn write_for_ever(dir: &Path) -> Result<(), Box<dyn Error>> {
     let store = Store::open(dir)?;
     let rows = store.keyspace("rows")?;
@@ -43,7 +42,7 @@ fn write_for_ever(dir: &Path) -> Result<(), Box<dyn Error>> {
 fn kill_and_recover() -> Result<(), Box<dyn Error>> {
     let dir = tempfile::tempdir()?;
 
-    // 1. Start the writer and witness its acknowledgements, in another process than its own.
+    // 1. Start the writer, and read its acknowledgements in this process.
     let mut writer =
         Command::new(std::env::current_exe()?).arg(dir.path()).stdout(Stdio::piped()).spawn()?;
     let mut lines = BufReader::new(writer.stdout.take().expect("a pipe")).lines();
@@ -52,15 +51,15 @@ fn kill_and_recover() -> Result<(), Box<dyn Error>> {
         tokens.push(line?);
     }
 
-    // 2. Kill it. What it had put into the pipe by then was acknowledged as well, but for the
-    //    last line, which the kill may have cut short.
+    // 2. Kill it. The lines in the pipe are acknowledged commits too, except the last line, which the
+    //    kill may have cut short.
     writer.kill()?;
     writer.wait()?;
     tokens.extend(lines.map_while(Result::ok));
     tokens.pop();
     println!("the writer was killed after {} acknowledged commits", tokens.len());
 
-    // 3. Open what it left: recovery replays the log.
+    // 3. Open the store: recovery replays the log.
     let store = Options::new().must_exist().open(dir.path())?;
     let summary = store.stats().recovery;
     println!(
@@ -69,7 +68,7 @@ fn kill_and_recover() -> Result<(), Box<dyn Error>> {
     );
     assert!(!summary.was_clean);
 
-    // 4. Every acknowledged row is there, and perhaps some whose acknowledgement was not heard.
+    // 4. Every acknowledged row is there, and perhaps some whose acknowledgement was not read.
     let rows = store.keyspace("rows")?;
     let (promised, found) = (tokens.len() as u64, rows.len()?);
     println!("promised {promised} rows, found {found}");
@@ -80,7 +79,7 @@ fn kill_and_recover() -> Result<(), Box<dyn Error>> {
         assert_eq!(entry.value(), number.to_string().as_bytes());
     }
 
-    // 5. The receipts of the dead process are answered by this one.
+    // 5. This process answers for the receipts of the dead one.
     for token in &tokens {
         assert_eq!(store.status(token)?, Status::Durable);
     }

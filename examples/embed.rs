@@ -1,4 +1,4 @@
-//! The whole of it in fifteen lines: `cargo run --example embed`
+//! A complete use of the store in fifteen lines: `cargo run --example embed`
 
 use syncline::{Store, WriteBatch};
 

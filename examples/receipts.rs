@@ -1,8 +1,8 @@
-//! Commits that do not wait, and what becomes of them: `cargo run --example receipts`
+//! Asynchronous commits and their receipts: `cargo run --example receipts`
 //!
-//! An `Async` commit returns as soon as it would survive a kill of the process. Its receipt
-//! answers the other question, whether it would survive a power loss: by asking, by blocking, by
-//! `.await` on any runtime or none, and by a token that any later process can show.
+//! An `Async` commit returns as soon as it would survive a kill of the process. Its receipt tells whether
+//! it would survive a power loss: by asking, by blocking, by `.await` on any runtime or none, and by a
+//! token that any later process can use.
 
 use std::error::Error;
 use std::future::Future;
@@ -16,7 +16,7 @@ use syncline::{CommitMode, Options, Status};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let dir = tempfile::tempdir()?;
-    // An hour between background flushes: here nothing becomes durable but what is asked for.
+    // An hour between background flushes: here a commit becomes durable only when somebody asks.
     let options =
         || Options::new().commit_mode(CommitMode::Async).flush_interval(Duration::from_secs(3600));
     let store = options().open(dir.path())?;
@@ -31,19 +31,19 @@ fn main() -> Result<(), Box<dyn Error>> {
     let durable = receipts.iter().filter(|receipt| receipt.is_durable()).count();
     println!("1000 commits in {:?}, {durable} of them durable so far", begun.elapsed());
 
-    // 2. Waiting for one asks for a flush at once, and what came before it is flushed as well.
+    // 2. Waiting for one asks for a flush at once, which flushes the commits before it too.
     receipts[499].wait()?;
     let durable = receipts.iter().filter(|receipt| receipt.is_durable()).count();
     println!("the 500th is durable, and with it {durable} of the 1000");
 
-    // 3. `.await` works too: a commit that is synchronous and blocks no thread.
+    // 3. `.await` works too: a synchronous commit that blocks no thread.
     block_on(async {
         let receipt = jobs.put("awaited", "done")?;
         println!("awaiting LSN {}", receipt.lsn());
         receipt.await
     })?;
 
-    // 4. The text form outlives the process, and asks about a commit without any table of them.
+    // 4. The token outlives the process: it asks about a commit without a table of commits.
     let token = jobs.put("last", "queued")?.token();
     println!("{token} is {:?}", store.status(&token)?);
     drop(jobs);
@@ -56,7 +56,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(store.close()?)
 }
 
-/// The smallest runtime there is: the thread sleeps until it is woken.
+/// A minimal runtime: the thread sleeps until it is woken.
 fn block_on<F: Future>(future: F) -> F::Output {
     struct Unpark(Thread);
     impl Wake for Unpark {

@@ -2,7 +2,7 @@
 //! durability and is told the truth about it.
 //!
 //! *The sync line is the point in the log up to which everything survives a power loss. The whole
-//! store is built around knowing, at every moment, where it is.*
+//! store is built around knowing, at every moment, where that point is.*
 //!
 //! ```
 //! # let dir = tempfile::tempdir()?;
@@ -34,13 +34,13 @@
 //!
 //! Both kinds share one log, so a `Sync` commit also makes every earlier `Async` one durable.
 //! After a crash the store holds the first k commits, each whole, with every one among them that
-//! was ever reported durable. Commits are readable before they are durable; who must not act on
-//! what could still be lost waits for [`Snapshot::receipt`]. After a failed flush nothing is
-//! acknowledged any more until the store has been opened anew ([`Error::Poisoned`]).
+//! was ever reported durable. Commits are readable before they are durable; if you must not act on
+//! data that could still be lost, wait for [`Snapshot::receipt`]. After a failed flush no commit is
+//! acknowledged until the store is reopened ([`Error::Poisoned`]).
 //!
 //! # Glossary
 //!
-//! One word for each idea, here and in the code.
+//! The documents and the code use these words.
 //!
 //! | word | meaning |
 //! |---|---|
@@ -54,7 +54,7 @@
 //! | page | the unit of the data file, named by its page id; **block**: a place for one in the file |
 //! | frame | the memory of one version of one page |
 //! | group | the commits that are applied together, by one thread, as one version |
-//! | extent | a block, or a run of them, that somebody owns |
+//! | extent | a run of one or more allocated blocks |
 //! | [`Receipt`], token | a commit's (incarnation, LSN), as an object and as text |
 //! | poisoned | closed to commits because a flush has failed |
 //!
@@ -64,10 +64,10 @@
 //!
 //! ```text
 //!   tools    cli, bench, torture      the command line, the benchmark, the crash suite (feature `cli`)
-//!            present, fuzzing         what their tables and pages share; doors for fuzz targets
+//!            present, fuzzing         their common tables and pages; entry points of the fuzz targets
 //!   ---------------------------------------------------------------------------------------------
-//!   net      server, client           connections, limits, times; the store's interface over one
-//!            service                  what a request means
+//!   net      server, client           connections, limits, timeouts; the store's interface over one
+//!            service                  the meaning of each request
 //!            proto                    packets and messages between the two (PROTOCOL.md)
 //!   ---------------------------------------------------------------------------------------------
 //!   engine   store                    the public interface
@@ -78,11 +78,11 @@
 //!            space                    the data file: superblock, page map, free map
 //!            log                      segments, records, group flush, scan
 //!            disk                     real files; a simulated disk that can crash
-//!            options, base, mutants   choices; errors, positions, locks; mistakes made on purpose
+//!            options, base, mutants   settings; errors, positions, locks; deliberate mistakes
 //! ```
 
 #[cfg(not(target_pointer_width = "64"))]
-compile_error!("Syncline maps files and counts bytes as 64-bit systems can");
+compile_error!("Syncline needs a 64-bit target: it maps files and counts bytes in 64 bits");
 
 mod engine;
 #[cfg(any(feature = "server", feature = "client"))]

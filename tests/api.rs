@@ -1,4 +1,4 @@
-//! What a user of the store expects of its handles, one behaviour at a time.
+//! The behaviour of the store's handles, one aspect per test.
 
 mod support;
 
@@ -17,7 +17,7 @@ fn small() -> Options {
     Options::new().cache_bytes(1 << 20).page_bytes(4096).segment_bytes(64 << 10)
 }
 
-/// A store that only does what it is told.
+/// Options of a store without threads.
 fn still() -> Options {
     small().without_threads().store_id([7; 16])
 }
@@ -35,7 +35,7 @@ macro_rules! keys_of {
     };
 }
 
-/// Lets a thread stop when this goes, by a failed assertion too.
+/// Tells a thread to stop when this is dropped, also after a failed assertion.
 struct Stops<'a>(&'a AtomicBool);
 
 impl Drop for Stops<'_> {
@@ -46,7 +46,7 @@ impl Drop for Stops<'_> {
 
 // --- receipts ---
 
-/// Notes that it was woken, and unparks a thread.
+/// A waker that counts, and unparks a thread.
 struct Alarm {
     woken: AtomicU64,
     thread: std::thread::Thread,
@@ -79,7 +79,7 @@ fn block_on<F: Future>(future: F) -> F::Output {
 #[test]
 fn a_receipt_is_a_future_that_needs_no_runtime() {
     let dir = tempfile::tempdir().unwrap();
-    // Nothing but the waiting itself makes it durable soon.
+    // Only the wait itself causes a flush within the hour.
     let options = small().flush_interval(Duration::from_secs(3600));
     let store = options.open(dir.path()).unwrap();
     let keyspace = store.keyspace("k").unwrap();
@@ -117,7 +117,7 @@ fn a_future_without_threads_is_ready_after_the_flush_that_it_asks_for() {
 }
 
 #[test]
-fn waiting_asks_for_a_flush_and_a_failed_one_is_told() {
+fn waiting_asks_for_a_flush_and_reports_its_failure() {
     let (disk, store) = on_sim(still());
     let keyspace = store.keyspace("k").unwrap();
     let receipt = keyspace.put_with("a", "1", CommitMode::Async).unwrap();
@@ -189,7 +189,7 @@ fn watermarks_are_ordered_and_waiting_for_them_wakes() {
 }
 
 #[test]
-fn closing_wakes_who_waits_for_watermarks() {
+fn closing_wakes_a_thread_that_waits_for_watermarks() {
     let dir = tempfile::tempdir().unwrap();
     let store = small().open(dir.path()).unwrap();
     store.keyspace("k").unwrap().put("a", "1").unwrap();
@@ -211,7 +211,7 @@ fn closing_wakes_who_waits_for_watermarks() {
 // --- values and iterators ---
 
 #[test]
-fn a_value_stays_what_it_was() {
+fn a_held_value_does_not_change() {
     let dir = tempfile::tempdir().unwrap();
     let store = small().commit_mode(CommitMode::Async).open(dir.path()).unwrap();
     let keyspace = store.keyspace("k").unwrap();
@@ -219,7 +219,7 @@ fn a_value_stays_what_it_was() {
     keyspace.put("long", [2; 30_000]).unwrap();
     let held = keyspace.get("held").unwrap().unwrap();
     let long = keyspace.get("long").unwrap().unwrap();
-    // Many times what fits in memory.
+    // Many times the size of the cache.
     for round in 0..40u32 {
         for n in 0..500u32 {
             keyspace.put(n.to_be_bytes(), [round as u8; 300]).unwrap();
@@ -300,7 +300,7 @@ fn the_ends_of_a_range_meet_in_the_middle() {
         let (mut front, mut back) = (Vec::new(), Vec::new());
         while let Some(entry) = range.next() {
             front.push(entry.unwrap().key().to_vec());
-            // Two from the back for each from the front.
+            // Two entries from the back per entry from the front.
             let two = [range.next_back(), range.next_back()];
             let was_last = two[1].is_none();
             back.extend(two.into_iter().flatten().map(|entry| entry.unwrap().key().to_vec()));
@@ -308,7 +308,10 @@ fn the_ends_of_a_range_meet_in_the_middle() {
                 break;
             }
         }
-        assert!(range.next().is_none() && range.next_back().is_none(), "once over, over");
+        assert!(
+            range.next().is_none() && range.next_back().is_none(),
+            "an ended range stays ended"
+        );
         front.extend(back.into_iter().rev());
         let all: Vec<Vec<u8>> = (0..count).map(|n| n.to_be_bytes().to_vec()).collect();
         assert_eq!(front, all);
@@ -316,7 +319,7 @@ fn the_ends_of_a_range_meet_in_the_middle() {
 }
 
 #[test]
-fn bounds_and_prefixes() {
+fn bounds_and_prefixes_select_the_right_keys() {
     let (_disk, store) = on_sim(still());
     let keyspace = store.keyspace("k").unwrap();
     let all: [&[u8]; 9] =
@@ -341,7 +344,7 @@ fn bounds_and_prefixes() {
     assert_eq!(count(Unbounded, Included(&b""[..])), 1);
     assert_eq!(count(Excluded(&b"a"[..]), Excluded(&b"a"[..])), 0);
     assert_eq!(count(Included(&b"a"[..]), Included(&b"a"[..])), 1);
-    assert_eq!(count(Included(&b"b"[..]), Included(&b"a"[..])), 0, "turned round: empty");
+    assert_eq!(count(Included(&b"b"[..]), Included(&b"a"[..])), 0, "reversed bounds: empty");
     assert_eq!(keyspace.first().unwrap().unwrap().key(), b"");
     assert_eq!(keyspace.last().unwrap().unwrap().key(), b"\xff\xff");
 }
@@ -446,9 +449,9 @@ fn a_snapshot_shows_a_dropped_keyspace_and_not_its_successor() {
     assert!(found.pages < 20, "the space was given back: {found:?}");
 }
 
-/// A count that a checkpoint has must be that of its pages, commits or not.
+/// The counts in a checkpoint must match its pages, also during commits.
 #[test]
-fn counts_are_right_after_a_kill_amid_checkpoints() {
+fn counts_are_right_after_a_kill_during_checkpoints() {
     let (disk, store) = on_sim(still());
     let keyspace = store.keyspace("k").unwrap();
     let stop = AtomicBool::new(false);
@@ -476,14 +479,14 @@ fn counts_are_right_after_a_kill_amid_checkpoints() {
     });
 }
 
-/// The log has a count between changes that cancel each other out.
+/// The log has a noted count between two changes that cancel each other out.
 #[test]
 fn counts_are_right_when_replayed_changes_cancel_out() {
     let (disk, store) = on_sim(still());
     let keyspace = store.keyspace("k").unwrap();
     store.checkpoint().unwrap();
     keyspace.put("a", "1").unwrap();
-    // It notes the count in the log, and gets no further.
+    // The checkpoint notes the count in the log, and then fails.
     disk.set_capacity(Some(disk.used_bytes()));
     disk.fail(Fault {
         op: Op::Write,
@@ -508,7 +511,7 @@ fn counts_are_right_when_replayed_changes_cancel_out() {
 // --- opening and closing ---
 
 #[test]
-fn the_last_handle_closes() {
+fn the_last_handle_closes_the_store() {
     let dir = tempfile::tempdir().unwrap();
     let store = small().open(dir.path()).unwrap();
     let keyspace = store.keyspace("k").unwrap();
@@ -527,7 +530,7 @@ fn the_last_handle_closes() {
 }
 
 #[test]
-fn closing_leaves_the_other_handles_closed_and_the_directory_free() {
+fn closing_closes_the_other_handles_and_unlocks_the_directory() {
     let dir = tempfile::tempdir().unwrap();
     let store = small().open(dir.path()).unwrap();
     let keyspace = store.keyspace("k").unwrap();
@@ -542,7 +545,7 @@ fn closing_leaves_the_other_handles_closed_and_the_directory_free() {
     let reopened = small().open(dir.path()).unwrap();
     assert!(reopened.stats().recovery.was_clean);
     reopened.keyspace("k").unwrap().put("a", "2").unwrap();
-    assert_eq!(held, b"1", "what was read stays");
+    assert_eq!(held, b"1", "a read value stays");
     assert!(receipt.is_durable());
     assert!(matches!(keyspace.get("a"), Err(Error::Closed)));
     assert!(matches!(keyspace.contains_key("a"), Err(Error::Closed)));
@@ -573,7 +576,7 @@ fn closing_leaves_the_other_handles_closed_and_the_directory_free() {
 }
 
 #[test]
-fn reading_leaves_no_trace() {
+fn reading_changes_no_file() {
     let (disk, store) = on_sim(still());
     store.keyspace("k").unwrap().put("a", "1").unwrap();
     store.close().unwrap();
@@ -657,10 +660,9 @@ fn handles_can_be_shared_between_threads() {
     shared::<Error>();
 }
 
-/// A keyspace that is visible, and whose maker's flush is under way or has failed, is not there yet for
-/// whoever asks for it to be made.
+/// A keyspace is visible before its creator's flush has succeeded; `keyspace` must not return it yet.
 #[test]
-fn a_keyspace_is_durable_when_it_is_returned_whoever_makes_it() {
+fn a_keyspace_is_durable_when_it_is_returned_even_if_another_call_creates_it() {
     let (disk, store) = on_sim(still());
     store.keyspace("first").unwrap().put("key", "value").unwrap();
     disk.fail_sync(0);

@@ -1,5 +1,5 @@
-//! Damaged, foreign, missing and forbidden things: each is told as what it is, and nothing that
-//! was acknowledged is lost by it.
+//! Damaged, foreign, missing and forbidden input: each gets its own error, and no acknowledged commit is
+//! lost.
 
 mod support;
 
@@ -13,7 +13,7 @@ use support::{Contents, assert_sound, named_file, open, options, read_all};
 use syncline::disk::{Disk, Fault, FaultError, Keep, Op, Persistence, SimDisk};
 use syncline::{CommitMode, Error, Keyspace, Options, Result, Status, Store, WriteBatch};
 
-/// A store with something of everything, and what is in it after each of its last commits.
+/// Fills a store with data of every kind. Returns its contents after each of the last commits.
 fn fill(store: &Store) -> Vec<Contents> {
     let (a, b) = (store.keyspace("a").unwrap(), store.keyspace("b").unwrap());
     for n in 0..300u32 {
@@ -32,7 +32,6 @@ fn fill(store: &Store) -> Vec<Contents> {
     after
 }
 
-/// A store that was closed.
 fn closed() -> (SimDisk, Contents) {
     let disk = SimDisk::new();
     let store = open(&disk).unwrap();
@@ -41,8 +40,8 @@ fn closed() -> (SimDisk, Contents) {
     (disk, contents)
 }
 
-/// A store that met a power loss, and what may be in it: the last commit may be missing only if
-/// its own record is damaged.
+/// A store after a power loss, and its possible contents: the last commit may be missing only if its
+/// own record is damaged.
 fn crashed() -> (SimDisk, Vec<Contents>) {
     let disk = SimDisk::new();
     let store = open(&disk).unwrap();
@@ -62,19 +61,19 @@ fn segments(disk: &SimDisk) -> Vec<String> {
     disk.list().unwrap().into_iter().filter(|name| name.starts_with("log-")).collect()
 }
 
-/// A segment that is full of records which recovery needs, with more behind it.
+/// A segment full of records that recovery needs, with another one after it.
 fn needed(disk: &SimDisk) -> String {
     let is_used = |name: &String| disk.read_file(name)[4096..].iter().any(|byte| *byte != 0);
     let used: Vec<String> = segments(disk).into_iter().filter(is_used).collect();
     used[used.len() - 2].clone()
 }
 
-/// Opens and reads everything.
 fn open_and_read(disk: &SimDisk) -> Result<Contents> {
     read_all(&open(disk)?)
 }
 
-/// The damage is refused with an error that names `file`; once it is undone, everything is there.
+/// Asserts that the damage is refused with an error that names `file`, and that everything is there once
+/// it is undone.
 fn assert_refused(disk: &SimDisk, file: &str, expected: &Contents, damage: impl Fn(&SimDisk)) {
     let before = disk.read_file(file);
     damage(disk);
@@ -97,12 +96,12 @@ fn assert_refused(disk: &SimDisk, file: &str, expected: &Contents, damage: impl 
 
 // --- every file, every few bytes ---
 
-/// Flips a bit in every few bytes of every file: right data, or an error that names a file.
+/// Flips a bit in every few bytes of every file: each gives right data, or an error that names a file.
 fn sweep(disk: &SimDisk, allowed: &[Contents], step: usize) {
     let (mut refused, mut right) = (0, 0);
     for file in disk.list().unwrap() {
         let bytes = disk.read_file(&file);
-        // Of long runs of zeros, which are all the same, a few bytes will do.
+        // In long runs of zeros a few bytes are enough.
         let is_zero = |at: usize| bytes[at & !511..].iter().take(512).all(|byte| *byte == 0);
         let mut at = 0;
         while at < bytes.len() {
@@ -135,13 +134,13 @@ fn sweep(disk: &SimDisk, allowed: &[Contents], step: usize) {
 }
 
 #[test]
-fn a_flipped_bit_in_a_closed_store_is_noticed_or_harmless() {
+fn a_flipped_bit_in_a_closed_store_is_detected_or_harmless() {
     let (disk, contents) = closed();
     sweep(&disk, &[contents], 131);
 }
 
 #[test]
-fn a_flipped_bit_in_a_crashed_store_is_noticed_or_harmless() {
+fn a_flipped_bit_in_a_crashed_store_is_detected_or_harmless() {
     let (disk, allowed) = crashed();
     sweep(&disk, &allowed, 257);
 }
@@ -156,7 +155,7 @@ fn a_data_file_of_any_length_is_refused_or_right() {
         let damaged = disk.fork(Keep::Everything);
         assert_refused(&damaged, "data", &contents, |disk| disk.truncate("data", len as u64));
     }
-    // What lies behind the last block in use may go.
+    // Blocks behind the last one in use may be cut off.
     for len in [bytes - 4096, bytes - 1] {
         let damaged = disk.fork(Keep::Everything);
         damaged.truncate("data", len as u64);
@@ -182,7 +181,7 @@ fn both_superblocks_gone_are_refused_and_one_is_enough() {
 }
 
 #[test]
-fn a_missing_data_file_is_not_made_anew() {
+fn a_missing_data_file_is_not_created_again() {
     for (disk, contents) in [closed(), crashed_whole()] {
         let bytes = disk.read_file("data");
         disk.remove_file("data");
@@ -199,7 +198,7 @@ fn crashed_whole() -> (SimDisk, Contents) {
 }
 
 #[test]
-fn newer_formats_are_told_from_damage() {
+fn newer_formats_are_distinguished_from_damage() {
     let (disk, contents) = crashed_whole();
     assert_refused(&disk.fork(Keep::Everything), "data", &contents, |disk| {
         let mut bytes = disk.read_file("data");
@@ -292,7 +291,7 @@ fn files_of_another_store_are_refused() {
         let error = open(disk).unwrap_err();
         assert!(matches!(error, Error::WrongStore { .. }), "{error}");
     });
-    // Their data file with our log: whose the directory is, the data file says.
+    // Their data file with our log: the data file determines the store, and the log is refused.
     let fork = disk.fork(Keep::Everything);
     fork.write_file("data", &other.read_file("data"));
     let error = open(&fork).unwrap_err();
@@ -327,7 +326,7 @@ fn a_store_is_opened_once() {
     Store::open(dir.path()).unwrap();
 }
 
-/// The other process of the test above; does nothing by itself.
+/// The child process of the test above; as a test it does nothing.
 #[test]
 fn holder() {
     let Some(dir) = std::env::var_os("SYNCLINE_HOLD") else { return };
@@ -337,7 +336,7 @@ fn holder() {
 }
 
 #[test]
-fn what_is_no_store_is_not_taken_for_one() {
+fn a_path_without_a_store_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("file");
     std::fs::write(&file, "x").unwrap();
@@ -359,7 +358,7 @@ fn what_is_no_store_is_not_taken_for_one() {
 
 #[cfg(unix)]
 #[test]
-fn a_read_only_store_is_told() {
+fn a_data_file_that_cannot_be_written_is_reported() {
     use std::os::unix::fs::PermissionsExt;
     let dir = tempfile::tempdir().unwrap();
     Store::open(dir.path()).unwrap().keyspace("k").unwrap().put("a", "1").unwrap();
@@ -432,7 +431,7 @@ fn a_full_disk_loses_nothing_and_heals() {
     let left = disk.crash(Keep::Nothing);
     drop((keyspace, store));
     left.set_capacity(Some(left.used_bytes()));
-    // In a cache that holds it all, so that the disk is what is short.
+    // With a cache that holds everything, so that only disk space is short.
     let open = |disk: &SimDisk| options().cache_bytes(8 << 20).open_on(Arc::new(disk.clone()));
     match open(&left) {
         Ok(store) => assert_filled(&store.keyspace("k").unwrap(), count),
@@ -443,7 +442,7 @@ fn a_full_disk_loses_nothing_and_heals() {
     let keyspace = store.keyspace("k").unwrap();
     assert_filled(&keyspace, count);
 
-    // At close: told, and the next open recovers.
+    // At close: reported, and the next open recovers.
     for n in count..count + 20 {
         keyspace.put_with(n.to_be_bytes(), [n as u8; 1000], CommitMode::Async).unwrap();
     }
@@ -494,7 +493,7 @@ fn a_failed_flush_is_final_until_the_store_is_reopened() {
     assert_eq!(status, if is_there { Status::Durable } else { Status::Lost });
     keyspace.put("more", "5").unwrap();
     assert_sound(&after);
-    // With the cache gone, what was not durable is lost, and told so.
+    // Without the cache, the commit that was not durable may be lost, and the status says so.
     let lost = open(&disk.crash(Keep::Nothing)).unwrap();
     assert_eq!(lost.status(&durable.token()).unwrap(), Status::Durable);
     let is_there = lost.keyspace("k").unwrap().get("pending").unwrap().is_some();
@@ -528,7 +527,7 @@ fn keys_values_and_names_have_limits() {
     batch.put(&keyspace, "y", &value);
     assert!(matches!(store.write(batch), Err(Error::ValueTooLong { .. })));
     assert_eq!(keyspace.get("x").unwrap(), None);
-    assert_eq!(keyspace.get(&key).unwrap(), None, "a key that cannot be there is not");
+    assert_eq!(keyspace.get(&key).unwrap(), None, "a key too long to exist is absent");
     assert_eq!(store.watermarks(), before, "nothing was changed");
 
     for name in ["", "a\nb", "\0", &"x".repeat(256)] {
@@ -556,7 +555,7 @@ fn keyspaces_of_other_stores_are_refused() {
 }
 
 #[test]
-fn invalid_options_are_told() {
+fn invalid_options_are_named() {
     let dir = tempfile::tempdir().unwrap();
     let none = dir.path().join("none");
     for (name, options) in [
@@ -606,9 +605,9 @@ fn tokens_that_this_store_never_made_are_refused() {
     assert_eq!(store.status(&token).unwrap(), Status::Durable);
 }
 
-/// What a device refuses to read is no damage: the check says that it could not look.
+/// A failed read is not damage: the check fails with the device's error.
 #[test]
-fn verify_tells_unreadable_from_damaged() {
+fn verify_distinguishes_unreadable_from_damaged() {
     let disk = SimDisk::new();
     let store = open(&disk).unwrap();
     fill(&store);

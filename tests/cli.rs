@@ -1,4 +1,4 @@
-//! The command line as a shell sees it: exit statuses, formats, streams.
+//! The command line as a shell runs it: exit statuses, formats, streams.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -7,17 +7,16 @@ use std::process::{Command, Output, Stdio};
 
 use tempfile::TempDir;
 
-/// A directory in which nothing has been made yet.
-struct Place {
+/// A temporary directory, in which no store has been created yet.
+struct TestDir {
     dir: TempDir,
 }
 
-impl Place {
-    fn new() -> Place {
-        Place { dir: TempDir::new().unwrap() }
+impl TestDir {
+    fn new() -> TestDir {
+        TestDir { dir: TempDir::new().unwrap() }
     }
 
-    /// The directory of the store.
     fn store(&self) -> String {
         self.path("store").to_str().unwrap().to_owned()
     }
@@ -26,7 +25,6 @@ impl Place {
         self.dir.path().join(name)
     }
 
-    /// Writes a file and returns its path.
     fn file(&self, name: &str, contents: &[u8]) -> String {
         fs::write(self.path(name), contents).unwrap();
         self.path(name).to_str().unwrap().to_owned()
@@ -52,7 +50,7 @@ fn expect(status: i32, args: &[&str]) -> (Vec<u8>, String) {
     (output.stdout, complaint)
 }
 
-/// Runs a command that must exit with `status` and give its reason in one place.
+/// Runs a command that must exit with `status`, print nothing, and complain with `reason`.
 #[track_caller]
 fn expect_complaint(status: i32, args: &[&str], reason: &str) {
     let (printed, complaint) = expect(status, args);
@@ -63,8 +61,8 @@ fn expect_complaint(status: i32, args: &[&str], reason: &str) {
 
 #[test]
 fn a_value_is_put_read_and_deleted_by_separate_processes() {
-    let place = Place::new();
-    let store = &place.store();
+    let temp = TestDir::new();
+    let store = &temp.store();
     expect(0, &["put", store, "key", "first"]);
     expect(0, &["put", store, "key", "value", "--mode", "async"]);
     assert_eq!(expect(0, &["get", store, "key"]).0, b"value\n");
@@ -76,9 +74,9 @@ fn a_value_is_put_read_and_deleted_by_separate_processes() {
 }
 
 #[test]
-fn keyspaces_are_apart() {
-    let place = Place::new();
-    let store = &place.store();
+fn keyspaces_do_not_share_keys() {
+    let temp = TestDir::new();
+    let store = &temp.store();
     expect(0, &["put", store, "key", "1"]);
     expect(0, &["put", store, "key", "2", "--keyspace", "other"]);
     assert_eq!(expect(0, &["get", store, "key"]).0, b"1\n");
@@ -92,8 +90,8 @@ fn keyspaces_are_apart() {
 
 #[test]
 fn a_wrong_call_exits_with_2() {
-    let place = Place::new();
-    let store = &place.store();
+    let temp = TestDir::new();
+    let store = &temp.store();
     for args in [
         [].as_slice(),
         &["frobnicate"],
@@ -120,9 +118,9 @@ fn a_wrong_call_exits_with_2() {
 
 #[test]
 fn reading_creates_no_store() {
-    let place = Place::new();
-    let missing = &place.store();
-    let empty = place.path("empty");
+    let temp = TestDir::new();
+    let missing = &temp.store();
+    let empty = temp.path("empty");
     fs::create_dir(&empty).unwrap();
     for dir in [missing, empty.to_str().unwrap()] {
         expect_complaint(2, &["get", dir, "key"], dir);
@@ -133,15 +131,15 @@ fn reading_creates_no_store() {
         expect_complaint(2, &["dump-log", dir], dir);
     }
     assert!(!Path::new(missing).exists());
-    // Nothing in the directory may look like a store; the lock file alone does not.
+    // A lock file alone does not look like a store.
     expect_complaint(2, &["get", empty.to_str().unwrap(), "key"], "empty");
 }
 
 #[test]
 fn scans_select_and_print() {
-    let place = Place::new();
-    let store = &place.store();
-    let rows = place.file("rows.tsv", b"a\t1\nab\t2\nb\t3\nc\t4\n");
+    let temp = TestDir::new();
+    let store = &temp.store();
+    let rows = temp.file("rows.tsv", b"a\t1\nab\t2\nb\t3\nc\t4\n");
     expect(0, &["import", store, &rows]);
     let scan = |args: &[&str]| {
         let printed = expect(0, &[&["scan", store.as_str()], args].concat()).0;
@@ -163,27 +161,27 @@ fn scans_select_and_print() {
     assert_eq!(scan(&["--format", "json", "--limit", "1"]), "{\"key\":\"a\",\"value\":\"1\"}\n");
 }
 
-/// Every byte in keys and values, so that nothing is UTF-8, and lines and TABs are data.
+/// Keys and values with every byte, so that they are not UTF-8, and contain newlines and TABs.
 #[test]
-fn what_scan_prints_as_json_is_imported_back() {
-    let place = Place::new();
-    let (store, copy) = (&place.store(), place.path("copy"));
+fn the_json_output_of_scan_can_be_imported() {
+    let temp = TestDir::new();
+    let (store, copy) = (&temp.store(), temp.path("copy"));
     let copy = copy.to_str().unwrap();
     for byte in 0..=255u8 {
-        // Through import as well, to be quick.
+        // Imported as well, which is faster than a put each.
         let line =
             format!("{{\"key_hex\":\"{byte:02x}0a09\",\"value_hex\":\"{:02x}ff\"}}\n", !byte);
         let mut file =
-            fs::OpenOptions::new().create(true).append(true).open(place.path("all.jsonl")).unwrap();
+            fs::OpenOptions::new().create(true).append(true).open(temp.path("all.jsonl")).unwrap();
         file.write_all(line.as_bytes()).unwrap();
     }
-    let all = place.path("all.jsonl");
+    let all = temp.path("all.jsonl");
     expect(0, &["import", store, all.to_str().unwrap(), "--format", "jsonl"]);
     expect(0, &["put", store, "text", "caf\u{e9} \"quoted\""]);
     let (printed, _) = expect(0, &["scan", store, "--format", "json"]);
     assert_eq!(printed.iter().filter(|byte| **byte == b'\n').count(), 257);
 
-    let printed_file = place.file("printed.jsonl", &printed);
+    let printed_file = temp.file("printed.jsonl", &printed);
     let args = ["import", copy, &printed_file, "--format", "jsonl", "--mode", "async"];
     let (_, summary) = expect(0, &args);
     assert!(summary.contains("imported 257 rows"), "{summary}");
@@ -195,8 +193,8 @@ fn what_scan_prints_as_json_is_imported_back() {
 
 #[test]
 fn standard_input_is_imported_in_batches() {
-    let place = Place::new();
-    let store = &place.store();
+    let temp = TestDir::new();
+    let store = &temp.store();
     let mut import = command(&["import", store, "-", "--mode", "async", "--batch", "7"])
         .stdin(Stdio::piped())
         .stderr(Stdio::piped())
@@ -219,17 +217,17 @@ fn standard_input_is_imported_in_batches() {
 }
 
 #[test]
-fn a_malformed_line_is_named_and_what_came_before_stays() {
-    let place = Place::new();
-    let store = &place.store();
-    let rows = place.file("rows.tsv", b"a\t1\nb\t2\nc\t3\nno tab here\nd\t4\n");
+fn a_malformed_line_is_named_and_the_lines_before_it_stay() {
+    let temp = TestDir::new();
+    let store = &temp.store();
+    let rows = temp.file("rows.tsv", b"a\t1\nb\t2\nc\t3\nno tab here\nd\t4\n");
     let args = ["import", store, &rows, "--batch", "2"];
     expect_complaint(2, &args, "rows.tsv: line 4: no TAB");
     let complaint = expect(2, &args).1;
     assert!(complaint.contains("which stay: 3"), "{complaint}");
     assert_eq!(expect(0, &["scan", store]).0, b"a\t1\nb\t2\nc\t3\n");
 
-    let rows = place.file("rows.jsonl", b"{\"key\":\"x\",\"value\":\"1\"}\n{\"key\":\"y\"}\n");
+    let rows = temp.file("rows.jsonl", b"{\"key\":\"x\",\"value\":\"1\"}\n{\"key\":\"y\"}\n");
     let args = ["import", store, &rows, "--format", "jsonl"];
     expect_complaint(2, &args, "rows.jsonl: line 2: neither \"value\"");
     assert_eq!(expect(0, &["get", store, "x"]).0, b"1\n");
@@ -237,27 +235,27 @@ fn a_malformed_line_is_named_and_what_came_before_stays() {
 
 #[test]
 fn a_row_that_the_store_refuses_is_named_by_its_batch() {
-    let place = Place::new();
-    let store = &place.store();
+    let temp = TestDir::new();
+    let store = &temp.store();
     let long = "k".repeat(100_000);
-    let rows = place.file("rows.tsv", format!("a\t1\nb\t2\n{long}\t3\n").as_bytes());
+    let rows = temp.file("rows.tsv", format!("a\t1\nb\t2\n{long}\t3\n").as_bytes());
     let args = ["import", store, &rows, "--batch", "1"];
     expect_complaint(2, &args, "line 3: a key of 100000 bytes");
-    // Amid a larger batch, after a blank line.
+    // In the middle of a larger batch, after a blank line.
     let rows = format!("c\t1\n\nd\t2\n{long}\t3\ne\t4\n");
-    let rows = place.file("rows.tsv", rows.as_bytes());
+    let rows = temp.file("rows.tsv", rows.as_bytes());
     expect_complaint(2, &["import", store, &rows], "line 4: a key of 100000 bytes");
     assert_eq!(expect(0, &["scan", store]).0, b"a\t1\nb\t2\n");
 }
 
 #[test]
 fn a_missing_input_file_creates_no_store() {
-    let place = Place::new();
-    let (store, rows) = (&place.store(), place.path("none.tsv"));
+    let temp = TestDir::new();
+    let (store, rows) = (&temp.store(), temp.path("none.tsv"));
     expect_complaint(2, &["import", store, rows.to_str().unwrap()], "none.tsv");
     assert!(!Path::new(store).exists());
     // A directory can be opened, but not read.
-    let directory = place.dir.path().to_str().unwrap();
+    let directory = temp.dir.path().to_str().unwrap();
     expect_complaint(2, &["import", store, directory], directory);
     assert!(!Path::new(store).exists());
     for keyspace in ["", "$once", "a\nb"] {
@@ -268,12 +266,12 @@ fn a_missing_input_file_creates_no_store() {
 
 /// `scan | head -1`, with far more output than a pipe holds.
 #[test]
-fn a_closed_pipe_is_no_failure() {
-    let place = Place::new();
-    let store = &place.store();
+fn a_closed_pipe_is_not_a_failure() {
+    let temp = TestDir::new();
+    let store = &temp.store();
     let value = "v".repeat(1000);
     let rows: String = (0..2000).map(|number| format!("{number:05}\t{value}\n")).collect();
-    let rows = place.file("rows.tsv", rows.as_bytes());
+    let rows = temp.file("rows.tsv", rows.as_bytes());
     expect(0, &["import", store, &rows]);
 
     let mut scan =
@@ -286,15 +284,15 @@ fn a_closed_pipe_is_no_failure() {
     let ended = scan.wait_with_output().unwrap();
     assert_eq!(String::from_utf8(ended.stderr).unwrap(), "");
     assert_eq!(ended.status.code(), Some(0));
-    // And the store was closed properly.
+    // The store was closed properly.
     expect(0, &["verify", store]);
 }
 
 #[cfg(target_os = "linux")]
 #[test]
 fn output_that_cannot_be_written_is_a_failure() {
-    let place = Place::new();
-    let store = &place.store();
+    let temp = TestDir::new();
+    let store = &temp.store();
     expect(0, &["put", store, "key", "value"]);
     for args in [["get", store, "key"].as_slice(), &["scan", store], &["info", store]] {
         let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
@@ -307,8 +305,8 @@ fn output_that_cannot_be_written_is_a_failure() {
 
 #[test]
 fn info_verify_and_dump_log_describe_the_store() {
-    let place = Place::new();
-    let store = &place.store();
+    let temp = TestDir::new();
+    let store = &temp.store();
     expect(0, &["put", store, "a", "1"]);
     expect(0, &["put", store, "b", "2"]);
     let (printed, _) = expect(0, &["info", store, "--json"]);
@@ -329,9 +327,9 @@ fn info_verify_and_dump_log_describe_the_store() {
 
 #[test]
 fn a_short_bench_measures_everything_and_can_be_shown_again() {
-    let place = Place::new();
-    let json = place.path("bench.json");
-    let (dir, json) = (place.path("bench"), json.to_str().unwrap());
+    let temp = TestDir::new();
+    let json = temp.path("bench.json");
+    let (dir, json) = (temp.path("bench"), json.to_str().unwrap());
     let args = ["bench", "--dir", dir.to_str().unwrap(), "--seconds", "0.02", "--rounds", "1"];
     let more = ["--keys", "2000", "--cache-mib", "16", "--workload", "all", "--json", json];
     let (printed, _) = expect(0, &[&args[..], &more].concat());
@@ -363,9 +361,9 @@ fn a_short_bench_measures_everything_and_can_be_shown_again() {
         }
     }
     let left: Vec<_> = fs::read_dir(&dir).unwrap().collect();
-    assert!(left.is_empty(), "the bench removes what it made: {left:?}");
+    assert!(left.is_empty(), "the bench removes its files: {left:?}");
 
-    let page = place.path("bench.html");
+    let page = temp.path("bench.html");
     let again = ["bench", "--from-json", json, "--html", page.to_str().unwrap()];
     assert_eq!(String::from_utf8(expect(0, &again).0).unwrap(), table);
     assert!(fs::read_to_string(page).unwrap().contains("<svg"));
@@ -373,9 +371,9 @@ fn a_short_bench_measures_everything_and_can_be_shown_again() {
 
 #[test]
 fn a_bench_takes_sizes_and_a_rate() {
-    let place = Place::new();
-    let json = place.path("bench.json");
-    let (dir, json) = (place.path("bench"), json.to_str().unwrap());
+    let temp = TestDir::new();
+    let json = temp.path("bench.json");
+    let (dir, json) = (temp.path("bench"), json.to_str().unwrap());
     let args = ["bench", dir.to_str().unwrap(), "--seconds", "0.02", "--rounds", "2"];
     let more = ["--keys", "500", "--threads", "2,1", "--batch", "1,10", "--value-bytes", "100"];
     let rate = ["--rate", "2000", "--json", json, "--workload", "commit,read,commit"];
@@ -396,9 +394,9 @@ fn a_bench_takes_sizes_and_a_rate() {
 
 #[test]
 fn a_wrong_bench_says_what_is_wrong() {
-    let place = Place::new();
-    let store = &place.store();
-    let no_result = place.path("no-result.json");
+    let temp = TestDir::new();
+    let store = &temp.store();
+    let no_result = temp.path("no-result.json");
     fs::write(&no_result, "{}").unwrap();
     let no_result = no_result.to_str().unwrap();
     for (args, complaint) in [
@@ -414,7 +412,7 @@ fn a_wrong_bench_says_what_is_wrong() {
         (&["--json", store], store),
     ] {
         let dir = ["bench", "--dir", store];
-        // A directory, where a file should be made.
+        // For `--json`: a directory instead of a file.
         fs::create_dir_all(store).unwrap();
         expect_complaint(2, &[&dir[..], args].concat(), complaint);
     }

@@ -1,4 +1,4 @@
-//! The command line as a shell sees it: values from elsewhere, upkeep, help, Ctrl-C.
+//! The command line as a shell runs it: values from files, upkeep, help, Ctrl-C.
 
 use std::fs;
 use std::io::Write;
@@ -67,10 +67,9 @@ fn keyspaces_are_listed_and_dropped_and_checkpoints_made() {
     assert!(expect(0, &["checkpoint", store]).1.contains("is in the data file"));
 }
 
-/// Every command that the user may know says how it is called, with which examples; those with a
-/// server as well.
+/// Every visible command's help has its usage and examples, also for a server.
 #[test]
-fn help_tells_how_every_command_is_called() {
+fn help_shows_how_every_command_is_called() {
     let help = expect(0, &["--help"]).0;
     let commands: Vec<&str> = help
         .lines()
@@ -93,7 +92,7 @@ fn help_tells_how_every_command_is_called() {
             assert!(usage[1].contains("--connect <ADDR>") && !usage[1].contains("<DIR>"));
         }
     }
-    // Nor what is said of a wrong call.
+    // Errors of a wrong call contain no marker either.
     for args in [["job"].as_slice(), &["job", "--wait", "x", "id"], &["get", "--connect", "a:1"]] {
         let said = expect(2, args).1;
         assert!(!said.contains("MARKER") && !said.contains("(a server)"), "{said}");
@@ -102,7 +101,7 @@ fn help_tells_how_every_command_is_called() {
 }
 
 #[test]
-fn shells_and_manuals_are_told_of_every_command() {
+fn completions_and_manual_pages_have_every_command() {
     for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
         let script = expect(0, &["completions", shell]).0;
         assert!(script.contains("keyspaces") && script.contains("connect"), "{shell}");
@@ -115,10 +114,10 @@ fn shells_and_manuals_are_told_of_every_command() {
     assert!(expect(2, &["man", "frobnicate"]).1.contains("frobnicate"));
 }
 
-/// What is done is told, and what was made is removed.
+/// It prints the finished rounds, and removes its files.
 #[cfg(target_os = "linux")]
 #[test]
-fn a_bench_that_is_interrupted_keeps_its_rounds_and_leaves_nothing() {
+fn an_interrupted_bench_prints_its_rounds_and_leaves_no_files() {
     use nix::sys::signal::{Signal, kill};
     use nix::unistd::Pid;
     use std::io::{BufRead, BufReader, Read};
@@ -133,12 +132,12 @@ fn a_bench_that_is_interrupted_keeps_its_rounds_and_leaves_nothing() {
             .spawn()
             .unwrap();
         let mut lines = BufReader::new(bench.stderr.take().unwrap()).lines();
-        // Without a terminal a line is said of each measurement.
+        // Without a terminal, each measurement prints a line.
         let mut said = lines.by_ref().map(Result::unwrap);
-        said.by_ref().find(|line| line.contains("round 2 of 1000")).expect("it says what it does");
+        said.by_ref().find(|line| line.contains("round 2 of 1000")).expect("a line for each round");
         let interrupt = || kill(Pid::from_raw(bench.id() as i32), Signal::SIGINT).unwrap();
         interrupt();
-        said.by_ref().find(|line| line.contains("once more")).expect("it says that it stops");
+        said.by_ref().find(|line| line.contains("once more")).expect("a line about stopping");
         if times == 2 {
             interrupt();
         }

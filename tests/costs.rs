@@ -1,4 +1,4 @@
-//! What calls cost in memory and system calls, as the documents promise it. No time is measured.
+//! The cost of calls in memory, system calls and pages, as the documents promise it. No test measures time.
 #![cfg(target_os = "linux")]
 #![allow(unsafe_code, reason = "an allocator that counts")]
 
@@ -16,13 +16,13 @@ use syncline::{CommitMode, Keyspace, Options, Store, WriteBatch};
 struct Counting;
 
 thread_local! {
-    /// How often this thread was given memory.
+    /// How often this thread allocated memory.
     static GIVEN: Cell<usize> = const { Cell::new(0) };
 }
 
-/// Bytes that all threads have.
+/// Allocated bytes of all threads.
 static HELD: AtomicUsize = AtomicUsize::new(0);
-/// The most that they had.
+/// The maximum of `HELD`.
 static MOST: AtomicUsize = AtomicUsize::new(0);
 
 // SAFETY: everything is left to the system's allocator.
@@ -54,7 +54,7 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// How often `work` takes memory.
+/// How often `work` allocates memory.
 fn allocations<T>(work: impl FnOnce() -> T) -> usize {
     let before = GIVEN.get();
     black_box(work());
@@ -63,7 +63,7 @@ fn allocations<T>(work: impl FnOnce() -> T) -> usize {
 
 const ROWS: u32 = 20_000;
 
-/// A store with short rows and a long one.
+/// A store with short rows.
 fn filled(dir: &Path) -> (Store, Keyspace) {
     let store = Options::new().cache_bytes(64 << 20).open(dir).unwrap();
     let rows = store.keyspace("rows").unwrap();
@@ -73,7 +73,7 @@ fn filled(dir: &Path) -> (Store, Keyspace) {
     (store, rows)
 }
 
-/// Runs this test in a process of its own, and `child` there.
+/// Runs this test again in a child process, which calls `child`.
 fn in_a_child(test: &str, child: impl FnOnce(&Path)) {
     const CHILD: &str = "SYNCLINE_TEST_CHILD";
     if let Some(dir) = std::env::var_os(CHILD) {
@@ -100,19 +100,19 @@ fn reads_and_asynchronous_puts_make_no_system_call() {
                 black_box(rows.contains_key(n.to_be_bytes()).unwrap());
             }
         };
-        // What is made when it is first used is made, and the log has room for what comes.
+        // Warm up: lazy initialization is done, and the log has room for the rest.
         work(ROWS);
         let (thread, is_done) = (AtomicI32::new(0), AtomicBool::new(false));
         std::thread::scope(|scope| {
             scope.spawn(|| {
                 thread.store(gettid().as_raw_nonzero().get(), Ordering::SeqCst);
                 work(2);
-                // From now on the kernel kills the thread for any call but read and write.
+                // From now on the kernel kills the thread for any call except read and write.
                 set_secure_computing_mode(SecureComputingMode::Strict).unwrap();
                 work(1000);
                 is_done.store(true, Ordering::SeqCst);
                 loop {
-                    std::hint::spin_loop(); // to end needs a call
+                    std::hint::spin_loop(); // ending the thread needs a system call
                 }
             });
             while !is_done.load(Ordering::SeqCst) {
@@ -148,7 +148,7 @@ fn reads_in_memory_allocate_only_what_they_return() {
 }
 
 #[test]
-fn next_ref_allocates_nothing_but_for_long_values() {
+fn next_ref_allocates_only_for_long_values() {
     let dir = tempfile::tempdir().unwrap();
     let (_store, rows) = filled(dir.path());
     let mut range = rows.iter().unwrap();
@@ -162,7 +162,7 @@ fn next_ref_allocates_nothing_but_for_long_values() {
     assert_eq!((count, taken), (ROWS, 0));
 }
 
-/// Pages that `work` looks at. All of them are in memory.
+/// The number of pages that `work` looks at. All of them must be in memory.
 fn pages<T>(store: &Store, work: impl FnOnce() -> T) -> u64 {
     let before = store.stats();
     black_box(work());
@@ -171,7 +171,7 @@ fn pages<T>(store: &Store, work: impl FnOnce() -> T) -> u64 {
     after.cache_hits - before.cache_hits
 }
 
-/// A store with so many short rows, and one that is out of line, and nothing that goes on beside.
+/// A store without threads, with `count` short rows and one row whose value is out of line.
 fn still(dir: &Path, count: u32) -> (Store, Keyspace) {
     let options = Options::new().cache_bytes(64 << 20).page_bytes(4096).without_threads();
     let store = options.open(dir).unwrap();
@@ -185,7 +185,7 @@ fn still(dir: &Path, count: u32) -> (Store, Keyspace) {
 
 #[test]
 fn a_get_looks_at_a_page_of_each_level_and_twice_at_them_for_a_value_out_of_line() {
-    // A leaf has room for some 35 rows and is half full at least; a node above for hundreds of keys.
+    // A leaf has room for some 35 rows and is at least half full; an inner node, for hundreds of keys.
     for (count, height) in [(10, 1), (1000, 2), (100_000, 3)] {
         let dir = tempfile::tempdir().unwrap();
         let (store, rows) = still(dir.path(), count);
@@ -197,13 +197,13 @@ fn a_get_looks_at_a_page_of_each_level_and_twice_at_them_for_a_value_out_of_line
             );
         }
         assert_eq!(pages(&store, || rows.get("absent").unwrap()), height);
-        // And the one page that has it.
+        // Both walks, and the page with the value.
         assert_eq!(pages(&store, || rows.get("long").unwrap()), 2 * height + 1, "{count}");
     }
 }
 
 #[test]
-fn the_number_of_keys_is_told_without_a_look_at_any_page() {
+fn the_number_of_keys_is_known_without_looking_at_any_page() {
     for count in [10, 100_000] {
         let dir = tempfile::tempdir().unwrap();
         let (store, rows) = still(dir.path(), count);
@@ -221,7 +221,7 @@ fn a_batch_takes_its_bytes_and_70_for_each_row() {
     in_a_child("a_batch_takes_its_bytes_and_70_for_each_row", |dir| {
         const COUNT: u32 = 200_000;
         let (store, rows) = filled(dir);
-        // What the store keeps for the pages that come is not the batch's.
+        // The second round does not count the memory that the store keeps for new pages.
         for _ in 0..2 {
             MOST.store(HELD.load(Ordering::Relaxed), Ordering::Relaxed);
             let before = HELD.load(Ordering::Relaxed);
@@ -232,7 +232,7 @@ fn a_batch_takes_its_bytes_and_70_for_each_row() {
             store.write_with(batch, CommitMode::Async).unwrap();
             let most = (MOST.load(Ordering::Relaxed) - before) as u32;
             println!("{most} bytes for {COUNT} rows of 104");
-            // A buffer that doubles has asked for twice its bytes at most; what is not written is no memory.
+            // A buffer that doubles has allocated at most twice its bytes; unwritten bytes take no memory.
             assert!(most <= COUNT * (104 + 104 + 70), "{most} bytes");
         }
     });
@@ -256,12 +256,12 @@ fn a_page_that_was_looked_up_takes_16_bytes() {
         let more = HELD.load(Ordering::Relaxed) as i64 - before as i64;
         let pages = i64::from(ROWS) / 2;
         println!("{more} bytes for {pages} pages");
-        // Entries are made for many neighbours at a time.
+        // Entries are allocated for many neighbours at a time.
         assert!(more <= pages * 16 + (128 << 10), "{more} bytes");
     });
 }
 
-/// Whoever reopened a file to flush it would not be told of a write that failed before (DISK-2).
+/// A flush through a reopened file would not report an earlier failed write (DISK-2).
 #[test]
 fn a_flush_and_a_checkpoint_open_no_file() {
     in_a_child("a_flush_and_a_checkpoint_open_no_file", |dir| {
@@ -270,7 +270,7 @@ fn a_flush_and_a_checkpoint_open_no_file() {
         let limit = getrlimit(Resource::Nofile);
         let none = Rlimit { current: Some(0), ..limit };
         setrlimit(Resource::Nofile, none).unwrap();
-        assert!(std::fs::File::open(dir.join("data")).is_err(), "nothing can be opened");
+        assert!(std::fs::File::open(dir.join("data")).is_err(), "the limit has no effect");
         for n in 0..100_u32 {
             rows.put_with(n.to_be_bytes(), [8; 100], CommitMode::Sync).unwrap();
         }
@@ -283,8 +283,8 @@ fn a_flush_and_a_checkpoint_open_no_file() {
     });
 }
 
-/// The most memory that a command takes beside what there is. The store's cache and the mapped log are
-/// none of it: those have limits of their own.
+/// The most memory that a command allocates. The store's cache and the mapped log are not in it: they
+/// have their own limits.
 #[cfg(feature = "cli")]
 fn most_of(args: &[&str]) -> usize {
     let before = HELD.load(Ordering::Relaxed);
@@ -308,7 +308,7 @@ fn memory_does_not_grow_with_what_is_imported_or_scanned() {
             [import, most_of(&["scan", store]), most_of(&["scan", store, "--format", "json"])]
         });
         let [few, many] = most;
-        // The file, and what is printed, is 13 MB longer.
+        // The larger file, and the larger output, are 13 MB longer.
         for (few, many) in few.into_iter().zip(many) {
             eprintln!("{few} bytes for few rows, {many} for many");
             assert!(many < few + (1 << 20), "{few} bytes for few rows, {many} for many");

@@ -1,8 +1,8 @@
-//! What others do to the directory of a store that is open: they change the working directory,
-//! rename it, remove it, put another one in its place, remove files in it.
+//! Changes to the directory of an open store: another working directory, a rename, a removal, another
+//! directory in its place, removed files.
 //!
-//! A store is the directory that was opened, not a path. Whatever is done to the path, commits go
-//! where they went before, or are refused; no file of anybody else is touched.
+//! A store is the directory that was opened, not a path. After any change to the path, commits go to the
+//! same directory as before, or are refused; no foreign file is touched.
 
 #![cfg(unix)]
 
@@ -47,7 +47,7 @@ fn files(directory: &Path) -> Vec<(String, u64)> {
     files
 }
 
-/// The one test here that uses the working directory, which all of the process share.
+/// The only test here that uses the working directory, which belongs to the whole process.
 #[test]
 fn a_store_opened_by_a_relative_path_stays_where_it_is_after_a_change_of_directory() {
     let temp = tempfile::tempdir().unwrap();
@@ -55,7 +55,7 @@ fn a_store_opened_by_a_relative_path_stays_where_it_is_after_a_change_of_directo
     for place in [&here, &there] {
         fs::create_dir(place).unwrap();
     }
-    // Another store has the same name in the other place.
+    // Another store has the same name in the other directory.
     let other = options().open(there.join("store")).unwrap();
     fill(&other, 0);
     other.close().unwrap();
@@ -81,7 +81,7 @@ fn a_directory_that_is_renamed_takes_its_store_along() {
     let mut count = fill(&store, 0);
     fs::rename(&old, &new).unwrap();
     count = fill(&store, count);
-    // Nor does another store that comes to be at the old place.
+    // Another store at the old path makes no difference.
     let other = options().open(&old).unwrap();
     fill(&other, 0);
     count = fill(&store, count);
@@ -110,7 +110,7 @@ fn a_symbolic_link_that_is_switched_leaves_the_store_where_it_was() {
     assert_holds(&first, count);
 }
 
-/// The cause of poison, or the error itself.
+/// The cause of a poisoned store, or the error itself.
 fn cause(error: &Error) -> &Error {
     match error {
         Error::Poisoned { source, .. } => source,
@@ -119,28 +119,28 @@ fn cause(error: &Error) -> &Error {
 }
 
 #[test]
-fn a_directory_that_was_removed_acknowledges_nothing() {
+fn a_store_in_a_removed_directory_acknowledges_no_commit() {
     let temp = tempfile::tempdir().unwrap();
     let place = temp.path().join("store");
     let store = options().open(&place).unwrap();
     fill(&store, 0);
     let rows = store.keyspace("rows").unwrap();
     fs::remove_dir_all(&place).unwrap();
-    // Whoever makes one there anew has nothing to fear.
+    // A new directory at that path stays untouched.
     fs::create_dir(&place).unwrap();
     let error = rows.put_with("key", "value", CommitMode::Sync).unwrap_err();
     assert!(matches!(cause(&error), Error::Missing { .. }), "{error:?}");
     assert!(error.to_string().contains("removed"), "{error}");
     let error = store.checkpoint().unwrap_err();
     assert!(matches!(cause(&error), Error::Missing { .. }), "{error:?}");
-    assert!(rows.get(1u32.to_be_bytes()).unwrap().is_some(), "reads go on");
+    assert!(rows.get(1u32.to_be_bytes()).unwrap().is_some(), "reads still work");
     let error = store.close().unwrap_err();
     assert!(matches!(cause(&error), Error::Missing { .. }), "{error:?}");
     assert_eq!(files(&place), []);
 }
 
 #[test]
-fn a_file_that_was_removed_or_replaced_acknowledges_nothing() {
+fn a_store_with_a_removed_or_replaced_file_acknowledges_no_commit() {
     for is_replaced in [false, true] {
         for name in ["data", "log-"] {
             let temp = tempfile::tempdir().unwrap();
@@ -162,7 +162,7 @@ fn a_file_that_was_removed_or_replaced_acknowledges_nothing() {
 }
 
 #[test]
-fn who_looks_at_a_store_looks_at_the_directory_that_was_opened() {
+fn inspection_reads_the_directory_that_was_opened() {
     let temp = tempfile::tempdir().unwrap();
     let (old, new) = (temp.path().join("old"), temp.path().join("new"));
     let store = options().open(&old).unwrap();
@@ -183,10 +183,10 @@ fn who_looks_at_a_store_looks_at_the_directory_that_was_opened() {
 
 // --- the lock ---
 
-/// Tells the child which directory to open.
+/// The directory that the child opens.
 const TASK: &str = "SYNCLINE_DIRECTORY_TASK";
 
-/// Not a test: what the child does.
+/// The child process; as a test it does nothing.
 #[test]
 fn child() {
     let Some(directory) = std::env::var_os(TASK) else { return };
@@ -212,12 +212,12 @@ fn assert_locked(directory: &Path) {
 }
 
 #[test]
-fn a_lock_file_that_was_removed_lets_nobody_in() {
+fn a_store_stays_locked_when_its_lock_file_is_removed() {
     let temp = tempfile::tempdir().unwrap();
     for life in 0..3u32 {
         let store = options().open(temp.path()).unwrap();
         assert_locked(temp.path());
-        // Before the first write, and after. What is refused makes no new one.
+        // Before the first write, and after. A refused open makes no new lock file.
         fs::remove_file(temp.path().join("LOCK")).unwrap();
         assert_locked(temp.path());
         let rows = store.keyspace("rows").unwrap();

@@ -1,4 +1,4 @@
-//! What a store takes on disk, and what it does where its files may not grow.
+//! The disk space that a store takes, and its behaviour under a limit on file sizes.
 #![cfg(target_os = "linux")]
 
 use std::os::unix::fs::MetadataExt;
@@ -10,7 +10,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use syncline::disk::SimDisk;
 use syncline::{CommitMode, Error, Options, Store, WriteBatch};
 
-/// The blocks of all files of a store whose names begin so.
+/// The allocated bytes of the files whose names begin with `name`.
 fn bytes_on_disk(dir: &Path, name: &str) -> u64 {
     let entries = std::fs::read_dir(dir).unwrap().map(Result::unwrap);
     let of_name = entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(name));
@@ -35,7 +35,7 @@ fn a_store_of_one_row_takes_less_than_a_mebibyte() {
     check("with another row");
 }
 
-/// Whether a store that has a disk of so many bytes takes a batch of `BATCH` bytes.
+/// Whether a store with `disk_bytes` of free disk takes a batch of `BATCH` bytes.
 fn takes_a_batch(disk_bytes: u64) -> bool {
     let disk = SimDisk::new();
     let options = Options::new().cache_bytes(4 << 20).segment_bytes(1 << 20).without_threads();
@@ -64,7 +64,7 @@ fn a_batch_needs_about_five_times_its_bytes_of_disk() {
 }
 
 #[test]
-fn a_closed_store_gives_its_log_back() {
+fn a_closed_store_frees_the_space_of_its_log() {
     let dir = tempfile::tempdir().unwrap();
     let store = Options::new().segment_bytes(4 << 20).open(dir.path()).unwrap();
     let rows = store.keyspace("rows").unwrap();
@@ -72,7 +72,7 @@ fn a_closed_store_gives_its_log_back() {
         rows.put_with(n.to_be_bytes(), [7; 1000], CommitMode::Async).unwrap();
     }
     assert!(bytes_on_disk(dir.path(), "log-") >= 10 << 20);
-    // Handles that are left hold nothing of it.
+    // Other handles may still exist.
     store.clone().close().unwrap();
     assert!(bytes_on_disk(dir.path(), "log-") <= 16 << 10);
     drop((rows, store));
@@ -83,7 +83,7 @@ fn a_closed_store_gives_its_log_back() {
 const LIMITED: &str = "SYNCLINE_TEST_LIMITED";
 const LIMIT: u64 = 1 << 20;
 
-/// What the child does: a write beyond the limit would end it by SIGXFSZ.
+/// The child process: a write beyond the limit would kill it with SIGXFSZ.
 fn live_within_a_limit(dir: &Path) {
     let hard = getrlimit(Resource::Fsize).maximum;
     let limit =
@@ -101,7 +101,7 @@ fn live_within_a_limit(dir: &Path) {
     };
     assert!(matches!(error, Error::DiskFull { .. }), "{error}");
     assert!(u64::from(done) * 1000 > LIMIT / 2, "{done} rows");
-    // A checkpoint writes to a file that may not grow either.
+    // A checkpoint writes to another file that may not grow.
     match store.checkpoint() {
         Ok(_) | Err(Error::DiskFull { .. }) => {}
         Err(error) => panic!("{error}"),
@@ -111,7 +111,7 @@ fn live_within_a_limit(dir: &Path) {
     for n in done..done + 5000 {
         put(n).unwrap();
     }
-    // What was written may lie beyond a limit that comes later.
+    // A later limit may be below the length that a file already has.
     limit(Some(LIMIT));
     match store.checkpoint() {
         Ok(_) | Err(Error::DiskFull { .. }) => {}
@@ -125,12 +125,12 @@ fn live_within_a_limit(dir: &Path) {
 }
 
 #[test]
-fn a_limit_on_file_sizes_refuses_commits_and_ends_no_process() {
+fn a_limit_on_file_sizes_refuses_commits_and_kills_no_process() {
     if let Some(dir) = std::env::var_os(LIMITED) {
         return live_within_a_limit(Path::new(&dir));
     }
     let dir = tempfile::tempdir().unwrap();
-    let name = "a_limit_on_file_sizes_refuses_commits_and_ends_no_process";
+    let name = "a_limit_on_file_sizes_refuses_commits_and_kills_no_process";
     let child = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", name])
         .env(LIMITED, dir.path())

@@ -1,16 +1,16 @@
-//! Stores that an earlier build wrote must open for ever, with everything that is in them.
+//! Stores that earlier builds wrote must always open, with all their contents.
 //!
-//! `tests/fixtures/v1-*` were written by `write_fixtures` below, once, when format version 1 was
-//! frozen, and `v2-*` with version 2. They are never written again: a new format version gets
-//! fixtures of its own. To add one, give it a name in [`FIXTURES`] and run
+//! `write_fixtures` below wrote `tests/fixtures/v1-*` once, when format version 1 was frozen, and `v2-*`
+//! with version 2. They are never written again: a new format version gets its own fixtures. To add one,
+//! give it a name in [`FIXTURES`] and run
 //!
 //! ```text
 //! cargo test --test fixtures -- --ignored write_fixtures
 //! ```
 //!
-//! A fixture is one text file that lists the files of the store: a line `name length`, then a
-//! line `offset hex` for each 32 bytes that are not all zero, so that preallocated space takes no
-//! room and a difference can be read.
+//! A fixture is one text file that lists the files of the store: a line `name length`, then a line
+//! `offset hex` for each 32 bytes that are not all zero. So preallocated space takes no room, and a
+//! difference can be read.
 
 mod support;
 
@@ -34,7 +34,7 @@ fn path(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(format!("{name}.txt"))
 }
 
-/// What every fixture holds.
+/// The contents of every fixture.
 fn contents() -> Contents {
     let mut plain: BTreeMap<Vec<u8>, Vec<u8>> = BTreeMap::new();
     for n in 0..200u32 {
@@ -50,8 +50,7 @@ fn contents() -> Contents {
     Contents::from([("plain".into(), plain), ("\u{e9}t\u{e9}".into(), other)])
 }
 
-/// Writes the contents, some before a checkpoint and some after it. Returns the token of the
-/// last commit.
+/// Writes the contents, some before a checkpoint, some after it. Returns the token of the last commit.
 fn write(store: &Store) -> String {
     let contents = contents();
     let plain = store.keyspace("plain").unwrap();
@@ -149,7 +148,7 @@ fn unpacked(name: &str) -> (tempfile::TempDir, String) {
 }
 
 #[test]
-fn a_store_of_version_1_goes_on_in_version_2() {
+fn a_store_of_version_1_is_continued_in_version_2() {
     for name in ["v1-closed", "v1-killed"] {
         let (dir, token) = unpacked(name);
         let version = |slot: usize| std::fs::read(dir.path().join("data")).unwrap()[slot + 12];
@@ -162,7 +161,7 @@ fn a_store_of_version_1_goes_on_in_version_2() {
         let receipt = store.keyspace("plain").unwrap().put("more", "1").unwrap();
         assert!(!is_old(&receipt.token()), "the first write begins a life with a mark");
         assert_eq!((version(0), version(4096)), (2, 2));
-        // In the form of version 1 the new life has given nothing out.
+        // The new life has given out no token in the form of version 1.
         let (life, lsn) = (receipt.incarnation().get(), receipt.lsn().get());
         let forged = store.status(&format!("{}-{life:x}-{lsn:x}", store.id()));
         assert!(matches!(forged, Err(Error::UnknownLife { .. })), "{forged:?}");
@@ -175,7 +174,7 @@ fn a_store_of_version_1_goes_on_in_version_2() {
 }
 
 #[test]
-fn a_killed_store_of_every_version_misses_its_log() {
+fn a_killed_store_of_every_version_is_refused_without_its_log() {
     for name in FIXTURES.into_iter().filter(|name| name.ends_with("killed")) {
         for is_removed in [true, false] {
             let (dir, _) = unpacked(name);

@@ -1,8 +1,7 @@
-//! What the code around a store may do to it: wakers and callbacks that panic, block, come back to
-//! the store or drop the last handle; a logger that panics; destructors of threads; options and
-//! times of any size; closing twice.
+//! Foreign code around a store: wakers and callbacks that panic, block, call the store or drop its last
+//! handle; a logger that panics; destructors of threads; options and times of any size; closing twice.
 //!
-//! Nothing of that ends a thread of the store, keeps others waiting, or makes a promise untrue.
+//! None of that ends a thread of the store, blocks other calls, or breaks a promise.
 
 use std::cell::RefCell;
 use std::future::Future;
@@ -18,7 +17,7 @@ use std::time::Duration;
 use syncline::disk::{Op, SimDisk};
 use syncline::{CommitMode, Error, Keyspace, Options, Receipt, Store};
 
-/// Nobody waits so long for what works.
+/// Longer than any call takes that works.
 const PATIENCE: Duration = Duration::from_secs(60);
 const FOR_EVER: Duration = Duration::from_secs(1 << 40);
 
@@ -33,7 +32,7 @@ fn open(disk: &SimDisk) -> (Store, Keyspace) {
     (store, rows)
 }
 
-/// All messages of the store go to a logger that panics.
+/// Installs a logger that panics at every message.
 fn listen() {
     struct Panics;
     impl log::Log for Panics {
@@ -52,7 +51,7 @@ fn listen() {
     });
 }
 
-/// Does something once, when it is woken.
+/// Runs a closure once, when it is woken.
 struct Does(Mutex<Option<Box<dyn FnOnce() + Send>>>);
 
 impl Wake for Does {
@@ -80,9 +79,9 @@ fn register(rows: &Keyspace, waker: &Waker) {
     }
 }
 
-/// What comes must come by itself.
+/// Receives a message, with patience.
 fn heard<T>(from: &Receiver<T>) -> T {
-    from.recv_timeout(PATIENCE).expect("it never came")
+    from.recv_timeout(PATIENCE).expect("no message came")
 }
 
 fn assert_flushes(rows: &Keyspace) {
@@ -94,7 +93,7 @@ fn assert_flushes(rows: &Keyspace) {
 }
 
 #[test]
-fn wakers_that_panic_end_no_thread_and_keep_no_other_waker_from_being_called() {
+fn wakers_that_panic_end_no_thread_and_do_not_stop_other_wakers() {
     let (store, rows) = open(&SimDisk::new());
     for _ in 0..20 {
         let (tell, told) = channel();
@@ -116,7 +115,7 @@ fn wakers_that_panic_end_no_thread_and_keep_no_other_waker_from_being_called() {
     store.close().unwrap();
 }
 
-/// A waker that panics at each of what is done to it, except when it is made.
+/// A waker that panics when it is cloned, woken or dropped, as `panics_at` says.
 fn hostile(panics_at: &'static str) -> Waker {
     fn at(data: *const (), what: &str) {
         let panics_at: &&str = [&"clone", &"wake", &"drop"][data as usize - 1];
@@ -133,7 +132,7 @@ fn hostile(panics_at: &'static str) -> Waker {
     );
     let number = ["clone", "wake", "drop"].iter().position(|name| *name == panics_at).unwrap() + 1;
     let raw = RawWaker::new(std::ptr::without_provenance(number), &TABLE);
-    // SAFETY: the data is a number and nothing is owned: any thread may do anything with it.
+    // SAFETY: the data is a number that owns nothing, so any thread may use it in any way.
     #[allow(unsafe_code)]
     unsafe {
         Waker::from_raw(raw)
@@ -141,13 +140,13 @@ fn hostile(panics_at: &'static str) -> Waker {
 }
 
 #[test]
-fn a_waker_that_panics_when_it_is_cloned_or_dropped_harms_nobody_else() {
+fn a_waker_that_panics_when_cloned_or_dropped_does_not_stop_flushes() {
     let (store, rows) = open(&SimDisk::new());
     for panics_at in ["clone", "wake", "drop"] {
         let waker = std::mem::ManuallyDrop::new(hostile(panics_at));
         for _ in 0..50 {
             let mut receipt = rows.put_with("key", "value", CommitMode::Async).unwrap();
-            // Twice, so that the second is not needed and is dropped.
+            // Twice, so that the second waker is not needed and is dropped.
             for _ in 0..2 {
                 let _ = catch_unwind(AssertUnwindSafe(|| poll(&mut receipt, &waker)));
             }
@@ -158,7 +157,7 @@ fn a_waker_that_panics_when_it_is_cloned_or_dropped_harms_nobody_else() {
 }
 
 #[test]
-fn a_waker_may_come_back_to_the_store() {
+fn a_waker_may_call_the_store() {
     let disk = SimDisk::new();
     let (store, rows) = open(&disk);
     for round in 0..6u32 {
@@ -206,14 +205,14 @@ fn the_last_handle_may_be_dropped_in_a_waker() {
         } else {
             waker.wake();
         }
-        // It is closed, and has given the directory back.
+        // The store is closed, and its directory is unlocked.
         let (_, rows) = open(&disk);
         assert_eq!(&*rows.get("last").unwrap().unwrap(), round.to_be_bytes());
     }
 }
 
 #[test]
-fn a_waker_that_blocks_holds_up_neither_commits_nor_closing() {
+fn a_waker_that_blocks_delays_neither_commits_nor_closing() {
     let disk = SimDisk::new();
     let (store, rows) = open(&disk);
     let ((tell, told), (release, released)) = (channel(), channel::<()>());
@@ -233,7 +232,7 @@ fn a_waker_that_blocks_holds_up_neither_commits_nor_closing() {
     store.checkpoint().unwrap();
     store.close().unwrap();
     drop(rows);
-    // The thread that comes back finds the store of somebody else, and leaves it alone.
+    // The thread whose waker returns late must not touch the reopened store.
     let (next, rows) = open(&disk);
     rows.put("next", "value").unwrap();
     release.send(()).unwrap();
@@ -243,7 +242,7 @@ fn a_waker_that_blocks_holds_up_neither_commits_nor_closing() {
 }
 
 #[test]
-fn a_waker_closes_the_store_while_another_thread_does() {
+fn a_waker_may_close_the_store_while_another_thread_does() {
     for _ in 0..20 {
         let (store, rows) = open(&SimDisk::new());
         let (tell, told) = channel();
@@ -265,7 +264,7 @@ fn receipts_that_are_dropped_while_they_wait_leave_no_waker_behind() {
             _ => rows.put_with("key", "value", CommitMode::Async).unwrap(),
         };
         let _ = poll(&mut receipt, &Waker::from(Arc::clone(&waker)));
-        // Polled again once it is done it is still done.
+        // A receipt that is done is still done when it is polled again.
         if n % 100 == 0 {
             receipt.wait().unwrap();
             assert!(poll(&mut receipt, Waker::noop()).is_ready());
@@ -274,12 +273,12 @@ fn receipts_that_are_dropped_while_they_wait_leave_no_waker_behind() {
     }
     store.close().unwrap();
     while Arc::strong_count(&waker) > 1 {
-        thread::yield_now(); // the flusher may still have some in its hands
+        thread::yield_now(); // the flusher may still hold some
     }
 }
 
 #[test]
-fn a_callback_that_panics_stops_no_recovery() {
+fn a_callback_that_panics_does_not_stop_recovery() {
     let disk = SimDisk::new();
     let (store, rows) = open(&disk);
     (0..100u32).for_each(|n| drop(rows.put(n.to_be_bytes(), "value").unwrap()));
@@ -296,13 +295,13 @@ fn a_callback_that_panics_stops_no_recovery() {
     let bomb = Bomb(Arc::clone(&dropped));
     let options = options().on_recovery(move |_| panic!("the callback panics {:p}", &bomb));
     let store = options.open_on(Arc::new(left)).unwrap();
-    assert_eq!(dropped.load(Ordering::SeqCst), 1, "it is needed no longer");
+    assert_eq!(dropped.load(Ordering::SeqCst), 1, "the callback is dropped once");
     assert_eq!(store.keyspace("rows").unwrap().len().unwrap(), 100);
 }
 
 // --- closing ---
 
-/// A disk whose next flush waits, once `armed`: it tells that it does, and goes on when told.
+/// A disk whose next flush, once `armed`, sends a message and waits for one.
 fn held_disk() -> (SimDisk, Arc<AtomicBool>, Receiver<()>, Sender<()>) {
     let disk = SimDisk::new();
     let armed = Arc::new(AtomicBool::new(false));
@@ -319,10 +318,10 @@ fn held_disk() -> (SimDisk, Arc<AtomicBool>, Receiver<()>, Sender<()>) {
 }
 
 #[test]
-fn whoever_closes_second_waits_for_the_first_and_is_told_the_same() {
+fn a_second_close_waits_for_the_first_and_returns_the_same() {
     for fails in [false, true] {
         let (disk, armed, told, release) = held_disk();
-        // Without threads, so that the flush that is held, and fails, is that of closing.
+        // Without threads, so that the held flush, which may fail, is that of closing.
         let store = options().without_threads().open_on(Arc::new(disk.clone())).unwrap();
         let rows = store.keyspace("rows").unwrap();
         rows.put("key", "value").unwrap();
@@ -350,13 +349,13 @@ fn whoever_closes_second_waits_for_the_first_and_is_told_the_same() {
                 assert_eq!(format!("{:?}", other.1), format!("{:?}", first.1));
             }
         });
-        // And later.
+        // A later close returns the same.
         assert_eq!(store.close().is_err(), fails);
     }
 }
 
 #[test]
-fn closing_tells_that_the_first_flush_of_a_life_failed() {
+fn closing_reports_that_the_first_flush_of_a_life_failed() {
     let disk = SimDisk::new();
     let (store, rows) = open(&disk);
     rows.put("key", "value").unwrap();
@@ -370,7 +369,7 @@ fn closing_tells_that_the_first_flush_of_a_life_failed() {
             continue;
         };
         if !matches!(error, Error::Poisoned { .. }) {
-            // The segment that was to be made was not needed yet: another one is made.
+            // The failed segment was not in use yet: another one is made.
             rows.put("another", "value").unwrap();
             store.close().unwrap();
             continue;
@@ -425,7 +424,7 @@ impl Drop for AtTheEnd {
 }
 
 #[test]
-fn a_destructor_of_a_thread_may_use_and_close_a_store() {
+fn a_thread_local_destructor_may_use_and_close_a_store() {
     thread_local! {
         static FIRST: RefCell<Option<AtTheEnd>> = const { RefCell::new(None) };
         static SECOND: RefCell<Option<AtTheEnd>> = const { RefCell::new(None) };
@@ -435,7 +434,8 @@ fn a_destructor_of_a_thread_may_use_and_close_a_store() {
         let disk = disk.clone();
         let (tell, told) = channel();
         let thread = thread::spawn(move || {
-            // Before and after what the store keeps for the thread: destructors run in an order.
+            // Initialized before or after the store's own thread locals: the order decides which
+            // destructors run first.
             let (cell, _) = (&FIRST, FIRST.with(|_| ()));
             let cell = if round % 2 == 0 { cell } else { &SECOND };
             let (store, rows) = match round {
@@ -491,7 +491,7 @@ const EXTREMES: [u64; 12] = [
     u64::MAX,
 ];
 
-/// A store with these options does its work, or refuses the option by name.
+/// Asserts that a store with these options works, or that opening refuses the option by name.
 fn assert_works(options: Options, what: &str) {
     let store = match options.open_on(Arc::new(SimDisk::new())) {
         Ok(store) => store,
@@ -499,7 +499,7 @@ fn assert_works(options: Options, what: &str) {
             assert!(what.contains(option), "{what}: {option}");
             return;
         }
-        // More memory than there is.
+        // A cache larger than the machine's memory.
         Err(Error::Io { action, .. }) if what.contains("cache_bytes") => {
             assert!(action.starts_with("map"), "{what}: {action}");
             return;

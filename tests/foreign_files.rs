@@ -1,5 +1,5 @@
-//! Files that are none of the store's, in its directory or where one is asked for: they stay as they
-//! are, whatever they are called.
+//! Foreign files, with any name, in a store's directory or where a store is to be created: they stay as
+//! they are.
 
 mod support;
 
@@ -39,7 +39,7 @@ const NAMES: [&str; 20] = [
     "letter.txt",
 ];
 
-/// What a name leads to: nothing for a directory.
+/// The bytes of each file; `None` for a directory.
 fn contents(directory: &Path) -> BTreeMap<String, Option<Vec<u8>>> {
     let entry = |entry: std::io::Result<fs::DirEntry>| {
         let entry = entry.unwrap();
@@ -60,7 +60,7 @@ fn assert_refused(directory: &Path, name: &str) {
 }
 
 #[test]
-fn a_directory_with_a_file_of_any_name_becomes_no_store() {
+fn a_directory_with_a_foreign_file_of_any_name_becomes_no_store() {
     let texts: [&[u8]; 4] = [b"mine", &[0; 9000], &[7; 9000], &[0; 300_000]];
     for name in NAMES {
         for text in texts {
@@ -68,7 +68,7 @@ fn a_directory_with_a_file_of_any_name_becomes_no_store() {
             fs::write(temp.path().join(name), text).unwrap();
             assert_refused(temp.path(), name);
         }
-        // An empty file may be somebody's as well. Only the lock's is empty.
+        // An empty file may be foreign too, except the lock file, which is always empty.
         let temp = tempfile::tempdir().unwrap();
         fs::write(temp.path().join(name), "").unwrap();
         match name {
@@ -85,9 +85,9 @@ fn a_directory_with_a_file_of_any_name_becomes_no_store() {
     assert_refused(temp.path(), "data");
 }
 
-/// What a file system puts into its root is nobody's, while it is that.
+/// A file system puts an empty `lost+found` into its root.
 #[test]
-fn a_directory_lost_and_found_is_nobodys_only_while_it_is_empty() {
+fn a_directory_lost_and_found_is_ignored_only_while_it_is_empty() {
     let temp = tempfile::tempdir().unwrap();
     fs::create_dir(temp.path().join("lost+found")).unwrap();
     options().open(temp.path()).unwrap().close().unwrap();
@@ -109,9 +109,9 @@ fn a_directory_lost_and_found_is_nobodys_only_while_it_is_empty() {
     }
 }
 
-/// A file that is no store is refused when it is read, which is after the directory was locked.
+/// The file is refused when it is read, which is after the directory was locked.
 #[test]
-fn a_file_of_somebody_that_is_called_data_gets_no_lock_beside_it() {
+fn a_foreign_file_called_data_gets_no_lock_file_beside_it() {
     for text in [&b""[..], b"mine", &[0; 9000], &[7; 9000]] {
         let temp = tempfile::tempdir().unwrap();
         fs::write(temp.path().join("data"), text).unwrap();
@@ -124,9 +124,9 @@ fn a_file_of_somebody_that_is_called_data_gets_no_lock_beside_it() {
     }
 }
 
-/// Nothing of somebody else holds up a write: it goes where nobody is in its way.
+/// A foreign directory does not fail a write: the log takes the next free name.
 #[test]
-fn directories_with_the_names_of_files_to_come_are_passed_over() {
+fn directories_with_the_names_of_future_segments_are_skipped() {
     let temp = tempfile::tempdir().unwrap();
     for life in 0..3 {
         let store = options().open(temp.path()).unwrap();
@@ -151,7 +151,7 @@ fn directories_with_the_names_of_files_to_come_are_passed_over() {
 
 #[cfg(unix)]
 #[test]
-fn a_link_is_somebodys() {
+fn a_link_is_foreign() {
     for name in ["data.new", "log-0000000000000001", "elsewhere"] {
         let temp = tempfile::tempdir().unwrap();
         let target = temp.path().join("target");
@@ -164,13 +164,13 @@ fn a_link_is_somebodys() {
 }
 
 #[test]
-fn a_creation_that_was_interrupted_is_begun_again() {
+fn an_interrupted_creation_is_started_again() {
     let store = tempfile::tempdir().unwrap();
     options().open(store.path()).unwrap().close().unwrap();
     let whole = fs::read(store.path().join("data")).unwrap();
     let mut half = whole.clone();
     half[..4096].fill(0);
-    // What a store says while it is made, and what a power loss may have made of its bytes.
+    // The claim of a creation, and the bytes that a power loss may leave of the file.
     let claim = "a Syncline store is being made here\n";
     let noise = vec![7; 100_000];
     for (lock, left) in
@@ -188,7 +188,7 @@ fn a_creation_that_was_interrupted_is_begun_again() {
 }
 
 #[test]
-fn what_cannot_work_leaves_no_directory() {
+fn a_refused_open_leaves_no_directory() {
     let temp = tempfile::tempdir().unwrap();
     let place = temp.path().join("a/b");
     let error = options().page_bytes(5).open(&place).unwrap_err();
@@ -209,8 +209,8 @@ fn fill(store: &Store, life: u32) {
     }
 }
 
-/// Each life goes through many segments, and ends by closing or by a kill. Files of somebody have the
-/// names of segments that were, that are, and that are to come.
+/// Each life uses many segments, and ends by closing or by a kill. Foreign files have the names of past,
+/// present and future segments.
 #[test]
 fn files_beside_a_store_stay_as_they_are() {
     for seed in 0..6u64 {
@@ -241,7 +241,7 @@ fn files_beside_a_store_stay_as_they_are() {
                 let found = fs::read(place.path().join(name)).unwrap();
                 assert_eq!(&found, text, "seed {seed}, life {life}: {name}");
             }
-            // Some more, close to where the log is.
+            // More foreign files, close to the current segment.
             for directory in [place.path(), next.path()] {
                 let newest = contents(directory).into_keys().filter_map(|name| number(&name));
                 let newest = newest.filter(|number| *number < 1 << 32).max().unwrap();

@@ -1,7 +1,7 @@
-//! A process that has a store open forks: the new process may do nothing with it.
+//! A forked process may do nothing with a store that its parent has open.
 //!
-//! It has the log mapped and every descriptor, so a commit of its would be replayed as if the
-//! store had acknowledged it; and it has none of the threads that closing waits for.
+//! It shares the mapped log and every descriptor, so its commits would be replayed as if the store had
+//! acknowledged them; and it has none of the threads that closing waits for.
 
 #![cfg(target_os = "linux")]
 // A fork has no safe interface.
@@ -28,19 +28,19 @@ unsafe extern "C" {
 const WNOHANG: i32 = 1;
 const SIGKILL: i32 = 9;
 
-/// One test at a time: a process that is forked by one has what another holds at that moment.
+/// One test at a time: a process forked by one test would share the descriptors of another.
 static TURN: Mutex<()> = Mutex::new(());
 
 fn options() -> Options {
     Options::new().cache_bytes(1 << 20).page_bytes(4096).segment_bytes(64 << 10)
 }
 
-/// A forked process, which does what it is told and must then end by itself.
+/// A forked process, which runs two parts and must then end by itself.
 struct Child {
     pid: i32,
-    /// It begins its second part when it hears of it.
+    /// A byte here starts its second part.
     go_on: PipeWriter,
-    /// It tells when its first part is done.
+    /// A byte from here says that its first part is done.
     done: PipeReader,
 }
 
@@ -49,7 +49,7 @@ impl Child {
     fn fork(first: impl FnOnce(), second: impl FnOnce()) -> Child {
         let ((hears, go_on), (done, mut tells)) = (pipe().unwrap(), pipe().unwrap());
         // SAFETY: the child allocates and does input and output, which the C library allows after a
-        // fork; locks of this test program that another thread may hold it does not take.
+        // fork; it takes no lock of this test program that another thread may hold.
         match unsafe { fork() } {
             -1 => panic!("no fork: {}", std::io::Error::last_os_error()),
             0 => {
@@ -78,10 +78,10 @@ impl Child {
         self.go_on.write_all(&[1]).unwrap();
         let begun = Instant::now();
         let mut status = 0;
-        // SAFETY: the status is a number that the call may write.
+        // SAFETY: the call writes the status, a number.
         while unsafe { waitpid(self.pid, &raw mut status, WNOHANG) } == 0 {
             if begun.elapsed() > Duration::from_secs(60) {
-                // SAFETY: the child is ours and has not been waited for.
+                // SAFETY: the process is our child, which has not been reaped.
                 unsafe { kill(self.pid, SIGKILL) };
                 panic!("the child hangs");
             }
@@ -95,7 +95,7 @@ fn refused<T: std::fmt::Debug>(result: Result<T, Error>) {
     assert!(matches!(result, Err(Error::Forked)), "{result:?}");
 }
 
-/// All that a forked process might try.
+/// Asserts that every call is refused.
 fn try_everything(store: &Store, rows: &Keyspace, snapshot: Snapshot, pending: syncline::Receipt) {
     for mode in [CommitMode::Async, CommitMode::Sync] {
         refused(rows.put_with("child", "value", mode));
@@ -142,7 +142,7 @@ fn assert_holds(directory: &Path, count: u64) {
 }
 
 #[test]
-fn a_forked_process_can_do_nothing_with_a_store_and_harms_nobody() {
+fn a_forked_process_can_do_nothing_with_a_store_of_its_parent() {
     let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     for has_threads in [true, false] {
         let temp = tempfile::tempdir().unwrap();
@@ -160,7 +160,7 @@ fn a_forked_process_can_do_nothing_with_a_store_and_harms_nobody() {
             move || {
                 let (store, rows) = handles;
                 try_everything(&store, &rows, in_child, pending);
-                // What is open stays locked.
+                // The parent's store stays locked.
                 let again = plain().open(&its_place);
                 assert!(matches!(again, Err(Error::Locked { .. })), "{again:?}");
             },
@@ -168,10 +168,10 @@ fn a_forked_process_can_do_nothing_with_a_store_and_harms_nobody() {
         );
         child.wait_first();
         rows.put("third", "value").unwrap();
-        // As a kill would leave it.
+        // The files as a kill would leave them.
         copy(&place, &temp.path().join("killed"));
         assert_holds(&temp.path().join("killed"), 3);
-        // The child lives on, with the descriptors of the locks.
+        // The child still has the descriptors of the locks.
         drop((rows, snapshot));
         store.close().unwrap();
         assert_holds(&place, 3);
@@ -181,14 +181,14 @@ fn a_forked_process_can_do_nothing_with_a_store_and_harms_nobody() {
 }
 
 #[test]
-fn handles_that_a_forked_process_drops_give_no_lock_back_and_wait_for_no_thread() {
+fn handles_dropped_in_a_forked_process_release_no_lock_and_wait_for_no_thread() {
     let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let temp = tempfile::tempdir().unwrap();
     let store = options().open(temp.path()).unwrap();
     let rows = store.keyspace("rows").unwrap();
     rows.put("first", "value").unwrap();
     let all = std::cell::Cell::new(Some((store, rows)));
-    // The child has the handles that the parent has, each of them the only one.
+    // The child has the same handles as the parent, each the last one of its process.
     let mut child = Child::fork(|| drop(all.take()), || ());
     child.wait_first();
     let again = options().open(temp.path());

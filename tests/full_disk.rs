@@ -1,10 +1,11 @@
-//! A disk that is full, at any moment, with any cache and any shape of batch.
+//! Stores on a full disk, with any cache and any shape of batch.
 //!
-//! A commit that finds no space is refused and leaves no trace; everything can be read; rows can be
-//! deleted and checkpoints made; a store that ends there can be opened there; and once there is space
-//! all goes on without reopening. Nothing is ever poisoned for want of space.
+//! - A commit that finds no space is refused and leaves no trace.
+//! - Everything can be read, rows can be deleted, and checkpoints made.
+//! - A store that was closed or killed on the full disk can be opened there.
+//! - Once there is space, the store works without reopening. A full disk never poisons it.
 //!
-//! `SYNCLINE_SEED=n cargo test --test full_disk` replays one life, `SYNCLINE_SEEDS=n` runs so many.
+//! `SYNCLINE_SEED=n cargo test --test full_disk` replays one life, `SYNCLINE_SEEDS=n` runs n lives.
 
 mod support;
 
@@ -20,7 +21,7 @@ const STEPS: usize = 60;
 
 type Rows = BTreeMap<Vec<u8>, Vec<u8>>;
 
-/// A store on a disk that is full now and then, and what it must hold.
+/// A store on a disk that is full now and then, and its expected contents.
 struct Life {
     rng: Rng,
     disk: SimDisk,
@@ -32,7 +33,7 @@ struct Life {
     held: Vec<(Snapshot, Rows)>,
     is_full: bool,
     refused: usize,
-    /// Since the store was opened.
+    /// Whether a write succeeded since the store was opened.
     has_written: bool,
 }
 
@@ -142,14 +143,14 @@ impl Life {
         let count = if self.is_full { 1 } else { 1 + self.below(40) as usize };
         match self.write(count, true) {
             Ok(()) => {}
-            // A life begins its log with its first write, and what it closed with has little.
+            // The first write of a life begins its log, and a closed store has little space for one.
             Err(Error::DiskFull { file, .. })
                 if self.is_full && !self.has_written && file.contains("log-") => {}
             Err(error) => panic!("a delete of {count} rows, full: {}: {error:?}", self.is_full),
         }
     }
 
-    /// Small rows, one by one, until there is no space for another.
+    /// Puts small rows, one by one, until there is no space for another.
     fn trickle(&mut self) {
         let bytes = 1 + self.below(90) as usize;
         for _ in 0..3000 {
@@ -163,7 +164,7 @@ impl Life {
         }
     }
 
-    /// As many rows go, one by one: there is always space for that, unless a snapshot keeps them.
+    /// Deletes as many rows, one by one. There is always space for that, unless a snapshot keeps them.
     fn drain(&mut self) {
         self.held.clear();
         let first = self.key();
@@ -178,7 +179,7 @@ impl Life {
         }
     }
 
-    /// Everything is read, by every way there is.
+    /// Reads everything, in every way.
     fn check(&self) {
         let rows = self.rows();
         let all: Rows = rows.iter().unwrap().map(pair).collect::<Result<_>>().unwrap();
@@ -212,15 +213,15 @@ impl Life {
         self.is_full = true;
     }
 
-    /// There is space again: all goes on, without reopening.
+    /// Gives space again: the store works without reopening.
     fn heal(&mut self) {
         self.disk.set_capacity(None);
         self.is_full = false;
         self.write(3, false).unwrap();
     }
 
-    /// One call to the disk fails, of a kind that makes files longer.
-    fn strike(&mut self) {
+    /// Fails one call to the disk of a kind that makes files longer.
+    fn fail_growth(&mut self) {
         let op = [Op::Allocate, Op::Create][self.below(2) as usize];
         let (error, persistence) = (FaultError::Io, Persistence::Once);
         self.disk.fail(Fault { op, after: 0, error, persistence });
@@ -233,7 +234,7 @@ impl Life {
         self.disk.clear_faults();
     }
 
-    /// The store ends, by a close, a kill or a power loss, and is opened on the disk as it is.
+    /// Ends the store by a close, a kill or a power loss, and opens it on the disk as it is.
     fn reopen(&mut self) {
         self.held.clear();
         let (store, rows) = self.store.take().unwrap();
@@ -266,7 +267,7 @@ impl Life {
             10 | 11 if self.is_full => self.heal(),
             10..13 => self.fill(),
             13 => self.reopen(),
-            14 => self.strike(),
+            14 => self.fail_growth(),
             15 | 16 => self.trickle(),
             17 | 18 => self.drain(),
             _ => self.check(),
@@ -289,10 +290,10 @@ fn pair(entry: Result<syncline::Entry>) -> Result<(Vec<u8>, Vec<u8>)> {
     entry.map(|entry| (entry.key().to_vec(), entry.value().to_vec()))
 }
 
-/// Tells the seed if what it leads to fails.
-struct Told(u64);
+/// Prints how to replay the seed if its life fails.
+struct Replay(u64);
 
-impl Drop for Told {
+impl Drop for Replay {
     fn drop(&mut self) {
         if std::thread::panicking() {
             eprintln!("SYNCLINE_SEED={} cargo test --test full_disk replays this", self.0);
@@ -301,7 +302,7 @@ impl Drop for Told {
 }
 
 #[test]
-fn a_full_disk_refuses_and_everything_else_goes_on() {
+fn a_full_disk_refuses_puts_and_everything_else_still_works() {
     let number = |name| std::env::var(name).ok().map(|n| n.parse::<u64>().expect("a number"));
     let seeds = match number("SYNCLINE_SEED") {
         Some(seed) => seed..seed + 1,
@@ -310,7 +311,7 @@ fn a_full_disk_refuses_and_everything_else_goes_on() {
     let many = seeds.end - seeds.start >= SEEDS;
     let mut refused = 0;
     for seed in seeds {
-        let _told = Told(seed);
+        let _replay = Replay(seed);
         let mut life = Life::new(seed);
         life.open();
         (0..STEPS).for_each(|_| life.step());
@@ -320,8 +321,8 @@ fn a_full_disk_refuses_and_everything_else_goes_on() {
     assert!(!many || refused > 0, "no disk was ever full");
 }
 
-/// An operator gets out of a full disk: rows are deleted, a checkpoint is made, and puts go on; and so
-/// again, whenever it is full.
+/// An operator makes space on a full disk, any number of times: after deletes and a checkpoint, puts
+/// work again.
 #[test]
 fn deletes_and_a_checkpoint_lead_out_of_a_full_disk() {
     const SEGMENT: u64 = 64 << 20;
@@ -353,7 +354,7 @@ fn deletes_and_a_checkpoint_lead_out_of_a_full_disk() {
                 }
             };
             assert!(matches!(refused, Error::DiskFull { .. }), "{refused:?}");
-            assert_eq!(rows.len().unwrap(), next - first, "what was refused left no trace");
+            assert_eq!(rows.len().unwrap(), next - first, "a refused put left a trace");
             let gone = first..first + (next - first) / 3 * 2;
             for number in gone.clone() {
                 rows.delete_with(key(number), CommitMode::Async)
@@ -365,7 +366,7 @@ fn deletes_and_a_checkpoint_lead_out_of_a_full_disk() {
             rows.delete_with(key(next), CommitMode::Async).unwrap();
         }
         assert!(store.verify().unwrap().is_clean());
-        // What was slid over is read back after a kill.
+        // Everything is read back after a kill.
         let disk = disk.crash(Keep::Everything);
         let store = Options::new().without_threads().open_on(Arc::new(disk)).unwrap();
         assert_eq!(store.open_keyspace("rows").unwrap().unwrap().len().unwrap(), next - first);
@@ -373,9 +374,9 @@ fn deletes_and_a_checkpoint_lead_out_of_a_full_disk() {
     }
 }
 
-/// As above, while the store's own threads make checkpoints, and others write and delete.
+/// As above, while the store's own threads make checkpoints, and other threads write and delete.
 #[test]
-fn deletes_are_taken_on_a_full_disk_beside_checkpoints_and_other_writers() {
+fn deletes_succeed_on_a_full_disk_during_checkpoints_and_other_writes() {
     const WRITERS: u64 = 4;
     const DELETERS: u64 = 4;
     let disk = SimDisk::new();
@@ -427,9 +428,9 @@ fn deletes_are_taken_on_a_full_disk_beside_checkpoints_and_other_writers() {
     assert!(store.verify().unwrap().is_clean());
 }
 
-/// What an open that fails, or does not, leaves on a disk that has no byte to spare.
+/// Opening needs no space, and leaves no file, on a disk without a free byte.
 #[test]
-fn a_store_that_was_killed_on_a_full_disk_is_read_there() {
+fn a_store_that_was_killed_on_a_full_disk_can_be_read_there() {
     let options = || Options::new().without_threads().store_id([7; 16]).cache_bytes(1 << 20);
     let disk = SimDisk::new();
     let store = options().open_on(Arc::new(disk.clone())).unwrap();
@@ -455,7 +456,7 @@ fn a_store_that_was_killed_on_a_full_disk_is_read_there() {
         assert_eq!(store.status(&token).unwrap(), syncline::Status::Durable);
         disk = disk.crash(Keep::Everything);
     }
-    // With a little space it takes writes, and goes on.
+    // With space it takes writes again.
     disk.set_capacity(None);
     let store = options().open_on(Arc::new(disk.clone())).unwrap();
     let rows = store.open_keyspace("rows").unwrap().unwrap();
@@ -464,9 +465,9 @@ fn a_store_that_was_killed_on_a_full_disk_is_read_there() {
     assert_eq!(store.status(&token).unwrap(), syncline::Status::Durable);
 }
 
-/// A store that takes all of a small disk, with segments of the default size.
+/// With segments of the default size.
 #[test]
-fn everything_is_deleted_and_put_again_where_a_store_has_all_of_a_small_disk() {
+fn all_rows_are_deleted_and_put_again_in_a_store_that_fills_a_small_disk() {
     for (seed, page_bytes) in [(1, 8192), (2, 8192), (3, 16384), (4, 16384), (5, 4096)] {
         let mut rng = Rng::new(seed);
         let disk = SimDisk::new();

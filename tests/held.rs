@@ -1,8 +1,8 @@
-//! What a user holds costs its bytes, and neither stops nor slows anybody else, however much of it
-//! there is and however long it is held.
+//! Objects that a user holds cost only their bytes, and neither stop nor slow other calls, in any
+//! number and for any time.
 //!
-//! Values that were held used to keep the frames of their pages: `iter()?.collect()` over more than
-//! the cache took minutes, held up every commit meanwhile, and failed.
+//! Held values once kept the frames of their pages: `iter()?.collect()` over more than the cache took
+//! minutes, blocked every commit meanwhile, and failed.
 
 use std::mem::forget;
 use std::sync::Arc;
@@ -10,9 +10,9 @@ use std::sync::Arc;
 use syncline::disk::SimDisk;
 use syncline::{CommitMode, Entry, Keyspace, Options, Range, Receipt, Snapshot, Store, Value};
 
-/// More than fits into the cache.
+/// More rows than fit into the cache.
 const ROWS: u32 = 8_000;
-/// More than there are frames.
+/// More iterators than frames.
 const ITERATORS: u32 = 600;
 
 /// A store whose cache has 254 frames.
@@ -35,7 +35,7 @@ fn key(number: u32) -> [u8; 4] {
     number.to_be_bytes()
 }
 
-/// Of every kind: empty, short, medium, long in the page, out of line.
+/// Values of every kind: empty, short, medium, long in the page, out of line.
 fn value(number: u32, version: u32) -> Vec<u8> {
     let len = match number % 50 {
         0 => 0,
@@ -47,7 +47,6 @@ fn value(number: u32, version: u32) -> Vec<u8> {
     vec![(number ^ version) as u8; len]
 }
 
-/// Drops things in one of several orders.
 fn drop_in_order<T>(mut held: Vec<T>, order: u32) {
     match order {
         0 => held.into_iter().for_each(drop),
@@ -62,7 +61,7 @@ fn drop_in_order<T>(mut held: Vec<T>, order: u32) {
     }
 }
 
-/// Commits, reads, snapshots and checkpoints go on.
+/// Asserts that commits, reads, snapshots and checkpoints still work.
 fn goes_on(store: &Store, rows: &Keyspace) {
     for number in (0..ROWS).step_by(97) {
         rows.put_with(key(number), value(number, 9), CommitMode::Async).unwrap();
@@ -77,7 +76,7 @@ fn goes_on(store: &Store, rows: &Keyspace) {
 }
 
 #[test]
-fn more_values_than_the_cache_holds_are_collected_and_nobody_waits() {
+fn more_values_than_the_cache_holds_are_collected_without_blocking_other_calls() {
     for order in 0..3 {
         let (_, store, rows) = store();
         let entries: Vec<Entry> = rows.iter().unwrap().map(Result::unwrap).collect();
@@ -103,7 +102,7 @@ fn more_values_than_the_cache_holds_are_collected_and_nobody_waits() {
 }
 
 #[test]
-fn more_iterators_than_the_cache_has_frames_stop_nobody() {
+fn more_iterators_than_the_cache_has_frames_block_no_other_call() {
     for order in 0..3 {
         let (_, store, rows) = store();
         let mut held: Vec<(u32, Range)> = Vec::new();
@@ -131,7 +130,7 @@ fn more_iterators_than_the_cache_has_frames_stop_nobody() {
 }
 
 #[test]
-fn what_is_forgotten_stops_nobody() {
+fn leaked_objects_block_no_other_call() {
     let (_, store, rows) = store();
     for number in 0..ITERATORS {
         let mut range = rows.range(key(number)..).unwrap();
@@ -144,7 +143,7 @@ fn what_is_forgotten_stops_nobody() {
         }
     }
     goes_on(&store, &rows);
-    // So many values of one page used to overflow the count of its pins, far above this.
+    // Values of one page once pinned it, and could overflow its pin count, far above this number.
     let first = rows.get(key(7)).unwrap().unwrap();
     (0..1_000_000).for_each(|_| forget(rows.get(key(7)).unwrap()));
     goes_on(&store, &rows);
@@ -152,7 +151,7 @@ fn what_is_forgotten_stops_nobody() {
 }
 
 #[test]
-fn snapshots_go_in_any_order_and_take_their_versions_with_them() {
+fn snapshots_dropped_in_any_order_free_their_versions() {
     for order in 0..3 {
         let (_, store, rows) = store();
         let mut held: Vec<(u32, Snapshot, Receipt)> = Vec::new();
@@ -179,7 +178,7 @@ fn snapshots_go_in_any_order_and_take_their_versions_with_them() {
 }
 
 #[test]
-fn what_reads_return_owns_what_it_needs_and_may_be_sent() {
+fn results_of_reads_own_their_data_and_can_be_sent_to_other_threads() {
     fn is_owned<T: Send + 'static>() {}
     fn is_shared<T: Sync>() {}
     is_owned::<Value>();
@@ -191,7 +190,7 @@ fn what_reads_return_owns_what_it_needs_and_may_be_sent() {
     is_shared::<Value>();
     is_shared::<Entry>();
     is_shared::<Range>();
-    // A handler of a web server: the answer is made from what outlives the function.
+    // A handler of a web server: its result outlives the function's store.
     fn handler() -> impl Iterator<Item = syncline::Result<Entry>> + Send + 'static {
         let (_, store, rows) = store();
         rows.put("a", "1").unwrap();
@@ -211,7 +210,7 @@ fn a_range_is_a_handle_that_keeps_the_store_open() {
     drop((store, rows));
     assert_eq!(range.next().unwrap().unwrap().key(), key(1));
     let open = || Options::new().open_on(Arc::new(disk.clone()));
-    assert!(open().is_err(), "it is open");
+    assert!(open().is_err(), "the range keeps it open");
     drop(range);
     let store = open().unwrap();
     assert!(store.stats().recovery.was_clean, "the range closed it");

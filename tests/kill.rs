@@ -1,4 +1,4 @@
-//! A process that writes is killed at random moments; another one is its witness.
+//! A writing process is killed at random moments, and another process checks its store.
 //!
 //! ```text
 //!   child: commit, acknowledged -- pipe --> parent: notes it
@@ -6,17 +6,16 @@
 //!                                                   opens the store, compares
 //! ```
 //!
-//! A thread of the child does one commit after the other, and tells of each before it begins
-//! the next. Every commit follows from the seed, the thread and a number. So when the child is
-//! dead, what is in the store of a thread's keys is the outcome of all its commits that were
-//! acknowledged, in either mode, and of at most one more, whole or not at all.
+//! Each thread of the child makes one commit after the other, and reports each before it begins the
+//! next. The seed, the thread and a number determine a commit. So after a kill, a thread's keys hold the
+//! result of all its acknowledged commits, in either mode, and of at most one more, whole or not at all.
 //!
 //! The child is killed while it opens (and recovers) the store, writes, makes checkpoints, and
-//! closes. Every other time a copy of the directory is checked, and the next child meets the
-//! original as the kill has left it.
+//! closes. Half of the time a copy of the directory is checked, and the next child opens the original
+//! as the kill has left it.
 //!
-//! The kill tier of `syncline torture` kills far more often and in more places, but on Linux only,
-//! and with the feature `cli`. This is what is left for everybody else.
+//! The kill tier of `syncline torture` kills far more often and in more places, but it needs Linux and
+//! the feature `cli`. This test runs everywhere.
 
 mod support;
 
@@ -33,7 +32,7 @@ use syncline::{CommitMode, Error, Keyspace, Options, Receipt, Status, Store, Wri
 const CYCLES: u64 = 8;
 const THREADS: u64 = 5;
 const KEYS: u64 = 150;
-/// Tells the child what to do: `seed directory what first-numbers`.
+/// The child's task: `seed|directory|what|first numbers`.
 const TASK: &str = "SYNCLINE_KILL_TASK";
 
 fn options() -> Options {
@@ -46,7 +45,7 @@ fn options() -> Options {
         .flush_interval(Duration::from_millis(5))
 }
 
-// --- what is written ---
+// --- the commits ---
 
 #[derive(Clone, Debug)]
 struct Change {
@@ -111,7 +110,7 @@ fn execute(store: &Store, keyspaces: &[Keyspace; 2], commit: &Commit) -> Result<
 
 // --- the child ---
 
-/// Does nothing unless the parent has started it.
+/// The child process; as a test it does nothing.
 #[test]
 fn child() {
     let Ok(task) = std::env::var(TASK) else { return };
@@ -156,14 +155,13 @@ fn child() {
     std::thread::sleep(Duration::from_secs(60));
 }
 
-/// One line in one system call, so that a kill leaves all of it or nothing.
+/// Prints a line in one system call, so that a kill leaves all of it or nothing.
 fn tell(line: &str) {
     std::io::stderr().write_all(format!("@{line}\n").as_bytes()).unwrap();
 }
 
 // --- the parent ---
 
-/// A child and what it says.
 struct Witnessed {
     child: Child,
     lines: Receiver<String>,
@@ -188,8 +186,7 @@ impl Witnessed {
         Witnessed { child, lines }
     }
 
-    /// Reads until `until` is said, or the time is over, and then kills the child after `more`.
-    /// Returns everything it has ever said.
+    /// Reads until the line `until`, or for `at_most`, and kills the child after `more`. Returns all lines.
     fn kill(mut self, until: &str, at_most: Duration, more: Duration) -> Vec<String> {
         let mut said = Vec::new();
         let mut deadline = Instant::now() + at_most;
@@ -216,12 +213,12 @@ impl Witnessed {
     }
 }
 
-/// What the witness knows.
+/// The expected contents of the store.
 struct Witness {
     seed: u64,
-    /// For each thread, how many commits are known to be in the store.
+    /// Per thread, how many commits are known to be in the store.
     numbers: Vec<u64>,
-    /// For each thread, what they have made.
+    /// Per thread, the contents after those commits.
     models: Vec<Contents>,
     tokens: Vec<String>,
 }
@@ -247,7 +244,7 @@ impl Witness {
             self.apply_next(thread);
             self.tokens.push(words[2].to_owned());
         }
-        // The last ones matter most, but some old ones are kept too.
+        // Newer tokens matter most, but some old ones are kept too.
         if self.tokens.len() > 4000 {
             let recent = self.tokens.split_off(self.tokens.len() - 1000);
             self.tokens = self.tokens.iter().step_by(10).cloned().chain(recent).collect();
@@ -298,7 +295,7 @@ impl Witness {
     }
 }
 
-/// What belongs to a thread, in both keyspaces.
+/// The keys of a thread, in both keyspaces.
 fn part_of(contents: &Contents, thread: usize) -> Contents {
     let prefix = format!("{thread}/");
     let part = |name: &str| {
@@ -309,7 +306,7 @@ fn part_of(contents: &Contents, thread: usize) -> Contents {
     Contents::from([part("a"), part("b")])
 }
 
-/// The first difference in short, for values are long.
+/// The first difference, with values shortened.
 fn difference(found: &Contents, expected: &Contents) -> Option<String> {
     for name in ["a", "b"] {
         let (found, expected) = (&found[name], &expected[name]);
@@ -352,7 +349,7 @@ fn a_killed_process_loses_nothing_that_it_acknowledged() {
         let child = Witnessed::start(seed, &directory, what, &witness.numbers);
         witness.note(&child.kill(until, long, more));
         for _ in 0..rng.below(3) {
-            // Recovery, killed too.
+            // Kill during recovery too.
             let until = ["@opening", "@opening", "@replay", "@checkpoint"][rng.below(4) as usize];
             let more = micros(rng.below(if until == "@opening" { 20_000 } else { 4_000 }));
             println!("cycle {cycle}: open, killed {more:?} after {until}");

@@ -1,4 +1,4 @@
-//! What README's table of limits says, and what it costs to open, to iterate and to log.
+//! README's table of limits, and the costs of opening, iterating and logging.
 
 mod support;
 
@@ -39,7 +39,7 @@ fn values_around_the_border_of_a_page_come_back_whole() {
 }
 
 #[test]
-fn a_store_keeps_the_sizes_that_it_was_made_with() {
+fn a_store_keeps_the_sizes_that_it_was_created_with() {
     let disk = SimDisk::new();
     let shared: Arc<dyn Disk> = Arc::new(disk.clone());
     let made = options().page_bytes(8192).segment_bytes(128 << 10);
@@ -55,7 +55,7 @@ fn a_store_keeps_the_sizes_that_it_was_made_with() {
 }
 
 #[test]
-fn a_batch_takes_of_the_log_what_it_says() {
+fn a_batch_takes_as_many_bytes_of_log_as_it_reports() {
     let store = open(&SimDisk::new()).unwrap();
     let rows = store.keyspace("rows").unwrap();
     let mut beside = None;
@@ -73,11 +73,11 @@ fn a_batch_takes_of_the_log_what_it_says() {
 }
 
 #[test]
-fn a_checkpoint_comes_after_as_much_log_as_was_asked_for() {
+fn a_checkpoint_is_made_after_the_configured_bytes_of_log() {
     const LOG: u64 = 64 << 10;
     let store = options().checkpoint_log_bytes(LOG).open_on(Arc::new(SimDisk::new())).unwrap();
     let rows = store.keyspace("rows").unwrap();
-    let first = store.watermarks().appended.get(); // what was before is little
+    let first = store.watermarks().appended.get(); // the little before it is ignored
     for number in 0..5000_u32 {
         let before = store.stats().checkpoints;
         let since = |store: &Store| {
@@ -88,15 +88,15 @@ fn a_checkpoint_comes_after_as_much_log_as_was_asked_for() {
         rows.put_with(number.to_be_bytes(), [1; 50], CommitMode::Async).unwrap();
         let came = store.stats().checkpoints > before;
         assert!(since(&store) < LOG, "of {} since the last", since(&store));
-        // A record, and the header of a segment.
+        // 200 bytes for a record, 4096 for the header of a segment.
         assert!(!came || had + 200 + 4096 > LOG, "after {had}, too early");
     }
     assert!(store.stats().checkpoints > 4);
 }
 
-/// Under load: the files, and what a recovery replays.
+/// Under load: the length of the files, and of the log that a recovery replays.
 #[test]
-fn the_log_is_a_few_times_as_long_as_what_a_checkpoint_comes_after() {
+fn the_log_is_at_most_a_few_times_as_long_as_a_checkpoint_interval() {
     const LOG: u64 = 256 << 10;
     const SEGMENT: u64 = 64 << 10;
     let disk = SimDisk::new();
@@ -132,7 +132,7 @@ fn the_log_is_a_few_times_as_long_as_what_a_checkpoint_comes_after() {
         }
     });
     kills.push(disk.crash(Keep::Everything));
-    // A checkpoint may just have taken all at one of these moments, not at each.
+    // A kill right after a checkpoint replays nothing; not all of these moments are such.
     let replayed: Vec<u64> = kills
         .into_iter()
         .map(|left| options().open_on(Arc::new(left)).unwrap().stats().recovery.bytes_replayed)
@@ -162,7 +162,10 @@ fn an_error_ends_an_iteration() {
         disk.fail(Fault { op, after: 3, error, persistence });
         let error = std::iter::from_fn(&mut step).find_map(Result::err).expect("a read fails");
         assert!(matches!(error, Error::Io { .. }), "{error}");
-        assert!(step().is_none() && step().is_none(), "it has ended, though the device is well");
+        assert!(
+            step().is_none() && step().is_none(),
+            "it has ended, though the device works again"
+        );
     }
     assert_eq!(rows.iter().unwrap().filter(Result::is_ok).count(), 4000);
 }

@@ -1,5 +1,4 @@
-//! `syncline serve` as whoever runs it sees it: what it refuses to start with, what it says, and what
-//! SIGHUP and the service manager have to do with it.
+//! `syncline serve` as an operator runs it: refused starts, log lines, SIGHUP, and the service manager.
 #![cfg(unix)]
 
 use std::io::{BufRead, BufReader};
@@ -12,10 +11,10 @@ use std::time::Duration;
 
 use syncline::client::Client;
 
-/// Long enough for any machine; only what hangs takes it.
+/// Long enough for any machine; only a test that hangs takes it.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A server that runs, and what it logs.
+/// A running server and its log.
 struct Server {
     process: Child,
     lines: Receiver<String>,
@@ -43,7 +42,7 @@ impl Server {
         server
     }
 
-    /// Waits until it logs a line with this in it.
+    /// Waits for a log line that contains `part`.
     #[track_caller]
     fn await_line(&self, part: &str) -> String {
         loop {
@@ -60,7 +59,7 @@ impl Server {
         assert!(Command::new("kill").args([name, &id]).status().unwrap().success());
     }
 
-    /// Whether it lets in with this token.
+    /// Whether the server accepts this token.
     fn lets_in(&self, token: &str) -> bool {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
@@ -75,7 +74,7 @@ impl Server {
     }
 }
 
-/// Whatever comes of a test, no process is left.
+/// A failed test leaves no process either.
 impl Drop for Server {
     fn drop(&mut self) {
         let _ = self.process.kill();
@@ -87,7 +86,7 @@ fn token(name: &str, secret: &str) -> String {
     format!("[[token]]\nname = '{name}'\nsecret = '{secret}'\nscopes = ['read', 'write']\n")
 }
 
-/// What a server says that does not start.
+/// The error of a server that does not start.
 fn refused(command: &mut Command) -> String {
     let output = command.output().unwrap();
     assert_eq!(output.status.code(), Some(2), "{output:?}");
@@ -95,7 +94,7 @@ fn refused(command: &mut Command) -> String {
 }
 
 #[test]
-fn what_keeps_it_from_starting_is_named_and_nothing_is_made() {
+fn a_refused_start_names_its_reason_and_makes_no_file() {
     let dir = tempfile::tempdir().unwrap();
     let store = dir.path().join("store");
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -117,7 +116,7 @@ fn what_keeps_it_from_starting_is_named_and_nothing_is_made() {
 }
 
 #[test]
-fn it_says_what_it_serves_and_who_did_not_come_in() {
+fn the_log_names_the_store_its_settings_and_refused_logins() {
     let dir = tempfile::tempdir().unwrap();
     let tokens = dir.path().join("tokens.toml");
     std::fs::write(&tokens, token("one", "the first secret")).unwrap();
@@ -145,7 +144,7 @@ fn it_says_what_it_serves_and_who_did_not_come_in() {
 }
 
 #[test]
-fn sighup_exchanges_tokens_and_log_level_and_keeps_what_was_there_if_a_file_is_bad() {
+fn sighup_reloads_tokens_and_log_level_and_keeps_them_if_a_file_is_bad() {
     let dir = tempfile::tempdir().unwrap();
     let (tokens, config) = (dir.path().join("tokens.toml"), dir.path().join("server.toml"));
     std::fs::write(&tokens, token("one", "the first secret")).unwrap();
@@ -161,14 +160,14 @@ fn sighup_exchanges_tokens_and_log_level_and_keeps_what_was_there_if_a_file_is_b
     assert!(line.contains("idle_ms"), "{line}");
     server.await_line("settings were read anew: tokens, what is logged");
     assert!(!server.lets_in("the first secret") && server.lets_in("the second secret"));
-    server.await_line("DEBUG"); // of the connection that came in
+    server.await_line("DEBUG"); // about the accepted connection
 
     std::fs::write(&tokens, "[[token]]\nname = 'three'\n").unwrap();
     server.signal("-HUP");
     let line = server.await_line("no change of: tokens");
     assert!(line.contains("tokens.toml"), "{line}");
     let line = server.await_line("settings were read anew");
-    assert!(line.ends_with("anew: what is logged"), "only what was taken is told: {line}");
+    assert!(line.ends_with("anew: what is logged"), "only the changed settings are named: {line}");
     assert!(server.lets_in("the second secret"));
 
     std::fs::write(&config, "log = 'loud'\n").unwrap();
@@ -180,7 +179,7 @@ fn sighup_exchanges_tokens_and_log_level_and_keeps_what_was_there_if_a_file_is_b
 }
 
 #[test]
-fn the_service_manager_is_told_when_it_is_ready_reloads_and_ends() {
+fn the_service_manager_is_notified_of_ready_reloading_and_stopping() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("notify");
     let manager = UnixDatagram::bind(&path).unwrap();
@@ -202,7 +201,7 @@ fn the_service_manager_is_told_when_it_is_ready_reloads_and_ends() {
 }
 
 #[test]
-fn a_log_for_programs_has_one_object_a_line_and_tells_what_is_turned_away() {
+fn the_json_log_has_one_object_per_line_and_reports_refused_connections() {
     let dir = tempfile::tempdir().unwrap();
     let mut command = command(&dir.path().join("store"));
     command.args(["--log-format", "json", "--set", "max_connections=1"]);

@@ -1,5 +1,5 @@
-//! What the protocol's decoders and encoders allocate: nothing for the requests and answers of the
-//! hot paths, and never more than a small multiple of the packet for any other (PROTO-4).
+//! Allocations of the protocol's decoders and encoders: none for the requests and answers of the hot
+//! paths, and at most a small multiple of the packet for all others (PROTO-4).
 #![allow(unsafe_code, reason = "an allocator that counts")]
 
 use std::alloc::{GlobalAlloc, Layout, System};
@@ -14,7 +14,7 @@ use syncline::proto::{
 struct Counting;
 
 thread_local! {
-    /// Bytes that this thread has been given, and the most that it asked for at once.
+    /// Bytes that this thread has allocated: in all, and the most at once.
     static GIVEN: Cell<(usize, usize)> = const { Cell::new((0, 0)) };
 }
 
@@ -108,9 +108,9 @@ fn the_hot_paths_allocate_nothing() {
     assert_eq!(reading, (0, 0));
 }
 
-/// Every kind, with a body that claims to hold as much as a number can say, at each place.
+/// Every kind, with the largest possible length at each position of its body.
 #[test]
-fn claims_are_not_believed() {
+fn a_claimed_length_is_not_allocated() {
     let mut worst = 0;
     for kind in 0..=255u8 {
         for before in 0..40 {

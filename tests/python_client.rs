@@ -1,7 +1,7 @@
-//! The client in Python, `examples/client.py`: it was written from `PROTOCOL.md` with nothing but
-//! Python's standard library, so what it understands is what the specification says.
+//! The Python client, `examples/client.py`, which was written from `PROTOCOL.md` alone, with only Python's
+//! standard library: so these tests check the specification too.
 //!
-//! Says so and checks nothing if there is no `python3`.
+//! Without `python3` they print a message and check nothing.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -39,7 +39,7 @@ fn the_client_makes_and_reads_the_pinned_packets() {
     assert!(text(&output).contains("are right"), "{}", text(&output));
 }
 
-/// A server as a process of its own, ended with the test.
+/// A server process, which is killed on drop.
 #[cfg(all(unix, feature = "cli"))]
 struct Served {
     process: std::process::Child,
@@ -52,7 +52,7 @@ impl Served {
         Served::start_with(&[])
     }
 
-    /// With files of these names and contents beside the store, and options that name them.
+    /// Starts a server with files beside the store, each given as option, name and contents.
     fn start_with(files: &[(&str, &str, &str)]) -> Served {
         let directory = tempfile::tempdir().expect("a directory");
         let options = files.iter().flat_map(|(option, name, text)| {
@@ -88,7 +88,7 @@ impl Served {
         self.directory.path().join("socket")
     }
 
-    /// What the client says, with its exit status.
+    /// The client's output and exit status.
     fn ask(&self, arguments: &str) -> (String, i32) {
         let output = Command::new("python3")
             .arg(path("examples/client.py"))
@@ -99,7 +99,7 @@ impl Served {
         (text(&output).trim_end().to_owned(), output.status.code().unwrap_or(-1))
     }
 
-    /// What the client says, when all goes well.
+    /// The client's output, which must succeed.
     fn said(&self, arguments: &str) -> String {
         let (said, status) = self.ask(arguments);
         assert_eq!(status, 0, "{arguments}: {said}");
@@ -148,7 +148,7 @@ fn the_client_talks_to_a_server() {
     assert!(status == 2 && said.starts_with("error 80: "), "{said}");
 }
 
-/// What PROTOCOL.md says of the order of writes, over a store that is larger than its cache.
+/// PROTOCOL.md's promise about the order of writes, with a store larger than its cache.
 #[test]
 #[cfg(all(unix, feature = "cli"))]
 fn a_client_that_sends_many_writes_at_once_finds_them_in_order() {
@@ -169,7 +169,7 @@ fn a_client_that_sends_many_writes_at_once_finds_them_in_order() {
 
 #[test]
 #[cfg(all(unix, feature = "cli"))]
-fn the_client_has_a_token_and_is_told_where_it_ends() {
+fn a_token_of_the_client_allows_only_its_scopes() {
     if !has_python() {
         return;
     }
@@ -186,7 +186,7 @@ fn the_client_has_a_token_and_is_told_where_it_ends() {
     }
 }
 
-/// Many more parts than there is credit to begin with.
+/// With many more parts than the initial credit.
 #[test]
 #[cfg(all(unix, feature = "cli"))]
 fn the_client_gives_credit_and_follows_operations() {
@@ -210,7 +210,7 @@ fn the_client_gives_credit_and_follows_operations() {
     for what in ["checkpoint", "verify"] {
         let job = served.said(&format!("{what} --mode job"));
         let job = job.split(' ').next().expect("a job id").to_owned();
-        // It may be done before it is cancelled.
+        // The job may be done before it is cancelled.
         let cancelled = served.said(&format!("job cancel {job}"));
         assert!(cancelled.starts_with(&job), "{cancelled}");
         let end = served.said(&format!("job wait {job}"));

@@ -1,4 +1,4 @@
-//! Stores that are opened to be read: nothing of them changes, and nothing need be writable.
+//! Stores opened read-only: no file changes, and no file need be writable.
 
 mod support;
 
@@ -36,7 +36,7 @@ fn files(directory: &Path) -> BTreeMap<String, Vec<u8>> {
     fs::read_dir(directory).unwrap().map(entry).collect()
 }
 
-/// Everything that would change the store.
+/// Asserts that every call that would change the store is refused.
 fn assert_refuses(store: &Store) {
     let rows = store.open_keyspace("rows").unwrap().unwrap();
     let mut batch = WriteBatch::new();
@@ -53,7 +53,7 @@ fn assert_refuses(store: &Store) {
     for result in refused {
         let error = result.unwrap_err();
         assert!(matches!(error, Error::ReadOnly { .. }), "{error}");
-        assert!(error.to_string().contains("opened to be read"), "{error}");
+        assert!(error.to_string().contains("opened read-only"), "{error}");
     }
     store.flush().unwrap();
 }
@@ -71,7 +71,7 @@ fn a_store_that_is_read_stays_as_it_is() {
         }
         support::copy(temp.path(), place.path());
         let before = files(place.path());
-        // Whoever reads, and looks at it first, needs no file for the lock either.
+        // A reader needs no lock file either.
         for has_lock in [true, false] {
             if !has_lock {
                 fs::remove_file(place.path().join("LOCK")).unwrap();
@@ -89,7 +89,7 @@ fn a_store_that_is_read_stays_as_it_is() {
             fs::write(place.path().join("LOCK"), "").unwrap();
             assert_eq!(files(place.path()), before);
         }
-        // And can be written afterwards.
+        // The store can be written afterwards.
         let store = options().open(place.path()).unwrap();
         assert!(matches!(options().read_only().open(place.path()), Err(Error::Locked { .. })));
         assert_eq!(read_all(&store).unwrap(), expected);
@@ -98,7 +98,7 @@ fn a_store_that_is_read_stays_as_it_is() {
     }
 }
 
-/// Every state that a power loss can leave.
+/// From several states that a power loss can leave.
 #[test]
 fn a_store_that_crashed_is_recovered_in_memory() {
     let options = || options().without_threads().store_id([7; 16]);
@@ -123,14 +123,14 @@ fn a_store_that_crashed_is_recovered_in_memory() {
         store.close().unwrap();
         assert_eq!(contents(&crashed), before, "seed {seed}");
         let store = options().open_on(Arc::new(crashed)).unwrap();
-        assert_eq!(read_all(&store).unwrap(), read, "seed {seed}: as a recovery gives it");
+        assert_eq!(read_all(&store).unwrap(), read, "seed {seed}: the same as a normal recovery");
     }
 }
 
-/// With permissions that stop even who may do everything: as another user.
+/// Runs as another user if the tests run as root, whom permissions do not stop.
 #[cfg(all(target_os = "linux", feature = "cli"))]
 #[test]
-fn the_command_line_reads_what_it_may_not_write() {
+fn the_command_line_reads_a_store_that_it_may_not_write() {
     use std::os::unix::fs::{MetadataExt, PermissionsExt};
     use std::os::unix::process::CommandExt;
     use std::process::Command;

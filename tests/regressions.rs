@@ -1,11 +1,11 @@
-//! Bugs that were found, each told once and kept for ever.
+//! A test for each fixed bug.
 
 use std::sync::Arc;
 
 use syncline::disk::{Fault, FaultError, Keep, Op, Persistence, SimDisk};
 use syncline::{CommitMode, Error, Options, Store, WriteBatch};
 
-/// Opens the store on a simulated disk, with nothing happening beside.
+/// Opens the store on a simulated disk, without threads.
 fn open(disk: &SimDisk) -> Result<Store, Error> {
     let options = Options::new().cache_bytes(1 << 20).page_bytes(4096).segment_bytes(64 << 10);
     options.without_threads().store_id([7; 16]).open_on(Arc::new(disk.clone()))
@@ -20,9 +20,8 @@ fn count(store: &Store) -> usize {
     store.open_keyspace("k").unwrap().map_or(0, |keyspace| keyspace.iter().unwrap().count())
 }
 
-/// Where a range ends was looked for in every leaf that it goes through. In a leaf whose keys all
-/// begin alike, an end that begins otherwise was cut like a key of that leaf, and the rest of it
-/// compared: a range could end leaves too early.
+/// A range looked for its end in every leaf on its way. In a leaf whose keys share a prefix, it cut the
+/// prefix off an end that does not begin with it, and compared the rest. So it could end too early.
 #[test]
 fn a_range_goes_on_past_leaves_that_do_not_hold_its_end() {
     let dir = tempfile::tempdir().unwrap();
@@ -37,15 +36,15 @@ fn a_range_goes_on_past_leaves_that_do_not_hold_its_end() {
     assert_eq!(keyspace.range("a".."v").unwrap().rev().count(), 500);
 }
 
-/// The first write after an open makes a segment. Its flush failed, which failed the write; the
-/// next write began again, and recycled that same file: long enough to look at, and its header
-/// written again. But its length was never flushed, and a power loss cut it.
+/// The first write after an open makes a segment. The segment's flush failed, which failed the write.
+/// The next write recycled that file, which looked long enough, and rewrote its header. But its length
+/// was never flushed, and a power loss cut it.
 #[test]
 fn a_segment_that_could_not_be_flushed_is_not_recycled() {
     for (after, reopens) in (0..6).flat_map(|after| [(after, false), (after, true)]) {
         let disk = SimDisk::new();
         let mut store = open(&disk).unwrap();
-        // Of the first write's flushes, that of the segment among them, one fails.
+        // One of the first write's flushes fails, in turn also that of the segment.
         disk.fail_sync(after);
         let _ = put(&store, 0, 1);
         disk.clear_faults();
@@ -64,8 +63,8 @@ fn a_segment_that_could_not_be_flushed_is_not_recycled() {
     }
 }
 
-/// A recovery, started at once after a failed flush of a data file that had grown, found the file
-/// long enough and wrote a superblock that counts on it.
+/// A recovery, right after a failed flush of a data file that had grown, found the file long enough and
+/// wrote a superblock that relies on that length.
 #[test]
 fn a_data_file_that_grew_but_was_not_flushed_grows_again() {
     let disk = SimDisk::new();
@@ -83,8 +82,8 @@ fn a_data_file_that_grew_but_was_not_flushed_grows_again() {
     }
 }
 
-/// The last flush of closing failed: that the store is closed was in the cache only. The next
-/// open believed it, and its first write took the log, which the superblock on the device needs.
+/// The last flush of closing failed: the superblock of the closed store was only in the cache. The next
+/// open trusted it, and its first write recycled the log, which the superblock on the device needs.
 #[test]
 fn a_store_that_only_looks_closed_keeps_its_log() {
     let grown = |disk: &SimDisk| {
@@ -94,7 +93,7 @@ fn a_store_that_only_looks_closed_keeps_its_log() {
     };
     let mut failed = 0;
     for after in 0.. {
-        // Each flush of closing, that of the superblock among them.
+        // Each flush of closing fails in turn, also that of the superblock.
         let disk = SimDisk::new();
         let store = grown(&disk);
         disk.fail(Fault {
@@ -119,11 +118,11 @@ fn a_store_that_only_looks_closed_keeps_its_log() {
     assert!(failed >= 2, "{failed}");
 }
 
-/// A batch of puts kept readers away while it changed its leaves where they are. Where it named a
-/// key twice, and the first value was out of line, it freed that value's pages only then: which let
-/// go of its guard and took another one, and so waited for itself for ever.
+/// A batch of puts excluded readers while it changed its leaves in place. If it named a key twice, and
+/// the first value was out of line, it freed that value's pages only then. For that it released its
+/// guard and took another one, and so waited for itself for ever.
 #[test]
-fn a_batch_that_names_a_key_twice_ends_whatever_the_values() {
+fn a_batch_that_names_a_key_twice_ends_with_values_of_any_size() {
     let (page, inline) = (4096 - 32, 4096 / 4);
     let sizes = [
         0,
@@ -163,8 +162,8 @@ fn a_batch_that_names_a_key_twice_ends_whatever_the_values() {
     assert!(store.verify().unwrap().is_clean());
 }
 
-/// A leaf that lost its rows was freed only if its right neighbour was in memory. So all leaves of a
-/// store that was opened again stayed when its rows were deleted in order, and a queue grew for ever.
+/// An empty leaf was freed only if its right neighbour was in memory. So when a reopened store's rows
+/// were deleted in order, all leaves stayed, and a queue grew for ever.
 #[test]
 fn leaves_that_lost_their_rows_are_freed_before_and_after_a_crash() {
     const ROWS: u32 = 12_000;
@@ -203,7 +202,7 @@ fn leaves_that_lost_their_rows_are_freed_before_and_after_a_crash() {
     }
 }
 
-/// Each operation looked through all keyspaces of its batch.
+/// Each operation searched all keyspaces of its batch.
 #[test]
 fn a_batch_over_many_keyspaces_changes_each() {
     let disk = SimDisk::new();
@@ -225,15 +224,15 @@ fn a_batch_over_many_keyspaces_changes_each() {
         .iter()
         .map(|keyspace| store.open_keyspace(keyspace.name()).unwrap().unwrap().len().unwrap())
         .collect();
-    // Those with an even number lost one, the others got another one.
+    // Keyspaces with an even number lost a key, the others got one more.
     assert!(lens.iter().enumerate().all(|(n, len)| *len == [2, 4][n % 2]), "{lens:?}");
     assert!(store.verify().unwrap().is_clean());
 }
 
-/// Only a thread took dropped keyspaces apart, after a while: lives that were shorter left them to the
-/// next, which began with it only when another keyspace was dropped.
+/// Only a thread freed the pages of dropped keyspaces, after a while. A shorter life left them to the
+/// next one, which began to free them only when another keyspace was dropped.
 #[test]
-fn lives_that_are_short_leave_no_dropped_keyspace() {
+fn short_lives_leave_no_dropped_keyspace_behind() {
     let dir = tempfile::tempdir().unwrap();
     let mut sizes = Vec::new();
     for _ in 0..6 {

@@ -1,4 +1,4 @@
-//! The commands over a connection, as a shell sees them.
+//! The commands over a connection, as a shell runs them.
 
 #![cfg(unix)]
 
@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-/// A server with its store, which ends with this.
+/// A server with its store; the server is killed on drop.
 struct Server {
     dir: TempDir,
     child: Child,
@@ -22,12 +22,11 @@ impl Server {
         Server { child: serve(dir.path(), options), dir, address }
     }
 
-    /// The store's directory.
     fn store(&self) -> String {
         self.dir.path().join("store").to_str().unwrap().to_owned()
     }
 
-    /// Ends it by a signal, which closes its store.
+    /// Shuts it down by a signal, which closes its store.
     fn end(&mut self) {
         let server = rustix::process::Pid::from_child(&self.child);
         rustix::process::kill_process(server, rustix::process::Signal::TERM).unwrap();
@@ -55,7 +54,7 @@ impl Server {
     }
 }
 
-/// Serves the store below `dir`, once it listens.
+/// Starts a server of the store below `dir`, and waits until it listens.
 fn serve(dir: &Path, options: &[&str]) -> Child {
     let socket = dir.join("socket");
     let child = Command::new(env!("CARGO_BIN_EXE_syncline"))
@@ -128,9 +127,10 @@ fn a_job_is_followed_from_the_shell() {
     server.expect(2, "job", &[id, "--wait", "-1"]);
 }
 
-/// Another copy of the store gave it out: what became of it is not known here, which is an answer.
+/// Another copy of the store gave out the job id: this store does not know the outcome, which is an
+/// answer and not an error.
 #[test]
-fn a_job_of_another_copys_life_is_not_known_with_status_1() {
+fn a_job_of_another_copys_life_is_unknown_with_status_1() {
     let server = Server::start(&[]);
     let id = server.expect(0, "put", &["--job", "key", "value"]).0;
     let (life, rest) = id.trim_end().split_once('.').unwrap();
@@ -155,7 +155,7 @@ fn a_put_with_an_idempotency_key_says_whether_it_was_applied_now_or_before() {
     assert_eq!(put("1", &[]), "not applied: the idempotency key was applied before\n");
     let said = put("2", &["--mode", "async"]);
     assert!(said.contains("was applied before; the value that is there is another one"), "{said}");
-    // A job is answered before it is known.
+    // A job is answered before the outcome is known.
     let said = put("2", &["--job"]);
     assert!(said.contains("applied, now or before: it is not known which; the value"), "{said}");
     assert_eq!(server.expect(0, "get", &["key"]).0, "1\n");
@@ -197,7 +197,7 @@ fn keyspaces_of_the_server_are_neither_shown_nor_touched_in_its_directory() {
     }
 }
 
-/// Damage is an answer, over a connection as with a directory.
+/// Damage is an answer, over a connection as for a directory.
 #[test]
 fn a_check_of_a_damaged_store_over_a_connection_exits_with_1() {
     let mut server = Server::start(&[]);
@@ -254,7 +254,7 @@ fn a_file_is_imported_line_by_line() {
     std::fs::write(&file, "a\t1\nb\t2\nno value\nc\t3\n").unwrap();
     let said = server.expect(2, "import", &[path, "--mode", "async"]).1;
     assert!(said.contains("line 3") && said.contains("which stay: 2"), "{said}");
-    assert_eq!(server.expect(0, "scan", &[]).0, "a\t1\nb\t2\n", "what came before it stays");
+    assert_eq!(server.expect(0, "scan", &[]).0, "a\t1\nb\t2\n", "the lines before it stay");
     server.expect(2, "import", &["no such file"]);
 }
 
@@ -288,9 +288,9 @@ impl Certificates {
     }
 }
 
-/// A server may ask for a certificate of the client, and the client may trust whom its system trusts.
+/// A server may require a client certificate, and the client may trust the roots of its system.
 #[test]
-fn system_roots_are_trusted_and_a_client_certificate_is_asked_for() {
+fn system_roots_are_trusted_and_a_client_certificate_is_required() {
     let dir = TempDir::new().unwrap();
     let made = Certificates::make(dir.path());
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
@@ -317,22 +317,22 @@ fn system_roots_are_trusted_and_a_client_certificate_is_asked_for() {
     let [chain, private] = &made.client;
     let known = ["--tls-client-cert", chain, "--tls-client-key", private];
     assert_eq!(run(cert, &known), (Some(0), String::new()));
-    assert_eq!(server.expect(0, "get", &["key"]).0, "value\n", "a Unix socket asks for none");
-    // No certificate of the client, or one that nobody has signed.
+    assert_eq!(server.expect(0, "get", &["key"]).0, "value\n", "a Unix socket requires none");
+    // No client certificate, or one that no authority has signed.
     assert_eq!(run(cert, &[]).0, Some(2));
     assert_eq!(run(cert, &["--tls-client-cert", cert, "--tls-client-key", key]).0, Some(2));
-    // A system that does not trust the server, and one that trusts nobody.
+    // A system that does not trust the server, and one without roots.
     let (status, said) = run(&made.authority, &known);
     assert!(status == Some(2) && said.contains("certificate"), "{said}");
     let (status, said) = run(private, &known);
     assert!(status == Some(2) && said.contains("the system trusts no certificate"), "{said}");
-    // Nor without a key, or beside roots of one's own.
+    // A certificate without a key, and system roots together with given roots.
     assert_eq!(run(cert, &known[..2]).0, Some(2));
     assert_eq!(run(cert, &["--tls-roots", cert]).0, Some(2));
 }
 
 #[test]
-fn a_token_opens_what_it_is_for() {
+fn a_token_allows_only_its_scopes() {
     let secrets = TempDir::new().unwrap();
     let file = |name: &str, text: &str| {
         let path = secrets.path().join(name);

@@ -1,5 +1,5 @@
-//! A server that is restarted gracefully, again and again, under clients that write all the time:
-//! nobody is left with a write of which nobody knows whether it was done (PROTOCOL.md, section 3).
+//! Graceful restarts of a server under clients that write all the time: no client is left with a write
+//! of unknown outcome (PROTOCOL.md, section 3).
 
 #![cfg(unix)]
 
@@ -17,10 +17,10 @@ use syncline::client::{Applied, Client, Keyspace, Write};
 
 const RESTARTS: u32 = 10;
 const WRITERS: u64 = 8;
-/// Writes that each life answers at least.
+/// The least number of writes that each life answers.
 const WRITES: u64 = 400;
 
-/// What the writers have in common.
+/// The state that the writers share.
 #[derive(Default)]
 struct Progress {
     is_over: AtomicBool,
@@ -28,8 +28,8 @@ struct Progress {
     done: AtomicU64,
 }
 
-/// Writes the numbers from 1 on to one key, each other one with an idempotency key. Returns the
-/// number that the store must have at the end.
+/// Writes the numbers from 1 on to one key, every second one with an idempotency key. Returns the number
+/// that the store must have at the end.
 async fn write(rows: Keyspace, writer: u64, progress: Arc<Progress>) -> u64 {
     let mut last = 0;
     for number in 1_u64.. {
@@ -45,13 +45,13 @@ async fn write(rows: Keyspace, writer: u64, progress: Arc<Progress>) -> u64 {
         let put = rows.put_with(writer.to_be_bytes(), number.to_be_bytes(), how).await;
         match put {
             Ok(job) => {
-                // By this call: it is not even asked whether an earlier try was lost.
+                // Applied by this call: no earlier try had an unknown outcome.
                 assert_eq!(job.applied(), Some(Applied::Now), "{writer}, {number}");
                 last = number;
                 progress.done.fetch_add(1, Ordering::Relaxed);
             }
             Err(error) => {
-                assert!(error.is_undone(), "{writer}, {number}: nobody knows: {error:?}");
+                assert!(error.is_undone(), "{writer}, {number}: unknown outcome: {error:?}");
                 assert!(error.is_retryable(), "{writer}, {number}: {error:?}");
             }
         }
@@ -59,7 +59,7 @@ async fn write(rows: Keyspace, writer: u64, progress: Arc<Progress>) -> u64 {
     last
 }
 
-/// Waits until the writers were answered some more.
+/// Waits for `WRITES` more answers.
 async fn wait_for_writes(progress: &Progress) {
     let enough = progress.done.load(Ordering::Relaxed) + WRITES;
     let end = Instant::now() + Duration::from_secs(60);
@@ -92,7 +92,7 @@ fn a_server_that_is_restarted_gracefully_leaves_no_write_in_doubt() {
             wait_for_writes(&progress).await;
             let begun = Instant::now();
             tokio::task::block_in_place(|| server.end());
-            // It waits for its clients, not for the time that it gives them.
+            // The server waits for its clients, not for the end of the time that it gives them.
             assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
             server = Server::start(dir.path(), &address);
         }

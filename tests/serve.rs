@@ -1,5 +1,5 @@
-//! `syncline serve` as a process: it says where it listens, takes writes, ends by a signal with
-//! everything durable, and the next one judges the jobs of the first.
+//! `syncline serve` as a process: it logs its address, takes writes, shuts down on a signal with everything
+//! durable, and the next server knows the jobs of the first.
 #![cfg(unix)]
 
 use std::io::{BufRead, BufReader, Read, Write};
@@ -15,7 +15,7 @@ use syncline::proto::{
 };
 
 #[test]
-fn a_server_ends_by_a_signal_and_the_next_one_knows_its_jobs() {
+fn a_server_shuts_down_on_a_signal_and_the_next_one_knows_its_jobs() {
     let dir = tempfile::tempdir().unwrap();
     let (server, mut client) = serve(dir.path());
     let create = CreateKeyspace { name: "rows", existing: Existing::Refuse };
@@ -38,10 +38,10 @@ fn a_server_ends_by_a_signal_and_the_next_one_knows_its_jobs() {
     end(server);
 }
 
-/// Its reader ended before it. It goes on, and ends by a signal as ever: clients are told, and what they
-/// wrote is there.
+/// The reader of the log ends before the server. The server still shuts down on a signal as usual, and
+/// says goodbye to its clients.
 #[test]
-fn a_server_whose_log_lines_nobody_can_read_goes_on_and_drains() {
+fn a_server_with_a_closed_log_pipe_still_serves_and_drains() {
     for format in ["text", "json"] {
         let dir = tempfile::tempdir().unwrap();
         let socket = dir.path().join("socket");
@@ -79,7 +79,7 @@ fn a_server_whose_log_lines_nobody_can_read_goes_on_and_drains() {
 }
 
 #[test]
-fn a_wrong_setting_is_said() {
+fn a_wrong_setting_is_named() {
     let dir = tempfile::tempdir().unwrap();
     let output = Command::new(env!("CARGO_BIN_EXE_syncline"))
         .arg("serve")
@@ -91,7 +91,7 @@ fn a_wrong_setting_is_said() {
     assert!(String::from_utf8_lossy(&output.stderr).contains("no_such_thing"));
 }
 
-/// Starts a server, and a client that has said hello.
+/// Starts a server, and connects a client that has said hello.
 fn serve(dir: &Path) -> (Child, TcpStream) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_syncline"));
     command.arg("serve");
@@ -99,7 +99,7 @@ fn serve(dir: &Path) -> (Child, TcpStream) {
     (server, client)
 }
 
-/// The same by a command to which the directory and where to listen are added. With its address.
+/// As `serve`, by a command to which the directory and the address are added. Returns the address too.
 fn serve_by(mut command: Command, dir: &Path) -> (Child, TcpStream, String) {
     let mut server = command
         .arg(dir)
@@ -115,8 +115,8 @@ fn serve_by(mut command: Command, dir: &Path) -> (Child, TcpStream, String) {
             let (_, rest) = line.split_once("\"address\":\"")?;
             Some(rest.split_once('"')?.0.to_owned())
         })
-        .expect("it says where it listens");
-    // Somebody has to read what else it says.
+        .expect("the server logs its address");
+    // The rest of the log must be read, or the pipe fills.
     std::thread::spawn(move || lines.for_each(drop));
     let mut client = TcpStream::connect(&address).unwrap();
     ask(&mut client, &hello(), |response| assert!(matches!(response, Response::Welcome(_))));
@@ -141,7 +141,7 @@ fn hello() -> Request<'static> {
     })
 }
 
-/// Asks one thing, and shows the answer.
+/// Sends one request, and passes the answer to `look`.
 fn ask<S: Read + Write>(client: &mut S, request: &Request<'_>, look: impl FnOnce(&Response<'_>)) {
     let mut bytes = Vec::new();
     request.encode(7, 0, MAX_BODY, &mut bytes).unwrap();
@@ -157,8 +157,8 @@ fn ask<S: Read + Write>(client: &mut S, request: &Request<'_>, look: impl FnOnce
     }
 }
 
-/// More clients come than the process may have descriptors: those that are let in are served, the store
-/// makes new files, and when the crowd is gone there is room again.
+/// More clients connect than the process may have descriptors. The accepted ones are served, the store
+/// makes new files, and when the crowd has gone, new clients are accepted.
 #[test]
 #[cfg(target_os = "linux")]
 fn a_crowd_takes_no_descriptor_from_the_store() {
@@ -197,10 +197,10 @@ fn a_crowd_takes_no_descriptor_from_the_store() {
     end(server);
 }
 
-/// With few descriptors there are few places: whoever finds none is told, however many come at once.
+/// With few descriptors few connections are accepted; each refused client gets an error.
 #[test]
 #[cfg(target_os = "linux")]
-fn whoever_finds_no_place_is_told_also_where_descriptors_are_few() {
+fn a_refused_client_gets_an_error_even_with_few_descriptors() {
     let dir = tempfile::tempdir().unwrap();
     let mut command = Command::new("sh");
     command.args([
@@ -216,7 +216,7 @@ fn whoever_finds_no_place_is_told_also_where_descriptors_are_few() {
         let (mut packet, mut first) = (Vec::new(), [0; 24]);
         hello().encode(1, 0, MAX_BODY, &mut packet).unwrap();
         socket.write_all(&packet).unwrap();
-        socket.read_exact(&mut first).expect("nobody is turned away without a word");
+        socket.read_exact(&mut first).expect("a refused client gets an error");
         match Kind::from_number(first[16]) {
             Some(Kind::Welcome) => welcome += 1,
             Some(Kind::Error) => {}
@@ -224,7 +224,7 @@ fn whoever_finds_no_place_is_told_also_where_descriptors_are_few() {
         }
         crowd.push(socket);
     }
-    assert!((1..80).contains(&welcome), "{welcome} have found a place");
+    assert!((1..80).contains(&welcome), "{welcome} clients were accepted");
     ask(&mut client, &Request::Ping, |response| assert_eq!(response, &Response::Pong));
     drop(crowd);
     end(server);

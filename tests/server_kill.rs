@@ -7,7 +7,7 @@ use std::time::Duration;
 use syncline::torture::{Config, Progress, Suite, Tier, server};
 
 #[test]
-fn what_a_killed_server_acknowledged_is_found_again() {
+fn a_killed_server_loses_no_acknowledged_write() {
     let temp = tempfile::tempdir().unwrap();
     let seed = std::env::var("SYNCLINE_SEED").ok().map(|seed| seed.parse().expect("a number"));
     let config = Config {

@@ -1,8 +1,8 @@
-//! Values are read as they were written while many of them, long ones above all, are replaced in a cache
-//! that is too small for them: pages are written out, evicted, freed, and their names and frames given again.
+//! Reads of whole values while many, especially long ones, are replaced in a cache too small for them:
+//! pages are written out, evicted and freed, and their ids and frames are reused.
 //!
-//! `SYNCLINE_SECONDS=600 cargo test --features cli --release --test small_cache` runs for so long;
-//! `SYNCLINE_SEED=n` draws the same.
+//! `SYNCLINE_SECONDS=600 cargo test --features cli --release --test small_cache` runs for 600 seconds;
+//! `SYNCLINE_SEED=n` repeats the random choices.
 
 mod support;
 
@@ -16,14 +16,14 @@ const WRITERS: u64 = 4;
 const READERS: u64 = 2;
 /// Keys of each writer in each keyspace.
 const KEYS: u64 = 24;
-/// Without `SYNCLINE_SECONDS`.
+/// The default of `SYNCLINE_SECONDS`.
 const SECONDS: u64 = 6;
 
-/// A value that tells whether it is whole: its number, and bytes that follow from it.
+/// A value that shows whether it is whole: its number, its length, and bytes that follow from the number.
 fn value(rng: &mut Rng) -> Vec<u8> {
     let len = match rng.below(100) {
         0..18 => 1000 + rng.below(3000),
-        18..22 => 4060 + rng.below(40), // about what a page has
+        18..22 => 4060 + rng.below(40), // about the bytes of a page
         _ => 16 + rng.below(150),
     };
     let (number, len) = (rng.below(u64::MAX), len as usize);
@@ -62,11 +62,11 @@ fn write(store: &Store, keyspaces: &[Keyspace; 2], writer: u64, rng: &mut Rng) {
         store.write_with(batch, mode).unwrap();
     }
     if rng.below(4) == 0 {
-        std::thread::sleep(Duration::from_micros(50)); // others come to do something
+        std::thread::sleep(Duration::from_micros(50)); // lets other threads run
     }
 }
 
-/// Reads everything at a snapshot, and once more a little later. Returns how many rows there are.
+/// Reads everything in a snapshot, and again a little later. Returns the number of rows.
 fn read(store: &Store, keyspaces: &[Keyspace; 2], rng: &mut Rng) -> u64 {
     let snapshot = store.snapshot().unwrap();
     let rows = |keyspace: &Keyspace| {
@@ -81,12 +81,12 @@ fn read(store: &Store, keyspaces: &[Keyspace; 2], rng: &mut Rng) -> u64 {
     };
     let first = keyspaces.each_ref().map(rows);
     std::thread::sleep(Duration::from_micros(rng.below(2000)));
-    assert_eq!(keyspaces.each_ref().map(rows), first, "a snapshot shows what it showed");
+    assert_eq!(keyspaces.each_ref().map(rows), first, "a snapshot does not change");
     first.iter().map(|rows| rows.len() as u64).sum()
 }
 
 #[test]
-fn values_are_whole_while_their_pages_come_and_go() {
+fn values_are_whole_while_their_pages_are_evicted_and_reloaded() {
     let seconds = std::env::var("SYNCLINE_SECONDS").map_or(SECONDS, |text| text.parse().unwrap());
     let seed = support::seed();
     println!("SYNCLINE_SEED={seed}");

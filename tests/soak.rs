@@ -1,13 +1,13 @@
-//! What the client says of its calls, while connections are cut at any byte and the server is killed,
-//! stopped, continued and restarted: every claim of every error is held against the store.
+//! The claims of the client's errors, compared with the store, while connections are cut at any byte and
+//! the server is killed, stopped, continued and restarted.
 //!
-//! - What is called undone is not there, and what was answered is.
-//! - What is called retryable succeeds later: each write is sent until it is answered.
-//! - A job that an error names ends as the store shows.
+//! - A write that an error calls undone is not in the store, and an answered write is.
+//! - A retryable call succeeds later: each write is sent until it is answered.
+//! - A job that an error names has the outcome that the store shows.
 //! - At the end no socket, no task and no memory is left.
 //!
-//! `SYNCLINE_SECONDS=600 cargo test --features cli --release --test soak` runs for so long;
-//! `SYNCLINE_SEED=n` draws the same.
+//! `SYNCLINE_SECONDS=600 cargo test --features cli --release --test soak` runs for 600 seconds;
+//! `SYNCLINE_SEED=n` repeats the random choices.
 
 #![cfg(target_os = "linux")]
 
@@ -29,12 +29,12 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Handle;
 
 const WRITERS: u64 = 12;
-/// Without `SYNCLINE_SECONDS`.
+/// The default of `SYNCLINE_SECONDS`.
 const SECONDS: u64 = 12;
-/// A connection is cut within so many bytes of one direction.
+/// A connection is cut within this many bytes of one direction.
 const LONGEST: u64 = 40_000;
 
-/// What all have in common.
+/// The state that all writers share.
 struct Soak {
     is_over: AtomicBool,
     writes: AtomicU64,
@@ -43,7 +43,7 @@ struct Soak {
     jobs: AtomicU64,
 }
 
-/// Passes bytes on, so many of them.
+/// Forwards `left` bytes.
 async fn pass(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin, mut left: u64) {
     let mut buffer = [0; 4096];
     while left > 0 {
@@ -56,7 +56,7 @@ async fn pass(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin,
     }
 }
 
-/// Stands between clients and the server, and cuts every connection at some byte.
+/// A proxy between clients and the server, which cuts every connection at some byte.
 async fn cut(listener: TcpListener, server: String, mut rng: Rng) {
     let mut connections = tokio::task::JoinSet::new();
     while let Ok((client, _)) = listener.accept().await {
@@ -76,12 +76,12 @@ async fn cut(listener: TcpListener, server: String, mut rng: Rng) {
     }
 }
 
-/// One of many, with a key of its own.
+/// One of many writers, each with its own key.
 struct Writer {
     soak: Arc<Soak>,
-    /// Over connections that are cut, or not.
+    /// Over connections that may be cut.
     client: Client,
-    /// Over connections that are not.
+    /// Over connections that are never cut.
     sure: Keyspace,
     sure_client: Client,
     number: u64,
@@ -109,7 +109,7 @@ impl Writer {
         how.once(format!("{} {version}", self.number))
     }
 
-    /// Sends a write until it is answered, and holds what is said of each try against the store.
+    /// Sends a write until it is answered, and checks the error of each try against the store.
     async fn write(&mut self, version: u64) {
         let mut value = version.to_be_bytes().to_vec();
         value.resize(8 + self.rng.below(3000) as usize, 7);
@@ -124,7 +124,7 @@ impl Writer {
             };
             self.soak.errors.fetch_add(1, Relaxed);
             let told = format!("writer {}, version {version}: {error:?}", self.number);
-            assert!(error.is_retryable(), "nothing here lasts, {told}");
+            assert!(error.is_retryable(), "every error here is temporary, {told}");
             assert!(!matches!(error, Error::Protocol(_) | Error::OtherStore { .. }), "{told}");
             may_be_done |= !error.is_undone();
             if let Some(job) = error.job() {
@@ -143,7 +143,7 @@ impl Writer {
         }
     }
 
-    /// The version that the store has, whatever it takes to ask.
+    /// The version in the store; asks until there is an answer.
     async fn read(&self) -> u64 {
         loop {
             match self.sure.get(self.number.to_be_bytes()).await {
@@ -154,7 +154,7 @@ impl Writer {
         }
     }
 
-    /// Asks what became of a job that an error named.
+    /// Asks for the outcome of a job that an error named, and checks it.
     async fn ask(&self, job: &str, version: u64, told: &str) {
         let state = loop {
             match self.sure_client.job(job).wait(Duration::from_secs(5)).await {
@@ -172,8 +172,8 @@ impl Writer {
     }
 }
 
-/// Troubles the server until the time is over.
-async fn trouble(
+/// Kills, restarts and stops the server until `end`.
+async fn disturb(
     mut server: Server,
     dir: &std::path::Path,
     address: &str,
@@ -224,7 +224,7 @@ fn held() -> (usize, u64) {
     (sockets, pages.split(' ').nth(1).unwrap().parse::<u64>().unwrap() * 4096)
 }
 
-/// Waits until nothing of the clients is left, as soon as their last tasks have heard of it.
+/// Waits until the clients' tasks have ended and their sockets are closed.
 async fn nothing_is_left(sockets: usize) {
     let patience = Instant::now() + Duration::from_secs(10);
     loop {
@@ -277,11 +277,11 @@ fn every_claim_of_every_error_is_true() {
                 tokio::spawn(writer.run())
             })
             .collect();
-        let server = trouble(server, dir.path(), &address, Rng::new(rng.next()), end).await;
+        let server = disturb(server, dir.path(), &address, Rng::new(rng.next()), end).await;
         soak.is_over.store(true, Relaxed);
         let mut last = Vec::new();
         for writer in writers {
-            last.push(writer.await.expect("what a writer was told is true"));
+            last.push(writer.await.expect("the writer's checks pass"));
         }
         let [writes, errors, undone, jobs] =
             [&soak.writes, &soak.errors, &soak.undone, &soak.jobs].map(|count| count.load(Relaxed));

@@ -1,7 +1,7 @@
-//! Directories that hold anything at all. What becomes of one that is opened:
+//! Directories with any contents. Opening one has one of two results:
 //!
-//! - either a store is opened there, and what is not the store's stays as it is;
-//! - or it is refused with an error that names what is wrong, and stays as it is, byte for byte.
+//! - a store is opened there, and foreign files stay as they are;
+//! - the directory is refused with an error that names what is wrong, and stays as it is, byte for byte.
 
 #![cfg(unix)]
 
@@ -37,7 +37,7 @@ const NAMES: [&str; 13] = [
     "letter.txt",
 ];
 
-/// What may have a name.
+/// A kind of directory entry.
 #[derive(Clone, Copy, Debug)]
 enum Thing {
     Empty,
@@ -66,7 +66,7 @@ const THINGS: [Thing; 10] = [
 ];
 
 impl Thing {
-    /// Puts it there, in place of whatever is there. Links lead to `target`, a directory.
+    /// Makes this entry at `at`, in place of a file there. Links lead to `target`, a directory.
     fn put(self, at: &Path, target: &Path) {
         let _ = fs::remove_file(at);
         match self {
@@ -87,7 +87,7 @@ impl Thing {
     }
 }
 
-/// All that is below a directory: what it is, and its bytes.
+/// All entries below a directory, each with its type and its bytes.
 fn tree(directory: &Path) -> BTreeMap<PathBuf, (FileType, Vec<u8>)> {
     let mut found = BTreeMap::new();
     for entry in fs::read_dir(directory).unwrap() {
@@ -109,7 +109,7 @@ fn tree(directory: &Path) -> BTreeMap<PathBuf, (FileType, Vec<u8>)> {
     found
 }
 
-/// A store of each kind to begin with, which is closed, or was killed.
+/// A closed store and a killed one, to copy.
 fn stores() -> [tempfile::TempDir; 2] {
     let [closed, killed] = [(), ()].map(|()| tempfile::tempdir().unwrap());
     let store = options().open(closed.path()).unwrap();
@@ -119,7 +119,8 @@ fn stores() -> [tempfile::TempDir; 2] {
     [closed, killed]
 }
 
-/// Opens the directory in every way. Whatever was put there has to stay.
+/// Opens the directory in every way, and asserts that the strange entries stay. Returns whether a store
+/// was opened.
 fn try_out(place: &Path, target: &Path, strange: &BTreeMap<&str, Thing>) -> bool {
     let all = |place: &Path| (tree(place), tree(target));
     let mut is_opened = false;
@@ -145,8 +146,8 @@ fn try_out(place: &Path, target: &Path, strange: &BTreeMap<&str, Thing>) -> bool
                 }
                 store.close().unwrap();
                 let after = all(place);
-                assert!(how > 0 || before == after, "{strange:?}: opened to be read");
-                // Names of the store that are made anew, or are its own, may change.
+                assert!(how > 0 || before == after, "{strange:?}: opened read-only");
+                // The store may replace empty or zero files that have its own names.
                 for (name, thing) in strange {
                     let path = place.join(name);
                     let is_empty = matches!(thing, Thing::Empty | Thing::Zeros);
@@ -154,7 +155,7 @@ fn try_out(place: &Path, target: &Path, strange: &BTreeMap<&str, Thing>) -> bool
                         assert_eq!(before.0.get(&path), after.0.get(&path), "{strange:?}: {name}");
                     }
                 }
-                assert_eq!(before.1, after.1, "{strange:?}: what links lead to");
+                assert_eq!(before.1, after.1, "{strange:?}: the target of the links");
             }
         }
     }
@@ -162,7 +163,7 @@ fn try_out(place: &Path, target: &Path, strange: &BTreeMap<&str, Thing>) -> bool
 }
 
 #[test]
-fn a_directory_that_is_refused_stays_as_it_was_whatever_is_in_it() {
+fn a_refused_directory_with_any_contents_stays_as_it_was() {
     let stores = stores();
     let target = tempfile::tempdir().unwrap();
     fs::write(target.path().join("file"), [0; 9000]).unwrap();
@@ -181,7 +182,7 @@ fn a_directory_that_is_refused_stays_as_it_was_whatever_is_in_it() {
             }
         }
         let mut strange = BTreeMap::new();
-        // First each name and thing alone.
+        // First each pair of a name and a thing alone.
         let count = if round < NAMES.len() * THINGS.len() { 1 } else { 1 + draw(3) };
         for _ in 0..count {
             let (name, thing) = match count {

@@ -1,36 +1,36 @@
-//! Reads the source and holds it to the house rules.
+//! Checks the source against the house rules.
 //!
-//! - T1 files and functions stay short: two ratchets, to be lowered when the worst gets better
-//!   and never to be raised;
+//! - T1 files and functions stay short: two limits, to be lowered when the longest gets shorter, and
+//!   never to be raised;
 //! - T2 imports point downward, layer by layer;
-//! - T3 `unsafe` stays in the few files that own memory, with a `SAFETY:` comment for each;
-//! - T4 nothing is left to be done later, and nothing tells where it was written;
-//! - T5 nothing in the engine reads a wall clock, so that clocks that jump make no difference, and
-//!   few files measure time at all;
-//! - T6 each test that `docs/promises.md` names is there, and its rows are counted right;
-//! - T7 nothing panics since nobody reads what it prints;
-//! - T8 the engine alone needs no feature, no async runtime, and no dependency but those listed;
+//! - T3 `unsafe` stays in the few files that own memory, each use with a `SAFETY:` comment;
+//! - T4 no file has a note of work to do, or a path of the machine where it was written;
+//! - T5 the engine reads no wall clock, so that clocks that jump make no difference, and few files
+//!   measure time at all;
+//! - T6 each test that `docs/promises.md` names exists, and its rows are counted right;
+//! - T7 no printing macro of the standard library, which panics on a closed pipe;
+//! - T8 the engine alone needs no feature, no async runtime, and only the listed dependencies;
 //! - T9 no test asserts that something is fast;
-//! - T10 each invariant has a label of its own: it is defined once, in the header of a module, and
-//!   every label that is referred to is defined.
+//! - T10 each invariant has a unique label, which is defined once, in the header of a module; each
+//!   label in use is defined.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// No file of the engine is longer, tests beside the code included.
+/// The most lines of a file in `src`, with its tests.
 const LONGEST_FILE: usize = 600;
-/// No file of anything is longer, ever.
+/// The most lines of any other file.
 const LIMIT_FILE: usize = 700;
-/// No function is longer, but for those listed.
+/// The most lines of a function that is not listed.
 const LONGEST_FUNCTION: usize = 70;
 
-/// Functions that are longer, with the length that they must not exceed.
+/// Functions that are longer, with their own limits.
 const LONG_FUNCTIONS: &[(&str, &str, usize)] = &[
-    // A flat table of messages, one arm for each error.
+    // A flat table of messages, with one arm per error.
     ("src/engine/base/error.rs", "fmt", 75),
 ];
 
-/// The rooms from the top down, wing by wing. A file may import from its own layer and from those below.
+/// The layers from the top down. A file may import from its own layer and from those below.
 const LAYERS: &[&[&str]] = &[
     &["tools/cli"],
     &["tools/bench", "tools/torture"],
@@ -59,7 +59,7 @@ const UNSAFE: &[&str] = &[
     "src/engine/cache/hold.rs",
     "src/engine/cache/in_place.rs",
     "src/engine/cache/load.rs",
-    // Gives memory back to the system.
+    // Returns memory to the system.
     "src/engine/cache/memory.rs",
     "src/engine/cache/reader.rs",
     "src/engine/cache/writer.rs",
@@ -70,32 +70,32 @@ const UNSAFE: &[&str] = &[
     "src/tools/torture/kill/os.rs",
 ];
 
-/// The table of promises and of the tests that hold them.
+/// The table of promises and the tests that check them.
 const PROMISES: &str = "docs/promises.md";
 
-/// What the engine alone depends on, on Unix.
+/// The dependencies of the engine alone, on Unix.
 const DEPENDENCIES: &[&str] =
     &["crc32fast", "crossbeam-epoch", "getrandom", "log", "memmap2", "parking_lot", "rustix"];
 
-/// What it must not depend on, through others either: async runtimes, and what compiles C.
+/// Forbidden dependencies, direct or indirect: async runtimes, and packages that compile C.
 const UNWANTED: &[&str] = &["tokio", "async-std", "async-executor", "smol", "mio", "ring", "cc"];
 
-/// Tests that compare a time that has passed with a limit, not in a loop that waits for something:
-/// why that asserts no speed.
+/// Tests that compare an elapsed time with a limit, outside a loop that waits, and why that does not
+/// assert speed.
 const LIMITED: &[(&str, &str)] = &[
     ("src/net/client/tests/streams.rs", "the clock stands still"),
     ("src/net/client/tests/truth.rs", "the clock stands still"),
-    ("src/engine/log/keeper.rs", "tells being woken from the end of 9 s"),
-    ("tests/rolling.rs", "tells waiting for the clients from the time that they are given"),
+    ("src/engine/log/keeper.rs", "tells a wake-up from the end of 9 s"),
+    ("tests/rolling.rs", "tells waiting for the clients from the end of their time"),
 ];
 
-/// The words of what looks like a label and is none: standards, and issues of other stores.
+/// Words that look like a label but are not: standards, and issues of other stores.
 const NO_LABELS: &[&str] = &["AVX", "CRC", "SHA", "UTF", "WT"];
 
 /// The benchmarks in `benches/`.
 const BENCHES: [&str; 5] = ["commit", "instructions", "internals", "read", "recovery"];
 
-/// Words that must not appear anywhere, in pieces so that this file does not contain them.
+/// Words that must not appear in any file, in pieces so that this file does not contain them.
 const FORBIDDEN: &[[&str; 2]] =
     &[["TO", "DO"], ["FIX", "ME"], ["XX", "X:"], ["/wo", "rk/"], ["/ho", "me/"], ["/ro", "ot/"]];
 
@@ -134,7 +134,7 @@ fn imports_point_downward() {
         for (number, line) in code_lines(&file.text) {
             for module in imported(line) {
                 let Some(to) = rank(&module) else {
-                    problems.push(format!("{}:{number}: {module} is in no wing", file.name));
+                    problems.push(format!("{}:{number}: {module} is in no layer", file.name));
                     continue;
                 };
                 if to < from {
@@ -147,7 +147,7 @@ fn imports_point_downward() {
 }
 
 #[test]
-fn unsafe_is_where_it_belongs_and_says_why() {
+fn unsafe_is_only_in_listed_files_and_has_a_safety_comment() {
     let mut problems = Vec::new();
     for file in sources().into_iter().filter(|file| file.name.starts_with("src/")) {
         let lines: Vec<&str> = file.text.lines().collect();
@@ -169,7 +169,7 @@ fn unsafe_is_where_it_belongs_and_says_why() {
     report("T3", problems);
 }
 
-/// Layers that may know what time it is: they measure, or simulate, or talk to people and peers.
+/// Layers that may read the clock: they measure, simulate, or talk to people and peers.
 const TIMED_LAYERS: &[&str] = &["tools/", "net/server", "net/client", "net/service"];
 
 /// Files of the engine that measure how long something takes, or wait for a time.
@@ -196,7 +196,7 @@ fn nothing_depends_on_a_wall_clock() {
             // Unit tests come last in a file.
             is_test |= line.trim_start().starts_with("#[cfg(test)]");
             if line.contains("SystemTime") || line.contains("Instant") && !may_measure && !is_test {
-                problems.push(format!("{}:{number}: looks at a clock", file.name));
+                problems.push(format!("{}:{number}: reads a clock", file.name));
             }
         }
     }
@@ -204,7 +204,7 @@ fn nothing_depends_on_a_wall_clock() {
 }
 
 #[test]
-fn nothing_is_left_to_be_done() {
+fn no_file_contains_a_forbidden_word() {
     let mut problems = Vec::new();
     let mut files = sources();
     files.extend(documents());
@@ -219,7 +219,7 @@ fn nothing_is_left_to_be_done() {
 }
 
 #[test]
-fn what_is_printed_may_be_read_by_nobody() {
+fn no_printing_macro_panics_on_a_closed_pipe() {
     let is_test = |name: &str| name.contains("/tests") || name.ends_with("/golden.rs");
     let mut problems = Vec::new();
     for file in sources().iter().filter(|file| file.name.starts_with("src/")) {
@@ -241,7 +241,7 @@ fn what_is_printed_may_be_read_by_nobody() {
 }
 
 #[test]
-fn promises_name_tests_that_are_there() {
+fn promises_name_existing_tests() {
     let files = sources();
     let there = files.iter().flat_map(|file| tests(&file.text).map(|test| (&*file.name, test)));
     let there: Vec<(&str, &str)> = there.collect();
@@ -255,7 +255,7 @@ fn promises_name_tests_that_are_there() {
             match there.iter().filter(is_meant).count() {
                 0 => problems.push(format!("{PROMISES}:{number}: there is no test {name}")),
                 1 => {}
-                n => problems.push(format!("{PROMISES}:{number}: {n} tests {name}: say the file")),
+                n => problems.push(format!("{PROMISES}:{number}: {n} tests {name}: add the file")),
             }
         }
     }
@@ -278,7 +278,7 @@ fn promises_are_counted_right() {
 }
 
 #[test]
-fn the_engine_alone_has_the_dependencies_that_are_listed_and_no_feature() {
+fn the_engine_alone_has_only_the_listed_dependencies_and_no_feature() {
     let manifest = read("Cargo.toml");
     assert_eq!(section(&manifest, "[features]").next(), Some("default = []"), "T8");
     let mandatory =
@@ -286,7 +286,7 @@ fn the_engine_alone_has_the_dependencies_that_are_listed_and_no_feature() {
     let direct = mandatory("[dependencies]").chain(mandatory("[target.'cfg(unix)'.dependencies]"));
     let direct: Vec<&str> = direct.filter_map(|line| line.split(' ').next()).collect();
     assert_eq!(direct, DEPENDENCIES, "T8");
-    // What these bring with them, whatever features the command line switches on in them.
+    // Their own dependencies, with the features that the command line switches on in them.
     let lock = read("Cargo.lock");
     let mut all = direct;
     let mut next = 0;
@@ -298,7 +298,7 @@ fn the_engine_alone_has_the_dependencies_that_are_listed_and_no_feature() {
         }
         next += 1;
     }
-    assert!(all.len() > DEPENDENCIES.len(), "the lock file has been read");
+    assert!(all.len() > DEPENDENCIES.len(), "no indirect dependency found in Cargo.lock");
     let unwanted: Vec<&&str> = all.iter().filter(|name| UNWANTED.contains(name)).collect();
     assert!(unwanted.is_empty(), "T8: {unwanted:?} of {all:?}");
 }
@@ -309,7 +309,9 @@ fn no_test_asserts_that_something_is_fast() {
     for file in sources() {
         let found = hasty(&file.text);
         match LIMITED.iter().any(|(name, _)| *name == file.name) {
-            true if found.len() != 1 => problems.push(format!("{}: is listed for one", file.name)),
+            true if found.len() != 1 => {
+                problems.push(format!("{}: listed for one assertion", file.name));
+            }
             true => {}
             false => problems.extend(found.iter().map(|line| format!("{}:{line}", file.name))),
         }
@@ -326,9 +328,9 @@ fn labels_are_defined_once() {
             let first = line.strip_prefix("//! - ").and_then(|item| item.split(' ').next());
             let Some(first) = first else { continue };
             let at = format!("{}:{}", file.name, number + 1);
-            // The rules of this file are no invariants.
+            // The rules of this file are not invariants.
             if is_letter_and_number(first) && file.name != "tests/tidy.rs" {
-                problems.push(format!("{at}: {first} needs a word: a letter is soon used twice"));
+                problems.push(format!("{at}: {first} needs a word, such as LOG-4"));
             }
             if labels(first).next() == Some(first) {
                 if defined.contains(&first) {
@@ -338,7 +340,7 @@ fn labels_are_defined_once() {
             }
         }
     }
-    assert!(defined.len() > 150, "the invariants have been found");
+    assert!(defined.len() > 150, "only {} invariants found", defined.len());
     for file in &files {
         for (number, line) in file.text.lines().enumerate() {
             let unknown = labels(line).filter(|label| !defined.contains(label));
@@ -349,9 +351,9 @@ fn labels_are_defined_once() {
     report("T10", problems);
 }
 
-/// The rules themselves notice what they are there for.
+/// The helpers of the rules detect violations.
 #[test]
-fn the_rules_can_be_broken() {
+fn a_broken_rule_is_detected() {
     let text =
         "fn long() {\n    one();\n}\n\nimpl X {\n    pub fn two(\n    ) {\n        a\n    }\n}\n";
     assert_eq!(functions(text), [("long", 1, 3), ("two", 6, 4)]);
@@ -363,13 +365,13 @@ fn the_rules_can_be_broken() {
     assert_eq!(rank("engine/logs"), None);
     assert_eq!(layer_of_file("src/engine/space/tests/mod.rs"), rank("engine/space"));
     assert_eq!(layer_of_file("src/lib.rs"), None);
-    assert!(sources().len() > 100, "the source has been found");
+    assert!(sources().len() > 100, "too few sources found");
     let text =
         "fn a() {}\n#[test]\n#[ignore]\nasync fn b() {}\nfn c() {}\n#[tokio::test(x)]\nfn d() {}";
     assert!(tests(text).eq(["b", "d"]));
     let table = "| held | 1 |\n| promise | where | test |\n|---|---|---|\n| p | w | `t` |\n\nend";
     assert!(promises(table).eq([(4, "`t`")]));
-    assert!(promises(&read(PROMISES)).count() > 100, "the promises have been found");
+    assert!(promises(&read(PROMISES)).count() > 100, "too few promises found");
     let lock =
         "name = \"a\"\ndependencies = [\n \"b\",\n \"c 0.2.1\",\n]\n\n[[package]]\nname = \"d\"";
     assert_eq!((locked(lock, "a"), locked(lock, "d")), (vec!["b", "c"], vec![]));
@@ -387,7 +389,7 @@ struct Source {
     text: String,
 }
 
-/// Everything in Rust.
+/// All Rust files.
 fn sources() -> Vec<Source> {
     let mut files = Vec::new();
     let peers = ["benches/peers/src", "benches/peers/tests"];
@@ -395,7 +397,7 @@ fn sources() -> Vec<Source> {
     for dir in own.into_iter().chain(peers) {
         collect(&root().join(dir), &mut files);
     }
-    // By name: beside them is what the peers were compiled to.
+    // By name: the directory also has the build output of the peers.
     for name in BENCHES {
         let name = format!("benches/{name}.rs");
         let text = fs::read_to_string(root().join(&name)).expect("a benchmark");
@@ -434,11 +436,11 @@ fn documents() -> Vec<Source> {
     files
 }
 
-/// Everything that may refer to an invariant.
+/// All files that may refer to an invariant.
 fn labelled() -> Vec<Source> {
     let mut files = sources();
     files.extend(documents());
-    // They say in comments what they show.
+    // Their comments name the invariants that they show.
     collect(&root().join("tests/scripts"), &mut files);
     files
 }
@@ -474,8 +476,8 @@ fn code_lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
     numbered.filter(|(_, line)| !line.trim_start().starts_with("//"))
 }
 
-/// The functions of a formatted file: name, first line, number of lines. A function ends at the
-/// first brace that is indented as its first line is.
+/// The functions of a formatted file: name, first line, number of lines. A function ends at the first
+/// closing brace with the indent of its first line.
 fn functions(text: &str) -> Vec<(&str, usize, usize)> {
     let lines: Vec<&str> = text.lines().collect();
     let mut found = Vec::new();
@@ -504,7 +506,7 @@ fn tests(text: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// The labels of invariants in a line: the word of a room, a hyphen and a number.
+/// The labels of invariants in a line: the word of a module, a hyphen and a number.
 fn labels(line: &str) -> impl Iterator<Item = &str> {
     let tokens = line.split(|c: char| !c.is_ascii_alphanumeric() && c != '-' && c != '_');
     tokens.filter(|token| {
@@ -515,7 +517,7 @@ fn labels(line: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// Whether this is one or two capital letters with a number, as labels of one room would be.
+/// Whether this is one or two capital letters with a number.
 fn is_letter_and_number(word: &str) -> bool {
     let rest = word.trim_start_matches(|c: char| c.is_ascii_uppercase());
     (1..=2).contains(&(word.len() - rest.len())) && is_number(rest)
@@ -525,7 +527,7 @@ fn is_number(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// The rows of the tables with three columns: line, and what the third says.
+/// The rows of the tables with three columns: line number, and third cell.
 fn promises(text: &str) -> impl Iterator<Item = (usize, &str)> {
     code_lines(text).filter_map(|(number, line)| {
         let cells: Vec<&str> = line.strip_prefix("| ")?.strip_suffix(" |")?.split(" | ").collect();
@@ -533,14 +535,14 @@ fn promises(text: &str) -> impl Iterator<Item = (usize, &str)> {
     })
 }
 
-/// The lines of a section of a manifest that say something, without those of a list.
+/// The lines with a key of a section of a manifest, without the lines of a list.
 fn section<'a>(manifest: &'a str, name: &str) -> impl Iterator<Item = &'a str> {
     let lines = manifest.lines().skip_while(move |line| *line != name).skip(1);
     let lines = lines.take_while(|line| !line.starts_with('['));
     lines.filter(|line| line.starts_with(|first: char| first.is_ascii_alphabetic()))
 }
 
-/// What the lock file says that a package depends on.
+/// The dependencies of a package according to the lock file.
 fn locked<'a>(lock: &'a str, name: &str) -> Vec<&'a str> {
     let name = format!("name = \"{name}\"");
     let package = lock.split("[[package]]").find(|package| package.lines().any(|l| l == name));
@@ -549,8 +551,8 @@ fn locked<'a>(lock: &'a str, name: &str) -> Vec<&'a str> {
     lines.filter_map(|line| line.strip_prefix(" \"")?.split([' ', '"']).next()).collect()
 }
 
-/// The lines that assert that less than some time has passed, except in a loop, where that ends a
-/// test that hangs. A time that has passed may have got a name before.
+/// The lines that assert that less than some time has elapsed, except in a loop, where that ends a
+/// test that hangs. The elapsed time may be in a variable.
 fn hasty(text: &str) -> Vec<usize> {
     let indent = |line: &str| line.len() - line.trim_start().len();
     let mut names: Vec<String> = Vec::new();
@@ -591,8 +593,8 @@ fn function_name(code: &str) -> Option<&str> {
     rest.split(['(', '<']).next()
 }
 
-/// The modules after each `crate::` in a line, as paths. A single name, or a list in braces, is one of
-/// the crate's exports: to take it is to import the store.
+/// The modules after each `crate::` in a line, as paths. A single name, or a list in braces, is an
+/// export of the crate, which counts as an import of the store.
 fn imported(line: &str) -> impl Iterator<Item = String> {
     line.split("crate::").skip(1).map(|rest| {
         let end = rest.find(|c: char| !c.is_alphanumeric() && c != '_' && c != ':');
@@ -604,7 +606,7 @@ fn imported(line: &str) -> impl Iterator<Item = String> {
     })
 }
 
-/// The layer of a path that begins with a room's.
+/// The layer of a path.
 fn rank(path: &str) -> Option<usize> {
     let is_in = |room: &&str| {
         path.strip_prefix(*room).is_some_and(|rest| rest.is_empty() || rest.starts_with(['/', '.']))

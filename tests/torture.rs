@@ -1,4 +1,4 @@
-//! `syncline torture` as a shell sees it: wrong calls, exit statuses, results.
+//! `syncline torture` as a shell runs it: wrong calls, exit statuses, results.
 
 use std::fs;
 use std::process::{Command, Output, Stdio};
@@ -11,7 +11,7 @@ fn torture(dir: &TempDir, args: &[&str]) -> Output {
     command.output().unwrap()
 }
 
-/// Runs a call that must be refused, and returns why.
+/// Runs a call that must be refused, and returns the complaint.
 #[track_caller]
 fn refused(args: &[&str]) -> String {
     let dir = TempDir::new().unwrap();
@@ -25,7 +25,7 @@ fn refused(args: &[&str]) -> String {
 }
 
 #[test]
-fn a_wrong_call_exits_with_2_and_makes_nothing() {
+fn a_wrong_call_exits_with_2_and_makes_no_file() {
     for args in [
         ["--tier", "endless"].as_slice(),
         &["--suite", "sim,circus"],
@@ -51,7 +51,7 @@ fn a_wrong_call_exits_with_2_and_makes_nothing() {
 }
 
 #[test]
-fn help_teaches() {
+fn help_explains_exit_statuses_and_has_examples() {
     let help = torture(&TempDir::new().unwrap(), &["--help"]);
     let text = String::from_utf8(help.stdout).unwrap();
     assert_eq!(help.status.code(), Some(0));
@@ -60,9 +60,9 @@ fn help_teaches() {
     }
 }
 
-/// One second of the simulated disk. It held, or nothing was judged: then nobody may say so.
+/// One second of the simulated disk. If it judged nothing, it must not claim that all held.
 #[test]
-fn a_short_run_tells_what_it_did() {
+fn a_short_run_reports_its_result() {
     let dir = TempDir::new().unwrap();
     let args = ["--suite", "sim", "--seconds", "1", "--seed", "7", "--workers", "1"];
     let output = torture(&dir, &[&args[..], &["--json", "-", "--html", "run.html"]].concat());
@@ -92,7 +92,7 @@ fn a_seed_is_drawn_and_printed() {
     assert_ne!(seed(), seed());
 }
 
-/// What the full tier must reach and has not is a failure of the suite, and nobody's store is touched.
+/// A full tier that did not reach all that it must is a failure of the suite. No store is touched.
 #[test]
 fn a_full_tier_that_missed_something_fails_and_leaves_a_store_beside_it_alone() {
     let dir = TempDir::new().unwrap();
@@ -117,12 +117,12 @@ fn a_full_tier_that_missed_something_fails_and_leaves_a_store_beside_it_alone() 
     assert_eq!(output.status.code(), Some(4), "{told}");
     assert!(told.contains("SUITE FAILED") && told.contains("! no commit had"), "{told}");
     assert_eq!(files(), before);
-    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "it has made nothing");
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "it has made no file");
 }
 
 #[cfg(unix)]
 #[test]
-fn a_soak_goes_on_until_it_is_interrupted() {
+fn a_soak_runs_until_it_is_interrupted() {
     use std::io::{BufRead, BufReader, Read};
     let dir = TempDir::new().unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_syncline"));

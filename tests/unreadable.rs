@@ -1,4 +1,4 @@
-//! A device that does not read, writes in a store larger than its cache.
+//! Commits to a store larger than its cache, on a device whose reads fail.
 
 mod support;
 
@@ -8,9 +8,9 @@ use support::options;
 use syncline::disk::{Fault, FaultError, Op, Persistence, SimDisk};
 use syncline::{CommitMode, Error, Result, WriteBatch};
 
-/// A commit reads what it needs before its record is in the log.
+/// A commit reads the pages that it needs before its record is in the log.
 #[test]
-fn a_device_that_does_not_read_refuses_a_commit_and_poisons_nothing() {
+fn a_failed_read_refuses_the_commit_and_does_not_poison_the_store() {
     let disk = SimDisk::new();
     let long = |n: u32| vec![n as u8; if n.is_multiple_of(9) { 60_000 } else { 700 }];
     let key = |n: u32| (n * 7919 % 3000).to_be_bytes();
@@ -44,7 +44,7 @@ fn a_device_that_does_not_read_refuses_a_commit_and_poisons_nothing() {
                     }
                     store.write(batch).map(drop)
                 }
-                // More rows than a quarter of the cache has pages.
+                // More rows than a quarter of the cache's frames.
                 3 => {
                     let mut batch = WriteBatch::new();
                     (0..100).for_each(|m| batch.put(&rows, key(n + m * 29), b"short"));

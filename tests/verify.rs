@@ -1,4 +1,4 @@
-//! `Store::verify` tells all that is damaged, and what it does not know.
+//! `Store::verify` reports all damage, and which numbers the damage makes unknown.
 
 mod support;
 
@@ -8,7 +8,7 @@ use support::{Contents, assert_sound, open, options, read_all};
 use syncline::CommitMode;
 use syncline::disk::SimDisk;
 
-/// A store that was closed, with a tree of three levels, long values and free blocks.
+/// A closed store, with a tree of three levels, long values and free blocks.
 fn closed() -> (SimDisk, Contents) {
     let disk = SimDisk::new();
     let store = open(&disk).unwrap();
@@ -27,9 +27,9 @@ fn closed() -> (SimDisk, Contents) {
     (disk, contents)
 }
 
-/// Damage is no reason to stop: whatever else is wrong is told as well, and what is sound is counted.
+/// Damage does not stop `verify`: it reports all other damage too, and counts the sound pages.
 #[test]
-fn verify_goes_on_past_damage_and_tells_all_of_it() {
+fn verify_goes_on_past_damage_and_reports_all_of_it() {
     const PAGE: usize = 4096;
     let (disk, contents) = closed();
     let sound = disk.read_file("data");
@@ -48,7 +48,7 @@ fn verify_goes_on_past_damage_and_tells_all_of_it() {
                 bytes[block * PAGE + 100] ^= 1;
             }
             disk.write_file("data", &bytes);
-            // What the store cannot do without is damaged: told when it is opened.
+            // Damage to a page that opening needs is reported by the open.
             let opened = options().read_only().open_on(Arc::new(disk.clone()));
             let Ok(store) = opened else {
                 refused += 1;
@@ -67,7 +67,7 @@ fn verify_goes_on_past_damage_and_tells_all_of_it() {
             let mut different = found.problems.clone();
             different.sort_unstable();
             different.dedup();
-            assert_eq!(different.len(), found.problems.len(), "each is told once: {found:#?}");
+            assert_eq!(different.len(), found.problems.len(), "each is reported once: {found:#?}");
             told += found.problems.len();
             unknown += usize::from(found.free_blocks.is_none());
             assert!(found.keys <= keys);
@@ -77,9 +77,9 @@ fn verify_goes_on_past_damage_and_tells_all_of_it() {
     assert!(told > 300 && refused > 0 && unknown > 0, "{told}, {refused}, {unknown}");
 }
 
-/// Whether nothing of the closed store is in the block at `offset`: then no damage there matters.
+/// Whether the block at `offset` is free in the closed store.
 fn found_free(disk: &SimDisk, sound: &[u8], offset: usize) -> bool {
-    // A page that is in use is found damaged alone, or keeps the store from being opened.
+    // If the block is in use, damage to it alone is found by `verify` or prevents the open.
     let now = disk.read_file("data");
     let mut alone = sound.to_vec();
     alone[offset + 100] ^= 1;
@@ -91,7 +91,7 @@ fn found_free(disk: &SimDisk, sound: &[u8], offset: usize) -> bool {
 }
 
 #[test]
-fn verify_tells_a_damaged_spare_superblock() {
+fn verify_reports_a_damaged_spare_superblock() {
     for slot in [0, 4096] {
         let (disk, contents) = closed();
         disk.flip("data", slot + 60, 1);
@@ -101,7 +101,7 @@ fn verify_tells_a_damaged_spare_superblock() {
         assert_eq!(found.problems.len(), 1, "{found:#?}");
         assert!(found.problems[0].contains("the spare superblock"), "{found:#?}");
         drop(store);
-        // The next superblock that is written mends it.
+        // Writing the next superblock repairs the slot.
         let store = open(&disk).unwrap();
         store.keyspace("a").unwrap().put("key", "value").unwrap();
         store.checkpoint().unwrap();

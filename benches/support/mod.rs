@@ -1,8 +1,8 @@
-//! What the benchmarks share: the rows, a store with rows in it, and a place for it.
+//! Helpers of the benchmarks: rows, and a store filled with them.
 //!
 //! Row `n` has a key of 24 random bytes, made from `n` by SplitMix64, and a value of 150 bytes that
-//! begins with `n`: the rows of `syncline bench`, so that figures can be compared. Everything is
-//! made from numbers that are fixed: two runs do the same.
+//! begins with `n`. `syncline bench` has the same rows, so that figures can be compared. All numbers are
+//! fixed: two runs do the same.
 #![allow(dead_code, reason = "no benchmark needs all of it")]
 
 use std::path::Path;
@@ -14,12 +14,12 @@ use tempfile::TempDir;
 
 pub(crate) const KEY_BYTES: usize = 24;
 pub(crate) const VALUE_BYTES: usize = 150;
-/// Rows of a batch, both where batches are measured and where they fill a store.
+/// Rows per batch, in measurements of batches and when a store is filled.
 pub(crate) const BATCH_ROWS: usize = 1000;
 
 pub(crate) type Key = [u8; KEY_BYTES];
 
-/// The key of row `number`, at a random place of the key order. No two rows share one.
+/// The key of row `number`, at a random position in the key order. No two rows have the same key.
 pub(crate) fn key(number: usize) -> Key {
     let mut key = [0; KEY_BYTES];
     for (chunk, word) in key.chunks_mut(8).zip(number as u64 * 3..) {
@@ -28,7 +28,7 @@ pub(crate) fn key(number: usize) -> Key {
     key
 }
 
-/// A key that no row has, beside one that a row has.
+/// A key that no row has, next to the key of row `number`.
 pub(crate) fn missing_key(number: usize) -> Key {
     let mut key = key(number);
     key[KEY_BYTES - 1] ^= 1;
@@ -42,8 +42,8 @@ pub(crate) fn value(number: usize) -> [u8; VALUE_BYTES] {
     value
 }
 
-/// Row numbers below `rows` in an order that jumps about, without end: each draw costs a
-/// multiplication, which is nothing beside what is measured.
+/// An endless sequence of scattered row numbers below `rows`. A draw costs one multiplication, which is
+/// negligible beside the measured operation.
 pub(crate) struct Draws {
     rows: u64,
     drawn: u64,
@@ -69,7 +69,7 @@ pub(crate) struct Filled {
 }
 
 impl Filled {
-    /// In a directory of its own, with the default options but for `change`.
+    /// In a temporary directory, with the default options except for `change`.
     pub(crate) fn in_a_directory(rows: usize, change: impl FnOnce(Options) -> Options) -> Filled {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let mut filled = Filled::at(directory.path(), rows, change);
@@ -102,7 +102,7 @@ impl Filled {
         filled
     }
 
-    /// Commits the rows of these numbers together, without waiting.
+    /// Commits the rows of these numbers together, asynchronously.
     pub(crate) fn write(&self, numbers: impl IntoIterator<Item = usize>) {
         let batch = self.batch(numbers);
         self.store.write_with(batch, CommitMode::Async).expect("a commit");

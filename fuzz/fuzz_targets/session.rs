@@ -1,4 +1,4 @@
-//! The server: anything that a client may say, in any pieces.
+//! The server: any bytes from a client, in any pieces.
 //!
 //! `cargo +nightly fuzz run session`
 #![no_main]

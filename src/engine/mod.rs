@@ -10,12 +10,12 @@
 //!   log         segments, records, group flush, scan
 //!   disk        real files; a simulated disk that can crash
 //!   options     what a user may choose
-//!   base        errors, positions in the log, encodings, locks: what all of them use
-//!   mutants     mistakes made on purpose (feature `mutants`)
+//!   base        errors, positions in the log, encodings, locks: used by all of these
+//!   mutants     deliberate mistakes (feature `mutants`)
 //! ```
 //!
-//! Imports point downward only, and never to [`net`](crate::net) or [`tools`](crate::tools). No feature
-//! is needed, and no async runtime.
+//! Imports point downward only, and never to [`net`](crate::net) or [`tools`](crate::tools). The engine
+//! needs no feature and no async runtime.
 
 pub(crate) mod base;
 pub(crate) mod cache;

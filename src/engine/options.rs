@@ -1,4 +1,4 @@
-//! How a store is opened.
+//! The options of a store.
 
 use std::fmt;
 use std::sync::Arc;
@@ -6,17 +6,17 @@ use std::time::Duration;
 
 use crate::engine::base::error::{Error, Result};
 
-/// What a commit waits for before it is acknowledged.
+/// When a commit is acknowledged.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum CommitMode {
     /// Acknowledged once the device has confirmed a flush: survives a power loss. Commits that
     /// wait at the same time share one flush.
     #[default]
     Sync,
-    /// Acknowledged once it is in the operating system's cache: survives the process being
-    /// killed. It survives a power loss too once a flush is done that begins after at most
-    /// [`Options::flush_interval`] or [`Options::max_unsynced_bytes`], whichever comes first; its
-    /// [`Receipt`](crate::Receipt) says when.
+    /// Acknowledged once it is in the operating system's cache: survives a kill of the process. It
+    /// survives a power loss too once a later flush is done, which begins after at most
+    /// [`Options::flush_interval`] or [`Options::max_unsynced_bytes`], whichever comes first. Its
+    /// [`Receipt`](crate::Receipt) says when it is durable.
     Async,
 }
 
@@ -24,18 +24,18 @@ pub enum CommitMode {
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct RecoveryProgress {
-    /// What is being done: "replay" or "checkpoint".
+    /// "replay" or "checkpoint".
     pub phase: &'static str,
     /// Bytes of log replayed so far.
     pub done_bytes: u64,
-    /// Bytes of log there may be at most.
+    /// The most bytes of log that there may be.
     pub total_bytes: u64,
 }
 
 /// Called with the progress of recovery.
 pub(crate) type RecoveryCallback = Arc<dyn Fn(RecoveryProgress) + Send + Sync>;
 
-/// How a store is opened. Every option has a default that suits most uses.
+/// The options of a store. Every option has a default that suits most uses.
 ///
 /// ```
 /// # let dir = tempfile::tempdir()?;
@@ -94,51 +94,51 @@ impl Options {
         Self::default()
     }
 
-    /// Memory for pages, in bytes. Default 256 MiB, at least 1 MiB, at most 2^31 pages.
+    /// Memory for cached pages, in bytes. Default 256 MiB, at least 1 MiB, at most 2^31 pages.
     pub fn cache_bytes(mut self, bytes: u64) -> Self {
         self.cache_bytes = bytes;
         self
     }
 
-    /// Size of a page, chosen when the store is created: 4096, 8192 (the default), 16384 or 32768
+    /// Size of a page, fixed when the store is created: 4096, 8192 (the default), 16384 or 32768
     /// bytes. A key may be an eighth of a page long.
     pub fn page_bytes(mut self, bytes: u32) -> Self {
         self.page_bytes = bytes;
         self
     }
 
-    /// Size of a log segment, chosen when the store is created: a multiple of 4096. Default 64
-    /// MiB, at least 64 KiB and at most 2 GiB.
+    /// Size of a log segment, fixed when the store is created: a multiple of 4096. Default 64 MiB, at
+    /// least 64 KiB and at most 2 GiB.
     pub fn segment_bytes(mut self, bytes: u64) -> Self {
         self.segment_bytes = bytes;
         self
     }
 
-    /// The flush of an asynchronous commit begins after this time at the latest, or when the flush that
-    /// is running then has ended. Default 10 ms. However long it is, half of
-    /// [`Options::max_unsynced_bytes`] brings a flush, and so does whoever waits.
+    /// The flush of an asynchronous commit begins after this time at the latest, or when the flush
+    /// running at that time has ended. Default 10 ms. A flush begins earlier when half of
+    /// [`Options::max_unsynced_bytes`] is unflushed, or when a caller waits for durability.
     pub fn flush_interval(mut self, interval: Duration) -> Self {
         self.flush_interval = interval;
         self
     }
 
-    /// So many bytes of asynchronous commits may be lost in a power loss; beyond, commits wait
-    /// for a flush. What is let in before they are reached counts whole: one commit of each thread that
-    /// commits, however large it is, comes on top. Default 16 MiB.
+    /// The most bytes of asynchronous commits that a power loss may take; beyond it, commits wait for a
+    /// flush. A commit that begins below the limit is let in whole, so one commit per committing thread,
+    /// of any size, may come on top. Default 16 MiB.
     pub fn max_unsynced_bytes(mut self, bytes: u64) -> Self {
         self.max_unsynced_bytes = bytes;
         self
     }
 
-    /// What commits wait for that do not say it themselves. Default [`CommitMode::Sync`].
+    /// The mode of commits that do not choose one. Default [`CommitMode::Sync`].
     pub fn commit_mode(mut self, mode: CommitMode) -> Self {
         self.commit_mode = mode;
         self
     }
 
-    /// A checkpoint is made after so many bytes of log. Default 256 MiB. The log takes up to
-    /// about four times as much space, in whole segments, and recovery replays at most that; one commit
-    /// of each thread that commits comes on top.
+    /// A checkpoint is made after this many bytes of log. Default 256 MiB. The log takes up to about
+    /// four times as much space, in whole segments, plus one commit per committing thread. Recovery
+    /// replays at most that.
     pub fn checkpoint_log_bytes(mut self, bytes: u64) -> Self {
         self.checkpoint_log_bytes = bytes;
         self
@@ -150,27 +150,27 @@ impl Options {
         self
     }
 
-    /// The longest value that is taken, in bytes. Default 1 GiB, which is also the most.
+    /// The longest accepted value, in bytes. Default 1 GiB, which is also the maximum.
     pub fn max_value_bytes(mut self, bytes: u64) -> Self {
         self.max_value_bytes = bytes;
         self
     }
 
-    /// Opening fails with [`Error::NotAStore`] where there is no store, rather than making one. The
-    /// directory is left as it is.
+    /// Opening fails with [`Error::NotAStore`] where there is no store, rather than creating one, and
+    /// leaves the directory unchanged.
     pub fn must_exist(mut self) -> Self {
         self.create = false;
         self
     }
 
-    /// Opens the store to be read, and changes nothing of it: neither the files nor the directory need
-    /// be writable. Several processes may read a store at a time, and none while one may write it:
-    /// then opening fails with [`Error::Locked`].
+    /// Opens the store read-only, and changes nothing on disk: neither the files nor the directory need
+    /// be writable. Several processes may read a store at the same time. While another process has it
+    /// open for writing, opening fails with [`Error::Locked`], and the other way round.
     ///
-    /// A store that was not closed is recovered in memory, each time that it is opened so. That takes
-    /// memory for every page that has changed since its last checkpoint, besides the cache.
-    /// Where there is no store, opening fails with [`Error::NotAStore`]; what would change the store
-    /// fails with [`Error::ReadOnly`].
+    /// A store that was not closed is recovered in memory, each time that it is opened read-only. That
+    /// takes memory for every page that has changed since its last checkpoint, besides the cache.
+    /// Where there is no store, opening fails with [`Error::NotAStore`]. A call that would change the
+    /// store fails with [`Error::ReadOnly`].
     ///
     /// ```
     /// # let dir = tempfile::tempdir()?;
@@ -187,8 +187,8 @@ impl Options {
         self
     }
 
-    /// Called now and then while the log is replayed, by the thread that opens the store. A panic
-    /// in it is logged, and the recovery goes on. It is dropped when the store is open.
+    /// A callback for the progress of recovery. The thread that opens the store calls it now and then. A
+    /// panic in it is logged, and recovery goes on. It is dropped when the store is open.
     pub fn on_recovery(
         mut self,
         callback: impl Fn(RecoveryProgress) + Send + Sync + 'static,
@@ -197,15 +197,15 @@ impl Options {
         self
     }
 
-    /// Starts no threads: flushes, checkpoints and eviction happen in the calls that need them,
-    /// and [`CommitMode::Async`] commits become durable only with them. What then happens depends
-    /// on the calls alone, as a simulation needs.
+    /// Starts no threads: flushes, checkpoints and eviction happen in the calls that need them, and
+    /// [`CommitMode::Async`] commits become durable only then. Everything depends on the calls alone, as
+    /// a simulation needs.
     pub fn without_threads(mut self) -> Self {
         self.background = false;
         self
     }
 
-    /// The id of a store that is created now, instead of a random one. For simulations.
+    /// The id of a newly created store, instead of a random one. For simulations.
     pub fn store_id(mut self, id: [u8; 16]) -> Self {
         self.store_id = Some(id);
         self

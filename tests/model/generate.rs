@@ -1,4 +1,4 @@
-//! Keys, values and commits by chance.
+//! Random keys, values and commits.
 
 use std::sync::Arc;
 
@@ -9,18 +9,16 @@ use crate::rng::Rng;
 const KEYS: u64 = 700;
 /// The longest key that a store with pages of 4096 bytes takes.
 const LONGEST_KEY: usize = 512;
-/// The longest value in a leaf, what a page holds of a longer one, and the cache.
+/// The longest value in a leaf, the part of a longer value in one page, and the cache, in bytes.
 const INLINE: u64 = 4096 / 4 - 64;
 const PAGE: u64 = 4096 - 32;
 const CACHE: u64 = 1 << 20;
 
-/// One of the keys.
 pub(crate) fn key(rng: &mut Rng) -> Vec<u8> {
     key_numbered(rng.below(KEYS))
 }
 
-/// The key of this number: short and long ones, with shared beginnings and without, the empty
-/// one too.
+/// Key number `n`: short or long, with a shared prefix or without; one key is empty.
 fn key_numbered(n: u64) -> Vec<u8> {
     match n % 8 {
         _ if n == 0 => Vec::new(),
@@ -38,7 +36,7 @@ fn key_numbered(n: u64) -> Vec<u8> {
     }
 }
 
-/// A value, unlike every other.
+/// A value that differs from all others.
 pub(crate) fn value(rng: &mut Rng) -> Arc<[u8]> {
     let bytes = match rng.below(100) {
         0 => 0,
@@ -51,7 +49,7 @@ pub(crate) fn value(rng: &mut Rng) -> Arc<[u8]> {
     filled(rng.next(), bytes as usize)
 }
 
-/// Where one way to store a value ends and another begins, one more and one less.
+/// A length at a border between two ways to store a value: the border, one more, or one less.
 fn edge(rng: &mut Rng) -> u64 {
     let around = *rng.pick(&[INLINE, PAGE, 2 * PAGE, 16 * PAGE, CACHE / 8]);
     around - 1 + rng.below(3)
@@ -73,7 +71,7 @@ fn filled(stamp: u64, bytes: usize) -> Arc<[u8]> {
     value.into()
 }
 
-/// The changes of one commit to the keyspaces of `state`, of which there is at least one.
+/// The changes of one commit to the keyspaces of `state`, which has at least one.
 pub(crate) fn changes(state: &State, crowded: Crowded, rng: &mut Rng) -> Vec<Change> {
     let count = match rng.below(100) {
         0..45 => 1,
@@ -83,11 +81,11 @@ pub(crate) fn changes(state: &State, crowded: Crowded, rng: &mut Rng) -> Vec<Cha
     };
     let names: Vec<&String> = state.keys().collect();
     let home = rng.pick(&names).to_string();
-    // All in one keyspace or not, of few keys or any: what a batch is does not follow from its size.
+    // In one keyspace or several, of few keys or many: independently of the size of the batch.
     let strays = *rng.pick(&[0, 0, 5]);
     let few = rng.once_in(3).then(|| rng.spread(1, 6));
     let deletes = if crowded == Crowded::Yes { 14 } else { *rng.pick(&[0, 2, 5, 10]) };
-    // Runs of neighbours, or anywhere.
+    // Neighbouring keys, or any keys.
     let mut next = rng.once_in(4).then(|| rng.below(KEYS));
     (0..count)
         .map(|_| {
@@ -111,7 +109,7 @@ pub(crate) fn changes(state: &State, crowded: Crowded, rng: &mut Rng) -> Vec<Cha
         .collect()
 }
 
-/// Whether there is so much in the store that it should shrink.
+/// Whether the store is so large that it should shrink.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Crowded {
     Yes,

@@ -1,5 +1,5 @@
-//! What a user holds over other operations: values, entries, iterators, many snapshots, receipts.
-//! What is held reads the same until it goes, in whatever order, and everything else goes on.
+//! Objects that a user holds during other operations: values, entries, iterators, many snapshots,
+//! receipts. A held object reads the same until it is dropped, in any order, and all other calls work.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -8,29 +8,29 @@ use syncline::{Entry, Keyspace, Range, Value};
 
 use crate::generate;
 use crate::model::Map;
-use crate::world::{Trouble, World};
+use crate::world::{InjectedFault, World};
 
 /// More iterators than an eighth of the frames of a cache of 1 MiB.
 const MOST_ITERATORS: u64 = 48;
 const MOST_SNAPSHOTS: u64 = 24;
-/// Holdings are dropped rather than added to from here on.
+/// From this number of holdings on, some are dropped instead of adding one.
 const MOST: usize = 120;
 
-/// Something that is held, and what it must be.
+/// A held object, and its expected contents.
 pub(crate) enum Holding {
     Value(Value, Arc<[u8]>),
     Entries(Vec<Entry>, Arc<Map>),
     Iterator(Box<Iterating>),
 }
 
-/// An iterator, and what it has yet to give.
+/// An iterator, and the entries that it must still return.
 pub(crate) struct Iterating {
     range: Range,
     left: VecDeque<(Vec<u8>, Arc<[u8]>)>,
 }
 
 impl World {
-    /// Takes something more to be held.
+    /// Adds a held object.
     pub(crate) fn hold(&mut self) {
         if !self.holds || self.model.is_ambiguous() {
             return;
@@ -49,7 +49,7 @@ impl World {
                 for _ in 0..self.rng.below(MOST_SNAPSHOTS) {
                     self.open_snapshot();
                     self.commit();
-                    if self.trouble != Trouble::Nothing || self.model.is_ambiguous() {
+                    if self.fault != InjectedFault::None || self.model.is_ambiguous() {
                         return;
                     }
                 }
@@ -71,7 +71,7 @@ impl World {
         }
     }
 
-    /// Often more than the cache.
+    /// Holds all entries of a keyspace, which are often more than fit into the cache.
     fn hold_entries(&mut self, keyspace: &Keyspace, map: Arc<Map>) {
         self.note(format!("hold {} entries", map.len()));
         let all = keyspace.iter().and_then(Iterator::collect);
@@ -96,7 +96,7 @@ impl World {
         }
     }
 
-    /// A few steps from either end. False if the iterator has come to an end.
+    /// Takes a few steps from either end. False if the iterator has ended.
     fn go_on(&mut self, iterating: &mut Iterating) -> bool {
         let Iterating { range, left } = iterating;
         for _ in 0..self.rng.below(6) {
@@ -111,7 +111,7 @@ impl World {
                 }
                 (found, wanted) => found.is_none() && wanted.is_none(),
             };
-            assert!(is_same, "an iterator that was held gives {found:?}");
+            assert!(is_same, "a held iterator returned {found:?}, not {wanted:?}");
             if found.is_none() {
                 return false;
             }
@@ -119,7 +119,7 @@ impl World {
         true
     }
 
-    /// Looks at something that is held.
+    /// Checks one held object.
     pub(crate) fn look_at_held(&mut self) {
         if self.held.is_empty() {
             return;
@@ -135,11 +135,11 @@ impl World {
         self.held[at].check();
     }
 
-    /// Drops much of what is held: the oldest first, the newest first, or as it comes.
+    /// Drops many of the held objects: the oldest first, the newest first, or in random order.
     pub(crate) fn drop_held(&mut self) {
         let order = self.rng.below(3);
         let count = self.rng.below(self.held.len() as u64 + 1);
-        self.note(format!("drop {count} of what is held, order {order}"));
+        self.note(format!("drop {count} held objects, order {order}"));
         for _ in 0..count {
             let at = match order {
                 0 => 0,
@@ -158,8 +158,8 @@ impl World {
         }
     }
 
-    /// Lets go of what belongs to the open store. Values are no part of it.
-    pub(crate) fn let_go_of_iterators(&mut self) {
+    /// Drops the held objects that belong to the open store. Values do not.
+    pub(crate) fn drop_iterators(&mut self) {
         self.held.retain(|held| !matches!(held, Holding::Iterator(_)));
         self.held.iter().for_each(Holding::check);
     }

@@ -1,13 +1,14 @@
-//! The lives of a store: opened, used, ended by a crash or closed, recovered, judged.
+//! The lives of a store: open, use, crash or close, recover, check.
 //!
 //! After every recovery (oracle P):
 //!
-//! 1. the contents of all keyspaces are those after the k-th commit, exactly;
+//! 1. the contents of all keyspaces are exactly those after the k-th commit;
 //! 2. `D <= k <= last submitted`;
-//! 3. k is what the store says;
+//! 3. the store reports k;
 //! 4. `verify` is clean;
-//! 5. opening again gives the same, and so does another crash at once that keeps nothing (6.);
-//! 7. every token that was kept says the truth.
+//! 5. opening again gives the same contents;
+//! 6. so does another crash at once that keeps nothing;
+//! 7. every kept token has the true status.
 
 use std::sync::Arc;
 
@@ -16,9 +17,9 @@ use syncline::{Error, Store};
 
 use crate::model::Model;
 use crate::reads::{Failed, contents};
-use crate::world::{Plan, Trouble, World};
+use crate::world::{InjectedFault, Plan, World};
 
-/// Recoveries that are crashed, one within the other.
+/// How many recoveries in a row are crashed.
 const DEPTH: u32 = 3;
 
 impl World {
@@ -29,17 +30,17 @@ impl World {
             self.arm();
             for _ in 0..self.rng.below(steps) {
                 self.step();
-                match self.trouble {
-                    Trouble::Nothing => {}
-                    Trouble::DiskGone => break,
-                    Trouble::Poisoned if self.rng.once_in(20) => break,
-                    Trouble::Poisoned => {}
+                match self.fault {
+                    InjectedFault::None => {}
+                    InjectedFault::DiskGone => break,
+                    InjectedFault::Poisoned if self.rng.once_in(20) => break,
+                    InjectedFault::Poisoned => {}
                 }
             }
             self.end_life();
             self.open();
         }
-        // The end is calm.
+        // The last life has no faults.
         self.disk.crash_after(u64::MAX);
         self.disk.clear_faults();
         self.close();
@@ -47,7 +48,7 @@ impl World {
         self.let_go();
     }
 
-    /// What shall befall this life.
+    /// Arms the faults of this life.
     fn arm(&mut self) {
         match self.plan {
             Plan::Calm | Plan::FullDisk => {}
@@ -64,7 +65,7 @@ impl World {
                 if self.rng.once_in(2) {
                     self.disk.fail_sync(after);
                 } else {
-                    // Of the data file, which is flushed less often than the log.
+                    // A flush of the data file, which is rarer than one of the log.
                     self.disk.fail(Fault {
                         op: Op::Sync,
                         after: after / 8,
@@ -77,8 +78,8 @@ impl World {
     }
 
     fn end_life(&mut self) {
-        if self.trouble == Trouble::Poisoned {
-            // Refused from now on; reads go on.
+        if self.fault == InjectedFault::Poisoned {
+            // Commits are refused from now on; reads still work.
             if let Some(keyspace) = self.handles.values().next() {
                 let refused = keyspace.put("refused", "refused").map(|_| ());
                 let is_refused = matches!(
@@ -91,8 +92,8 @@ impl World {
             }
             self.check_all();
         }
-        let closes = match self.trouble {
-            Trouble::DiskGone => false,
+        let closes = match self.fault {
+            InjectedFault::DiskGone => false,
             _ => self.plan == Plan::Calm || self.rng.once_in(3),
         };
         if closes {
@@ -117,16 +118,16 @@ impl World {
     fn close(&mut self) {
         self.note("close".into());
         let store = self.store().clone();
-        let was_poisoned = self.trouble == Trouble::Poisoned;
+        let was_poisoned = self.fault == InjectedFault::Poisoned;
         let closed = store.clone().close();
-        assert!(!(was_poisoned && closed.is_ok()), "a poisoned store closed well");
+        assert!(!(was_poisoned && closed.is_ok()), "a poisoned store closed without an error");
         for _ in 0..self.rng.below(3) {
             let again = store.clone().close();
             assert_eq!(format!("{again:?}"), format!("{closed:?}"), "closed again");
         }
         if self.excuse(closed).is_some() {
             let durable = store.watermarks().durable;
-            assert_eq!(durable, store.watermarks().appended, "closed with a rest");
+            assert_eq!(durable, store.watermarks().appended, "closed with unflushed commits");
             self.durable(durable);
         }
         let after = store.flush().map(|_| ());
@@ -155,7 +156,7 @@ impl World {
         }
     }
 
-    /// Opens the store, crashing it meanwhile as the plan has it, and checks what it serves.
+    /// Opens the store, with crashes during recovery if the plan has them, and checks its contents.
     pub(crate) fn open(&mut self) {
         let mut depth = 0;
         loop {
@@ -168,7 +169,7 @@ impl World {
                     self.note(format!("recovered to {}", store.stats().recovery.recovered_to));
                     self.store = Some(store);
                     if self.disk.is_gone() {
-                        // Nobody has seen what was recovered.
+                        // Nobody has read the recovered contents.
                         depth += 1;
                         self.crash();
                         continue;
@@ -228,7 +229,7 @@ impl World {
         self.model.thin_tokens();
         self.observe();
         if self.plan != Plan::Calm && self.rng.once_in(2) {
-            // What is served now, no crash takes any more.
+            // A crash after recovery takes nothing that recovery served.
             let keep = if self.rng.once_in(2) { Keep::Nothing } else { self.keep() };
             let fork = self.disk.fork(keep.clone());
             let again = World::opened(&fork, &self.options);
@@ -247,7 +248,7 @@ impl World {
     }
 }
 
-/// Checks that a second recovery serves what the first did.
+/// Checks that a second recovery serves the same as the first.
 fn same(model: &mut Model, store: &Store) -> Result<(), Failed> {
     let found = contents(store)?;
     model.peek(&found).map_err(Failed::Wrong)?;
@@ -266,7 +267,7 @@ fn brief(keep: &Keep) -> String {
     }
 }
 
-/// The trace of a run on a fresh disk.
+/// The trace hash of a run on a fresh disk.
 pub(crate) fn trace(seed: u64, plan: Plan, lives: u32, steps: u64) -> u64 {
     let mut world = World::new(seed, plan);
     world.run(lives, steps);

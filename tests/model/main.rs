@@ -1,16 +1,15 @@
 //! The whole public API against a model, over random crashes and faults.
 //!
 //! ```text
-//!   generate   keys, values, commits by chance          threads   many threads, a real directory
-//!   steps      what a user does                         lives     open, crash, recover, judge
+//!   generate   random keys, values, commits             threads   many threads, a real directory
+//!   steps      the calls of a user                      lives     open, crash, recover, check
 //!   reads      every way to read, compared              model     the maps; which commits a
-//!   world      store, disk, model, what is held                   crash may take
-//!   held       values, iterators, snapshots kept over the rest
+//!   world      store, disk, model, held objects                   crash may take
+//!   held       values, iterators, snapshots held during other calls
 //! ```
 //!
-//! Everything follows from one seed. A failure prints it with the command that replays it.
-//! `SYNCLINE_SEEDS=1000 cargo test --test model` runs more of them; `SYNCLINE_TRACE=1` tells
-//! every step.
+//! One seed determines a run. A failure prints the seed and the command that replays it.
+//! `SYNCLINE_SEEDS=1000 cargo test --test model` runs more seeds; `SYNCLINE_TRACE=1` prints every step.
 
 mod generate;
 mod held;
@@ -29,7 +28,7 @@ const SEEDS: u64 = 128;
 const LIVES: u32 = 6;
 const STEPS: u64 = 220;
 
-/// Says how to replay a run, if it fails.
+/// Prints how to replay a run, if it fails.
 struct Replay(u64);
 
 impl Drop for Replay {

@@ -1,12 +1,12 @@
-//! What the store must hold: a map for each keyspace, and the commits that a crash may undo.
+//! The expected contents of the store: a map per keyspace, and the commits that a crash may undo.
 //!
 //! ```text
 //!   base ---- commits that a crash may take, in order ----> now        in flight?
-//!     certain: at or below D                                 what reads see
+//!     certain: at or below D                                 seen by reads
 //! ```
 //!
-//! `D` is the highest LSN that anybody was ever told to be durable. A call that failed because
-//! the disk was gone leaves its commit *in flight*: whole or not at all, and after all others.
+//! `D` is the highest LSN that the store ever reported as durable. A call that failed because the disk
+//! was gone leaves its commit *in flight*: it is there as a whole after all others, or not at all.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -30,12 +30,12 @@ pub(crate) enum Change {
 #[derive(Debug)]
 struct Commit {
     lsn: Lsn,
-    /// None if the store does not tell; then it is durable.
+    /// `None` if the store gave no receipt; then the commit is durable.
     token: Option<String>,
     changes: Vec<Change>,
 }
 
-/// A token that somebody kept, and what a recovery has said of it.
+/// A token that the user kept, and its status after a recovery.
 #[derive(Debug)]
 struct Kept {
     token: String,
@@ -56,16 +56,16 @@ pub(crate) struct Model {
     kept: Vec<Kept>,
 }
 
-/// How many tokens are kept at most.
+/// The most tokens that are kept.
 const TOKENS: usize = 300;
 
 impl Model {
-    /// What reads must see.
+    /// The state that reads must see.
     pub(crate) fn now(&self) -> &State {
         &self.now
     }
 
-    /// Whether a commit may be there or not.
+    /// Whether a commit is in flight.
     pub(crate) fn is_ambiguous(&self) -> bool {
         self.in_flight.is_some()
     }
@@ -76,7 +76,7 @@ impl Model {
         maps.flat_map(|map| map.iter()).map(|(key, value)| key.len() + value.len()).sum()
     }
 
-    /// A commit was acknowledged.
+    /// Adds an acknowledged commit.
     pub(crate) fn committed(&mut self, receipt: &Receipt, changes: Vec<Change>) {
         let (lsn, token) = (receipt.lsn(), receipt.token());
         if self.kept.len() < TOKENS {
@@ -85,7 +85,7 @@ impl Model {
         self.push(Commit { lsn, token: Some(token), changes });
     }
 
-    /// As [`Model::committed`], where the store gives no receipt: by now it is durable up to `lsn`.
+    /// As [`Model::committed`], for a call without a receipt: the store is durable up to `lsn` by now.
     pub(crate) fn committed_durably(&mut self, lsn: Lsn, changes: Vec<Change>) {
         self.push(Commit { lsn, token: None, changes });
         self.durable(lsn);
@@ -98,13 +98,13 @@ impl Model {
         self.commits.push_back(commit);
     }
 
-    /// A commit's call failed in a way that leaves it open whether it happened.
+    /// Notes a commit whose call failed so that it is unknown whether the commit happened.
     pub(crate) fn in_flight(&mut self, changes: Vec<Change>) {
         assert!(self.in_flight.is_none(), "one caller, one call");
         self.in_flight = Some(changes);
     }
 
-    /// Somebody was told that everything up to `lsn` is durable.
+    /// Notes that the store reported everything up to `lsn` as durable.
     pub(crate) fn durable(&mut self, lsn: Lsn) {
         self.durable = self.durable.max(lsn);
         while self.commits.front().is_some_and(|commit| commit.lsn <= self.durable) {
@@ -114,11 +114,11 @@ impl Model {
         }
     }
 
-    /// A recovery has served the commits that `store` says: from now on nothing else ever was.
+    /// Drops the commits that the recovery of `store` reports as lost.
     pub(crate) fn recovered(&mut self, store: &Store) -> Result<(), String> {
         let to = store.stats().recovery.recovered_to;
         if to < self.certain {
-            return Err(format!("recovered to {to}, but told durable up to {}", self.certain));
+            return Err(format!("recovered to {to}, but reported durable up to {}", self.certain));
         }
         let mut k = self.certain;
         for commit in &self.commits {
@@ -134,7 +134,7 @@ impl Model {
             k = commit.lsn;
         }
         if self.commits.iter().any(|commit| commit.lsn > k) {
-            self.in_flight = None; // it came after one that is lost
+            self.in_flight = None; // it came after a lost one
         }
         self.commits.retain(|commit| commit.lsn <= k);
         for kept in self.kept.iter_mut().filter(|kept| kept.fate.is_none()) {
@@ -147,8 +147,7 @@ impl Model {
         Ok(())
     }
 
-    /// Compares the contents of a store that was just recovered, and so finds out about the
-    /// commit in flight.
+    /// Compares the contents of a store that was just recovered, which settles the commit in flight.
     pub(crate) fn compare(&mut self, found: &State) -> Result<(), String> {
         let Some(without) = difference(&self.now, found) else {
             self.in_flight = None;
@@ -163,7 +162,7 @@ impl Model {
         Ok(())
     }
 
-    /// Compares the contents of a store that goes on after a failure: what is in flight stays so.
+    /// Compares the contents of a store that is open after a failure: the commit in flight stays so.
     pub(crate) fn peek(&self, found: &State) -> Result<(), String> {
         let Some(without) = difference(&self.now, found) else { return Ok(()) };
         let mut with = self.now.clone();
@@ -171,7 +170,7 @@ impl Model {
         difference(&with, found).map_or(Ok(()), |with| Err(format!("{without}; or {with}")))
     }
 
-    /// Asks the store about every token; a poisoned store need not know the newest.
+    /// Asks the store about every token; a poisoned store may fail for a pending one.
     pub(crate) fn check_tokens(&mut self, store: &Store) -> Result<(), String> {
         for kept in &self.kept {
             let durable = store.watermarks().durable;
@@ -192,7 +191,7 @@ impl Model {
         Ok(())
     }
 
-    /// Forgets most tokens, so that newer ones are kept too.
+    /// Forgets most tokens, to make room for newer ones.
     pub(crate) fn thin_tokens(&mut self) {
         if self.kept.len() > TOKENS / 2 {
             let mut at = 0;
@@ -204,7 +203,6 @@ impl Model {
     }
 }
 
-/// Applies a change.
 pub(crate) fn apply(state: &mut State, change: &Change) {
     let known = "a keyspace of the model";
     match change {
@@ -224,7 +222,7 @@ pub(crate) fn apply(state: &mut State, change: &Change) {
     }
 }
 
-/// Where two states differ first, if they do.
+/// The first difference between two states.
 fn difference(expected: &State, found: &State) -> Option<String> {
     let names = |state: &State| state.keys().cloned().collect::<Vec<_>>();
     if names(expected) != names(found) {

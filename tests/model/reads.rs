@@ -1,4 +1,4 @@
-//! Every way to read, compared with a map: of the store as it is, and of a snapshot.
+//! Every way to read the store and a snapshot, compared with a map.
 
 use std::ops::Bound;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use crate::generate;
 use crate::model::{Map, State};
 use crate::rng::Rng;
 
-/// Why a read did not give what it should: an error of the store, or a wrong answer.
+/// Why a read failed: an error of the store, or a wrong answer.
 #[derive(Debug)]
 pub(crate) enum Failed {
     Refused(Error),
@@ -84,7 +84,7 @@ impl<'a> Source<'a> {
     }
 }
 
-/// Reads in one way, drawn by chance, and compares.
+/// Reads in one random way, and compares.
 pub(crate) fn check(source: Source<'_>, expected: &Map, rng: &mut Rng) -> Result<(), Failed> {
     match rng.below(12) {
         0..4 => {
@@ -134,7 +134,7 @@ pub(crate) fn check(source: Source<'_>, expected: &Map, rng: &mut Rng) -> Result
     Ok(())
 }
 
-/// Walks from both ends, as chance has it, perhaps not to the end.
+/// Walks from either or both ends, perhaps not to the end.
 pub(crate) fn walk(
     mut range: Range,
     expected: &[(&Vec<u8>, &Arc<[u8]>)],
@@ -168,7 +168,7 @@ pub(crate) fn walk(
     Ok(())
 }
 
-/// Everything in the store, and a check that the counts agree.
+/// Reads everything in the store, and checks that the counts agree.
 pub(crate) fn contents(store: &Store) -> Result<State, Failed> {
     let mut state = State::new();
     for name in store.keyspaces() {
@@ -203,7 +203,7 @@ fn wrong<T>(what: String) -> Result<T, Failed> {
     Err(Failed::Wrong(what))
 }
 
-/// A key that is there, more often than not.
+/// A key, which usually exists.
 fn some_key(map: &Map, rng: &mut Rng) -> Vec<u8> {
     let key = generate::key(rng);
     match rng.below(4) {

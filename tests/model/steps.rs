@@ -1,4 +1,4 @@
-//! What a user does, one call or a few at a time.
+//! The steps of a user, each of one call or a few.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -10,12 +10,12 @@ use syncline::{CommitMode, Error, Receipt, WriteBatch};
 use crate::generate::{self, Crowded};
 use crate::model::Change;
 use crate::reads::{self, Source};
-use crate::world::{Held, Plan, Trouble, World};
+use crate::world::{Held, InjectedFault, Plan, World};
 
-/// More than so much in the store, and it is made to shrink.
+/// Above this size the store is made to shrink.
 const CROWDED_BYTES: usize = 5 << 20;
 const SNAPSHOTS: usize = 4;
-/// In a run in which much is held.
+/// The most snapshots in a run that holds many objects.
 const MANY_SNAPSHOTS: usize = 30;
 const KEYSPACES: usize = 5;
 
@@ -24,12 +24,11 @@ struct Panics;
 
 impl Wake for Panics {
     fn wake(self: Arc<Self>) {
-        std::panic::resume_unwind(Box::new("a waker panics")); // and says nothing
+        std::panic::resume_unwind(Box::new("a waker panics")); // prints no message
     }
 }
 
 impl World {
-    /// Does something.
     pub(crate) fn step(&mut self) {
         if self.handles.is_empty() {
             return self.create();
@@ -110,12 +109,12 @@ impl World {
         }
     }
 
-    /// Tells the model what became of a commit.
+    /// Tells the model the outcome of a commit.
     fn done(&mut self, result: syncline::Result<Receipt>, mode: CommitMode, changes: Vec<Change>) {
-        let was_poisoned = self.trouble == Trouble::Poisoned;
+        let was_poisoned = self.fault == InjectedFault::Poisoned;
         match result {
             Ok(receipt) => {
-                assert!(!was_poisoned, "a commit was taken after a flush had failed");
+                assert!(!was_poisoned, "a commit was accepted after a failed flush");
                 self.model.committed(&receipt, changes);
                 if mode == CommitMode::Sync {
                     assert!(receipt.is_durable(), "acknowledged before it was durable");
@@ -131,7 +130,7 @@ impl World {
                 self.blame(&error);
                 let is_open = match error {
                     Error::Poisoned { .. } => !was_poisoned,
-                    _ => self.trouble == Trouble::DiskGone,
+                    _ => self.fault == InjectedFault::DiskGone,
                 };
                 if is_open && !self.model.is_ambiguous() {
                     self.model.in_flight(changes);
@@ -180,7 +179,7 @@ impl World {
         let source = Source::At(&held.snapshot, &held.handles[name]);
         let found = reads::check(source, &held.state[name], &mut self.rng);
         self.expect(found);
-        // A keyspace made later is not in it.
+        // A keyspace created later is not in the snapshot.
         let held = &self.snapshots[at];
         let newer = self.handles.iter().find(|(name, _)| !held.handles.contains_key(*name));
         if let Some((_, newer)) = newer {
@@ -208,7 +207,9 @@ impl World {
                 self.note(format!("poll {}", receipt.lsn()));
                 let waker = Waker::from(Arc::new(Panics));
                 let polled = Pin::new(&mut receipt).poll(&mut Context::from_waker(&waker));
-                let Poll::Ready(waited) = polled else { panic!("there is no other flusher") };
+                let Poll::Ready(waited) = polled else {
+                    panic!("pending, but nobody else flushes")
+                };
                 is_durable |= self.excuse(waited).is_some();
             } else if self.rng.once_in(3) {
                 self.note(format!("wait for {}", receipt.lsn()));
@@ -245,7 +246,7 @@ impl World {
         }
     }
 
-    /// An iterator and a value are held while commits go on.
+    /// Holds an iterator and a value during commits.
     fn read_while_writing(&mut self) {
         if self.model.is_ambiguous() {
             return;
@@ -267,7 +268,7 @@ impl World {
         }
         for _ in 0..self.rng.below(4) {
             self.commit();
-            if self.trouble != Trouble::Nothing {
+            if self.fault != InjectedFault::None {
                 return;
             }
         }
@@ -278,7 +279,7 @@ impl World {
     }
 
     fn create(&mut self) {
-        if self.handles.len() >= KEYSPACES || self.trouble != Trouble::Nothing {
+        if self.handles.len() >= KEYSPACES || self.fault != InjectedFault::None {
             return;
         }
         let name = format!("keyspace {}", self.rng.below(8));
@@ -289,7 +290,7 @@ impl World {
             match again {
                 Err(Error::KeyspaceExists { .. }) => {}
                 Err(error) => self.blame(&error),
-                Ok(_) => panic!("a keyspace that there is was made"),
+                Ok(_) => panic!("an existing keyspace was created"),
             }
             return;
         }
@@ -300,14 +301,14 @@ impl World {
         let changes = vec![Change::Create { keyspace: name.clone() }];
         match made {
             Ok(keyspace) => {
-                // Made durably, says the documentation.
+                // Creating a keyspace is durable when it returns.
                 let at = store.watermarks().durable;
                 self.model.committed_durably(at, changes);
                 self.handles.insert(name, keyspace);
             }
             Err(error) => {
                 self.blame(&error);
-                if self.trouble != Trouble::Nothing {
+                if self.fault != InjectedFault::None {
                     self.model.in_flight(changes);
                 }
             }
@@ -315,7 +316,7 @@ impl World {
     }
 
     fn drop_keyspace(&mut self) {
-        if self.trouble != Trouble::Nothing {
+        if self.fault != InjectedFault::None {
             return;
         }
         let names: Vec<&String> = self.handles.keys().collect();
@@ -336,7 +337,7 @@ impl World {
         let refused = |error| matches!(error, Error::NoSuchKeyspace { .. });
         assert!(stale.get("k").is_err_and(refused));
         assert!(stale.iter().is_err_and(refused));
-        if self.trouble == Trouble::Nothing && !self.is_full {
+        if self.fault == InjectedFault::None && !self.is_full {
             let result = stale.put("k", "v").map(|_| ());
             match result {
                 Err(error) if refused(error.clone()) => {}
@@ -346,7 +347,7 @@ impl World {
         }
     }
 
-    /// What must be refused without a trace.
+    /// Makes calls that must be refused and change nothing.
     fn refused(&mut self) {
         let (_, keyspace) = self.handles.first_key_value().expect("a keyspace");
         let long = vec![0; 2000];
@@ -373,13 +374,13 @@ impl World {
 
     /// Lets the disk run full, or gives it space again.
     fn fill_disk(&mut self) {
-        if self.plan != Plan::FullDisk || self.trouble != Trouble::Nothing {
+        if self.plan != Plan::FullDisk || self.fault != InjectedFault::None {
             return;
         }
         if self.is_full {
             self.give_space();
-            // It goes on without reopening.
-            if self.trouble == Trouble::Nothing {
+            // The store works again without reopening.
+            if self.fault == InjectedFault::None {
                 self.commit();
             }
         } else {

@@ -1,7 +1,7 @@
-//! Many threads on a real directory, with the store's own threads at work.
+//! Many threads on a store in a real directory, with the store's own threads running.
 //!
-//! Each writer owns a range of keys and always writes two keys, in two keyspaces, the same value
-//! in one batch. Whoever reads both in one snapshot must find them equal.
+//! Each writer owns a range of keys, and writes each key to two keyspaces with the same value in one
+//! batch. A reader of both in one snapshot must find them equal.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -64,14 +64,14 @@ fn writers_and_readers_agree() {
     check(&store, &written);
 }
 
-/// Writes, reads its own writes, and returns what must be there in the end.
+/// Writes, reads its own writes, and returns the expected contents and the tokens.
 fn write(store: &Store, pair: &[Keyspace; 2], writer: u64) -> (Written, Vec<String>) {
     let mut rng = Rng::new(writer);
     let (mut written, mut tokens) = (Written::new(), Vec::new());
     let alone = store.keyspace("alone").unwrap();
     for _ in 0..COMMITS {
         let mut batch = WriteBatch::new();
-        // One of a few keys, or of many: then most batches name none twice.
+        // Few keys, or so many that most batches name none twice.
         let keys = if rng.once_in(4) { 3 } else { KEYS };
         for _ in 0..rng.spread(1, 8) {
             let key = format!("{writer}/{}", rng.below(keys)).into_bytes();
@@ -104,8 +104,8 @@ fn write(store: &Store, pair: &[Keyspace; 2], writer: u64) -> (Written, Vec<Stri
     (written, tokens)
 }
 
-/// Puts to one keyspace may change leaves in place. Here they name a key again and again, with
-/// values in the leaf and out of line.
+/// Puts to one keyspace may change leaves in place. These put one key several times, with values in
+/// the leaf and out of line.
 fn write_alone(store: &Store, alone: &Keyspace, writer: u64, rng: &mut Rng) {
     let (key, mut batch, mut last) = (format!("{writer}"), WriteBatch::new(), Vec::new());
     for _ in 0..rng.spread(2, 6) {
@@ -117,8 +117,8 @@ fn write_alone(store: &Store, alone: &Keyspace, writer: u64, rng: &mut Rng) {
     assert_eq!(alone.get(&key).unwrap().as_deref(), Some(&last[..]));
 }
 
-/// Transactions that are larger than the cache: all keys of a keyspace at once, the same value for
-/// all of them. Whoever reads sees one value.
+/// Transactions larger than the cache: all keys of a keyspace get the same value in one batch. A
+/// reader must see one value.
 fn write_big(store: &Store, big: &Keyspace, stop: &AtomicBool) {
     let mut round = 0_u8;
     std::thread::scope(|scope| {

@@ -1,4 +1,4 @@
-//! One store on a simulated disk, its model, and all that a user of it holds.
+//! One store on a simulated disk, its model, and the objects that its user holds.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,16 +11,15 @@ use crate::model::{Model, State};
 use crate::reads::{Failed, contents};
 use crate::rng::Rng;
 
-/// What befalls the store.
+/// The faults that a run injects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Plan {
-    /// Nothing.
     Calm,
     /// Crashes at any operation and at any call, during recovery too.
     Crashes,
-    /// Flushes fail, at times together with crashes.
+    /// Failed flushes, sometimes together with crashes.
     FailedFlushes,
-    /// The disk is full now and then.
+    /// A disk that is full now and then.
     FullDisk,
 }
 
@@ -35,17 +34,17 @@ impl Plan {
     }
 }
 
-/// What keeps the store from going on.
+/// The fault that keeps the open store from working normally.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Trouble {
-    Nothing,
-    /// The disk is gone: everything fails.
+pub(crate) enum InjectedFault {
+    None,
+    /// The disk is gone: every call fails.
     DiskGone,
-    /// A flush has failed: reads go on.
+    /// A flush has failed: reads still work.
     Poisoned,
 }
 
-/// A snapshot that is held, and what it must show.
+/// A held snapshot, and what it must show.
 pub(crate) struct Held {
     pub(crate) snapshot: Snapshot,
     pub(crate) state: State,
@@ -65,17 +64,17 @@ pub(crate) struct World {
     pub(crate) snapshots: Vec<Held>,
     pub(crate) receipts: Vec<Receipt>,
     pub(crate) held: Vec<Holding>,
-    /// Whether much is held in this run. Otherwise there are times without any snapshot.
+    /// Whether this run holds many objects. Other runs have times without any snapshot.
     pub(crate) holds: bool,
     pub(crate) model: Model,
-    pub(crate) trouble: Trouble,
+    pub(crate) fault: InjectedFault,
     /// The disk may be full.
     pub(crate) is_full: bool,
     seen: Option<Watermarks>,
     story: Story,
 }
 
-/// The last things that happened, told when a check fails.
+/// The steps of a run, the last of which are printed when a check fails.
 #[derive(Default)]
 struct Story(Vec<String>);
 
@@ -116,7 +115,7 @@ impl World {
             held: Vec::new(),
             holds: seed.is_multiple_of(3),
             model: Model::default(),
-            trouble: Trouble::Nothing,
+            fault: InjectedFault::None,
             is_full: false,
             seen: None,
             story: Story::default(),
@@ -134,7 +133,7 @@ impl World {
         self.story.0.push(what);
     }
 
-    /// The result of a call that may fail only for what was done to the disk.
+    /// The result of a call that may fail only because of an injected fault.
     pub(crate) fn excuse<T>(&mut self, result: Result<T, Error>) -> Option<T> {
         match result {
             Ok(value) => Some(value),
@@ -145,7 +144,7 @@ impl World {
         }
     }
 
-    /// As [`World::excuse`], for what also compares.
+    /// As [`World::excuse`], for a call that also compares.
     pub(crate) fn expect<T>(&mut self, result: Result<T, Failed>) -> Option<T> {
         match result {
             Ok(value) => Some(value),
@@ -157,29 +156,29 @@ impl World {
         }
     }
 
-    /// Finds out why a call failed; panics unless the disk was made to fail it.
+    /// Finds out why a call failed; panics unless an injected fault explains it.
     pub(crate) fn blame(&mut self, error: &Error) {
         self.note(format!("  failed: {error}"));
         if self.disk.is_gone() {
-            self.trouble = Trouble::DiskGone;
+            self.fault = InjectedFault::DiskGone;
             return;
         }
         let is_flush = self.plan == Plan::FailedFlushes && self.disk.faults_happened() > 0;
         match error {
-            // It is the one whose dropping is in flight.
+            // The keyspace whose dropping is in flight.
             Error::NoSuchKeyspace { .. } if self.model.is_ambiguous() => {}
-            // A segment that could not be begun: nothing was changed.
+            // A segment could not be begun: nothing was changed.
             Error::Io { .. } if is_flush => {}
-            Error::Poisoned { .. } if is_flush => self.trouble = Trouble::Poisoned,
+            Error::Poisoned { .. } if is_flush => self.fault = InjectedFault::Poisoned,
             Error::DiskFull { .. } if self.is_full => {}
             _ => panic!("a call failed for no reason: {error:?}"),
         }
     }
 
-    /// Looks at the watermarks; what they call durable must never be lost.
+    /// Checks the watermarks, and tells the model what is durable.
     pub(crate) fn observe(&mut self) {
-        if self.disk.is_gone() && self.trouble == Trouble::Nothing {
-            self.trouble = Trouble::DiskGone;
+        if self.disk.is_gone() && self.fault == InjectedFault::None {
+            self.fault = InjectedFault::DiskGone;
         }
         let Some(store) = &self.store else { return };
         let now = store.watermarks();
@@ -197,7 +196,7 @@ impl World {
         self.model.durable(lsn);
     }
 
-    /// Checks the whole store as it is; it must be open.
+    /// Checks all contents of the open store.
     pub(crate) fn check_all(&mut self) {
         let store = self.store().clone();
         let found = contents(&store);
@@ -206,7 +205,7 @@ impl World {
         {
             panic!("the store's contents: {what}");
         }
-        if self.trouble == Trouble::Nothing {
+        if self.fault == InjectedFault::None {
             let found = store.verify();
             if let Some(found) = self.excuse(found) {
                 assert!(found.is_clean(), "verify: {:#?}", found.problems);
@@ -214,19 +213,18 @@ impl World {
         }
     }
 
-    /// Lets go of everything that belongs to the open store.
+    /// Drops everything that belongs to the open store.
     pub(crate) fn let_go(&mut self) {
-        self.let_go_of_iterators();
+        self.drop_iterators();
         self.handles.clear();
         self.stale.clear();
         self.snapshots.clear();
         self.receipts.clear();
         self.seen = None;
         self.store = None;
-        self.trouble = Trouble::Nothing;
+        self.fault = InjectedFault::None;
     }
 
-    /// A handle to the simulated disk, as the store takes it.
     pub(crate) fn opened(disk: &SimDisk, options: &Options) -> syncline::Result<Store> {
         options.clone().open_on(Arc::new(disk.clone()))
     }

@@ -1,4 +1,4 @@
-//! What several test programs need.
+//! Helpers of several test programs.
 #![allow(dead_code, reason = "no program needs all of it")]
 
 use std::collections::BTreeMap;
@@ -11,7 +11,7 @@ use syncline::{Error, Options, Result, Store};
 /// The contents of a store: keyspaces, keys, values.
 pub(crate) type Contents = BTreeMap<String, BTreeMap<Vec<u8>, Vec<u8>>>;
 
-/// A small store without threads: hardly anything fits in its cache, and a segment is soon full.
+/// Options of a small store without threads, whose cache and segments are soon full.
 pub(crate) fn options() -> Options {
     Options::new()
         .cache_bytes(1 << 20)
@@ -21,7 +21,6 @@ pub(crate) fn options() -> Options {
         .store_id([7; 16])
 }
 
-/// Opens a store with [`options`].
 pub(crate) fn open(disk: &SimDisk) -> Result<Store> {
     options().open_on(Arc::new(disk.clone()))
 }
@@ -48,7 +47,7 @@ impl Rng {
     }
 }
 
-/// The seed in the environment variable `SYNCLINE_SEED`, or one that nobody has chosen.
+/// The seed in the environment variable `SYNCLINE_SEED`, or one from the clock.
 pub(crate) fn seed() -> u64 {
     match std::env::var("SYNCLINE_SEED") {
         Ok(seed) => seed.parse().expect("SYNCLINE_SEED is a number"),
@@ -56,7 +55,7 @@ pub(crate) fn seed() -> u64 {
     }
 }
 
-/// Everything in the store, read with iterators and once more key by key.
+/// Everything in the store, read with iterators and again key by key.
 pub(crate) fn read_all(store: &Store) -> Result<Contents> {
     let mut contents = Contents::new();
     for name in store.keyspaces() {
@@ -73,7 +72,7 @@ pub(crate) fn read_all(store: &Store) -> Result<Contents> {
     Ok(contents)
 }
 
-/// Asserts that every keyspace counts its keys right.
+/// Asserts that every keyspace reports the right number of keys.
 pub(crate) fn assert_counts(store: &Store, contents: &Contents) {
     for (name, entries) in contents {
         let keyspace = store.keyspace(name).unwrap();
@@ -81,13 +80,12 @@ pub(crate) fn assert_counts(store: &Store, contents: &Contents) {
     }
 }
 
-/// Asserts that every page, tree, count and block is as it should be.
+/// Asserts that `verify` finds nothing wrong.
 pub(crate) fn assert_sound(store: &Store) {
     let found = store.verify().expect("verify runs");
     assert!(found.is_clean(), "{found:#?}");
 }
 
-/// The file that an error names, if it names one.
 pub(crate) fn named_file(error: &Error) -> Option<&str> {
     match error {
         Error::Io { file, .. }

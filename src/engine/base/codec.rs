@@ -1,39 +1,32 @@
 //! Little-endian integers in byte slices, and checksums.
 //!
-//! Readers of untrusted bytes check lengths before they come here: these functions panic outside
-//! the slice.
+//! These functions panic outside the slice: readers of untrusted bytes check lengths first.
 
-/// The `u16` at `at`.
 pub(crate) fn get_u16(bytes: &[u8], at: usize) -> u16 {
     u16::from_le_bytes(bytes[at..at + 2].try_into().expect("two bytes"))
 }
 
-/// The `u32` at `at`.
 pub(crate) fn get_u32(bytes: &[u8], at: usize) -> u32 {
     u32::from_le_bytes(bytes[at..at + 4].try_into().expect("four bytes"))
 }
 
-/// The `u64` at `at`.
 pub(crate) fn get_u64(bytes: &[u8], at: usize) -> u64 {
     u64::from_le_bytes(bytes[at..at + 8].try_into().expect("eight bytes"))
 }
 
-/// Writes `value` at `at`.
 pub(crate) fn put_u16(bytes: &mut [u8], at: usize, value: u16) {
     bytes[at..at + 2].copy_from_slice(&value.to_le_bytes());
 }
 
-/// Writes `value` at `at`.
 pub(crate) fn put_u32(bytes: &mut [u8], at: usize, value: u32) {
     bytes[at..at + 4].copy_from_slice(&value.to_le_bytes());
 }
 
-/// Writes `value` at `at`.
 pub(crate) fn put_u64(bytes: &mut [u8], at: usize, value: u64) {
     bytes[at..at + 8].copy_from_slice(&value.to_le_bytes());
 }
 
-/// CRC-32 (IEEE) of `parts` one after the other.
+/// CRC-32 (IEEE) over the concatenation of `parts`.
 pub(crate) fn crc32(parts: &[&[u8]]) -> u32 {
     let mut hasher = crc32fast::Hasher::new();
     for part in parts {
@@ -47,7 +40,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_lie_where_they_are_put_lowest_byte_first() {
+    fn numbers_are_written_at_their_offset_lowest_byte_first() {
         let mut bytes = [0xee; 20];
         put_u16(&mut bytes, 1, 0x0102);
         put_u32(&mut bytes, 4, 0x0304_0506);
@@ -73,8 +66,8 @@ mod tests {
     }
 
     #[test]
-    fn a_checksum_is_that_of_the_parts_in_a_row() {
-        // The value that every description of CRC-32 gives for these digits.
+    fn a_checksum_covers_the_parts_as_if_concatenated() {
+        // The standard check value of CRC-32.
         assert_eq!(crc32(&[b"123456789"]), 0xcbf4_3926);
         assert_eq!(crc32(&[b"1234", b"", b"56789"]), 0xcbf4_3926);
         assert_eq!(crc32(&[]), 0);

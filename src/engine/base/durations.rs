@@ -1,17 +1,17 @@
-//! How often something was done, and how long it took: counts by powers of two of a microsecond.
+//! Histograms of durations, with buckets that double from 16 microseconds.
 //!
-//! To add one costs three locked instructions and no lock, so it is for what takes microseconds, not
-//! for what takes nanoseconds. A reader sees each number as of some moment, not all as of one.
+//! Adding a duration costs three locked instructions and no lock, so it suits operations of microseconds,
+//! not of nanoseconds. A reader does not see all numbers as of the same moment.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// The first bucket is up to this, in microseconds; each one after it is twice as wide.
+/// The bound of the first bucket, in microseconds; each further bound is twice the one before.
 const FIRST_US: u64 = 16;
-/// With the last one, which has no bound: up to 16.8 s, and above.
+/// The last bucket, above 16.8 s, has no bound.
 const BUCKETS: usize = 22;
 
-/// How often something was done, and how long it took, as of one call.
+/// How often an operation was done, and how long it took.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Durations {
     counts: [u64; BUCKETS],
@@ -19,18 +19,18 @@ pub struct Durations {
 }
 
 impl Durations {
-    /// How often it was done.
+    /// How often the operation was done.
     pub fn count(&self) -> u64 {
         self.counts.iter().sum()
     }
 
-    /// How long all of it together took.
+    /// The sum of all durations.
     pub fn total(&self) -> Duration {
         self.total
     }
 
-    /// How often it took no longer than each bound, and longer than the bound before. The last one
-    /// has no bound.
+    /// Each bucket's upper bound and how many durations are in it: up to this bound, and above the one
+    /// before. The last bucket has no bound.
     pub fn buckets(&self) -> impl Iterator<Item = (Option<Duration>, u64)> {
         let bound = |at: usize| Duration::from_micros(FIRST_US << at);
         self.counts
@@ -39,7 +39,7 @@ impl Durations {
             .map(move |(at, count)| ((at + 1 < BUCKETS).then(|| bound(at)), *count))
     }
 
-    /// Both together.
+    /// The sum of both histograms.
     pub(crate) fn and(mut self, other: &Durations) -> Durations {
         self.counts.iter_mut().zip(&other.counts).for_each(|(ours, theirs)| *ours += theirs);
         self.total += other.total;
@@ -47,7 +47,7 @@ impl Durations {
     }
 }
 
-/// Counts them.
+/// Counts durations, from any thread.
 #[derive(Debug, Default)]
 pub(crate) struct DurationCounter {
     counts: [AtomicU64; BUCKETS],
@@ -60,7 +60,7 @@ impl DurationCounter {
         self.add_many(duration, 1);
     }
 
-    /// It took so long, so many times.
+    /// Adds `duration`, `times` times.
     pub(crate) fn add_many(&self, duration: Duration, times: u64) {
         let ns = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
         self.counts[bucket(duration)].fetch_add(times, Ordering::Relaxed);
@@ -78,14 +78,14 @@ impl DurationCounter {
         }
     }
 
-    /// The longest since this was asked last.
+    /// The longest duration since the last call.
     #[cfg_attr(not(feature = "server"), allow(dead_code))]
     pub(crate) fn take_longest(&self) -> Duration {
         Duration::from_nanos(self.longest_ns.swap(0, Ordering::Relaxed))
     }
 }
 
-/// The first bucket whose bound is not below it.
+/// The first bucket whose bound is not below `duration`.
 fn bucket(duration: Duration) -> usize {
     let us = u64::try_from(duration.as_nanos().div_ceil(1000)).unwrap_or(u64::MAX);
     let parts = us.div_ceil(FIRST_US).max(1);

@@ -1,4 +1,4 @@
-//! What can go wrong, by what the caller can do about it.
+//! The errors of the store.
 
 use std::fmt;
 use std::io;
@@ -9,13 +9,13 @@ use crate::engine::base::lsn::{Incarnation, Lsn, StoreId};
 /// The result of an operation of the store.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// What went wrong. Errors can be cloned, since one failure may answer many waiters.
+/// The error of an operation. Errors can be cloned, since one failure may answer many waiters.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Error {
     /// The operating system refused an operation on a file.
     Io {
-        /// What was being done, as in "write at offset 4096".
+        /// The operation, for example "write at offset 4096".
         action: String,
         /// The file or directory.
         file: String,
@@ -30,7 +30,7 @@ pub enum Error {
         /// The bytes that were asked for.
         needed: u64,
     },
-    /// A file's bytes are not what was written there. Nothing was changed.
+    /// A file's bytes are not those that were written there. Nothing was changed.
     Corrupt {
         /// The damaged file.
         file: String,
@@ -71,7 +71,7 @@ pub enum Error {
         /// The directory.
         directory: String,
     },
-    /// The directory or a file in it cannot be written, or the store was opened to be read
+    /// The directory or a file in it cannot be written, or the store was opened read-only
     /// ([`Options::read_only`](crate::Options::read_only)).
     ReadOnly {
         /// What cannot be written.
@@ -83,7 +83,7 @@ pub enum Error {
     NotAStore {
         /// The directory.
         directory: String,
-        /// Why it is not taken for a store, or not made one.
+        /// Why it is not a store, or cannot become one.
         reason: String,
     },
     /// The key is too long for the store's page size.
@@ -101,7 +101,7 @@ pub enum Error {
         max: u64,
     },
     /// A name that no keyspace may have: empty, over 255 bytes, or with control characters. Over a
-    /// connection, and on the command line, also one that begins with `$`: those are the server's own.
+    /// connection and on the command line, names that begin with `$` are reserved for the server.
     InvalidName {
         /// The name.
         name: String,
@@ -116,7 +116,7 @@ pub enum Error {
         /// The name.
         name: String,
     },
-    /// The store has made 2^32 - 2 keyspaces in its life, and has no number for another.
+    /// The store has created 2^32 - 2 keyspaces, and has no id for another.
     TooManyKeyspaces,
     /// A batch holds a keyspace of another store.
     ForeignKeyspace {
@@ -130,45 +130,43 @@ pub enum Error {
         /// Why not.
         reason: String,
     },
-    /// The text is no token of a receipt, or the token of another store.
+    /// The text is not a receipt's token, or the token is of another store.
     InvalidToken {
         /// The text.
         token: String,
         /// What is wrong with it.
         reason: String,
     },
-    /// A token of this store, but of an incarnation that this copy of the store never had: of a
-    /// copy that lived on by itself, such as the one before a backup was restored. What became of
-    /// the commit nobody can tell here: it is in that copy, if it is anywhere.
+    /// A token of this store, but of an incarnation that this copy of the store never had. It is from
+    /// another copy that was used on its own, such as the one before a backup was restored. Only that
+    /// copy can tell what became of the commit.
     UnknownLife {
         /// The token.
         token: String,
         /// The incarnation that it names.
         incarnation: Incarnation,
     },
-    /// A flush failed earlier. The device may have lost what had been written, so nothing can be
-    /// committed until the store is opened anew; reads go on.
+    /// A flush failed earlier. The device may have lost data written before, so nothing can be
+    /// committed until the store is reopened; reads still work.
     Poisoned {
         /// The failure that poisoned the log.
         source: Arc<Error>,
-        /// Of a commit: where it is in the log, if its record was there before the failure. Whether
-        /// it is durable nobody knows before the store is opened anew, which tells it from the
-        /// commit's token ([`Store::receipt_of`](crate::Store::receipt_of)). Without it nothing of
-        /// the commit was done.
+        /// For a commit whose record was appended before the failure: its position in the log.
+        /// Whether it is durable is unknown until the store is reopened; the commit's token tells it
+        /// then ([`Store::receipt_of`](crate::Store::receipt_of)). `None`: the commit changed nothing.
         appended: Option<Lsn>,
     },
-    /// Every frame of the cache is in use by calls that are running, or has a page that cannot be
-    /// written. Values, iterators and snapshots that are held are not the cause. Try again, or give
-    /// the store more `cache_bytes`.
+    /// Every frame of the cache is in use by running calls, or has a page that cannot be written. Held
+    /// values, iterators and snapshots are not the cause. Try again, or raise `cache_bytes`.
     CacheExhausted {
         /// How many pages the cache holds.
         frames: u64,
     },
     /// The store has been closed.
     Closed,
-    /// The store was opened by the process that forked this one, and only that may use it.
-    /// Nothing was done. Open stores after the fork; a process that is forked while others are open
-    /// can use none before it has become another program.
+    /// The store was opened by the process that forked this one, and only that process may use it.
+    /// Nothing was done. Open stores after the fork: a process that is forked while a store is open can
+    /// use no store until it executes another program.
     Forked,
 }
 
@@ -200,7 +198,7 @@ impl Error {
         }
     }
 
-    /// The same for a commit whose record is in the log at `lsn`.
+    /// This error, for a commit whose record is in the log at `lsn`.
     pub(crate) fn after_append(mut self, lsn: Lsn) -> Self {
         if let Error::Poisoned { appended, .. } = &mut self {
             appended.get_or_insert(lsn);
@@ -208,23 +206,20 @@ impl Error {
         self
     }
 
-    /// The error for a directory that becomes no store, since somebody has the file `name` there.
+    /// The error for a directory that cannot become a store because the file `name` is there.
     pub(crate) fn in_the_way(directory: String, name: &str) -> Self {
-        let reason = format!(
-            "holds no store, and becomes none, for it holds something else: {name:?}; a store wants \
-             a directory of its own"
-        );
+        let reason = format!("holds {name:?}, but no store; a new store needs an empty directory");
         Error::NotAStore { directory, reason }
     }
 
-    /// The error for what would change a store that was opened to be read.
-    pub(crate) fn opened_to_be_read(file: String) -> Self {
-        let source = io::Error::new(io::ErrorKind::Unsupported, "the store was opened to be read");
+    /// The error for an operation that would change a store opened read-only.
+    pub(crate) fn opened_read_only(file: String) -> Self {
+        let source = io::Error::new(io::ErrorKind::Unsupported, "the store was opened read-only");
         Error::ReadOnly { file, source: Arc::new(source) }
     }
 
-    /// The error for what the operating system said of `file` while doing `action`.
-    /// `needed` is how many bytes were asked for, where the operation may need space.
+    /// The error for the operating system's error `source` on `file` during `action`. `needed` is the
+    /// number of bytes asked for, where the operation may need space.
     pub(crate) fn io(
         action: impl Into<String>,
         file: &str,
@@ -288,7 +283,7 @@ impl fmt::Display for Error {
             Error::ForeignKeyspace { name } => {
                 write!(
                     f,
-                    "keyspace {name:?} is of another store, or of this one before it was opened anew"
+                    "keyspace {name:?} is of another store, or of this one before it was reopened"
                 )
             }
             Error::InvalidOption { option, reason } => write!(f, "option {option}: {reason}"),
@@ -328,28 +323,28 @@ mod tests {
 
     use super::*;
 
-    /// Of each kind of error one, with whether the same call may succeed later.
+    /// One error of each kind, and whether the same call may succeed later.
     fn kinds() -> Vec<(Error, bool)> {
         let text = String::new;
         let io = |kind| Arc::new(io::Error::from(kind));
         let of_io = |kind| Error::Io { action: text(), file: text(), source: io(kind) };
         let store = StoreId([7; 16]);
         vec![
-            // Space can be made, another handle closed, calls end; a call that was interrupted did nothing.
+            // Space can be freed, another handle closed, a call can end; an interrupted call did nothing.
             (Error::DiskFull { file: text(), needed: 1 }, true),
             (Error::Locked { directory: text() }, true),
             (Error::CacheExhausted { frames: 1 }, true),
             (of_io(io::ErrorKind::Interrupted), true),
             (of_io(io::ErrorKind::TimedOut), false),
             (of_io(io::ErrorKind::Other), false),
-            // What is on the disk stays as it is.
+            // The files stay as they are.
             (Error::Corrupt { file: text(), offset: 1, expected: text(), found: text() }, false),
             (Error::Missing { file: text(), expected: text() }, false),
             (Error::Version { file: text(), supported: 1, found: 2 }, false),
             (Error::WrongStore { file: text(), expected: store, found: store }, false),
             (Error::ReadOnly { file: text(), source: io(io::ErrorKind::PermissionDenied) }, false),
             (Error::NotAStore { directory: text(), reason: text() }, false),
-            // What was asked for is wrong.
+            // The call itself is wrong.
             (Error::KeyTooLong { len: 2, max: 1 }, false),
             (Error::ValueTooLong { len: 2, max: 1 }, false),
             (Error::InvalidName { name: text() }, false),
@@ -360,7 +355,7 @@ mod tests {
             (Error::InvalidOption { option: "", reason: text() }, false),
             (Error::InvalidToken { token: text(), reason: text() }, false),
             (Error::UnknownLife { token: text(), incarnation: Incarnation::new(1) }, false),
-            // The store must be opened anew, whatever the reason was.
+            // The store must be reopened, for any reason.
             (
                 Error::Poisoned {
                     source: Arc::new(Error::DiskFull { file: text(), needed: 1 }),

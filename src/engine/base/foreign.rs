@@ -1,22 +1,21 @@
-//! Code that is not ours, called by the store: wakers, callbacks, the logger.
+//! Calls to foreign code: wakers, callbacks, the logger.
 //!
-//! It may do anything that a stranger's code does: panic, also when it is dropped, block, call the
-//! store, drop the last handle of it. So:
+//! Foreign code may panic, even in its destructor; it may block, call the store, or drop the store's last
+//! handle. So:
 //!
-//! - CALLBACK-1 it is called with no lock held, the logger excepted;
-//! - CALLBACK-2 a panic in it is logged and goes no further: no thread of the store ends by it;
-//! - CALLBACK-3 the store's threads never wait for one of them that is in it. Closing goes on without the
-//!   thread, which touches nothing of the store when it comes back.
+//! - CALLBACK-1 the store holds no lock during a call, except a call of the logger;
+//! - CALLBACK-2 a panic is caught and logged: it ends no thread of the store;
+//! - CALLBACK-3 the store's threads never wait for a thread that is in foreign code. Closing goes on
+//!   without that thread, which touches nothing of the store when the call returns.
 //!
-//! The logger is called wherever something is to be said, under locks too: it must not call the
-//! store.
+//! The logger is called under locks too: it must not call the store.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 pub(crate) use ::log::Level;
 
-/// Calls `act`, which is `what`. Returns whether it came to its end.
+/// Calls `act`, which messages name as `what`. Returns whether it returned without a panic.
 pub(crate) fn call(what: &str, act: impl FnOnce()) -> bool {
     let Err(panic) = catch_unwind(AssertUnwindSafe(act)) else { return true };
     error!("{what} panicked: {}", message(&*panic));
@@ -24,20 +23,20 @@ pub(crate) fn call(what: &str, act: impl FnOnce()) -> bool {
     false
 }
 
-/// What a panic says.
+/// The message of a panic.
 pub(crate) fn message(panic: &(dyn Any + Send)) -> &str {
     let text = panic.downcast_ref::<&str>().copied();
     text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message")
 }
 
-/// Drops what was thrown, which may panic as well.
+/// Drops the payload of a panic, which may panic too.
 pub(crate) fn discard(panic: Box<dyn Any + Send>) {
     if let Err(again) = catch_unwind(AssertUnwindSafe(|| drop(panic))) {
         std::mem::forget(again);
     }
 }
 
-/// Hands a message to the logger, whose panics go no further.
+/// Passes a message to the logger, and catches its panics.
 pub(crate) fn log(level: Level, text: std::fmt::Arguments<'_>) {
     let said = catch_unwind(AssertUnwindSafe(|| ::log::log!(level, "{text}")));
     said.unwrap_or_else(discard);
@@ -70,7 +69,7 @@ mod tests {
     }
 
     #[test]
-    fn a_panic_goes_no_further_nor_does_what_it_throws() {
+    fn a_panic_and_a_panicking_payload_are_caught() {
         assert!(call("the test", || ()));
         assert!(!call("the test", || panic!("on purpose")));
         assert!(!call("the test", || std::panic::panic_any(Bomb)));
@@ -79,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn a_panic_says_what_it_was_given() {
+    fn the_message_of_a_panic_is_its_text() {
         let said = |act: fn()| message(&*catch_unwind(act).unwrap_err()).to_owned();
         assert_eq!(said(|| panic!("text")), "text");
         assert_eq!(said(|| panic!("{}", 7)), "7");

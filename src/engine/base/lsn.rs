@@ -72,7 +72,7 @@ impl fmt::Display for Incarnation {
     }
 }
 
-/// The random name of a store, which every file of it carries.
+/// The random id of a store, which is in each of its files.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct StoreId(pub(crate) [u8; 16]);
 
@@ -88,13 +88,13 @@ impl fmt::Debug for StoreId {
     }
 }
 
-/// The public random name of an incarnation, which its tokens carry: two copies of a store that
-/// live on apart have incarnations of the same number, and marks that differ.
+/// The public random id of an incarnation, which is in its tokens. Two copies of a store that are both
+/// used have incarnations with equal numbers, but different marks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct LifeMark(pub(crate) u64);
 
 impl LifeMark {
-    /// That of an incarnation which began under format version 1.
+    /// The mark of an incarnation that began under format version 1.
     pub(crate) const NONE: LifeMark = LifeMark(0);
 
     pub(crate) fn is_none(self) -> bool {
@@ -102,13 +102,13 @@ impl LifeMark {
     }
 }
 
-/// The secret random number of an incarnation, from which the checksums of its records begin.
-/// It is in the superblock and in the segment headers, and shown nowhere.
+/// The secret random number of an incarnation, which salts the checksums of its records. It is in the
+/// superblock and in the segment headers, and never shown.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Secret(pub(crate) [u8; 16]);
 
 impl Secret {
-    /// That of an incarnation which began under format version 1: there is none.
+    /// The secret of an incarnation that began under format version 1, which has none.
     pub(crate) const NONE: Secret = Secret([0; 16]);
 }
 
@@ -118,7 +118,7 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// One life of one store, as its log knows it.
+/// One life of one store, as its log identifies it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Life {
     pub(crate) store: StoreId,
@@ -135,7 +135,7 @@ impl Life {
     }
 }
 
-/// One shared watermark. It only grows (LSN-3).
+/// One shared watermark, which only grows (LSN-3).
 #[derive(Debug)]
 pub(crate) struct Watermark(AtomicU64);
 
@@ -144,22 +144,23 @@ impl Watermark {
         Watermark(AtomicU64::new(at.0))
     }
 
-    /// What was written before the watermark moved here is visible to the caller. In the one
-    /// total order of `SeqCst`: who moves it and then looks whether somebody sleeps, and who goes
-    /// to sleep and then looks where it is, cannot miss each other.
+    /// Everything written before the watermark moved here is visible to the caller.
+    ///
+    /// `SeqCst` prevents a lost wake-up. The mover moves the watermark, then looks for sleepers; a
+    /// sleeper announces itself, then looks at the watermark. One of them sees the other.
     pub(crate) fn load(&self) -> Lsn {
         Lsn(self.0.load(Ordering::SeqCst))
     }
 
-    /// Moves a watermark that nobody waits for, and after which the caller looks at nothing that
-    /// others change when they have seen it: cheaper than [`Watermark::advance`].
+    /// Like [`Watermark::advance`] but cheaper, for a watermark that nobody waits for. The caller must not
+    /// afterwards look at anything that others change once they have seen the watermark.
     pub(crate) fn advance_quietly(&self, to: Lsn) {
         let from = self.0.load(Ordering::Relaxed);
         assert!(from <= to.0, "LSN-3: a watermark fell from {from} to {to}");
         self.0.store(to.0, Ordering::Release);
     }
 
-    /// Moves the watermark. The caller is the only one who moves it.
+    /// Moves the watermark, which nobody else may do meanwhile.
     pub(crate) fn advance(&self, to: Lsn) {
         let from = self.0.swap(to.0, Ordering::SeqCst);
         assert!(from <= to.0, "LSN-3: a watermark fell from {from} to {to}");
@@ -172,7 +173,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_shown_as_users_meet_them() {
+    fn positions_incarnations_and_store_ids_are_shown_as_in_messages() {
         assert_eq!(format!("{} {:>4}", Lsn::new(4128), Lsn::new(7)), "4128    7");
         assert_eq!(Incarnation::new(12).to_string(), "12");
         assert_eq!(Incarnation::new(12).next(), Incarnation::new(13));

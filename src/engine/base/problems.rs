@@ -1,17 +1,16 @@
-//! What a check finds wrong, in words: all of it counted, the first of it told.
+//! The problems that a check finds: all are counted, the first ones are listed.
 
 use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-/// So many problems are told one by one.
-pub(crate) const MOST_TOLD: usize = 100;
+/// How many problems are listed.
+pub(crate) const MOST_LISTED: usize = 100;
 
-/// Problems in the order in which they were found, each once: the same damage is met on many ways.
+/// Problems in the order in which they were found, each once: a check may meet the same damage twice.
 #[derive(Debug, Default)]
 pub(crate) struct Problems {
-    told: Vec<String>,
-    /// The hashes of all of them, as they were before somebody's prefix. A store may have as many as
-    /// it has pages.
+    listed: Vec<String>,
+    /// The hashes of all problems, without prefixes. A store may have as many problems as pages.
     seen: HashSet<u64>,
 }
 
@@ -21,32 +20,32 @@ impl Problems {
         self.add_after("", problem.into());
     }
 
-    /// How many there are.
+    /// How many problems were found.
     pub(crate) fn count(&self) -> u64 {
         self.seen.len() as u64
     }
 
-    /// Adds what another check has found, each problem after `prefix`.
+    /// Adds the problems of another check, each with `prefix` before it.
     pub(crate) fn append(&mut self, prefix: &str, mut other: Problems) {
-        for problem in std::mem::take(&mut other.told) {
+        for problem in std::mem::take(&mut other.listed) {
             self.add_after(prefix, problem);
         }
         self.seen.extend(other.seen);
     }
 
     fn add_after(&mut self, prefix: &str, problem: String) {
-        if self.seen.insert(hash(&problem)) && self.told.len() < MOST_TOLD {
-            self.told.push(format!("{prefix}{problem}"));
+        if self.seen.insert(hash(&problem)) && self.listed.len() < MOST_LISTED {
+            self.listed.push(format!("{prefix}{problem}"));
         }
     }
 
-    /// Those that are told, and, as the last one, how many are not.
+    /// The listed problems, and, as the last entry, how many more there are.
     pub(crate) fn into_list(mut self) -> Vec<String> {
-        let untold = self.seen.len() - self.told.len();
-        if untold > 0 {
-            self.told.push(format!("and {untold} more"));
+        let unlisted = self.seen.len() - self.listed.len();
+        if unlisted > 0 {
+            self.listed.push(format!("and {unlisted} more"));
         }
-        self.told
+        self.listed
     }
 }
 
@@ -62,7 +61,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn problems_are_told_up_to_a_number_and_all_counted_once() {
+    fn the_first_problems_are_listed_and_all_are_counted_once() {
         let mut problems = Problems::default();
         problems.add("twice");
         problems.add("twice");
@@ -73,7 +72,7 @@ mod tests {
         (0..151).for_each(|n| problems.add(format!("problem {n}")));
         assert_eq!(problems.count(), 152);
         let list = problems.into_list();
-        assert_eq!(list.len(), MOST_TOLD + 1);
+        assert_eq!(list.len(), MOST_LISTED + 1);
         assert_eq!(
             (&*list[0], &*list[1], &*list[100]),
             ("twice", "page: problem 0", "and 52 more")

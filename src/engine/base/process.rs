@@ -1,15 +1,15 @@
-//! Which process a store belongs to: the one that opened it, and none that this one forks.
+//! The process that a store belongs to: the one that opened it, and not a fork of it.
 //!
-//! A forked process has the same log mapped and the same descriptors, but none of the threads, and
-//! its memory goes its own way. A record that it appended would be replayed as if the store had
-//! acknowledged it; a lock that another thread held stays locked in it for ever. So:
+//! A forked process shares the mapped log and the descriptors, but it has none of the threads and its
+//! own copy of the memory. A record that it appended would be replayed as if the store had acknowledged
+//! it. A lock that another thread held at the fork would stay locked for ever. So:
 //!
 //! - FORK-1 nothing that a forked process does with a store reaches its files, its locks or its
-//!   threads: every call is refused ([`Error::Forked`]), and a handle that is dropped does nothing.
+//!   threads: every call is refused ([`Error::Forked`]), and dropping a handle does nothing.
 //!
-//! Commits look at this each time, so on Linux it costs no system call: a page of memory that the
-//! kernel gives to a forked process full of zeros (`MADV_WIPEONFORK`) says whether this is still
-//! the same process. Elsewhere, and on kernels before 4.14, its number does. Windows knows no fork.
+//! Each commit checks this, so on Linux the check costs no system call: it looks at a page of memory
+//! that the kernel fills with zeros in a forked process (`MADV_WIPEONFORK`). On other Unix systems, and
+//! on kernels before 4.14, it compares the process id. Windows has no fork.
 
 // `madvise` has no safe interface.
 #![cfg_attr(target_os = "linux", allow(unsafe_code))]
@@ -35,11 +35,11 @@ enum Mark {
     Only,
 }
 
-/// The mark of the process that asked last.
+/// The last process that called [`Process::current`].
 static CURRENT: Mutex<Option<Process>> = Mutex::new(None);
 
 impl Process {
-    /// The one that runs this.
+    /// The calling process.
     pub(crate) fn current() -> Process {
         let mut current = CURRENT.lock();
         match &*current {
@@ -48,7 +48,7 @@ impl Process {
         }
     }
 
-    /// Whether it is the one that runs this.
+    /// Whether this is the calling process.
     #[inline]
     pub(crate) fn is_here(&self) -> bool {
         match &*self.0 {
@@ -88,7 +88,8 @@ impl Mark {
     fn page() -> std::io::Result<Mark> {
         use rustix::mm::{Advice, madvise};
         let mut page = memmap2::MmapMut::map_anon(1)?; // the kernel rounds up
-        // SAFETY: the mapping is ours alone and whole; of what this process sees nothing changes.
+        // SAFETY: the range is a whole mapping that nothing else uses, and the advice changes nothing
+        // that this process sees.
         unsafe { madvise(page.as_mut_ptr().cast(), page.len(), Advice::LinuxWipeOnFork) }?;
         page[0] = 1;
         Ok(Mark::Page(page))
@@ -116,7 +117,7 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn what_another_process_has_opened_is_refused() {
+    fn the_mark_of_another_process_is_refused() {
         let other = Process(Arc::new(Mark::Number(std::process::id() ^ 1)));
         assert!(matches!(other.check(), Err(Error::Forked)));
     }

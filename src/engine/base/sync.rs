@@ -1,7 +1,7 @@
-//! The locks and atomics of what is checked under a scheduler.
+//! The locks and atomics of the code that is tested under shuttle.
 //!
-//! Built with `--cfg syncline_shuttle`, the same names stand for [shuttle]'s, so that its
-//! scheduler explores the interleavings of the group flush and of the page versions.
+//! With `--cfg syncline_shuttle` these names are [shuttle]'s types, so that its scheduler explores the
+//! interleavings of the group flush and of the page versions.
 //!
 //! [shuttle]: https://docs.rs/shuttle
 
@@ -20,8 +20,7 @@ pub(crate) use self::under_shuttle::{
 #[cfg(syncline_shuttle)]
 pub(crate) use shuttle::{sync::atomic, thread};
 
-/// Lets the scheduler choose who goes on, where an atomic is not one that it knows: those in
-/// memory that was mapped.
+/// Lets the scheduler switch threads at an atomic that it does not know: one in mapped memory.
 #[inline(always)]
 pub(crate) fn step() {
     #[cfg(syncline_shuttle)]
@@ -32,24 +31,24 @@ pub(crate) fn step() {
 mod real_time {
     use std::time::{Duration, Instant};
 
-    /// A moment after which nobody waits any longer.
+    /// The time at which a wait ends.
     #[derive(Clone, Copy, Debug)]
     pub(crate) struct Deadline(Option<Instant>);
 
     impl Deadline {
-        /// A time too long to be added to the clock is for ever.
+        /// A timeout too long to be added to the clock never ends.
         pub(crate) fn after(timeout: Duration) -> Self {
             Deadline(Instant::now().checked_add(timeout))
         }
 
-        /// The time until then, or `None` once it is over.
+        /// The time until the deadline, or `None` once it has passed.
         pub(crate) fn remaining(&self) -> Option<Duration> {
             let Some(at) = self.0 else { return Some(Duration::MAX) };
             at.checked_duration_since(Instant::now()).filter(|rest| !rest.is_zero())
         }
     }
 
-    /// Tells how long something takes.
+    /// Measures a duration.
     #[derive(Clone, Copy, Debug)]
     pub(crate) struct Stopwatch(Instant);
 
@@ -66,13 +65,13 @@ mod real_time {
 
 #[cfg(syncline_shuttle)]
 mod under_shuttle {
-    //! parking_lot's interface over shuttle's locks. There is no time: a time limit is over as
-    //! soon as the scheduler comes back to whoever has it.
+    //! parking_lot's interface over shuttle's locks. There is no clock: a timeout has passed as soon
+    //! as the scheduler runs its thread again.
     use std::cell::Cell;
     use std::ops::{Deref, DerefMut};
     use std::time::Duration;
 
-    /// The inner guard is missing only while a condition variable has it.
+    /// The inner guard is `None` only while a condition variable has it.
     pub(crate) struct MutexGuard<'a, T>(Option<shuttle::sync::MutexGuard<'a, T>>);
 
     impl<T> Deref for MutexGuard<'_, T> {
@@ -128,7 +127,7 @@ mod under_shuttle {
         }
     }
 
-    /// Nothing takes any time.
+    /// Every duration is zero.
     #[derive(Clone, Copy, Debug)]
     pub(crate) struct Stopwatch;
 
@@ -142,7 +141,7 @@ mod under_shuttle {
         }
     }
 
-    /// A moment that has come once somebody has waited for it.
+    /// A deadline that has passed once a thread has waited for it.
     #[derive(Debug)]
     pub(crate) struct Deadline(Cell<bool>);
 

@@ -26,7 +26,7 @@ use crate::engine::base::error::{Error, Result};
 use crate::engine::base::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::engine::base::sync::thread;
 use crate::engine::mutants::{Mutant, broken};
-use crate::engine::space::{Claim, Run};
+use crate::engine::space::{BlockRun, Claim};
 
 /// Promises up to this many pages are not noted: those who take blocks leave as many.
 const SMALL: u64 = 32;
@@ -161,7 +161,7 @@ impl Cache {
     }
 
     /// Takes blocks for pages that are about to be written: 1 to `want`, neighbours.
-    pub(super) fn take_blocks(&self, want: u32, counted: Counted) -> Result<Run> {
+    pub(super) fn take_blocks(&self, want: u32, counted: Counted) -> Result<BlockRun> {
         match counted {
             Counted::Homeless => self.space.allocate_backed(want),
             Counted::Not => self.allocate_beyond(want),
@@ -169,7 +169,7 @@ impl Cache {
     }
 
     /// Takes blocks for pages that no promise covers.
-    fn allocate_beyond(&self, want: u32) -> Result<Run> {
+    fn allocate_beyond(&self, want: u32) -> Result<BlockRun> {
         if !self.promises.is_open.load(Ordering::SeqCst) {
             return self.space.allocate(want);
         }

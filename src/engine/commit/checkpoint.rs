@@ -24,9 +24,9 @@ use std::time::{Duration, Instant};
 
 use parking_lot::MutexGuard;
 
-use crate::engine::base::course::Course;
 use crate::engine::base::error::{Error, Result};
 use crate::engine::base::lsn::{Incarnation, Life, LifeMark, Lsn};
+use crate::engine::base::progress::OperationProgress;
 use crate::engine::cache::{Changes, Others};
 use crate::engine::commit::{CommitState, Engine, KeyspaceState, Live, Op, Payload};
 use crate::engine::mutants::{Mutant, broken};
@@ -96,12 +96,12 @@ impl Engine {
         self.checkpoint_for(Purpose::Running)
     }
 
-    /// As [`Engine::checkpoint`], on a course; `None` if it was cancelled before step 5.
+    /// As [`Engine::checkpoint`], counted in `progress`; `None` if it was cancelled before step 5.
     #[cfg_attr(not(feature = "server"), allow(dead_code))]
-    pub(crate) fn checkpoint_on(&self, course: &Course) -> Result<Option<Lsn>> {
-        match self.checkpoint_through(Purpose::Running, course) {
+    pub(crate) fn checkpoint_on(&self, progress: &OperationProgress) -> Result<Option<Lsn>> {
+        match self.checkpoint_through(Purpose::Running, progress) {
             // How step 3 stops. That the store was closed meanwhile comes to the same.
-            Err(Error::Closed) if course.is_cancelled() => Ok(None),
+            Err(Error::Closed) if progress.is_cancelled() => Ok(None),
             done => done.map(Some),
         }
     }
@@ -130,10 +130,10 @@ impl Engine {
 
     /// Makes a checkpoint for a purpose.
     pub(crate) fn checkpoint_for(&self, purpose: Purpose) -> Result<Lsn> {
-        self.checkpoint_through(purpose, &Course::default())
+        self.checkpoint_through(purpose, &OperationProgress::default())
     }
 
-    fn checkpoint_through(&self, purpose: Purpose, course: &Course) -> Result<Lsn> {
+    fn checkpoint_through(&self, purpose: Purpose, progress: &OperationProgress) -> Result<Lsn> {
         let Some(live) = self.live.get() else {
             return Ok(self.checkpointed.load());
         };
@@ -141,7 +141,7 @@ impl Engine {
         let begun = Instant::now();
         let written = self.space.stats().bytes_written;
         let mut pinned = self.pin_checkpoint(live, purpose)?;
-        let result = self.write_checkpoint(live, &mut pinned, course);
+        let result = self.write_checkpoint(live, &mut pinned, progress);
         // The snapshot at C ends in any case.
         self.cache.unregister(pinned.at);
         let pages = match result {
@@ -199,7 +199,7 @@ impl Engine {
             };
             Pinned { at, changes: writer.take_changes(at), head }
         };
-        let written = self.write_pages(&mut pinned, &Course::default());
+        let written = self.write_pages(&mut pinned, &OperationProgress::default());
         self.cache.unregister(pinned.at);
         written?;
         self.checkpointed.advance(pinned.at);
@@ -306,7 +306,12 @@ impl Engine {
     }
 
     /// Steps 2 to 6. Returns how many pages the checkpoint has that the last one had not.
-    fn write_checkpoint(&self, live: &Live, pinned: &mut Pinned, course: &Course) -> Result<u64> {
+    fn write_checkpoint(
+        &self,
+        live: &Live,
+        pinned: &mut Pinned,
+        progress: &OperationProgress,
+    ) -> Result<u64> {
         // 2
         if !broken(Mutant::CheckpointAheadOfLog) {
             live.log.wait_quietly(pinned.at, None)?;
@@ -316,11 +321,11 @@ impl Engine {
         if broken(Mutant::LogRecycledEarly) {
             live.log.recycle_below(pinned.at)?;
         }
-        self.write_pages(pinned, course)
+        self.write_pages(pinned, progress)
     }
 
     /// Steps 3 to 6.
-    fn write_pages(&self, pinned: &mut Pinned, course: &Course) -> Result<u64> {
+    fn write_pages(&self, pinned: &mut Pinned, progress: &OperationProgress) -> Result<u64> {
         // 3
         let Changes { written, freed } = &mut pinned.changes;
         let is_freed: std::collections::HashSet<PageId> = freed.iter().map(|(id, _)| *id).collect();
@@ -328,13 +333,13 @@ impl Engine {
         written.dedup();
         let ids: Vec<PageId> =
             written.iter().copied().filter(|id| !is_freed.contains(id)).collect();
-        course.expect(ids.len() as u64);
+        progress.expect(ids.len() as u64);
         let mut flushed = 0;
         let page_bytes = self.cache.page_bytes() as u64;
         let settle = || drop(self.commit.lock());
         let mut placed = self.cache.place(&ids, pinned.at, &settle, &mut |done| {
-            course.advance(done as u64 - course.done());
-            if course.is_cancelled() {
+            progress.advance(done as u64 - progress.done());
+            if progress.is_cancelled() {
                 return Err(Error::Closed);
             }
             if (done as u64 - flushed) * page_bytes >= FLUSH_EVERY {

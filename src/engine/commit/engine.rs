@@ -183,7 +183,7 @@ impl Engine {
     pub(crate) fn check_writable(&self) -> Result<()> {
         self.check_open()?;
         match self.is_read_only {
-            true => Err(Error::opened_to_be_read(self.disk.path(""))),
+            true => Err(Error::opened_read_only(self.disk.path(""))),
             false => Ok(()),
         }
     }

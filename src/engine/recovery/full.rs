@@ -1,4 +1,4 @@
-//! Recovery on a full disk: what is done without a new segment, and what a failure leaves.
+//! Recovery on a full disk: finishing without a new segment, and removing one after a failure.
 
 use crate::engine::base::error::{Error, Result};
 use crate::engine::base::lsn::Lsn;
@@ -8,12 +8,11 @@ use crate::engine::log::Segments;
 use crate::engine::log::format::segment_name;
 use crate::engine::space::Head;
 
-/// Steps 6 and 7 without a log: the incarnation in `head`, which ended at `end`, is closed as if its
-/// store had been. Nobody needs its log from then on; the first write removes it, which makes space
-/// for a new one.
+/// Steps 6 and 7 without a log: records the incarnation in `head`, which ended at `end`, as cleanly
+/// closed. Its log is no longer needed; the first write removes it, which makes space for a new one.
 pub(super) fn end_as_closed(engine: &Engine, head: Head, end: Lsn) -> Result<()> {
     crate::engine::base::foreign::warning!(
-        "{}: the disk is full: the store can be read, and its first write has to find space",
+        "{}: the disk is full: the store is open for reads; its first write needs space for a log",
         engine.disk().path("")
     );
     if end > head.checkpoint {
@@ -26,8 +25,8 @@ pub(super) fn end_as_closed(engine: &Engine, head: Head, end: Lsn) -> Result<()>
     engine.checkpoint_without_log(head)
 }
 
-/// A recovery that began a log has failed with `error`: its files go, unless a superblock may name
-/// them.
+/// Removes the log that a recovery had begun before it failed with `error`, unless a superblock may name
+/// its segments.
 pub(super) fn forget_log(engine: &Engine, error: &Error) {
     if matches!(error, Error::Poisoned { .. }) {
         return;

@@ -1,44 +1,43 @@
-//! Opening a store, and recovery.
+//! Opening a store: creation, or recovery from the log.
 //!
-//! 1. look at the directory ([`place`]), and lock it, and the data file once it is there;
-//! 2. pick the newest valid superblock, or create a store where there is nothing at all; refuse
-//!    one that the log has outlived, for it is from an older copy of the data file;
-//! 3. load the catalog; pages load as they are needed, so that this does not depend on size;
-//! 4. if the store was closed, that is all: the first write begins an incarnation;
-//! 5. otherwise look for the segments that the superblock proves to exist, scan the log from the
-//!    checkpoint, judge its tail (torn or rotten), and replay
-//!    whole transactions through the same code that commits use;
-//! 6. begin a new incarnation in a fresh segment, record where the former one ended;
-//! 7. make a checkpoint: what was read from the log may be in the operating system's cache only,
-//!    so all of it goes to fresh places and is flushed before anybody is told anything;
+//! 1. look at the directory ([`directory_state`]), lock it, and lock the data file if there is one;
+//! 2. pick the newest valid superblock, or create a store in an empty directory; refuse a superblock
+//!    that the log has outlived, because it is from an older copy of the data file;
+//! 3. load the catalog. Pages load on demand, so this does not depend on the size of the store;
+//! 4. if the store was closed, skip to step 8: the first write begins an incarnation;
+//! 5. look for the segments that must exist according to the superblock. Scan the log from the
+//!    checkpoint, and judge its tail (torn or rotten). Replay whole transactions through the code that
+//!    commits use;
+//! 6. begin a new incarnation in a fresh segment, and record where the former one ended;
+//! 7. make a checkpoint: the log that was read may be only in the operating system's cache, so its
+//!    changes go to fresh blocks and are flushed before any call returns;
 //! 8. the store is open.
 //!
-//! A full disk keeps nobody from reading. Where there is no space for the segment of 6, the store ends
-//! as one that is closed ([`full`]): 7 makes its checkpoint without a log, in blocks that are there
+//! A full disk does not prevent reads. If there is no space for the segment of step 6, the store is
+//! recorded as closed ([`full`]): step 7 makes its checkpoint without a log, in existing blocks
 //! (CACHE-12), and the first write begins an incarnation. A recovery that fails leaves no file behind.
 //!
-//! A store that is opened to be read is recovered on a disk that keeps its changes in memory
-//! ([`Overlay`]): all steps are the same, and its files are as they were. When it is open it takes no
-//! commit.
+//! A store opened read-only goes through the same steps on a disk that keeps its changes in memory
+//! ([`Overlay`]), so its files stay unchanged. Once open, it takes no commit.
 //!
-//! - RECOVERY-1 what a recovered store shows is a prefix of the commits, with every one that was ever
-//!   reported durable;
-//! - RECOVERY-2 a crash during recovery loses nothing: until 7 is durable the former superblock and the
-//!   log stand;
-//! - RECOVERY-3 nothing is served before 7: an observed read is never undone;
+//! - RECOVERY-1 a recovered store shows a prefix of the commits, which includes every commit that was
+//!   ever reported durable;
+//! - RECOVERY-2 a crash during recovery loses nothing: until step 7 is durable, the former superblock and
+//!   the log stay as they are;
+//! - RECOVERY-3 nothing is served before step 7, so that an observed read is never undone;
 //! - RECOVERY-4 a segment of incarnation i + 1 is made only once the superblock that begins i is durable,
-//!   and commits go into it only once that is which begins i + 1. So a log that has outlived its
-//!   superblock can be told ([`find_later`]).
+//!   and takes commits only once the superblock that begins i + 1 is durable. So a log that has outlived
+//!   its superblock can be recognized ([`find_later`]).
 
+mod directory_state;
 mod full;
-mod place;
 mod replay;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use self::directory_state::DirectoryState;
 use self::full::{end_as_closed, forget_log};
-use self::place::Place;
 use self::replay::replay;
 use crate::engine::base::error::{Error, Result};
 use crate::engine::base::foreign;
@@ -57,7 +56,7 @@ use crate::engine::options::{Options, RecoveryProgress};
 use crate::engine::space::{DATA_FILE, Head, PageId, Params, Space};
 use crate::engine::tree::{Cursor, Node, Value, copy_used, max_key};
 
-/// What opening a store found and did.
+/// What recovery found and did when the store was opened.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct RecoverySummary {
@@ -69,11 +68,11 @@ pub struct RecoverySummary {
     pub operations_replayed: u64,
     /// Bytes of log that were replayed.
     pub bytes_replayed: u64,
-    /// Bytes after the last whole transaction that were cut off: written, never flushed.
+    /// Bytes cut off after the last whole transaction: written but never flushed.
     pub bytes_cut: u64,
     /// The last transaction that the store has.
     pub recovered_to: Lsn,
-    /// The incarnation that ended there. A receipt of it above is lost.
+    /// The incarnation that ended there. Its commits above `recovered_to` are lost.
     pub former: Incarnation,
     /// How long opening took.
     pub duration: Duration,
@@ -87,10 +86,10 @@ pub(crate) fn open(disk: Arc<dyn Disk>, options: Options) -> Result<(Engine, Rec
         false => disk,
     };
     // 1
-    let place = Place::look(&*disk, &options)?;
+    let state = DirectoryState::look(&*disk, &options)?;
     let directory = disk.lock()?;
     // 2
-    let (space, data) = open_or_create(&disk, place, &options)?;
+    let (space, data) = open_or_create(&disk, state, &options)?;
     let (space, lock) = (Arc::new(space), Locks { data, directory });
     let head = space.superblock().head;
     refuse_outlived(&disk, &space)?;
@@ -126,7 +125,7 @@ pub(crate) fn open(disk: Arc<dyn Disk>, options: Options) -> Result<(Engine, Rec
     // 4
     if !head.clean {
         let end = replay(&engine, head, &mut summary)?;
-        begin_anew(&engine, head, end, &summary)?;
+        begin_incarnation(&engine, head, end, &summary)?;
     }
     // Values that the callback owns are dropped here, and not by some thread of the store.
     let callback = engine.finish_recovery();
@@ -138,11 +137,13 @@ pub(crate) fn open(disk: Arc<dyn Disk>, options: Options) -> Result<(Engine, Rec
 /// Step 2.
 fn open_or_create(
     disk: &Arc<dyn Disk>,
-    place: Place,
+    state: DirectoryState,
     options: &Options,
 ) -> Result<(Space, Box<dyn DirLock>)> {
-    // Somebody else may have made a store meanwhile, or put something there.
-    if place == Place::Store || Place::look(&**disk, options)? == Place::Store {
+    // Before the lock was taken, another process may have made a store or put a file there.
+    if state == DirectoryState::Store
+        || DirectoryState::look(&**disk, options)? == DirectoryState::Store
+    {
         return open_locked(disk);
     }
     let mut id = options.store_id.unwrap_or_default();
@@ -162,7 +163,8 @@ fn open_or_create(
     open_locked(disk)
 }
 
-/// Also where somebody has removed the directory's lock, the data file is opened once.
+/// The data file's own lock keeps the store from being opened twice, even if somebody removed the
+/// directory's lock file.
 fn open_locked(disk: &Arc<dyn Disk>) -> Result<(Space, Box<dyn DirLock>)> {
     Space::open_locked(&**disk).map_err(|error| match error {
         Error::Locked { .. } => Error::Locked { directory: disk.path("") },
@@ -235,12 +237,17 @@ fn decode_dropped(id: &[u8], root: &[u8]) -> Option<(KeyspaceId, PageId)> {
 }
 
 /// Steps 6 and 7. The former incarnation ended at `end`.
-fn begin_anew(engine: &Engine, head: Head, mut end: Lsn, summary: &RecoverySummary) -> Result<()> {
+fn begin_incarnation(
+    engine: &Engine,
+    head: Head,
+    mut end: Lsn,
+    summary: &RecoverySummary,
+) -> Result<()> {
     let mut incarnation = head.incarnation.next();
     if broken(Mutant::IncarnationReused) {
         incarnation = head.incarnation;
     }
-    // RECOVERY-4: it may have been in the operating system's cache only.
+    // RECOVERY-4: the superblock may have been only in the operating system's cache.
     if !broken(Mutant::RecoveryUnconfirmed) {
         engine.space().confirm()?;
     }

@@ -1,12 +1,12 @@
-//! Step 5: the log since the checkpoint is read and applied.
+//! Step 5 of recovery: reading and applying the log since the checkpoint.
 //!
 //! ```text
-//!   reader    log --> groups of whole transactions, sorted --> |one ahead| --> the trees
+//!   reader    log --> batches of whole transactions, sorted --> |one ahead| --> the trees
 //!   memory    frames, cleared by the system ahead of their use
 //! ```
 //!
-//! The three go on side by side, but on a disk that is simulated: there what happens depends on
-//! nothing but the disk.
+//! Reader, memory and trees have a thread each. A store without threads replays on one thread, so that
+//! the result depends only on the disk.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -23,39 +23,39 @@ use crate::engine::mutants::{Mutant, broken};
 use crate::engine::options::RecoveryProgress;
 use crate::engine::space::Head;
 
-/// Transactions are replayed in groups of about this share of the cache, and at most so many
-/// bytes: a group sorts its changes, and copies each page once.
-const GROUP_SHARE: u64 = 64;
-const GROUP_BYTES: u64 = 4 << 20;
-/// While the log is replayed, so much memory is made ready ahead of its use.
+/// Transactions are replayed in batches of about this share of the cache, and at most `BATCH_BYTES`: a
+/// batch sorts its changes, and copies each page once.
+const BATCH_SHARE: u64 = 64;
+const BATCH_BYTES: u64 = 4 << 20;
+/// Bytes of frames that the replay has the system clear ahead of their use.
 const TOUCH_AHEAD: usize = 32 << 20;
 
-/// Whole transactions, one after the other in the log.
-struct Group {
+/// Whole transactions that follow one another in the log.
+struct ReplayBatch {
     /// Their operations.
     payload: Vec<u8>,
-    /// How many they are.
+    /// How many transactions.
     records: u64,
-    /// Where the last of them ends.
+    /// Where the last transaction ends.
     end: Lsn,
 }
 
-/// Reads the log, a group at a time.
+/// Reads the log, one batch at a time.
 struct Reader {
     scan: Scan,
-    group_bytes: usize,
+    batch_bytes: usize,
     /// Records read so far.
     records: u64,
     /// The end of the log was reached.
     is_over: bool,
 }
 
-/// Applies what the log has since the checkpoint. Returns where the incarnation ended.
+/// Applies the log since the checkpoint. Returns where the incarnation ended.
 pub(super) fn replay(engine: &Engine, head: Head, summary: &mut RecoverySummary) -> Result<Lsn> {
     let mut state = engine.lock_commits();
     let CommitState { writer, trees, .. } = &mut *state;
     if head.checkpoint < head.log_start {
-        // The incarnation had begun and made no checkpoint: its prologue comes first.
+        // The incarnation had not made a checkpoint yet: its prologue comes first.
         let mut group = WriteGroup::begin(engine.cache(), writer, head.log_start);
         trees.note_end(&mut group, head.former, head.former_mark, head.former_end)?;
         trees.publish(group);
@@ -75,15 +75,15 @@ pub(super) fn replay(engine: &Engine, head: Head, summary: &mut RecoverySummary)
         from,
         head.durable.max(from),
     )?;
-    let group_bytes = GROUP_BYTES.min(engine.options().cache_bytes / GROUP_SHARE) as usize;
-    let mut reader = Reader { scan, group_bytes, records: 0, is_over: false };
+    let batch_bytes = BATCH_BYTES.min(engine.options().cache_bytes / BATCH_SHARE) as usize;
+    let mut reader = Reader { scan, batch_bytes, records: 0, is_over: false };
     let total_bytes = log_bytes(engine, from)?;
-    let mut apply = |group: &Group| {
-        summary.records_replayed += group.records;
-        summary.recovered_to = group.end;
-        let lsn = group.end;
-        if !group.payload.is_empty() {
-            let operations = apply_entries(engine.cache(), writer, trees, &group.payload, lsn)?;
+    let mut apply = |batch: &ReplayBatch| {
+        summary.records_replayed += batch.records;
+        summary.recovered_to = batch.end;
+        let lsn = batch.end;
+        if !batch.payload.is_empty() {
+            let operations = apply_entries(engine.cache(), writer, trees, &batch.payload, lsn)?;
             summary.operations_replayed += operations as u64;
             let done_bytes = lsn.get() - from.get();
             report(engine, RecoveryProgress { phase: "replay", done_bytes, total_bytes });
@@ -91,34 +91,34 @@ pub(super) fn replay(engine: &Engine, head: Head, summary: &mut RecoverySummary)
         Ok(())
     };
     if engine.options().background {
-        beside(engine, &mut reader, apply)?;
+        replay_in_parallel(engine, &mut reader, apply)?;
     } else {
         let mut payload = Vec::new();
-        while let Some(group) = reader.next(payload)? {
-            apply(&group)?;
-            payload = group.payload;
+        while let Some(batch) = reader.next(payload)? {
+            apply(&batch)?;
+            payload = batch.payload;
         }
     }
     let end = summary.recovered_to;
     summary.bytes_replayed = end.get() - from.get();
     summary.bytes_cut = reader.scan.tail().cut_bytes;
     if end == head.log_start {
-        // It had not committed anything: it may only have recovered, and crashed at that.
+        // It committed nothing: it may have crashed during its own recovery.
         (summary.former, summary.recovered_to) = (head.former, head.former_end);
     }
     Ok(end)
 }
 
 impl Reader {
-    /// The next group, in the memory of `payload`; `None` at the end of the log.
-    fn next(&mut self, mut payload: Vec<u8>) -> Result<Option<Group>> {
+    /// The next batch, in the memory of `payload`; `None` at the end of the log.
+    fn next(&mut self, mut payload: Vec<u8>) -> Result<Option<ReplayBatch>> {
         if self.is_over {
             return Ok(None);
         }
         payload.clear();
-        payload.shrink_to(2 * self.group_bytes);
+        payload.shrink_to(2 * self.batch_bytes);
         let (before, mut end) = (self.records, None);
-        while payload.len() < self.group_bytes {
+        while payload.len() < self.batch_bytes {
             let Some(entry) = self.scan.next()? else {
                 self.is_over = true;
                 if broken(Mutant::ReplayTailDropped) {
@@ -132,16 +132,16 @@ impl Reader {
                 payload.extend_from_slice(entry.payload);
             }
         }
-        Ok(end.map(|end| Group { payload, records: self.records - before, end }))
+        Ok(end.map(|end| ReplayBatch { payload, records: self.records - before, end }))
     }
 }
 
-/// Reads and sorts on one thread and applies on this one, while a third brings frames into memory: the
-/// system's clearing of fresh memory is a good part of the time that a replay takes.
-fn beside(
+/// Reads and sorts on one thread and applies on this one, while a third touches frames: the system's
+/// clearing of fresh memory takes a large part of a replay's time.
+fn replay_in_parallel(
     engine: &Engine,
     reader: &mut Reader,
-    mut apply: impl FnMut(&Group) -> Result<()>,
+    mut apply: impl FnMut(&ReplayBatch) -> Result<()>,
 ) -> Result<()> {
     let is_done = AtomicBool::new(false);
     std::thread::scope(|scope| {
@@ -153,44 +153,43 @@ fn beside(
                 }
             }
         });
-        let _over = Over(&is_done); // also if the work panics
-        let (groups, read) = mpsc::sync_channel(1);
-        let (empty, used) = mpsc::channel::<Vec<u8>>();
+        let _on_drop = RaiseOnDrop(&is_done); // also if this thread panics
+        let (full_sender, full_batches) = mpsc::sync_channel(1);
+        let (used_sender, used_payloads) = mpsc::channel::<Vec<u8>>();
         scope.spawn(move || {
             let mut payload = Vec::new();
-            while let Some(group) = reader.next(payload).transpose() {
-                let is_last = group.is_err();
-                payload = used.try_recv().unwrap_or_default();
-                let sorted = group.map(|mut group| {
-                    sort_entries(&group.payload, &mut payload);
-                    std::mem::swap(&mut group.payload, &mut payload);
-                    group
+            while let Some(batch) = reader.next(payload).transpose() {
+                let is_last = batch.is_err();
+                payload = used_payloads.try_recv().unwrap_or_default();
+                let sorted = batch.map(|mut batch| {
+                    sort_entries(&batch.payload, &mut payload);
+                    std::mem::swap(&mut batch.payload, &mut payload);
+                    batch
                 });
-                // Whoever applies has failed if it takes no more.
-                if groups.send(sorted).is_err() || is_last {
+                // A send fails if the applying thread has failed.
+                if full_sender.send(sorted).is_err() || is_last {
                     break;
                 }
             }
         });
-        for group in read {
-            let group: Group = group?;
-            apply(&group)?;
-            let _ = empty.send(group.payload); // the reader may have come to the end
+        for batch in full_batches {
+            let batch: ReplayBatch = batch?;
+            apply(&batch)?;
+            let _ = used_sender.send(batch.payload); // the reader may have ended
         }
         Ok(())
     })
 }
 
-/// Raises its flag when it is dropped.
-struct Over<'a>(&'a AtomicBool);
+struct RaiseOnDrop<'a>(&'a AtomicBool);
 
-impl Drop for Over<'_> {
+impl Drop for RaiseOnDrop<'_> {
     fn drop(&mut self) {
         self.0.store(true, Ordering::Relaxed);
     }
 }
 
-/// The most that the log from `from` on can have.
+/// The most bytes that the log from `from` on can have.
 fn log_bytes(engine: &Engine, from: Lsn) -> Result<u64> {
     let segment_bytes = engine.space().superblock().segment_bytes;
     let names = engine.disk().list()?;

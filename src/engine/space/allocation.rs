@@ -1,28 +1,29 @@
-//! Taking blocks of the data file, which grows where none is left, and giving them back.
+//! Allocating and freeing blocks of the data file, which grows when no block is free.
 //!
-//! Blocks may be taken for pages that are counted as needing one (CACHE-12). Such blocks are *in
-//! flight* until those pages have been written and noted: they back their pages as free blocks do.
+//! Some blocks are allocated for pages that the cache already counts as needing one (CACHE-12). Such
+//! blocks are *in flight* until their pages have been written and noted: until then they back those
+//! pages as free blocks do.
 
-use super::extents::{Extents, Run};
+use super::extents::{BlockRun, Extents};
 use super::page::PageAddr;
 use super::room::Claim;
 use super::space::Space;
 use crate::engine::base::error::{Error, Result};
 use crate::engine::base::sync::MutexGuard;
 
-/// The least by which a file that is larger than this grows, in bytes.
+/// A file larger than this grows by at least as much at a time, in bytes.
 const GROWTH_BYTES: u64 = 8 << 20;
 
 impl Space {
-    /// Takes 1 to `want` neighbouring blocks, growing the file if none is left.
-    pub(crate) fn allocate(&self, want: u32) -> Result<Run> {
+    /// Allocates 1 to `want` neighbouring blocks, growing the file if none is free.
+    pub(crate) fn allocate(&self, want: u32) -> Result<BlockRun> {
         let take = |extents: &mut Extents| extents.take(want);
         self.with_extents(take)?.map_or_else(|| self.grow(want, take), Ok)
     }
 
-    /// As [`Space::allocate`], for pages that have blocks behind them: those that are taken back them
-    /// until [`Space::landed`].
-    pub(crate) fn allocate_backed(&self, want: u32) -> Result<Run> {
+    /// As [`Space::allocate`], for pages that are backed by free blocks: the allocated blocks are in
+    /// flight, and back the pages, until [`Space::landed`].
+    pub(crate) fn allocate_backed(&self, want: u32) -> Result<BlockRun> {
         let take = |extents: &mut Extents| {
             let run = extents.take(want)?;
             self.room.took_off(run.count.into());
@@ -34,14 +35,14 @@ impl Space {
         }
     }
 
-    /// So many pages whose blocks were taken with [`Space::allocate_backed`] are about to be noted as
-    /// written, or their blocks to be given back.
+    /// Ends the flight of `pages` blocks of [`Space::allocate_backed`]. The caller then notes their pages
+    /// as written, or frees the blocks.
     pub(crate) fn landed(&self, pages: u64) {
         if pages == 0 {
             return; // the free map may not have been read, or not be readable
         }
         let extents = self.extents.lock();
-        let extents = extents.as_ref().expect("only what was allocated is written");
+        let extents = extents.as_ref().expect("only allocated blocks are written");
         self.room.landed(pages);
         self.room.note(extents, self.file.fanout());
     }
@@ -49,8 +50,8 @@ impl Space {
     /// As [`Space::allocate`], but leaves a backing of `keep` blocks.
     ///
     /// # Errors
-    /// [`Error::DiskFull`] if the file cannot have so many.
-    pub(crate) fn allocate_beyond(&self, want: u32, keep: u64) -> Result<Run> {
+    /// [`Error::DiskFull`] if the file cannot grow by enough for that.
+    pub(crate) fn allocate_beyond(&self, want: u32, keep: u64) -> Result<BlockRun> {
         let take = |extents: &mut Extents| match self.backing().saturating_sub(keep) {
             0 => None,
             more => extents.take(want.min(u32::try_from(more).unwrap_or(want))),
@@ -64,13 +65,13 @@ impl Space {
         self.with_extents(take)?.ok_or_else(full)
     }
 
-    /// Keeps the file from growing: what space others give back meanwhile is not for it.
+    /// Keeps the file from growing into space that others free while the guard is held.
     pub(crate) fn hold_growth(&self) -> MutexGuard<'_, ()> {
         self.growing.lock()
     }
 
-    /// Sees to it that the backing is of `want` blocks, growing the file if need be. They are not set
-    /// aside.
+    /// Raises the backing to at least `want` blocks, growing the file if necessary. The blocks are not
+    /// reserved.
     ///
     /// # Errors
     /// [`Error::DiskFull`]; nothing has changed.
@@ -85,13 +86,12 @@ impl Space {
         }
     }
 
-    /// How many blocks are free, or taken by [`Space::allocate_backed`] and not landed. 0 until the
-    /// free map has been read.
+    /// How many blocks are free or in flight. 0 until the free map has been read.
     pub(crate) fn backing(&self) -> u64 {
         self.room.backing()
     }
 
-    /// A checkpoint may have to note the counts of so many keyspaces.
+    /// Sets how many keyspaces' counts a checkpoint may have to note.
     pub(crate) fn note_keyspaces(&self, keyspaces: usize) {
         self.room.note_keyspaces(keyspaces as u64);
     }
@@ -101,20 +101,20 @@ impl Space {
         self.room.kept_from(claim)
     }
 
-    /// Gives back a block that no checkpoint refers to. Once the file is poisoned it stays taken:
+    /// Frees a block that no checkpoint refers to. Once the file is poisoned the block stays allocated:
     /// a superblock that refers to it may have reached the disk (SPACE-1).
     pub(crate) fn free(&self, block: u64) {
         if self.file.check_poison().is_err() {
             return;
         }
         let mut extents = self.extents.lock();
-        let extents = extents.as_mut().expect("only what was allocated is freed");
+        let extents = extents.as_mut().expect("only allocated blocks are freed");
         extents.release(block);
         self.room.note(extents, self.file.fanout());
     }
 
-    /// Makes the file longer and takes the first blocks of what is new.
-    fn grow(&self, want: u32, take: impl Fn(&mut Extents) -> Option<Run>) -> Result<Run> {
+    /// Makes the file longer and allocates its first new blocks.
+    fn grow(&self, want: u32, take: impl Fn(&mut Extents) -> Option<BlockRun>) -> Result<BlockRun> {
         let _one_at_a_time = self.growing.lock();
         if let Some(run) = self.with_extents(&take)? {
             return Ok(run);
@@ -123,8 +123,8 @@ impl Space {
         self.with_extents(|extents| take(extents).expect("the file has grown"))
     }
 
-    /// Makes the file longer: by a good deal, or by `want` blocks, or at least by `least`. The
-    /// caller holds `growing`.
+    /// Makes the file longer by one growth step; if the disk is too full for that, by `want` blocks, and
+    /// else by `least`. The caller holds `growing`.
     fn lengthen(&self, want: u64, least: u64) -> Result<()> {
         let (blocks, page) = (self.file.blocks(), self.page_size() as u64);
         let step = (blocks * page / 8).max(GROWTH_BYTES).min(blocks * page) / page;

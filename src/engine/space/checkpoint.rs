@@ -1,20 +1,21 @@
 //! Writing a checkpoint's maps and its superblock.
 //!
-//! The pages of the trees are in the file already. What follows:
+//! The pages of the trees are in the file already. The steps from there:
 //!
-//! 1. the changed leaves of the page map, and what is above them, go to fresh blocks;
-//! 2. the free map's bits change: what is taken, what is released, what 1 wrote and replaced;
-//! 3. the changed pages of the free map need fresh blocks too, which changes more bits, perhaps
-//!    on further pages: until no page is added. Each page is placed once, so this ends;
+//! 1. the changed leaves of the page map, and the pages above them, go to fresh blocks;
+//! 2. the free map's bits change for the taken and the released blocks, and for those that step 1
+//!    wrote and replaced;
+//! 3. the changed pages of the free map need fresh blocks too, which changes more bits, perhaps on
+//!    further pages. This repeats until no page is added; it ends, since each page is placed once;
 //! 4. the free map's pages are written;
 //! 5. everything is flushed;
 //! 6. the superblock is written and flushed;
-//! 7. the new maps count, and what they no longer refer to is free.
+//! 7. the new maps are adopted, and the blocks that they no longer refer to are freed.
 //!
-//! Up to 5 a failure gives the fresh blocks back, and nothing has happened (SPACE-2). So does a superblock
-//! for which the disk has no space (SUPERBLOCK-4). From 6 on any other failure leaves both the former
-//! checkpoint and the new one possible; no block of either is given away, and no other checkpoint can be
-//! made: the file is poisoned (DATAFILE-1).
+//! After a failure in steps 1 to 5 the fresh blocks are freed and nothing has changed (SPACE-2). The
+//! same holds if the disk has no space for the superblock (SUPERBLOCK-4). Any other failure from step 6
+//! on poisons the file (DATAFILE-1): the disk may hold the former checkpoint or the new one, so no block
+//! of either is freed, and there is no further checkpoint.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -25,18 +26,18 @@ use super::tree_update::{Built, Update};
 use crate::engine::base::error::{Error, Result};
 use crate::engine::mutants::{Mutant, broken};
 
-/// Blocks that are dealt with in one hold of the lock over the bitmaps.
+/// Blocks that are changed or checked per hold of the bitmaps' lock.
 const BATCH: usize = 1024;
 
-/// In what a checkpoint differs from the one before.
+/// The difference between a checkpoint and the one before.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Changes<'a> {
-    /// The full new words of each changed leaf of the page map.
+    /// All words of each changed leaf of the page map.
     pub(crate) leaves: &'a BTreeMap<u64, Box<[u64]>>,
     /// Blocks that only the former checkpoint refers to. They become free.
     pub(crate) released: &'a [u64],
-    /// Blocks that only the former checkpoint refers to, but the caller still needs, for a
-    /// snapshot. They are the caller's from then on, until [`Space::free`] or a crash.
+    /// Blocks that only the former checkpoint refers to, but that the caller still needs for a
+    /// snapshot. The caller owns them from then on, until [`Space::free`] or a crash.
     pub(crate) kept: &'a [u64],
     /// Blocks that only this checkpoint refers to: allocated and written.
     pub(crate) taken: &'a [u64],
@@ -46,9 +47,8 @@ impl Space {
     /// Makes a checkpoint durable.
     ///
     /// # Errors
-    /// [`Error::Poisoned`] if a flush or the writing of the superblock
-    /// failed: the store can only be reopened. After any other error all is as before, and the
-    /// same checkpoint can be tried again.
+    /// [`Error::Poisoned`] if a flush or the write of the superblock failed: the store must be reopened.
+    /// After any other error nothing has changed, and the same checkpoint can be tried again.
     pub(crate) fn checkpoint(&self, changes: Changes<'_>, head: Head) -> Result<()> {
         self.checkpoint_alone(changes, head)?;
         self.write_notes_if_possible()
@@ -60,7 +60,10 @@ impl Space {
         for batch in changes.taken.chunks(BATCH) {
             self.with_extents(|extents| {
                 let ours = |&block: &u64| extents.is_busy(block) && !extents.is_used(block);
-                assert!(batch.iter().all(ours), "EXTENTS-2: what a checkpoint takes was allocated");
+                assert!(
+                    batch.iter().all(ours),
+                    "EXTENTS-2: a block that a checkpoint takes is allocated"
+                );
             })?;
         }
         let mut fresh = Vec::new();
@@ -97,7 +100,7 @@ impl Space {
         Ok(())
     }
 
-    /// Step 7 for the blocks, in pieces: commits that free a block wait for one of them at most.
+    /// Step 7 for the blocks, in batches: a commit that frees a block waits for one batch at most.
     fn adopt_blocks(&self, maps: &Maps, changes: Changes<'_>) -> Result<()> {
         for (&chunk, bits) in &maps.bits.chunks {
             self.with_extents(|extents| extents.adopt(chunk, bits))?;
@@ -108,7 +111,7 @@ impl Space {
         Ok(())
     }
 
-    /// Steps 1 to 5. The blocks that it takes are added to `fresh`.
+    /// Steps 1 to 5. Adds the blocks that it allocates to `fresh`.
     fn write_maps(&self, changes: Changes<'_>, head: Head, fresh: &mut Vec<u64>) -> Result<Maps> {
         let Changes { leaves, released, kept, taken } = changes;
         // 1
@@ -162,7 +165,7 @@ impl Space {
                 Ok(Some(places[&node]))
             })?;
 
-        // 5. The length covers all that was allocated so far, and is durable with the rest.
+        // 5. The length covers all blocks allocated so far, and is flushed with them.
         let blocks = self.with_extents(|extents| extents.blocks())?;
         if !broken(Mutant::SuperblockBeforePages) {
             self.file.sync()?;
@@ -178,7 +181,7 @@ impl Space {
     }
 }
 
-/// What a checkpoint has written and flushed, and no superblock refers to yet.
+/// The maps that a checkpoint has written and flushed, before a superblock refers to them.
 struct Maps {
     page_map: Built,
     free_map: Built,
@@ -188,12 +191,12 @@ struct Maps {
     blocks: u64,
 }
 
-/// Changed groups of used bits, each the words of one page of the free map.
+/// The changed chunks of used bits, each the words of one page of the free map.
 struct Chunks {
     chunks: BTreeMap<u64, Box<[u64]>>,
 }
 
-/// The used bits as the new checkpoint will have them: copies of those groups that change.
+/// The used bits of the new checkpoint: copies of the chunks that change.
 struct Bits<'a> {
     space: &'a Space,
     chunks: BTreeMap<u64, Box<[u64]>>,
@@ -207,7 +210,7 @@ enum Used {
 
 impl Bits<'_> {
     /// # Errors
-    /// Corrupt, if the page map and the free map contradict each other.
+    /// [`Error::Corrupt`] if the page map and the free map contradict each other.
     fn mark(&mut self, block: u64, used: Used) -> Result<()> {
         let words = self.space.map_fanout();
         let (word, bit) = (block / 64, 1 << (block % 64));

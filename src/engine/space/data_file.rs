@@ -2,17 +2,16 @@
 //!
 //! Invariants:
 //!
-//! - DATAFILE-1 after a flush failed nothing is flushed any more: the system may have dropped what it
-//!   could not write and call the next flush a success. Every later [`DataFile::sync`] returns
-//!   [`Error::Poisoned`]. What is on the disk is told by the next open.
+//! - DATAFILE-1 a failed flush is the last one: the system may have dropped the pages that it
+//!   could not write, and report success for the next flush. Every later [`DataFile::sync`] returns
+//!   [`Error::Poisoned`]. Only the next open finds out what is on the disk.
 //! - DATAFILE-2 `blocks` never exceeds the length of the file, so that no write makes the file grow.
-//! - DATAFILE-3 a length that was found is not taken for durable beyond what the superblock counts. An
-//!   earlier life may have made the file longer and failed to flush that; then the file stays
-//!   long for whoever looks, growing it to what it seems to be changes nothing, and no flush
-//!   makes it durable. Where the file is long already, growing writes the last page of what it
-//!   adds: a flush then makes durable what lies before, the length included.
-//! - DATAFILE-4 a data file whose name could not be flushed when it was made is not left to be found: no
-//!   later flush would make the name durable.
+//! - DATAFILE-3 a length found at open counts as durable only as far as the superblock says. An earlier
+//!   life may have made the file longer and failed to flush that: the file looks long, growing it to
+//!   that length changes nothing, and no flush makes the length durable. So where the file is long
+//!   already, growing writes the last page that it adds; a flush then makes the length durable too.
+//! - DATAFILE-4 a new data file whose name could not be flushed is removed: no later flush would make
+//!   the name durable.
 
 use std::sync::Arc;
 
@@ -25,10 +24,9 @@ use crate::engine::base::sync::atomic::{AtomicU64, Ordering};
 use crate::engine::disk::DiskFile;
 use crate::engine::mutants::{Mutant, broken};
 
-/// How much a batch of neighbouring pages gathers before it is written, in bytes.
+/// Bytes of neighbouring pages that a batch collects before it writes them.
 const BATCH_BYTES: usize = 1 << 20;
 
-/// The data file.
 #[derive(Debug)]
 pub(crate) struct DataFile {
     file: Arc<dyn DiskFile>,
@@ -36,7 +34,7 @@ pub(crate) struct DataFile {
     page_size: usize,
     /// The length of the file when it was opened (DATAFILE-3).
     found_bytes: u64,
-    /// Blocks that exist, as far as this process needed them.
+    /// Blocks of the file that this process may use (DATAFILE-2).
     blocks: AtomicU64,
     /// Bytes written since the file was opened.
     written: AtomicU64,
@@ -75,7 +73,7 @@ impl DataFile {
         self.page_size
     }
 
-    /// Words of a page of a map.
+    /// Words in a page of a map.
     pub(crate) fn fanout(&self) -> usize {
         map_page::fanout(self.page_size)
     }
@@ -91,7 +89,7 @@ impl DataFile {
     /// Reads the page `id` at `addr` into `buf`, and checks that it is that page.
     pub(crate) fn read_page(&self, addr: PageAddr, id: PageId, buf: &mut [u8]) -> Result<()> {
         assert_eq!(buf.len(), self.page_size);
-        assert!(!addr.is_none(), "page {id} is nowhere");
+        assert!(!addr.is_none(), "page {id} has no address");
         let block = addr.block();
         if block < RESERVED_BLOCKS || block >= self.blocks() {
             let expected = format!("page {id} in a block from 2 to {}", self.blocks());
@@ -102,12 +100,12 @@ impl DataFile {
             .map_err(|(expected, found)| self.corrupt(block, expected, found))
     }
 
-    /// Reads from the blocks that are no pages.
+    /// Reads from the reserved blocks.
     pub(crate) fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<()> {
         self.file.read_at(offset, buf)
     }
 
-    /// Writes whole sealed pages to neighbouring blocks.
+    /// Writes sealed pages to neighbouring blocks.
     pub(crate) fn write_run(&self, block: u64, bytes: &[u8]) -> Result<()> {
         let count = (bytes.len() / self.page_size) as u64;
         assert!(count > 0 && bytes.len().is_multiple_of(self.page_size), "whole pages");
@@ -115,14 +113,14 @@ impl DataFile {
         self.write_at(block * self.page_size as u64, bytes)
     }
 
-    /// Writes to the blocks that are no pages.
+    /// Writes at any offset within the file.
     pub(crate) fn write_at(&self, offset: u64, bytes: &[u8]) -> Result<()> {
         self.file.write_at(offset, bytes)?;
         self.written.fetch_add(bytes.len() as u64, Ordering::Relaxed);
         Ok(())
     }
 
-    /// Whether `bytes` are at `offset`, as far as that can be told.
+    /// Whether `bytes` are at `offset`; also true if that cannot be read.
     pub(crate) fn holds(&self, offset: u64, bytes: &[u8]) -> bool {
         let mut found = vec![0; bytes.len()];
         self.file.read_at(offset, &mut found).is_err() || found == bytes
@@ -131,14 +129,14 @@ impl DataFile {
     /// Makes everything written so far durable.
     ///
     /// # Errors
-    /// [`Error::Poisoned`] if this or an earlier flush failed, for good (DATAFILE-1).
+    /// [`Error::Poisoned`] if this or an earlier flush failed (DATAFILE-1).
     pub(crate) fn sync(&self) -> Result<()> {
         self.check_poison()?;
         self.file.sync().map_err(|error| match broken(Mutant::DataFailureForgotten) {
             true => error,
             false => self.poison(error),
         })?;
-        // A flush that failed meanwhile may have eaten the error that this one should have met.
+        // The system reports an error once: a concurrent flush may have got the one meant for this.
         self.check_poison()
     }
 
@@ -147,7 +145,7 @@ impl DataFile {
         self.file.check_named()
     }
 
-    /// Fails if a flush has failed.
+    /// Fails if the file is poisoned.
     pub(crate) fn check_poison(&self) -> Result<()> {
         match &*self.failed.lock() {
             Some(source) => Err(Error::Poisoned { source: source.clone(), appended: None }),
@@ -155,14 +153,14 @@ impl DataFile {
         }
     }
 
-    /// From here on nobody knows what the disk holds (DATAFILE-1).
+    /// Poisons the file: what the disk holds is unknown from here on (DATAFILE-1).
     pub(crate) fn poison(&self, error: Error) -> Error {
         let source = self.failed.lock().get_or_insert_with(|| Arc::new(error)).clone();
         Error::Poisoned { source, appended: None }
     }
 
-    /// Makes the file `blocks` blocks long, if it is shorter; if it is not, sees to it that the
-    /// next flush makes as much of its length durable (DATAFILE-3).
+    /// Makes the file at least `blocks` blocks long. If it is that long already, the next flush makes
+    /// that length durable (DATAFILE-3).
     pub(crate) fn grow(&self, blocks: u64) -> Result<()> {
         let bytes = blocks * self.page_size as u64;
         let grown = self.file.allocate(bytes);
@@ -186,7 +184,7 @@ impl DataFile {
     }
 }
 
-/// Gathers pages, so that neighbours go to the disk in one write.
+/// Collects pages, so that neighbours go to the disk in one write.
 #[derive(Debug)]
 pub(crate) struct Batch<'a> {
     file: &'a DataFile,
@@ -212,7 +210,7 @@ impl<'a> Batch<'a> {
         Ok(addr)
     }
 
-    /// Writes what has been gathered.
+    /// Writes the collected pages.
     pub(crate) fn flush(&mut self) -> Result<()> {
         if !self.bytes.is_empty() {
             self.file.write_run(self.block, &self.bytes)?;

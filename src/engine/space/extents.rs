@@ -1,45 +1,45 @@
-//! Which blocks of the data file are free.
+//! The free-space bitmaps: which blocks of the data file are free.
 //!
 //! ```text
 //!   block     0 1 2 3 4 5 6 7 8 9
-//!   used      1 1 1 0 1 0 0 1 0 0    referred to by the last durable checkpoint
-//!   busy      1 1 1 0 1 1 1 1 0 0    not to be given away now
-//!                       ^ ^ written since, by no checkpoint yet
+//!   used      1 1 1 0 1 0 0 1 0 0    the last durable checkpoint refers to it
+//!   busy      1 1 1 0 1 1 1 1 0 0    not available for allocation
+//!                       ^ ^ allocated since that checkpoint
 //! ```
 //!
-//! Two bitmaps in memory, one bit for each block; the free map on the disk is a copy of `used`.
-//! A page is written to a block that is taken here first (`busy`); the checkpoint that refers to
-//! it makes it `used`; the checkpoint that no longer does makes it free, but not before that
-//! checkpoint is durable, since a crash goes back to the one before.
+//! The bitmaps in memory have one bit per block; the free map on the disk is a copy of `used`.
+//! Allocation makes a block `busy`, before a page is written to it. The checkpoint that refers to the
+//! page makes the block `used`. The first later checkpoint without it frees it, but only once that
+//! checkpoint is durable: until then a crash goes back to the one before.
 //!
 //! Invariants:
 //!
 //! - EXTENTS-1 `used` is a subset of `busy`.
-//! - EXTENTS-2 a block in `busy` is never given away, and nobody writes to a block in `used`.
+//! - EXTENTS-2 a block in `busy` is never allocated, and nobody writes to a block in `used`.
 //! - EXTENTS-3 blocks 0 and 1, which hold the superblocks, are always used.
 //!
-//! Search is next-fit: from where the last run ended, the first run that is long enough, or the
-//! longest of the next few. Neighbours in a batch so stay neighbours on the disk. There is no
-//! index of free runs, but one bit for each 64 blocks that are all busy: skipping 4,096 of them
-//! costs one comparison, which makes a walk over the map of a whole terabyte at 8 KiB a matter of
-//! 20 microseconds. Commits that free a block wait for it.
+//! The search is next-fit: from the end of the last run, the first run that is long enough, or the
+//! longest of the next few. So neighbours in a batch are neighbours on the disk. There is no index of
+//! free runs, but a bit for each 64 blocks that are all busy: one comparison skips 4,096 blocks, and a
+//! walk over the map of a terabyte of 8 KiB pages takes 20 microseconds. Commits that free a block
+//! wait that long.
 
 #[cfg(test)]
 use std::cell::Cell;
 
 use super::RESERVED_BLOCKS;
 
-/// How many runs that are too short are looked at before the longest of them is taken.
+/// How many too short runs a search looks at before it takes the longest of them.
 const RUNS_TRIED: u32 = 32;
-/// How far past the first run that is too short a longer one is looked for, in blocks.
+/// How far past the first too short run a search looks for a longer one, in blocks.
 const BLOCKS_TRIED: u64 = 1 << 17;
 
 /// Neighbouring blocks of the data file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Run {
-    /// The first one.
+pub(crate) struct BlockRun {
+    /// The first block.
     pub(crate) block: u64,
-    /// How many. At least 1.
+    /// At least 1.
     pub(crate) count: u32,
 }
 
@@ -48,13 +48,13 @@ pub(crate) struct Run {
 pub(crate) struct Extents {
     busy: Vec<u64>,
     used: Vec<u64>,
-    /// One bit for each word of `busy`: whether all of its blocks are busy.
+    /// One bit per word of `busy`: whether all of its blocks are busy.
     full: Vec<u64>,
     /// Length of the file in blocks. Bits from here on are 0 and mean nothing.
     blocks: u64,
-    /// How many of the blocks are not busy.
+    /// How many blocks are not busy.
     free: u64,
-    /// Where the search goes on.
+    /// Where the next search starts.
     cursor: u64,
     /// How many words searches have looked at.
     #[cfg(test)]
@@ -62,7 +62,7 @@ pub(crate) struct Extents {
 }
 
 impl Extents {
-    /// A file of `blocks` blocks of which those in `used` are used, besides the reserved ones.
+    /// The bitmaps of a file of `blocks` blocks, of which `used` and the reserved ones are used.
     pub(crate) fn new(blocks: u64, mut used: Vec<u64>) -> Self {
         assert!(blocks >= RESERVED_BLOCKS);
         assert_eq!(used.len() as u64, blocks.div_ceil(64));
@@ -85,8 +85,8 @@ impl Extents {
         }
     }
 
-    /// Takes up to `want` neighbouring blocks, or `None` if there is none left.
-    pub(crate) fn take(&mut self, want: u32) -> Option<Run> {
+    /// Allocates up to `want` neighbouring blocks, or returns `None` if none is free.
+    pub(crate) fn take(&mut self, want: u32) -> Option<BlockRun> {
         assert!(want > 0);
         if self.free == 0 {
             return None;
@@ -111,7 +111,7 @@ impl Extents {
         Some(run)
     }
 
-    /// Gives back a block that no checkpoint refers to.
+    /// Frees a block that no checkpoint refers to.
     pub(crate) fn release(&mut self, block: u64) {
         assert!(self.is_busy(block), "block {block} is freed, but it was not taken");
         assert!(!bit(&self.used, block), "block {block} is freed, but the checkpoint needs it");
@@ -120,7 +120,7 @@ impl Extents {
         self.free += 1;
     }
 
-    /// The file is `blocks` blocks long now.
+    /// Takes note that the file is `blocks` blocks long now.
     pub(crate) fn grow(&mut self, blocks: u64) {
         assert!(blocks >= self.blocks, "the data file never shrinks");
         self.free += blocks - self.blocks;
@@ -130,7 +130,7 @@ impl Extents {
         self.full.resize(self.busy.len().div_ceil(64), 0);
     }
 
-    /// Words `at..at + count` of the used bits, with zeros after the end.
+    /// Words `at..at + count` of `used`, with zeros after the end.
     pub(crate) fn used_words(&self, at: u64, count: usize) -> Box<[u64]> {
         let len = self.used.len();
         let from = usize::try_from(at).map_or(len, |at| at.min(len));
@@ -139,8 +139,8 @@ impl Extents {
         words.into_boxed_slice()
     }
 
-    /// A checkpoint is durable: these used bits count, which are group `chunk` of as many. What it
-    /// no longer uses is released after that, block by block (EXTENTS-1).
+    /// Takes chunk `chunk` of `used` from a checkpoint that is durable now. The blocks that it no longer
+    /// uses are released afterwards, one by one (EXTENTS-1).
     pub(crate) fn adopt(&mut self, chunk: u64, bits: &[u64]) {
         let from = usize::try_from(chunk).expect("a chunk in memory") * bits.len();
         let len = bits.len().min(self.used.len() - from);
@@ -163,14 +163,14 @@ impl Extents {
         self.free
     }
 
-    /// The first run of `want` free blocks within `from..to`, or else the longest seen.
-    fn search(&self, from: u64, to: u64, want: u32) -> Option<Run> {
-        let mut best: Option<Run> = None;
+    /// The first run of `want` free blocks within `from..to`, or else the longest run seen.
+    fn search(&self, from: u64, to: u64, want: u32) -> Option<BlockRun> {
+        let mut best: Option<BlockRun> = None;
         let (mut at, mut tried) = (from, 0);
         while let Some(block) = self.next(at, to, 0) {
             let end = self.next(block, to.min(block + u64::from(want)), u64::MAX);
             let end = end.unwrap_or(to.min(block + u64::from(want)));
-            let run = Run { block, count: (end - block) as u32 };
+            let run = BlockRun { block, count: (end - block) as u32 };
             if best.is_none_or(|best| run.count > best.count) {
                 best = Some(run);
             }
@@ -239,16 +239,20 @@ mod tests {
     }
 
     #[test]
-    fn takes_runs_one_after_the_other_and_comes_round_again() {
+    fn allocation_goes_forward_and_wraps_around() {
         let mut extents = extents(100);
-        assert_eq!(extents.take(50), Some(Run { block: 2, count: 50 }));
-        assert_eq!(extents.take(40), Some(Run { block: 52, count: 40 }));
+        assert_eq!(extents.take(50), Some(BlockRun { block: 2, count: 50 }));
+        assert_eq!(extents.take(40), Some(BlockRun { block: 52, count: 40 }));
         (10..20).for_each(|block| extents.release(block));
-        assert_eq!(extents.take(10), Some(Run { block: 10, count: 10 }), "rather than 92..100");
-        assert_eq!(extents.take(10), Some(Run { block: 92, count: 8 }));
+        assert_eq!(
+            extents.take(10),
+            Some(BlockRun { block: 10, count: 10 }),
+            "rather than 92..100"
+        );
+        assert_eq!(extents.take(10), Some(BlockRun { block: 92, count: 8 }));
         assert_eq!((extents.take(1), extents.free()), (None, 0));
         extents.grow(130);
-        assert_eq!(extents.take(64), Some(Run { block: 100, count: 30 }));
+        assert_eq!(extents.take(64), Some(BlockRun { block: 100, count: 30 }));
         assert_eq!(extents.take(64), None);
     }
 
@@ -259,8 +263,8 @@ mod tests {
         for block in [5, 6, 50, 51, 52, 53, 54, 70, 199] {
             extents.release(block);
         }
-        assert_eq!(extents.take(9), Some(Run { block: 50, count: 5 }));
-        assert_eq!(extents.take(2), Some(Run { block: 5, count: 2 }));
+        assert_eq!(extents.take(9), Some(BlockRun { block: 50, count: 5 }));
+        assert_eq!(extents.take(2), Some(BlockRun { block: 5, count: 2 }));
     }
 
     #[test]
@@ -292,7 +296,7 @@ mod tests {
         }
     }
 
-    /// The lock over the bitmaps is held while a search runs.
+    /// A search holds the bitmaps' lock.
     #[test]
     fn a_search_in_a_full_terabyte_looks_at_few_words() {
         let blocks = 1 << 27;
@@ -300,12 +304,12 @@ mod tests {
         extents.used.fill(0);
         let last = blocks - 1;
         extents.release(last);
-        assert_eq!(extents.take(9), Some(Run { block: last, count: 1 }));
+        assert_eq!(extents.take(9), Some(BlockRun { block: last, count: 1 }));
         for block in [5, last] {
             extents.release(block);
         }
-        assert_eq!(extents.take(1), Some(Run { block: 5, count: 1 }), "it comes round again");
-        assert_eq!(extents.take(1), Some(Run { block: last, count: 1 }));
+        assert_eq!(extents.take(1), Some(BlockRun { block: 5, count: 1 }), "it comes round again");
+        assert_eq!(extents.take(1), Some(BlockRun { block: last, count: 1 }));
         assert_eq!((extents.take(1), extents.free()), (None, 0));
         let words = blocks / 64 / 64;
         assert!(extents.looked.get() < 5 * words, "{} words", extents.looked.get());

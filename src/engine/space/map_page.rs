@@ -8,10 +8,12 @@
 //! | 24 | 8 | zero |
 //! | 32 | 8 F | words |
 //!
-//! A page is valid iff besides what [`header::check`] asks its kind is the tree's, its level and
-//! its page id (level in the upper 16 bits, index within the level in the lower 48) are those of
-//! its place in the tree, its count is F, bytes 24 to 31 are zero, and above level 0 each word is
-//! an address or 0. What the words of a leaf may be is checked by who reads them.
+//! The page id has the level in its upper 16 bits and the index within the level in the lower 48. A page
+//! is valid iff
+//!
+//! - it passes [`header::check`], and kind, level and page id are those of its place in the tree;
+//! - its count is F, and bytes 24 to 31 are zero;
+//! - above level 0, each word is an address or 0. The reader of a leaf checks the leaf's words.
 //!
 //! Example, the first 48 bytes of page 2 of level 1 of a page map in a store of 4 KiB pages:
 //!
@@ -28,7 +30,7 @@ use crate::engine::base::lsn::Lsn;
 /// The highest level of a root.
 pub(crate) const MAX_HEIGHT: u8 = 6;
 
-/// Words of a page.
+/// Words in a page of `page_size` bytes.
 pub(crate) const fn fanout(page_size: usize) -> usize {
     (page_size - PAGE_HEADER) / 8
 }
@@ -44,12 +46,12 @@ pub(crate) struct Root {
     pub(crate) addr: PageAddr,
     /// The level of the page at `addr`.
     pub(crate) height: u8,
-    /// All leaves from this one on are zeros.
+    /// All leaves from this index on are zeros.
     pub(crate) leaves: u64,
 }
 
 impl Root {
-    /// The tree of zeros.
+    /// The tree in which every word is 0.
     pub(crate) const EMPTY: Root = Root { addr: PageAddr::NONE, height: 0, leaves: 0 };
 }
 
@@ -77,14 +79,14 @@ impl Node {
         (self.index % fanout as u64) as usize
     }
 
-    /// Saturates, since damaged pages can lead anywhere.
+    /// Saturates, since a damaged page can hold any address.
     pub(super) fn child(self, fanout: usize, slot: usize) -> Node {
         let first = self.index.saturating_mul(fanout as u64);
         Node { level: self.level - 1, index: first.saturating_add(slot as u64) }
     }
 }
 
-/// Makes the unsealed page of a tree.
+/// Encodes an unsealed page of a tree.
 pub(crate) fn encode(page: &mut [u8], kind: u8, node: Node, lsn: Lsn, words: &[u64]) {
     assert_eq!(words.len(), fanout(page.len()));
     header::init(page, kind, node.level, lsn, node.id());
@@ -143,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn the_example_in_the_header_is_what_is_written() {
+    fn the_example_in_the_header_is_the_encoded_page() {
         let header = include_str!("map_page.rs").split("Example").nth(1).unwrap();
         let lines = header.lines().filter_map(|line| line.strip_prefix("//!     "));
         let hex: String = lines.flat_map(|line| line.split(' ')).collect();
@@ -156,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_page_of_its_place_is_refused() {
+    fn a_page_of_another_place_or_with_a_wrong_field_is_refused() {
         let changes: [fn(&mut [u8]); 7] = [
             |page| page[4] = FREE_MAP,
             |page| page[5] = 0,
@@ -181,7 +183,7 @@ mod tests {
         assert_eq!(capacity(508, MAX_HEIGHT), 1 << 48);
     }
 
-    /// Page 1025 of level 1 is under slot 5 of page 1 of level 2, if 1020 words fill a page.
+    /// With 1020 words in a page, page 1025 of level 1 is under slot 5 of page 1 of level 2.
     #[test]
     fn parents_and_children_find_each_other() {
         let node = Node { level: 1, index: 1025 };
@@ -203,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn any_bytes_decode_or_not() {
+    fn decoding_any_bytes_does_not_panic() {
         assert_eq!(decode(&[0; 31], 0, Node::leaf(0)).unwrap_err().1, "31 bytes");
         assert!(decode(&[0; 32], 0, Node::leaf(0)).unwrap().is_empty());
         for len in [0, 31, 32, 33, 4096] {

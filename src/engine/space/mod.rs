@@ -10,14 +10,14 @@
 //!          disk
 //! ```
 //!
-//! Block b of the file is the page-sized piece at `b * page size`. Blocks 0 and 1 are set aside
-//! for the superblocks. Every other block is a page of a tree, of an out-of-line value, of the
-//! page map or of the free map, or it is free.
+//! Block b of the file is the page-sized piece at `b * page size`. Blocks 0 and 1 are reserved for
+//! the superblocks. Every other block is a page of a tree, of an out-of-line value, of the page map
+//! or of the free map, or it is free.
 //!
-//! Nothing that a checkpoint refers to is ever overwritten while a crash could go back to it.
-//! What that rests on is numbered where it is done: in [`slots`] (SUPERBLOCK), [`extents`]
-//! (EXTENTS), [`data_file`] (DATAFILE), [`word_tree`] (MAPS) and [`space`] (SPACE); the order of a
-//! checkpoint's steps is in [`checkpoint`].
+//! No block that a checkpoint refers to is overwritten while a crash could go back to that
+//! checkpoint. The invariants behind this are in [`slots`] (SUPERBLOCK), [`extents`] (EXTENTS),
+//! [`data_file`] (DATAFILE), [`word_tree`] (MAPS) and [`space`] (SPACE); the order of a checkpoint's
+//! steps is in [`checkpoint`].
 
 mod allocation;
 mod checkpoint;
@@ -36,11 +36,11 @@ mod tree_update;
 mod verify;
 mod word_tree;
 
-/// Blocks at the start of the file that are no pages.
+/// Blocks at the start of the file that are not pages.
 pub(crate) const RESERVED_BLOCKS: u64 = 2;
 
 pub(crate) use checkpoint::Changes;
-pub(crate) use extents::Run;
+pub(crate) use extents::BlockRun;
 pub(crate) use page::{BLOB, BLOB_INDEX, INNER, LEAF, PAGE_HEADER, PageAddr, PageId, header};
 pub(crate) use room::Claim;
 pub(crate) use space::{DATA_FILE, NEW_DATA_FILE, Params, Space, is_unfinished};

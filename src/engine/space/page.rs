@@ -1,6 +1,6 @@
-//! What every page has in common: its name, its place in the data file, and its header.
+//! The parts that all pages have in common: id, address in the data file, and header.
 //!
-//! Byte layout of a page's header, little-endian; the rest belongs to the page's kind:
+//! Byte layout of a page's header, little-endian; the rest depends on the page's kind:
 //!
 //! | offset | bytes | field |
 //! |---|---|---|
@@ -10,14 +10,13 @@
 //! | 6 | 2 | count of slots or words |
 //! | 8 | 8 | LSN of the commit group that made this version |
 //! | 16 | 8 | page id (of a page map or free map page: its position in the map) |
-//! | 24 | 8 | belongs to the kind |
+//! | 24 | 8 | depends on the kind |
 //!
-//! A page is valid where it was found iff the checksum is right, the page id is the one looked
-//! for, and the 26 low bits of the checksum are those that the [`PageAddr`] which led there
-//! remembers. So a torn, lost, repeated or misdirected write is noticed.
+//! A page is valid iff its checksum is right, its page id is the expected one, and the checksum's 26 low
+//! bits are those in the [`PageAddr`] that led to it. So a torn, lost, repeated or misdirected write is
+//! detected.
 //!
-//! In memory the checksum's four bytes belong to the cache; a page gets its checksum on its way
-//! to the disk.
+//! In memory the cache uses the checksum's four bytes; a page gets its checksum when it is written.
 
 use std::fmt;
 
@@ -41,12 +40,12 @@ pub(crate) const PAGE_MAP: u8 = 5;
 /// Kind of a page of the free-space map.
 pub(crate) const FREE_MAP: u8 = 6;
 
-/// The name of a page: where it is may change, its name does not. 0 names no page.
+/// The id of a page, which stays the same when the page moves. 0 is the id of no page.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct PageId(pub(crate) u64);
 
 impl PageId {
-    /// Names no page.
+    /// The id of no page.
     pub(crate) const NONE: PageId = PageId(0);
 }
 
@@ -56,28 +55,29 @@ impl fmt::Display for PageId {
     }
 }
 
-/// Where a version of a page lies in the data file, and part of its checksum.
+/// Where a version of a page lies in the data file, and part of its checksum, in one word:
 ///
-/// One word: bits 0 to 35 the block (in pages from the start of the data file; block 0 holds the
-/// superblocks, so that 0 means nowhere), bits 36 to 61 the low 26 bits of the page's checksum,
-/// bits 62 and 63 zero (the page table uses them).
+/// - bits 0 to 35: the block, in pages from the start of the data file. Block 0 holds a superblock, so
+///   0 means that there is no address;
+/// - bits 36 to 61: the low 26 bits of the page's checksum;
+/// - bits 62 and 63: zero. The page table uses them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct PageAddr(u64);
 
 impl PageAddr {
     /// Not in the data file.
     pub(crate) const NONE: PageAddr = PageAddr(0);
-    /// Blocks are below this: at 8 KiB, half a pebibyte.
+    /// Every block is below this: with pages of 8 KiB, half a pebibyte.
     pub(crate) const BLOCKS: u64 = 1 << 36;
     const CHECK_MASK: u32 = (1 << 26) - 1;
 
-    /// The place `block` of a page with checksum `crc`.
+    /// The address of a page in `block` with checksum `crc`.
     pub(crate) fn new(block: u64, crc: u32) -> Self {
-        assert!(block != 0 && block < Self::BLOCKS, "block {block} is no page's place");
+        assert!(block != 0 && block < Self::BLOCKS, "block {block} cannot hold a page");
         PageAddr(block | u64::from(crc & Self::CHECK_MASK) << 36)
     }
 
-    /// The address in this word, or `None` if no address looks like that.
+    /// The address in this word, or `None` if the word is not an address.
     pub(crate) fn from_word(word: u64) -> Option<Self> {
         let addr = PageAddr(word);
         (word == 0 || (word >> 62 == 0 && addr.block() != 0)).then_some(addr)
@@ -127,7 +127,7 @@ pub(crate) mod header {
     }
 
     pub(crate) fn set_count(page: &mut [u8], count: usize) {
-        put_u16(page, 6, u16::try_from(count).expect("a page has fewer than 2^16 slots"));
+        put_u16(page, 6, u16::try_from(count).expect("fewer than 2^16 slots in a page"));
     }
 
     pub(crate) fn set_page_id(page: &mut [u8], id: PageId) {
@@ -161,7 +161,7 @@ pub(crate) mod header {
         crc32(&[&store.0, &page[4..]])
     }
 
-    /// Whether `page`, read from `addr`, is the page `id` as it was written there.
+    /// Checks that `page`, read from `addr`, is the page `id` as it was written there.
     ///
     /// # Errors
     /// What was expected, and what was found instead.
@@ -255,7 +255,7 @@ mod tests {
             header::check(page, store, PageId(id), addr).unwrap_err().0
         };
         assert_eq!(header::check(&page, STORE, PageId(4), addr), Ok(()));
-        // Bits of the checksum that an address does not remember.
+        // A bit of the checksum that is not in the address.
         let same = PageAddr::new(2, crc ^ 1 << 26);
         assert_eq!(header::check(&page, STORE, PageId(4), same), Ok(()));
         assert_eq!(refused(&page, STORE, 5, addr), "page 5");

@@ -11,18 +11,17 @@
 //! Invariants:
 //!
 //! - SUPERBLOCK-1 the slot that was flushed last is not written until the other one has been flushed.
-//!   So a crash leaves one valid slot at least, and an invalid one is nothing unusual.
-//! - SUPERBLOCK-2 what the newest superblock refers to was flushed before it was written.
-//! - SUPERBLOCK-3 nothing that an older superblock refers to is overwritten, and no log that it needs is
-//!   removed, before the newer one is known to be durable. One that was read at open is not known to be: it may have been in the
-//!   operating system's cache only. [`Slots::confirm`] writes it again and flushes it.
+//!   So a crash leaves at least one valid slot; an invalid one is nothing unusual.
+//! - SUPERBLOCK-2 everything that the newest superblock refers to was flushed before it was written.
+//! - SUPERBLOCK-3 until a newer superblock is known to be durable, no page of the older one is
+//!   overwritten, and no log that the older one needs is removed. A superblock read at open may have
+//!   been only in the operating system's cache: [`Slots::confirm`] writes it again and flushes it.
+//! - SUPERBLOCK-4 a superblock for which the disk had no space is not in its slot, so that the blocks it
+//!   refers to are free. The slot is read to check that. A partly written superblock is invalid; a wholly
+//!   written one is overwritten with the former superblock, and that is flushed.
 //!
-//! - SUPERBLOCK-4 a superblock that the disk had no space for is not in its slot: it will not be found later,
-//!   so that what it refers to is free. The slot is read to see that. A part of it is no superblock; should
-//!   all be there, the former one is written over it and flushed.
-//!
-//! The copy is there for rot, not for crashes: without it a damaged newest slot would silently
-//! take the store back to a checkpoint whose log and pages are gone.
+//! The copy protects against rot, not crashes: without it a damaged newest slot would silently take
+//! the store back to a checkpoint whose log and pages are gone.
 
 use super::data_file::DataFile;
 use super::superblock::{FORMAT_VERSION, Invalid, SLOT_BYTES, Superblock};
@@ -30,11 +29,11 @@ use crate::engine::base::error::{Error, Result};
 use crate::engine::disk::DiskFile;
 use crate::engine::mutants::{Mutant, broken};
 
-/// The newest superblock and where it is.
+/// The newest superblock, and which slot holds it.
 #[derive(Debug)]
 pub(crate) struct Slots {
     newest: Superblock,
-    /// The slot that holds it for sure (SUPERBLOCK-1).
+    /// The slot that certainly holds it (SUPERBLOCK-1).
     slot: u64,
     /// Whether it is known to be durable (SUPERBLOCK-3).
     confirmed: bool,
@@ -62,7 +61,7 @@ impl Slots {
         Ok((Slots { newest, slot, confirmed }, newest))
     }
 
-    /// Makes sure that the newest superblock is durable (SUPERBLOCK-3).
+    /// Makes the newest superblock durable (SUPERBLOCK-3).
     pub(crate) fn confirm(&mut self, file: &DataFile) -> Result<()> {
         if !self.confirmed {
             self.write(file, self.slot, self.newest)?;
@@ -70,8 +69,8 @@ impl Slots {
         Ok(())
     }
 
-    /// What is wrong with the slots as they are in the file. The store needs one of them: what is wrong
-    /// with the other is mended by the next checkpoint, and until then nothing stands in for the first.
+    /// Describes the damage of each slot in the file. The store needs only one slot: the next checkpoint
+    /// repairs the spare one, and until then there is no spare.
     pub(crate) fn damage(&self, file: &DataFile) -> Result<Vec<String>> {
         let mut problems = Vec::new();
         for slot in 0..2 {
@@ -92,8 +91,8 @@ impl Slots {
     /// Replaces the superblock: when this returns, `next` is durable.
     ///
     /// # Errors
-    /// [`Error::DiskFull`]: the former superblock is the store. After anything else, which is
-    /// [`Error::Poisoned`], nobody knows which one is on the disk.
+    /// [`Error::DiskFull`]: the former superblock is the store. [`Error::Poisoned`]: it is unknown
+    /// which superblock is on the disk.
     pub(crate) fn store(&mut self, file: &DataFile, next: Superblock) -> Result<()> {
         assert!(next.sequence > self.newest.sequence, "sequences grow");
         self.confirm(file)?;
@@ -128,16 +127,16 @@ impl Slots {
 }
 
 impl Slots {
-    /// Sees to it that `bytes`, which were not written to `offset` because the disk is `full`, are not
-    /// found there (SUPERBLOCK-4). Returns the error to be told.
+    /// Makes sure that `bytes`, whose write to `offset` failed because the disk is `full`, are not found
+    /// there (SUPERBLOCK-4). Returns the error to report.
     fn take_back(&self, file: &DataFile, offset: u64, full: Error, bytes: &[u8]) -> Error {
         if !file.holds(offset, bytes) {
             return full;
         }
-        // This may fail as well, and do enough.
+        // A write that fails may still overwrite enough.
         if let Err(error) = file.write_at(offset, &self.newest.encode()[..]) {
             crate::engine::base::foreign::warning!(
-                "a superblock was not taken back at once: {error}"
+                "a superblock without space was not overwritten completely: {error}"
             );
         }
         match file.holds(offset, bytes) {
@@ -147,7 +146,7 @@ impl Slots {
     }
 }
 
-/// The newer of the valid slots, and which one it is.
+/// The newer of the valid superblocks, and its slot.
 fn pick(file: &dyn DiskFile, slots: [&[u8]; 2]) -> Result<(Superblock, u64)> {
     match slots.map(Superblock::decode) {
         [Err(Invalid::Version(found)), _] | [_, Err(Invalid::Version(found))] => {

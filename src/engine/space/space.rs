@@ -3,25 +3,25 @@
 //! ```text
 //!   allocate --> write_run --> checkpoint(taken) ...... checkpoint(released) --> allocate
 //!      |                             |                          |
-//!    busy                     durable superblock       durable superblock
-//!      |                      refers to it             no longer does
-//!      `--> free, if no checkpoint ever did
+//!    busy                     durable superblock       durable superblock no
+//!      |                      refers to it             longer refers to it
+//!      `--> free, if no checkpoint ever referred to it
 //! ```
 //!
 //! Invariants:
 //!
-//! - SPACE-1 at every moment the newest durable superblock, and one whose writing may have reached the
-//!   disk, refer to pages that have been flushed and that nobody writes to.
-//! - SPACE-2 a checkpoint that fails before it writes the superblock has changed nothing but the
+//! - SPACE-1 the newest durable superblock, and one whose write may have reached the disk, refer only
+//!   to pages that have been flushed and that nobody writes to.
+//! - SPACE-2 a checkpoint that fails before it writes the superblock has changed nothing except the
 //!   contents of free blocks.
 //!
-//! Locks, in the order in which they may be taken: `checkpointing`, `opening`, `growing`, `slots`,
-//! then `extents` or those within the trees and the file, of which a thread holds one at a time.
-//! Only the first four are held while waiting for the device, and reading, writing and flushing
-//! pages takes none of these, nor does allocating in a file that need not grow.
+//! Lock order: `checkpointing`, `opening`, `growing`, `slots`, then `extents` or a lock within the
+//! trees or the file, of which a thread holds one at a time. Only the first four are held while
+//! waiting for the device. Reading, writing and flushing pages takes none of those four; neither does
+//! allocating in a file that need not grow.
 //!
-//! Opening a store reads its two superblock slots only. The page map is read leaf by leaf as the
-//! caller asks, the free map at the first allocation.
+//! Opening a store reads only its two superblock slots. The page map is read leaf by leaf on demand,
+//! the free map at the first allocation.
 
 use std::sync::Arc;
 
@@ -42,13 +42,13 @@ use crate::engine::mutants::{Mutant, broken};
 
 /// The name of the data file.
 pub(crate) const DATA_FILE: &str = "data";
-/// Its name until it is whole.
+/// The name of a data file that is still being created.
 pub(crate) const NEW_DATA_FILE: &str = "data.new";
 
-/// Bytes of a new data file. It doubles until it grows by a share of itself.
+/// Bytes of a new data file.
 const FIRST_BYTES: u64 = 256 << 10;
 
-/// What is chosen once for a store.
+/// The parameters of a store that are fixed at its creation.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Params {
     pub(crate) store: StoreId,
@@ -56,18 +56,18 @@ pub(crate) struct Params {
     pub(crate) segment_bytes: u64,
 }
 
-/// How large the data file is, and what has been written to it.
+/// Size of the data file, and bytes written to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct SpaceStats {
     /// Length of the file in blocks.
     pub(crate) blocks: u64,
-    /// Blocks that can be taken without growing; unknown until the first allocation.
+    /// Blocks that can be allocated without growing the file; unknown until the first allocation.
     pub(crate) free: Option<u64>,
     /// Bytes written since the store was opened.
     pub(crate) bytes_written: u64,
 }
 
-/// What a log is known to have.
+/// What the log has reported about itself ([`Witness::note_log`]).
 #[derive(Clone, Copy, Debug)]
 struct NotedLog {
     /// The life whose log it is.
@@ -76,17 +76,16 @@ struct NotedLog {
     durable: Lsn,
 }
 
-/// The data file.
 #[derive(Debug)]
 pub(crate) struct Space {
     pub(super) file: DataFile,
     pub(super) page_map: WordTree,
     pub(super) free_map: WordTree,
-    /// The newest durable superblock. Changes under `checkpointing` only.
+    /// The newest durable superblock. Changes only under `checkpointing`.
     pub(super) superblock: Mutex<Superblock>,
     /// The bitmaps, once the free map has been read.
     pub(super) extents: Mutex<Option<Extents>>,
-    /// How many blocks are free, and what of them is kept, readable without a lock.
+    /// The free blocks and how many of them are reserved, readable without a lock.
     pub(super) room: Room,
     /// Held while a superblock is written.
     pub(super) slots: Mutex<Slots>,
@@ -94,24 +93,24 @@ pub(crate) struct Space {
     pub(super) growing: Mutex<()>,
     /// Held while the free map is read.
     opening: Mutex<()>,
-    /// Held by whoever makes a new superblock.
+    /// Held while a new superblock is made.
     pub(super) checkpointing: Mutex<()>,
-    /// What the log is known to have, for this superblock and later ones. Held for moments.
+    /// The log's newest report, for the next superblocks. Held only briefly.
     noted: Mutex<Option<NotedLog>>,
 }
 
 impl Space {
-    /// Makes the data file of a new store, and opens it.
+    /// Creates and opens the data file of a new store.
     #[cfg(test)]
     pub(crate) fn create(disk: &dyn Disk, params: Params) -> Result<Space> {
         Self::make(disk, params)?;
         Self::open(disk)
     }
 
-    /// Makes the data file of a new store, which holds nothing.
+    /// Creates the data file of a new, empty store.
     ///
     /// # Errors
-    /// Among others [`Error::NotAStore`] if there is one, or somebody's file is in the way.
+    /// Among others [`Error::NotAStore`] if the directory holds a store or a foreign file.
     pub(crate) fn make(disk: &dyn Disk, params: Params) -> Result<()> {
         if !PAGE_SIZES.contains(&params.page_size) {
             let reason = format!("{} is none of {PAGE_SIZES:?}", params.page_size);
@@ -137,16 +136,16 @@ impl Space {
         if (made.is_ok() || !is_half())
             && let Err(error) = disk.disclaim()
         {
-            // It does no harm beside a store.
+            // A leftover claim beside a store is harmless.
             crate::engine::base::foreign::warning!(
-                "{}: still says that a store is made: {error}",
+                "{}: the claim of an unfinished creation was not removed: {error}",
                 disk.path("")
             );
         }
         made
     }
 
-    /// Writes the first superblock, and gives the file its name.
+    /// Writes the first superblock, and renames the file to its final name.
     fn write_first(disk: &dyn Disk, params: Params) -> Result<()> {
         let first = Superblock {
             page_size: params.page_size,
@@ -167,7 +166,7 @@ impl Space {
         if broken(Mutant::DataNameUnflushed) {
             return Ok(());
         }
-        // Whoever opens the store next begins again (DATAFILE-4).
+        // The next open creates the store again (DATAFILE-4).
         disk.sync_dir().inspect_err(|_| {
             if !broken(Mutant::UnnamedDataFileLeft) {
                 discard(disk, DATA_FILE);
@@ -180,8 +179,8 @@ impl Space {
         Self::with(disk.open(DATA_FILE)?)
     }
 
-    /// As [`Space::open`], by whoever is to write to it, with the lock on the file: taken before
-    /// the first look at it, so that nobody has changed what was seen.
+    /// Opens the data file to write to it. The file is locked before it is first read, so that no
+    /// other writer changes it after that read.
     pub(crate) fn open_locked(disk: &dyn Disk) -> Result<(Space, Box<dyn DirLock>)> {
         let file = disk.open(DATA_FILE)?;
         let lock = file.lock()?;
@@ -221,7 +220,7 @@ impl Space {
         self.file.store()
     }
 
-    /// How messages name the data file.
+    /// The data file's path, for messages.
     pub(crate) fn path(&self) -> &str {
         self.file.path()
     }
@@ -231,14 +230,14 @@ impl Space {
         self.file.read_page(addr, id, buf)
     }
 
-    /// Writes sealed pages to neighbouring blocks that were taken with [`Self::allocate`].
+    /// Writes sealed pages to neighbouring blocks that [`Self::allocate`] returned.
     pub(crate) fn write_run(&self, block: u64, bytes: &[u8]) -> Result<()> {
         {
             let extents = self.extents.lock();
-            let extents = extents.as_ref().expect("only what was allocated is written");
+            let extents = extents.as_ref().expect("only allocated blocks are written");
             for block in block..block + (bytes.len() / self.page_size()) as u64 {
                 let ours = extents.is_busy(block) && !extents.is_used(block);
-                assert!(ours, "EXTENTS-2: block {block} is not to be written");
+                assert!(ours, "EXTENTS-2: block {block} is free or belongs to a checkpoint");
             }
         }
         self.file.write_run(block, bytes)
@@ -247,13 +246,13 @@ impl Space {
     /// Makes all pages written so far durable.
     ///
     /// # Errors
-    /// [`Error::Poisoned`] if it fails, and ever after: what has been written since the last good
-    /// flush may be lost although it can still be read. No checkpoint succeeds from here on.
+    /// [`Error::Poisoned`] if this or an earlier flush failed: writes since the last good flush may be
+    /// lost although they can still be read. No checkpoint succeeds from then on.
     pub(crate) fn sync(&self) -> Result<()> {
         self.file.sync()
     }
 
-    /// Words in a leaf of the page map: leaf k is about the pages from `k * map_fanout()` on.
+    /// Words in a leaf of the page map: leaf k covers the pages from `k * map_fanout()` on.
     pub(crate) fn map_fanout(&self) -> usize {
         self.file.fanout()
     }
@@ -271,11 +270,10 @@ impl Space {
         Ok(Some(words))
     }
 
-    /// Rewrites only the superblock, with another head. When it returns, that is durable.
+    /// Rewrites only the superblock, with another head, which is durable when this returns.
     ///
     /// # Errors
-    /// [`Error::Poisoned`] if a flush failed, now or before: the head may be the former or the
-    /// new one.
+    /// [`Error::Poisoned`] if this or an earlier flush failed: the disk may have either head.
     pub(crate) fn write_head(&self, head: Head) -> Result<()> {
         let one_at_a_time = self.checkpointing.lock();
         let former = self.superblock();
@@ -284,8 +282,8 @@ impl Space {
         self.write_notes_if_possible()
     }
 
-    /// Writes what has been noted and is not in the superblock yet. Whoever has held `checkpointing`
-    /// calls this after letting go: a note that came meanwhile found the lock held and was left.
+    /// Writes a note of the log that is not in the superblock yet. Each holder of `checkpointing` calls
+    /// this after releasing it, because a note that finds the lock held is left to the holder.
     pub(super) fn write_notes(&self) -> Result<()> {
         loop {
             let Some(_one_at_a_time) = self.checkpointing.try_lock() else { return Ok(()) };
@@ -301,7 +299,7 @@ impl Space {
         }
     }
 
-    /// [`Space::write_notes`], which a full disk only puts off.
+    /// Calls [`Space::write_notes`]; on a full disk the note is left for the next superblock.
     pub(super) fn write_notes_if_possible(&self) -> Result<()> {
         match self.write_notes() {
             Err(Error::DiskFull { .. }) => Ok(()),
@@ -309,7 +307,7 @@ impl Space {
         }
     }
 
-    /// Adds to a head what has been noted of its log.
+    /// Adds the noted state of its log to a head.
     fn raise(&self, head: &mut Head) {
         let noted = *self.noted.lock();
         if let Some(NotedLog { mark, newest, durable }) = noted
@@ -321,15 +319,15 @@ impl Space {
         }
     }
 
-    /// Makes sure that the superblock that was found when the file was opened is durable (SUPERBLOCK-3).
+    /// Makes the superblock that was found at open durable (SUPERBLOCK-3).
     ///
     /// # Errors
-    /// [`Error::Poisoned`] if a flush failed, now or before.
+    /// [`Error::Poisoned`] if this or an earlier flush failed.
     pub(crate) fn confirm(&self) -> Result<()> {
         self.slots.lock().confirm(&self.file)
     }
 
-    /// Fails once a flush of the data file, or writing its superblock, has failed.
+    /// Fails once a flush of the data file, or a write of its superblock, has failed.
     pub(crate) fn check_poison(&self) -> Result<()> {
         self.file.check_poison()
     }
@@ -339,7 +337,7 @@ impl Space {
         SpaceStats { blocks: self.file.blocks(), free, bytes_written: self.file.bytes_written() }
     }
 
-    /// How many blocks are taken, and how many of them the last checkpoint uses.
+    /// How many blocks are allocated, and how many of them the last checkpoint uses.
     #[cfg(test)]
     pub(crate) fn busy_and_used(&self) -> (u64, u64) {
         let count = |extents: &mut Extents| {
@@ -350,7 +348,7 @@ impl Space {
         self.with_extents(count).unwrap()
     }
 
-    /// What a word of the page map's leaf at `leaf` says of page `id`.
+    /// The address that `word`, in the page map's leaf at `leaf`, gives for page `id`.
     pub(super) fn map_word(&self, leaf: PageAddr, id: PageId, word: u64) -> Result<PageAddr> {
         match PageAddr::from_word(word) {
             Some(PageAddr::NONE) => Ok(PageAddr::NONE),
@@ -362,7 +360,7 @@ impl Space {
         }
     }
 
-    /// The caller holds `checkpointing`.
+    /// Writes the superblock, with the log's newest note. The caller holds `checkpointing`.
     pub(super) fn store_superblock(&self, mut next: Superblock) -> Result<()> {
         self.raise(&mut next.head);
         self.slots.lock().store(&self.file, next)?;
@@ -370,7 +368,7 @@ impl Space {
         Ok(())
     }
 
-    /// Calls `then` with the bitmaps, which it reads first if need be.
+    /// Calls `then` with the bitmaps, after reading them if this is the first use.
     pub(super) fn with_extents<T>(&self, then: impl FnOnce(&mut Extents) -> T) -> Result<T> {
         let with = |extents: &mut Extents| {
             let done = then(extents);
@@ -382,7 +380,7 @@ impl Space {
         }
         let _one_at_a_time = self.opening.lock();
         if self.extents.lock().is_none() {
-            // Before the first page is written over a block that an older superblock needs (SUPERBLOCK-3).
+            // SUPERBLOCK-3: the first allocation may overwrite a block that an older superblock needs.
             self.slots.lock().confirm(&self.file)?;
             let loaded = self.load_extents()?;
             *self.extents.lock() = Some(loaded);
@@ -419,8 +417,8 @@ impl Space {
     }
 }
 
-/// Whether the file [`NEW_DATA_FILE`] is what [`Space::make`] left when it was interrupted, and no
-/// file of somebody: it has a superblock, or the directory was claimed, when it may have anything.
+/// Whether [`NEW_DATA_FILE`] is left over from an interrupted [`Space::make`], and not a foreign file:
+/// it has a superblock, or the directory was claimed and the file is no longer than a new one.
 ///
 /// # Errors
 /// The file could not be read.
@@ -435,8 +433,8 @@ pub(crate) fn is_unfinished(disk: &dyn Disk) -> Result<bool> {
 }
 
 impl Witness for Space {
-    /// Rewrites the superblock, unless it is still that of an earlier life: then the next one has it.
-    /// Waits for nobody: if a superblock is being made, whoever makes it writes the note.
+    /// Rewrites the superblock. While that is still of an earlier life, the note waits for the next
+    /// one. If another thread is making a superblock, it writes the note, and this call does not wait.
     fn note_log(&self, life: &Life, newest: u64, durable: Lsn) -> Result<()> {
         let former = {
             let mut noted = self.noted.lock();
@@ -451,7 +449,7 @@ impl Witness for Space {
         if matches!(written, Err(Error::DiskFull { .. }))
             && let Some(noted) = &mut *self.noted.lock()
         {
-            noted.newest = former; // the segment is given up: no later superblock may name it
+            noted.newest = former; // the caller abandons the segment: no superblock may name it
         }
         written
     }
@@ -461,7 +459,7 @@ impl Witness for Space {
     }
 }
 
-/// Writes the data file of a new store, and makes it durable, except for its name.
+/// Writes the data file of a new store, and flushes it; its name is not durable yet.
 fn write_first(disk: &dyn Disk, name: &str, first: &Superblock) -> Result<()> {
     let file = disk.create(name, FIRST_BYTES)?;
     let slot = first.encode();
@@ -473,7 +471,7 @@ fn write_first(disk: &dyn Disk, name: &str, first: &Superblock) -> Result<()> {
     }
 }
 
-/// Removes what was begun and is of no use.
+/// Removes an unfinished data file.
 fn discard(disk: &dyn Disk, name: &str) {
     match disk.remove(name) {
         Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {}

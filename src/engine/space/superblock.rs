@@ -1,8 +1,8 @@
-//! The superblock: where everything else in the data file is found.
+//! The superblock: the root of everything else in the data file.
 //!
 //! Two slots of 4096 bytes, at offsets 0 and 4096 of the data file, hold superblocks of growing
-//! sequence numbers. The one with the highest sequence is the store. How they are written, so
-//! that one of them is valid whatever happens, is told in [`super::slots`].
+//! sequence numbers. The one with the highest sequence is the store. [`super::slots`] writes them so
+//! that one of them is always valid.
 //!
 //! Byte layout of a slot, little-endian. All fields lie in the first 512-byte sector.
 //!
@@ -17,7 +17,7 @@
 //! | 32 | 16 | store id |
 //! | 48 | 8 | sequence |
 //! | 56 | 8 | checkpoint LSN |
-//! | 64 | 8 | durable LSN, as far as it was known |
+//! | 64 | 8 | durable LSN, as known at the write |
 //! | 72 | 8 | LSN at which the incarnation's records begin |
 //! | 80 | 8 | LSN at which the former incarnation ended |
 //! | 88 | 4 | incarnation |
@@ -39,15 +39,14 @@
 //! | 192 | 8 | number of the newest log segment that is known to exist, 0 if none is |
 //! | 200 | 3896 | zero |
 //!
-//! Version 1 is the same with zeros from byte 160 on. It is read as that.
+//! Version 1 is the same with zeros from byte 160 on, and is read so.
 //!
-//! A slot is valid iff the magic, checksum and version are right; the page size is one of the
-//! four; the segment size is a multiple of 4096 from 16 KiB to 2 GiB; the sequence is not 0;
-//! `checkpoint <= durable`;
-//! `former incarnation <= incarnation`; `2 <= length <= 2^36`; the next page id is not 0; each
-//! root is an address of a block from 2 to the length, whose level is at most 6 and whose leaves
-//! are as many as fit under that level, or it is 0 and so are its level and leaves; the clean
-//! flag is 0 or 1; without a mark the salt is zero; and what shall be zero is.
+//! A slot is valid iff the magic, checksum and version are right; the page size is one of the four;
+//! the segment size is a multiple of 4096 from 16 KiB to 2 GiB; the sequence is not 0;
+//! `checkpoint <= durable`; `former incarnation <= incarnation`; `2 <= length <= 2^36`; the next page
+//! id is not 0; the clean flag is 0 or 1; the salt is zero if there is no mark; and each zero field is
+//! zero. Each root is either 0, with level and leaves 0, or the address of a block from 2 to the
+//! length, with a level of at most 6 and 1 to as many leaves as fit under it.
 //!
 //! Example, the first 208 bytes of the one in the tests:
 //!
@@ -75,16 +74,15 @@ use super::page::{PageAddr, PageId};
 use crate::engine::base::codec::{crc32, get_u32, get_u64, put_u32, put_u64};
 use crate::engine::base::lsn::{Incarnation, Life, LifeMark, Lsn, Secret, StoreId};
 
-/// Bytes of a slot.
 pub(crate) const SLOT_BYTES: usize = 4096;
-/// The newest format version that is read, and the one that is written.
+/// The format version that is written, and the newest one that is read.
 pub(crate) const FORMAT_VERSION: u32 = 2;
-/// The one before, which is read as well.
+/// The version before, which is read too.
 const FORMAT_VERSION_1: u32 = 1;
-/// What page sizes a store may have.
+/// The page sizes that a store may have.
 pub(crate) const PAGE_SIZES: [u32; 4] = [4096, 8192, 16384, 32768];
 
-/// What sizes a log segment may have, in steps of 4096.
+/// The sizes that a log segment may have, in steps of 4096.
 const SEGMENT_BYTES: RangeInclusive<u64> = 16 << 10..=2 << 30;
 
 const MAGIC: [u8; 8] = *b"SYNCDATA";
@@ -94,13 +92,13 @@ const MAGIC: [u8; 8] = *b"SYNCDATA";
 pub(crate) struct Head {
     /// Everything up to here is in the pages.
     pub(crate) checkpoint: Lsn,
-    /// The sync line, as far as it was known. At least `checkpoint`.
+    /// The sync line, as known at the write. At least `checkpoint`.
     pub(crate) durable: Lsn,
     /// The life of the store that wrote this, 0 before the first.
     pub(crate) incarnation: Incarnation,
-    /// What sets that life apart from those of copies. None if it began under version 1.
+    /// Tells that life from those of copies of the store. None if it began under version 1.
     pub(crate) mark: LifeMark,
-    /// What its records are salted with. Never shown.
+    /// The salt of its records. Never shown.
     pub(crate) secret: Secret,
     /// Where that incarnation's records begin.
     pub(crate) log_start: Lsn,
@@ -109,8 +107,8 @@ pub(crate) struct Head {
     pub(crate) former_mark: LifeMark,
     /// Where the former incarnation ended.
     pub(crate) former_end: Lsn,
-    /// The newest segment of the incarnation that is known to exist, 0 if none is. All those from
-    /// the one with the checkpoint to this one exist, unless the store was closed.
+    /// The newest segment of the incarnation that is known to exist, 0 if none is. Unless the store was
+    /// closed, all segments from the checkpoint's to this one exist.
     pub(crate) newest_segment: u64,
     /// No page has this id or a higher one.
     pub(crate) next_page_id: PageId,
@@ -123,7 +121,7 @@ pub(crate) struct Head {
 }
 
 impl Head {
-    /// The head of a store in which nothing has happened.
+    /// The head of a new store.
     pub(crate) const EMPTY: Head = Head {
         checkpoint: Lsn::ZERO,
         durable: Lsn::ZERO,
@@ -156,12 +154,12 @@ pub(crate) struct Superblock {
     pub(crate) head: Head,
 }
 
-/// Why a slot's bytes are no superblock.
+/// Why a slot's bytes are not a superblock.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Invalid {
-    /// Whole and checksummed, but of a format that is not read here.
+    /// Whole and with a right checksum, but of a format version that is not read here.
     Version(u32),
-    /// Not what was written.
+    /// Not the bytes that were written.
     Damaged {
         /// Offset in the slot.
         at: usize,
@@ -171,7 +169,6 @@ pub(crate) enum Invalid {
 }
 
 impl Superblock {
-    /// The slot's bytes.
     pub(crate) fn encode(&self) -> Box<[u8; SLOT_BYTES]> {
         let mut slot = Box::new([0; SLOT_BYTES]);
         let bytes = &mut slot[..];
@@ -205,14 +202,14 @@ impl Superblock {
         put_u64(bytes, 192, head.newest_segment);
         let crc = checksum(bytes);
         put_u32(bytes, 8, crc);
-        debug_assert_eq!(Self::decode(bytes), Ok(*self), "written as it will be read");
+        debug_assert_eq!(Self::decode(bytes), Ok(*self), "decoding returns what was encoded");
         slot
     }
 
     /// The superblock in these bytes, which may be any bytes at all.
     ///
     /// # Errors
-    /// What makes it invalid.
+    /// The first rule that the bytes break.
     pub(crate) fn decode(bytes: &[u8]) -> Result<Self, Invalid> {
         check_frame(bytes)?;
         let superblock = Superblock {
@@ -248,7 +245,7 @@ impl Superblock {
         Ok(superblock)
     }
 
-    /// The life that wrote it.
+    /// The life that wrote this superblock.
     pub(crate) fn life(&self) -> Life {
         let Head { incarnation, mark, secret, .. } = self.head;
         Life { store: self.store, incarnation, mark, secret }
@@ -314,7 +311,7 @@ impl Superblock {
     }
 }
 
-/// Checks what does not depend on the version, then the version, then the zeros.
+/// Checks the fields that every version has, then the version, then the zeros.
 fn check_frame(bytes: &[u8]) -> Result<(), Invalid> {
     if bytes.len() != SLOT_BYTES {
         return Err(damaged(0, "4096 bytes", bytes.len()));
@@ -387,7 +384,7 @@ mod tests {
     }
 
     #[test]
-    fn the_example_in_the_header_is_what_is_written() {
+    fn the_example_in_the_header_is_the_encoded_superblock() {
         let header = include_str!("superblock.rs").split("Example").nth(1).unwrap();
         let lines = header.lines().filter_map(|line| line.strip_prefix("//!     "));
         let hex: String = lines.flat_map(|line| line.split(' ')).collect();
@@ -398,7 +395,6 @@ mod tests {
         assert_eq!(Superblock::decode(&slot[..]), Ok(example()));
     }
 
-    /// What format version 1 had of the example.
     #[test]
     fn a_superblock_of_version_1_is_read_without_marks() {
         let mut slot = example().encode();
@@ -414,7 +410,7 @@ mod tests {
     }
 
     #[test]
-    fn every_flipped_bit_is_noticed() {
+    fn every_flipped_bit_is_detected() {
         let mut slot = example().encode();
         for at in 0..SLOT_BYTES {
             slot[at] ^= 1 << (at % 8);
@@ -426,9 +422,9 @@ mod tests {
         }
     }
 
-    /// Each rule of the "valid iff" list, broken under a right checksum.
+    /// Each case breaks one rule of the "valid iff" list under a right checksum.
     #[test]
-    fn what_no_store_says_is_refused_with_its_offset() {
+    fn a_broken_rule_is_refused_with_the_offset_of_its_field() {
         type Break = fn(&mut [u8]);
         let cases: [(usize, Break); 29] = [
             (16, |b| put_u32(b, 16, 8191)),
@@ -474,7 +470,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_just_allowed_comes_back() {
+    fn values_at_the_limits_are_encoded_and_decoded() {
         type Change = fn(&mut Superblock);
         let cases: [Change; 15] = [
             |s| s.page_size = 4096,

@@ -1,13 +1,13 @@
-//! Writing a new version of a map: the changed leaves and what is above them, to fresh blocks.
+//! Writing a new version of a map: its changed leaves, and the pages above them, to fresh blocks.
 //!
 //! ```text
-//!   touch(leaf) ...        which pages that means, and which blocks they leave
-//!   build(words, places)   writes them from the leaves upward, each with its children's addresses
+//!   touch(leaf) ...        adds the leaf and the pages above it; collects the blocks they leave
+//!   build(words, places)   writes the pages from the leaves upward, with their children's addresses
 //!   WordTree::adopt        once the superblock holds the new root
 //! ```
 //!
-//! Everything else is shared with the former version. Nothing of that is changed, so an update
-//! that comes to nothing is just dropped.
+//! All other pages are shared with the former version, which stays unchanged: an update that fails is
+//! just dropped.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use super::word_tree::WordTree;
 use crate::engine::base::error::Result;
 use crate::engine::base::lsn::Lsn;
 
-/// A new version of a tree in the making. One at a time for each tree.
+/// A new version of a tree, while it is made. A tree has one update at a time.
 #[derive(Debug)]
 pub(crate) struct Update<'a> {
     tree: &'a WordTree,
@@ -29,21 +29,21 @@ pub(crate) struct Update<'a> {
     /// The level of the new root, which covers `leaves`.
     height: u8,
     leaves: u64,
-    /// What is to be written anew: the touched leaves and all that is above them.
+    /// The pages to rewrite: the touched leaves and all pages above them.
     nodes: BTreeSet<Node>,
     /// Blocks of the former versions of `nodes`.
     replaced: Vec<u64>,
 }
 
-/// What the tree will be once the superblock says so.
+/// The new version of the tree, which becomes valid with the superblock that refers to it.
 #[derive(Debug)]
 pub(crate) struct Built {
     pub(crate) root: Root,
-    /// The inner pages that changed, or `None` where there is none any more.
+    /// The changed inner pages; `None` for one that is not stored any more.
     pub(super) inner: BTreeMap<Node, Option<Arc<[u64]>>>,
 }
 
-/// Says to which block a page with these words goes, or `None` if it shall not be stored.
+/// Returns the block for a page with these words, or `None` if the page is not stored.
 pub(crate) type Placer<'a> = &'a mut dyn FnMut(Node, &[u64]) -> Result<Option<u64>>;
 
 impl<'a> Update<'a> {
@@ -54,7 +54,7 @@ impl<'a> Update<'a> {
         Update { tree, file, old, version, height, leaves, nodes, replaced }
     }
 
-    /// Leaf `index` will be written anew. Returns which pages that adds.
+    /// Adds leaf `index` to the update. Returns the pages that this adds.
     pub(crate) fn touch(&mut self, index: u64) -> Result<Vec<Node>> {
         let fanout = self.file.fanout();
         let mut added = Vec::new();
@@ -74,13 +74,13 @@ impl<'a> Update<'a> {
         Ok(added)
     }
 
-    /// The blocks of the former tree that the new one does not have.
+    /// The blocks of the former tree that the new one does not use.
     pub(crate) fn replaced(&self) -> &[u64] {
         &self.replaced
     }
 
-    /// Writes the pages from the leaves upward. `leaf` gives the words of each touched leaf.
-    /// Only pages of zeros may be left out by `place`.
+    /// Writes the pages from the leaves upward. `leaf` returns the words of each touched leaf.
+    /// `place` may leave out only pages of zeros.
     pub(crate) fn build<'w>(
         self,
         lsn: Lsn,
@@ -91,7 +91,7 @@ impl<'a> Update<'a> {
         let mut page = vec![0; self.file.page_size()];
         let mut changed: BTreeMap<Node, PageAddr> = BTreeMap::new();
         let mut inner = BTreeMap::new();
-        // Ordered by level: children come before their parents.
+        // In the order of the levels: children come before their parents.
         for &node in &self.nodes {
             let words: Arc<[u64]> = match node.level {
                 0 => leaf(node.index).into(),

@@ -1,8 +1,8 @@
 //! Checking the data file against itself.
 //!
-//! Every block that a durable superblock uses is used once: as a superblock, as a page of one of
-//! the maps, or as the page that a word of the page map leads to. The free map says so and
-//! nothing else.
+//! Each block that a durable superblock uses is used exactly once: as a superblock, as a page of one of
+//! the maps, or as a page whose address is in the page map. The free map must mark these blocks as used,
+//! and no others.
 
 use super::RESERVED_BLOCKS;
 use super::page::{PageAddr, PageId};
@@ -11,7 +11,7 @@ use super::word_tree::WordTree;
 use crate::engine::base::error::Result;
 use crate::engine::base::problems::Problems;
 
-/// What a check of the data file found.
+/// The result of a check of the data file.
 #[derive(Debug, Default)]
 pub(crate) struct Found {
     pub(crate) problems: Problems,
@@ -20,9 +20,9 @@ pub(crate) struct Found {
 }
 
 impl Space {
-    /// Reads both maps and compares them. Calls `on_page` with every page of the trees and where
-    /// it is, in the order of the ids; it does not read them. Reads both slots of the superblock too.
-    /// No checkpoint runs meanwhile.
+    /// Reads both slots of the superblock and both maps, and compares them. Calls `on_page` with each
+    /// page of the trees and its address, in the order of the ids, without reading the page. No
+    /// checkpoint runs meanwhile.
     pub(crate) fn verify(&self, on_page: &mut dyn FnMut(PageId, PageAddr)) -> Result<Found> {
         let found = self.verify_alone(on_page)?;
         self.write_notes_if_possible()?;
@@ -61,7 +61,7 @@ impl Space {
             }
         })?;
         let before = check.problems.count();
-        // What the free map says of the superblocks, unless its first page is not stored yet.
+        // The superblocks' bits, in case the first page of the free map is not stored yet.
         let mut used = vec![0; check.seen.len()];
         used[0] = (1 << RESERVED_BLOCKS) - 1;
         self.check_tree(&self.free_map, &mut check, &mut |check, chunk, words| {
@@ -91,33 +91,33 @@ impl Space {
                 Ok(_) if node.index >= leaves => {
                     check.problem(format!("{}, which has {leaves} leaves", name()));
                 }
-                Ok(words) => on_leaf(check, Place { index: node.index, addr }, words),
+                Ok(words) => on_leaf(check, LeafPage { index: node.index, addr }, words),
             }
-            // What is met twice is not walked twice, lest damaged maps take for ever.
+            // A page met twice is visited once, so that a damaged map cannot make this endless.
             is_new
         })
     }
 }
 
-/// What is done with the words of each leaf.
-type OnLeaf<'a> = &'a mut dyn FnMut(&mut Check, Place, &[u64]);
+/// Called with the words of each leaf.
+type OnLeaf<'a> = &'a mut dyn FnMut(&mut Check, LeafPage, &[u64]);
 
-/// Which leaf it is, and where.
-struct Place {
+/// A leaf of a map: its index and its address.
+struct LeafPage {
     index: u64,
     addr: PageAddr,
 }
 
-/// What has been met so far.
+/// The state of a check.
 struct Check {
-    /// One bit for each block.
+    /// One bit per block: whether it has been met.
     seen: Vec<u64>,
     blocks: u64,
     problems: Problems,
 }
 
 impl Check {
-    /// Returns whether the block exists and has not been met before.
+    /// Marks the block as met. Returns whether it exists and was not met before.
     fn see(&mut self, block: u64, name: &dyn Fn() -> String) -> bool {
         if block >= self.blocks {
             self.problem(format!("{} in block {block} beyond the file", name()));

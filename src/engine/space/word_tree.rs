@@ -6,21 +6,19 @@
 //!   level 0   [ word 0 .. word F-1 ]   [ word F .. word 2F-1 ]       F = (page size - 32) / 8
 //! ```
 //!
-//! A radix tree of pages of F words each ([`super::map_page`]). In a leaf (level 0) the words are
-//! the array's: of the page map the [`PageAddr`] of each page, of the free map the used bits of 64
-//! blocks each. Above that they are the addresses of the pages of the level below. A subtree of
-//! zeros need not be stored; its address is 0. The tree grows a level when a leaf lies beyond what
-//! its root covers.
+//! It is a radix tree of pages of F words each ([`super::map_page`]). The leaves (level 0) hold the
+//! array's words: a [`PageAddr`] each in the page map, the used bits of 64 blocks each in the free map.
+//! The pages above hold the addresses of the pages one level below. A subtree of zeros need not be
+//! stored; its address is 0. The tree grows a level when a leaf is beyond the reach of its root.
 //!
-//! Pages are never changed in place: a checkpoint writes the changed leaves and everything on the
-//! paths to them to fresh blocks ([`super::tree_update`]), and the new root counts once the
-//! superblock holds it ([`WordTree::adopt`]).
+//! Pages are never changed in place: a checkpoint writes the changed leaves, and all pages on the
+//! paths to them, to fresh blocks ([`super::tree_update`]). The new root is valid once the superblock
+//! holds it ([`WordTree::adopt`]).
 //!
-//! Leaves are read when they are asked for and not kept. Inner pages are few (one for F leaves)
-//! and are kept once read.
+//! Leaves are read on demand and not kept. Inner pages are few (one per F leaves) and are kept.
 //!
-//! - MAPS-1 a reader may be on its way through the former tree when a checkpoint frees that tree's
-//!   pages. What it then reads fails its check; it starts again if the root has changed meanwhile.
+//! - MAPS-1 a checkpoint may free the pages of the former tree while a reader walks it. A page that was
+//!   overwritten then fails the reader's check; the reader starts again if the root has changed.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -39,8 +37,8 @@ pub(crate) struct Leaf {
     pub(crate) words: Box<[u64]>,
 }
 
-/// What [`WordTree::visit`] calls for each page: its place, its address, and its words or what is
-/// wrong with it. The answer is whether to go on below it.
+/// [`WordTree::visit`] calls this for each page, with its place, its address, and its words or an
+/// error. It returns whether to visit the pages below.
 pub(crate) type Visitor<'a> = &'a mut dyn FnMut(Node, PageAddr, Result<&[u64]>) -> bool;
 
 /// One of the two trees.
@@ -68,7 +66,7 @@ impl WordTree {
         self.state.lock().root
     }
 
-    /// The words of a leaf and where it is, or `None` if they are all zero and not stored.
+    /// The words and address of a leaf, or `None` if its words are all zero and not stored.
     pub(crate) fn leaf(&self, file: &DataFile, index: u64) -> Result<Option<Leaf>> {
         loop {
             let (root, version) = self.current();
@@ -81,7 +79,7 @@ impl WordTree {
         }
     }
 
-    /// The durable superblock refers to the tree that `built` describes.
+    /// Switches to the tree that `built` describes, which a durable superblock refers to.
     pub(crate) fn adopt(&self, built: Built) {
         let mut state = self.state.lock();
         state.root = built.root;
@@ -97,7 +95,7 @@ impl WordTree {
         }
     }
 
-    /// Reads every page of the tree, from the root down and from left to right.
+    /// Reads every page of the tree, top down and from left to right.
     pub(crate) fn visit(&self, file: &DataFile, visit: Visitor<'_>) -> Result<()> {
         let root = self.root();
         let mut todo = vec![(Node { level: root.height, index: 0 }, root.addr)];
@@ -132,7 +130,7 @@ impl WordTree {
         }
     }
 
-    /// Where a page of the version of the tree with this root is.
+    /// The address of a page, in the version of the tree with this root.
     pub(super) fn addr(
         &self,
         file: &DataFile,

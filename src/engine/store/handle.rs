@@ -12,9 +12,9 @@ use super::snapshot::Snapshot;
 use super::stats::{Stats, stats};
 use super::status::status;
 use super::verify::{Verification, verify};
-use crate::engine::base::course::Course;
 use crate::engine::base::error::{Error, Result};
 use crate::engine::base::lsn::{Lsn, StoreId};
+use crate::engine::base::progress::OperationProgress;
 use crate::engine::commit::{Engine, KeyspaceId, Op, Payload, Watermarks, check_name};
 use crate::engine::options::{CommitMode, Options};
 
@@ -298,9 +298,9 @@ impl Store {
     /// As [`Store::checkpoint`]; `None` if it was cancelled before it was in the superblock, and
     /// nothing has changed then.
     #[cfg_attr(not(feature = "server"), allow(dead_code))]
-    pub(crate) fn checkpoint_on(&self, course: &Course) -> Result<Option<Lsn>> {
+    pub(crate) fn checkpoint_on(&self, progress: &OperationProgress) -> Result<Option<Lsn>> {
         self.engine().check_writable()?;
-        self.engine().checkpoint_on(course)
+        self.engine().checkpoint_on(progress)
     }
 
     /// Checks everything as of now: every page, every tree, every count, every block, both superblocks.
@@ -311,7 +311,7 @@ impl Store {
     /// What keeps the check from going on, such as a page that the device refuses to read; what is
     /// merely wrong, such as a checksum that does not fit, is in the result.
     pub fn verify(&self) -> Result<Verification> {
-        let found = self.verify_on(&Course::default(), &|_| true)?;
+        let found = self.verify_on(&OperationProgress::default(), &|_| true)?;
         Ok(found.expect("nobody has cancelled it"))
     }
 
@@ -319,11 +319,11 @@ impl Store {
     /// it was cancelled.
     pub(crate) fn verify_on(
         &self,
-        course: &Course,
+        progress: &OperationProgress,
         counts: &dyn Fn(&str) -> bool,
     ) -> Result<Option<Verification>> {
         self.engine().check_open()?;
-        verify(self.engine(), course, counts)
+        verify(self.engine(), progress, counts)
     }
 
     /// What the store has done since it was opened.

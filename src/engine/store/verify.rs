@@ -3,9 +3,9 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use crate::engine::base::course::Course;
 use crate::engine::base::error::{Error, Result};
 use crate::engine::base::problems::Problems;
+use crate::engine::base::progress::OperationProgress;
 use crate::engine::cache::Snapshot;
 use crate::engine::commit::{Engine, KeyspaceId, KeyspaceState};
 use crate::engine::space::PageId;
@@ -54,29 +54,29 @@ struct Pinned<'a> {
 
 /// Checks the trees as of now, in memory and on disk, then what the last checkpoint has on disk.
 /// Commits go on; checkpoints wait meanwhile. Keyspaces and keys are counted where `counts` says so
-/// of the name; all are checked. `None` if the course was cancelled.
+/// of the name; all are checked. `None` if the progress was cancelled.
 pub(super) fn verify(
     engine: &Engine,
-    course: &Course,
+    progress: &OperationProgress,
     counts: &dyn Fn(&str) -> bool,
 ) -> Result<Option<Verification>> {
     let mut found = Findings::default();
     let (_no_checkpoint, unreaped) = engine.hold_checkpoints();
     // Once in the trees, once in the checkpoint.
     let pages = engine.cache().next_page_id().saturating_sub(1);
-    course.expect(2 * pages.saturating_sub(unreaped.len() as u64));
+    progress.expect(2 * pages.saturating_sub(unreaped.len() as u64));
     {
         let pinned = pin(engine, unreaped);
         let mut reached = HashSet::new();
-        if !check_trees(engine, &pinned, course, counts, &mut reached, &mut found)? {
+        if !check_trees(engine, &pinned, progress, counts, &mut reached, &mut found)? {
             return Ok(None);
         }
         check_pages(engine, &pinned, &reached, &mut found)?;
     }
-    verify_checkpoint(engine, course, &mut found)?;
+    verify_checkpoint(engine, progress, &mut found)?;
     let Findings { problems, counted, .. } = found;
     let verified = Verification { problems: problems.into_list(), ..counted };
-    Ok((!course.is_cancelled()).then_some(verified))
+    Ok((!progress.is_cancelled()).then_some(verified))
 }
 
 /// What has been found so far.
@@ -113,11 +113,11 @@ fn pin(engine: &Engine, unreaped: Vec<PageId>) -> Pinned<'_> {
     }
 }
 
-/// Checks every tree, and notes which pages they reach. False if the course was cancelled.
+/// Checks every tree, and notes which pages they reach. False if the progress was cancelled.
 fn check_trees(
     engine: &Engine,
     pinned: &Pinned<'_>,
-    course: &Course,
+    progress: &OperationProgress,
     counts: &dyn Fn(&str) -> bool,
     reached: &mut HashSet<PageId>,
     found: &mut Findings,
@@ -137,17 +137,17 @@ fn check_trees(
         // Half taken apart, its inner nodes may be empty; what counts is what it reaches.
         let name = format!("dropped keyspace {}", id.0);
         let checked = check_doomed(engine.cache(), *root, at, &mut |id| {
-            course.advance(1);
+            progress.advance(1);
             !reached.insert(id)
         })?;
         found.add(&name, checked);
     }
     for (name, root, count) in roots {
-        let checked = check(engine.cache(), root, at, course, &mut |id| {
-            course.advance(1);
+        let checked = check(engine.cache(), root, at, progress, &mut |id| {
+            progress.advance(1);
             !reached.insert(id)
         })?;
-        if course.is_cancelled() {
+        if progress.is_cancelled() {
             return Ok(false);
         }
         let (keys, is_partial) = (checked.keys, checked.is_partial);
@@ -210,20 +210,24 @@ fn check_pages(
 }
 
 /// Checks what the last checkpoint has on disk: maps, used blocks, and every page's checksum.
-fn verify_checkpoint(engine: &Engine, course: &Course, found: &mut Findings) -> Result<()> {
+fn verify_checkpoint(
+    engine: &Engine,
+    progress: &OperationProgress,
+    found: &mut Findings,
+) -> Result<()> {
     let mut pages = Vec::new();
     let data_file = engine.space().verify(&mut |id, addr| pages.push((id, addr)));
     // What it has to write down for others who came meanwhile may fail as a checkpoint does.
     let data_file = data_file.inspect_err(|error| engine.pass_poison_on(error))?;
     found.problems.append("", data_file.problems);
     found.counted.free_blocks = data_file.free_blocks;
-    course.expect(course.done() + pages.len() as u64);
+    progress.expect(progress.done() + pages.len() as u64);
     let mut buffer = vec![0; engine.cache().page_bytes()];
     for (id, addr) in pages {
-        if course.is_cancelled() {
+        if progress.is_cancelled() {
             return Ok(());
         }
-        course.advance(1);
+        progress.advance(1);
         match engine.space().read_page(addr, id, &mut buffer) {
             Ok(_) => {}
             Err(damaged @ Error::Corrupt { .. }) => found.problems.add(damaged.to_string()),

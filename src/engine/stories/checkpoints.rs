@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::engine::base::course::Course;
+use crate::engine::base::progress::OperationProgress;
 use crate::engine::commit::{Engine, KeyspaceState, Op, Payload};
 use crate::engine::disk::recorder::Recorder;
 use crate::engine::disk::{self, Disk, Fault, FaultError, Keep, Persistence, SimDisk};
@@ -50,17 +50,17 @@ fn a_checkpoint_that_was_cancelled_leaves_all_to_the_next_one() {
         last = commit(&engine, &rows, Op::Put { keyspace: rows.id, key: &[key], value: &value });
     }
     let before = engine.watermarks().checkpoint;
-    let cancelled = Course::default();
+    let cancelled = OperationProgress::default();
     cancelled.cancel();
     assert_eq!(engine.checkpoint_on(&cancelled).unwrap(), None);
     assert_eq!((made(&engine), engine.watermarks().checkpoint), (0, before));
 
-    let course = Course::default();
-    let at = engine.checkpoint_on(&course).unwrap().expect("nobody has cancelled it");
+    let progress = OperationProgress::default();
+    let at = engine.checkpoint_on(&progress).unwrap().expect("nobody has cancelled it");
     assert!(at >= last && engine.watermarks().checkpoint == at);
-    let (_, pages) = course.progress();
+    let (_, pages) = progress.done_of_total();
     assert!(pages >= 25, "all that has changed");
-    assert_eq!(course.done(), pages, "each is counted once");
+    assert_eq!(progress.done(), pages, "each is counted once");
 }
 
 #[test]
@@ -165,7 +165,9 @@ fn commits_wait_for_a_check_once_the_log_has_four_times_what_a_checkpoint_is_mad
             is_held.store(false, Ordering::SeqCst);
             true
         };
-        assert!(store.verify_on(&Course::default(), &counts).unwrap().unwrap().is_clean());
+        assert!(
+            store.verify_on(&OperationProgress::default(), &counts).unwrap().unwrap().is_clean()
+        );
     });
     let most = most.load(Ordering::SeqCst);
     assert!((4 * LIMIT..4 * LIMIT + 2 * RECORD).contains(&most), "{most} bytes");

@@ -305,8 +305,7 @@ fn a_directory_that_is_no_store_is_left_alone() {
     assert_eq!(refused(&empty, options().must_exist()), "holds no store");
     let foreign = SimDisk::new();
     foreign.create("letter.txt", 10).unwrap();
-    let expected = "holds no store, and becomes none, for it holds something else: \"letter.txt\"; a store wants a \
-         directory of its own";
+    let expected = "holds \"letter.txt\", but no store; a new store needs an empty directory";
     assert_eq!(refused(&foreign, options()), expected);
     assert_eq!(refused(&foreign, options().must_exist()), expected);
     assert_eq!(foreign.list().unwrap(), ["letter.txt"]);

@@ -2,10 +2,10 @@
 
 use super::blob;
 use super::node::{Node, Value};
-use crate::engine::base::course::Course;
 use crate::engine::base::error::{Error, Result};
 use crate::engine::base::lsn::Lsn;
 use crate::engine::base::problems::Problems;
+use crate::engine::base::progress::OperationProgress;
 use crate::engine::cache::Cache;
 use crate::engine::space::PageId;
 
@@ -48,18 +48,18 @@ struct Expected {
 
 /// Checks the tree under `root` as of `at`, a registered snapshot. Calls `on_page` with every
 /// page; it says whether the page was reached before. Reads every page: O(size of the tree). Stops
-/// where it is when the course is cancelled.
+/// where it is when the operation is cancelled.
 pub(crate) fn check(
     cache: &Cache,
     root: PageId,
     at: Lsn,
-    course: &Course,
+    progress: &OperationProgress,
     on_page: &mut dyn FnMut(PageId) -> bool,
 ) -> Result<Checked> {
     let mut checked = Checked::default();
     let mut todo = vec![Expected { id: root, level: None, lower: Vec::new(), upper: None }];
     while let Some(expected) = todo.pop()
-        && !course.is_cancelled()
+        && !progress.is_cancelled()
     {
         checked.pages += 1;
         if on_page(expected.id) {

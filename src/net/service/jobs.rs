@@ -19,7 +19,7 @@ use parking_lot::{Condvar, Mutex};
 
 use super::operations::{Operation, Outcome};
 use crate::Store;
-use crate::engine::base::course::Course;
+use crate::engine::base::progress::OperationProgress;
 use crate::net::proto::{Code, Failure, JobState};
 
 /// Operations that may wait.
@@ -61,7 +61,7 @@ struct Job {
 
 enum State {
     Queued,
-    Running(Arc<Course>),
+    Running(Arc<OperationProgress>),
     Ended(Outcome),
 }
 
@@ -104,8 +104,8 @@ impl Jobs {
         let gone = || Failure::new(Code::NoSuchJob, "the outcome of the job is no longer known");
         Ok(match &table.jobs.get(&number).ok_or_else(gone)?.state {
             State::Queued => JobState::Queued,
-            State::Running(course) => {
-                let (done, total) = course.progress();
+            State::Running(progress) => {
+                let (done, total) = progress.done_of_total();
                 JobState::Running { done, total }
             }
             State::Ended(outcome) => outcome.state(),
@@ -135,8 +135,8 @@ impl Jobs {
     /// Takes an operation out of the queue, or asks it to stop if it runs already.
     pub(super) fn cancel(&self, number: JobNumber) {
         let mut table = self.table.lock();
-        if let Some(State::Running(course)) = table.jobs.get(&number).map(|job| &job.state) {
-            course.cancel();
+        if let Some(State::Running(progress)) = table.jobs.get(&number).map(|job| &job.state) {
+            progress.cancel();
         }
         if let Some(at) = table.queue.iter().position(|queued| *queued == number) {
             table.queue.remove(at);
@@ -149,8 +149,8 @@ impl Jobs {
             let mut table = self.table.lock();
             table.is_closed = true;
             for job in table.jobs.values() {
-                if let State::Running(course) = &job.state {
-                    course.cancel();
+                if let State::Running(progress) = &job.state {
+                    progress.cancel();
                 }
             }
             for number in std::mem::take(&mut table.queue) {
@@ -166,7 +166,7 @@ impl Jobs {
 
     fn run(&self, store: &Store) {
         loop {
-            let (number, operation, course) = {
+            let (number, operation, progress) = {
                 let mut table = self.table.lock();
                 let number = loop {
                     if let Some(number) = table.queue.pop_front() {
@@ -178,12 +178,12 @@ impl Jobs {
                     self.work.wait(&mut table);
                 };
                 let job = table.jobs.get_mut(&number).expect("what is queued is known");
-                let course = Arc::default();
-                job.state = State::Running(Arc::clone(&course));
+                let progress = Arc::default();
+                job.state = State::Running(Arc::clone(&progress));
                 tell(number, &job.listeners);
-                (number, job.operation, course)
+                (number, job.operation, progress)
             };
-            let outcome = operation.run(store, &course);
+            let outcome = operation.run(store, &progress);
             self.table.lock().end(number, outcome);
         }
     }

@@ -1,9 +1,9 @@
 //! Long operations, and what comes of them.
 
 use super::names::is_public;
-use crate::engine::base::course::Course;
 use crate::engine::base::error::Error;
 use crate::engine::base::lsn::Lsn;
+use crate::engine::base::progress::OperationProgress;
 use crate::net::proto::{Failure, JobState, Text, Verified};
 use crate::{Store, Verification};
 
@@ -25,13 +25,13 @@ pub(crate) enum Outcome {
 
 impl Operation {
     /// Does it. Takes as long as it takes, or until it is cancelled.
-    pub(super) fn run(self, store: &Store, course: &Course) -> Outcome {
+    pub(super) fn run(self, store: &Store, progress: &OperationProgress) -> Outcome {
         let done = match self {
             Operation::Checkpoint => {
-                store.checkpoint_on(course).map(|lsn| lsn.map(Outcome::Checkpoint))
+                store.checkpoint_on(progress).map(|lsn| lsn.map(Outcome::Checkpoint))
             }
             Operation::Verify => {
-                let found = store.verify_on(course, &is_public);
+                let found = store.verify_on(progress, &is_public);
                 found.map(|found| found.map(Outcome::Verified))
             }
         };

@@ -6,8 +6,8 @@ use super::args::DirArgs;
 use super::failure::{Failure, Outcome, Status};
 use super::{Access, complain, remote, with_store};
 use crate::Verification;
-use crate::engine::base::course::Course;
-use crate::engine::base::problems::MOST_TOLD;
+use crate::engine::base::problems::MOST_LISTED;
+use crate::engine::base::progress::OperationProgress;
 use crate::net::service::is_public;
 
 /// A store that cannot even be opened because its files are damaged is not clean, which is an
@@ -17,7 +17,7 @@ pub(super) fn verify(args: &DirArgs) -> Outcome {
         Some(remote) => remote::verify(&remote).and_then(|found| judge(&found)),
         None => with_store(&args.dir, Access::Read, |store| {
             // The server's own keyspaces are checked and not counted, as over a connection.
-            let found = store.verify_on(&Course::default(), &is_public)?;
+            let found = store.verify_on(&OperationProgress::default(), &is_public)?;
             judge(&found.expect("nobody cancels it"))
         }),
     };
@@ -43,9 +43,9 @@ fn print(found: &Verification) -> io::Result<()> {
     let verdict = match found.problems.len() {
         0 => "clean".to_owned(),
         1 => "NOT CLEAN, 1 problem".to_owned(),
-        told @ ..=MOST_TOLD => format!("NOT CLEAN, {told} problems"),
+        told @ ..=MOST_LISTED => format!("NOT CLEAN, {told} problems"),
         // The last line has said how many more there are.
-        _ => format!("NOT CLEAN, more than {MOST_TOLD} problems"),
+        _ => format!("NOT CLEAN, more than {MOST_LISTED} problems"),
     };
     let free = match found.free_blocks {
         Some(blocks) => format!("{blocks} free blocks"),

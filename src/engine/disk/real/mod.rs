@@ -150,7 +150,7 @@ impl RealDisk {
     fn check_writable(&self, name: &str) -> Result<()> {
         match self.access {
             Access::Write => Ok(()),
-            Access::Read => Err(Error::opened_to_be_read(self.path(name))),
+            Access::Read => Err(Error::opened_read_only(self.path(name))),
         }
     }
 

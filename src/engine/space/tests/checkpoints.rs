@@ -1,4 +1,4 @@
-//! Checkpoints on a disk that does what it is told.
+//! Checkpoints on a disk without faults.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -38,7 +38,7 @@ fn an_unfinished_creation_is_overwritten() {
 }
 
 #[test]
-fn it_works_in_a_directory() {
+fn checkpoints_in_a_real_directory_are_read_back() {
     let dir = tempfile::tempdir().unwrap();
     let disk = RealDisk::open(dir.path()).unwrap();
     let space = Space::create(&disk, params(4096)).unwrap();
@@ -66,7 +66,7 @@ fn random_checkpoints_are_read_back() {
                 model.assert_is(&space, "read back");
             }
         }
-        // All removed: the page map is gone, and only the free map itself is used.
+        // All pages removed: there is no page map, and only the free map itself uses blocks.
         let all: Vec<_> = model.pages.keys().map(|&id| (id, None)).collect();
         model.checkpoint(&space, &all).unwrap();
         model.assert_is(&space, "emptied");
@@ -81,8 +81,8 @@ fn the_free_map_may_need_several_pages() {
     let disk = SimDisk::new();
     let space = Space::create(&disk, params(4096)).unwrap();
     let mut model = Model::default();
-    // Blocks far into the file, where the second page of the free map is about them. The pages
-    // are allocated and given back, so nothing needs to be written there.
+    // Blocks far into the file, which the second page of the free map covers. They are allocated and
+    // freed again, so nothing needs to be written there.
     let mut far = Vec::new();
     while far.last().is_none_or(|&block| block < 40_000) {
         let run = space.allocate(4096).unwrap();
@@ -92,14 +92,14 @@ fn the_free_map_may_need_several_pages() {
     assert!(space.superblock().free_map.height == 1, "{:?}", space.superblock().free_map);
     far.into_iter().for_each(|block| space.free(block));
     model.assert_is(&space, "far");
-    // Both pages of the free map change now.
+    // Now both pages of the free map change.
     model.checkpoint(&space, &[(1, Some(3)), (2, Some(4))]).unwrap();
     model.assert_is(&space, "near");
     model.assert_is(&Space::open(&disk).unwrap(), "reopened");
 }
 
 #[test]
-fn the_page_map_grows_upward_around_what_it_holds() {
+fn the_page_map_grows_levels_above_its_former_root() {
     let disk = SimDisk::new();
     let space = Space::create(&disk, params(4096)).unwrap();
     let mut model = Model::default();
@@ -113,8 +113,8 @@ fn the_page_map_grows_upward_around_what_it_holds() {
     model.assert_is(&space, "thinned out");
 }
 
-/// MAPS-1. A reader has read where a leaf is; before it reads the leaf, a checkpoint moves that, and
-/// its former block is overwritten.
+/// MAPS-1. After a reader has read a leaf's address, and before it reads the leaf, a checkpoint moves
+/// the leaf, and its former block is overwritten.
 #[test]
 fn the_page_map_is_read_while_a_checkpoint_moves_it() {
     let disk = SimDisk::new();
@@ -152,13 +152,13 @@ fn a_block_may_be_kept_beyond_its_checkpoint() {
     let (leaves, kept) = (BTreeMap::from([(0, model.leaf(0, 508))]), [addr.block()]);
     let changes = Changes { leaves: &leaves, released: &[], kept: &kept, taken: &[] };
     space.checkpoint(changes, model.head()).unwrap();
-    model.assert_is(&space, "the checkpoint does not have it");
+    model.assert_is(&space, "the checkpoint does not have the page");
     scribble(&space);
-    space.read_page(addr, PageId(1), &mut vec![0; 4096]).expect("but it is still there");
+    space.read_page(addr, PageId(1), &mut vec![0; 4096]).expect("the block is kept");
     space.free(addr.block());
     scribble(&space);
-    space.read_page(addr, PageId(1), &mut vec![0; 4096]).expect_err("now it is free");
-    model.assert_is(&Space::open(&disk.crash(Keep::Nothing)).unwrap(), "nor is it lost");
+    space.read_page(addr, PageId(1), &mut vec![0; 4096]).expect_err("the block is free");
+    model.assert_is(&Space::open(&disk.crash(Keep::Nothing)).unwrap(), "no block is lost");
 }
 
 #[test]
@@ -179,7 +179,7 @@ fn a_head_is_written_alone() {
 
 /// EXTENTS-2.
 #[test]
-fn a_checkpoint_takes_only_what_was_allocated_since_the_last_one() {
+fn a_checkpoint_takes_only_blocks_allocated_since_the_last_one() {
     let disk = SimDisk::new();
     let space = Space::create(&disk, params(4096)).unwrap();
     let mut model = Model::default();

@@ -45,8 +45,8 @@ fn a_crash_at_any_step_leaves_the_old_checkpoint_or_the_new() {
     assert!(outcomes.iter().all(|&times| times > 50), "{outcomes:?}");
 }
 
-/// What a crash left is one of `states`, and stays so whatever happens in the free blocks and at
-/// the next crash. Returns which one.
+/// Checks that a crash left one of `states`, and that it survives writes to all free blocks and another
+/// crash. Returns the index of that state.
 fn survives(disk: &SimDisk, states: &[&Model], what: &str) -> usize {
     let space = Space::open(disk).expect(what);
     let lsn = space.superblock().head.checkpoint;
@@ -62,8 +62,7 @@ fn survives(disk: &SimDisk, states: &[&Model], what: &str) -> usize {
     at
 }
 
-/// Sectors are not torn, but SUPERBLOCK-1 does not rest on that: here a crash spoils each slot that was
-/// not flushed.
+/// SUPERBLOCK-1 does not rely on sectors being whole: here a crash damages each unflushed slot.
 #[test]
 fn one_slot_survives_any_crash_while_heads_are_written() {
     let head = |lsn| Model { lsn, ..Model::default() }.head();
@@ -118,7 +117,7 @@ fn extents_are_reused_only_after_the_superblock_is_durable() {
     let all: Vec<_> = (1..40).map(|id| (id, Some(id))).collect();
     model.checkpoint(&space, &all).unwrap();
     let old = model.clone();
-    // The pages are flushed, the superblock is not.
+    // The flush of the pages succeeds, the flush of the superblock fails.
     disk.fail_sync(1);
     let failed = model.checkpoint(&space, &all);
     assert!(matches!(failed, Err(Error::Poisoned { .. })), "{failed:?}");
@@ -141,8 +140,8 @@ fn extents_are_reused_only_after_the_superblock_is_durable() {
     assert!(found.contains(&old.lsn));
 }
 
-/// The superblock that an open finds may be in the cache only: its writer was killed between
-/// writing and flushing it. Then the one before must stay whole until it is flushed.
+/// The superblock that an open finds may be only in the cache: its writer was killed between write and
+/// flush. Then the pages of the one before must stay whole until the newer one is flushed.
 #[test]
 fn a_superblock_that_was_only_cached_is_flushed_before_anything_is_overwritten() {
     for seed in 0..20 {
@@ -165,7 +164,7 @@ fn a_superblock_that_was_only_cached_is_flushed_before_anything_is_overwritten()
     }
 }
 
-/// The pages may not be on the disk although they can be read, so no superblock may follow.
+/// The pages can be read but may not be on the disk, so no superblock may refer to them.
 #[test]
 fn a_failed_flush_of_the_pages_ends_the_checkpoints() {
     let disk = SimDisk::new();

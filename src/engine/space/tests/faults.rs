@@ -1,4 +1,4 @@
-//! Full disks, failing writes, rot, and files that are not ours.
+//! Full disks, failing writes, rot, and foreign files.
 
 use std::collections::BTreeSet;
 
@@ -52,8 +52,8 @@ fn a_failed_write_before_the_superblock_changes_nothing() {
     model.checkpoint(&space, &[(1, Some(1)), (2, Some(2))]).unwrap();
     let free = space.stats().free;
     let changes = [(1, Some(3)), (2000, Some(4))];
-    // Two pages, the page map (three pages in one run, with the free map's perhaps): any write
-    // of those may fail, until one does not.
+    // The writes: two pages, and the page map (three pages in one run, perhaps with the free map's).
+    // Each write fails in turn, until the superblock's turn comes.
     let mut failures = 0;
     for writes in 0.. {
         let (op, error) = (Op::Write, FaultError::Io);
@@ -80,10 +80,10 @@ fn a_superblock_that_finds_no_space_leaves_the_former_one() {
         let (free, changes) = (space.stats().free, [(1, Some(3)), (2000, Some(4))]);
         let (op, error, persistence) = (Op::Write, FaultError::NoSpace, Persistence::Forever);
         disk.fail(Fault { op, after: writes, error, persistence });
-        // A write that fails may have written a half, and that is the whole of a superblock.
+        // A failed write may have written half of its bytes, which may hold all fields of a superblock.
         match model.checkpoint(&space, &changes) {
             Err(Error::DiskFull { .. }) => {}
-            // The superblock's copy is no loss.
+            // Only the superblock's copy was not written.
             Ok(()) => {
                 assert!(writes > 3, "{writes} writes");
                 break;
@@ -200,7 +200,7 @@ fn a_file_cut_short_or_of_another_kind_is_refused() {
     assert!(with(0, &newer[..]).unwrap_err().contains("format version 3"));
     let twin = Superblock { segment_bytes: 2 << 20, ..ours };
     assert!(with(1, &twin.encode()[..]).unwrap_err().contains("the same superblock"));
-    // Whichever slot has the newer one, that is the store.
+    // The newer superblock is the store, in either slot.
     let next = Superblock { sequence: ours.sequence + 1, ..ours };
     for slot in 0..2 {
         assert_eq!(with(slot, &next.encode()[..]), Ok(next), "slot {slot}");
@@ -211,10 +211,10 @@ fn a_file_cut_short_or_of_another_kind_is_refused() {
     assert_eq!(with(1, &both[..4096]), Ok(ours));
 }
 
-/// A life makes the file longer and fails to flush it. The next one, started at once, finds the
-/// file long: the length is in the cache, and no flush would ever make it durable.
+/// A life makes the file longer and fails to flush it. The next life, started at once, finds the file
+/// long: the length is only in the cache, and no flush would ever make it durable.
 #[test]
-fn a_length_that_an_earlier_life_failed_to_flush_is_not_taken_for_durable() {
+fn a_length_that_an_earlier_life_failed_to_flush_is_not_trusted() {
     for page_size in [4096, 8192] {
         let disk = SimDisk::new();
         let space = Space::create(&disk, params(page_size)).unwrap();
@@ -228,7 +228,7 @@ fn a_length_that_an_earlier_life_failed_to_flush_is_not_taken_for_durable() {
         drop(space);
 
         let space = Space::open(&disk).unwrap();
-        assert_eq!(space.stats().blocks, before, "what the superblock counts");
+        assert_eq!(space.stats().blocks, before, "the superblock's length");
         model.checkpoint(&space, &many).unwrap();
         assert!(space.superblock().blocks > before);
         for keep in [Keep::Nothing, Keep::Seeded(1), Keep::Seeded(2)] {
@@ -237,10 +237,9 @@ fn a_length_that_an_earlier_life_failed_to_flush_is_not_taken_for_durable() {
     }
 }
 
-/// The same with the name of a new data file: a later flush of the directory does not make it
-/// durable.
+/// DATAFILE-4: a later flush of the directory does not make the name durable.
 #[test]
-fn a_data_file_whose_name_could_not_be_flushed_is_made_anew() {
+fn a_data_file_whose_name_could_not_be_flushed_is_created_again() {
     let disk = SimDisk::new();
     let (op, error) = (Op::SyncDir, FaultError::Io);
     disk.fail(Fault { op, after: 0, error, persistence: Persistence::Once });

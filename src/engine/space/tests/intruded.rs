@@ -1,4 +1,4 @@
-//! A disk on which a test can put something between two reads.
+//! A disk on which a test can run code between two reads.
 
 use std::sync::Arc;
 
@@ -6,10 +6,10 @@ use crate::engine::base::error::Result;
 use crate::engine::base::sync::Mutex;
 use crate::engine::disk::{DirLock, Disk, DiskFile, Mapping, SimDisk};
 
-/// Reads to come before somebody does something.
+/// The number of reads before the code runs, and the code.
 pub(super) type Intruder = Arc<Mutex<Option<(u32, Box<dyn FnOnce() + Send>)>>>;
 
-/// A disk on which something happens before the n-th read of a file from now.
+/// A disk that runs the intruder's code before the n-th read of a file from now.
 pub(super) struct Intruded(pub(super) SimDisk, pub(super) Intruder);
 
 #[derive(Debug)]

@@ -1,4 +1,4 @@
-//! The data file as a whole. Here is what the tests share: a model of what the store should hold.
+//! Tests of the data file as a whole, with a model of what the store should hold.
 
 mod checkpoints;
 mod crashes;
@@ -14,7 +14,7 @@ use crate::engine::base::lsn::{Lsn, StoreId};
 
 const STORE: StoreId = StoreId([7; 16]);
 
-/// A store's pages as they should be: of each the address and the number that it holds.
+/// The expected pages of a store: the address of each, and the number that it holds.
 type Pages = BTreeMap<u64, (PageAddr, u64)>;
 
 /// Changes pages and makes checkpoints, as the layers above would.
@@ -25,8 +25,8 @@ struct Model {
 }
 
 impl Model {
-    /// Writes the pages `changes` (`None`: removed) and a checkpoint with them. On an error the
-    /// model stays as it was, and so should the store.
+    /// Writes the pages in `changes` (`None`: removed) and a checkpoint with them. An error changes
+    /// neither the model nor, if the code is right, the store.
     fn checkpoint(&mut self, space: &Space, changes: &[(u64, Option<u64>)]) -> Result<()> {
         let mut next = Model { pages: self.pages.clone(), lsn: self.lsn + 10 };
         let (mut released, mut taken) = (Vec::new(), Vec::new());
@@ -85,7 +85,7 @@ impl Model {
         Head { checkpoint: lsn, durable: lsn, next_page_id: PageId(1 << 45), ..Head::EMPTY }
     }
 
-    /// Fails the test unless the store is in this state, whole and without a lost block.
+    /// Fails the test unless the store is in this state, without damage or a lost block.
     fn assert_is(&self, space: &Space, what: &str) {
         assert_eq!(space.superblock().head.checkpoint, Lsn::new(self.lsn), "{what}");
         let mut found = BTreeMap::new();
@@ -104,7 +104,7 @@ impl Model {
     }
 }
 
-/// Overwrites every block that can be taken without growing: whoever needs one will know.
+/// Overwrites every free block: a reader that needs one will fail.
 fn scribble(space: &Space) {
     let blocks = space.stats().blocks;
     let garbage = vec![0xEE; space.page_size()];
@@ -125,7 +125,7 @@ impl Random {
         self.0 % below
     }
 
-    /// Writes and removals of pages, most of them near each other and some far away.
+    /// Writes and removals of pages, most of them near each other, some far away.
     fn changes(&mut self, count: u64) -> Vec<(u64, Option<u64>)> {
         let mut changes = BTreeMap::new();
         for _ in 0..1 + self.below(count) {

@@ -10,8 +10,8 @@ use std::ops::Bound;
 use std::sync::Arc;
 
 use super::*;
-use crate::engine::base::course::Course;
 use crate::engine::base::lsn::{Lsn, StoreId};
+use crate::engine::base::progress::OperationProgress;
 use crate::engine::cache::{Cache, CacheOptions, MemorySource, Snapshot, WriteGroup, Writer};
 use crate::engine::disk::{Disk, SimDisk};
 use crate::engine::space::{PageId, Params, Space};
@@ -98,11 +98,14 @@ impl Rig {
     pub(super) fn check(&self, what: &str) -> check::Checked {
         let snapshot = self.cache.snapshot();
         let mut reached = HashSet::new();
-        let checked =
-            check::check(&self.cache, self.root, snapshot.lsn(), &Course::default(), &mut |id| {
-                !reached.insert(id)
-            })
-            .unwrap();
+        let checked = check::check(
+            &self.cache,
+            self.root,
+            snapshot.lsn(),
+            &OperationProgress::default(),
+            &mut |id| !reached.insert(id),
+        )
+        .unwrap();
         assert_eq!(checked.problems.count(), 0, "{what}: {checked:?}");
         assert_eq!(checked.keys, self.model.len() as u64, "{what}");
         let freed: HashSet<PageId> = self.writer.freed().collect();

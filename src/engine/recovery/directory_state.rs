@@ -1,15 +1,15 @@
-//! What is in a directory before a store is opened or made there.
+//! The state of a directory before a store is opened or created there.
 //!
-//! | there is | then it is |
+//! | contents | meaning |
 //! |---|---|
-//! | `data` | a store, whatever else is there: that stays as it is |
-//! | no `data`, but segments of a log | what is left of a store: refused |
-//! | nothing, or a creation that was interrupted | a place for a new store |
-//! | an empty `LOCK`, an empty directory `lost+found` | nothing: a kill, a file system left it |
-//! | anything else, a directory too | somebody's: refused by its name, and left as it is |
+//! | `data` | a store; other files beside it are left alone |
+//! | no `data`, but segments of a log | the remains of a store: refused |
+//! | nothing, or an interrupted creation | free for a new store |
+//! | an empty `LOCK`, an empty directory `lost+found` | ignored: left by a kill, by a file system |
+//! | anything else, even a directory | foreign: refused with its name, and left alone |
 //!
-//! Looked at before the lock is taken as well. A lock that has to make its file removes it again if
-//! no store comes to be open, so a directory that is refused is left as it was.
+//! The directory is looked at before the lock is taken too. A lock that had to create its file removes it
+//! again if no store is opened, so a refused directory stays unchanged.
 
 use crate::engine::base::error::{Error, Result};
 use crate::engine::disk::Disk;
@@ -17,25 +17,25 @@ use crate::engine::log::{is_segment, segment_number};
 use crate::engine::options::Options;
 use crate::engine::space::{DATA_FILE, NEW_DATA_FILE, is_unfinished};
 
-/// What may be done in a directory.
+/// Whether a directory has a store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Place {
+pub(super) enum DirectoryState {
     /// A store can be opened.
     Store,
     /// A store can be made.
-    Free,
+    Vacant,
 }
 
-impl Place {
-    /// Looks at the names in the directory. Changes nothing.
+impl DirectoryState {
+    /// Looks at the files in the directory. Changes nothing.
     ///
     /// # Errors
-    /// [`Error::Missing`] if a store has lost its data file; [`Error::NotAStore`] if there is none,
-    /// and none may be made.
-    pub(super) fn look(disk: &dyn Disk, options: &Options) -> Result<Place> {
+    /// [`Error::Missing`] if a store has lost its data file; [`Error::NotAStore`] if there is no store
+    /// and none may be created.
+    pub(super) fn look(disk: &dyn Disk, options: &Options) -> Result<DirectoryState> {
         let names = disk.list()?;
         if names.iter().any(|name| name == DATA_FILE) {
-            return Ok(Place::Store);
+            return Ok(DirectoryState::Store);
         }
         let mut strangers = disk.strangers()?;
         for name in names {
@@ -55,6 +55,6 @@ impl Place {
             let (directory, reason) = (disk.path(""), "holds no store".to_owned());
             return Err(Error::NotAStore { directory, reason });
         }
-        Ok(Place::Free)
+        Ok(DirectoryState::Vacant)
     }
 }
