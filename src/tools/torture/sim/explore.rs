@@ -195,14 +195,14 @@ impl Explorer {
             self.again(image, &store, history, mark, verdict)?;
         }
         drop(store);
-        for point in self.some(points) {
+        for point in self.sample(points) {
             self.point(&point, history, path, false)?;
         }
         Ok(verdict.k)
     }
 
     /// A few points of a recovery: there are many recoveries.
-    fn some(&mut self, points: Vec<Point>) -> Vec<Point> {
+    fn sample(&mut self, points: Vec<Point>) -> Vec<Point> {
         const SOME: u64 = 2;
         let count = points.len() as u64;
         let taken = points.into_iter().filter(|_| count <= SOME || self.rng.below(count) < SOME);

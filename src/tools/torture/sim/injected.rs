@@ -86,7 +86,7 @@ pub(crate) struct Rot {
     pub(crate) damage: Damage,
 }
 
-/// How a store comes to rest.
+/// How a store ends before it is damaged.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum End {
@@ -99,7 +99,7 @@ pub(crate) enum End {
     },
 }
 
-/// What is damaged.
+/// A kind of damage to the files of a store.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Damage {

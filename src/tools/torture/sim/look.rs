@@ -255,7 +255,7 @@ fn thorough(
     Ok(())
 }
 
-/// Two keys that are there.
+/// Two random keys of `rows`.
 fn two<'a>(rows: &'a [Row], rng: &mut SplitMix64) -> Option<[&'a [u8]; 2]> {
     let mut one = || rows.get(rng.below(rows.len().max(1) as u64) as usize).map(|row| &row.0[..]);
     Some([one()?, one()?])

@@ -45,7 +45,7 @@ pub(crate) fn failure(
     let small = catch_unwind(AssertUnwindSafe(|| shrink(case, found, &mut test, &pace)));
     let (case, found) = small.unwrap_or_else(|_| (case.clone(), found.clone()));
     let (saved, replay) = write(&case, &found);
-    told(&saved, &found, replay)
+    failure_of(&saved, &found, replay)
 }
 
 fn saved(seed: u64, case: &Case, found: &Found) -> Saved {
@@ -89,10 +89,10 @@ pub fn replay(file: &Path) -> Result<Option<Failure>, String> {
     };
     let Some(found) = found else { return Ok(None) };
     let command = format!("syncline torture --replay {}", file.display());
-    Ok(Some(told(&saved, &found, command)))
+    Ok(Some(failure_of(&saved, &found, command)))
 }
 
-fn told(saved: &Saved, found: &Found, replay: String) -> Failure {
+fn failure_of(saved: &Saved, found: &Found, replay: String) -> Failure {
     let story = catch_unwind(AssertUnwindSafe(|| {
         let crash = crash_point(&saved.case, &saved.crashes);
         let crash = crash.as_ref().map(|(point, history)| (point, history));

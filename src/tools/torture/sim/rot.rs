@@ -35,7 +35,7 @@ use super::injected::{BadWrite, Damage, End, FaultViolation, InjectedFault, Rot,
 use super::judge::{Crash, Judge, Violation};
 use super::panics;
 use super::run::{StepOutcome, WorkloadRun};
-use super::specimen::{self, Seen, Specimen, tells};
+use super::specimen::{self, Seen, Specimen, check_damage_error};
 use super::step::{Kept, Step};
 use super::tally::Tally;
 use super::watch::Hook;
@@ -368,7 +368,9 @@ pub(crate) fn replay_write(
     let mut since = writes.lock().has_happened.then_some(0);
     match opened {
         Ok(StepOutcome::Done) => {}
-        Ok(StepOutcome::Refused(error)) if since.is_some() => return tells(&error).map(|()| None),
+        Ok(StepOutcome::Refused(error)) if since.is_some() => {
+            return check_damage_error(&error).map(|()| None);
+        }
         Ok(StepOutcome::Refused(error)) => return Err(Violation::safety(error.to_string())),
         Err(violation) => return inconclusive(violation).map(|()| None),
     }
@@ -382,7 +384,7 @@ pub(crate) fn replay_write(
         }
         match result {
             Ok(StepOutcome::Done) => {}
-            Ok(StepOutcome::Refused(error)) => tells_running(&error)?,
+            Ok(StepOutcome::Refused(error)) => check_running_error(&error)?,
             Err(violation) if since.is_some() => {
                 run.abandon();
                 return inconclusive(violation).map(|()| None);
@@ -400,7 +402,7 @@ pub(crate) fn replay_write(
     match hash_of(&store) {
         Ok((hash, _)) if run.history.may_show(hash) => {}
         Ok(_) => return Err(Violation::safety("after a bad write, reads show wrong contents")),
-        Err(error) => tells(&error)?,
+        Err(error) => check_damage_error(&error)?,
     }
     drop(store);
     let disk = run.disk.fork(bad.kept.keep());
@@ -423,10 +425,10 @@ fn stops(step: &Step) -> bool {
 }
 
 /// Judges an error of a running store after a bad write, which may have lost or revived a keyspace.
-fn tells_running(error: &Error) -> Result<(), Violation> {
+fn check_running_error(error: &Error) -> Result<(), Violation> {
     match error {
         Error::NoSuchKeyspace { .. } | Error::KeyspaceExists { .. } => Ok(()),
-        error => tells(error),
+        error => check_damage_error(error),
     }
 }
 

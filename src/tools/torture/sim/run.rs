@@ -128,8 +128,8 @@ impl WorkloadRun {
             Step::Commit { mode, changes } => self.commit(&store, *mode, changes)?,
             Step::Create { keyspace } => self.create(&store, *keyspace),
             Step::Drop { keyspace } => self.drop_keyspace(&store, *keyspace)?,
-            Step::Flush => self.told_durable(store.flush()),
-            Step::Checkpoint => self.told_durable(store.checkpoint()),
+            Step::Flush => self.note_durable(store.flush()),
+            Step::Checkpoint => self.note_durable(store.checkpoint()),
             Step::Wait { back } => self.wait(*back),
             Step::Snapshot => self.snapshot(&store),
             Step::EndSnapshot => self.end_snapshot()?,
@@ -138,7 +138,7 @@ impl WorkloadRun {
             Step::Beside { after, commits } => {
                 self.watch.set_beside(Beside {
                     after: *after,
-                    commits: commits.iter().map(|changes| self.possible(changes)).collect(),
+                    commits: commits.iter().map(|changes| self.applicable(changes)).collect(),
                     keyspaces: self.keyspaces.clone(),
                     made: Vec::new(),
                     failed: Vec::new(),
@@ -162,7 +162,7 @@ impl WorkloadRun {
             let what = format!("the commit lock is held over a call of the disk: {site}");
             return Err(Violation::liveness(what));
         }
-        let beside_refused = self.settle_beside();
+        let beside_refused = self.record_beside();
         let durable = store.watermarks().durable;
         self.history.durable(durable);
         self.history.mark.submitted =
@@ -177,8 +177,8 @@ impl WorkloadRun {
         })
     }
 
-    /// Records the commits that others made during a step. Returns the first error that they got.
-    fn settle_beside(&mut self) -> Option<Error> {
+    /// Records the commits that other threads made during a step. Returns the first error that they got.
+    fn record_beside(&mut self) -> Option<Error> {
         let beside = self.watch.take_beside()?;
         for commit in beside.made {
             self.history.acknowledged(commit.lsn);
@@ -204,10 +204,10 @@ impl WorkloadRun {
     pub(crate) fn abandon(&mut self) {
         self.disk.crash_after(0);
         // After a panic the store may panic again when it is closed: that is no new failure.
-        let _ = catch_unwind(AssertUnwindSafe(|| self.let_go()));
+        let _ = catch_unwind(AssertUnwindSafe(|| self.drop_handles()));
     }
 
-    fn let_go(&mut self) {
+    fn drop_handles(&mut self) {
         self.watch.take_beside();
         self.watch.set_store(None);
         self.keyspaces.clear();
@@ -219,13 +219,13 @@ impl WorkloadRun {
     // --- steps ---
 
     /// The changes whose keyspace exists.
-    fn possible(&self, changes: &[Change]) -> Vec<Change> {
+    fn applicable(&self, changes: &[Change]) -> Vec<Change> {
         let exists = |change: &&Change| self.keyspaces.contains_key(&change.keyspace());
         changes.iter().filter(exists).copied().collect()
     }
 
     fn commit(&mut self, store: &Store, mode: Mode, changes: &[Change]) -> StepResult {
-        let changes = self.possible(changes);
+        let changes = self.applicable(changes);
         if changes.is_empty() {
             return Ok(StepOutcome::Done);
         }
@@ -315,7 +315,7 @@ impl WorkloadRun {
         self.committed(result, true, CommitEffect::Drop(number))
     }
 
-    fn told_durable(&mut self, result: Result<Lsn>) -> StepOutcome {
+    fn note_durable(&mut self, result: Result<Lsn>) -> StepOutcome {
         match result {
             Ok(lsn) => {
                 self.history.durable(lsn);
@@ -332,7 +332,7 @@ impl WorkloadRun {
         let receipt = &self.receipts[at];
         let lsn = receipt.lsn();
         let waited = receipt.wait();
-        self.told_durable(waited.map(|()| lsn))
+        self.note_durable(waited.map(|()| lsn))
     }
 
     fn snapshot(&mut self, store: &Store) -> StepOutcome {
@@ -373,7 +373,7 @@ impl WorkloadRun {
         self.snapshots.clear();
         self.receipts.clear();
         store.finish_drops(); // a crash may have interrupted one
-        let outcome = self.told_durable(store.checkpoint());
+        let outcome = self.note_durable(store.checkpoint());
         if matches!(outcome, StepOutcome::Refused(_)) || self.history.is_in_doubt() {
             return Ok(outcome);
         }
@@ -399,7 +399,7 @@ impl WorkloadRun {
         if self.is_poisoned && closed.is_ok() {
             return Err(Violation::safety("closing a poisoned store returned Ok"));
         }
-        self.let_go();
+        self.drop_handles();
         if closed.is_ok() && !self.history.is_in_doubt() {
             let all = self.history.commits().last().map_or(Lsn::ZERO, |commit| commit.lsn);
             self.history.durable(all);
@@ -418,7 +418,7 @@ impl WorkloadRun {
             self.history.mark.written = self.history.mark.durable;
         }
         let disk = self.disk.crash(keep);
-        self.let_go();
+        self.drop_handles();
         self.watch.over(&disk);
         self.disk = disk;
         self.open(crash, judge)

@@ -316,7 +316,7 @@ impl Coverage {
     }
 }
 
-/// The sample of workloads that tells which pairs are rare.
+/// The number of workloads that are sampled for rare pairs.
 const SAMPLE: u64 = 300;
 /// A pair in fewer workloads of the sample is rare.
 const RARE: u64 = 10;

@@ -15,7 +15,7 @@ use super::step::Step;
 use crate::engine::disk::{Call, Op, Persistence};
 use crate::tools::torture::SiteRow;
 
-/// What the store was doing.
+/// A phase in the life of a store.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Phase {
     #[default]

@@ -161,7 +161,7 @@ impl Specimen {
         let store = match self.setup.open(image) {
             Ok(store) => store,
             Err(error) => {
-                tells(&error)?;
+                check_damage_error(&error)?;
                 leaves_nothing(damaged, image, &error)?;
                 if can_undo {
                     self.is_no_worse(damaged, image)?;
@@ -185,7 +185,7 @@ impl Specimen {
                 return Err(Violation::safety(format!("after damage, {what}")));
             }
             Err(LookError::Refused(error)) => {
-                tells(&error)?;
+                check_damage_error(&error)?;
                 seen = Seen::Told;
             }
         }
@@ -193,7 +193,7 @@ impl Specimen {
             Ok(found) if found.is_clean() => {}
             Ok(_) => seen = Seen::Told,
             Err(error) => {
-                tells(&error)?;
+                check_damage_error(&error)?;
                 seen = Seen::Told;
             }
         }
@@ -236,28 +236,28 @@ impl Specimen {
                 Ok(_) => {}
                 // The same as after the restore of a backup.
                 Err(Error::UnknownLife { .. }) if proof.forgets_a_life => {}
-                Err(error) => tells(&error)?,
+                Err(error) => check_damage_error(&error)?,
             }
         }
         match write_more(store, true) {
             Ok(_) => Ok(is_right),
-            Err(error) => tells(&error).map(|()| false),
+            Err(error) => check_damage_error(&error).map(|()| false),
         }
     }
 
     /// Judges that the store shows the same after a crash that keeps only durable data. A damaged one may
     /// report the damage instead.
     fn recovers_again(&self, image: &SimDisk, k: usize, is_right: bool) -> Result<Seen, Violation> {
-        let told = |error: Error| match is_right {
+        let failed = |error: Error| match is_right {
             true => Err(Violation::of(
                 Clause::Again,
                 format!("right before a crash, and then: {error}"),
             )),
-            false => tells(&error).map(|()| Seen::Told),
+            false => check_damage_error(&error).map(|()| Seen::Told),
         };
         let store = match self.setup.open(image) {
             Ok(store) => store,
-            Err(error) => return told(error),
+            Err(error) => return failed(error),
         };
         let expected = match k > self.history.commits().len() {
             true => self.history.after_doubt().expect("found before").0,
@@ -272,7 +272,7 @@ impl Specimen {
             Err(LookError::Disagrees(what)) => {
                 Err(Violation::safety(format!("after damage and writes, {what}")))
             }
-            Err(LookError::Refused(error)) => told(error),
+            Err(LookError::Refused(error)) => failed(error),
         }
     }
 
@@ -351,7 +351,7 @@ pub(crate) fn leaves_nothing(
 }
 
 /// Judges that an error fits damage and names the file.
-pub(crate) fn tells(error: &Error) -> Result<(), Violation> {
+pub(crate) fn check_damage_error(error: &Error) -> Result<(), Violation> {
     let file = match error {
         Error::Corrupt { file, .. }
         | Error::Missing { file, .. }
@@ -359,7 +359,7 @@ pub(crate) fn tells(error: &Error) -> Result<(), Violation> {
         | Error::Version { file, .. }
         | Error::Io { file, .. } => file,
         Error::NotAStore { directory, .. } => directory,
-        Error::Poisoned { source, .. } => return tells(source),
+        Error::Poisoned { source, .. } => return check_damage_error(source),
         other => return Err(Violation::safety(format!("damage was reported as: {other}"))),
     };
     match file.starts_with("sim:") {

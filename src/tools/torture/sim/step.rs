@@ -67,9 +67,9 @@ impl Kept {
 impl fmt::Display for Kept {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Kept::Everything => f.write_str("a kill: everything that was written is there"),
+            Kept::Everything => f.write_str("a kill, which keeps everything that was written"),
             Kept::Nothing => f.write_str("a power loss that keeps nothing unsynced"),
-            Kept::Seeded(seed) => write!(f, "a power loss that keeps by chance (seed {seed})"),
+            Kept::Seeded(seed) => write!(f, "a power loss that keeps a random part (seed {seed})"),
             Kept::Versions(versions) => {
                 let kept = versions.iter().filter(|version| **version > 0).count();
                 write!(f, "a power loss that keeps {kept} of {} changes", versions.len())
@@ -128,9 +128,9 @@ impl fmt::Display for Step {
             Step::Checkpoint => f.write_str("checkpoint"),
             Step::Wait { back } => write!(f, "wait for the receipt {back} back"),
             Step::Snapshot => f.write_str("take a snapshot"),
-            Step::EndSnapshot => f.write_str("read the oldest snapshot and let it go"),
+            Step::EndSnapshot => f.write_str("read the oldest snapshot and drop it"),
             Step::Read => f.write_str("read everything"),
-            Step::Quiet => f.write_str("let everything go and make a checkpoint"),
+            Step::Quiet => f.write_str("drop all snapshots and receipts and make a checkpoint"),
             Step::Reopen => f.write_str("close and open"),
             Step::Crash { keep } => write!(f, "{keep}; open"),
             Step::Beside { after, commits } => {
