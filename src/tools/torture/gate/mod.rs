@@ -1,17 +1,16 @@
-//! Builds broken on purpose: the simulated tier runs once for each mutant and must notice it.
+//! The mutation gate: the simulated tier runs once per mutant and seed, and must notice the mutant.
 //!
 //! ```text
-//!   run ---- for each mutant and seed: a process of its own ----> hunt ---- one line of JSON
+//!   run ---- one process per mutant and seed ----> hunter ---- one line of JSON
 //! ```
 //!
-//! A suite that finds nothing may be blind. So the engine is broken by one plausible mistake after
-//! the other (see [`crate::engine::mutants`]), and each must be caught within [`EACH`] by one thread, at
-//! every seed. A mutant that lives is a failure of the suite, not of the store.
+//! A suite that finds nothing may be blind. So each mutant breaks the engine by one plausible mistake
+//! (see [`crate::engine::mutants`]). One thread must catch it within [`EACH`], at every seed. A mutant
+//! that survives is a failure of the suite, not of the store. The clients of a killed server look for
+//! mistakes of the server: see [`super::server`].
 //!
-//! Mistakes of the server are looked for by its clients: see [`super::server`].
-//!
-//! A broken engine may hang or abort. Each hunt is a process, and a hang there is noticed as it
-//! would be in a sound build: nothing is judged for [`HANG`]. That and an abort catch the mutant.
+//! A broken engine may hang or abort, so each hunt is a process. A hang counts as in a sound build:
+//! a hunter makes no progress for [`HANG`]. A hang or an abort catches the mutant.
 
 use std::io::Write as _;
 use std::process::{Command, Stdio};
@@ -28,16 +27,16 @@ use super::{
 };
 use crate::engine::mutants::{Class, Mutant, with};
 
-/// The hidden command of a process that hunts: then comes the mutant, then the seed.
+/// The hidden command of a process that hunts. Its arguments are the mutant and the seed.
 pub const HUNTER: &str = "torture-hunt";
 
-/// A mutant must be caught within this time.
+/// The time limit of one hunt.
 const EACH: Duration = Duration::from_secs(10);
-/// Nothing takes so long but a hang.
+/// A hunter that makes no progress for this long hangs.
 const HANG: Duration = Duration::from_secs(3);
-/// How long mutants are hunted before the museum is visited.
+/// How long a hunter looks before it visits the museum.
 const FIRST: Duration = Duration::from_secs(1);
-/// Seeds that each mutant is hunted with, but in a smoke run: there it is one.
+/// Seeds per mutant. A smoke run has one.
 const SEEDS: u64 = 10;
 
 /// Hunts every mutant.
@@ -81,9 +80,9 @@ pub(super) fn run(config: &Config, progress: &Progress) -> (GateSummary, Vec<Fai
     (GateSummary { seconds: begun.elapsed().as_secs_f64(), untried, caught }, failures)
 }
 
-/// What a hunter says.
+/// The result of a hunt, as the hunter prints it.
 #[derive(Debug, Serialize, Deserialize)]
-struct Said {
+struct HuntReport {
     clause: Option<Clause>,
     by: String,
     states: u64,
@@ -99,12 +98,12 @@ fn hunt_one(mutant: Mutant, seed: u64, progress: &Progress) -> Result<Caught, St
         .stderr(Stdio::null())
         .output()
         .map_err(cannot)?;
-    let said = match serde_json::from_slice(&output.stdout) {
-        Ok(said) => said,
-        // A panic within a panic.
-        Err(_) => Said { clause: Some(Clause::Answers), by: "abort".into(), states: 0 },
+    let report = match serde_json::from_slice(&output.stdout) {
+        Ok(report) => report,
+        // A panic within a panic aborts the process.
+        Err(_) => HuntReport { clause: Some(Clause::Answers), by: "abort".into(), states: 0 },
     };
-    if said.clause.is_some() {
+    if report.clause.is_some() {
         Progress::add(&progress.mutants_caught, 1);
     }
     Ok(Caught {
@@ -112,21 +111,21 @@ fn hunt_one(mutant: Mutant, seed: u64, progress: &Progress) -> Result<Caught, St
         class: mutant.class().name().to_owned(),
         about: mutant.about().to_owned(),
         seed,
-        clause: said.clause,
-        by: said.by,
-        states: said.states,
+        clause: report.clause,
+        by: report.by,
+        states: report.states,
         seconds: begun.elapsed().as_secs_f64(),
     })
 }
 
-/// Hunts one mutant and says what became of it, in a process of its own.
+/// Hunts one mutant, in a process of its own, and prints the result as a line of JSON.
 ///
 /// # Errors
 /// A message, if there is no such mutant.
 pub fn hunter(mutant: &str, seed: u64) -> Result<(), String> {
     let mutant = Mutant::from_name(mutant).ok_or_else(|| format!("no mutant {mutant:?}"))?;
     if mutant.class() == Class::Server {
-        say(&by_its_clients(mutant, seed));
+        print(&by_its_clients(mutant, seed));
         return Ok(());
     }
     let pace = Pace::until(Some(Instant::now() + EACH));
@@ -138,40 +137,45 @@ pub fn hunter(mutant: &str, seed: u64) -> Result<(), String> {
             if watched.beats() != beats {
                 (beats, since) = (watched.beats(), (Instant::now(), waited_by_main()));
             } else if since.0.elapsed().saturating_sub(waited_by_main() - since.1) > HANG {
-                say(&Said { clause: Some(Clause::Answers), by: "hang".into(), states: beats });
+                print(&HuntReport {
+                    clause: Some(Clause::Answers),
+                    by: "hang".into(),
+                    states: beats,
+                });
                 std::process::exit(0);
             }
         }
     });
-    say(&with(mutant, || by_all_means(seed, &pace)));
+    print(&with(mutant, || by_all_means(seed, &pace)));
     Ok(())
 }
 
-/// Most mutants show themselves at once; then come the exhibits; the rest of the time is chance's.
-fn by_all_means(seed: u64, pace: &Pace) -> Said {
+/// Hunts by chance for [`FIRST`], which catches most mutants; then with the exhibits; then by chance
+/// until `pace` is over.
+fn by_all_means(seed: u64, pace: &Pace) -> HuntReport {
     let first = hunt(seed, &pace.at_most(FIRST));
     if let Some(violation) = first.found {
-        return Said { clause: Some(violation.clause), by: first.by, states: first.states };
+        return HuntReport { clause: Some(violation.clause), by: first.by, states: first.states };
     }
     let (failed, shown) = museum::first_failure(&|| pace.beat());
     let states = first.states + shown;
     if let Some((name, clause)) = failed {
-        return Said { clause: Some(clause), by: format!("exhibit: {name}"), states };
+        return HuntReport { clause: Some(clause), by: format!("exhibit: {name}"), states };
     }
     let Hunt { found, by, states: more } = hunt(!seed, pace);
-    Said { clause: found.map(|violation| violation.clause), by, states: states + more }
+    HuntReport { clause: found.map(|violation| violation.clause), by, states: states + more }
 }
 
-/// A server is killed, and its clients judge the next one.
-fn by_its_clients(mutant: Mutant, seed: u64) -> Said {
+/// Kills servers, whose clients judge the next one.
+fn by_its_clients(mutant: Mutant, seed: u64) -> HuntReport {
     let (summary, failures) = server::hunt(mutant, seed, EACH);
     let clause = failures.iter().find_map(|failure| failure.clause);
-    Said { clause, by: "killed server".into(), states: summary.kills }
+    HuntReport { clause, by: "killed server".into(), states: summary.kills }
 }
 
-fn say(said: &Said) {
-    let text = serde_json::to_string(said).expect("plain data");
-    // Whoever asked may be gone.
+fn print(report: &HuntReport) {
+    let text = serde_json::to_string(report).expect("plain data");
+    // The process that reads the line may have ended.
     let _ = writeln!(std::io::stdout(), "{text}");
 }
 

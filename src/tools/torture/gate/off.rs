@@ -1,4 +1,4 @@
-//! Builds broken on purpose: not in this program, which has no mutants.
+//! The mutation gate of a program without mutants: it does nothing.
 
 use super::{Config, Failure, GateSummary, Progress};
 
@@ -7,13 +7,13 @@ pub(super) fn run(_config: &Config, _progress: &Progress) -> (GateSummary, Vec<F
     (GateSummary::default(), Vec::new())
 }
 
-/// The hidden command of a process that hunts.
+/// The hidden command of a process that hunts, here without use.
 pub const HUNTER: &str = "torture-hunt";
 
-/// Hunts one mutant.
+/// Hunts no mutant.
 ///
 /// # Errors
-/// Always: there are none.
+/// Always: the program has no mutants.
 pub fn hunter(_mutant: &str, _seed: u64) -> Result<(), String> {
     Err("this program was built without the feature `mutants`".to_owned())
 }

@@ -6,14 +6,15 @@ use super::visit::{Broken, Visit};
 use crate::engine::disk::{Choice, Disk, Keep, Op, SimDisk};
 use crate::tools::torture::Clause;
 use crate::tools::torture::sim::{
-    Crash, History, Judge, Mark, Outcome, Point, Run, Setup, Step, Verdict, Violation, hash_of,
+    Crash, History, Judge, Mark, Point, Setup, Step, StepOutcome, Verdict, Violation, WorkloadRun,
+    hash_of,
 };
 use crate::{Error, Lsn, Store};
 
 /// The store, its disk, and the books for oracle P.
 pub(super) struct Stage<'a> {
     pub(super) visit: &'a mut Visit,
-    pub(super) run: Run,
+    pub(super) run: WorkloadRun,
     judge: Judge,
 }
 
@@ -30,7 +31,7 @@ impl<'a> Stage<'a> {
         setup: &Setup,
         disk: SimDisk,
     ) -> Result<Stage<'a>, Broken> {
-        let run = Run::new(setup, disk);
+        let run = WorkloadRun::new(setup, disk);
         let mut stage = Stage { visit, run, judge: Judge::default() };
         stage.opens(Crash::Kill)?;
         Ok(stage)
@@ -79,11 +80,11 @@ impl<'a> Stage<'a> {
             self.visit.states += 1;
         }
         match self.run.step(step, &mut self.judge) {
-            Ok(Outcome::Done) => {
+            Ok(StepOutcome::Done) => {
                 self.visit.note(format!("{step}"));
                 Ok(None)
             }
-            Ok(Outcome::Refused(error)) => {
+            Ok(StepOutcome::Refused(error)) => {
                 self.visit.note(format!("{step}: refused: {error}"));
                 Ok(Some(error))
             }
@@ -98,8 +99,8 @@ impl<'a> Stage<'a> {
     pub(super) fn opens(&mut self, crash: Crash) -> Result<(), Broken> {
         self.visit.states += 1;
         match self.run.open(crash, &mut self.judge)? {
-            Outcome::Done => Ok(()),
-            Outcome::Refused(error) => {
+            StepOutcome::Done => Ok(()),
+            StepOutcome::Refused(error) => {
                 let what = format!("the store does not open: {error}");
                 Err(Violation::of(Clause::Answers, what).into())
             }

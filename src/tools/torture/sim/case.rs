@@ -1,4 +1,4 @@
-//! A case: everything that one simulated run follows from. It can be written to a file.
+//! A case: the options and steps that determine one simulated run. It can be written to a file.
 
 use std::ops::Deref;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use super::step::Step;
 use crate::engine::disk::SimDisk;
 use crate::{Options, Result, Store};
 
-/// How the store is opened: small, so that everything happens often.
+/// The options of the store: small, so that checkpoints and evictions happen often.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Setup {
     pub(crate) page_bytes: u32,
@@ -20,8 +20,8 @@ pub(crate) struct Setup {
 }
 
 impl Setup {
-    /// Opens the store on `disk`, without threads. The limits of [`Options::open`] do not hold
-    /// here: smaller caches and segments than anybody should have are met more often.
+    /// Opens the store on `disk`, without threads. The lower limits of [`Options::open`] do not hold
+    /// here: smaller caches and segments reach rare states more often.
     pub(crate) fn open(&self, disk: &SimDisk) -> Result<Opened> {
         let options = Options::new()
             .page_bytes(self.page_bytes)
@@ -34,26 +34,25 @@ impl Setup {
         let store = Store::open_on(Arc::new(disk.clone()), options)?;
         Ok(Opened { store: Some(store), disk: disk.clone() })
     }
-}
 
-impl Setup {
-    /// Whether a step commits more than the cache keeps together, so that pages are read amid it.
+    /// Whether a step commits more rows than a quarter of the frames, so that it reads pages while it
+    /// is applied.
     pub(crate) fn evicts_its_own(&self, step: &Step) -> bool {
         let frames = self.cache_bytes / u64::from(self.page_bytes);
         matches!(step, Step::Commit { changes, .. } if changes.len() as u64 > frames / 4)
     }
 }
 
-/// A store that ends as in a crash: when this is dropped, nothing more is written.
+/// An open store that ends as in a crash: dropping it writes nothing.
 #[derive(Debug)]
 pub(crate) struct Opened {
-    /// There until this is dropped or taken apart.
+    /// None only after `into_store`.
     store: Option<Store>,
     disk: SimDisk,
 }
 
 impl Opened {
-    /// The store, which now ends as any other.
+    /// The store, which from now on closes as usual.
     pub(crate) fn into_store(mut self) -> Store {
         self.store.take().expect("an open store")
     }
@@ -71,7 +70,7 @@ impl Drop for Opened {
     fn drop(&mut self) {
         let Some(store) = self.store.take() else { return };
         self.disk.crash_after(0);
-        // A store that has panicked may panic again when it is closed.
+        // After a panic the store may panic again when it is closed.
         if std::thread::panicking() {
             std::mem::forget(store);
         }

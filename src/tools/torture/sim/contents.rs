@@ -1,8 +1,8 @@
-//! Keys, values and their hashes: small enough to be compared by the million.
+//! Keys, values and the hash of a store's contents, cheap enough to compare millions of states.
 //!
-//! A value follows from its stamp, and no two commits of a run share one, so that a value tells
-//! who wrote it. The hash of a store's contents is the sum of the hashes of its entries: it is
-//! kept up to date by each change, and a recovered store's is found by one scan.
+//! A value follows from its stamp. No two commits of a run share a stamp, so a value identifies the
+//! commit that wrote it. The hash of the contents is the sum of the hashes of all keyspaces and entries:
+//! each change updates it, and one scan computes that of a recovered store.
 
 use std::collections::BTreeMap;
 
@@ -21,7 +21,7 @@ pub(crate) fn keyspace_name(number: KeyspaceNo) -> String {
     format!("k{number}")
 }
 
-/// The key of this number: short and long ones, with shared beginnings and without.
+/// The key of this number. Some keys are long, and some share a prefix.
 pub(crate) fn key(number: KeyNo) -> Vec<u8> {
     let n = u64::from(number);
     match number % 5 {
@@ -36,10 +36,10 @@ pub(crate) fn key(number: KeyNo) -> Vec<u8> {
     }
 }
 
-/// A value, by what it is made from.
+/// A value, in short: it follows from these fields.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Stamp {
-    /// Unlike every other of the run.
+    /// Unique within the run.
     pub(crate) id: u32,
     /// The length in bytes.
     pub(crate) bytes: u32,
@@ -65,7 +65,7 @@ impl Stamp {
     }
 }
 
-/// What a store holds, with its hash.
+/// The contents of a store, with their hash.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Contents {
     pub(crate) keyspaces: BTreeMap<KeyspaceNo, BTreeMap<KeyNo, (Stamp, u64)>>,
@@ -79,7 +79,7 @@ impl Contents {
     }
 
     pub(crate) fn drop_keyspace(&mut self, keyspace: KeyspaceNo) {
-        let entries = self.keyspaces.remove(&keyspace).expect("only what exists is dropped");
+        let entries = self.keyspaces.remove(&keyspace).expect("an existing keyspace");
         let gone = entries.values().fold(0u64, |sum, (_, hash)| sum.wrapping_add(*hash));
         let name = keyspace_hash(&keyspace_name(keyspace));
         self.hash = self.hash.wrapping_sub(gone).wrapping_sub(name);
@@ -100,7 +100,7 @@ impl Contents {
         }
     }
 
-    /// The entries, by what each takes in a leaf and out of line, in bytes.
+    /// The bytes that the entries take, in leaves and out of line.
     pub(crate) fn live(&self, inline: u64) -> Live {
         let mut live = Live { keyspaces: self.keyspaces.len() as u64, ..Live::default() };
         for (number, (stamp, _)) in self.keyspaces.values().flatten() {
@@ -114,23 +114,23 @@ impl Contents {
         live
     }
 
-    /// How many keys, in all keyspaces.
+    /// The number of keys in all keyspaces.
     pub(crate) fn keys(&self) -> u64 {
         self.keyspaces.values().map(|entries| entries.len() as u64).sum()
     }
 }
 
-/// What a store must keep.
+/// The amount of data that a store must keep.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Live {
     pub(crate) keyspaces: u64,
-    /// Bytes of keys, and of values that are not out of line.
+    /// Bytes of keys and inline values.
     pub(crate) in_leaves: u64,
-    /// The lengths of the values out of line.
+    /// The lengths of the values that are out of line.
     pub(crate) long: Vec<u64>,
 }
 
-/// The hash of all that `store` shows now, and how many keys there are.
+/// The hash of the contents that `store` shows now, and the number of keys.
 pub(crate) fn hash_of(store: &Store) -> Result<(u64, u64)> {
     let (mut hash, mut keys) = (0u64, 0);
     for name in store.keyspaces() {

@@ -1,5 +1,5 @@
-//! Crash points: what a crash at a moment can leave, recovered and judged, and the crashes during
-//! that recovery, and so on.
+//! Explores crash points: the states that a crash can leave at a moment are recovered and judged, and
+//! some of these recoveries are crashed in turn.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -8,56 +8,56 @@ use serde::{Deserialize, Serialize};
 use super::case::Setup;
 use super::generate::Theme;
 use super::history::{History, Mark};
+use super::injected::InjectedFault;
 use super::judge::{Crash, Judge, Verdict, Violation};
 use super::pace::Pace;
 use super::panics;
 use super::step::Kept;
 use super::subsets::{Effort, Outcomes};
 use super::tally::Tally;
-use super::trouble::Trouble;
 use super::watch::{Point, Watch};
 use crate::engine::disk::SimDisk;
 use crate::engine::disk::sim::rng::SplitMix64;
 use crate::tools::torture::Clause;
 use crate::{CommitMode, Store};
 
-/// A crash: before which operation of the disk, and what it keeps.
+/// A crash: its moment, and what it keeps.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct CrashAt {
-    /// Crash points before it, since the run or the recovery began.
+    /// The number of crash points before it, since the run or the recovery began.
     pub(crate) point: u64,
     pub(crate) kept: Kept,
 }
 
-/// How hard crash points are looked at.
+/// How thoroughly crash points are explored.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Depth {
-    /// One of so many crash points is looked at.
+    /// One of this many crash points is explored.
     pub(crate) point_one_in: u64,
-    /// One of so many just before a flush.
+    /// The same for points just before a flush.
     pub(crate) window_one_in: u64,
-    /// Of a step that has more crash points than this, a part is looked at: the longest values
-    /// are copied in hundreds of steps.
+    /// A step with more crash points than this has only a part of them explored: copies of the
+    /// longest values have hundreds.
     pub(crate) points_of_step: u64,
-    /// Just before a flush.
+    /// The subsets to try just before a flush.
     pub(crate) windows: Effort,
-    /// Crash states by chance at each other point.
+    /// Random crash states per point.
     pub(crate) scattered: usize,
-    /// One of so many states is crashed during its recovery.
+    /// One of this many states is crashed during its recovery.
     pub(crate) nested_one_in: u64,
-    /// Recoveries that are crashed one within the other.
+    /// The most recoveries that are crashed one within the other.
     pub(crate) deepest: usize,
-    /// One of so many states is opened again, and written to.
+    /// One of this many states is opened again, and written to.
     pub(crate) again_one_in: u64,
 }
 
 impl Depth {
-    /// The same for a large store, of which each state takes ten times as long.
+    /// The same for a large store, where each state takes ten times as long.
     pub(crate) fn sparser(self) -> Depth {
         Depth { point_one_in: 16 * self.point_one_in, windows: self.windows.sparser(), ..self }
     }
 
-    /// The same for a store that makes hundreds of keyspaces, each of which is flushed.
+    /// The same for a store that creates hundreds of keyspaces, each with a flush.
     pub(crate) fn sparsest(self) -> Depth {
         Depth { point_one_in: 64 * self.point_one_in, window_one_in: 64, ..self.sparser() }
     }
@@ -70,11 +70,11 @@ pub(crate) struct Found {
     pub(crate) crashes: Vec<CrashAt>,
     /// The step of the workload during which the first crash came; 0 opens the store.
     pub(crate) step: usize,
-    /// What befell the store beside crashes.
-    pub(crate) trouble: Option<Box<Trouble>>,
+    /// The fault that was injected, crashes aside.
+    pub(crate) injected: Option<Box<InjectedFault>>,
 }
 
-/// Explores.
+/// Explores the crash points of one workload.
 #[derive(Debug)]
 pub(crate) struct Explorer {
     pub(crate) setup: Setup,
@@ -83,14 +83,14 @@ pub(crate) struct Explorer {
     pub(crate) tally: Tally,
     pub(crate) rng: SplitMix64,
     pub(crate) pace: Pace,
-    /// The workload is only run.
+    /// The workload runs without crash points.
     pub(crate) skips_points: bool,
-    /// Of the workload, if it has one.
+    /// The theme of the workload, if it has one.
     pub(crate) theme: Option<Theme>,
 }
 
 impl Explorer {
-    /// Looks at everything that a crash at each of `points`, those of a step, can leave.
+    /// Explores crashes at `points`, all of one step.
     pub(crate) fn explore(&mut self, points: Vec<Point>, history: &History) -> Result<(), Found> {
         let many = points.len() as u64 / self.depth.points_of_step.max(1);
         for point in points {
@@ -109,13 +109,13 @@ impl Explorer {
                 violation,
                 crashes: path,
                 step: 0,
-                trouble: None,
+                injected: None,
             })?;
         }
         Ok(())
     }
 
-    /// `path` holds the crashes so far, and has the one that failed added.
+    /// Explores one crash point. `path` holds the crashes that led to it; a failure adds its own.
     fn point(
         &mut self,
         point: &Point,
@@ -146,7 +146,7 @@ impl Explorer {
         Ok(())
     }
 
-    /// One crash state. Returns how many commits it recovered to.
+    /// Recovers and judges one crash state. Returns how many commits it recovered.
     fn state(
         &mut self,
         point: &Point,
@@ -195,29 +195,28 @@ impl Explorer {
             self.again(image, &store, history, mark, verdict)?;
         }
         drop(store);
-        for point in self.some(points) {
+        for point in self.sample(points) {
             self.point(&point, history, path, false)?;
         }
         Ok(verdict.k)
     }
 
-    /// Of the points of a recovery a few: each state has some, and there are many states.
-    fn some(&mut self, points: Vec<Point>) -> Vec<Point> {
+    /// A few points of a recovery: there are many recoveries.
+    fn sample(&mut self, points: Vec<Point>) -> Vec<Point> {
         const SOME: u64 = 2;
         let count = points.len() as u64;
         let taken = points.into_iter().filter(|_| count <= SOME || self.rng.below(count) < SOME);
         taken.collect()
     }
 
-    /// Goes one way: the crashes of `path`, the first of which comes at `point`. Returns what is
-    /// wrong at its end, if anything is.
+    /// Replays the crashes of `path`, the first at `point`, and judges the last state.
     pub(crate) fn follow(
         &mut self,
         point: &Point,
         history: &History,
         path: &[CrashAt],
     ) -> Result<(), Violation> {
-        let (here, rest) = path.split_first().expect("a way has a crash");
+        let (here, rest) = path.split_first().expect("a path has a crash");
         let image = point.disk.fork(here.kept.keep());
         let [next, ..] = rest else {
             let mut only = Vec::new();
@@ -234,7 +233,7 @@ impl Explorer {
         points.first().map_or(Ok(()), |point| self.follow(point, history, rest))
     }
 
-    /// What was served is there after the next crash, and the store goes on.
+    /// Judges that the next crash undoes nothing that was served, and that the store takes writes.
     fn again(
         &mut self,
         image: &SimDisk,
@@ -248,12 +247,12 @@ impl Explorer {
                 Violation::of(Clause::Again, format!("the store does not open again: {error}"))
             })
         };
-        // Nothing but what is durable, and then nothing done: clauses 5 and 6.
+        // P5 and P6: the durable state alone shows the same contents.
         let after = image.fork(crate::engine::disk::Keep::Nothing);
         let second = opened(&after)?;
         self.judge.same(&second, history, verdict, Clause::Served, None)?;
         drop(second);
-        // Writes go on, and survive.
+        // New writes survive a crash.
         let wrote = write_more(store, self.rng.below(2) == 0);
         let wrote = wrote.map_err(|error| Violation::of(Clause::Again, format!("{error}")))?;
         let after = image.fork(crate::engine::disk::Keep::Nothing);
@@ -263,10 +262,10 @@ impl Explorer {
             .open_keyspace(MORE)
             .and_then(|keyspace| keyspace.map(|keyspace| keyspace.len()).transpose());
         if !matches!(found, Ok(Some(found)) if found == wrote) {
-            let what = format!("{wrote} keys were written, and after a crash it has {found:?}");
+            let what = format!("{wrote} keys were written, but a crash left {found:?}");
             return Err(Violation::of(Clause::Again, what));
         }
-        // And what was there before is as it was, and so is what was told of it.
+        // The older contents and their receipts are unchanged.
         self.judge.same(&third, history, verdict, Clause::Again, Some(MORE))?;
         let acknowledged = history.count_to(mark.acknowledged);
         self.judge.receipts(&third, history, verdict.k, acknowledged)?;
@@ -279,10 +278,10 @@ impl Explorer {
     }
 }
 
-/// The keyspace that a recovered store is tried with.
+/// The keyspace for writes to a recovered store.
 pub(super) const MORE: &str = "more";
 
-/// Writes to a store, and makes everything durable. Returns how many keys there are in [`MORE`].
+/// Writes to a store and makes everything durable. Returns the number of keys in [`MORE`].
 pub(super) fn write_more(store: &Store, makes_checkpoint: bool) -> crate::Result<u64> {
     let keyspace = store.keyspace(MORE)?;
     keyspace.put_with("one", [1; 100], CommitMode::Async)?;

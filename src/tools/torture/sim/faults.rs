@@ -1,60 +1,59 @@
-//! Failing calls: every call of the disk that can fail, does.
+//! Failing calls: each call of the disk that can fail is made to fail.
 //!
-//! A dry run of a workload lists the calls. Then the workload is run again for each call, each
-//! fault that fits it, once and for ever; it goes on for some steps, crashes, recovers, and goes
-//! on again. What must hold:
+//! A dry run of a workload lists its calls. Then the workload runs once for each call, each fault that
+//! fits it, once and for ever. It continues for some steps, crashes, recovers, and continues again.
+//! These must hold:
 //!
-//! - before the crash each answer is right, or an error that fits: after an input/output error
-//!   [`Error::Io`], after ENOSPC [`Error::DiskFull`];
-//! - [`Error::Poisoned`] fits where nobody knows any more what the device has: after a failed
-//!   flush, and after a device has failed a write, which may have been the superblock's. Its cause
-//!   must fit in turn. No other fault may poison: a file that cannot be made, grown, opened,
-//!   renamed, mapped, removed or read, and a device that is full, wherever it says so. But a commit
-//!   of more rows than a quarter of the frames reads pages while it is applied, for the second time:
-//!   a device that fails each try to read one of them poisons;
-//! - what was refused is absent, and what was acknowledged is there. Only the one commit that was
-//!   told first that the log is poisoned may be there or not;
-//! - reads go on, and need no space. While another fault lasts they may report it. After a flush whose pages the cache
-//!   has forgotten they may find [`Error::Corrupt`], never something wrong;
-//! - a poisoned store takes nothing, and its receipts are durable or answer with the error;
-//! - an opening that a full disk refuses leaves no file behind;
-//! - a store that is not poisoned goes on, without reopening, as soon as the trouble is over;
-//! - after the crash P holds. Opening may be refused while the trouble lasts and succeeds after.
+//! - Before the crash each answer is right, or an error that fits: [`Error::Io`] after an input/output
+//!   error, [`Error::DiskFull`] after ENOSPC.
+//! - [`Error::Poisoned`] fits where the content of the device is unknown: after a failed flush, and
+//!   after a failed write, which may be the superblock's. Its cause must fit in turn. No other fault
+//!   may poison: not a full device, and not a failure to create, grow, open, rename, map, remove or
+//!   read a file. One exception: a commit of more rows than a quarter of the frames reads pages a second
+//!   time while it is applied. A device that fails every try to read one of them poisons.
+//! - A refused commit is absent, and an acknowledged one is there. Only the first commit that got
+//!   [`Error::Poisoned`] may be there or not.
+//! - Reads go on, and need no space. While another fault lasts they may report it. After a failed
+//!   flush whose pages the page cache dropped they may report [`Error::Corrupt`], never wrong data.
+//! - A poisoned store takes no commit, and its receipts are durable or answer with the error.
+//! - An opening that a full disk refuses leaves no file behind.
+//! - A store that is not poisoned goes on, without reopening, as soon as the fault is cleared.
+//! - After the crash P holds. Opening may be refused while the fault lasts, and succeeds after it.
 //!
-//! What is not here: short and interrupted reads and writes are below the disk's interface, where
-//! the standard library repeats them; the kill tier injects them into system calls. A failed
-//! allocation of memory ends the process, which is to be killed. Nothing in the engine reads a
-//! wall clock, and a tidy test holds that: so clocks that jump need no simulation.
+//! Not here: the standard library repeats short and interrupted reads and writes, below the disk's
+//! interface; the kill tier injects them into system calls. A failed allocation of memory ends the
+//! process, as a kill does. Clocks that jump need no simulation: the engine reads no wall clock, and a
+//! tidy test holds that.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::case::Case;
 use super::contents::Stamp;
 use super::history::{History, Mark};
+use super::injected::{Failing, FaultViolation, InjectedFault, Lasts};
 use super::judge::{Crash, Judge, Violation};
-use super::meter::{Bomb, Called, Meter};
+use super::meter::{Called, Meter, PlannedFault};
 use super::panics;
-use super::run::{Outcome, Run};
+use super::run::{StepOutcome, StepResult, WorkloadRun};
 use super::site::{CallFault, Phase, Site};
 use super::step::{Change, Kept, Mode, Step};
 use super::tally::Tally;
-use super::trouble::{Failing, Lasts, Trouble, Troubled};
 use crate::Error;
 use crate::engine::disk::sim::rng::SplitMix64;
 use crate::engine::disk::{Op, SimDisk};
 
-/// Steps between the fault and the crash.
+/// The most steps between the fault and the crash.
 const STEPS_AFTER: usize = 5;
 
-/// How many calls of a workload fail.
+/// How many runs of a workload have a failing call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Calls {
     Every,
-    /// So many, those first whose pair of fault and site has been activated least.
+    /// This many; pairs of fault and site that were activated least come first.
     Some(usize),
 }
 
-/// Lets calls of `case` fail. `over` is asked before each run whether it is time to stop.
+/// Runs `case` with failing calls, one per run, until `over` is true.
 pub(crate) fn play(
     case: &Case,
     seed: u64,
@@ -62,12 +61,12 @@ pub(crate) fn play(
     tally: &mut Tally,
     judge: &mut Judge,
     over: &mut dyn FnMut() -> bool,
-) -> Result<(), Troubled> {
-    let mut plan = plan(case, seed, tally).map_err(|violation| Troubled {
+) -> Result<(), FaultViolation> {
+    let mut plan = plan(case, seed, tally).map_err(|violation| FaultViolation {
         violation,
-        trouble: Trouble::Failing(failing(u64::MAX, CallFault::Io, Lasts::Once)),
+        injected: InjectedFault::Failing(failing(u64::MAX, CallFault::Io, Lasts::Once)),
     })?;
-    // The least activated come first, in any order among them.
+    // The least activated pairs come first, in random order among equals.
     let mut rng = SplitMix64::new(seed ^ 0xFA17);
     plan.sort_by_cached_key(|(site, failing)| (count(tally, *site, failing), rng.next()));
     let mut left = match calls {
@@ -75,7 +74,7 @@ pub(crate) fn play(
         Calls::Some(count) => count,
     };
     for (site, failing) in plan {
-        // Whatever the effort and the time, no pair is left out.
+        // A pair that was never activated runs even if the effort or the time is used up.
         if count(tally, site, &failing) > 0 && (left == 0 || over()) {
             continue;
         }
@@ -84,8 +83,8 @@ pub(crate) fn play(
         let met = result.map_err(|violation| {
             let what = format!("{} [{}: {site}]", violation.what, failing.fault.name());
             let violation = Violation { what, ..violation };
-            let trouble = Trouble::Failing(failing.clone());
-            Troubled { violation, trouble }
+            let injected = InjectedFault::Failing(failing.clone());
+            FaultViolation { violation, injected }
         })?;
         tally.states += 1;
         let Some((history, mark)) = met else { continue };
@@ -95,16 +94,20 @@ pub(crate) fn play(
     Ok(())
 }
 
-/// Runs `case` with one failing call. If the call has failed, returns the history, and what was
-/// promised before the step in which it failed.
+/// Runs `case` with one failing call. If it has failed, returns the history, and the promises before the
+/// step in which it failed.
 pub(crate) fn replay(
     case: &Case,
     failing: &Failing,
     judge: &mut Judge,
 ) -> Result<Option<(History, Mark)>, Violation> {
     judge.begin();
-    let bomb = Bomb { call: failing.call, fault: failing.fault, persistence: failing.lasts.into() };
-    let mut play = Play::new(case, Some(bomb), failing);
+    let planned = PlannedFault {
+        call: failing.call,
+        fault: failing.fault,
+        persistence: failing.lasts.into(),
+    };
+    let mut play = Play::new(case, Some(planned), failing);
     let caught = catch_unwind(AssertUnwindSafe(|| play.all(case, judge)));
     let result = caught.unwrap_or_else(|_| Err(Violation::safety(panics::take())));
     let (history, mark) = (std::mem::take(&mut play.run.history), play.mark);
@@ -113,7 +116,7 @@ pub(crate) fn replay(
     result.map(|()| has_happened.then_some((history, mark)))
 }
 
-/// The calls of `case`, each with the faults that fit.
+/// The calls of `case`, each with the faults that fit it.
 fn plan(case: &Case, seed: u64, tally: &mut Tally) -> Result<Vec<(Site, Failing)>, Violation> {
     let mut plan = Vec::new();
     for (called, call) in dry_run(case)?.into_iter().zip(0..) {
@@ -162,25 +165,25 @@ pub(crate) fn dry_run(case: &Case) -> Result<Vec<Called>, Violation> {
     Ok(calls)
 }
 
-/// A workload in which a call fails.
+/// A run of a workload with a failing call.
 struct Play<'a> {
-    run: Run,
+    run: WorkloadRun,
     meter: Meter,
     failing: &'a Failing,
-    /// Steps since the fault struck.
+    /// Steps since the fault came into force.
     since: Option<usize>,
-    /// What was promised before the step in which it struck, or before this one.
+    /// The promises before the step in which it did, or before this one.
     mark: Mark,
-    /// The fault was in force, or came, during the step.
+    /// The fault was in force during a part of the step.
     was_on: bool,
-    /// A commit read amid itself in the life that the step began in, or ended in.
+    /// [`WorkloadRun::has_read_within`], in the life before the step or in that after it.
     has_read_within: bool,
 }
 
 impl<'a> Play<'a> {
-    fn new(case: &Case, bomb: Option<Bomb>, failing: &'a Failing) -> Play<'a> {
-        let run = Run::new(&case.setup, SimDisk::new());
-        let meter = Meter::new(bomb);
+    fn new(case: &Case, planned: Option<PlannedFault>, failing: &'a Failing) -> Play<'a> {
+        let run = WorkloadRun::new(&case.setup, SimDisk::new());
+        let meter = Meter::new(planned);
         run.watch.set_hook(meter.hook());
         let (since, was_on, has_read_within) = (None, false, false);
         Play { run, meter, failing, since, mark: Mark::default(), was_on, has_read_within }
@@ -193,7 +196,7 @@ impl<'a> Play<'a> {
             if matches!(step, Step::Beside { .. })
                 && !matches!(next, Some(Step::Checkpoint | Step::Flush))
             {
-                continue; // whose commit comes first in the log, only the store would know
+                continue; // only the store knows the order of commits beside another commit
             }
             self.step(at, Some(step), judge)?;
             if self.since.is_some_and(|since| since > STEPS_AFTER) {
@@ -206,7 +209,7 @@ impl<'a> Play<'a> {
         Ok(())
     }
 
-    /// A step, and what must hold after it. None opens the store for the first time.
+    /// Runs a step and judges the result. None opens the store for the first time.
     fn step(&mut self, at: usize, step: Option<&Step>, judge: &mut Judge) -> Result<(), Violation> {
         self.meter.begin(at);
         self.run.watch.set_phase(Phase::of(step));
@@ -223,31 +226,29 @@ impl<'a> Play<'a> {
             None => self.run.open(Crash::Kill, judge)?,
         };
         self.note_state();
-        // What closes a store tells what had befallen it.
+        // A close that fails reports a fault of the life that it ends.
         self.has_read_within = read_within || self.run.has_read_within;
         let Some(site) = self.meter.fired() else {
             return match outcome {
-                Outcome::Done => Ok(()),
-                Outcome::Refused(error) => {
-                    Err(Violation::safety(format!("refused for no reason: {error}")))
-                }
+                StepOutcome::Done => Ok(()),
+                StepOutcome::Refused(error) => Err(Violation::refused(&error)),
             };
         };
         self.was_on = was_on || self.since.is_none();
-        if let Outcome::Refused(error) = outcome {
+        if let StepOutcome::Refused(error) = outcome {
             self.refused(site, &error)?;
             if self.run.store.is_none() {
-                self.open_after_all(crash_of(step), judge)?;
+                self.open_after_fault(crash_of(step), judge)?;
             }
         }
         let since = *self.since.get_or_insert(0);
         if self.meter.is_on() && self.is_over(since) {
             self.meter.heal(&self.run.disk);
-            self.goes_on(at, judge)?;
+            self.serves_again(at, judge)?;
         }
         if since == 0 {
             self.run.watch.set_phase(Phase::Reading);
-            if let Outcome::Refused(error) = self.look(judge)? {
+            if let StepOutcome::Refused(error) = self.look(judge)? {
                 self.refused(site, &error)?;
             }
         }
@@ -259,30 +260,32 @@ impl<'a> Play<'a> {
         self.failing.lasts == Lasts::Once || since as u64 >= self.failing.heals_after
     }
 
-    /// What the books must know before and after each step.
+    /// Adjusts the history before and after each step.
     fn note_state(&mut self) {
         if self.failing.fault == CallFault::FlushForgotten {
-            // What the cache has forgotten, a kill takes as well.
+            // A kill also takes the data that the page cache has dropped.
             self.run.history.mark.written = self.run.history.mark.durable;
         }
         let is_poisoned = self.run.store.as_ref().is_some_and(crate::Store::is_poisoned);
         self.run.is_poisoned |= is_poisoned;
     }
 
-    /// An error must fit the fault, and be no longer there than it.
+    /// Judges an error: it must fit the fault, and last no longer than the fault.
     fn refused(&mut self, site: Site, error: &Error) -> Result<(), Violation> {
         let fault = self.failing.fault;
         let is_poison = matches!(error, Error::Poisoned { .. });
         if !is_poison && !self.was_on && !self.is_forgotten(error) && !self.run.is_poisoned {
-            return Err(Violation::liveness(format!("refused although all is well: {error}")));
+            return Err(Violation::liveness(format!(
+                "refused although no fault is in force: {error}"
+            )));
         }
         let is_full = matches!(fault, CallFault::Full | CallFault::FullFromHere);
-        // What a commit that is larger than the cache reads, where no other try succeeds.
-        let is_amid = fault == CallFault::Io
+        // A commit that is larger than the cache fails to read a page, each time it tries.
+        let is_read_within = fault == CallFault::Io
             && self.failing.lasts == Lasts::Forever
             && site.op == Op::Read
             && self.has_read_within;
-        if is_poison && !may_poison(fault, site.op) && !is_amid {
+        if is_poison && !may_poison(fault, site.op) && !is_read_within {
             return Err(Violation::liveness(format!("poisoned by {}: {error}", fault.name())));
         }
         if let Some(name) = self.run.left.take()
@@ -291,11 +294,11 @@ impl<'a> Play<'a> {
             let what = format!("an opening that a full disk refused left {name} behind: {error}");
             return Err(Violation::liveness(what));
         }
-        // A keyspace that may have been made or dropped answers as if it had.
+        // If the creation or drop of a keyspace is in doubt, it may answer as if it were done.
         let is_undecided = self.run.history.is_in_doubt()
             && matches!(error, Error::NoSuchKeyspace { .. } | Error::KeyspaceExists { .. });
         if !fits(fault, error) && !self.is_forgotten(error) && !is_undecided {
-            let what = format!("{} was told as: {error}", fault.name());
+            let what = format!("{} was reported as: {error}", fault.name());
             return Err(Violation::safety(what));
         }
         Ok(())
@@ -305,34 +308,34 @@ impl<'a> Play<'a> {
         self.failing.fault == CallFault::FlushForgotten && matches!(error, Error::Corrupt { .. })
     }
 
-    /// The store did not open: it does once the trouble is over.
-    fn open_after_all(&mut self, crash: Crash, judge: &mut Judge) -> Result<(), Violation> {
+    /// The store did not open: it must once the fault is cleared.
+    fn open_after_fault(&mut self, crash: Crash, judge: &mut Judge) -> Result<(), Violation> {
         self.meter.heal(&self.run.disk);
         match self.run.open(crash, judge)? {
-            Outcome::Done => Ok(()),
-            Outcome::Refused(error) => {
-                let what = format!("it does not open although the trouble is over: {error}");
+            StepOutcome::Done => Ok(()),
+            StepOutcome::Refused(error) => {
+                let what = format!("it does not open although the fault is cleared: {error}");
                 Err(Violation::liveness(what))
             }
         }
     }
 
-    /// The trouble is over: unless it is poisoned, the store takes commits, and all else.
-    fn goes_on(&mut self, at: usize, judge: &mut Judge) -> Result<(), Violation> {
+    /// The fault is cleared: unless it is poisoned, the store must take commits and a checkpoint.
+    fn serves_again(&mut self, at: usize, judge: &mut Judge) -> Result<(), Violation> {
         self.note_state();
         if self.run.is_poisoned {
             return Ok(());
         }
         for step in [self.write(at, Mode::Async), self.write(at, Mode::Sync), Step::Checkpoint] {
-            if let Outcome::Refused(error) = self.run.step(&step, judge)? {
-                let what = format!("the trouble is over, and a {step} is refused: {error}");
+            if let StepOutcome::Refused(error) = self.run.step(&step, judge)? {
+                let what = format!("the fault is cleared, but a {step} is refused: {error}");
                 return Err(Violation::liveness(what));
             }
         }
         Ok(())
     }
 
-    /// A commit that is like no other.
+    /// A commit of a value that no other step writes.
     fn write(&self, at: usize, mode: Mode) -> Step {
         let keyspaces = &self.run.history.now().keyspaces;
         let keyspace = keyspaces.keys().next().copied().unwrap_or(0);
@@ -341,47 +344,49 @@ impl<'a> Play<'a> {
         Step::Commit { mode, changes: vec![Change::Put { keyspace, key: 7, value }] }
     }
 
-    /// A flush, after a round of what is a thread's work in a store that does not simulate.
-    fn flush(&mut self, judge: &mut Judge) -> Result<Outcome, Violation> {
+    /// A flush, after a round of the work that a background thread does in a real store.
+    fn flush(&mut self, judge: &mut Judge) -> StepResult {
         let store = self.run.store.clone().expect("an open store");
         match store.keep_log() {
             Ok(()) => self.run.step(&Step::Flush, judge),
-            Err(error) => Ok(Outcome::Refused(error)),
+            Err(error) => Ok(StepOutcome::Refused(error)),
         }
     }
 
-    /// Reads everything, whatever the disk is like.
-    fn look(&mut self, judge: &mut Judge) -> Result<Outcome, Violation> {
-        let Some(store) = self.run.store.clone() else { return Ok(Outcome::Done) };
+    /// Reads everything, whether or not the fault is in force.
+    fn look(&mut self, judge: &mut Judge) -> StepResult {
+        let Some(store) = self.run.store.clone() else { return Ok(StepOutcome::Done) };
         match judge.look(&store, None)? {
             Ok((hash, _)) if self.run.history.may_show(hash) => {}
             Ok(_) => return Err(Violation::safety("reads do not show what was committed")),
             Err(error @ Error::DiskFull { .. }) => {
                 return Err(Violation::liveness(format!("a read needs space: {error}")));
             }
-            Err(error) => return Ok(Outcome::Refused(error)),
+            Err(error) => return Ok(StepOutcome::Refused(error)),
         }
         if store.is_poisoned() {
             judge.poisoned(&store, &self.run.history)?;
         }
         match store.verify() {
             Ok(found) if found.is_clean() => {}
-            // The device does not have what the cache has forgotten.
-            Ok(_) if self.failing.fault == CallFault::FlushForgotten => return Ok(Outcome::Done),
+            // The device lacks the data that the page cache has dropped.
+            Ok(_) if self.failing.fault == CallFault::FlushForgotten => {
+                return Ok(StepOutcome::Done);
+            }
             Ok(found) => {
                 return Err(Violation::safety(format!("verify: {}", found.problems.join("; "))));
             }
-            Err(error) => return Ok(Outcome::Refused(error)),
+            Err(error) => return Ok(StepOutcome::Refused(error)),
         }
         if !self.meter.is_on() && !store.is_poisoned() {
             let judged = judge.running(&store, &self.run.history);
             return match judged {
-                // It came while the suite was at it.
-                Err(_) if self.meter.is_on() => Ok(Outcome::Done),
-                judged => judged.map(|()| Outcome::Done),
+                // The fault came into force while the judge read.
+                Err(_) if self.meter.is_on() => Ok(StepOutcome::Done),
+                judged => judged.map(|()| StepOutcome::Done),
             };
         }
-        Ok(Outcome::Done)
+        Ok(StepOutcome::Done)
     }
 
     /// The crash, the recovery, and life after it.
@@ -403,8 +408,8 @@ impl<'a> Play<'a> {
         for step in &steps {
             self.meter.begin(at);
             self.run.watch.set_phase(Phase::of(Some(step)));
-            if let Outcome::Refused(error) = self.run.step(step, judge)? {
-                let what = format!("after all trouble, {step} is refused: {error}");
+            if let StepOutcome::Refused(error) = self.run.step(step, judge)? {
+                let what = format!("after the fault and a crash, {step} is refused: {error}");
                 return Err(Violation::liveness(what));
             }
         }
@@ -419,7 +424,7 @@ fn crash_of(step: Option<&Step>) -> Crash {
     }
 }
 
-/// Whether nobody may know any more what is where: see the module's header.
+/// Whether the fault leaves the content of the device unknown: see the module's header.
 fn may_poison(fault: CallFault, op: Op) -> bool {
     match fault {
         CallFault::Flush | CallFault::FlushForgotten => true,
@@ -428,7 +433,7 @@ fn may_poison(fault: CallFault, op: Op) -> bool {
     }
 }
 
-/// Whether `error` tells of the fault.
+/// Whether `error` is one that the fault may cause.
 fn fits(fault: CallFault, error: &Error) -> bool {
     match (fault, error) {
         (_, Error::Poisoned { source, .. }) => fits(fault, source),
@@ -444,9 +449,9 @@ mod tests {
     use super::super::generate;
     use super::super::site::Sites;
     use super::*;
-    use crate::tools::torture::sim::site::Place;
+    use crate::tools::torture::sim::site::FileKind;
 
-    /// Runs `work` where a panic is caught, as workers do, and gives what it found.
+    /// Runs `work` in a thread that catches panics, as workers do.
     fn worker<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
         let worker = std::thread::spawn(|| {
             panics::catch();
@@ -471,10 +476,10 @@ mod tests {
         assert!(tally.states > 200 && tally.sites.missing().is_empty(), "{:?}", tally.sites);
     }
 
-    /// What a check of the store writes down for those who came meanwhile fails as what a checkpoint
-    /// writes: the store was poisoned for every later checkpoint and did not say so.
+    /// A bug: a failed write of a check poisoned the store for every later checkpoint, and the store
+    /// did not report it.
     #[test]
-    fn a_note_that_fails_after_a_check_is_told() {
+    fn a_failed_write_after_a_check_is_reported() {
         let case: Case = serde_json::from_str(
             r#"{"setup": {"page_bytes": 4096, "cache_bytes": 524288, "segment_bytes": 65536,
             "checkpoint_log_bytes": 16777216, "max_unsynced_bytes": 16777216}, "steps": [
@@ -499,24 +504,24 @@ mod tests {
         assert!(failures.is_empty(), "{failures:?}");
     }
 
-    /// Each of them was a bug.
-    const FORMER: [(Op, Place, CallFault); 3] = [
+    /// The sites and faults of fixed bugs.
+    const FORMER: [(Op, FileKind, CallFault); 3] = [
         // The flush of the new store's name fails. The next attempt found the store and took its
         // name for durable: a power loss left the log without its data file.
-        (Op::SyncDir, Place::Directory, CallFault::Flush),
+        (Op::SyncDir, FileKind::Directory, CallFault::Flush),
         // The flush of the first segment fails. The next attempt recycled the file, whose length
         // was never durable: a power loss cut off the log.
-        (Op::Sync, Place::Log, CallFault::Flush),
+        (Op::Sync, FileKind::Log, CallFault::Flush),
         // The header of a new segment cannot be written. The next attempt found the file and did
         // not flush its name: a power loss took it, with durable commits.
-        (Op::Write, Place::Log, CallFault::Io),
+        (Op::Write, FileKind::Log, CallFault::Io),
     ];
 
-    /// Lets the first calls of a site fail, in every manner. Returns how many runs that were.
-    fn fail_first(seed: u64, op: Op, place: Place, fault: CallFault) -> u64 {
+    /// Makes the first calls of a site fail, in every way. Returns the number of runs.
+    fn fail_first(seed: u64, op: Op, file: FileKind, fault: CallFault) -> u64 {
         let (case, mut runs) = (generate::case(seed), 0);
         let calls = dry_run(&case).expect("nothing fails").into_iter().zip(0..);
-        let same = |called: &Called| (called.site.op, called.site.place) == (op, place);
+        let same = |called: &Called| (called.site.op, called.site.file) == (op, file);
         for (_, call) in calls.filter(|(called, _)| same(called) && !called.by_judge).take(3) {
             for kept in [Kept::Nothing, Kept::Everything, Kept::Seeded(seed ^ call)] {
                 for (lasts, heals_after) in [(Lasts::Once, 0), (Lasts::Forever, 2)] {
@@ -532,11 +537,11 @@ mod tests {
     }
 
     #[test]
-    fn failures_of_former_days_are_mended() {
-        for (op, place, fault) in FORMER {
+    fn fixed_bugs_do_not_return() {
+        for (op, file, fault) in FORMER {
             let runs: u64 =
-                worker(move || (0..4).map(|seed| fail_first(seed, op, place, fault)).sum());
-            assert!(runs > 24, "{op:?} of {place:?} failed in {runs} runs");
+                worker(move || (0..4).map(|seed| fail_first(seed, op, file, fault)).sum());
+            assert!(runs > 24, "{op:?} of {file:?} failed in {runs} runs");
         }
     }
 
@@ -555,7 +560,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_that_does_not_fit_is_noticed() {
+    fn errors_that_do_not_fit_the_fault_are_noticed() {
         let full = Error::DiskFull { file: "sim:/data".into(), needed: 1 };
         let poisoned = |source: &Error| {
             let (source, appended) = (source.clone().into(), None);

@@ -1,34 +1,35 @@
-//! Every single bit of five golden stores, flipped.
+//! Flips every single bit of five golden stores.
 //!
-//! The stores are made from fixed seeds: one that was closed; one that was killed with log to
-//! replay; one with many keyspaces and long values; one after many checkpoints, with free space
-//! and recycled segments; one whose recovery was killed. Each takes 64 KiB or more. For each bit
-//! of each page that is read meanwhile: open, read everything, verify, within a second, without a
-//! panic. A store that simulates does the same whenever it reads the same, so a page that it does
-//! not read makes no difference: there all bits are flipped at once, a page at a time, and the
-//! outcome must be that of the sound store.
+//! Fixed seeds make the stores: one that was closed; one that was killed with log to replay; one with
+//! many keyspaces and long values; one after many checkpoints, with free space and recycled segments;
+//! one whose recovery was killed. Each takes 64 KiB or more.
+//!
+//! A flipped store is opened, read and verified, within a second and without a panic. Each bit of each
+//! page that this reads is flipped alone. A simulated store that reads the same does the same, so a
+//! page that it does not read makes no difference. Such a page has all its bits flipped at once, and
+//! the result must be that of the sound store.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::case::{Case, Setup};
 use super::contents::Stamp;
+use super::injected::{Damage, End, FaultViolation, InjectedFault, Rot};
 use super::judge::Violation;
 use super::panics;
 use super::rot::damaged;
 use super::specimen::{Seen, Specimen};
 use super::step::{Change, Kept, Mode, Step};
 use super::tally::Tally;
-use super::trouble::{Damage, End, Rot, Trouble, Troubled};
 use crate::engine::disk::Keep;
 use crate::engine::disk::sim::rng::SplitMix64;
 
-/// The unit in which it is known what is read, in bytes and in bits.
+/// The unit in which the disk notes reads, in bytes and in bits.
 const PAGE: u64 = 4096;
 const PAGE_BITS: u64 = 8 * PAGE;
-/// The least that a golden store takes, in bytes.
+/// The least size of a golden store, in bytes.
 const LEAST: u64 = 64 << 10;
 
-/// A file, and the number of a page in it.
+/// The name of a file, and the number of a page in it.
 type Page = (String, u64);
 
 /// A golden store, and how it is made.
@@ -38,14 +39,14 @@ pub(crate) struct Golden {
     pub(crate) case: Case,
     pub(crate) end: End,
     specimen: Specimen,
-    /// The pages that are read.
+    /// The pages that an examination reads.
     read: Vec<Page>,
-    /// Those that are not.
+    /// The other pages.
     unread: Vec<Page>,
 }
 
 /// Makes the golden stores.
-pub(crate) fn golden() -> Result<Vec<Golden>, Box<(Case, Troubled)>> {
+pub(crate) fn golden() -> Result<Vec<Golden>, Box<(Case, FaultViolation)>> {
     let kill = Kept::Everything;
     let recovery = End::RecoveryCrash { kept: Kept::Seeded(5), operation: 9 };
     [
@@ -58,9 +59,9 @@ pub(crate) fn golden() -> Result<Vec<Golden>, Box<(Case, Troubled)>> {
     .into_iter()
     .map(|(name, case, end)| {
         let mut specimen = Specimen::of(&case, case.steps.len(), &end).map_err(|violation| {
-            Box::new((case.clone(), troubled(&case, &end, Damage::Nothing, violation)))
+            Box::new((case.clone(), fault_violation(&case, &end, Damage::Nothing, violation)))
         })?;
-        // What only writes read counts as unread here: damage to that is drawn by `rot`.
+        // No writes here: a page that only they read counts as unread. `rot` damages such pages.
         specimen.close_one_in = u64::MAX;
         let (read, unread) = pages(&specimen);
         Ok(Golden { name, case, end, specimen, read, unread })
@@ -68,7 +69,7 @@ pub(crate) fn golden() -> Result<Vec<Golden>, Box<(Case, Troubled)>> {
     .collect()
 }
 
-/// The pages of a store: those that are read when it is examined, and the others.
+/// The pages that an examination of a store reads, and the others.
 fn pages(specimen: &Specimen) -> (Vec<Page>, Vec<Page>) {
     let image = specimen.disk.fork(Keep::Everything);
     image.note_reads();
@@ -82,14 +83,14 @@ fn pages(specimen: &Specimen) -> (Vec<Page>, Vec<Page>) {
     specimen.files().into_iter().flat_map(pages_of).partition(is_read)
 }
 
-/// All bits of a page.
+/// Damage to all bits of a page.
 fn invert((file, page): &Page) -> Damage {
     Damage::Invert { file: file.clone(), offset: page * PAGE, bytes: PAGE }
 }
 
-fn troubled(case: &Case, end: &End, damage: Damage, violation: Violation) -> Troubled {
+fn fault_violation(case: &Case, end: &End, damage: Damage, violation: Violation) -> FaultViolation {
     let rot = Rot { steps: case.steps.len(), end: end.clone(), damage };
-    Troubled { violation, trouble: Trouble::Rot(rot) }
+    FaultViolation { violation, injected: InjectedFault::Rot(rot) }
 }
 
 impl Golden {
@@ -97,13 +98,13 @@ impl Golden {
         PAGE * (self.read.len() + self.unread.len()) as u64
     }
 
-    /// The place of a bit in the pages that are read, by its number.
-    fn place(&self, bit: u64) -> Option<(&str, u64, u8)> {
+    /// The file, offset and bit of the bit with this number, within the pages that are read.
+    fn locate(&self, bit: u64) -> Option<(&str, u64, u8)> {
         let (name, page) = self.read.get((bit / PAGE_BITS) as usize)?;
         Some((name, page * PAGE + bit % PAGE_BITS / 8, (bit % 8) as u8))
     }
 
-    /// Flips all bits of each page that is not read.
+    /// Flips all bits of each unread page, a page at a time.
     fn flip_unread(&self) -> Result<(), (Damage, Violation)> {
         for page in &self.unread {
             let damage = invert(page);
@@ -121,35 +122,34 @@ impl Golden {
     }
 }
 
-/// Flips each `stride`-th bit of all golden stores, from the one of number `offset` on, and returns
-/// how many. Workers that share the work take different offsets. `over` is asked before each
-/// whether it is time to stop.
+/// Flips every `stride`-th bit of all golden stores, from bit `offset` on, until `over` is true. Returns
+/// how many. Workers that share the work take different offsets.
 pub(crate) fn run(
     stride: u64,
     offset: u64,
     tally: &mut Tally,
     over: &mut dyn FnMut() -> bool,
-) -> Result<u64, Box<(Case, Troubled)>> {
+) -> Result<u64, Box<(Case, FaultViolation)>> {
     let (mut flipped, mut at) = (0, offset);
     let stores = golden()?;
     tally.bits = stores.iter().map(|golden| 8 * golden.bytes()).sum();
     for golden in stores {
         if offset == 0 {
             golden.flip_unread().map_err(|(damage, violation)| {
-                let troubled = troubled(&golden.case, &golden.end, damage, violation);
-                Box::new((golden.case.clone(), troubled))
+                let found = fault_violation(&golden.case, &golden.end, damage, violation);
+                Box::new((golden.case.clone(), found))
             })?;
             tally.bits_unread += PAGE_BITS * golden.unread.len() as u64;
         }
         assert!(golden.bytes() >= LEAST, "{} has only {} bytes", golden.name, golden.bytes());
-        while let Some((file, byte, bit)) = golden.place(at) {
+        while let Some((file, byte, bit)) = golden.locate(at) {
             if over() {
                 return Ok(flipped);
             }
             let damage = Damage::Flip { file: file.to_owned(), offset: byte, bit };
             let seen = golden.flip(file, byte, bit).map_err(|violation| {
-                let troubled = troubled(&golden.case, &golden.end, damage.clone(), violation);
-                Box::new((golden.case.clone(), troubled))
+                let found = fault_violation(&golden.case, &golden.end, damage.clone(), violation);
+                Box::new((golden.case.clone(), found))
             })?;
             flipped += 1;
             at += stride;
@@ -163,7 +163,7 @@ pub(crate) fn run(
     Ok(flipped)
 }
 
-/// What a golden store has much of.
+/// The kind of a golden store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     Plain,
@@ -214,11 +214,11 @@ fn case(kind: Kind, seed: u64) -> Case {
 
 #[cfg(test)]
 mod tests {
-    use super::super::mishap;
+    use super::super::fault_jobs;
     use super::*;
 
     #[test]
-    fn golden_stores_are_what_they_are_called() {
+    fn golden_stores_are_sound_and_large_enough() {
         let golden = golden().unwrap();
         assert_eq!(golden.len(), 5);
         for golden in &golden {
@@ -228,9 +228,9 @@ mod tests {
         }
     }
 
-    /// As if a page that is read had been taken for one that is not.
+    /// A read page is passed off as an unread one, so that its damage shows.
     #[test]
-    fn a_saved_failure_of_pages_that_are_not_read_shows_itself_again() {
+    fn a_saved_failure_of_unread_pages_replays() {
         let mut golden = golden().unwrap().remove(0);
         let replays = |golden: &Golden, damage: &Damage| {
             let rot = Rot {
@@ -238,8 +238,8 @@ mod tests {
                 end: golden.end.clone(),
                 damage: damage.clone(),
             };
-            let text = serde_json::to_string(&Trouble::Rot(rot)).unwrap();
-            mishap::replay(&golden.case, &serde_json::from_str(&text).unwrap())
+            let text = serde_json::to_string(&InjectedFault::Rot(rot)).unwrap();
+            fault_jobs::replay(&golden.case, &serde_json::from_str(&text).unwrap())
         };
         let unread = invert(&golden.unread[0]);
         assert!(replays(&golden, &unread).is_none(), "sound, it does not fail");
@@ -248,12 +248,12 @@ mod tests {
         let again = replays(&golden, &damage).expect("it fails again");
         assert_eq!(again.violation, violation);
         assert!(
-            matches!(again.trouble.as_deref(), Some(Trouble::Rot(rot)) if rot.damage == damage)
+            matches!(again.injected.as_deref(), Some(InjectedFault::Rot(rot)) if rot.damage == damage)
         );
     }
 
     #[test]
-    fn flipped_bits_are_told_or_do_no_harm() {
+    fn flipped_bits_are_reported_or_harmless() {
         let worker = std::thread::spawn(|| {
             panics::catch();
             let mut tally = Tally::default();

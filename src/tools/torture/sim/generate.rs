@@ -1,8 +1,8 @@
-//! Workloads by chance. The same seed gives the same workload.
+//! Generates random workloads. The same seed gives the same workload.
 //!
-//! A theme has habits: how long its values are, how many changes its commits have. What two
-//! habits exclude no workload of a theme would ever do. So a part of all commits is free of them:
-//! each dimension of [`super::shape`] is drawn for itself, whatever the theme.
+//! A theme has habits: how long its values are, how many changes its commits have. Habits exclude some
+//! combinations. So a part of all commits is free of them: each dimension of [`super::shape`] is drawn
+//! independently, whatever the theme.
 
 use super::case::{Case, Setup};
 use super::contents::{KeyNo, KeyspaceNo, Stamp, key};
@@ -10,16 +10,15 @@ use super::shape::{Kinds, Length, Repeats, Size, Spread};
 use super::step::{Change, Kept, Mode, Step};
 use crate::engine::disk::sim::rng::SplitMix64;
 
-/// What a workload is about.
+/// The theme of a workload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Theme {
-    /// A bit of everything.
     Mixed,
-    /// Each commit waits.
+    /// Each commit waits for the device.
     Sync,
     /// Commits do not wait, and flushes come between.
     Async,
-    /// Others commit while the device is waited for.
+    /// Other threads commit while the engine waits for the device.
     Beside,
     /// Many crashes and reopenings.
     Lives,
@@ -27,16 +26,15 @@ pub(crate) enum Theme {
     Evicting,
     /// Large commits over several segments, and values out of line.
     Large,
-    /// Keyspaces come and go.
+    /// Many keyspaces are created and dropped.
     Keyspaces,
-    /// Snapshots are held while much is changed.
+    /// Snapshots are held during many changes.
     Snapshots,
-    /// Records of one length in small segments that are used again and again.
+    /// Records of one length in small segments that are recycled often.
     Recycling,
-    /// Much is written, and then deleted in the order of the keys, by a store that has few of its
-    /// pages in memory.
+    /// Many keys are written and then deleted in key order, with few pages in the cache.
     Emptying,
-    /// So many pages that the maps have several leaves. Slow.
+    /// Enough pages for several leaves of the maps. Slow.
     Big,
     /// Hundreds of keyspaces. Slow.
     Crowd,
@@ -59,7 +57,7 @@ impl Theme {
         Theme::Crowd,
     ];
 
-    /// The theme that a seed is given. The slow ones come seldom.
+    /// The theme of a seed. The slow ones are rare.
     pub(crate) fn of(seed: u64) -> Theme {
         let mut rng = SplitMix64::new(!seed);
         match Theme::ALL[rng.below(Theme::ALL.len() as u64) as usize] {
@@ -74,11 +72,11 @@ impl Theme {
     }
 }
 
-/// Keyspaces of a crowd, at least and at most.
+/// Keyspaces of [`Theme::Crowd`], at least and at most.
 const CROWD: (u64, u64) = (200, 1000);
-/// The bytes of a commit, beyond which its values are short.
+/// Once a commit has this many bytes, its further values are short.
 const COMMIT_BYTES: u64 = 256 << 10;
-/// Keys that are written before they are deleted.
+/// Keys that [`Theme::Emptying`] writes and deletes.
 const LEAVES: KeyNo = 220;
 
 /// The workload of a seed.
@@ -125,7 +123,7 @@ struct Draw {
     rng: SplitMix64,
     setup: Setup,
     theme: Theme,
-    /// No value of a commit without habits is longer.
+    /// The longest size of values in commits without habits.
     longest: Size,
     next_stamp: u32,
     keyspaces: KeyspaceNo,
@@ -244,7 +242,7 @@ impl Draw {
         steps.push(Step::Checkpoint);
     }
 
-    /// Fills more leaves than the cache has frames.
+    /// Fills more leaves of a keyspace than the cache has frames.
     fn fill_leaves(&mut self, steps: &mut Vec<Step>) {
         for first in (0..LEAVES).step_by(20) {
             let changes = (first..first + 20).map(|key| {
@@ -257,7 +255,7 @@ impl Draw {
         steps.push(if self.rng.below(2) == 0 { Step::Checkpoint } else { Step::Reopen });
     }
 
-    /// Deletes neighbours.
+    /// Deletes neighbouring keys.
     fn in_order(&mut self) -> Vec<Change> {
         let mut keys: Vec<KeyNo> = (0..LEAVES).collect();
         keys.sort_by_cached_key(|&number| key(number));
@@ -297,7 +295,7 @@ impl Draw {
         changes
     }
 
-    /// A size for most values of a commit, as likely short as not.
+    /// The size of most values of a commit: inline in at least half of all commits.
     fn size(&mut self) -> Size {
         let longest = Size::ALL.iter().position(|size| *size == self.longest).expect("one of all");
         match self.rng.below(2) {
@@ -325,7 +323,7 @@ impl Draw {
         Change::Put { keyspace, key, value: self.sized(size) }
     }
 
-    /// Makes a commit name keys again. What is too short for it stays as it is.
+    /// Makes a commit repeat keys. A single change stays as it is.
     fn repeat(&mut self, changes: &mut [Change], repeats: Repeats, size: Size) {
         let last = changes.len() - 1;
         if last == 0 {
@@ -340,14 +338,14 @@ impl Draw {
             Repeats::Often => {
                 let stride = if last - first < 6 { 1 } else { 2 };
                 for at in (first..=last).step_by(stride) {
-                    changes[at] = renamed(changes[at], changes[first]);
+                    changes[at] = with_key_of(changes[at], changes[first]);
                 }
                 return;
             }
             Repeats::LongFirst => Some((long, Size::Inline)),
             Repeats::ShortFirst => Some((Size::Inline, long)),
         };
-        changes[second] = renamed(changes[second], changes[first]);
+        changes[second] = with_key_of(changes[second], changes[first]);
         for (at, size) in sizes.into_iter().flat_map(|(one, two)| [(first, one), (second, two)]) {
             if let Change::Put { keyspace, key, .. } = changes[at] {
                 changes[at] = Change::Put { keyspace, key, value: self.sized(size) };
@@ -355,11 +353,11 @@ impl Draw {
         }
     }
 
-    /// Keys of which no two are alike: of the usual ones, if they are enough.
+    /// Different keys: of the usual range, if `count` fits in it.
     fn different_keys(&mut self, count: u64) -> Vec<KeyNo> {
         let keys: u64 = if count < 80 { 89 } else { 409 };
         let (first, stride) = (self.rng.below(keys), 1 + self.rng.below(keys - 1));
-        // The number of keys is prime, so it takes all of them to come back to the first.
+        // The number of keys is prime, so every stride visits all of them before the first comes again.
         (0..count).map(|at| ((first + at * stride) % keys) as KeyNo).collect()
     }
 
@@ -442,7 +440,7 @@ impl Draw {
         }
     }
 
-    /// Others commit during a checkpoint, a flush, or a commit that waits.
+    /// Commits of other threads during a checkpoint, a flush, or a `Sync` commit.
     fn beside(&mut self, steps: &mut Vec<Step>) {
         let commits = self.spread(1, 5);
         let commits = (0..commits)
@@ -459,7 +457,7 @@ impl Draw {
                 Step::Commit { mode: Mode::Sync, changes: self.changes(count) }
             }
         };
-        // A flush of the log is a single call.
+        // A flush of the log is one call.
         let calls = if next == Step::Checkpoint { 8 } else { 1 };
         steps.push(Step::Beside { after: self.rng.below(calls) as u8, commits });
         steps.push(next);
@@ -474,7 +472,7 @@ impl Draw {
     }
 }
 
-/// Makes values short where those before are long enough together.
+/// Makes values short once those before them have [`COMMIT_BYTES`] in all.
 fn shorten(changes: &mut [Change]) {
     let mut left = COMMIT_BYTES;
     for change in changes {
@@ -486,8 +484,8 @@ fn shorten(changes: &mut [Change]) {
     }
 }
 
-/// A change of the key of another.
-fn renamed(change: Change, other: Change) -> Change {
+/// `change`, applied to the key of `other`.
+fn with_key_of(change: Change, other: Change) -> Change {
     let (Change::Put { keyspace, key, .. } | Change::Delete { keyspace, key }) = other;
     match change {
         Change::Put { value, .. } => Change::Put { keyspace, key, value },
@@ -508,7 +506,7 @@ mod tests {
         assert_eq!(themes.len(), Theme::ALL.len());
     }
 
-    /// All that a workload puts, in any step.
+    /// The stamps of all puts of a workload.
     fn stamps(case: &Case) -> impl Iterator<Item = Stamp> {
         let commits = case.steps.iter().flat_map(|step| match step {
             Step::Commit { changes, .. } => vec![changes],
@@ -521,7 +519,7 @@ mod tests {
         })
     }
 
-    /// A value begins with the number of its stamp. The shortest ones are too short for that.
+    /// A value begins with the id of its stamp, which needs up to four bytes.
     #[test]
     fn no_two_values_of_four_bytes_or_more_of_a_run_are_alike() {
         for seed in 0..200 {
@@ -539,7 +537,7 @@ mod tests {
     }
 
     #[test]
-    fn a_case_can_be_written_down() {
+    fn a_case_survives_serialization() {
         for seed in 0..50 {
             let case = case(seed);
             let text = serde_json::to_string(&case).unwrap();

@@ -1,8 +1,8 @@
-//! What was committed, in log order, and what was said about it: what oracle P judges by.
+//! The history of a run: its commits in log order and the promises about them. Oracle P judges by it.
 //!
 //! ```text
-//!   T1 ... Tk  recovered by a former crash  ...  Tn             a commit that failed may follow
-//!   '---------- certain: at or below D ----'  '- a crash may take, from the end -'
+//!   T1 ... Tk  (k recovered by the last crash)  ...     Tn       a commit in doubt may follow
+//!   '---------- certain: at or below D ---------'  '-- a crash may take these, from the end --'
 //! ```
 
 use crate::Lsn;
@@ -16,29 +16,36 @@ pub(crate) struct Commit {
     pub(crate) lsn: Lsn,
     /// None if the store gave no receipt.
     pub(crate) token: Option<String>,
-    pub(crate) what: What,
+    pub(crate) effect: CommitEffect,
     /// The hash of the contents after it.
     pub(crate) hash: u64,
-    /// How many keys there are after it.
+    /// The number of keys after it.
     pub(crate) keys: u64,
 }
 
-/// What a commit did.
+impl Commit {
+    /// A commit whose contents [`History::push`] notes.
+    pub(crate) fn new(lsn: Lsn, token: Option<String>, effect: CommitEffect) -> Commit {
+        Commit { lsn, token, effect, hash: 0, keys: 0 }
+    }
+}
+
+/// The changes that a commit makes.
 #[derive(Clone, Debug)]
-pub(crate) enum What {
+pub(crate) enum CommitEffect {
     Changes(Vec<Change>),
     Create(KeyspaceNo),
     Drop(KeyspaceNo),
 }
 
-/// What was promised at a moment.
+/// The promises at a moment.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Mark {
-    /// Commits that had been submitted: more cannot be there.
+    /// The number of submitted commits: more cannot be there.
     pub(crate) submitted: usize,
     /// The highest LSN that was acknowledged.
     pub(crate) acknowledged: Lsn,
-    /// A kill takes nothing up to here: what was acknowledged, unless a power loss came between.
+    /// A kill takes nothing up to here: as `acknowledged`, or lower where a power loss took data.
     pub(crate) written: Lsn,
     /// `D`: the highest LSN ever reported to be durable.
     pub(crate) durable: Lsn,
@@ -47,7 +54,7 @@ pub(crate) struct Mark {
 }
 
 impl Mark {
-    /// Someone was told that his commit at `lsn` is done.
+    /// Notes that the commit at `lsn` was acknowledged.
     pub(crate) fn acknowledge(&mut self, lsn: Lsn) {
         self.acknowledged = self.acknowledged.max(lsn);
         self.written = self.written.max(lsn);
@@ -59,15 +66,15 @@ impl Mark {
 pub(crate) struct History {
     commits: Vec<Commit>,
     now: Contents,
-    /// A commit whose caller was told that a flush failed: it is there or not, after all others.
-    doubt: Option<(What, Contents)>,
-    /// Tokens of commits that a crash took: lost for ever.
+    /// The commit in doubt, whose flush failed: it is there or not, after all others.
+    doubt: Option<(CommitEffect, Contents)>,
+    /// Receipt tokens of commits that a crash took: lost for ever.
     pub(crate) lost: Vec<String>,
     pub(crate) mark: Mark,
 }
 
 impl History {
-    /// What the store must show now.
+    /// The contents that the store must show now.
     pub(crate) fn now(&self) -> &Contents {
         &self.now
     }
@@ -80,7 +87,7 @@ impl History {
         &self.commits
     }
 
-    /// How many of the commits lie at or below `lsn`.
+    /// The number of commits at or below `lsn`.
     pub(crate) fn count_to(&self, lsn: Lsn) -> usize {
         self.commits.partition_point(|commit| commit.lsn <= lsn)
     }
@@ -90,18 +97,17 @@ impl History {
         k.checked_sub(1).map_or((0, 0), |at| (self.commits[at].hash, self.commits[at].keys))
     }
 
-    /// Someone was told that everything up to `lsn` is durable.
+    /// Notes that everything up to `lsn` was reported durable.
     pub(crate) fn durable(&mut self, lsn: Lsn) {
         self.mark.durable = self.mark.durable.max(lsn);
     }
 
-    /// Someone was told that his commit at `lsn` is done.
+    /// Notes that the commit at `lsn` was acknowledged.
     pub(crate) fn acknowledged(&mut self, lsn: Lsn) {
         self.mark.acknowledge(lsn);
     }
 
-    /// Adds a commit where its LSN has it: commits that were made beside another one return
-    /// before it.
+    /// Inserts a commit by its LSN: one that another thread made during a commit returns before it.
     pub(crate) fn push(&mut self, commit: Commit) {
         let at = self.count_to(commit.lsn);
         self.commits.insert(at, commit);
@@ -109,17 +115,17 @@ impl History {
             self.replay(at);
             return;
         }
-        let what = self.commits[at].what.clone();
-        apply(&mut self.now, &what);
+        let effect = self.commits[at].effect.clone();
+        apply(&mut self.now, &effect);
         self.note(at);
     }
 
-    /// A commit may be there or not: its caller was told that a flush failed.
-    pub(crate) fn in_doubt(&mut self, what: What) {
+    /// Notes a commit whose flush failed: it may be there or not.
+    pub(crate) fn in_doubt(&mut self, effect: CommitEffect) {
         assert!(self.doubt.is_none(), "no commit is taken after the first that failed");
         let mut contents = self.now.clone();
-        apply(&mut contents, &what);
-        self.doubt = Some((what, contents));
+        apply(&mut contents, &effect);
+        self.doubt = Some((effect, contents));
     }
 
     pub(crate) fn is_in_doubt(&self) -> bool {
@@ -136,13 +142,13 @@ impl History {
         hash == self.now.hash || self.after_doubt().is_some_and(|(doubt, _)| hash == doubt)
     }
 
-    /// A recovery has found the first `k` commits, of which the one in doubt is the last: the
-    /// others are lost, and nothing that was promised about them counts any more.
+    /// Notes that a recovery has found the first `k` commits; `k` may count the one in doubt, as the
+    /// last. The other commits are lost, and no promise about them counts any more.
     pub(crate) fn recovered(&mut self, k: usize, to: Lsn) {
-        if let Some((what, _)) = self.doubt.take()
+        if let Some((effect, _)) = self.doubt.take()
             && k > self.commits.len()
         {
-            self.push(Commit { lsn: to, token: None, what, hash: 0, keys: 0 });
+            self.push(Commit::new(to, None, effect));
         }
         let lost = self.commits.split_off(k);
         self.lost.extend(lost.into_iter().filter_map(|commit| commit.token));
@@ -156,15 +162,15 @@ impl History {
     /// The contents after `k` commits.
     pub(crate) fn contents(&self, k: usize) -> Contents {
         let mut contents = Contents::default();
-        self.commits[..k].iter().for_each(|commit| apply(&mut contents, &commit.what));
+        self.commits[..k].iter().for_each(|commit| apply(&mut contents, &commit.effect));
         contents
     }
 
     fn replay(&mut self, from: usize) {
         self.now = self.contents(from);
         for at in from..self.commits.len() {
-            let what = self.commits[at].what.clone();
-            apply(&mut self.now, &what);
+            let effect = self.commits[at].effect.clone();
+            apply(&mut self.now, &effect);
             self.note(at);
         }
     }
@@ -175,11 +181,11 @@ impl History {
     }
 }
 
-fn apply(contents: &mut Contents, what: &What) {
-    match what {
-        What::Create(keyspace) => contents.create(*keyspace),
-        What::Drop(keyspace) => contents.drop_keyspace(*keyspace),
-        What::Changes(changes) => {
+fn apply(contents: &mut Contents, effect: &CommitEffect) {
+    match effect {
+        CommitEffect::Create(keyspace) => contents.create(*keyspace),
+        CommitEffect::Drop(keyspace) => contents.drop_keyspace(*keyspace),
+        CommitEffect::Changes(changes) => {
             for change in changes {
                 match *change {
                     Change::Put { keyspace, key, value } => contents.put(keyspace, key, value),

@@ -1,9 +1,9 @@
-//! Looks for a failure by every means in turn: for builds that are broken on purpose.
+//! Looks for a failure in a build that is broken on purpose, by every means in turn.
 
 use super::explore::Depth;
+use super::fault_jobs::FaultJobs;
 use super::generate::{self, Theme};
 use super::judge::Violation;
-use super::mishap::Mishaps;
 use super::pace::Pace;
 use super::panics;
 use super::play::{explorer, play};
@@ -13,21 +13,21 @@ use super::work::WIDE;
 use crate::engine::disk::sim::rng::SplitMix64;
 use crate::tools::torture::Tier;
 
-/// What a hunt came to.
+/// The result of a hunt.
 #[derive(Debug)]
 pub(crate) struct Hunt {
     /// None if nothing was found in time.
     pub(crate) found: Option<Violation>,
-    /// By which means.
+    /// The means that found it.
     pub(crate) by: String,
-    /// States that were judged until then.
+    /// The states that were judged.
     pub(crate) states: u64,
 }
 
-/// Workloads that are only run, for each one whose crash points are looked at.
+/// Workloads without crash points, per workload whose crash points are explored.
 const BLIND: u64 = 12;
 
-/// A few states of some crash points: many workloads are better than one looked at hard.
+/// A few states of some crash points: many workloads find more than one explored in depth.
 const GLANCE: Depth = Depth {
     point_one_in: 12,
     windows: Effort { exhaustive: 16, sampled: 2 },
@@ -35,13 +35,13 @@ const GLANCE: Depth = Depth {
     ..WIDE
 };
 
-/// Looks for a failure until `pace` is over: through all themes in turn, each first blind, and
+/// Looks for a failure until `pace` is over: all themes in turn, each first without crash points, and
 /// between them failing calls, rot and flipped bits.
 pub(crate) fn hunt(seed: u64, pace: &Pace) -> Hunt {
     panics::catch();
     let mut rng = SplitMix64::new(seed);
     let mut hunt = Hunt { found: None, by: String::new(), states: 0 };
-    let mishaps = Mishaps::of(Tier::Smoke);
+    let fault_jobs = FaultJobs::of(Tier::Smoke);
     let mut sites = Sites::default();
     for (turn, theme) in Theme::ALL.iter().cycle().enumerate() {
         let blind = if theme.is_slow() { 1 } else { BLIND };
@@ -52,24 +52,24 @@ pub(crate) fn hunt(seed: u64, pace: &Pace) -> Hunt {
             hunt.one(*theme, rng.next(), at < blind, pace);
         }
         if hunt.found.is_none() {
-            let job = MISHAPS[turn % MISHAPS.len()];
-            hunt.mishap(&mishaps, job, rng.next(), &mut sites, pace);
+            let job = FAULT_JOBS[turn % FAULT_JOBS.len()];
+            hunt.fault_job(&fault_jobs, job, rng.next(), &mut sites, pace);
         }
     }
     hunt
 }
 
-/// Jobs that are no crashes: failing calls, rot, flipped bits.
-const MISHAPS: [u64; 6] = [1, 2, 5, 2, 1, FLIP];
+/// Jobs without crashes: failing calls, rot, flipped bits.
+const FAULT_JOBS: [u64; 6] = [1, 2, 5, 2, 1, FLIP];
 const FLIP: u64 = 6;
 
 impl Hunt {
-    fn mishap(&mut self, mishaps: &Mishaps, job: u64, seed: u64, sites: &mut Sites, pace: &Pace) {
-        let befallen = match job {
-            FLIP => mishaps.flip(seed, pace),
-            job => mishaps.one(job, seed, pace, sites),
+    fn fault_job(&mut self, jobs: &FaultJobs, job: u64, seed: u64, sites: &mut Sites, pace: &Pace) {
+        let done = match job {
+            FLIP => jobs.flip(seed, pace),
+            job => jobs.one(job, seed, pace, sites),
         };
-        let Some((explorer, found)) = befallen else { return };
+        let Some((explorer, found)) = done else { return };
         self.states += explorer.tally.states;
         if let Some((_, found)) = found {
             self.found = Some(found.violation);

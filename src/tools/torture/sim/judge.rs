@@ -1,20 +1,19 @@
-//! Oracle P: what every recovery is judged by.
+//! Oracle P: judges every recovery.
 //!
-//! The clauses are numbered as in [`Clause`]. A crash is judged with the promises that had been
-//! made at its moment ([`Mark`]). Each state is looked at in every way to read, a glance at most
-//! and some thoroughly; some are asked about all receipts that were ever given.
+//! [`Clause`] numbers the clauses. A crash is judged by the promises made before it ([`Mark`]). The
+//! judge glances at most states and reads some thoroughly; some it asks about every receipt ever given.
 
 use super::history::{History, Mark};
-use super::look::{Blind, Effort, look};
+use super::look::{Effort, LookError, look};
 use crate::tools::torture::{Clause, FailureKind};
 use crate::{Error, Lsn, Status, Store};
 
-/// What a store came back from.
+/// The kind of a crash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Crash {
-    /// The process ended and the operating system lived on.
+    /// The process ends; the operating system keeps all that was written.
     Kill,
-    /// What was not synced may be gone.
+    /// Unsynced data may be gone.
     PowerLoss,
 }
 
@@ -36,24 +35,29 @@ impl Violation {
         Violation::of(Clause::Answers, what)
     }
 
-    /// The store does not go on.
+    /// A step that failed while no fault was in force.
+    pub(crate) fn refused(error: &Error) -> Violation {
+        Violation::safety(format!("refused although nothing fails: {error}"))
+    }
+
+    /// A store that could go on and does not.
     pub(crate) fn liveness(what: impl Into<String>) -> Violation {
         Violation { kind: FailureKind::Liveness, clause: Clause::Answers, what: what.into() }
     }
 }
 
-/// What a recovery came to.
+/// The result of a recovery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Verdict {
-    /// The commits that there are.
+    /// The number of commits that are there.
     pub(crate) k: usize,
-    /// What the store says that it recovered to.
+    /// The LSN that the store reports as recovered to.
     pub(crate) to: Lsn,
 }
 
-/// One of so many looks is thorough.
+/// One of this many looks is thorough.
 const THOROUGH: u64 = 32;
-/// In one of so many recoveries all receipts are asked about.
+/// One of this many recoveries is asked about all receipts.
 const ALL_RECEIPTS: u64 = 50;
 
 /// Judges, and counts how often each clause was checked.
@@ -61,7 +65,7 @@ const ALL_RECEIPTS: u64 = 50;
 pub(crate) struct Judge {
     pub(crate) checked: [u64; Clause::ALL.len()],
     looks: u64,
-    /// Nothing is left to the turn of looks: for what has failed before.
+    /// Every look is thorough: for replays.
     is_strict: bool,
 }
 
@@ -71,24 +75,24 @@ impl Judge {
         Judge { is_strict: true, ..Judge::default() }
     }
 
-    /// From here on it looks as a new one does, so that a run is like the one before it.
+    /// Starts the turns of looks anew, so that a run does not depend on the one before it.
     pub(crate) fn begin(&mut self) {
         self.looks = 0;
     }
 
-    /// The hash of what a store shows, and the number of its keys.
+    /// The hash of the contents of a store, and the number of its keys.
     pub(crate) fn look(&mut self, store: &Store, without: Option<&str>) -> Looked {
         self.looks += 1;
         let is_thorough = self.is_strict || self.looks.is_multiple_of(THOROUGH);
         let effort = if is_thorough { Effort::Thorough(self.looks) } else { Effort::Glance };
         match look(store, effort, without) {
             Ok(found) => Ok(Ok(found)),
-            Err(Blind::Refused(error)) => Ok(Err(error)),
-            Err(Blind::Disagrees(what)) => Err(Violation::safety(what)),
+            Err(LookError::Refused(error)) => Ok(Err(error)),
+            Err(LookError::Disagrees(what)) => Err(Violation::safety(what)),
         }
     }
 
-    /// Judges a store that has just recovered. `mark` is what was promised when it crashed.
+    /// Judges a store that has just recovered. `mark` holds the promises made before the crash.
     pub(crate) fn recovered(
         &mut self,
         store: &Store,
@@ -99,9 +103,9 @@ impl Judge {
         let to = store.stats().recovery.recovered_to;
         let reported = history.count_to(to);
         let (hash, keys) = self.look(store, None)?.map_err(unreadable)?;
-        // 1, 3
+        // P1, P3
         let k = self.find_k(history, reported, hash, keys)?;
-        // 2
+        // P2
         self.check(Clause::Bounds);
         let certain = history.count_to(mark.durable);
         if k < certain {
@@ -124,9 +128,9 @@ impl Judge {
                 format!("{k} commits are there, but only {submitted} had been submitted"),
             ));
         }
-        // 4
+        // P4
         self.sound(store)?;
-        // 7
+        // P7
         self.receipts(store, history, k, history.count_to(mark.acknowledged))?;
         Ok(Verdict { k, to })
     }
@@ -147,7 +151,7 @@ impl Judge {
         Ok(())
     }
 
-    /// Judges the receipts of a poisoned store: durable, or without an answer.
+    /// Judges the receipts of a poisoned store: each is durable or answers with [`Error::Poisoned`].
     pub(crate) fn poisoned(&mut self, store: &Store, history: &History) -> Result<(), Violation> {
         self.check(Clause::Receipts);
         let durable = store.watermarks().durable;
@@ -165,8 +169,8 @@ impl Judge {
         Ok(())
     }
 
-    /// Judges that a second look at what was recovered shows the same, in all keyspaces except
-    /// `without`: `clause` says why.
+    /// Judges that a recovered store still shows the same, in all keyspaces except `without`. `clause`
+    /// is the one that demands it.
     pub(crate) fn same(
         &mut self,
         store: &Store,
@@ -192,7 +196,7 @@ impl Judge {
         Ok(())
     }
 
-    /// Adds what another one counted.
+    /// Adds the counts of another judge.
     pub(crate) fn add(&mut self, other: &Judge) {
         self.checked.iter_mut().zip(other.checked).for_each(|(to, from)| *to += from);
     }
@@ -220,11 +224,11 @@ impl Judge {
         match (0..=all).find(|&k| history.after(k) == (hash, keys)) {
             Some(k) => Err(Violation::of(
                 Clause::Reported,
-                format!("the store has {k} commits, and says that it has {reported}"),
+                format!("the store has {k} commits, but reports that it has {reported}"),
             )),
             None => Err(Violation::of(
                 Clause::Prefix,
-                format!("no k commits give what the store shows; it says that it has {reported}"),
+                format!("no first k commits give the store's contents; it reports {reported}"),
             )),
         }
     }
@@ -241,8 +245,8 @@ impl Judge {
         }
     }
 
-    /// The receipts on both sides of k, of those that somebody had, and some that a former crash
-    /// took. At times all.
+    /// Judges the receipts around k, and some of commits that an earlier crash took. In one recovery
+    /// of [`ALL_RECEIPTS`] it judges all.
     pub(crate) fn receipts(
         &mut self,
         store: &Store,
@@ -268,7 +272,7 @@ impl Judge {
     }
 }
 
-/// What a store shows, or its error; or what is wrong with it.
+/// The hash and number of keys that a store shows, or its error; or a violation.
 pub(crate) type Looked = Result<Result<(u64, u64), Error>, Violation>;
 
 fn unreadable(error: Error) -> Violation {

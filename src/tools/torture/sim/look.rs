@@ -1,10 +1,10 @@
-//! A look at a store by every way to read it. What a forward scan shows is compared with what was
-//! committed, by its hash; everything else must agree with the scan.
+//! Reads a store in every way. The caller compares the hash of a forward scan with the history; all
+//! other ways to read must agree with the scan.
 //!
-//! | effort | looked at, of each keyspace |
+//! | effort | reads of each keyspace |
 //! |---|---|
 //! | glance | `len`, `last`, `get` of the last key |
-//! | thorough | beside these `first`, the scan backwards, `get` and `contains_key` of up to 64 keys and of keys that are not there, prefixes, bounds of each kind |
+//! | thorough | also `first`, the scan backwards, `get` and `contains_key` of up to 64 keys and of absent keys, prefixes, bounds of each kind |
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -13,41 +13,40 @@ use super::contents::{KeyspaceNo, entry_hash, keyspace_hash, keyspace_name};
 use crate::engine::disk::sim::rng::SplitMix64;
 use crate::{Error, Keyspace, Snapshot, Store};
 
-/// Keys of a keyspace that a thorough look gets.
+/// Keys per keyspace that a thorough look gets.
 const GETS: usize = 64;
-/// Pairs of bounds, and prefixes, of a keyspace.
+/// Pairs of bounds, and prefixes, per keyspace.
 const RANGES: usize = 4;
 
-/// How much is looked at.
+/// How much a look reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Effort {
     Glance,
-    /// What is picked, is picked with this seed.
+    /// The seed picks the keys, bounds and prefixes.
     Thorough(u64),
 }
 
-/// Why a look came to nothing.
+/// Why a look failed.
 #[derive(Debug)]
-pub(crate) enum Blind {
-    /// The store did not answer.
+pub(crate) enum LookError {
+    /// The store answered with an error.
     Refused(Error),
-    /// Two ways to read do not agree.
+    /// Two ways to read disagree.
     Disagrees(String),
 }
 
-impl From<Error> for Blind {
-    fn from(error: Error) -> Blind {
-        Blind::Refused(error)
+impl From<Error> for LookError {
+    fn from(error: Error) -> LookError {
+        LookError::Refused(error)
     }
 }
 
-/// The hash of what a scan of `store` shows, and how many keys there are; of all keyspaces except
-/// `without`.
+/// The hash of a scan of `store`, and the number of its keys, in all keyspaces except `without`.
 pub(crate) fn look(
     store: &Store,
     effort: Effort,
     without: Option<&str>,
-) -> Result<(u64, u64), Blind> {
+) -> Result<(u64, u64), LookError> {
     let (mut hash, mut keys) = (0u64, 0);
     for name in store.keyspaces() {
         if without == Some(name.as_str()) {
@@ -64,12 +63,12 @@ pub(crate) fn look(
     Ok((hash, keys))
 }
 
-/// As [`look`], at what a snapshot shows of `keyspaces`.
+/// As [`look`], through a snapshot, in `keyspaces`.
 pub(crate) fn look_back(
     snapshot: &Snapshot,
     keyspaces: &BTreeMap<KeyspaceNo, Keyspace>,
     effort: Effort,
-) -> Result<(u64, u64), Blind> {
+) -> Result<(u64, u64), LookError> {
     let (mut hash, mut keys) = (0u64, 0);
     for (&number, keyspace) in keyspaces {
         let source = Source { keyspace, snapshot: Some(snapshot) };
@@ -80,7 +79,7 @@ pub(crate) fn look_back(
     Ok((hash, keys))
 }
 
-/// Where is read: what is there now, or what a snapshot shows.
+/// The keyspace to read: as it is now, or through a snapshot.
 #[derive(Clone, Copy)]
 struct Source<'a> {
     keyspace: &'a Keyspace,
@@ -124,7 +123,7 @@ impl<'a> Source<'a> {
         }
     }
 
-    /// The entry with the least key, or with the greatest.
+    /// The first entry, or the last.
     fn end(self, seed: u64, is_last: bool) -> Result<Option<Row>, Error> {
         let entry = match (self.snapshot, is_last) {
             (Some(snapshot), false) => snapshot.first(self.keyspace)?,
@@ -140,16 +139,16 @@ fn row_of(seed: u64, entry: &crate::Entry) -> Row {
     (entry.key().to_vec(), entry_hash(seed, entry.key(), entry.value()))
 }
 
-/// Entries as they are read.
+/// An iterator over entries.
 trait Rows: DoubleEndedIterator<Item = Result<Row, Error>> {}
 
 impl<T: DoubleEndedIterator<Item = Result<Row, Error>>> Rows for T {}
 
-/// A key, and the hash of it with its value.
+/// A key, and the hash of its entry.
 type Row = (Vec<u8>, u64);
 
 /// The hash of a keyspace and the number of its keys.
-fn look_at(source: Source<'_>, name: &str, effort: Effort) -> Result<(u64, u64), Blind> {
+fn look_at(source: Source<'_>, name: &str, effort: Effort) -> Result<(u64, u64), LookError> {
     let seed = keyspace_hash(name);
     let (mut hash, mut keys) = (seed, 0);
     let mut last: Option<Row> = None;
@@ -180,7 +179,7 @@ fn look_at(source: Source<'_>, name: &str, effort: Effort) -> Result<(u64, u64),
     drop(entries);
     let len = source.len()?;
     if len != keys {
-        return disagree(name, &format!("{keys} keys are there, and len says {len}"));
+        return disagree(name, &format!("{keys} keys are there, but len says {len}"));
     }
     if source.end(seed, true)? != last {
         return disagree(name, "last is not the last of a scan");
@@ -202,7 +201,7 @@ fn thorough(
     seed: u64,
     rows: &[Row],
     mut rng: SplitMix64,
-) -> Result<(), Blind> {
+) -> Result<(), LookError> {
     if source.end(seed, false)? != rows.first().cloned() {
         return disagree(name, "first is not the first of a scan");
     }
@@ -221,7 +220,7 @@ fn thorough(
         let is_there = rows.binary_search_by(|(key, _)| key.cmp(&absent)).is_ok();
         if source.contains(&absent)? != is_there || source.get(seed, &absent)?.is_some() != is_there
         {
-            let what = format!("{:?} is shown, which a scan does not have", shown(&absent));
+            let what = format!("get shows {:?}, which a scan does not have", shown(&absent));
             return disagree(name, &what);
         }
     }
@@ -256,7 +255,7 @@ fn thorough(
     Ok(())
 }
 
-/// Two keys that are there.
+/// Two random keys of `rows`.
 fn two<'a>(rows: &'a [Row], rng: &mut SplitMix64) -> Option<[&'a [u8]; 2]> {
     let mut one = || rows.get(rng.below(rows.len().max(1) as u64) as usize).map(|row| &row.0[..]);
     Some([one()?, one()?])
@@ -275,17 +274,17 @@ fn bounds<'a>(low: &'a [u8], high: &'a [u8]) -> [Bounds<'a>; 5] {
     ]
 }
 
-/// Compares what was read with what a scan has there.
+/// Compares the rows that were read with those of a scan.
 fn same<'e>(
     name: &str,
     what: &str,
     found: impl Iterator<Item = Result<Row, Error>>,
     mut expected: impl Iterator<Item = &'e Row>,
-) -> Result<(), Blind> {
+) -> Result<(), LookError> {
     for row in found {
         let row = row?;
         if expected.next() != Some(&row) {
-            return disagree(name, &format!("{what} shows {:?} first", shown(&row.0)));
+            return disagree(name, &format!("{what} shows {:?} out of place", shown(&row.0)));
         }
     }
     match expected.next() {
@@ -294,8 +293,8 @@ fn same<'e>(
     }
 }
 
-fn disagree<T>(keyspace: &str, what: &str) -> Result<T, Blind> {
-    Err(Blind::Disagrees(format!("in keyspace {keyspace}: {what}")))
+fn disagree<T>(keyspace: &str, what: &str) -> Result<T, LookError> {
+    Err(LookError::Disagrees(format!("in keyspace {keyspace}: {what}")))
 }
 
 fn shown(key: &[u8]) -> String {

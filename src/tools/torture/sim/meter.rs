@@ -15,18 +15,18 @@ pub(crate) struct Meter(Arc<Mutex<Inner>>);
 #[derive(Debug, Default)]
 struct Inner {
     step: usize,
-    /// The space in use before the last call, if that is to make a file longer.
+    /// The space in use before the last call, if that call allocates.
     growing: Option<u64>,
-    /// The step closes the store and opens it, and is past the first half.
+    /// The store is being opened, or was opened in this step.
     opens: bool,
     calls: Vec<Called>,
-    bomb: Option<Bomb>,
+    planned: Option<PlannedFault>,
     /// The fault is in force.
     is_on: bool,
-    /// The disk has the fault armed.
+    /// The fault is armed on the disk.
     is_armed: bool,
     fired: Option<Site>,
-    /// A fault has happened on a disk, or before it was cleared.
+    /// A call has failed, on this disk or an earlier one.
     has_happened: bool,
 }
 
@@ -35,32 +35,32 @@ struct Inner {
 pub(crate) struct Called {
     pub(crate) site: Site,
     pub(crate) step: usize,
-    /// The suite itself reads, to judge what has been opened.
+    /// The judge reads a store that has just been opened.
     pub(crate) by_judge: bool,
-    /// A file was to grow to a length that it had: a full disk has no part in that.
+    /// An allocation of space that the file already had: it works on a full disk.
     pub(crate) grew_nothing: bool,
 }
 
-/// What is to fail, and when.
+/// The call that is to fail, and how.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Bomb {
+pub(crate) struct PlannedFault {
     pub(crate) call: u64,
     pub(crate) fault: CallFault,
     pub(crate) persistence: Persistence,
 }
 
 impl Meter {
-    pub(crate) fn new(bomb: Option<Bomb>) -> Meter {
-        Meter(Arc::new(Mutex::new(Inner { bomb, ..Inner::default() })))
+    pub(crate) fn new(planned: Option<PlannedFault>) -> Meter {
+        Meter(Arc::new(Mutex::new(Inner { planned, ..Inner::default() })))
     }
 
-    /// What tells it of calls.
+    /// The hook that reports calls to it.
     pub(crate) fn hook(&self) -> Hook {
         let meter = self.clone();
         Hook::new(move |disk, call, phase| meter.0.lock().called(disk, call, phase))
     }
 
-    /// A step begins.
+    /// Notes that a step begins.
     pub(crate) fn begin(&self, step: usize) {
         let mut inner = self.0.lock();
         (inner.step, inner.opens) = (step, false);
@@ -71,12 +71,12 @@ impl Meter {
         self.0.lock().calls.clone()
     }
 
-    /// Where the fault struck first.
+    /// The site where the fault was first in force.
     pub(crate) fn fired(&self) -> Option<Site> {
         self.0.lock().fired
     }
 
-    /// Whether a call has really failed.
+    /// Whether a call has failed.
     pub(crate) fn has_happened(&self, disk: &SimDisk) -> bool {
         self.0.lock().has_happened || disk.faults_happened() > 0
     }
@@ -85,7 +85,7 @@ impl Meter {
         self.0.lock().is_on
     }
 
-    /// The trouble is over.
+    /// Clears the fault.
     pub(crate) fn heal(&self, disk: &SimDisk) {
         let mut inner = self.0.lock();
         (inner.is_on, inner.is_armed) = (false, false);
@@ -113,23 +113,24 @@ impl Inner {
         let number = self.calls.len() as u64;
         self.calls.push(Called { site, step: self.step, by_judge, grew_nothing: false });
         self.growing = (site.op == Op::Allocate).then(|| disk.used_bytes());
-        let Some(bomb) = self.bomb else { return };
-        if number == bomb.call && !by_judge {
-            // In a case that was made smaller it may have become one of the judge's.
+        let Some(planned) = self.planned else { return };
+        if number == planned.call && !by_judge {
+            // `!by_judge`: in a smaller case the number may belong to a call of the judge.
             (self.fired, self.is_on) = (Some(site), true);
-            self.strike(disk, bomb, site.op);
+            self.arm(disk, planned, site.op);
         } else if self.fired.is_some() {
-            if bomb.fault == CallFault::FlushForgotten {
+            if planned.fault == CallFault::FlushForgotten {
                 disk.evict();
             }
             if by_judge && self.is_armed {
-                // What the suite itself reads to judge an opened store, it must be able to read.
+                // The judge must be able to read the store that was opened.
                 self.clear(disk);
                 self.is_armed = false;
-            } else if self.goes_on(bomb) && (!self.is_armed || call.op == Op::Lock) && !by_judge {
-                // Another disk after a crash, or the judge has done.
-                let op = self.fired.expect("it has struck").op;
-                self.strike(disk, bomb, op);
+            } else if self.persists(planned) && (!self.is_armed || call.op == Op::Lock) && !by_judge
+            {
+                // The disk is another one after a crash, or the judge has finished.
+                let op = self.fired.expect("the fault was armed").op;
+                self.arm(disk, planned, op);
             }
         }
     }
@@ -139,31 +140,31 @@ impl Inner {
         disk.clear_faults();
     }
 
-    /// Whether it strikes other disks too, that come after a crash.
-    fn goes_on(&self, bomb: Bomb) -> bool {
-        let lasts = bomb.persistence == Persistence::Forever;
-        self.is_on && (lasts || bomb.fault == CallFault::FullFromHere)
+    /// Whether the fault also applies to the disk after a crash.
+    fn persists(&self, planned: PlannedFault) -> bool {
+        let lasts = planned.persistence == Persistence::Forever;
+        self.is_on && (lasts || planned.fault == CallFault::FullFromHere)
     }
 
-    fn strike(&mut self, disk: &SimDisk, bomb: Bomb, op: Op) {
+    fn arm(&mut self, disk: &SimDisk, planned: PlannedFault, op: Op) {
         self.is_armed = true;
-        if bomb.fault == CallFault::FullFromHere {
-            let room = bomb.call % 3 * 1500;
+        if planned.fault == CallFault::FullFromHere {
+            let room = planned.call % 3 * 1500;
             disk.set_capacity(Some(disk.used_bytes() + room));
             return;
         }
         self.clear(disk);
-        let error = match bomb.fault {
+        let error = match planned.fault {
             CallFault::Full => FaultError::NoSpace,
             _ => FaultError::Io,
         };
         let flushes = [Op::Sync, Op::MapSync, Op::SyncDir];
-        let ops = match (bomb.persistence, flushes.contains(&op)) {
+        let ops = match (planned.persistence, flushes.contains(&op)) {
             (Persistence::Forever, true) => &flushes[..],
             _ => &[op],
         };
         for &op in ops {
-            disk.fail(Fault { op, after: 0, error, persistence: bomb.persistence });
+            disk.fail(Fault { op, after: 0, error, persistence: planned.persistence });
         }
     }
 }

@@ -1,17 +1,17 @@
-//! How far a worker is, and when it is to stop.
+//! The progress of a worker, and when it has to stop.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// Shared with whoever looks whether the worker still moves. Clones are the same pace.
+/// Shared between a worker and its supervisor. Clones are the same pace.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Pace {
     deadline: Option<Instant>,
     states: Arc<AtomicU64>,
     beats: Arc<AtomicU64>,
     stop: Arc<AtomicBool>,
-    /// The seed that is at work, or 0.
+    /// The seed of the workload in progress, or 0.
     seed: Arc<AtomicU64>,
 }
 
@@ -21,7 +21,7 @@ impl Pace {
         Pace { deadline, ..Pace::default() }
     }
 
-    /// The same pace, over after `time` from now, or when it is stopped: the run may have ended.
+    /// The same pace with another deadline, `time` from now: that of the run may have passed.
     pub(crate) fn anew(&self, time: Duration) -> Pace {
         Pace { deadline: Some(Instant::now() + time), ..self.clone() }
     }
@@ -34,33 +34,33 @@ impl Pace {
         Pace { deadline: Some(deadline), ..self.clone() }
     }
 
-    /// One more state.
+    /// Counts a state.
     pub(crate) fn beat(&self) {
         self.states.fetch_add(1, Ordering::Relaxed);
         self.beat_step();
     }
 
-    /// One more step of a workload.
+    /// Counts a step of a workload.
     pub(crate) fn beat_step(&self) {
         self.beats.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// The workload of `seed` begins.
+    /// Notes that the workload of `seed` begins.
     pub(crate) fn begins(&self, seed: u64) {
         self.seed.store(seed, Ordering::Relaxed);
     }
 
-    /// From now on there may be long pauses.
+    /// Notes that the worker runs no workload: a long pause is no hang.
     pub(crate) fn rest(&self) {
         self.seed.store(0, Ordering::Relaxed);
     }
 
-    /// Whether a long pause means nothing.
+    /// Whether the worker runs no workload.
     pub(crate) fn rests(&self) -> bool {
         self.seed.load(Ordering::Relaxed) == 0
     }
 
-    /// What is being done.
+    /// The workload in progress, in words.
     pub(crate) fn task(&self) -> String {
         format!("the workload of seed {}", self.seed.load(Ordering::Relaxed))
     }
@@ -70,7 +70,7 @@ impl Pace {
         self.states.load(Ordering::Relaxed)
     }
 
-    /// States and steps so far: while a worker moves, this grows.
+    /// States and steps so far: a worker that does not hang counts more of them.
     pub(crate) fn beats(&self) -> u64 {
         self.beats.load(Ordering::Relaxed)
     }

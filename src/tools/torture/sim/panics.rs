@@ -1,4 +1,4 @@
-//! A panic in the engine is a failure that is reported as any other, not printed and forgotten.
+//! Catches panics of the engine, so that they are reported as failures and not just printed.
 
 use std::cell::{Cell, RefCell};
 use std::panic;
@@ -25,7 +25,7 @@ pub(crate) fn catch() {
     CATCHES.set(true);
 }
 
-/// The last panic of this thread, with its place.
+/// The last panic of this thread, with its file and line.
 pub(crate) fn take() -> String {
     LAST.take().unwrap_or_else(|| "a panic".to_owned()).replace('\n', " ")
 }

@@ -1,4 +1,4 @@
-//! One run from its beginning to its end: opened on an empty disk, each step explored.
+//! Plays one run from start to end: opens a store on an empty disk and explores each step.
 
 use super::case::Case;
 use super::explore::{CrashAt, Depth, Explorer, Found};
@@ -6,7 +6,7 @@ use super::history::History;
 use super::judge::{Crash, Judge, Violation};
 use super::pace::Pace;
 use super::panics;
-use super::run::{Outcome, Run};
+use super::run::{StepOutcome, StepResult, WorkloadRun};
 use super::tally::Tally;
 use super::watch::Point;
 use crate::engine::disk::SimDisk;
@@ -15,7 +15,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// Runs `case` and explores its crash points. Returns the trace of its disk.
 pub(crate) fn play(case: &Case, explorer: &mut Explorer) -> Result<u64, Found> {
-    let mut run = Run::new(&case.setup, SimDisk::new());
+    let mut run = WorkloadRun::new(&case.setup, SimDisk::new());
     run.theme = explorer.theme;
     run.watch.note_points(!explorer.skips_points);
     let mut judge = Judge::default();
@@ -32,10 +32,10 @@ pub(crate) fn play(case: &Case, explorer: &mut Explorer) -> Result<u64, Found> {
     result.map(|()| trace)
 }
 
-/// Runs `case` up to the first of `crashes` and goes that way, or to its end if there is none.
-/// Returns what is wrong, if anything is.
+/// Runs `case` up to the first of `crashes` and replays them all, or to its end if there are none.
+/// Returns the failure, if there is one.
 pub(crate) fn replay(case: &Case, crashes: &[CrashAt], explorer: &mut Explorer) -> Option<Found> {
-    let mut run = Run::new(&case.setup, SimDisk::new());
+    let mut run = WorkloadRun::new(&case.setup, SimDisk::new());
     if let Some(first) = crashes.first() {
         run.watch.note_points(true);
         run.watch.note_only(first.point);
@@ -50,16 +50,16 @@ pub(crate) fn replay(case: &Case, crashes: &[CrashAt], explorer: &mut Explorer) 
             violation,
             crashes: crashes.to_vec(),
             step,
-            trouble: None,
+            injected: None,
         })
     });
     run.abandon();
     result.err()
 }
 
-/// The moment of the first crash, with the history that it is judged by.
+/// The moment of the first crash, with the history that judges it.
 pub(crate) fn crash_point(case: &Case, crashes: &[CrashAt]) -> Option<(Point, History)> {
-    let mut run = Run::new(&case.setup, SimDisk::new());
+    let mut run = WorkloadRun::new(&case.setup, SimDisk::new());
     run.watch.note_points(true);
     run.watch.note_only(crashes.first()?.point);
     let mut found = None;
@@ -72,13 +72,13 @@ pub(crate) fn crash_point(case: &Case, crashes: &[CrashAt]) -> Option<(Point, Hi
     found
 }
 
-/// Called after each step: its number, the run, and the history that a crash during it is judged
-/// by. Step 0 opens the store.
-type AfterStep<'a> = dyn FnMut(usize, &mut Run, &History) -> Result<(), Found> + 'a;
+/// Called after each step with its number, the run, and the history that judges crashes during it.
+/// Step 0 opens the store.
+type AfterStep<'a> = dyn FnMut(usize, &mut WorkloadRun, &History) -> Result<(), Found> + 'a;
 
 fn each_step(
     case: &Case,
-    run: &mut Run,
+    run: &mut WorkloadRun,
     judge: &mut Judge,
     after: &mut AfterStep<'_>,
 ) -> Result<(), Found> {
@@ -87,7 +87,7 @@ fn each_step(
     after(0, run, &empty)?;
     expect_done(begun, 0)?;
     for (step, at) in case.steps.iter().zip(1..) {
-        // What recovery makes of the history is not known to a crash during it.
+        // A crash during a recovery is judged by the history before that recovery.
         let before = ends_life(step).then(|| run.history.clone());
         let outcome = guarded(|| run.step(step, judge));
         let now = before.is_none().then(|| run.history.clone());
@@ -102,21 +102,21 @@ fn ends_life(step: &super::step::Step) -> bool {
     matches!(step, super::step::Step::Reopen | super::step::Step::Crash { .. })
 }
 
-fn guarded(work: impl FnOnce() -> Result<Outcome, Violation>) -> Result<Outcome, Violation> {
+fn guarded(work: impl FnOnce() -> StepResult) -> StepResult {
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| Err(Violation::safety(panics::take())))
 }
 
-/// No step is refused while nothing fails.
-fn expect_done(outcome: Result<Outcome, Violation>, step: usize) -> Result<(), Found> {
+/// A step that is refused while nothing fails is a failure.
+fn expect_done(outcome: StepResult, step: usize) -> Result<(), Found> {
     let violation = match outcome {
-        Ok(Outcome::Done) => return Ok(()),
-        Ok(Outcome::Refused(error)) => Violation::safety(format!("refused for no reason: {error}")),
+        Ok(StepOutcome::Done) => return Ok(()),
+        Ok(StepOutcome::Refused(error)) => Violation::refused(&error),
         Err(violation) => violation,
     };
-    Err(Found { violation, crashes: Vec::new(), step, trouble: None })
+    Err(Found { violation, crashes: Vec::new(), step, injected: None })
 }
 
-/// An explorer of `case`.
+/// A new explorer of `case`.
 pub(crate) fn explorer(case: &Case, depth: Depth, seed: u64) -> Explorer {
     Explorer {
         setup: case.setup.clone(),

@@ -1,9 +1,9 @@
-//! What is left when nobody does or holds anything: a store is about as large as what is in it.
+//! Judges the size of a store that nothing uses: it must be about as large as its contents.
 //!
-//! Pages that deletes have emptied, old versions that no snapshot needs: that they stay breaks no
-//! clause of P, and makes a store grow for ever. So after a checkpoint, with no snapshot held,
-//! `pages <= FACTOR * live + EACH * keyspaces + ALWAYS`, where `live` is the pages that the entries
-//! would fill, and no old version is kept.
+//! A store that keeps emptied pages, or old versions that no snapshot needs, breaks no clause of P, but
+//! grows for ever. So after a checkpoint, with no snapshot held, no old version is kept, and
+//! `pages <= FACTOR * leaves + long + EACH * keyspaces + ALWAYS`: `leaves` are the leaves that the
+//! entries would fill, `long` the pages of values out of line.
 
 use super::case::Setup;
 use super::contents::Contents;
@@ -11,29 +11,29 @@ use super::judge::Violation;
 use crate::Store;
 use crate::engine::tree::max_inline;
 
-/// Leaves are merged before they are emptier than this.
+/// Leaves are merged before less than one part in this many is in use.
 const FACTOR: u64 = 5;
-/// A root, and a leaf that has no neighbour to merge with.
+/// Pages per keyspace: a root, and a leaf that has no neighbour to merge with.
 const EACH: u64 = 3;
-/// The catalog.
+/// Pages of the catalog.
 const ALWAYS: u64 = 8;
-/// What a page has of a long value, at least.
+/// The most bytes of a page that hold no part of a long value.
 const PAGE_OVERHEAD: u64 = 64;
-/// What an entry takes in a leaf beside its key and value.
+/// Bytes of an entry in a leaf, beside its key and value.
 const ENTRY: u64 = 32;
 
-/// Judges a store after a checkpoint, with nothing held.
+/// Judges a store after a checkpoint, with no snapshot held.
 pub(crate) fn judge(store: &Store, now: &Contents, setup: &Setup) -> Result<(), Violation> {
     let old = store.stats().old_versions;
     if old > 0 {
-        return Err(Violation::liveness(format!("{old} old versions are kept for nobody")));
+        return Err(Violation::liveness(format!("{old} old versions are kept without a snapshot")));
     }
     let found = match store.verify() {
         Ok(found) if found.is_clean() => found,
         Ok(found) => {
             return Err(Violation::safety(format!("verify: {}", found.problems.join("; "))));
         }
-        Err(_) => return Ok(()), // the disk may be made to fail
+        Err(_) => return Ok(()), // a fault may be in force
     };
     let most = most_pages(now, setup);
     match found.pages <= most {
@@ -49,7 +49,7 @@ fn most_pages(now: &Contents, setup: &Setup) -> u64 {
     let page = u64::from(setup.page_bytes) - PAGE_OVERHEAD;
     let live = now.live(max_inline(setup.page_bytes as usize) as u64);
     let leaves = (live.in_leaves + ENTRY * now.keys()).div_ceil(page);
-    // Of a value that has many pages, another one has their names.
+    // A value of many pages has another page that lists them.
     let of_value = |bytes: &u64| 1 + bytes.div_ceil(page) + bytes.div_ceil(page * 256);
     let long: u64 = live.long.iter().map(of_value).sum();
     FACTOR * leaves + long + EACH * live.keyspaces + ALWAYS

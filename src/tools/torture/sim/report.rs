@@ -1,4 +1,4 @@
-//! What is done with a failure: made small, put down as a file, told.
+//! Reports a failure: makes it small, saves it as a file, tells its story; replays a saved one.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use super::case::Case;
 use super::explore::Found;
+use super::fault_jobs;
 use super::judge::Judge;
-use super::mishap;
 use super::pace::Pace;
 use super::panics;
 use super::play;
@@ -20,11 +20,10 @@ use super::work::{WIDE, look_again};
 use crate::tools::present::aside::aside;
 use crate::tools::torture::{Config, Failure, FailureKind};
 
-/// The most time that is spent on making a failure small.
+/// The most time to make one failure small.
 const SHRINKING: Duration = Duration::from_secs(25);
 
-/// Tells a failure, makes it small and writes it down: at first as it was found, so that it is not lost
-/// if a smaller workload hangs.
+/// Saves a failure, makes it small and saves it again. The first file is for a smaller workload that hangs.
 pub(crate) fn failure(
     failures: &Path,
     seed: u64,
@@ -39,14 +38,14 @@ pub(crate) fn failure(
     };
     let (_, replay) = write(case, found);
     let what = &found.violation.what;
-    aside(format_args!("syncline: a failure, which is made small now: {what} ({replay})"));
+    aside(format_args!("syncline: a failure, being made small: {what} ({replay})"));
     let pace = pace.anew(SHRINKING);
     let mut test = |case: &Case| look_again(case, seed, found, &pace);
-    // What the engine panics in once may make it panic elsewhere: it is told as it was found then.
+    // If a smaller workload panics here, the failure stays as it was found.
     let small = catch_unwind(AssertUnwindSafe(|| shrink(case, found, &mut test, &pace)));
     let (case, found) = small.unwrap_or_else(|_| (case.clone(), found.clone()));
     let (saved, replay) = write(&case, &found);
-    told(&saved, &found, replay)
+    failure_of(&saved, &found, replay)
 }
 
 fn saved(seed: u64, case: &Case, found: &Found) -> Saved {
@@ -60,7 +59,7 @@ fn saved(seed: u64, case: &Case, found: &Found) -> Saved {
         what: found.violation.what.clone(),
         case: case.clone(),
         crashes: found.crashes.clone(),
-        trouble: found.trouble.as_deref().cloned(),
+        injected: found.injected.as_deref().cloned(),
     }
 }
 
@@ -71,10 +70,10 @@ fn replay_with(file: Result<PathBuf, String>, seed: u64) -> String {
     }
 }
 
-/// Runs a saved failure again. None if it does not fail any more.
+/// Replays a saved failure. None if it does not fail any more.
 ///
 /// # Errors
-/// A message, if there is no such file or it is no saved failure.
+/// A message, if the file cannot be read or is no saved failure.
 pub fn replay(file: &Path) -> Result<Option<Failure>, String> {
     panics::catch();
     let saved = Saved::read(file)?;
@@ -84,16 +83,16 @@ pub fn replay(file: &Path) -> Result<Option<Failure>, String> {
         saved.seed,
     );
     explorer.judge = Judge::strict();
-    let found = match &saved.trouble {
-        Some(trouble) => mishap::replay(&saved.case, trouble),
+    let found = match &saved.injected {
+        Some(injected) => fault_jobs::replay(&saved.case, injected),
         None => play::replay(&saved.case, &saved.crashes, &mut explorer),
     };
     let Some(found) = found else { return Ok(None) };
     let command = format!("syncline torture --replay {}", file.display());
-    Ok(Some(told(&saved, &found, command)))
+    Ok(Some(failure_of(&saved, &found, command)))
 }
 
-fn told(saved: &Saved, found: &Found, replay: String) -> Failure {
+fn failure_of(saved: &Saved, found: &Found, replay: String) -> Failure {
     let story = catch_unwind(AssertUnwindSafe(|| {
         let crash = crash_point(&saved.case, &saved.crashes);
         let crash = crash.as_ref().map(|(point, history)| (point, history));
@@ -109,10 +108,9 @@ fn told(saved: &Saved, found: &Found, replay: String) -> Failure {
     }
 }
 
-/// A worker does not come back: says what it was at, and ends the process, for nothing else ends
-/// the worker.
+/// Reports a worker that hangs, and ends the process: nothing else ends the worker.
 pub(crate) fn hang(config: &Config, task: &str) -> ! {
-    aside(format_args!("syncline: liveness failure: nothing came of {task} for a long time"));
+    aside(format_args!("syncline: liveness failure: {task} hangs"));
     aside(format_args!("run again with --seed {}", config.seed));
     process::exit(3)
 }
@@ -123,14 +121,13 @@ mod tests {
     use super::super::judge::Violation;
     use super::*;
 
-    /// A failure that does not come again is put down as it was found.
     #[test]
     fn a_failure_that_cannot_be_made_smaller_is_saved() {
         panics::catch();
         let failures = tempfile::tempdir().unwrap();
         let case = generate::case(1);
         let violation = Violation::safety("made up");
-        let found = Found { violation, crashes: Vec::new(), step: 1, trouble: None };
+        let found = Found { violation, crashes: Vec::new(), step: 1, injected: None };
         let told = failure(failures.path(), 1, &case, &found, &Pace::default());
         assert_eq!(told.title, "made up");
         let file = std::fs::read_dir(failures.path()).unwrap().next().unwrap().unwrap().path();

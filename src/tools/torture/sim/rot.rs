@@ -1,23 +1,27 @@
-//! Damage to files: at rest, and by writes that do not do what they say.
+//! Damage to files, at rest or by writes that go wrong.
 //!
-//! At rest a bit is flipped, a file is cut off, taken away, or replaced by an older copy of itself
-//! or by another store's, two segments change names. While the store runs, a write is lost, torn,
-//! goes astray, or an older one is repeated. Then the store is opened, read and verified:
+//! - At rest: a bit flips; a file is truncated, removed, or replaced by an older copy of itself or by
+//!   another store's; two segments swap names.
+//! - While the store runs: a write is torn, lost or misdirected, or an older one is repeated.
 //!
-//! - it shows what it should, for some k with `D <= k`, or an error names what is wrong;
-//! - never a wrong value, a panic, a hang, a new store beside files that are left;
-//! - an error has made nothing worse: with the damage undone everything is there.
+//! Then the store is opened, read and verified:
 //!
-//! - what was right goes on: receipts are true, it takes writes, and shows all after a crash.
+//! - it shows the first k commits, with `D <= k`, or an error names the damage;
+//! - it never shows a wrong value, panics, hangs, or creates a new store beside files that are left;
+//! - an error makes nothing worse: with the damage undone everything is there;
+//! - a sound store goes on: receipts are true, it takes writes, and shows all of them after a crash.
 //!
-//! One exception is known and decided. Bytes at the end of the log are proved to have been durable
-//! by what was written after them: the next records, segment headers and superblocks carry the
-//! sync line. If nothing came after, damage to them looks as a crash before their flush does: k is
-//! a prefix, but may lie below D. So the lower bound here is what the files proved before they were
-//! damaged, found by looking at every byte of them and without the engine's help: a state below D
-//! and not below that lacks only what was in the last flush. A file that is as it was earlier has lost
-//! its own proof: there it is what the files prove then. It is counted as not noticed, and the
-//! summary says how many there were.
+//! One exception is known and accepted. Later writes prove that bytes of the log were durable: the
+//! next records, segment headers and superblocks carry the sync line. Damage to bytes without such a
+//! proof looks like a crash before their flush, so k may lie below D. The lower bound is therefore the
+//! highest LSN that the files proved durable before the damage, found in their bytes without the
+//! engine. A state between this bound and D lacks only commits of the last flush; it counts as
+//! unnoticed, and the summary has the number. An older copy of a file has lost its own proof: there
+//! the bound is the proof that is left.
+//!
+//! Example: a receipt says that T9 is durable, so D covers T9. Nothing was written after that flush,
+//! and the last sync line in the files covers T7. A flipped bit in T8 may give k = 7: unnoticed. A
+//! flipped bit in T6 must be reported: k = 5 is a failure.
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -27,13 +31,13 @@ use parking_lot::Mutex;
 
 use super::case::Case;
 use super::contents::hash_of;
+use super::injected::{BadWrite, Damage, End, FaultViolation, InjectedFault, Rot, WriteFault};
 use super::judge::{Crash, Judge, Violation};
 use super::panics;
-use super::run::{Outcome, Run};
-use super::specimen::{self, Seen, Specimen, tells};
+use super::run::{StepOutcome, WorkloadRun};
+use super::specimen::{self, Seen, Specimen, check_damage_error};
 use super::step::{Kept, Step};
 use super::tally::Tally;
-use super::trouble::{BadWrite, Damage, End, Rot, Trouble, Troubled, WriteFault};
 use super::watch::Hook;
 use crate::engine::disk::sim::rng::SplitMix64;
 use crate::engine::disk::{Disk, Keep, Op, SimDisk};
@@ -41,10 +45,10 @@ use crate::engine::log::segment_number;
 use crate::tools::torture::{Clause, RotRow};
 use crate::{CommitMode, Error, Options, Store};
 
-/// Steps between a bad write and the crash.
+/// The most steps between a bad write and the crash.
 const STEPS_AFTER: usize = 4;
 
-/// How often damage was seen, and how.
+/// How often each kind of damage had each result, by the order of [`Seen`].
 #[derive(Clone, Debug, Default)]
 pub(crate) struct RotCount(pub(crate) BTreeMap<&'static str, [u64; 4]>);
 
@@ -53,7 +57,7 @@ impl RotCount {
         self.0.entry(what).or_default()[seen as usize] += 1;
     }
 
-    /// A row for each sort of damage.
+    /// One row per kind of damage.
     pub(crate) fn rows(&self) -> Vec<RotRow> {
         let rows = self.0.iter().map(|(what, &[right, told, refused, unnoticed])| RotRow {
             what: (*what).to_owned(),
@@ -65,7 +69,7 @@ impl RotCount {
         rows.collect()
     }
 
-    /// Adds what another worker counted.
+    /// Adds the counts of another worker.
     pub(crate) fn merge(&mut self, other: RotCount) {
         for (what, counts) in other.0 {
             let to = self.0.entry(what).or_default();
@@ -74,14 +78,14 @@ impl RotCount {
     }
 }
 
-/// Damages the store that `case` leaves, in so many ways of each sort.
+/// Damages the store that `case` leaves; `each` scales the number of ways per kind of damage.
 pub(crate) fn play(
     case: &Case,
     seed: u64,
     each: usize,
     tally: &mut Tally,
     over: &mut dyn FnMut() -> bool,
-) -> Result<(), Troubled> {
+) -> Result<(), FaultViolation> {
     let mut rng = SplitMix64::new(seed ^ 0x807);
     let steps = case.steps.len() - rng.below(case.steps.len() as u64 / 2 + 1) as usize;
     let ends = [End::Closed, End::Crash(Kept::Everything), End::Crash(Kept::Seeded(rng.next()))];
@@ -89,15 +93,19 @@ pub(crate) fn play(
         let none = Damage::Nothing;
         let specimen = Specimen::of(case, steps, &end).map_err(|violation| {
             let end = end.clone();
-            Troubled { violation, trouble: Trouble::Rot(Rot { steps, end, damage: none }) }
+            FaultViolation {
+                violation,
+                injected: InjectedFault::Rot(Rot { steps, end, damage: none }),
+            }
         })?;
         for damage in damages(&specimen, steps, each, &mut rng) {
             if over() {
                 return Ok(());
             }
             let rot = Rot { steps, end: end.clone(), damage };
-            let seen = damaged(case, &specimen, &rot.damage)
-                .map_err(|violation| Troubled { violation, trouble: Trouble::Rot(rot.clone()) })?;
+            let seen = damaged(case, &specimen, &rot.damage).map_err(|violation| {
+                FaultViolation { violation, injected: InjectedFault::Rot(rot.clone()) }
+            })?;
             let Some(seen) = seen else { continue };
             tally.states += 1;
             tally.rot.add(rot.damage.name(), seen);
@@ -108,14 +116,14 @@ pub(crate) fn play(
     bad_writes(case, seed, each, tally, over)
 }
 
-/// Does the damage again. None if the store never came so far.
+/// Replays the damage.
 pub(crate) fn replay(case: &Case, rot: &Rot) -> Result<(), Violation> {
     let mut specimen = Specimen::of(case, rot.steps.min(case.steps.len()), &rot.end)?;
     specimen.close_one_in = 1;
     damaged(case, &specimen, &rot.damage).map(|_| ())
 }
 
-/// Looks at a damaged copy. None if the damage does not apply or changes nothing.
+/// Examines a damaged copy. None if the damage does not apply or changes nothing.
 pub(super) fn damaged(
     case: &Case,
     specimen: &Specimen,
@@ -148,7 +156,7 @@ pub(super) fn damaged(
         _ => specimen.examine(&disk),
     })?;
     if matches!(damage, Damage::Invert { .. }) && seen != Seen::Right {
-        return Err(Violation::safety(format!("{damage}, which are not read: {seen:?}")));
+        return Err(Violation::safety(format!("{damage}, which are never read, but: {seen:?}")));
     }
     Ok(Some(seen))
 }
@@ -217,7 +225,7 @@ fn foreign(case: &Case) -> SimDisk {
     left
 }
 
-/// Some damages of each sort.
+/// Some damages of each kind.
 fn damages(specimen: &Specimen, steps: usize, each: usize, rng: &mut SplitMix64) -> Vec<Damage> {
     let files = specimen.files();
     let mut list = Vec::new();
@@ -255,14 +263,14 @@ fn damages(specimen: &Specimen, steps: usize, each: usize, rng: &mut SplitMix64)
     list
 }
 
-/// Lets writes go wrong while the store runs.
+/// Runs `case` with bad writes, one per run.
 fn bad_writes(
     case: &Case,
     seed: u64,
     each: usize,
     tally: &mut Tally,
     over: &mut dyn FnMut() -> bool,
-) -> Result<(), Troubled> {
+) -> Result<(), FaultViolation> {
     let mut rng = SplitMix64::new(seed ^ 0xBAD);
     let writes = count_writes(case);
     let count = writes.min(each as u64 * 8);
@@ -287,9 +295,8 @@ fn bad_writes(
                 _ => Kept::Seeded(rng.next()),
             };
             let bad = BadWrite { write, how, kept };
-            let played = guarded(|| replay_write(case, &bad)).map_err(|violation| Troubled {
-                violation,
-                trouble: Trouble::Write(bad.clone()),
+            let played = guarded(|| replay_write(case, &bad)).map_err(|violation| {
+                FaultViolation { violation, injected: InjectedFault::Write(bad.clone()) }
             })?;
             tally.states += 1;
             let Some((seen, specimen)) = played else { continue };
@@ -300,7 +307,7 @@ fn bad_writes(
     Ok(())
 }
 
-/// Counts writes, and lets one go wrong.
+/// Counts writes, and makes one of them bad.
 #[derive(Debug, Default)]
 struct Writes {
     count: u64,
@@ -309,7 +316,7 @@ struct Writes {
 }
 
 impl Writes {
-    fn over(run: &Run, bad: Option<BadWrite>) -> Arc<Mutex<Writes>> {
+    fn over(run: &WorkloadRun, bad: Option<BadWrite>) -> Arc<Mutex<Writes>> {
         let writes = Arc::new(Mutex::new(Writes { bad, ..Writes::default() }));
         let shared = Arc::clone(&writes);
         run.watch.set_hook(Hook::new(move |disk, call, _| {
@@ -336,7 +343,7 @@ impl Writes {
 }
 
 pub(crate) fn count_writes(case: &Case) -> u64 {
-    let mut run = Run::new(&case.setup, SimDisk::new());
+    let mut run = WorkloadRun::new(&case.setup, SimDisk::new());
     let writes = Writes::over(&run, None);
     let mut judge = Judge::default();
     let _ = run.open(Crash::Kill, &mut judge);
@@ -349,20 +356,22 @@ pub(crate) fn count_writes(case: &Case) -> u64 {
     writes.lock().count
 }
 
-/// Runs `case` with one bad write. None if it came to nothing that can be judged.
+/// Runs `case` with one bad write. None if the result cannot be judged.
 pub(crate) fn replay_write(
     case: &Case,
     bad: &BadWrite,
 ) -> Result<Option<(Seen, Specimen)>, Violation> {
-    let mut run = Run::new(&case.setup, SimDisk::new());
+    let mut run = WorkloadRun::new(&case.setup, SimDisk::new());
     let writes = Writes::over(&run, Some(bad.clone()));
     let mut judge = Judge::default();
     let opened = run.open(Crash::Kill, &mut judge);
     let mut since = writes.lock().has_happened.then_some(0);
     match opened {
-        Ok(Outcome::Done) => {}
-        Ok(Outcome::Refused(error)) if since.is_some() => return tells(&error).map(|()| None),
-        Ok(Outcome::Refused(error)) => return Err(Violation::safety(error.to_string())),
+        Ok(StepOutcome::Done) => {}
+        Ok(StepOutcome::Refused(error)) if since.is_some() => {
+            return check_damage_error(&error).map(|()| None);
+        }
+        Ok(StepOutcome::Refused(error)) => return Err(Violation::safety(error.to_string())),
         Err(violation) => return inconclusive(violation).map(|()| None),
     }
     for step in &case.steps {
@@ -374,8 +383,8 @@ pub(crate) fn replay_write(
             since = since.map(|since| since + 1).or(Some(0));
         }
         match result {
-            Ok(Outcome::Done) => {}
-            Ok(Outcome::Refused(error)) => tells_running(&error)?,
+            Ok(StepOutcome::Done) => {}
+            Ok(StepOutcome::Refused(error)) => check_running_error(&error)?,
             Err(violation) if since.is_some() => {
                 run.abandon();
                 return inconclusive(violation).map(|()| None);
@@ -392,8 +401,8 @@ pub(crate) fn replay_write(
     let store = run.store.clone().expect("an open store");
     match hash_of(&store) {
         Ok((hash, _)) if run.history.may_show(hash) => {}
-        Ok(_) => return Err(Violation::safety("after a bad write reads show something else")),
-        Err(error) => tells(&error)?,
+        Ok(_) => return Err(Violation::safety("after a bad write, reads show wrong contents")),
+        Err(error) => check_damage_error(&error)?,
     }
     drop(store);
     let disk = run.disk.fork(bad.kept.keep());
@@ -407,7 +416,7 @@ pub(crate) fn replay_write(
     Ok(Some((seen, specimen)))
 }
 
-/// Steps that judge strictly what a bad write may have spoiled.
+/// Whether a step judges strictly, although a bad write may have damaged the files.
 fn stops(step: &Step) -> bool {
     matches!(
         step,
@@ -415,16 +424,15 @@ fn stops(step: &Step) -> bool {
     )
 }
 
-/// An error of a running store whose files are not what it wrote.
-fn tells_running(error: &Error) -> Result<(), Violation> {
+/// Judges an error of a running store after a bad write, which may have lost or revived a keyspace.
+fn check_running_error(error: &Error) -> Result<(), Violation> {
     match error {
         Error::NoSuchKeyspace { .. } | Error::KeyspaceExists { .. } => Ok(()),
-        error => tells(error),
+        error => check_damage_error(error),
     }
 }
 
-/// The judge of an intact store has met what a bad write has spoiled: only what can never be right
-/// counts.
+/// A violation by the judge of sound stores, after a bad write: only wrong contents count.
 fn inconclusive(violation: Violation) -> Result<(), Violation> {
     match violation.clause {
         Clause::Prefix => Err(violation),
@@ -442,7 +450,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn damage_is_told_or_does_no_harm() {
+    fn damage_is_reported_or_harmless() {
         let worker = std::thread::spawn(|| {
             panics::catch();
             let mut tally = Tally::default();
@@ -461,7 +469,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_the_store_is_noticed() {
+    fn contents_of_another_store_are_noticed() {
         let of = |seed| {
             let case = generate::case(seed);
             Specimen::of(&case, case.steps.len(), &End::Closed).expect("nothing fails")

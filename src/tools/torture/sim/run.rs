@@ -1,4 +1,4 @@
-//! Runs a workload on a simulated disk and keeps the books for oracle P.
+//! Runs a workload on a simulated disk and records the history for oracle P.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -6,9 +6,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use super::case::Setup;
 use super::contents::{KeyspaceNo, hash_of, key, keyspace_name};
 use super::generate::Theme;
-use super::history::{Commit, History, What};
+use super::history::{Commit, CommitEffect, History};
 use super::judge::{Crash, Judge, Violation};
-use super::look::{Blind, Effort, look, look_back};
+use super::look::{Effort, LookError, look, look_back};
 use super::quiet;
 use super::shape::Coverage;
 use super::site::Phase;
@@ -17,56 +17,58 @@ use super::watch::{Beside, Watch};
 use crate::engine::disk::{Disk, Keep, SimDisk};
 use crate::{Error, Keyspace, Lsn, Receipt, Result, Snapshot, Store, WriteBatch};
 
-/// Snapshots that are held at a time.
+/// The most snapshots that are held at a time.
 const SNAPSHOTS: usize = 3;
 
-/// A workload that is being run.
+/// A workload in progress.
 #[derive(Debug)]
-pub(crate) struct Run {
+pub(crate) struct WorkloadRun {
     pub(crate) setup: Setup,
     pub(crate) disk: SimDisk,
     pub(crate) history: History,
     pub(crate) watch: Watch,
-    /// None between two lives.
+    /// None while the store is not open.
     pub(crate) store: Option<Store>,
-    /// A flush failed: no commit is taken until the store has been opened anew.
+    /// A flush failed: the store takes no commit until it is reopened.
     pub(crate) is_poisoned: bool,
-    /// A commit read pages that the cache is too small to keep: in this life, or in this step.
+    /// In this life, a commit was larger than the cache keeps together and read pages meanwhile.
     pub(crate) has_read_within: bool,
-    /// A file that the last opening, which failed, left and that had not been there.
+    /// A new file that the last opening left behind, although it failed.
     pub(crate) left: Option<String>,
-    /// What the commits were like, if the workload has a theme.
+    /// Set if `coverage` counts the commits.
     pub(crate) theme: Option<Theme>,
     pub(crate) coverage: Coverage,
     keyspaces: BTreeMap<KeyspaceNo, Keyspace>,
-    snapshots: VecDeque<Held>,
+    snapshots: VecDeque<HeldSnapshot>,
     receipts: Vec<Receipt>,
 }
 
-/// A snapshot that is held.
+/// A held snapshot, with what it must show.
 #[derive(Debug)]
-struct Held {
+struct HeldSnapshot {
     snapshot: Snapshot,
-    /// The keyspaces that there were.
+    /// The keyspaces that existed then.
     keyspaces: BTreeMap<KeyspaceNo, Keyspace>,
     hash: u64,
     keys: u64,
 }
 
-/// What became of a step.
+/// The outcome of a step.
 #[derive(Debug)]
-pub(crate) enum Outcome {
+pub(crate) enum StepOutcome {
     Done,
-    /// The store refused, and the books know of it.
+    /// The store refused it, and the history knows.
     Refused(Error),
 }
 
-impl Run {
-    /// A run on `disk`, which is watched. The store is not opened yet.
-    pub(crate) fn new(setup: &Setup, disk: SimDisk) -> Run {
+pub(crate) type StepResult = std::result::Result<StepOutcome, Violation>;
+
+impl WorkloadRun {
+    /// A run on `disk`, which it watches. The store is not open yet.
+    pub(crate) fn new(setup: &Setup, disk: SimDisk) -> WorkloadRun {
         let watch = Watch::default();
         watch.over(&disk);
-        Run {
+        WorkloadRun {
             setup: setup.clone(),
             disk,
             history: History::default(),
@@ -84,11 +86,7 @@ impl Run {
     }
 
     /// Opens the store and judges what it shows.
-    pub(crate) fn open(
-        &mut self,
-        crash: Crash,
-        judge: &mut Judge,
-    ) -> std::result::Result<Outcome, Violation> {
+    pub(crate) fn open(&mut self, crash: Crash, judge: &mut Judge) -> StepResult {
         self.watch.set_mark(self.history.mark);
         let names = || self.disk.list().unwrap_or_default();
         let before = names();
@@ -97,14 +95,14 @@ impl Run {
             Ok(store) => store,
             Err(error) => {
                 self.left = names().into_iter().find(|name| !before.contains(name));
-                return Ok(Outcome::Refused(error));
+                return Ok(StepOutcome::Refused(error));
             }
         };
         self.watch.set_phase(Phase::Reading);
-        // What cannot be read now, a failing device perhaps, is refused, not wrong.
+        // A store that cannot be read now, perhaps from a failing device, refuses; it is not wrong.
         if let Err(error) = hash_of(&store).and_then(|_| store.verify()) {
             drop(store.into_store());
-            return Ok(Outcome::Refused(error));
+            return Ok(StepOutcome::Refused(error));
         }
         let verdict = judge.recovered(&store, &self.history, &self.history.mark, crash)?;
         let store = store.into_store();
@@ -119,23 +117,19 @@ impl Run {
         self.store = Some(store);
         self.is_poisoned = false;
         self.has_read_within = false;
-        Ok(Outcome::Done)
+        Ok(StepOutcome::Done)
     }
 
-    /// Does one step.
-    pub(crate) fn step(
-        &mut self,
-        step: &Step,
-        judge: &mut Judge,
-    ) -> std::result::Result<Outcome, Violation> {
+    /// Runs one step.
+    pub(crate) fn step(&mut self, step: &Step, judge: &mut Judge) -> StepResult {
         let store = self.store.clone().expect("steps are done on an open store");
         self.watch.set_phase(Phase::of(Some(step)));
         let outcome = match step {
             Step::Commit { mode, changes } => self.commit(&store, *mode, changes)?,
             Step::Create { keyspace } => self.create(&store, *keyspace),
             Step::Drop { keyspace } => self.drop_keyspace(&store, *keyspace)?,
-            Step::Flush => self.told_durable(store.flush()),
-            Step::Checkpoint => self.told_durable(store.checkpoint()),
+            Step::Flush => self.note_durable(store.flush()),
+            Step::Checkpoint => self.note_durable(store.checkpoint()),
             Step::Wait { back } => self.wait(*back),
             Step::Snapshot => self.snapshot(&store),
             Step::EndSnapshot => self.end_snapshot()?,
@@ -144,12 +138,12 @@ impl Run {
             Step::Beside { after, commits } => {
                 self.watch.set_beside(Beside {
                     after: *after,
-                    commits: commits.iter().map(|changes| self.possible(changes)).collect(),
+                    commits: commits.iter().map(|changes| self.applicable(changes)).collect(),
                     keyspaces: self.keyspaces.clone(),
                     made: Vec::new(),
                     failed: Vec::new(),
                 });
-                return Ok(Outcome::Done);
+                return Ok(StepOutcome::Done);
             }
             Step::Reopen => {
                 drop(store);
@@ -168,23 +162,23 @@ impl Run {
             let what = format!("the commit lock is held over a call of the disk: {site}");
             return Err(Violation::liveness(what));
         }
-        let beside_refused = self.settle_beside();
+        let beside_refused = self.record_beside();
         let durable = store.watermarks().durable;
         self.history.durable(durable);
         self.history.mark.submitted =
             self.history.commits().len() + usize::from(self.history.is_in_doubt());
-        if let Outcome::Refused(Error::Poisoned { .. }) = outcome {
+        if let StepOutcome::Refused(Error::Poisoned { .. }) = outcome {
             self.is_poisoned = true;
         }
         self.watch.set_mark(self.history.mark);
         Ok(match (outcome, beside_refused) {
-            (Outcome::Done, Some(error)) => Outcome::Refused(error),
+            (StepOutcome::Done, Some(error)) => StepOutcome::Refused(error),
             (outcome, _) => outcome,
         })
     }
 
-    /// Puts down what others have committed during a step. Returns what was refused first.
-    fn settle_beside(&mut self) -> Option<Error> {
+    /// Records the commits that other threads made during a step. Returns the first error that they got.
+    fn record_beside(&mut self) -> Option<Error> {
         let beside = self.watch.take_beside()?;
         for commit in beside.made {
             self.history.acknowledged(commit.lsn);
@@ -193,11 +187,11 @@ impl Run {
         let mut refused = None;
         for (changes, error) in beside.failed {
             if self.is_poisoned {
-                break; // what came after the first that may be there is not
+                break; // commits after the one in doubt are absent
             }
             if matches!(error, Error::Poisoned { .. }) {
                 if !changes.is_empty() && !self.history.is_in_doubt() {
-                    self.history.in_doubt(What::Changes(changes));
+                    self.history.in_doubt(CommitEffect::Changes(changes));
                 }
                 self.is_poisoned = true;
             }
@@ -206,14 +200,14 @@ impl Run {
         refused
     }
 
-    /// Ends as a crash does: nothing more is written.
+    /// Ends as a crash does: nothing is written from now on.
     pub(crate) fn abandon(&mut self) {
         self.disk.crash_after(0);
-        // A store that has panicked may panic again when it is closed: that says nothing new.
-        let _ = catch_unwind(AssertUnwindSafe(|| self.let_go()));
+        // After a panic the store may panic again when it is closed: that is no new failure.
+        let _ = catch_unwind(AssertUnwindSafe(|| self.drop_handles()));
     }
 
-    fn let_go(&mut self) {
+    fn drop_handles(&mut self) {
         self.watch.take_beside();
         self.watch.set_store(None);
         self.keyspaces.clear();
@@ -224,21 +218,16 @@ impl Run {
 
     // --- steps ---
 
-    /// The changes to keyspaces that there are.
-    fn possible(&self, changes: &[Change]) -> Vec<Change> {
+    /// The changes whose keyspace exists.
+    fn applicable(&self, changes: &[Change]) -> Vec<Change> {
         let exists = |change: &&Change| self.keyspaces.contains_key(&change.keyspace());
         changes.iter().filter(exists).copied().collect()
     }
 
-    fn commit(
-        &mut self,
-        store: &Store,
-        mode: Mode,
-        changes: &[Change],
-    ) -> std::result::Result<Outcome, Violation> {
-        let changes = self.possible(changes);
+    fn commit(&mut self, store: &Store, mode: Mode, changes: &[Change]) -> StepResult {
+        let changes = self.applicable(changes);
         if changes.is_empty() {
-            return Ok(Outcome::Done);
+            return Ok(StepOutcome::Done);
         }
         self.begin();
         if let Some(theme) = self.theme {
@@ -246,10 +235,10 @@ impl Run {
         }
         let result = commit(store, &self.keyspaces, mode, &changes);
         let is_sync = mode == Mode::Sync;
-        self.committed(result, is_sync, What::Changes(changes))
+        self.committed(result, is_sync, CommitEffect::Changes(changes))
     }
 
-    /// One more commit may be there from now on.
+    /// Notes that one more commit is submitted.
     fn begin(&mut self) {
         let mut mark = self.history.mark;
         mark.submitted += 1;
@@ -260,30 +249,30 @@ impl Run {
         &mut self,
         result: Result<Receipt>,
         is_sync: bool,
-        what: What,
-    ) -> std::result::Result<Outcome, Violation> {
+        effect: CommitEffect,
+    ) -> StepResult {
         match result {
             Ok(receipt) => {
                 if self.is_poisoned {
                     return Err(Violation::safety("a commit was taken after a flush had failed"));
                 }
-                self.acknowledged(&receipt, is_sync, what);
+                self.acknowledged(&receipt, is_sync, effect);
                 self.receipts.push(receipt);
-                Ok(Outcome::Done)
+                Ok(StepOutcome::Done)
             }
             Err(error) => {
-                // Whoever is told of a failed flush is told nothing else: it may be there.
+                // The caller of a failed flush cannot know whether its commit is there.
                 if matches!(error, Error::Poisoned { .. }) && !self.is_poisoned {
-                    self.history.in_doubt(what);
+                    self.history.in_doubt(effect);
                 }
-                Ok(Outcome::Refused(error))
+                Ok(StepOutcome::Refused(error))
             }
         }
     }
 
-    fn acknowledged(&mut self, receipt: &Receipt, is_sync: bool, what: What) {
+    fn acknowledged(&mut self, receipt: &Receipt, is_sync: bool, effect: CommitEffect) {
         let (lsn, token) = (receipt.lsn(), Some(receipt.token()));
-        self.history.push(Commit { lsn, token, what, hash: 0, keys: 0 });
+        self.history.push(Commit::new(lsn, token, effect));
         self.history.acknowledged(lsn);
         self.history.mark.has_sync |= is_sync;
         if is_sync || receipt.is_durable() {
@@ -291,78 +280,68 @@ impl Run {
         }
     }
 
-    fn create(&mut self, store: &Store, number: KeyspaceNo) -> Outcome {
+    fn create(&mut self, store: &Store, number: KeyspaceNo) -> StepOutcome {
         if self.keyspaces.contains_key(&number) {
-            return Outcome::Done;
+            return StepOutcome::Done;
         }
         self.begin();
         match store.create_keyspace(&keyspace_name(number)) {
             Ok(keyspace) => {
                 let lsn = store.watermarks().appended;
-                self.history.push(Commit {
-                    lsn,
-                    token: None,
-                    what: What::Create(number),
-                    hash: 0,
-                    keys: 0,
-                });
+                self.history.push(Commit::new(lsn, None, CommitEffect::Create(number)));
                 self.history.durable(lsn);
                 self.history.acknowledged(lsn);
                 self.keyspaces.insert(number, keyspace);
-                Outcome::Done
+                StepOutcome::Done
             }
             Err(error) => {
                 if matches!(error, Error::Poisoned { .. }) && !self.is_poisoned {
-                    self.history.in_doubt(What::Create(number));
+                    self.history.in_doubt(CommitEffect::Create(number));
                 }
-                Outcome::Refused(error)
+                StepOutcome::Refused(error)
             }
         }
     }
 
-    fn drop_keyspace(
-        &mut self,
-        store: &Store,
-        number: KeyspaceNo,
-    ) -> std::result::Result<Outcome, Violation> {
+    fn drop_keyspace(&mut self, store: &Store, number: KeyspaceNo) -> StepResult {
         if !self.keyspaces.contains_key(&number) {
-            return Ok(Outcome::Done);
+            return Ok(StepOutcome::Done);
         }
         self.begin();
         let result = store.drop_keyspace(&keyspace_name(number));
         if result.is_ok() {
             self.keyspaces.remove(&number);
         }
-        self.committed(result, true, What::Drop(number))
+        self.committed(result, true, CommitEffect::Drop(number))
     }
 
-    fn told_durable(&mut self, result: Result<Lsn>) -> Outcome {
+    fn note_durable(&mut self, result: Result<Lsn>) -> StepOutcome {
         match result {
             Ok(lsn) => {
                 self.history.durable(lsn);
-                Outcome::Done
+                StepOutcome::Done
             }
-            Err(error) => Outcome::Refused(error),
+            Err(error) => StepOutcome::Refused(error),
         }
     }
 
-    fn wait(&mut self, back: u8) -> Outcome {
+    fn wait(&mut self, back: u8) -> StepOutcome {
         let Some(at) = self.receipts.len().checked_sub(1 + usize::from(back)) else {
-            return Outcome::Done;
+            return StepOutcome::Done;
         };
         let receipt = &self.receipts[at];
         let lsn = receipt.lsn();
         let waited = receipt.wait();
-        self.told_durable(waited.map(|()| lsn))
+        self.note_durable(waited.map(|()| lsn))
     }
 
-    fn snapshot(&mut self, store: &Store) -> Outcome {
+    fn snapshot(&mut self, store: &Store) -> StepOutcome {
         if self.snapshots.len() >= SNAPSHOTS || self.history.is_in_doubt() {
-            return Outcome::Done;
+            return StepOutcome::Done;
         }
         match store.snapshot() {
             Ok(snapshot) => {
-                // All that it shows.
+                // A durable snapshot proves all commits that it shows.
                 if let Some(last) = self.history.commits().last()
                     && snapshot.receipt().is_durable()
                 {
@@ -371,84 +350,82 @@ impl Run {
                 }
                 let (keyspaces, hash) = (self.keyspaces.clone(), self.history.now().hash);
                 let keys = self.history.now().keys();
-                self.snapshots.push_back(Held { snapshot, keyspaces, hash, keys });
-                Outcome::Done
+                self.snapshots.push_back(HeldSnapshot { snapshot, keyspaces, hash, keys });
+                StepOutcome::Done
             }
-            Err(error) => Outcome::Refused(error),
+            Err(error) => StepOutcome::Refused(error),
         }
     }
 
-    fn end_snapshot(&mut self) -> std::result::Result<Outcome, Violation> {
-        let Some(held) = self.snapshots.pop_front() else { return Ok(Outcome::Done) };
+    fn end_snapshot(&mut self) -> StepResult {
+        let Some(held) = self.snapshots.pop_front() else { return Ok(StepOutcome::Done) };
         match look_back(&held.snapshot, &held.keyspaces, Effort::Thorough(held.hash)) {
-            Ok(found) if found == (held.hash, held.keys) => Ok(Outcome::Done),
-            Ok(_) => Err(Violation::safety("a snapshot shows what it had not shown before")),
-            Err(Blind::Disagrees(what)) => Err(Violation::safety(format!("a snapshot: {what}"))),
-            Err(Blind::Refused(error)) => Ok(Outcome::Refused(error)),
+            Ok(found) if found == (held.hash, held.keys) => Ok(StepOutcome::Done),
+            Ok(_) => Err(Violation::safety("a snapshot changed while it was held")),
+            Err(LookError::Disagrees(what)) => {
+                Err(Violation::safety(format!("a snapshot: {what}")))
+            }
+            Err(LookError::Refused(error)) => Ok(StepOutcome::Refused(error)),
         }
     }
 
-    fn quiet(&mut self, store: &Store) -> std::result::Result<Outcome, Violation> {
+    fn quiet(&mut self, store: &Store) -> StepResult {
         self.snapshots.clear();
         self.receipts.clear();
-        store.finish_drops(); // a crash may have come amid one
-        let outcome = self.told_durable(store.checkpoint());
-        if matches!(outcome, Outcome::Refused(_)) || self.history.is_in_doubt() {
+        store.finish_drops(); // a crash may have interrupted one
+        let outcome = self.note_durable(store.checkpoint());
+        if matches!(outcome, StepOutcome::Refused(_)) || self.history.is_in_doubt() {
             return Ok(outcome);
         }
-        quiet::judge(store, self.history.now(), &self.setup).map(|()| Outcome::Done)
+        quiet::judge(store, self.history.now(), &self.setup).map(|()| StepOutcome::Done)
     }
 
-    fn read(
-        &mut self,
-        store: &Store,
-        judge: &mut Judge,
-    ) -> std::result::Result<Outcome, Violation> {
+    fn read(&mut self, store: &Store, judge: &mut Judge) -> StepResult {
         match look(store, Effort::Thorough(self.history.now().hash), None) {
             Ok((hash, _)) if self.history.may_show(hash) => {}
             Ok(_) => return Err(Violation::safety("reads do not show what was committed")),
-            Err(Blind::Disagrees(what)) => return Err(Violation::safety(what)),
-            Err(Blind::Refused(error)) => return Ok(Outcome::Refused(error)),
+            Err(LookError::Disagrees(what)) => return Err(Violation::safety(what)),
+            Err(LookError::Refused(error)) => return Ok(StepOutcome::Refused(error)),
         }
         if self.is_poisoned {
-            return judge.poisoned(store, &self.history).map(|()| Outcome::Done);
+            return judge.poisoned(store, &self.history).map(|()| StepOutcome::Done);
         }
-        judge.running(store, &self.history).map(|()| Outcome::Done)
+        judge.running(store, &self.history).map(|()| StepOutcome::Done)
     }
 
-    fn reopen(&mut self, judge: &mut Judge) -> std::result::Result<Outcome, Violation> {
+    fn reopen(&mut self, judge: &mut Judge) -> StepResult {
         let store = self.store.take().expect("an open store");
         let closed = store.close();
         if self.is_poisoned && closed.is_ok() {
-            return Err(Violation::safety("a poisoned store says that it closed well"));
+            return Err(Violation::safety("closing a poisoned store returned Ok"));
         }
-        self.let_go();
+        self.drop_handles();
         if closed.is_ok() && !self.history.is_in_doubt() {
             let all = self.history.commits().last().map_or(Lsn::ZERO, |commit| commit.lsn);
             self.history.durable(all);
         }
         let opened = self.open(Crash::Kill, judge)?;
         match closed {
-            Err(error) if matches!(opened, Outcome::Done) => Ok(Outcome::Refused(error)),
+            Err(error) if matches!(opened, StepOutcome::Done) => Ok(StepOutcome::Refused(error)),
             _ => Ok(opened),
         }
     }
 
-    fn crash(&mut self, keep: &Kept, judge: &mut Judge) -> std::result::Result<Outcome, Violation> {
+    fn crash(&mut self, keep: &Kept, judge: &mut Judge) -> StepResult {
         let keep = keep.keep();
         let crash = if keep == Keep::Everything { Crash::Kill } else { Crash::PowerLoss };
         if crash == Crash::PowerLoss {
             self.history.mark.written = self.history.mark.durable;
         }
         let disk = self.disk.crash(keep);
-        self.let_go();
+        self.drop_handles();
         self.watch.over(&disk);
         self.disk = disk;
         self.open(crash, judge)
     }
 }
 
-/// Commits `changes`, of which there is at least one and whose keyspaces are all there.
+/// Commits `changes`: at least one, all of existing keyspaces.
 pub(crate) fn commit(
     store: &Store,
     keyspaces: &BTreeMap<KeyspaceNo, Keyspace>,

@@ -1,4 +1,4 @@
-//! A failure as a file: everything that shows it again.
+//! A failure as a file, with everything that replays it.
 
 use std::path::{Path, PathBuf};
 
@@ -6,19 +6,19 @@ use serde::{Deserialize, Serialize};
 
 use super::case::Case;
 use super::explore::CrashAt;
-use super::trouble::Trouble;
+use super::injected::InjectedFault;
 use crate::tools::torture::{Clause, FailureKind};
 
-/// The version of the file's shape.
+/// The version of the file's format.
 const FORMAT: u32 = 1;
 
-/// A failure that was found, made small.
+/// A saved failure.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Saved {
     pub(crate) format: u32,
     /// The version of Syncline that found it.
     pub(crate) version: String,
-    /// The seed of the workload that it was found with.
+    /// The seed of the workload that showed it first.
     pub(crate) seed: u64,
     /// The mutant that was active.
     pub(crate) mutant: Option<String>,
@@ -26,10 +26,11 @@ pub(crate) struct Saved {
     pub(crate) clause: Clause,
     pub(crate) what: String,
     pub(crate) case: Case,
-    /// The crashes, each within the recovery from the one before.
+    /// The crashes, each during the recovery from the one before.
     pub(crate) crashes: Vec<CrashAt>,
-    /// What befell the store beside crashes.
-    pub(crate) trouble: Option<Trouble>,
+    /// The fault that was injected, crashes aside.
+    #[serde(rename = "trouble")]
+    pub(crate) injected: Option<InjectedFault>,
 }
 
 impl Saved {
@@ -37,7 +38,7 @@ impl Saved {
         FORMAT
     }
 
-    /// Writes it into `directory`, and returns the file.
+    /// Writes it into `directory` and returns the file.
     pub(crate) fn write(&self, directory: &Path) -> Result<PathBuf, String> {
         let cannot = |error| format!("cannot write into {}: {error}", directory.display());
         std::fs::create_dir_all(directory).map_err(cannot)?;
@@ -55,7 +56,7 @@ impl Saved {
             serde_json::from_str(&text).map_err(|e| format!("{name} is no saved failure: {e}"))?;
         if saved.format != FORMAT {
             let found = saved.format;
-            return Err(format!("{name} has format {found}; this version reads {FORMAT}"));
+            return Err(format!("{name} has format {found}; this version reads format {FORMAT}"));
         }
         Ok(saved)
     }

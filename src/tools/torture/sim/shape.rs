@@ -1,5 +1,4 @@
-//! The shape of a commit, in dimensions that are drawn independently of each other, and a count
-//! of the pairs of them that a run has met.
+//! The shape of a commit, in independent dimensions, and the pairwise coverage of a run.
 //!
 //! | dimension | values |
 //! |---|---|
@@ -10,10 +9,10 @@
 //! | keyspaces | one, two, more |
 //! | theme | of the workload |
 //!
-//! A fault that needs two of these at once is met if each pair of values is. A commit has several
-//! facts of a dimension if it has values of several sizes. What is counted is what a commit has,
-//! not what was drawn for it: a keyspace may be missing by then. Slow themes are left out, of which
-//! a run has too few workloads.
+//! A fact is one value of one dimension. A bug that needs two facts at once shows itself only if their
+//! pair is covered. A commit with values of several sizes has several facts of that dimension. The
+//! coverage counts the facts of the commit that is made, not those that were drawn: a keyspace may be
+//! missing. It leaves out the slow themes, because a run has too few of their workloads.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
@@ -26,19 +25,19 @@ use crate::engine::disk::sim::rng::SplitMix64;
 use crate::engine::space::PAGE_HEADER;
 use crate::engine::tree::max_inline;
 
-/// Pages from which on a value bypasses the cache.
+/// A value of more pages than this bypasses the cache.
 const BYPASSES: u64 = 16;
-/// The share of the cache from which on it does, too.
+/// A value of more than one part in this many of the cache does, too.
 const SHARE: u64 = 8;
 
-/// The size of a value, by what the engine does with it.
+/// The size of a value, by the thresholds of the engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Size {
     Empty,
     Inline,
-    /// The longest that a leaf has in itself, one less, or one more.
+    /// The longest inline value, one byte less, or one more.
     Brim,
-    /// What a page has of a long value, one byte less, or one more.
+    /// The part of a long value that one page holds, one byte less, or one more.
     Page,
     /// Out of line, between the thresholds.
     Pages,
@@ -50,18 +49,18 @@ pub(crate) enum Size {
     More,
 }
 
-/// What a commit names more than once.
+/// How a commit repeats keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Repeats {
     Never,
     Twice,
     Often,
-    /// A value out of line, and then one that is not, of the same key.
+    /// An out-of-line value, and then an inline one, of the same key.
     LongFirst,
     ShortFirst,
 }
 
-/// How many changes there are.
+/// How many changes a commit has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Length {
     One,
@@ -71,7 +70,7 @@ pub(crate) enum Length {
     Hundreds,
 }
 
-/// Which changes there are.
+/// The kinds of changes of a commit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Kinds {
     Puts,
@@ -79,7 +78,7 @@ pub(crate) enum Kinds {
     Deletes,
 }
 
-/// How many keyspaces they are in.
+/// How many keyspaces a commit changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Spread {
     One,
@@ -99,7 +98,7 @@ impl Size {
         Size::More,
     ];
 
-    /// The size of a value of so many bytes.
+    /// The size class of a value of this many bytes.
     fn of(bytes: u64, setup: &Setup) -> Size {
         let [inline, page, sixteen, eighth] = thresholds(setup);
         let is_near = |threshold: u64| bytes.abs_diff(threshold) <= 1;
@@ -115,7 +114,7 @@ impl Size {
         }
     }
 
-    /// The bytes of some value of this size.
+    /// The length in bytes of a random value of this size.
     pub(crate) fn draw(self, setup: &Setup, rng: &mut SplitMix64) -> u32 {
         let [inline, page, sixteen, eighth] = thresholds(setup);
         let mut near = |threshold: u64| threshold - 1 + rng.below(3);
@@ -134,7 +133,8 @@ impl Size {
     }
 }
 
-/// The longest inline value; what a page has of a longer one, sixteen pages, an eighth of the cache.
+/// In bytes: the longest inline value, the part of a longer one in one page, in sixteen, in an eighth of
+/// the cache.
 fn thresholds(setup: &Setup) -> [u64; 4] {
     let page = u64::from(setup.page_bytes);
     let inline = max_inline(setup.page_bytes as usize) as u64;
@@ -151,7 +151,7 @@ impl Length {
     pub(crate) const ALL: [Length; 5] =
         [Length::One, Length::Few, Length::Some, Length::Many, Length::Hundreds];
 
-    /// The least and the most.
+    /// The least and the most changes.
     pub(crate) fn range(self) -> (u64, u64) {
         match self {
             Length::One => (1, 1),
@@ -168,7 +168,7 @@ impl Length {
     }
 }
 
-/// Something that is so of a commit.
+/// One value of one dimension of a commit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Fact {
     Size(Size),
@@ -204,7 +204,7 @@ impl Fact {
         }
     }
 
-    /// Whether a commit can have both, of which the first is of an earlier dimension.
+    /// Whether a commit can have both facts, and `self` is of the earlier dimension.
     fn goes_with(self, other: Fact) -> bool {
         use {Fact as F, Repeats as R};
         match (self, other) {
@@ -231,7 +231,7 @@ impl Fact {
     }
 }
 
-/// What is so of a commit.
+/// The facts of a commit.
 fn facts(changes: &[Change], setup: &Setup, theme: Theme) -> BTreeSet<Fact> {
     let mut facts = BTreeSet::from([Fact::Length(Length::of(changes.len()))]);
     if !theme.is_slow() {
@@ -280,50 +280,50 @@ fn facts(changes: &[Change], setup: &Setup, theme: Theme) -> BTreeSet<Fact> {
     facts
 }
 
-/// How often each pair of facts was so of a commit.
+/// The number of commits that had each pair of facts.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Coverage(BTreeMap<(Fact, Fact), u64>);
 
 impl Coverage {
-    /// A commit that was made.
+    /// Counts a commit.
     pub(crate) fn commit(&mut self, changes: &[Change], setup: &Setup, theme: Theme) {
         for pair in pairs(&facts(changes, setup, theme)) {
             *self.0.entry(pair).or_default() += 1;
         }
     }
 
-    /// Adds what another worker counted.
+    /// Adds the counts of another worker.
     pub(crate) fn add(&mut self, other: &Coverage) {
         for (pair, count) in &other.0 {
             *self.0.entry(*pair).or_default() += count;
         }
     }
 
-    /// How many pairs there are.
+    /// The number of possible pairs.
     pub(crate) fn pairs() -> u64 {
         all_pairs().len() as u64
     }
 
-    /// How many of them were met.
+    /// The number of covered pairs.
     pub(crate) fn met(&self) -> u64 {
         self.0.len() as u64
     }
 
-    /// Those that were not, in words.
+    /// The pairs that are not covered, in words.
     pub(crate) fn empty(&self) -> Vec<String> {
         let empty = all_pairs().into_iter().filter(|pair| !self.0.contains_key(pair));
         empty.map(|(one, other)| format!("{} with {}", one.words(), other.words())).collect()
     }
 }
 
-/// Workloads by which is told what is rare.
+/// The number of workloads that are sampled for rare pairs.
 const SAMPLE: u64 = 300;
-/// What is met less often in them is rare.
+/// A pair in fewer workloads of the sample is rare.
 const RARE: u64 = 10;
-/// The most seeds that are looked at for one.
+/// The most seeds that a search tries.
 const MOST_TRIED: usize = 10_000;
 
-/// Pairs of facts that few workloads have, the rarest first.
+/// The rare pairs of facts, the rarest first.
 static RARITIES: LazyLock<Vec<(Fact, Fact)>> = LazyLock::new(|| {
     let mut counts: BTreeMap<(Fact, Fact), u64> = BTreeMap::new();
     for seed in 0..SAMPLE {
@@ -338,8 +338,8 @@ static RARITIES: LazyLock<Vec<(Fact, Fact)>> = LazyLock::new(|| {
     rare
 });
 
-/// A seed that follows from `seed`, of a workload that has the rare pair of facts whose turn it is. The
-/// turns go round and round through all of them.
+/// A seed, derived from `seed`, of a workload with the rare pair of facts whose turn it is. The turns
+/// repeat through all of them.
 pub(crate) fn seed_with(turn: u64, seed: u64) -> u64 {
     let pair @ (_, other) = RARITIES[(turn % RARITIES.len() as u64) as usize];
     let mut fitting = seeds_after(seed).filter(|&seed| match (other, Theme::of(seed)) {
@@ -350,12 +350,12 @@ pub(crate) fn seed_with(turn: u64, seed: u64) -> u64 {
     fitting.find(has).unwrap_or(seed)
 }
 
-/// A seed that follows from `seed`, of a workload with this theme.
+/// A seed, derived from `seed`, of a workload with this theme.
 pub(crate) fn seed_of(theme: Theme, seed: u64) -> u64 {
     seeds_after(seed).find(|&seed| Theme::of(seed) == theme).unwrap_or(seed)
 }
 
-/// Seeds that follow from `seed`.
+/// Seeds derived from `seed`.
 fn seeds_after(seed: u64) -> impl Iterator<Item = u64> {
     let mut rng = SplitMix64::new(seed);
     std::iter::repeat_with(move || rng.next()).take(MOST_TRIED)
@@ -365,7 +365,7 @@ fn all_pairs() -> Vec<(Fact, Fact)> {
     pairs(&Fact::all().into_iter().collect()).collect()
 }
 
-/// The pairs of these facts that a commit can have.
+/// The pairs of these facts that can go together.
 fn pairs(facts: &BTreeSet<Fact>) -> impl Iterator<Item = (Fact, Fact)> {
     let with = |one: &Fact| {
         let one = *one;
@@ -378,15 +378,16 @@ fn pairs(facts: &BTreeSet<Fact>) -> impl Iterator<Item = (Fact, Fact)> {
     facts.iter().flat_map(with)
 }
 
-/// The pairs of facts that are so of the commits of a workload, each of which has what is there by then.
+/// The pairs of facts of all commits of a workload. Changes to keyspaces that do not exist are left out.
 fn pairs_of(case: &Case, theme: Theme) -> BTreeSet<(Fact, Fact)> {
-    let (mut there, mut found) = (BTreeSet::new(), BTreeSet::new());
+    let (mut existing, mut found) = (BTreeSet::new(), BTreeSet::new());
     for step in &case.steps {
         match step {
-            Step::Create { keyspace } => drop(there.insert(*keyspace)),
-            Step::Drop { keyspace } => drop(there.remove(keyspace)),
+            Step::Create { keyspace } => drop(existing.insert(*keyspace)),
+            Step::Drop { keyspace } => drop(existing.remove(keyspace)),
             Step::Commit { changes, .. } => {
-                let possible = changes.iter().filter(|change| there.contains(&change.keyspace()));
+                let possible =
+                    changes.iter().filter(|change| existing.contains(&change.keyspace()));
                 let changes: Vec<Change> = possible.copied().collect();
                 found.extend(pairs(&facts(&changes, &case.setup, theme)));
             }
@@ -401,7 +402,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_size_is_what_was_drawn_for_it() {
+    fn a_drawn_size_is_recognised() {
         let mut rng = SplitMix64::new(1);
         for seed in 0..40 {
             let setup = generate::case(seed).setup;
@@ -409,7 +410,7 @@ mod tests {
                 for _ in 0..40 {
                     let bytes = u64::from(size.draw(&setup, &mut rng));
                     let found = Size::of(bytes, &setup);
-                    // Thresholds may be near each other, and between them is anything.
+                    // Thresholds may be near each other, in any order.
                     let is_near = size >= Size::Page && found >= Size::Page;
                     assert!(found == size || is_near, "{size:?}: {bytes} is {found:?}, {setup:?}");
                 }
@@ -433,7 +434,7 @@ mod tests {
     }
 
     #[test]
-    fn a_round_of_turns_has_every_pair_that_is_rare() {
+    fn a_round_of_turns_has_every_rare_pair() {
         let mut found = BTreeSet::new();
         let turns = RARITIES.len() as u64;
         assert!((20..300).contains(&turns), "{turns}");

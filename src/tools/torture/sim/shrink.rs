@@ -1,18 +1,18 @@
-//! Makes a failing workload small: fewer steps, fewer changes, shorter values, fewer things kept.
+//! Makes a failing workload small: fewer steps, fewer changes, shorter values.
 //!
-//! Delta debugging (Zeller and Hildebrandt 2002), greedily: a smaller workload is taken if it
-//! breaks the same clause.
+//! Greedy delta debugging (Zeller and Hildebrandt 2002): a smaller workload replaces the current one
+//! if it breaks the same clause.
 
 use super::case::Case;
 use super::explore::Found;
 use super::pace::Pace;
 use super::step::{Change, Step};
 
-/// Finds what is wrong with a workload, if anything is.
+/// Runs a workload and returns its failure, if it has one.
 pub(crate) type Test<'a> = dyn FnMut(&Case) -> Option<Found> + 'a;
 
-/// A workload no larger than `case`, with a failure of the same clause as `found`: the smallest that
-/// is found until `pace` is over, after which `test` is not called.
+/// The smallest workload found until `pace` is over, no larger than `case`, whose failure breaks the same
+/// clause as `found`.
 pub(crate) fn shrink(
     case: &Case,
     found: &Found,
@@ -40,7 +40,7 @@ struct Smallest<'a, 'b> {
 }
 
 impl Smallest<'_, '_> {
-    /// Takes `case` if it fails in the same way.
+    /// Takes `case` if it breaks the same clause. Returns whether it did.
     fn offer(&mut self, case: Case) -> bool {
         if self.pace.is_over() || case == self.case {
             return false;
@@ -54,7 +54,7 @@ impl Smallest<'_, '_> {
         }
     }
 
-    /// What comes after the failure has no part in it.
+    /// Drops the steps after the failure.
     fn cut_after(&mut self, step: usize) {
         let mut case = self.case.clone();
         case.steps.truncate(step);
@@ -132,9 +132,9 @@ mod tests {
     use super::super::judge::Violation;
     use super::*;
 
-    /// What fails is a delete after a flush; all else goes.
+    /// The made-up failure is a delete after a flush.
     #[test]
-    fn only_what_matters_is_left() {
+    fn shrinking_leaves_only_the_steps_that_fail() {
         let fails = |case: &Case| {
             let flush = case.steps.iter().position(|step| *step == Step::Flush)?;
             let step = case.steps[flush..].iter().position(|step| match step {
@@ -144,7 +144,7 @@ mod tests {
                 _ => false,
             })?;
             let violation = Violation::safety("made up");
-            Some(Found { violation, crashes: Vec::new(), step: flush + step + 1, trouble: None })
+            Some(Found { violation, crashes: Vec::new(), step: flush + step + 1, injected: None })
         };
         let (case, found) = (0..)
             .map(generate::case)

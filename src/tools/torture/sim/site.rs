@@ -1,10 +1,9 @@
 //! Call sites: where the store calls the disk, and which faults have been activated there.
 //!
 //! A site is an operation of the disk, on a kind of file, in a phase of the store's life. A fault
-//! and a site make a pair if the fault fits the operation. Dry runs tell which sites there are;
-//! each of their pairs must be activated, once and for ever, before a full run may pass: a pair
-//! that never was is a failure of the suite. That the workloads go on reaching the sites that they
-//! reach now, is what [`Sites::MUST`] is for.
+//! and a site make a pair if the fault fits the operation. Dry runs find the sites. A full run must
+//! activate each pair, both once and for ever: a pair that it misses is a failure of the suite.
+//! [`Sites::MUST`] lists sites that the workloads must keep reaching.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -16,17 +15,16 @@ use super::step::Step;
 use crate::engine::disk::{Call, Op, Persistence};
 use crate::tools::torture::SiteRow;
 
-/// What the store was doing.
+/// A phase in the life of a store.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Phase {
-    /// It is made where there is none.
     #[default]
     Creating,
-    /// It is opened after it has been closed.
+    /// It is opened after it was closed.
     Opening,
     /// It is opened after a crash.
     Recovering,
-    /// It commits, and does what a commit brings along.
+    /// It commits, and does what a commit triggers.
     Committing,
     Flushing,
     Checkpointing,
@@ -36,7 +34,7 @@ pub(crate) enum Phase {
 }
 
 impl Phase {
-    /// What a store is about to do for a step; none makes it.
+    /// The phase that a step begins with; none is for the creation of the store.
     pub(crate) fn of(step: Option<&Step>) -> Phase {
         match step {
             None => Phase::Creating,
@@ -52,9 +50,9 @@ impl Phase {
     }
 }
 
-/// A kind of file.
+/// The kind of a file, or a directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Place {
+pub(crate) enum FileKind {
     Data,
     Log,
     Directory,
@@ -64,32 +62,32 @@ pub(crate) enum Place {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Site {
     pub(crate) op: Op,
-    pub(crate) place: Place,
+    pub(crate) file: FileKind,
     pub(crate) phase: Phase,
 }
 
 impl Site {
-    /// The site of a call; none if it cannot fail, or is only a part of one.
+    /// The site of a call; none if it cannot fail, or is a later part of a call.
     pub(crate) fn of(call: &Call<'_>, phase: Phase) -> Option<Site> {
         if call.part > 0 || call.op == Op::MapWrite {
             return None;
         }
-        let place = match call.path.rsplit_once('/') {
-            None => Place::Directory,
-            Some((_, name)) if name.starts_with("log-") => Place::Log,
-            Some(_) => Place::Data,
+        let file = match call.path.rsplit_once('/') {
+            None => FileKind::Directory,
+            Some((_, name)) if name.starts_with("log-") => FileKind::Log,
+            Some(_) => FileKind::Data,
         };
-        Some(Site { op: call.op, place, phase })
+        Some(Site { op: call.op, file, phase })
     }
 
     fn names(&self) -> [String; 3] {
-        let place = match self.place {
-            Place::Data => "data file",
-            Place::Log => "log segment",
-            Place::Directory => "directory",
+        let file = match self.file {
+            FileKind::Data => "data file",
+            FileKind::Log => "log segment",
+            FileKind::Directory => "directory",
         };
         let [op, phase] = [format!("{:?}", self.op), format!("{:?}", self.phase)];
-        [op.to_lowercase(), place.to_owned(), phase.to_lowercase()]
+        [op.to_lowercase(), file.to_owned(), phase.to_lowercase()]
     }
 }
 
@@ -104,15 +102,15 @@ impl fmt::Display for Site {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum CallFault {
-    /// A flush fails; the cache goes on showing what the device may not have.
+    /// A flush fails; the page cache still shows data that the device may not have.
     Flush,
-    /// A flush fails, and the cache forgets what it could not write.
+    /// A flush fails, and the page cache drops the data that it could not write.
     FlushForgotten,
-    /// The device says that it is full.
+    /// The call fails with ENOSPC.
     Full,
-    /// The device is full from here on: what does not grow still works.
+    /// The device is full from here on: calls that need no space still work.
     FullFromHere,
-    /// The device fails.
+    /// An input/output error.
     Io,
 }
 
@@ -125,7 +123,7 @@ impl CallFault {
         CallFault::Io,
     ];
 
-    /// Whether a call that was seen while nothing failed can fail like this.
+    /// Whether a call that a dry run has seen can fail like this.
     pub(crate) fn fits(self, called: &Called) -> bool {
         let op = called.site.op;
         let is_flush = matches!(op, Op::Sync | Op::MapSync | Op::SyncDir);
@@ -141,7 +139,7 @@ impl CallFault {
         }
     }
 
-    /// Its number in the fault model.
+    /// Its number in the fault model, from 1 on.
     pub(crate) fn number(self) -> usize {
         match self {
             CallFault::Flush | CallFault::FlushForgotten => 3,
@@ -161,7 +159,7 @@ impl CallFault {
     }
 }
 
-/// Which pairs of fault and site there are, and how often each has happened.
+/// The pairs of fault and site, and how often each has happened.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Sites(BTreeMap<(CallFault, Site), Count>);
 
@@ -172,12 +170,12 @@ struct Count {
 }
 
 impl Sites {
-    /// A dry run has come by, at a call that can fail like this.
+    /// Notes that a dry run has a call that can fail like this.
     pub(crate) fn saw(&mut self, fault: CallFault, site: Site) {
         self.0.entry((fault, site)).or_default();
     }
 
-    /// The fault has happened there.
+    /// Counts a fault that has happened at `site`.
     pub(crate) fn activated(&mut self, fault: CallFault, site: Site, persistence: Persistence) {
         let count = self.0.entry((fault, site)).or_default();
         match persistence {
@@ -186,7 +184,7 @@ impl Sites {
         }
     }
 
-    /// How often that has happened.
+    /// How often the fault has happened at `site`.
     pub(crate) fn count(&self, fault: CallFault, site: Site, persistence: Persistence) -> u64 {
         let count = self.0.get(&(fault, site)).copied().unwrap_or_default();
         match persistence {
@@ -195,7 +193,7 @@ impl Sites {
         }
     }
 
-    /// Adds what another worker counted.
+    /// Adds the counts of another worker.
     pub(crate) fn add(&mut self, other: Sites) {
         for (pair, from) in other.0 {
             let to = self.0.entry(pair).or_default();
@@ -204,7 +202,7 @@ impl Sites {
         }
     }
 
-    /// A row for each pair.
+    /// One row per pair.
     pub(crate) fn rows(&self) -> Vec<SiteRow> {
         let rows = self.0.iter().map(|((fault, site), count)| {
             let [operation, file, phase] = site.names();
@@ -214,7 +212,7 @@ impl Sites {
         rows.collect()
     }
 
-    /// Pairs that should have been activated and were not, in words.
+    /// Pairs that were not activated, once or for ever, in words.
     pub(crate) fn missing(&self) -> Vec<String> {
         let rows = self.rows().into_iter().filter(|row| row.once == 0 || row.forever == 0);
         rows.map(|row| {
@@ -236,7 +234,7 @@ impl Sites {
         lacking.map(|(op, file, phase)| format!("{op} of {file} while {phase}")).collect()
     }
 
-    /// Sites that the workloads are known to reach: what a change of them must not lose.
+    /// Sites that the workloads reach today. A change of the workloads must not lose one.
     pub(crate) const MUST: &[(&str, &str, &str)] = &[
         ("allocate", "data file", "committing"),
         ("create", "data file", "creating"),

@@ -1,4 +1,4 @@
-//! A store at rest, to be damaged and opened: what it must still show is known.
+//! A specimen: a closed or crashed store with its history, to be damaged and examined.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -6,11 +6,11 @@ use std::time::{Duration, Instant};
 use super::case::{Case, Setup};
 use super::explore::{MORE, write_more};
 use super::history::{History, Mark};
+use super::injected::End;
 use super::judge::{Crash, Judge, Violation};
-use super::look::{Blind, Effort, look};
-use super::run::{Outcome, Run};
+use super::look::{Effort, LookError, look};
+use super::run::{StepOutcome, WorkloadRun};
 use super::step::Kept;
-use super::trouble::End;
 use crate::engine::disk::{Disk, Keep, SimDisk};
 use crate::engine::log::format::{
     ALIGN, Geometry, RECORD_HEADER, RecordHeader, SEGMENT_HEADER, Salt, SegmentHeader,
@@ -21,10 +21,10 @@ use crate::tools::torture::Clause;
 use crate::tools::torture::processor::waited_here;
 use crate::{Error, Lsn, Status, Store};
 
-/// The longest that it takes to open, read and verify a store, whatever was done to it.
+/// The time limit to open, read and verify a store, however damaged.
 const LONGEST: Duration = Duration::from_secs(1);
 
-/// A store that nobody has open.
+/// A store that is not open, with its history.
 #[derive(Debug)]
 pub(crate) struct Specimen {
     pub(crate) setup: Setup,
@@ -32,38 +32,38 @@ pub(crate) struct Specimen {
     pub(crate) history: History,
     pub(crate) mark: Mark,
     pub(crate) crash: Crash,
-    /// One of so many damaged copies is looked at thoroughly, asked about all receipts, written to
+    /// One of this many damaged copies is looked at thoroughly, asked about all receipts, written to
     /// and opened again.
     pub(crate) close_one_in: u64,
     pub(crate) examined: AtomicU64,
-    /// What the files prove to have been durable.
+    /// The highest LSN that the files prove durable.
     pub(crate) proved: Lsn,
 }
 
-/// What became of a damaged store.
+/// The result of examining a damaged store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Seen {
-    /// It shows what it should.
+    /// It shows the right contents.
     Right,
-    /// It shows nothing wrong, and tells that it is damaged.
+    /// It shows nothing wrong, and reports the damage.
     Told,
-    /// It did not open, and told why.
+    /// It did not open, and reported why.
     Refused,
-    /// It shows the first k commits. Some after them had been reported durable, and no file ever
-    /// proved it: they were in the last flush. The known limit.
+    /// It shows the first k commits. Some after them had been reported durable, but no file proved
+    /// it: they were in the last flush. This is the known limit.
     Unnoticed,
 }
 
-/// What the files say of what was durable, and of the lives that the store has had.
+/// What the files prove about the past of the store.
 #[derive(Clone, Copy, Debug)]
 struct Proof {
     durable: Lsn,
-    /// The superblock is of an earlier life: nothing in it knows of the later ones.
+    /// The superblock is from an earlier life, and does not know the later ones.
     forgets_a_life: bool,
 }
 
 impl Specimen {
-    /// What `case` leaves after so many steps. An error is a failure without any damage.
+    /// The store that `case` leaves after `steps` steps. An error is a failure without any damage.
     pub(crate) fn of(case: &Case, steps: usize, end: &End) -> Result<Specimen, Violation> {
         let mut run = run(case, steps)?;
         let (keep, crash) = match end {
@@ -106,17 +106,17 @@ impl Specimen {
         Proof { durable: self.proved, forgets_a_life: false }
     }
 
-    /// The names of its files.
+    /// The names of the files.
     pub(crate) fn files(&self) -> Vec<String> {
         self.disk.list().expect("nothing fails")
     }
 
-    /// Opens a damaged copy and looks at everything.
+    /// Opens a damaged copy, reads everything and verifies it.
     pub(crate) fn examine(&self, damaged: &SimDisk) -> Result<Seen, Violation> {
         self.examine_at(damaged, self.proof())
     }
 
-    /// As [`Specimen::examine`], where a file has lost what its own records proved.
+    /// As [`Specimen::examine`], where a file has lost its own proof.
     pub(crate) fn examine_without_proof(&self, damaged: &SimDisk) -> Result<Seen, Violation> {
         let durable = self.proved.min(proved_durable(damaged));
         let life = |disk| newest_superblock(disk).map(|superblock| superblock.head.incarnation);
@@ -131,19 +131,19 @@ impl Specimen {
         if begun.elapsed() <= LONGEST {
             return seen;
         }
-        // Again, without the time in which there was no processor for this thread.
+        // Again, without the time that this thread waited for a processor.
         let (begun, waited) = (Instant::now(), waited_here());
         let seen = look();
         let took = begun.elapsed().saturating_sub(waited_here() - waited);
         if took <= LONGEST { seen } else { Err(Violation::liveness(format!("it took {took:?}"))) }
     }
 
-    /// As [`Specimen::examine`], on the very disk.
+    /// As [`Specimen::examine`], on `image` itself, not on a copy.
     pub(crate) fn examine_on(&self, image: &SimDisk) -> Result<Seen, Violation> {
         self.look(image, image, false, self.proof())
     }
 
-    /// As [`Specimen::examine`], where the damage is done already and cannot be undone.
+    /// As [`Specimen::examine`], of a store that a bad write has damaged: nothing can be undone.
     pub(crate) fn examine_as_it_is(&self) -> Result<Seen, Violation> {
         let (damaged, image) = (&self.disk, self.disk.fork(Keep::Everything));
         self.look(damaged, &image, false, self.proof())
@@ -161,7 +161,7 @@ impl Specimen {
         let store = match self.setup.open(image) {
             Ok(store) => store,
             Err(error) => {
-                tells(&error)?;
+                check_damage_error(&error)?;
                 leaves_nothing(damaged, image, &error)?;
                 if can_undo {
                     self.is_no_worse(damaged, image)?;
@@ -178,14 +178,14 @@ impl Specimen {
                 k = self.history.commits().len() + 1;
             }
             Ok(_) => {
-                let what = format!("after damage it says {k} commits and shows something else");
+                let what = format!("after damage it reports {k} commits, but shows other contents");
                 return Err(Violation::of(Clause::Prefix, what));
             }
-            Err(Blind::Disagrees(what)) => {
+            Err(LookError::Disagrees(what)) => {
                 return Err(Violation::safety(format!("after damage, {what}")));
             }
-            Err(Blind::Refused(error)) => {
-                tells(&error)?;
+            Err(LookError::Refused(error)) => {
+                check_damage_error(&error)?;
                 seen = Seen::Told;
             }
         }
@@ -193,17 +193,17 @@ impl Specimen {
             Ok(found) if found.is_clean() => {}
             Ok(_) => seen = Seen::Told,
             Err(error) => {
-                tells(&error)?;
+                check_damage_error(&error)?;
                 seen = Seen::Told;
             }
         }
         let bounds = self.bounds(k, proof.durable)?;
         if is_close {
-            let is_right = self.goes_on(&store, k, seen == Seen::Right, proof)?;
+            let is_right = self.takes_writes(&store, k, seen == Seen::Right, proof)?;
             let after = image.fork(Keep::Nothing);
             image.crash_after(0);
             drop(store);
-            if self.comes_again(&after, k, is_right)? == Seen::Told {
+            if self.recovers_again(&after, k, is_right)? == Seen::Told {
                 seen = Seen::Told;
             }
         } else {
@@ -212,9 +212,9 @@ impl Specimen {
         Ok(if bounds == Seen::Right { seen } else { bounds })
     }
 
-    /// Asks about all receipts, writes, and makes a checkpoint, which a damaged store may refuse
-    /// to do. Returns whether it did all of it.
-    fn goes_on(
+    /// Asks about all receipts, writes, and makes a checkpoint. A damaged store may refuse. Returns
+    /// whether the store is still right: it did all of this.
+    fn takes_writes(
         &self,
         store: &Store,
         k: usize,
@@ -234,28 +234,30 @@ impl Specimen {
                     return Err(Violation::of(Clause::Receipts, what));
                 }
                 Ok(_) => {}
-                // So it is where a backup was restored.
+                // The same as after the restore of a backup.
                 Err(Error::UnknownLife { .. }) if proof.forgets_a_life => {}
-                Err(error) => tells(&error)?,
+                Err(error) => check_damage_error(&error)?,
             }
         }
         match write_more(store, true) {
             Ok(_) => Ok(is_right),
-            Err(error) => tells(&error).map(|()| false),
+            Err(error) => check_damage_error(&error).map(|()| false),
         }
     }
 
-    /// After a crash that keeps what is durable it shows the same, or tells.
-    fn comes_again(&self, image: &SimDisk, k: usize, is_right: bool) -> Result<Seen, Violation> {
-        let told = |error: Error| match is_right {
-            true => {
-                Err(Violation::of(Clause::Again, format!("nothing was wrong, and then: {error}")))
-            }
-            false => tells(&error).map(|()| Seen::Told),
+    /// Judges that the store shows the same after a crash that keeps only durable data. A damaged one may
+    /// report the damage instead.
+    fn recovers_again(&self, image: &SimDisk, k: usize, is_right: bool) -> Result<Seen, Violation> {
+        let failed = |error: Error| match is_right {
+            true => Err(Violation::of(
+                Clause::Again,
+                format!("right before a crash, and then: {error}"),
+            )),
+            false => check_damage_error(&error).map(|()| Seen::Told),
         };
         let store = match self.setup.open(image) {
             Ok(store) => store,
-            Err(error) => return told(error),
+            Err(error) => return failed(error),
         };
         let expected = match k > self.history.commits().len() {
             true => self.history.after_doubt().expect("found before").0,
@@ -264,18 +266,18 @@ impl Specimen {
         match look(&store, Effort::Glance, Some(MORE)) {
             Ok((hash, _)) if hash == expected => Ok(Seen::Right),
             Ok(_) => {
-                let what = "after damage, writes and a crash it shows something else";
+                let what = "after damage, writes and a crash it shows other contents";
                 Err(Violation::of(Clause::Again, what))
             }
-            Err(Blind::Disagrees(what)) => {
+            Err(LookError::Disagrees(what)) => {
                 Err(Violation::safety(format!("after damage and writes, {what}")))
             }
-            Err(Blind::Refused(error)) => told(error),
+            Err(LookError::Refused(error)) => failed(error),
         }
     }
 
-    /// Whether k lies where it must, as far as anything proved where that is before the damage.
-    /// What proof the damage has taken away excuses nothing.
+    /// Judges k. The lower bound is D, or `proved` if that is less; `proved` is the proof from before
+    /// the damage, so damage that removes a proof excuses nothing.
     fn bounds(&self, k: usize, proved: Lsn) -> Result<Seen, Violation> {
         let limit = self.mark.submitted;
         if k > limit {
@@ -292,12 +294,12 @@ impl Specimen {
         }
         let what = format!(
             "{k} commits are left, but {promised} had been reported durable, and the files proved \
-             it of {certain} before they were damaged"
+             {certain} of them durable before the damage"
         );
         Err(Violation::of(Clause::Bounds, what))
     }
 
-    /// After an error the damage can be undone, and everything is there.
+    /// Judges that a refused opening made nothing worse: with the damage undone everything is there.
     fn is_no_worse(&self, damaged: &SimDisk, image: &SimDisk) -> Result<(), Violation> {
         image.crash_after(0);
         let image = image.fork(Keep::Everything);
@@ -309,7 +311,7 @@ impl Specimen {
             }
         }
         let store = self.setup.open(&image).map_err(|error| {
-            Violation::safety(format!("the damage is undone, and it does not open: {error}"))
+            Violation::safety(format!("the damage is undone, but the store does not open: {error}"))
         })?;
         let judged = Judge::default().recovered(&store, &self.history, &self.mark, self.crash);
         image.crash_after(0);
@@ -317,21 +319,21 @@ impl Specimen {
     }
 }
 
-/// A run of the first steps of `case`.
-pub(crate) fn run(case: &Case, steps: usize) -> Result<Run, Violation> {
-    let mut run = Run::new(&case.setup, SimDisk::new());
+/// Runs the first steps of `case`.
+pub(crate) fn run(case: &Case, steps: usize) -> Result<WorkloadRun, Violation> {
+    let mut run = WorkloadRun::new(&case.setup, SimDisk::new());
     let mut judge = Judge::default();
     let mut outcome = run.open(Crash::Kill, &mut judge)?;
     for step in &case.steps[..steps] {
-        if let Outcome::Refused(error) = outcome {
-            return Err(Violation::safety(format!("refused for no reason: {error}")));
+        if let StepOutcome::Refused(error) = outcome {
+            return Err(Violation::refused(&error));
         }
         outcome = run.step(step, &mut judge)?;
     }
     Ok(run)
 }
 
-/// An opening that fails leaves no file behind that was not there.
+/// Judges that a failed opening left no new file behind.
 pub(crate) fn leaves_nothing(
     before: &SimDisk,
     after: &SimDisk,
@@ -348,8 +350,8 @@ pub(crate) fn leaves_nothing(
     }
 }
 
-/// An error must say what is wrong with which file.
-pub(crate) fn tells(error: &Error) -> Result<(), Violation> {
+/// Judges that an error fits damage and names the file.
+pub(crate) fn check_damage_error(error: &Error) -> Result<(), Violation> {
     let file = match error {
         Error::Corrupt { file, .. }
         | Error::Missing { file, .. }
@@ -357,8 +359,8 @@ pub(crate) fn tells(error: &Error) -> Result<(), Violation> {
         | Error::Version { file, .. }
         | Error::Io { file, .. } => file,
         Error::NotAStore { directory, .. } => directory,
-        Error::Poisoned { source, .. } => return tells(source),
-        other => return Err(Violation::safety(format!("damage was told as: {other}"))),
+        Error::Poisoned { source, .. } => return check_damage_error(source),
+        other => return Err(Violation::safety(format!("damage was reported as: {other}"))),
     };
     match file.starts_with("sim:") {
         true => Ok(()),
@@ -366,7 +368,7 @@ pub(crate) fn tells(error: &Error) -> Result<(), Violation> {
     }
 }
 
-/// The newest superblock that can be read.
+/// The newest valid superblock.
 fn newest_superblock(disk: &SimDisk) -> Option<Superblock> {
     if !disk.list().expect("nothing fails").iter().any(|name| name == "data") {
         return None;
@@ -376,8 +378,8 @@ fn newest_superblock(disk: &SimDisk) -> Option<Superblock> {
     slots.max_by_key(|slot| slot.sequence)
 }
 
-/// The highest LSN that anything in these files says was durable, found without the engine's
-/// help: in the newest superblock, and in every header of its incarnation.
+/// The highest LSN that these files prove durable, found without the engine: in the newest superblock,
+/// and in every segment and record header of its life.
 fn proved_durable(disk: &SimDisk) -> Lsn {
     let names = disk.list().expect("nothing fails");
     let Some(newest) = newest_superblock(disk) else { return Lsn::ZERO };

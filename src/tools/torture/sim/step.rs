@@ -1,5 +1,5 @@
-//! What a simulated user does: a workload is a list of steps, which can be written down, replayed
-//! and made shorter.
+//! The steps of a simulated user. A workload is a list of them, which can be saved, replayed and made
+//! shorter.
 
 use std::fmt;
 
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::contents::{KeyNo, KeyspaceNo, Stamp};
 use crate::CommitMode;
 
-/// A commit mode, as it is written down.
+/// [`CommitMode`], in a form that can be saved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Mode {
@@ -25,7 +25,7 @@ impl From<Mode> for CommitMode {
     }
 }
 
-/// One change of a commit. If its keyspace is not there, it is left out.
+/// One change of a commit. A change whose keyspace does not exist is left out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Change {
@@ -41,7 +41,7 @@ impl Change {
     }
 }
 
-/// What a crash within a workload keeps.
+/// The unsynced changes that a crash keeps.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Kept {
@@ -67,9 +67,9 @@ impl Kept {
 impl fmt::Display for Kept {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Kept::Everything => f.write_str("a kill: everything that was written is there"),
+            Kept::Everything => f.write_str("a kill, which keeps everything that was written"),
             Kept::Nothing => f.write_str("a power loss that keeps nothing unsynced"),
-            Kept::Seeded(seed) => write!(f, "a power loss that keeps by chance (seed {seed})"),
+            Kept::Seeded(seed) => write!(f, "a power loss that keeps a random part (seed {seed})"),
             Kept::Versions(versions) => {
                 let kept = versions.iter().filter(|version| **version > 0).count();
                 write!(f, "a power loss that keeps {kept} of {} changes", versions.len())
@@ -82,33 +82,32 @@ impl fmt::Display for Kept {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Step {
-    /// A commit; of one change through the keyspace, of more as a batch.
+    /// Commits one change through its keyspace, several as a batch.
     Commit { mode: Mode, changes: Vec<Change> },
-    /// A keyspace is made, unless it is there.
+    /// Creates a keyspace, unless it exists.
     Create { keyspace: KeyspaceNo },
-    /// A keyspace is dropped, if it is there.
+    /// Drops a keyspace, if it exists.
     Drop { keyspace: KeyspaceNo },
-    /// All commits so far are made durable.
+    /// Makes all commits so far durable.
     Flush,
-    /// A checkpoint.
+    /// Makes a checkpoint.
     Checkpoint,
     /// Waits for a receipt, counted back from the newest.
     Wait { back: u8 },
-    /// A snapshot is taken and held.
+    /// Takes a snapshot and holds it.
     Snapshot,
-    /// The oldest snapshot must still show what it showed, and is let go.
+    /// Judges that the oldest snapshot still shows the same, and drops it.
     EndSnapshot,
-    /// The store must show what was committed, `verify` must be clean and receipts true.
+    /// Judges that the store shows what was committed, `verify` is clean and receipts are true.
     Read,
-    /// Nobody holds anything any more, and a checkpoint is made: the store must be about as large
-    /// as what is in it.
+    /// Drops all snapshots and receipts and makes a checkpoint: see [`super::quiet`].
     Quiet,
-    /// The store is closed and opened.
+    /// Closes and opens the store.
     Reopen,
-    /// The store crashes and is opened. Goes on from what is left.
+    /// Crashes and opens the store. The workload goes on with the commits that are left.
     Crash { keep: Kept },
-    /// Asynchronous commits by others while the next step waits for the device: one each time,
-    /// from its `after`-th call on.
+    /// Asynchronous commits of other threads during the next step: one per call that waits for the
+    /// device, after the first `after` of these calls.
     Beside { after: u8, commits: Vec<Vec<Change>> },
 }
 
@@ -129,9 +128,9 @@ impl fmt::Display for Step {
             Step::Checkpoint => f.write_str("checkpoint"),
             Step::Wait { back } => write!(f, "wait for the receipt {back} back"),
             Step::Snapshot => f.write_str("take a snapshot"),
-            Step::EndSnapshot => f.write_str("read the oldest snapshot and let it go"),
+            Step::EndSnapshot => f.write_str("read the oldest snapshot and drop it"),
             Step::Read => f.write_str("read everything"),
-            Step::Quiet => f.write_str("let everything go and make a checkpoint"),
+            Step::Quiet => f.write_str("drop all snapshots and receipts and make a checkpoint"),
             Step::Reopen => f.write_str("close and open"),
             Step::Crash { keep } => write!(f, "{keep}; open"),
             Step::Beside { after, commits } => {

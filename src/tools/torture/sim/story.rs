@@ -1,4 +1,4 @@
-//! A failure told: what was done, what was promised, what the disk held, what came back.
+//! The story of a failure: the workload, the promises, the unsynced state of the disk, the result.
 
 use std::fmt::Write;
 
@@ -10,7 +10,7 @@ use super::step::Kept;
 use super::watch::Point;
 use crate::engine::disk::Choice;
 
-/// As many things of a kind are listed.
+/// The most things of a kind that a story lists.
 const LISTED: usize = 12;
 
 /// The lines of the story.
@@ -25,7 +25,7 @@ pub(crate) fn tell(case: &Case, found: &Found, crash: Option<(&Point, &History)>
         let here = if number == found.step { "  <- here" } else { "" };
         lines.push(format!("  {number:>3}  {step}{here}"));
     }
-    lines.extend(found.trouble.as_ref().map(|trouble| format!("What befell it: {trouble}")));
+    lines.extend(found.injected.as_ref().map(|fault| format!("The injected fault: {fault}")));
     if let Some((point, history)) = crash {
         tell_crash(point, history, &found.crashes, &mut lines);
     }
@@ -35,7 +35,7 @@ pub(crate) fn tell(case: &Case, found: &Found, crash: Option<(&Point, &History)>
 
 fn tell_crash(point: &Point, history: &History, crashes: &[CrashAt], lines: &mut Vec<String>) {
     let mark = &point.mark;
-    lines.push("What was said before the crash:".into());
+    lines.push("Promised before the crash:".into());
     let durable = history.count_to(mark.durable);
     let acknowledged = history.count_to(mark.acknowledged);
     for (number, commit) in

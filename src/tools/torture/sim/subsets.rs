@@ -1,21 +1,25 @@
-//! Which subsets of what is unsynced a power loss keeps.
+//! Chooses the subsets of the unsynced changes that a power loss keeps.
 //!
-//! A window is what is unsynced at a moment. Of a small one every outcome is tried: each sector
-//! in each of its versions, each name, each length, independently. Of a larger one: each change
-//! alone, all but each, some pairs, and a sample. What is unsynced just before a flush is the
-//! union of all that was unsynced since the one before, so the outcomes of that moment include
-//! those of all moments between, and there the promises are the strictest.
+//! A window is the set of unsynced changes at a moment. A small window has all its outcomes tried:
+//! each sector in each of its versions, each name, each length, independently. A larger one has a
+//! sample: single changes, all but one, pairs, and random ones.
+//!
+//! Example: sector 1 has two unsynced versions, and a rename is unsynced. That gives 3 * 2 outcomes:
+//! sector 1 old, in its first or in its second version, each with the rename and without it.
+//!
+//! Just before a flush everything unsynced since the flush before is still unsynced. So the outcomes
+//! of that moment include those of all moments between, and its promises are the strictest.
 
 use super::step::Kept;
 use crate::engine::disk::Choice;
 use crate::engine::disk::sim::rng::SplitMix64;
 
-/// How many outcomes are tried of one window.
+/// How many outcomes of one window are tried.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Effort {
-    /// A window with at most so many outcomes is tried wholly.
+    /// A window with at most this many outcomes is tried whole.
     pub(crate) exhaustive: u64,
-    /// Of a larger one so many outcomes of each sort: alone, all but one, pairs, by chance.
+    /// The outcomes per kind for a larger one: single changes, all but one, pairs, random.
     pub(crate) sampled: usize,
 }
 
@@ -25,7 +29,7 @@ impl Effort {
     }
 }
 
-/// The outcomes to be tried of a window.
+/// The outcomes of a window to try.
 #[derive(Debug)]
 pub(crate) enum Outcomes {
     All(Counter),
@@ -56,7 +60,7 @@ impl Iterator for Outcomes {
     }
 }
 
-/// How many outcomes a window has.
+/// The number of outcomes of a window.
 pub(crate) fn count(choices: &[Choice]) -> u64 {
     let radix = choices.iter().map(|choice| choice.versions() as u64 + 1);
     radix.fold(1, |product, radix| product.saturating_mul(radix))
@@ -101,13 +105,13 @@ fn sample(choices: &[Choice], each: usize, rng: &mut SplitMix64) -> Vec<Kept> {
     let all = newest(choices);
     let none = vec![0; choices.len()];
     let mut list = vec![Kept::Nothing, Kept::Versions(all.clone())];
-    // Every place if there are few, else some by chance.
-    let places: Vec<usize> = if choices.len() <= each {
+    // Every change if there are few, else random ones.
+    let positions: Vec<usize> = if choices.len() <= each {
         (0..choices.len()).collect()
     } else {
         (0..each).map(|_| rng.below(choices.len() as u64) as usize).collect()
     };
-    for &at in &places {
+    for &at in &positions {
         let mut alone = none.clone();
         alone[at] = all[at];
         let mut all_but = all.clone();
@@ -136,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn a_small_window_is_tried_wholly() {
+    fn a_small_window_is_tried_whole() {
         let effort = Effort { exhaustive: 100, sampled: 3 };
         let outcomes = Outcomes::of(&sectors(&[1, 2, 1, 3]), effort, &mut SplitMix64::new(1));
         assert!(outcomes.is_exhaustive());

@@ -1,4 +1,4 @@
-//! What a worker counts.
+//! The counters of the simulated tier, one set per worker.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use super::step::Kept;
 use super::watch::Point;
 use crate::tools::torture::{FaultRow, Moment, Picture};
 
-/// Faults of the fault model, and what they are called.
+/// The names of the faults of the fault model.
 pub(crate) const FAULTS: [&str; 10] = [
     "process killed",
     "power loss",
@@ -31,9 +31,9 @@ pub(crate) struct Tally {
     pub(crate) runs: u64,
     pub(crate) crash_points: u64,
     pub(crate) states: u64,
-    /// The most bytes of files at a crash point.
+    /// The most bytes in files at a crash point.
     pub(crate) largest: u64,
-    /// The pace in stores of up to [`SMALL_STORE`].
+    /// Crash states of stores of up to [`SMALL_STORE`], with their time.
     pub(crate) small: SmallStores,
     pub(crate) by_depth: Vec<u64>,
     pub(crate) faults: [FaultCount; FAULTS.len()],
@@ -44,30 +44,29 @@ pub(crate) struct Tally {
     pub(crate) bits_flipped: u64,
     /// Bits of pages that are never read, flipped a page at a time.
     pub(crate) bits_unread: u64,
-    /// How many bits the stores have in which they were flipped.
+    /// All bits of the golden stores.
     pub(crate) bits: u64,
-    /// Pairs of failing call and site.
+    /// Pairs of call fault and site.
     pub(crate) sites: Sites,
-    /// Damage by what became of it.
+    /// Damage, by its result.
     pub(crate) rot: RotCount,
-    /// Pairs of what commits were like.
+    /// Pairs of facts of commits.
     pub(crate) coverage: Coverage,
-    /// The crash points of the run, if they are to be drawn.
+    /// The crash points of a run, if its picture is to be drawn.
     pub(crate) picture: Option<Picture>,
 }
 
-/// Files of up to so many bytes together are a small store: pages of 256 KiB, and as much log.
+/// The most bytes in files of a small store: 256 KiB of pages and as much log.
 pub(crate) const SMALL_STORE: u64 = 512 << 10;
 
-/// Crash states of small stores, and the time it took to make, recover and judge them, the
-/// workloads that lead to them included.
+/// Crash states of small stores, and the time to make, recover and judge them, with their workloads.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct SmallStores {
     pub(crate) states: u64,
     pub(crate) time: Duration,
 }
 
-/// States in which a fault was met.
+/// The states that a fault has led to.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct FaultCount {
     pub(crate) states: u64,
@@ -76,12 +75,12 @@ pub(crate) struct FaultCount {
 }
 
 impl Tally {
-    /// From now on crash points are kept to be drawn.
+    /// Keeps crash points for the picture from now on.
     pub(crate) fn draw(&mut self, title: String) {
         self.picture = Some(Picture { title, moments: Vec::new() });
     }
 
-    /// Counts a state that `fault` (from 1 on) has left.
+    /// Counts a state that `fault` (from 1 on) has led to.
     pub(crate) fn fault(&mut self, fault: usize, history: &History, mark: &Mark) {
         let count = &mut self.faults[fault - 1];
         count.states += 1;
@@ -89,7 +88,7 @@ impl Tally {
         count.unsynced += u64::from(mark.acknowledged > mark.durable && !history.is_empty());
     }
 
-    /// States in which something failed or rotted, crashes aside.
+    /// The states that faults other than crashes have led to.
     pub(crate) fn faults(&self) -> u64 {
         let numbered = (1..).zip(&self.faults);
         numbered
@@ -138,7 +137,7 @@ impl Tally {
         });
     }
 
-    /// Adds what another worker counted.
+    /// Adds the counts of another worker.
     pub(crate) fn add(&mut self, other: Tally) {
         self.runs += other.runs;
         self.crash_points += other.crash_points;
@@ -166,14 +165,14 @@ impl Tally {
         self.picture = self.picture.take().or(other.picture);
     }
 
-    /// The states of one workload took `time`.
+    /// Notes that the states of one workload took `time`.
     pub(crate) fn took(&mut self, time: Duration) {
         if self.largest <= SMALL_STORE {
             self.small = SmallStores { states: self.states, time };
         }
     }
 
-    /// A row for each fault.
+    /// One row per fault.
     pub(crate) fn rows(&self) -> Vec<FaultRow> {
         let rows = FAULTS.iter().zip(&self.faults).zip(1..);
         rows.map(|((name, count), fault)| FaultRow {

@@ -1,10 +1,9 @@
-//! What happens at each call of the disk while a workload runs: crash points are noted, and
-//! others commit beside.
+//! The hook at each call of the disk: it notes crash points, and commits on behalf of other threads.
 //!
-//! A store that simulates runs in one thread. Whatever another thread could do while this one
-//! waits for the device, happens inside the call of the disk: a commit by somebody else while a
-//! checkpoint writes its pages, or while the log is being flushed. So the interleavings that
-//! matter to recovery are met, and the same seed meets the same ones.
+//! A simulated store runs in one thread. The work of other threads happens inside calls of the disk in
+//! which the engine waits for the device: another thread commits while a checkpoint writes its pages, or
+//! while the log is flushed. So the suite reaches the interleavings that matter to recovery, and the
+//! same seed reaches the same ones.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -12,7 +11,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use super::contents::KeyspaceNo;
-use super::history::{Commit, Mark, What};
+use super::history::{Commit, CommitEffect, Mark};
 use super::run::commit;
 use super::site::{Phase, Site};
 use super::step::{Change, Mode};
@@ -27,18 +26,18 @@ pub(crate) struct Point {
     pub(crate) mark: Mark,
     pub(crate) op: Op,
     pub(crate) path: String,
-    /// Crash points before it, since the watch began.
+    /// The number of crash points before it, since the watch began.
     pub(crate) number: u64,
 }
 
 impl Point {
-    /// Whether a flush comes next: what is unsynced now is all that was since the one before.
+    /// Whether a flush comes next: everything unsynced since the flush before is still unsynced.
     pub(crate) fn is_window(&self) -> bool {
         matches!(self.op, Op::Sync | Op::MapSync | Op::SyncDir)
     }
 }
 
-/// Shared between a run and what watches its disk.
+/// Shared between a run and the hook on its disk.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Watch(Arc<Mutex<Inner>>);
 
@@ -46,24 +45,24 @@ pub(crate) struct Watch(Arc<Mutex<Inner>>);
 struct Inner {
     notes_points: bool,
     noted: u64,
-    /// If there, only this one is kept.
+    /// If set, only the point of this number is kept.
     only: Option<u64>,
     points: Vec<Point>,
     mark: Mark,
-    /// To read its watermarks.
+    /// The open store, for its watermarks and for commits beside.
     store: Option<Store>,
     beside: Option<Beside>,
     phase: Phase,
     hook: Option<Hook>,
-    /// The first call that was made while a commit would have had to wait, and should not be.
+    /// The first call that was made under the commit lock.
     held: Option<Site>,
 }
 
-/// Told of each call of the disk, last of all, just before it is done.
+/// A callback at each call of the disk, last of all before the call itself.
 #[derive(Clone)]
-pub(crate) struct Hook(Arc<Told>);
+pub(crate) struct Hook(Arc<Callback>);
 
-type Told = dyn Fn(&SimDisk, &Call<'_>, Phase) + Send + Sync;
+type Callback = dyn Fn(&SimDisk, &Call<'_>, Phase) + Send + Sync;
 
 impl Hook {
     pub(crate) fn new(hook: impl Fn(&SimDisk, &Call<'_>, Phase) + Send + Sync + 'static) -> Hook {
@@ -77,16 +76,15 @@ impl std::fmt::Debug for Hook {
     }
 }
 
-/// Commits to come in the middle of a step.
+/// Commits of other threads in the middle of a step.
 #[derive(Debug)]
 pub(crate) struct Beside {
-    /// How many calls pass before the first.
+    /// The number of calls before the first commit.
     pub(crate) after: u8,
     pub(crate) commits: VecDeque<Vec<Change>>,
     pub(crate) keyspaces: BTreeMap<KeyspaceNo, Keyspace>,
-    /// Those that were made.
     pub(crate) made: Vec<Commit>,
-    /// Those that were not, in order, and why. A flush has no changes.
+    /// Commits and flushes that failed, in order. A flush has no changes.
     pub(crate) failed: Vec<(Vec<Change>, crate::Error)>,
 }
 
@@ -97,34 +95,34 @@ impl Watch {
         disk.watch(move |disk, call| watch.before(disk, call));
     }
 
-    /// Whether crash points are noted from now on.
+    /// Sets whether crash points are noted from now on.
     pub(crate) fn note_points(&self, notes_points: bool) {
         self.0.lock().notes_points = notes_points;
     }
 
-    /// Of all crash points only this one is noted.
+    /// Notes only the crash point of this number.
     pub(crate) fn note_only(&self, number: u64) {
         self.0.lock().only = Some(number);
     }
 
-    /// The crash points since the last call.
+    /// The crash points since this was called last.
     pub(crate) fn take_points(&self) -> Vec<Point> {
         std::mem::take(&mut self.0.lock().points)
     }
 
-    /// Says what the store is about to do.
+    /// Sets the phase that the store is in.
     pub(crate) fn set_phase(&self, phase: Phase) {
         self.0.lock().phase = phase;
     }
 
-    /// From now on `hook` is told of each call.
+    /// Runs `hook` at each call from now on.
     pub(crate) fn set_hook(&self, hook: Hook) {
         self.0.lock().hook = Some(hook);
     }
 
     pub(crate) fn set_store(&self, store: Option<&Store>) {
         let former = std::mem::replace(&mut self.0.lock().store, store.cloned());
-        drop(former); // it may be the last handle, and close the store
+        drop(former); // outside the lock: the last handle closes the store
     }
 
     pub(crate) fn set_mark(&self, mark: Mark) {
@@ -139,7 +137,7 @@ impl Watch {
         self.0.lock().beside.take()
     }
 
-    /// The first call since the last time that was made under the commit lock, and should not be.
+    /// The first call under the commit lock since this was called last.
     pub(crate) fn take_held(&self) -> Option<Site> {
         self.0.lock().held.take()
     }
@@ -186,8 +184,8 @@ impl Watch {
         inner.points.push(point);
     }
 
-    /// Notes a call under the commit lock, except those of the first write of a life, which begins a log: it
-    /// may take as long as the device likes, and every commit would wait for it.
+    /// Notes a call under the commit lock: every commit would wait for the device. The first write of a
+    /// life, which begins a log, is exempt.
     fn note_held(&self, call: &Call<'_>) {
         let mut inner = self.0.lock();
         let Some(site) = Site::of(call, inner.phase) else { return };
@@ -197,8 +195,8 @@ impl Watch {
         }
     }
 
-    /// One commit by somebody else, if there is one to come and the store is free to take it.
-    /// It waits for the device too, if `may_flush` and it is the turn of such a one.
+    /// Makes the next commit of another thread, if one is left and the store can take it now. Every
+    /// other one also flushes, if `may_flush`.
     fn commit_beside(&self, may_flush: bool) {
         let (store, beside) = {
             let mut inner = self.0.lock();
@@ -222,7 +220,7 @@ impl Watch {
             }
             (store, beside)
         };
-        // While this runs there is nothing beside: it does not nest.
+        // `inner.beside` is none meanwhile, so commits beside do not nest.
         let beside = one_beside(&store, beside, may_flush);
         let mut inner = self.0.lock();
         let acknowledged = beside.made.iter().map(|commit| commit.lsn).max();
@@ -234,16 +232,11 @@ impl Watch {
 fn one_beside(store: &Store, mut beside: Beside, may_flush: bool) -> Beside {
     let Some(changes) = beside.commits.pop_front() else { return beside };
     match commit(store, &beside.keyspaces, Mode::Async, &changes) {
-        Ok(receipt) => beside.made.push(Commit {
-            lsn: receipt.lsn(),
-            token: Some(receipt.token()),
-            what: What::Changes(changes),
-            hash: 0,
-            keys: 0,
-        }),
-        Err(error) => {
-            beside.failed.push((changes, error));
+        Ok(receipt) => {
+            let (lsn, token) = (receipt.lsn(), Some(receipt.token()));
+            beside.made.push(Commit::new(lsn, token, CommitEffect::Changes(changes)));
         }
+        Err(error) => beside.failed.push((changes, error)),
     }
     let is_its_turn = beside.commits.len().is_multiple_of(2);
     if may_flush

@@ -1,4 +1,4 @@
-//! The run of the simulated tier: workers that take seeds until the time is over.
+//! The workers of the simulated tier: each takes the next seed until the time is over.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -7,9 +7,9 @@ use parking_lot::Mutex;
 
 use super::case::Case;
 use super::explore::{Depth, Explorer, Found};
+use super::fault_jobs::{self, FaultJobs};
 use super::generate::{self, Theme};
 use super::judge::Judge;
-use super::mishap::{self, Mishaps};
 use super::pace::Pace;
 use super::panics;
 use super::play::{explorer, play, replay};
@@ -20,12 +20,12 @@ use super::tally::Tally;
 use crate::engine::disk::sim::rng::SplitMix64;
 use crate::tools::torture::{Clause, Config, Failure, FailureKind, Progress, SimSummary, Tier};
 
-/// A worker that judges no state in this time hangs.
+/// A worker that makes no progress for this long hangs.
 const HANG: Duration = Duration::from_secs(20);
-/// After so many failures there is enough to do.
+/// The run ends after this many failures.
 const ENOUGH: usize = 5;
 
-/// Many workloads, each crash point looked at a little.
+/// For many workloads: a few states of each crash point.
 pub(crate) const WIDE: Depth = Depth {
     point_one_in: 1,
     window_one_in: 1,
@@ -37,7 +37,7 @@ pub(crate) const WIDE: Depth = Depth {
     again_one_in: 16,
 };
 
-/// Few workloads, looked at hard.
+/// For few workloads: many states of each crash point.
 const DEEP: Depth = Depth {
     point_one_in: 1,
     window_one_in: 1,
@@ -52,7 +52,7 @@ const DEEP: Depth = Depth {
 /// As [`DEEP`], within a minute.
 const SMOKE_DEEP: Depth = Depth { windows: Effort { exhaustive: 1 << 11, sampled: 8 }, ..DEEP };
 
-/// What the workers share.
+/// The state that the workers share.
 struct Shared<'a> {
     config: &'a Config,
     progress: &'a Progress,
@@ -60,24 +60,24 @@ struct Shared<'a> {
     deadline: Option<Instant>,
     found: Mutex<Vec<Failure>>,
     tally: Mutex<(Tally, Judge)>,
-    mishaps: Mishaps,
+    fault_jobs: FaultJobs,
     jobs: Jobs,
 }
 
-/// What the workers do.
+/// The kinds of jobs of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Jobs {
-    /// Crashes, failing calls and rot, by turns.
+    /// Crashes, failing calls and rot, in turn.
     Mixed,
     /// The bits of the golden stores.
     Flips,
 }
 
-/// Runs the simulated tier as `config` has it.
+/// Runs the simulated tier.
 pub(crate) fn run(config: &Config, progress: &Progress) -> (SimSummary, Vec<Failure>) {
     let (summary, mut found, tally) = run_jobs(config, progress, Jobs::Mixed);
     if config.tier != Tier::Smoke && !progress.is_stopped() && found.is_empty() {
-        found.extend(mishap::never_activated(config, &tally.sites, &tally.coverage));
+        found.extend(fault_jobs::never_activated(config, &tally.sites, &tally.coverage));
     }
     (summary, found)
 }
@@ -97,7 +97,7 @@ fn run_jobs(config: &Config, progress: &Progress, jobs: Jobs) -> (SimSummary, Ve
         deadline: config.limit.map(|limit| begun + limit),
         found: Mutex::default(),
         tally: Mutex::default(),
-        mishaps: Mishaps::of(config.tier),
+        fault_jobs: FaultJobs::of(config.tier),
         jobs,
     };
     let paces: Vec<Pace> = (0..config.workers).map(|_| Pace::until(shared.deadline)).collect();
@@ -137,15 +137,15 @@ fn run_jobs(config: &Config, progress: &Progress, jobs: Jobs) -> (SimSummary, Ve
     (summary, shared.found.into_inner(), tally)
 }
 
-/// Hands on what the workers count, stops them, and notices one that hangs.
+/// Reports the workers' progress, stops them, and notices one that hangs.
 fn supervise(shared: &Shared<'_>, paces: &[Pace], all_done: impl Fn() -> bool) {
     let mut seen: Vec<(u64, Instant)> = vec![(0, Instant::now()); paces.len()];
-    let mut handed_on = 0;
+    let mut reported = 0;
     while !all_done() {
         std::thread::sleep(Duration::from_millis(50));
         let states = paces.iter().map(Pace::states).sum();
-        Progress::add(&shared.progress.states, states - handed_on);
-        handed_on = states;
+        Progress::add(&shared.progress.states, states - reported);
+        reported = states;
         for (pace, (beats, since)) in paces.iter().zip(&mut seen) {
             let now = pace.beats();
             if now != *beats || pace.rests() {
@@ -168,15 +168,15 @@ fn work(shared: &Shared<'_>, pace: &Pace) {
         let seed = SplitMix64::new(shared.config.seed.wrapping_add(job)).next();
         let seed = if shared.jobs == Jobs::Mixed { apt_seed(job, seed) } else { seed };
         pace.begins(seed);
-        let befallen = match shared.jobs {
-            Jobs::Mixed => shared.mishaps.one(job, seed, pace, &mut total.0.sites),
-            Jobs::Flips => match shared.mishaps.flip(seed, pace) {
+        let done = match shared.jobs {
+            Jobs::Mixed => shared.fault_jobs.one(job, seed, pace, &mut total.0.sites),
+            Jobs::Flips => match shared.fault_jobs.flip(seed, pace) {
                 None => break,
-                befallen => befallen,
+                done => done,
             },
         };
-        let (explorer, found) = match befallen {
-            Some(befallen) => befallen,
+        let (explorer, found) = match done {
+            Some(done) => done,
             None => {
                 let begun = Instant::now();
                 let (mut explorer, found) = one(shared.config, job, seed, pace);
@@ -199,21 +199,22 @@ fn work(shared: &Shared<'_>, pace: &Pace) {
     all.1.add(&total.1);
 }
 
-/// One of so many jobs that let something befall a store has hundreds of keyspaces: a run has too few of
-/// them otherwise.
+/// One of this many fault jobs has hundreds of keyspaces: by chance a run would have too few.
 const CROWD_ONE_IN: u64 = 10;
 
-/// The seed of this job. Of the workloads to which nothing befalls, every other one has a commit with a
-/// rare pair of facts, each in its turn: left to chance, some pair would be missing in one run of a few.
+/// The seed of this job. Of the workloads without a fault every other one has a commit with a rare pair
+/// of facts, each pair in its turn: by chance some runs would miss a pair.
 fn apt_seed(job: u64, seed: u64) -> u64 {
-    match mishap::workload_number(job) {
+    match fault_jobs::workload_number(job) {
         Some(number) if number % 2 == 0 => shape::seed_with(number / 2, seed),
-        None if mishap::number(job) % CROWD_ONE_IN == 1 => shape::seed_of(Theme::Crowd, seed),
+        None if fault_jobs::fault_number(job) % CROWD_ONE_IN == 1 => {
+            shape::seed_of(Theme::Crowd, seed)
+        }
         _ => seed,
     }
 }
 
-/// One job of many.
+/// Explores the crash points of one workload.
 fn one(config: &Config, job: u64, seed: u64, pace: &Pace) -> (Explorer, Option<Found>) {
     let case = generate::case(seed);
     let depth = match (job % 8, config.tier) {
@@ -242,7 +243,7 @@ fn one(config: &Config, job: u64, seed: u64, pace: &Pace) -> (Explorer, Option<F
     (explorer, found)
 }
 
-/// The same workload again gives the same trace, whatever was looked at meanwhile.
+/// Runs a workload again without crash points: the trace must be the same.
 fn same_trace(case: &Case, seed: u64, trace: u64, other: &mut Explorer) -> Option<Found> {
     let blind = Depth { scattered: 0, windows: Effort { exhaustive: 0, sampled: 0 }, ..WIDE };
     let mut again = explorer(case, blind, seed);
@@ -258,16 +259,16 @@ fn same_trace(case: &Case, seed: u64, trace: u64, other: &mut Explorer) -> Optio
             },
             crashes: Vec::new(),
             step: case.steps.len(),
-            trouble: None,
+            injected: None,
         }),
         Err(found) => Some(found),
     }
 }
 
-/// What is wrong with `case` when it is looked at as `found` was, until `pace` is over.
+/// Looks for a failure of `case` by the means that showed `found`, until `pace` is over.
 pub(crate) fn look_again(case: &Case, seed: u64, found: &Found, pace: &Pace) -> Option<Found> {
-    if let Some(trouble) = &found.trouble {
-        return mishap::again(case, trouble, pace);
+    if let Some(injected) = &found.injected {
+        return fault_jobs::again(case, injected, pace);
     }
     if found.crashes.is_empty() {
         let mut explorer = explorer(case, WIDE, seed);

@@ -1,5 +1,5 @@
-//! What befalls stores beside crashes, for the run of the tier: which job does what, how a failure
-//! is run again, and how it is looked for in a smaller workload.
+//! Jobs that inject a fault other than a crash: their turn among all jobs, the replay of a failure
+//! that they found, and the search for the same failure in a smaller workload.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -8,67 +8,67 @@ use super::explore::{Explorer, Found};
 use super::faults::{self, Calls};
 use super::flips;
 use super::generate;
+use super::injected::{BadWrite, Failing, FaultViolation, InjectedFault};
 use super::judge::{Judge, Violation};
 use super::pace::Pace;
 use super::play::explorer;
 use super::rot;
 use super::shape::Coverage;
 use super::site::Sites;
-use super::trouble::{BadWrite, Failing, Trouble, Troubled};
 use super::work::WIDE;
 use crate::tools::torture::{Config, Failure, FailureKind, Tier};
 
-/// The bits of the golden stores are flipped in so many slices.
+/// The number of slices in which the bits of the golden stores are flipped.
 const SLICES: u64 = 256;
-/// Of so many bits one is flipped in a smoke run, and in how many slices.
+/// A smoke run flips one of this many bits, in this many slices.
 const SMOKE_STRIDE: u64 = 1000;
 const SMOKE_SLICES: u64 = 8;
 
-/// Which jobs let something befall a store.
+/// Runs the jobs that inject a fault.
 #[derive(Debug)]
-pub(crate) struct Mishaps {
+pub(crate) struct FaultJobs {
     tier: Tier,
-    /// Slices of the golden stores' bits that have been given out.
+    /// Slices of the golden stores' bits that workers have taken.
     slices: AtomicU64,
 }
 
-/// Jobs go round in this many.
+/// The kinds of jobs repeat after this many.
 const ROUND: u64 = 8;
 
-/// How many jobs before this one let nothing befall a store; none if this one does.
+/// How many jobs before this one inject no fault; none if this one does.
 pub(crate) fn workload_number(job: u64) -> Option<u64> {
-    (!befalls(job)).then(|| job - number(job))
+    (!is_fault_job(job)).then(|| job - fault_number(job))
 }
 
-/// How many jobs before this one let something befall a store.
-pub(crate) fn number(job: u64) -> u64 {
-    let in_round = (0..job % ROUND).filter(|job| befalls(*job)).count() as u64;
-    let in_whole = (0..ROUND).filter(|job| befalls(*job)).count() as u64;
+/// How many jobs before this one inject a fault.
+pub(crate) fn fault_number(job: u64) -> u64 {
+    let in_round = (0..job % ROUND).filter(|job| is_fault_job(*job)).count() as u64;
+    let in_whole = (0..ROUND).filter(|job| is_fault_job(*job)).count() as u64;
     job / ROUND * in_whole + in_round
 }
 
-fn befalls(job: u64) -> bool {
+fn is_fault_job(job: u64) -> bool {
     matches!(job % ROUND, 1 | 2 | 5)
 }
 
-/// What befell a store, and the failure with its workload if there was one.
-pub(crate) type Befallen = (Explorer, Option<(Case, Found)>);
+/// The counters of a fault job, and the failure with its workload if it found one.
+pub(crate) type FaultJobResult = (Explorer, Option<(Case, Found)>);
 
-impl Mishaps {
-    pub(crate) fn of(tier: Tier) -> Mishaps {
-        Mishaps { tier, slices: AtomicU64::new(0) }
+impl FaultJobs {
+    pub(crate) fn of(tier: Tier) -> FaultJobs {
+        FaultJobs { tier, slices: AtomicU64::new(0) }
     }
 
-    /// Does the job, if it is one. `sites` is what the worker has activated so far; what it
-    /// activates now is counted there. A failure comes with its workload.
+    /// Runs `job`; none if it injects no fault. `sites` holds the pairs that the worker has activated
+    /// so far, and gets those of this job.
     pub(crate) fn one(
         &self,
         job: u64,
         seed: u64,
         pace: &Pace,
         sites: &mut Sites,
-    ) -> Option<Befallen> {
-        if !befalls(job) {
+    ) -> Option<FaultJobResult> {
+        if !is_fault_job(job) {
             return None;
         }
         let case = generate::case(seed);
@@ -86,19 +86,19 @@ impl Mishaps {
                 tally.sites = std::mem::take(sites);
                 let played = faults::play(&case, seed, calls, tally, judge, &mut over);
                 *sites = std::mem::take(&mut tally.sites);
-                played.err().map(|troubled| (case, troubled))
+                played.err().map(|found| (case, found))
             }
             _ => {
                 let each = if self.tier == Tier::Smoke { 1 } else { 4 };
                 let played = rot::play(&case, seed, each, tally, &mut over);
-                played.err().map(|troubled| (case, troubled))
+                played.err().map(|found| (case, found))
             }
         };
         Some((explorer, found.map(found_with)))
     }
 
-    /// Flips the next slice of the golden stores' bits. None if there is no more.
-    pub(crate) fn flip(&self, seed: u64, pace: &Pace) -> Option<Befallen> {
+    /// Flips the next slice of the golden stores' bits. None if no slice is left.
+    pub(crate) fn flip(&self, seed: u64, pace: &Pace) -> Option<FaultJobResult> {
         let slice = self.slices.fetch_add(1, Ordering::Relaxed);
         let (stride, offset, slices) = match self.tier {
             Tier::Smoke => (SMOKE_STRIDE * SMOKE_SLICES, slice * SMOKE_STRIDE, SMOKE_SLICES),
@@ -113,7 +113,7 @@ impl Mishaps {
     }
 }
 
-/// Counts a state, and says whether it is time to stop.
+/// Counts a state, and returns whether it is time to stop.
 fn over(pace: &Pace) -> impl FnMut() -> bool {
     || {
         pace.beat();
@@ -121,61 +121,61 @@ fn over(pace: &Pace) -> impl FnMut() -> bool {
     }
 }
 
-fn found_with((case, troubled): (Case, Troubled)) -> (Case, Found) {
-    let found = found_of(troubled, case.steps.len());
+fn found_with((case, found): (Case, FaultViolation)) -> (Case, Found) {
+    let found = found_of(found, case.steps.len());
     (case, found)
 }
 
-fn found_of(troubled: Troubled, step: usize) -> Found {
-    let Troubled { violation, trouble } = troubled;
-    Found { violation, crashes: Vec::new(), step, trouble: Some(Box::new(trouble)) }
+fn found_of(found: FaultViolation, step: usize) -> Found {
+    let FaultViolation { violation, injected } = found;
+    Found { violation, crashes: Vec::new(), step, injected: Some(Box::new(injected)) }
 }
 
-/// Runs a failure again. None if it does not fail any more.
-pub(crate) fn replay(case: &Case, trouble: &Trouble) -> Option<Found> {
-    let violation = befall(case, trouble).err()?;
-    Some(found_of(Troubled { violation, trouble: trouble.clone() }, case.steps.len()))
+/// Replays a failure. None if it does not fail any more.
+pub(crate) fn replay(case: &Case, injected: &InjectedFault) -> Option<Found> {
+    let violation = inject(case, injected).err()?;
+    Some(found_of(FaultViolation { violation, injected: injected.clone() }, case.steps.len()))
 }
 
-fn befall(case: &Case, trouble: &Trouble) -> Result<(), Violation> {
-    match trouble {
-        Trouble::Failing(failing) => {
+fn inject(case: &Case, injected: &InjectedFault) -> Result<(), Violation> {
+    match injected {
+        InjectedFault::Failing(failing) => {
             faults::replay(case, failing, &mut Judge::default()).map(|_| ())
         }
-        Trouble::Write(bad) => rot::replay_write(case, bad).map(|_| ()),
-        Trouble::Rot(rot) => rot::replay(case, rot),
+        InjectedFault::Write(bad) => rot::replay_write(case, bad).map(|_| ()),
+        InjectedFault::Rot(rot) => rot::replay(case, rot),
     }
 }
 
-/// Looks for the same in another workload, where calls and writes have other numbers: the nearest
-/// first, until `pace` is over, for there may be tens of thousands of them.
-pub(crate) fn again(case: &Case, trouble: &Trouble, pace: &Pace) -> Option<Found> {
+/// Looks for the same failure in another workload, where calls and writes have other numbers. The
+/// nearest numbers come first, until `pace` is over: there may be tens of thousands of them.
+pub(crate) fn again(case: &Case, injected: &InjectedFault, pace: &Pace) -> Option<Found> {
     let mut over = over(pace);
-    let troubles: Box<dyn Iterator<Item = Trouble> + '_> = match trouble {
-        Trouble::Failing(failing) => {
+    let candidates: Box<dyn Iterator<Item = InjectedFault> + '_> = match injected {
+        InjectedFault::Failing(failing) => {
             let calls = faults::dry_run(case).ok()?.into_iter().zip(0..);
             let fitting = calls.filter(|(called, _)| failing.fault.fits(called));
             let calls = nearest(failing.call, fitting.map(|(_, call)| call));
-            Box::new(calls.map(|call| Trouble::Failing(Failing { call, ..failing.clone() })))
+            Box::new(calls.map(|call| InjectedFault::Failing(Failing { call, ..failing.clone() })))
         }
-        Trouble::Write(bad) => {
+        InjectedFault::Write(bad) => {
             let writes = nearest(bad.write, 0..rot::count_writes(case));
-            Box::new(writes.map(|write| Trouble::Write(BadWrite { write, ..bad.clone() })))
+            Box::new(writes.map(|write| InjectedFault::Write(BadWrite { write, ..bad.clone() })))
         }
-        Trouble::Rot(_) => Box::new(std::iter::once(trouble.clone())),
+        InjectedFault::Rot(_) => Box::new(std::iter::once(injected.clone())),
     };
-    troubles.take_while(|_| !over()).find_map(|trouble| replay(case, &trouble))
+    candidates.take_while(|_| !over()).find_map(|injected| replay(case, &injected))
 }
 
-/// `numbers`, those that are nearest to `to` first.
+/// `numbers`, by their distance to `to`.
 fn nearest(to: u64, numbers: impl Iterator<Item = u64>) -> impl Iterator<Item = u64> {
     let mut numbers: Vec<u64> = numbers.collect();
     numbers.sort_by_key(|number| number.abs_diff(to));
     numbers.into_iter()
 }
 
-/// Pairs of fault and call site that no run has activated, and pairs of what commits are like that
-/// no workload had: the suite has not done its work.
+/// Failures of the suite itself: pairs of fault and call site that no run has activated, sites that
+/// no run has reached, and pairs of facts that no commit had.
 pub(crate) fn never_activated(config: &Config, sites: &Sites, coverage: &Coverage) -> Vec<Failure> {
     let missing = sites.missing().into_iter().map(|pair| format!("never activated: {pair}"));
     let unreached = sites.unreached().into_iter().map(|site| format!("never reached: {site}"));
@@ -192,12 +192,11 @@ pub(crate) fn never_activated(config: &Config, sites: &Sites, coverage: &Coverag
 
 #[cfg(test)]
 mod tests {
+    use super::super::injected::Lasts;
     use super::super::site::CallFault;
     use super::super::step::Kept;
-    use super::super::trouble::Lasts;
     use super::*;
 
-    /// In a workload of a thousand keyspaces there are tens of thousands of calls to try.
     #[test]
     fn a_search_for_the_same_failure_ends_with_its_pace() {
         let case = generate::case(3);
@@ -213,12 +212,12 @@ mod tests {
         };
         let pace = Pace::default();
         pace.stop();
-        assert!(again(&case, &Trouble::Failing(failing(calls / 2)), &pace).is_none());
+        assert!(again(&case, &InjectedFault::Failing(failing(calls / 2)), &pace).is_none());
         assert_eq!(pace.states(), 1);
     }
 
     #[test]
-    fn the_nearest_come_first() {
+    fn the_nearest_numbers_come_first() {
         assert!(nearest(3, 0..6).take(5).eq([3, 2, 4, 1, 5]));
     }
 

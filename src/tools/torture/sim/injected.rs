@@ -1,4 +1,4 @@
-//! What befalls a store beside crashes, as it is written down.
+//! An injected fault, crashes aside, in the form that a saved failure holds.
 
 use std::fmt;
 
@@ -9,34 +9,34 @@ use super::site::CallFault;
 use super::step::Kept;
 use crate::engine::disk::Persistence;
 
-/// What befell a store.
+/// A fault that the suite injects.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub(crate) enum Trouble {
+pub(crate) enum InjectedFault {
     /// A call of the disk fails.
     Failing(Failing),
-    /// A write of the disk does not do what it says.
+    /// A write of the disk goes wrong and reports success.
     Write(BadWrite),
-    /// The files of a store that is not open are damaged.
+    /// The files of a closed store are damaged.
     Rot(Rot),
 }
 
 /// A call that fails.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Failing {
-    /// Calls before it that could have failed, since the run began.
+    /// The number of calls before it, since the run began, that could have failed.
     pub(crate) call: u64,
     pub(crate) fault: CallFault,
     pub(crate) lasts: Lasts,
-    /// Steps after which the trouble is over, if it lasts and no crash comes first.
+    /// Steps after which a lasting fault is cleared, if no crash comes first.
     pub(crate) heals_after: u64,
-    /// It goes on through the crash at the end, until opening has failed for it.
+    /// The fault outlasts the crash at the end, until an opening has failed.
     pub(crate) through_crash: bool,
     /// What the crash at the end keeps.
     pub(crate) kept: Kept,
 }
 
-/// How long a fault lasts, as it is written down.
+/// [`Persistence`], in a form that can be saved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Lasts {
@@ -53,64 +53,64 @@ impl From<Lasts> for Persistence {
     }
 }
 
-/// A write that does not do what it says, and is reported as done.
+/// A write that goes wrong and reports success.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct BadWrite {
-    /// Writes before it since the run began.
+    /// The number of writes before it, since the run began.
     pub(crate) write: u64,
     pub(crate) how: WriteFault,
     /// What the crash at the end keeps.
     pub(crate) kept: Kept,
 }
 
-/// What becomes of a write.
+/// How a write goes wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum WriteFault {
-    /// Only some of its sectors arrive: those whose bits are set, in turn.
+    /// Only some sectors arrive: sector `i` does if bit `i` (modulo 64) is set.
     Torn(u64),
     Lost,
-    /// It goes elsewhere, so many bytes away.
+    /// It goes to another offset, this many bytes away.
     Misdirected(i64),
-    /// It arrives, and later what was there before is there again: an older write was repeated.
+    /// It arrives, and later an older write of the same place is repeated over it.
     Repeated,
 }
 
 /// Damage to files at rest.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Rot {
-    /// The steps of the workload that are done before.
+    /// The number of steps of the workload before the damage.
     pub(crate) steps: usize,
-    /// How the store ends before.
+    /// How the store ends after them.
     pub(crate) end: End,
     pub(crate) damage: Damage,
 }
 
-/// How a store comes to rest.
+/// How a store ends before it is damaged.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum End {
     Closed,
     Crash(Kept),
-    /// It crashes, and the recovery is killed after so many operations of the disk.
+    /// It crashes, and its recovery is killed after this many operations of the disk.
     RecoveryCrash {
         kept: Kept,
         operation: u64,
     },
 }
 
-/// What is damaged.
+/// A kind of damage to the files of a store.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Damage {
-    /// The store is wrong before anything is damaged.
+    /// No damage: the store was wrong before any.
     Nothing,
     Flip {
         file: String,
         offset: u64,
         bit: u8,
     },
-    /// All bits of bytes that are never read: nothing may come of it.
+    /// All bits of bytes that are never read flip: this must change nothing.
     Invert {
         file: String,
         offset: u64,
@@ -123,37 +123,37 @@ pub(crate) enum Damage {
     Remove {
         file: String,
     },
-    /// The file as it was after so many steps.
+    /// The file as it was after this many steps.
     Older {
         file: String,
         steps: usize,
     },
-    /// The file of that name of a store that did the same and has another id.
+    /// The file of a store that has another id.
     Foreign {
         file: String,
     },
-    /// Two files have each other's name.
+    /// Two files swap names.
     Exchange {
         one: String,
         other: String,
     },
 }
 
-/// Something went wrong, and what had befallen the store.
+/// A violation, and the fault that led to it.
 #[derive(Clone, Debug)]
-pub(crate) struct Troubled {
+pub(crate) struct FaultViolation {
     pub(crate) violation: Violation,
-    pub(crate) trouble: Trouble,
+    pub(crate) injected: InjectedFault,
 }
 
-impl fmt::Display for Trouble {
+impl fmt::Display for InjectedFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Trouble::Failing(Failing { call, fault, lasts, .. }) => {
+            InjectedFault::Failing(Failing { call, fault, lasts, .. }) => {
                 let lasts = if *lasts == Lasts::Once { "once" } else { "and goes on failing" };
                 write!(f, "call {call} of the disk fails {lasts}: {}", fault.name())
             }
-            Trouble::Write(BadWrite { write, how, .. }) => match how {
+            InjectedFault::Write(BadWrite { write, how, .. }) => match how {
                 WriteFault::Torn(_) => write!(f, "write {write} of the disk is torn"),
                 WriteFault::Lost => write!(f, "write {write} of the disk is lost"),
                 WriteFault::Misdirected(by) => {
@@ -163,7 +163,7 @@ impl fmt::Display for Trouble {
                     write!(f, "after write {write} of the disk an older one is repeated")
                 }
             },
-            Trouble::Rot(Rot { steps, end, damage }) => {
+            InjectedFault::Rot(Rot { steps, end, damage }) => {
                 let end = match end {
                     End::Closed => "the store is closed".to_owned(),
                     End::Crash(kept) => kept.to_string(),
