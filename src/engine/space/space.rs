@@ -37,7 +37,7 @@ use crate::engine::base::error::{Error, Result};
 use crate::engine::base::lsn::{Life, LifeMark, Lsn, StoreId};
 use crate::engine::base::sync::Mutex;
 use crate::engine::disk::{DirLock, Disk, DiskFile};
-use crate::engine::log::Witness;
+use crate::engine::log::LogRegistry;
 use crate::engine::mutants::{Mutant, broken};
 
 /// The name of the data file.
@@ -434,7 +434,7 @@ pub(crate) fn is_unfinished(disk: &dyn Disk) -> Result<bool> {
         || bytes <= FIRST_BYTES && disk.is_claimed()?)
 }
 
-impl Witness for Space {
+impl LogRegistry for Space {
     /// Rewrites the superblock, unless it is still that of an earlier life: then the next one has it.
     /// Waits for nobody: if a superblock is being made, whoever makes it writes the note.
     fn note_log(&self, life: &Life, newest: u64, durable: Lsn) -> Result<()> {

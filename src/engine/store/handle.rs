@@ -302,7 +302,7 @@ impl Store {
     /// Whether a segment is being made now, for which a commit may have to wait.
     #[cfg_attr(not(feature = "cli"), expect(dead_code, reason = "for the crash suite"))]
     pub(crate) fn is_log_being_kept(&self) -> bool {
-        self.engine().live.get().is_some_and(|live| live.log.is_being_kept())
+        self.engine().live.get().is_some_and(|live| live.log.is_preallocating())
     }
 
     /// Whether something was written in this life. Its first write begins a log, and whoever comes
@@ -338,7 +338,7 @@ impl Store {
     /// What stood in the way; the next round tries again.
     #[cfg_attr(not(any(feature = "cli", test)), expect(dead_code, reason = "for the crash suite"))]
     pub(crate) fn keep_log(&self) -> Result<()> {
-        self.engine().live.get().map_or(Ok(()), |live| live.log.keep())
+        self.engine().live.get().map_or(Ok(()), |live| live.log.preallocate())
     }
 
     /// What an idle log does after a while, for simulations, which have no threads: it is written

@@ -44,7 +44,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use self::file::RealFile;
-use self::platform::{Access, Dir, Which};
+use self::platform::{Access, Dir, OpenMode};
 use super::{DirLock, Disk, DiskFile, NoLock};
 use crate::engine::base::error::{Error, Result};
 use crate::engine::base::process::Process;
@@ -141,9 +141,9 @@ impl RealDisk {
         }
     }
 
-    fn open_file(&self, name: &str, which: Which) -> io::Result<RealFile> {
+    fn open_file(&self, name: &str, mode: OpenMode) -> io::Result<RealFile> {
         Self::check_name(name);
-        RealFile::new(self.dir.open_file(name, which)?, self.path(name), self.access)
+        RealFile::new(self.dir.open_file(name, mode)?, self.path(name), self.access)
     }
 
     /// Fails if the directory was opened to be read.
@@ -157,7 +157,7 @@ impl RealDisk {
     /// What the file of the lock begins with; `None` if there is no such file.
     fn read_lock_file(&self) -> Result<Option<Vec<u8>>> {
         let mut text = Vec::new();
-        let read = self.dir.open_file(LOCK_FILE, Which::Readable);
+        let read = self.dir.open_file(LOCK_FILE, OpenMode::Readable);
         let read = read.and_then(|file| file.take(1 + CLAIM.len() as u64).read_to_end(&mut text));
         match read {
             Ok(_) => Ok(Some(text)),
@@ -178,7 +178,7 @@ impl RealDisk {
     /// Makes the file of the lock hold `text`, durably.
     fn note_claim(&self, text: &[u8]) -> Result<()> {
         self.check_writable(LOCK_FILE)?;
-        let file = self.dir.open_file(LOCK_FILE, Which::Any);
+        let file = self.dir.open_file(LOCK_FILE, OpenMode::Any);
         let written = file.and_then(|mut file| {
             file.set_len(0)?;
             file.write_all(text)?;
@@ -190,21 +190,21 @@ impl RealDisk {
     /// Opens the file of the lock, and says whether it made it. One that is not there keeps nobody
     /// from reading: the data file is locked as well.
     fn lock_file(&self) -> io::Result<Option<(File, bool)>> {
-        let which = match self.access {
-            Access::Write => Which::Present,
-            Access::Read => Which::Readable,
+        let mode = match self.access {
+            Access::Write => OpenMode::Present,
+            Access::Read => OpenMode::Readable,
         };
         // Another process may make and remove it meanwhile; a link that leads nowhere stays.
         const TRIES: u32 = 100;
         for _ in 0..TRIES {
-            match self.dir.open_file(LOCK_FILE, which) {
+            match self.dir.open_file(LOCK_FILE, mode) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 file => return file.map(|file| Some((file, false))),
             }
             if self.access == Access::Read {
                 return Ok(None);
             }
-            match self.dir.open_file(LOCK_FILE, Which::New) {
+            match self.dir.open_file(LOCK_FILE, OpenMode::New) {
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
                 file => return file.map(|file| Some((file, true))),
             }
@@ -276,7 +276,7 @@ impl Disk for RealDisk {
 
     fn create(&self, name: &str, bytes: u64) -> Result<Arc<dyn DiskFile>> {
         self.check_writable(name)?;
-        let file = self.open_file(name, Which::New);
+        let file = self.open_file(name, OpenMode::New);
         let file = file.map_err(|error| self.error("create", name, bytes, error))?;
         file.write_in_place();
         if let Err(error) = file.allocate(bytes) {
@@ -289,11 +289,11 @@ impl Disk for RealDisk {
     }
 
     fn open(&self, name: &str) -> Result<Arc<dyn DiskFile>> {
-        let which = match self.access {
-            Access::Read => Which::Readable,
-            Access::Write => Which::Present,
+        let mode = match self.access {
+            Access::Read => OpenMode::Readable,
+            Access::Write => OpenMode::Present,
         };
-        let file = self.open_file(name, which);
+        let file = self.open_file(name, mode);
         Ok(Arc::new(file.map_err(|error| self.error("open", name, 0, error))?))
     }
 

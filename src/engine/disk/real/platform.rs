@@ -211,7 +211,7 @@ const LOST_AND_FOUND: &str = "lost+found";
 
 /// What is to be opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Which {
+pub(super) enum OpenMode {
     /// A file that is there, to be read and written.
     Present,
     /// A file that is there, to be read only.
@@ -238,7 +238,7 @@ mod by_descriptor {
     use rustix::fs::{AtFlags, FileType, Mode, OFlags};
     use rustix::io::retry_on_intr;
 
-    use super::Which;
+    use super::OpenMode;
 
     #[derive(Debug)]
     pub(in super::super) struct Dir(File);
@@ -260,17 +260,17 @@ mod by_descriptor {
             super::has_name(&self.0).is_ok_and(|has_name| !has_name)
         }
 
-        pub(in super::super) fn open_file(&self, name: &str, which: Which) -> io::Result<File> {
+        pub(in super::super) fn open_file(&self, name: &str, mode: OpenMode) -> io::Result<File> {
             let flags = OFlags::CLOEXEC
-                | match which {
+                | match mode {
                     // Nor does it wait for whoever has the other end of a pipe.
-                    Which::Readable => OFlags::RDONLY | OFlags::NONBLOCK,
-                    Which::Present => OFlags::RDWR,
-                    Which::New => OFlags::RDWR | OFlags::CREATE | OFlags::EXCL,
-                    Which::Any => OFlags::RDWR | OFlags::CREATE,
+                    OpenMode::Readable => OFlags::RDONLY | OFlags::NONBLOCK,
+                    OpenMode::Present => OFlags::RDWR,
+                    OpenMode::New => OFlags::RDWR | OFlags::CREATE | OFlags::EXCL,
+                    OpenMode::Any => OFlags::RDWR | OFlags::CREATE,
                 };
-            let mode = Mode::from_raw_mode(0o666); // less the process's mask
-            Ok(retry_on_intr(|| rustix::fs::openat(&self.0, name, flags, mode))?.into())
+            let permissions = Mode::from_raw_mode(0o666); // less the process's mask
+            Ok(retry_on_intr(|| rustix::fs::openat(&self.0, name, flags, permissions))?.into())
         }
 
         pub(in super::super) fn rename(&self, from: &str, to: &str) -> io::Result<()> {
@@ -370,7 +370,7 @@ mod by_path {
     use std::io;
     use std::path::{Path, PathBuf};
 
-    use super::Which;
+    use super::OpenMode;
 
     #[derive(Debug)]
     pub(in super::super) struct Dir(PathBuf);
@@ -392,10 +392,10 @@ mod by_path {
             !self.0.is_dir()
         }
 
-        pub(in super::super) fn open_file(&self, name: &str, which: Which) -> io::Result<File> {
+        pub(in super::super) fn open_file(&self, name: &str, mode: OpenMode) -> io::Result<File> {
             let mut options = OpenOptions::new();
-            options.read(true).write(which != Which::Readable);
-            options.create_new(which == Which::New).create(which == Which::Any);
+            options.read(true).write(mode != OpenMode::Readable);
+            options.create_new(mode == OpenMode::New).create(mode == OpenMode::Any);
             options.open(self.0.join(name))
         }
 

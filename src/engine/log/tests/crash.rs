@@ -45,7 +45,7 @@ fn live(disk: &SimDisk, random: &mut Random, first: u64, incarnation: LogLife) -
                 append(&log, &mut appender, &payload).map(|lsn| life.appended.push((lsn, payload)))
             }
             14..=16 => log.flush().map(drop),
-            17 | 18 => log.keep(),
+            17 | 18 => log.preallocate(),
             _ => {
                 // A checkpoint at some commit that is durable.
                 let durable = log.durable();
@@ -210,7 +210,7 @@ fn stubborn(disk: &SimDisk) -> Option<(Log, Life)> {
             }
         }
         if n % 7 == 0 {
-            let _ = log.keep();
+            let _ = log.preallocate();
         }
         if n % 11 == 0 {
             let _ = log.flush();

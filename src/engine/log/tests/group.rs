@@ -117,9 +117,9 @@ fn little_that_is_unsynced_waits_for_its_time() {
     assert!(flushes < 5, "{flushes}");
 }
 
-/// The keeper's thread alone has the next segment and memory ready.
+/// The preallocator's thread alone has the next segment and memory ready.
 #[test]
-fn the_keeper_stays_ahead() {
+fn the_preallocator_stays_ahead() {
     let (shared, _threads) = Shared::new(small());
     let wait = |what: &str, is_so: &dyn Fn() -> bool| {
         let before = Instant::now();

@@ -29,7 +29,7 @@ fn the_first_segment_begins_small_and_doubles_ahead_of_its_use() {
     let mut rig = Rig::with(growing());
     let mut seen = Vec::new();
     loop {
-        rig.log.keep().unwrap();
+        rig.log.preallocate().unwrap();
         let (used, exists) = (rig.log.appended().get() % S, bytes_of(&*rig.disk, 2));
         assert!(exists == S || exists - used >= exists / 2, "{used} of {exists}");
         assert_eq!(rig.log.limit.load(SeqCst), 2 * S + exists, "LOG-8");
@@ -44,7 +44,7 @@ fn the_first_segment_begins_small_and_doubles_ahead_of_its_use() {
     assert_eq!(seen, [S / 8, S / 4, S / 2, S]);
     // The next one is whole from the beginning.
     rig.append(&payload(0, 300));
-    rig.log.keep().unwrap();
+    rig.log.preallocate().unwrap();
     assert_eq!(bytes_of(&*rig.disk, 3), S);
 }
 
@@ -70,7 +70,7 @@ fn a_disk_too_full_to_grow_changes_nothing_and_heals() {
         }
     };
     assert!(matches!(error, Error::DiskFull { .. }), "{error}");
-    assert!(matches!(rig.log.keep(), Err(Error::DiskFull { .. })));
+    assert!(matches!(rig.log.preallocate(), Err(Error::DiskFull { .. })));
     assert!(rig.log.poisoned().is_none());
     assert_eq!(rig.log.flush().unwrap(), rig.log.appended());
     rig.knobs.full.store(false, SeqCst);
@@ -180,7 +180,7 @@ fn spares_follow_the_load_and_go_at_rest() {
         left.push(checkpoint(&rig));
     }
     assert_eq!(left, [3, 2, 1], "the load has ended");
-    rig.log.rest().unwrap();
+    rig.log.remove_spares().unwrap();
     assert_eq!(spares(&rig), 0);
     for n in 0..200 {
         rig.append(&payload(n, 3000));
@@ -203,7 +203,7 @@ fn a_retired_log_leaves_a_mark_that_proves_what_was_durable() {
     // For whom this log is not over: the records are missing, not torn off.
     assert!(matches!(scan(&disk, Lsn::ZERO), Err(Error::Missing { .. })));
     // Whoever was about to commit is refused, and makes no file any more.
-    log.keep().unwrap();
+    log.preallocate().unwrap();
     assert!(matches!(log.reserve(1 << 20), Err(Error::Closed)));
     assert_eq!(disk.list().unwrap().len(), 1);
 }

@@ -24,7 +24,7 @@ fn a_full_disk_changes_nothing_and_heals() {
     assert!(error.is_retryable());
     assert!(appended.len() > 40, "the first segment was nearly filled: {}", appended.len());
     // What is small still fits, and what is there becomes durable.
-    assert!(rig.log.keep().is_err());
+    assert!(rig.log.preallocate().is_err());
     assert_eq!(rig.log.flush().unwrap(), rig.log.appended());
     assert!(rig.log.poisoned().is_none());
 
@@ -73,7 +73,7 @@ fn there_is_room_if_it_fits_and_not_too_much_is_unsynced() {
 fn a_large_payload_is_appended_only_where_memory_is_ready() {
     let mut rig = Rig::new();
     rig.append(&payload(0, 1000));
-    rig.log.keep().unwrap();
+    rig.log.preallocate().unwrap();
     let big = payload(1, 70_000);
     let crc = crc32fast::hash(&big);
     assert!(!rig.log.has_room(big.len()));
@@ -124,11 +124,11 @@ fn memory_that_cannot_be_made_ready_is_not_written() {
     let mut rig = Rig::new();
     rig.append(&payload(0, 100));
     rig.knobs.fail_prefault.store(true, SeqCst);
-    assert!(matches!(rig.log.keep(), Err(Error::DiskFull { .. })));
+    assert!(matches!(rig.log.preallocate(), Err(Error::DiskFull { .. })));
     assert!(matches!(rig.try_append(&payload(1, 100)), Err(Error::DiskFull { .. })));
     rig.knobs.fail_prefault.store(false, SeqCst);
     rig.append(&payload(1, 100));
-    rig.log.keep().unwrap();
+    rig.log.preallocate().unwrap();
     assert_eq!(rig.scan().unwrap().0.len(), 2);
 }
 
@@ -148,7 +148,7 @@ fn a_failed_flush_is_final() {
         assert!(matches!(rig.log.wait_durable(second, None), Err(Error::Poisoned { .. })));
         assert!(matches!(rig.log.wait_moved(first, None), Err(Error::Poisoned { .. })));
         assert!(matches!(rig.log.reserve(1), Err(Error::Poisoned { .. })));
-        assert!(matches!(rig.log.keep(), Err(Error::Poisoned { .. })));
+        assert!(matches!(rig.log.preallocate(), Err(Error::Poisoned { .. })));
     }
     assert_eq!(rig.log.append(&mut rig.appender, 9, b"", 0), None);
     assert_eq!(rig.log.durable(), first);
@@ -274,16 +274,16 @@ fn memory_is_made_ready_a_step_ahead_and_once() {
     let mut rig = Rig::new();
     let prefaulted = || std::mem::take(&mut *rig.knobs.prefaulted.lock().unwrap());
     let name = segment_name(2);
-    rig.log.keep().unwrap();
+    rig.log.preallocate().unwrap();
     assert_eq!(prefaulted(), [(name.clone(), 4096, 8192)]);
-    rig.log.keep().unwrap();
+    rig.log.preallocate().unwrap();
     assert_eq!(prefaulted(), []);
     append(&rig.log, &mut rig.appender, &payload(0, 1000)).unwrap();
-    rig.log.keep().unwrap();
+    rig.log.preallocate().unwrap();
     assert_eq!(prefaulted(), [(name.clone(), 4096 + 8192, 1032)]);
     // To the end of the segment, and on into the next one.
     append(&rig.log, &mut rig.appender, &payload(0, 57_000)).unwrap();
-    rig.log.keep().unwrap();
+    rig.log.preallocate().unwrap();
     let end = rig.appender.position().get() % S;
     let rest = S - end;
     let ranges =
@@ -301,10 +301,10 @@ fn only_segments_that_are_written_or_flushed_stay_mapped() {
     for n in 0..60 {
         rig.append(&payload(n, 3000));
     }
-    rig.log.keep().unwrap();
+    rig.log.preallocate().unwrap();
     assert_eq!(mapped(&rig.log), [2, 3, 4, 5]);
     rig.log.flush().unwrap();
-    rig.log.keep().unwrap();
+    rig.log.preallocate().unwrap();
     assert_eq!(mapped(&rig.log), [4, 5]);
     // The last one stays, even if nothing more fits into it.
     let mut rig = Rig::new();

@@ -117,7 +117,7 @@ fn evidence_may_lie_in_any_later_segment() {
 fn headers_of_other_lives_and_places_are_no_evidence() {
     let mut rig = Rig::new();
     let end = rig.append(&payload(0, S as usize / 2));
-    rig.log.keep().unwrap(); // prepares segment 3
+    rig.log.preallocate().unwrap(); // prepares segment 3
     let header = SegmentHeader {
         life: LIFE,
         number: 3,

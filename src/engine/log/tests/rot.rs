@@ -142,7 +142,7 @@ fn the_header_of_a_later_segment_is_evidence() {
     let first = rig.append(&payload(0, 100));
     rig.log.flush().unwrap();
     rig.append(&payload(1, S as usize / 2));
-    rig.log.keep().unwrap(); // prepares segment 3, which holds no record yet
+    rig.log.preallocate().unwrap(); // prepares segment 3, which holds no record yet
     assert!(rig.disk.list().unwrap().contains(&segment_name(3)));
     rig.overwrite(rig.log.start(), &vec![0; 4096]);
     match rig.scan() {

@@ -76,7 +76,7 @@ fn recycled_segments_show_nothing_of_what_they_held() {
         let payload = payload(n, 3000);
         let end = rig.append(&payload);
         kept.push((end, payload));
-        rig.log.keep().unwrap();
+        rig.log.preallocate().unwrap();
         if n % 20 == 19 {
             let durable = rig.log.flush().unwrap();
             rig.log.recycle_below(durable).unwrap();
@@ -161,7 +161,7 @@ fn segments_of_an_earlier_life_stay_until_they_are_not_needed() {
     let before = rig.disk.list().unwrap();
     let first = rig.appender.position().get() / S + 1;
     let (log, _) = Log::begin(Arc::clone(&rig.disk), small(), NEXT_LIFE, first, &[]).unwrap();
-    log.keep().unwrap();
+    log.preallocate().unwrap();
     assert!(before.iter().all(|name| rig.disk.list().unwrap().contains(name)));
     assert_eq!(rig.scan().unwrap().0.len(), 60);
     log.recycle_below(log.start()).unwrap();

@@ -62,7 +62,7 @@ impl Story {
                 writeln!(out, "appended up to {}", self.append(bytes)?)?;
             }
             "flush" => writeln!(out, "durable up to {}", self.log.flush()?)?,
-            "keep" => self.log.keep()?,
+            "keep" => self.log.preallocate()?,
             "recycle" => self.log.recycle_below(self.log.durable())?,
             "fail-flush" => self.disk.fail_sync(0),
             "lose-power" => {
