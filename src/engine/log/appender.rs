@@ -56,7 +56,7 @@ impl Default for LogOptions {
     }
 }
 
-/// What the log has done since it began.
+/// Statistics of the log since it began.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct LogStats {
     /// How long flushes took at the device.
@@ -214,7 +214,7 @@ impl Log {
         self.durable.load()
     }
 
-    /// What the log has done since it began.
+    /// Statistics of the log since it began.
     pub(crate) fn stats(&self) -> LogStats {
         let counters = &self.counters;
         LogStats {

@@ -48,7 +48,7 @@ impl Log {
         if let Err(error) = self.process.check() {
             return Poll::Ready(Err(error));
         }
-        assert!(lsn <= self.appended.load(), "nobody waits for {lsn}, which is not published");
+        assert!(lsn <= self.appended.load(), "a wait for LSN {lsn}, which is not published");
         let waker = cx.waker().clone(); // dropped after the lock if not needed
         let mut state = self.group.state.lock();
         if self.durable.load() >= lsn {

@@ -161,7 +161,7 @@ impl Log {
             return Ok(true);
         }
         self.process.check()?;
-        assert!(lsn <= self.appended.load(), "nobody waits for {lsn}, which is not published");
+        assert!(lsn <= self.appended.load(), "a wait for LSN {lsn}, which is not published");
         match timeout {
             Some(timeout) if self.flusher.ask() => self.wait_timed(lsn, timeout),
             _ => self.wait_or_lead(lsn).map(|()| true),
@@ -487,8 +487,8 @@ mod tests {
         let rig = expecting(100);
         let before = last_skips(&rig.log);
         rig.log.lead();
-        assert_eq!(last_skips(&rig.log), 2 * before, "nobody came");
-        // It expects nobody but itself.
+        assert_eq!(last_skips(&rig.log), 2 * before, "no committer came");
+        // It expects only itself.
         let rig = expecting(LEADER);
         rig.log.lead();
         assert_eq!(last_skips(&rig.log), before, "it has not waited");

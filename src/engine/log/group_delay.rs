@@ -33,7 +33,7 @@ pub(super) struct GroupDelay {
     pub(super) flush_took: Duration,
     /// How many of the next flushes begin without a delay.
     skips_left: u32,
-    /// What `skips_left` was last set to.
+    /// The last value that `skips_left` was set to.
     pub(super) last_skips: u32,
 }
 
@@ -110,11 +110,7 @@ mod tests {
         assert!(group_delay.delay_for(1).is_some(), "it was worth it");
         group_delay.record_delay(1, 1, FLUSH / MAX_SHARE);
         group_delay.delay_for(1);
-        assert_eq!(
-            group_delay.skips_left,
-            MIN_SKIPS - 1,
-            "the useless delays before it are forgotten"
-        );
+        assert_eq!(group_delay.skips_left, MIN_SKIPS - 1, "it begins again");
     }
 
     #[test]

@@ -192,11 +192,7 @@ mod tests {
             }
         }
         let disk = disk_with(2, NOTE);
-        assert_eq!(
-            proof(&disk, 4, false),
-            Some(5),
-            "the sync line of its second record is above the first"
-        );
+        assert_eq!(proof(&disk, 4, false), Some(5), "its second sync line is higher");
         assert_eq!(proof(&disk_with(1, CHANGE), 4, false), Some(5), "recovery makes no changes");
         // The life of another copy with the same number.
         let copy = Life { mark: LifeMark(7), ..life(5) };
@@ -206,10 +202,6 @@ mod tests {
             assert_eq!(later.map(|later| later.incarnation), found);
         }
         let other = known(Life { store: StoreId(*b"another store id"), ..life(1) });
-        assert_eq!(
-            find_newer_log(&disk, other).unwrap(),
-            None,
-            "another store's log proves nothing"
-        );
+        assert_eq!(find_newer_log(&disk, other).unwrap(), None, "another store");
     }
 }

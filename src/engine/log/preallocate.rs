@@ -73,12 +73,7 @@ pub(super) struct Preallocator {
 impl Preallocator {
     /// Lists the segments in the directory before segment `first` is made. Removes those of `store` that
     /// are in `done`, or are `first` or later (LOG-6).
-    pub(super) fn new(
-        disk: &dyn Disk,
-        store: StoreId,
-        first: u64,
-        done: &[u64],
-    ) -> Result<Preallocator> {
+    pub(super) fn new(disk: &dyn Disk, store: StoreId, first: u64, done: &[u64]) -> Result<Self> {
         let mut live = BTreeSet::new();
         let found = Segments::find(disk, store)?;
         for number in found.foreign {
@@ -148,16 +143,16 @@ impl Log {
     /// A segment could not be made, or memory not prefaulted; the next round tries again.
     pub(crate) fn preallocate(&self) -> Result<()> {
         self.check_poison()?;
-        let mut preallocator = self.preallocator.lock();
-        if preallocator.is_retired {
+        let mut state = self.preallocator.lock();
+        if state.is_retired {
             return Ok(());
         }
         let appended = self.appended.load();
-        while self.last_segment().bytes() / 2 > preallocator.exists.get() - appended.get() {
-            self.extend(&mut preallocator, appended, AHEAD)?;
+        while self.last_segment().bytes() / 2 > state.exists.get() - appended.get() {
+            self.extend(&mut state, appended, AHEAD)?;
         }
-        self.prefault(&mut preallocator, appended, 0)?;
-        drop(preallocator);
+        self.prefault(&mut state, appended, 0)?;
+        drop(state);
         self.unmap_finished();
         Ok(())
     }
@@ -170,40 +165,38 @@ impl Log {
     pub(crate) fn recycle_below(&self, lsn: Lsn) -> Result<()> {
         assert!(lsn <= self.durable.load(), "LSN-1: the log below {lsn} is not all durable");
         self.unmap_finished();
-        let mut preallocator = self.preallocator.lock();
+        let mut state = self.preallocator.lock();
         // The segment with the byte before `lsn` stays, even if nothing in it is needed (LOG-11).
         let mut first_needed = self.geometry.segment_of(Lsn::new(lsn.get().saturating_sub(1)));
         if broken(Mutant::CurrentSegmentRecycled) {
             first_needed += 1;
         }
-        preallocator.needed_from = lsn;
-        let hole_segment = self.geometry.segment_of(preallocator.hole_end);
+        state.needed_from = lsn;
+        let hole_segment = self.geometry.segment_of(state.hole_end);
         let mut freed_bytes = 0;
-        let needed = preallocator.live.split_off(&first_needed);
-        let done = std::mem::replace(&mut preallocator.live, needed);
+        let needed = state.live.split_off(&first_needed);
+        let done = std::mem::replace(&mut state.live, needed);
         // About as many as this call frees are used until the next one; when the load ends, spares go one by
         // one. The last stays: the log goes on there if the disk becomes full.
-        let likely =
-            done.len().max(preallocator.spares.len().saturating_sub(1)).clamp(1, MAX_SPARES);
-        let first = preallocator.first; // those before are not recycled (LOG-6)
+        let likely = done.len().max(state.spares.len().saturating_sub(1)).clamp(1, MAX_SPARES);
+        let first = state.first; // those before are not recycled (LOG-6)
         let mut former = Vec::new();
         for number in done {
             if number == hole_segment {
-                freed_bytes =
-                    self.geometry.segment_bytes() - std::mem::take(&mut preallocator.hole_bytes);
+                freed_bytes = self.geometry.segment_bytes() - std::mem::take(&mut state.hole_bytes);
             }
             // A segment with a hole is not recycled (LOG-13).
             let is_fit =
                 number >= first && (number > hole_segment || broken(Mutant::HoleUsedAgain));
             if is_fit || broken(Mutant::FormerSegmentRecycled) {
-                preallocator.spares.push(segment_name(number));
+                state.spares.push(segment_name(number));
             } else {
                 former.push(number);
             }
         }
-        let few = likely.min(preallocator.spares.len());
-        let excess = preallocator.spares.split_off(few);
-        drop(preallocator);
+        let few = likely.min(state.spares.len());
+        let excess = state.spares.split_off(few);
+        drop(state);
         self.remove_files(former, excess)?;
         self.regrow(freed_bytes)
     }
@@ -229,9 +222,9 @@ impl Log {
 
     /// Makes the first segment. Nothing can be poisoned yet. If there is no space, no file is left.
     pub(super) fn prepare_first(&self) -> Result<Arc<Segment>> {
-        let mut preallocator = self.preallocator.lock();
+        let mut state = self.preallocator.lock();
         let bytes = step_within(self.geometry.segment_bytes(), self.options.first_bytes);
-        let prepared = self.prepare(&mut preallocator, bytes).map_err(|error| {
+        let prepared = self.prepare(&mut state, bytes).map_err(|error| {
             if let SegmentError::Transient { leftover: Some(name), .. } = &error
                 && let Err(error) = self.disk.remove(name)
             {
@@ -242,15 +235,15 @@ impl Log {
             }
             error.into_cause()
         });
-        prepared.inspect(|_| self.set_extent(&mut preallocator))
+        prepared.inspect(|_| self.set_extent(&mut state))
     }
 
     /// The slow side of `reserve`: prepares segments until a payload fits.
     pub(super) fn prepare_for(&self, payload_bytes: usize) -> Result<()> {
-        let mut preallocator = self.preallocator.lock();
+        let mut state = self.preallocator.lock();
         loop {
             self.check_poison()?;
-            if preallocator.is_retired {
+            if state.is_retired {
                 return Err(Error::Closed); // the store was closed meanwhile
             }
             let appended = self.appended.load();
@@ -258,12 +251,12 @@ impl Log {
             if fits && self.is_ready(appended.get(), payload_bytes) {
                 return Ok(());
             }
-            if fits || preallocator.prefault_failed_at.is_some() {
-                self.prefault(&mut preallocator, appended, self.geometry.demand(payload_bytes))?;
+            if fits || state.prefault_failed_at.is_some() {
+                self.prefault(&mut state, appended, self.geometry.demand(payload_bytes))?;
             } else {
                 let demand = self.geometry.demand(payload_bytes);
                 let want = Lsn::new(appended.get().saturating_add(demand));
-                self.extend(&mut preallocator, want, BEHIND)?;
+                self.extend(&mut state, want, BEHIND)?;
             }
         }
     }
@@ -274,34 +267,34 @@ impl Log {
     }
 
     /// Grows the last segment to `times` its length, and up to `want`; or makes the next one.
-    fn extend(&self, preallocator: &mut Preallocator, want: Lsn, times: u64) -> Result<()> {
+    fn extend(&self, state: &mut Preallocator, want: Lsn, times: u64) -> Result<()> {
         let last = self.last_segment();
         let extended = match last.is_whole() {
-            true => self.prepare_what_fits(preallocator),
+            true => self.prepare_what_fits(state),
             false => last.grow(want, times),
         };
-        self.extended(preallocator, extended)
+        self.extended(state, extended)
     }
 
     /// Grows the last segment to `bytes` bytes; if it is whole, makes the next one with as many.
-    pub(super) fn lengthen(&self, preallocator: &mut Preallocator, bytes: u64) -> Result<()> {
+    pub(super) fn lengthen(&self, state: &mut Preallocator, bytes: u64) -> Result<()> {
         let last = self.last_segment();
         let extended = match last.is_whole() {
-            true => self.prepare(preallocator, bytes).map(drop),
+            true => self.prepare(state, bytes).map(drop),
             false => last.grow_to(bytes),
         };
-        self.extended(preallocator, extended)
+        self.extended(state, extended)
     }
 
     /// Handles the outcome of an extension: sets the limit, keeps a leftover as a spare, or poisons the log.
     pub(super) fn extended(
         &self,
-        preallocator: &mut Preallocator,
+        state: &mut Preallocator,
         extended: Result<(), SegmentError>,
     ) -> Result<()> {
         match extended {
             Ok(()) => {
-                self.set_extent(preallocator);
+                self.set_extent(state);
                 Ok(())
             }
             Err(SegmentError::Transient { cause, .. }) if broken(Mutant::FullDiskPoisons) => {
@@ -309,7 +302,7 @@ impl Log {
                 self.check_poison()
             }
             Err(SegmentError::Transient { cause, leftover }) => {
-                preallocator.spares.extend(leftover);
+                state.spares.extend(leftover);
                 Err(cause)
             }
             Err(SegmentError::Final(cause)) => {
@@ -320,11 +313,11 @@ impl Log {
     }
 
     /// Makes the next segment whole, or as short as a first one if the disk is full.
-    fn prepare_what_fits(&self, preallocator: &mut Preallocator) -> Result<(), SegmentError> {
+    fn prepare_what_fits(&self, state: &mut Preallocator) -> Result<(), SegmentError> {
         let whole = self.geometry.segment_bytes();
-        let prepared = match self.prepare(preallocator, whole) {
+        let prepared = match self.prepare(state, whole) {
             Err(SegmentError::Transient { cause: Error::DiskFull { .. }, leftover: None }) => {
-                self.prepare(preallocator, step_within(whole, self.options.first_bytes))
+                self.prepare(state, step_within(whole, self.options.first_bytes))
             }
             prepared => prepared,
         };
@@ -332,12 +325,8 @@ impl Log {
     }
 
     /// Makes the next segment from a spare, which is whole, or in a new file of `bytes` bytes.
-    fn prepare(
-        &self,
-        preallocator: &mut Preallocator,
-        bytes: u64,
-    ) -> Result<Arc<Segment>, SegmentError> {
-        let number = preallocator.next;
+    fn prepare(&self, state: &mut Preallocator, bytes: u64) -> Result<Arc<Segment>, SegmentError> {
+        let number = state.next;
         assert!(self.geometry.can_hold(number), "the log is at its end");
         if broken(Mutant::SegmentNotedEarly) {
             self.note_segment(number)?;
@@ -349,7 +338,7 @@ impl Log {
             sync_line: self.durable.load(),
             made_bytes: self.geometry.segment_bytes(),
         };
-        let (segment, counter) = match preallocator.take_spare(number) {
+        let (segment, counter) = match state.take_spare(number) {
             Some(spare) => {
                 (Segment::recycle(&*self.disk, spare, &header)?, &self.counters.segments_recycled)
             }
@@ -364,8 +353,8 @@ impl Log {
         }
         let segment = Arc::new(segment);
         self.mapped.lock().push_back(Arc::clone(&segment));
-        preallocator.live.insert(number);
-        preallocator.next = number + 1;
+        state.live.insert(number);
+        state.next = number + 1;
         Ok(segment)
     }
 
@@ -404,40 +393,39 @@ impl Log {
 
     /// Prefaults memory for a payload that needs `demand` bytes, and the usual amount beyond it, so that
     /// records of other commits that come first do not use it up.
-    fn prefault(&self, preallocator: &mut Preallocator, appended: Lsn, demand: u64) -> Result<()> {
-        let from = preallocator.prefaulted.max(appended);
+    fn prefault(&self, state: &mut Preallocator, appended: Lsn, demand: u64) -> Result<()> {
+        let from = state.prefaulted.max(appended);
         let ahead = appended.get() + demand + self.options.prefault_bytes;
-        let to = Lsn::new(ahead).min(preallocator.exists);
-        if from >= to && preallocator.prefault_failed_at.is_none() {
+        let to = Lsn::new(ahead).min(state.exists);
+        if from >= to && state.prefault_failed_at.is_none() {
             return Ok(());
         }
         let segments: Vec<_> = self.mapped.lock().iter().cloned().collect();
         let result = segments.iter().try_for_each(|segment| segment.prefault(from, to));
-        preallocator.prefault_failed_at = result.is_err().then_some(from);
-        self.set_limit(preallocator);
+        state.prefault_failed_at = result.is_err().then_some(from);
+        self.set_limit(state);
         result?;
-        preallocator.prefaulted = to;
+        state.prefaulted = to;
         self.ready.store(to.get(), Ordering::Release);
         Ok(())
     }
 
     /// Moves the limit after the log has grown.
-    fn set_extent(&self, preallocator: &mut Preallocator) {
-        preallocator.exists = self.last_segment().exists();
-        self.set_limit(preallocator);
+    fn set_extent(&self, state: &mut Preallocator) {
+        state.exists = self.last_segment().exists();
+        self.set_limit(state);
     }
 
-    fn set_limit(&self, preallocator: &Preallocator) {
-        let mut exists = preallocator.exists;
+    fn set_limit(&self, state: &Preallocator) {
+        let mut exists = state.exists;
         if broken(Mutant::LimitBeyondFile) {
-            exists = self.geometry.segment_start(preallocator.next);
+            exists = self.geometry.segment_start(state.next);
         }
-        let limit = preallocator.prefault_failed_at.unwrap_or(exists).min(exists);
-        let last = self.geometry.segment_start(preallocator.next - 1);
-        let hole_segment = self.geometry.segment_of(preallocator.hole_end);
-        let from =
-            if preallocator.live.contains(&hole_segment) { preallocator.hole_end } else { last };
-        let kept = (preallocator.exists.get() - from.get()) / 4;
+        let limit = state.prefault_failed_at.unwrap_or(exists).min(exists);
+        let last = self.geometry.segment_start(state.next - 1);
+        let hole_segment = self.geometry.segment_of(state.hole_end);
+        let from = if state.live.contains(&hole_segment) { state.hole_end } else { last };
+        let kept = (state.exists.get() - from.get()) / 4;
         // Punching a hole gains at least a step.
         let least = 2 * SEGMENT_HEADER;
         self.delete_reserve.store(kept.max(least), Ordering::Relaxed);

@@ -33,16 +33,16 @@ impl Log {
     /// The hole or the growth failed; the next call tries again.
     pub(crate) fn punch_hole(&self) -> Result<bool> {
         self.check_poison()?;
-        let mut preallocator = self.preallocator.lock();
-        let Some(last_byte) = preallocator.needed_from.get().checked_sub(1).map(Lsn::new) else {
+        let mut state = self.preallocator.lock();
+        let Some(last_byte) = state.needed_from.get().checked_sub(1).map(Lsn::new) else {
             return Ok(false);
         };
         let number = self.geometry.segment_of(last_byte);
-        if preallocator.is_retired || number < preallocator.first {
+        if state.is_retired || number < state.first {
             return Ok(false);
         }
         let records = self.geometry.record_after(self.geometry.segment_start(number));
-        let begin = preallocator.hole_end.max(records);
+        let begin = state.hole_end.max(records);
         let needed_from =
             (last_byte.get() / SEGMENT_HEADER * SEGMENT_HEADER).saturating_sub(begin.get());
         let last = self.last_segment();
@@ -60,12 +60,12 @@ impl Log {
         if !file.deallocate(self.geometry.offset_of(begin), bytes - has + more)? {
             return Ok(false);
         }
-        if self.geometry.segment_of(preallocator.hole_end) != number {
-            preallocator.hole_bytes = 0;
+        if self.geometry.segment_of(state.hole_end) != number {
+            state.hole_bytes = 0;
         }
-        preallocator.hole_end = Lsn::new(begin.get() + bytes - has);
-        preallocator.hole_bytes += bytes - has;
-        self.lengthen(&mut preallocator, bytes).map(|()| true)
+        state.hole_end = Lsn::new(begin.get() + bytes - has);
+        state.hole_bytes += bytes - has;
+        self.lengthen(&mut state, bytes).map(|()| true)
     }
 
     /// Whether the log has a hole: space that it frees, it takes again.
@@ -78,14 +78,14 @@ impl Log {
     /// # Errors
     /// The growth failed. A full disk is no error: something else has taken the space.
     pub(super) fn regrow(&self, bytes: u64) -> Result<()> {
-        let mut preallocator = self.preallocator.lock();
+        let mut state = self.preallocator.lock();
         let last = self.last_segment();
         let (has, whole) = (last.bytes(), self.segment_bytes());
         let (least, most) = (step_of_at_least(whole, has + 1), step_within(whole, has + bytes));
-        if bytes == 0 || preallocator.is_retired || most <= has {
+        if bytes == 0 || state.is_retired || most <= has {
             return Ok(());
         }
-        match self.extended(&mut preallocator, last.grow_between(least, most)) {
+        match self.extended(&mut state, last.grow_between(least, most)) {
             Err(Error::DiskFull { .. }) => Ok(()),
             grown => grown,
         }

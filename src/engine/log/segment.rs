@@ -52,6 +52,11 @@ pub(super) enum SegmentError {
 }
 
 impl SegmentError {
+    /// A transient error with the file `name` as its leftover.
+    fn leaving(name: &str) -> impl Fn(Error) -> SegmentError {
+        move |cause| SegmentError::Transient { cause, leftover: Some(name.to_owned()) }
+    }
+
     /// The error, where the difference does not matter.
     pub(super) fn into_cause(self) -> Error {
         match self {
@@ -77,10 +82,7 @@ impl Segment {
         }
         let grower = match bytes < header.segment_bytes {
             true => {
-                let file = disk.open(&name).map_err(|cause| {
-                    let leftover = Some(name.clone());
-                    SegmentError::Transient { cause, leftover }
-                })?;
+                let file = disk.open(&name).map_err(SegmentError::leaving(&name))?;
                 Some(Grower { file, header: *header })
             }
             false => None,
@@ -95,20 +97,14 @@ impl Segment {
         spare: String,
         header: &SegmentHeader,
     ) -> Result<Segment, SegmentError> {
-        let transient = |cause, name: &str| {
-            let leftover = Some(name.to_owned());
-            SegmentError::Transient { cause, leftover }
-        };
-        let names = disk.list().map_err(|cause| transient(cause, &spare))?;
+        let leaves_spare = SegmentError::leaving(&spare);
+        let names = disk.list().map_err(&leaves_spare)?;
         if !names.contains(&spare) {
             return Segment::create(disk, header, header.segment_bytes);
         }
-        let bytes = disk
-            .open(&spare)
-            .and_then(|file| file.bytes())
-            .map_err(|cause| transient(cause, &spare))?;
+        let bytes = disk.open(&spare).and_then(|file| file.bytes()).map_err(&leaves_spare)?;
         if bytes != header.segment_bytes {
-            disk.remove(&spare).map_err(|cause| transient(cause, &spare))?;
+            disk.remove(&spare).map_err(&leaves_spare)?;
             return Segment::create(disk, header, header.segment_bytes);
         }
         let name = segment_name(header.number);
@@ -116,15 +112,15 @@ impl Segment {
             if names.contains(&name) {
                 let error = std::io::ErrorKind::AlreadyExists.into();
                 let cause = Error::io("make the segment", &disk.path(&name), bytes, error);
-                return Err(transient(cause, &spare)); // another file (LOG-12)
+                return Err(leaves_spare(cause)); // another file (LOG-12)
             }
-            disk.rename(&spare, &name).map_err(|cause| transient(cause, &spare))?;
+            disk.rename(&spare, &name).map_err(&leaves_spare)?;
         }
         // A spare that has the name already may be the leftover of an attempt that failed before this.
         if !broken(Mutant::RecycledNameUnflushed) {
             sync_names(disk, &name)?;
         }
-        let file = disk.open(&name).map_err(|cause| transient(cause, &name))?;
+        let file = disk.open(&name).map_err(SegmentError::leaving(&name))?;
         write_header(&*file, &name, header)?;
         Segment::map(&*file, name, header, header.segment_bytes)
     }
@@ -274,8 +270,7 @@ fn write_header(
     name: &str,
     header: &SegmentHeader,
 ) -> Result<(), SegmentError> {
-    file.write_at(0, &header.encode())
-        .map_err(|cause| SegmentError::Transient { cause, leftover: Some(name.to_owned()) })?;
+    file.write_at(0, &header.encode()).map_err(SegmentError::leaving(name))?;
     if broken(Mutant::SegmentHeaderUnflushed) {
         return Ok(());
     }

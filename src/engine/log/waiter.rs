@@ -95,7 +95,7 @@ fn beyond(durable: Lsn) -> Lsn {
     Lsn::new(durable.get().saturating_add(1))
 }
 
-/// What has become of a waiter.
+/// The state of a waiter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(super) enum Fate {
