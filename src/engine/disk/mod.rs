@@ -150,8 +150,8 @@ pub trait DiskFile: Debug + Send + Sync {
     }
 
     /// Takes the exclusive lock on the file, held until the returned value is dropped. The caller has
-    /// the directory's lock already: this one holds even if the file of that is removed. Does nothing
-    /// by default.
+    /// the directory's lock already; this one also keeps out a process that finds the lock file removed
+    /// and makes a new one. Does nothing by default.
     ///
     /// # Errors
     /// [`Error::Locked`](crate::Error::Locked) if it is held.

@@ -26,8 +26,8 @@ use crate::engine::base::lsn::Lsn;
 use crate::engine::mutants::{Mutant, broken};
 
 impl Log {
-    /// Punches a hole in the part of the last kept segment that is not needed, and grows the log by as
-    /// much. Returns whether the log has more room now.
+    /// Punches a hole below the checkpoint, in the segment with the byte before it, and grows the log by
+    /// as much. Returns whether the log has more room now.
     ///
     /// # Errors
     /// The hole or the growth failed; the next call tries again.

@@ -147,7 +147,7 @@ impl Segment {
     }
 
     /// Grows to `times` the bytes, and at least up to `want`. If the disk has less, grows by as much as it
-    /// has, but fails short of `want`. The segment is not whole.
+    /// has, or fails if that is short of `want`. The segment must not be whole.
     pub(super) fn grow(&self, want: Lsn, times: u64) -> Result<(), SegmentError> {
         let (has, segment_bytes) = (self.bytes(), self.end.get() - self.start.get());
         let want = want.get().saturating_sub(self.start.get()).max(has + 1);
@@ -155,7 +155,7 @@ impl Segment {
         self.grow_between(least, step_of_at_least(segment_bytes, want.max(times * has)))
     }
 
-    /// As [`Segment::grow_to`] `most`; on a full disk, less, but at least to `least`.
+    /// Grows to `most` bytes; on a full disk to fewer, but at least to `least`.
     pub(super) fn grow_between(&self, least: u64, most: u64) -> Result<(), SegmentError> {
         let (has, segment_bytes) = (self.bytes(), self.end.get() - self.start.get());
         let mut bytes = most;

@@ -67,7 +67,7 @@ pub struct RealDisk {
 }
 
 impl RealDisk {
-    /// Opens a directory that exists. The disk stays this directory, whatever happens to the path or the
+    /// Opens an existing directory. The disk stays this directory, whatever happens to the path or the
     /// working directory.
     ///
     /// # Errors
@@ -76,7 +76,7 @@ impl RealDisk {
         Self::open_for(Access::Write, dir.as_ref())
     }
 
-    /// Opens a directory that exists for reading only: no operation needs the right to write, and readers
+    /// Opens an existing directory for reading only: no operation needs the right to write, and readers
     /// share its lock.
     ///
     /// # Errors
