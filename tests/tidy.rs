@@ -85,7 +85,7 @@ const UNWANTED: &[&str] = &["tokio", "async-std", "async-executor", "smol", "mio
 const LIMITED: &[(&str, &str)] = &[
     ("src/net/client/tests/streams.rs", "the clock stands still"),
     ("src/net/client/tests/truth.rs", "the clock stands still"),
-    ("src/engine/log/keeper.rs", "tells a wake-up from the end of 9 s"),
+    ("src/engine/log/preallocate.rs", "tells a wake-up from the end of 9 s"),
     ("tests/rolling.rs", "tells waiting for the clients from the end of their time"),
 ];
 

@@ -64,7 +64,7 @@ impl LogEnd {
     pub fn settle(&mut self) -> Result<()> {
         let durable = self.log.flush()?;
         self.log.recycle_below(durable)?;
-        self.log.keep()
+        self.log.preallocate()
     }
 }
 

@@ -154,7 +154,7 @@ impl Engine {
 
     /// From now on commits are taken. If an earlier life has left dropped keyspaces, they are taken apart.
     pub(crate) fn go_live(&self, log: Arc<Log>, has_dropped: bool) -> Result<&Live> {
-        log.set_witness(Arc::clone(&self.space) as _);
+        log.set_registry(Arc::clone(&self.space) as _);
         let threads = self.options.background.then(|| log.spawn()).transpose()?;
         let live = Live { log, threads: Mutex::new(threads) };
         assert!(self.live.set(live).is_ok(), "an incarnation begins once");

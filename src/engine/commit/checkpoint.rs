@@ -113,7 +113,7 @@ impl Engine {
             || self.commit.lock().writer.is_unchanged()
             || self.checkpointed.load() >= self.cache.visible();
         match self.live.get() {
-            Some(live) if unchanged => live.log.rest(),
+            Some(live) if unchanged => live.log.remove_spares(),
             _ if unchanged => Ok(()),
             _ => self.checkpoint().map(drop),
         }
@@ -169,7 +169,7 @@ impl Engine {
         *self.last_checkpoint.lock() = Some(done);
         self.background.moved();
         // What a log with a hole gives back it takes again, and not the data file.
-        let _no_growth = live.log.slides().then(|| self.space.hold_growth());
+        let _no_growth = live.log.has_hole().then(|| self.space.hold_growth());
         if let Err(error) = live.log.recycle_below(pinned.at) {
             crate::engine::base::foreign::warning!(
                 "{}: removing old log segments: {error}",

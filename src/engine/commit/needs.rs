@@ -161,7 +161,7 @@ impl Engine {
             told(self.checkpoint_if_useful().map(|()| false));
         });
         let _no_growth = self.space.hold_growth();
-        told(live.log.slide())
+        told(live.log.punch_hole())
     }
 
     /// Whether `bytes` of the log can be appended and what is in them is then sure to be applied (COMMIT-5).
@@ -245,8 +245,8 @@ impl Engine {
 #[inline]
 fn kept_of_log(live: &Live, claim: Claim) -> usize {
     match claim {
-        Claim::More => live.log.kept_bytes(),
-        Claim::Less => live.log.kept_bytes() / 8,
+        Claim::More => live.log.delete_reserve(),
+        Claim::Less => live.log.delete_reserve() / 8,
         Claim::Checkpoint => 0,
     }
 }

@@ -1,7 +1,7 @@
-//! Runs the golden scripts in `tests/scripts`, for each layer that has some, with the I/O they caused.
+//! Runs the golden scripts of a layer in `tests/scripts`, and shows the I/O that they cause.
 //!
-//! After a change that is meant, `UPDATE_GOLDENFILES=1 cargo test --lib story` writes them anew,
-//! and their diff shows what changed.
+//! After an intended change, `UPDATE_GOLDENFILES=1 cargo test --lib story` rewrites them; their diff
+//! shows what changed.
 
 use std::error::Error;
 use std::path::Path;
@@ -21,7 +21,7 @@ pub(crate) fn tell<R: goldenscript::Runner>(layer: &str, runner: impl Fn() -> R)
     }
 }
 
-/// What `told` says of a command, followed by the I/O that it caused if its tag asks for that.
+/// The output of `told` for a command, followed by the I/O that it caused if the tag `io` asks for it.
 pub(crate) fn with_io<S>(
     story: &mut S,
     recorder: fn(&S) -> &Recorder,

@@ -1,16 +1,16 @@
-//! A disk over another one: what is written stays in memory, and is gone with the overlay.
+//! A disk over another one: writes stay in memory, and are lost with the overlay.
 //!
 //! ```text
 //!   read_at ---> blocks in memory ---> (not there) ---> the file below
 //!   write_at --> blocks in memory
 //! ```
 //!
-//! A store that was not closed is recovered on it without a change to its files: replay, checkpoint
-//! and all. Nothing below is created, written, renamed or removed, and its files are only opened, read
-//! and locked. What is flushed is durable nowhere, so nobody may be told that it is.
+//! A store that was not closed is recovered on it without a change to its files, with replay, checkpoint
+//! and all. Nothing below is created, written, renamed or removed; its files are only opened, read and
+//! locked. A flush makes nothing durable, so no caller may be told that it did.
 //!
-//! Memory: whole blocks of what was written. Of a store that is recovered these are the pages that
-//! have changed since its last checkpoint, and the first segment of a new log.
+//! Memory: whole blocks that were written. For a recovered store these are the pages that have changed
+//! since its last checkpoint, and the first segment of a new log.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -22,24 +22,24 @@ use parking_lot::Mutex;
 use super::{DirLock, Disk, DiskFile, Mapping, NoLock};
 use crate::engine::base::error::{Error, Result};
 
-/// What is kept as one piece, in bytes.
+/// Bytes per block.
 const BLOCK: u64 = 4096;
 
 /// A disk whose changes stay in memory.
 #[derive(Debug)]
 pub(crate) struct Overlay {
     below: Arc<dyn Disk>,
-    /// The names that are not as they are below. `None`: the name is gone.
+    /// Names that were opened or changed. `None`: the name is removed.
     changed: Mutex<BTreeMap<String, Option<Arc<File>>>>,
 }
 
 impl Overlay {
-    /// An overlay that has changed nothing yet.
+    /// An overlay without changes.
     pub(crate) fn new(below: Arc<dyn Disk>) -> Overlay {
         Overlay { below, changed: Mutex::default() }
     }
 
-    /// The file of that name, which is known from here on.
+    /// The file of that name, opened below if it is not in `changed` yet.
     fn find(&self, action: &str, name: &str) -> Result<Arc<File>> {
         let mut changed = self.changed.lock();
         match changed.get(name) {
@@ -124,20 +124,20 @@ impl Disk for Overlay {
     }
 }
 
-/// A file, under whatever name.
+/// A file, under any name.
 #[derive(Debug)]
 struct File {
     path: String,
-    /// What it was before the first change.
+    /// The file below, if any.
     below: Option<Arc<dyn DiskFile>>,
     changes: Mutex<Changes>,
 }
 
-/// What of a file is not as it is below.
+/// The changes of a file.
 #[derive(Debug)]
 struct Changes {
     bytes: u64,
-    /// Whole blocks, by their number.
+    /// Whole blocks, by number.
     blocks: BTreeMap<u64, Box<[u8]>>,
 }
 
@@ -146,7 +146,7 @@ impl File {
         File { path, below, changes: Mutex::new(Changes { bytes, blocks: BTreeMap::new() }) }
     }
 
-    /// The block as it is below: zeros where there is nothing.
+    /// The block as it is below; zeros beyond the end of that file.
     fn block_below(&self, block: u64) -> Result<Box<[u8]>> {
         let mut bytes = vec![0; BLOCK as usize].into_boxed_slice();
         if let Some(below) = &self.below {
@@ -199,7 +199,7 @@ impl File {
     }
 }
 
-/// Calls `each` with every block of a range, what of it is meant, and which part of the range that is.
+/// Calls `each` with every block of a range, the part of the block, and the part of the range.
 fn each_part(
     offset: u64,
     len: usize,
@@ -216,7 +216,7 @@ fn each_part(
     Ok(())
 }
 
-/// A file that is open.
+/// An open file.
 #[derive(Debug)]
 struct Handle(Arc<File>);
 
@@ -259,7 +259,7 @@ impl DiskFile for Handle {
     }
 }
 
-/// A file that is mapped, which here is nothing special.
+/// A mapped file.
 #[derive(Debug)]
 struct Mapped(Arc<File>);
 
@@ -267,8 +267,8 @@ impl Mapping for Mapped {
     fn grown(&self, _bytes: usize) {}
 
     fn write(&self, offset: usize, bytes: &[u8]) {
-        // Of a file that can be read: its blocks were brought in by `prefault`.
-        self.0.write(offset as u64, bytes).expect("what is mapped is in memory");
+        // The log maps only files that it has made (LOG-6): there is no file below to read.
+        self.0.write(offset as u64, bytes).expect("mapped blocks are in memory");
     }
 
     fn sync(&self, _offset: usize, _len: usize) -> Result<()> {
@@ -293,7 +293,7 @@ mod tests {
     use crate::engine::disk::SimDisk;
 
     #[test]
-    fn what_is_written_on_an_overlay_leaves_the_disk_below_as_it_was() {
+    fn writes_on_an_overlay_leave_the_disk_below_unchanged() {
         let disk = SimDisk::new();
         disk.create("old", 10_000).unwrap().write_at(4000, &[1; 200]).unwrap();
         disk.create("other", 10).unwrap();

@@ -1,4 +1,4 @@
-//! A disk that writes down what is done to it, for the stories that tests tell.
+//! A disk that records operations, for golden scripts.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use crate::engine::base::error::Result;
 
 type Lines = Arc<Mutex<Vec<String>>>;
 
-/// Passes everything on to another disk, and keeps a line for each change that it makes.
+/// Passes every call on to another disk, and records a line per change, and per read of a file.
 #[derive(Clone, Debug)]
 pub(crate) struct Recorder {
     inner: Arc<dyn Disk>,

@@ -1,4 +1,4 @@
-//! What every disk must do: one suite, run against each implementation.
+//! Conformance of disks: one suite, run against each implementation.
 
 use super::{Disk, DiskFile, Mapping, RealDisk, SimDisk};
 use crate::engine::base::error::Error;
@@ -33,14 +33,14 @@ conformance! {
     writes_are_seen_through_a_mapping
     an_open_file_outlives_its_name
     renaming_replaces
-    what_is_not_there_is_an_error
-    only_one_lock_is_given_out
+    a_missing_file_is_an_error
+    only_one_lock_is_granted
     an_empty_file_can_be_mapped
     a_mapping_longer_than_its_file_is_used_as_the_file_grows
-    what_is_given_back_is_zeros_and_the_rest_stays
+    a_hole_reads_as_zeros_and_the_rest_stays
 }
 
-/// Maps all that there is of a file.
+/// Maps a whole file.
 pub(super) fn map_all(file: &dyn DiskFile) -> crate::engine::base::error::Result<Box<dyn Mapping>> {
     file.map(file.bytes()?)
 }
@@ -52,7 +52,7 @@ fn read(disk: &dyn Disk, name: &str) -> Vec<u8> {
     buf
 }
 
-fn what_is_given_back_is_zeros_and_the_rest_stays(disk: &dyn Disk) {
+fn a_hole_reads_as_zeros_and_the_rest_stays(disk: &dyn Disk) {
     let file = disk.create("a", 5 * 4096).unwrap();
     file.write_at(0, &[7; 5 * 4096]).unwrap();
     let mapping = map_all(&*file).unwrap();
@@ -173,7 +173,7 @@ fn renaming_replaces(disk: &dyn Disk) {
     assert_eq!(read(disk, "b").len(), 1);
 }
 
-fn what_is_not_there_is_an_error(disk: &dyn Disk) {
+fn a_missing_file_is_an_error(disk: &dyn Disk) {
     let not_found = |error| match error {
         Error::Io { source, file, .. } => {
             assert_eq!(source.kind(), std::io::ErrorKind::NotFound);
@@ -186,7 +186,7 @@ fn what_is_not_there_is_an_error(disk: &dyn Disk) {
     not_found(disk.remove("a").unwrap_err());
 }
 
-fn only_one_lock_is_given_out(disk: &dyn Disk) {
+fn only_one_lock_is_granted(disk: &dyn Disk) {
     let lock = disk.lock().unwrap();
     assert!(matches!(disk.lock(), Err(Error::Locked { .. })));
     drop(lock);
@@ -225,7 +225,7 @@ fn a_mapping_longer_than_its_file_is_used_as_the_file_grows(disk: &dyn Disk) {
         assert_eq!(read(disk, "a")[bytes - 5..], *b"grown");
     }
     assert_eq!(read(disk, "a")[4090..4096], *b"within");
-    // What exists of the file may be more than what is mapped.
+    // The file may be longer than the mapping.
     other.allocate(4 * 4096).unwrap();
     mapping.grown(4 * 4096);
     fails(3 * 4096);

@@ -1,18 +1,17 @@
-//! The log that is being written, and the one who appends to it.
+//! The log that is being written, and its appender.
 //!
-//! Appending has three parts, so that each does its work where it belongs: `reserve` outside any
-//! lock sees to it that there is space; `append` under the commit lock copies; `publish` moves
-//! the watermark, after one or more appends. The [`Appender`] is what the commit lock guards:
-//! there is one, and appending needs it by `&mut`.
+//! Appending has three parts: `reserve` makes sure of the space, outside any lock; `append` copies,
+//! under the commit lock; `publish` moves the watermark, after one or more appends. The commit lock
+//! guards the one [`Appender`]: appending needs it by `&mut`.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use super::flush::Group;
+use super::flush::GroupCommit;
 use super::format::{Geometry, Kind, MIN_ROOM, RECORD_HEADER, RecordHeader, Salt, record_bytes};
-use super::keeper::{Bell, Keeper};
-use super::presence::Witness;
+use super::preallocate::{Preallocator, WakeFlag};
+use super::presence::LogRegistry;
 use super::segment::Segment;
 use super::threads::FlusherState;
 use crate::engine::base::durations::{DurationCounter, Durations};
@@ -24,24 +23,24 @@ use crate::engine::base::sync::{Mutex, Stopwatch};
 use crate::engine::disk::Disk;
 use crate::engine::mutants::{Mutant, broken};
 
-/// A record up to this size is put together on the stack and copied in one go.
+/// A record up to this size is built on the stack and copied at once.
 const SMALL_RECORD: usize = 256;
 
-/// A payload from this size on is large: it is only appended where memory is ready (LOG-7).
+/// A payload from this size on is large: it is appended only where memory is prefaulted (LOG-7).
 const LARGE_PAYLOAD: usize = 64 << 10;
 
-/// How the log is laid out and how much it may keep back.
+/// How the log is laid out, and its limits.
 #[derive(Clone, Debug)]
 pub(crate) struct LogOptions {
     /// Size of a segment file, a multiple of 4096.
     pub(crate) segment_bytes: u64,
-    /// The first segment's file begins with so many bytes at most, at least 8192.
+    /// The first segment's file begins with this many bytes at most, at least 8192.
     pub(crate) first_bytes: u64,
     /// Appending waits while more than this is not durable.
     pub(crate) max_unsynced_bytes: u64,
-    /// What nobody waits for is flushed after this time.
+    /// Records that no committer waits for are flushed after this time.
     pub(crate) flush_interval: Duration,
-    /// How far ahead of the end of the log memory is made ready.
+    /// How far ahead of the end of the log memory is prefaulted.
     pub(crate) prefault_bytes: u64,
 }
 
@@ -57,12 +56,12 @@ impl Default for LogOptions {
     }
 }
 
-/// What the log has done since it began.
+/// Statistics of the log since it began.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct LogStats {
     /// How long flushes took at the device.
     pub(crate) flush_durations: Durations,
-    /// How long those waited who wanted to append.
+    /// How long committers waited to append.
     pub(crate) stalls: Durations,
     /// Flushes of the device that succeeded.
     pub(crate) flushes: u64,
@@ -70,13 +69,13 @@ pub(crate) struct LogStats {
     pub(crate) bytes_appended: u64,
     /// Bytes that flushes made durable.
     pub(crate) bytes_flushed: u64,
-    /// Segment files made anew.
+    /// New segment files.
     pub(crate) segments_created: u64,
-    /// Segment files used again.
+    /// Recycled segment files.
     pub(crate) segments_recycled: u64,
 }
 
-/// The counters behind [`LogStats`] that no watermark tells.
+/// The counters behind [`LogStats`], except those that follow from watermarks.
 #[derive(Debug, Default)]
 pub(super) struct Counters {
     pub(super) flush_durations: DurationCounter,
@@ -99,40 +98,40 @@ pub(crate) struct Log {
     pub(super) salt: Salt,
     start: Lsn,
     /// Set once the superblock names this log.
-    pub(super) witness: OnceLock<Arc<dyn Witness>>,
+    pub(super) registry: OnceLock<Arc<dyn LogRegistry>>,
 
     /// Moved by the holder of the appender.
     pub(super) appended: Watermark,
-    /// Moved by the leader of the flush, under the group's lock.
+    /// Moved by the leader of a flush, under the group's lock.
     pub(super) durable: Watermark,
     /// No record may end above this. 0 once the log is poisoned. Set under the lock of `mapped`.
     pub(super) limit: AtomicU64,
-    /// See [`Log::kept_bytes`]. Set with the limit.
-    pub(super) kept: AtomicU64,
-    /// Memory is ready up to here: to be written without a page fault that reads the device.
-    /// Moved by the keeper, under its lock.
+    /// See [`Log::delete_reserve`]. Set with the limit.
+    pub(super) delete_reserve: AtomicU64,
+    /// Memory is prefaulted up to here: a write raises no page fault that reads the device.
+    /// Moved by the preallocator, under its lock.
     pub(super) ready: AtomicU64,
     /// The segment being appended to, those before it that are not yet durable, and those
-    /// prepared after it, in order. Held for moments only, never during I/O.
+    /// prepared after it, in order. Locked for moments only, never during I/O.
     pub(super) mapped: Mutex<VecDeque<Arc<Segment>>>,
-    /// Who flushes and who waits.
-    pub(super) group: Group,
-    /// Held while segments are prepared, I/O included. Taken before the lock of `mapped`.
-    pub(super) keeper: Mutex<Keeper>,
-    pub(super) keeper_bell: Bell,
+    /// The waiters for a flush, and its leadership.
+    pub(super) group: GroupCommit,
+    /// Locked while segments are prepared, I/O included. Taken before the lock of `mapped`.
+    pub(super) preallocator: Mutex<Preallocator>,
+    pub(super) preallocator_wake: WakeFlag,
     pub(super) flusher: FlusherState,
     pub(super) counters: Counters,
 }
 
-/// The right to append. There is one for each log; the commit lock guards it.
+/// The right to append. Each log has one; the commit lock guards it.
 #[derive(Debug)]
 pub(crate) struct Appender {
     /// The end of the last record.
     position: Lsn,
     /// The segment that `position` lies in, or the one before if it is at a boundary.
     segment: Arc<Segment>,
-    /// The keeper is woken when `position` gets here.
-    next_bell: u64,
+    /// The preallocator is woken when `position` reaches this.
+    next_wake: u64,
 }
 
 #[cfg(test)]
@@ -146,10 +145,9 @@ impl Appender {
 impl Log {
     /// Starts the log of an incarnation in the fresh segment `first`.
     ///
-    /// The segments in `done`, and all from `first` on, are no longer needed and are removed (LOG-6);
-    /// others stay until [`Log::recycle_below`]. No record may be appended before it is durably
-    /// recorded elsewhere that this incarnation has begun: a second beginning of the same one must
-    /// not meet records of the first.
+    /// Removes the segments in `done`, and all from `first` on (LOG-6); others stay until
+    /// [`Log::recycle_below`]. No record may be appended before the beginning of this incarnation is
+    /// durably recorded elsewhere: a second beginning of the same one must not meet records of the first.
     pub(crate) fn begin(
         disk: Arc<dyn Disk>,
         options: LogOptions,
@@ -161,7 +159,7 @@ impl Log {
         assert!(geometry.can_hold(first + 1), "segment {first} is beyond every LSN");
         let start = geometry.record_after(geometry.segment_start(first));
         let log = Log {
-            keeper: Mutex::new(Keeper::new(&*disk, life.store, first, done)?),
+            preallocator: Mutex::new(Preallocator::new(&*disk, life.store, first, done)?),
             disk,
             process: Process::current(),
             options,
@@ -169,36 +167,36 @@ impl Log {
             life,
             salt: Salt::of(&life),
             start,
-            witness: OnceLock::new(),
+            registry: OnceLock::new(),
             appended: Watermark::new(start),
             durable: Watermark::new(start),
             limit: AtomicU64::new(start.get()),
-            kept: AtomicU64::new(0),
+            delete_reserve: AtomicU64::new(0),
             ready: AtomicU64::new(start.get()),
             mapped: Mutex::new(VecDeque::new()),
-            group: Group::default(),
-            keeper_bell: Bell::default(),
+            group: GroupCommit::default(),
+            preallocator_wake: WakeFlag::default(),
             flusher: FlusherState::default(),
             counters: Counters::default(),
         };
         let segment = log.prepare_first()?;
-        let appender = Appender { position: start, segment, next_bell: 0 };
+        let appender = Appender { position: start, segment, next_wake: 0 };
         Ok((log, appender))
     }
 
-    /// Whose log it is.
+    /// The life that the log belongs to.
     pub(crate) fn life(&self) -> Life {
         self.life
     }
 
-    /// The number of its first segment.
+    /// The number of the log's first segment.
     pub(crate) fn first_segment(&self) -> u64 {
         self.geometry.segment_of(self.start)
     }
 
-    /// From now on what the log has is written down in `witness` (LOG-11).
-    pub(crate) fn set_witness(&self, witness: Arc<dyn Witness>) {
-        self.witness.set(witness).expect("one witness");
+    /// From now on the log's segments and sync line are noted in `registry` (LOG-11).
+    pub(crate) fn set_registry(&self, registry: Arc<dyn LogRegistry>) {
+        self.registry.set(registry).expect("the registry is set once");
     }
 
     /// Where this incarnation's first record begins.
@@ -206,7 +204,7 @@ impl Log {
         self.start
     }
 
-    /// The end of what has been published.
+    /// The end of the last published record.
     pub(crate) fn appended(&self) -> Lsn {
         self.appended.load()
     }
@@ -216,7 +214,7 @@ impl Log {
         self.durable.load()
     }
 
-    /// What the log has done since it began.
+    /// Statistics of the log since it began.
     pub(crate) fn stats(&self) -> LogStats {
         let counters = &self.counters;
         LogStats {
@@ -230,14 +228,14 @@ impl Log {
         }
     }
 
-    /// Sees to it that a payload of `payload_bytes` can be appended, and that not too much is
-    /// unsynced. To be called outside any lock: it may prepare segments and wait for flushes.
+    /// Makes space for a payload of `payload_bytes`, and waits while too much is unsynced. To be
+    /// called outside any lock: it may prepare segments and wait for flushes.
     ///
-    /// The space is not set aside: if others take it first, `append` returns `None` and the
+    /// The space is not set aside: if other commits take it first, `append` returns `None` and the
     /// caller reserves again.
     ///
     /// # Errors
-    /// [`DiskFull`](crate::Error::DiskFull) if there is no space for a segment; nothing has changed
+    /// [`DiskFull`](crate::Error::DiskFull) if there is no space for a segment; nothing has changed,
     /// and a later call may succeed. [`Poisoned`](crate::Error::Poisoned) after a failed flush.
     #[inline]
     pub(crate) fn reserve(&self, payload_bytes: usize) -> Result<()> {
@@ -247,8 +245,7 @@ impl Log {
         self.reserve_slowly(payload_bytes)
     }
 
-    /// Whether [`Log::reserve`] would find space as it is, and not too much unsynced. Never in a
-    /// poisoned log.
+    /// Whether [`Log::reserve`] would return at once. Never in a poisoned log.
     #[inline]
     pub(crate) fn has_room(&self, payload_bytes: usize) -> bool {
         let appended = self.appended.load().get();
@@ -258,33 +255,32 @@ impl Log {
                 <= self.most_unsynced(payload_bytes)
     }
 
-    /// How much may be unsynced for a payload to be appended. A large one leaves a quarter for small
-    /// ones, which then need not wait until its like have been flushed.
+    /// How much may be unsynced when a payload is appended. Large payloads leave a quarter to small
+    /// ones, which then need not wait for the flush of large ones.
     #[inline]
     fn most_unsynced(&self, payload_bytes: usize) -> u64 {
         let most = self.options.max_unsynced_bytes;
         if payload_bytes < LARGE_PAYLOAD { most } else { most - most / 4 }
     }
 
-    /// Whether memory is ready for a payload at `appended`, or it is so small that this does not
-    /// matter (LOG-7).
+    /// Whether memory is prefaulted for a payload at `appended`, or the payload is small (LOG-7).
     #[inline]
     pub(super) fn is_ready(&self, appended: u64, payload_bytes: usize) -> bool {
         payload_bytes < LARGE_PAYLOAD
             || self.ends_by(self.ready.load(Ordering::Acquire), appended, payload_bytes)
     }
 
-    /// Whether a payload surely fits behind what has been published, as it is.
+    /// Whether a payload fits after the published records, without more space.
     #[inline]
     pub(crate) fn has_space(&self, payload_bytes: usize) -> bool {
         self.fits(self.appended.load().get(), payload_bytes)
     }
 
-    /// A quarter of what exists of the last segment, or from the last hole on (LOG-13), which is kept for
-    /// those who take away. The keeper makes more exist before.
+    /// The end of the log that is reserved for deletes: a quarter of what exists of the last segment, or
+    /// from the last hole on (LOG-13). The preallocator normally makes more exist before this is reached.
     #[inline]
-    pub(crate) fn kept_bytes(&self) -> usize {
-        self.kept.load(Ordering::Relaxed) as usize
+    pub(crate) fn delete_reserve(&self) -> usize {
+        self.delete_reserve.load(Ordering::Relaxed) as usize
     }
 
     /// Whether a payload fits between `appended` and the limit.
@@ -293,14 +289,14 @@ impl Log {
         self.ends_by(self.limit.load(Ordering::Acquire), appended, payload_bytes)
     }
 
-    /// Whether a payload that is appended at `appended` ends at `line` or before.
+    /// Whether a payload that is appended at `appended` ends at or before `line`.
     #[inline]
     fn ends_by(&self, line: u64, appended: u64, payload_bytes: usize) -> bool {
         appended.saturating_add(self.geometry.demand(payload_bytes)) <= line
             || self.ends_just_by(line, appended, payload_bytes)
     }
 
-    /// What a bound on that does not tell.
+    /// The exact answer, where the bound on it does not fit.
     #[cold]
     fn ends_just_by(&self, line: u64, appended: u64, payload_bytes: usize) -> bool {
         appended.saturating_add(payload_bytes as u64) < line
@@ -325,12 +321,12 @@ impl Log {
         self.prepare_for(payload_bytes)
     }
 
-    /// Copies a transaction into the mapped log, in more than one record if it does not fit into
-    /// the rest of the segment. To be called under the commit lock. `payload_crc` is the CRC-32
+    /// Copies a transaction into the mapped log, in several records if it does not fit into the rest
+    /// of the segment. To be called under the commit lock. `payload_crc` is the CRC-32
     /// of `payload`. Returns the end of its last record, which names the commit.
     ///
     /// Returns `None`, with nothing changed, if there is not enough prepared space, memory is not
-    /// ready for a large payload, or the log is poisoned: leave the lock, reserve again, retry.
+    /// prefaulted for a large payload, or the log is poisoned: leave the lock, reserve again, retry.
     #[inline]
     pub(crate) fn append(
         &self,
@@ -361,25 +357,25 @@ impl Log {
                 return None;
             }
             self.append_across(appender, class, payload, payload_crc);
-            assert_eq!(appender.position, end, "the geometry knows where an append ends");
+            assert_eq!(appender.position, end, "the append ends where the geometry says");
             end
         };
         appender.position = end;
-        // The next one of its kind: fetched while its commit is prepared.
+        // Prefetch for the next record of this size, while its commit is prepared.
         if bytes <= SMALL_RECORD as u64 {
             appender.segment.will_write(end, bytes as usize);
         }
-        if end.get() >= appender.next_bell {
-            // Of a small segment before half of it is used.
+        if end.get() >= appender.next_wake {
+            // In a small segment, before half of it is used.
             let ahead = (limit.saturating_sub(end.get()) / 2).min(self.options.prefault_bytes / 4);
-            appender.next_bell = end.get() + ahead;
-            self.keeper_bell.ring();
+            appender.next_wake = end.get() + ahead;
+            self.preallocator_wake.wake();
         }
         Some(end)
     }
 
-    /// Appends where the rest of the segment does not suffice. The limit has been checked, so
-    /// every segment that is needed is mapped.
+    /// Appends a transaction that needs more than the rest of the segment. The limit has been checked,
+    /// so every segment that it needs is mapped.
     #[cold]
     fn append_across(&self, appender: &mut Appender, class: u8, payload: &[u8], payload_crc: u32) {
         let mut rest = payload;
@@ -407,7 +403,7 @@ impl Log {
         }
     }
 
-    /// Makes the segment that holds `at` the appender's.
+    /// Moves the appender to the segment that holds `at`.
     fn enter_segment(&self, appender: &mut Appender, at: Lsn) {
         let number = self.geometry.segment_of(at);
         if appender.segment.number() == number {
@@ -417,7 +413,7 @@ impl Log {
         let segment = mapped.iter().find(|segment| segment.number() == number);
         appender.segment = Arc::clone(segment.expect("LOG-1: below the limit segments are mapped"));
         drop(mapped);
-        appender.next_bell = 0;
+        appender.next_wake = 0;
     }
 
     #[inline]
@@ -454,8 +450,8 @@ impl Log {
         segment.write(Lsn::new(at.get() + payload.end as u64), padding);
     }
 
-    /// Publishes what has been appended up to `lsn`, the end of the last append. To be called
-    /// under the commit lock. Waiting for an LSN is only for what has been published.
+    /// Publishes the records up to `lsn`, the end of the last append. To be called under the commit
+    /// lock. Only published LSNs can be waited for.
     #[inline]
     pub(crate) fn publish(&self, lsn: Lsn) {
         self.appended.advance(lsn);
@@ -464,7 +460,7 @@ impl Log {
     }
 }
 
-/// What goes into one record.
+/// The content of one record.
 struct Part<'a> {
     kind: Kind,
     class: u8,

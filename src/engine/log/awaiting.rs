@@ -1,9 +1,9 @@
 //! Futures that wait for the sync line, and their wakers.
 //!
-//! Wakers are code that is not ours: they are cloned, dropped and called with no lock held
-//! ([`crate::engine::base::foreign`]). A leader only sets them aside; the flusher calls them, so that nobody
-//! else's commit is held up by one that blocks. Where there is no flusher, those do it who have
-//! waited or flushed, and hold no lock of any layer: [`Log::deliver`].
+//! Wakers are foreign code: they are cloned, dropped and called with no lock held
+//! ([`crate::engine::base::foreign`]). A leader only sets them aside and the flusher calls them, so that
+//! a waker that blocks holds up no other commit. Without a flusher, threads that have waited or
+//! flushed and hold no lock of any layer call them: [`Log::deliver`].
 
 use std::mem;
 use std::task::{Context, Poll};
@@ -17,7 +17,7 @@ use crate::engine::base::lsn::Lsn;
 
 impl Log {
     /// `Ready` once the sync line is at or above `lsn`, which must have been published, or the
-    /// log is poisoned. Otherwise the task is woken then, and a flush is asked for at once.
+    /// log is poisoned. Otherwise asks for a flush at once and has the task woken.
     pub(crate) fn poll_durable(&self, lsn: Lsn, cx: &mut Context<'_>) -> Poll<Result<()>> {
         if let Poll::Ready(result) = self.poll(lsn, cx, |state| &mut state.asking) {
             return Poll::Ready(result);
@@ -30,7 +30,7 @@ impl Log {
         Poll::Ready(waited)
     }
 
-    /// As [`Log::poll_durable`], but asks for no flush.
+    /// As [`Log::poll_durable`], without asking for a flush.
     #[cfg(feature = "server")]
     pub(crate) fn poll_passed(&self, lsn: Lsn, cx: &mut Context<'_>) -> Poll<Result<()>> {
         self.poll(lsn, cx, |state| &mut state.quiet)
@@ -48,8 +48,8 @@ impl Log {
         if let Err(error) = self.process.check() {
             return Poll::Ready(Err(error));
         }
-        assert!(lsn <= self.appended.load(), "nobody waits for {lsn}, which is not published");
-        let waker = cx.waker().clone(); // dropped after the lock, if it is not needed
+        assert!(lsn <= self.appended.load(), "a wait for LSN {lsn}, which is not published");
+        let waker = cx.waker().clone(); // dropped after the lock if not needed
         let mut state = self.group.state.lock();
         if self.durable.load() >= lsn {
             return Poll::Ready(Ok(()));
@@ -63,7 +63,7 @@ impl Log {
         Poll::Pending
     }
 
-    /// Calls the wakers of the futures that have been answered (CALLBACK-1, CALLBACK-2).
+    /// Calls the wakers of answered futures (CALLBACK-1, CALLBACK-2).
     pub(crate) fn deliver(&self) {
         loop {
             let answered = mem::take(&mut self.group.state.lock().answered);
@@ -76,7 +76,7 @@ impl Log {
         }
     }
 
-    /// Whether there are wakers to be called.
+    /// Whether there are wakers to call.
     pub(super) fn has_answered(&self) -> bool {
         !self.group.state.lock().answered.is_empty()
     }

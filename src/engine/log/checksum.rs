@@ -1,8 +1,8 @@
 //! The checksum of a record's header, which is computed under the commit lock.
 //!
-//! It is the usual CRC-32. The library that computes it for payloads is made for long inputs and
-//! goes byte by byte through an input of 28; eight tables take eight bytes in one step, which
-//! makes an append cheaper by more than all the rest of it costs.
+//! It is the usual CRC-32. The library for payloads is made for long inputs and takes the 28 bytes
+//! of a header one by one. Eight tables take eight bytes in one step (slicing by 8), which saves
+//! more than the rest of an append costs.
 
 use crate::engine::base::codec::get_u32;
 
@@ -12,7 +12,7 @@ pub(super) const COVERED: usize = 28;
 /// The polynomial of CRC-32, bits reversed.
 const POLYNOMIAL: u32 = 0xedb8_8320;
 
-/// `TABLES[n][byte]` is what `byte` does to the checksum when `n` more bytes follow it.
+/// `TABLES[n][byte]`: the contribution of `byte` to the checksum when `n` more bytes follow it.
 static TABLES: [[u32; 256]; 8] = tables();
 
 const fn tables() -> [[u32; 256]; 8] {
@@ -41,7 +41,7 @@ const fn tables() -> [[u32; 256]; 8] {
     tables
 }
 
-/// CRC-32 of some bytes with the CRC-32 `before`, followed by `covered`.
+/// CRC-32 of bytes whose CRC-32 is `before`, followed by `covered`.
 #[inline]
 pub(super) fn extend(before: u32, covered: &[u8; COVERED]) -> u32 {
     let mut crc = !before;
@@ -51,7 +51,7 @@ pub(super) fn extend(before: u32, covered: &[u8; COVERED]) -> u32 {
     !four(crc ^ get_u32(covered, 24), 0)
 }
 
-/// What four bytes do to the checksum when `follow` more bytes follow them.
+/// The contribution of four bytes to the checksum when `follow` more bytes follow them.
 #[inline]
 fn four(bytes: u32, follow: usize) -> u32 {
     TABLES[follow + 3][(bytes & 0xff) as usize]
@@ -66,7 +66,7 @@ mod tests {
     use crate::engine::base::codec::crc32;
 
     #[test]
-    fn agrees_with_the_library() {
+    fn table_checksum_agrees_with_the_library() {
         let mut bytes = [0; COVERED];
         for round in 0..1000u32 {
             bytes.iter_mut().zip(0..).for_each(|(byte, at)| {

@@ -1,7 +1,7 @@
-//! Reads the log record by record, and stops at the first position without a valid one.
+//! Reads the log record by record, up to the first position without a valid one.
 //!
-//! Memory is bounded by what a checksummed header has proved: the buffer holds one chunk, and
-//! grows to one record, which the segment that it is read from has room for.
+//! Memory is bounded: the buffer holds one chunk, and grows to one record only after the record's
+//! header, checksum included, has proved a length that fits into the segment.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -16,10 +16,10 @@ use crate::engine::base::lsn::{Life, Lsn};
 use crate::engine::disk::{Disk, DiskFile};
 use crate::engine::mutants::{Mutant, broken};
 
-/// The log is read in pieces of this size.
+/// The log is read in chunks of this size.
 pub(super) const CHUNK_BYTES: u64 = 256 << 10;
 
-/// Whose log is read, and how it is laid out.
+/// The log that is read: its files, life and layout.
 #[derive(Clone, Debug)]
 pub(super) struct Source {
     pub(super) disk: Arc<dyn Disk>,
@@ -41,12 +41,12 @@ impl Source {
         Ok(numbers)
     }
 
-    /// How messages name the file of segment `number`.
+    /// The file of segment `number`, for messages.
     pub(super) fn path(&self, number: u64) -> String {
         self.disk.path(&segment_name(number))
     }
 
-    /// What the header of `file` says, if it is a segment of this incarnation in its place.
+    /// The header of `file`, if it is segment `number` of this incarnation.
     pub(super) fn read_header(
         &self,
         number: u64,
@@ -74,7 +74,7 @@ impl Source {
             return Err(Error::WrongStore { file, expected, found: header.life.store });
         }
         if header.life != self.life || header.number != number {
-            return Ok(None); // a file that was to be recycled, or of another life
+            return Ok(None); // a file to be recycled, or of another life
         }
         if header.segment_bytes != self.geometry.segment_bytes() {
             return Err(Error::Corrupt {
@@ -93,35 +93,35 @@ impl Source {
 pub(crate) struct Stop {
     /// The end of the last valid record.
     pub(crate) end: Lsn,
-    /// Where the next one would have to begin.
+    /// Where the next one would begin.
     pub(crate) next: Lsn,
     /// The file that `next` lies in.
     pub(crate) file: String,
-    /// Where in the file.
+    /// The offset of `next` in the file.
     pub(crate) offset: u64,
-    /// What is there.
+    /// A description of what is there.
     pub(crate) found: String,
     /// Whether the file exists.
     pub(crate) file_exists: bool,
-    /// The file is shorter than it has been (LOG-9).
+    /// Whether the file has been longer (LOG-9).
     pub(crate) file_is_cut: bool,
 }
 
-/// A valid record, and where its payload lies in the buffer.
+/// A valid record whose payload is in the buffer.
 #[derive(Clone, Debug)]
 pub(super) struct Found {
     pub(super) header: RecordHeader,
     payload: Range<usize>,
 }
 
-/// The records of one incarnation from a position on, whole transactions or not.
+/// The records of one incarnation from a position on, of whole transactions or not.
 #[derive(Debug)]
 pub(crate) struct RecordScan {
     source: Source,
     segment: Option<OpenSegment>,
     /// The end of the last valid record.
     end: Lsn,
-    /// Bytes of the segment from `buffer_at` on; the first `buffer_len` of it are filled.
+    /// Bytes of the segment from `buffer_at` on; the first `buffer_len` are filled.
     buffer: Vec<u8>,
     buffer_at: Lsn,
     buffer_len: usize,
@@ -132,11 +132,11 @@ pub(crate) struct RecordScan {
 struct OpenSegment {
     number: u64,
     file: Arc<dyn DiskFile>,
-    /// The end of what can be read of it.
+    /// The end of its file, or of the segment if the file is longer.
     end: Lsn,
     /// A record that ends above this proves that the file has been longer (LOG-9).
     proof: Lsn,
-    /// There is such a record, or the header of one that ends beyond the file.
+    /// Whether there is such a record, or the header of one that ends beyond the file.
     is_cut: bool,
 }
 
@@ -159,7 +159,7 @@ impl RecordScan {
         }
     }
 
-    /// The next valid record, or `None` at the end of the log, which [`RecordScan::stop`] tells.
+    /// The next valid record, or `None` at the end of the log, which [`RecordScan::stop`] describes.
     ///
     /// # Errors
     /// A file could not be read, or belongs to another store or version.
@@ -184,7 +184,7 @@ impl RecordScan {
         &self.source
     }
 
-    /// The payload of what was found last.
+    /// The payload of the record that was found last.
     pub(super) fn payload(&self, found: &Found) -> &[u8] {
         &self.buffer[found.payload.clone()]
     }
@@ -213,7 +213,7 @@ impl RecordScan {
         }
     }
 
-    /// Opens the segment that holds `at`, if it is one of this log.
+    /// Opens the segment that holds `at`, if it belongs to this log.
     #[inline]
     fn enter_segment(&mut self, at: Lsn) -> Result<Result<(), Stop>> {
         match &self.segment {
@@ -241,7 +241,7 @@ impl RecordScan {
         };
         let readable = bytes.min(geometry.segment_bytes());
         let start = geometry.segment_start(number).get();
-        // Of a file that is shorter than it was made any record proves that.
+        // If the file is shorter than its header says, any record proves the cut.
         let step = match readable < header.made_bytes {
             true => SEGMENT_HEADER,
             false => step_within(geometry.segment_bytes(), readable),
@@ -297,8 +297,8 @@ impl RecordScan {
             .map(|()| Found { header, payload: start + payload.start..start + payload.end }))
     }
 
-    /// Has at least `bytes` bytes from `at` on in the buffer, which the file has too. Returns
-    /// where they begin in the buffer.
+    /// Fills the buffer with at least `bytes` bytes from `at` on, which the file has. Returns where they
+    /// begin in the buffer.
     #[inline]
     fn fill(&mut self, at: Lsn, bytes: usize) -> Result<usize> {
         let buffered = at >= self.buffer_at

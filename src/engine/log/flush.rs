@@ -1,11 +1,11 @@
-//! The group flush: one flush of the device for everybody who waits.
+//! Group commit: one flush of the device makes the commits of many committers durable.
 //!
-//! Whoever waits for durability and finds no flush running leads one: it takes the `appended` of
-//! that moment as its target, flushes up to there with no lock held, moves the sync line, and
-//! wakes those that it has passed. Whoever finds one running queues up in LSN order. A leader
-//! that leaves waiters behind chooses the first of them as the next leader and wakes it before
-//! all others, so that the device is not idle while threads wake up; but it may wait a little for
-//! those who were answered, if they come back soon ([`Company`]).
+//! A committer that finds no flush running leads one: it takes the `appended` of that moment as its
+//! target, flushes up to there with no lock held, moves the sync line, and wakes the waiters that the
+//! line has passed. A committer that finds one running queues up in LSN order. A leader that leaves
+//! waiters behind makes the first of them the next leader and wakes it before all others, so that the
+//! device is not idle while threads wake up. A leader may wait a little for the committers that were
+//! just answered, in case they commit again soon ([`GroupDelay`]).
 //!
 //! The states of a waiter ([`Fate`]):
 //!
@@ -13,15 +13,15 @@
 //!             the sync line passed it           .--> Passed
 //!   Waiting --+ it is to flush for the others --+--> Lead --(flush)--> looks again
 //!             | the log was poisoned            '--> Poisoned
-//!             '-- its time is over: leaves the queue (only those who never lead)
+//!             '-- its deadline passed: leaves the queue (only waiters that never lead)
 //! ```
 //!
-//! The leadership is the flag `leading`. It goes from hand to hand without ever being free in
+//! The leadership is the flag `leading`. It is handed from leader to leader without ever being free in
 //! between, so a newcomer cannot overtake the queue.
 //!
-//! Who has a time limit must not be held up by a flush of its own, and who awaits a future must
-//! not block: if there is a flusher thread they ask it to flush at once, and never lead.
-//! Otherwise they flush themselves.
+//! A waiter with a deadline must not be held up by a flush that it leads, and a future must not block:
+//! if there is a flusher thread, both ask it to flush at once and never lead. Otherwise they flush
+//! themselves.
 
 use std::mem;
 use std::sync::Arc;
@@ -29,7 +29,7 @@ use std::task::Waker;
 use std::time::Duration;
 
 use super::appender::Log;
-use super::company::Company;
+use super::group_delay::GroupDelay;
 use super::waiter::{Fate, Queue, Waiter, Wakers, park};
 use crate::engine::base::error::{Error, Result};
 use crate::engine::base::lsn::Lsn;
@@ -37,45 +37,45 @@ use crate::engine::base::sync::atomic::{AtomicBool, Ordering};
 use crate::engine::base::sync::{Deadline, Mutex, Stopwatch, thread};
 use crate::engine::mutants::{Mutant, broken};
 
-/// Who leads a flush waits for it as well; or it is the flusher, who then counts in each flush.
+/// The leader counts as one waiter, even if it is the flusher.
 const LEADER: usize = 1;
 
-/// Who flushes and who waits.
+/// The leadership, and the threads and futures that wait for a flush.
 #[derive(Debug, Default)]
-pub(super) struct Group {
+pub(super) struct GroupCommit {
     pub(super) state: Mutex<State>,
-    /// Set with `State::poison`, to be read without the lock.
+    /// Set with `State::poison`, readable without the lock.
     poisoned: AtomicBool,
-    /// Since when a flush has been at the device. Held for a moment.
+    /// Since when a flush has been at the device.
     at_device: Mutex<Option<Stopwatch>>,
 }
 
 #[derive(Debug, Default)]
 pub(super) struct State {
-    /// Somebody leads (LOG-2).
+    /// Whether a flush has a leader (LOG-2).
     leading: bool,
     /// Why the log is poisoned. Never cleared (LOG-4).
     pub(super) poison: Option<Error>,
-    /// Tells apart those who wait for the same LSN.
+    /// Tells waiters for the same LSN apart.
     next_ticket: u64,
-    /// Threads that wait and may be made the leader, in LSN order.
+    /// Threads that may be made the leader, in LSN order.
     queue: Queue,
-    /// Threads that wait for a limited time.
+    /// Threads that wait with a deadline.
     timed: Queue,
     /// Futures that have asked for a flush.
     pub(super) asking: Wakers,
-    /// Futures that wait for one that comes in any case.
+    /// Futures that wait for whatever flush comes.
     pub(super) quiet: Wakers,
-    /// Those of futures that have been answered, to be called.
+    /// Wakers of answered futures, to be called.
     pub(super) answered: Vec<Waker>,
     /// Threads that wait for the sync line to move at all.
     watchers: Queue,
-    company: Company,
+    group_delay: GroupDelay,
 }
 
-/// Those whose fate has been decided under the lock, to be woken after it.
+/// The waiters whose fate has been decided under the lock, to be woken after it.
 #[derive(Default)]
-struct Roused {
+struct Wakeups {
     leader: Option<Arc<Waiter>>,
     passed: Vec<Arc<Waiter>>,
     poisoned: Vec<Arc<Waiter>>,
@@ -83,7 +83,7 @@ struct Roused {
     has_wakers: bool,
 }
 
-impl Roused {
+impl Wakeups {
     fn wake(self, log: &Log) {
         if let Some(leader) = self.leader {
             leader.wake(Fate::Lead);
@@ -91,7 +91,7 @@ impl Roused {
         self.passed.iter().for_each(|waiter| waiter.wake(Fate::Passed));
         self.poisoned.iter().for_each(|waiter| waiter.wake(Fate::Poisoned));
         if self.has_wakers {
-            log.flusher.rouse();
+            log.flusher.wake();
         }
     }
 }
@@ -105,48 +105,47 @@ impl State {
         (ticket, waiter)
     }
 
-    /// Takes out everybody whom the sync line at `durable` answers.
-    fn pass(&mut self, durable: Lsn) -> Roused {
+    /// Takes out every waiter that a sync line at `durable` answers.
+    fn pass(&mut self, durable: Lsn) -> Wakeups {
         let mut passed: Vec<_> = self.queue.take_through(durable).collect();
         passed.extend(self.timed.take_through(durable));
-        // Who has seen an LSN waits for more than that.
+        // A watcher waits for a sync line above the one that it has seen.
         passed.extend(self.watchers.take_below(durable));
         let asking = self.asking.take_through(durable);
         self.answered.extend(asking);
         self.answered.extend(self.quiet.take_through(durable));
         let has_wakers = !self.answered.is_empty();
-        Roused { passed, has_wakers, ..Roused::default() }
+        Wakeups { passed, has_wakers, ..Wakeups::default() }
     }
 
-    /// How many wait for a flush to begin, beside who leads it.
+    /// How many wait for a flush to begin, without its leader.
     fn waiting(&self) -> usize {
         self.queue.len() + self.timed.len() + self.asking.len()
     }
 
-    /// Passes the leadership on to the first in the queue, or gives it up.
+    /// Hands the leadership to the first in the queue, or gives it up.
     fn choose_leader(&mut self) -> Option<Arc<Waiter>> {
-        assert!(self.leading, "LOG-2: only the leader passes the leadership on");
+        assert!(self.leading, "LOG-2: only the leader hands the leadership over");
         let next = self.queue.take_first();
         self.leading = next.is_some();
         next
     }
 
-    /// Takes out everybody.
-    fn fail(&mut self) -> Roused {
+    /// Takes out every waiter.
+    fn fail(&mut self) -> Wakeups {
         let mut poisoned: Vec<_> = self.queue.take_all().collect();
         poisoned.extend(self.timed.take_all());
         poisoned.extend(self.watchers.take_all());
         self.answered.extend(self.asking.take_all());
         self.answered.extend(self.quiet.take_all());
         let has_wakers = !self.answered.is_empty();
-        Roused { poisoned, has_wakers, ..Roused::default() }
+        Wakeups { poisoned, has_wakers, ..Wakeups::default() }
     }
 }
 
 impl Log {
     /// Blocks until the sync line is at or above `lsn`, which must have been published. Leads a
-    /// flush itself if none is running. Returns whether it got there before `timeout`, which is
-    /// for ever if `None`.
+    /// flush itself if none is running. Returns whether the line got there within `timeout`, if any.
     ///
     /// # Errors
     /// [`Error::Poisoned`] if a flush failed and `lsn` is not durable.
@@ -156,25 +155,25 @@ impl Log {
         waited
     }
 
-    /// As [`Log::wait_durable`], for those who hold locks: calls no waker.
+    /// As [`Log::wait_durable`], for callers that hold locks: calls no waker.
     pub(crate) fn wait_quietly(&self, lsn: Lsn, timeout: Option<Duration>) -> Result<bool> {
         if self.durable.load() >= lsn {
             return Ok(true);
         }
         self.process.check()?;
-        assert!(lsn <= self.appended.load(), "nobody waits for {lsn}, which is not published");
+        assert!(lsn <= self.appended.load(), "a wait for LSN {lsn}, which is not published");
         match timeout {
             Some(timeout) if self.flusher.ask() => self.wait_timed(lsn, timeout),
             _ => self.wait_or_lead(lsn).map(|()| true),
         }
     }
 
-    /// Blocks until the sync line is above `seen`, without asking for a flush. Returns where it
-    /// is, which is `seen` or below if `timeout` passed first.
+    /// Blocks until the sync line is above `seen`, without asking for a flush. Returns the line, which
+    /// is `seen` or below if `timeout` passed first.
     ///
     /// # Errors
-    /// [`Error::Poisoned`] if it will not move any more.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for who follows the log, as a feed will"))]
+    /// [`Error::Poisoned`] if it will never move again.
+    #[cfg_attr(not(test), expect(dead_code, reason = "for a change feed that follows the log"))]
     pub(crate) fn wait_moved(&self, seen: Lsn, timeout: Option<Duration>) -> Result<Lsn> {
         let deadline = timeout.map(Deadline::after);
         let (ticket, waiter) = {
@@ -197,7 +196,7 @@ impl Log {
         }
     }
 
-    /// Makes everything durable that has been published. Returns the sync line.
+    /// Makes everything published durable. Returns the sync line.
     ///
     /// # Errors
     /// [`Error::Poisoned`] if this flush or an earlier one failed.
@@ -213,14 +212,14 @@ impl Log {
         Ok(self.durable.load())
     }
 
-    /// Declares the log unfit: nothing more is appended, nothing more becomes durable, and
-    /// everybody who waits is told. Only the first cause counts.
+    /// Poisons the log: nothing more is appended or becomes durable, and every waiter gets the
+    /// error. Only the first cause counts.
     pub(crate) fn poison(&self, cause: Error) {
-        let roused = self.poison_locked(&mut self.group.state.lock(), cause);
-        roused.wake(self);
+        let wakeups = self.poison_locked(&mut self.group.state.lock(), cause);
+        wakeups.wake(self);
     }
 
-    /// The error that everybody gets who needs the log, if it is poisoned.
+    /// The error of every call that needs the log, if it is poisoned.
     pub(crate) fn poisoned(&self) -> Option<Error> {
         if !self.is_poisoned() {
             return None;
@@ -233,13 +232,13 @@ impl Log {
         self.group.state.lock().leading
     }
 
-    /// How long the flush that is at the device has been there.
+    /// How long the current flush has been at the device.
     #[cfg_attr(not(feature = "server"), allow(dead_code))]
     pub(crate) fn flushing_for(&self) -> Option<Duration> {
         self.group.at_device.lock().map(Stopwatch::elapsed)
     }
 
-    /// How long the longest flush took that has ended since this was asked last.
+    /// Duration of the longest flush that ended since the last call.
     #[cfg_attr(not(feature = "server"), allow(dead_code))]
     pub(crate) fn take_longest_flush(&self) -> Duration {
         self.counters.flush_durations.take_longest()
@@ -284,7 +283,7 @@ impl Log {
         }
     }
 
-    /// Waits for a flush that somebody else leads.
+    /// Waits for a flush that another thread leads.
     fn wait_timed(&self, lsn: Lsn, timeout: Duration) -> Result<bool> {
         let deadline = Deadline::after(timeout);
         let (ticket, waiter) = {
@@ -308,11 +307,11 @@ impl Log {
         }
     }
 
-    /// Flushes once. The caller has the leadership, and has it no longer afterwards.
+    /// Flushes once. The caller has the leadership, and gives it up.
     fn lead(&self) {
-        // If the disk panics, nobody shall wait for this leader for ever.
+        // If the disk panics, no waiter may wait for this leader for ever.
         let abandoned = Abandoned(self);
-        self.wait_for_company();
+        self.wait_for_group();
         let begun = Stopwatch::start();
         *self.group.at_device.lock() = Some(begun);
         let target = self.appended.load();
@@ -324,7 +323,7 @@ impl Log {
         mem::forget(abandoned);
 
         let mut state = self.group.state.lock();
-        let roused = match flushed {
+        let wakeups = match flushed {
             Ok(()) if state.poison.is_none() => {
                 let mut reached = target;
                 if broken(Mutant::DurableBeyondTarget) {
@@ -332,15 +331,15 @@ impl Log {
                 }
                 self.durable.advance(reached);
                 let asking = state.waiting();
-                let mut roused = state.pass(reached);
+                let mut wakeups = state.pass(reached);
                 let waiting = state.waiting();
-                state.company.flushed(asking - waiting + LEADER, waiting, begun.elapsed());
-                roused.leader = state.choose_leader();
-                roused
+                state.group_delay.record_flush(asking - waiting + LEADER, waiting, begun.elapsed());
+                wakeups.leader = state.choose_leader();
+                wakeups
             }
             Ok(()) => {
                 state.leading = false;
-                Roused::default()
+                Wakeups::default()
             }
             Err(cause) => {
                 state.leading = false;
@@ -348,27 +347,27 @@ impl Log {
             }
         };
         drop(state);
-        roused.wake(self);
+        wakeups.wake(self);
     }
 
-    /// Waits for those who are likely to come, as long as that is worth it. The caller leads.
-    fn wait_for_company(&self) {
-        let (before, (expected, patience)) = {
+    /// The group-commit delay. The caller leads.
+    fn wait_for_group(&self) {
+        let (before, (expected, delay)) = {
             let mut state = self.group.state.lock();
             let here = state.waiting() + LEADER;
-            match state.company.invite(here) {
-                Some(invited) if self.appended.load() > self.durable.load() => (here, invited),
+            match state.group_delay.delay_for(here) {
+                Some(awaited) if self.appended.load() > self.durable.load() => (here, awaited),
                 _ => return,
             }
         };
         let begun = Stopwatch::start();
         let (mut here, mut waited) = (before, Duration::ZERO);
-        while here < expected && waited < patience {
+        while here < expected && waited < delay {
             thread::yield_now();
             here = self.group.state.lock().waiting() + LEADER;
             waited = begun.elapsed();
         }
-        self.group.state.lock().company.judge(before, here, waited);
+        self.group.state.lock().group_delay.record_delay(before, here, waited);
     }
 
     /// Makes the log durable from the sync line to `target` (LOG-3).
@@ -385,14 +384,14 @@ impl Log {
             bytes += segment.sync(durable, target)?;
         }
         assert_eq!(bytes, target.get() - durable.get(), "LOG-3: every segment is still mapped");
-        self.witness.get().map_or(Ok(()), |witness| witness.check_named())?;
+        self.registry.get().map_or(Ok(()), |registry| registry.check_named())?;
         self.counters.flushes.fetch_add(1, Ordering::Relaxed);
         self.counters.flush_durations.add(begun.elapsed());
         self.counters.bytes_flushed.fetch_add(bytes, Ordering::Relaxed);
         Ok(())
     }
 
-    fn poison_locked(&self, state: &mut State, cause: Error) -> Roused {
+    fn poison_locked(&self, state: &mut State, cause: Error) -> Wakeups {
         if state.poison.is_none() {
             state.poison = Some(cause);
             self.group.poisoned.store(true, Ordering::SeqCst);
@@ -404,7 +403,7 @@ impl Log {
     }
 }
 
-/// A leader who has not come back.
+/// Dropped only if the leader panics: gives up the leadership and poisons the log.
 struct Abandoned<'a>(&'a Log);
 
 impl Drop for Abandoned<'_> {
@@ -416,13 +415,13 @@ impl Drop for Abandoned<'_> {
             file: "the log".to_owned(),
             source: Arc::new(std::io::Error::other("the flush panicked")),
         };
-        let roused = self.0.poison_locked(&mut state, cause);
+        let wakeups = self.0.poison_locked(&mut state, cause);
         drop(state);
-        roused.wake(self.0);
+        wakeups.wake(self.0);
     }
 }
 
-/// What everybody is told after `cause`.
+/// The error of every call after `cause`.
 pub(super) fn poisoned_by(cause: &Error) -> Error {
     match cause {
         Error::Poisoned { .. } => cause.clone(),
@@ -436,7 +435,7 @@ mod tests {
     use super::super::tests::Rig;
     use super::*;
 
-    /// Who waits for 10, for 20 twice, and for 30, in each queue; and a future for each.
+    /// Waiters for 10, for 20 twice and for 30 in each queue, and a future for each position.
     fn waiting() -> State {
         let mut state = State { leading: true, ..State::default() };
         let picks: [fn(&mut State) -> &mut Queue; 3] =
@@ -457,53 +456,53 @@ mod tests {
         [queue.len(), timed.len(), watchers.len(), asking.len()]
     }
 
-    /// A log with something to flush, whose next leader expects so many, and has the leadership;
-    /// the last wait was in vain.
+    /// A log with something to flush, whose next leader expects `expected` committers and has the
+    /// leadership; the last delay was useless.
     fn expecting(expected: usize) -> Rig {
         let mut rig = Rig::new();
         rig.append(b"something");
         let mut state = rig.log.group.state.lock();
         state.leading = true;
-        state.company = in_vain(Company::default());
-        state.company.expected = expected;
+        state.group_delay = after_useless_delay(GroupDelay::default());
+        state.group_delay.expected = expected;
         drop(state);
         rig
     }
 
-    /// After a wait in vain, and the rest that followed it.
-    fn in_vain(mut company: Company) -> Company {
-        company.flush_took = Duration::from_secs(1);
-        company.judge(1, 1, Duration::from_secs(1));
-        company.expected = usize::MAX;
-        while company.invite(1).is_none() {}
-        company
+    /// After a useless delay, and the flushes without one that follow it.
+    fn after_useless_delay(mut group_delay: GroupDelay) -> GroupDelay {
+        group_delay.flush_took = Duration::from_secs(1);
+        group_delay.record_delay(1, 1, Duration::from_secs(1));
+        group_delay.expected = usize::MAX;
+        while group_delay.delay_for(1).is_none() {}
+        group_delay
     }
 
-    fn last_rest(log: &Log) -> u32 {
-        log.group.state.lock().company.last_rest
+    fn last_skips(log: &Log) -> u32 {
+        log.group.state.lock().group_delay.last_skips
     }
 
     #[test]
-    fn a_leader_waits_for_those_it_expects() {
+    fn a_leader_waits_for_expected_committers() {
         let rig = expecting(100);
-        let before = last_rest(&rig.log);
+        let before = last_skips(&rig.log);
         rig.log.lead();
-        assert_eq!(last_rest(&rig.log), 2 * before, "nobody came");
-        // It is not expected to be more than itself.
+        assert_eq!(last_skips(&rig.log), 2 * before, "no committer came");
+        // It expects only itself.
         let rig = expecting(LEADER);
         rig.log.lead();
-        assert_eq!(last_rest(&rig.log), before, "it has not waited");
+        assert_eq!(last_skips(&rig.log), before, "it has not waited");
         // There is nothing to flush.
         let rig = expecting(100);
         rig.log.flush_up_to(rig.log.appended()).unwrap();
         rig.log.durable.advance(rig.log.appended());
         rig.log.lead();
-        assert_eq!(last_rest(&rig.log), before, "it has not waited");
+        assert_eq!(last_skips(&rig.log), before, "it has not waited");
     }
 
     #[test]
-    fn a_leader_goes_on_once_they_have_come() {
-        // Whoever comes may come before it begins to wait, or be too late.
+    fn a_leader_flushes_once_the_expected_committers_have_come() {
+        // The committer may come before the leader begins to wait, or too late.
         let has_met = |_| {
             let rig = expecting(2);
             let begun = AtomicBool::new(false);
@@ -518,13 +517,13 @@ mod tests {
                 begun.store(true, Ordering::SeqCst);
                 rig.log.lead();
             });
-            last_rest(&rig.log) == 0
+            last_skips(&rig.log) == 0
         };
-        assert!((0..10_000).any(has_met), "nobody was ever worth waiting for");
+        assert!((0..10_000).any(has_met), "no delay was ever worth it");
     }
 
     #[test]
-    fn those_who_were_answered_and_those_who_wait_are_expected_next() {
+    fn answered_and_waiting_committers_are_expected_next() {
         let rig = expecting(0);
         let appended = rig.log.appended();
         {
@@ -536,11 +535,11 @@ mod tests {
             state.asking.add(Lsn::MAX, Waker::noop().clone());
         }
         rig.log.lead();
-        assert_eq!(rig.log.group.state.lock().company.expected, 3 + LEADER + 2);
+        assert_eq!(rig.log.group.state.lock().group_delay.expected, 3 + LEADER + 2);
     }
 
     #[test]
-    fn tickets_tell_apart_who_waits_for_the_same() {
+    fn tickets_tell_waiters_for_the_same_lsn_apart() {
         let mut state = waiting();
         assert_eq!(left(&state), [4, 4, 4, 3]);
         assert_eq!(state.waiting(), 4 + 4 + 3, "watchers wait for no flush");
@@ -552,25 +551,25 @@ mod tests {
     }
 
     #[test]
-    fn the_sync_line_answers_those_at_it_and_watchers_below_it() {
+    fn the_sync_line_answers_waiters_up_to_it_and_watchers_below_it() {
         let mut state = waiting();
-        let roused = state.pass(Lsn::new(20));
-        assert_eq!((roused.passed.len(), state.answered.len()), (3 + 3 + 1, 2));
-        assert!(roused.leader.is_none() && roused.poisoned.is_empty());
+        let wakeups = state.pass(Lsn::new(20));
+        assert_eq!((wakeups.passed.len(), state.answered.len()), (3 + 3 + 1, 2));
+        assert!(wakeups.leader.is_none() && wakeups.poisoned.is_empty());
         assert_eq!(left(&state), [1, 1, 3, 1]);
         assert!(state.choose_leader().is_some() && state.leading);
         assert!(state.choose_leader().is_none() && !state.leading);
-        let roused = state.pass(Lsn::MAX);
-        assert_eq!((roused.passed.len(), state.answered.len()), (4, 2 + 1));
+        let wakeups = state.pass(Lsn::MAX);
+        assert_eq!((wakeups.passed.len(), state.answered.len()), (4, 2 + 1));
         assert_eq!(left(&state), [0; 4]);
     }
 
     #[test]
-    fn poison_answers_all() {
+    fn poison_answers_every_waiter() {
         let mut state = waiting();
-        let roused = state.fail();
-        assert_eq!((roused.poisoned.len(), state.answered.len()), (12, 3));
-        assert!(roused.leader.is_none() && roused.passed.is_empty());
+        let wakeups = state.fail();
+        assert_eq!((wakeups.poisoned.len(), state.answered.len()), (12, 3));
+        assert!(wakeups.leader.is_none() && wakeups.passed.is_empty());
         assert_eq!(left(&state), [0; 4]);
     }
 

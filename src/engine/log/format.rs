@@ -26,8 +26,8 @@
 //! | 88 | 8 | length of the file when this header was written, or 0 |
 //! | 88 | 4008 | zero |
 //!
-//! It is valid iff the magic, the checksum and the mark are right. Every format version keeps bytes 0 to 15
-//! and what the checksum covers, so that a newer version is told from damage. Version 1 has zeros
+//! It is valid iff the magic, the checksum and the mark are right. Every format version keeps the layout of
+//! bytes 0 to 15 and the range of the checksum, so that a reader tells a newer version from damage. Version 1 has zeros
 //! from byte 64 on: its incarnations have no mark, and their salt follows from the store id.
 //!
 //! A **record** begins at a multiple of 8:
@@ -48,12 +48,12 @@
 //! its sync line is not above its LSN, its header checksum is right, the kind is known, the zero
 //! bytes are zero, the payload checksum is right, and the padding is zero.
 //!
-//! Stale bytes of a recycled segment never validate: those of this incarnation name another LSN,
-//! those of others have another salt. Nor do bytes that a client chose, anywhere in a value: the
-//! salt is 16 random bytes that are told to nobody, and a record without it is a guess of 96 bits,
-//! those of the position and of the checksum. In an incarnation of version 1 the salt is what the
-//! store id and the incarnation (as `u32`) are, and the LSN stands as it is. The payload has its own checksum so that a committer can
-//! compute it before it enters the commit lock.
+//! Stale bytes of a recycled segment never validate: those of this incarnation hold another LSN, those
+//! of others have another salt. Nor do bytes that a client chose, anywhere in a value: the salt is 16
+//! secret random bytes, so a forged record is a guess of 96 bits, those of the position and of the
+//! checksum. In an incarnation of version 1 the salt is the store id and the incarnation (as `u32`), and
+//! the LSN is stored plain. The payload has its own checksum so that a committer can compute it before
+//! it takes the commit lock.
 
 use std::fmt;
 use std::ops::Range;
@@ -67,11 +67,11 @@ use crate::engine::mutants::{Mutant, broken};
 pub(crate) const SEGMENT_HEADER: u64 = 4096;
 /// The format version that this software writes, and the newest that it reads.
 pub(crate) const FORMAT_VERSION: u32 = 2;
-/// The one before, which is read as well.
+/// The previous version, which is read as well.
 const FORMAT_VERSION_1: u32 = 1;
 /// Bytes of a record's header.
 pub(crate) const RECORD_HEADER: usize = 32;
-/// No record begins with fewer bytes than these before the end of its segment.
+/// No record begins closer to the end of its segment than this.
 pub(crate) const MIN_ROOM: u64 = 64;
 /// Records begin at multiples of this.
 pub(crate) const ALIGN: u64 = 8;
@@ -109,7 +109,7 @@ impl Geometry {
         lsn.get() / self.segment_bytes
     }
 
-    /// Where `lsn` lies in its segment.
+    /// The offset of `lsn` in its segment.
     pub(crate) fn offset_of(self, lsn: Lsn) -> u64 {
         lsn.get() % self.segment_bytes
     }
@@ -124,12 +124,12 @@ impl Geometry {
         self.segment_start(number + 1)
     }
 
-    /// Whether positions in this segment are numbers that an LSN can hold.
+    /// Whether an LSN can hold every position in this segment.
     pub(crate) fn can_hold(self, number: u64) -> bool {
         number < u64::MAX / self.segment_bytes - 1
     }
 
-    /// Where the record begins that follows one that ends at `end`.
+    /// Where the next record begins after one that ends at `end`.
     pub(crate) fn record_after(self, end: Lsn) -> Lsn {
         let offset = self.offset_of(end);
         let start = end.get() - offset;
@@ -142,7 +142,7 @@ impl Geometry {
         }
     }
 
-    /// Where a transaction of `payload_bytes` ends that is appended after `end`.
+    /// The end of a transaction of `payload_bytes` that is appended after `end`.
     pub(crate) fn end_of_append(self, end: Lsn, payload_bytes: usize) -> Lsn {
         let mut at = self.record_after(end);
         let mut rest = payload_bytes as u64;
@@ -156,8 +156,7 @@ impl Geometry {
         }
     }
 
-    /// A bound on how far a transaction of `payload_bytes` moves the end of the log, wherever
-    /// that is.
+    /// A bound on how far a transaction of `payload_bytes` moves the end of the log, from any position.
     pub(crate) fn demand(self, payload_bytes: usize) -> u64 {
         // In each segment it crosses: a header page, a skipped rest, a record header, padding.
         const EACH: u64 = SEGMENT_HEADER + MIN_ROOM + RECORD_HEADER as u64 + ALIGN;
@@ -194,21 +193,21 @@ pub(crate) fn segment_number(name: &str) -> Option<u64> {
     u64::from_str_radix(digits, 16).ok()
 }
 
-/// What a segment's header says.
+/// The header of a segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct SegmentHeader {
     pub(crate) life: Life,
     pub(crate) number: u64,
     pub(crate) segment_bytes: u64,
     pub(crate) sync_line: Lsn,
-    /// How long the file was when this header was written; 0 if that was not noted.
+    /// The length of the file when this header was written; 0 if unknown.
     pub(crate) made_bytes: u64,
 }
 
 /// Why bytes are no segment header of this format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum BadSegmentHeader {
-    /// Nothing that any version wrote.
+    /// Not a header of any version.
     Invalid,
     /// A valid header of another format version.
     Version(u32),
@@ -262,12 +261,12 @@ impl SegmentHeader {
     }
 }
 
-/// What makes the records of one incarnation of one store unlike all others.
+/// Makes the records of one incarnation of one store unlike all others.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Salt {
     /// The state of the header checksum after the salt.
     state: u32,
-    /// What positions are hidden with.
+    /// Positions are stored XOR this.
     mask: u64,
 }
 
@@ -281,7 +280,7 @@ impl Salt {
         Salt { state: crc32(&[&secret.0]), mask: get_u64(&secret.0, 0) }
     }
 
-    /// What stands in a record at `at` for its position.
+    /// The position `at` as a record at `at` stores it.
     #[inline]
     pub(super) fn hide(self, at: Lsn) -> u64 {
         at.get() ^ self.mask
@@ -356,14 +355,14 @@ pub(crate) struct Record<'a> {
 /// Why there is no valid record at a position.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Invalid {
-    /// The segment, or what there is of it, ends before the record.
+    /// The file of the segment ends before the record.
     Short,
-    /// The bytes are none of a record that belongs here. Which position they name is not told: in
-    /// space that is still zero it would be a part of the salt.
+    /// Not a record of this position. The message does not show the position found: decoded from zeros
+    /// it would be a part of the salt.
     Position,
     /// The header's checksum is wrong.
     HeaderCrc,
-    /// The header's checksum is right, but not what it covers.
+    /// The header's checksum is right, but a field is wrong.
     Header(&'static str),
     /// The payload's checksum is wrong.
     PayloadCrc,
@@ -400,7 +399,7 @@ impl RecordHeader {
         bytes
     }
 
-    /// The header of the record at `at`, which may take `room` bytes.
+    /// Decodes the header of the record at `at`, which may take `room` bytes.
     pub(crate) fn decode(bytes: &[u8], at: Lsn, room: u64, salt: Salt) -> Result<Self, Invalid> {
         if bytes.len() < RECORD_HEADER {
             return Err(Invalid::Short);
@@ -452,7 +451,7 @@ impl RecordHeader {
         RECORD_HEADER..RECORD_HEADER + self.len as usize
     }
 
-    /// Checks what follows the header in `record`, the bytes of the whole record.
+    /// Checks payload and padding in `record`, the bytes of the whole record.
     pub(crate) fn check_body(&self, record: &[u8]) -> Result<(), Invalid> {
         let payload = self.payload();
         if broken(Mutant::RecordPayloadUnchecked) {
@@ -468,8 +467,8 @@ impl RecordHeader {
     }
 }
 
-/// The record at `at`, whose bytes up to the end of the segment, or of the file, are `bytes`. For
-/// tests and fuzzing: the reader has the header before it has the rest.
+/// Decodes the record at `at` from `bytes`, which reach to the end of the segment or file. For tests and
+/// fuzzing: the reader has the header before it has the rest.
 #[cfg(any(test, fuzzing))]
 pub(crate) fn decode_record(bytes: &[u8], at: Lsn, salt: Salt) -> Result<Record<'_>, Invalid> {
     let header = RecordHeader::decode(bytes, at, bytes.len() as u64, salt)?;

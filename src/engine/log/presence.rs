@@ -1,19 +1,18 @@
-//! Whether the log is there that a superblock proves to have existed.
+//! Whether the log that a superblock proves to have existed is there.
 //!
-//! Of a store that was not closed, the superblock proves these segments, each with a header of the
-//! incarnation that is recorded there:
+//! The superblock of a store that was not closed proves these segments, each with a header of the
+//! incarnation that it records:
 //!
 //! - the one with the byte before the position from which recovery reads. It was there when the
-//!   superblock was written, and is kept until a newer one is durable ([`Log::recycle_below`]);
+//!   superblock was written, and stays until a newer one is durable ([`Log::recycle_below`]);
 //! - all from there to the newest one that is noted. A segment is noted after it is durable, and
-//!   before a record goes into it ([`Witness`]).
+//!   before a record goes into it ([`LogRegistry`]).
 //!
-//! So a log that is missing, empty, or zeroed is never taken for one that holds nothing. What the
-//! segments hold is not judged here, but when they are read ([`super::scan`]).
+//! So a log that is missing, empty, or zeroed is never taken for one that holds nothing. The content of
+//! the segments is checked when they are read ([`super::scan`]).
 //!
-//! What is left out: in a store that began its incarnation under format version 1 only the first
-//! of them is known, and not even that one if the checkpoint is at the very end of a segment, which
-//! was recycled then.
+//! Left out: in a store that began its incarnation under format version 1 only the first of them is
+//! known, and not even that one if the checkpoint is at the very end of a segment, which was recycled then.
 //!
 //! [`Log::recycle_below`]: super::Log::recycle_below
 
@@ -28,24 +27,24 @@ use crate::engine::base::lsn::{Life, Lsn};
 use crate::engine::disk::{Disk, DiskFile};
 use crate::engine::mutants::{Mutant, broken};
 
-/// Where it is written down what the log is known to have.
-pub(crate) trait Witness: Debug + Send + Sync {
-    /// The segment `newest` of the log of `life` exists, and everything up to `durable` is durable.
+/// Notes durably which segments of the log exist, and its sync line.
+pub(crate) trait LogRegistry: Debug + Send + Sync {
+    /// Notes that segment `newest` of the log of `life` exists, and that the log is durable up to `durable`.
     ///
     /// # Errors
-    /// [`Error::Poisoned`] if nobody knows any more what is on the disk; after any other it can be
-    /// tried again.
+    /// [`Error::Poisoned`] if it is unknown what is on the disk; after any other error it can be
+    /// retried.
     fn note_log(&self, life: &Life, newest: u64, durable: Lsn) -> Result<()>;
 
-    /// Fails if what the log belongs to is gone, so that no flush of the log makes anything durable.
+    /// Fails if the store's data file has lost its name: then no flush of the log makes anything durable.
     fn check_named(&self) -> Result<()>;
 }
 
-/// Looks for the segments that a superblock proves: those from the byte before `from` to `newest`,
+/// Checks the segments that a superblock proves: those from the byte before `from` to `newest`,
 /// 0 if none is noted.
 ///
 /// # Errors
-/// [`Error::Missing`] or [`Error::Corrupt`], which name the first that is not what it must be.
+/// [`Error::Missing`] or [`Error::Corrupt`], which name the first segment that is wrong.
 pub(crate) fn check_presence(
     disk: &Arc<dyn Disk>,
     life: Life,
@@ -64,7 +63,7 @@ pub(crate) fn check_presence(
     let last_byte = Lsn::new(from.get() - 1);
     let first = geometry.segment_of(last_byte);
     let present = source.segments()?;
-    // Whose they are comes first: beside another store's log none can be there.
+    // First their store: beside another store's log none can be there.
     for &number in present.iter().filter(|&&number| number >= first) {
         let file = disk.open(&segment_name(number))?;
         source.read_header(number, &*file, file.bytes()?)?;
@@ -74,7 +73,7 @@ pub(crate) fn check_presence(
             return Err(Error::Missing {
                 file: source.path(number),
                 expected: format!(
-                    "the log of incarnation {} has it, and the store was not closed",
+                    "the log of incarnation {} has this segment, and the store was not closed",
                     life.incarnation
                 ),
             });
@@ -139,7 +138,7 @@ mod tests {
         log.reserve(payload.len()).unwrap();
         let end = log.append(&mut appender, 1, &payload, crc32fast::hash(&payload)).unwrap();
         log.publish(end);
-        log.keep().unwrap();
+        log.preallocate().unwrap();
         disk
     }
 
@@ -149,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn a_segment_that_is_gone_is_named() {
+    fn a_missing_or_empty_segment_is_named() {
         let disk = three_segments(life());
         check(&disk, life(), 2 * S + 4096, 4).unwrap();
         for number in 2..=4 {
@@ -188,7 +187,7 @@ mod tests {
         disk.write_file(&segment_name(3), &disk.read_file(&segment_name(2)));
         let told = check(&disk, life(), 2 * S + 4096, 4);
         assert!(matches!(told, Err(Error::Corrupt { offset: 0, .. })));
-        // Before the checkpoint nothing is needed.
+        // Segments below the checkpoint are not needed.
         check(&disk, life(), 3 * S + 1, 4).unwrap_err();
         check(&disk, life(), 4 * S + 1, 4).unwrap();
     }

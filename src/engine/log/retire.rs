@@ -1,15 +1,15 @@
-//! Giving back: the files that an idle log, and that of a closed store, need no more.
+//! Removes the files that an idle log, and the log of a closed store, no longer need.
 //!
-//! Of a closed store's log nothing is replayed. But it proves that an older data file, put beside
-//! it, is old ([`super::later`]), and it keeps the next life from taking the numbers of this one. A
-//! **mark** does as much: the next segment, as short as may be, with one empty record.
+//! Nothing of a closed store's log is replayed. But the log proves that an older data file, put beside
+//! it, is old ([`super::newer_log`]), and it keeps the next life from taking its numbers. A **mark** does
+//! the same: the next segment, as short as possible, with one empty record.
 //!
 //! 1. the superblock that says *closed* is durable, in both its slots;
 //! 2. the mark is made, with the sync line in its header and in its record, and is durable;
 //! 3. every older segment is removed.
 //!
-//! A crash between these leaves files that the next life removes. After 2 no superblock is left
-//! that could need them.
+//! After a crash between these, the next life removes the remaining files. After step 2 no superblock
+//! is left that could need them.
 
 use super::appender::{Appender, Log};
 use super::format::{Kind, RecordHeader, SEGMENT_HEADER, SegmentHeader, segment_name};
@@ -18,31 +18,31 @@ use crate::engine::base::error::{Error, Result};
 use crate::engine::base::lsn::Lsn;
 
 impl Log {
-    /// Nothing has been written for a while: files that wait to be used again are removed.
+    /// Removes all spares, after a while without writes.
     ///
     /// # Errors
     /// A file could not be removed; the next call tries again.
-    pub(crate) fn rest(&self) -> Result<()> {
-        self.keeper.lock().keep_spares(&*self.disk, 0)
+    pub(crate) fn remove_spares(&self) -> Result<()> {
+        self.preallocator.lock().trim_spares(&*self.disk, 0)
     }
 
-    /// Leaves the mark of a closed store, and removes all other files of the log. The superblock
+    /// Makes the mark of a closed store, and removes all other files of the log. The superblock
     /// says that the store is closed, durably in both its slots, and nothing is appended any more.
     ///
     /// # Errors
-    /// What stood in the way. The files that are left do no harm (LOG-10).
+    /// A file could not be made or removed. The remaining files do no harm (LOG-10).
     pub(crate) fn retire(&self, appender: Option<Appender>) -> Result<()> {
         let end = self.durable.load();
         assert_eq!(end, self.appended.load(), "a closed log is durable");
         drop(appender);
-        let (number, older) = self.keeper.lock().take_last();
+        let (number, older) = self.preallocator.lock().take_last();
         if !self.geometry.can_hold(number) {
             return Ok(());
         }
         match self.make_mark(number) {
             Err(Error::DiskFull { .. }) => {
-                // What is removed after it makes room for it.
-                self.give_back_unneeded(&older, end)?;
+                // Holes in the files that are removed afterwards make room for the mark.
+                self.punch_unneeded(&older, end)?;
                 self.make_mark(number)?;
             }
             made => made?,
@@ -53,8 +53,8 @@ impl Log {
         older.iter().filter(|name| names.contains(name)).try_for_each(|name| self.disk.remove(name))
     }
 
-    /// Gives back all blocks but those of headers and of the page of the last byte: the store is closed.
-    fn give_back_unneeded(&self, names: &[String], end: Lsn) -> Result<()> {
+    /// Punches out everything except headers and the page of the last byte: the store is closed.
+    fn punch_unneeded(&self, names: &[String], end: Lsn) -> Result<()> {
         let last_byte = Lsn::new(end.get() - 1);
         let last = segment_name(self.geometry.segment_of(last_byte));
         for name in names {

@@ -1,22 +1,24 @@
-//! Reads the log back by whole transactions, and judges where it ends.
+//! Reads the log back by whole transactions, and tells a torn end from damage.
 //!
-//! Every record carries the sync line as it was when the record was written. At the first
-//! position L without a valid record, everything after it is searched for a record header that
-//! says that the sync line was above the end of the log as read. If there is one, or if the
-//! caller knows it from elsewhere, bytes that were durable have been damaged: that is an error.
-//! Otherwise a crash cut the log there, as it may: the tail is everything after the last whole
-//! transaction.
+//! Every record carries the sync line of the moment when it was written. At the first position L without
+//! a valid record, the scan searches everything after it for a record header whose sync line is above the
+//! end of the log as read. If there is one, or the caller knows of such a sync line from elsewhere,
+//! durable bytes have been damaged: an error. Otherwise a crash cut the log there, as it may: the tail is
+//! everything after the last whole transaction.
 //!
 //! ```text
 //!   | whole | whole | First | Middle |  L: invalid  ...  valid, sync_line s | ...
 //!           ^ end of the log         ^ s above this: damaged; else: torn
 //! ```
 //!
-//! For the search a header with a right checksum is enough: what it says of the sync line was
-//! true when it was written, even if its payload was torn. Headers of later segments carry the
-//! sync line too.
+//! For the search a header with a right checksum is enough: its sync line was true when it was written,
+//! even if the payload was torn. Headers of later segments carry the sync line too.
 //!
-//! - SCAN-1 what is read back is a prefix of the log, with all that was durable
+//! For example, a record ends at 5000 and is flushed. The next two begin at 5000 and 5104, both with sync
+//! line 5000. If the record at 5000 is invalid, the header at 5104 has no line above the end, 5000: a
+//! torn tail. If the first record is invalid, the end is below 5000: both headers prove damage.
+//!
+//! - SCAN-1 what is read back is a prefix of the log, with everything that was durable
 //! - SCAN-2 a transaction is there whole or not at all
 
 use std::sync::Arc;
@@ -32,7 +34,7 @@ use crate::engine::mutants::{Mutant, broken};
 /// A whole transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Entry<'a> {
-    /// What the payload means.
+    /// The meaning of the payload.
     pub(crate) class: u8,
     /// The payload, joined if it was in several records.
     pub(crate) payload: &'a [u8],
@@ -47,12 +49,12 @@ pub(crate) struct Entry<'a> {
 pub(crate) struct Tail {
     /// The end of the last whole transaction.
     pub(crate) end: Lsn,
-    /// How far after the end something was found that had been written: the last record header
-    /// or part of a transaction. 0 after a clean end.
+    /// How far beyond the end the last written record header, or part of a transaction, reaches. 0
+    /// after a clean end.
     pub(crate) cut_bytes: u64,
-    /// The file in which the next record would have been.
+    /// The file that the next record would have been in.
     pub(crate) file: String,
-    /// Where in the file.
+    /// Its offset in that file.
     pub(crate) offset: u64,
 }
 
@@ -75,11 +77,11 @@ struct Chain {
 }
 
 impl Scan {
-    /// Reads from `from`, the end of a transaction or the start of a segment. `known_durable` is
-    /// a position that is known to have been durable.
+    /// Reads from `from`, the end of a transaction or the start of a segment. The log up to
+    /// `known_durable` is known to have been durable.
     ///
     /// # Errors
-    /// None yet; what is wrong with the log is found while reading.
+    /// None yet; reading finds what is wrong with the log.
     pub(crate) fn open(
         disk: Arc<dyn Disk>,
         life: Life,
@@ -95,9 +97,8 @@ impl Scan {
     /// The next whole transaction, or `None` at the end of the log.
     ///
     /// # Errors
-    /// [`Error::Corrupt`] or [`Error::Missing`] if something is gone that had been durable,
-    /// [`Error::WrongStore`] or [`Error::Version`] if a file is not one of this store's, and
-    /// whatever kept a file from being read.
+    /// [`Error::Corrupt`] or [`Error::Missing`] if durable bytes are gone, [`Error::WrongStore`] or
+    /// [`Error::Version`] if a file is not one of this store's, and errors of reading a file.
     pub(crate) fn next(&mut self) -> Result<Option<Entry<'_>>> {
         if self.tail.is_some() {
             return Ok(None);
@@ -111,7 +112,7 @@ impl Scan {
                     let (end, sync_line) = (self.end, self.known_durable);
                     return Ok(Some(Entry { class, payload: &self.joined, end, sync_line }));
                 }
-                self.tail = Some(self.judge()?);
+                self.tail = Some(self.classify_end()?);
                 return Ok(None);
             };
             let header = found.header;
@@ -139,12 +140,12 @@ impl Scan {
         }
     }
 
-    /// Where the log ends. Known once `next` has returned `None`.
+    /// Where the log ends. KnownLife once `next` has returned `None`.
     pub(crate) fn tail(&self) -> &Tail {
         self.tail.as_ref().expect("the log has been read to its end")
     }
 
-    /// The writer never makes such a sequence, and neither does a crash.
+    /// The error for a sequence of records that neither the writer nor a crash makes.
     fn broken_chain(&self, header: &RecordHeader) -> Error {
         let source = self.records.source();
         let number = source.geometry.segment_of(header.lsn);
@@ -161,8 +162,8 @@ impl Scan {
         }
     }
 
-    /// Torn tail or rot?
-    fn judge(&self) -> Result<Tail> {
+    /// Decides between a torn tail and damage.
+    fn classify_end(&self) -> Result<Tail> {
         let stop = self.records.stop().expect("the records have been read to their end");
         let source = self.records.source();
         let search = match broken(Mutant::RotTakenForTorn) {
@@ -203,13 +204,12 @@ fn damage(stop: &Stop, expected: String) -> Error {
     Error::Corrupt { file, offset, expected, found }
 }
 
-/// What lies after the first invalid record.
+/// Findings after the first invalid record.
 #[derive(Debug, Default)]
 pub(super) struct Search {
-    /// The highest sync line that anything speaks of; the search ends at the first above the
-    /// end of the log.
+    /// The highest sync line found; the search ends at the first one above the end of the log.
     pub(super) sync_line: Lsn,
-    /// The end of the last record of which there is a header.
+    /// The end of the last record that has a valid header.
     pub(super) written: Lsn,
 }
 
@@ -224,8 +224,7 @@ fn search(source: &Source, stop: &Stop) -> Result<Search> {
         }
         let file = source.disk.open(&segment_name(number))?;
         let bytes = file.bytes()?.min(source.geometry.segment_bytes());
-        // A store's own files from another life, or half made, are no evidence; their records
-        // do not validate.
+        // Files of another life, or half made, are no evidence: their records do not validate.
         if let Some(header) = source.read_header(number, &*file, bytes)? {
             search.sync_line = search.sync_line.max(header.sync_line);
         }
@@ -237,7 +236,7 @@ fn search(source: &Source, stop: &Stop) -> Result<Search> {
     Ok(search)
 }
 
-/// Looks for record headers at every place where one can be.
+/// Looks for record headers at every aligned offset in `range`.
 pub(super) fn search_segment(
     source: &Source,
     end: Lsn,
@@ -257,7 +256,7 @@ pub(super) fn search_segment(
         file.read_at(offset, buffer)?;
         // Headers that cross the end of this chunk are found in the next one.
         let places = (len - HEADER) / ALIGN + 1;
-        // Each header holds its own position at byte 16, so that few places need a closer look.
+        // Each header holds its own position at byte 16: few places need a closer look.
         let positions = buffer[16..].chunks_exact(ALIGN as usize).map(|word| get_u64(word, 0));
         for (place, position) in (0..places).zip(positions) {
             let (here, at) = ((place * ALIGN) as usize, start + offset + place * ALIGN);

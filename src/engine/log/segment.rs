@@ -1,16 +1,15 @@
-//! One segment file: made or recycled, its header durable, mapped; a small one grows by steps.
+//! One segment file: new or recycled, its header durable, mapped; a short one grows by steps.
 //!
-//! The order of steps for a new file: create, with blocks that exist; write the header; sync the
-//! file; sync the directory; map. For a recycled one: rename; sync the directory; write the
-//! header; sync the file; map. Either way the header and the name are durable before a record can
-//! go into the segment, and a crash in between leaves a file that the reader takes for no part of
-//! the log.
+//! A new file: create it with its blocks; write the header; sync the file; sync the directory; map. A
+//! recycled file: rename; sync the directory; write the header; sync the file; map. Either way the
+//! header and the name are durable before a record can go into the segment. A crash in between leaves a
+//! file that the reader does not take for a part of the log.
 //!
-//! To grow: allocate; sync the file; write the header anew, with the new length; sync again; only then is
-//! more of the mapping used (LOG-8). So the header never says more than what exists durably, and all that a
-//! record can lie in (LOG-9). What changes of it is in one sector. These syncs go through a descriptor of
-//! their own: the system tells each descriptor once of a write-back that failed, and the leader of a flush
-//! must not miss it because the keeper has been told.
+//! To grow: allocate; sync the file; write the header with the new length; sync again; only then use more
+//! of the mapping (LOG-8). So the header never says more than what exists durably, and covers all that a
+//! record can lie in (LOG-9). The changed part of it is in one sector. These syncs use a descriptor of
+//! their own: the system reports a failed write-back once to each descriptor, and the leader of a flush
+//! must not miss a failure because the preallocator got the report.
 
 use std::sync::Arc;
 
@@ -28,60 +27,62 @@ pub(super) struct Segment {
     number: u64,
     start: Lsn,
     end: Lsn,
-    /// The end of what exists of it, durably (LOG-8). Only grows, by whoever has the keeper.
+    /// The end of what exists of it, durably (LOG-8). Only grows, under the preallocator's lock.
     exists: AtomicU64,
     mapping: Box<dyn Mapping>,
-    /// None if it was made whole.
+    /// `None` if it was made whole.
     grower: Option<Grower>,
 }
 
-/// What makes a segment longer.
+/// The parts that a segment needs to grow.
 #[derive(Debug)]
 struct Grower {
     file: Arc<dyn DiskFile>,
-    /// As the file has it, but for the length.
+    /// The file's header, except for the length.
     header: SegmentHeader,
 }
 
 /// Why a segment could not be prepared.
 #[derive(Debug)]
-pub(super) enum Trouble {
-    /// A later attempt may succeed. The file of this name may be recycled, if there is one.
-    Passing { cause: Error, leftover: Option<String> },
-    /// A sync failed: nothing is known about what is durable.
+pub(super) enum SegmentError {
+    /// A later attempt may succeed. The file `leftover`, if any, may be recycled.
+    Transient { cause: Error, leftover: Option<String> },
+    /// A sync failed: it is unknown what is durable.
     Final(Error),
 }
 
-impl Trouble {
-    /// The error, for whom the difference does not matter.
+impl SegmentError {
+    /// A transient error with the file `name` as its leftover.
+    fn leaving(name: &str) -> impl Fn(Error) -> SegmentError {
+        move |cause| SegmentError::Transient { cause, leftover: Some(name.to_owned()) }
+    }
+
+    /// The error, where the difference does not matter.
     pub(super) fn into_cause(self) -> Error {
         match self {
-            Trouble::Passing { cause, .. } | Trouble::Final(cause) => cause,
+            SegmentError::Transient { cause, .. } | SegmentError::Final(cause) => cause,
         }
     }
 }
 
 impl Segment {
-    /// Makes the segment that `header` describes in a new file, the first `bytes` bytes of it.
+    /// Makes the first `bytes` bytes of the segment that `header` describes, in a new file.
     pub(super) fn create(
         disk: &dyn Disk,
         header: &SegmentHeader,
         bytes: u64,
-    ) -> Result<Segment, Trouble> {
+    ) -> Result<Segment, SegmentError> {
         let name = segment_name(header.number);
         let file = disk
             .create(&name, bytes)
-            .map_err(|cause| Trouble::Passing { cause, leftover: None })?;
-        seal(&*file, &name, header)?;
+            .map_err(|cause| SegmentError::Transient { cause, leftover: None })?;
+        write_header(&*file, &name, header)?;
         if !broken(Mutant::SegmentNameUnflushed) {
-            settle(disk, &name)?;
+            sync_names(disk, &name)?;
         }
         let grower = match bytes < header.segment_bytes {
             true => {
-                let file = disk.open(&name).map_err(|cause| {
-                    let leftover = Some(name.clone());
-                    Trouble::Passing { cause, leftover }
-                })?;
+                let file = disk.open(&name).map_err(SegmentError::leaving(&name))?;
                 Some(Grower { file, header: *header })
             }
             false => None,
@@ -89,27 +90,21 @@ impl Segment {
         Ok(Segment { grower, ..Segment::map(&*file, name, header, bytes)? })
     }
 
-    /// Makes the segment that `header` describes in the file that has the name `spare`, or in a
-    /// new one if that cannot serve.
+    /// Makes the segment that `header` describes in the file `spare`, or in a new one if that is gone
+    /// or has another length.
     pub(super) fn recycle(
         disk: &dyn Disk,
         spare: String,
         header: &SegmentHeader,
-    ) -> Result<Segment, Trouble> {
-        let passing = |cause, name: &str| {
-            let leftover = Some(name.to_owned());
-            Trouble::Passing { cause, leftover }
-        };
-        let names = disk.list().map_err(|cause| passing(cause, &spare))?;
+    ) -> Result<Segment, SegmentError> {
+        let leaves_spare = SegmentError::leaving(&spare);
+        let names = disk.list().map_err(&leaves_spare)?;
         if !names.contains(&spare) {
-            return Segment::create(disk, header, header.segment_bytes); // a spare that is gone is no loss
+            return Segment::create(disk, header, header.segment_bytes);
         }
-        let bytes = disk
-            .open(&spare)
-            .and_then(|file| file.bytes())
-            .map_err(|cause| passing(cause, &spare))?;
+        let bytes = disk.open(&spare).and_then(|file| file.bytes()).map_err(&leaves_spare)?;
         if bytes != header.segment_bytes {
-            disk.remove(&spare).map_err(|cause| passing(cause, &spare))?;
+            disk.remove(&spare).map_err(&leaves_spare)?;
             return Segment::create(disk, header, header.segment_bytes);
         }
         let name = segment_name(header.number);
@@ -117,17 +112,16 @@ impl Segment {
             if names.contains(&name) {
                 let error = std::io::ErrorKind::AlreadyExists.into();
                 let cause = Error::io("make the segment", &disk.path(&name), bytes, error);
-                return Err(passing(cause, &spare)); // somebody's (LOG-12)
+                return Err(leaves_spare(cause)); // another file (LOG-12)
             }
-            disk.rename(&spare, &name).map_err(|cause| passing(cause, &spare))?;
+            disk.rename(&spare, &name).map_err(&leaves_spare)?;
         }
-        // A spare that has the name already may be what a failed attempt has left, which never
-        // came to this.
+        // A spare that has the name already may be the leftover of an attempt that failed before this.
         if !broken(Mutant::RecycledNameUnflushed) {
-            settle(disk, &name)?;
+            sync_names(disk, &name)?;
         }
-        let file = disk.open(&name).map_err(|cause| passing(cause, &name))?;
-        seal(&*file, &name, header)?;
+        let file = disk.open(&name).map_err(SegmentError::leaving(&name))?;
+        write_header(&*file, &name, header)?;
         Segment::map(&*file, name, header, header.segment_bytes)
     }
 
@@ -136,10 +130,10 @@ impl Segment {
         name: String,
         header: &SegmentHeader,
         bytes: u64,
-    ) -> Result<Segment, Trouble> {
+    ) -> Result<Segment, SegmentError> {
         let mapping = file
             .map(header.segment_bytes)
-            .map_err(|cause| Trouble::Passing { cause, leftover: Some(name) })?;
+            .map_err(|cause| SegmentError::Transient { cause, leftover: Some(name) })?;
         let geometry = Geometry::new(header.segment_bytes);
         let start = geometry.segment_start(header.number);
         Ok(Segment {
@@ -152,22 +146,24 @@ impl Segment {
         })
     }
 
-    /// Makes `times` as much exist, and `want`; if the disk has less, as much as it has, and `want` in any
-    /// case. The segment is not whole.
-    pub(super) fn grow(&self, want: Lsn, times: u64) -> Result<(), Trouble> {
+    /// Grows to `times` the bytes, and at least up to `want`. If the disk has less, grows by as much as it
+    /// has, or fails if that is short of `want`. The segment must not be whole.
+    pub(super) fn grow(&self, want: Lsn, times: u64) -> Result<(), SegmentError> {
         let (has, segment_bytes) = (self.bytes(), self.end.get() - self.start.get());
         let want = want.get().saturating_sub(self.start.get()).max(has + 1);
         let least = step_of_at_least(segment_bytes, want);
         self.grow_between(least, step_of_at_least(segment_bytes, want.max(times * has)))
     }
 
-    /// As [`Segment::grow_to`]: to `most`, or if the disk is full to what it has, at least to `least`.
-    pub(super) fn grow_between(&self, least: u64, most: u64) -> Result<(), Trouble> {
+    /// Grows to `most` bytes; on a full disk to fewer, but at least to `least`.
+    pub(super) fn grow_between(&self, least: u64, most: u64) -> Result<(), SegmentError> {
         let (has, segment_bytes) = (self.bytes(), self.end.get() - self.start.get());
         let mut bytes = most;
         loop {
             match self.grow_to(bytes) {
-                Err(Trouble::Passing { cause: Error::DiskFull { .. }, .. }) if bytes > least => {
+                Err(SegmentError::Transient { cause: Error::DiskFull { .. }, .. })
+                    if bytes > least =>
+                {
                     bytes = step_within(segment_bytes, has + (bytes - has) / 2).max(least);
                 }
                 grown => return grown,
@@ -175,21 +171,22 @@ impl Segment {
         }
     }
 
-    /// Makes the first `bytes` bytes exist, a step that is longer than what does.
-    pub(super) fn grow_to(&self, bytes: u64) -> Result<(), Trouble> {
-        let Grower { file, header } = self.grower.as_ref().expect("what is not whole can grow");
+    /// Grows the file to `bytes` bytes, a step that is longer than its current length.
+    pub(super) fn grow_to(&self, bytes: u64) -> Result<(), SegmentError> {
+        let Grower { file, header } =
+            self.grower.as_ref().expect("a segment that is not whole can grow");
         let segment_bytes = self.end.get() - self.start.get();
         let is_ahead = self.bytes() < bytes && bytes <= segment_bytes;
         assert!(is_ahead, "LOG-8: a segment grows up to its end");
-        file.allocate(bytes).map_err(|cause| Trouble::Passing { cause, leftover: None })?;
+        file.allocate(bytes).map_err(|cause| SegmentError::Transient { cause, leftover: None })?;
         if !broken(Mutant::GrowthUnflushed) {
-            file.sync().map_err(Trouble::Final)?;
+            file.sync().map_err(SegmentError::Final)?;
         }
         if !broken(Mutant::GrowthUnnoted) {
             let header = SegmentHeader { made_bytes: bytes, ..*header };
             file.write_at(0, &header.encode())
-                .map_err(|cause| Trouble::Passing { cause, leftover: None })?;
-            file.sync().map_err(Trouble::Final)?;
+                .map_err(|cause| SegmentError::Transient { cause, leftover: None })?;
+            file.sync().map_err(SegmentError::Final)?;
         }
         self.mapping.grown(bytes as usize);
         self.exists.store(self.start.get() + bytes, Ordering::Release);
@@ -205,12 +202,12 @@ impl Segment {
         self.end
     }
 
-    /// The first byte after what exists of it.
+    /// The end of what exists of it.
     pub(super) fn exists(&self) -> Lsn {
         Lsn::new(self.exists.load(Ordering::Acquire))
     }
 
-    /// The bytes that exist of it.
+    /// How many bytes of it exist.
     pub(super) fn bytes(&self) -> u64 {
         self.exists().get() - self.start.get()
     }
@@ -226,13 +223,13 @@ impl Segment {
         self.mapping.write((at.get() - self.start.get()) as usize, bytes);
     }
 
-    /// Says that `bytes` bytes at `at` are written next.
+    /// Hints that `bytes` bytes at `at` are written next.
     #[inline]
     pub(super) fn will_write(&self, at: Lsn, bytes: usize) {
         self.mapping.will_write((at.get() - self.start.get()) as usize, bytes);
     }
 
-    /// Makes what of `from..to` lies in this segment durable. Returns how many bytes that is.
+    /// Makes the part of `from..to` in this segment durable. Returns its length.
     pub(super) fn sync(&self, from: Lsn, to: Lsn) -> Result<u64> {
         let Some((offset, len)) = self.part(from, to) else { return Ok(0) };
         if broken(Mutant::FlushFirstSegmentOnly) && from < self.start
@@ -251,7 +248,7 @@ impl Segment {
         Ok(len as u64)
     }
 
-    /// Brings what of `from..to` lies in this segment into memory.
+    /// Brings the part of `from..to` in this segment into memory.
     pub(super) fn prefault(&self, from: Lsn, to: Lsn) -> Result<()> {
         match self.part(from, to) {
             Some((offset, len)) => self.mapping.prefault(offset, len),
@@ -259,6 +256,7 @@ impl Segment {
         }
     }
 
+    /// Offset and length of the part of `from..to` in this segment.
     fn part(&self, from: Lsn, to: Lsn) -> Option<(usize, usize)> {
         let (from, to) = (from.max(self.start), to.min(self.end));
         (from < to)
@@ -267,22 +265,25 @@ impl Segment {
 }
 
 /// Writes the header and makes the file durable.
-fn seal(file: &dyn DiskFile, name: &str, header: &SegmentHeader) -> Result<(), Trouble> {
-    file.write_at(0, &header.encode())
-        .map_err(|cause| Trouble::Passing { cause, leftover: Some(name.to_owned()) })?;
+fn write_header(
+    file: &dyn DiskFile,
+    name: &str,
+    header: &SegmentHeader,
+) -> Result<(), SegmentError> {
+    file.write_at(0, &header.encode()).map_err(SegmentError::leaving(name))?;
     if broken(Mutant::SegmentHeaderUnflushed) {
         return Ok(());
     }
     file.sync().map_err(|cause| match broken(Mutant::SegmentFailurePassing) {
-        true => Trouble::Passing { cause, leftover: Some(name.to_owned()) },
-        false => Trouble::Final(cause),
+        true => SegmentError::Transient { cause, leftover: Some(name.to_owned()) },
+        false => SegmentError::Final(cause),
     })
 }
 
-/// Makes the names in the directory durable, for the segment `name`.
-fn settle(disk: &dyn Disk, name: &str) -> Result<(), Trouble> {
+/// Syncs the directory, for the name of segment `name`.
+fn sync_names(disk: &dyn Disk, name: &str) -> Result<(), SegmentError> {
     disk.sync_dir().map_err(|cause| match broken(Mutant::DirectoryFailurePassing) {
-        true => Trouble::Passing { cause, leftover: Some(name.to_owned()) },
-        false => Trouble::Final(cause),
+        true => SegmentError::Transient { cause, leftover: Some(name.to_owned()) },
+        false => SegmentError::Final(cause),
     })
 }

@@ -7,18 +7,18 @@
 //!      ^ used so far: less than half of it is left, so that it doubles
 //! ```
 //!
-//! The first segment of a log begins small and doubles with use; the others are whole from the
-//! beginning. On a disk that is full any of them begins small, and grows by as much as there is, a page
-//! for each that the log has given back ([`super::slide`]). A step is used once it exists and is durable
-//! (LOG-8), so a record that ends above a step proves that the file has had the next one. That tells a file
-//! that was cut from one that never was longer; a crash while a file grows leaves any length between two
-//! steps, and no record above the lower one.
+//! The first segment of a log begins small and doubles with use; later ones are whole from the beginning.
+//! On a full disk any of them begins small and grows by what the disk has, or by the hole that the log
+//! has punched ([`super::punch`]). A step is used once it exists and is durable (LOG-8), so a record that
+//! ends above a step proves that the file has had the next one. That tells a file that was cut from one
+//! that never was longer: a crash while a file grows leaves any length between two steps, and no record
+//! above the lower one.
 
 use super::format::SEGMENT_HEADER;
 
-/// The shortest file: a header and as much again for records.
+/// The shortest file: a header page and a page of records.
 pub(crate) const LEAST: u64 = 2 * SEGMENT_HEADER;
-/// The shortest file that a log begins with: in less it could not slide with records of any length.
+/// The shortest file that a log begins with: in a shorter one, long records could leave no page to punch out.
 pub(crate) const LEAST_SEGMENT: u64 = 4 * SEGMENT_HEADER;
 
 /// The longest step that is not longer than `bytes`; 0 if there is none.

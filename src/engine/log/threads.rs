@@ -1,7 +1,7 @@
-//! The background threads of the log: the keeper and the flusher.
+//! The background threads of the log: the preallocator and the flusher.
 //!
-//! Neither holds any state that the log depends on: a simulated store runs without them and calls
-//! [`Log::keep`] and [`Log::flush`] by hand.
+//! Neither holds state that the log depends on: a simulated store runs without them and calls
+//! [`Log::preallocate`] and [`Log::flush`] itself.
 //!
 //! The flusher bounds what an asynchronous commit can lose. Its states:
 //!
@@ -9,19 +9,18 @@
 //!             first append after all was durable
 //!      Idle ------------------------------------> Timing
 //!       ^   all durable           flush interval   |  |
-//!       '----------------- flushes <---------------'  | asked by somebody who waits, or
+//!       '----------------- flushes <---------------'  | a waiter asked, or
 //!                             ^                       | half of max_unsynced_bytes is unsynced
 //!                             '--------- Asked <------'
 //! ```
 //!
-//! An idle flusher has it written down once where the sync line is, after a second: what is proved to
-//! have been durable is then all of the log, and its loss cannot go unnoticed. Then it sleeps
-//! without a timer. Only the change from `Idle`, and the first one to
-//! `Asked`, cost the appender a system call.
+//! After a second without appends an idle flusher has the sync line noted once: then all of the log is
+//! proved to have been durable, and its loss cannot go unnoticed. After that it sleeps without a timer.
+//! Only the change from `Idle`, and the first change to `Asked`, cost the appender a system call.
 //!
-//! The flusher also calls the wakers of those whom a flush, its own or another's, has answered. They
-//! may block, or close the store. So whoever stops the threads waits until the flusher is done with
-//! the log or is away, calling one ([`Whereabouts`]); the latter is left behind (CALLBACK-3).
+//! The flusher also calls the wakers of futures that any flush has answered. A waker may block, or close
+//! the store. So the thread that stops the flusher waits until it has ended, or is in a waker
+//! ([`FlusherStatus`]); in a waker it is detached (CALLBACK-3).
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, OnceLock};
@@ -34,23 +33,23 @@ use crate::engine::base::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use crate::engine::base::sync::thread::{self, JoinHandle, Thread};
 use crate::engine::base::sync::{Condvar, Deadline, Mutex};
 
-/// The keeper tries again after this time if something stood in its way.
-const KEEPER_RETRY: Duration = Duration::from_millis(100);
+/// After an error the preallocator retries after this time.
+const PREALLOCATE_RETRY: Duration = Duration::from_millis(100);
 
-/// Once nothing has been appended for this time, it is written down what is durable.
+/// After this time without appends the sync line is noted.
 const IDLE_TIME: Duration = Duration::from_secs(1);
 const IDLE_PARTS: u32 = 4;
 
-/// No flusher: whoever waits flushes.
+/// No flusher: each waiter flushes.
 const ABSENT: u8 = 0;
-/// All was durable when the flusher looked.
+/// Everything was durable when the flusher last looked.
 const IDLE: u8 = 1;
-/// The flusher will flush when the interval is over.
+/// The flusher flushes at the end of the interval.
 const TIMING: u8 = 2;
-/// The flusher shall flush at once.
+/// The flusher was asked to flush at once.
 const ASKED: u8 = 3;
 
-/// What the flusher is about to do.
+/// The flusher's state, and its thread.
 #[derive(Debug, Default)]
 pub(super) struct FlusherState {
     state: AtomicU8,
@@ -58,12 +57,11 @@ pub(super) struct FlusherState {
 }
 
 impl FlusherState {
-    /// Something has been appended, so much that it should be flushed at once if `urgent`.
+    /// Tells the flusher of an append, which it should flush at once if `urgent`.
     #[inline]
     pub(super) fn note_append(&self, urgent: bool) {
-        // The append was published before this load, and the flusher looks at what is published
-        // after it has stored `IDLE`, both in the one total order of `SeqCst`. So one of the two
-        // sees the other.
+        // The append was published before this load. The flusher looks at published appends after it
+        // has stored `IDLE`. In the one total order of `SeqCst` one of the two sees the other.
         match self.state.load(Ordering::SeqCst) {
             IDLE if !urgent => self.change(IDLE, TIMING),
             IDLE | TIMING if urgent => {
@@ -89,8 +87,8 @@ impl FlusherState {
         self.state.load(Ordering::SeqCst) == ABSENT
     }
 
-    /// Lets the flusher look for wakers to be called, if there is one.
-    pub(super) fn rouse(&self) {
+    /// Lets the flusher, if there is one, look for wakers to call.
+    pub(super) fn wake(&self) {
         if let Some(thread) = self.thread.get() {
             thread.unpark();
         }
@@ -106,69 +104,69 @@ impl FlusherState {
     }
 }
 
-/// Where the flusher is.
+/// The phases of the flusher.
 ///
 /// ```text
-///            calls wakers          is stopped meanwhile
-///   AtWork --------------> Away -----------------------> Dismissed
-///     |   <--------------
-///     |    comes back
-///     '--(is stopped, or the log is poisoned)--> Gone
+///             calls wakers               is stopped meanwhile
+///   Running --------------> InCallback -----------------------> Detached
+///     |     <--------------
+///     |        they return
+///     '--(is stopped, or the log is poisoned)--> Ended
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Where {
+enum Phase {
     #[default]
-    AtWork,
-    /// In code that is not ours.
-    Away,
-    /// The same, and it touches nothing of the log any more.
-    Dismissed,
-    /// It touches nothing of the log any more.
-    Gone,
+    Running,
+    /// In a waker, which is foreign code.
+    InCallback,
+    /// In a waker, and touches nothing of the log after it.
+    Detached,
+    /// Touches nothing of the log any more.
+    Ended,
 }
 
-/// Tells where the flusher is to whoever stops it.
+/// The flusher's phase, for the thread that stops it.
 #[derive(Debug, Default)]
-struct Whereabouts {
-    at: Mutex<Where>,
-    moved: Condvar,
+struct FlusherStatus {
+    phase: Mutex<Phase>,
+    changed: Condvar,
 }
 
-impl Whereabouts {
-    fn go(&self, to: Where) {
-        *self.at.lock() = to;
-        self.moved.notify_all();
+impl FlusherStatus {
+    fn set(&self, to: Phase) {
+        *self.phase.lock() = to;
+        self.changed.notify_all();
     }
 
-    /// Comes back from code that is not ours; false if it was dismissed.
-    fn come_back(&self) -> bool {
-        let mut at = self.at.lock();
-        if *at == Where::Away {
-            *at = Where::AtWork;
+    /// Leaves the phase `InCallback`; false if the flusher was detached.
+    fn end_callback(&self) -> bool {
+        let mut phase = self.phase.lock();
+        if *phase == Phase::InCallback {
+            *phase = Phase::Running;
         }
-        *at == Where::AtWork
+        *phase == Phase::Running
     }
 
-    /// Waits until it touches nothing of the log any more. Whether its thread ends soon.
-    fn dismiss(&self) -> bool {
-        let mut at = self.at.lock();
-        while *at == Where::AtWork {
-            self.moved.wait(&mut at);
+    /// Waits until the flusher touches nothing of the log any more. Returns whether its thread ends soon.
+    fn stop(&self) -> bool {
+        let mut phase = self.phase.lock();
+        while *phase == Phase::Running {
+            self.changed.wait(&mut phase);
         }
-        if *at == Where::Away {
-            *at = Where::Dismissed;
+        if *phase == Phase::InCallback {
+            *phase = Phase::Detached;
         }
-        *at == Where::Gone
+        *phase == Phase::Ended
     }
 }
 
-/// The flusher, until it is gone, by a panic too.
-struct Leaves<'a>(&'a Whereabouts);
+/// Sets the phase `Ended` when dropped, also by a panic.
+struct EndGuard<'a>(&'a FlusherStatus);
 
-impl Drop for Leaves<'_> {
+impl Drop for EndGuard<'_> {
     fn drop(&mut self) {
-        if *self.0.at.lock() != Where::Dismissed {
-            self.0.go(Where::Gone);
+        if *self.0.phase.lock() != Phase::Detached {
+            self.0.set(Phase::Ended);
         }
     }
 }
@@ -179,37 +177,37 @@ pub(crate) struct LogThreads {
     log: Arc<Log>,
     stop: Arc<AtomicBool>,
     flusher: Option<JoinHandle<()>>,
-    keeper: Option<JoinHandle<()>>,
-    whereabouts: Arc<Whereabouts>,
+    preallocator: Option<JoinHandle<()>>,
+    status: Arc<FlusherStatus>,
 }
 
 impl Log {
-    /// Starts the background threads. To be called once for each log.
+    /// Starts the background threads. To be called once per log.
     ///
     /// # Errors
-    /// The operating system starts no thread. The log works without, but must not be spawned
-    /// again.
+    /// The operating system starts no thread. The log works without, but `spawn` must not be called again.
     pub(crate) fn spawn(self: &Arc<Self>) -> Result<LogThreads> {
         let mut threads = LogThreads {
             log: Arc::clone(self),
             stop: Arc::new(AtomicBool::new(false)),
             flusher: None,
-            keeper: None,
-            whereabouts: Arc::default(),
+            preallocator: None,
+            status: Arc::default(),
         };
         let before = self.flusher.state.swap(IDLE, Ordering::SeqCst);
         assert_eq!(before, ABSENT, "the threads of a log are started once");
-        let whereabouts = Arc::clone(&threads.whereabouts);
+        let status = Arc::clone(&threads.status);
         let flush = move |log: &Log, stop: &AtomicBool| {
-            let _leaves = Leaves(&whereabouts);
-            run_flusher(log, stop, &whereabouts);
+            let _guard = EndGuard(&status);
+            run_flusher(log, stop, &status);
         };
         let flusher = threads.flusher.insert(threads.start("syncline-flush", flush)?);
         self.flusher.thread.set(flusher.thread().clone()).expect("started once");
-        // Whoever changed the state before had nobody to wake.
+        // The state may have changed when there was no thread to wake.
         flusher.thread().unpark();
-        let keeper = threads.keeper.insert(threads.start("syncline-keep", run_keeper)?);
-        self.keeper_bell.hang(keeper.thread().clone());
+        let preallocator =
+            threads.preallocator.insert(threads.start("syncline-keep", run_preallocator)?);
+        self.preallocator_wake.set_thread(preallocator.thread().clone());
         Ok(threads)
     }
 }
@@ -231,119 +229,119 @@ impl LogThreads {
 impl Drop for LogThreads {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::SeqCst);
-        let (keeper, flusher) = (self.keeper.take(), self.flusher.take());
-        keeper.iter().chain(&flusher).for_each(|handle| handle.thread().unpark());
-        let gone = flusher.filter(|_| self.whereabouts.dismiss());
-        for handle in keeper.into_iter().chain(gone) {
+        let (preallocator, flusher) = (self.preallocator.take(), self.flusher.take());
+        preallocator.iter().chain(&flusher).for_each(|handle| handle.thread().unpark());
+        let gone = flusher.filter(|_| self.status.stop());
+        for handle in preallocator.into_iter().chain(gone) {
             // The logger may drop the last handle of a store.
             let is_this = handle.thread().id() == thread::current().id();
             if !is_this && handle.join().is_err() {
                 foreign::error!("a background thread of the log panicked");
             }
         }
-        // There is nobody to ask any more. Only after that the last flush, which answers all who
-        // have asked; whoever closes the store calls their wakers.
+        // From now on no waiter asks the flusher. The last flush comes after that, and answers all that
+        // have asked; the thread that closes the store calls their wakers.
         self.log.flusher.state.store(ABSENT, Ordering::SeqCst);
         let _ = self.log.flush_quietly();
     }
 }
 
-fn run_flusher(log: &Log, stop: &AtomicBool, whereabouts: &Whereabouts) {
+fn run_flusher(log: &Log, stop: &AtomicBool, status: &FlusherStatus) {
     let state = &log.flusher.state;
     let stops = || stop.load(Ordering::SeqCst) || log.is_poisoned();
     let (mut noted, mut idle_parts) = (log.durable.load(), 0);
     while !stops() {
-        // 1. Those whom a flush has answered.
-        if !call_wakers(log, whereabouts) {
-            return; // nothing of the log may be touched any more
+        // 1. Wakers of answered futures.
+        if !call_wakers(log, status) {
+            return; // detached
         }
-        // 2. Without a timer until something is appended. If the state is not `TIMING`, somebody
-        //    has asked meanwhile.
+        // 2. Sleep until something is appended. If the state is not `TIMING`, a waiter has asked
+        //    meanwhile.
         let _ = state.compare_exchange(TIMING, IDLE, Ordering::SeqCst, Ordering::SeqCst);
         if log.appended.load() == log.durable.load() && state.load(Ordering::SeqCst) == IDLE {
-            let is_noted = log.witness.get().is_none() || noted == log.durable.load();
+            let is_noted = log.registry.get().is_none() || noted == log.durable.load();
             if stops() {
                 continue;
             } else if is_noted {
                 thread::park();
             } else if idle_parts < IDLE_PARTS {
-                // In parts: one may be cut short by an unpark that was meant for something else.
+                // In parts: an unrelated unpark may cut one short.
                 idle_parts += 1;
                 crate::engine::base::sync::park_timeout(IDLE_TIME / IDLE_PARTS);
             } else {
                 (noted, idle_parts) = (log.durable.load(), 0);
                 if let Err(error) = log.note_sync_line() {
-                    foreign::error!("what is durable could not be noted: {error}");
+                    foreign::error!("the sync line of the log could not be noted: {error}");
                 }
             }
             continue;
         }
         idle_parts = 0;
         let _ = state.compare_exchange(IDLE, TIMING, Ordering::SeqCst, Ordering::SeqCst);
-        // 3. For the interval, or until asked.
+        // 3. Wait for the interval, or until asked.
         let deadline = flush_by(&log.options);
         while state.load(Ordering::SeqCst) == TIMING && !stops() {
             let Some(rest) = deadline.remaining() else { break };
             crate::engine::base::sync::park_timeout(rest);
-            if !call_wakers(log, whereabouts) {
+            if !call_wakers(log, status) {
                 return;
             }
         }
-        // 4. What is asked for from here on is not covered by this flush.
+        // 4. Flush. A request from here on is not covered by it.
         state.swap(TIMING, Ordering::SeqCst);
         if let Err(error) = flush_once(log) {
             foreign::error!("the log's flusher ends: {error}");
         }
     }
-    // Whoever asked before this is covered by the last flush, and nobody can ask after it.
+    // The last flush covers every request before this; no request can follow it.
     state.swap(ABSENT, Ordering::SeqCst);
     let _ = flush_once(log);
-    call_wakers(log, whereabouts);
+    call_wakers(log, status);
 }
 
-/// By when what has just been appended is to be flushed, if nobody asks before.
+/// When an append of this moment is flushed at the latest.
 fn flush_by(options: &LogOptions) -> Deadline {
     Deadline::after(options.flush_interval)
 }
 
-/// Flushes. The flusher does not end silently: a panic poisons the log, and all are told.
+/// Flushes. The flusher does not end silently: a panic poisons the log.
 fn flush_once(log: &Log) -> Result<()> {
     let panic = match catch_unwind(AssertUnwindSafe(|| log.flush_quietly())) {
         Ok(flushed) => return flushed.map(|_| ()),
         Err(panic) => panic,
     };
-    let said = format!("the flusher panicked: {}", foreign::message(&*panic));
+    let message = format!("the flusher panicked: {}", foreign::message(&*panic));
     foreign::discard(panic);
-    log.poison(Error::io("flush", "the log", 0, std::io::Error::other(said)));
+    log.poison(Error::io("flush", "the log", 0, std::io::Error::other(message)));
     log.check_poison()
 }
 
-/// Calls the wakers of those who have been answered. False if the flusher was dismissed meanwhile.
-fn call_wakers(log: &Log, whereabouts: &Whereabouts) -> bool {
+/// Calls the wakers of answered futures. False if the flusher was detached meanwhile.
+fn call_wakers(log: &Log, status: &FlusherStatus) -> bool {
     if !log.has_answered() {
         return true;
     }
-    whereabouts.go(Where::Away);
+    status.set(Phase::InCallback);
     log.deliver();
-    whereabouts.come_back()
+    status.end_callback()
 }
 
-fn run_keeper(log: &Log, stop: &AtomicBool) {
+fn run_preallocator(log: &Log, stop: &AtomicBool) {
     let mut failed = false;
     while !stop.load(Ordering::SeqCst) && !log.is_poisoned() {
-        log.keeper_bell.answer();
-        match log.keep() {
+        log.preallocator_wake.clear();
+        match log.preallocate() {
             Ok(()) => failed = false,
             Err(error) => {
                 if !failed {
-                    foreign::warning!("the log's keeper will try again: {error}");
+                    foreign::warning!("the log's preallocator will retry: {error}");
                 }
                 failed = true;
             }
         }
         if failed {
-            crate::engine::base::sync::park_timeout(KEEPER_RETRY);
-        } else if !log.keeper_bell.is_rung() && !stop.load(Ordering::SeqCst) {
+            crate::engine::base::sync::park_timeout(PREALLOCATE_RETRY);
+        } else if !log.preallocator_wake.is_set() && !stop.load(Ordering::SeqCst) {
             thread::park();
         }
     }
@@ -357,7 +355,7 @@ mod tests {
     use super::*;
     use crate::engine::base::lsn::{Incarnation, Life, Lsn, StoreId};
     use crate::engine::disk::SimDisk;
-    use crate::engine::log::Witness;
+    use crate::engine::log::LogRegistry;
 
     fn after(state: u8, act: impl FnOnce(&FlusherState)) -> u8 {
         let flusher = FlusherState::default();
@@ -368,7 +366,7 @@ mod tests {
 
     /// The picture in the header.
     #[test]
-    fn the_states_of_the_flusher() {
+    fn flusher_changes_state_as_pictured() {
         for (from, calm, urgent) in [
             (ABSENT, ABSENT, ABSENT),
             (IDLE, TIMING, ASKED),
@@ -382,7 +380,7 @@ mod tests {
         }
     }
 
-    /// No clock is asked how long it takes: what is looked at is the time that is set.
+    /// Checks the deadline that is set, not a clock.
     #[test]
     fn a_flush_is_due_after_the_interval_at_the_latest_which_is_10_ms() {
         let default = LogOptions::default();
@@ -395,11 +393,11 @@ mod tests {
         }
     }
 
-    /// Remembers up to where the log was noted to be durable.
+    /// Remembers the last sync line that was noted.
     #[derive(Debug, Default)]
     struct Notes(crate::engine::base::sync::atomic::AtomicU64);
 
-    impl Witness for Notes {
+    impl LogRegistry for Notes {
         fn note_log(
             &self,
             _: &Life,
@@ -416,20 +414,20 @@ mod tests {
     }
 
     #[test]
-    fn an_idle_log_has_its_sync_line_noted() {
+    fn an_idle_log_notes_its_sync_line() {
         let life = Life::of_version_1(StoreId([7; 16]), Incarnation::new(1));
         let options = LogOptions { segment_bytes: 64 << 10, ..LogOptions::default() };
         let disk = Arc::new(SimDisk::new());
         let (log, mut appender) = Log::begin(disk, options, life, 2, &[]).unwrap();
         let (log, notes) = (Arc::new(log), Arc::new(Notes::default()));
-        log.set_witness(Arc::clone(&notes) as _);
+        log.set_registry(Arc::clone(&notes) as _);
         let _threads = log.spawn().unwrap();
         log.reserve(10).unwrap();
         let end = log.append(&mut appender, 1, &[7; 10], crc32fast::hash(&[7; 10])).unwrap();
         log.publish(end);
         let before = Instant::now();
         while notes.0.load(Ordering::SeqCst) < end.get() {
-            assert!(before.elapsed() < Duration::from_secs(60), "it is not noted");
+            assert!(before.elapsed() < Duration::from_secs(60), "the sync line is not noted");
             thread::sleep(Duration::from_millis(1));
         }
     }
@@ -446,15 +444,15 @@ mod tests {
         .unwrap();
         let log = Arc::new(log);
         let threads = log.spawn().unwrap();
-        assert!(log.flusher.ask(), "there is somebody to ask");
+        assert!(log.flusher.ask(), "there is a flusher to ask");
         log.poison(Error::Closed);
         let before = Instant::now();
-        let handles = || threads.flusher.iter().chain(&threads.keeper);
+        let handles = || threads.flusher.iter().chain(&threads.preallocator);
         while !handles().all(|handle| handle.is_finished()) {
             handles().for_each(|handle| handle.thread().unpark());
-            assert!(before.elapsed() < Duration::from_secs(5), "they go on");
+            assert!(before.elapsed() < Duration::from_secs(5), "the threads go on");
             thread::sleep(Duration::from_millis(1));
         }
-        assert!(!log.flusher.ask(), "whoever waits is on its own");
+        assert!(!log.flusher.ask(), "the flusher has ended");
     }
 }

@@ -1,4 +1,4 @@
-//! Who waits for the sync line: threads and futures, in order of what they wait for.
+//! Threads and futures that wait for the sync line, in LSN order.
 
 use std::collections::BTreeMap;
 use std::mem;
@@ -10,7 +10,7 @@ use crate::engine::base::sync::Deadline;
 use crate::engine::base::sync::atomic::{AtomicU8, Ordering};
 use crate::engine::base::sync::thread::{self, Thread};
 
-/// Threads that wait, by what they wait for and then by ticket.
+/// Waiting threads, by LSN and then by ticket.
 #[derive(Debug, Default)]
 pub(super) struct Queue(BTreeMap<(Lsn, u64), Arc<Waiter>>);
 
@@ -23,13 +23,13 @@ impl Queue {
         self.0.len()
     }
 
-    /// Takes out those who wait for `durable` or less.
+    /// Takes out the waiters for `durable` or less.
     pub(super) fn take_through(&mut self, durable: Lsn) -> impl Iterator<Item = Arc<Waiter>> {
         let later = self.0.split_off(&(beyond(durable), 0));
         mem::replace(&mut self.0, later).into_values()
     }
 
-    /// Takes out those who wait for less than `durable`.
+    /// Takes out the waiters for less than `durable`.
     pub(super) fn take_below(&mut self, durable: Lsn) -> impl Iterator<Item = Arc<Waiter>> {
         let later = self.0.split_off(&(durable, 0));
         mem::replace(&mut self.0, later).into_values()
@@ -43,16 +43,16 @@ impl Queue {
         mem::take(&mut self.0).into_values()
     }
 
-    /// Takes out the one with this ticket, unless somebody else has.
+    /// Takes out the waiter with this ticket, if it is still there.
     pub(super) fn leave(&mut self, lsn: Lsn, ticket: u64) {
         self.0.remove(&(lsn, ticket));
     }
 }
 
-/// A waker is compared with so many that came before it.
+/// A new waker is compared with at most this many older ones.
 const COMPARED: usize = 16;
 
-/// Futures that wait, by what they wait for.
+/// Wakers of waiting futures, by LSN.
 #[derive(Debug, Default)]
 pub(super) struct Wakers {
     all: BTreeMap<Lsn, Vec<Waker>>,
@@ -64,11 +64,11 @@ impl Wakers {
         self.count
     }
 
-    /// Adds a waker. One that is not needed comes back, to be dropped without the lock.
+    /// Adds a waker. Returns it if a like one is there, to be dropped without the lock.
     pub(super) fn add(&mut self, lsn: Lsn, waker: Waker) -> Option<Waker> {
         let here = self.all.entry(lsn).or_default();
-        // Only among the last: with thousands that wait for the same, all would cost too much.
-        // One that is there twice is woken twice, which harms nobody.
+        // Only the last ones: with thousands at one LSN, comparing all would cost too much. A future
+        // that is there twice is woken twice, which does no harm.
         if here.iter().rev().take(COMPARED).any(|other| other.will_wake(&waker)) {
             return Some(waker);
         }
@@ -77,7 +77,7 @@ impl Wakers {
         None
     }
 
-    /// Takes out those that wait for `durable` or less.
+    /// Takes out the wakers for `durable` or less.
     pub(super) fn take_through(&mut self, durable: Lsn) -> Vec<Waker> {
         let later = self.all.split_off(&beyond(durable));
         let passed: Vec<_> = mem::replace(&mut self.all, later).into_values().flatten().collect();
@@ -90,12 +90,12 @@ impl Wakers {
     }
 }
 
-/// The first position that a sync line at `durable` does not answer.
+/// The lowest LSN that a sync line at `durable` does not answer.
 fn beyond(durable: Lsn) -> Lsn {
     Lsn::new(durable.get().saturating_add(1))
 }
 
-/// What has become of a waiter.
+/// The state of a waiter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(super) enum Fate {
@@ -105,8 +105,8 @@ pub(super) enum Fate {
     Poisoned,
 }
 
-/// A thread that waits. Its fate is decided under the lock of the group, by whoever takes it out
-/// of its queue.
+/// A waiting thread. The thread that takes it out of its queue, under the lock of the group, decides
+/// its fate.
 #[derive(Debug)]
 pub(super) struct Waiter {
     thread: Thread,
@@ -134,7 +134,7 @@ impl Waiter {
     }
 }
 
-/// Sleeps until the waiter's fate is decided, or the deadline is over.
+/// Sleeps until the waiter's fate is decided or the deadline passes.
 pub(super) fn park(waiter: &Waiter, deadline: Option<Deadline>) -> Fate {
     loop {
         let fate = waiter.fate();

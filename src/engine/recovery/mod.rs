@@ -27,7 +27,7 @@
 //! - RECOVERY-3 nothing is served before step 7, so that an observed read is never undone;
 //! - RECOVERY-4 a segment of incarnation i + 1 is made only once the superblock that begins i is durable,
 //!   and takes commits only once the superblock that begins i + 1 is durable. So a log that has outlived
-//!   its superblock can be recognized ([`find_later`]).
+//!   its superblock can be recognized ([`find_newer_log`]).
 
 mod directory_state;
 mod full;
@@ -50,7 +50,7 @@ use crate::engine::commit::{
 };
 use crate::engine::disk::overlay::Overlay;
 use crate::engine::disk::{DirLock, Disk};
-use crate::engine::log::{Known, find_later};
+use crate::engine::log::{KnownLife, find_newer_log};
 use crate::engine::mutants::{Mutant, broken};
 use crate::engine::options::{Options, RecoveryProgress};
 use crate::engine::space::{DATA_FILE, Head, PageId, Params, Space};
@@ -177,8 +177,8 @@ fn refuse_outlived(disk: &Arc<dyn Disk>, space: &Space) -> Result<()> {
     let superblock = space.superblock();
     let Head { incarnation, clean, .. } = superblock.head;
     let (life, segment_bytes) = (superblock.life(), superblock.segment_bytes);
-    let known = Known { life, segment_bytes, clean, may_be_recoverys: begins_with_a_count };
-    match find_later(disk, known)? {
+    let known = KnownLife { life, segment_bytes, clean, may_be_recovery: begins_with_a_count };
+    match find_newer_log(disk, known)? {
         Some(later) if !broken(Mutant::OlderDataUnnoticed) => Err(Error::Corrupt {
             file: space.path().to_owned(),
             offset: 0,

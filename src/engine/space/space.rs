@@ -37,7 +37,7 @@ use crate::engine::base::error::{Error, Result};
 use crate::engine::base::lsn::{Life, LifeMark, Lsn, StoreId};
 use crate::engine::base::sync::Mutex;
 use crate::engine::disk::{DirLock, Disk, DiskFile};
-use crate::engine::log::Witness;
+use crate::engine::log::LogRegistry;
 use crate::engine::mutants::{Mutant, broken};
 
 /// The name of the data file.
@@ -432,7 +432,7 @@ pub(crate) fn is_unfinished(disk: &dyn Disk) -> Result<bool> {
         || bytes <= FIRST_BYTES && disk.is_claimed()?)
 }
 
-impl Witness for Space {
+impl LogRegistry for Space {
     /// Rewrites the superblock. While that is still of an earlier life, the note waits for the next
     /// one. If another thread is making a superblock, it writes the note, and this call does not wait.
     fn note_log(&self, life: &Life, newest: u64, durable: Lsn) -> Result<()> {

@@ -475,7 +475,7 @@ mod tests {
         }
         assert!(number > 20, "{number}");
         let log = store.engine().log().unwrap();
-        assert!(log.has_space(log.kept_bytes()), "COMMIT-5");
+        assert!(log.has_space(log.delete_reserve()), "COMMIT-5");
         rows.gather_delete(&0_u32.to_be_bytes(), &mut gathered).unwrap();
         assert!(matches!(commit(&store, &mut gathered)[..], [Ok(Some(_))]), "it takes away");
     }

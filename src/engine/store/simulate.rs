@@ -55,7 +55,7 @@ impl Store {
     /// Whether a segment is being made, for which a commit may have to wait.
     #[cfg(feature = "cli")]
     pub(crate) fn is_log_being_kept(&self) -> bool {
-        self.engine().log().is_some_and(|log| log.is_being_kept())
+        self.engine().log().is_some_and(|log| log.is_preallocating())
     }
 
     /// Whether this life has written. Its first write begins a log, and others wait for that.
@@ -69,7 +69,7 @@ impl Store {
     /// # Errors
     /// What stood in the way; the next round tries again.
     pub(crate) fn keep_log(&self) -> Result<()> {
-        self.engine().log().map_or(Ok(()), |log| log.keep())
+        self.engine().log().map_or(Ok(()), |log| log.preallocate())
     }
 
     /// What the log does after it was idle for a while: it notes the sync line in the superblock.

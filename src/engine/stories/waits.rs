@@ -217,7 +217,7 @@ fn nobody_waits_for_files_of_the_log_that_are_removed() {
     let (store, rows) = filled(&witnessed, options(), 20_000, 500);
     let (large, keeper) = (rows.clone(), store.clone());
     let mut deeds = deeds(&store, &rows);
-    deeds.push(("the log's keeper", Box::new(move || keeper.keep_log().unwrap())));
+    deeds.push(("the log's preallocator", Box::new(move || keeper.keep_log().unwrap())));
     deeds.push((
         "a large put",
         Box::new(move || {

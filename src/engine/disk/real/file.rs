@@ -10,20 +10,20 @@ use super::platform::{self, Access, Reserved};
 use crate::engine::base::error::{Error, Result};
 use crate::engine::disk::{DirLock, DiskFile, Mapping};
 
-/// The longest file that any file system takes: offsets are signed.
+/// The longest file of any file system: offsets are signed.
 const MAX_BYTES: u64 = i64::MAX as u64;
 
-/// How many zeros are written at once where blocks cannot be asked for.
+/// How many zeros are written at once where blocks cannot be reserved.
 const ZEROS_BYTES: usize = 256 << 10;
 
-/// A file of the operating system. Its position is never used, so it may be shared.
+/// A file of the operating system. Its file position is never used, so it may be shared.
 #[derive(Debug)]
 pub(super) struct RealFile {
-    /// Shared with the mappings of it.
+    /// Shared with its mappings.
     file: Arc<File>,
     path: String,
     access: Access,
-    /// Whether the file system tells that a file has a name, which not every one does.
+    /// Whether the file system reports that a file has a name; some do not.
     tells_names: bool,
 }
 
@@ -33,7 +33,7 @@ impl RealFile {
         Ok(RealFile { file: Arc::new(file), path, access, tells_names })
     }
 
-    /// For a file that has just been made.
+    /// To be called for a new file.
     pub(super) fn write_in_place(&self) {
         platform::write_in_place(&self.file);
     }
@@ -124,7 +124,7 @@ impl DiskFile for RealFile {
         while done < bytes.len() {
             let result = platform::write_at(&self.file, &bytes[done..], offset + done as u64);
             let error = match result {
-                // Never seen of a file, but it must not become an endless loop.
+                // Never seen on a file, but it must not become an endless loop.
                 Ok(0) => io::ErrorKind::WriteZero.into(),
                 Ok(n) => {
                     done += n;
@@ -139,8 +139,7 @@ impl DiskFile for RealFile {
         Ok(())
     }
 
-    /// `fdatasync` and its kin also make durable what reading the data needs: the length and
-    /// where the blocks are.
+    /// `fdatasync` and its like also make the length and the block map durable, which reading needs.
     fn sync(&self) -> Result<()> {
         self.file.sync_data().map_err(|error| self.error("sync", 0, error))?;
         self.check_named()
@@ -161,8 +160,8 @@ impl DiskFile for RealFile {
     fn map(&self, bytes: u64) -> Result<Box<dyn Mapping>> {
         let exists = self.bytes()?.min(bytes);
         let failed = |error| self.error(format!("map {bytes} bytes"), exists, error);
-        // Holes, as in a copied store, get their blocks now (DISK-1). Where that cannot be asked
-        // for, they had theirs from `allocate`.
+        // Holes, as in a copied store, get their blocks now (DISK-1). Where that is not supported,
+        // `allocate` has written them.
         platform::reserve(&self.file, 0, exists).map_err(failed)?;
         let mapping = RealMapping::new(&self.file, &self.path, self.tells_names, bytes, exists)
             .map_err(failed)?;
@@ -175,7 +174,7 @@ pub(super) fn check_named(file: &File, path: &str) -> Result<()> {
     let expected = "it was removed or replaced while the store was open";
     match platform::has_name(file) {
         Ok(false) => Err(Error::Missing { file: path.to_owned(), expected: expected.to_owned() }),
-        // If nobody can tell, the flush that was done counts.
+        // If it is unknown, the flush counts.
         Ok(true) | Err(_) => Ok(()),
     }
 }
@@ -198,7 +197,7 @@ mod tests {
         (0..OLD / 4096).filter(is_cached).count()
     }
 
-    /// A file that the system's cache holds, before and after it is grown by `grow`.
+    /// How many pages of a file the system's cache holds, before and after `grow`.
     fn cached_around(grow: impl Fn(&RealFile)) -> (usize, usize) {
         let temp = tempfile::tempdir().unwrap();
         let path = temp.path().join("data");
@@ -212,12 +211,12 @@ mod tests {
         (before, cached_pages(&file))
     }
 
-    /// The file that the store reads its pages from may be larger than its own cache.
+    /// The data file may be larger than the store's own cache.
     #[test]
     fn growing_a_file_leaves_its_pages_in_the_cache() {
         let (before, after) = cached_around(|file| file.allocate(2 * OLD as u64).unwrap());
         assert_eq!(after, before, "of {before} pages");
-        // Where blocks come to exist by writing zeros.
+        // Where blocks are made by writing zeros.
         let (before, after) =
             cached_around(|file| file.write_zeros(OLD as u64, 2 * OLD as u64).unwrap());
         assert_eq!(after, before, "of {before} pages");

@@ -4,7 +4,7 @@
 //! system call, and a range of it becomes durable with `msync`.
 
 // The mapped bytes are written through a raw pointer: a `&mut [u8]` over all of them would claim
-// that nobody else, no thread and no process, touches any of them meanwhile.
+// that no other thread or process touches any of them meanwhile.
 #![allow(unsafe_code)]
 
 use std::fs::File;
@@ -22,27 +22,27 @@ use crate::engine::disk::Mapping;
 #[cfg(target_os = "linux")]
 const PAGE: usize = 4096;
 
-/// Memory is prepared so many bytes at a time, since each call holds the lock of the process's
-/// address space, for which others wait.
+/// Bytes per call that prefaults memory: a call holds the lock of the process's address space, which
+/// other threads wait for.
 #[cfg(target_os = "linux")]
 const PREFAULT_PIECE: usize = 1 << 20;
 
-/// A file mapped into memory: perhaps more than there is of it. Its whole length has blocks (DISK-1).
+/// A file mapped into memory, perhaps beyond its end. Its whole length has blocks (DISK-1).
 #[derive(Debug)]
 pub(super) struct RealMapping {
     map: MmapRaw,
-    /// As much may be used: the mapping and the file both have it. Only grows.
+    /// How much may be used: in the mapping and in the file. Only grows.
     exists: AtomicUsize,
-    /// Constant. [`MmapRaw::len`] differs from it if it is 0.
+    /// The length of the mapping. [`MmapRaw::len`] differs if it is 0.
     bytes: usize,
     file: Arc<File>,
     path: String,
-    /// As of the file.
+    /// As in [`super::file::RealFile`].
     tells_names: bool,
 }
 
 impl RealMapping {
-    /// Maps `bytes` bytes of the file, of which the first `exists` exist.
+    /// Maps `bytes` bytes of the file, whose first `exists` exist.
     pub(super) fn new(
         file: &Arc<File>,
         path: &str,
@@ -65,22 +65,21 @@ impl RealMapping {
         })
     }
 
-    /// Takes the pages of a range that is about to be flushed out of this process's page table,
-    /// dirty as they are; the page cache keeps them.
+    /// Removes the pages of a range that is about to be flushed from this process's page table, dirty as
+    /// they are; the page cache keeps them.
     ///
-    /// The flush makes every mapped dirty page read-only for a moment, which interrupts each
-    /// processor that runs a thread of this process, page by page: measured, 14 to 27 us for each
-    /// page on the thread that is committing. Taken out together, they cost one interrupt; one
-    /// page alone costs the same in either way.
+    /// The flush makes every mapped dirty page read-only for a moment, which interrupts each processor
+    /// that runs a thread of this process: measured, 14 to 27 us per page on the committing thread.
+    /// Removed together, the pages cost one interrupt; a single page costs the same either way.
     #[cfg(target_os = "linux")]
-    fn let_go(&self, offset: usize, len: usize) {
+    fn drop_page_table_entries(&self, offset: usize, len: usize) {
         let last = (offset + len - 1) & !(PAGE - 1);
         if last <= offset {
             return;
         }
         let end = (last + PAGE).min(self.map.len());
-        // SAFETY: of a shared mapping of a file, `MADV_DONTNEED` drops only the mapping of pages
-        // to addresses, never their bytes: the next access finds them in the page cache again.
+        // SAFETY: in a shared mapping of a file `MADV_DONTNEED` drops only the page table entries,
+        // never the bytes: the next access finds them in the page cache again.
         let _ = unsafe {
             self.map.unchecked_advise_range(
                 memmap2::UncheckedAdvice::DontNeed,
@@ -91,7 +90,7 @@ impl RealMapping {
     }
 
     #[cfg(not(target_os = "linux"))]
-    fn let_go(&self, _offset: usize, _len: usize) {}
+    fn drop_page_table_entries(&self, _offset: usize, _len: usize) {}
 
     #[inline]
     fn check(&self, offset: usize, len: usize) {
@@ -105,14 +104,14 @@ impl RealMapping {
     }
 }
 
-/// Has the page cache keep the file in single pages.
+/// Makes the page cache hold the file in single pages.
 ///
-/// A first touch otherwise brings what is around it, in pages as large as 128 KiB (ext4 does so
-/// since Linux 6.16, XFS for longer), and a large page is dirty and is written as a whole: a flush
-/// of one small commit then writes all of it, and makes each of its mapped parts read-only.
-/// Measured, with 64 clients of a server: 17 interrupts and 64 to 128 KiB for a flush of 11 KiB.
+/// Otherwise the first touch reads its surroundings, in large folios of up to 128 KiB (on ext4 since
+/// Linux 6.16, on XFS for longer). A large folio is dirty and written as a whole: a flush of one small
+/// commit writes all of it, and makes each of its mapped parts read-only. Measured, with 64 clients of
+/// a server: 17 interrupts and 64 to 128 KiB for a flush of 11 KiB.
 fn one_page_at_a_time(map: &MmapRaw) {
-    // Advice: where it is not taken, flushes are larger.
+    // Only advice: without it flushes are larger.
     #[cfg(unix)]
     let _ = map.advise(memmap2::Advice::Random);
     #[cfg(not(unix))]
@@ -140,10 +139,10 @@ impl Mapping for RealMapping {
 
     fn write(&self, offset: usize, bytes: &[u8]) {
         self.check(offset, bytes.len());
-        // SAFETY: `check` has shown that the destination lies in the mapping, which lives as
-        // long as `self`, and in what exists of the file, so that it has a page to be in. `bytes` is borrowed from Rust's memory, no reference into the mapping
-        // is ever given out, so the two do not overlap. That no two threads write the same bytes
-        // at once is the contract of `Mapping`.
+        // SAFETY: `check` has shown that the destination lies in the mapping, which lives as long as
+        // `self`, and in the part of the file that exists, so that it has a page. `bytes` is borrowed
+        // from Rust's memory and no reference into the mapping is ever given out, so the two do not
+        // overlap. By the contract of `Mapping` no two threads write the same bytes at once.
         unsafe {
             let to = self.map.as_mut_ptr().add(offset);
             std::ptr::copy_nonoverlapping(bytes.as_ptr(), to, bytes.len());
@@ -155,10 +154,10 @@ impl Mapping for RealMapping {
         if len == 0 {
             return Ok(());
         }
-        self.let_go(offset, len);
+        self.drop_page_table_entries(offset, len);
         let flushed = self.map.flush_range(offset, len).and_then(|()| {
-            // Linux's `msync` is an `fdatasync` of the range, device flush included. Elsewhere
-            // it may stop at the device's cache (on macOS it does).
+            // Linux's `msync` is an `fdatasync` of the range, with a flush of the device. Elsewhere it
+            // may stop at the device's cache (on macOS it does).
             if cfg!(target_os = "linux") { Ok(()) } else { self.file.sync_data() }
         });
         flushed.map_err(|error| {
@@ -170,13 +169,13 @@ impl Mapping for RealMapping {
     #[cfg(target_os = "linux")]
     fn prefault(&self, offset: usize, len: usize) -> Result<()> {
         self.check(offset, len);
-        // Read in large pieces what is used again, before each page of it is touched: one by one
-        // they take ten times as long. Advice: without it nothing but time is lost.
+        // Reads recycled pages in large pieces before each is touched: one by one they take ten times as
+        // long. Only advice: without it only time is lost.
         let _ = self.map.advise_range(memmap2::Advice::WillNeed, offset, len);
         let (mut at, end) = (offset, offset + len);
         while at < end {
             let piece = PREFAULT_PIECE.min(end - at);
-            // The start is rounded down to a page here, the end up by the kernel.
+            // `advise_range` rounds the start down to a page, the kernel rounds the end up.
             let Err(error) = self.map.advise_range(memmap2::Advice::PopulateWrite, at, piece)
             else {
                 at += piece;
@@ -184,8 +183,8 @@ impl Mapping for RealMapping {
             };
             match error.kind() {
                 io::ErrorKind::Interrupted => {}
-                // A kernel before 5.14, or a file system whose pages cannot be prepared: the
-                // first store to each page faults instead.
+                // A kernel before 5.14, or a file system that cannot populate pages: the first store to
+                // each page faults instead.
                 io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported => return Ok(()),
                 _ => {
                     let action = format!("prepare {piece} mapped bytes at {at}");
@@ -196,7 +195,7 @@ impl Mapping for RealMapping {
         Ok(())
     }
 
-    /// Elsewhere the first store to each page faults.
+    /// On other systems the first store to each page faults.
     #[cfg(not(target_os = "linux"))]
     fn prefault(&self, offset: usize, len: usize) -> Result<()> {
         self.check(offset, len);

@@ -4,34 +4,33 @@
 //!   RealDisk ---- a directory      names, the lock, making names durable
 //!     RealFile ---- a file         positional reads and writes, blocks, fdatasync
 //!       RealMapping ---- memory    plain copies, msync of a range
-//!   platform                       what differs between operating systems
+//!   platform                       differences between operating systems
 //! ```
 //!
 //! Rules:
 //!
-//! - DISK-1 A file's blocks exist before they are used through a mapping, so that storing into it
-//!   cannot raise SIGBUS. The mapping may be longer than the file, and knows how long that is.
+//! - DISK-1 A file's blocks exist before they are used through a mapping, so that a store into it
+//!   cannot raise SIGBUS. The mapping may be longer than the file, and knows the file's length.
 //! - DISK-2 No descriptor is reopened to flush: the kernel reports a failed write-back once to each
-//!   descriptor that was open when it happened, so the one that wrote is the one that flushes.
+//!   descriptor that was open when it happened, so the descriptor that wrote is the one that flushes.
 //! - DISK-3 The lock is the operating system's, on the file [`LOCK_FILE`]; it ends with the process,
-//!   so nothing is left to clean up after a kill. The file itself stays and means nothing. Whoever
-//!   removes it lets nobody in: the data file is locked as well ([`DiskFile::lock`]).
-//! - DISK-4 The directory is looked up once. Every name is looked up in the directory that is held
-//!   open: another working directory, another name for this directory or another directory at its
-//!   path change nothing. Messages name the path that it had when it was opened.
-//! - DISK-5 A file that was removed, or replaced by another of its name, is flushed in vain: the next
-//!   flush says so ([`Error::Missing`]), and so does whatever needs a directory that was removed.
+//!   so a kill leaves nothing to clean up. The file itself stays and means nothing. Its removal lets no
+//!   other process in: the data file is locked as well ([`DiskFile::lock`]).
+//! - DISK-4 The path of the directory is resolved once. Every name is looked up in the open directory:
+//!   another working directory, another name for this directory or another directory at its path
+//!   change nothing. Messages name the path that it had when it was opened.
+//! - DISK-5 A flush of a file that was removed, or replaced by another of its name, fails
+//!   ([`Error::Missing`]). So does an operation that needs a directory that was removed.
+//! - DISK-6 A directory opened for reading is not changed, and nothing in it is opened for writing: the
+//!   directory or volume may be read-only. Readers share the lock.
+//! - DISK-7 The lock file is empty, except while a store is being made, when it says so. That tells the
+//!   remains of a crash from foreign files.
+//! - DISK-8 The lock file is removed only by the lock that has made it, if no store was opened with it: a
+//!   refused directory stays as it was. It is removed before the lock is released, and a lock on a file
+//!   without a name is void.
 //!
-//! - DISK-6 A directory that was opened to be read is not changed, and nothing in it is opened for more:
-//!   a directory or a volume that cannot be written is no obstacle. Readers share the lock.
-//! - DISK-7 The file of the lock is empty but while a store is being made, which it says then: what a crash
-//!   leaves of that is told from what somebody else has put there.
-//! - DISK-8 The file of the lock is removed by the lock that has made it, if no store was opened with it,
-//!   and by nobody else: what is refused stays as it was. It is removed before the lock is given
-//!   back, and a lock on a file that has no name any more is none.
-//!
-//! Direct I/O and io_uring are left out: measured, a mapped append plus `msync` costs what
-//! `fdatasync` costs, and data pages are written in batches large enough to hide the calls.
+//! Left out: direct I/O and io_uring. Measured, a mapped append plus `msync` costs as much as
+//! `fdatasync`, and data pages are written in batches large enough to hide the calls.
 
 mod file;
 mod mapping;
@@ -44,14 +43,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use self::file::RealFile;
-use self::platform::{Access, Dir, Which};
+use self::platform::{Access, Dir, OpenMode};
 use super::{DirLock, Disk, DiskFile, NoLock};
 use crate::engine::base::error::{Error, Result};
 use crate::engine::base::process::Process;
 
 /// The file that carries the directory's lock. [`Disk::list`] leaves it out.
 const LOCK_FILE: &str = "LOCK";
-/// What that file says while a store is being made. It is empty otherwise.
+/// The content of that file while a store is being made (DISK-7).
 const CLAIM: &[u8] = b"a Syncline store is being made here\n";
 
 /// A directory of the operating system.
@@ -59,17 +58,17 @@ const CLAIM: &[u8] = b"a Syncline store is being made here\n";
 pub struct RealDisk {
     /// For messages. Absolute.
     path: PathBuf,
-    /// Open for as long as the disk, so that it sees every failed write-back (DISK-2), and stays this
-    /// directory (DISK-4).
+    /// Open as long as the disk, so that it sees every failed write-back (DISK-2) and stays this directory
+    /// (DISK-4).
     dir: Arc<Dir>,
     access: Access,
-    /// Whether the file of the lock stays, should the lock have made it (DISK-8).
+    /// Whether a lock file that the lock has made stays (DISK-8).
     is_lock_kept: Arc<AtomicBool>,
 }
 
 impl RealDisk {
-    /// Opens a directory that exists. From then on it is this directory, whatever becomes of the
-    /// path and of the working directory.
+    /// Opens an existing directory. The disk stays this directory, whatever happens to the path or the
+    /// working directory.
     ///
     /// # Errors
     /// [`Error::Io`] if it does not exist or is no directory.
@@ -77,11 +76,11 @@ impl RealDisk {
         Self::open_for(Access::Write, dir.as_ref())
     }
 
-    /// Opens a directory that exists, to be read only: nothing that is done to it or to its files
-    /// needs the right to write, and its lock is shared with others who read.
+    /// Opens an existing directory for reading only: no operation needs the right to write, and readers
+    /// share its lock.
     ///
     /// # Errors
-    /// As [`RealDisk::open`]. What would change something is [`Error::ReadOnly`].
+    /// As [`RealDisk::open`]. Operations that would change something fail with [`Error::ReadOnly`].
     pub fn open_read_only(dir: impl AsRef<Path>) -> Result<RealDisk> {
         Self::open_for(Access::Read, dir.as_ref())
     }
@@ -93,8 +92,8 @@ impl RealDisk {
         Ok(RealDisk { path, dir: Arc::new(dir), access, is_lock_kept: Arc::default() })
     }
 
-    /// Opens a directory after creating it and the parents that are missing. What was created
-    /// survives a power loss, and so does what an earlier, interrupted call created.
+    /// Opens a directory after creating it and its missing parents. They survive a power loss, and so do
+    /// those that an earlier, interrupted call created.
     ///
     /// # Errors
     /// [`Error::ReadOnly`] or [`Error::Io`] if it cannot be created.
@@ -102,8 +101,8 @@ impl RealDisk {
         let dir = std::path::absolute(dir.as_ref())
             .map_err(|error| Error::io("resolve", &display(dir.as_ref()), 0, error))?;
 
-        // From the deepest directory that exists downward; each one's name is durable before
-        // the next is created in it, so at most one of them was left unsynced by a kill.
+        // From the deepest existing directory downward; each name is durable before the next directory is
+        // created in it, so a kill leaves at most one of them unsynced.
         let mut missing: Vec<&Path> = dir.ancestors().take_while(|path| !path.exists()).collect();
         if let Some(existing) = dir.ancestors().nth(missing.len()) {
             sync_parent_if_allowed(existing)?;
@@ -127,7 +126,7 @@ impl RealDisk {
         );
     }
 
-    /// The error of what was done to the file `name`, or to the directory if it is empty (DISK-5).
+    /// The error of an action on the file `name`, or on the directory if that is empty (DISK-5).
     fn error(&self, action: &str, name: &str, needed: u64, error: io::Error) -> Error {
         if error.kind() == io::ErrorKind::NotFound && self.dir.is_gone() {
             let expected = "the directory was removed while the store in it was open";
@@ -135,18 +134,18 @@ impl RealDisk {
         }
         let file = self.path(name);
         match self.access {
-            // What may not be read is no file that cannot be written.
+            // A file that cannot be read is not `ReadOnly`.
             Access::Read => Error::Io { action: action.into(), file, source: Arc::new(error) },
             Access::Write => Error::io(action, &file, needed, error),
         }
     }
 
-    fn open_file(&self, name: &str, which: Which) -> io::Result<RealFile> {
+    fn open_file(&self, name: &str, mode: OpenMode) -> io::Result<RealFile> {
         Self::check_name(name);
-        RealFile::new(self.dir.open_file(name, which)?, self.path(name), self.access)
+        RealFile::new(self.dir.open_file(name, mode)?, self.path(name), self.access)
     }
 
-    /// Fails if the directory was opened to be read.
+    /// Fails if the directory was opened for reading.
     fn check_writable(&self, name: &str) -> Result<()> {
         match self.access {
             Access::Write => Ok(()),
@@ -154,15 +153,15 @@ impl RealDisk {
         }
     }
 
-    /// What the file of the lock begins with; `None` if there is no such file.
+    /// The beginning of the lock file; `None` if there is no such file.
     fn read_lock_file(&self) -> Result<Option<Vec<u8>>> {
         let mut text = Vec::new();
-        let read = self.dir.open_file(LOCK_FILE, Which::Readable);
+        let read = self.dir.open_file(LOCK_FILE, OpenMode::Readable);
         let read = read.and_then(|file| file.take(1 + CLAIM.len() as u64).read_to_end(&mut text));
         match read {
             Ok(_) => Ok(Some(text)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            // A directory, and a pipe.
+            // A directory or a pipe.
             Err(error)
                 if matches!(
                     error.kind(),
@@ -175,10 +174,10 @@ impl RealDisk {
         }
     }
 
-    /// Makes the file of the lock hold `text`, durably.
+    /// Writes `text` to the lock file, durably.
     fn note_claim(&self, text: &[u8]) -> Result<()> {
         self.check_writable(LOCK_FILE)?;
-        let file = self.dir.open_file(LOCK_FILE, Which::Any);
+        let file = self.dir.open_file(LOCK_FILE, OpenMode::Any);
         let written = file.and_then(|mut file| {
             file.set_len(0)?;
             file.write_all(text)?;
@@ -187,24 +186,24 @@ impl RealDisk {
         written.map_err(|error| self.error("write", LOCK_FILE, text.len() as u64, error))
     }
 
-    /// Opens the file of the lock, and says whether it made it. One that is not there keeps nobody
-    /// from reading: the data file is locked as well.
+    /// Opens the lock file, and says whether it made it. Readers need none: the data file is locked as
+    /// well.
     fn lock_file(&self) -> io::Result<Option<(File, bool)>> {
-        let which = match self.access {
-            Access::Write => Which::Present,
-            Access::Read => Which::Readable,
+        let mode = match self.access {
+            Access::Write => OpenMode::Present,
+            Access::Read => OpenMode::Readable,
         };
-        // Another process may make and remove it meanwhile; a link that leads nowhere stays.
+        // Another process may make and remove it meanwhile. A dangling link fails every try.
         const TRIES: u32 = 100;
         for _ in 0..TRIES {
-            match self.dir.open_file(LOCK_FILE, which) {
+            match self.dir.open_file(LOCK_FILE, mode) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 file => return file.map(|file| Some((file, false))),
             }
             if self.access == Access::Read {
                 return Ok(None);
             }
-            match self.dir.open_file(LOCK_FILE, Which::New) {
+            match self.dir.open_file(LOCK_FILE, OpenMode::New) {
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
                 file => return file.map(|file| Some((file, true))),
             }
@@ -227,7 +226,7 @@ impl Disk for RealDisk {
                 }
                 Err(fs::TryLockError::Error(error)) => return Err(failed(error)),
             }
-            // Another process may have removed it between the two (DISK-8).
+            // Another process may have removed it before it was locked (DISK-8).
             if self.dir.leads_to(LOCK_FILE, &file).map_err(failed)? {
                 let made = is_made.then(|| MadeLock {
                     dir: Arc::clone(&self.dir),
@@ -276,12 +275,12 @@ impl Disk for RealDisk {
 
     fn create(&self, name: &str, bytes: u64) -> Result<Arc<dyn DiskFile>> {
         self.check_writable(name)?;
-        let file = self.open_file(name, Which::New);
+        let file = self.open_file(name, OpenMode::New);
         let file = file.map_err(|error| self.error("create", name, bytes, error))?;
         file.write_in_place();
         if let Err(error) = file.allocate(bytes) {
-            drop(file); // Windows removes no file that is open
-            // The first failure is the one to report; a file left behind is harmless.
+            drop(file); // Windows does not remove an open file
+            // The first failure is reported; a leftover file is harmless.
             let _ = self.dir.remove(name);
             return Err(error);
         }
@@ -289,11 +288,11 @@ impl Disk for RealDisk {
     }
 
     fn open(&self, name: &str) -> Result<Arc<dyn DiskFile>> {
-        let which = match self.access {
-            Access::Read => Which::Readable,
-            Access::Write => Which::Present,
+        let mode = match self.access {
+            Access::Read => OpenMode::Readable,
+            Access::Write => OpenMode::Present,
         };
-        let file = self.open_file(name, which);
+        let file = self.open_file(name, mode);
         Ok(Arc::new(file.map_err(|error| self.error("open", name, 0, error))?))
     }
 
@@ -331,10 +330,10 @@ impl Disk for RealDisk {
     }
 }
 
-/// A lock on a file. Given back by name, not by closing the file: whoever was forked meanwhile has
-/// the same descriptor, and would keep the lock.
+/// A lock on a file. Released by an unlock call, not by closing the file: a process that was forked
+/// meanwhile has the same descriptor, and would keep the lock.
 ///
-/// A forked process does not have it: whatever it drops, the lock stays (FORK-1).
+/// A drop in a forked process does not release it (FORK-1).
 #[derive(Debug)]
 struct RealLock {
     file: Arc<File>,
@@ -342,7 +341,7 @@ struct RealLock {
     made: Option<MadeLock>,
 }
 
-/// That the lock has made its own file, which goes again if nothing comes of it (DISK-8).
+/// The lock has made its file, which is removed again if no store is opened (DISK-8).
 #[derive(Debug)]
 struct MadeLock {
     dir: Arc<Dir>,
@@ -350,14 +349,14 @@ struct MadeLock {
 }
 
 impl MadeLock {
-    /// Removes the file. One that says that a store is half made stays, and says it to the next.
+    /// Removes the file, unless it says that a store is half made (DISK-7).
     fn undo(&self, file: &File) {
         let is_empty = file.metadata().is_ok_and(|metadata| metadata.len() == 0);
         if is_empty
             && !self.is_kept.load(Ordering::Relaxed)
             && self.dir.leads_to(LOCK_FILE, file).unwrap_or(false)
         {
-            // One that is left does no harm: it is empty.
+            // An empty leftover does no harm.
             let _ = self.dir.remove(LOCK_FILE);
         }
     }
@@ -377,7 +376,7 @@ impl Drop for RealLock {
             if let Some(made) = &self.made {
                 made.undo(&self.file);
             }
-            // It ends with the last descriptor in any case.
+            // The lock ends with the last descriptor in any case.
             let _ = self.file.unlock();
         }
     }
@@ -395,8 +394,8 @@ fn sync_parent(path: &Path) -> Result<()> {
         .map_err(|error| Error::io("sync the directory", &display(parent), 0, error))
 }
 
-/// As [`sync_parent`], for a directory that existed before. Whoever made it may have put it
-/// where we cannot read; then its name is theirs to make durable.
+/// As [`sync_parent`], for a directory that existed before. Its parent may be unreadable for this
+/// process; then the name's durability is up to its maker.
 fn sync_parent_if_allowed(path: &Path) -> Result<()> {
     match sync_parent(path) {
         Err(Error::ReadOnly { .. }) => Ok(()),
@@ -464,7 +463,7 @@ mod tests {
         assert!(metadata.blocks() * 512 >= 1 << 20, "{} blocks", metadata.blocks());
     }
 
-    /// A copied store may have holes where it had zeros; a mapping must not meet them.
+    /// A copied store may have holes where it had zeros; a mapping must not contain any.
     #[cfg(target_os = "linux")]
     #[test]
     fn mapping_a_file_fills_its_holes_with_blocks() {

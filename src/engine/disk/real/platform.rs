@@ -1,12 +1,12 @@
-//! What differs between operating systems. Everything else in this layer is the standard
-//! library's, whose `sync_data` is `fdatasync`, `F_FULLFSYNC` or `FlushFileBuffers`.
+//! Differences between operating systems. The rest of this layer uses the standard library, whose
+//! `sync_data` is `fdatasync`, `F_FULLFSYNC` or `FlushFileBuffers`.
 //!
-//! Linux is measured and tested. Elsewhere blocks are made to exist by writing zeros.
+//! Linux is measured and tested. On other systems blocks are made by writing zeros.
 
 use std::fs::File;
 use std::io;
 
-/// Reads up to `buf.len()` bytes at `offset`; 0 is the end of the file.
+/// Reads up to `buf.len()` bytes at `offset`; 0 means the end of the file.
 pub(super) fn read_at(file: &File, buf: &mut [u8], offset: u64) -> io::Result<usize> {
     #[cfg(unix)]
     return std::os::unix::fs::FileExt::read_at(file, buf, offset);
@@ -26,32 +26,32 @@ pub(super) fn write_at(file: &File, bytes: &[u8], offset: u64) -> io::Result<usi
     return std::os::windows::fs::FileExt::seek_write(file, bytes, offset);
 }
 
-/// The longest file that this process may write (`ulimit -f`), as of now. Whoever would go beyond
-/// is sent SIGXFSZ, which ends a process that has not asked otherwise: so nobody tries.
+/// The current limit on the length of a file (`ulimit -f`). A longer write raises SIGXFSZ, which by
+/// default ends the process: callers check first.
 #[cfg(unix)]
 pub(super) fn file_limit() -> u64 {
     rustix::process::getrlimit(rustix::process::Resource::Fsize).current.unwrap_or(u64::MAX)
 }
 
-/// There is no such limit.
+/// Other systems have no such limit.
 #[cfg(not(unix))]
 pub(super) fn file_limit() -> u64 {
     u64::MAX
 }
 
-/// Whether the operating system could be asked for blocks.
+/// Whether the operating system could reserve blocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Reserved {
     /// The blocks exist and the file is long enough.
     Yes,
-    /// Nothing was changed; blocks come to exist by writing only.
+    /// Nothing was changed; only writes make blocks.
     Unsupported,
 }
 
-/// Asks btrfs to write the blocks of a new file where they are (`chattr +C`). Otherwise each write needs
-/// a new block, and a store into mapped memory for which there is none ends the process (SIGBUS). Its
-/// checksums go with that; everything that a store writes has its own. Others need not be asked, or have
-/// nothing that could be.
+/// Asks btrfs to overwrite the blocks of a new file in place (`chattr +C`). Otherwise each write needs a
+/// new block, and a store into mapped memory without a free block ends the process (SIGBUS). This
+/// disables the checksums of btrfs; a store's files have their own. Other file systems need no request,
+/// or know none.
 #[cfg(target_os = "linux")]
 pub(super) fn write_in_place(file: &File) {
     use rustix::fs::{IFlags, fstatfs, ioctl_getflags, ioctl_setflags};
@@ -59,23 +59,22 @@ pub(super) fn write_in_place(file: &File) {
     if fstatfs(file).is_ok_and(|found| found.f_type as u64 == BTRFS)
         && let Ok(flags) = ioctl_getflags(file)
     {
-        // Only a hint: without it everything works, slower.
+        // Only a hint: without it everything works, but slower.
         let _ = ioctl_setflags(file, flags | IFlags::NOCOW);
     }
 }
 
-/// The same.
 #[cfg(not(target_os = "linux"))]
 pub(super) fn write_in_place(_file: &File) {}
 
-/// Makes the blocks of `offset..offset + len` exist, growing the file if need be. Bytes that
-/// were there stay; others read as zeros.
+/// Makes the blocks of `offset..offset + len` exist, and grows the file if necessary. Existing bytes
+/// stay; new ones read as zeros.
 #[cfg(target_os = "linux")]
 pub(super) fn reserve(file: &File, offset: u64, len: u64) -> io::Result<Reserved> {
     use rustix::fs::{FallocateFlags, fallocate};
     use rustix::io::Errno;
     if len == 0 {
-        return Ok(Reserved::Yes); // which the system call calls invalid
+        return Ok(Reserved::Yes); // invalid for the system call
     }
     loop {
         return match fallocate(file, FallocateFlags::empty(), offset, len) {
@@ -87,14 +86,13 @@ pub(super) fn reserve(file: &File, offset: u64, len: u64) -> io::Result<Reserved
     }
 }
 
-/// Nothing needs no blocks; others cannot be asked for everywhere in the same way.
+/// Other systems have no common call.
 #[cfg(not(target_os = "linux"))]
 pub(super) fn reserve(_file: &File, _offset: u64, len: u64) -> io::Result<Reserved> {
     Ok(if len == 0 { Reserved::Yes } else { Reserved::Unsupported })
 }
 
-/// Gives the blocks of `offset..offset + len` back to the file system; the length stays. Returns
-/// whether it takes them.
+/// Punches a hole at `offset..offset + len`; the length stays. Returns whether the file system can.
 #[cfg(target_os = "linux")]
 pub(super) fn deallocate(file: &File, offset: u64, len: u64) -> io::Result<bool> {
     use rustix::fs::{FallocateFlags, fallocate};
@@ -110,50 +108,46 @@ pub(super) fn deallocate(file: &File, offset: u64, len: u64) -> io::Result<bool>
     }
 }
 
-/// Nobody can be asked.
 #[cfg(not(target_os = "linux"))]
 pub(super) fn deallocate(_file: &File, _offset: u64, _len: u64) -> io::Result<bool> {
     Ok(false)
 }
 
-/// Drops `offset..offset + len` of the file from the page cache, as far as it is clean. Zeros that
-/// were just written sit there as large folios, and the kernel writes back a whole folio for each
-/// byte stored into it: measured, a store plus flush then costs twice as much. Only advice: a
-/// failure changes nothing.
+/// Drops the clean pages of `offset..offset + len` from the page cache. Zeros that were just written are
+/// there as large folios, and the kernel writes back a whole folio even if one byte of it changes:
+/// measured, a store plus flush then costs twice as much. Only advice: a failure changes nothing.
 ///
-/// Never more than those zeros: of a data file larger than the store's own cache, the rest is in
-/// the page cache because somebody reads it. Measured with 1 GiB of data and a cache of 64 MiB,
-/// advice for the whole file at each growth cost a factor of 15 in gets.
+/// Drops no more than those zeros: the rest of a data file larger than the store's own cache is in the
+/// page cache because the store reads it. Measured with 1 GiB of data and a cache of 64 MiB, advice for
+/// the whole file at each growth made gets 15 times slower.
 #[cfg(target_os = "linux")]
 pub(super) fn drop_zeros(file: &File, offset: u64, len: u64) {
-    let len = std::num::NonZeroU64::new(len); // none would mean up to the end of the file
+    let len = std::num::NonZeroU64::new(len); // 0 would mean up to the end of the file
     if len.is_some() {
         let _ = rustix::fs::fadvise(file, offset, len, rustix::fs::Advice::DontNeed);
     }
 }
 
-/// Only Linux is measured.
 #[cfg(not(target_os = "linux"))]
 pub(super) fn drop_zeros(_file: &File, _offset: u64, _len: u64) {}
 
-/// Whether the file has a name in some directory. A file without one is gone with its last
-/// descriptor, however often it is flushed.
+/// Whether the file has a name in some directory. A file without one is lost with its last descriptor,
+/// however often it is flushed.
 ///
-/// Asks for nothing else. Since Linux 6.13 a file whose times were asked for (`fstat` does) gets a new
-/// time at the next store into it, which the file system writes down: measured on ext4, a flush of the
-/// log after each commit then took 1.4 times as long.
+/// Queries only the link count. Since Linux 6.13 a query of a file's times (as by `fstat`) makes the next
+/// store into the file update them, which the file system then writes: measured on ext4, a flush of the
+/// log after each commit took 1.4 times as long.
 #[cfg(target_os = "linux")]
 pub(super) fn has_name(file: &File) -> io::Result<bool> {
     use rustix::fs::{AtFlags, StatxFlags};
     match rustix::fs::statx(file, "", AtFlags::EMPTY_PATH, StatxFlags::NLINK) {
         Ok(found) => Ok(found.stx_nlink > 0),
-        // Filters of system calls that do not know it answer so.
+        // System call filters that do not know `statx` answer so.
         Err(rustix::io::Errno::NOSYS | rustix::io::Errno::PERM) => is_linked(file),
         Err(error) => Err(error.into()),
     }
 }
 
-/// The same.
 #[cfg(all(unix, not(target_os = "linux")))]
 pub(super) fn has_name(file: &File) -> io::Result<bool> {
     is_linked(file)
@@ -164,13 +158,13 @@ fn is_linked(file: &File) -> io::Result<bool> {
     Ok(rustix::fs::fstat(file)?.st_nlink > 0)
 }
 
-/// Elsewhere nobody can remove a file that is open.
+/// On other systems an open file cannot be removed.
 #[cfg(not(unix))]
 pub(super) fn has_name(_file: &File) -> io::Result<bool> {
     Ok(true)
 }
 
-/// Takes the operating system's lock on a file that others may read: false if somebody else has it.
+/// Takes the operating system's lock on a file that other processes may read: false if it is held.
 #[cfg(unix)]
 pub(super) fn try_lock(file: &File, access: Access) -> io::Result<bool> {
     match access.lock(file) {
@@ -180,18 +174,18 @@ pub(super) fn try_lock(file: &File, access: Access) -> io::Result<bool> {
     }
 }
 
-/// Windows keeps others from reading what is locked: there the directory's lock has to do.
+/// On Windows a locked file cannot be read by others: the directory's lock must suffice.
 #[cfg(not(unix))]
 pub(super) fn try_lock(_file: &File, _access: Access) -> io::Result<bool> {
     Ok(true)
 }
 
-/// What a directory and its files are opened for.
+/// Whether a directory and its files are opened for reading or writing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Access {
-    /// To be read only. The lock is shared with others who read.
+    /// For reading only. Readers share the lock.
     Read,
-    /// To be written. The lock is exclusive.
+    /// For writing. The lock is exclusive.
     Write,
 }
 
@@ -205,20 +199,20 @@ impl Access {
     }
 }
 
-/// The directory that some file systems make in their root. It is nobody's while it is empty, or as
-/// far as can be told: the root's alone may be read by root only.
+/// The directory that some file systems make in their root. Ignored while it is empty or unreadable: often
+/// only root may read it.
 const LOST_AND_FOUND: &str = "lost+found";
 
-/// What is to be opened.
+/// How a file is opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Which {
-    /// A file that is there, to be read and written.
+pub(super) enum OpenMode {
+    /// An existing file, for reading and writing.
     Present,
-    /// A file that is there, to be read only.
+    /// An existing file, for reading only.
     Readable,
-    /// A file that is not there yet.
+    /// A new file, which must not exist.
     New,
-    /// Either.
+    /// An existing or a new file.
     Any,
 }
 
@@ -227,8 +221,8 @@ pub(super) use self::by_descriptor::Dir;
 #[cfg(not(unix))]
 pub(super) use self::by_path::Dir;
 
-/// A directory that is held open: its names are looked up in it wherever it is by now, and
-/// whatever has come to be at the path that it once had (DISK-4).
+/// A directory that is held open: names are looked up in it even if it was moved, or another directory
+/// has its former path (DISK-4).
 #[cfg(unix)]
 mod by_descriptor {
     use std::fs::File;
@@ -238,7 +232,7 @@ mod by_descriptor {
     use rustix::fs::{AtFlags, FileType, Mode, OFlags};
     use rustix::io::retry_on_intr;
 
-    use super::Which;
+    use super::OpenMode;
 
     #[derive(Debug)]
     pub(in super::super) struct Dir(File);
@@ -260,17 +254,17 @@ mod by_descriptor {
             super::has_name(&self.0).is_ok_and(|has_name| !has_name)
         }
 
-        pub(in super::super) fn open_file(&self, name: &str, which: Which) -> io::Result<File> {
+        pub(in super::super) fn open_file(&self, name: &str, mode: OpenMode) -> io::Result<File> {
             let flags = OFlags::CLOEXEC
-                | match which {
-                    // Nor does it wait for whoever has the other end of a pipe.
-                    Which::Readable => OFlags::RDONLY | OFlags::NONBLOCK,
-                    Which::Present => OFlags::RDWR,
-                    Which::New => OFlags::RDWR | OFlags::CREATE | OFlags::EXCL,
-                    Which::Any => OFlags::RDWR | OFlags::CREATE,
+                | match mode {
+                    // Opening a pipe does not wait for its other end.
+                    OpenMode::Readable => OFlags::RDONLY | OFlags::NONBLOCK,
+                    OpenMode::Present => OFlags::RDWR,
+                    OpenMode::New => OFlags::RDWR | OFlags::CREATE | OFlags::EXCL,
+                    OpenMode::Any => OFlags::RDWR | OFlags::CREATE,
                 };
-            let mode = Mode::from_raw_mode(0o666); // less the process's mask
-            Ok(retry_on_intr(|| rustix::fs::openat(&self.0, name, flags, mode))?.into())
+            let permissions = Mode::from_raw_mode(0o666); // less the process's mask
+            Ok(retry_on_intr(|| rustix::fs::openat(&self.0, name, flags, permissions))?.into())
         }
 
         pub(in super::super) fn rename(&self, from: &str, to: &str) -> io::Result<()> {
@@ -281,7 +275,7 @@ mod by_descriptor {
             Ok(rustix::fs::unlinkat(&self.0, name, AtFlags::empty())?)
         }
 
-        /// The names of what is no directory.
+        /// The names of all entries except directories.
         pub(in super::super) fn files(&self) -> io::Result<Vec<String>> {
             let mut names = Vec::new();
             for entry in rustix::fs::Dir::read_from(&self.0)? {
@@ -308,8 +302,7 @@ mod by_descriptor {
             }
         }
 
-        /// The names of what is no plain file, except the directory that file systems have in
-        /// their root.
+        /// The names of all entries except plain files and an empty `lost+found`.
         pub(in super::super) fn strangers(&self) -> io::Result<Vec<String>> {
             let mut names = Vec::new();
             for entry in rustix::fs::Dir::read_from(&self.0)? {
@@ -337,7 +330,7 @@ mod by_descriptor {
             Ok(names)
         }
 
-        /// Whether nothing is seen in the directory `name`. What may not be read shows nothing.
+        /// Whether the directory `name` is empty or unreadable.
         fn is_empty(&self, name: &str) -> io::Result<bool> {
             let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
             let dir = match rustix::fs::openat(&self.0, name, flags, Mode::empty()) {
@@ -353,8 +346,8 @@ mod by_descriptor {
             Ok(true)
         }
 
-        /// Follows symbolic links; one that leads nowhere counts as a file. An entry that
-        /// vanished while listing counts as one too: whoever opens it is told.
+        /// Follows symbolic links. A dangling link counts as a file, and so does an entry that vanished
+        /// during the listing: opening it fails.
         fn is_dir(&self, name: &std::ffi::CStr) -> bool {
             let stat = rustix::fs::statat(&self.0, name, AtFlags::empty());
             stat.is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Directory)
@@ -362,15 +355,14 @@ mod by_descriptor {
     }
 }
 
-/// A directory by a path that no change of the working directory changes. Nothing tells that
-/// another one has come to be there.
+/// A directory by its absolute path. It cannot detect another directory that has taken its place.
 #[cfg(not(unix))]
 mod by_path {
     use std::fs::{self, File, OpenOptions};
     use std::io;
     use std::path::{Path, PathBuf};
 
-    use super::Which;
+    use super::OpenMode;
 
     #[derive(Debug)]
     pub(in super::super) struct Dir(PathBuf);
@@ -392,10 +384,10 @@ mod by_path {
             !self.0.is_dir()
         }
 
-        pub(in super::super) fn open_file(&self, name: &str, which: Which) -> io::Result<File> {
+        pub(in super::super) fn open_file(&self, name: &str, mode: OpenMode) -> io::Result<File> {
             let mut options = OpenOptions::new();
-            options.read(true).write(which != Which::Readable);
-            options.create_new(which == Which::New).create(which == Which::Any);
+            options.read(true).write(mode != OpenMode::Readable);
+            options.create_new(mode == OpenMode::New).create(mode == OpenMode::Any);
             options.open(self.0.join(name))
         }
 
@@ -407,7 +399,7 @@ mod by_path {
             fs::remove_file(self.0.join(name))
         }
 
-        /// The names of what is no directory.
+        /// The names of all entries except directories.
         pub(in super::super) fn files(&self) -> io::Result<Vec<String>> {
             let mut names = Vec::new();
             for entry in fs::read_dir(&self.0)? {
@@ -435,7 +427,7 @@ mod by_path {
             Ok(names)
         }
 
-        /// Nobody else can have removed a file that is open.
+        /// An open file cannot have been removed.
         pub(in super::super) fn leads_to(&self, name: &str, _file: &File) -> io::Result<bool> {
             fs::exists(self.0.join(name))
         }

@@ -1,4 +1,4 @@
-//! What a crash keeps.
+//! Which unsynced changes a crash keeps.
 
 use std::sync::Arc;
 
@@ -6,45 +6,44 @@ use super::names::FileId;
 use super::pages::{PAGE_BYTES, Page, Pages};
 use super::rng::SplitMix64;
 
-/// What a crash keeps of what was not yet durable.
+/// Which changes a crash keeps that were not yet durable.
 ///
-/// A power loss decides about each [`Choice`] alone; what is durable it always keeps.
+/// A power loss decides each [`Choice`] independently. It always keeps durable bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Keep {
-    /// The process is killed and the operating system lives on. Everything is seen as before,
-    /// and what was not durable is still not: the next crash may take it.
+    /// The process is killed and the operating system lives on. Everything is seen as before, and unsynced
+    /// changes stay unsynced: the next crash may take them.
     Everything,
-    /// A power loss that takes everything that was not durable.
+    /// A power loss that takes every unsynced change.
     Nothing,
-    /// A power loss that decides by chance, from a seed. How much is kept is drawn anew for the
-    /// names and for each file, from nothing to all; a kept sector may show any version since
-    /// its last sync, a kept length may be any between the old one and the new one, and space
-    /// that was never written may show zeros, noise, or what a removed file had there.
+    /// A power loss that decides at random, from a seed. How much is kept is drawn for the names and for
+    /// each file, from nothing to all. A kept sector may show any version since its last sync, a kept
+    /// length may be any between the old one and the new one, and space that was never written may show
+    /// zeros, noise, or the bytes of a removed file.
     Seeded(u64),
-    /// A power loss that decides as told: for each of [`SimDisk::choices`](super::SimDisk::choices),
-    /// in that order, the newest version or the durable one. What the list is too short for is
-    /// not kept.
+    /// A power loss that decides by a list: for each of [`SimDisk::choices`](super::SimDisk::choices), in
+    /// order, the newest version or the durable one. Choices beyond the list are not kept.
     Mask(Vec<bool>),
     /// As [`Keep::Mask`], with a version for each choice: 0 for the durable one, 1 for the oldest
-    /// since, and so on up to [`Choice::versions`]; what is more is taken for the newest.
+    /// since, and so on up to [`Choice::versions`]; a higher number means the newest.
     Versions(Vec<u8>),
 }
 
 impl Keep {
-    /// The mask of 128 choices whose i-th is the i-th lowest bit of `bits`.
+    /// A mask of 128 choices: the i-th is the i-th lowest bit of `bits`.
     pub fn bits(bits: u128) -> Keep {
         Keep::Mask((0..128).map(|i| bits >> i & 1 == 1).collect())
     }
 }
 
-/// One of the things that a power loss decides, independently of the others but for one rule:
-/// of the changes to a name, a later one survives only with the earlier ones.
+/// A choice of a power loss, independent of the others except for one rule: of the changes to a name, a
+/// later one survives only with the earlier ones.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Choice {
     /// Whether a name was created, renamed or removed.
     Name {
-        /// What is done to which names.
+        /// The change, with its names.
         change: String,
     },
     /// Whether a file has its new length.
@@ -52,7 +51,7 @@ pub enum Choice {
         /// A name of the file.
         file: String,
     },
-    /// Whether never synced space of a file shows stale bytes instead of zeros.
+    /// Whether space of a file that was never synced shows stale bytes instead of zeros.
     Stale {
         /// A name of the file.
         file: String,
@@ -61,7 +60,7 @@ pub enum Choice {
     Sector {
         /// A name of the file.
         file: String,
-        /// The offset of the bytes, over 512.
+        /// The offset of the bytes, divided by 512.
         sector: u64,
         /// How many versions there are besides the durable one.
         versions: usize,
@@ -69,7 +68,7 @@ pub enum Choice {
 }
 
 impl Choice {
-    /// How many outcomes there are besides that nothing is kept.
+    /// How many outcomes there are besides the durable one.
     pub fn versions(&self) -> usize {
         match self {
             Choice::Sector { versions, .. } => *versions,
@@ -78,7 +77,7 @@ impl Choice {
     }
 }
 
-/// Takes the decisions.
+/// Makes the choices.
 pub(super) enum Chooser<'a> {
     Nothing,
     Seeded {
@@ -88,18 +87,18 @@ pub(super) enum Chooser<'a> {
     },
     Mask {
         left: std::slice::Iter<'a, bool>,
-        /// What the noise comes from.
+        /// The seed of the noise.
         file: u64,
     },
     Versions {
         left: std::slice::Iter<'a, u8>,
-        /// What the noise comes from.
+        /// The seed of the noise.
         file: u64,
     },
 }
 
 impl<'a> Chooser<'a> {
-    /// The chooser for a power loss; none for [`Keep::Everything`].
+    /// The chooser for a power loss; `None` for [`Keep::Everything`].
     pub(super) fn new(keep: &'a Keep) -> Option<Chooser<'a>> {
         match keep {
             Keep::Everything => None,
@@ -114,8 +113,8 @@ impl<'a> Chooser<'a> {
         }
     }
 
-    /// Goes on to the choices of another file. Whole files that were kept or not show mistakes
-    /// in the order between files; a half shows those within one.
+    /// Goes on to the choices of another file. Files kept or lost as a whole show mistakes in the order
+    /// between files; a half-kept file shows mistakes within it.
     pub(super) fn start(&mut self, id: FileId) {
         match self {
             Chooser::Nothing => {}
@@ -136,7 +135,7 @@ impl<'a> Chooser<'a> {
         }
     }
 
-    /// Which version of a sector is shown: none is the durable one, `older` the newest.
+    /// The version of a sector that is shown: `None` is the durable one, `older` the newest.
     pub(super) fn version(&mut self, older: usize) -> Option<usize> {
         if let Chooser::Versions { left, .. } = self {
             let version = usize::from(left.next().copied().unwrap_or(0));
@@ -155,7 +154,7 @@ impl<'a> Chooser<'a> {
         Some(version)
     }
 
-    /// The length of a file that was `old` bytes long and is to be `new`.
+    /// The length of a file whose durable length is `old` and whose seen length is `new`.
     pub(super) fn length(&mut self, old: u64, new: u64) -> u64 {
         if let Chooser::Seeded { rng, .. } = self {
             return match rng.below(4) {
@@ -167,7 +166,7 @@ impl<'a> Chooser<'a> {
         if self.keep() { new } else { old }
     }
 
-    /// What shows where nothing was written; none is zeros.
+    /// The bytes of space that was never written; `None` is zeros.
     pub(super) fn filler(&mut self) -> Option<Filler> {
         match self {
             Chooser::Nothing => None,
@@ -183,10 +182,10 @@ impl<'a> Chooser<'a> {
     }
 }
 
-/// What the device had before.
+/// Stale bytes on the device.
 pub(super) struct Filler {
     noise: Arc<Page>,
-    /// Where there is something else than noise; if none, nowhere.
+    /// Decides which pages are not noise; `None`: all are.
     mixture: Option<SplitMix64>,
 }
 
@@ -201,7 +200,7 @@ impl Filler {
         Filler { noise: Arc::new(noise), mixture: None }
     }
 
-    /// Noise, zeros, and what a removed file had there.
+    /// Noise, zeros, and the bytes of a removed file.
     fn mixed(seed: u64) -> Filler {
         Filler { mixture: Some(SplitMix64::new(!seed)), ..Filler::noise(seed) }
     }

@@ -1,7 +1,7 @@
-//! What befalls a disk from outside: rot, lost and misplaced files.
+//! Damage to a disk from outside: rot, lost and misplaced files.
 //!
-//! None of it is an operation: it is neither counted nor traced, and it is durable at once. The
-//! names are durable too, afterwards.
+//! Damage is not an operation: it is neither counted nor traced, and is durable at once. A change to a
+//! name makes all names durable.
 
 use super::SimDisk;
 use super::inode::Inode;
@@ -13,14 +13,14 @@ impl SimDisk {
     /// Flips a bit of a file.
     ///
     /// # Panics
-    /// If there is no such file, or it ends before.
+    /// If there is no such file, or it ends before `offset`.
     pub fn flip(&self, name: &str, offset: u64, bit: u8) {
         let mut state = self.state();
         let id = state.lookup(name).unwrap_or_else(|_| panic!("no file {name}"));
         state.inode(id).flip(offset, bit);
     }
 
-    /// Cuts a file off.
+    /// Cuts a file to `bytes` bytes.
     ///
     /// # Panics
     /// If there is no such file.
@@ -43,7 +43,7 @@ impl SimDisk {
         bytes
     }
 
-    /// Puts a file there, in the place of one of that name.
+    /// Puts a file into the directory, in the place of one of that name.
     pub fn write_file(&self, name: &str, bytes: &[u8]) {
         let mut pages = Pages::default();
         pages.write(0, bytes);
@@ -60,7 +60,7 @@ impl SimDisk {
         state.collect();
     }
 
-    /// Takes a file away.
+    /// Removes a file.
     ///
     /// # Panics
     /// If there is no such file.
@@ -72,29 +72,29 @@ impl SimDisk {
         state.collect();
     }
 
-    /// Lets the next write of a file be reported as done without being done.
+    /// Loses the next write of a file, but reports it as done.
     pub fn lose_next_write(&self) {
         self.state().next_write = NextWrite::Lost;
     }
 
-    /// Lets the next write of a file go to a place `by` bytes away.
+    /// Sends the next write of a file to a place `by` bytes away.
     pub fn misdirect_next_write(&self, by: i64) {
         self.state().next_write = NextWrite::Misdirected(by);
     }
-    /// Lets of the next write of a file only some sectors arrive: the first if the lowest bit is
-    /// set, and so on; after 64 the bits begin again. It is reported as done.
+    /// Writes only some sectors of the next write of a file: the first if the lowest bit is set, and so
+    /// on; after 64 the bits begin again. Reports it as done.
     pub fn tear_next_write(&self, sectors: u64) {
         self.state().next_write = NextWrite::Torn(sectors);
     }
 
-    /// Remembers what the next write of a file overwrites, for
+    /// Remembers the bytes that the next write of a file overwrites, for
     /// [`SimDisk::repeat_older_write`].
     pub fn remember_next_write(&self) {
         self.state().next_write = NextWrite::Remembered;
     }
 
-    /// Lets what was overwritten be there again, as if the device had repeated the older write.
-    /// False if nothing was remembered, or the file is gone.
+    /// Restores the remembered bytes, as if the device had repeated the older write. False if nothing
+    /// was remembered, or the file is gone.
     pub fn repeat_older_write(&self) -> bool {
         let mut state = self.state();
         let Some(Overwritten { id, offset, bytes }) = state.overwritten.take() else {

@@ -1,4 +1,4 @@
-//! The failures that a simulated disk can be told to have.
+//! Failures that a test injects into a simulated disk.
 
 use std::io;
 
@@ -32,8 +32,7 @@ pub enum Op {
     Sync,
     /// [`DiskFile::map`](crate::disk::DiskFile::map)
     Map,
-    /// [`Mapping::write`](crate::disk::Mapping::write), which cannot fail: a fault set for it
-    /// never happens.
+    /// [`Mapping::write`](crate::disk::Mapping::write), which cannot fail: a fault for it never happens.
     MapWrite,
     /// [`Mapping::sync`](crate::disk::Mapping::sync)
     MapSync,
@@ -81,16 +80,16 @@ pub enum FaultError {
 /// How often an operation fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Persistence {
-    /// Once; after that it works again.
+    /// Once.
     Once,
-    /// From then on, each time.
+    /// Each time from then on.
     Forever,
 }
 
 /// A failure to come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fault {
-    /// What fails.
+    /// The kind of operation that fails.
     pub op: Op,
     /// How many more such operations succeed first.
     pub after: u64,
@@ -110,7 +109,7 @@ pub(super) struct Faults {
 
 #[derive(Clone, Debug)]
 struct Armed {
-    /// One bit for each [`Op`] that it counts.
+    /// One bit per [`Op`] that it counts.
     ops: u32,
     after: u64,
     error: FaultError,
@@ -130,7 +129,7 @@ impl Faults {
         self.armed.push(Armed { ops, after, error, persistence });
     }
 
-    /// Lets one operation count, and returns its failure if it is its turn.
+    /// Counts one operation, and returns its failure if a fault is due.
     pub(super) fn check(&mut self, op: Op) -> Option<io::Error> {
         let mut failure = None;
         self.armed.retain_mut(|fault| {

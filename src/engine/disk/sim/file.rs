@@ -45,7 +45,7 @@ impl Drop for Handle {
 pub(super) struct SimFile(Handle);
 
 impl SimFile {
-    /// The file `id`, which exists. `state` is that of `disk`.
+    /// The existing file `id`. `state` is that of `disk`.
     pub(super) fn open(disk: &SimDisk, state: &mut State, id: FileId, path: String) -> SimFile {
         state.inode(id).handles += 1;
         SimFile(Handle { disk: disk.clone(), id, path })
@@ -141,8 +141,8 @@ impl DiskFile for SimFile {
         // A write that fails may have written a part.
         let done = if fault.is_ok() { bytes.len() } else { bytes.len() / 2 };
         for (index, page) in pieces(offset, done, PAGE_BYTES).enumerate() {
-            // The first page was counted as the operation. Each other may be the last one
-            // written when the process is killed, and the length grows with the pages.
+            // The first page was counted as the operation. Any other may be the last one that a killed
+            // process writes, and the length grows with the pages.
             if index > 0 {
                 drop(state);
                 state = self.0.enter(Op::Write, index);
@@ -191,12 +191,12 @@ impl DiskFile for SimFile {
 /// A file of a simulated disk, mapped into memory.
 struct SimMapping {
     handle: Handle,
-    /// Constant. The file may be shorter.
+    /// The length of the mapping. The file may be shorter.
     bytes: usize,
 }
 
 impl SimMapping {
-    /// Where a real mapping raises a bus error, this one panics.
+    /// Panics where a real mapping raises a bus error: in a hole.
     fn check_blocks(&self, offset: usize, len: usize) {
         self.check(offset, len);
         let mut state = self.handle.disk.state();
@@ -204,7 +204,7 @@ impl SimMapping {
         assert!(!lacks, "{}: the blocks of {len} bytes at {offset} are gone", self.handle.path);
     }
 
-    /// As does this one.
+    /// Panics outside the mapping or the file.
     fn check(&self, offset: usize, len: usize) {
         let file = self.handle.disk.state().inode(self.handle.id).bytes();
         let exists = self.bytes.min(file as usize);
@@ -230,7 +230,7 @@ impl Drop for SimMapping {
 }
 
 impl Mapping for SimMapping {
-    /// The file itself is asked.
+    /// Nothing to do: `check` looks at the file's length.
     fn grown(&self, _bytes: usize) {}
 
     fn write(&self, offset: usize, bytes: &[u8]) {
@@ -241,7 +241,7 @@ impl Mapping for SimMapping {
             let bytes = &bytes[piece.source];
             let mut state = self.handle.enter(Op::MapWrite, index);
             if state.tick(Op::MapWrite, id, at, bytes).is_err() {
-                return; // whoever is told of it is told by the sync
+                return; // the next sync reports it
             }
             state.inode(id).write_sector(piece.block, piece.within, bytes);
         }

@@ -1,8 +1,8 @@
-//! One file: what is seen, what is durable, and every version of the sectors between.
+//! One file: its seen bytes, its durable bytes, and every version of the sectors between.
 //!
 //! ```text
 //!   write, Mapping::write           sync                       crash
-//!   ---------------------> seen ------------> durable ------------------------> what is left
+//!   ---------------------> seen ------------> durable ------------------------> the survivor
 //!                            |                   ^                                   ^
 //!                            v                   | in doubt: never                   |
 //!                          dirty sectors: the versions since the last sync ----------'
@@ -11,11 +11,11 @@
 //! Invariants:
 //!
 //! - SIMFILE-1 A sector that is not dirty has the same bytes in `seen` and in `durable`, unless it was
-//!   never written and lies above `settled_bytes`: SIMFILE-3 tells what `durable` has there.
-//! - SIMFILE-2 `settled_bytes <= durable_bytes <= seen_bytes`. Files never shrink, but for what a failed
-//!   sync left in doubt.
-//! - SIMFILE-3 Below `settled_bytes`, what was never written reads as zeros after a crash too. Above,
-//!   a page that is not in `durable` may show whatever the device had there before.
+//!   never written and lies above `settled_bytes`: SIMFILE-3 says what `durable` has there.
+//! - SIMFILE-2 `settled_bytes <= durable_bytes <= seen_bytes`. Files never shrink, except for a length
+//!   that a failed sync left in doubt.
+//! - SIMFILE-3 Below `settled_bytes`, space that was never written reads as zeros after a crash too.
+//!   Above, a page that is not in `durable` may show any bytes that the device had there before.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -27,10 +27,10 @@ use super::pages::{PAGE_BYTES, Pages, SECTOR_BYTES, SECTORS_PER_PAGE, Sector, pi
 /// A sector that was written since it was last synced.
 #[derive(Clone, Default)]
 struct Dirty {
-    /// The versions since then, oldest first, but for the newest, which is what is seen.
+    /// The versions since then, oldest first, without the newest, which is in `seen`.
     older: Vec<Arc<Sector>>,
-    /// A sync failed with this sector in it: the cache takes it for clean, and no sync makes it
-    /// durable until it is written again. The device may have got it, or an older version.
+    /// Whether a sync of this sector failed: the cache takes it for clean, and no sync makes it durable
+    /// until it is written again. The device may have it, or an older version.
     in_doubt: bool,
 }
 
@@ -41,20 +41,20 @@ pub(super) struct Inode {
     seen_bytes: u64,
     durable: Pages,
     durable_bytes: u64,
-    /// A sync failed with the length in it.
+    /// Whether a sync of the length failed.
     length_in_doubt: bool,
     settled_bytes: u64,
     dirty: BTreeMap<u64, Dirty>,
-    /// Pages whose blocks were given back.
+    /// Pages without blocks.
     holes: BTreeSet<u64>,
-    /// How many files and mappings are open; the bytes live as long as they.
+    /// How many files and mappings are open; the bytes live as long as these.
     pub(super) handles: u32,
     /// How many of them are mappings, which may be longer than the file.
     pub(super) mappings: u32,
 }
 
 impl Inode {
-    /// A file of which everything is durable.
+    /// A file that is durable as a whole.
     pub(super) fn settled(pages: Pages, bytes: u64) -> Inode {
         Inode {
             seen: pages.clone(),
@@ -70,12 +70,12 @@ impl Inode {
         self.seen_bytes
     }
 
-    /// What it takes on the disk.
+    /// The bytes that it occupies on the disk.
     pub(super) fn used_bytes(&self) -> u64 {
         self.seen_bytes - self.holes.len() as u64 * PAGE_BYTES
     }
 
-    /// Gives back the blocks of whole pages, which read as zeros from now on.
+    /// Punches a hole of whole pages, which read as zeros from now on.
     pub(super) fn deallocate(&mut self, offset: u64, len: u64) {
         let end = offset + len;
         assert!(
@@ -89,7 +89,7 @@ impl Inode {
         self.holes.extend(offset / PAGE_BYTES..end / PAGE_BYTES);
     }
 
-    /// Whether anything of `offset..offset + len` was given back.
+    /// Whether `offset..offset + len` touches a hole.
     pub(super) fn lacks_blocks(&self, offset: u64, len: usize) -> bool {
         let pages = offset / PAGE_BYTES..(offset + len as u64).div_ceil(PAGE_BYTES);
         self.holes.range(pages).next().is_some()
@@ -128,11 +128,11 @@ impl Inode {
         }
     }
 
-    /// Makes all bytes and the length durable, but for what is in doubt.
+    /// Makes all bytes and the length durable, except those in doubt.
     pub(super) fn sync(&mut self) {
         let end = self.sync_sectors(0..u64::MAX);
         if self.length_in_doubt {
-            // What was written since must be within the length.
+            // Bytes written since must be within the length.
             self.durable_bytes = self.durable_bytes.max(end.min(self.seen_bytes));
         } else {
             self.durable_bytes = self.seen_bytes;
@@ -155,8 +155,8 @@ impl Inode {
         self.durable_bytes = self.durable_bytes.max(end.min(self.seen_bytes));
     }
 
-    /// A sync of the pages that hold `offset..offset + len` fails: the cache takes them for
-    /// clean, and nobody knows what the device has of them.
+    /// A sync of the pages that hold `offset..offset + len` fails: the cache takes them for clean, and
+    /// it is unknown what the device has.
     pub(super) fn fail_sync(&mut self, offset: u64, len: u64) {
         let first = offset / PAGE_BYTES * SECTORS_PER_PAGE;
         let end = (offset + len).div_ceil(PAGE_BYTES) * SECTORS_PER_PAGE;
@@ -166,14 +166,13 @@ impl Inode {
         self.length_in_doubt = self.seen_bytes > self.durable_bytes;
     }
 
-    /// The cache forgets what it takes for clean: what is in doubt reads as the device has it, and
-    /// a length in doubt is the one that the device has.
+    /// Drops the clean pages from the cache: sectors and a length in doubt read as the device has them.
     pub(super) fn evict(&mut self) {
         for (sector, _) in self.dirty.extract_if(.., |_, dirty| dirty.in_doubt) {
             self.seen.write(sector * SECTOR_BYTES, self.durable.sector(sector));
         }
         if self.length_in_doubt && self.handles == 0 && self.dirty.is_empty() {
-            // Nobody holds the file, so its length is read anew as well.
+            // The file is not open, so its length is read from the device as well.
             self.seen_bytes = self.durable_bytes;
             self.length_in_doubt = false;
             for pages in [&mut self.seen, &mut self.durable] {
@@ -182,12 +181,12 @@ impl Inode {
         }
     }
 
-    /// Puts other bytes in the place of all there is, durable. What is open stays open.
+    /// Replaces the whole content, durably. Open files and mappings stay open.
     pub(super) fn replace(&mut self, other: Inode) {
         *self = Inode { handles: self.handles, mappings: self.mappings, ..other };
     }
 
-    /// Changes what is there without trace, as rot does: seen and durable alike.
+    /// Flips a bit without trace, as rot does: seen and durable alike.
     pub(super) fn flip(&mut self, offset: u64, bit: u8) {
         assert!(offset < self.seen_bytes && bit < 8, "no bit {bit} at {offset}");
         for pages in [&mut self.seen, &mut self.durable] {
@@ -197,14 +196,14 @@ impl Inode {
         }
     }
 
-    /// Puts other bytes there without trace: seen and durable alike.
+    /// Overwrites bytes without trace: seen and durable alike.
     pub(super) fn put(&mut self, offset: u64, bytes: &[u8]) {
         for pages in [&mut self.seen, &mut self.durable] {
             pages.write(offset, bytes);
         }
     }
 
-    /// What may survive, in the order in which [`Inode::survivor`] asks.
+    /// The choices of a crash, in the order in which [`Inode::survivor`] asks.
     pub(super) fn choices(&self) -> impl Iterator<Item = InodeChoice> {
         let length = self.seen_bytes > self.durable_bytes;
         let stale = self.may_show_stale();
@@ -219,8 +218,8 @@ impl Inode {
             )
     }
 
-    /// The file after a crash. Where nothing was written may show what was in `removed`, the
-    /// bytes of a file whose blocks were used again.
+    /// The file after a crash. Space that was never written may show `removed`, the bytes of a file whose
+    /// blocks were used again.
     pub(super) fn survivor(&self, chooser: &mut Chooser<'_>, removed: &Pages) -> Inode {
         let mut bytes = self.durable_bytes;
         if self.seen_bytes > self.durable_bytes {
@@ -246,8 +245,8 @@ impl Inode {
         Inode::settled(pages, bytes)
     }
 
-    /// Whether a sector that is not dirty lies where only writing makes it durable, be it with the
-    /// bytes that are seen: in space that was added, and a sync of that failed.
+    /// Whether a sector that is not dirty becomes durable only by a write, even of the seen bytes: it lies
+    /// in added space whose sync failed.
     fn is_only_seen(&self, sector: u64) -> bool {
         let end = ((sector + 1) * SECTOR_BYTES).min(self.seen_bytes);
         let is_there = self.durable.page(sector / SECTORS_PER_PAGE).is_some();
@@ -258,7 +257,7 @@ impl Inode {
         self.settled_bytes.div_ceil(PAGE_BYTES) < self.seen_bytes.div_ceil(PAGE_BYTES)
     }
 
-    /// Makes durable what is dirty there and not in doubt. Returns where the last of it ends.
+    /// Makes the dirty sectors durable that are not in doubt. Returns the end of the last one.
     fn sync_sectors(&mut self, sectors: Range<u64>) -> u64 {
         let synced = self.dirty.extract_if(sectors, |_, dirty| !dirty.in_doubt);
         let mut runs: Vec<(u64, u8)> = Vec::new(); // page, which of its sectors
@@ -273,7 +272,7 @@ impl Inode {
         for (page, bits) in runs {
             let first = page * SECTORS_PER_PAGE;
             if self.dirty.range(first..first + SECTORS_PER_PAGE).next().is_none() {
-                // By SIMFILE-1. A page of zeros that was written is on the device too (SIMFILE-3).
+                // By SIMFILE-1. A written page of zeros is on the device too (SIMFILE-3).
                 let bytes = self.seen.page(page).cloned().unwrap_or_else(zero_page);
                 self.durable.set_page(page, Some(bytes));
             } else {
@@ -288,7 +287,7 @@ impl Inode {
     }
 }
 
-/// One of the things that a crash decides about a file.
+/// A choice of a crash about a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum InodeChoice {
     Length,
@@ -320,14 +319,14 @@ mod tests {
     }
 
     #[test]
-    fn writing_what_is_seen_makes_space_in_doubt_durable() {
+    fn rewriting_seen_bytes_makes_space_in_doubt_durable() {
         let (disk, file) = disk_with("a", PAGE_BYTES);
         file.allocate(3 * PAGE_BYTES).unwrap();
         disk.fail_sync(0);
         file.sync().unwrap_err();
         file.write_at(2 * PAGE_BYTES, &[0; PAGE]).unwrap();
         file.sync().unwrap();
-        // The length, and zeros where they were written. Between, the device has what it has.
+        // The length, and the written zeros. Between them the device may have any bytes.
         assert_eq!(disk.fork(Keep::Nothing).read_file("a"), [0; 3 * PAGE]);
         let noise = disk.fork(Keep::bits(u128::MAX)).read_file("a");
         assert_eq!((&noise[..PAGE], &noise[2 * PAGE..]), (&[0; PAGE][..], &[0; PAGE][..]));
@@ -335,13 +334,13 @@ mod tests {
     }
 
     #[test]
-    fn a_length_in_doubt_is_read_anew_once_nobody_holds_the_file() {
+    fn a_length_in_doubt_is_reread_once_the_file_is_closed() {
         let (disk, file) = disk_with("a", PAGE_BYTES);
         file.write_at(0, &[1; 2 * PAGE]).unwrap();
         disk.fail_sync(0);
         file.sync().unwrap_err();
         disk.evict();
-        assert_eq!(file.bytes().unwrap(), 2 * PAGE_BYTES, "held");
+        assert_eq!(file.bytes().unwrap(), 2 * PAGE_BYTES, "the file is open");
         drop(file);
         disk.evict();
         let file = disk.open("a").unwrap();
@@ -351,7 +350,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_given_back_reads_as_zeros_and_leaves_space_for_others() {
+    fn a_hole_reads_as_zeros_and_leaves_space_for_others() {
         let (disk, file) = disk_with("a", 4 * PAGE_BYTES);
         let page = |disk: &SimDisk| disk.read_file("a")[PAGE];
         file.write_at(PAGE_BYTES, &[1; 2 * PAGE]).unwrap();

@@ -3,42 +3,41 @@
 //! ```text
 //!             SimDisk  one lock
 //!                |
-//!     State -----+----- Faults        what is to fail
-//!       |        `----- trace         what has happened
+//!     State -----+----- Faults        failures to come
+//!       |        `----- trace         hash of the operations so far
 //!     Names             directory: seen, durable, the changes between
 //!     Inode             file: seen, durable, dirty sectors with all their versions
 //!       Pages           bytes: sparse, shared between copies
 //!
-//!     crash(Keep) ----- Chooser ----> a fresh State with what survived
+//!     crash(Keep) ----- Chooser ----> a fresh State with the survivors
 //! ```
 //!
-//! It holds what POSIX promises and takes every liberty that POSIX leaves:
+//! It keeps the promises of POSIX and takes every liberty that POSIX leaves:
 //!
 //! - **Kill of the process** ([`Keep::Everything`]): every write and every store into a mapping
 //!   is still seen, durable or not. A crash may come between any two operations, before any page
 //!   of a long write, and before any sector of a store into a mapping.
-//! - **Power loss**: of what was not synced, any subset survives, in any order across files.
-//!   The unit is a sector of 512 bytes, never torn, which may show any version that it has had
-//!   since it was last synced. `Mapping::sync` covers whole pages of 4 KiB, as real ones do.
+//! - **Power loss**: any subset of the unsynced changes survives, in any order across files.
+//!   The unit is a sector of 512 bytes, never torn. It may show any version that it has had since
+//!   it was last synced. `Mapping::sync` covers whole pages of 4 KiB, as real ones do.
 //!   Lengths, creations, renames and removals survive independently of the bytes, until the file
 //!   (for its length) or the directory (for names) is synced. For each name a later change
 //!   survives only with the earlier ones; a rename is one change to two names. Syncing a file
 //!   does not make its name durable. Space that was added but not synced shows zeros or stale
-//!   bytes: noise, or what a removed file held there.
-//! - **Failed flush**: what it covered is taken for clean by the cache although the device may
-//!   not have it; it stays so until it is written again, be it with the same bytes. The next flush
-//!   succeeds and proves nothing. So it is with a length: it stays in doubt until the file is made
-//!   longer still, or as far as bytes are written again. [`SimDisk::evict`] makes the cache forget
-//!   it, so that reads see older bytes.
-//! - **Full disk**: creating, allocating and growing fail beyond a capacity; what was allocated
-//!   stays.
+//!   bytes: noise, or those of a removed file.
+//! - **Failed flush**: the cache takes the covered sectors for clean although the device may not have
+//!   them, until they are written again, even with the same bytes. The next flush succeeds and
+//!   proves nothing. A length likewise stays in doubt until the file is made longer, or as far as
+//!   bytes are written again. [`SimDisk::evict`] drops such sectors from the cache, so that reads
+//!   see older bytes.
+//! - **Full disk**: creating, allocating and growing fail beyond a capacity; allocated space stays.
 //! - **Failing calls**: any kind of operation fails at its n-th time, once or from then on. A
 //!   failed write may have written a part, any other failed call changes nothing.
 //! - **Rot and misplacement**: any bit flipped, a file truncated, removed or replaced, the next
 //!   write lost, misdirected or torn, an older one repeated.
 //!
-//! What it leaves out: sectors torn within (devices promise that much), reads that fail to see
-//! earlier writes, and loss of what was synced.
+//! Left out: torn sectors (devices promise that much), reads that miss earlier writes, and loss of
+//! synced bytes.
 //!
 //! Nothing depends on a clock, on the operating system's randomness or on addresses: the same
 //! operations and the same seeds give the same disk and the same [`SimDisk::trace_hash`].
@@ -71,7 +70,7 @@ use crate::engine::base::sync::{Mutex, MutexGuard};
 pub use self::crash::{Choice, Keep};
 pub use self::fault::{Fault, FaultError, Op, Persistence};
 
-/// What operations on the directory itself are traced as.
+/// The id that traces operations on the directory itself.
 const DIR: FileId = FileId(0);
 
 /// A simulated directory. Clones are handles to the same one.
@@ -107,21 +106,21 @@ pub struct SimDisk {
 #[derive(Default)]
 struct Shared {
     state: Mutex<State>,
-    /// Guarded by itself: it is called with no lock held.
+    /// Called with no lock held.
     watcher: OnceLock<Watcher>,
 }
 
-/// Who is told of each operation before it happens.
+/// A callback before each operation.
 type Watcher = Box<dyn Fn(&SimDisk, &Call<'_>) + Send + Sync>;
 
 /// An operation that is about to happen, or a part of one before which a crash can come.
 #[derive(Clone, Copy, Debug)]
 pub struct Call<'a> {
-    /// What is done.
+    /// The kind of operation.
     pub op: Op,
     /// How messages name the file, or the directory.
     pub path: &'a str,
-    /// Which part of it: 0 for the call itself, then the later pages or sectors of a write.
+    /// The part: 0 for the call itself, then the later pages or sectors of a write.
     pub part: usize,
 }
 
@@ -133,23 +132,23 @@ impl SimDisk {
 
     // --- crashing ---
 
-    /// Crashes: returns the disk that is left, unlocked and without faults, and makes every
-    /// handle, file and mapping of this one fail from now on.
+    /// Crashes: returns the surviving disk, unlocked and without faults. Every handle, file and
+    /// mapping of this one fails from now on.
     pub fn crash(&self, keep: Keep) -> SimDisk {
         let mut state = self.state();
         state.gone = true;
         SimDisk::with(state.survivor(&keep))
     }
 
-    /// The disk that a crash would leave now. This one goes on. With [`Keep::Everything`], a
-    /// full copy.
+    /// The disk that would survive a crash now, while this one goes on. With [`Keep::Everything`] a full
+    /// copy.
     pub fn fork(&self, keep: Keep) -> SimDisk {
         SimDisk::with(self.state().survivor(&keep))
     }
 
     /// Lets `operations` more counted operations happen and freezes the disk before the next
     /// one: from then on everything fails, and stores into mappings are ignored. Then
-    /// [`SimDisk::crash`] tells what is left.
+    /// [`SimDisk::crash`] returns the surviving disk.
     pub fn crash_after(&self, operations: u64) {
         self.state().countdown = Some(operations);
     }
@@ -159,50 +158,49 @@ impl SimDisk {
         self.state().gone
     }
 
-    /// How many things a power loss would decide now.
+    /// The number of [`SimDisk::choices`].
     pub fn dirty(&self) -> usize {
         self.state().dirty()
     }
 
-    /// What a power loss would decide now, in the order of a [`Keep::Mask`].
+    /// The choices that a power loss would make now, in the order of a [`Keep::Mask`].
     pub fn choices(&self) -> Vec<Choice> {
         self.state().choices()
     }
 
     // --- observing ---
 
-    /// Calls `watcher` before each operation from now on, and before each part of one before which
-    /// a crash can come, with no lock of the disk held: it may look at the disk, arm a fault, or
-    /// use the store, as other threads do while this one waits for the device. The disk that is
-    /// left after a crash is not watched.
+    /// Calls `watcher` before each operation from now on, and before each part of one where a crash can
+    /// come. No lock of the disk is held: the watcher may look at the disk, arm a fault, or use the
+    /// store, as other threads do while this one waits for the device. The disk that survives a crash is
+    /// not watched.
     ///
     /// # Panics
     /// If the disk is being watched already.
     pub fn watch(&self, watcher: impl Fn(&SimDisk, &Call<'_>) + Send + Sync + 'static) {
         let is_first = self.shared.watcher.set(Box::new(watcher)).is_ok();
-        assert!(is_first, "one watcher for a disk");
+        assert!(is_first, "a disk has one watcher");
     }
 
     /// How many operations have been counted: those before which a crash makes a difference
-    /// ([`Op::is_counted`]). A write counts once for each page of 4 KiB, a store into a mapping
-    /// once for each sector.
+    /// ([`Op::is_counted`]). A write counts once per page of 4 KiB, a store into a mapping once per
+    /// sector.
     pub fn operations(&self) -> u64 {
         self.state().operations
     }
 
-    /// A hash over all operations so far, their order and their bytes, those before the last
-    /// crash included.
+    /// A hash over all operations so far, in order and with their bytes, also before the last crash.
     pub fn trace_hash(&self) -> u64 {
         self.state().trace
     }
 
-    /// From now on notes which pages of 4 KiB are read.
+    /// Records from now on which pages of 4 KiB are read.
     pub fn note_reads(&self) {
         self.state().reads = Some(BTreeSet::new());
     }
 
-    /// Whether a page of a file has been read since [`SimDisk::note_reads`]. The name is the one
-    /// that the file has on `origin`, of which this disk is a fork.
+    /// Whether a page of a file has been read since [`SimDisk::note_reads`]. The file has the name `name`
+    /// on `origin`, of which this disk is a fork.
     ///
     /// # Panics
     /// If there is no such file.
@@ -211,13 +209,13 @@ impl SimDisk {
         self.state().reads.as_ref().is_some_and(|reads| reads.contains(&(id, page)))
     }
 
-    /// Sets the seed of what [`Disk::random`] gives from here on. Two copies of a disk to which the
-    /// same is done draw the same, unless their seeds differ.
+    /// Sets the seed of [`Disk::random`]. After the same operations two copies of a disk draw the same
+    /// bytes, unless their seeds differ.
     pub fn set_seed(&self, seed: u64) {
         self.state().seed = seed;
     }
 
-    /// How many bytes the files take.
+    /// How many bytes the files occupy.
     pub fn used_bytes(&self) -> u64 {
         self.state().used_bytes()
     }
@@ -236,13 +234,13 @@ impl SimDisk {
         self.state().faults.arm(&ops, after, FaultError::Io, Persistence::Once);
     }
 
-    /// Lets the cache forget the pages that it takes for clean. What a failed flush covered then
-    /// reads as the device has it; nothing else changes.
+    /// Drops the clean pages from the cache. Sectors that a failed flush covered then read as the device
+    /// has them; nothing else changes.
     pub fn evict(&self) {
         self.state().evict();
     }
 
-    /// Takes back every fault that is still to come.
+    /// Removes every fault that is still to come.
     pub fn clear_faults(&self) {
         self.state().faults = fault::Faults::default();
     }
@@ -252,7 +250,7 @@ impl SimDisk {
         self.state().faults.happened
     }
 
-    /// Limits the bytes that files may take together, or lifts the limit. What is there stays.
+    /// Limits the bytes that all files may occupy, or lifts the limit. Existing files stay.
     pub fn set_capacity(&self, bytes: Option<u64>) {
         self.state().capacity = bytes;
     }
@@ -267,7 +265,7 @@ impl SimDisk {
         self.shared.state.lock()
     }
 
-    /// The state, for an operation that the watcher has been told of.
+    /// The state, for an operation, after a call of the watcher.
     fn enter(&self, op: Op, path: &str, part: usize) -> MutexGuard<'_, State> {
         if let Some(watcher) = self.shared.watcher.get() {
             watcher(self, &Call { op, path, part });

@@ -1,15 +1,15 @@
-//! The names in a directory: what is seen, what is durable, and the changes between.
+//! The names in a directory: the seen names, the durable names, and the changes between.
 //!
 //! Invariants:
 //!
 //! - SIMDIR-1 `durable` with every pending change applied in order is `seen`.
 //! - SIMDIR-2 A crash applies some of the pending changes: for each name a prefix of those that
-//!   concern it. So each name shows what it was bound to at some time since the last sync, and a
-//!   rename, which concerns two names, is applied to both or to neither.
+//!   concern it. So each name shows a file that it has had since the last sync, and a rename, which
+//!   concerns two names, is applied to both or to neither.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-/// What a name stands for. Never reused.
+/// The file behind a name. Never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct FileId(pub(super) u64);
 
@@ -17,7 +17,7 @@ pub(super) struct FileId(pub(super) u64);
 #[derive(Clone, Debug)]
 struct Pending {
     change: NameChange,
-    /// A sync of the directory failed with this change in it. The next one takes it for done.
+    /// Whether a sync of the directory with this change failed. The next sync takes it for done.
     in_doubt: bool,
 }
 
@@ -123,8 +123,8 @@ impl Names {
         self.change(NameChange::Remove { name: name.to_owned() });
     }
 
-    /// Makes durable what changed since the last sync, failed or not. A change in doubt stays
-    /// so, unless a later one that concerns the same name settles it.
+    /// Makes the changes since the last sync, failed or not, durable. A change in doubt stays in doubt,
+    /// unless a later change to the same name settles it.
     pub(super) fn sync(&mut self) {
         let mut settled: BTreeSet<String> = BTreeSet::new();
         loop {
@@ -148,25 +148,25 @@ impl Names {
         }
     }
 
-    /// A sync fails: whether the changes so far are durable is not known, and will not be.
+    /// A sync fails: the changes so far are in doubt.
     pub(super) fn fail_sync(&mut self) {
         for pending in &mut self.pending {
             pending.in_doubt = true;
         }
     }
 
-    /// Makes everything durable, whatever was in doubt.
+    /// Makes everything durable, also changes in doubt.
     pub(super) fn settle(&mut self) {
         self.durable = self.seen.clone();
         self.pending.clear();
     }
 
-    /// What each pending change would do, in the order in which [`Names::survivors`] asks.
+    /// Describes each pending change, in the order in which [`Names::survivors`] asks.
     pub(super) fn choices(&self) -> impl Iterator<Item = String> {
         self.pending.iter().map(|pending| pending.change.describe())
     }
 
-    /// The names after a crash; `keep` is asked once for each pending change (SIMDIR-2).
+    /// The names after a crash; calls `keep` once per pending change (SIMDIR-2).
     pub(super) fn survivors(&self, mut keep: impl FnMut() -> bool) -> BTreeMap<String, FileId> {
         let mut names = self.durable.clone();
         let mut stopped = BTreeSet::new();
@@ -246,13 +246,13 @@ mod tests {
         names.create("b", FileId(2));
         names.sync();
         assert_eq!(reachable(&names), set(["b=2", "a=1 b=2"]));
-        names.rename("a", "c", FileId(1)); // settles what became of `a`
+        names.rename("a", "c", FileId(1)); // settles `a`
         names.sync();
         assert_eq!(reachable(&names), set(["b=2 c=1"]));
 
         names.rename("b", "d", FileId(2));
         names.fail_sync();
-        names.create("b", FileId(3)); // settles the rename, which is to both names or neither
+        names.create("b", FileId(3)); // settles the rename, of both names or neither
         names.sync();
         assert_eq!(reachable(&names), set(["b=3 c=1 d=2"]));
     }

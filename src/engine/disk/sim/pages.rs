@@ -5,16 +5,15 @@
 //!          one     shared by copies              shared by copies
 //! ```
 //!
-//! Copying the bytes of a file costs one counter for each 256 KiB of it; the first write into a
-//! chunk of a copy costs 64 counters and one page. A page that is not there reads as zeros, so
-//! preallocating costs nothing.
+//! Copying the bytes of a file costs one counter per 256 KiB; the first write into a chunk of a copy
+//! costs 64 counters and one page. An absent page reads as zeros, so preallocating costs nothing.
 
 use std::ops::Range;
 use std::sync::Arc;
 
-/// What the operating system caches and flushes.
+/// The unit of the operating system's cache and of its flushes.
 pub(super) const PAGE_BYTES: u64 = 4096;
-/// What the device writes whole or not at all.
+/// The unit that the device writes whole or not at all.
 pub(super) const SECTOR_BYTES: u64 = 512;
 pub(super) const SECTORS_PER_PAGE: u64 = PAGE_BYTES / SECTOR_BYTES;
 
@@ -35,13 +34,13 @@ pub(super) struct Pages {
 }
 
 impl Pages {
-    /// The page, if it is there. One that is not reads as zeros.
+    /// The page. An absent one reads as zeros.
     pub(super) fn page(&self, index: u64) -> Option<&Arc<Page>> {
         let (chunk, slot) = place(index);
         self.chunks.get(chunk)?.as_ref()?.0[slot].as_ref()
     }
 
-    /// Puts a page there, or zeros.
+    /// Sets a page; `None` is zeros.
     pub(super) fn set_page(&mut self, index: u64, page: Option<Arc<Page>>) {
         if page.is_some() || self.page(index).is_some() {
             *self.slot(index) = page;
@@ -100,7 +99,7 @@ impl Pages {
     }
 }
 
-/// A page of zeros that is there.
+/// A present page of zeros.
 pub(super) fn zero_page() -> Arc<Page> {
     Arc::new(ZEROS)
 }
@@ -159,9 +158,9 @@ mod tests {
         assert_eq!(one.sector(1 << 30), &[0; 512]);
     }
 
-    /// What makes crashing a large disk at many points affordable.
+    /// Makes crashing a large disk at many points affordable.
     #[test]
-    fn copies_share_what_neither_has_written() {
+    fn copies_share_unwritten_pages() {
         let mut one = Pages::default();
         one.write(0, &[1; 1 << 20]);
         let mut two = one.clone();
@@ -178,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn clearing_leaves_what_lies_before() {
+    fn clearing_leaves_the_bytes_before_it() {
         for end in [0, 1, 4095, 4096, 4097, 300_000, 600_000, 10_000_000] {
             let mut pages = Pages::default();
             pages.write(0, &[7; 700_000]);

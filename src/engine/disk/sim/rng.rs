@@ -1,6 +1,6 @@
-//! The only source of chance in the simulator: a seed.
+//! The simulator's only source of randomness: a seed.
 
-/// SplitMix64: every seed is good, every value is reached, and a step is four operations.
+/// SplitMix64: every seed is good, and every value is reached.
 #[derive(Clone, Debug)]
 pub(crate) struct SplitMix64(u64);
 

@@ -1,4 +1,4 @@
-//! Everything that a simulated disk is, behind its one lock.
+//! The whole state of a simulated disk, behind its one lock.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -10,26 +10,26 @@ use super::names::{FileId, Names};
 use super::pages::Pages;
 use super::rng::mix;
 
-/// The longest file: a bound on what a mistaken length can cost.
+/// The longest file: bounds the cost of a wrong length.
 pub(super) const MAX_BYTES: u64 = 1 << 38;
 
-/// What a write in the middle of its way becomes.
+/// The effect of the next write.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum NextWrite {
     #[default]
     Arrives,
-    /// Reported as done, but never was.
+    /// Reported as done, but not done.
     Lost,
-    /// Done this many bytes away from where it should be.
+    /// Done this many bytes away from its place.
     Misdirected(i64),
-    /// Of its sectors only those arrive whose bits are set, the first sector's being the lowest
-    /// and the 65th's that again.
+    /// Only the sectors whose bits are set arrive: the lowest bit is that of the first sector, and of the
+    /// 65th again.
     Torn(u64),
-    /// What it overwrites is remembered.
+    /// Its old bytes are remembered.
     Remembered,
 }
 
-/// What a write has overwritten.
+/// The old bytes of a write.
 #[derive(Clone, Debug)]
 pub(super) struct Overwritten {
     pub(super) id: FileId,
@@ -43,7 +43,7 @@ pub(super) struct State {
     pub(super) names: Names,
     inodes: BTreeMap<FileId, Inode>,
     last_id: u64,
-    /// What a removed file held, whose blocks may turn up in new ones.
+    /// The bytes of a removed file, whose blocks may turn up in new files.
     removed: Pages,
     pub(super) faults: Faults,
     pub(super) next_write: NextWrite,
@@ -56,19 +56,19 @@ pub(super) struct State {
     pub(super) countdown: Option<u64>,
     pub(super) operations: u64,
     pub(super) trace: u64,
-    /// What random bytes follow from, beside the trace.
+    /// Random bytes follow from this and the trace.
     pub(super) seed: u64,
     /// How many words were drawn.
     draws: u64,
-    /// The pages that were read, if somebody wants to know.
+    /// The pages that were read, if recorded.
     pub(super) reads: Option<BTreeSet<(FileId, u64)>>,
 }
 
 impl State {
     // --- operations ---
 
-    /// Lets an operation happen, fail, or find the disk gone. The outer error says that the disk
-    /// is gone, and nothing happens. The inner one is a fault: what it does is up to the caller.
+    /// Begins an operation. The outer error says that the disk is gone: nothing happens. The inner error
+    /// is a fault, whose effect is up to the caller.
     pub(super) fn begin(
         &mut self,
         op: Op,
@@ -80,7 +80,7 @@ impl State {
         Ok(self.faults.check(op).map_or(Ok(()), Err))
     }
 
-    /// As [`State::begin`], for operations that do nothing at all if they fail.
+    /// As [`State::begin`], for operations that have no effect if they fail.
     pub(super) fn step(&mut self, op: Op, id: FileId, offset: u64, bytes: &[u8]) -> io::Result<()> {
         self.begin(op, id, offset, bytes)?
     }
@@ -117,7 +117,7 @@ impl State {
         self.names.lookup(name).ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
-    /// The file, which exists as long as it has a name or is open.
+    /// The file, which has a name or is open.
     pub(super) fn inode(&mut self, id: FileId) -> &mut Inode {
         self.inodes.get_mut(&id).expect("open files and names have inodes")
     }
@@ -127,7 +127,7 @@ impl State {
         self.inodes.contains_key(&id)
     }
 
-    /// Remembers what a file has there.
+    /// Remembers the bytes of a file at `offset`.
     pub(super) fn remember(&mut self, id: FileId, offset: u64, len: usize) {
         let mut bytes = vec![0; len];
         self.inode(id).seen().read(offset, &mut bytes);
@@ -166,7 +166,7 @@ impl State {
         used.map(|(_, inode)| inode.used_bytes()).sum()
     }
 
-    /// Forgets the files that nobody can reach any more, now or after a crash.
+    /// Forgets the files that are unreachable, now and after a crash.
     pub(super) fn collect(&mut self) {
         let names = &self.names;
         let gone =
@@ -176,14 +176,14 @@ impl State {
         }
     }
 
-    /// The cache forgets what it takes for clean.
+    /// Drops the clean pages from the cache.
     pub(super) fn evict(&mut self) {
         self.inodes.values_mut().for_each(Inode::evict);
     }
 
     // --- crashes ---
 
-    /// The disk that a crash leaves.
+    /// The state that survives a crash.
     pub(super) fn survivor(&self, keep: &Keep) -> State {
         let mut state = State {
             last_id: self.last_id,
@@ -205,7 +205,7 @@ impl State {
             return state;
         };
         state.names = Names::settled(self.names.survivors(|| chooser.keep()));
-        // All that could have survived are asked, so that a choice never shifts another.
+        // Every file that could have survived is asked, so that a choice never shifts another.
         for (&id, inode) in self.inodes.iter().filter(|(id, _)| self.names.may_show(**id)) {
             chooser.start(id);
             let inode = inode.survivor(&mut chooser, &self.removed);
@@ -216,7 +216,7 @@ impl State {
         state
     }
 
-    /// What [`State::survivor`] decides, in its order.
+    /// The choices of [`State::survivor`], in its order.
     pub(super) fn choices(&self) -> Vec<Choice> {
         let mut choices: Vec<Choice> =
             self.names.choices().map(|change| Choice::Name { change }).collect();

@@ -1,4 +1,4 @@
-//! What the simulator promises to the tests that rest on it.
+//! The promises of the simulator to the tests that rest on it.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -28,7 +28,7 @@ fn sectors(disk: &SimDisk, name: &str) -> Vec<u8> {
     disk.read_file(name).chunks(SECTOR).map(|sector| sector[0]).collect()
 }
 
-/// What a crash may leave of it, over many seeds.
+/// The outcomes of crashes, over many seeds.
 fn seen_by_seeds<T: Ord>(disk: &SimDisk, look: impl Fn(&SimDisk) -> T) -> BTreeSet<T> {
     (0..2000).map(|seed| look(&disk.fork(Keep::Seeded(seed)))).collect()
 }
@@ -50,7 +50,7 @@ fn a_watcher_sees_each_part_of_an_operation_before_it_happens() {
     file.sync().unwrap();
     disk.sync_dir().unwrap();
     let path = || "sim:/log".to_owned();
-    let before = 3; // the name, the length, and what the new space shows
+    let before = 3; // the name, the length, and the bytes of the new space
     let expected = [
         (Op::Write, path(), 0, before),
         (Op::Write, path(), 1, before + 1),
@@ -161,7 +161,7 @@ fn a_length_in_doubt_stays_so_until_bytes_beyond_it_are_synced() {
 }
 
 #[test]
-fn what_a_lost_length_cut_off_does_not_come_back() {
+fn bytes_beyond_a_lost_length_do_not_come_back() {
     let (disk, file) = disk_with("a", 100);
     file.write_at(0, &[1; PAGE]).unwrap();
     let left = disk.crash(Keep::Mask(vec![false, true, true, true])); // sectors, no length
@@ -289,7 +289,7 @@ fn a_failed_mapped_sync_leaves_its_range_in_doubt() {
 }
 
 #[test]
-fn what_a_failed_sync_covered_may_vanish_from_the_cache() {
+fn sectors_of_a_failed_sync_may_vanish_from_the_cache() {
     let (disk, file) = disk_with("a", 2 * SECTOR_BYTES);
     file.write_at(0, &[1; SECTOR]).unwrap();
     disk.fail_sync(0);
@@ -302,7 +302,7 @@ fn what_a_failed_sync_covered_may_vanish_from_the_cache() {
 }
 
 #[test]
-fn each_kind_of_operation_fails_when_told() {
+fn each_kind_of_operation_can_fail() {
     let ops = [
         Op::Lock,
         Op::List,
@@ -344,7 +344,7 @@ fn each_kind_of_operation_fails_when_told() {
         };
         let tidy = || {
             if disk.state().lookup("b").is_ok() {
-                disk.remove_file("b"); // which is no operation
+                disk.remove_file("b"); // not an operation
             }
         };
         let persistence = Persistence::Once;
@@ -380,7 +380,7 @@ fn a_full_disk_changes_nothing_and_heals() {
     let copy = disk.fork(Keep::Everything);
     full(copy.create("b", 1).map(drop));
     copy.remove("a").unwrap();
-    assert_eq!(copy.used_bytes(), 0, "nobody has it open in the copy");
+    assert_eq!(copy.used_bytes(), 0, "it is not open in the copy");
     drop(file);
     disk.remove("a").unwrap();
     disk.create("b", 1500).unwrap();
@@ -417,7 +417,7 @@ fn damage_is_durable_at_once() {
 }
 
 #[test]
-fn writes_get_lost_or_go_astray_once() {
+fn one_write_is_lost_or_misdirected() {
     let (disk, file) = disk_with("a", 4 * SECTOR_BYTES);
     disk.lose_next_write();
     file.write_at(0, &[1; SECTOR]).unwrap();
@@ -497,7 +497,7 @@ fn after_a_crash_nothing_works_and_the_new_disk_is_unlocked() {
 
 // --- anything at all ---
 
-/// Runs a random program and returns the disk and, for each file, what must survive.
+/// Runs a random program and returns the disk.
 fn run(seed: u64, steps: usize) -> SimDisk {
     let disk = SimDisk::new();
     let mut rng = SplitMix64::new(seed);
@@ -561,9 +561,9 @@ proptest! {
         prop_assert_eq!(before, (content(&disk), disk.dirty()));
     }
 
-    /// With everything synced and nothing failed on the way, no crash takes anything.
+    /// If every sync succeeded, no crash takes anything.
     #[test]
-    fn what_is_synced_always_survives(seed: u64, steps in 0..200_usize, keep: u64) {
+    fn synced_bytes_always_survive(seed: u64, steps in 0..200_usize, keep: u64) {
         let disk = run(seed, steps).fork(Keep::Seeded(!keep));
         for name in disk.list().unwrap() {
             let file = disk.open(&name).unwrap();
@@ -580,7 +580,7 @@ proptest! {
         }
     }
 
-    /// A crash shows, of each sector, bytes that were there at some time.
+    /// After a crash each sector shows bytes of one version.
     #[test]
     fn sectors_are_never_torn(seed: u64, keep: u64) {
         let (disk, file) = disk_with("a", 8 * PAGE_BYTES);

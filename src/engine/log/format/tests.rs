@@ -1,4 +1,4 @@
-//! The layout in hex, where its edges are, and what is refused.
+//! The layout in hex, its edges, and refused bytes.
 
 use super::*;
 
@@ -151,7 +151,7 @@ fn every_flipped_bit_of_a_segment_header_is_noticed() {
 }
 
 #[test]
-fn geometry_agrees_with_itself() {
+fn end_of_append_stays_within_the_bound() {
     let geometry = Geometry::new(64 << 10);
     for at in (4096..3 * 65536u64).step_by(8) {
         let end = Lsn::new(at);
@@ -185,7 +185,7 @@ fn positions_map_to_segments() {
 }
 
 #[test]
-fn the_last_segments_that_an_lsn_can_name() {
+fn segments_beyond_the_last_lsn_are_refused() {
     let geometry = Geometry::new(64 << 10);
     // 2^48 segments of 2^16 bytes; the end of the last but one is the last that is needed.
     assert!(geometry.can_hold(0) && geometry.can_hold((1 << 48) - 3));
@@ -202,9 +202,8 @@ fn segment_sizes_have_limits() {
     }
 }
 
-/// What a transaction takes: exactly, and as a bound that does not know where.
 #[test]
-fn the_space_that_a_transaction_takes() {
+fn a_transaction_takes_the_computed_space() {
     let geometry = Geometry::new(64 << 10);
     let start = Lsn::new(131_072);
     for (payload, end) in [
@@ -233,7 +232,7 @@ fn every_kind_comes_back_and_has_a_name() {
         (Kind::Last, "last"),
     ] {
         let lsn = Lsn::new(0x1040);
-        // Nothing but a header, and a sync line as high as it can be.
+        // A header without payload, and the highest possible sync line.
         let header = RecordHeader { payload_crc: 0, len: 0, kind, class: 7, lsn, sync_line: lsn };
         let bytes = header.encode(salt);
         assert_eq!(decode_record(&bytes, lsn, salt).unwrap().header, header);
@@ -244,7 +243,7 @@ fn every_kind_comes_back_and_has_a_name() {
 
 /// Each rule of the "valid iff" list that the checksums do not cover.
 #[test]
-fn what_no_writer_writes_is_refused_under_right_checksums() {
+fn impossible_fields_are_refused_under_right_checksums() {
     let salt = Salt::of(&LIFE);
     let at = Lsn::new(0x1040);
     type Break = fn(&mut [u8]);
@@ -265,7 +264,7 @@ fn what_no_writer_writes_is_refused_under_right_checksums() {
 }
 
 #[test]
-fn damage_is_told_by_its_kind() {
+fn each_kind_of_damage_has_its_error() {
     let salt = Salt::of(&LIFE);
     let at = Lsn::new(0x1040);
     let bytes = record(b"hello", at, salt);

@@ -1,11 +1,11 @@
-//! Power losses on the simulated disk: what comes back is a prefix, and a long enough one.
+//! Power losses on the simulated disk: a long enough prefix comes back.
 
 use super::*;
 use crate::engine::base::error::Error;
 use crate::engine::disk::{Fault, FaultError, Keep, Op, Persistence, SimDisk};
 use crate::engine::log::{LogThreads, segment_number};
 
-/// A small generator, so that a seed tells the whole run.
+/// A small generator: a seed determines the whole run.
 struct Random(u64);
 
 impl Random {
@@ -17,17 +17,17 @@ impl Random {
     }
 }
 
-/// What one life of the log did before the crash.
+/// The history of one life of the log up to the crash.
 struct Life {
-    /// What was appended, and where it ended.
+    /// Payloads, with the LSN at which each ends.
     appended: Vec<(Lsn, Vec<u8>)>,
-    /// The highest sync line that was seen.
+    /// The highest sync line seen.
     durable: Lsn,
     /// The log below this may be gone.
     from: Lsn,
 }
 
-/// Appends, flushes, keeps and recycles at random until the disk freezes or `steps` are done.
+/// Appends, flushes, preallocates and recycles at random until the disk freezes or the steps are done.
 fn live(disk: &SimDisk, random: &mut Random, first: u64, incarnation: LogLife) -> Option<Life> {
     let shared: Arc<dyn Disk> = Arc::new(disk.clone());
     let names = disk.list().ok()?;
@@ -45,9 +45,9 @@ fn live(disk: &SimDisk, random: &mut Random, first: u64, incarnation: LogLife) -
                 append(&log, &mut appender, &payload).map(|lsn| life.appended.push((lsn, payload)))
             }
             14..=16 => log.flush().map(drop),
-            17 | 18 => log.keep(),
+            17 | 18 => log.preallocate(),
             _ => {
-                // A checkpoint at some commit that is durable.
+                // A checkpoint at the last durable commit.
                 let durable = log.durable();
                 let ends = life.appended.iter().map(|(end, _)| *end);
                 life.from = ends.filter(|end| *end <= durable).max().unwrap_or(life.from);
@@ -71,7 +71,7 @@ fn check(disk: &SimDisk, life: &Life, incarnation: LogLife, seed: u64) {
         let entry = scan.next().unwrap_or_else(|error| panic!("seed {seed}: {error}"));
         let Some(entry) = entry else { break };
         let Some((end, payload)) = expected.next() else {
-            // What the freeze kept from being reported is one append at most.
+            // The freeze hides the success of at most one append.
             unreported += 1;
             assert_eq!(unreported, 1, "seed {seed}");
             continue;
@@ -100,7 +100,7 @@ fn a_power_loss_keeps_a_prefix_with_all_that_was_durable() {
         let Some(life) = life else { continue };
         check(&disk, &life, LIFE, seed);
 
-        // The next life takes the space of what is there, noise included, and crashes too.
+        // The next life replaces the files, noise included, and crashes too.
         let names = disk.list().unwrap();
         let last = names.iter().filter_map(|name| segment_number(name));
         let first = last.max().map_or(2, |number| number + 1);
@@ -151,7 +151,7 @@ fn a_crash_before_any_operation_leaves_a_readable_log() {
 }
 
 #[test]
-fn every_subset_of_the_last_sectors_is_judged_right() {
+fn every_subset_of_the_last_sectors_gives_a_prefix() {
     let disk = SimDisk::new();
     let shared: Arc<dyn Disk> = Arc::new(disk.clone());
     let (log, mut appender) = Log::begin(shared, small(), LIFE, 2, &[]).unwrap();
@@ -172,7 +172,7 @@ fn every_subset_of_the_last_sectors_is_judged_right() {
 }
 
 #[test]
-fn with_threads_too() {
+fn a_log_with_threads_comes_back_after_a_crash() {
     let disk = SimDisk::new();
     let shared: Arc<dyn Disk> = Arc::new(disk.clone());
     let (log, mut appender) = Log::begin(shared, small(), LIFE, 2, &[]).unwrap();
@@ -210,7 +210,7 @@ fn stubborn(disk: &SimDisk) -> Option<(Log, Life)> {
             }
         }
         if n % 7 == 0 {
-            let _ = log.keep();
+            let _ = log.preallocate();
         }
         if n % 11 == 0 {
             let _ = log.flush();
@@ -226,7 +226,7 @@ fn stubborn(disk: &SimDisk) -> Option<(Log, Life)> {
 }
 
 #[test]
-fn every_call_may_fail() {
+fn every_failing_call_leaves_a_readable_log() {
     let poisoning = [Op::Sync, Op::SyncDir, Op::MapSync];
     let passing =
         [Op::List, Op::Open, Op::Create, Op::Rename, Op::Remove, Op::Length, Op::Write, Op::Map];
@@ -252,10 +252,10 @@ fn every_call_may_fail() {
     }
 }
 
-/// Making the first segment fails at its flush, and the same process tries again, or the next
-/// one. What the first attempt left looks like a whole segment, but the device may not have it.
+/// Making the first segment fails at its flush, and the same or the next process retries. The leftover
+/// looks like a whole segment, but the device may not have it.
 #[test]
-fn the_file_of_a_beginning_that_failed_is_not_used_again() {
+fn the_file_of_a_failed_beginning_is_not_recycled() {
     let disk = SimDisk::new();
     let begin =
         |first, done: &[u64]| Log::begin(Arc::new(disk.clone()), small(), LIFE, first, done);

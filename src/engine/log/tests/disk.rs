@@ -1,4 +1,4 @@
-//! A disk that counts what is done to it and fails when it is told to.
+//! A disk that counts operations and injects faults.
 
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::SeqCst};
@@ -8,25 +8,25 @@ use std::time::Duration;
 use crate::engine::base::error::{Error, Result};
 use crate::engine::disk::{DirLock, Disk, DiskFile, Mapping, SimDisk};
 
-/// How the disk behaves, and what it has seen.
+/// The faults to inject, and counts of operations.
 #[derive(Debug, Default)]
 pub(super) struct Knobs {
-    /// Flushes of mapped ranges.
+    /// Successful flushes of mapped ranges.
     pub(super) flushes: AtomicU64,
-    /// Two flushes ran at once.
+    /// Whether two flushes ran at once.
     pub(super) overlapped: AtomicBool,
     /// The next flush that fails: 1 is the very next one, 0 is none.
     pub(super) fail_flush: AtomicI64,
     pub(super) full: AtomicBool,
     pub(super) fail_prefault: AtomicBool,
     pub(super) flush_micros: AtomicU64,
-    /// File name, offset and length of each flush that succeeded.
+    /// File name, offset and length of each successful flush.
     pub(super) flushed: Mutex<Vec<(String, usize, usize)>>,
-    /// File name, offset and length of each range that was brought into memory.
+    /// File name, offset and length of each prefaulted range.
     pub(super) prefaulted: Mutex<Vec<(String, usize, usize)>>,
     /// Reads of files.
     pub(super) reads: AtomicU64,
-    /// The next flush panics.
+    /// Whether flushes panic.
     pub(super) panic_flush: AtomicBool,
     in_flight: AtomicU64,
 }
@@ -164,7 +164,7 @@ impl Mapping for SpyMapping {
         if micros > 0 {
             std::thread::sleep(Duration::from_micros(micros));
         }
-        assert!(!knobs.panic_flush.load(SeqCst), "told to panic");
+        assert!(!knobs.panic_flush.load(SeqCst), "injected panic");
         #[cfg(syncline_shuttle)]
         crate::engine::base::sync::thread::yield_now();
         let result = if knobs.fail_flush.fetch_sub(1, SeqCst) == 1 {

@@ -1,4 +1,4 @@
-//! Many who wait, one flush.
+//! Group commit: many waiters, one flush.
 
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Barrier, Mutex};
@@ -10,7 +10,7 @@ use super::*;
 use crate::engine::base::error::Error;
 use crate::engine::log::LogThreads;
 
-/// A log with its threads, and the appender behind a lock as in the engine.
+/// A log, and its appender behind a lock as in the engine.
 struct Shared {
     log: Arc<Log>,
     appender: Mutex<Appender>,
@@ -78,14 +78,14 @@ fn asynchronous_commits_become_durable_by_themselves() {
 }
 
 #[test]
-fn much_that_is_unsynced_is_flushed_before_its_time() {
+fn many_unsynced_bytes_are_flushed_before_the_interval() {
     let options = LogOptions {
         flush_interval: Duration::from_secs(3600),
         max_unsynced_bytes: 20_000,
         ..small()
     };
     let (shared, _threads) = Shared::new(options);
-    // More than once: a thread that has just been started may be woken early.
+    // More than once: a new thread may be woken early.
     for _ in 0..3 {
         let before = shared.log.durable();
         let mut lsn = before;
@@ -99,9 +99,8 @@ fn much_that_is_unsynced_is_flushed_before_its_time() {
     }
 }
 
-/// The other side of the test above.
 #[test]
-fn little_that_is_unsynced_waits_for_its_time() {
+fn few_unsynced_bytes_wait_for_the_interval() {
     let options = LogOptions {
         flush_interval: Duration::from_secs(3600),
         max_unsynced_bytes: 200_000,
@@ -112,14 +111,14 @@ fn little_that_is_unsynced_waits_for_its_time() {
         shared.commit(&payload(n, 1000));
         thread::sleep(Duration::from_millis(2));
     }
-    // A thread that has just been started may be woken early, once or twice.
+    // A new thread may be woken early, once or twice.
     let flushes = shared.log.stats().flushes;
     assert!(flushes < 5, "{flushes}");
 }
 
-/// The keeper's thread alone has the next segment and memory ready.
+/// The background thread alone makes segments and prefaults memory.
 #[test]
-fn the_keeper_stays_ahead() {
+fn the_preallocator_stays_ahead() {
     let (shared, _threads) = Shared::new(small());
     let wait = |what: &str, is_so: &dyn Fn() -> bool| {
         let before = Instant::now();
@@ -147,14 +146,14 @@ fn the_keeper_stays_ahead() {
 }
 
 #[test]
-fn a_time_limit_is_kept_and_asks_for_a_flush() {
+fn a_wait_with_a_deadline_ends_in_time_and_asks_for_a_flush() {
     let options = LogOptions { flush_interval: Duration::from_secs(3600), ..small() };
     let (shared, _threads) = Shared::new(options);
     shared.knobs.flush_micros.store(300_000, SeqCst);
     let lsn = shared.commit(&payload(1, 100));
     assert!(!shared.log.wait_durable(lsn, Some(Duration::from_millis(5))).unwrap());
     assert!(shared.log.wait_durable(lsn, Some(Duration::from_secs(20))).unwrap());
-    // Without a flush under way, waiting for it to move times out too.
+    // A wait for the line to move times out too when no flush is running.
     assert_eq!(shared.log.wait_moved(lsn, Some(Duration::from_millis(1))).unwrap(), lsn);
 }
 
@@ -189,7 +188,7 @@ fn a_future_is_woken_once_durable() {
 }
 
 #[test]
-fn who_asks_during_a_flush_gets_the_next_one() {
+fn a_request_during_a_flush_gets_the_next_one() {
     let options = LogOptions { flush_interval: Duration::from_secs(3600), ..small() };
     let (shared, _threads) = Shared::new(options);
     shared.knobs.flush_micros.store(30_000, SeqCst);
@@ -224,7 +223,7 @@ fn a_flush_under_way_does_not_outlive_poison() {
 }
 
 #[test]
-fn who_waits_for_a_limited_time_is_told_of_poison() {
+fn poison_ends_a_wait_with_a_deadline() {
     let options = LogOptions { flush_interval: Duration::from_secs(3600), ..small() };
     let (shared, threads) = Shared::new(options);
     shared.knobs.flush_micros.store(50_000, SeqCst);
@@ -236,11 +235,11 @@ fn who_waits_for_a_limited_time_is_told_of_poison() {
     let result = shared.log.wait_durable(lsn, Some(Duration::from_secs(20)));
     assert!(matches!(result, Err(Error::Poisoned { .. })), "{result:?}");
     drop(threads);
-    // The flusher may be about to tell it, and is not waited for then (CALLBACK-3).
+    // The flusher may still be calling the waker, and is detached then (CALLBACK-3).
     while wakes.0.load(SeqCst) == 0 {
         thread::yield_now();
     }
-    assert_eq!(wakes.0.load(SeqCst), 1, "the future is told once");
+    assert_eq!(wakes.0.load(SeqCst), 1, "the future is woken once");
     let polled = shared.log.poll_durable(lsn, &mut Context::from_waker(&waker));
     assert!(matches!(polled, Poll::Ready(Err(Error::Poisoned { .. }))));
 }
@@ -268,7 +267,7 @@ fn without_threads_a_future_flushes_itself() {
 }
 
 #[test]
-fn the_threads_flush_once_more_when_they_end() {
+fn the_threads_flush_before_they_end() {
     let options = LogOptions { flush_interval: Duration::from_secs(3600), ..small() };
     let (shared, threads) = Shared::new(options);
     let lsn = shared.commit(&payload(1, 100));
@@ -277,7 +276,7 @@ fn the_threads_flush_once_more_when_they_end() {
 }
 
 #[test]
-fn poison_reaches_everybody() {
+fn poison_reaches_every_waiter() {
     let (shared, threads) = Shared::new(small());
     shared.knobs.flush_micros.store(2000, SeqCst);
     shared.knobs.fail_flush.store(5, SeqCst);

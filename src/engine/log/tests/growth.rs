@@ -1,4 +1,4 @@
-//! A log whose first segment begins small, and which gives back what it does not need.
+//! A log whose first segment begins small, and which removes files that it does not need.
 
 use std::sync::atomic::Ordering::SeqCst;
 
@@ -29,7 +29,7 @@ fn the_first_segment_begins_small_and_doubles_ahead_of_its_use() {
     let mut rig = Rig::with(growing());
     let mut seen = Vec::new();
     loop {
-        rig.log.keep().unwrap();
+        rig.log.preallocate().unwrap();
         let (used, exists) = (rig.log.appended().get() % S, bytes_of(&*rig.disk, 2));
         assert!(exists == S || exists - used >= exists / 2, "{used} of {exists}");
         assert_eq!(rig.log.limit.load(SeqCst), 2 * S + exists, "LOG-8");
@@ -44,12 +44,12 @@ fn the_first_segment_begins_small_and_doubles_ahead_of_its_use() {
     assert_eq!(seen, [S / 8, S / 4, S / 2, S]);
     // The next one is whole from the beginning.
     rig.append(&payload(0, 300));
-    rig.log.keep().unwrap();
+    rig.log.preallocate().unwrap();
     assert_eq!(bytes_of(&*rig.disk, 3), S);
 }
 
 #[test]
-fn a_payload_that_does_not_fit_gets_what_it_needs_at_once() {
+fn a_payload_that_does_not_fit_gets_its_space_at_once() {
     let mut rig = Rig::with(growing());
     rig.append(&payload(0, 20_000));
     assert_eq!(bytes_of(&*rig.disk, 2), S / 2);
@@ -70,7 +70,7 @@ fn a_disk_too_full_to_grow_changes_nothing_and_heals() {
         }
     };
     assert!(matches!(error, Error::DiskFull { .. }), "{error}");
-    assert!(matches!(rig.log.keep(), Err(Error::DiskFull { .. })));
+    assert!(matches!(rig.log.preallocate(), Err(Error::DiskFull { .. })));
     assert!(rig.log.poisoned().is_none());
     assert_eq!(rig.log.flush().unwrap(), rig.log.appended());
     rig.knobs.full.store(false, SeqCst);
@@ -81,7 +81,7 @@ fn a_disk_too_full_to_grow_changes_nothing_and_heals() {
 }
 
 #[test]
-fn a_length_that_could_not_be_flushed_is_final() {
+fn a_failed_flush_of_a_new_length_poisons_the_log() {
     let disk = SimDisk::new();
     let (log, mut appender) = begin(&disk);
     let (op, error) = (Op::Sync, FaultError::Io);
@@ -114,17 +114,17 @@ fn a_file_that_grew_and_was_cut_is_damaged() {
         let damaged = whole.fork(Keep::Everything);
         damaged.truncate(&name, cut);
         let read = scan(&shared(&damaged), Lsn::ZERO);
-        // Also where a step ends, between two records: the header says that it grew.
+        // Also at the end of a step, between two records: the header holds the new length.
         assert!(matches!(read, Err(Error::Corrupt { .. })), "cut to {cut}: {read:?}");
-        // Whoever knows that more was durable is told in any case.
+        // A caller that knows a higher sync line gets the error in any case.
         let known = Lsn::new(2 * S + ends[ends.len() - 1]);
         assert!(matches!(scan(&shared(&damaged), known), Err(Error::Corrupt { .. })));
     }
 }
 
-/// A crash may come at any moment of a growth: the header never says more than what exists.
+/// A crash may come at any moment of a growth: the header never holds more than the file's length.
 #[test]
-fn a_header_is_written_when_its_length_is_durable() {
+fn a_header_gets_a_new_length_only_once_it_is_durable() {
     let (disk, mut states) = (SimDisk::new(), 0);
     let seen = Arc::new(Mutex::new(Vec::new()));
     let noted = Arc::clone(&seen);
@@ -162,7 +162,7 @@ fn a_crash_while_a_file_grows_is_no_damage() {
 }
 
 #[test]
-fn spares_follow_the_load_and_go_at_rest() {
+fn spares_follow_the_load_and_an_idle_log_has_none() {
     let mut rig = Rig::with(growing());
     let spares = |rig: &Rig| rig.disk.list().unwrap().len() - rig.log.mapped.lock().len();
     let checkpoint = |rig: &Rig| {
@@ -180,7 +180,7 @@ fn spares_follow_the_load_and_go_at_rest() {
         left.push(checkpoint(&rig));
     }
     assert_eq!(left, [3, 2, 1], "the load has ended");
-    rig.log.rest().unwrap();
+    rig.log.remove_spares().unwrap();
     assert_eq!(spares(&rig), 0);
     for n in 0..200 {
         rig.append(&payload(n, 3000));
@@ -200,10 +200,10 @@ fn a_retired_log_leaves_a_mark_that_proves_what_was_durable() {
     log.retire(Some(appender)).unwrap();
     assert_eq!(disk.list().unwrap(), [segment_name(last + 1)]);
     assert_eq!(bytes_of(&*disk, last + 1), 16384);
-    // For whom this log is not over: the records are missing, not torn off.
+    // To a reader that expects this log its records are missing, not a torn tail.
     assert!(matches!(scan(&disk, Lsn::ZERO), Err(Error::Missing { .. })));
-    // Whoever was about to commit is refused, and makes no file any more.
-    log.keep().unwrap();
+    // A commit that comes now is refused, and makes no file.
+    log.preallocate().unwrap();
     assert!(matches!(log.reserve(1 << 20), Err(Error::Closed)));
     assert_eq!(disk.list().unwrap().len(), 1);
 }

@@ -1,11 +1,14 @@
-//! The group flush under a scheduler that explores interleavings.
+//! Group commit under a scheduler that explores interleavings.
 //!
 //! `RUSTFLAGS="--cfg syncline_shuttle" cargo test --lib shuttle`
 //!
 //! Several committers, synchronous and asynchronous, share a log; one flush may fail at a random
-//! point. Each schedule checks: nobody is told durable below the sync line, nobody sleeps for
-//! ever (shuttle reports a deadlock), the sync line never passes what was flushed, at most one
-//! flush runs at a time, and after a failure everybody is told.
+//! point. Each schedule checks that
+//!
+//! - no committer is answered before the sync line has passed its LSN;
+//! - no thread sleeps for ever (shuttle reports a deadlock);
+//! - the sync line never passes the flushed bytes, and at most one flush runs at a time;
+//! - after a failure every waiter gets the error.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
@@ -39,7 +42,7 @@ impl Shared {
 
     fn told(&self, lsn: Lsn, result: Result<bool>) {
         match result {
-            Ok(true) => assert!(self.log.durable() >= lsn, "told too early"),
+            Ok(true) => assert!(self.log.durable() >= lsn, "answered too early"),
             Ok(false) => {}
             Err(Error::Poisoned { .. }) => assert!(self.log.poisoned().is_some()),
             Err(error) => panic!("{error}"),
@@ -47,7 +50,7 @@ impl Shared {
     }
 }
 
-/// What has been flushed without a gap from the start, as the disk saw it.
+/// The end of the bytes that the disk has flushed.
 fn flushed_up_to(log: &Log, knobs: &Knobs) -> u64 {
     let lens = knobs.flushed.lock().unwrap().iter().map(|(_, _, len)| *len as u64).sum::<u64>();
     log.start().get() + lens

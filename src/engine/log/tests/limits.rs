@@ -1,4 +1,4 @@
-//! Full disks, failed flushes, and too much that is not durable.
+//! Full disks, failed flushes, and limits on unsynced bytes.
 
 use std::sync::atomic::Ordering::SeqCst;
 
@@ -23,8 +23,8 @@ fn a_full_disk_changes_nothing_and_heals() {
     assert!(matches!(error, Error::DiskFull { .. }), "{error}");
     assert!(error.is_retryable());
     assert!(appended.len() > 40, "the first segment was nearly filled: {}", appended.len());
-    // What is small still fits, and what is there becomes durable.
-    assert!(rig.log.keep().is_err());
+    // The appended records become durable.
+    assert!(rig.log.preallocate().is_err());
     assert_eq!(rig.log.flush().unwrap(), rig.log.appended());
     assert!(rig.log.poisoned().is_none());
 
@@ -37,7 +37,7 @@ fn a_full_disk_changes_nothing_and_heals() {
 }
 
 #[test]
-fn append_takes_nothing_that_was_not_reserved() {
+fn append_refuses_space_that_is_not_prepared() {
     let mut rig = Rig::new();
     let big = payload(0, 100_000);
     let before = rig.appender.position();
@@ -49,14 +49,14 @@ fn append_takes_nothing_that_was_not_reserved() {
 }
 
 #[test]
-fn there_is_room_if_it_fits_and_not_too_much_is_unsynced() {
+fn has_room_needs_space_and_few_unsynced_bytes() {
     const MOST: usize = 10_000;
     let mut rig = Rig::with(LogOptions { max_unsynced_bytes: MOST as u64, ..small() });
     for n in 0..10 {
         rig.append(&payload(n, MOST / 8));
         rig.log.flush().unwrap();
         assert!(rig.log.has_room(8), "all is durable up to {}", rig.log.appended());
-        assert!(!rig.log.has_room(1 << 30), "so much is never made ready");
+        assert!(!rig.log.has_room(1 << 30), "no log has so much space");
     }
     let mut unsynced = 0;
     while unsynced <= MOST {
@@ -68,12 +68,12 @@ fn there_is_room_if_it_fits_and_not_too_much_is_unsynced() {
     assert!(!rig.log.has_room(8), "{unsynced} bytes are unsynced");
 }
 
-/// LOG-7: the copy under the commit lock meets no page that has to be read first.
+/// LOG-7: the copy under the commit lock meets no page that must be read first.
 #[test]
-fn a_large_payload_is_appended_only_where_memory_is_ready() {
+fn a_large_payload_is_appended_only_to_prefaulted_memory() {
     let mut rig = Rig::new();
     rig.append(&payload(0, 1000));
-    rig.log.keep().unwrap();
+    rig.log.preallocate().unwrap();
     let big = payload(1, 70_000);
     let crc = crc32fast::hash(&big);
     assert!(!rig.log.has_room(big.len()));
@@ -97,12 +97,12 @@ fn a_large_payload_is_appended_only_where_memory_is_ready() {
         false => at,
     });
     assert!(reached >= end.get(), "ready up to {reached}, written up to {end}");
-    // The next one finds it used up.
+    // The prefaulted memory is used up.
     assert_eq!(rig.log.append(&mut rig.appender, 9, &big, crc), None);
     assert_eq!(rig.scan().unwrap().0, [payload(0, 1000), big]);
 }
 
-/// So a small commit does not wait until large ones of others have been flushed.
+/// So a small commit does not wait for the flush of other large ones.
 #[test]
 fn large_payloads_leave_room_for_small_ones() {
     const MOST: u64 = 1 << 20;
@@ -120,15 +120,15 @@ fn large_payloads_leave_room_for_small_ones() {
 }
 
 #[test]
-fn memory_that_cannot_be_made_ready_is_not_written() {
+fn memory_that_cannot_be_prefaulted_is_not_written() {
     let mut rig = Rig::new();
     rig.append(&payload(0, 100));
     rig.knobs.fail_prefault.store(true, SeqCst);
-    assert!(matches!(rig.log.keep(), Err(Error::DiskFull { .. })));
+    assert!(matches!(rig.log.preallocate(), Err(Error::DiskFull { .. })));
     assert!(matches!(rig.try_append(&payload(1, 100)), Err(Error::DiskFull { .. })));
     rig.knobs.fail_prefault.store(false, SeqCst);
     rig.append(&payload(1, 100));
-    rig.log.keep().unwrap();
+    rig.log.preallocate().unwrap();
     assert_eq!(rig.scan().unwrap().0.len(), 2);
 }
 
@@ -142,13 +142,13 @@ fn a_failed_flush_is_final() {
     let error = rig.log.wait_durable(second, None).unwrap_err();
     let Error::Poisoned { source, .. } = &error else { panic!("{error}") };
     assert!(source.to_string().contains("injected"), "{source}");
-    // The disk is well again, but nobody trusts it.
+    // The disk works again, but the log does not trust it.
     for _ in 0..2 {
         assert!(matches!(rig.log.flush(), Err(Error::Poisoned { .. })));
         assert!(matches!(rig.log.wait_durable(second, None), Err(Error::Poisoned { .. })));
         assert!(matches!(rig.log.wait_moved(first, None), Err(Error::Poisoned { .. })));
         assert!(matches!(rig.log.reserve(1), Err(Error::Poisoned { .. })));
-        assert!(matches!(rig.log.keep(), Err(Error::Poisoned { .. })));
+        assert!(matches!(rig.log.preallocate(), Err(Error::Poisoned { .. })));
     }
     assert_eq!(rig.log.append(&mut rig.appender, 9, b"", 0), None);
     assert_eq!(rig.log.durable(), first);
@@ -174,13 +174,13 @@ fn a_flush_over_two_segments_syncs_both() {
     rig.log.flush().unwrap();
     let flushed = rig.knobs.flushed.lock().unwrap().clone();
     assert_eq!(flushed[2..], [(second, rest, 40)]);
-    // And there is nothing to do for one more.
+    // A further flush has nothing to do.
     rig.log.flush().unwrap();
     assert_eq!(rig.knobs.flushes.load(SeqCst), 3);
 }
 
 #[test]
-fn a_flush_leaves_segments_alone_that_it_has_nothing_of() {
+fn a_flush_skips_segments_outside_its_range() {
     let mut rig = Rig::new();
     // Up to the last byte of the segment, and on from there.
     rig.append(&payload(0, (S - 4096 - 32) as usize));
@@ -203,7 +203,7 @@ fn a_flush_failing_in_its_second_segment_moves_nothing() {
 }
 
 #[test]
-fn appending_waits_for_the_sync_line() {
+fn appends_wait_while_too_much_is_unsynced() {
     let options = LogOptions { max_unsynced_bytes: 10_000, ..small() };
     let mut rig = Rig::with(options);
     for n in 0..200 {
@@ -231,7 +231,7 @@ fn at_most_a_few_spares_are_kept() {
 }
 
 #[test]
-fn append_takes_all_that_is_prepared() {
+fn append_uses_prepared_space_to_the_last_byte() {
     // The rest of the only segment, to the last byte.
     let mut rig = Rig::new();
     let whole = payload(0, (S - 4096 - 32) as usize);
@@ -252,9 +252,8 @@ fn append_takes_all_that_is_prepared() {
     assert_eq!(rig.scan().unwrap().0, [whole]);
 }
 
-/// Less has been written than may be unsynced: there is no position to wait for.
 #[test]
-fn a_young_log_waits_for_nothing() {
+fn a_log_shorter_than_the_unsynced_limit_never_waits() {
     let options = LogOptions { max_unsynced_bytes: 80_000, ..small() };
     let (disk, knobs) = spied_disk();
     let (log, mut appender) = Log::begin(disk, options, LIFE, 0, &[]).unwrap();
@@ -270,20 +269,20 @@ fn a_young_log_waits_for_nothing() {
 }
 
 #[test]
-fn memory_is_made_ready_a_step_ahead_and_once() {
+fn memory_is_prefaulted_a_step_ahead_and_once() {
     let mut rig = Rig::new();
     let prefaulted = || std::mem::take(&mut *rig.knobs.prefaulted.lock().unwrap());
     let name = segment_name(2);
-    rig.log.keep().unwrap();
+    rig.log.preallocate().unwrap();
     assert_eq!(prefaulted(), [(name.clone(), 4096, 8192)]);
-    rig.log.keep().unwrap();
+    rig.log.preallocate().unwrap();
     assert_eq!(prefaulted(), []);
     append(&rig.log, &mut rig.appender, &payload(0, 1000)).unwrap();
-    rig.log.keep().unwrap();
+    rig.log.preallocate().unwrap();
     assert_eq!(prefaulted(), [(name.clone(), 4096 + 8192, 1032)]);
     // To the end of the segment, and on into the next one.
     append(&rig.log, &mut rig.appender, &payload(0, 57_000)).unwrap();
-    rig.log.keep().unwrap();
+    rig.log.preallocate().unwrap();
     let end = rig.appender.position().get() % S;
     let rest = S - end;
     let ranges =
@@ -301,10 +300,10 @@ fn only_segments_that_are_written_or_flushed_stay_mapped() {
     for n in 0..60 {
         rig.append(&payload(n, 3000));
     }
-    rig.log.keep().unwrap();
+    rig.log.preallocate().unwrap();
     assert_eq!(mapped(&rig.log), [2, 3, 4, 5]);
     rig.log.flush().unwrap();
-    rig.log.keep().unwrap();
+    rig.log.preallocate().unwrap();
     assert_eq!(mapped(&rig.log), [4, 5]);
     // The last one stays, even if nothing more fits into it.
     let mut rig = Rig::new();
@@ -320,7 +319,7 @@ fn only_segments_that_are_written_or_flushed_stay_mapped() {
 }
 
 #[test]
-fn what_was_done_is_counted() {
+fn stats_count_appends_flushes_and_segments() {
     let mut rig = Rig::new();
     for n in 0..30 {
         rig.append(&payload(n, 3000));

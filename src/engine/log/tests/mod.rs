@@ -56,7 +56,7 @@ fn small() -> LogOptions {
     }
 }
 
-/// A log on a disk that can be told to misbehave.
+/// A log on a disk that injects faults.
 pub(super) struct Rig {
     disk: Arc<dyn Disk>,
     knobs: Arc<Knobs>,
@@ -100,7 +100,7 @@ impl Rig {
     }
 }
 
-/// What the engine does to commit.
+/// Appends as the engine does.
 fn append(log: &Log, appender: &mut Appender, payload: &[u8]) -> Result<Lsn> {
     loop {
         log.reserve(payload.len())?;
@@ -123,7 +123,7 @@ fn scan(disk: &Arc<dyn Disk>, known_durable: Lsn) -> Result<(Vec<Vec<u8>>, Tail)
     Ok((payloads, scan.tail().clone()))
 }
 
-/// A payload that tells `number`.
+/// A payload that depends on `number`.
 fn payload(number: usize, len: usize) -> Vec<u8> {
     (0..len).map(|at| (number * 31 + at * 7 + at / 256) as u8 | 1).collect()
 }

@@ -1,4 +1,4 @@
-//! Segments longer than what is read at once, and evidence that is hard to find.
+//! Segments longer than a chunk, and evidence that is hard to find.
 
 use std::sync::atomic::Ordering::SeqCst;
 
@@ -7,9 +7,9 @@ use crate::engine::base::error::Error;
 use crate::engine::log::RecordScan;
 use crate::engine::log::format::{Kind, RecordHeader, Salt, SegmentHeader};
 
-/// Many times as long as a piece.
+/// Many times as long as a chunk.
 const LONG: u64 = 4 << 20;
-const PIECE: u64 = 256 << 10;
+const CHUNK: u64 = 256 << 10;
 
 fn long() -> Rig {
     Rig::with(LogOptions { segment_bytes: LONG, ..small() })
@@ -31,13 +31,13 @@ fn spoil(rig: &Rig, at: Lsn) {
 }
 
 #[test]
-fn a_long_segment_is_read_in_pieces() {
+fn a_long_segment_is_read_in_chunks() {
     let mut rig = long();
     let mut payloads = Vec::new();
     for n in 0..1500 {
         payloads.push(payload(n, 777));
     }
-    payloads.push(payload(1, 1_500_000)); // longer than a piece
+    payloads.push(payload(1, 1_500_000)); // longer than a chunk
     payloads.extend((0..100).map(|n| payload(n, 100)));
     payloads.iter().for_each(|payload| {
         rig.append(payload);
@@ -46,16 +46,16 @@ fn a_long_segment_is_read_in_pieces() {
     let (read, tail) = scan_long(&rig).unwrap();
     assert!(read == payloads);
     assert_eq!((tail.end, tail.cut_bytes), (rig.appender.position(), 0));
-    // Twice: to read it, and to search what is behind its end.
+    // Twice: to read the log, and to search the space beyond its end.
     let reads = rig.knobs.reads.load(SeqCst) - before;
-    assert!(reads <= 2 * LONG / PIECE + 6, "{reads} reads");
+    assert!(reads <= 2 * LONG / CHUNK + 6, "{reads} reads");
 }
 
 #[test]
-fn what_lies_far_behind_the_end_is_found() {
-    // A spoilt record that ends just before, at, or after the end of the first piece that is
-    // searched, and the header of the next one.
-    for ends in (PIECE - 40..=PIECE + 16).step_by(8) {
+fn records_far_beyond_the_end_are_found() {
+    // A spoilt record that ends just before, at, or after the end of the first chunk searched, and the
+    // header of the next record.
+    for ends in (CHUNK - 40..=CHUNK + 16).step_by(8) {
         let mut rig = long();
         let first = rig.append(&payload(0, 100));
         let second = rig.append(&payload(1, (ends - 32) as usize));
@@ -69,14 +69,14 @@ fn what_lies_far_behind_the_end_is_found() {
 }
 
 #[test]
-fn evidence_may_lie_in_any_later_piece() {
+fn evidence_may_lie_in_any_later_chunk() {
     let mut rig = long();
     let first = rig.append(&payload(0, 100));
     rig.log.flush().unwrap();
     for n in 0..40 {
         rig.append(&payload(n, 60_000));
     }
-    // So far nobody knows of more than the first record.
+    // So far no sync line is above the first record.
     spoil(&rig, first);
     let (_, tail) = scan_long(&rig).unwrap();
     assert_eq!(tail.cut_bytes, rig.appender.position().get() - first.get());
@@ -102,7 +102,7 @@ fn evidence_may_lie_in_any_later_segment() {
     assert_eq!(rig.appender.position().get() / S, 3);
     let durable = rig.log.flush().unwrap();
     rig.append(&payload(1, 10));
-    // What follows in the same segment knows of no more than what is left.
+    // The sync lines in the same segment are not above the first record.
     rig.overwrite(first, &[0xff; 32]);
     match rig.scan() {
         Err(Error::Corrupt { file, expected, .. }) => {
@@ -117,7 +117,7 @@ fn evidence_may_lie_in_any_later_segment() {
 fn headers_of_other_lives_and_places_are_no_evidence() {
     let mut rig = Rig::new();
     let end = rig.append(&payload(0, S as usize / 2));
-    rig.log.keep().unwrap(); // prepares segment 3
+    rig.log.preallocate().unwrap(); // prepares segment 3
     let header = SegmentHeader {
         life: LIFE,
         number: 3,
@@ -147,7 +147,7 @@ fn header(lsn: Lsn, kind: Kind, class: u8, payload: &[u8]) -> RecordHeader {
     RecordHeader { payload_crc, len, kind, class, lsn, sync_line: Lsn::ZERO }
 }
 
-/// No writer makes such a header: it would reach beyond its segment.
+/// No writer makes a header that reaches beyond its segment.
 #[test]
 fn a_header_that_does_not_fit_its_segment_is_no_evidence() {
     for at in [4096 + 168, 5000, S / 2, S - 64] {
@@ -223,9 +223,9 @@ fn a_cut_file_is_read_to_its_last_byte() {
     assert_eq!(stops(4095, 0), (0, none, false));
 }
 
-/// Spares of any origin may lie below where reading begins.
+/// Spares of any origin may lie below the start of the scan.
 #[test]
-fn files_below_the_beginning_are_not_looked_at() {
+fn files_below_the_start_are_ignored() {
     let mut rig = Rig::new();
     let end = rig.append(&payload(0, 100));
     let header = SegmentHeader {

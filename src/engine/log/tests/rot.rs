@@ -30,7 +30,7 @@ fn a_record_torn_at_any_byte_is_cut() {
         rig.overwrite(ends[1], &torn);
         let (read, tail) = scan(&rig.disk, ends[1]).unwrap();
         assert_eq!((read.len(), tail.end), (2, ends[1]), "{kept} bytes kept");
-        // A header that is whole says how much was cut.
+        // An intact header shows how much was cut.
         let cut = if kept >= 32 { record.len() as u64 } else { tail.cut_bytes };
         assert_eq!(tail.cut_bytes, cut);
         assert_eq!(tail.offset, ends[1].get() % S);
@@ -70,7 +70,7 @@ fn every_flipped_byte_above_the_sync_line_is_cut() {
         assert_eq!((read.len(), tail.end), (1, ends[0]));
         // The record after it shows how much was written.
         assert_eq!(tail.cut_bytes, ends[2].get() - ends[0].get());
-        // Who knows that more was durable is told.
+        // A caller that knows a higher sync line gets the error.
         assert!(matches!(scan(&rig.disk, ends[1]), Err(Error::Corrupt { .. })));
         rig.overwrite(at, &[byte]);
     }
@@ -85,13 +85,13 @@ fn a_chain_without_its_end_is_cut_whole() {
     let (read, tail) = rig.scan().unwrap();
     assert_eq!((read.len(), tail.end), (1, whole));
     assert_eq!(tail.cut_bytes, end.get() - whole.get());
-    // The same if the segment with its end never came to be.
+    // The same if the segment with its end was never made.
     rig.disk.remove(&segment_name(end.get() / S)).unwrap();
     let (read, tail) = rig.scan().unwrap();
     assert_eq!((read.len(), tail.end), (1, whole));
 }
 
-/// A log over five segments, all but the last record durable when that was written.
+/// A log over five segments, whose last record was written when all before it was durable.
 fn five_segments() -> Rig {
     let mut rig = Rig::new();
     for n in 0..100 {
@@ -115,7 +115,7 @@ fn a_missing_segment_is_named() {
             other => panic!("{other:?}"),
         }
     }
-    // Of the last one only somebody else can know.
+    // Only the caller's sync line proves the last segment.
     let rig = five_segments();
     rig.disk.remove(&segment_name(6)).unwrap();
     assert!(rig.scan().is_ok());
@@ -142,7 +142,7 @@ fn the_header_of_a_later_segment_is_evidence() {
     let first = rig.append(&payload(0, 100));
     rig.log.flush().unwrap();
     rig.append(&payload(1, S as usize / 2));
-    rig.log.keep().unwrap(); // prepares segment 3, which holds no record yet
+    rig.log.preallocate().unwrap(); // prepares segment 3, which holds no record yet
     assert!(rig.disk.list().unwrap().contains(&segment_name(3)));
     rig.overwrite(rig.log.start(), &vec![0; 4096]);
     match rig.scan() {
@@ -209,7 +209,7 @@ fn random_bytes_never_panic() {
             bytes[at] ^= (state >> 20) as u8 | 1;
         }
         rig.overwrite(Lsn::new(3 * S), &bytes);
-        // Behind the last record of the segment there may be a few bytes that nobody reads.
+        // A few bytes after the last record of the segment are never read.
         if let Ok((read, tail)) = rig.scan() {
             assert_eq!((read.len(), tail.cut_bytes), (101, 0), "seed round {round}");
         }

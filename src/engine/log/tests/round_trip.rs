@@ -1,4 +1,4 @@
-//! What was appended comes back, over segments, recycling and lives.
+//! Appended records come back, over segments, recycling and lives.
 
 use super::super::segment_number;
 use super::*;
@@ -76,7 +76,7 @@ fn recycled_segments_show_nothing_of_what_they_held() {
         let payload = payload(n, 3000);
         let end = rig.append(&payload);
         kept.push((end, payload));
-        rig.log.keep().unwrap();
+        rig.log.preallocate().unwrap();
         if n % 20 == 19 {
             let durable = rig.log.flush().unwrap();
             rig.log.recycle_below(durable).unwrap();
@@ -87,7 +87,7 @@ fn recycled_segments_show_nothing_of_what_they_held() {
     assert!(names.len() > 15);
     assert!(rig.log.stats().segments_recycled > 10, "{:?}", rig.log.stats());
 
-    // From where the log was last recycled, exactly what was appended since then comes back.
+    // Exactly the records since the last recycling come back.
     let from = kept[379].0;
     let mut scan = Scan::open(Arc::clone(&rig.disk), LIFE, S, from, rig.log.durable()).unwrap();
     for (end, payload) in &kept[380..] {
@@ -147,7 +147,7 @@ fn a_new_life_does_not_see_the_records_of_the_old_one() {
     assert!(scan.next().unwrap().is_some());
     assert!(scan.next().unwrap().is_none());
     assert_eq!(scan.tail().end, appender.position());
-    // And the old life's log is gone.
+    // The old life's log is gone.
     assert!(super::scan(&rig.disk, Lsn::ZERO).unwrap().0.is_empty());
 }
 
@@ -161,18 +161,18 @@ fn segments_of_an_earlier_life_stay_until_they_are_not_needed() {
     let before = rig.disk.list().unwrap();
     let first = rig.appender.position().get() / S + 1;
     let (log, _) = Log::begin(Arc::clone(&rig.disk), small(), NEXT_LIFE, first, &[]).unwrap();
-    log.keep().unwrap();
+    log.preallocate().unwrap();
     assert!(before.iter().all(|name| rig.disk.list().unwrap().contains(name)));
     assert_eq!(rig.scan().unwrap().0.len(), 60);
     log.recycle_below(log.start()).unwrap();
-    // They are removed, not used again: a flush of them may have failed.
+    // They are removed, not recycled: a flush of them may have failed.
     let left = rig.disk.list().unwrap();
     let mut older = before.iter().filter(|name| segment_number(name).unwrap() < first);
     assert!(older.all(|name| !left.contains(name)));
 }
 
 #[test]
-fn what_another_life_left_is_removed_and_not_used_again() {
+fn files_of_another_life_are_removed_and_not_recycled() {
     let (disk, _) = spied_disk();
     disk.create(&segment_name(0), 3 * 4096).unwrap();
     disk.create(&segment_name(2), S + 4096).unwrap();

@@ -36,7 +36,7 @@ impl Story {
         Ok(end)
     }
 
-    /// What a recovery reads from `from` on, and how it judges the end.
+    /// Prints what a recovery reads from `from` on, and where the log ends.
     fn scan(&self, from: Lsn, out: &mut String) -> Result<(), Box<dyn Error>> {
         let disk = Arc::new(self.recorder.clone());
         let mut scan = Scan::open(disk, LIFE, S, from, Lsn::ZERO)?;
@@ -62,11 +62,11 @@ impl Story {
                 writeln!(out, "appended up to {}", self.append(bytes)?)?;
             }
             "flush" => writeln!(out, "durable up to {}", self.log.flush()?)?,
-            "keep" => self.log.keep()?,
+            "keep" => self.log.preallocate()?,
             "recycle" => self.log.recycle_below(self.log.durable())?,
             "fail-flush" => self.disk.fail_sync(0),
             "lose-power" => {
-                // One letter for each sector that was not flushed: y if it survives.
+                // One letter per unflushed sector: y if it survives.
                 let sectors = args.next_pos().unwrap_or_default();
                 writeln!(out, "{} sectors were not flushed", self.disk.dirty())?;
                 let keep = Keep::Mask(sectors.chars().map(|letter| letter == 'y').collect());

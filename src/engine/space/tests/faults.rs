@@ -9,7 +9,7 @@ use super::{Model, Random, STORE, params};
 use crate::engine::base::error::Error;
 use crate::engine::base::lsn::{Incarnation, Life, LifeMark, Lsn, Secret, StoreId};
 use crate::engine::disk::{Disk, Fault, FaultError, Keep, Op, Persistence, SimDisk};
-use crate::engine::log::Witness;
+use crate::engine::log::LogRegistry;
 
 #[test]
 fn a_full_disk_leaves_the_old_checkpoint_and_heals() {

@@ -1,30 +1,29 @@
-//! Which files are segments of this store, and may be removed or used again.
+//! Which files are segments of this store, and may be removed or recycled.
 //!
-//! A name proves nothing: somebody may have put a file of any name into the directory. A file is the
-//! store's
+//! A name proves nothing: the directory may hold a foreign file of any name. A file is the store's
 //!
-//! - if it begins with a segment header of the store, of whatever life and number: one that is being
-//!   used again has its former header until the new one is written;
-//! - if it has the name of a segment and nothing but zeros where the header goes: one that was being
-//!   made when the process ended.
+//! - if it begins with a segment header of the store, of any life and number: a recycled file has its
+//!   former header until the new one is written;
+//! - if it has the name of a segment, and nothing but zeros where the header goes: it was being made
+//!   when the process ended.
 //!
-//! What is neither is left alone, even if it is a segment of ours whose header has rotted, and no new
-//! segment takes its name. So is what is no plain file: a directory, a link, a pipe.
+//! Any other file is left alone, even if it is a segment of this store whose header has rotted, and no
+//! new segment takes its name. The same holds for a directory, a link or a pipe.
 
 use super::format::{BadSegmentHeader, Geometry, SEGMENT_HEADER, SegmentHeader, segment_number};
 use crate::engine::base::error::Result;
 use crate::engine::base::lsn::StoreId;
 use crate::engine::disk::Disk;
 
-/// Numbers behind the last segment in which a file of somebody else is looked for.
+/// How many numbers after the last segment are searched for foreign files.
 const NEAR: u64 = 1 << 16;
 
-/// The files with a segment's name.
+/// The numbers of all files with a segment's name, in order.
 #[derive(Debug, Default)]
 pub(crate) struct Segments {
-    /// The numbers of those that are the store's, in order.
+    /// Segments of this store.
     pub(crate) own: Vec<u64>,
-    /// And of those that are not.
+    /// Other files.
     pub(crate) foreign: Vec<u64>,
 }
 
@@ -47,8 +46,8 @@ impl Segments {
         Ok(found)
     }
 
-    /// The number of the first segment of a new log, of which `last` and all before are taken. It is
-    /// behind every segment there is, and behind other files that would soon be in its way.
+    /// The number of the first segment of a new log, if numbers up to `last` are taken. It is above
+    /// every segment, and above foreign files that would soon be in its way.
     pub(crate) fn next_after(&self, last: u64, geometry: Geometry) -> u64 {
         let holdable = |number: &u64| number.checked_add(1).is_some_and(|n| geometry.can_hold(n));
         let own = self.own.iter().copied().filter(holdable).max().unwrap_or(0);
@@ -96,7 +95,7 @@ mod tests {
     const S: u64 = 64 << 10;
 
     #[test]
-    fn a_segment_is_told_by_its_header() {
+    fn a_segment_is_recognised_by_its_header() {
         let disk = SimDisk::new();
         let header = |store, number| {
             let life = Life::of_version_1(store, Incarnation::new(1));
@@ -106,7 +105,7 @@ mod tests {
         let far = u64::MAX;
         let files: [(u64, Vec<u8>); 8] = [
             (1, header(STORE, 1)),
-            (2, header(STORE, 1)), // being used again
+            (2, header(STORE, 1)), // being recycled
             (3, vec![0; 5000]),    // being made
             (4, vec![]),
             (5, b"a letter".to_vec()),

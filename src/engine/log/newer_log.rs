@@ -1,32 +1,32 @@
 //! Whether the log has outlived the superblock: an older copy of the data file, beside a newer log.
 //!
-//! Whoever restores one file of two, or whose newest superblock has rotted, would lose every
-//! commit of the lives since, silently: their records have another salt, and a store that was
-//! closed has no log to read. But they have left something in the log that they could not have
-//! written under this superblock, by the order in which incarnations begin (RECOVERY-4):
+//! Somebody may have restored one of the two files, or the newest superblock may have rotted. Opening
+//! would then silently lose every commit of the lives since: their records have another salt, and a
+//! store that was closed has no log to read. But incarnations begin in a fixed order (RECOVERY-4), so
+//! those lives left something in the log that could not have been written under this superblock:
 //!
 //! ```text
 //!   superblock of i durable -> segments of i + 1 made -> recovery's own record -> superblock of
 //!   i + 1 durable -> commits of i + 1
 //! ```
 //!
-//! So the superblock, of incarnation i, is proved to be old by
+//! The superblock, of incarnation i, is proved to be old by
 //!
 //! - a segment of incarnation i + 2 or later;
 //! - a record of i + 1, if the superblock says that the store was closed: the first write after
 //!   that begins by recording i + 1;
-//! - a transaction of i + 1 that does not begin with a count of keys: these are all that recovery
-//!   itself appends, in one transaction at most, before its checkpoint;
-//! - a record of i + 1 whose sync line is not where the records of that incarnation begin. Recovery's
-//!   has it at the start of the log, just behind a segment's header, where it never is again. That
-//!   tells where the first records are gone.
+//! - a transaction of i + 1 that does not begin with a count of keys: before its checkpoint, recovery
+//!   itself appends at most one transaction, of such counts;
+//! - a record of i + 1 whose sync line is not where the records of that incarnation begin. The sync
+//!   line of recovery's own record is at the start of the log, right after a segment's header, and
+//!   never there again. This proof works where the first records are gone.
 //!
 //! An incarnation of the same number with another mark that has made commits, which only the last two
-//! of these can tell, is of another copy of the store: of the two files one was restored.
+//! can prove, belongs to another copy of the store: one of the two files was restored.
 //!
-//! What is left out: the later lives are not looked for in what a segment of theirs holds beyond
-//! the first such record, nor in files without a valid header. No proof is not a proof that the
-//! superblock is new: if all of the later log is gone too, nothing is left that could tell.
+//! Left out: a search of the segments of later lives beyond the first such record, and of files without
+//! a valid header. Finding no proof does not prove that the superblock is new: if all of the later log
+//! is gone too, nothing can tell.
 
 use std::sync::Arc;
 
@@ -38,23 +38,23 @@ use crate::engine::base::lsn::{Incarnation, Life};
 use crate::engine::disk::Disk;
 use crate::engine::mutants::{Mutant, broken};
 
-/// What the superblock says.
+/// The life that the superblock records.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Known {
+pub(crate) struct KnownLife {
     pub(crate) life: Life,
     pub(crate) segment_bytes: u64,
-    /// The store was closed.
+    /// Whether the store was closed.
     pub(crate) clean: bool,
     /// Whether a transaction that begins with these bytes may be recovery's own.
-    pub(crate) may_be_recoverys: fn(&[u8]) -> bool,
+    pub(crate) may_be_recovery: fn(&[u8]) -> bool,
 }
 
-/// What proves that a newer superblock has been durable.
+/// Proof that a newer superblock has been durable.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Later {
-    /// The life that it is from.
+pub(crate) struct NewerLog {
+    /// The incarnation that wrote the proof.
     pub(crate) incarnation: Incarnation,
-    /// The file of the log in which it lies.
+    /// The file of the log that holds it.
     pub(crate) file: String,
 }
 
@@ -62,7 +62,7 @@ pub(crate) struct Later {
 ///
 /// # Errors
 /// A file could not be read.
-pub(crate) fn find_later(disk: &Arc<dyn Disk>, known: Known) -> Result<Option<Later>> {
+pub(crate) fn find_newer_log(disk: &Arc<dyn Disk>, known: KnownLife) -> Result<Option<NewerLog>> {
     let geometry = Geometry::new(known.segment_bytes);
     for name in disk.list()? {
         let Some(number) = segment_number(&name).filter(|&number| geometry.can_hold(number)) else {
@@ -80,13 +80,13 @@ pub(crate) fn find_later(disk: &Arc<dyn Disk>, known: Known) -> Result<Option<La
             2.. => true,
             1 if is_in_place => has_commits(disk, known, &header)?,
             0 if is_in_place && header.life != known.life => {
-                has_commits(disk, Known { clean: false, ..known }, &header)?
+                has_commits(disk, KnownLife { clean: false, ..known }, &header)?
             }
             _ => false,
         };
         if is_proof {
             let file = disk.path(&name);
-            return Ok(Some(Later { incarnation: header.life.incarnation, file }));
+            return Ok(Some(NewerLog { incarnation: header.life.incarnation, file }));
         }
     }
     Ok(None)
@@ -103,16 +103,16 @@ fn header_of(disk: &dyn Disk, name: &str) -> Result<Option<SegmentHeader>> {
     Ok(SegmentHeader::decode(&page).ok())
 }
 
-/// Whether a record in the segment of the next incarnation was written under its own superblock.
-fn has_commits(disk: &Arc<dyn Disk>, known: Known, header: &SegmentHeader) -> Result<bool> {
-    let Known { segment_bytes, clean, may_be_recoverys, .. } = known;
+/// Whether the segment, of another life, holds a record written under that life's superblock.
+fn has_commits(disk: &Arc<dyn Disk>, known: KnownLife, header: &SegmentHeader) -> Result<bool> {
+    let KnownLife { segment_bytes, clean, may_be_recovery, .. } = known;
     let geometry = Geometry::new(segment_bytes);
     let start = geometry.segment_start(header.number);
     let mut records = RecordScan::open(Arc::clone(disk), header.life, segment_bytes, start);
     while let Some(record) = records.next()? {
         let begins = matches!(record.header.kind, Kind::Full | Kind::First);
         let is_commit =
-            begins && !may_be_recoverys(record.payload) && !broken(Mutant::LaterCommitUnread);
+            begins && !may_be_recovery(record.payload) && !broken(Mutant::LaterCommitUnread);
         if clean || is_commit || geometry.offset_of(record.header.sync_line) != SEGMENT_HEADER {
             return Ok(true);
         }
@@ -120,7 +120,7 @@ fn has_commits(disk: &Arc<dyn Disk>, known: Known, header: &SegmentHeader) -> Re
             return Ok(false);
         }
     }
-    // A hole may lie before it (LOG-13).
+    // A hole may lie before the record (LOG-13).
     let stop = records.stop().expect("there was no further record");
     let file = disk.open(&segment_name(header.number))?;
     let range = geometry.offset_of(stop.next)..file.bytes()?.min(segment_bytes);
@@ -150,11 +150,11 @@ mod tests {
         }
     }
 
-    /// The first byte of what recovery writes, and of what others do.
+    /// The first byte of what recovery writes, and of what commits write.
     const NOTE: u8 = 7;
     const CHANGE: u8 = 8;
 
-    /// A disk with the log of incarnation 5 and so many commits, with a flush after each.
+    /// A disk with the log of incarnation 5 and some commits, with a flush after each.
     fn disk_with(commits: usize, first_byte: u8) -> Arc<dyn Disk> {
         let disk: Arc<dyn Disk> = Arc::new(SimDisk::new());
         let options = LogOptions { segment_bytes: S, ..LogOptions::default() };
@@ -170,18 +170,18 @@ mod tests {
     }
 
     fn proof(disk: &Arc<dyn Disk>, incarnation: u32, clean: bool) -> Option<u32> {
-        let known = Known { clean, ..known(life(incarnation)) };
-        find_later(disk, known).unwrap().map(|later| later.incarnation.get())
+        let known = KnownLife { clean, ..known(life(incarnation)) };
+        find_newer_log(disk, known).unwrap().map(|later| later.incarnation.get())
     }
 
-    fn known(life: Life) -> Known {
-        let may_be_recoverys = |payload: &[u8]| payload.first() == Some(&NOTE);
-        Known { life, segment_bytes: S, clean: true, may_be_recoverys }
+    fn known(life: Life) -> KnownLife {
+        let may_be_recovery = |payload: &[u8]| payload.first() == Some(&NOTE);
+        KnownLife { life, segment_bytes: S, clean: true, may_be_recovery }
     }
 
     #[test]
     fn a_later_life_proves_a_superblock_to_be_old() {
-        // A life that has begun, and one that has recovered and written what recovery writes.
+        // A life that has begun, and one whose recovery has written its record.
         for (commits, after_closing) in [(0, None), (1, Some(5))] {
             let disk = disk_with(commits, NOTE);
             assert_eq!(proof(&disk, 4, false), None, "RECOVERY-4: recovery may have crashed");
@@ -192,16 +192,16 @@ mod tests {
             }
         }
         let disk = disk_with(2, NOTE);
-        assert_eq!(proof(&disk, 4, false), Some(5), "its second record knows the first flushed");
-        assert_eq!(proof(&disk_with(1, CHANGE), 4, false), Some(5), "recovery changes nothing");
-        // The life of another copy that has the same number.
+        assert_eq!(proof(&disk, 4, false), Some(5), "its second sync line is higher");
+        assert_eq!(proof(&disk_with(1, CHANGE), 4, false), Some(5), "recovery makes no changes");
+        // The life of another copy with the same number.
         let copy = Life { mark: LifeMark(7), ..life(5) };
         let some = Some(Incarnation::new(5));
         for (commits, byte, found) in [(1, NOTE, None), (2, NOTE, some), (1, CHANGE, some)] {
-            let later = find_later(&disk_with(commits, byte), known(copy)).unwrap();
+            let later = find_newer_log(&disk_with(commits, byte), known(copy)).unwrap();
             assert_eq!(later.map(|later| later.incarnation), found);
         }
         let other = known(Life { store: StoreId(*b"another store id"), ..life(1) });
-        assert_eq!(find_later(&disk, other).unwrap(), None, "not our business here");
+        assert_eq!(find_newer_log(&disk, other).unwrap(), None, "another store");
     }
 }

@@ -1,8 +1,8 @@
-//! The log on a full disk: it goes on in the space that it has.
+//! Hole punching: on a full disk the log goes on in the space that it has.
 //!
-//! What lies below a checkpoint is needed by nobody, but a segment goes as a whole, and the one with the
-//! byte before the checkpoint stays (LOG-11). So the blocks of what is not needed in it are given back, and
-//! as many are taken at the end:
+//! The log below a checkpoint is no longer needed. But a segment is removed as a whole, and the one with
+//! the byte before the checkpoint stays (LOG-11). So the log punches a hole in the part of it that is not
+//! needed, and grows by as much at the end:
 //!
 //! ```text
 //!   | header | not needed |  needed  |  free  |
@@ -10,13 +10,13 @@
 //! ```
 //!
 //! The log slides over its file, and then into the next one, which begins with as much as the hole. It
-//! takes as many bytes of the disk as before, so what is kept for those who take away
-//! ([`Log::kept_bytes`]) is there again as often as there is a checkpoint.
+//! takes as many bytes of the disk as before, so each checkpoint restores the reserve for deletes
+//! ([`Log::delete_reserve`]).
 //!
 //! A hole lies below what recovery may need, no byte of it is written or flushed again, and its file is
-//! not used again (LOG-13).
+//! not recycled (LOG-13).
 //!
-//! A file system that cannot have holes leaves the log as it is.
+//! On a file system without holes the log stays as it is.
 
 use super::appender::Log;
 use super::format::{SEGMENT_HEADER, segment_name};
@@ -26,28 +26,28 @@ use crate::engine::base::lsn::Lsn;
 use crate::engine::mutants::{Mutant, broken};
 
 impl Log {
-    /// Gives back what nobody needs any more of the segment that stays, and takes as much at the end.
-    /// Returns whether the log has more room now.
+    /// Punches a hole below the checkpoint, in the segment with the byte before it, and grows the log by
+    /// as much. Returns whether the log has more room now.
     ///
     /// # Errors
-    /// What stood in the way; the next call tries again.
-    pub(crate) fn slide(&self) -> Result<bool> {
+    /// The hole or the growth failed; the next call tries again.
+    pub(crate) fn punch_hole(&self) -> Result<bool> {
         self.check_poison()?;
-        let mut keeper = self.keeper.lock();
-        let Some(last_byte) = keeper.unneeded.get().checked_sub(1).map(Lsn::new) else {
+        let mut state = self.preallocator.lock();
+        let Some(last_byte) = state.needed_from.get().checked_sub(1).map(Lsn::new) else {
             return Ok(false);
         };
         let number = self.geometry.segment_of(last_byte);
-        if keeper.is_retired || number < keeper.first {
+        if state.is_retired || number < state.first {
             return Ok(false);
         }
         let records = self.geometry.record_after(self.geometry.segment_start(number));
-        let begin = keeper.given_back.max(records);
-        let unneeded =
+        let begin = state.hole_end.max(records);
+        let needed_from =
             (last_byte.get() / SEGMENT_HEADER * SEGMENT_HEADER).saturating_sub(begin.get());
         let last = self.last_segment();
         let has = if last.is_whole() { 0 } else { last.bytes() };
-        let bytes = step_within(self.segment_bytes(), has + unneeded);
+        let bytes = step_within(self.segment_bytes(), has + needed_from);
         if bytes <= has {
             return Ok(false);
         }
@@ -60,32 +60,32 @@ impl Log {
         if !file.deallocate(self.geometry.offset_of(begin), bytes - has + more)? {
             return Ok(false);
         }
-        if self.geometry.segment_of(keeper.given_back) != number {
-            keeper.holes = 0;
+        if self.geometry.segment_of(state.hole_end) != number {
+            state.hole_bytes = 0;
         }
-        keeper.given_back = Lsn::new(begin.get() + bytes - has);
-        keeper.holes += bytes - has;
-        self.lengthen(&mut keeper, bytes).map(|()| true)
+        state.hole_end = Lsn::new(begin.get() + bytes - has);
+        state.hole_bytes += bytes - has;
+        self.lengthen(&mut state, bytes).map(|()| true)
     }
 
-    /// Whether the log has a hole: what it gives back it takes again.
-    pub(crate) fn slides(&self) -> bool {
-        self.keeper.lock().holes > 0
+    /// Whether the log has a hole: space that it frees, it takes again.
+    pub(crate) fn has_hole(&self) -> bool {
+        self.preallocator.lock().hole_bytes > 0
     }
 
-    /// A segment with holes was removed, and the disk has `bytes` bytes more: the log takes them again.
+    /// Grows the log by the `bytes` bytes that the removal of a segment with holes has freed.
     ///
     /// # Errors
-    /// Not if somebody else was faster.
-    pub(super) fn regain(&self, bytes: u64) -> Result<()> {
-        let mut keeper = self.keeper.lock();
+    /// The growth failed. A full disk is no error: something else has taken the space.
+    pub(super) fn regrow(&self, bytes: u64) -> Result<()> {
+        let mut state = self.preallocator.lock();
         let last = self.last_segment();
         let (has, whole) = (last.bytes(), self.segment_bytes());
         let (least, most) = (step_of_at_least(whole, has + 1), step_within(whole, has + bytes));
-        if bytes == 0 || keeper.is_retired || most <= has {
+        if bytes == 0 || state.is_retired || most <= has {
             return Ok(());
         }
-        match self.extended(&mut keeper, last.grow_between(least, most)) {
+        match self.extended(&mut state, last.grow_between(least, most)) {
             Err(Error::DiskFull { .. }) => Ok(()),
             grown => grown,
         }
