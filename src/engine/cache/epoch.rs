@@ -33,7 +33,7 @@ use crossbeam_epoch::{Collector, LocalHandle};
 use crate::engine::base::sync::Mutex;
 use crate::engine::base::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
 
-/// A thread keeps its handles to this many stores, the most recently used.
+/// A thread keeps handles to at most this many stores.
 const HANDLES: usize = 8;
 /// The number of slots, of 128 bytes each. Threads that find none free share the last one.
 const SLOTS: usize = 512;
