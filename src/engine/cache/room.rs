@@ -17,9 +17,9 @@
 //!
 //! A promise reserves blocks for the most pages that a commit can change. It is made under the commit
 //! lock, before the record is appended. If too few blocks are free the commit is refused, and nothing has
-//! changed. Values that are written ahead of their commit take only unreserved blocks. A block counts as
-//! in flight after it was taken and until just before its page ceases to be unwritten. In between,
-//! the inequality errs on the safe side.
+//! changed. Values that are written ahead of their commit take only unreserved blocks. A block begins to
+//! count as in flight after it was taken, and ceases before its page ceases to be unwritten: in these two
+//! gaps the inequality errs on the safe side.
 //!
 //! Until the store is open nothing is promised: the pages that recovery changes had their blocks when the
 //! store crashed, and find them free again.
@@ -132,9 +132,8 @@ impl Cache {
     }
 
     /// Promises a commit that is about to be appended, and those before it in its group, that they can
-    /// change `pages` pages together. The former had been promised `already`. Call under the commit lock,
-    /// and end it with [`Cache::end_promise`]. False, and nothing promised, if there are too few frames or
-    /// blocks.
+    /// change `pages` pages together; those before it were promised `already`. Call under the commit lock,
+    /// and end with [`Cache::end_promise`]. False, and nothing promised, if frames or blocks are too few.
     #[inline]
     pub(crate) fn promise(
         &self,

@@ -21,8 +21,8 @@ use crate::engine::base::error::Result;
 use crate::engine::mutants::{Mutant, broken};
 use crate::engine::space::PageId;
 
-/// From this many rows per leaf on, a copy of the leaf costs less than two passes over its rows. The next
-/// leaves are then likely to get as many.
+/// From about this many rows per leaf on, a copy of the leaf costs less than two passes over its rows. The
+/// next leaves are then likely to get as many.
 const DENSE: usize = 8;
 
 /// Leaves, and the deferred rows that belong there.

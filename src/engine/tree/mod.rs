@@ -25,8 +25,8 @@
 //! Deleting merges a node with a neighbour when it is less than a quarter full and both fit in
 //! three quarters of a page ([`merge`]). If the neighbours are on disk, housekeeping merges the node
 //! later: a delete does not read from the disk with the commit lock held. So a leaf may be empty for a
-//! while. It stays empty if the process ends before. It also does if the merged node's shorter prefix
-//! makes the neighbour's keys too long for a page.
+//! while. It stays empty if the process ends before. It also does if the merged node would have a shorter
+//! prefix, and no room for the longer suffixes.
 //!
 //! Left out on purpose: sibling links. A cursor keeps the ids of the pages on its path, which cannot
 //! change under it at its LSN, and finds the neighbours through them in both directions. A split or merge
