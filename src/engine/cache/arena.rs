@@ -8,13 +8,13 @@
 //! | 4 | 4 | the frame of the previous version, plus 1 | set by the writer, read under an epoch |
 //! | 8 | 8 | LSN of the version | set before the frame is published |
 //! | 16 | 8 | page id, 0 while the frame is free | the same |
-//! | 24 | 8 | where a copy lies on disk, 0 while it is dirty | the claim on the page's word |
+//! | 24 | 8 | address of the copy on disk, 0 while dirty | the claim on the page's word |
 //! | 32 | 8 | how often the frame was given a page | set before the frame is published |
 //! | 64 | page | the page | the writer until it is settled, then nobody (CACHE-1) |
 //!
-//! A frame is freed in two steps: nobody can find it any more and the epoch has passed
-//! ([`Arena::release`]), and the last pin has gone. A thread pins a page for as long as one call
-//! takes; what a user may hold for ever pins few frames ([`hold`](super::hold)).
+//! A frame is free when nobody can find it any more, the epoch has passed ([`Arena::release`]) and its
+//! last pin is gone. A thread pins a page for one call. Users, who may hold pages for any time, pin few
+//! frames ([`hold`](super::hold)).
 #![allow(unsafe_code)] // owns the frame memory
 
 use std::fmt;
@@ -28,7 +28,7 @@ use crate::engine::base::sync::Mutex;
 use crate::engine::space::{PageAddr, PageId};
 
 const FRAME_HEADER: usize = 64;
-/// Cache lines from the start of a frame that a search is about to touch.
+/// Cache lines from the start of a frame that a search will touch.
 const PREFETCH_LINES: usize = 8;
 /// Memory touched ahead with one system call: a huge page.
 #[cfg(target_os = "linux")]
@@ -36,7 +36,7 @@ const TOUCH_PIECE: usize = 2 << 20;
 const VISITED: u32 = 1 << 28;
 const RETIRED: u32 = 1 << 29;
 const PINS: u32 = VISITED - 1;
-/// What users hold pins at most this part of all frames.
+/// Users pin at most one frame in this many.
 const HELD_SHARE: u32 = 8;
 
 /// The number of a frame in the arena.
@@ -61,19 +61,19 @@ pub(crate) struct Arena {
     base: *mut u8,
     page_bytes: usize,
     frames: u32,
-    /// Frames from here on are outside of the memory.
+    /// Frame numbers from here on have no memory.
     end: u32,
     beyond: Beyond,
     free: Mutex<Free>,
-    /// How many frames are free: what `free` holds, readable without its lock.
+    /// The number of frames in `free`, readable without its lock.
     available: AtomicU32,
-    /// How many frames are pinned by what a user holds (CACHE-9).
+    /// How many frames users' holds pin (CACHE-9).
     held: AtomicU32,
 }
 
 #[derive(Debug)]
 struct Free {
-    /// Freed frames, the warmest last.
+    /// Freed frames, the most recently freed last.
     list: Vec<Frame>,
     /// Frames from here on were never used.
     fresh: u32,
@@ -86,8 +86,7 @@ unsafe impl Send for Arena {}
 unsafe impl Sync for Arena {}
 
 impl Arena {
-    /// An arena of `frames` frames for pages of `page_bytes`. Memory is taken as frames are first
-    /// used.
+    /// An arena of `frames` frames for pages of `page_bytes`. A frame takes memory at its first use.
     pub(crate) fn new(frames: u32, page_bytes: usize, source: MemorySource) -> Result<Self> {
         let stride = FRAME_HEADER + page_bytes;
         let bytes = frames as usize * stride;
@@ -100,7 +99,7 @@ impl Arena {
         Ok(Arena { memory, base, page_bytes, frames, end, beyond, free, available, held })
     }
 
-    /// Bytes from frame to frame.
+    /// Bytes from one frame to the next.
     fn stride(&self) -> usize {
         FRAME_HEADER + self.page_bytes
     }
@@ -109,12 +108,12 @@ impl Arena {
         self.page_bytes
     }
 
-    /// How many frames there are, without those beyond.
+    /// How many frames the cache has, without those [beyond](super::beyond) it.
     pub(crate) fn frames(&self) -> u32 {
         self.frames
     }
 
-    /// One more than the number of the last frame that is used, those beyond included.
+    /// One more than the number of the last frame in use, those beyond the cache included.
     pub(crate) fn numbered(&self) -> u32 {
         self.beyond.numbered()
     }
@@ -150,12 +149,11 @@ impl Arena {
         self.available.fetch_sub(taken as u32, Ordering::Relaxed);
     }
 
-    /// Whether a frame is not one of the cache's own.
     pub(super) fn is_beyond(&self, frame: Frame) -> bool {
         frame.0 >= self.frames
     }
 
-    /// A frame beyond those of the cache (CACHE-13). None if there are no more addresses for any.
+    /// A frame beyond those of the cache (CACHE-13). `None` if there are no addresses left.
     pub(super) fn take_beyond(&self) -> Option<Frame> {
         self.beyond.take()
     }
@@ -170,13 +168,13 @@ impl Arena {
         self.available.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Frees frames that nobody can find any more: at once, or with their last pin.
+    /// Frees frames that nobody can find any more: now, or when their last pin is gone.
     pub(crate) fn release(&self, frames: &[Frame]) {
         let mut free = None;
         let mut count = 0;
         for &frame in frames {
             let state = &self.header(frame).state;
-            // Nobody can find it, so that a frame without pins gets none any more.
+            // Nobody can find the frame, so no pin can be added.
             let mut before = state.load(Ordering::Acquire);
             if before & PINS != 0 {
                 before = state.fetch_or(RETIRED, Ordering::AcqRel);
@@ -196,7 +194,7 @@ impl Arena {
         self.available.fetch_add(count, Ordering::Relaxed);
     }
 
-    /// Makes whoever still reads a frame that was freed notice.
+    /// In tests, overwrites a freed frame, so that a reader that still uses it fails.
     fn poison(&self, frame: Frame) {
         #[cfg(any(test, syncline_shuttle))]
         // SAFETY: inside the arena; nobody has the frame any more.
@@ -207,7 +205,7 @@ impl Arena {
         let _ = frame;
     }
 
-    /// Makes the header that of a free frame.
+    /// Resets the header to that of a free frame.
     fn forget(&self, frame: Frame) {
         self.poison(frame);
         let header = self.header(frame);
@@ -215,7 +213,7 @@ impl Arena {
         header.page.store(0, Ordering::Relaxed);
     }
 
-    /// Writes the header of a frame that belongs to the caller alone, a dirty one.
+    /// Writes the header of a frame that belongs to the caller alone, as a dirty page.
     pub(crate) fn name(&self, frame: Frame, page: PageId, lsn: Lsn, previous: Option<Frame>) {
         let header = self.header(frame);
         header.state.store(0, Ordering::Relaxed);
@@ -226,8 +224,8 @@ impl Arena {
         header.tenancy.store(header.tenancy.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
     }
 
-    /// How often the frame was given a page: tells its content from what it held before, also where page
-    /// id and LSN are the same. The pages of long values all have LSN 0, and names are given again.
+    /// How often the frame was given a page. It distinguishes a page from an earlier one in the same frame
+    /// with the same id and LSN: pages of long values all have LSN 0, and page ids are reused.
     pub(crate) fn tenancy(&self, frame: Frame) -> u64 {
         self.header(frame).tenancy.load(Ordering::Relaxed)
     }
@@ -236,7 +234,7 @@ impl Arena {
         Lsn::new(self.header(frame).lsn.load(Ordering::Relaxed))
     }
 
-    /// Gives a frame that nobody reads, and that is changed in place, to a later version.
+    /// Makes a frame that is changed in place the version at `lsn`. Nobody reads it.
     pub(crate) fn set_lsn(&self, frame: Frame, lsn: Lsn) {
         self.header(frame).lsn.store(lsn.get(), Ordering::Relaxed);
     }
@@ -249,12 +247,12 @@ impl Arena {
         self.header(frame).previous.load(Ordering::Acquire).checked_sub(1).map(Frame)
     }
 
-    /// Cuts the chain: the version before is in the history, where whoever sees this finds it.
+    /// Cuts the chain of versions. A reader that sees this finds the previous version in the history.
     pub(crate) fn forget_previous(&self, frame: Frame) {
         self.header(frame).previous.store(0, Ordering::Release);
     }
 
-    /// Where a copy of the frame lies on disk; none while it is dirty.
+    /// The address of the frame's copy on disk; none while it is dirty.
     pub(crate) fn addr(&self, frame: Frame) -> PageAddr {
         PageAddr::from_word(self.header(frame).addr.load(Ordering::Relaxed)).expect("an address")
     }
@@ -263,7 +261,7 @@ impl Arena {
         self.header(frame).addr.store(addr.word(), Ordering::Relaxed);
     }
 
-    /// Notes that a page was read, which saves it from the next round of eviction.
+    /// Sets the CLOCK mark: the page was read, and the next round of eviction spares it.
     pub(crate) fn visit(&self, frame: Frame) {
         let state = &self.header(frame).state;
         if state.load(Ordering::Relaxed) & VISITED == 0 {
@@ -271,7 +269,7 @@ impl Arena {
         }
     }
 
-    /// Takes the mark of [`Arena::visit`] away, and tells whether it was there.
+    /// Clears the mark of [`Arena::visit`], and returns whether it was set.
     pub(crate) fn unvisit(&self, frame: Frame) -> bool {
         let state = &self.header(frame).state;
         state.load(Ordering::Relaxed) & VISITED != 0
@@ -279,21 +277,20 @@ impl Arena {
     }
 
     pub(crate) fn is_pinned(&self, frame: Frame) -> bool {
-        // Acquire: what was read under a pin that has gone was read before this.
+        // Acquire: all reads under a released pin happened before this.
         self.header(frame).state.load(Ordering::Acquire) & PINS != 0
     }
 
-    /// Pins a frame, which an epoch guard of the caller keeps from being freed right now, or
-    /// which nobody but the caller has.
+    /// Pins a frame that an epoch guard of the caller protects, or that only the caller has.
     pub(super) fn pin(&self, frame: Frame) {
         let before = self.header(frame).state.fetch_add(1, Ordering::Relaxed);
         if before & PINS > PINS / 2 {
-            // Long before they would be taken for marks: others may count on while this one ends.
+            // Well before the count reaches the flag bits: other threads may still add pins meanwhile.
             std::process::abort();
         }
     }
 
-    /// Takes a pin away. The last pin of a frame that nobody can find any more frees it.
+    /// Removes a pin. The last pin of a frame that nobody can find any more frees it.
     pub(super) fn unpin(&self, frame: Frame) {
         let before = self.header(frame).state.fetch_sub(1, Ordering::AcqRel);
         if before & RETIRED != 0 && before & PINS == 1 {
@@ -301,19 +298,20 @@ impl Arena {
         }
     }
 
-    /// Counts one more frame that a user holds, if there may be one more (CACHE-9).
+    /// Counts one more frame that a user holds, if the limit allows it (CACHE-9).
     pub(super) fn may_hold(&self) -> bool {
         let most = self.frames / HELD_SHARE;
         let one_more = |held| (held < most).then_some(held + 1);
         self.held.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).is_ok()
     }
 
-    /// Counts one less.
+    /// Undoes [`Arena::may_hold`].
     pub(super) fn hold_less(&self) {
         let before = self.held.fetch_sub(1, Ordering::Relaxed);
         assert!(
             before > 0 && before <= self.frames / HELD_SHARE,
-            "CACHE-9: {before} frames were held"
+            "CACHE-9: {before} frames were held, of at most {}",
+            self.frames / HELD_SHARE
         );
     }
 
@@ -321,9 +319,9 @@ impl Arena {
     ///
     /// # Safety
     /// For all of `'a` nobody writes to the frame and it is not freed: it is settled (CACHE-1), and an
-    /// epoch guard or a pin that outlives `'a` keeps it; or it belongs to the caller alone.
+    /// epoch guard or a pin that outlives `'a` protects it; or it belongs to the caller alone.
     pub(crate) unsafe fn page<'a>(&self, frame: Frame) -> &'a [u8] {
-        // SAFETY: inside the arena; the caller vouches for the rest.
+        // SAFETY: inside the arena; the caller guarantees the rest.
         unsafe { std::slice::from_raw_parts(self.page_start(frame), self.page_bytes) }
     }
 
@@ -334,13 +332,12 @@ impl Arena {
     /// above `settled` and the caller is the writer.
     #[allow(clippy::mut_from_ref)]
     pub(crate) unsafe fn page_mut<'a>(&self, frame: Frame) -> &'a mut [u8] {
-        // SAFETY: inside the arena; the caller vouches for the rest.
+        // SAFETY: inside the arena; the caller guarantees the rest.
         unsafe { std::slice::from_raw_parts_mut(self.page_start(frame), self.page_bytes) }
     }
 
-    /// Asks the processor to fetch the start of a frame: its header, the page's, and the slots of
-    /// a full leaf. A search then waits for memory once, and once more for the cell that it finds,
-    /// rather than at each of its steps.
+    /// Prefetches the start of a frame: its header, the page's header, and the slots of a full leaf. A
+    /// search then waits for memory twice, once here and once for its cell, rather than at each step.
     #[inline]
     pub(crate) fn prefetch(&self, frame: Frame) {
         #[cfg(target_arch = "x86_64")]
@@ -348,7 +345,7 @@ impl Arena {
             use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
             let start = self.start(frame).cast::<i8>();
             for line in 0..PREFETCH_LINES {
-                // A wrapping offset: the last lines of the arena's last frame may lie outside.
+                // A wrapping offset: the last lines of the last frame may be outside the arena.
                 let at = start.wrapping_add(line * 64);
                 // SAFETY: a prefetch reads nothing and never faults.
                 unsafe { _mm_prefetch::<_MM_HINT_T0>(at) };
@@ -358,8 +355,7 @@ impl Arena {
         let _ = frame;
     }
 
-    /// Asks the processor to fetch a whole page that will be read from end to end, while another
-    /// one is being read.
+    /// Prefetches a whole page, which will be read from end to end.
     pub(crate) fn prefetch_page(&self, frame: Frame) {
         #[cfg(target_arch = "x86_64")]
         {
@@ -392,8 +388,7 @@ impl Arena {
         unsafe { self.base.add(frame.0 as usize * self.stride()) }
     }
 
-    /// Brings frames that were never used into memory, ahead of their first use. Returns how
-    /// many bytes that were.
+    /// Faults in frames that were never used, ahead of their first use. Returns how many bytes.
     pub(crate) fn touch_ahead(&self, bytes: usize, touched: &mut usize) -> usize {
         let stride = self.stride();
         let fresh = self.free.lock().fresh as usize * stride;
@@ -405,10 +400,10 @@ impl Arena {
         *touched = until;
         #[cfg(target_os = "linux")]
         {
-            // A piece at a time: each holds the lock of the process's address space, for which a
-            // thread waits whose allocator grows its heap, and everybody else behind that one.
+            // A piece at a time: each call holds the lock of the process's address space. A thread whose
+            // allocator grows its heap waits for that lock, and other threads wait for that thread.
             for start in (from & !4095..until).step_by(TOUCH_PIECE) {
-                // Without this advice the first use takes the page fault: slower, nothing else.
+                // If the advice fails, the first use takes the page fault: only slower.
                 let _ = self.memory.map().advise_range(
                     memmap2::Advice::PopulateWrite,
                     start,

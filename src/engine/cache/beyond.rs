@@ -1,46 +1,45 @@
-//! Frames beyond those that the user asked for, for when no page can be written.
+//! Overflow frames beyond the configured cache, for the time when no page can be written.
 //!
-//! For each dirty page there is a block on the disk (CACHE-12), and yet the disk may refuse to write it: a
-//! file system that copies on write needs space to overwrite what is there; a device may fail. A read
-//! must go on then, and a batch that is in the log must be applied, although it is larger than its share
-//! of the cache and evicts its own pages. They take memory beyond the cache.
+//! Each dirty page has a free block on the disk (CACHE-12), and yet its write may fail: a copy-on-write
+//! file system needs space even to overwrite a block, and a device may fail. Reads must go on then, and a
+//! batch that is in the log must be applied, even if it is larger than its share of the cache and evicts
+//! its own pages. They take memory beyond the cache.
 //!
-//! So neither a read nor such a commit fails because no page can be written, and so none be evicted
-//! (CACHE-13). A device that does not read for a moment is another matter, and has the same end:
+//! So neither a read nor such a commit fails because pages cannot be written, and therefore cannot be
+//! evicted (CACHE-13). Failed reads are handled too:
 //!
 //! - CACHE-14 A commit that is in the log repeats a read that failed
 //!   ([`Cache::load_surely`](super::Cache)): a device that fails for a moment fails no commit.
 //!
-//! A read needs few: what it brings in is clean, and is evicted by the next one. A batch may need one
-//! for each page that it changes. The frames beyond are numbered from the last of the others on and lie
-//! behind them: of addresses there are [`TIMES`] as many as for the cache, or [`LEAST_BYTES`], unless the
-//! system refuses that. They take memory when they are used, and the system has it back as soon as all of
-//! them are free.
+//! Reads need few overflow frames: a loaded page is clean, and the next read evicts it. A batch may need
+//! one per page that it changes. The overflow frames follow the cache's own, in number and in memory. They
+//! have [`TIMES`] the addresses of the cache, and at least [`LEAST_BYTES`], unless the system refuses
+//! that. A frame takes memory when it is used; the system gets it back as soon as all of them are free.
 
 use super::arena::Frame;
 use super::memory::Memory;
 use crate::engine::base::sync::Mutex;
 use crate::engine::base::sync::atomic::{AtomicU32, Ordering};
 
-/// Addresses beyond the cache, in sizes of that; and at least so many bytes of them.
+/// Addresses beyond the cache, as a multiple of the cache's size; and their minimum in bytes.
 const TIMES: usize = 15;
 const LEAST_BYTES: usize = 1 << 30;
 
-/// How many bytes of addresses there should be behind a cache of `bytes`.
+/// How many bytes of addresses to reserve behind a cache of `bytes`.
 pub(super) fn bytes_beyond(bytes: usize) -> usize {
     bytes.saturating_mul(TIMES).max(LEAST_BYTES)
 }
 
-/// Which frames beyond are free.
+/// The overflow frames, and which of them are free.
 #[derive(Debug)]
 pub(super) struct Beyond {
-    /// Frames of the cache itself.
+    /// How many frames the cache itself has.
     frames: u32,
-    /// One more than the number of the last frame that there can be.
+    /// One more than the highest possible frame number.
     end: u32,
-    /// Those that are free among the used ones. `numbered` changes with this locked.
+    /// Free frames below `numbered`, which changes only with this locked.
     spare: Mutex<Vec<Frame>>,
-    /// One more than the number of the last frame that is used, readable without the lock.
+    /// One more than the number of the last frame in use, readable without the lock.
     numbered: AtomicU32,
 }
 
@@ -50,7 +49,7 @@ impl Beyond {
         Beyond { frames, end, spare: Mutex::default(), numbered: AtomicU32::new(frames) }
     }
 
-    /// A frame, with a header of zeros or of a free frame. None if all are used.
+    /// A frame, whose header is zero or that of a free frame. `None` if all are used.
     pub(super) fn take(&self) -> Option<Frame> {
         let mut spare = self.spare.lock();
         if let Some(frame) = spare.pop() {
@@ -64,20 +63,20 @@ impl Beyond {
         Some(frame)
     }
 
-    /// Gives a frame back, whose memory is a part of `memory`, of `stride` bytes.
+    /// Gives back a frame, `stride` bytes of `memory`.
     pub(super) fn give_back(&self, frame: Frame, memory: &Memory, stride: usize) {
         let mut spare = self.spare.lock();
         spare.push(frame);
         let end = self.numbered();
         if spare.len() == (end - self.frames) as usize {
-            // Their headers read as those of free frames before and after.
+            // A header reads as that of a free frame before and after it is cleared.
             self.numbered.store(self.frames, Ordering::Release);
             memory.clear(self.frames as usize * stride..end as usize * stride);
             *spare = Vec::new();
         }
     }
 
-    /// One more than the number of the last frame that is used, in the cache or beyond.
+    /// One more than the number of the last frame in use, in the cache or beyond.
     pub(super) fn numbered(&self) -> u32 {
         self.numbered.load(Ordering::Acquire)
     }

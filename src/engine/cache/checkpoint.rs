@@ -1,16 +1,16 @@
-//! The cache's side of a checkpoint: putting every page version visible at an LSN on disk.
+//! The cache's side of a checkpoint: it puts all changed pages on disk, as of one LSN.
 //!
-//! The checkpoint has registered its LSN, so each version it is after stays, in the page table or
-//! in the history, until it is done. A version that has a copy on disk already (a dirty page that
-//! was evicted) is taken as it is; others are written, sorted by name, in large batches.
+//! The checkpoint has registered its LSN as a snapshot, so the versions that it needs stay in the page
+//! table or the history until it is done. If a version has a copy on disk already (a dirty page that was
+//! evicted), the checkpoint refers to that copy. It writes the others in large batches, sorted by page id.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
 use super::arena::Frame;
 use super::evict::Copied;
-use super::history::Place;
-use super::room::{Counted, Others};
+use super::history::VersionLocation;
+use super::room::{Backing, OtherWriter};
 use super::state::Cache;
 use super::table::{PAGE_IDS, Word};
 use crate::engine::base::error::{Error, Result};
@@ -18,40 +18,34 @@ use crate::engine::base::lsn::Lsn;
 use crate::engine::mutants::{Mutant, broken};
 use crate::engine::space::{PageAddr, PageId};
 
-/// Pages written in one go.
+/// Pages written together.
 const BATCH: usize = 128;
 
-/// Where a checkpoint has a page.
+/// A page in a checkpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Placed {
     pub(crate) id: PageId,
-    /// Where the checkpoint before has it, if at all.
+    /// Its address in the previous checkpoint; none if it is new.
     pub(crate) old: PageAddr,
-    /// Where this one has it; nowhere if the page is gone.
+    /// Its address in this checkpoint; none if the page was freed.
     pub(crate) new: PageAddr,
-    /// Whether only the checkpoint owns the new place, because nobody else refers to it.
+    /// Whether only the checkpoint refers to the new address, and owns it.
     orphan: bool,
-    /// Whether the old place is lent to a version in the history.
+    /// Whether the old address is lent to a version in the history.
     lent: bool,
 }
 
-/// Blocks that the former checkpoint releases, those of them that snapshots still need (they are
-/// the cache's from then on), and those that the checkpoint takes.
+/// Blocks that the previous checkpoint releases, those that it hands to the cache because snapshots
+/// still need them, and those that the new checkpoint takes.
 pub(crate) type Blocks = (Vec<u64>, Vec<u64>, Vec<u64>);
 
-/// A version that was superseded: its place in a batch, and page, frame and LSN.
+/// A version that was superseded: its index in a batch, and page, frame and LSN.
 type Superseded = (usize, (PageId, Frame, Lsn));
 
-/// Where the version at the checkpoint's LSN is.
-enum Version {
-    InFrame(Frame),
-    OnDisk(PageAddr),
-}
-
 impl Cache {
-    /// Puts the versions at `at` of `ids` on disk. `after_batch` is called now and then with how
-    /// many pages are done, `settle` to wait for the group that is being applied. On an error what was
-    /// written is free again.
+    /// Puts the versions at `at` of `ids` on disk. `after_batch` is called after each batch with the
+    /// number of pages done so far, `settle` to wait for the group that is being applied. On an error the
+    /// blocks that were written are free again.
     pub(crate) fn place(
         &self,
         ids: &[PageId],
@@ -77,7 +71,7 @@ impl Cache {
         Ok(placed)
     }
 
-    /// Frees what a checkpoint that failed had written for itself alone.
+    /// Frees the blocks that only a failed checkpoint refers to.
     pub(crate) fn unplace(&self, placed: &[Placed]) {
         let all = broken(Mutant::FailedCheckpointFreesAll);
         let orphans = placed.iter().filter(|page| page.orphan || all);
@@ -91,11 +85,11 @@ impl Cache {
         settle: &dyn Fn(),
         placed: &mut Vec<Placed>,
     ) -> Result<()> {
-        let (mut batch, superseded) = self.write_alone_if_full(Others::Eviction, || {
+        let (mut batch, superseded) = self.write_alone_if_full(OtherWriter::Eviction, || {
             let _placing = self.placing.lock();
             self.write_batch(ids, at)
         })?;
-        // Without a lock that the group could wait for.
+        // Holds no lock here: the group that `settle` waits for could need it.
         for (nth, version) in superseded {
             let page = &mut batch[nth];
             page.orphan = !self.note_superseded(version, page.new, settle);
@@ -104,18 +98,18 @@ impl Cache {
         Ok(())
     }
 
-    /// Returns where the pages are, and which of them have been superseded while they were written.
+    /// Returns the placed pages, and which of them were superseded while they were written.
     fn write_batch(&self, ids: &[PageId], at: Lsn) -> Result<(Vec<Placed>, Vec<Superseded>)> {
         let mut buffer = self.page_buffer();
         let (mut placed, mut written) = (Vec::with_capacity(ids.len()), Vec::new());
         for &id in ids {
-            self.know(id)?;
+            self.ensure_loaded(id)?;
             let old = self.table.checkpointed(id);
             let guard = self.pin();
             let new = match self.version_at(id, at)? {
-                Version::OnDisk(_) if broken(Mutant::EvictedPageUnlisted) => continue,
-                Version::OnDisk(new) => new,
-                Version::InFrame(frame) => {
+                VersionLocation::OnDisk(_) if broken(Mutant::EvictedPageUnlisted) => continue,
+                VersionLocation::OnDisk(new) => new,
+                VersionLocation::Resident(frame) => {
                     buffer.push(id, self.page_ref(frame, &guard).bytes());
                     let (lsn, tenancy) = (self.arena.lsn(frame), self.arena.tenancy(frame));
                     written.push((placed.len(), Copied { id, frame, lsn, tenancy }));
@@ -124,7 +118,7 @@ impl Cache {
             };
             placed.push(Placed { id, old, new, orphan: false, lent: false });
         }
-        let addrs = self.write_pages(&mut buffer, Counted::Homeless)?;
+        let addrs = self.write_pages(&mut buffer, Backing::Reserved)?;
         let mut superseded = Vec::new();
         for ((nth, copied), addr) in written.into_iter().zip(addrs) {
             placed[nth].new = addr;
@@ -137,8 +131,8 @@ impl Cache {
     }
 
     /// Notes in the history that a version which was superseded while it was written has a copy: it
-    /// must not need another block (CACHE-12). It is there once the group that superseded it is applied.
-    /// False if it is not.
+    /// must not need another block (CACHE-12). The history has it once the superseding group is applied.
+    /// False if the history does not have it.
     fn note_superseded(
         &self,
         version: (PageId, Frame, Lsn),
@@ -152,14 +146,14 @@ impl Cache {
         }
     }
 
-    fn version_at(&self, id: PageId, at: Lsn) -> Result<Version> {
+    fn version_at(&self, id: PageId, at: Lsn) -> Result<VersionLocation> {
         let at = if broken(Mutant::CheckpointTakesNewest) { Lsn::MAX } else { at };
         let word = self.table.newest(id);
         if let Some(version) = self.version_in_history(id, at) {
             return Ok(version);
         }
         match word {
-            Word::OnDisk(addr) => return Ok(Version::OnDisk(addr)),
+            Word::OnDisk(addr) => return Ok(VersionLocation::OnDisk(addr)),
             Word::Resident(newest) => {
                 let mut frame = Some(newest);
                 while let Some(version) = frame {
@@ -167,8 +161,8 @@ impl Cache {
                         let addr = self.arena.addr(version);
                         let is_newest = version == newest;
                         return Ok(match is_newest && !addr.is_none() {
-                            true => Version::OnDisk(addr),
-                            false => Version::InFrame(version),
+                            true => VersionLocation::OnDisk(addr),
+                            false => VersionLocation::Resident(version),
                         });
                     }
                     frame = self.arena.previous(version);
@@ -176,7 +170,7 @@ impl Cache {
             }
             Word::Nothing | Word::NotLoaded => {}
         }
-        // The chain may have been cut after we looked into the history: by then it is there.
+        // The chain may have been cut after the first look into the history: now the version is there.
         if let Some(version) = self.version_in_history(id, at) {
             return Ok(version);
         }
@@ -186,26 +180,25 @@ impl Cache {
             expected: format!("page {id} as of LSN {at}"),
             found: match word {
                 Word::Nothing => "no such page".into(),
-                Word::Resident(_) => "newer versions alone, in memory".into(),
+                Word::Resident(_) => "only newer versions, in memory".into(),
                 Word::OnDisk(addr) => format!("a newer version in block {}", addr.block()),
                 Word::NotLoaded => "a page that was never read".into(),
             },
         })
     }
 
-    fn version_in_history(&self, id: PageId, at: Lsn) -> Option<Version> {
-        Some(match self.history.find(id, at)? {
-            Place::Resident(frame) => match self.arena.addr(frame) {
-                PageAddr::NONE => Version::InFrame(frame),
-                addr => Version::OnDisk(addr),
-            },
-            // Its own, until the checkpoint lends it to it (CACHE-5).
-            Place::OnDisk(addr) => Version::OnDisk(addr),
+    /// The version in the history, on disk if it has a copy there. The entry owns that copy until the
+    /// checkpoint has completed, and lends it (CACHE-5).
+    fn version_in_history(&self, id: PageId, at: Lsn) -> Option<VersionLocation> {
+        let location = self.history.find(id, at)?;
+        Some(match location.addr(&self.arena) {
+            PageAddr::NONE => location,
+            addr => VersionLocation::OnDisk(addr),
         })
     }
 
-    /// What becomes of the blocks when the checkpoint is durable. Adds the pages in `freed`, which
-    /// it no longer has, to `placed`.
+    /// Decides who owns the blocks when the checkpoint is durable. Adds the pages in `freed`, which the
+    /// checkpoint does not have any more, to `placed`.
     pub(crate) fn hand_over(&self, placed: &mut Vec<Placed>, freed: &[PageId]) -> Result<Blocks> {
         let (mut released, mut kept, mut taken) = (Vec::new(), Vec::new(), Vec::new());
         for page in placed.iter_mut().filter(|page| page.old != page.new) {
@@ -217,7 +210,7 @@ impl Cache {
             }
         }
         for &id in freed {
-            let (old, in_use) = self.place_of_freed(id)?;
+            let (old, in_use) = self.addr_of_freed(id)?;
             let lent = !in_use && self.history.is_lent(id, old, &self.arena);
             if !old.is_none() {
                 let is_kept = (in_use || lent) && !broken(Mutant::FreedExtentReleased);
@@ -229,12 +222,12 @@ impl Cache {
         Ok((released, kept, taken))
     }
 
-    /// Where the last checkpoint has `id`, which is gone since, and whether readers of an older
-    /// snapshot may still go there.
-    fn place_of_freed(&self, id: PageId) -> Result<(PageAddr, bool)> {
-        self.know(id)?;
+    /// The address of a freed page in the last checkpoint, and whether readers of an older snapshot may
+    /// still read it there.
+    fn addr_of_freed(&self, id: PageId) -> Result<(PageAddr, bool)> {
+        self.ensure_loaded(id)?;
         let old = self.table.checkpointed(id);
-        // A frame that is evicted meanwhile still says where its copy is.
+        // A frame that is evicted meanwhile keeps the address of its copy.
         let _guard = self.pin();
         let in_use = match self.table.newest(id) {
             Word::Resident(frame) => self.arena.addr(frame) == old,
@@ -255,14 +248,14 @@ impl Cache {
             let leaf = page.id.0 / fanout;
             let words = match leaves.entry(leaf) {
                 Entry::Occupied(words) => words.into_mut(),
-                Entry::Vacant(place) => {
+                Entry::Vacant(entry) => {
                     let first = leaf * fanout;
-                    self.know_leaf(leaf)?;
+                    self.ensure_leaf_loaded(leaf)?;
                     let word = |id| match id < PAGE_IDS {
                         true => self.table.checkpointed(PageId(id)).word(),
                         false => PageAddr::NONE.word(),
                     };
-                    place.insert((first..first + fanout).map(word).collect())
+                    entry.insert((first..first + fanout).map(word).collect())
                 }
             };
             words[(page.id.0 % fanout) as usize] = page.new.word();
@@ -275,29 +268,28 @@ impl Cache {
     pub(crate) fn adopt_placed(&self, placed: &[Placed], at: Lsn) {
         for page in placed {
             if page.lent && !self.history.give_lent(page.id, page.old, &self.arena) {
-                self.space.free(page.old.block()); // the version has gone meanwhile
+                self.space.free(page.old.block()); // the version was dropped meanwhile
             }
             self.table.set_checkpointed(page.id, page.new);
             self.history.disown(page.id, at, page.new, &self.arena);
         }
     }
 
-    /// Whether there is a page of this name.
     pub(crate) fn exists(&self, id: PageId) -> Result<bool> {
-        self.know(id)?;
+        self.ensure_loaded(id)?;
         Ok(self.table.newest(id) != Word::Nothing)
     }
 
-    /// Sees to it that the page map has been read for `id`.
-    fn know(&self, id: PageId) -> Result<()> {
+    /// Reads the page map's leaf for `id`, unless that was done before.
+    fn ensure_loaded(&self, id: PageId) -> Result<()> {
         if self.table.newest(id) == Word::NotLoaded {
             self.load_words(id)?;
         }
         Ok(())
     }
 
-    fn know_leaf(&self, leaf: u64) -> Result<()> {
-        if !self.is_harvested(leaf) {
+    fn ensure_leaf_loaded(&self, leaf: u64) -> Result<()> {
+        if !self.is_leaf_read(leaf) {
             self.load_words(PageId(leaf * self.space.map_fanout() as u64))?;
         }
         Ok(())

@@ -1,4 +1,4 @@
-//! Counters that many threads raise at once, each in a cache line of its own.
+//! The cache's counters, striped: threads that count at once use different cache lines.
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -14,7 +14,6 @@ struct Stripe {
     pages_written: AtomicU64,
 }
 
-/// What the cache counts.
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
     stripes: [Stripe; STRIPES],
@@ -34,8 +33,7 @@ pub(crate) struct CacheStats {
 
 impl Counters {
     pub(crate) fn hit(&self, pages: u64) {
-        // A plain add: a stripe is nearly always one thread's own, and a count lost to a race
-        // is no harm.
+        // No atomic add: a stripe is nearly always one thread's own, and a lost count does no harm.
         let hits = &self.stripe().hits;
         hits.store(hits.load(Ordering::Relaxed) + pages, Ordering::Relaxed);
     }
@@ -66,7 +64,7 @@ impl Counters {
     fn stripe(&self) -> &Stripe {
         thread_local!(static MINE: Cell<usize> = const { Cell::new(usize::MAX) });
         static NEXT: AtomicUsize = AtomicUsize::new(0);
-        // Gone when the thread ends, and this may be the end of the thread.
+        // Fails while the thread ends.
         let mine = MINE.try_with(|mine| {
             if mine.get() == usize::MAX {
                 mine.set(NEXT.fetch_add(1, Ordering::Relaxed) % STRIPES);

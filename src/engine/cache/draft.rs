@@ -1,10 +1,10 @@
-//! Pages made outside of a commit group, for a group to take in later.
+//! Drafts: pages made outside of a commit group, which a group takes in later.
 //!
-//! A few stay in frames; many are written straight to the data file. A draft that is dropped
-//! before a group has taken it in leaves nothing behind.
+//! A small draft stays in frames; a large one is written straight to the data file. A draft that is
+//! dropped before a group has taken it in frees its pages.
 
 use super::evict::PageBuffer;
-use super::room::Counted;
+use super::room::Backing;
 use super::state::Cache;
 use super::table::Word;
 use super::writer::WriteGroup;
@@ -14,7 +14,8 @@ use crate::engine::space::{PAGE_HEADER, PageId, header};
 
 /// A value of more pages than this bypasses the cache.
 const IN_FRAMES: usize = 16;
-/// And so does what a transaction adds to this share of the frames: drafts cannot be evicted.
+/// So does a value that would bring a transaction's drafts above one frame in this many: drafts cannot be
+/// evicted.
 const SHARE_OF_FRAMES: usize = 8;
 /// Pages written at a time.
 const BATCH: usize = 128;
@@ -23,9 +24,9 @@ const BATCH: usize = 128;
 #[derive(Debug)]
 pub(crate) struct Draft<'c> {
     cache: &'c Cache,
-    /// Names, with where each page is.
+    /// The pages, with where each is.
     pages: Vec<(PageId, Word)>,
-    /// Pages not written yet, with their names.
+    /// Pages not written yet, with their ids.
     buffer: Option<(PageBuffer, Vec<PageId>)>,
 }
 
@@ -38,8 +39,8 @@ impl<'c> Draft<'c> {
         Draft { cache, pages: Vec::new(), buffer }
     }
 
-    /// Adds a page and returns its name; `fill` fills in the first bytes after the header (8 for
-    /// each child of an index), the rest is zero. Its LSN is 0.
+    /// Adds a page and returns its id. `fill` fills in the first bytes after the header (8 per child of
+    /// an index), the rest is zero. Its LSN is 0.
     #[allow(unsafe_code)]
     pub(crate) fn add(
         &mut self,
@@ -81,11 +82,11 @@ impl<'c> Draft<'c> {
     }
 
     /// How many of its pages have no copy on disk.
-    pub(crate) fn homeless(&self) -> usize {
+    pub(crate) fn unwritten(&self) -> usize {
         self.pages.iter().filter(|(_, word)| matches!(word, Word::Resident(_))).count()
     }
 
-    /// Writes what must be written. Then the draft can be taken in.
+    /// Writes the pages that bypass the cache. Then the draft can be taken in.
     pub(crate) fn finish(&mut self) -> Result<()> {
         self.write_out()?;
         self.buffer = None; // a batch may have many drafts
@@ -94,7 +95,7 @@ impl<'c> Draft<'c> {
 
     fn write_out(&mut self) -> Result<()> {
         if let Some((buffer, ids)) = &mut self.buffer {
-            let result = self.cache.write_pages(buffer, Counted::Not);
+            let result = self.cache.write_pages(buffer, Backing::Unreserved);
             let addrs = result.inspect_err(|_| {
                 ids.drain(..).for_each(|id| self.cache.reuse_page_id(id));
             })?;
@@ -118,8 +119,8 @@ impl WriteGroup<'_> {
         }
     }
 
-    /// Frees the pages of a draft that this group has taken in, named by the page that was added last.
-    /// False if there is none.
+    /// Frees the pages of a draft that this group has taken in, identified by its last page. False if
+    /// there is no such draft.
     pub(crate) fn free_draft(&mut self, last: PageId) -> bool {
         let Some(listed) = self.drafts.remove(&last) else { return false };
         for at in listed {

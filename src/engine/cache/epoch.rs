@@ -1,26 +1,27 @@
-//! Epochs: readers pin one, and what was retired is freed once nobody who could see it is pinned.
+//! Epoch-based reclamation: a reader pins the epoch, and a retired frame is freed once all readers that
+//! could see it have unpinned.
 //!
 //! The scheme and its implementation are crossbeam-epoch's (Fraser, "Practical lock-freedom",
 //! 2004). Each store has a collector of its own, so that a reader of one store never delays
 //! another, and so that a simulated run depends on nothing outside it.
 //!
-//! Beside that, a writer can find out that nobody is pinned, and keep it so for a moment
-//! ([`Epoch::exclude`]): then it may change what otherwise nobody may. Each thread has a place
-//! where it notes that it is pinned; the writer raises a flag, and then looks at all places:
+//! In addition, a writer can exclude readers for a moment, if nobody is pinned ([`Epoch::exclude`]):
+//! then it may change published frames. Each thread has a slot in which it counts its pins. The writer
+//! raises a flag, and then looks at all slots:
 //!
 //! ```text
-//!   reader   place = 1;    barrier;  flag?    raised: place = 0, wait, begin anew
-//!   writer   flag = true;  barrier;  places?  one is not 0: flag = false, no exclusion
+//!   reader   slot = 1;     barrier;  flag?    raised: slot = 0, wait, begin anew
+//!   writer   flag = true;  barrier;  slots?   one is not 0: flag = false, no exclusion
 //! ```
 //!
-//! With a full barrier on both sides at least one sees the other (Dekker). The reader's is the one
-//! that crossbeam's `pin` has anyway: what a thread notes there must be seen before whatever it
-//! reads afterwards, or no epoch would be safe. A second one was 3 % of a get.
+//! With a full barrier on both sides at least one sees the other (Dekker). The reader's barrier is the
+//! one in crossbeam's `pin`, which must order the pin before all later reads of its thread. A second
+//! barrier took 3 % of a get.
 //!
 //! Invariant:
 //!
-//! - EPOCH-1 A thread that is [`Alone`] keeps the guard that it had, and pins nothing anew: the flag that
-//!   it would wait for is its own. It panics instead.
+//! - EPOCH-1 A thread that has an [`Exclusion`] keeps its guard, and pins nothing anew: it would wait for
+//!   its own flag. It panics instead.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -32,12 +33,12 @@ use crossbeam_epoch::{Collector, LocalHandle};
 use crate::engine::base::sync::Mutex;
 use crate::engine::base::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
 
-/// Handles of more stores than this in one thread are made anew at each change.
+/// A thread keeps handles to at most this many stores.
 const HANDLES: usize = 8;
-/// So many threads have a place of their own, of 128 bytes; all others share the last one.
-const PLACES: usize = 512;
-const SHARED: usize = PLACES - 1;
-/// The place of nobody.
+/// The number of slots, of 128 bytes each. Threads that find none free share the last one.
+const SLOTS: usize = 512;
+const SHARED: usize = SLOTS - 1;
+/// The slot of no thread.
 const NOBODY: usize = usize::MAX;
 /// How often a reader looks at the flag before it lets others run.
 const SPINS: usize = 64;
@@ -54,33 +55,33 @@ thread_local! {
     static LOCAL: RefCell<Vec<Local>> = const { RefCell::new(Vec::new()) };
 }
 
-/// What a thread has of a store.
+/// A thread's handle to a store, and its slot there.
 struct Local {
     number: u64,
     handle: LocalHandle,
-    place: usize,
-    places: Arc<Places>,
+    slot: usize,
+    slots: Arc<EpochSlots>,
 }
 
 impl Drop for Local {
     fn drop(&mut self) {
-        if self.place != SHARED {
-            self.places.give_back(self.place);
+        if self.slot != SHARED {
+            self.slots.give_back(self.slot);
         }
     }
 }
 
-/// Who is pinned, and whether nobody may be.
-struct Places {
+/// The pins of all threads, and the flag that excludes readers.
+struct EpochSlots {
     flag: Flag,
-    /// The place of the thread that raised the flag.
-    alone: AtomicUsize,
-    /// Somebody had to wait until the flag was down.
+    /// The slot of the thread that raised the flag.
+    excluder: AtomicUsize,
+    /// Whether a reader had to wait until the flag was down.
     has_waited: AtomicBool,
-    /// Those from here on are nobody's. Changed with `taking` held.
+    /// Slots from here on are free. Changed with `taking` held.
     used: AtomicUsize,
     taking: Mutex<()>,
-    all: Box<[Place]>,
+    all: Box<[EpochSlot]>,
 }
 
 #[repr(align(128))]
@@ -88,8 +89,8 @@ struct Flag(AtomicBool);
 
 #[derive(Default)]
 #[repr(align(128))]
-struct Place {
-    /// How many guards its thread has. Changed by that thread alone, but for the shared place.
+struct EpochSlot {
+    /// How many guards its thread has. Changed only by that thread, except in the shared slot.
     pins: AtomicUsize,
     is_taken: AtomicBool,
 }
@@ -98,97 +99,97 @@ struct Place {
 pub(crate) struct Epoch {
     collector: Collector,
     number: u64,
-    places: Arc<Places>,
+    slots: Arc<EpochSlots>,
 }
 
-/// While a thread holds one, nothing that it can still find is freed. Hold it briefly, and never
+/// While a thread holds a guard, no frame that it can find is freed. Hold it briefly, and never
 /// while waiting for a device.
 pub(crate) struct Guard<'e> {
     inner: crossbeam_epoch::Guard,
     pin: Pin<'e>,
 }
 
-/// Nobody but this thread is pinned, or comes to be, until this is dropped.
+/// Until this is dropped, no other thread is pinned, and none can pin.
 #[derive(Debug)]
-pub(crate) struct Alone<'e>(&'e Epoch);
+pub(crate) struct Exclusion<'e>(&'e Epoch);
 
-/// A pin that is noted in its thread's place.
+/// A pin that is counted in its thread's slot.
 struct Pin<'e> {
-    places: &'e Places,
-    place: usize,
-    /// Whether its thread had no other.
+    slots: &'e EpochSlots,
+    slot: usize,
+    /// Whether its thread had no other pin.
     is_first: bool,
 }
 
 impl Epoch {
     pub(crate) fn new() -> Self {
-        let places = Places {
+        let slots = EpochSlots {
             flag: Flag(AtomicBool::new(false)),
-            alone: AtomicUsize::new(NOBODY),
+            excluder: AtomicUsize::new(NOBODY),
             has_waited: AtomicBool::new(false),
             used: AtomicUsize::new(0),
             taking: Mutex::new(()),
-            all: (0..PLACES).map(|_| Place::default()).collect(),
+            all: (0..SLOTS).map(|_| EpochSlot::default()).collect(),
         };
         Epoch {
             collector: Collector::new(),
             number: NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed),
-            places: Arc::new(places),
+            slots: Arc::new(slots),
         }
     }
 
-    /// Pins the current epoch. Waits for a moment if somebody is [`Alone`].
+    /// Pins the current epoch. Waits while another thread has an [`Exclusion`].
     ///
     /// # Panics
-    /// The thread itself is, and has let go of its guard: it would wait for itself for ever.
+    /// If this thread has the exclusion, and has dropped its guard: it would wait for itself for ever.
     #[inline]
     pub(crate) fn pin(&self) -> Guard<'_> {
-        let pinned = self.with_local(|local| self.pin_with(&local.handle, local.place));
+        let pinned = self.with_local(|local| self.pin_with(&local.handle, local.slot));
         pinned.unwrap_or_else(|_| self.pin_at_the_end())
     }
 
     #[inline]
-    fn pin_with(&self, handle: &LocalHandle, place: usize) -> Guard<'_> {
-        let pin = self.places.note(place);
+    fn pin_with(&self, handle: &LocalHandle, slot: usize) -> Guard<'_> {
+        let pin = self.slots.note(slot);
         let inner = handle.pin();
-        // Nested in another pin of its thread it has had no barrier and needs none.
-        if pin.is_first && self.places.is_closed() {
+        // A nested pin has had no barrier, and needs none.
+        if pin.is_first && self.slots.is_closed() {
             pin.wait();
         }
         Guard { inner, pin }
     }
 
-    /// For a thread that is ending and has nothing of its own any more: a destructor may read, and
-    /// close the store. The guard keeps its handle.
+    /// For a thread that is ending and has lost its [`Local`]: a destructor may still read, and close the
+    /// store. The guard keeps the handle alive.
     #[cold]
     fn pin_at_the_end(&self) -> Guard<'_> {
-        self.places.used.fetch_max(SHARED + 1, Ordering::SeqCst);
+        self.slots.used.fetch_max(SHARED + 1, Ordering::SeqCst);
         self.pin_with(&self.collector.register(), SHARED)
     }
 
-    /// Whether somebody had to wait since this was asked last, because the caller was [`Alone`].
+    /// Whether a reader has had to wait for an [`Exclusion`] since the last call.
     pub(crate) fn has_kept_waiting(&self) -> bool {
-        let has_waited = &self.places.has_waited;
+        let has_waited = &self.slots.has_waited;
         has_waited.load(Ordering::Relaxed) && has_waited.swap(false, Ordering::Relaxed)
     }
 
-    /// Keeps everybody else from pinning, if nobody else is pinned. The caller is, holds the lock
-    /// that makes it the only one who calls this, and keeps this for a fraction of a millisecond.
-    pub(crate) fn exclude(&self, guard: &Guard<'_>) -> Option<Alone<'_>> {
-        let places = &*self.places;
-        let mine = guard.pin.place;
-        if mine == SHARED || places.all[mine].pins.load(Ordering::Relaxed) != 1 {
+    /// Keeps other threads from pinning, if none is pinned. The caller is pinned, holds the lock that
+    /// serialises these calls, and keeps the exclusion for a fraction of a millisecond.
+    pub(crate) fn exclude(&self, guard: &Guard<'_>) -> Option<Exclusion<'_>> {
+        let slots = &*self.slots;
+        let mine = guard.pin.slot;
+        if mine == SHARED || slots.all[mine].pins.load(Ordering::Relaxed) != 1 {
             return None;
         }
-        assert!(!places.flag.0.load(Ordering::Relaxed), "only one is alone");
-        places.alone.store(mine, Ordering::Relaxed);
-        places.flag.0.store(true, Ordering::Relaxed);
+        assert!(!slots.flag.0.load(Ordering::Relaxed), "there is one exclusion at a time");
+        slots.excluder.store(mine, Ordering::Relaxed);
+        slots.flag.0.store(true, Ordering::Relaxed);
         fence(Ordering::SeqCst);
-        let alone = Alone(self);
-        let used = places.used.load(Ordering::Acquire);
-        let mut others = places.all[..used].iter().enumerate().filter(|(at, _)| *at != mine);
-        let is_free = |(_, place): (usize, &Place)| place.pins.load(Ordering::Acquire) == 0;
-        others.all(is_free).then_some(alone)
+        let exclusion = Exclusion(self);
+        let used = slots.used.load(Ordering::Acquire);
+        let mut others = slots.all[..used].iter().enumerate().filter(|(at, _)| *at != mine);
+        let is_free = |(_, slot): (usize, &EpochSlot)| slot.pins.load(Ordering::Acquire) == 0;
+        others.all(is_free).then_some(exclusion)
     }
 
     #[inline]
@@ -204,65 +205,65 @@ impl Epoch {
         })
     }
 
-    /// Finds or makes what this thread has, and moves it to the front.
+    /// Finds or makes this thread's [`Local`], and moves it to the front.
     #[cold]
     fn find_local(&self, local: &mut Vec<Local>) {
         match local.iter().position(|local| local.number == self.number) {
             Some(at) => local.swap(0, at),
             None => {
-                let places = Arc::clone(&self.places);
-                let place = places.take();
+                let slots = Arc::clone(&self.slots);
+                let slot = slots.take();
                 let (number, handle) = (self.number, self.collector.register());
-                local.insert(0, Local { number, handle, place, places });
+                local.insert(0, Local { number, handle, slot, slots });
                 local.truncate(HANDLES);
             }
         }
     }
 }
 
-impl Place {
-    /// Whether it is nobody's. With `taking` held.
+impl EpochSlot {
+    /// Call with `taking` held.
     fn is_free(&self) -> bool {
         self.pins.load(Ordering::SeqCst) == 0 && !self.is_taken.load(Ordering::Relaxed)
     }
 }
 
-impl Places {
-    /// A place for a thread.
+impl EpochSlots {
+    /// A slot for a thread.
     fn take(&self) -> usize {
         let _turn = self.taking.lock();
-        let place = self.all[..SHARED].iter().position(Place::is_free).unwrap_or(SHARED);
-        self.all[place].is_taken.store(true, Ordering::Relaxed);
-        // Before the first pin: a writer that does not look there has raised the flag before.
-        self.used.fetch_max(place + 1, Ordering::SeqCst);
-        place
+        let slot = self.all[..SHARED].iter().position(EpochSlot::is_free).unwrap_or(SHARED);
+        self.all[slot].is_taken.store(true, Ordering::Relaxed);
+        // Before the first pin: a writer that does not look at this slot raised its flag before.
+        self.used.fetch_max(slot + 1, Ordering::SeqCst);
+        slot
     }
 
-    /// Gives a place back. Guards that are left still count in it: nobody takes it until they are gone.
-    fn give_back(&self, place: usize) {
+    /// Gives a slot back. Remaining guards still count in it: no thread takes it until they are dropped.
+    fn give_back(&self, slot: usize) {
         let _turn = self.taking.lock();
-        self.all[place].is_taken.store(false, Ordering::Relaxed);
-        // A writer need not look at those behind the last that is somebody's.
+        self.all[slot].is_taken.store(false, Ordering::Relaxed);
+        // A writer need not look at slots behind the last one in use.
         let used = self.used.load(Ordering::Relaxed);
         if used <= SHARED {
-            let last = self.all[..used].iter().rposition(|place| !place.is_free());
+            let last = self.all[..used].iter().rposition(|slot| !slot.is_free());
             self.used.store(last.map_or(0, |last| last + 1), Ordering::SeqCst);
         }
     }
 
-    /// Notes a pin. It counts after a full barrier, and if the flag is not raised then.
+    /// Counts a pin. It is valid after a full barrier, if the flag is not raised then.
     #[inline]
-    fn note(&self, place: usize) -> Pin<'_> {
-        let pins = &self.all[place].pins;
-        let before = if place == SHARED {
+    fn note(&self, slot: usize) -> Pin<'_> {
+        let pins = &self.all[slot].pins;
+        let before = if slot == SHARED {
             pins.fetch_add(1, Ordering::SeqCst);
-            0 // of this thread's pins, for all that is known
+            0 // nobody knows which pins are this thread's
         } else {
             let before = pins.load(Ordering::Relaxed);
             pins.store(before + 1, Ordering::Relaxed);
             before
         };
-        Pin { places: self, place, is_first: before == 0 }
+        Pin { slots: self, slot, is_first: before == 0 }
     }
 
     #[inline]
@@ -272,18 +273,18 @@ impl Places {
 }
 
 impl Pin<'_> {
-    /// Steps back until the flag is down.
+    /// Takes the pin back until the flag is down.
     #[cold]
     fn wait(&self) {
-        let pins = &self.places.all[self.place].pins;
-        // Its own thread's store, or a later one: nobody else's names this place.
-        let is_alone = self.places.alone.load(Ordering::Relaxed) == self.place;
-        assert!(!is_alone, "EPOCH-1: a thread that keeps all others from pinning pins anew");
-        self.places.has_waited.store(true, Ordering::Relaxed);
-        while self.places.is_closed() {
+        let pins = &self.slots.all[self.slot].pins;
+        // If `excluder` names this slot, this very thread has stored it: Relaxed is enough.
+        let is_own = self.slots.excluder.load(Ordering::Relaxed) == self.slot;
+        assert!(!is_own, "EPOCH-1: a thread that keeps all others from pinning pins anew");
+        self.slots.has_waited.store(true, Ordering::Relaxed);
+        while self.slots.is_closed() {
             pins.fetch_sub(1, Ordering::SeqCst);
             let mut spins = 0;
-            while self.places.is_closed() {
+            while self.slots.is_closed() {
                 spins += 1;
                 if spins < SPINS && cfg!(not(syncline_shuttle)) {
                     std::hint::spin_loop();
@@ -298,12 +299,12 @@ impl Pin<'_> {
 }
 
 impl Guard<'_> {
-    /// Calls `act` once nobody is pinned who is now.
+    /// Calls `act` once all threads that are pinned now have unpinned.
     pub(crate) fn defer(&self, act: impl FnOnce() + Send + 'static) {
         self.inner.defer(act);
     }
 
-    /// Moves the epoch on if possible, and does what was deferred long enough.
+    /// Advances the epoch if possible, and makes the deferred calls that are due.
     pub(crate) fn flush(&self) {
         self.inner.flush();
     }
@@ -312,8 +313,8 @@ impl Guard<'_> {
 impl Drop for Pin<'_> {
     #[inline]
     fn drop(&mut self) {
-        let pins = &self.places.all[self.place].pins;
-        if self.place == SHARED {
+        let pins = &self.slots.all[self.slot].pins;
+        if self.slot == SHARED {
             pins.fetch_sub(1, Ordering::Release);
         } else {
             pins.store(pins.load(Ordering::Relaxed) - 1, Ordering::Release);
@@ -321,10 +322,10 @@ impl Drop for Pin<'_> {
     }
 }
 
-impl Drop for Alone<'_> {
+impl Drop for Exclusion<'_> {
     fn drop(&mut self) {
-        self.0.places.alone.store(NOBODY, Ordering::Relaxed);
-        self.0.places.flag.0.store(false, Ordering::Release);
+        self.0.slots.excluder.store(NOBODY, Ordering::Relaxed);
+        self.0.slots.flag.0.store(false, Ordering::Release);
     }
 }
 
@@ -336,13 +337,13 @@ impl fmt::Debug for Epoch {
 
 impl fmt::Debug for Guard<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Guard").field("place", &self.pin.place).finish_non_exhaustive()
+        f.debug_struct("Guard").field("slot", &self.pin.slot).finish_non_exhaustive()
     }
 }
 
 impl Drop for Epoch {
-    /// Whoever opens and drops many stores in one thread, as a simulation does, keeps the handle
-    /// to the one that stays: when what it retired is freed depends on that one alone.
+    /// Drops this thread's handle. A simulation opens and drops many stores in one thread: they must not
+    /// push out the handle to a store that stays, or the time at which its frames are freed would change.
     fn drop(&mut self) {
         let _ = LOCAL.try_with(|local| {
             if let Ok(mut local) = local.try_borrow_mut() {
@@ -359,10 +360,10 @@ mod tests {
 
     use super::*;
 
-    /// On real processors, whose barriers no scheduler of a test knows: with the flag looked at
-    /// before the barrier this fails at once.
+    /// On real processors, since no test scheduler models their barriers. If the flag is read before the
+    /// barrier, this fails at once.
     #[test]
-    fn who_is_alone_meets_nobody() {
+    fn an_excluder_meets_no_reader() {
         let (epoch, inside, done) = (Epoch::new(), AtomicU64::new(0), AtomicBool::new(false));
         std::thread::scope(|scope| {
             scope.spawn(|| {
@@ -379,11 +380,11 @@ mod tests {
             while attempts < 200_000 || times == 0 {
                 attempts += 1;
                 let guard = epoch.pin();
-                if let Some(alone) = epoch.exclude(&guard) {
+                if let Some(exclusion) = epoch.exclude(&guard) {
                     inside.store(1, Ordering::Relaxed);
                     std::hint::black_box(&inside);
                     inside.store(0, Ordering::Relaxed);
-                    drop(alone);
+                    drop(exclusion);
                     times += 1;
                 }
             }
@@ -393,16 +394,16 @@ mod tests {
 
     #[test]
     #[should_panic(expected = "EPOCH-1: a thread that keeps all others from pinning pins anew")]
-    fn a_thread_that_is_alone_cannot_wait_for_itself() {
+    fn an_excluder_does_not_wait_for_itself() {
         let epoch = Epoch::new();
         let guard = epoch.pin();
-        let _alone = epoch.exclude(&guard).expect("nobody else is there");
+        let _exclusion = epoch.exclude(&guard).expect("no other thread is pinned");
         drop(guard);
         let _guard = epoch.pin();
     }
 
     #[test]
-    fn places_of_threads_that_ended_are_not_looked_at() {
+    fn slots_of_ended_threads_are_not_looked_at() {
         let epoch = Epoch::new();
         drop(epoch.pin());
         let barrier = std::sync::Barrier::new(200);
@@ -411,26 +412,26 @@ mod tests {
                 scope.spawn(|| {
                     drop(epoch.pin());
                     barrier.wait();
-                    let places: usize = LOCAL.with(|local| local.borrow()[0].place);
-                    assert!(places != SHARED, "a place of its own");
+                    let slots: usize = LOCAL.with(|local| local.borrow()[0].slot);
+                    assert!(slots != SHARED, "the thread has a slot of its own");
                 });
             }
         });
-        // The destructors of a thread's own values may run after the scope has ended.
-        while epoch.places.used.load(Ordering::SeqCst) > 1 {
+        // Thread-local destructors may run after the scope has ended.
+        while epoch.slots.used.load(Ordering::SeqCst) > 1 {
             std::thread::yield_now();
         }
         assert!(epoch.exclude(&epoch.pin()).is_some());
     }
 
     #[test]
-    fn threads_share_the_last_place_when_there_are_many() {
+    fn many_threads_share_the_last_slot() {
         let epoch = Epoch::new();
-        let alone = |epoch: &Epoch| epoch.exclude(&epoch.pin()).is_some();
-        assert!(alone(&epoch));
-        let barrier = std::sync::Barrier::new(PLACES + 1);
+        let can_exclude = |epoch: &Epoch| epoch.exclude(&epoch.pin()).is_some();
+        assert!(can_exclude(&epoch));
+        let barrier = std::sync::Barrier::new(SLOTS + 1);
         std::thread::scope(|scope| {
-            for _ in 0..PLACES {
+            for _ in 0..SLOTS {
                 scope.spawn(|| {
                     drop(epoch.pin());
                     barrier.wait();
@@ -443,10 +444,10 @@ mod tests {
             }
             barrier.wait();
             barrier.wait();
-            assert!(!alone(&epoch), "all are pinned");
+            assert!(!can_exclude(&epoch), "all are pinned");
             barrier.wait();
             barrier.wait();
         });
-        assert!(alone(&epoch), "all have gone");
+        assert!(can_exclude(&epoch), "all have unpinned");
     }
 }

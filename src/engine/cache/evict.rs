@@ -1,22 +1,23 @@
 //! Eviction and write-back.
 //!
-//! CLOCK with second chances (Corbató 1968): a hand goes round the frames; a page read since it
-//! last came by is spared once. A page comes in without the mark, so one pass over more data than
-//! fits evicts itself and not what is read often.
+//! CLOCK with second chances (Corbató 1968): a hand goes round the frames, and spares once a page that
+//! was read since its last round. A page is loaded without that mark, so a scan of more data than fits
+//! evicts its own pages, and not those that are read often.
 //!
-//! Dirty pages on the way are collected, sorted by name, and written together to a fresh run of
-//! blocks; only then are they evicted (CACHE-4). Nothing waits for a flush here: what a checkpoint
-//! refers to, the checkpoint flushes.
+//! The sweep collects dirty victims, sorts them by page id, and writes them together to a fresh run of
+//! blocks. Only then are they evicted (CACHE-4). Eviction waits for no flush: a checkpoint flushes the
+//! pages that it refers to.
 //!
-//! Writing may take long: the system makes a thread wait that writes more than the device takes.
-//! So the hand is no lock, and is moved by anybody; one thread at a time writes, mostly the cleaner
-//! ([`Cache::on_short_of_frames`]); and a read takes a clean page, wherever the hand finds one, and
-//! waits for a writer only where there is none (CACHE-11).
+//! Write-back may take long: the system throttles a thread that writes faster than the device.
+//!
+//! - The hand is no lock: every thread may move it.
+//! - One thread at a time writes, mostly the cleaner ([`Cache::on_short_of_frames`]).
+//! - A read takes the next clean page, and waits for a writer only if there is none (CACHE-11).
 
 use std::fmt;
 
 use super::arena::Frame;
-use super::room::{Counted, Others};
+use super::room::{Backing, OtherWriter};
 use super::state::Cache;
 use super::table::{Claim, Word};
 use crate::engine::base::error::Result;
@@ -25,38 +26,38 @@ use crate::engine::base::sync::atomic::{AtomicU32, Ordering};
 use crate::engine::mutants::{Mutant, broken};
 use crate::engine::space::{PageAddr, PageId, header};
 
-/// Dirty pages written in one go.
+/// Dirty pages written together.
 const WRITE_BATCH: usize = 128;
 
-/// Where the hand stands. Anybody may move it on.
+/// The position of the CLOCK hand.
 #[derive(Debug, Default)]
 pub(crate) struct Hand(AtomicU32);
 
 impl Hand {
-    /// The frame that it is at, past which it is moved.
+    /// The frame under the hand, which is moved past it.
     fn next(&self, frames: u32) -> Frame {
-        // Where the number begins anew, the hand jumps; it goes round from there.
+        // Where the counter wraps around, the hand jumps, and goes on from there.
         Frame(self.0.fetch_add(1, Ordering::Relaxed) % frames)
     }
 }
 
-/// Which pages are to be evicted.
+/// Which pages a sweep takes as victims.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Pages {
-    /// Those that have a copy on disk. Dirty ones are passed over.
+enum Victims {
+    /// Pages that have a copy on disk. Dirty ones are skipped.
     Clean,
-    /// Any, until so many dirty ones are found.
+    /// All, until this many dirty ones are found.
     Any(usize),
 }
 
-/// What the hand makes of a frame.
+/// The result of [`Cache::try_evict`].
 enum Verdict {
     Spared,
     Evicted,
     Dirty(PageId, Lsn),
 }
 
-/// Whoever evicts ahead is called so.
+/// Wakes the thread that evicts ahead.
 pub(super) struct Cleaner(Box<dyn Fn() + Send + Sync>);
 
 impl fmt::Debug for Cleaner {
@@ -65,7 +66,7 @@ impl fmt::Debug for Cleaner {
     }
 }
 
-/// A version of a page that was copied, to be written.
+/// A version of a page that was copied in order to be written.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Copied {
     pub(super) id: PageId,
@@ -91,7 +92,7 @@ impl PageBuffer {
         self.ids.push(id);
     }
 
-    /// Appends a page to be filled in.
+    /// Appends a zeroed page, for the caller to fill in.
     pub(crate) fn push_new(&mut self, id: PageId) -> &mut [u8] {
         let at = self.bytes.len();
         self.bytes.resize(at + self.page_bytes, 0);
@@ -106,12 +107,12 @@ impl PageBuffer {
 }
 
 impl Cache {
-    /// From now on `call` is called where few frames are free, to evict ahead. It must not wait.
+    /// From now on `call` is called when few frames are free, to wake the cleaner. It must not wait.
     pub(crate) fn on_short_of_frames(&self, call: impl Fn() + Send + Sync + 'static) {
-        assert!(self.cleaner.set(Cleaner(Box::new(call))).is_ok(), "one cleaner for a cache");
+        assert!(self.cleaner.set(Cleaner(Box::new(call))).is_ok(), "a cache has one cleaner");
     }
 
-    /// Calls the cleaner if few frames are free. Returns whether there is one.
+    /// Wakes the cleaner if few frames are free. Returns whether there is a cleaner.
     pub(super) fn call_cleaner(&self) -> bool {
         let Some(Cleaner(call)) = self.cleaner.get() else { return false };
         if self.is_short_of_frames() {
@@ -120,16 +121,15 @@ impl Cache {
         true
     }
 
-    /// Evicts about `want` pages, and frees what frames the epoch allows. Returns how many were
-    /// evicted.
+    /// Evicts about `want` pages, and frees the frames that the epoch allows. Returns how many it evicted.
     pub(crate) fn evict(&self, want: usize) -> Result<usize> {
         let evicted = self.sweep(self.settled.load(), want)?;
         self.pin().flush();
         Ok(evicted)
     }
 
-    /// Evicts about `want` pages at or below `upto`, writing dirty ones first. Returns how many
-    /// frames were retired; they come free when the epoch has passed.
+    /// Evicts about `want` pages at or below `upto`, dirty ones after writing them. Returns how many
+    /// frames it retired; they are free when the epoch has passed.
     pub(crate) fn sweep(&self, upto: Lsn, want: usize) -> Result<usize> {
         let _writing = match self.writing.try_lock() {
             Some(writing) => writing,
@@ -139,12 +139,12 @@ impl Cache {
             },
         };
         self.partial.store(true, Ordering::Relaxed);
-        let (mut count, dirty) = self.turn(upto, want, Pages::Any(WRITE_BATCH));
+        let (mut count, dirty) = self.advance_hand(upto, want, Victims::Any(WRITE_BATCH));
         if count < want {
             match self.write_back(dirty) {
                 Ok(written) => count += written,
                 Err(error) => {
-                    // Reads must go on while nothing can be written: clean pages will do.
+                    // Reads must go on while nothing can be written: evict clean pages instead.
                     count += self.sweep_clean(upto, want);
                     return if count > 0 { Ok(count) } else { Err(error) };
                 }
@@ -152,29 +152,34 @@ impl Cache {
         }
         let too_many_old = self.history.resident() > self.arena.frames() as usize / 8;
         if self.history.resident() > 0 && (count == 0 || too_many_old) {
-            count += self.write_alone_if_full(Others::Checkpoint, || self.spill())?;
+            count += self.write_alone_if_full(OtherWriter::Checkpoint, || self.spill())?;
         }
         Ok(count)
     }
 
-    /// Whether somebody writes dirty pages now, to evict them.
+    /// Whether a thread is writing dirty pages now, to evict them.
     pub(crate) fn is_evicting(&self) -> bool {
         self.writing.try_lock().is_none()
     }
 
-    /// Evicts about `want` clean pages at or below `upto`, without waiting for anybody. Returns how
-    /// many frames were retired.
+    /// Evicts about `want` clean pages at or below `upto`, without waiting. Returns how many frames it
+    /// retired.
     pub(crate) fn sweep_clean(&self, upto: Lsn, want: usize) -> usize {
         self.partial.store(true, Ordering::Relaxed);
-        self.turn(upto, want, Pages::Clean).0
+        self.advance_hand(upto, want, Victims::Clean).0
     }
 
-    /// Moves the hand on, at most two rounds, until `want` clean pages are evicted or enough dirty
-    /// ones found. Returns how many were evicted, and the dirty ones.
-    fn turn(&self, upto: Lsn, want: usize, pages: Pages) -> (usize, Vec<(PageId, Frame, Lsn)>) {
-        let limit = match pages {
-            Pages::Clean => usize::MAX,
-            Pages::Any(limit) => limit,
+    /// Moves the hand, at most two rounds, until it has evicted `want` clean pages or found enough dirty
+    /// ones. Returns how many it evicted, and the dirty ones.
+    fn advance_hand(
+        &self,
+        upto: Lsn,
+        want: usize,
+        victims: Victims,
+    ) -> (usize, Vec<(PageId, Frame, Lsn)>) {
+        let limit = match victims {
+            Victims::Clean => usize::MAX,
+            Victims::Any(limit) => limit,
         };
         let mut evicted = Vec::new();
         let mut dirty = Vec::new();
@@ -184,9 +189,11 @@ impl Cache {
                 break;
             }
             let frame = self.hand.next(frames);
-            match self.consider(frame, upto) {
+            match self.try_evict(frame, upto) {
                 Verdict::Evicted => evicted.push(frame),
-                Verdict::Dirty(id, lsn) if pages != Pages::Clean => dirty.push((id, frame, lsn)),
+                Verdict::Dirty(id, lsn) if victims != Victims::Clean => {
+                    dirty.push((id, frame, lsn));
+                }
                 Verdict::Spared | Verdict::Dirty(..) => {}
             }
         }
@@ -195,7 +202,8 @@ impl Cache {
         (count, dirty)
     }
 
-    fn consider(&self, frame: Frame, upto: Lsn) -> Verdict {
+    /// Evicts the page in `frame`, if it is a clean victim.
+    fn try_evict(&self, frame: Frame, upto: Lsn) -> Verdict {
         let id = self.arena.page_id(frame);
         if id == PageId::NONE
             || self.table.newest(id) != Word::Resident(frame)
@@ -205,7 +213,7 @@ impl Cache {
             return Verdict::Spared;
         }
         let Some(claim) = self.table.try_claim(id, frame) else { return Verdict::Spared };
-        // Only now: the frame may have got another version of the page since it was looked at.
+        // Under the claim: the frame may have got another version of the page meanwhile.
         if self.arena.lsn(frame) > upto {
             return Verdict::Spared;
         }
@@ -221,14 +229,14 @@ impl Cache {
         Verdict::Evicted
     }
 
-    /// Writes dirty pages to fresh blocks and evicts those that nobody changed meanwhile.
+    /// Writes dirty pages to fresh blocks, and evicts those that have not changed meanwhile.
     fn write_back(&self, mut dirty: Vec<(PageId, Frame, Lsn)>) -> Result<usize> {
         dirty.sort_unstable();
         dirty.dedup(); // the hand may have gone round twice
-        self.write_alone_if_full(Others::Checkpoint, || self.try_write_back(dirty.clone()))
+        self.write_alone_if_full(OtherWriter::Checkpoint, || self.try_write_back(dirty.clone()))
     }
 
-    /// [`Cache::write_back`], once.
+    /// One attempt of [`Cache::write_back`].
     fn try_write_back(&self, dirty: Vec<(PageId, Frame, Lsn)>) -> Result<usize> {
         let mut pages = self.page_buffer();
         let mut copied = Vec::with_capacity(dirty.len());
@@ -240,7 +248,7 @@ impl Cache {
             }
         }
         drop(guard);
-        let addrs = self.write_pages(&mut pages, Counted::Homeless)?;
+        let addrs = self.write_pages(&mut pages, Backing::Reserved)?;
         let mut evicted = Vec::new();
         for (copied, addr) in copied.into_iter().zip(addrs) {
             self.space.landed(1);
@@ -265,19 +273,19 @@ impl Cache {
             && self.arena.addr(frame).is_none()
     }
 
-    /// Notes that what was copied, the newest version of its page, is at `addr`. False if it is
-    /// not the newest any more, or has a copy already: then `addr` is the caller's to free.
+    /// Notes that the copied version, the newest of its page, was written to `addr`. False if it is not
+    /// the newest any more, or has a copy already: then the caller frees `addr`.
     pub(super) fn note_written(&self, copied: Copied, addr: PageAddr) -> bool {
         self.claim_written(copied, addr).is_some()
     }
 
-    /// [`Cache::note_written`], with the claim under which it was noted. Whatever follows from it
-    /// must happen under that same claim: a frame that is claimed anew may have been freed and
-    /// hold a newer version of the same page.
+    /// [`Cache::note_written`], with the claim under which it was noted. The caller must act on it under
+    /// that same claim: a frame that is claimed anew may have been freed meanwhile, and hold a newer
+    /// version of the same page.
     fn claim_written(&self, copied: Copied, addr: PageAddr) -> Option<Claim<'_>> {
         let Copied { id, frame, lsn, tenancy } = copied;
         let claim = self.claim(id, frame)?;
-        // A page that was freed meanwhile may have given its name and its frame to another (CACHE-15).
+        // If the page was freed meanwhile, another one may have its id and its frame (CACHE-15).
         let is_same = self.arena.tenancy(frame) == tenancy && self.arena.lsn(frame) == lsn;
         if !is_same || !self.arena.addr(frame).is_none() {
             return None;
@@ -287,8 +295,7 @@ impl Cache {
         Some(claim)
     }
 
-    /// Claims a page whose newest version is in `frame`, waiting for a claim that somebody else
-    /// has for an instant.
+    /// Claims a page whose newest version is in `frame`; spins while another thread has the claim.
     pub(super) fn claim(&self, id: PageId, frame: Frame) -> Option<Claim<'_>> {
         loop {
             if let Some(claim) = self.table.try_claim(id, frame) {
@@ -306,13 +313,13 @@ impl Cache {
         PageBuffer { bytes: Vec::new(), ids: Vec::new(), page_bytes: self.page_bytes() }
     }
 
-    /// Seals the pages in `buffer`, writes them to fresh blocks, in order and in runs as long as
-    /// there are, and empties the buffer. On an error all those blocks are free again. Pages that
-    /// are [`Counted::Homeless`] are in flight from then on, until the caller says that they landed.
+    /// Seals the pages in `buffer`, writes them to fresh blocks, in order and in runs that are as long as
+    /// possible, and empties the buffer. On an error all those blocks are free again. Pages that are
+    /// [`Backing::Reserved`] are in flight from then on, until the caller calls `Space::landed`.
     pub(super) fn write_pages(
         &self,
         buffer: &mut PageBuffer,
-        counted: Counted,
+        backing: Backing,
     ) -> Result<Vec<PageAddr>> {
         let size = buffer.page_bytes;
         let mut addrs: Vec<PageAddr> = Vec::with_capacity(buffer.ids.len());
@@ -320,7 +327,7 @@ impl Cache {
         let mut result = Ok(());
         while addrs.len() < buffer.ids.len() {
             let left = buffer.ids.len() - addrs.len();
-            let run = match self.take_blocks(left as u32, counted) {
+            let run = match self.take_blocks(left as u32, backing) {
                 Ok(run) => run,
                 Err(error) => {
                     result = Err(error);
@@ -345,7 +352,7 @@ impl Cache {
         self.counters.wrote(buffer.ids.len() as u64);
         buffer.clear();
         if let Err(error) = result {
-            if counted == Counted::Homeless {
+            if backing == Backing::Reserved {
                 self.space.landed(addrs.len() as u64);
             }
             addrs.iter().for_each(|addr| self.space.free(addr.block()));

@@ -1,14 +1,14 @@
-//! Heaps that can be melded, all in one slab: leftist heaps (Crane 1972; Knuth, volume 3, 5.2.3).
+//! Mergeable heaps in one slab: leftist heaps (Crane 1972; Knuth, volume 3, 5.2.3).
 //!
 //! ```text
-//!           (30, p1)              each node is at or before those below it, and the way down to
-//!           /      \              the right is at most as long as the one to the left: at most
-//!      (40, p9)   (31, p4)        log2(n + 1) nodes, which is where two heaps are melded
+//!           (30, p1)              a node is at or before its children, and its right spine is at
+//!           /      \              most as long as its left child's: at most log2(n + 1) nodes.
+//!      (40, p9)   (31, p4)        Two heaps are melded along their right spines
 //!       /
 //!   (70, p2)
 //! ```
 //!
-//! Adding, taking out the first and melding are O(log n) each, however the heaps came about.
+//! Adding, taking out the first and melding are O(log n) each, whatever the heaps' history.
 
 use crate::engine::base::lsn::Lsn;
 use crate::engine::space::PageId;
@@ -16,10 +16,10 @@ use crate::engine::space::PageId;
 /// No node.
 const NONE: u32 = u32::MAX;
 
-/// What is in the heaps: an end of a range, and a page.
+/// The end of a version's range, and its page.
 pub(super) type Item = (Lsn, PageId);
 
-/// A heap in a slab.
+/// A heap in a slab: the number of its first node.
 #[derive(Debug)]
 pub(super) struct Heap(u32);
 
@@ -36,17 +36,16 @@ struct Node {
     item: Item,
     left: u32,
     right: u32,
-    /// Nodes on the way down to the right.
+    /// The length of the right spine, in nodes.
     rank: u32,
 }
 
 impl Heap {
-    /// A heap with nothing in it.
+    /// An empty heap.
     pub(super) fn new() -> Self {
         Heap(NONE)
     }
 
-    /// Whether there is nothing in it.
     pub(super) fn is_empty(&self) -> bool {
         self.0 == NONE
     }
@@ -58,7 +57,6 @@ impl Heaps {
         Some(self.nodes.get(heap.0 as usize)?.item)
     }
 
-    /// Adds an item.
     pub(super) fn push(&mut self, heap: &mut Heap, item: Item) {
         let node = Node { item, left: NONE, right: NONE, rank: 1 };
         let at = match self.free.pop() {
@@ -71,7 +69,7 @@ impl Heaps {
                 self.nodes.len() as u32 - 1
             }
         };
-        assert_ne!(at, NONE, "2^32 old versions");
+        assert_ne!(at, NONE, "more than 2^32 - 1 old versions");
         heap.0 = self.join(heap.0, at);
     }
 
@@ -81,17 +79,17 @@ impl Heaps {
         self.free.push(heap.0);
         heap.0 = self.join(left, right);
         if self.free.len() == self.nodes.len() {
-            *self = Heaps::default(); // there may have been many
+            *self = Heaps::default(); // gives back the memory of what may have been many nodes
         }
         Some(item)
     }
 
-    /// Puts all of `other` into `heap`.
+    /// Moves all items of `other` to `heap`.
     pub(super) fn meld(&mut self, heap: &mut Heap, other: Heap) {
         heap.0 = self.join(heap.0, other.0);
     }
 
-    /// Calls itself once for each node on the two ways to the right.
+    /// Melds two heaps. Recurses once per node of the two right spines.
     fn join(&mut self, a: u32, b: u32) -> u32 {
         if a == NONE || b == NONE {
             return a.min(b);
@@ -165,7 +163,7 @@ mod tests {
             }
             assert!(set.is_empty());
         }
-        assert!(heaps.nodes.is_empty(), "nothing is kept for heaps that are empty");
+        assert!(heaps.nodes.is_empty(), "empty heaps keep no memory");
     }
 
     #[test]

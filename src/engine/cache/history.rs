@@ -1,25 +1,29 @@
-//! Old versions that registered snapshots need, in memory or spilled to disk.
+//! Old page versions that registered snapshots need, in memory or spilled to disk.
 //!
 //! ```text
-//!   versions   (page, until) -> lsn, place         the version that a reader at s sees: the first
+//!   versions   (page, until) -> lsn, location      the version that a reader at s sees: the first
 //!                                                  with until > s, if lsn <= s
 //!   needed     snapshot -> (until, page) ..        heaps: each version is in that of the oldest
 //!                                                  snapshot that needs it, the first to end on top
 //! ```
 //!
-//! An entry is one version: page, `[lsn, until)`, and where it is. It goes when no snapshot in
-//! that range is registered any more (CACHE-3). An entry in memory owns its frame, and owns the copy
-//! on disk that the frame names, if any; an entry on disk owns its extent (CACHE-5). The exception is a
-//! version whose copy on disk is the checkpoint's, which lends it: the entry owns it from the next
-//! checkpoint on.
+//! An entry is one version: page, `[lsn, until)`, and where it is. It is dropped when no snapshot in
+//! that range is registered any more (CACHE-3). An entry in memory owns its frame and the copy on disk
+//! that the frame names, if any; an entry on disk owns its extent (CACHE-5). The exception is a copy
+//! on disk that belongs to the last checkpoint, which lends it: the next checkpoint gives it to the entry.
 //!
-//! A version that is published is in the heap of the oldest registered snapshot in its range (CACHE-10).
-//! When that snapshot goes, the versions that end before the next snapshot go with it; the others are
-//! the next one's: their heap is melded with its own.
+//! A published version is in the heap of the oldest registered snapshot in its range (CACHE-10). When
+//! that snapshot is dropped, its versions that end at or before the next snapshot are dropped too. The
+//! others are needed by the next snapshot: their heap is melded with its heap. For example:
 //!
-//! So a snapshot that goes looks at the versions that go with it and at one more, in whichever
-//! order snapshots go. The lock is held for a bounded number of versions at a time
-//! ([`AT_ONCE`]): commits and readers of snapshots wait for it.
+//! ```text
+//!   snapshots 20, 50; heap of 20: page 3 of [10, 30), page 7 of [15, 90)
+//!   20 is dropped: page 3 goes, since 30 <= 50; page 7 moves to the heap of 50
+//! ```
+//!
+//! So dropping a snapshot looks at the versions that go with it and at one more, in any order of
+//! snapshots. Commits and snapshot reads wait for the lock, so it is held for at most [`AT_ONCE`]
+//! versions.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
@@ -33,36 +37,36 @@ use crate::engine::base::sync::atomic::{AtomicUsize, Ordering};
 use crate::engine::mutants::{Mutant, broken};
 use crate::engine::space::{PageAddr, PageId};
 
-/// Versions that are dealt with while the lock is held.
+/// How many versions are handled before the lock is released.
 const AT_ONCE: usize = 256;
 
-/// Where an old version is.
+/// Where a version of a page is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Place {
+pub(crate) enum VersionLocation {
     Resident(Frame),
     OnDisk(PageAddr),
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Old {
+struct OldVersion {
     lsn: Lsn,
-    place: Place,
-    /// The extent is the last checkpoint's.
+    location: VersionLocation,
+    /// The last checkpoint owns the extent.
     lent: bool,
 }
 
-/// A version by its page, and by where its range ends.
+/// A version's page, and the end of its range.
 type Key = (PageId, Lsn);
 
 /// A version that a group has superseded.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Version {
+pub(super) struct SupersededVersion {
     pub(super) id: PageId,
     pub(super) frame: Frame,
     pub(super) lsn: Lsn,
-    /// Where its range ends.
+    /// The end of its range.
     pub(super) until: Lsn,
-    /// Its copy on disk is the last checkpoint's.
+    /// The last checkpoint owns its copy on disk.
     pub(super) lent: bool,
 }
 
@@ -75,34 +79,34 @@ pub(crate) struct History {
     /// How many of them are in memory.
     resident: AtomicUsize,
     /// How many of these have no copy on disk (CACHE-12).
-    homeless: AtomicUsize,
+    unwritten: AtomicUsize,
 }
 
 #[derive(Debug, Default)]
 struct Inner {
-    versions: BTreeMap<Key, Old>,
-    /// Those in memory.
+    versions: BTreeMap<Key, OldVersion>,
+    /// The versions in memory.
     resident: BTreeSet<Key>,
-    /// Those whose extent is lent.
+    /// The versions whose extent is lent.
     lent: BTreeSet<Key>,
     /// CACHE-10
     needed: BTreeMap<Lsn, Heap>,
     heaps: Heaps,
-    /// What a group that is not visible yet has superseded. In no heap.
+    /// Versions superseded by a group that is not visible yet. In no heap.
     unpublished: Vec<Key>,
-    /// Where the search for versions to be spilled goes on.
+    /// Where the next search for versions to spill begins.
     hand: Option<Key>,
     /// How many versions have been looked at.
     #[cfg(test)]
     looked: usize,
 }
 
-/// What comes free when versions go.
+/// The frames and extents of dropped versions.
 #[derive(Debug, Default)]
 pub(super) struct Dropped {
     pub(super) frames: Vec<Frame>,
     pub(super) extents: Vec<PageAddr>,
-    /// The lock was let go of before all were dealt with: call again.
+    /// The lock was released before all versions were handled: call again.
     pub(super) more: bool,
 }
 
@@ -112,37 +116,37 @@ impl History {
         self.count.load(Ordering::Acquire)
     }
 
-    /// How many of them are in memory.
+    /// How many versions are in memory.
     pub(super) fn resident(&self) -> usize {
         self.resident.load(Ordering::Relaxed)
     }
 
     /// How many versions have no copy on disk.
-    pub(super) fn homeless(&self) -> usize {
-        self.homeless.load(Ordering::SeqCst)
+    pub(super) fn unwritten(&self) -> usize {
+        self.unwritten.load(Ordering::SeqCst)
     }
 
-    /// How many versions were looked at so far, where it could be more than are asked for.
+    /// How many versions the operations that search have looked at so far.
     #[cfg(test)]
     pub(super) fn looked(&self) -> usize {
         self.inner.lock().looked
     }
 
-    /// Where the version of `id` is that a reader at `at` sees, if it is here.
-    pub(crate) fn find(&self, id: PageId, at: Lsn) -> Option<Place> {
+    /// Where the version of `id` is that a reader at `at` sees, if the history has it.
+    pub(crate) fn find(&self, id: PageId, at: Lsn) -> Option<VersionLocation> {
         if self.len() == 0 {
             return None;
         }
         let mut inner = self.inner.lock();
-        inner.seen(id, at).map(|(_, old)| old.place)
+        inner.seen(id, at).map(|(_, old)| old.location)
     }
 
-    /// Keeps each of `versions` that a snapshot needs; hands the rest to `rest`. The lock is held
-    /// from the look for a snapshot until the entry is there, so that a snapshot which goes
-    /// meanwhile finds it. It is counted before that look, so that the snapshot knows to look.
+    /// Keeps each of `versions` that a snapshot needs, and calls `rest` with the others. The lock is
+    /// held from the search for a snapshot until the entry is added, so that a snapshot which is dropped
+    /// meanwhile finds it. The version is counted before that search, so that the snapshot looks here.
     pub(super) fn insert(
         &self,
-        versions: impl Iterator<Item = Version>,
+        versions: impl Iterator<Item = SupersededVersion>,
         registry: &Registry,
         arena: &Arena,
         mut rest: impl FnMut(PageId, Frame),
@@ -154,7 +158,7 @@ impl History {
                 self.count.fetch_add(1, Ordering::Release);
                 if let Some(snapshot) = registry.oldest_in(version.lsn, version.until) {
                     self.add(&mut inner, version, arena);
-                    inner.need(snapshot, (version.id, version.until));
+                    inner.add_need(snapshot, (version.id, version.until));
                 } else {
                     self.count.fetch_sub(1, Ordering::Release);
                     rest(version.id, version.frame);
@@ -163,11 +167,11 @@ impl History {
         }
     }
 
-    /// Keeps what a group that is not visible yet has superseded, which is what everybody reads,
-    /// until [`History::publish`].
+    /// Keeps the versions that a group which is not visible yet has superseded until
+    /// [`History::publish`]: all readers still need them.
     pub(super) fn insert_unpublished(
         &self,
-        versions: impl Iterator<Item = Version>,
+        versions: impl Iterator<Item = SupersededVersion>,
         arena: &Arena,
     ) {
         let mut versions = versions.peekable();
@@ -181,23 +185,24 @@ impl History {
         }
     }
 
-    fn add(&self, inner: &mut Inner, version: Version, arena: &Arena) {
-        let Version { id, frame, lsn, until, lent } = version;
-        inner.add((id, until), Old { lsn, place: Place::Resident(frame), lent });
+    fn add(&self, inner: &mut Inner, version: SupersededVersion, arena: &Arena) {
+        let SupersededVersion { id, frame, lsn, until, lent } = version;
+        inner
+            .add((id, until), OldVersion { lsn, location: VersionLocation::Resident(frame), lent });
         self.resident.fetch_add(1, Ordering::Relaxed);
         if arena.addr(frame).is_none() {
-            self.homeless.fetch_add(1, Ordering::SeqCst);
+            self.unwritten.fetch_add(1, Ordering::SeqCst);
         }
     }
 
-    /// The group is visible: what it superseded stays only if a snapshot needs it.
+    /// The group is visible: the versions that it superseded stay only if a snapshot needs them.
     pub(super) fn publish(&self, registry: &Registry, arena: &Arena) -> Dropped {
         let mut dropped = Dropped::default();
         let mut inner = self.inner.lock();
         for _ in 0..AT_ONCE {
             let Some(key) = inner.unpublished.pop() else { return dropped };
             match registry.oldest_in(inner.versions[&key].lsn, key.1) {
-                Some(snapshot) => inner.need(snapshot, key),
+                Some(snapshot) => inner.add_need(snapshot, key),
                 None => self.remove(&mut inner, key, arena, &mut dropped),
             }
         }
@@ -205,7 +210,7 @@ impl History {
         dropped
     }
 
-    /// Takes out some of the versions that nobody needs since the snapshot at `gone` went (CACHE-10).
+    /// Drops some of the versions that only the dropped snapshot at `gone` needed (CACHE-10).
     pub(super) fn drop_for(&self, gone: Lsn, registry: &Registry, arena: &Arena) -> Dropped {
         let mut dropped = Dropped::default();
         if self.len() == 0 {
@@ -213,10 +218,10 @@ impl History {
         }
         let mut inner = self.inner.lock();
         if registry.is_open(gone) {
-            return dropped; // there is another one, which comes by later
+            return dropped; // another snapshot at this LSN is open: its drop comes here later
         }
         let Some(mut heap) = inner.needed.remove(&gone) else { return dropped };
-        // One that registers later is above all ends; one that goes comes by after this.
+        // A snapshot registered later is above all ends. One that is dropped meanwhile comes here next.
         let next = registry.next_above(gone).unwrap_or(Lsn::MAX);
         let end = if broken(Mutant::OthersVersionsDropped) { Lsn::MAX } else { next };
         for _ in 0..AT_ONCE {
@@ -234,7 +239,7 @@ impl History {
             let lsn = inner.versions[&(id, until)].lsn;
             assert!(
                 lsn <= gone && gone < until,
-                "CACHE-10: page {id} of [{lsn}, {until}) for {gone}"
+                "CACHE-10: page {id} of [{lsn}, {until}) is in the heap of snapshot {gone}"
             );
             self.remove(&mut inner, (id, until), arena, &mut dropped);
         }
@@ -244,19 +249,19 @@ impl History {
     }
 
     fn remove(&self, inner: &mut Inner, key: Key, arena: &Arena, dropped: &mut Dropped) {
-        let old = inner.versions.remove(&key).expect("a heap names what is there");
+        let old = inner.versions.remove(&key).expect("a heap names only versions that are kept");
         self.count.fetch_sub(1, Ordering::Release);
-        let addr = match old.place {
-            Place::Resident(frame) => {
+        let addr = match old.location {
+            VersionLocation::Resident(frame) => {
                 inner.resident.remove(&key);
                 self.resident.fetch_sub(1, Ordering::Relaxed);
                 dropped.frames.push(frame);
                 if arena.addr(frame).is_none() {
-                    self.homeless.fetch_sub(1, Ordering::SeqCst);
+                    self.unwritten.fetch_sub(1, Ordering::SeqCst);
                 }
                 arena.addr(frame)
             }
-            Place::OnDisk(addr) => addr,
+            VersionLocation::OnDisk(addr) => addr,
         };
         if old.lent {
             inner.lent.remove(&key);
@@ -265,7 +270,7 @@ impl History {
         }
     }
 
-    /// Some versions in memory (page, frame, LSN), others at each call.
+    /// Up to `count` versions in memory (page, frame, LSN): the next ones at each call, round robin.
     pub(super) fn some_resident(&self, count: usize) -> Vec<(PageId, Frame, Lsn)> {
         let mut inner = self.inner.lock();
         let from = inner.hand.take().map_or(Bound::Unbounded, Bound::Excluded);
@@ -280,28 +285,30 @@ impl History {
         #[cfg(test)]
         (inner.looked += keys.len());
         let version = |key: &Key| match inner.versions[key] {
-            Old { place: Place::Resident(frame), lsn, .. } => (key.0, frame, lsn),
+            OldVersion { location: VersionLocation::Resident(frame), lsn, .. } => {
+                (key.0, frame, lsn)
+            }
             old => unreachable!("{old:?} is not in memory"),
         };
         keys.iter().map(version).collect()
     }
 
-    /// Puts the version for readers at `at`, which was loaded from `addr`, into `frame`; the frame
-    /// then names the extent. False if it is not there any more.
+    /// Notes that the version for readers at `at` was loaded from `addr` into `frame`, which names the
+    /// extent from now on. False if that version is not there any more.
     pub(super) fn replace(&self, id: PageId, at: Lsn, addr: PageAddr, frame: Frame) -> bool {
         let mut inner = self.inner.lock();
         let Some((key, old)) = inner.seen(id, at) else { return false };
-        if old.place != Place::OnDisk(addr) {
+        if old.location != VersionLocation::OnDisk(addr) {
             return false;
         }
-        old.place = Place::Resident(frame);
+        old.location = VersionLocation::Resident(frame);
         inner.resident.insert(key);
         self.resident.fetch_add(1, Ordering::Relaxed);
         true
     }
 
-    /// Notes that a version (page, frame, LSN) has its copy at `addr`, and is no longer in memory.
-    /// False if it is gone, or if the frame does not own `owned` any more.
+    /// Notes that a version (page, frame, LSN) was spilled to `addr`, and is no longer in memory. False if
+    /// the version is gone, or if the frame's address is not `owned` any more.
     pub(super) fn spilled(
         &self,
         (id, frame, lsn): (PageId, Frame, Lsn),
@@ -314,17 +321,17 @@ impl History {
         if arena.addr(frame) != owned {
             return false;
         }
-        old.place = Place::OnDisk(addr);
+        old.location = VersionLocation::OnDisk(addr);
         inner.resident.remove(&key);
         self.resident.fetch_sub(1, Ordering::Relaxed);
         if owned.is_none() {
-            self.homeless.fetch_sub(1, Ordering::SeqCst);
+            self.unwritten.fetch_sub(1, Ordering::SeqCst);
         }
         true
     }
 
-    /// Notes that a version (page, frame, LSN) has its copy at `addr`, which is its own from now on.
-    /// False if it is gone or has one already.
+    /// Notes that a version (page, frame, LSN) has a copy at `addr`, which it owns from now on. False if
+    /// the version is gone or has a copy already.
     pub(super) fn note_written(
         &self,
         (id, frame, lsn): (PageId, Frame, Lsn),
@@ -336,46 +343,51 @@ impl History {
             return false;
         }
         arena.set_addr(frame, addr);
-        self.homeless.fetch_sub(1, Ordering::SeqCst);
+        self.unwritten.fetch_sub(1, Ordering::SeqCst);
         true
     }
 
-    /// Takes from the version for readers at `at` its claim on the extent `addr`, which the
-    /// checkpoint owns from now on and lends it.
+    /// The checkpoint owns the extent `addr` from now on, and lends it to the version for readers at `at`.
     pub(super) fn disown(&self, id: PageId, at: Lsn, addr: PageAddr, arena: &Arena) {
         if self.len() == 0 {
             return;
         }
         let mut inner = self.inner.lock();
         let Some((key, old)) = inner.seen(id, at) else { return };
-        let place = match old.place {
-            Place::Resident(frame) => arena.addr(frame),
-            Place::OnDisk(place) => place,
-        };
-        if place == addr && !addr.is_none() {
+        if old.location.addr(arena) == addr && !addr.is_none() {
             old.lent = true;
             inner.lent.insert(key);
         }
     }
 
-    /// Whether a version of `id` is at `addr`, which the last checkpoint lends it.
+    /// Whether the last checkpoint lends `addr` to a version of `id`.
     pub(super) fn is_lent(&self, id: PageId, addr: PageAddr, arena: &Arena) -> bool {
         self.len() > 0 && self.inner.lock().lent_at(id, addr, arena).is_some()
     }
 
-    /// Gives `addr` to the version that it was lent to. False if that is gone.
+    /// Gives `addr` to the version that it was lent to. False if that version is gone.
     pub(super) fn give_lent(&self, id: PageId, addr: PageAddr, arena: &Arena) -> bool {
         let mut inner = self.inner.lock();
         let Some(key) = inner.lent_at(id, addr, arena) else { return false };
         inner.lent.remove(&key);
-        inner.versions.get_mut(&key).expect("what is lent is there").lent = false;
+        inner.versions.get_mut(&key).expect("a borrower is kept").lent = false;
         true
+    }
+}
+
+impl VersionLocation {
+    /// The address of the copy on disk, if there is one.
+    pub(super) fn addr(self, arena: &Arena) -> PageAddr {
+        match self {
+            VersionLocation::Resident(frame) => arena.addr(frame),
+            VersionLocation::OnDisk(addr) => addr,
+        }
     }
 }
 
 impl Inner {
     /// The version of `id` that a reader at `at` sees.
-    fn seen(&mut self, id: PageId, at: Lsn) -> Option<(Key, &mut Old)> {
+    fn seen(&mut self, id: PageId, at: Lsn) -> Option<(Key, &mut OldVersion)> {
         let from = match broken(Mutant::HistoryRangeInclusive) {
             true => Bound::Included((id, at)),
             false => Bound::Excluded((id, at)),
@@ -385,13 +397,13 @@ impl Inner {
     }
 
     /// The version of `id` as of `lsn`, if it is in `frame`.
-    fn in_frame(&mut self, id: PageId, frame: Frame, lsn: Lsn) -> Option<(Key, &mut Old)> {
-        let is_it = |old: &Old| old.place == Place::Resident(frame) && old.lsn == lsn;
-        self.seen(id, lsn).filter(|(_, old)| is_it(old))
+    fn in_frame(&mut self, id: PageId, frame: Frame, lsn: Lsn) -> Option<(Key, &mut OldVersion)> {
+        let location = VersionLocation::Resident(frame);
+        self.seen(id, lsn).filter(|(_, old)| old.location == location && old.lsn == lsn)
     }
 
     /// Adds a version in memory.
-    fn add(&mut self, key: Key, old: Old) {
+    fn add(&mut self, key: Key, old: OldVersion) {
         if old.lent {
             self.lent.insert(key);
         }
@@ -400,8 +412,8 @@ impl Inner {
         self.resident.insert(key);
     }
 
-    /// `snapshot` is the oldest that needs the version.
-    fn need(&mut self, snapshot: Lsn, (id, until): Key) {
+    /// Adds a version to the heap of `snapshot`, the oldest that needs it.
+    fn add_need(&mut self, snapshot: Lsn, (id, until): Key) {
         #[cfg(test)]
         (self.looked += 1);
         let heap = self.needed.entry(snapshot).or_insert_with(Heap::new);
@@ -410,10 +422,6 @@ impl Inner {
 
     fn lent_at(&self, id: PageId, addr: PageAddr, arena: &Arena) -> Option<Key> {
         let mut lent = self.lent.range((id, Lsn::ZERO)..).take_while(|key| key.0 == id);
-        let key = lent.find(|key| match self.versions[key].place {
-            Place::Resident(frame) => arena.addr(frame) == addr,
-            Place::OnDisk(place) => place == addr,
-        });
-        key.copied()
+        lent.find(|key| self.versions[key].location.addr(arena) == addr).copied()
     }
 }

@@ -1,16 +1,16 @@
-//! Versions of pages that are kept beyond an epoch guard: for one call, or by a user.
+//! Page versions that are kept longer than an epoch guard: for one call, or by a user.
 //!
 //! ```text
 //!   PinnedPage   one call reads a page, and may wait for the device meanwhile      pins a frame
-//!   Hold         an iterator keeps the leaf that it is in, for as long as its      pins a frame, or
-//!                user likes, or for ever if it is forgotten                        has a copy
+//!   Hold         an iterator keeps its current leaf for as long as its user        pins a frame, or
+//!                likes, or for ever if it is forgotten                             has a copy
 //! ```
 //!
-//! What users hold pins at most an eighth of all frames, however much of it there is (CACHE-9): a
-//! [`Hold`] beyond that copies its page, so that it costs its user memory and nobody else anything. A
-//! value and an entry are copies from the start: they pin nothing.
+//! Users' holds pin at most an eighth of all frames, however many holds there are (CACHE-9). A [`Hold`]
+//! beyond that copies its page, which costs only its user memory. A value and an entry are copies from
+//! the start: they pin nothing.
 //!
-//! Left out on purpose: a limit to what may be held. Copies are the user's memory, as a `Vec` is.
+//! Left out on purpose: a limit on the number of holds. Copies are the user's memory, as a `Vec` is.
 
 use std::fmt;
 use std::sync::Arc;
@@ -19,20 +19,19 @@ use super::arena::{Arena, Frame};
 use super::reader::PageRef;
 use super::state::Cache;
 
-/// A version of a page, kept in memory until this is dropped. For no longer than one call.
+/// A pin: a version of a page stays in memory until this is dropped. For at most one call.
 pub(crate) struct PinnedPage<'a> {
     arena: &'a Arena,
     frame: Frame,
 }
 
 impl<'a> PinnedPage<'a> {
-    /// Pins `frame`, which an epoch guard of the caller keeps from being freed right now.
+    /// Pins `frame`, which an epoch guard of the caller protects.
     pub(super) fn new(arena: &'a Arena, frame: Frame) -> Self {
         arena.pin(frame);
         PinnedPage { arena, frame }
     }
 
-    /// The bytes of the page.
     #[allow(unsafe_code)]
     pub(crate) fn bytes(&self) -> &[u8] {
         // SAFETY: only settled frames are pinned (CACHE-1), and the pin outlives the borrow.
@@ -58,7 +57,7 @@ impl fmt::Debug for PinnedPage<'_> {
     }
 }
 
-/// A place for one version of a page that a user may keep for ever (CACHE-9).
+/// Holds one version of a page, which a user may keep for ever (CACHE-9).
 pub(crate) struct Hold {
     arena: Arc<Arena>,
     held: Held,
@@ -72,12 +71,12 @@ enum Held {
 }
 
 impl Hold {
-    /// A place for pages of `cache`, with nothing in it.
+    /// An empty hold for pages of `cache`.
     pub(crate) fn new(cache: &Cache) -> Self {
         Hold { arena: Arc::clone(&cache.arena), held: Held::Nothing }
     }
 
-    /// Takes a page of the same cache in, instead of the one that is there.
+    /// Holds `page`, of the same cache, instead of the former page.
     pub(crate) fn take(&mut self, page: PageRef<'_>) {
         match &mut self.held {
             Held::Frame(frame) => {
@@ -94,7 +93,7 @@ impl Hold {
         }
     }
 
-    /// The bytes of the page; none if there is no page.
+    /// The bytes of the page; empty if there is no page.
     #[allow(unsafe_code)]
     #[inline]
     pub(crate) fn bytes(&self) -> &[u8] {

@@ -1,9 +1,9 @@
-//! Bringing pages into memory.
+//! Loading pages from the disk, and allocating frames for them.
 
 use std::time::Duration;
 
 use super::arena::Frame;
-use super::history::Place;
+use super::history::VersionLocation;
 use super::reader::Absent;
 use super::state::Cache;
 use super::table::{PAGE_IDS, Word};
@@ -14,27 +14,27 @@ use crate::engine::base::sync::{atomic::Ordering, thread};
 use crate::engine::mutants::{Mutant, broken};
 use crate::engine::space::{PageAddr, PageId, header};
 
-/// How often a frame is looked for, a millisecond apart after the first few times, before the
-/// cache counts as exhausted.
-const PATIENCE: usize = 20_000;
+/// Attempts to find a free frame, a millisecond apart after the first few, before the cache counts as
+/// exhausted.
+const ATTEMPTS: usize = 20_000;
 
-/// How often pages are tried to be written before a full disk is the answer. Where the store has
-/// threads, whoever finds the disk full has waited for the others.
-const PATIENCE_WITH_DISK: usize = 100;
+/// How many of those attempts may find the disk full before that is the error. If the store has threads,
+/// each attempt has waited for the other writers.
+const ATTEMPTS_ON_FULL_DISK: usize = 100;
 
 /// How often a page is read that a commit in the log needs, and the pause after a read that failed.
 const TRIES: u32 = 4;
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// Frames that are freed at a time by whoever finds none free.
+/// Pages that a thread evicts at a time when it finds no frame free.
 const TAKE_BATCH: usize = 32;
 
 impl Cache {
-    /// Brings what was absent into memory. Must not be called with a guard in hand: it waits for
-    /// the device, and for frames that guards may hold up.
+    /// Brings an absent page into memory. The caller must have no guard: this waits for the device, and
+    /// for frames that a guard may keep from being freed.
     ///
     /// # Errors
-    /// What reading the page met; [`Error::Corrupt`] if a registered snapshot's page is gone.
+    /// The error of the read, or of making room for the page.
     pub(crate) fn load(&self, absent: Absent) -> Result<()> {
         match absent {
             Absent::Newest(id) => self.load_newest(id, || self.allocate_to_read()),
@@ -58,12 +58,12 @@ impl Cache {
                 }
                 Word::OnDisk(_) => {}
             }
-            // Before taking the turn: the writer may wait for it, and we for the writer's frames.
+            // Before the lock: the writer may wait for that lock, and this thread for the writer's frames.
             let frame = allocate()?;
-            let _turn = self.loading[id.0 as usize % self.loading.len()].lock();
+            let _loading = self.loading[id.0 as usize % self.loading.len()].lock();
             let Word::OnDisk(addr) = self.table.newest(id) else {
                 self.arena.give_back(frame);
-                continue; // somebody else has loaded it
+                continue; // another thread has loaded it
             };
             if let Err(error) = self.read_into(frame, id, addr) {
                 self.arena.give_back(frame);
@@ -80,11 +80,11 @@ impl Cache {
         }
     }
 
-    /// Brings the newest version of `id` into memory for the commit at `upto`, which is in the log: a read
-    /// that the device fails is repeated (CACHE-14). See [`Cache::allocate_surely`] for `upto` and `stash`.
+    /// Brings the newest version of `id` into memory for the commit at `upto`, which is in the log. A read
+    /// that fails is repeated (CACHE-14). See [`Cache::allocate_surely`] for `upto` and `stash`.
     ///
     /// # Errors
-    /// What the last try met.
+    /// The error of the last try.
     pub(super) fn load_surely(&self, id: PageId, upto: Lsn, stash: &mut Vec<Frame>) -> Result<()> {
         let mut tries = 1;
         loop {
@@ -100,15 +100,15 @@ impl Cache {
 
     fn load_old(&self, id: PageId, at: Lsn) -> Result<()> {
         let frame = self.allocate_to_read()?;
-        let _turn = self.loading[id.0 as usize % self.loading.len()].lock();
-        let Some(Place::OnDisk(addr)) = self.history.find(id, at) else {
+        let _loading = self.loading[id.0 as usize % self.loading.len()].lock();
+        let Some(VersionLocation::OnDisk(addr)) = self.history.find(id, at) else {
             self.arena.give_back(frame);
             return Ok(());
         };
         if let Err(error) = self.read_into(frame, id, addr) {
             self.arena.give_back(frame);
             return match self.history.find(id, at) {
-                Some(Place::OnDisk(now)) if now == addr => Err(error),
+                Some(VersionLocation::OnDisk(now)) if now == addr => Err(error),
                 _ => Ok(()),
             };
         }
@@ -139,33 +139,33 @@ impl Cache {
             let word = words.as_ref().map_or(0, |words| words[at as usize]);
             PageAddr::from_word(word).unwrap_or(PageAddr::NONE)
         };
-        // The last leaf has words for more pages than there can be.
-        let known = fanout.min(PAGE_IDS - first);
-        for at in 0..known {
+        // The last leaf has words for page ids beyond the table.
+        let words_used = fanout.min(PAGE_IDS - first);
+        for at in 0..words_used {
             self.table.load(PageId(first + at), addr(at));
         }
-        let free = (0..known).filter(|at| addr(*at).is_none()).map(|at| PageId(first + at));
-        self.harvest(leaf, free);
+        let free = (0..words_used).filter(|at| addr(*at).is_none()).map(|at| PageId(first + at));
+        self.add_free_ids(leaf, free);
         Ok(())
     }
 
     /// A free frame. Evicts settled pages to get one, and may wait for the device.
     pub(super) fn allocate(&self) -> Result<Frame> {
-        self.allocate_with(self.settled.load(), PATIENCE_WITH_DISK)
+        self.allocate_with(self.settled.load(), ATTEMPTS_ON_FULL_DISK)
     }
 
-    /// A free frame for a page that is read: one beyond those of the cache if no page can be evicted
-    /// (CACHE-13). Those who read next evict that page.
+    /// A free frame for a page that is read: one beyond the cache if no page can be evicted (CACHE-13).
+    /// Later reads evict that page.
     fn allocate_to_read(&self) -> Result<Frame> {
         let frame = self.allocate_with(self.settled.load(), 0);
         frame.or_else(|error| self.arena.take_beyond().ok_or(error))
     }
 
-    /// A free frame for the commit at `upto`, which is in the log: one beyond those of the cache if no
-    /// page can be evicted (CACHE-13). `stash` gets more of these.
+    /// A free frame for the commit at `upto`, which is in the log: one beyond the cache if no page can be
+    /// evicted (CACHE-13). `stash` gets more such frames.
     ///
     /// # Errors
-    /// What kept pages from being evicted, if the system has no memory either.
+    /// The error that kept pages from being evicted, if no frames beyond the cache are left either.
     pub(super) fn allocate_surely(&self, upto: Lsn, stash: &mut Vec<Frame>) -> Result<Frame> {
         if let Some(frame) = stash.pop_if(|frame| self.arena.is_beyond(*frame)) {
             return Ok(frame);
@@ -174,15 +174,16 @@ impl Cache {
             if broken(Mutant::RoomNotMade) || broken(Mutant::BatchNeedsDisk) {
                 return Err(error);
             }
-            // Each attempt looks at all frames: the next ones come with this one.
+            // A failed sweep has looked at all frames. To save the next ones, take several frames at once.
             stash.extend((0..STASH).map_while(|_| self.arena.take_beyond()));
             stash.pop().ok_or(error)
         })
     }
 
-    /// A free frame. Evicts pages at or below `upto` to get one, and bears with a full disk so often.
-    fn allocate_with(&self, upto: Lsn, patience_with_disk: usize) -> Result<Frame> {
-        for attempt in 0..PATIENCE {
+    /// A free frame. Evicts pages at or below `upto` to get one. The first `attempts_on_full_disk` attempts
+    /// ignore a full disk.
+    fn allocate_with(&self, upto: Lsn, attempts_on_full_disk: usize) -> Result<Frame> {
+        for attempt in 0..ATTEMPTS {
             if let Some(frame) = self.arena.take() {
                 self.call_cleaner();
                 return Ok(frame);
@@ -194,12 +195,12 @@ impl Cache {
             }
             if evicted == 0 {
                 evicted = match self.sweep(upto, TAKE_BATCH) {
-                    // Others have blocks for a moment that they will give back (CACHE-12).
-                    Err(Error::DiskFull { .. }) if attempt < patience_with_disk => 0,
+                    // Other writers may have blocks that they will give back soon (CACHE-12).
+                    Err(Error::DiskFull { .. }) if attempt < attempts_on_full_disk => 0,
                     evicted => evicted?,
                 };
             }
-            // Frames just retired come free once the epoch has passed twice.
+            // Frames just retired are free once the epoch has advanced twice.
             for _ in 0..3 {
                 self.epoch.pin().flush();
             }
@@ -217,7 +218,7 @@ impl Cache {
         self.arena.available() < self.low_water()
     }
 
-    /// How many frames eviction keeps free.
+    /// The low-water mark: how many frames the cleaner keeps free.
     pub(super) fn low_water(&self) -> u32 {
         (self.arena.frames() / 32).clamp(16, 4096)
     }

@@ -2,38 +2,36 @@
 
 use super::arena::Frame;
 use super::epoch::Guard;
-use super::history::Place;
+use super::history::VersionLocation;
 use super::hold::PinnedPage;
 use super::state::Cache;
 use super::table::Word;
 use crate::engine::base::lsn::Lsn;
 use crate::engine::space::PageId;
 
-/// A version of a page, kept by an epoch guard.
+/// A version of a page, protected by an epoch guard.
 #[derive(Clone, Copy)]
 pub(crate) struct PageRef<'g> {
     frame: Frame,
     bytes: &'g [u8],
 }
 
-/// Why a version of a page is not at hand.
+/// Why a version of a page is not in memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Absent {
     /// Its newest version must be loaded.
     Newest(PageId),
     /// The version for readers at this LSN must be loaded.
     Old(PageId, Lsn),
-    /// It is kept no longer: an unregistered reader starts over.
+    /// It has been freed: an unregistered reader starts over.
     Gone(PageId),
 }
 
 impl<'g> PageRef<'g> {
-    /// The bytes of the page.
     pub(crate) fn bytes(&self) -> &'g [u8] {
         self.bytes
     }
 
-    /// Where it is.
     pub(super) fn frame(&self) -> Frame {
         self.frame
     }
@@ -60,24 +58,24 @@ impl Cache {
         self.older_page(id, word, at, guard)
     }
 
-    /// Keeps a page of this cache beyond its epoch guard.
+    /// Pins a page of this cache beyond its epoch guard.
     pub(crate) fn keep(&self, page: PageRef<'_>) -> PinnedPage<'_> {
         PinnedPage::new(&self.arena, page.frame)
     }
 
-    /// Counts page accesses that met the page in memory.
+    /// Counts page accesses that found the page in memory.
     pub(crate) fn count_hits(&self, pages: u64) {
         self.counters.hit(pages);
     }
 
-    /// Asks the processor to fetch a page that will be read soon, if it is in memory.
+    /// Prefetches the whole page into the processor's cache, if it is in memory.
     pub(crate) fn prefetch(&self, id: PageId) {
         if let Word::Resident(frame) = self.table.newest(id) {
             self.arena.prefetch_page(frame);
         }
     }
 
-    /// Asks the processor to fetch what a search in a page looks at first, if it is in memory.
+    /// Prefetches the part of a page that a search reads first, if it is in memory.
     pub(crate) fn prefetch_start(&self, id: PageId) {
         if let Word::Resident(frame) = self.table.newest(id) {
             self.arena.prefetch(frame);
@@ -107,7 +105,7 @@ impl Cache {
             }
             frame = previous;
         }
-        // The writer may have moved it to the history after this looked there, and cut the chain.
+        // The writer may have moved the version to the history after the first look, and cut the chain.
         self.kept_page(id, at, guard).unwrap_or(Err(Absent::Gone(id)))
     }
 
@@ -119,8 +117,8 @@ impl Cache {
         guard: &'g Guard,
     ) -> Option<Result<PageRef<'g>, Absent>> {
         Some(match self.history.find(id, at)? {
-            Place::Resident(frame) => Ok(self.page_ref(frame, guard)),
-            Place::OnDisk(_) => Err(Absent::Old(id, at)),
+            VersionLocation::Resident(frame) => Ok(self.page_ref(frame, guard)),
+            VersionLocation::OnDisk(_) => Err(Absent::Old(id, at)),
         })
     }
 

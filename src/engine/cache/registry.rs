@@ -1,4 +1,4 @@
-//! The snapshots that are open: at which LSNs versions must be kept.
+//! The registry of open snapshots: at which LSNs versions must be kept.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -13,18 +13,17 @@ use crate::engine::mutants::{Mutant, broken};
 pub(crate) struct Registry {
     /// How many snapshots are open at each LSN.
     open: Mutex<BTreeMap<Lsn, usize>>,
-    /// The sum of those, readable without the lock.
+    /// The sum of `open`, readable without the lock.
     count: AtomicUsize,
 }
 
 impl Registry {
-    /// Registers a snapshot at what is visible now, and returns its LSN.
+    /// Registers a snapshot at the current `visible`, and returns its LSN.
     ///
-    /// Must not race with the writer, who publishes `visible` and then looks here for who needs
-    /// what it superseded: `SeqCst` orders both (here and in `Watermark`), so that either the
-    /// writer sees the entry or this sees that `visible` moved, and registers anew. The writer may
-    /// have seen the entry that was too late: `missed` is called with its LSN once it is gone, to
-    /// drop what was kept for it.
+    /// The writer advances `visible`, and then looks here for snapshots that need the versions which it
+    /// superseded. `SeqCst` orders both (here and in `Watermark`): either the writer sees the entry, or
+    /// this call sees that `visible` moved, and registers anew. The writer may have seen an entry that
+    /// came too late: `missed` is called with its LSN after it is removed, to drop what was kept for it.
     pub(crate) fn register(&self, visible: &Watermark, missed: impl Fn(Lsn)) -> Lsn {
         let mut at = visible.load();
         loop {
@@ -50,7 +49,6 @@ impl Registry {
         self.count.fetch_add(1, Ordering::SeqCst);
     }
 
-    /// Takes a snapshot out.
     pub(crate) fn unregister(&self, at: Lsn) {
         let mut open = self.open.lock();
         let count = open.get_mut(&at).expect("registered before");
@@ -92,7 +90,6 @@ impl Registry {
         open.range((Bound::Excluded(at), Bound::Unbounded)).next().map(|(at, _)| *at)
     }
 
-    /// The newest open snapshot.
     pub(crate) fn newest(&self) -> Option<Lsn> {
         if self.is_empty() {
             return None;
@@ -100,7 +97,6 @@ impl Registry {
         self.open.lock().keys().next_back().copied()
     }
 
-    /// The oldest open snapshot.
     pub(crate) fn oldest(&self) -> Option<Lsn> {
         self.open.lock().keys().next().copied()
     }

@@ -1,24 +1,28 @@
-//! Room for what commits change: frames in memory, and blocks of the data file behind them.
+//! Room for the changes of commits: frames in memory, and blocks of the data file behind them.
 //!
 //! ```text
 //!   free blocks of the data file
-//!   |<- kept (space::room) ->|<- promised ->|<--- homeless --->|<------ anybody's ------>|
+//!   |<- kept (space::room) ->|<- promised ->|<-- unwritten --->|<---- unreserved -------->|
 //!                             to the commit    pages in memory
 //!                             that is applied  without a copy on disk
 //! ```
 //!
-//! `homeless + promised + kept <= free + in flight`: for each page in memory that has no copy on disk a
-//! block is free, or taken for it already (CACHE-12). A page counts as homeless until its write has been
-//! noted. So eviction never needs a longer file, and neither does a read, which may have to evict; a
-//! checkpoint writes what has changed; and a commit that is in the log can be applied.
+//! `unwritten + promised + kept <= free + in flight`: for each page in memory that has no copy on disk a
+//! block is free, or taken for it already (CACHE-12). A page counts as unwritten until its write has been
+//! noted. So:
 //!
-//! A commit is promised what it can change at most, before its record is appended and under the
-//! commit lock. If that is not there the commit is refused and nothing has changed. Values that are
-//! written ahead of their commit take only what is anybody's. A block is in flight from after it was
-//! taken until before its page ceases to be homeless, so the inequality errs to the safe side between.
+//! - eviction never needs a longer file, and neither does a read, which may have to evict;
+//! - a checkpoint can write the changed pages;
+//! - a commit that is in the log can be applied.
 //!
-//! Until the store is open nothing is promised: what recovery changes had its blocks when the store
-//! crashed, and finds them free again.
+//! A promise reserves blocks for the most pages that a commit can change. It is made under the commit
+//! lock, before the record is appended. If too few blocks are free the commit is refused, and nothing has
+//! changed. Values that are written ahead of their commit take only unreserved blocks. A block begins to
+//! count as in flight after it was taken, and ceases before its page ceases to be unwritten: in these two
+//! gaps the inequality errs on the safe side.
+//!
+//! Until the store is open nothing is promised: the pages that recovery changes had their blocks when the
+//! store crashed, and find them free again.
 
 use super::state::Cache;
 use super::writer::Writer;
@@ -28,100 +32,99 @@ use crate::engine::base::sync::thread;
 use crate::engine::mutants::{Mutant, broken};
 use crate::engine::space::{BlockRun, Claim};
 
-/// Promises up to this many pages are not noted: those who take blocks leave as many.
+/// Promises of up to this many pages are not counted: unreserved writes always leave as many blocks.
 const SMALL: u64 = 32;
-/// Frames that a commit has in hand before it is in the log: so many, or this share of all.
+/// Frames that a commit has in hand before it is in the log: at most this many, and one in [`SHARE`].
 const STOCK: u64 = 64;
 const SHARE: u64 = 8;
-/// Blocks that are anybody's, at most, when the file is made longer ahead of need.
+/// The most unreserved blocks for which the file is made longer ahead of need.
 const AHEAD: u64 = 2048;
-/// How often frames are looked for, a millisecond apart after the first few times.
-const PATIENCE: usize = 2_000;
-/// Frames that commits find free beside those for the leaves they change.
+/// Attempts to find free frames, a millisecond apart after the first few.
+const ATTEMPTS: usize = 2_000;
+/// Frames that should be free for a commit in addition to those for its leaves.
 const MARGIN: u64 = 48;
 
-/// What is promised.
+/// The blocks promised to commits.
 #[derive(Debug, Default)]
 pub(super) struct Promises {
     /// Pages that the commit which is being applied may still change.
     pages: AtomicU64,
-    /// Pages that could not be promised at once, to be provided ahead.
+    /// Pages of a promise that failed, to be provided ahead.
     wanted: AtomicU64,
-    /// The store is open.
     is_open: AtomicBool,
 }
 
-/// Whether pages that are about to be written have blocks behind them.
+/// Whether free blocks are reserved for pages that are about to be written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Counted {
-    /// One each: they count as homeless (CACHE-12).
-    Homeless,
-    /// None.
-    Not,
+pub(super) enum Backing {
+    /// The pages count as unwritten: one block each (CACHE-12).
+    Reserved,
+    Unreserved,
 }
 
-/// Who else writes pages that have blocks behind them.
+/// The other writer of pages that have reserved blocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Others {
+pub(crate) enum OtherWriter {
     Eviction,
     Checkpoint,
 }
 
 impl Cache {
-    /// From now on blocks are kept.
+    /// From now on unreserved writes leave the reserved blocks alone.
     pub(crate) fn open(&self) {
         self.promises.is_open.store(true, Ordering::SeqCst);
     }
 
-    /// A checkpoint may have to note the counts of so many keyspaces: it needs blocks for that.
+    /// Keeps blocks in which a checkpoint can write the counts of this many keyspaces.
     pub(crate) fn note_keyspaces(&self, keyspaces: usize) {
         self.space.note_keyspaces(keyspaces);
     }
 
     /// How many pages in memory have no copy on disk.
-    pub(crate) fn homeless(&self) -> u64 {
+    pub(crate) fn unwritten(&self) -> u64 {
         let newest = self.dirty.load(Ordering::SeqCst).max(0) as u64;
-        newest + self.history.homeless() as u64
+        newest + self.history.unwritten() as u64
     }
 
-    /// Whether CACHE-12 holds. Only while nobody is on the way to change that.
+    /// Whether CACHE-12 holds. Only while no page is being changed or written.
     pub(crate) fn is_backed(&self) -> bool {
-        self.homeless() <= self.space.backing() || broken(Mutant::RoomNotMade)
+        self.unwritten() <= self.space.backing() || broken(Mutant::RoomNotMade)
     }
 
     fn has_blocks_for(&self, pages: u64, claim: Claim) -> bool {
-        // Pages that land meanwhile leave the backing first, so it is looked at last.
-        let needed = self.homeless() + pages + self.space.kept_from(claim);
+        // A page that lands meanwhile leaves the backing first, so the backing is read last.
+        let needed = self.unwritten() + pages + self.space.kept_from(claim);
         needed <= self.space.backing() || broken(Mutant::RoomNotMade)
     }
 
-    /// Sees to it that a commit which changes `pages` pages can be promised them. No lock is held.
+    /// Makes the data file longer, if needed, so that a commit can be promised `pages` pages. Call without
+    /// locks.
     ///
     /// # Errors
     /// [`Error::DiskFull`]; nothing has changed.
     pub(crate) fn provide_blocks(&self, pages: u64, claim: Claim) -> Result<()> {
         while !self.has_blocks_for(pages, claim) {
-            // What is kept grows with the file.
-            let needed = self.homeless() + pages + self.space.kept_from(claim);
+            // The number of blocks kept grows with the file.
+            let needed = self.unwritten() + pages + self.space.kept_from(claim);
             self.space.provide(needed + pages / 64 + 1)?;
         }
         Ok(())
     }
 
-    /// Makes the data file longer ahead of need, so that no commit has to wait for that. Tells whether
-    /// it had to.
+    /// Makes the data file longer ahead of need, so that no commit has to wait for that. Returns whether
+    /// it was needed.
     pub(crate) fn provide_ahead(&self) -> Result<bool> {
         let (backing, kept) = (self.space.backing(), self.space.kept_from(Claim::More));
         let wanted = self.promises.wanted.swap(0, Ordering::Relaxed);
         let share = (self.space.stats().blocks / 4).min(AHEAD);
         let ahead = if share < AHEAD { wanted } else { share.max(wanted) };
-        if ahead == 0 || self.homeless() + kept + ahead <= backing {
+        if ahead == 0 || self.unwritten() + kept + ahead <= backing {
             return Ok(false); // a small file grows fast enough, or there is enough
         }
         self.provide_blocks(ahead, Claim::More).map(|()| true)
     }
 
-    /// So many pages could not be promised to those who do not wait: the next call to
+    /// `pages` pages could not be promised to a commit that does not wait: the next call of
     /// [`Cache::provide_ahead`] provides them.
     #[cfg(feature = "server")]
     pub(crate) fn want_ahead(&self, pages: u64) {
@@ -129,8 +132,8 @@ impl Cache {
     }
 
     /// Promises a commit that is about to be appended, and those before it in its group, that they can
-    /// change `pages` pages; those had been promised `already`. To be called under the commit lock, and taken back
-    /// with [`Cache::end_promise`]. False, and nothing promised, if there are too few frames or blocks.
+    /// change `pages` pages together; those before it were promised `already`. Call under the commit lock,
+    /// and end with [`Cache::end_promise`]. False, and nothing promised, if frames or blocks are too few.
     #[inline]
     pub(crate) fn promise(
         &self,
@@ -140,7 +143,7 @@ impl Cache {
         claim: Claim,
     ) -> bool {
         if pages > SMALL {
-            // Before looking: whoever takes blocks meanwhile sees this, or is seen.
+            // Before the check: a thread that takes blocks meanwhile sees this, or the check sees it.
             self.promises.pages.store(pages, Ordering::SeqCst);
         }
         let frames = self.least_frames(pages);
@@ -152,7 +155,7 @@ impl Cache {
         is_kept
     }
 
-    /// The commit, or the group of them, that was promised `pages` pages has been applied.
+    /// The commit or group that was promised `pages` pages has been applied.
     #[inline]
     pub(crate) fn end_promise(&self, pages: u64) {
         if pages > SMALL {
@@ -160,57 +163,56 @@ impl Cache {
         }
     }
 
-    /// Takes blocks for pages that are about to be written: 1 to `want`, neighbours.
-    pub(super) fn take_blocks(&self, want: u32, counted: Counted) -> Result<BlockRun> {
-        match counted {
-            Counted::Homeless => self.space.allocate_backed(want),
-            Counted::Not => self.allocate_beyond(want),
+    /// Takes blocks for pages that are about to be written: a run of 1 to `want`.
+    pub(super) fn take_blocks(&self, want: u32, backing: Backing) -> Result<BlockRun> {
+        match backing {
+            Backing::Reserved => self.space.allocate_backed(want),
+            Backing::Unreserved => self.allocate_unreserved(want),
         }
     }
 
-    /// Takes blocks for pages that no promise covers.
-    fn allocate_beyond(&self, want: u32) -> Result<BlockRun> {
+    fn allocate_unreserved(&self, want: u32) -> Result<BlockRun> {
         if !self.promises.is_open.load(Ordering::SeqCst) {
             return self.space.allocate(want);
         }
         let kept = self.space.kept_from(Claim::More) + SMALL;
         let promised = self.promises.pages.load(Ordering::SeqCst);
-        self.space.allocate_beyond(want, self.homeless() + promised + kept)
+        self.space.allocate_beyond(want, self.unwritten() + promised + kept)
     }
 
-    /// Writes what has blocks behind it. A checkpoint and an eviction may write the same page at a time,
-    /// and take two blocks where one is needed: who then finds none keeps the `others` away and tries
-    /// again (CACHE-12). Without threads of the store the others may be what called this.
+    /// Writes pages that have reserved blocks. A checkpoint and an eviction may write the same page at the
+    /// same time, and take two blocks where one is reserved. If `write` then finds the disk full, it is
+    /// called again while the `other` writer is locked out (CACHE-12). Without threads of the store, the
+    /// other writer may be a caller of this: then it is not waited for.
     pub(crate) fn write_alone_if_full<T>(
         &self,
-        others: Others,
+        other: OtherWriter,
         mut write: impl FnMut() -> Result<T>,
     ) -> Result<T> {
         let full = match write() {
             Err(full @ Error::DiskFull { .. }) => full,
             done => return done,
         };
-        let others = match others {
-            Others::Eviction => &self.writing,
-            Others::Checkpoint => &self.placing,
+        let other = match other {
+            OtherWriter::Eviction => &self.writing,
+            OtherWriter::Checkpoint => &self.placing,
         };
         let alone = match self.cleaner.get() {
-            Some(_) => Some(others.lock()),
-            None => others.try_lock(),
+            Some(_) => Some(other.lock()),
+            None => other.try_lock(),
         };
         alone.map_or(Err(full), |_alone| write())
     }
 
-    /// Sees to it that a commit which changes `leaves` leaves, and at most `pages` pages, finds
-    /// frames free, so that it need not write any page to the disk once it is in the log. No lock is
-    /// held.
+    /// Evicts pages until a commit that changes `leaves` leaves, and at most `pages` pages, finds frames
+    /// free: it need not write any page to the disk once it is in the log. Call without locks.
     ///
     /// # Errors
-    /// What kept dirty pages from being written; [`Error::CacheExhausted`] if what users hold leaves
-    /// too few frames.
+    /// The error that kept dirty pages from being written; [`Error::CacheExhausted`] if running calls and
+    /// users' holds leave too few frames.
     pub(crate) fn make_room_for(&self, leaves: usize, pages: u64) -> Result<()> {
         let least = self.least_frames(pages);
-        for attempt in 0..PATIENCE {
+        for attempt in 0..ATTEMPTS {
             if self.has_room_for(leaves) {
                 return Ok(());
             }
@@ -235,13 +237,13 @@ impl Cache {
         }
     }
 
-    /// Whether a commit that changes `leaves` leaves finds frames free as it is.
+    /// Whether a commit that changes `leaves` leaves finds enough frames free now.
     pub(crate) fn has_room_for(&self, leaves: usize) -> bool {
         self.arena.available() >= self.room_for(leaves)
     }
 
-    /// How many frames a commit that changes `pages` pages has in hand before it is appended. If it
-    /// changes more it evicts, which needs no space.
+    /// How many frames a commit that changes `pages` pages has in hand before it is appended. For more it
+    /// evicts pages, which needs no space on disk.
     fn least_frames(&self, pages: u64) -> u32 {
         pages.min(STOCK).min(self.frames() / SHARE) as u32
     }

@@ -1,14 +1,13 @@
-//! What the cache does about old versions: drops those that nobody needs any more, and writes
-//! some out when they take too much of its memory.
+//! Dropping old versions that nobody needs any more, and spilling old versions to disk.
 
-use super::history::{Dropped, Place};
-use super::room::Counted;
+use super::history::{Dropped, VersionLocation};
+use super::room::Backing;
 use super::state::Cache;
 use crate::engine::base::error::Result;
 use crate::engine::base::lsn::Lsn;
 use crate::engine::space::PageAddr;
 
-/// Versions written out at a time.
+/// Versions spilled at a time.
 const SPILL_BATCH: usize = 128;
 
 impl Cache {
@@ -17,7 +16,7 @@ impl Cache {
         self.drop_all(|| self.history.drop_for(gone, &self.registry, &self.arena));
     }
 
-    /// Drops the versions that only readers below a group needed which is visible now.
+    /// Drops the versions that only readers below a now visible group needed.
     pub(super) fn publish_versions(&self) {
         self.drop_all(|| self.history.publish(&self.registry, &self.arena));
     }
@@ -33,7 +32,7 @@ impl Cache {
         }
     }
 
-    /// Writes some old versions out and frees their frames. Returns how many.
+    /// Spills some old versions and frees their frames. Returns how many.
     pub(super) fn spill(&self) -> Result<usize> {
         let mut batch = Vec::new();
         let mut retired = Vec::new();
@@ -47,14 +46,14 @@ impl Cache {
         }
         let guard = self.pin();
         batch.retain(|(id, frame, lsn)| {
-            self.history.find(*id, *lsn) == Some(Place::Resident(*frame))
+            self.history.find(*id, *lsn) == Some(VersionLocation::Resident(*frame))
         });
         let mut pages = self.page_buffer();
         for (id, frame, _) in &batch {
             pages.push(*id, self.page_ref(*frame, &guard).bytes());
         }
         drop(guard);
-        let written = self.write_pages(&mut pages, Counted::Homeless);
+        let written = self.write_pages(&mut pages, Backing::Reserved);
         for (version, addr) in batch.into_iter().zip(written.iter().flatten()) {
             self.space.landed(1);
             if self.history.spilled(version, PageAddr::NONE, *addr, &self.arena) {

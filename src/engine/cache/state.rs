@@ -1,4 +1,4 @@
-//! The cache as a whole, and the snapshots that hold versions in it.
+//! The cache's state, its page ids, and the snapshots that keep versions in it.
 
 use std::collections::HashSet;
 use std::sync::{Arc, OnceLock};
@@ -19,25 +19,23 @@ use crate::engine::base::sync::Mutex;
 use crate::engine::base::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use crate::engine::space::{PageAddr, PageId, Space};
 
-/// How many pages may be loaded at once. Many, since two that share a turn wait for one another's
-/// read.
+/// Locks for loading pages. Many, since loads of two pages that share a lock run one after the other.
 const LOADERS: usize = 1024;
 
-/// What a cache is made with.
 #[derive(Debug)]
 pub(crate) struct CacheOptions {
     /// Memory for frames, in bytes.
     pub(crate) cache_bytes: u64,
     /// Where that memory comes from.
     pub(crate) memory: MemorySource,
-    /// What is visible at first.
+    /// The visible LSN at the start.
     pub(crate) visible: Lsn,
     /// Page ids from here on were never used.
     pub(crate) next_page_id: u64,
-    /// Copies a page, and may leave out what is unused in it.
+    /// Copies a page, and may leave out its unused part.
     pub(crate) copy_page: fn(&[u8], &mut [u8]),
-    /// After a writer met a reader, so many changes are made to copies.
-    pub(crate) patience: usize,
+    /// How many changes are made to copies after a writer met a reader.
+    pub(crate) back_off: usize,
 }
 
 /// The pages of a store, in memory and on disk.
@@ -47,50 +45,49 @@ pub(crate) struct Cache {
     pub(super) table: PageTable,
     pub(super) space: Arc<Space>,
     pub(super) epoch: Epoch,
-    /// Readable up to here. Moved by the writer.
+    /// Readable up to here. Advanced by the writer.
     pub(super) visible: Watermark,
-    /// The writer has dealt with all that commits up to here superseded; `settled <= visible`.
+    /// The writer has kept or freed all versions that commits up to here superseded. Not above `visible`.
     pub(super) settled: Watermark,
     pub(super) registry: Registry,
     pub(super) history: History,
     pub(super) hand: Hand,
-    /// Held by the one who writes dirty pages to evict them, device included. Nothing is locked
-    /// under it but what `space` locks to allocate.
+    /// Held by the thread that writes dirty pages to evict them, also while it waits for the device.
+    /// Only the locks with which `space` allocates are taken under it.
     pub(super) writing: Mutex<()>,
     /// Held while pages of a checkpoint are written. Taken after `writing`.
     pub(super) placing: Mutex<()>,
-    /// Tells the cleaner that frames run short.
     pub(super) cleaner: OnceLock<Cleaner>,
     pub(super) loading: Box<[Mutex<()>]>,
     pub(super) counters: Counters,
-    /// Newest versions without a copy on disk.
+    /// How many newest versions have no copy on disk.
     pub(super) dirty: AtomicI64,
     /// Whether a page was ever evicted or left unread: then a page may be missing.
     pub(super) partial: AtomicBool,
     /// Whether a value was ever written past the cache.
     pub(super) bypassed: AtomicBool,
     pub(super) copy_page: fn(&[u8], &mut [u8]),
-    pub(super) patience: usize,
+    pub(super) back_off: usize,
     pub(super) promises: Promises,
     ids: Arc<Mutex<PageIds>>,
     process: Process,
 }
 
-/// The names for pages.
+/// The allocator of page ids.
 #[derive(Debug)]
 struct PageIds {
-    /// Names that can be given again.
+    /// Ids that can be reused.
     free: Vec<PageId>,
-    /// Names from here on were never given.
+    /// Ids from here on were never used.
     next: u64,
-    /// The same when the store was opened: below it the page map tells which names are free.
+    /// `next` when the store was opened: below it the page map tells which ids are free.
     opened_at: u64,
-    /// Leaves of the page map whose free names are in `free`.
-    harvested: HashSet<u64>,
+    /// Leaves of the page map that have been read, and whose free ids were added to `free`.
+    leaves_read: HashSet<u64>,
 }
 
 impl Cache {
-    /// A cache over the pages in `space`, empty at first.
+    /// An empty cache over the pages in `space`.
     pub(crate) fn new(space: Arc<Space>, options: CacheOptions) -> Result<Self> {
         let page_bytes = space.page_size();
         let frames = (options.cache_bytes / (page_bytes as u64 + 64)).clamp(64, 1 << 31);
@@ -114,19 +111,18 @@ impl Cache {
             partial: AtomicBool::new(next > 1),
             bypassed: AtomicBool::new(false),
             copy_page: options.copy_page,
-            patience: options.patience,
+            back_off: options.back_off,
             promises: Promises::default(),
             process: Process::current(),
             ids: Arc::new(Mutex::new(PageIds {
                 free: Vec::new(),
                 next,
                 opened_at: next,
-                harvested: HashSet::new(),
+                leaves_read: HashSet::new(),
             })),
         })
     }
 
-    /// Bytes of a page.
     pub(crate) fn page_bytes(&self) -> usize {
         self.arena.page_bytes()
     }
@@ -141,7 +137,7 @@ impl Cache {
         self.epoch.pin()
     }
 
-    /// Readable up to here.
+    /// The LSN up to which commits can be read.
     pub(crate) fn visible(&self) -> Lsn {
         self.visible.load()
     }
@@ -156,9 +152,9 @@ impl Cache {
         self.is_partial() || self.bypassed.load(Ordering::Relaxed)
     }
 
-    /// A snapshot of what is visible now.
+    /// A snapshot at the current `visible`.
     pub(crate) fn snapshot(&self) -> Snapshot<'_> {
-        // Pinned until it is registered: a page may be changed in place if it has no reader (CACHE-7).
+        // Pinned until it is registered: no page may be changed in place meanwhile (CACHE-7).
         let _guard = self.pin();
         let lsn = self.registry.register(&self.visible, |missed| self.drop_versions_for(missed));
         Snapshot { cache: self, lsn }
@@ -186,7 +182,7 @@ impl Cache {
     /// Frees frames that nobody can find any more, once the epoch has passed.
     pub(super) fn retire(&self, frames: Vec<Frame>) {
         if !frames.is_empty() {
-            // Weak: what threads still hold of the epochs does not hold the memory.
+            // Weak: deferred calls that threads still hold do not keep the memory.
             let arena = Arc::downgrade(&self.arena);
             let guard = self.epoch.pin();
             guard.defer(move || {
@@ -198,7 +194,7 @@ impl Cache {
         }
     }
 
-    /// A name for a new page.
+    /// An id for a new page.
     pub(crate) fn new_page_id(&self) -> Result<PageId> {
         let id = {
             let mut ids = self.ids.lock();
@@ -221,19 +217,19 @@ impl Cache {
         Ok(id)
     }
 
-    /// As if there had been pages with all names before this one.
+    /// Counts all page ids below `next` as used.
     #[cfg(all(test, not(syncline_shuttle)))]
     pub(super) fn skip_page_ids(&self, next: PageId) {
         self.ids.lock().next = next.0;
     }
 
-    /// Gives a name back that no page ever had.
+    /// Gives back an id that no page ever had.
     pub(crate) fn reuse_page_id(&self, id: PageId) {
         self.ids.lock().free.push(id);
     }
 
-    /// Gives a name back that no page, snapshot or checkpoint has any more. An unregistered
-    /// reader may still follow it, and must not find another page there.
+    /// Gives back an id that no page, snapshot or checkpoint has any more. An unregistered reader may
+    /// still follow it, and must not find another page there: the id is free when the epoch has passed.
     pub(super) fn reuse_page_id_later(&self, id: PageId) {
         let ids = Arc::downgrade(&self.ids);
         self.epoch.pin().defer(move || {
@@ -248,18 +244,18 @@ impl Cache {
         self.ids.lock().next
     }
 
-    /// Notes the names that a leaf of the page map leaves free.
-    pub(super) fn harvest(&self, leaf: u64, free: impl Iterator<Item = PageId>) {
+    /// Adds the ids that a leaf of the page map leaves free.
+    pub(super) fn add_free_ids(&self, leaf: u64, free: impl Iterator<Item = PageId>) {
         let mut ids = self.ids.lock();
-        if ids.harvested.insert(leaf) {
+        if ids.leaves_read.insert(leaf) {
             let opened_at = ids.opened_at;
             ids.free.extend(free.filter(|id| id.0 != 0 && id.0 < opened_at));
         }
     }
 
     /// Whether a leaf of the page map has been read.
-    pub(super) fn is_harvested(&self, leaf: u64) -> bool {
-        self.ids.lock().harvested.contains(&leaf)
+    pub(super) fn is_leaf_read(&self, leaf: u64) -> bool {
+        self.ids.lock().leaves_read.contains(&leaf)
     }
 
     /// Whether a snapshot in `[from, until)` is open.
@@ -272,7 +268,7 @@ impl Cache {
         self.registry.oldest().is_some_and(|oldest| oldest < lsn)
     }
 
-    /// Brings memory that will be used soon into being, off the commit path.
+    /// See [`Arena::touch_ahead`].
     pub(crate) fn touch_ahead(&self, bytes: usize, touched: &mut usize) -> usize {
         self.arena.touch_ahead(bytes, touched)
     }
@@ -286,12 +282,12 @@ pub(crate) struct Snapshot<'a> {
 }
 
 impl Snapshot<'_> {
-    /// What it shows: every commit at or below.
+    /// The snapshot shows every commit at or below this LSN.
     pub(crate) fn lsn(&self) -> Lsn {
         self.lsn
     }
 
-    /// The registration alone, to be ended with [`Cache::unregister`].
+    /// Leaves the snapshot registered: end it with [`Cache::unregister`].
     pub(crate) fn into_lsn(self) -> Lsn {
         let lsn = self.lsn;
         std::mem::forget(self);

@@ -1,6 +1,6 @@
-//! The page table: from a page's name to where its newest version is.
+//! The page table: maps a page id to the location of the newest version.
 //!
-//! One word for each page, in three levels of arrays that only grow:
+//! One word per page, in three levels of arrays that only grow:
 //!
 //! ```text
 //!   bit 63 set      resident: the frame in bits 0 to 31; bit 61: claimed (CACHE-6)
@@ -8,8 +8,8 @@
 //!   otherwise       the address on disk, 0 if there is no such page
 //! ```
 //!
-//! Beside it stands the address that the last checkpoint has for the page, which tells who owns
-//! an extent (CACHE-5) and what the next checkpoint releases.
+//! A second word per page has its address in the last checkpoint. It tells who owns an extent
+//! (CACHE-5) and which extents the next checkpoint releases.
 
 use std::sync::OnceLock;
 
@@ -32,11 +32,9 @@ pub(crate) const PAGE_IDS: u64 = (CHUNK * MIDDLE * ROOT) as u64;
 pub(crate) enum Word {
     /// There is no such page.
     Nothing,
-    /// In memory.
     Resident(Frame),
-    /// On disk.
     OnDisk(PageAddr),
-    /// The page map has not been read for it yet.
+    /// The page's leaf of the page map has not been read yet.
     NotLoaded,
 }
 
@@ -47,7 +45,6 @@ struct Chunk {
 
 type Middle = [OnceLock<Box<Chunk>>];
 
-/// The words of all pages.
 pub(crate) struct PageTable {
     root: Box<[OnceLock<Box<Middle>>]>,
 }
@@ -66,32 +63,32 @@ impl PageTable {
         })
     }
 
-    /// Where the last checkpoint has `id`.
+    /// The address of `id` in the last checkpoint.
     pub(crate) fn checkpointed(&self, id: PageId) -> PageAddr {
         let word = self.chunk(id).checkpointed[id.0 as usize % CHUNK].load(Ordering::Relaxed);
         assert_ne!(word, NOT_LOADED, "page {id} is not loaded");
         PageAddr::from_word(word).expect("an address")
     }
 
-    /// Notes where a completed checkpoint has `id`.
+    /// Sets the address of `id` in the checkpoint that has just completed.
     pub(crate) fn set_checkpointed(&self, id: PageId, addr: PageAddr) {
         let at = id.0 as usize % CHUNK;
         self.chunk(id).checkpointed[at].store(addr.word(), Ordering::Relaxed);
     }
 
-    /// Fills in what the page map has for `id`, unless somebody was faster.
+    /// Fills in the page map's address of `id`, unless another thread has done so.
     pub(crate) fn load(&self, id: PageId, addr: PageAddr) {
         let chunk = self.chunk(id);
         let at = id.0 as usize % CHUNK;
-        // The checkpointed word first: whoever sees the newest one loaded sees this one too. Both
-        // only once: what was read from the map may be out of date by now.
+        // The checkpointed word first: a thread that sees the newest word loaded sees this one too.
+        // Never over a loaded word: the address from the map may be out of date by now.
         for word in [&chunk.checkpointed[at], &chunk.newest[at]] {
             let _ =
                 word.compare_exchange(NOT_LOADED, addr.word(), Ordering::AcqRel, Ordering::Acquire);
         }
     }
 
-    /// Changes the word of a page that is not resident. Tells whether it still was `from`.
+    /// Changes the word of a page that is not resident. Returns whether it still was `from`.
     pub(crate) fn replace(&self, id: PageId, from: Word, to: Word) -> bool {
         let at = id.0 as usize % CHUNK;
         self.chunk(id).newest[at]
@@ -99,14 +96,14 @@ impl PageTable {
             .is_ok()
     }
 
-    /// Claims a resident page (CACHE-6), or `None` if its newest version is not in `frame`, or
-    /// somebody else has the claim.
+    /// Claims a resident page (CACHE-6). `None` if its newest version is not in `frame`, or another
+    /// thread has claimed it.
     pub(crate) fn try_claim(&self, id: PageId, frame: Frame) -> Option<Claim<'_>> {
         let word = &self.chunk(id).newest[id.0 as usize % CHUNK];
         let resident = encode(Word::Resident(frame));
         let claimed = resident | CLAIMED;
         word.compare_exchange(resident, claimed, Ordering::AcqRel, Ordering::Relaxed).ok()?;
-        // Made only now: dropping a claim writes the word.
+        // Made only after success: dropping a claim writes the word.
         Some(Claim { word, frame })
     }
 
@@ -136,8 +133,8 @@ impl std::fmt::Debug for PageTable {
     }
 }
 
-/// The right to change a resident page's word. Held for a few instructions, or while the writer
-/// copies the page. Dropping it leaves the page where it was.
+/// The right to change a resident page's word: a latch that is held for a few instructions, or while
+/// the writer copies the page. Dropping it leaves the page where it was.
 pub(crate) struct Claim<'a> {
     word: &'a AtomicU64,
     frame: Frame,

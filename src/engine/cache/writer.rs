@@ -9,18 +9,18 @@
 //!                             3. settled = LSN: its pages may be evicted (CACHE-4)
 //! ```
 //!
-//! A group larger than the cache is no special case but in one place: predecessors go to the
-//! history at once, and the group's own pages may be evicted before it is visible.
+//! A group larger than the cache is a special case in one respect: when frames run short, predecessors go
+//! to the history early, and the group's own pages may be evicted before it is visible.
 //!
-//! While a store is being opened nobody reads it. The groups of a replay then take pages over
-//! where they are: without a copy, which was half of the time that a replay took.
+//! While a store is being opened nobody reads it. The groups of a replay then take pages over in place:
+//! the copies took half of the time of a replay.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
 
 use super::arena::Frame;
-use super::epoch::{Alone, Guard};
-use super::history::Version;
+use super::epoch::{Exclusion, Guard};
+use super::history::SupersededVersion;
 use super::hold::PinnedPage;
 use super::in_place::InPlace;
 use super::state::Cache;
@@ -33,17 +33,18 @@ use crate::engine::space::{PageAddr, PageId, header};
 
 /// Frames that the writer takes at a time, at most.
 pub(super) const STASH: usize = 32;
-/// What the writer keeps between groups. The commit lock guards it.
+
+/// The writer's state between groups. The commit lock guards it.
 #[derive(Debug)]
 pub(crate) struct Writer {
     stash: Vec<Frame>,
     retired: Vec<Frame>,
     pub(super) superseded: Vec<Superseded>,
     changes: Changes,
-    /// Pages at or below were already changed or known when the last checkpoint was pinned.
+    /// A page whose newest version is above this LSN is listed in `changes` already.
     checkpoint: Lsn,
-    /// So many changes are not tried to be made in place, since there were readers.
-    pub(super) patience: usize,
+    /// How many more changes are made to copies, since a reader was met.
+    pub(super) back_off: usize,
 }
 
 /// Which pages differ from the last checkpoint.
@@ -51,7 +52,7 @@ pub(crate) struct Writer {
 pub(crate) struct Changes {
     /// Pages with a new version. May name a page twice.
     pub(crate) written: Vec<PageId>,
-    /// Pages that went, and the LSN of the group that freed them.
+    /// Freed pages, and the LSN of the group that freed them.
     pub(crate) freed: Vec<(PageId, Lsn)>,
 }
 
@@ -71,12 +72,12 @@ impl Writer {
             superseded: Vec::new(),
             changes: Changes::default(),
             checkpoint,
-            patience: 0,
+            back_off: 0,
         }
     }
 
-    /// Takes what has changed since the last call; from now on changes count towards the
-    /// checkpoint after the one at `pinned`.
+    /// Takes the changes since the last call. Changes from now on belong to the checkpoint after the one
+    /// at `pinned`.
     pub(crate) fn take_changes(&mut self, pinned: Lsn) -> Changes {
         self.checkpoint = pinned;
         std::mem::take(&mut self.changes)
@@ -93,9 +94,9 @@ impl Writer {
         self.stash.len() >= frames
     }
 
-    /// Puts back what a failed checkpoint had taken.
+    /// Puts back the changes that a failed checkpoint had taken.
     pub(crate) fn restore_changes(&mut self, mut changes: Changes) {
-        // The shorter list moves: it is the one of this checkpoint's time, not of all since the last.
+        // The list made during the checkpoint is appended to the one before: it is the shorter one.
         std::mem::swap(&mut self.changes, &mut changes);
         self.changes.written.append(&mut changes.written);
         self.changes.freed.append(&mut changes.freed);
@@ -106,13 +107,13 @@ impl Writer {
         self.changes.freed.iter().map(|(id, _)| *id)
     }
 
-    /// How often a page was listed as changed since the last checkpoint.
+    /// The length of the list of changed pages since the last checkpoint.
     pub(crate) fn listed(&self) -> usize {
         self.changes.written.len()
     }
 
-    /// The pages that were listed since [`Writer::listed`] said `from`, every new page among them.
-    /// No checkpoint has taken the list meanwhile.
+    /// The pages listed since [`Writer::listed`] returned `from`, which includes every new page. No
+    /// checkpoint has taken the list meanwhile.
     pub(crate) fn listed_since(&self, from: usize) -> &[PageId] {
         &self.changes.written[from..]
     }
@@ -123,12 +124,11 @@ impl Writer {
     }
 }
 
-/// Whether anybody may read former versions of the pages that a group changes.
+/// Whether there may be readers of former versions of the pages that a group changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Readers {
-    /// Anybody, at any time.
     Possible,
-    /// Nobody until the store is open.
+    /// None until the store is open.
     None,
 }
 
@@ -141,14 +141,14 @@ pub(crate) struct WriteGroup<'a> {
     pub(super) lsn: Lsn,
     pub(super) guard: Option<Guard<'a>>,
     pub(super) in_place: InPlace,
-    /// While there are no readers: the group has changed pages in place (CACHE-7).
-    pub(super) alone: Option<Alone<'a>>,
+    /// Excludes readers: the group has changed pages in place (CACHE-7).
+    pub(super) exclusion: Option<Exclusion<'a>>,
     /// Whether predecessors of this group are in the history already.
     spilled: bool,
-    /// Pages that it has made its own: what it was promised (CACHE-12).
+    /// How many pages it has changed or made, of those that it was promised (CACHE-12).
     changed: u64,
-    /// The drafts that it has taken in: of each its last page, and where its pages are in the list of
-    /// what was written.
+    /// The drafts that it has taken in: the last page of each, and where its pages are in the list of
+    /// changed pages.
     pub(super) drafts: BTreeMap<PageId, Range<usize>>,
 }
 
@@ -158,20 +158,20 @@ impl<'a> WriteGroup<'a> {
         Self::begin_with(cache, writer, lsn, Readers::Possible)
     }
 
-    /// The same, if `readers` tells that nobody reads what it changes.
+    /// [`WriteGroup::begin`], for a caller that knows whether there are readers.
     pub(crate) fn begin_with(
         cache: &'a Cache,
         writer: &'a mut Writer,
         lsn: Lsn,
         readers: Readers,
     ) -> Self {
-        // What nobody reads may be changed again by a later group at the same LSN.
+        // Without readers, a later group at the same LSN may change a page again.
         let is_next = lsn > cache.visible() || readers == Readers::None && lsn == cache.visible();
         assert!(is_next, "groups come in LSN order");
         assert!(readers == Readers::Possible || cache.registry.is_empty(), "a snapshot is open");
         debug_assert!(writer.superseded.is_empty(), "the last group was published");
         let in_place = InPlace::No;
-        let (guard, alone) = (None, None);
+        let (guard, exclusion) = (None, None);
         WriteGroup {
             cache,
             readers,
@@ -179,7 +179,7 @@ impl<'a> WriteGroup<'a> {
             lsn,
             guard,
             in_place,
-            alone,
+            exclusion,
             spilled: false,
             changed: 0,
             drafts: BTreeMap::new(),
@@ -191,7 +191,7 @@ impl<'a> WriteGroup<'a> {
         WriteGroup { in_place: InPlace::IfUnread, ..WriteGroup::begin(cache, writer, lsn) }
     }
 
-    /// Goes on under a guard under which the group's pages have been looked for.
+    /// Continues under the guard under which the caller has looked up the group's pages.
     pub(crate) fn under(mut self, guard: Option<Guard<'a>>) -> Self {
         self.guard = guard;
         self
@@ -215,8 +215,8 @@ impl<'a> WriteGroup<'a> {
     pub(crate) fn page(&mut self, id: PageId) -> Result<&[u8]> {
         let frame = self.resident(id)?;
         self.cache.arena.visit(frame);
-        // SAFETY: the newest version, under this group's guard; only this group could change it,
-        // and not while the borrow of the group lasts.
+        // SAFETY: the newest version, under this group's guard. Only this group can change it, but not
+        // while this borrow of the group lasts.
         Ok(unsafe { self.cache.arena.page(frame) })
     }
 
@@ -232,7 +232,7 @@ impl<'a> WriteGroup<'a> {
     #[allow(unsafe_code)]
     pub(crate) fn two_mut(&mut self, a: PageId, b: PageId) -> Result<(&mut [u8], &mut [u8])> {
         assert_ne!(a, b);
-        // A pin keeps the first in memory while there is made room for the second.
+        // The pin keeps the first page in memory while this makes room for the second.
         let pin = PinnedPage::new(&self.cache.arena, self.own(a)?);
         let second = self.own(b)?;
         drop(pin);
@@ -271,8 +271,8 @@ impl<'a> WriteGroup<'a> {
         Ok(id)
     }
 
-    /// Takes in a page that was made outside of the group, under a name from
-    /// [`Cache::new_page_id`]: a frame with content of its own, or pages written directly.
+    /// Takes in a page with an id from [`Cache::new_page_id`] that was made outside of the group, in a
+    /// frame or directly on disk.
     pub(crate) fn adopt(&mut self, id: PageId, word: Word) {
         self.assert_open();
         if let Word::Resident(_) = word {
@@ -286,8 +286,7 @@ impl<'a> WriteGroup<'a> {
         self.writer.changes.written.push(id);
     }
 
-    /// Frees a page, which no page of this group refers to any more. Readers below the group
-    /// still find it.
+    /// Frees a page to which no page of this group refers any more. Readers below the group still find it.
     pub(crate) fn free(&mut self, id: PageId) {
         self.assert_open();
         self.writer.changes.freed.push((id, self.lsn));
@@ -298,9 +297,9 @@ impl<'a> WriteGroup<'a> {
         let (cache, until) = (self.cache, self.lsn);
         // 1. Readers that begin now see the group.
         cache.visible.advance(until);
-        self.alone = None;
+        self.exclusion = None;
         self.guard = None;
-        // 2. What it superseded is kept, or goes.
+        // 2. The superseded versions are kept or freed.
         let superseded = &mut self.writer.superseded;
         if cache.registry.is_empty() {
             for Superseded { id, frame, .. } in superseded.drain(..) {
@@ -311,7 +310,7 @@ impl<'a> WriteGroup<'a> {
             self.keep_for_snapshots();
         }
         if self.spilled {
-            // Readers at the former `visible` needed these until now.
+            // Until now readers at the former `visible` needed these versions.
             cache.publish_versions();
         }
         if self.writer.retired.len() >= self.cache.stash_size() {
@@ -340,12 +339,12 @@ impl<'a> WriteGroup<'a> {
     #[inline]
     fn assert_open(&self) {
         assert!(
-            self.alone.is_none(),
+            self.exclusion.is_none(),
             "CACHE-8: the group has changed pages in place, and must end now"
         );
     }
 
-    /// The frame of the newest version of `id`, loaded if need be, under this group's guard.
+    /// The frame of the newest version of `id`, loaded if needed, under this group's guard.
     fn resident(&mut self, id: PageId) -> Result<Frame> {
         self.assert_open();
         loop {
@@ -357,10 +356,10 @@ impl<'a> WriteGroup<'a> {
                     self.cache.arena.prefetch(frame);
                     return Ok(frame);
                 }
-                Word::Nothing => panic!("page {id} is referred to, but there is no such page"),
+                Word::Nothing => panic!("a tree refers to page {id}, but there is no such page"),
                 Word::OnDisk(_) | Word::NotLoaded => {
                     self.make_room_if_short();
-                    // Loading may evict this group's own pages, if others took the room.
+                    // Loading may evict this group's own pages, if other threads took the frames.
                     self.set_aside();
                     let (cache, lsn) = (self.cache, self.lsn);
                     let stash = &mut self.writer.stash;
@@ -379,7 +378,7 @@ impl<'a> WriteGroup<'a> {
             if cache.arena.lsn(old) == lsn {
                 let addr = cache.arena.addr(old);
                 if !addr.is_none() && !broken(Mutant::RewrittenPageStaysClean) {
-                    // The copy was written out to make room, and is about to change again.
+                    // The copy was written back to make room, and is about to change again.
                     cache.arena.set_addr(old, PageAddr::NONE);
                     cache.space.free(addr.block());
                     cache.dirty.fetch_add(1, Ordering::Relaxed);
@@ -393,7 +392,7 @@ impl<'a> WriteGroup<'a> {
             let copy = self.frame()?;
             let Some(claim) = self.guard.as_ref().and_then(|_| cache.claim(id, old)) else {
                 self.writer.stash.push(copy);
-                continue; // making room for the copy may have evicted the page
+                continue; // making room for the copy may have dropped the guard, or evicted the page
             };
             // SAFETY: the old version is settled and guarded; the copy is not published.
             let (from, to) = unsafe { (cache.arena.page(old), cache.arena.page_mut(copy)) };
@@ -411,7 +410,7 @@ impl<'a> WriteGroup<'a> {
         }
     }
 
-    /// Makes the newest version of `id`, which nobody reads, this group's own where it is.
+    /// Makes the newest version of `id`, which nobody reads, this group's own in place.
     #[allow(unsafe_code)]
     pub(super) fn take_over(&mut self, id: PageId, frame: Frame) {
         let (cache, old_lsn) = (self.cache, self.cache.arena.lsn(frame));
@@ -427,7 +426,7 @@ impl<'a> WriteGroup<'a> {
         self.list(id, old_lsn);
     }
 
-    /// Notes that `id`, whose last version is of `old_lsn`, differs from the last checkpoint.
+    /// Lists `id`, whose previous version is of `old_lsn`, as changed since the last checkpoint.
     fn list(&mut self, id: PageId, old_lsn: Lsn) {
         self.changed += 1;
         let is_listed = match broken(Mutant::ChangedPageUnlisted) {
@@ -439,7 +438,7 @@ impl<'a> WriteGroup<'a> {
         }
     }
 
-    /// A free frame. May let go of the guard.
+    /// A free frame. May drop the guard.
     fn frame(&mut self) -> Result<Frame> {
         self.assert_open();
         if let Some(frame) = self.writer.stash.pop() {
@@ -457,8 +456,8 @@ impl<'a> WriteGroup<'a> {
         }
     }
 
-    /// When frames run out within a group: nothing that the group superseded may stay in memory
-    /// for its sake, nor its own pages.
+    /// If frames run short within a group, makes the versions that it superseded and its own pages
+    /// evictable, and evicts pages.
     fn make_room_if_short(&mut self) {
         let cache = self.cache;
         let has_beyond =
@@ -474,7 +473,7 @@ impl<'a> WriteGroup<'a> {
                 break;
             }
             if cache.sweep(self.lsn, 2 * self.cache.stash_size()).is_err() {
-                break; // there is memory beyond the cache (CACHE-13)
+                break; // the caller takes memory beyond the cache (CACHE-13)
             }
             for _ in 0..3 {
                 cache.pin().flush();
@@ -482,8 +481,8 @@ impl<'a> WriteGroup<'a> {
         }
     }
 
-    /// Lets go of the guard and puts what the group has superseded so far into the history, so
-    /// that any page may be evicted: readers find those versions without their successors.
+    /// Drops the guard, and moves the versions that the group has superseded so far to the history.
+    /// Readers then find them there without their successors, so that any page may be evicted.
     fn set_aside(&mut self) {
         let cache = self.cache;
         self.guard = None;
@@ -495,7 +494,7 @@ impl<'a> WriteGroup<'a> {
         self.spilled = true;
         let versions = superseded.iter().map(|s| s.version(cache, until));
         cache.history.insert_unpublished(versions, &cache.arena);
-        // Only now the chains may be cut: a reader finds the version here or there.
+        // Only now the chains may be cut: a reader finds the version in the chain or in the history.
         for s in &superseded {
             if let Word::Resident(newest) = cache.table.newest(s.id) {
                 cache.arena.forget_previous(newest);
@@ -505,18 +504,18 @@ impl<'a> WriteGroup<'a> {
 }
 
 impl Superseded {
-    /// What the history is to know of it. The checkpoint lends it its copy on disk, if it has it.
-    fn version(&self, cache: &Cache, until: Lsn) -> Version {
+    /// The entry for the history. A copy on disk that the checkpoint has is lent.
+    fn version(&self, cache: &Cache, until: Lsn) -> SupersededVersion {
         let Superseded { id, frame, lsn } = *self;
         let addr = cache.arena.addr(frame);
         let lent = !addr.is_none() && addr == cache.table.checkpointed(id);
-        Version { id, frame, lsn, until, lent }
+        SupersededVersion { id, frame, lsn, until, lent }
     }
 }
 
 impl Cache {
-    /// Removes a freed page for good: no snapshot below the group that freed it is open, and no
-    /// checkpoint has it. Its name may be given again.
+    /// Removes a freed page, and gives back its id. No snapshot below the group that freed it is open,
+    /// and no checkpoint has it.
     pub(crate) fn remove(&self, id: PageId) -> Result<()> {
         loop {
             match self.table.newest(id) {
@@ -551,8 +550,8 @@ impl Cache {
         STASH.min(self.arena.frames() as usize / 16)
     }
 
-    /// Settles who owns the copy on disk of a superseded version that nobody keeps (CACHE-5): the
-    /// checkpoint keeps its own; another goes with the version.
+    /// Gives up the copy on disk of a superseded version that is not kept (CACHE-5). The checkpoint keeps
+    /// its own copies; others are freed.
     fn disown_superseded(&self, id: PageId, frame: Frame) {
         let addr = self.arena.addr(frame);
         if addr.is_none() {

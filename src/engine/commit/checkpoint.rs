@@ -27,7 +27,7 @@ use parking_lot::MutexGuard;
 use crate::engine::base::error::{Error, Result};
 use crate::engine::base::lsn::{Incarnation, Life, LifeMark, Lsn};
 use crate::engine::base::progress::OperationProgress;
-use crate::engine::cache::{Changes, Others};
+use crate::engine::cache::{Changes, OtherWriter};
 use crate::engine::commit::{CommitState, Engine, KeyspaceState, Live, Op, Payload};
 use crate::engine::mutants::{Mutant, broken};
 use crate::engine::options::CommitMode;
@@ -376,7 +376,7 @@ impl Engine {
         // 5
         let changes =
             space::Changes { leaves: &leaves, released: &released, kept: &kept, taken: &taken };
-        self.cache.write_alone_if_full(Others::Eviction, || {
+        self.cache.write_alone_if_full(OtherWriter::Eviction, || {
             self.space.checkpoint(changes, pinned.head)
         })?;
         // 6

@@ -12,7 +12,7 @@ use crate::engine::cache::{Cache, Draft, Readers, WriteGroup, Writer};
 use crate::engine::mutants::{Mutant, broken};
 use crate::engine::space::PageId;
 use crate::engine::tree::{
-    Aim, BlobRef, Outcome, Scratch, TreeMut, TrimPlan, Value, blob, max_inline,
+    Aim, BlobRef, PriorValue, Scratch, TreeMut, TrimPlan, Value, blob, max_inline,
 };
 
 /// Leaves that one step of taking a dropped keyspace apart frees.
@@ -158,10 +158,10 @@ impl Trees {
         let root = self.touched[at].keyspace.root;
         let tree = &mut TreeMut::new(group, root, &mut self.scratch);
         match tree.put_only(key, Value::Inline(value), aimed)? {
-            Outcome::Absent => self.touched[at].delta += 1,
-            Outcome::Inline => {}
-            Outcome::Blob(_) if broken(Mutant::BlobLeaked) => {}
-            Outcome::Blob(old) => blob::free(group, old)?,
+            PriorValue::Absent => self.touched[at].delta += 1,
+            PriorValue::Inline => {}
+            PriorValue::Blob(_) if broken(Mutant::BlobLeaked) => {}
+            PriorValue::Blob(old) => blob::free(group, old)?,
         }
         Ok(())
     }
@@ -178,12 +178,12 @@ impl Trees {
             Op::Delete { keyspace, key } => {
                 let at = self.touch(keyspace)?;
                 let root = self.touched[at].keyspace.root;
-                let outcome = TreeMut::new(group, root, &mut self.scratch).delete(key)?;
+                let prior = TreeMut::new(group, root, &mut self.scratch).delete(key)?;
                 self.sparse.add(keyspace, self.scratch.take_sparse());
-                if outcome != Outcome::Absent {
+                if prior != PriorValue::Absent {
                     self.touched[at].delta -= 1;
                 }
-                if let Outcome::Blob(old) = outcome {
+                if let PriorValue::Blob(old) = prior {
                     blob::free(group, old)?;
                 }
             }
@@ -234,10 +234,10 @@ impl Trees {
         let Touched { keyspace, delta } = &mut self.touched[at];
         let mut unused = Vec::new();
         let mut tree = TreeMut::new(group, keyspace.root, &mut self.scratch);
-        tree.put_or_note(puts.len(), |at| row(puts, at), meets(delta, &mut unused))?;
+        tree.put_or_defer(puts.len(), |at| row(puts, at), meets(delta, &mut unused))?;
         unused.drain(..).try_for_each(|old| blob::free(group, old))?; // before readers are excluded
         let mut tree = TreeMut::new(group, keyspace.root, &mut self.scratch);
-        tree.put_noted(|at| row(puts, at), meets(delta, &mut unused))?;
+        tree.put_deferred(|at| row(puts, at), meets(delta, &mut unused))?;
         unused.into_iter().try_for_each(|old| blob::free(group, old))
     }
 
@@ -380,12 +380,12 @@ fn row<'a>(puts: &[Change<'a>], at: usize) -> (&'a [u8], Value<'a>) {
 }
 
 /// Counts keys that are new, and keeps the values that nothing refers to any more.
-fn meets(delta: &mut i64, unused: &mut Vec<BlobRef>) -> impl FnMut(Outcome) {
-    move |outcome| match outcome {
-        Outcome::Absent => *delta += 1,
-        Outcome::Inline => {}
-        Outcome::Blob(_) if broken(Mutant::BlobLeaked) => {}
-        Outcome::Blob(old) => unused.push(old),
+fn meets(delta: &mut i64, unused: &mut Vec<BlobRef>) -> impl FnMut(PriorValue) {
+    move |prior| match prior {
+        PriorValue::Absent => *delta += 1,
+        PriorValue::Inline => {}
+        PriorValue::Blob(_) if broken(Mutant::BlobLeaked) => {}
+        PriorValue::Blob(old) => unused.push(old),
     }
 }
 

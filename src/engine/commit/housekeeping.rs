@@ -20,7 +20,7 @@ use super::keyspaces::{Catalog, KeyspaceState};
 use super::ops::{KeyspaceId, Op, Payload};
 use crate::engine::base::error::Result;
 use crate::engine::options::CommitMode;
-use crate::engine::tree::{TrimPlan, approach};
+use crate::engine::tree::{TrimPlan, load_for_tidy};
 
 /// Leaves that one step merges at most.
 const STEP: usize = 32;
@@ -99,7 +99,7 @@ impl Engine {
         for key in &keys {
             let most = self.cache.frames() as usize / 8;
             if held.len() < most && read.is_ok() {
-                read = approach(&self.cache, keyspace.root, key, snapshot.lsn(), &mut held);
+                read = load_for_tidy(&self.cache, keyspace.root, key, snapshot.lsn(), &mut held);
             }
         }
         drop((snapshot, looking));

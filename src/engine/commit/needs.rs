@@ -193,8 +193,8 @@ impl Engine {
         }
         let prepare = || prepare(&self.cache, &payload.bytes);
         let prepared = self.relieved(live, payload.needs.claim, prepare)?;
-        let homeless = prepared.iter().map(|(_, _, draft)| draft.homeless() as u64);
-        payload.needs.pages += homeless.sum::<u64>();
+        let unwritten = prepared.iter().map(|(_, _, draft)| draft.unwritten() as u64);
+        payload.needs.pages += unwritten.sum::<u64>();
         Ok(prepared)
     }
 

@@ -42,7 +42,7 @@ use self::replay::replay;
 use crate::engine::base::error::{Error, Result};
 use crate::engine::base::foreign;
 use crate::engine::base::lsn::{Incarnation, Lsn, StoreId};
-use crate::engine::cache::{Cache, CacheOptions, MemorySource, PATIENCE, WriteGroup};
+use crate::engine::cache::{BACK_OFF, Cache, CacheOptions, MemorySource, WriteGroup};
 use crate::engine::commit::checkpoint::{Former, Purpose};
 use crate::engine::commit::{
     Catalog, CommitState, Engine, KeyspaceId, KeyspaceState, Locks, Older, Trees,
@@ -105,7 +105,7 @@ pub(crate) fn open(disk: Arc<dyn Disk>, options: Options) -> Result<(Engine, Rec
             visible: head.checkpoint,
             next_page_id: head.next_page_id.0,
             copy_page: copy_used,
-            patience: PATIENCE,
+            back_off: BACK_OFF,
         },
     )?;
     let catalog = load_catalog(&cache, head.catalog_root, &disk)?;

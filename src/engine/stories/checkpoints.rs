@@ -1,4 +1,4 @@
-//! When a checkpoint is made, and what it tells of itself.
+//! Tests of checkpoints: when one is made, and what it reports.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -41,7 +41,7 @@ fn made(engine: &Engine) -> u64 {
 }
 
 #[test]
-fn a_checkpoint_that_was_cancelled_leaves_all_to_the_next_one() {
+fn a_cancelled_checkpoint_leaves_all_changes_to_the_next_one() {
     let disk = SimDisk::new();
     let (engine, rows) = engine(&disk);
     let value = [7; 1000];
@@ -59,8 +59,8 @@ fn a_checkpoint_that_was_cancelled_leaves_all_to_the_next_one() {
     let at = engine.checkpoint_on(&progress).unwrap().expect("nobody has cancelled it");
     assert!(at >= last && engine.watermarks().checkpoint == at);
     let (_, pages) = progress.done_of_total();
-    assert!(pages >= 25, "all that has changed");
-    assert_eq!(progress.done(), pages, "each is counted once");
+    assert!(pages >= 25, "all changed pages");
+    assert_eq!(progress.done(), pages, "each page is counted once");
 }
 
 #[test]
@@ -82,7 +82,7 @@ fn a_checkpoint_whose_flush_fails_poisons_the_log() {
 fn a_checkpoint_is_made_if_pages_have_changed() {
     let disk = SimDisk::new();
     let (engine, rows) = engine(&disk);
-    // Nothing was written yet: there is no log either.
+    // Nothing has been written yet: there is no log either.
     let before = engine.watermarks().checkpoint;
     engine.checkpoint_if_changed().unwrap();
     assert_eq!(engine.checkpoint().unwrap(), before);
@@ -96,7 +96,7 @@ fn a_checkpoint_is_made_if_pages_have_changed() {
     assert!(engine.watermarks().checkpoint >= lsn);
     engine.checkpoint_if_changed().unwrap();
     assert_eq!(made(&engine), 1);
-    // A commit that changes no page moves what is visible, and that is all.
+    // A commit that changes no page only advances `visible`.
     let lsn = commit(&engine, &rows, Op::Delete { keyspace: rows.id, key: b"absent" });
     assert!(engine.cache().visible() == lsn && engine.watermarks().checkpoint < lsn);
     engine.checkpoint_if_changed().unwrap();
@@ -107,9 +107,9 @@ fn a_checkpoint_is_made_if_pages_have_changed() {
     engine.close().unwrap();
 }
 
-/// Too little is written for the log to ask for one.
+/// Too little is written for the length of the log to cause one.
 #[test]
-fn a_checkpoint_is_made_by_itself_once_its_time_has_come() {
+fn a_checkpoint_is_made_after_its_interval() {
     let interval = Duration::from_millis(20);
     let options = Options { background: true, ..options() }.checkpoint_interval(interval);
     let store = options.open_on(on(&SimDisk::new())).unwrap();
@@ -118,16 +118,16 @@ fn a_checkpoint_is_made_by_itself_once_its_time_has_come() {
         let lsn = rows.put(key, "value").unwrap().lsn();
         let begun = Instant::now();
         while store.watermarks().checkpoint < lsn {
-            assert!(begun.elapsed() < Duration::from_secs(60), "none is made after {key}");
+            assert!(begun.elapsed() < Duration::from_secs(60), "no checkpoint after {key}");
             std::thread::sleep(Duration::from_millis(1));
         }
     }
     assert!(store.stats().checkpoints >= 2);
 }
 
-/// It holds checkpoints up. Commits go on until the log is as long as it may be.
+/// A check holds up checkpoints. Commits go on until the log has reached its limit.
 #[test]
-fn commits_wait_for_a_check_once_the_log_has_four_times_what_a_checkpoint_is_made_for() {
+fn commits_wait_for_a_check_once_the_log_has_four_times_the_checkpoint_limit() {
     const LIMIT: u64 = 64 << 10;
     const RECORD: u64 = 4 << 10;
     let options = Options { background: true, ..options() }.checkpoint_log_bytes(LIMIT);
@@ -159,7 +159,7 @@ fn commits_wait_for_a_check_once_the_log_has_four_times_what_a_checkpoint_is_mad
                 assert!(begun.elapsed() < Duration::from_secs(60), "commits do not go on");
                 std::thread::sleep(Duration::from_millis(1));
             }
-            // Time for more, if it did not wait.
+            // A writer that does not wait would append more in this time.
             std::thread::sleep(Duration::from_millis(50));
             assert!(!writer.is_finished());
             is_held.store(false, Ordering::SeqCst);
@@ -174,7 +174,7 @@ fn commits_wait_for_a_check_once_the_log_has_four_times_what_a_checkpoint_is_mad
     store.close().unwrap();
 }
 
-/// Each step is a commit, and what a commit holds up others for grows with it.
+/// Each step is a commit of limited size, so that it holds up other commits only briefly.
 #[test]
 fn a_checkpoint_commits_many_counts_in_steps() {
     let store = options().cache_bytes(16 << 20).open_on(on(&SimDisk::new())).unwrap();
@@ -194,7 +194,7 @@ fn a_checkpoint_commits_many_counts_in_steps() {
 }
 
 #[test]
-fn a_checkpoint_tells_what_it_did() {
+fn a_checkpoint_reports_its_pages_and_bytes() {
     let store = options().open_on(on(&SimDisk::new())).unwrap();
     let rows = store.keyspace("rows").unwrap();
     for n in 0..100 {
@@ -210,8 +210,8 @@ fn a_checkpoint_tells_what_it_did() {
     assert_eq!((told.lsn, after.watermarks.checkpoint, after.checkpoints), (lsn, lsn, 2));
     assert_eq!(told.pages, 1, "one leaf changed, and no count");
     assert_eq!(told.bytes, after.data_bytes_written - before.data_bytes_written);
-    assert!(told.bytes >= 3 * 4096, "the leaf, a page of each map");
-    // One more finds neither a changed page nor a changed count: nothing is logged for it.
+    assert!(told.bytes >= 3 * 4096, "the leaf, and a page of each map");
+    // Another checkpoint finds neither a changed page nor a changed count: it logs nothing.
     assert_eq!(store.checkpoint().unwrap(), lsn);
     assert_eq!(store.watermarks().appended, lsn);
     assert_eq!(store.stats().last_checkpoint.unwrap().pages, 0);
@@ -237,7 +237,7 @@ fn a_checkpoint_has_the_counts_of_its_moment() {
 }
 
 #[test]
-fn freed_pages_go_once_no_snapshot_can_reach_them() {
+fn freed_pages_are_removed_once_no_snapshot_can_reach_them() {
     let disk = SimDisk::new();
     let (engine, rows) = engine(&disk);
     for n in 0..100u32 {
@@ -272,9 +272,9 @@ fn a_store_that_takes_no_commits_takes_nothing_apart() {
     engine.close().unwrap_err();
 }
 
-/// A long checkpoint flushes each 32 MiB, so that nothing queues behind more.
+/// A long checkpoint flushes after each 32 MiB, so that other writes queue behind no more than that.
 #[test]
-fn a_long_checkpoint_flushes_now_and_then() {
+fn a_long_checkpoint_flushes_every_32_mib() {
     let recorder = Recorder::new(Arc::new(SimDisk::new()));
     let options = options().cache_bytes(256 << 20).page_bytes(32768).segment_bytes(64 << 20);
     let store: Store = options.open_on(Arc::new(recorder.clone())).unwrap();

@@ -1,4 +1,4 @@
-//! Tests that need a whole store to look at: recovery, openings, checkpoints, and who waits for whom.
+//! Tests of the engine that need a whole store: recovery, opening, checkpoints, and which calls wait.
 
 mod checkpoints;
 mod openings;

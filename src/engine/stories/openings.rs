@@ -1,4 +1,4 @@
-//! What an open says of itself, and what it makes of directories that are no store.
+//! Tests of opening: what recovery reports, and how directories that are no store are refused.
 
 use std::sync::{Arc, Mutex};
 
@@ -65,11 +65,11 @@ fn a_data_file_that_its_log_has_outlived_is_refused() {
     assert!(matches!(&error, Error::Corrupt { file, .. } if file.ends_with(DATA_FILE)), "{error}");
     disk.write_file(DATA_FILE, &newest);
     let store = options().open_on(on(&disk)).unwrap();
-    assert_eq!(store.keyspace("rows").unwrap().len().unwrap(), 30, "nothing was lost by that");
+    assert_eq!(store.keyspace("rows").unwrap().len().unwrap(), 30, "the refusal lost nothing");
 }
 
 #[test]
-fn what_recovery_tells_adds_up() {
+fn recovery_reports_consistent_numbers() {
     let (disk, checkpoint, end) = killed();
     let numbers = segments(&disk);
     let first = checkpoint.get() / S;
@@ -91,7 +91,7 @@ fn what_recovery_tells_adds_up() {
     let told = told.lock().unwrap();
     let (last, replayed) = told.split_last().unwrap();
     assert_eq!((last.phase, last.done_bytes, last.total_bytes), ("checkpoint", bytes, bytes));
-    // 16 KiB of operations are a group: each is told of once.
+    // A group is 16 KiB of operations: each group is reported once.
     assert!((6..=12).contains(&replayed.len()), "{} groups", replayed.len());
     let total = after * S - checkpoint.get() % S;
     let mut done = 0;
@@ -121,7 +121,7 @@ fn recovery_with_threads_ends() {
 fn a_clean_store_has_nothing_to_recover() {
     let (disk, ..) = killed();
     options().open_on(on(&disk)).unwrap().close().unwrap();
-    let tell = |_| panic!("there is nothing to tell");
+    let tell = |_| panic!("a clean store has nothing to recover");
     let store = options().on_recovery(tell).open_on(on(&disk)).unwrap();
     let found = store.stats().recovery;
     assert!(found.was_clean);
@@ -131,7 +131,7 @@ fn a_clean_store_has_nothing_to_recover() {
 
 /// An incarnation that begins and is killed before its first checkpoint, after each kind of end.
 #[test]
-fn receipts_of_all_lives_are_judged() {
+fn receipts_of_all_incarnations_have_a_status() {
     let mut disk = SimDisk::new();
     let mut kept = Vec::new();
     let mut lost = Vec::new();
@@ -148,7 +148,7 @@ fn receipts_of_all_lives_are_judged() {
             _ => disk = disk.crash(Keep::Everything),
         }
     }
-    // And a crash right after a recovery.
+    // A crash right after a recovery.
     let recovered = options().open_on(on(&disk)).unwrap();
     let disk = disk.crash(Keep::Nothing);
     drop(recovered);
@@ -163,9 +163,9 @@ fn receipts_of_all_lives_are_judged() {
     assert!(store.verify().unwrap().is_clean());
 }
 
-/// The first write of a life may fail at any of its reads. The next one begins another life.
+/// The first write of an incarnation may fail at any of its reads. The next one begins another incarnation.
 #[test]
-fn a_first_write_that_failed_forgets_no_former_life() {
+fn a_failed_first_write_forgets_no_former_incarnation() {
     let disk = SimDisk::new();
     let store = options().open_on(on(&disk)).unwrap();
     fill(&store, 0, 6000);
@@ -198,7 +198,7 @@ fn a_first_write_that_failed_forgets_no_former_life() {
     assert!(failed > 2, "{failed} reads");
 }
 
-/// A store that is opened again after its recovery was killed right at its end.
+/// A store that is opened again after it was killed right at the end of its recovery.
 #[test]
 fn a_kill_right_after_recovery_changes_nothing() {
     let (disk, _, end) = killed();
@@ -235,7 +235,7 @@ fn a_dropped_keyspace_is_taken_apart_by_a_later_life() {
 
         let (engine, _) = open(on(&disk), options()).unwrap();
         let engine = Arc::new(engine);
-        // What is closed has time for so little.
+        // Closing takes a small keyspace apart.
         let dropped = engine.lock_commits().trees.catalog.doomed.len();
         assert_eq!(dropped, usize::from(!is_closed));
         assert_eq!(engine.keyspaces(), ["other"]);
@@ -270,13 +270,13 @@ fn a_later_life_takes_a_dropped_keyspace_apart_by_itself() {
     let store = store.open_on(on(&disk)).unwrap();
     let begun = std::time::Instant::now();
     while store.verify().unwrap().pages > 8 {
-        assert!(begun.elapsed().as_secs() < 60, "it is not taken apart");
+        assert!(begun.elapsed().as_secs() < 60, "the keyspace is not taken apart");
         std::thread::sleep(std::time::Duration::from_millis(10));
     }
 }
 
 #[test]
-fn whoever_drops_many_keyspaces_takes_some_apart() {
+fn dropping_many_keyspaces_takes_some_apart() {
     let disk = SimDisk::new();
     let store = options().open_on(on(&disk)).unwrap();
     for number in 0..40 {
@@ -309,7 +309,7 @@ fn a_directory_that_is_no_store_is_left_alone() {
     assert_eq!(refused(&foreign, options()), expected);
     assert_eq!(refused(&foreign, options().must_exist()), expected);
     assert_eq!(foreign.list().unwrap(), ["letter.txt"]);
-    // What an unfinished creation left is no obstacle, and other files beside a store are none.
+    // Neither the rest of an unfinished creation nor other files beside a store prevent an open.
     let begun = SimDisk::new();
     begun.create("data.new", 10).unwrap();
     options().open_on(on(&begun)).unwrap().close().unwrap();
@@ -328,7 +328,7 @@ fn a_log_without_its_data_file_is_no_new_store() {
 }
 
 #[test]
-fn a_closed_store_keeps_no_more_of_its_log_than_a_mark() {
+fn a_closed_store_keeps_only_a_mark_of_its_log() {
     let disk = SimDisk::new();
     for life in 1..4 {
         let store = options().open_on(on(&disk)).unwrap();
@@ -368,5 +368,5 @@ fn a_crash_while_closing_loses_nothing_that_was_durable() {
             return;
         }
     }
-    panic!("closing never ends");
+    panic!("no close ended before its crash in 400 attempts");
 }

@@ -41,7 +41,7 @@ impl Story {
         Ok(self.store.as_ref().ok_or("open it first")?)
     }
 
-    /// The process dies, with the computer if `keep` says so.
+    /// Kills the process; `keep` tells which of its writes survive.
     fn crash(&mut self, keep: Keep) {
         self.disk = self.disk.crash(keep);
         self.recorder = Recorder::new(Arc::new(self.disk.clone()));

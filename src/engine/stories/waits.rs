@@ -1,10 +1,10 @@
-//! Nobody waits for the device for somebody else: while one thread is inside a call of the disk,
-//! others read, commit and look.
+//! Tests that no thread waits for another thread's call of the device: meanwhile others can read, commit
+//! and look at statistics.
 //!
-//! Before each call of the disk a witness, a thread of its own, does its deeds, and the call waits
-//! for it. If the caller holds a lock that a deed needs, neither can go on: after [`PATIENCE`] the
-//! call is noted and goes on alone, and the test fails and names the call and the deed. Nothing is
-//! measured: on a sound store no time ever passes.
+//! Before each call of the disk a thread called the witness makes its own calls of the store ("deeds"),
+//! and the call of the disk waits for it. If the caller holds a lock that a deed needs, neither can go
+//! on. After [`TIMEOUT`] the call is noted and goes on, and the test fails and names the call and the
+//! deed. Nothing is measured: on a correct store the timeout never passes.
 
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -14,23 +14,23 @@ use std::time::Duration;
 use crate::engine::disk::{Call, Op, SimDisk};
 use crate::{CommitMode, Keyspace, Options, Store};
 
-/// A deed that takes longer waits for the call.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// A deed that takes longer counts as waiting for the call.
+const TIMEOUT: Duration = Duration::from_secs(20);
 
 fn options() -> Options {
     let options = Options::new().without_threads().store_id([7; 16]).page_bytes(4096);
     options.segment_bytes(1 << 20).cache_bytes(2 << 20)
 }
 
-/// What the witness does at each call.
+/// A call of the store that the witness makes, with its name.
 type Deed = (&'static str, Box<dyn Fn() + Send>);
 
-/// The thread that looks on, while it looks.
+/// The connection to the witness while it runs.
 struct Looking {
     asks: Sender<()>,
     answers: Receiver<()>,
     doing: Arc<Mutex<&'static str>>,
-    /// Whether the call is one at which nobody may have to wait.
+    /// Whether no deed may wait for this call of the disk.
     is_watched: fn(&Call<'_>) -> bool,
 }
 
@@ -43,7 +43,7 @@ struct Witnessed {
 #[derive(Default)]
 struct Shared {
     looking: Mutex<Option<Looking>>,
-    /// Which calls were witnessed, and where a deed had to wait.
+    /// The calls that were witnessed, and the deeds that had to wait.
     found: Mutex<Found>,
 }
 
@@ -69,8 +69,8 @@ impl Witnessed {
         options.open_on(Arc::new(self.disk.clone())).unwrap()
     }
 
-    /// Does `work`, with the deeds before each call of the disk that is watched. Fails if one had
-    /// to wait. Returns what calls there were.
+    /// Does `work`, with the deeds before each watched call of the disk. Fails if a deed had to wait.
+    /// Returns the names of the calls.
     fn during(
         &self,
         is_watched: fn(&Call<'_>) -> bool,
@@ -123,7 +123,7 @@ impl Shared {
         let name = format!("{:?} {}", call.op, call.path.rsplit('/').next().unwrap_or_default());
         lock(&self.found).calls.push(name.clone());
         look.asks.send(()).expect("the witness is there");
-        if look.answers.recv_timeout(PATIENCE).is_err() {
+        if look.answers.recv_timeout(TIMEOUT).is_err() {
             let deed = *lock(&look.doing);
             lock(&self.found).waits.push(format!("{deed} waits while another is at {name}"));
             *looking = None; // one is enough
@@ -131,7 +131,7 @@ impl Shared {
     }
 }
 
-/// What nobody who uses the store should wait for, while `rows` has a row `hot` in memory.
+/// Calls of the store that should never wait, while `rows` has a row `hot` in memory.
 fn deeds(store: &Store, rows: &Keyspace) -> Vec<Deed> {
     let mut all = looks(store, rows);
     let (store, rows) = (store.clone(), rows.clone());
@@ -143,7 +143,7 @@ fn deeds(store: &Store, rows: &Keyspace) -> Vec<Deed> {
     all
 }
 
-/// Those that change nothing.
+/// The deeds that change nothing.
 fn looks(store: &Store, rows: &Keyspace) -> Vec<Deed> {
     let (a, b, c, d) = (store.clone(), store.clone(), store.clone(), rows.clone());
     vec![
@@ -197,7 +197,7 @@ fn nobody_waits_while_the_log_is_flushed() {
 
 #[test]
 fn nobody_waits_while_a_segment_grows_or_is_prepared() {
-    // More than half of what exists of the segment is used: of its first part, then of all of it.
+    // More than half of the allocated part of the segment is used: of its first part, then of all of it.
     for (rows, expected) in [(300, "Allocate log-"), (1100, "Create log-")] {
         let witnessed = Witnessed::new();
         let (store, rows) = filled(&witnessed, options(), rows, 500);
@@ -210,9 +210,9 @@ fn nobody_waits_while_a_segment_grows_or_is_prepared() {
     }
 }
 
-/// Files of the log are removed while others make theirs ready.
+/// Log files are removed while others are prepared.
 #[test]
-fn nobody_waits_for_files_of_the_log_that_are_removed() {
+fn nobody_waits_for_log_files_to_be_removed() {
     let witnessed = Witnessed::new();
     let (store, rows) = filled(&witnessed, options(), 20_000, 500);
     let (large, keeper) = (rows.clone(), store.clone());
@@ -233,10 +233,10 @@ fn nobody_waits_for_files_of_the_log_that_are_removed() {
 
 /// A store much larger than its cache, with as many clean pages in memory as dirty ones.
 fn larger_than_its_cache(witnessed: &Witnessed) -> (Store, Keyspace) {
-    // One segment for all: a put that needs the next one waits for whoever makes it.
+    // One segment for all: a put that needs the next one waits for the thread that makes it.
     let options = options().segment_bytes(64 << 20);
     let (store, rows) = filled(witnessed, options, 20_000, 500);
-    // As with the thread that evicts ahead, which is the test here.
+    // With a cleaner, as in a store with threads. The test evicts pages itself.
     store.cache().on_short_of_frames(|| ());
     store.checkpoint().unwrap();
     for row in (0..20_000_u32).step_by(8) {
@@ -250,13 +250,13 @@ fn larger_than_its_cache(witnessed: &Witnessed) -> (Store, Keyspace) {
 
 /// CACHE-11: a read takes the frame of a clean page while another thread writes dirty ones.
 #[test]
-fn nobody_waits_for_the_pages_that_another_thread_writes_to_evict_them() {
+fn nobody_waits_for_the_write_back_of_another_thread() {
     let witnessed = Witnessed::new();
     let (store, rows) = larger_than_its_cache(&witnessed);
     let mut deeds = deeds(&store, &rows);
     let (cold, next) = (rows.clone(), std::cell::Cell::new(2000_u32));
     deeds.push((
-        "gets of what is not in memory",
+        "gets of rows that are not in memory",
         Box::new(move || {
             for _ in 0..60 {
                 assert!(cold.get(next.get().to_be_bytes()).unwrap().is_some());
@@ -274,7 +274,7 @@ fn nobody_waits_for_the_pages_that_another_thread_writes_to_evict_them() {
             }
         }
     });
-    assert!(store.stats().cache_misses > misses + 100, "they needed frames");
+    assert!(store.stats().cache_misses > misses + 100, "the gets needed frames");
     store.close().unwrap();
 }
 
@@ -313,7 +313,7 @@ fn nobody_waits_while_a_dropped_keyspace_is_taken_apart() {
     store.close().unwrap();
 }
 
-/// What is checked is the store as it was, whatever comes and goes meanwhile.
+/// The check sees the store as of its beginning, whatever changes meanwhile.
 #[test]
 fn a_store_that_changes_while_it_is_verified_is_clean() {
     let witnessed = Witnessed::new();
@@ -321,7 +321,7 @@ fn a_store_that_changes_while_it_is_verified_is_clean() {
     for row in (0..200_u32).step_by(3) {
         rows.put_with(row.to_be_bytes(), vec![7; 20_000], CommitMode::Async).unwrap();
     }
-    // Checked last. The pages that the witness needs are others than those that are being read.
+    // Checked last. The witness needs other pages than those that are being read.
     let changed = store.keyspace("rows to be changed").unwrap();
     for row in 0..300_u32 {
         changed.put_with(row.to_be_bytes(), [7; 500], CommitMode::Async).unwrap();
@@ -330,7 +330,7 @@ fn a_store_that_changes_while_it_is_verified_is_clean() {
     for row in 400..800_u32 {
         rows.delete_with(row.to_be_bytes(), CommitMode::Async).unwrap();
     }
-    // Names of pages that are free, to be given again.
+    // Makes page ids free, to be reused.
     store.checkpoint().unwrap();
     let (witness, next) = (changed.clone(), std::cell::Cell::new(0_u32));
     let deed = Box::new(move || {
@@ -346,7 +346,7 @@ fn a_store_that_changes_while_it_is_verified_is_clean() {
     let calls = witnessed.during(is_read, vec![("commits", deed)], || {
         let found = store.verify().unwrap();
         assert!(found.is_clean(), "{found:?}");
-        assert_eq!(found.keys, counted, "as of its beginning");
+        assert_eq!(found.keys, counted, "as of the beginning of the check");
     });
     assert!(calls.len() > 300, "{} reads", calls.len());
     assert!(store.verify().unwrap().is_clean());

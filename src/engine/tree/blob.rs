@@ -1,4 +1,4 @@
-//! Out-of-line values: those too long for a leaf.
+//! Out-of-line values: values that are too long for a leaf.
 //!
 //! ```text
 //!   leaf cell -> BLOB                              one page holds it all
@@ -11,14 +11,15 @@
 //! | `BLOB` | bytes in this page | those bytes, zeros |
 //! | `BLOB_INDEX` | children | their page ids, 8 bytes each, zeros |
 //!
-//! Valid iff the pages in order hold exactly the bytes that the leaf's reference says, every page
-//! but the last is full, and the level falls by one from an index to its children (0 in `BLOB`).
+//! Valid iff the pages in order hold exactly as many bytes as the leaf's reference says, every page
+//! except the last is full, and the level falls by one from an index to its children (0 in `BLOB`).
 //!
 //! The pages are made before the commit lock is taken: nobody can reach them until the leaf
-//! refers to them. A value of many pages goes straight to the data file, past the cache, so that
-//! it neither fills the cache nor holds up other commits; one of few pages stays in frames (see
-//! [`Draft`]). The pages never change, and carry LSN 0: who may see them is decided at the leaf. They must be read at a registered snapshot, which
-//! keeps their names from being given to other pages.
+//! refers to them. A value of many pages is written straight to the data file, so that it neither fills
+//! the cache nor holds up other commits; one of few pages stays in frames (see [`Draft`]).
+//!
+//! The pages never change, and carry LSN 0: the version of the leaf decides who sees them. They must be
+//! read at a registered snapshot, which keeps their ids from being reused.
 
 use super::lookup::fetch;
 use super::node::BlobRef;
@@ -28,11 +29,11 @@ use crate::engine::base::lsn::Lsn;
 use crate::engine::cache::{Absent, Cache, Draft, Guard, PinnedPage, WriteGroup};
 use crate::engine::space::{BLOB, BLOB_INDEX, PAGE_HEADER, PageId, header};
 
-/// Values are read into memory in steps: no allocation before bytes that prove it.
+/// The most bytes to allocate for a value before any have been read: its length may be damaged.
 const RESERVE: u64 = 1 << 20;
 
 /// Writes `value` to pages of its own, not yet part of any tree. The transaction has `others`
-/// in drafts already.
+/// pages in drafts already.
 pub(crate) fn prepare<'c>(
     cache: &'c Cache,
     value: &[u8],
@@ -102,15 +103,15 @@ fn read_page(
     Ok(())
 }
 
-/// Frees the pages of a value that no leaf of the group refers to any more. Reads the index
-/// pages, a thousandth of the value.
+/// Frees the pages of a value to which no leaf of the group refers any more. Reads only the index pages:
+/// about a thousandth of the value.
 pub(crate) fn free(group: &mut WriteGroup<'_>, blob: BlobRef) -> Result<()> {
     let mut todo = vec![blob.root];
     if is_one_page(group.cache(), blob) {
         group.free(blob.root);
         return Ok(());
     }
-    // A value of the same group: its pages are known, and may be no longer in memory.
+    // A value of the same group: its pages are known, and may not be in memory any more.
     if group.free_draft(blob.root) {
         return Ok(());
     }
@@ -131,7 +132,7 @@ pub(crate) fn free(group: &mut WriteGroup<'_>, blob: BlobRef) -> Result<()> {
     Ok(())
 }
 
-/// The first index page of a value that is not in memory: what [`free`] would read.
+/// The first index page of a value that is not in memory: [`free`] would have to read it.
 pub(super) fn missing(cache: &Cache, blob: BlobRef, at: Lsn, guard: &Guard) -> Option<Absent> {
     if is_one_page(cache, blob) {
         return None;
@@ -142,7 +143,7 @@ pub(super) fn missing(cache: &Cache, blob: BlobRef, at: Lsn, guard: &Guard) -> O
             Ok(page) => page.bytes(),
             Err(absent) => return Some(absent),
         };
-        // What is damaged is told by whoever frees it.
+        // `free` reports damage.
         let level = header::level(page);
         if let (2.., Ok(Children::Pages(ids))) = (level, children(page, level)) {
             todo.extend(ids);
@@ -155,7 +156,7 @@ fn is_one_page(cache: &Cache, blob: BlobRef) -> bool {
     blob.bytes <= (cache.page_bytes() - PAGE_HEADER) as u64
 }
 
-/// Calls back with every page of a value, and returns how many bytes its pages hold.
+/// Calls `on_page` with every page of a value, and returns how many bytes its pages hold.
 ///
 /// # Errors
 /// A page could not be read, or is damaged.
@@ -173,8 +174,8 @@ pub(crate) fn walk(
     damage.pop().map_or(Ok(bytes), Err)
 }
 
-/// Calls back with every page of a value, which says whether to go on below it, and returns how many
-/// bytes its pages hold. Goes past pages that are damaged, and adds what they gave to `damage`.
+/// Calls `on_page` with every page of a value, and returns how many bytes its pages hold. `on_page` returns
+/// whether to read the page. Skips damaged pages, and adds their errors to `damage`.
 ///
 /// # Errors
 /// A page could not be read.
@@ -206,13 +207,13 @@ pub(crate) fn walk_past(
     Ok(bytes)
 }
 
-/// What a page of an out-of-line value holds.
+/// The content of a page of an out-of-line value.
 pub(crate) enum Children<'a, I: Iterator<Item = PageId> + 'a> {
     Bytes(&'a [u8]),
     Pages(I),
 }
 
-/// What a page of a value of this level holds, for any page of a valid size.
+/// The content of a value's page at `level`, after a check. `page` may hold any bytes of a valid page size.
 pub(crate) fn children(
     page: &[u8],
     level: u8,

@@ -14,18 +14,16 @@ use super::lookup::fetch;
 /// What a check of a tree found.
 #[derive(Debug, Default)]
 pub(crate) struct Checked {
-    /// How many keys there are.
     pub(crate) keys: u64,
     /// How many pages, those of out-of-line values included.
     pub(crate) pages: u64,
-    /// What is wrong, in words.
     pub(crate) problems: Problems,
-    /// A page of it is damaged: what is below was not reached, and its keys were not counted.
+    /// Whether a page is damaged: the pages below it were not reached, and their keys were not counted.
     pub(crate) is_partial: bool,
 }
 
 impl Checked {
-    /// What `read` gives; `None` if it met damage, which is noted.
+    /// The result of `read`; `None` if it found damage, which is noted as a problem.
     fn note<T>(&mut self, read: Result<T>) -> Result<Option<T>> {
         match read {
             Err(damaged @ Error::Corrupt { .. }) => {
@@ -38,7 +36,7 @@ impl Checked {
     }
 }
 
-/// What is expected of a node.
+/// What a parent says of a node.
 struct Expected {
     id: PageId,
     level: Option<u8>,
@@ -46,9 +44,9 @@ struct Expected {
     upper: Option<Vec<u8>>,
 }
 
-/// Checks the tree under `root` as of `at`, a registered snapshot. Calls `on_page` with every
-/// page; it says whether the page was reached before. Reads every page: O(size of the tree). Stops
-/// where it is when the operation is cancelled.
+/// Checks the tree under `root` as of `at`, a registered snapshot. Calls `on_page` with every page, which
+/// returns whether the page was reached before. Reads every page: O(size of the tree). Stops when the
+/// operation is cancelled.
 pub(crate) fn check(
     cache: &Cache,
     root: PageId,
@@ -84,8 +82,8 @@ pub(crate) fn check(
     Ok(checked)
 }
 
-/// Checks a tree that is being taken apart, in which inner nodes may be empty, as far as its pages can
-/// be read. Calls `on_page` as [`check`] does.
+/// Checks that the pages of a tree that is being trimmed can be read, and that none is reached twice. Its
+/// inner nodes may be empty. Calls `on_page` as [`check`] does.
 pub(crate) fn check_doomed(
     cache: &Cache,
     root: PageId,

@@ -4,9 +4,9 @@
 //!   path:  [root, slot 3] [inner, slot 17] [leaf, slot 5]
 //! ```
 //!
-//! The cursor keeps the leaf that it is in, and of the pages on the way there their names. At its
-//! LSN they never change, so the next leaf is the next child of the deepest page on the way that
-//! has one. A step within a leaf touches nothing but the leaf.
+//! The cursor holds its current leaf, and the ids of the pages on the path to it. At its LSN they never
+//! change, so the next leaf is found under the deepest page on the path that has a next child. A step
+//! within a leaf touches only the leaf.
 
 use std::ops::Bound;
 
@@ -17,16 +17,16 @@ use crate::engine::base::lsn::Lsn;
 use crate::engine::cache::{Absent, Cache, Hold};
 use crate::engine::space::PageId;
 
-/// A place between two keys of a tree. All calls must be given the cache that it was made for.
+/// A position between two keys of a tree. All calls must get the cache for which it was made.
 #[derive(Debug)]
 pub(crate) struct Cursor {
     root: PageId,
     /// A registered snapshot, which outlives the cursor.
     at: Lsn,
-    /// The inner pages on the way to the leaf.
+    /// The inner pages on the path to the leaf.
     path: Vec<Step>,
     leaf: Hold,
-    /// The slot of the key behind the cursor's place; none before the cursor has one.
+    /// The slot of the key after the cursor's position; `None` before the first seek.
     slot: Option<usize>,
     went_forward: bool,
 }
@@ -37,21 +37,21 @@ struct Step {
     page: PageId,
     /// Which child.
     at: usize,
-    /// How many there are.
+    /// How many children there are.
     of: usize,
 }
 
-/// A leaf and the slot in it of a key.
+/// A leaf, and the slot of a key in it.
 pub(crate) type Position<'a> = (&'a Hold, usize);
 
 impl Cursor {
-    /// A cursor over the tree under `root` as of `at`, a registered snapshot. It has no place yet.
+    /// A cursor over the tree under `root` as of `at`, a registered snapshot. It has no position yet.
     pub(crate) fn new(cache: &Cache, root: PageId, at: Lsn) -> Self {
         let (path, leaf) = (Vec::with_capacity(4), Hold::new(cache));
         Cursor { root, at, path, leaf, slot: None, went_forward: true }
     }
 
-    /// Goes to just before the first key in the range that begins with `bound`.
+    /// Moves to just before the first key in the range that begins with `bound`.
     pub(crate) fn seek_first(&mut self, cache: &Cache, bound: Bound<&[u8]>) -> Result<()> {
         match bound {
             Bound::Unbounded => self.descend(cache, |_| 0, |_| 0),
@@ -65,7 +65,7 @@ impl Cursor {
         }
     }
 
-    /// Goes to just behind the last key in the range that ends with `bound`.
+    /// Moves to just behind the last key in the range that ends with `bound`.
     pub(crate) fn seek_last(&mut self, cache: &Cache, bound: Bound<&[u8]>) -> Result<()> {
         match bound {
             Bound::Unbounded => self.descend(cache, |node| node.count() - 1, |leaf| leaf.count()),
@@ -90,8 +90,8 @@ impl Cursor {
         Ok(Some(self.here()))
     }
 
-    /// Steps over the next key and returns its slot, if that is below `limit` and the leaf that the
-    /// cursor is in has another one before it: the short way for all but the first key of a leaf.
+    /// Steps over the next key and returns its slot, if that is below `limit` and not the leaf's first:
+    /// the fast path for all keys of a leaf except the first.
     #[inline]
     pub(crate) fn forward_within(&mut self, limit: usize) -> Option<(Node<'_>, usize)> {
         self.went_forward = true;
@@ -104,7 +104,7 @@ impl Cursor {
         Some((Node::new(self.leaf.bytes()), slot))
     }
 
-    /// Steps back over the key before, and returns where it is.
+    /// Steps back over the previous key, and returns where it is.
     pub(crate) fn backward(&mut self, cache: &Cache) -> Result<Option<Position<'_>>> {
         self.went_forward = false;
         loop {
@@ -120,7 +120,7 @@ impl Cursor {
         Ok(Some(self.here()))
     }
 
-    /// Where the key is that the last step went over. Only right after a step that found one.
+    /// Where the key of the last step is. Valid only right after a step that found one.
     #[inline]
     pub(crate) fn here(&self) -> Position<'_> {
         let slot = self.slot.expect("a step was made");
@@ -146,31 +146,31 @@ impl Cursor {
         self.go_down(cache, self.root, Towards::Seek, child, slot)
     }
 
-    /// Goes to the start of the next leaf; stays where it is if there is none.
+    /// Moves to the start of the next leaf; stays where it is if there is none.
     fn next_leaf(&mut self, cache: &Cache) -> Result<bool> {
         let Some(up) = self.path.iter().rposition(|step| step.at + 1 < step.of) else {
             return Ok(false);
         };
         let Step { page, at, .. } = self.path[up];
         self.path.truncate(up);
-        let mut turn = Some(at + 1);
-        let child = |_: Node<'_>| turn.take().unwrap_or(0);
+        let mut first = Some(at + 1);
+        let child = |_: Node<'_>| first.take().unwrap_or(0);
         self.go_down(cache, page, Towards::Next, child, |_| 0)?;
         Ok(true)
     }
 
-    /// Goes to the end of the leaf before; stays where it is if there is none.
+    /// Moves to the end of the previous leaf; stays where it is if there is none.
     fn previous_leaf(&mut self, cache: &Cache) -> Result<bool> {
         let Some(up) = self.path.iter().rposition(|step| step.at > 0) else { return Ok(false) };
         let Step { page, at, .. } = self.path[up];
         self.path.truncate(up);
-        let mut turn = Some(at - 1);
-        let child = |node: Node<'_>| turn.take().unwrap_or_else(|| node.count() - 1);
+        let mut first = Some(at - 1);
+        let child = |node: Node<'_>| first.take().unwrap_or_else(|| node.count() - 1);
         self.go_down(cache, page, Towards::Previous, child, |leaf| leaf.count())?;
         Ok(true)
     }
 
-    /// Goes on down from `id`, which is below the end of the path.
+    /// Descends from `id`, a child of the last page of the path, to a leaf.
     fn go_down(
         &mut self,
         cache: &Cache,
@@ -187,7 +187,7 @@ impl Cursor {
         Ok(())
     }
 
-    /// Goes on down from `id` to a leaf, or to a page that is not in memory: then `id` is that.
+    /// Descends from `id` to a leaf, or to a page that is not in memory, which `id` then names.
     fn go_down_in_memory(
         &mut self,
         cache: &Cache,
@@ -219,14 +219,13 @@ impl Cursor {
 /// Why a cursor goes to a leaf.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Towards {
-    /// Somebody seeks, and goes on from there, as a rule over more than a few keys.
+    /// A seek. As a rule many steps follow.
     Seek,
     Next,
     Previous,
 }
 
-/// Asks the processor to fetch child `at` of `node`, a leaf, unless that was done before, and the
-/// one behind it.
+/// Prefetches child `at` of `node`, a leaf, unless that was done before, and the leaf behind it.
 fn fetch_ahead(cache: &Cache, node: Node<'_>, at: usize, towards: Towards) {
     if towards == Towards::Seek {
         cache.prefetch(node.child(at));

@@ -1,45 +1,46 @@
-//! Changing the tree: insert, replace, delete, split. Merging is [`super::merge`]'s.
+//! Changing the tree: insert, replace, delete, split. For merges see [`super::merge`].
 
 use std::ops::Range;
 
-use super::later::Later;
+use super::deferred::DeferredChanges;
 use super::node::{BlobRef, Full, Node, NodeMut, Pending, Value, split};
 use crate::engine::base::error::Result;
 use crate::engine::cache::{Cache, Guard, WriteGroup};
 use crate::engine::space::{INNER, LEAF, PageId, header};
 
-/// Buffers that are used again from one change to the next.
+/// Buffers that are reused from one change to the next.
 #[derive(Debug, Default)]
 pub(crate) struct Scratch {
-    pub(super) later: Later,
-    /// The way down: each inner page, and which child was taken.
+    pub(super) deferred: DeferredChanges,
+    /// The path from the root: each inner page, and which child was taken.
     pub(super) path: Vec<(PageId, usize)>,
     separator: Vec<u8>,
     pub(super) page: Vec<u8>,
+    /// Keys that lead to small nodes whose neighbours were not in memory.
     pub(super) sparse: Vec<Vec<u8>>,
 }
 
 /// Where in a leaf the next row probably goes.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Place {
+pub(super) enum InsertHint {
     Anywhere,
-    /// The row before went to the end.
+    /// The previous row went to the end.
     End,
 }
 
-/// What a change met.
+/// The value that a key had before a change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Outcome {
+pub(crate) enum PriorValue {
     /// The key was not there.
     Absent,
-    /// The key was there, with a value in the leaf.
+    /// A value in the leaf.
     Inline,
-    /// The key was there, with this out-of-line value, whose pages nothing refers to now.
+    /// An out-of-line value, to whose pages nothing refers any more.
     Blob(BlobRef),
 }
 
-/// The way to the leaf that a put is about to change, found before the put's group begins: so the
-/// leaf is on its way from memory while the record is copied into the log.
+/// The leaf that a put will change, found before the put's group begins: the processor fetches the leaf
+/// while the record is copied into the log.
 #[derive(Debug)]
 pub(crate) struct Aim<'c> {
     guard: Guard<'c>,
@@ -47,9 +48,8 @@ pub(crate) struct Aim<'c> {
 }
 
 impl<'c> Aim<'c> {
-    /// Finds the leaf for `key` in the tree under `root`, if all pages on the way are in memory. The
-    /// way is left in `scratch`, for [`TreeMut::put_only`], and stays right as long as the tree does
-    /// not change.
+    /// Finds the leaf for `key` in the tree under `root`, if all pages on the path are in memory. The path
+    /// is left in `scratch`, for [`TreeMut::put_only`], and is valid as long as the tree does not change.
     pub(crate) fn take(
         cache: &'c Cache,
         root: PageId,
@@ -68,7 +68,7 @@ impl<'c> Aim<'c> {
             scratch.path.push((id, at));
             id = node.child(at);
             if node.level() == 1 {
-                // To look at the leaf would be to wait for it.
+                // A look at the leaf would wait for memory.
                 cache.prefetch_start(id);
                 return Some(Aim { guard, leaf: id });
             }
@@ -106,41 +106,41 @@ impl<'t, 'c> TreeMut<'t, 'c> {
         Ok(id)
     }
 
-    /// Gives `key` the value `value`, in the only change of a group: in place if that can be. The
-    /// leaf may have been aimed at.
+    /// Gives `key` the value `value`, as the only change of a group, in place if possible. `aimed` is the
+    /// leaf that [`Aim`] found.
     pub(crate) fn put_only(
         &mut self,
         key: &[u8],
         value: Value<'_>,
         aimed: Option<PageId>,
-    ) -> Result<Outcome> {
+    ) -> Result<PriorValue> {
         let leaf = match aimed {
             Some(leaf) => leaf,
             None => self.descend(key)?,
         };
         let in_place = self.group.change_in_place(leaf, |page| put_if_it_fits(page, key, value));
-        if let Some(outcome) = in_place {
-            return Ok(outcome);
+        if let Some(prior) = in_place {
+            return Ok(prior);
         }
-        let mut outcome = Outcome::Absent;
-        self.put_from(leaf, 1, |_| (key, value), |met| outcome = met)?;
-        Ok(outcome)
+        let mut prior = PriorValue::Absent;
+        self.put_from(leaf, 1, |_| (key, value), |met| prior = met)?;
+        Ok(prior)
     }
 
     /// Gives `key` the value `value`.
-    pub(crate) fn put(&mut self, key: &[u8], value: Value<'_>) -> Result<Outcome> {
-        let mut outcome = Outcome::Absent;
-        self.put_sorted(1, |_| (key, value), |met| outcome = met)?;
-        Ok(outcome)
+    pub(crate) fn put(&mut self, key: &[u8], value: Value<'_>) -> Result<PriorValue> {
+        let mut prior = PriorValue::Absent;
+        self.put_sorted(1, |_| (key, value), |met| prior = met)?;
+        Ok(prior)
     }
 
-    /// Puts `count` rows, whose keys ascend or repeat; `met` is told what each one met. A leaf is
-    /// searched for once, for all the rows that belong and fit there.
+    /// Puts `count` rows, whose keys ascend or repeat, and calls `met` with the prior value of each. One
+    /// descent finds the leaf for all the rows that belong and fit there.
     pub(crate) fn put_sorted<'r>(
         &mut self,
         count: usize,
         row: impl Fn(usize) -> (&'r [u8], Value<'r>),
-        met: impl FnMut(Outcome),
+        met: impl FnMut(PriorValue),
     ) -> Result<()> {
         if count == 0 {
             return Ok(());
@@ -149,13 +149,13 @@ impl<'t, 'c> TreeMut<'t, 'c> {
         self.put_from(leaf, count, row, met)
     }
 
-    /// [`TreeMut::put_sorted`], at least one row, the first of which belongs into `leaf`.
+    /// [`TreeMut::put_sorted`] for at least one row, the first of which belongs into `leaf`.
     fn put_from<'r>(
         &mut self,
         mut leaf: PageId,
         count: usize,
         row: impl Fn(usize) -> (&'r [u8], Value<'r>),
-        mut met: impl FnMut(Outcome),
+        mut met: impl FnMut(PriorValue),
     ) -> Result<()> {
         let mut next = self.put_into(leaf, 0..count, &row, &mut met)?;
         while next < count {
@@ -166,27 +166,27 @@ impl<'t, 'c> TreeMut<'t, 'c> {
         Ok(())
     }
 
-    /// Puts rows into `leaf`, at least one, until they end or belong elsewhere. Where it has to be
-    /// split, it goes on with the part that the next row belongs into. Returns the number of the
-    /// row after them.
+    /// Puts rows into `leaf`, at least one, until there are no more or the next belongs elsewhere. After a
+    /// split it goes on with the half into which the next row belongs. Returns the number of the row
+    /// after them.
     pub(super) fn put_into<'r>(
         &mut self,
         mut leaf: PageId,
         rows: Range<usize>,
         row: &impl Fn(usize) -> (&'r [u8], Value<'r>),
-        met: &mut impl FnMut(Outcome),
+        met: &mut impl FnMut(PriorValue),
     ) -> Result<usize> {
-        let (mut next, mut outcome) = (rows.start, Outcome::Absent);
+        let (mut next, mut prior) = (rows.start, PriorValue::Absent);
         let (mut key, mut value) = row(next);
         loop {
             let mut node = NodeMut::new(self.group.page_mut(leaf)?);
-            let mut place = Place::Anywhere;
+            let mut hint = InsertHint::Anywhere;
             let full_at = loop {
-                match put_here(&mut node, key, value, place, &mut outcome) {
-                    Ok(now) => place = now,
+                match put_here(&mut node, key, value, hint, &mut prior) {
+                    Ok(now) => hint = now,
                     Err(at) => break at,
                 }
-                met(std::mem::replace(&mut outcome, Outcome::Absent));
+                met(std::mem::replace(&mut prior, PriorValue::Absent));
                 next += 1;
                 if next == rows.end {
                     return Ok(next);
@@ -202,21 +202,20 @@ impl<'t, 'c> TreeMut<'t, 'c> {
         }
     }
 
-    /// Deletes `key`.
-    pub(crate) fn delete(&mut self, key: &[u8]) -> Result<Outcome> {
+    pub(crate) fn delete(&mut self, key: &[u8]) -> Result<PriorValue> {
         let leaf = self.descend(key)?;
         let Ok(at) = Node::new(self.group.page(leaf)?).search(key) else {
-            return Ok(Outcome::Absent);
+            return Ok(PriorValue::Absent);
         };
         let page = self.group.page_mut(leaf)?;
         let mut node = NodeMut::new(page);
-        let outcome = present(node.view(), at);
+        let prior = prior_value(node.view(), at);
         node.remove(at);
         self.merge_up(leaf)?;
-        Ok(outcome)
+        Ok(prior)
     }
 
-    /// Goes down to the leaf for `key`; the way is in `scratch.path`.
+    /// Finds the leaf for `key`, and leaves the path in `scratch.path`.
     pub(super) fn descend(&mut self, key: &[u8]) -> Result<PageId> {
         self.scratch.path.clear();
         let mut id = self.root;
@@ -232,8 +231,8 @@ impl<'t, 'c> TreeMut<'t, 'c> {
         }
     }
 
-    /// Asks the processor to fetch the leaf behind the one that the path leads to: where rows are
-    /// dense, the next of them goes there.
+    /// Prefetches the leaf behind the one at the end of the path: if rows are dense, the next ones belong
+    /// there.
     pub(super) fn fetch_ahead(&mut self) -> Result<()> {
         let Some(&(parent, at)) = self.scratch.path.last() else { return Ok(()) };
         let node = Node::new(self.group.page(parent)?);
@@ -244,8 +243,8 @@ impl<'t, 'c> TreeMut<'t, 'c> {
         Ok(())
     }
 
-    /// Splits the node `id`, at the end of `scratch.path`, and tells its parent, which may split
-    /// in turn. The path is used up.
+    /// Splits the node `id`, at the end of `scratch.path`, and inserts the new node into its parent, which
+    /// may split in turn. Consumes the path.
     fn split(&mut self, id: PageId, pending: Pending<'_>) -> Result<()> {
         let id = if id == self.root { self.push_root_down()? } else { id };
         let right_id = self.group.create()?;
@@ -257,7 +256,7 @@ impl<'t, 'c> TreeMut<'t, 'c> {
         result
     }
 
-    /// Moves what is in the root to a new page, its only child. The root's page id stays.
+    /// Moves the root's cells to a new page, its only child. The root keeps its page id.
     fn push_root_down(&mut self) -> Result<PageId> {
         let (root, lsn) = (self.root, self.group.lsn());
         let id = self.group.create()?;
@@ -266,7 +265,7 @@ impl<'t, 'c> TreeMut<'t, 'c> {
         header::set_page_id(child, id);
         let level = header::level(page) + 1;
         let mut node = NodeMut::init(page, INNER, level, lsn, root, &[], None);
-        node.insert_child(0, &[], id).expect("an empty node has room");
+        node.insert_child(0, &[], id).expect("an empty node has room for one child");
         self.scratch.path.push((root, 0));
         Ok(id)
     }
@@ -288,33 +287,33 @@ impl<'t, 'c> TreeMut<'t, 'c> {
         let page = if separator < &middle[..] { left } else { right };
         let mut node = NodeMut::new(page);
         let at = node.view().child_index(separator) + 1;
-        node.insert_child(at, separator, child).expect("a split leaves room for what it was for");
+        node.insert_child(at, separator, child).expect("a split leaves room for the pending child");
         self.insert_child(&middle, right_id)
     }
 }
 
-/// Puts a row into the leaf where it belongs, and tells where the next one may go. What was there
-/// is noted in `outcome`, which stays as it was if there was nothing.
+/// Puts a row into the leaf where it belongs, and returns where the next one may go. Sets `prior` if the
+/// key had a value.
 ///
 /// # Errors
-/// The leaf is full: it is to be split for this slot. The key is not there any more.
+/// The leaf is full: the slot for which it must be split. The key is not there any more.
 pub(super) fn put_here(
     node: &mut NodeMut<'_>,
     key: &[u8],
     value: Value<'_>,
-    place: Place,
-    outcome: &mut Outcome,
-) -> Result<Place, usize> {
+    hint: InsertHint,
+    prior: &mut PriorValue,
+) -> Result<InsertHint, usize> {
     let view = node.view();
-    let found = match place {
-        Place::End if view.is_beyond_last(key) => Err(view.count()),
+    let found = match hint {
+        InsertHint::End if view.is_beyond_last(key) => Err(view.count()),
         _ => view.search(key),
     };
     let at = match found {
         Ok(at) => {
-            *outcome = present(node.view(), at);
+            *prior = prior_value(node.view(), at);
             if node.replace(at, value).is_ok() {
-                return Ok(Place::Anywhere);
+                return Ok(InsertHint::Anywhere);
             }
             node.remove(at);
             at
@@ -322,29 +321,29 @@ pub(super) fn put_here(
         Err(at) => at,
     };
     node.insert(at, key, value).map_err(|Full| at)?;
-    Ok(if at + 1 == node.view().count() { Place::End } else { Place::Anywhere })
+    Ok(if at + 1 == node.view().count() { InsertHint::End } else { InsertHint::Anywhere })
 }
 
-/// Puts a record into a leaf, if that is all there is to do.
-fn put_if_it_fits(page: &mut [u8], key: &[u8], value: Value<'_>) -> Option<Outcome> {
+/// Puts a record into a leaf, if no split and no free is needed.
+fn put_if_it_fits(page: &mut [u8], key: &[u8], value: Value<'_>) -> Option<PriorValue> {
     let mut node = NodeMut::new(page);
     match node.view().search(key) {
         Ok(at) => {
-            let (outcome, old) = (present(node.view(), at), node.view().value(at));
-            // What is out of line must be freed, what is longer may need a split.
-            if outcome != Outcome::Inline || old.stored_bytes() < value.stored_bytes() {
+            let (prior, old) = (prior_value(node.view(), at), node.view().value(at));
+            // An out-of-line value must be freed, and a longer value may need a split.
+            if prior != PriorValue::Inline || old.stored_bytes() < value.stored_bytes() {
                 return None;
             }
-            node.replace(at, value).expect("it is no longer than what is there");
-            Some(outcome)
+            node.replace(at, value).expect("it is no longer than the old value");
+            Some(prior)
         }
-        Err(at) => node.insert(at, key, value).is_ok().then_some(Outcome::Absent),
+        Err(at) => node.insert(at, key, value).is_ok().then_some(PriorValue::Absent),
     }
 }
 
-fn present(node: Node<'_>, at: usize) -> Outcome {
+fn prior_value(node: Node<'_>, at: usize) -> PriorValue {
     match node.value(at) {
-        Value::Inline(_) => Outcome::Inline,
-        Value::Blob(blob) => Outcome::Blob(blob),
+        Value::Inline(_) => PriorValue::Inline,
+        Value::Blob(blob) => PriorValue::Blob(blob),
     }
 }

@@ -1,4 +1,4 @@
-//! Finding one key.
+//! Looks up one key.
 
 use super::node::{Node, Value};
 use crate::engine::base::error::{Error, Result};
@@ -6,19 +6,18 @@ use crate::engine::base::lsn::Lsn;
 use crate::engine::cache::{Absent, Cache, Guard, PageRef, PinnedPage};
 use crate::engine::space::PageId;
 
-/// As of when a tree is read.
+/// The LSN at which a tree is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ReadAt {
-    /// What is visible when the read begins.
+    /// `visible` when the read begins.
     Newest,
     /// A registered snapshot.
     Snapshot(Lsn),
 }
 
-/// Looks `key` up in the tree under `root`, and shows what it has to `look`: height page accesses,
-/// no lock, no allocation, no pin. `look` is called once and must be brief: nothing is freed
-/// meanwhile. It copies an inline value; one that is out of line is to be read at a registered
-/// snapshot.
+/// Looks `key` up in the tree under `root`, and calls `look` with its value: height page accesses, no
+/// lock, no allocation, no pinned page. `look` is called once and must be brief: no frame is freed
+/// meanwhile. It copies an inline value; an out-of-line value must be read at a registered snapshot.
 pub(crate) fn lookup<R>(
     cache: &Cache,
     root: PageId,
@@ -32,7 +31,7 @@ pub(crate) fn lookup<R>(
     })
 }
 
-/// Brings the leaf for `key` into memory, and tells whether the key is there.
+/// Brings the leaf for `key` into memory, and returns whether the key is there.
 pub(crate) fn touch(cache: &Cache, root: PageId, key: &[u8], at: ReadAt) -> Result<bool> {
     with_leaf(cache, root, key, at, |leaf| Node::new(leaf.bytes()).search(key).is_ok())
 }
@@ -53,7 +52,7 @@ fn with_leaf<R>(
             };
             match descend(cache, root, key, lsn, &guard) {
                 Ok(leaf) => return Ok(use_leaf(leaf)),
-                // Nothing goes that readers at `visible` need: a page missing there is damage.
+                // Versions that readers at `visible` need are never freed: a missing page is damage.
                 Err(absent) if cache.visible() == lsn => (absent, ReadAt::Snapshot(lsn)),
                 Err(absent) => (absent, at),
             }
@@ -62,7 +61,7 @@ fn with_leaf<R>(
     }
 }
 
-/// The version of a page as of `at`, a registered snapshot; loads it if need be.
+/// The version of a page as of `at`, a registered snapshot; loads it if needed.
 pub(super) fn fetch(cache: &Cache, id: PageId, at: Lsn) -> Result<PinnedPage<'_>> {
     loop {
         let absent = {
@@ -79,7 +78,7 @@ pub(super) fn fetch(cache: &Cache, id: PageId, at: Lsn) -> Result<PinnedPage<'_>
     }
 }
 
-/// Loads what a read at `at` did not find in memory.
+/// Loads a page that a read at `at` did not find in memory.
 pub(super) fn load_absent(cache: &Cache, absent: Absent, at: ReadAt) -> Result<()> {
     if let (Absent::Gone(id), ReadAt::Snapshot(lsn)) = (absent, at) {
         return Err(Error::Corrupt {

@@ -1,18 +1,18 @@
 //! Merging nodes that have become small.
 //!
 //! ```text
-//!   delete       small now -> a neighbour in memory takes it in, and its parent may be small in turn
-//!                          -> the neighbours are on disk: the node is noted
-//!   later        approach: outside of any lock, brings what was noted and a neighbour into memory
-//!                tidy:     in a commit group of its own, merges them
+//!   delete         the node is small -> it is merged with a neighbour in memory, then its parent
+//!                                    -> if the neighbours are on disk, it is noted
+//!   housekeeping   load_for_tidy: without locks, loads the noted nodes and their neighbours
+//!                  tidy:          in a commit group of its own, merges them
 //! ```
 //!
-//! A delete never waits for a neighbour, with the commit lock held least of all. So a node is noted
-//! when it is empty, and each time when the number of its cells is a power of two: often enough to
-//! be merged soon, and so seldom that a leaf is loaded for it a few times in its life at most.
+//! A delete holds the commit lock, so it never waits for a neighbour. A node is noted when it is empty, and
+//! each time the number of its cells is a power of two. That is often enough for it to be merged soon,
+//! and rare enough that a leaf is loaded for this only a few times.
 //!
-//! Either neighbour will do. Keys that are deleted in order empty leaves one by one beside one that
-//! is not in memory yet: there it is the emptied one before that takes the next one in.
+//! Either neighbour will do. If keys are deleted in order, leaves become empty one by one, and the next
+//! leaf is not in memory yet: each emptied leaf is merged into the emptied one before it.
 
 use super::edit::{Scratch, TreeMut};
 use super::lookup::fetch;
@@ -22,20 +22,19 @@ use crate::engine::base::lsn::Lsn;
 use crate::engine::cache::{Cache, PinnedPage};
 use crate::engine::space::{PageId, header};
 
-/// What became of a node that is small.
+/// The result of an attempt to merge a small node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Merged {
     Done,
-    /// Its parent has no other child: that is what is small.
-    Alone,
+    /// Its parent has no other child: the parent is to be merged.
+    OnlyChild,
     /// The neighbours are too full.
     TooFull,
     /// A neighbour is not in memory.
-    Away,
+    NotResident,
 }
 
 impl Scratch {
-    /// Takes out the keys that lead to small nodes whose neighbours were not in memory.
     #[inline]
     pub(crate) fn take_sparse(&mut self) -> Vec<Vec<u8>> {
         std::mem::take(&mut self.sparse)
@@ -51,8 +50,8 @@ impl TreeMut<'_, '_> {
                 return Ok(());
             }
             match self.merge_beside(parent, at)? {
-                Merged::Done | Merged::Alone => self.pull_root_up(parent)?,
-                Merged::Away => return self.note_sparse(id),
+                Merged::Done | Merged::OnlyChild => self.pull_root_up(parent)?,
+                Merged::NotResident => return self.note_sparse(id),
                 Merged::TooFull => return Ok(()),
             }
             id = parent;
@@ -60,7 +59,7 @@ impl TreeMut<'_, '_> {
         Ok(())
     }
 
-    /// Merges what is small on the way to `key`, as far as it is in memory.
+    /// Merges the small nodes on the path to `key` that are in memory.
     pub(crate) fn tidy(&mut self, key: &[u8]) -> Result<()> {
         self.scratch.path.clear();
         let mut id = self.root;
@@ -81,8 +80,8 @@ impl TreeMut<'_, '_> {
         while let Some((parent, at)) = self.scratch.path.pop() {
             if is_small(Node::new(self.group.page(id)?)) {
                 match self.merge_beside(parent, at)? {
-                    Merged::Done | Merged::Alone => self.pull_root_up(parent)?,
-                    Merged::Away => self.note_sparse(id)?,
+                    Merged::Done | Merged::OnlyChild => self.pull_root_up(parent)?,
+                    Merged::NotResident => self.note_sparse(id)?,
                     Merged::TooFull => {}
                 }
             }
@@ -95,10 +94,10 @@ impl TreeMut<'_, '_> {
     fn merge_beside(&mut self, parent: PageId, at: usize) -> Result<Merged> {
         let count = Node::new(self.group.page(parent)?).count();
         if count == 1 {
-            return Ok(Merged::Alone);
+            return Ok(Merged::OnlyChild);
         }
         let mut merged = Merged::TooFull;
-        // The right one of two neighbours, one of which is the node.
+        // The right one of a pair of neighbours, one of which is the node.
         for right_at in [at + 1, at] {
             if right_at == 0 || right_at == count {
                 continue;
@@ -106,7 +105,7 @@ impl TreeMut<'_, '_> {
             let page = Node::new(self.group.page(parent)?);
             let (left_id, right_id) = (page.child(right_at - 1), page.child(right_at));
             if !self.group.is_resident(left_id) || !self.group.is_resident(right_id) {
-                merged = Merged::Away;
+                merged = Merged::NotResident;
             } else if self.merge_children(left_id, right_id)? {
                 NodeMut::new(self.group.page_mut(parent)?).remove_child(right_at);
                 return Ok(Merged::Done);
@@ -129,7 +128,7 @@ impl TreeMut<'_, '_> {
         Ok(fits)
     }
 
-    /// Makes the only child of the root the root, as long as it has only one, which is in memory.
+    /// Replaces the root by its only child, as long as it has only one and that is in memory.
     fn pull_root_up(&mut self, parent: PageId) -> Result<()> {
         let root = self.root;
         if parent != root {
@@ -151,7 +150,7 @@ impl TreeMut<'_, '_> {
         }
     }
 
-    /// Notes a small node whose neighbours are not in memory, by the key at its beginning.
+    /// Notes a small node whose neighbours are not in memory, by its lower fence.
     fn note_sparse(&mut self, id: PageId) -> Result<()> {
         let node = Node::new(self.group.page(id)?);
         if node.count() == 0 || node.count().is_power_of_two() {
@@ -162,16 +161,16 @@ impl TreeMut<'_, '_> {
     }
 }
 
-/// Whether a node should be merged with a neighbour. One without a row always: its fences alone may
-/// take a quarter of it.
+/// Whether a node should be merged with a neighbour. A leaf without a row always should: its fences alone
+/// may take a quarter of it.
 fn is_small(node: Node<'_>) -> bool {
     node.used_bytes() < node.bytes().len() / 4 || node.is_leaf() && node.count() == 0
 }
 
-/// Brings into memory what [`TreeMut::tidy`] needs for `key`, as of `at`, a registered snapshot:
-/// the way to it, and beside each small node on it a neighbour that it can be merged with. All that
-/// stays in memory as long as it is in `held`.
-pub(crate) fn approach<'c>(
+/// Brings into memory the pages that [`TreeMut::tidy`] needs for `key`, as of `at`, a registered snapshot:
+/// the path to the key, and for each small node on it a neighbour with which it can be merged. `held`
+/// pins them in memory.
+pub(crate) fn load_for_tidy<'c>(
     cache: &'c Cache,
     root: PageId,
     key: &[u8],
@@ -185,15 +184,15 @@ pub(crate) fn approach<'c>(
             held.push(page);
             return Ok(());
         }
-        let place = node.child_index(key);
-        let child = fetch(cache, node.child(place), at)?;
+        let slot = node.child_index(key);
+        let child = fetch(cache, node.child(slot), at)?;
         let below = Node::new(child.bytes());
-        for right_at in [place + 1, place] {
+        for right_at in [slot + 1, slot] {
             if !is_small(below) || right_at == 0 || right_at == node.count() {
                 continue;
             }
-            let is_left = right_at > place;
-            let beside = fetch(cache, node.child(if is_left { right_at } else { place - 1 }), at)?;
+            let is_left = right_at > slot;
+            let beside = fetch(cache, node.child(if is_left { right_at } else { slot - 1 }), at)?;
             let other = Node::new(beside.bytes());
             let fits = if is_left { can_merge(below, other) } else { can_merge(other, below) };
             held.push(beside);

@@ -1,4 +1,4 @@
-//! What a change of one key would have to read from the device.
+//! Finds the pages that a change of one key would have to read from the device.
 
 use std::collections::BTreeSet;
 
@@ -9,8 +9,8 @@ use crate::engine::base::error::Result;
 use crate::engine::cache::{Absent, Cache};
 use crate::engine::space::PageId;
 
-/// The first page on the way to `key` that is not in memory, as the tree is now; if all are, the first
-/// page of the index of its out-of-line value. What a change of the key reads, it finds if this is `None`.
+/// The first page on the path to `key` that is not in memory, in the visible tree; if all are, the first
+/// absent index page of its out-of-line value. If `None`, a change of the key reads only pages in memory.
 pub(crate) fn missing(cache: &Cache, root: PageId, key: &[u8]) -> Option<Absent> {
     let guard = cache.pin();
     let visible = cache.visible();
@@ -25,7 +25,7 @@ pub(crate) fn missing(cache: &Cache, root: PageId, key: &[u8]) -> Option<Absent>
     }
 }
 
-/// In how many leaves `keys` are, at most: one that is not in memory counts for each of its keys.
+/// An upper bound of the number of leaves of `keys`: an absent leaf counts once per key.
 pub(crate) fn leaves_of(cache: &Cache, root: PageId, keys: impl Iterator<Item = Vec<u8>>) -> usize {
     let guard = cache.pin();
     let visible = cache.visible();
@@ -39,10 +39,10 @@ pub(crate) fn leaves_of(cache: &Cache, root: PageId, keys: impl Iterator<Item = 
     leaves.len() + absent
 }
 
-/// Loads what [`missing`] named.
+/// Loads the page that [`missing`] returned.
 ///
 /// # Errors
-/// What reading met; [`Error::Corrupt`](crate::Error::Corrupt) if there is no such page.
+/// The error of the read; [`Error::Corrupt`](crate::Error::Corrupt) if there is no such page.
 pub(crate) fn load_visible(cache: &Cache, absent: Absent) -> Result<()> {
     load_absent(cache, absent, ReadAt::Snapshot(cache.visible()))
 }

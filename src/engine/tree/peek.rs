@@ -1,13 +1,12 @@
-//! Finding one key without ever waiting for the device.
+//! Looks up one key without ever waiting for the device.
 
 use super::lookup::descend;
 use super::node::{Node, Value};
 use crate::engine::cache::Cache;
 use crate::engine::space::PageId;
 
-/// Shows the value of `key`, as it is now, to `look`, if every page on the way is in memory:
-/// otherwise `None`, and nothing has happened. No lock, no allocation, no pin: what `look` is
-/// given is kept by the epoch alone, so it must be brief.
+/// Calls `look` with the visible value of `key`, if every page on the path is in memory; otherwise `None`.
+/// No lock, no allocation, no pinned page: only the epoch protects the value, so `look` must be brief.
 pub(crate) fn peek<R>(
     cache: &Cache,
     root: PageId,

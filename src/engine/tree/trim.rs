@@ -1,9 +1,8 @@
-//! Taking a dropped tree apart, a few pages at a time.
+//! Trimming: frees the pages of a dropped tree, a few at a time.
 //!
-//! A leaf must be read before it is freed: it may refer to values out of line, and those to pages.
-//! So what goes is planned outside of any lock, where reading holds up nobody. A tree that was
-//! dropped changes no more but by being taken apart, from its right end: a leaf that is still there
-//! is what it was when the plan was made.
+//! A leaf must be read before it is freed: it may refer to out-of-line values, whose pages are freed too.
+//! So a plan is made outside of any lock, where reading holds up nobody. A dropped tree changes only by
+//! being trimmed, from its right end: a leaf that is still there is as it was when the plan was made.
 
 use super::edit::TreeMut;
 use super::lookup::fetch;
@@ -15,30 +14,30 @@ use crate::engine::cache::{Cache, PinnedPage, WriteGroup};
 use crate::engine::mutants::{Mutant, broken};
 use crate::engine::space::PageId;
 
-/// Pages of values that a plan has for each leaf that it may have, beside those of its last value.
+/// A plan has at most this many pages of values per leaf that it may have, plus those of its last value.
 const VALUE_PAGES: usize = 32;
 
-/// The next leaves to go of a tree that was dropped, and what they refer to. Right as long as nobody
-/// else takes the tree apart.
+/// The next leaves of a dropped tree to be freed, with the pages of their values. Valid as long as nobody
+/// else trims the tree.
 #[derive(Debug)]
 pub(crate) struct TrimPlan {
     root: PageId,
-    /// From the right end on.
+    /// From right to left.
     leaves: Vec<PlannedLeaf>,
 }
 
 #[derive(Debug)]
 struct PlannedLeaf {
     id: PageId,
-    /// The slots from here on go; the leaf itself if there are none before.
+    /// The slots from here on are removed; if that is all slots, the leaf is freed.
     from_slot: usize,
     /// All pages of the values in those slots.
     pages: Vec<PageId>,
 }
 
 impl TrimPlan {
-    /// Plans about `pages` pages of what is under `root` as of `at`, a registered snapshot. What
-    /// must be in memory when they go is so as long as it is in `held`.
+    /// Plans about `pages` pages of the tree under `root` as of `at`, a registered snapshot. Pins in
+    /// `held` the pages that must be in memory when the plan is carried out.
     pub(crate) fn new<'c>(
         cache: &'c Cache,
         root: PageId,
@@ -56,7 +55,7 @@ impl TrimPlan {
             let page = fetch(cache, id, at)?;
             let node = Node::new(page.bytes());
             if !node.is_leaf() {
-                // The rightmost is looked at first.
+                // The rightmost child is popped first.
                 todo.extend((0..node.count()).map(|child| node.child(child)));
                 held.push(page);
                 continue;
@@ -77,23 +76,22 @@ impl TrimPlan {
         Ok(plan)
     }
 
-    /// The tree that is taken apart.
     pub(crate) fn root(&self) -> PageId {
         self.root
     }
 }
 
 impl TreeMut<'_, '_> {
-    /// Frees the pages that `plan` has, as far as they are still there, without reading one. True
-    /// once nothing is left of the tree.
+    /// Frees the planned pages that are still there, without reading from the disk. True once the whole
+    /// tree is freed.
     pub(crate) fn trim_planned(group: &mut WriteGroup<'_>, plan: &TrimPlan) -> Result<bool> {
         let mut leaves = plan.leaves.iter().peekable();
         loop {
             let Some(path) = right_edge(group, plan.root)? else { return Ok(false) };
             let (&last, above) = path.split_last().expect("at least the root");
             let Some(leaf) = leaves.next_if(|leaf| leaf.id == last) else {
-                // An inner node that has lost its children, or what is not planned.
-                if !is_bare(group, last)? {
+                // An inner node that has lost its children, or a leaf that is not planned.
+                if !is_childless(group, last)? {
                     return Ok(false);
                 }
                 if remove_last(group, last, above)? {
@@ -116,10 +114,10 @@ impl TreeMut<'_, '_> {
     }
 
     /// Frees about `pages` pages from the right end of a tree that nobody uses any more, the root
-    /// last. True once nothing is left of it. Reads them: for when nobody waits.
+    /// last. True once the whole tree is freed. Reads them from the disk: call it when nobody waits.
     ///
-    /// What remains is a tree in which inner nodes have lost children at their right ends, which
-    /// only another call may look at.
+    /// Inner nodes of the remaining tree have lost children at their right ends: only another call may
+    /// use it.
     pub(crate) fn trim(group: &mut WriteGroup<'_>, root: PageId, pages: usize) -> Result<bool> {
         for _ in 0..pages {
             let mut path = vec![root];
@@ -144,8 +142,8 @@ impl TreeMut<'_, '_> {
     }
 }
 
-/// The way to the last leaf, or to the inner node on it that has no children, without reading a leaf.
-/// `None` if part of it is not in memory.
+/// The path to the last leaf, or to an inner node on it that has no children, without reading the leaf.
+/// `None` if part of the path is not in memory.
 fn right_edge(group: &mut WriteGroup<'_>, root: PageId) -> Result<Option<Vec<PageId>>> {
     let mut path = vec![root];
     loop {
@@ -164,8 +162,8 @@ fn right_edge(group: &mut WriteGroup<'_>, root: PageId) -> Result<Option<Vec<Pag
     }
 }
 
-/// Whether a page is an inner node without children.
-fn is_bare(group: &mut WriteGroup<'_>, id: PageId) -> Result<bool> {
+/// Whether a page in memory is an inner node without children.
+fn is_childless(group: &mut WriteGroup<'_>, id: PageId) -> Result<bool> {
     if !group.is_resident(id) {
         return Ok(false);
     }
@@ -173,7 +171,7 @@ fn is_bare(group: &mut WriteGroup<'_>, id: PageId) -> Result<bool> {
     Ok(!node.is_leaf() && node.count() == 0)
 }
 
-/// Frees the node `last` of a right edge, the child of the last of `above`. True if it was the root.
+/// Frees `last`, the last child of the last node of `above`. True if it was the root.
 fn remove_last(group: &mut WriteGroup<'_>, last: PageId, above: &[PageId]) -> Result<bool> {
     group.free(last);
     let Some(&parent) = above.last() else { return Ok(true) };

@@ -1,4 +1,4 @@
-//! Who owns an extent (CACHE-5): the last checkpoint, the page table, or the history.
+//! Tests of who owns an extent (CACHE-5): the last checkpoint, the page table, or the history.
 
 use super::*;
 use crate::engine::disk::{Fault, FaultError, Op, Persistence};
@@ -45,9 +45,9 @@ fn versions_superseded_before_they_are_placed_are_placed_from_the_history() {
 
 #[test]
 fn a_version_spilled_while_a_checkpoint_placed_it_survives_the_next_one() {
-    // The story: a snapshot's version was placed by a checkpoint, superseded and spilled before
-    // the checkpoint was adopted. The extent was the checkpoint's then, and the history went on
-    // pointing at it: the next checkpoint freed it, and another page was written over it.
+    // The bug: a snapshot's version was placed by a checkpoint, superseded and spilled before the
+    // checkpoint was adopted. Then the checkpoint owned the extent, and the history still pointed at it.
+    // The next checkpoint freed it, and another page was written over it.
     let rig = Rig::new();
     let ids = rig.create(10);
     rig.put(&ids, 1);
@@ -102,7 +102,7 @@ fn a_checkpoint_that_fails_leaves_all_as_it_was() {
         let poisoned = matches!(result, Err(Error::Poisoned { .. }));
         rig.disk.clear_faults();
         if poisoned {
-            continue; // in the superblock: see below
+            continue; // the superblock's write failed: see the next test
         }
         if result.is_err() {
             let reopened = rig.reopen();
@@ -122,8 +122,8 @@ fn spill_all_but_errors(rig: &Rig) {
 
 #[test]
 fn after_a_failed_superblock_its_pages_are_left_alone() {
-    // The story: the flush of the superblock failed, so it may be on the disk. Its pages were
-    // given back, and the next page that was evicted went over them.
+    // The bug: the flush of the superblock failed, so the superblock may be on the disk. Its pages were
+    // freed, and the next evicted page was written over them.
     let rig = Rig::new();
     let ids = rig.create(20);
     rig.checkpoint();
@@ -211,7 +211,7 @@ fn random_commits_snapshots_and_checkpoints_leak_nothing() {
         snapshots.clear();
         assert_eq!(rig.cache.stats().old_versions, 0, "seed {seed}");
         rig.checkpoint();
-        rig.checkpoint(); // reaps what the last one freed
+        rig.checkpoint(); // releases the blocks of pages freed in the previous one
         rig.assert_blocks(0);
         let reopened = rig.reopen();
         for (id, value) in &model {

@@ -1,4 +1,4 @@
-//! A cache that is smaller than what goes through it (CACHE-4).
+//! Tests of a cache that is smaller than the pages that pass through it (CACHE-4).
 
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 
@@ -70,7 +70,7 @@ fn a_group_may_be_larger_than_the_cache() {
         for round in 2..5 {
             ids.iter().for_each(|id| put(group, *id, round));
         }
-        // Nothing of it is visible yet, evicted or not.
+        // None of its pages is visible yet, evicted or not.
         let before = rig.cache.visible();
         ids[..8].iter().for_each(|id| assert_eq!(rig.get(*id, before).unwrap(), 1));
         assert_eq!(value(group.page(ids[0]).unwrap()), 4);
@@ -94,7 +94,7 @@ fn a_group_may_be_larger_than_the_cache() {
 
 #[test]
 fn a_snapshot_reads_on_while_a_large_group_sets_its_versions_aside() {
-    // The versions go from the chain to the history; at no moment they are in neither.
+    // The versions move from the chain to the history; at no moment are they in neither.
     let rig = Rig::new();
     let ids = rig.create(2 * FRAMES);
     rig.put(&ids, 1);
@@ -127,7 +127,7 @@ fn spilled_history_is_read_back() {
     let at = snapshot.lsn();
     assert_eq!(rig.absent(ids[7], at), Some(Absent::Old(ids[7], at)));
     ids.iter().for_each(|id| assert_eq!(rig.get(*id, at).unwrap(), 1));
-    // Once more: what was loaded has its copy already.
+    // Spill again: a loaded version has a copy already.
     let written = rig.cache.stats().pages_written;
     while rig.cache.spill().unwrap() > 0 {}
     assert_eq!(rig.cache.stats().pages_written, written);
@@ -153,14 +153,14 @@ fn a_draft_that_is_dropped_leaves_nothing() {
             drop(draft);
         }
         assert_eq!(rig.cache.arena.available(), free);
-        assert_eq!(rig.cache.next_page_id(), next + pages as u64, "names are given again");
+        assert_eq!(rig.cache.next_page_id(), next + pages as u64, "ids are reused");
         rig.assert_blocks(0);
     }
 }
 
-/// What calls that are running may have looked at stays where it is, although it was evicted.
+/// A running call keeps evicted pages in their frames, since it may have found them.
 #[test]
-fn a_cache_whose_frames_are_all_in_use_by_calls_says_so_until_they_have_ended() {
+fn an_exhausted_cache_is_reported_until_calls_release_frames() {
     let rig = Rig::new();
     rig.create(FRAMES - 2);
     rig.checkpoint();
@@ -263,7 +263,7 @@ fn a_group_and_reads_take_memory_beyond_the_cache_while_nothing_can_be_written()
         rig.disk.clear_faults();
         rig.checkpoint();
         evict_all(&rig);
-        rig.put(&ids[..FRAMES], 7); // takes what the writer had in hand
+        rig.put(&ids[..FRAMES], 7); // uses up the writer's stash
         evict_all(&rig);
         assert_eq!(rig.cache.arena.numbered() as usize, FRAMES, "the system has its memory back");
         rig.checkpoint();
@@ -309,7 +309,7 @@ fn a_failed_write_back_changes_nothing() {
     let ids = rig.create(20);
     rig.checkpoint();
     rig.put(&ids, 0);
-    let snapshot = rig.cache.snapshot(); // of versions that are nowhere on the disk
+    let snapshot = rig.cache.snapshot(); // of versions that have no copy on disk
     rig.put(&ids, 1);
     rig.disk.fail(Fault {
         op: Op::Write,
@@ -329,7 +329,7 @@ fn a_failed_write_back_changes_nothing() {
 }
 
 #[test]
-fn damage_on_disk_is_told() {
+fn damage_on_disk_is_reported() {
     let rig = Rig::new();
     let ids = rig.create(1);
     rig.checkpoint();
@@ -361,7 +361,7 @@ fn eviction_flushes_nothing() {
 
 /// The pages of long values all have LSN 0.
 #[test]
-fn a_page_that_is_freed_while_it_is_written_leaves_its_copy_to_no_other_of_its_name() {
+fn a_page_freed_while_it_is_written_leaves_its_copy_to_no_later_page_with_its_id() {
     let rig = Arc::new(Rig::new());
     let newest = |rig: &Rig, id| format!("{:?}", rig.cache.table.newest(id));
     let long = |rig: &Rig, byte: u8| {
@@ -379,14 +379,14 @@ fn a_page_that_is_freed_while_it_is_written_leaves_its_copy_to_no_other_of_its_n
         if call.op != Op::Write || is_done.swap(true, SeqCst) {
             return;
         }
-        // No snapshot is open, and a checkpoint would remove it now.
+        // No snapshot is open: a checkpoint would remove the page now.
         inside.group(|group| group.free(id));
         inside.cache.remove(id).unwrap();
         for _ in 0..8 {
             inside.cache.pin().flush();
         }
-        assert_eq!(long(&inside, 2), id, "the name is given again");
-        assert_eq!(newest(&inside, id), was, "and the frame");
+        assert_eq!(long(&inside, 2), id, "the id is reused");
+        assert_eq!(newest(&inside, id), was, "the frame is reused");
     });
     rig.cache.evict(FRAMES).unwrap();
     evict_all(&rig);

@@ -1,5 +1,5 @@
-//! What is held costs little: pins of users (CACHE-9), old versions and the order in which the snapshots
-//! that need them go (CACHE-10).
+//! Tests of bounded costs: users' holds pin few frames (CACHE-9), and a dropped snapshot looks at few old
+//! versions in any order (CACHE-10).
 
 use super::*;
 
@@ -17,7 +17,7 @@ fn hold(rig: &Rig, hold: &mut Hold, id: PageId, at: Lsn) {
 }
 
 #[test]
-fn what_users_hold_beyond_an_eighth_of_the_frames_are_copies() {
+fn holds_beyond_an_eighth_of_the_frames_are_copies() {
     let rig = Rig::new();
     let ids = rig.create(2 * FRAMES);
     rig.put(&ids, 1);
@@ -32,7 +32,7 @@ fn what_users_hold_beyond_an_eighth_of_the_frames_are_copies() {
     (2..20).for_each(|value| _ = rig.put(&ids, value));
     assert!(held.iter().all(|held| value(held.bytes()) == 1));
 
-    // Whoever pins may go on to other pages, and makes room when it goes. A copy becomes a pin.
+    // A hold with a pin may take other pages. When it is dropped, a hold with a copy can become a pin.
     let (pins, copied) = held.split_at_mut(FRAMES / 8);
     for hold_of in pins.iter_mut() {
         hold(&rig, hold_of, ids[0], snapshot.lsn());
@@ -68,8 +68,8 @@ fn pins_that_were_forgotten_leave_the_rest_of_the_frames_free() {
     }
 }
 
-/// Snapshots over pages of which each change one; all need the others as they were. Returns how
-/// many versions were looked at while the snapshots went in the order that `order` brings about.
+/// Takes snapshots, and changes one page after each; all of them need the other pages' old versions.
+/// Returns how many versions were looked at while the snapshots were dropped in the order of `order`.
 fn looked_at(order: impl Fn(&mut Vec<Snapshot<'_>>)) -> usize {
     const SNAPSHOTS: usize = 400;
     let rig = Rig::with(8 * FRAMES);
@@ -79,12 +79,12 @@ fn looked_at(order: impl Fn(&mut Vec<Snapshot<'_>>)) -> usize {
         held.push(rig.cache.snapshot());
         rig.put(&[ids[round % 10]], 1 + round as u64);
     }
-    rig.put(&ids, 0); // 90 versions that all of them need, 9 that some do
+    rig.put(&ids, 0); // supersedes 90 versions that all snapshots need, and 9 that some need
     assert_eq!(rig.cache.stats().old_versions, (SNAPSHOTS + 99) as u64);
     let before = rig.cache.history.looked();
     order(&mut held);
     while let Some(snapshot) = held.pop() {
-        // It and those before it see what they saw.
+        // The remaining snapshots still see the old versions.
         let newest = held.last().unwrap_or(&snapshot);
         assert_eq!(rig.get(ids[99], newest.lsn()).unwrap(), 0);
         drop(snapshot);
@@ -94,7 +94,7 @@ fn looked_at(order: impl Fn(&mut Vec<Snapshot<'_>>)) -> usize {
 }
 
 #[test]
-fn a_snapshot_that_goes_looks_at_what_goes_with_it_in_any_order() {
+fn a_dropped_snapshot_looks_only_at_its_own_versions_in_any_order() {
     let most = 499 + 400;
     let newest_first = looked_at(|_| {});
     let oldest_first = looked_at(|held| held.reverse());
@@ -111,7 +111,7 @@ fn a_snapshot_that_goes_looks_at_what_goes_with_it_in_any_order() {
 }
 
 #[test]
-fn writing_old_versions_out_looks_at_those_in_memory_only() {
+fn spilling_looks_only_at_versions_in_memory() {
     let rig = Rig::with(32 * FRAMES);
     let ids = rig.create(6 * FRAMES);
     rig.put(&ids, 1);

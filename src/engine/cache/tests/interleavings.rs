@@ -1,11 +1,11 @@
-//! Page versions under a scheduler that explores interleavings.
+//! Tests of page versions under a scheduler that explores interleavings.
 //!
 //! `RUSTFLAGS="--cfg syncline_shuttle" cargo test --lib shuttle`
 //!
 //! A writer commits groups, each of which puts one number into all pages. Readers at `visible` and
-//! at registered snapshots must see one number on all pages, that of their LSN (CACHE-2). Beside them
-//! pages are evicted, versions spilled, and checkpoints made. A frame that is freed is filled with
-//! bytes that are no page (CACHE-3), and at the end no version and no block is left over (CACHE-5).
+//! at registered snapshots must see one number on all pages, that of their LSN (CACHE-2). Other threads
+//! evict pages, spill versions, and make checkpoints. A freed frame is filled with bytes that are no
+//! valid page (CACHE-3). At the end no version and no block is left over (CACHE-5).
 
 use ::shuttle::rand::Rng;
 use ::shuttle::scheduler::{PctScheduler, RandomScheduler, Scheduler};
@@ -29,7 +29,7 @@ fn expected(at: Lsn) -> u64 {
     at.get() / 10
 }
 
-/// One look at all pages, not registered. `None` if the reader must start over.
+/// Reads all pages, unregistered. `None` if the reader must start over.
 fn glance(rig: &Rig, ids: &[PageId]) -> Option<()> {
     let absent = {
         let guard = rig.cache.pin();
@@ -129,7 +129,7 @@ fn scenario_in_place() {
     IN_PLACE.fetch_add(count, std::sync::atomic::Ordering::Relaxed);
 }
 
-/// Several pages, changed together, in place where nobody needs what is there (CACHE-7).
+/// Several pages, changed together, in place if nobody needs the old version (CACHE-7).
 fn scenario_all_in_place() {
     let count = changes_in_place(PAGES, Rig::put_all_alone);
     ALL_IN_PLACE.fetch_add(count, std::sync::atomic::Ordering::Relaxed);
@@ -138,7 +138,7 @@ fn scenario_all_in_place() {
 /// Returns how often `put` changed something in place.
 fn changes_in_place(pages: usize, put: fn(&Rig, &[PageId], u64) -> (Lsn, bool)) -> usize {
     let mut rig = Rig::new();
-    rig.cache.patience = [0, 0, 0, 2][rand::thread_rng().gen_range(0..4)];
+    rig.cache.back_off = [0, 0, 0, 2][rand::thread_rng().gen_range(0..4)];
     let rig = Arc::new(rig);
     let ids: Arc<Vec<PageId>> = Arc::new(rig.create(pages));
     rig.put(&ids, 2);
@@ -204,7 +204,7 @@ fn shuttle_page_versions() {
     explore(PctScheduler::new(3, 3000), scenario);
 }
 
-/// Two threads want frames and pages that the other one has or reads.
+/// Several threads load the same pages at once.
 #[test]
 fn shuttle_loads_of_one_page() {
     let scenario = || {
@@ -223,7 +223,7 @@ fn shuttle_loads_of_one_page() {
         };
         let readers = [spawn(), spawn(), spawn()];
         readers.map(|reader| reader.join().unwrap());
-        assert_eq!(rig.cache.arena.available(), free - PAGES as u32, "one frame for each page");
+        assert_eq!(rig.cache.arena.available(), free - PAGES as u32, "one frame per page");
     };
     explore(RandomScheduler::new(1000), scenario);
 }

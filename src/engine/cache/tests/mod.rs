@@ -1,4 +1,4 @@
-//! The cache as a whole. Here is what the tests share: pages that hold one number each.
+//! Tests of the cache as a whole. This file has their shared rig: pages that hold one number each.
 
 #[cfg(not(syncline_shuttle))]
 mod checkpoints;
@@ -24,11 +24,11 @@ use crate::engine::base::sync::Mutex;
 use crate::engine::disk::{Disk, SimDisk};
 use crate::engine::space::{self, Head, LEAF, PAGE_HEADER, PageId, Params, Space, header};
 
-/// The least that a cache has.
+/// The minimum number of frames of a cache.
 const FRAMES: usize = 64;
 const PAGE_BYTES: u32 = 4096;
 
-/// A cache over a simulated disk, with what the engine would have around it.
+/// A cache over a simulated disk, with the parts of the engine that it needs.
 pub(super) struct Rig {
     pub(super) disk: SimDisk,
     pub(super) space: Arc<Space>,
@@ -36,11 +36,11 @@ pub(super) struct Rig {
     pub(super) state: Mutex<State>,
 }
 
-/// What the commit lock guards.
+/// The state that the commit lock guards.
 pub(super) struct State {
     pub(super) writer: Writer,
     lsn: Lsn,
-    /// Pages freed in a checkpoint, which snapshots may still read.
+    /// Pages freed in a checkpoint that snapshots may still read.
     unreaped: Vec<(PageId, Lsn)>,
 }
 
@@ -61,7 +61,7 @@ impl Rig {
         Rig::on(disk.clone(), &disk, frames)
     }
 
-    /// A new store on `disk`, which everything passes through `seen` to.
+    /// A new store on `disk`, which is accessed through `seen`.
     pub(super) fn on(disk: SimDisk, seen: &dyn Disk, frames: usize) -> Self {
         let params =
             Params { store: StoreId([7; 16]), page_size: PAGE_BYTES, segment_bytes: 1 << 20 };
@@ -83,7 +83,7 @@ impl Rig {
             visible: head.checkpoint,
             next_page_id: head.next_page_id.0.max(1),
             copy_page: |from, to| to.copy_from_slice(from),
-            patience: 0,
+            back_off: 0,
         };
         let cache = Cache::new(Arc::clone(&space), options).unwrap();
         let writer = Writer::new(head.checkpoint);
@@ -91,7 +91,7 @@ impl Rig {
         Rig { disk, space, cache, state: Mutex::new(state) }
     }
 
-    /// Commits a group that `change` makes; returns its LSN, 10 above the one before.
+    /// Commits a group of the changes of `change`; returns its LSN, 10 above the previous one.
     pub(super) fn group<R>(&self, change: impl FnOnce(&mut WriteGroup<'_>) -> R) -> (Lsn, R) {
         let mut state = self.state.lock();
         let lsn = Lsn::new(state.lsn.get() + 10);
@@ -102,15 +102,15 @@ impl Rig {
         (lsn, result)
     }
 
-    /// Puts `value` into `id`, the only change of its group: in place if nobody reads it. Tells
-    /// whether it was.
+    /// Puts `value` into `id`, the only change of its group: in place if nobody reads it. Returns whether
+    /// it was in place.
     pub(super) fn put_alone(&self, id: PageId, value: u64) -> (Lsn, bool) {
         let mut state = self.state.lock();
         let lsn = Lsn::new(state.lsn.get() + 10);
         let mut group = WriteGroup::begin_single(&self.cache, &mut state.writer, lsn);
         group.page(id).unwrap();
         let in_place = group.change_in_place(id, |page| {
-            // Whoever reads it now finds what no group has put there.
+            // A concurrent reader would find a number that no group has put there.
             set_value(page, u64::MAX);
             crate::engine::base::sync::step();
             set_value(page, value);
@@ -125,27 +125,27 @@ impl Rig {
         (lsn, in_place.is_some())
     }
 
-    /// Puts `value` into each of `ids`, in one group: with copies where a snapshot needs what is
-    /// there, then in place if nobody reads the others. Tells whether any was changed in place.
+    /// Puts `value` into each of `ids`, in one group: with copies if a snapshot needs the old version,
+    /// then in place if nobody reads the others. Returns whether any was changed in place.
     pub(super) fn put_all_alone(&self, ids: &[PageId], value: u64) -> (Lsn, bool) {
         let mut state = self.state.lock();
         let lsn = Lsn::new(state.lsn.get() + 10);
         let mut group = WriteGroup::begin_single(&self.cache, &mut state.writer, lsn);
         let may = group.may_change_in_place(ids.len());
-        let (mut later, mut now) = (Vec::new(), Vec::new());
+        let (mut deferred, mut now) = (Vec::new(), Vec::new());
         for &id in ids {
             group.page(id).unwrap();
-            if may && group.is_unneeded(id) { &mut later } else { &mut now }.push(id);
+            if may && group.is_unneeded(id) { &mut deferred } else { &mut now }.push(id);
         }
         now.iter().for_each(|id| put(&mut group, *id, value));
-        let in_place = !later.is_empty()
-            && group.change_all_in_place(&later, |_, page| {
+        let in_place = !deferred.is_empty()
+            && group.change_all_in_place(&deferred, |_, page| {
                 set_value(page, u64::MAX);
                 crate::engine::base::sync::step();
                 set_value(page, value);
             });
         if !in_place {
-            later.iter().for_each(|id| put(&mut group, *id, value));
+            deferred.iter().for_each(|id| put(&mut group, *id, value));
         }
         crate::engine::base::sync::step();
         group.publish();
@@ -167,7 +167,7 @@ impl Rig {
         self.group(|group| group.free(id));
     }
 
-    /// What `id` holds as of `at`, which is registered or `visible`.
+    /// The number in `id` as of `at`, which is registered or `visible`.
     pub(super) fn get(&self, id: PageId, at: Lsn) -> Result<u64> {
         loop {
             let absent = {
@@ -188,7 +188,7 @@ impl Rig {
         self.cache.page(id, at, &guard).err()
     }
 
-    /// Frees the frames of whatever was retired.
+    /// Frees all retired frames.
     pub(super) fn settle(&self) {
         for _ in 0..8 {
             self.cache.pin().flush();
@@ -261,8 +261,8 @@ impl Rig {
         self.finish_checkpoint(begun).unwrap();
     }
 
-    /// Fails the test unless the last checkpoint is sound, and what is taken in the data file is
-    /// what it uses and `more` blocks (CACHE-5).
+    /// Fails the test unless the last checkpoint is sound, and the blocks taken in the data file are
+    /// those that it uses and `more` others (CACHE-5).
     pub(super) fn assert_blocks(&self, more: u64) {
         self.settle();
         let mut pages = Vec::new();

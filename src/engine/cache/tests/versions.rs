@@ -1,4 +1,4 @@
-//! Which version a reader sees, and how long it is kept (CACHE-1 to CACHE-3).
+//! Tests of which version a reader sees, and how long it is kept (CACHE-1 to CACHE-3).
 
 use super::*;
 
@@ -60,7 +60,7 @@ fn a_version_between_two_snapshots_goes_at_once() {
 }
 
 #[test]
-fn superseded_frames_come_back() {
+fn superseded_frames_are_reused() {
     let rig = Rig::new();
     let ids = rig.create(4);
     for value in 0..1000 {
@@ -92,7 +92,7 @@ fn a_pinned_page_outlives_its_retirement() {
 }
 
 #[test]
-fn a_reader_in_an_epoch_keeps_what_it_may_still_find() {
+fn a_pinned_reader_keeps_the_versions_that_it_may_find() {
     let rig = Rig::new();
     let ids = rig.create(2);
     rig.put(&ids, 1);
@@ -106,15 +106,15 @@ fn a_reader_in_an_epoch_keeps_what_it_may_still_find() {
         });
     });
     assert_eq!(value(page.bytes()), 1);
-    // Not registered, but all versions since are reachable along the chain.
+    // The reader is not registered, but reaches all versions along the chain.
     let other = rig.cache.page(ids[1], at, &guard).ok().unwrap();
     assert_eq!(value(other.bytes()), 1);
 }
 
 #[test]
-fn what_is_kept_for_a_registration_that_came_too_late_goes() {
-    // The writer publishes between the two looks that registering takes at `visible`, and finds
-    // the entry which is taken back: 1 thread registers, the other writes.
+fn versions_kept_for_a_late_registration_are_dropped() {
+    // Registering reads `visible` twice. A writer that publishes in between finds an entry that is then
+    // taken back. One thread registers, the other writes.
     let rig = Rig::new();
     let ids = rig.create(2);
     std::thread::scope(|scope| {
@@ -127,7 +127,7 @@ fn what_is_kept_for_a_registration_that_came_too_late_goes() {
 }
 
 #[test]
-fn a_page_name_is_not_given_away_under_a_reader() {
+fn a_page_id_is_not_reused_under_a_reader() {
     let rig = Rig::new();
     let ids = rig.create(1);
     rig.checkpoint();
@@ -136,10 +136,10 @@ fn a_page_name_is_not_given_away_under_a_reader() {
     rig.free(ids[0]);
     rig.checkpoint();
     let fresh = rig.create(3);
-    assert!(!fresh.contains(&ids[0]), "a reader as of {at} may still follow the name");
+    assert!(!fresh.contains(&ids[0]), "a reader as of {at} may still follow the id");
     drop(guard);
     rig.settle();
-    assert_eq!(rig.create(1), ids, "now it is free");
+    assert_eq!(rig.create(1), ids, "now the id is free");
 }
 
 #[test]
@@ -161,10 +161,10 @@ fn a_freed_page_stays_for_an_older_snapshot() {
     assert!(!rig.cache.exists(ids[0]).unwrap());
 }
 
-/// A replay takes no frame for a page that it changes again, and gives back no extent that the
-/// last checkpoint has.
+/// A replay takes no second frame for a page that it changes, and frees no extent that the last
+/// checkpoint owns.
 #[test]
-fn without_readers_a_page_is_changed_where_it_is() {
+fn without_readers_a_page_is_changed_in_place() {
     let rig = Rig::new();
     let ids = rig.create(3);
     rig.checkpoint();
@@ -185,27 +185,27 @@ fn without_readers_a_page_is_changed_where_it_is() {
         assert_eq!(rig.cache.arena.available(), available);
         assert_eq!(rig.cache.stats().dirty_pages, 1);
     }
-    // Nothing was written: what the checkpoint has is still there.
+    // Nothing was written: the checkpoint's page is still there.
     assert_eq!(rig.reopen().get(ids[0], rig.reopen().cache.visible()).unwrap(), 0);
 }
 
-/// CACHE-7, each of the readers that there may be.
+/// CACHE-7, with each kind of reader.
 #[test]
 fn a_page_is_changed_in_place_only_while_nobody_can_read_it() {
     let rig = Rig::new();
     let ids = rig.create(2);
     rig.put(&ids, 1);
     let (at, in_place) = rig.put_alone(ids[0], 2);
-    assert!(in_place, "nobody is there");
+    assert!(in_place, "there is no reader");
     assert_eq!(rig.get(ids[0], at).unwrap(), 2);
 
-    // A snapshot sees what was there when it was taken.
+    // A snapshot sees the version at its LSN.
     let snapshot = rig.cache.snapshot();
     assert!(!rig.put_alone(ids[0], 3).1);
     assert_eq!(rig.get(ids[0], snapshot.lsn()).unwrap(), 2);
-    // What came after it, it does not need; what another one needs is another page's matter.
+    // It does not need later versions. Whether it needs a version is decided per page.
     assert!(rig.put_alone(ids[0], 4).1);
-    assert!(rig.put_all_alone(&ids, 5).1, "one of them with a copy");
+    assert!(rig.put_all_alone(&ids, 5).1, "one of the pages is copied");
     assert_eq!(ids.iter().map(|id| rig.get(*id, snapshot.lsn()).unwrap()).sum::<u64>(), 2 + 1);
     let later = rig.cache.snapshot();
     assert!(!rig.put_all_alone(&ids, 6).1);
@@ -215,7 +215,7 @@ fn a_page_is_changed_in_place_only_while_nobody_can_read_it() {
     assert_eq!(rig.cache.stats().old_versions, 0);
     assert!(rig.put_all_alone(&ids, 4).1);
 
-    // A value in use stays what it is; other pages are not concerned.
+    // A pinned page does not change; other pages may.
     let pinned = {
         let guard = rig.cache.pin();
         rig.cache.keep(rig.cache.page(ids[0], rig.cache.visible(), &guard).ok().unwrap())
@@ -225,12 +225,12 @@ fn a_page_is_changed_in_place_only_while_nobody_can_read_it() {
     assert_eq!(value(pinned.bytes()), 4);
     drop(pinned);
 
-    // Nor in the writer's own thread, which may be in the middle of a read.
+    // A guard in the writer's own thread: it may be in the middle of a read.
     let guard = rig.cache.pin();
     assert!(!rig.put_alone(ids[0], 6).1);
     drop(guard);
 
-    // In another thread.
+    // A guard in another thread.
     let (pinned, is_pinned) = std::sync::mpsc::channel();
     let (leave, may_leave) = std::sync::mpsc::channel::<()>();
     std::thread::scope(|scope| {
@@ -246,7 +246,7 @@ fn a_page_is_changed_in_place_only_while_nobody_can_read_it() {
     });
     assert!(rig.put_alone(ids[0], 8).1);
 
-    // A copy on disk is not that of the page any more.
+    // After a change in place, the copy on disk is out of date.
     rig.checkpoint();
     assert!(rig.put_alone(ids[0], 9).1);
     rig.checkpoint();
@@ -255,7 +255,7 @@ fn a_page_is_changed_in_place_only_while_nobody_can_read_it() {
 }
 
 #[test]
-fn there_are_names_for_two_to_the_29_pages_and_those_that_are_free_are_given_again() {
+fn page_ids_end_at_two_to_the_29_and_free_ids_are_reused() {
     let rig = Rig::new();
     rig.cache.skip_page_ids(PageId((1 << 29) - 2));
     let ids = rig.create(2);

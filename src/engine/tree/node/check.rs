@@ -1,4 +1,4 @@
-//! Whether a page is a valid node, for any bytes.
+//! Checks whether a page is a valid node, for any bytes.
 
 use super::layout::{
     BLOB_REF, HEADER, INFINITE, INNER_FRONT, LEAF_FRONT, LOWER_LEN, MAX_PAGE, MIN_PAGE,
@@ -13,7 +13,7 @@ impl Node<'_> {
     /// whatever the bytes.
     ///
     /// # Errors
-    /// The first thing that is not as it must be.
+    /// The first rule that is broken, in words.
     pub(crate) fn check(self) -> Result<(), String> {
         self.check_header()?;
         self.check_fences()?;
@@ -25,7 +25,7 @@ impl Node<'_> {
     fn check_header(self) -> Result<(), String> {
         let page_size = self.bytes().len();
         ensure(page_size.is_power_of_two() && (MIN_PAGE..=MAX_PAGE).contains(&page_size), || {
-            format!("no page has {page_size} bytes")
+            format!("a page of {page_size} bytes, expected 4096, 8192, 16384 or 32768")
         })?;
         match (self.kind(), self.level(), self.count()) {
             (LEAF, 0, _) | (INNER, 1.., 1..) => {}
@@ -38,7 +38,7 @@ impl Node<'_> {
         })
     }
 
-    /// Rule 4, and the parts of rules 2 and 8 that are about the fences.
+    /// Rule 4, and the parts of rules 2 and 8 that concern the fences.
     fn check_fences(self) -> Result<(), String> {
         let page_size = self.bytes().len();
         let lower_len = usize::from(get_u16(self.bytes(), LOWER_LEN));
@@ -49,7 +49,7 @@ impl Node<'_> {
         ensure(lower_len.max(upper_len) <= max_key(page_size), || {
             format!("fences of {lower_len} and {upper_len} bytes")
         })?;
-        // From here on, the fences can be read: two keys are no more than a quarter of the page.
+        // From here on the fences can be read: two keys take at most a quarter of the page.
         let common = match self.upper() {
             Some(upper) => {
                 ensure(self.lower() < upper, || "the fences are not in order".to_owned())?;
@@ -68,7 +68,7 @@ impl Node<'_> {
         ensure(self.slots_end() <= start && start <= end, || {
             format!("{} slots, cells from {start} to {end}", self.count())
         })?;
-        // The slots are within the page, so that this is no more than they take.
+        // The slots are within the page, which bounds this allocation.
         let mut cells = Vec::with_capacity(self.count());
         for i in 0..self.count() {
             cells.push(self.check_cell(i, start, end)?);
@@ -99,7 +99,7 @@ impl Node<'_> {
         })?;
         if !self.is_leaf() {
             let child = PageId(get_u64(self.bytes(), slot.offset));
-            ensure(child != PageId::NONE, || format!("child {i} is no page"))?;
+            ensure(child != PageId::NONE, || format!("child {i} is page 0"))?;
             return Ok((slot.offset, suffix_end));
         }
         let value_len = match get_u16(self.bytes(), slot.offset) {

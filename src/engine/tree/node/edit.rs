@@ -9,11 +9,11 @@ use crate::engine::base::codec::put_u16;
 use crate::engine::base::lsn::Lsn;
 use crate::engine::space::{INNER, LEAF, PageId, header};
 
-/// There is no room in the node: split it. Nothing was changed.
+/// There is no room in the node: split it. Nothing has changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Full;
 
-/// A node to change.
+/// A mutable view of a node.
 ///
 /// Bytes 0 to 3 of the page belong to the cache: nothing here writes them.
 #[derive(Debug)]
@@ -40,7 +40,7 @@ impl<'a> NodeMut<'a> {
         assert!(kind == LEAF && level == 0 || kind == INNER && level > 0, "a node has a level");
         assert!(upper.is_none_or(|upper| lower < upper), "a node's fences are in order");
         let longest = lower.len().max(upper.map_or(0, <[u8]>::len));
-        assert!(longest <= max_key(page.len()), "a fence is as long as a key at most");
+        assert!(longest <= max_key(page.len()), "a fence of {longest} bytes is too long");
 
         let (lower_at, cache_word) = (page.len() - lower.len(), page[..4].to_owned());
         let heap_end = lower_at - upper.map_or(0, <[u8]>::len);
@@ -57,7 +57,6 @@ impl<'a> NodeMut<'a> {
         NodeMut(page)
     }
 
-    /// The node as it is now.
     pub(crate) fn view(&self) -> Node<'_> {
         Node::new(self.0)
     }
@@ -92,7 +91,7 @@ impl<'a> NodeMut<'a> {
     /// Gives record `i` of this leaf another value, in place if that is not longer.
     ///
     /// # Errors
-    /// [`Full`]: remove the record, then insert it as a new one, which will ask for a split.
+    /// [`Full`]: remove the record and insert it anew, which fails with the slot for the split.
     pub(crate) fn replace(&mut self, i: usize, value: Value<'_>) -> Result<(), Full> {
         debug_assert!(self.view().is_leaf());
         self.check_value(value);
@@ -119,12 +118,12 @@ impl<'a> NodeMut<'a> {
     /// Removes record `i` from this leaf.
     pub(crate) fn remove(&mut self, i: usize) {
         debug_assert!(self.view().is_leaf());
-        self.displace(i);
+        self.remove_slot(i);
     }
 
-    /// Inserts a child at `i` in this inner node, for the keys from `separator` to the next.
-    /// The first child of all gets the lower fence for a separator, whatever is given here; no
-    /// child is ever inserted before it.
+    /// Inserts a child at `i` in this inner node, for the keys from `separator` to the next one.
+    /// Child 0 is only ever inserted into an empty node. Its separator is the lower fence: the argument
+    /// is ignored.
     ///
     /// # Errors
     /// [`Full`]: split the node first.
@@ -135,8 +134,8 @@ impl<'a> NodeMut<'a> {
         child: PageId,
     ) -> Result<(), Full> {
         debug_assert!(!self.view().is_leaf());
-        assert!(child != PageId::NONE, "a child is a page");
-        assert!(i > 0 || self.view().count() == 0, "nothing comes before the lower fence");
+        assert!(child != PageId::NONE, "page 0 is no child");
+        assert!(i > 0 || self.view().count() == 0, "no child comes before child 0");
         let suffix = if i == 0 { &[] } else { self.suffix_of(i, separator) };
         let cell = Cell { front: &child.0.to_le_bytes(), lead: &[], suffix, back: &[] };
         self.make_room(&cell)?;
@@ -151,7 +150,7 @@ impl<'a> NodeMut<'a> {
     /// of child 0, to the one that was child 1.
     pub(crate) fn remove_child(&mut self, i: usize) {
         debug_assert!(!self.view().is_leaf());
-        self.displace(i);
+        self.remove_slot(i);
         if i == 0 && self.view().count() > 0 {
             let first = self.view().slot(0);
             self.set_slot(0, Slot { head: 0, suffix_len: 0, ..first });
@@ -159,16 +158,16 @@ impl<'a> NodeMut<'a> {
         }
     }
 
-    /// Makes `child` the child `i` of this inner node, with the separator as it is.
+    /// Makes `child` the child `i` of this inner node, and keeps the separator.
     #[cfg(test)]
     pub(crate) fn set_child(&mut self, i: usize, child: PageId) {
         debug_assert!(!self.view().is_leaf());
-        assert!(child != PageId::NONE, "a child is a page");
+        assert!(child != PageId::NONE, "page 0 is no child");
         let at = self.view().slot(i).offset;
         self.0[at..at + super::layout::INNER_FRONT].copy_from_slice(&child.0.to_le_bytes());
     }
 
-    /// Moves the cells together, so that there is no garbage.
+    /// Compacts the cells, so that there is no garbage.
     pub(crate) fn compact(&mut self) {
         if self.view().garbage() == 0 {
             return;
@@ -187,8 +186,8 @@ impl<'a> NodeMut<'a> {
     }
 }
 
-/// Copies the node in `src` to `dst`, a page of the same size: what is in use, not the free space
-/// between, where `dst` keeps what it had. Bytes 0 to 3 of `dst`, the cache's, stay too.
+/// Copies the node in `src` to `dst`, a page of the same size, except the free space between slots and
+/// cells. Bytes 0 to 3 of `dst` belong to the cache, and are not copied either.
 pub(crate) fn copy_used(src: &[u8], dst: &mut [u8]) {
     assert!(src.len() == dst.len(), "pages have one size");
     let node = Node::new(src);
@@ -197,7 +196,7 @@ pub(crate) fn copy_used(src: &[u8], dst: &mut [u8]) {
     dst[heap_start..].copy_from_slice(&src[heap_start..]);
 }
 
-/// The parts of a new cell, one after the other. The suffix may come in two.
+/// The parts of a new cell, one after the other. The suffix is `lead` and `suffix`.
 struct Cell<'a> {
     front: &'a [u8],
     lead: &'a [u8],
@@ -216,8 +215,8 @@ impl Cell<'_> {
 }
 
 impl NodeMut<'_> {
-    /// Appends the cells `from..to` of `old`, whose keys are above all that are here and within
-    /// the fences, though the prefix may be another.
+    /// Appends the cells `from..to` of `old`, whose keys are above all keys of this node and within its
+    /// fences. The prefixes of both nodes may differ.
     pub(super) fn append(&mut self, old: Node<'_>, from: usize, to: usize) {
         self.set_shared(0);
         let (old_prefix, prefix_len) = (old.prefix(), self.view().prefix_len());
@@ -229,7 +228,7 @@ impl NodeMut<'_> {
                 suffix = &old.routing_suffix(i)[prefix_len.saturating_sub(old_prefix.len())..];
             }
             let cell = Cell { front: old.front_of(i), lead, suffix, back: old.back(i) };
-            self.make_room(&cell).expect("a split or merge has counted the bytes");
+            self.make_room(&cell).expect("a split or merge counts the bytes first");
             self.place(at, &cell);
         }
         let node = self.view();
@@ -242,8 +241,8 @@ impl NodeMut<'_> {
     /// `key` without the prefix, to be inserted at `i`.
     fn suffix_of<'k>(&self, i: usize, key: &'k [u8]) -> &'k [u8] {
         let node = self.view();
-        assert!(key.len() <= max_key(self.0.len()), "key of {} bytes", key.len());
-        debug_assert!(key.starts_with(node.prefix()), "a key came to the wrong node");
+        assert!(key.len() <= max_key(self.0.len()), "a key of {} bytes is too long", key.len());
+        debug_assert!(key.starts_with(node.prefix()), "the key belongs to another node");
         let suffix = &key[node.prefix_len()..];
         debug_assert!(i == 0 || node.routing_suffix(i - 1) < suffix, "keys ascend");
         debug_assert!(i == node.count() || suffix < node.routing_suffix(i), "keys ascend");
@@ -252,7 +251,8 @@ impl NodeMut<'_> {
 
     fn check_value(&self, value: Value<'_>) {
         if let Value::Inline(bytes) = value {
-            assert!(bytes.len() <= max_inline(self.0.len()), "value of {} bytes", bytes.len());
+            let len = bytes.len();
+            assert!(len <= max_inline(self.0.len()), "a value of {len} bytes is too long");
         }
     }
 
@@ -262,11 +262,11 @@ impl NodeMut<'_> {
         }
         let mut key = Vec::with_capacity(self.view().key_len(i));
         self.view().append_key(i, &mut key);
-        self.displace(i);
+        self.remove_slot(i);
         self.insert(i, &key, value)
     }
 
-    /// Sees to it that slot and cell fit between the slots and the heap.
+    /// Makes room between the slots and the heap for `cell` and its slot.
     fn make_room(&mut self, cell: &Cell<'_>) -> Result<(), Full> {
         let needed = SLOT + cell.bytes();
         if self.view().gap() < needed {
@@ -278,7 +278,7 @@ impl NodeMut<'_> {
         Ok(())
     }
 
-    /// Lets heads skip no more than the suffixes here share with `suffix`, which is about to come.
+    /// Limits the bytes that heads skip to those shared with `suffix`, which is about to be inserted.
     fn limit_shared(&mut self, suffix: &[u8]) {
         let (node, shared) = (self.view(), self.view().shared());
         if node.count() == node.first_key() {
@@ -321,8 +321,8 @@ impl NodeMut<'_> {
         header::set_count(self.0, count);
     }
 
-    /// Takes away slot `i` and gives up its cell.
-    fn displace(&mut self, i: usize) {
+    /// Removes slot `i`, and frees its cell.
+    fn remove_slot(&mut self, i: usize) {
         let node = self.view();
         let (slot, bytes, count) = (node.slot(i), node.cell_bytes(i), node.count());
         let (heap_start, heap_end, slots_end) =

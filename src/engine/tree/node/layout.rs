@@ -1,4 +1,4 @@
-//! Where things are in a node, how large they may be, and the proof that one split is enough.
+//! A node's layout: offsets, limits of sizes, and the proof that one split is enough.
 
 use crate::engine::base::codec::get_u32;
 
@@ -22,16 +22,16 @@ pub(super) const INFINITE: u16 = u16::MAX;
 pub(super) const LEAF_FRONT: usize = 2;
 /// Bytes in front of the suffix in an inner cell: the child.
 pub(super) const INNER_FRONT: usize = 8;
-/// The value word of a value that lies out of line.
+/// The value word of an out-of-line value.
 pub(super) const OUT_OF_LINE: u16 = 0x8000;
-/// Bytes of what stands for a value that lies out of line.
+/// Bytes of the reference to an out-of-line value.
 pub(super) const BLOB_REF: usize = 16;
 
 pub(super) const MIN_PAGE: usize = 4096;
 pub(super) const MAX_PAGE: usize = 32768;
 
-/// What suffixes share is skipped from here on. With less in common, heads still tell keys apart,
-/// and to compare what is shared would cost a lookup the cell that it is read from.
+/// Heads skip shared bytes from this many on. With fewer, heads still distinguish keys, and a comparison
+/// of the shared bytes would make each lookup read one more cell.
 const MIN_SHARED: usize = 4;
 
 /// The longest key, in bytes.
@@ -44,17 +44,17 @@ pub(crate) const fn max_inline(page_size: usize) -> usize {
     page_size / 4 - 64
 }
 
-/// One split is enough: a node with any cells and fences, and one more cell, can be divided in two
-/// nodes that are no larger than a page, whatever separator comes between them.
+/// One split is enough: a node with any cells and fences, and one more cell, can be divided into two
+/// nodes that are no larger than a page, whatever the separator is.
 ///
-/// Say C are the bytes of the cells with their slots, F and G those of the fences, M the largest
+/// Let C be the bytes of the cells with their slots, F and G those of the fences, M the largest
 /// cell, K the longest key and P the page, less the header. Then `C + F + G <= P`. Let the left
 /// node take cells of the `C + M` bytes while `left + F + K <= P`. It ends with
 /// `left > P - F - K - M`, so that the right one has
 /// `right + K + G < C + M - P + F + K + M + K + G <= 2 * M + 2 * K`, which must not be above P.
 ///
-/// In an inner node the split must not fall right before the new cell, so it may have to move by
-/// one cell more.
+/// In an inner node the split must not be right before the new cell, so it may have to move by one
+/// more cell.
 const fn prove_split(page_size: usize) {
     let room = page_size - HEADER;
     let key = max_key(page_size);
@@ -63,8 +63,8 @@ const fn prove_split(page_size: usize) {
     let inner = SLOT + INNER_FRONT + key;
     assert!(2 * leaf + 2 * key <= room);
     assert!(3 * inner + 2 * key <= room);
-    // A leaf that cannot take a cell has another one; such an inner node has at least four, so
-    // that there is a place for a split on either side of the new cell.
+    // A leaf that cannot take a cell has another one. Such an inner node has at least four, so that it can
+    // be split on either side of the new cell.
     assert!(2 * key + leaf <= room);
     assert!(2 * key + 4 * inner <= room);
     // Offsets and lengths fit their fields.
@@ -79,7 +79,7 @@ const _: () = {
 };
 
 /// The first four bytes of `rest` as a number that sorts as they do. A shorter rest is padded with
-/// zeros, so it may have the head of a longer one.
+/// zeros, so it may have the same head as a longer one.
 #[inline]
 pub(super) fn head(rest: &[u8]) -> u32 {
     match rest.first_chunk::<4>() {
@@ -88,12 +88,12 @@ pub(super) fn head(rest: &[u8]) -> u32 {
     }
 }
 
-/// How many bytes `a` and `b` have in common at their start.
+/// The length of the common prefix of `a` and `b`.
 pub(super) fn common(a: &[u8], b: &[u8]) -> usize {
     a.iter().zip(b).take_while(|(a, b)| a == b).count()
 }
 
-/// How many of the `common` first bytes of all suffixes heads had better skip.
+/// How many of the `common` first bytes of all suffixes heads should skip.
 pub(super) fn worth_sharing(common: usize) -> usize {
     if common >= MIN_SHARED { common } else { 0 }
 }
@@ -109,7 +109,7 @@ pub(super) struct Slot {
 impl Slot {
     #[inline]
     pub(super) fn decode(bytes: &[u8; SLOT]) -> Self {
-        // One load: the lookup has just brought the line in.
+        // One load, not three.
         let word = u64::from_le_bytes(*bytes);
         Slot {
             head: word as u32,
@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn a_slot_comes_back_as_it_went_in() {
+    fn a_slot_decodes_to_what_was_encoded() {
         let slot = Slot { head: 0x6162_6364, offset: 0x1122, suffix_len: 0x3344 };
         let bytes = slot.encode();
         assert_eq!(bytes, [0x64, 0x63, 0x62, 0x61, 0x22, 0x11, 0x44, 0x33]);

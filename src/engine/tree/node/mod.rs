@@ -13,12 +13,12 @@
 //! the **prefix**, so only the rest of each key, its **suffix**, is stored. Slots are sorted by
 //! key, cells lie in any order. A slot carries the first four bytes of its suffix as a number, the
 //! **head**: the binary search runs over the dense slot array and touches a cell only where heads
-//! are equal, as a rule once for each lookup in a leaf and never in an inner node.
+//! are equal, as a rule once per lookup in a leaf and never in an inner node.
 //!
-//! Fences may have less in common than the keys between them, most of all at the right edge of the
+//! Fences may have less in common than the keys between them, above all at the right edge of the
 //! tree, where the upper fence is infinite: there all heads would be equal. So if all suffixes
-//! **share** four bytes or more, heads are taken from what comes behind these; they are still
-//! stored, as another key may come that does not begin with them.
+//! **share** four bytes or more, heads are taken from the bytes after these. The shared bytes are still
+//! stored, since a later key may not begin with them.
 //!
 //! Nothing here does I/O, and reading never allocates. [`Node`] reads a page, [`NodeMut`] changes
 //! one, [`split()`] and [`merge()`] move cells between two.
@@ -30,11 +30,11 @@
 //! | offset | bytes | field |
 //! |---|---|---|
 //! | 24 | 2 | heap start: the lowest offset in use by cells or fences |
-//! | 26 | 2 | garbage: bytes from heap start to the fences that belong to no cell |
+//! | 26 | 2 | garbage: bytes between heap start and the fences that belong to no cell |
 //! | 28 | 2 | length of the prefix |
 //! | 30 | 2 | length of the lower fence, which ends at the page's end |
 //! | 32 | 2 | length of the upper fence, which ends where the lower begins; 0xFFFF: infinite |
-//! | 34 | 2 | shared: how many bytes that begin all suffixes the heads skip |
+//! | 34 | 2 | shared: the length of the beginning of all suffixes that heads skip |
 //! | 36 | 4 | zero |
 //! | 40 | 8 each | slots |
 //!
@@ -61,7 +61,7 @@
 //!    level 0, or an inner node of a higher level with at least one slot;
 //! 2. `40 + 8 * count <= heap start`, and every cell lies between heap start and the fences;
 //! 3. cells do not overlap, and `garbage` is exactly the bytes between them;
-//! 4. `lower < upper`, and the prefix is all that they have in common (none if upper is infinite);
+//! 4. `lower < upper`, and the prefix is their longest common prefix (empty if upper is infinite);
 //! 5. all suffixes begin with the same `shared` bytes (0 if there are none), and every head is
 //!    that of its suffix;
 //! 6. keys ascend strictly, `lower <= key < upper`;
@@ -69,11 +69,11 @@
 //!    the lower fence; all other keys of the node are above that; children are not page 0;
 //! 8. keys and fences are at most [`max_key`] long, inline values at most [`max_inline`].
 //!
-//! [`Node::check`] decides this without panicking, whatever the bytes. Everything else takes a
-//! valid node for granted (a page's checksum vouches for it); it may panic on another one.
+//! [`Node::check`] decides this without panicking, whatever the bytes. All other functions assume a
+//! valid node (the page's checksum ensures it), and may panic on an invalid one.
 //!
-//! For example a leaf of 4096 bytes between "car" and "cat" (so the prefix is "ca"): page 0x77,
-//! LSN 0x1234, with "car" and an empty value, "carbon" with the value "C" (which was "C6", so that
+//! For example, this is a leaf of 4096 bytes between "car" and "cat" (so the prefix is "ca"), page 0x77,
+//! LSN 0x1234. It has "car" with an empty value, "carbon" with the value "C" (which was "C6", so that
 //! there is a byte of garbage), and "carpet" with 0x10000 bytes out of line at page 0x99:
 //!
 //! ```text
@@ -92,8 +92,8 @@
 //!
 //! - Sibling links: a page version must not depend on its neighbours' versions, so scans go
 //!   through the parent.
-//! - Compression of what suffixes share beyond the prefix: it would have to be undone whenever a
-//!   key comes that does not share it, and that may then not fit.
+//! - Compression of the bytes that suffixes share beyond the prefix: a key that does not share them would
+//!   undo it, and then may not fit.
 
 mod check;
 mod edit;

@@ -1,35 +1,33 @@
-//! Dividing a full node in two, and making one of two.
+//! Splitting a full node, and merging two neighbours.
 
 use super::edit::NodeMut;
 use super::layout::{HEADER, SLOT, common, max_key};
 use super::view::Node;
 use crate::engine::space::PageId;
 
-/// The part of its page that a node made by a merge fills at most: beyond it, the next inserts
-/// would soon split it again.
+/// A merge may fill its page up to this: the next inserts would soon split a fuller node again.
 const MERGED_FILL_PERCENT: usize = 75;
 
-/// The cell that a node could not take.
+/// The cell for which a node had no room.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Pending<'a> {
-    /// The slot it would have had.
+    /// The slot that it would have had.
     pub(crate) at: usize,
-    /// Its key.
     pub(crate) key: &'a [u8],
     /// Its value's [`super::Value::stored_bytes`]; in an inner node 0.
     pub(crate) value_bytes: usize,
 }
 
-/// Splits the node in `page`, which could not take `pending`, in two: the left one keeps the page
-/// and its id, the right one is made in `right` and has the id `right_id`. Writes into `separator`
-/// what divides them: it is the left one's upper fence and the right one's lower.
+/// Splits the node in `page`, which has no room for `pending`: the left node keeps the page and its id,
+/// the right node is made in `right` and has the id `right_id`. Sets `separator`, the upper fence of the
+/// left node and the lower fence of the right.
 ///
 /// Afterwards `pending` fits in the node where it belongs: left if its key is below `separator`,
-/// otherwise right. Its place there must be searched anew. In an inner node `separator` is not the
+/// otherwise right. Its slot there must be searched anew. In an inner node `separator` is not the
 /// key of `pending`.
 ///
-/// The nodes get about half of the bytes each, but at the right edge of the tree, where a pending
-/// cell behind all others hints at ascending keys, the left one stays full. Between leaves the
+/// The nodes get about half of the bytes each. The exception is the right edge of the tree: a pending
+/// cell behind all others hints at ascending keys, and the left node stays full. Between leaves the
 /// separator is the shortest key that divides them. `scratch` is overwritten.
 pub(crate) fn split(
     page: &mut [u8],
@@ -45,14 +43,13 @@ pub(crate) fn split(
     let old = Node::new(scratch);
     let all = Cells { old, pending };
 
-    // 1. Where to divide: the first place in order of preference that leaves room on both sides.
+    // 1. Choose where to divide: the preferred position that leaves room on both sides.
     //    There is one (`layout::prove_split`).
     let at = all.choose(separator);
 
-    // 2. The pending cell is counted as if it were there, but is left to the caller.
+    // 2. The pending cell was counted, but the caller inserts it.
     let old_at = if at > pending.at { at - 1 } else { at };
 
-    // 3. Build both nodes.
     let (kind, level, lsn) = (old.kind(), old.level(), old.lsn());
     NodeMut::init(page, kind, level, lsn, old.id(), old.lower(), Some(separator))
         .append(old, 0, old_at);
@@ -66,20 +63,20 @@ pub(crate) fn split(
 /// Whether the neighbours `left` and `right`, children of one parent, can become one node with
 /// room to spare, or at all if one of them is empty.
 pub(crate) fn can_merge(left: Node<'_>, right: Node<'_>) -> bool {
-    // A node with nothing in it goes whenever the other can take over its keys.
+    // An empty node is merged whenever the other one can take over its key range.
     let percent = if left.count().min(right.count()) == 0 { 100 } else { MERGED_FILL_PERCENT };
     let limit = left.bytes().len() * percent / 100;
     left.kind() == right.kind() && merged_bytes(left, right) <= limit
 }
 
-/// Moves what is in `right` to its left neighbour in `left`, as far as the fences are concerned
-/// too. The parent must forget `right` and the separator. `scratch` is overwritten.
+/// Moves the cells and the key range of `right` to its left neighbour in `left`. The caller removes
+/// `right` from the parent. `scratch` is overwritten.
 pub(crate) fn merge(left: &mut [u8], right: &[u8], scratch: &mut Vec<u8>) {
     scratch.clear();
     scratch.extend_from_slice(left);
     let (old, right) = (Node::new(scratch), Node::new(right));
-    assert!(old.upper() == Some(right.lower()), "the merged are neighbours");
-    assert!(old.level() == right.level(), "the merged are on one level");
+    assert!(old.upper() == Some(right.lower()), "only neighbours are merged");
+    assert!(old.level() == right.level(), "only nodes of one level are merged");
 
     let lsn = old.lsn().max(right.lsn());
     let (lower, upper) = (old.lower(), right.upper());
@@ -88,7 +85,7 @@ pub(crate) fn merge(left: &mut [u8], right: &[u8], scratch: &mut Vec<u8>) {
     node.append(right, 0, right.count());
 }
 
-/// What a merge of `left` and `right` would have for [`Node::used_bytes`].
+/// [`Node::used_bytes`] of the merged node.
 fn merged_bytes(left: Node<'_>, right: Node<'_>) -> usize {
     let prefix = right.upper().map_or(0, |upper| common(left.lower(), upper));
     let fences = left.lower().len() + right.upper().map_or(0, <[u8]>::len);
@@ -98,14 +95,14 @@ fn merged_bytes(left: Node<'_>, right: Node<'_>) -> usize {
     };
     let mut bytes = HEADER + fences + cells(left) + cells(right);
     if !left.is_leaf() {
-        // Child 0 of the left one still has no suffix; that of the right one gets one.
+        // Child 0 of the left node still has no suffix; child 0 of the right node gets one.
         bytes -= left.prefix_len() - prefix;
         bytes += right.lower().len() - right.prefix_len();
     }
     bytes
 }
 
-/// The cells of a node with the pending one among them, as if it had found room.
+/// The cells of a node with the pending one among them, as if there were room.
 struct Cells<'a> {
     old: Node<'a>,
     pending: Pending<'a>,
@@ -135,8 +132,7 @@ impl Cells<'_> {
         old.routing_suffix(if i < pending.at { i } else { i - 1 })
     }
 
-    /// The number of cells for the left node, at least 1 and not all; `separator` is what then
-    /// divides the nodes.
+    /// The number of cells for the left node, at least 1 and not all. Sets `separator`.
     fn choose(&self, separator: &mut Vec<u8>) -> usize {
         let total: usize = (0..self.count()).map(|i| self.bytes(i)).sum();
         let last = self.count() - 1;
@@ -155,7 +151,7 @@ impl Cells<'_> {
         panic!("one split is enough, but {:?} cannot be split", self.old.id());
     }
 
-    /// The place that comes nearest to half of the bytes.
+    /// The position nearest to half of the bytes.
     fn middle(&self, total: usize) -> usize {
         let (mut at, mut left) = (0, 0);
         while left < total / 2 {
@@ -167,8 +163,8 @@ impl Cells<'_> {
         if at > 1 && 2 * over > self.bytes(at - 1) { at - 1 } else { at }
     }
 
-    /// Whether the cells below `at` fit in a left node and the others in a right one. This goes by
-    /// the suffixes as they are now: the new prefixes are not shorter.
+    /// Whether the cells below `at` fit in a left node and the others in a right one. Counts the present
+    /// suffixes: the new prefixes are not shorter.
     fn is_possible(&self, at: usize, total: usize, separator: &mut Vec<u8>) -> bool {
         if !self.old.is_leaf() && at == self.pending.at {
             // The pending child would be child 0 of the right node, which cannot be inserted.
@@ -181,8 +177,8 @@ impl Cells<'_> {
         left + old.lower().len() <= room && total - left + upper <= room
     }
 
-    /// The separator for a split before cell `at`: in an inner node its key, in a leaf no more of
-    /// it than tells it from the key before.
+    /// The separator for a split before cell `at`: in an inner node its key, in a leaf the shortest
+    /// beginning of it that is above the previous key.
     fn write_separator(&self, at: usize, separator: &mut Vec<u8>) {
         let suffix = self.suffix(at);
         let len =

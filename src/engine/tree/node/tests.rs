@@ -1,4 +1,4 @@
-//! Tests of nodes as a whole: a row of neighbours, split and merged as in a tree, against a map.
+//! Tests of nodes: a row of neighbours is split and merged as in a tree, and compared with a map.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use crate::engine::space::{INNER, LEAF, PageId};
 
 const PAGE_SIZES: [usize; 4] = [4096, 8192, 16384, 32768];
 
-/// What the cache has in the first bytes of a page, which nothing may touch.
+/// The first bytes of a page, which belong to the cache: no change of a node may touch them.
 const CACHE_WORD: [u8; 4] = [0xCA; 4];
 
 /// Random numbers: SplitMix64.
@@ -31,8 +31,8 @@ impl Rng {
         (0..len).map(|_| self.next() as u8).collect()
     }
 
-    /// A key that is likely to be a nuisance: runs of one byte, zeros at its end, much in common
-    /// with others, or the beginning of another.
+    /// A key of a difficult kind: runs of one byte, zeros at its end, a long prefix shared with others,
+    /// or the beginning of another key.
     fn key(&mut self, max: usize) -> Vec<u8> {
         let mut key = match self.below(8) {
             0 => Vec::new(),
@@ -106,7 +106,7 @@ impl Row {
         Node::new(&self.pages[n])
     }
 
-    /// Splits node `n`, and returns the one where the pending cell belongs.
+    /// Splits node `n`, and returns the half to which the pending cell belongs.
     fn split(&mut self, n: usize, pending: Pending<'_>) -> usize {
         let mut right = vec![0x5A; self.pages[n].len()];
         self.pages[n][..4].copy_from_slice(&CACHE_WORD);
@@ -341,7 +341,7 @@ fn ascending_keys_leave_full_nodes_behind() {
         let full = row.pages.split_last().unwrap().1;
         assert!(full.len() > 5);
         for page in full {
-            // The prefix that the upper fence brought has shortened the suffixes.
+            // The prefix from the new upper fence has shortened the suffixes.
             let node = Node::new(page);
             let used = node.used_bytes() + node.count() * node.prefix_len();
             assert!(used > 7900, "only {used} bytes used");
@@ -384,7 +384,7 @@ fn a_node_is_split_so_that_the_longer_value_finds_room() {
 }
 
 #[test]
-fn replacing_keeps_account_of_the_bytes() {
+fn replacing_values_counts_the_garbage() {
     let mut page = vec![0; 4096];
     let mut node = NodeMut::init(&mut page, LEAF, 0, Lsn::new(1), PageId(1), b"", None);
     node.insert(0, b"k", Value::Inline(&[1; 100])).unwrap();
@@ -432,7 +432,7 @@ fn the_first_child_inherits_the_lower_fence() {
 }
 
 #[test]
-fn heads_skip_what_all_suffixes_share_until_another_key_comes() {
+fn heads_skip_the_bytes_that_all_suffixes_share() {
     let mut page = vec![0; 4096];
     let mut node = NodeMut::init(&mut page, LEAF, 0, Lsn::new(1), PageId(1), b"", None);
     let mut keys: Vec<_> = (100..150).map(|n| format!("user/{n}").into_bytes()).collect();
@@ -465,7 +465,7 @@ fn heads_skip_what_all_suffixes_share_until_another_key_comes() {
 }
 
 #[test]
-fn a_copy_has_all_that_is_in_use_and_leaves_the_cache_its_word() {
+fn a_copy_has_all_used_bytes_and_keeps_the_word_of_the_cache() {
     let page = sample_leaf();
     let mut copy = vec![0xEE; page.len()];
     copy_used(&page, &mut copy);
@@ -583,7 +583,7 @@ fn no_bytes_make_check_panic() {
     for _ in 0..20_000 {
         let mut page = pages[rng.below(pages.len())].clone();
         for _ in 0..=rng.below(4) {
-            // Mostly where it matters.
+            // Mostly in the header, slots and cells.
             let at = if rng.below(3) == 0 { rng.below(4096) } else { 4 + rng.below(80) };
             page[at] = [0, 0xFF, rng.next() as u8][rng.below(3)];
         }

@@ -20,7 +20,7 @@ pub(crate) enum Value<'a> {
 }
 
 impl Value<'_> {
-    /// The bytes that this takes in a leaf's cell, beside the key.
+    /// The bytes that the value takes in a leaf's cell.
     pub(crate) fn stored_bytes(&self) -> usize {
         match self {
             Value::Inline(bytes) => bytes.len(),
@@ -29,12 +29,12 @@ impl Value<'_> {
     }
 }
 
-/// Where a value lies that is too long for a leaf.
+/// A reference to an out-of-line value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct BlobRef {
     /// The value's length in bytes.
     pub(crate) bytes: u64,
-    /// The page that leads to it.
+    /// Its only page, or the root of its index.
     pub(crate) root: PageId,
 }
 
@@ -47,7 +47,7 @@ impl BlobRef {
     }
 }
 
-/// A node to read.
+/// A read-only view of a node.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Node<'a>(&'a [u8]);
 
@@ -55,7 +55,7 @@ impl<'a> Node<'a> {
     /// The node in `page`.
     #[inline]
     pub(crate) fn new(page: &'a [u8]) -> Self {
-        assert!(page.len() >= HEADER, "a page of {} bytes is no node", page.len());
+        assert!(page.len() >= HEADER, "a page of {} bytes is too short for a node", page.len());
         Node(page)
     }
 
@@ -68,7 +68,7 @@ impl<'a> Node<'a> {
         header::kind(self.0) == LEAF
     }
 
-    /// 0 for a leaf, and 1 more than its children's for an inner node.
+    /// 0 for a leaf; for an inner node, one more than its children's level.
     pub(crate) fn level(self) -> u8 {
         header::level(self.0)
     }
@@ -87,47 +87,45 @@ impl<'a> Node<'a> {
         header::page_id(self.0)
     }
 
-    /// What all keys from the lower to the upper fence begin with.
+    /// The common prefix of all keys from the lower to the upper fence.
     pub(crate) fn prefix(self) -> &'a [u8] {
         &self.lower()[..self.prefix_len()]
     }
 
-    /// No key in this node is below it. Empty at the left edge of the tree.
+    /// The lower fence: no key in this node is below it. Empty at the left edge of the tree.
     pub(crate) fn lower(self) -> &'a [u8] {
         &self.0[self.0.len() - self.field(LOWER_LEN)..]
     }
 
-    /// All keys in this node are below it. `None` at the right edge of the tree.
+    /// The upper fence: all keys in this node are below it. `None` at the right edge of the tree.
     pub(crate) fn upper(self) -> Option<&'a [u8]> {
         let end = self.0.len() - self.field(LOWER_LEN);
         let len = get_u16(self.0, UPPER_LEN);
         (len != INFINITE).then(|| &self.0[end - usize::from(len)..end])
     }
 
-    /// Where `key` is in this leaf; otherwise `Err` with where it would be inserted.
+    /// The slot of `key` in this leaf; otherwise `Err` with the slot at which it would be inserted.
     ///
-    /// For a key outside the fences the answer means nothing.
+    /// For a key outside the fences the result is meaningless.
     #[inline]
     pub(crate) fn search(self, key: &[u8]) -> Result<usize, usize> {
         debug_assert!(self.is_leaf());
         self.position(self.slots(), LEAF_FRONT, self.beyond_prefix(key))
     }
 
-    /// Whether `key` is above all keys of this leaf, which has one.
+    /// Whether `key` is above all keys of this leaf, which must not be empty.
     #[inline]
     pub(crate) fn is_beyond_last(self, key: &[u8]) -> bool {
         self.suffix(self.count() - 1) < self.beyond_prefix(key)
     }
 
-    /// Which child of this inner node has the keys around `key`: the last one whose separator is
-    /// not above it.
-    ///
-    /// For a key outside the fences the answer is some child.
+    /// Which child of this inner node has `key` within its fences: the last one whose separator is not
+    /// above it. For a key outside the fences, some child.
     #[inline]
     pub(crate) fn child_index(self, key: &[u8]) -> usize {
         debug_assert!(!self.is_leaf());
-        // Slot 0 is below everything, so it is not part of the search, and a position among the
-        // others is 1 less than the slot's number.
+        // Slot 0 is below all keys, so it is left out of the search, and a position among the others is
+        // one less than the slot's number.
         let separators = self.slots().get(1..).unwrap_or_default();
         match self.position(separators, INNER_FRONT, self.beyond_prefix(key)) {
             Ok(at) => at + 1,
@@ -142,7 +140,7 @@ impl<'a> Node<'a> {
         PageId(get_u64(self.0, self.slot(i).offset))
     }
 
-    /// Key `i` without the prefix. That of child 0 is empty: its key is the lower fence.
+    /// Key `i` without the prefix. Empty for child 0, whose key is the lower fence.
     #[inline]
     pub(crate) fn suffix(self, i: usize) -> &'a [u8] {
         let slot = self.slot(i);
@@ -177,12 +175,12 @@ impl<'a> Node<'a> {
         }
     }
 
-    /// The bytes that new slots and cells can take, after compaction if need be.
+    /// The bytes that new slots and cells can take, after compaction if needed.
     pub(crate) fn free_bytes(self) -> usize {
         self.gap() + self.garbage()
     }
 
-    /// The bytes that a record, whose key belongs here, takes in this leaf.
+    /// The bytes that a record would take in this leaf, where its key belongs.
     pub(crate) fn record_bytes(self, key: &[u8], value: Value<'_>) -> usize {
         debug_assert!(self.is_leaf());
         SLOT + LEAF_FRONT + (key.len() - self.prefix_len()) + value.stored_bytes()
@@ -194,7 +192,7 @@ impl<'a> Node<'a> {
     }
 }
 
-/// The parts of a node, for the modules beside this one.
+/// The parts of a node, for the sibling modules.
 impl<'a> Node<'a> {
     pub(crate) fn bytes(self) -> &'a [u8] {
         self.0
@@ -210,13 +208,13 @@ impl<'a> Node<'a> {
         self.field(PREFIX_LEN)
     }
 
-    /// How many bytes at their start all suffixes share and heads skip.
+    /// How many first bytes all suffixes share and heads skip.
     #[inline]
     pub(super) fn shared(self) -> usize {
         self.field(SHARED)
     }
 
-    /// The first slot that has a key of its own: child 0 has the lower fence.
+    /// The first slot that stores a key: child 0 of an inner node stores none.
     pub(super) fn first_key(self) -> usize {
         usize::from(!self.is_leaf())
     }
@@ -269,12 +267,12 @@ impl<'a> Node<'a> {
         self.front() + self.slot(i).suffix_len + self.back(i).len()
     }
 
-    /// What is in front of the suffix in cell `i`.
+    /// The bytes in front of the suffix in cell `i`.
     pub(super) fn front_of(self, i: usize) -> &'a [u8] {
         &self.0[self.slot(i).offset..][..self.front()]
     }
 
-    /// What is behind the suffix in cell `i`.
+    /// The bytes behind the suffix in cell `i`.
     pub(super) fn back(self, i: usize) -> &'a [u8] {
         if !self.is_leaf() {
             return &[];
@@ -285,7 +283,7 @@ impl<'a> Node<'a> {
         &self.0[slot.offset + LEAF_FRONT + slot.suffix_len..][..len]
     }
 
-    /// Key `i` without the prefix, the lower fence being the key of child 0.
+    /// Key `i` without the prefix, also for child 0, whose key is the lower fence.
     pub(super) fn routing_suffix(self, i: usize) -> &'a [u8] {
         if i == 0 && !self.is_leaf() { &self.lower()[self.prefix_len()..] } else { self.suffix(i) }
     }
@@ -295,18 +293,18 @@ impl<'a> Node<'a> {
         &self.0[slot.offset + front..][..slot.suffix_len]
     }
 
-    /// What is left of a key that is between the fences.
+    /// `key`, which is between the fences, without the prefix.
     #[inline]
     fn beyond_prefix(self, key: &'_ [u8]) -> &[u8] {
-        debug_assert!(key.starts_with(self.prefix()), "a key came to the wrong node");
+        debug_assert!(key.starts_with(self.prefix()), "the key belongs to another node");
         key.get(self.prefix_len()..).unwrap_or_default()
     }
 
-    /// Where `suffix` is in `slots`, whose cells have `front` bytes in front of theirs; otherwise
-    /// `Err` with where it would be.
+    /// The position of `suffix` in `slots`, whose cells have `front` bytes in front of their suffixes;
+    /// otherwise `Err` with where it would be inserted.
     #[inline]
     fn position(self, slots: &[[u8; SLOT]], front: usize, suffix: &[u8]) -> Result<usize, usize> {
-        // 1. What all suffixes share, as a rule nothing.
+        // 1. Compare the shared bytes. As a rule there are none.
         let (shared, mut rest) = (self.shared(), suffix);
         if shared > 0 {
             match self.compare_shared(slots, front, suffix) {
@@ -316,12 +314,12 @@ impl<'a> Node<'a> {
             }
         }
 
-        // 2. Past the last head that is not above ours. The standard library's search has no
-        //    branch that depends on the comparison.
+        // 2. Find the end of the heads that are not above this one. The standard library's search has
+        //    no branch that depends on the comparison.
         let head = head(rest);
         let end = slots.partition_point(|slot| slot_head(slot) <= head);
 
-        // 3. No head is equal: done, without having touched a cell.
+        // 3. If no head is equal, return without touching a cell.
         if end == 0 || slot_head(&slots[end - 1]) != head {
             return Err(end);
         }
@@ -339,8 +337,8 @@ impl<'a> Node<'a> {
         }
     }
 
-    /// Compares the start of `suffix` with what those of `slots` share: `Less` and `Greater` hold
-    /// for it and all of them, `Equal` says that it begins as they do.
+    /// Compares the start of `suffix` with the bytes that all suffixes of `slots` share. `Less` and
+    /// `Greater` hold for all of them; `Equal` means that `suffix` begins with the shared bytes.
     #[inline(never)]
     fn compare_shared(self, slots: &[[u8; SLOT]], front: usize, suffix: &[u8]) -> Ordering {
         let Some(first) = slots.first() else { return Ordering::Less };
@@ -353,7 +351,7 @@ impl<'a> Node<'a> {
     #[inline]
     fn compare_tail(self, slot: Slot, front: usize, shared: usize, rest: &[u8]) -> Ordering {
         let len = slot.suffix_len - shared;
-        // Where one is no longer than a head, it and zeros begin the other: the shorter is less,
+        // If one is no longer than a head, the other begins with it and zeros: the shorter one is less,
         // and the cell need not be touched.
         if len <= 4 || rest.len() <= 4 {
             return len.cmp(&rest.len());

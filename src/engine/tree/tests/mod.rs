@@ -1,4 +1,4 @@
-//! The tree as a whole, against a sorted map. Here is what the tests share.
+//! Tests of the tree as a whole, against a sorted map. This file has their shared rig.
 
 mod shrinking;
 mod sorted;
@@ -16,7 +16,7 @@ use crate::engine::cache::{Cache, CacheOptions, MemorySource, Snapshot, WriteGro
 use crate::engine::disk::{Disk, SimDisk};
 use crate::engine::space::{PageId, Params, Space};
 
-/// One tree, and what should be in it.
+/// One tree, and a model of its expected content.
 pub(super) struct Rig {
     pub(super) cache: Cache,
     writer: Writer,
@@ -27,7 +27,7 @@ pub(super) struct Rig {
     sparse: Vec<Vec<u8>>,
 }
 
-/// A key and its new value; none to delete it.
+/// A key and its new value; `None` to delete it.
 pub(super) type Change = (Vec<u8>, Option<Vec<u8>>);
 
 impl Rig {
@@ -40,7 +40,7 @@ impl Rig {
             visible: Lsn::ZERO,
             next_page_id: 1,
             copy_page: copy_used,
-            patience: 0,
+            back_off: 0,
         };
         let cache = Cache::new(Arc::new(Space::create(disk, params).unwrap()), options).unwrap();
         let mut writer = Writer::new(Lsn::ZERO);
@@ -69,7 +69,7 @@ impl Rig {
                 blob = Some(*reference);
             }
             let mut tree = TreeMut::new(&mut group, self.root, &mut scratch);
-            let outcome = match value {
+            let prior = match value {
                 Some(value) => {
                     let stored = blob.map_or(Value::Inline(value), Value::Blob);
                     tree.put(key, stored).unwrap()
@@ -80,21 +80,21 @@ impl Rig {
                 Some(value) => self.model.insert(key.clone(), value.clone()),
                 None => self.model.remove(key),
             };
-            match (outcome, before) {
-                (Outcome::Absent, None) => {}
-                (Outcome::Inline, Some(before)) => assert!(before.len() <= limit),
-                (Outcome::Blob(old), Some(before)) => {
+            match (prior, before) {
+                (PriorValue::Absent, None) => {}
+                (PriorValue::Inline, Some(before)) => assert!(before.len() <= limit),
+                (PriorValue::Blob(old), Some(before)) => {
                     assert_eq!(old.bytes, before.len() as u64);
                     blob::free(&mut group, old).unwrap();
                 }
-                (outcome, before) => panic!("{outcome:?}, but there was {before:?}"),
+                (prior, before) => panic!("{prior:?}, but there was {before:?}"),
             }
         }
         group.publish();
         self.sparse.append(&mut scratch.take_sparse());
     }
 
-    /// Fails the test unless the tree is sound and every page is in it, or was freed (TREE-1 to TREE-3).
+    /// Fails the test unless the tree is sound and every page is either in it or freed (TREE-1 to TREE-3).
     pub(super) fn check(&self, what: &str) -> check::Checked {
         let snapshot = self.cache.snapshot();
         let mut reached = HashSet::new();
@@ -135,7 +135,7 @@ impl Rig {
         Some(found.unwrap_or_else(|blob| blob::read(&self.cache, blob, at).unwrap()))
     }
 
-    /// Everything from `from` on, as of `at`.
+    /// All entries from `from` on, as of `at`.
     fn forward(&self, from: Bound<&[u8]>, at: Lsn) -> Vec<(Vec<u8>, Vec<u8>)> {
         let mut cursor = Cursor::new(&self.cache, self.root, at);
         cursor.seek_first(&self.cache, from).unwrap();
@@ -146,7 +146,7 @@ impl Rig {
         found
     }
 
-    /// Everything up to `to`, backward, as of `at`.
+    /// All entries up to `to`, backward, as of `at`.
     fn backward(&self, to: Bound<&[u8]>, at: Lsn) -> Vec<(Vec<u8>, Vec<u8>)> {
         let mut cursor = Cursor::new(&self.cache, self.root, at);
         cursor.seek_last(&self.cache, to).unwrap();
@@ -184,7 +184,7 @@ impl Random {
 
     fn key(&mut self, page_bytes: usize) -> Vec<u8> {
         match self.below(8) {
-            0 => vec![b'k'; self.below(max_key(page_bytes))], // each begins the next
+            0 => vec![b'k'; self.below(max_key(page_bytes))], // each is a prefix of longer ones
             1 => {
                 let mut key = vec![0; self.below(20)];
                 key.iter_mut().for_each(|byte| *byte = self.below(256) as u8);
@@ -201,7 +201,7 @@ impl Random {
         }
     }
 
-    /// The length of a value, of each class that the tree tells apart: in the leaf, out of line on
+    /// The length of a value, of each class that the tree distinguishes: in the leaf, out of line on
     /// one page, in frames or past the cache, under one index or several.
     fn size(&mut self, page_bytes: usize) -> usize {
         let (limit, page) = (max_inline(page_bytes), page_bytes - 32);
@@ -233,7 +233,7 @@ fn random_batches(page_bytes: u32, frames: u64, seed: u64) {
     let mut rig = Rig::new(&SimDisk::new(), page_bytes, frames);
     let page_bytes = page_bytes as usize;
     for batch in 0..24 {
-        // First it grows, then it shrinks, then it grows again.
+        // The tree grows, then shrinks, then grows again.
         let deletes = [20, 85, 40][batch / 8];
         let changes: Vec<Change> = (0..random.below(400))
             .map(|_| {
@@ -246,7 +246,7 @@ fn random_batches(page_bytes: u32, frames: u64, seed: u64) {
             })
             .collect();
         let (before, then) = (rig.cache.snapshot().into_lsn(), entries(rig.model.iter()));
-        // Long values wait in frames until their group takes them in.
+        // Drafts of long values stay in frames until their group takes them in.
         changes.chunks(frames as usize / 2).for_each(|changes| rig.change(changes));
         if batch % 2 == 1 {
             rig.tidy();
@@ -257,7 +257,7 @@ fn random_batches(page_bytes: u32, frames: u64, seed: u64) {
         assert_eq!(rig.forward(Bound::Unbounded, at), entries(rig.model.iter()), "{what}");
         assert_eq!(rig.backward(Bound::Unbounded, at), entries(rig.model.iter().rev()), "{what}");
         assert_eq!(rig.forward(Bound::Unbounded, before), then, "{what}: the snapshot before");
-        // Where nothing stays in memory each look reads the whole tree from the disk.
+        // With few frames each look reads the whole tree from the disk.
         let looks = if frames < 1000 { 1 } else { 10 };
         for _ in 0..looks {
             let key = random.key(page_bytes);
@@ -305,7 +305,7 @@ fn ascending_and_descending_keys_make_sound_trees() {
         assert!(checked.pages < 130, "{} pages for 10,000 small entries", checked.pages);
         let all: Vec<Change> = rig.model.keys().map(|key| (key.clone(), None)).collect();
         rig.change(&all);
-        assert_eq!(rig.check("emptied").pages, 1, "the root alone is left");
+        assert_eq!(rig.check("emptied").pages, 1, "only the root is left");
     }
 }
 

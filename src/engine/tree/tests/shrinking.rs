@@ -1,9 +1,9 @@
-//! What remains of a tree that loses its rows, and of one that is taken apart.
+//! Tests of a tree that loses its rows, and of a dropped tree that is trimmed.
 
 use super::*;
 
 impl Rig {
-    /// Merges what became small, as the housekeeping does: it reads first, and nothing in its group.
+    /// Merges small nodes as the housekeeping does: it reads pages first, and none in its group.
     pub(super) fn tidy(&mut self) {
         let step = (self.cache.frames() as usize / 32).clamp(1, 32);
         for _ in 0..20 {
@@ -12,7 +12,7 @@ impl Rig {
                 let (mut held, mut scratch) = (Vec::new(), Scratch::default());
                 let snapshot = self.cache.snapshot();
                 for key in keys {
-                    approach(&self.cache, self.root, key, snapshot.lsn(), &mut held).unwrap();
+                    load_for_tidy(&self.cache, self.root, key, snapshot.lsn(), &mut held).unwrap();
                 }
                 drop(snapshot);
                 self.lsn = Lsn::new(self.lsn.get() + 1);
@@ -32,7 +32,7 @@ impl Rig {
         panic!("{} nodes are never merged", self.sparse.len());
     }
 
-    /// Sees to it that hardly a page is in memory.
+    /// Evicts nearly all pages.
     fn forget(&self) {
         for _ in 0..4 {
             self.cache.evict(self.cache.frames() as usize).unwrap();
@@ -54,10 +54,10 @@ fn orders(count: u32) -> [(&'static str, Vec<u32>); 4] {
     ]
 }
 
-/// Leaves were merged only with the neighbour on their right, if that was in memory. Rows that were
-/// deleted in order left all leaves behind, each of which was empty before the next was read.
+/// The bug: a leaf was merged only with its right neighbour, if that was in memory. Deletes in key order
+/// left all leaves behind, since each was empty before the next one was read.
 #[test]
-fn emptied_leaves_go_though_their_neighbours_are_on_disk() {
+fn emptied_leaves_are_merged_though_their_neighbours_are_on_disk() {
     const ROWS: u32 = 6000;
     let key = |n: u32| format!("key{n:06}").into_bytes();
     for (name, order) in orders(ROWS) {
@@ -85,7 +85,7 @@ fn emptied_leaves_go_though_their_neighbours_are_on_disk() {
     }
 }
 
-/// Rows come in at the right and go at the left, for ever.
+/// Rows are inserted at the right end and deleted at the left.
 #[test]
 fn queue_takes_no_more_pages_as_it_moves_on() {
     let key = |n: u32| format!("key{n:06}").into_bytes();
@@ -104,7 +104,7 @@ fn queue_takes_no_more_pages_as_it_moves_on() {
     assert!(most < 40, "{most} pages for 600 rows");
 }
 
-/// Takes a tree apart, `pages` at a time, and tells in how many steps.
+/// Trims a tree, `pages` at a time, and returns the number of steps.
 fn trim(rig: &mut Rig, pages: usize, is_planned: bool) -> usize {
     let total = rig.check("before").pages as usize;
     let freed_before = rig.writer.freed().count();
@@ -113,7 +113,7 @@ fn trim(rig: &mut Rig, pages: usize, is_planned: bool) -> usize {
         let (mut held, at) = (Vec::new(), rig.cache.snapshot());
         let plan = TrimPlan::new(&rig.cache, rig.root, at.lsn(), pages, &mut held).unwrap();
         drop(at);
-        rig.forget(); // what the plan does not hold
+        rig.forget(); // evicts all pages that the plan does not hold
         rig.lsn = Lsn::new(rig.lsn.get() + 1);
         let misses = rig.cache.stats().misses;
         let mut group = WriteGroup::begin(&rig.cache, &mut rig.writer, rig.lsn);
@@ -129,13 +129,13 @@ fn trim(rig: &mut Rig, pages: usize, is_planned: bool) -> usize {
         if is_done {
             let freed: Vec<PageId> = rig.writer.freed().collect();
             assert_eq!(freed.len(), total + freed_before);
-            assert_eq!(freed.iter().collect::<HashSet<_>>().len(), freed.len(), "none twice");
+            assert_eq!(freed.iter().collect::<HashSet<_>>().len(), freed.len(), "no page twice");
             return step;
         }
         let left = check::check_doomed(&rig.cache, rig.root, rig.lsn, &mut |_| false).unwrap();
         let left = left.pages as usize;
         assert_eq!(left + rig.writer.freed().count(), total + freed_before);
-        assert!(step < total, "it goes on");
+        assert!(step < total, "trimming makes no progress");
     }
     unreachable!()
 }
@@ -147,7 +147,7 @@ fn trimming_frees_every_page_of_a_tree() {
         let mut rig = Rig::new(&SimDisk::new(), 4096, 4096);
         let row = |random: &mut Random| (random.key(4096), Some(random.bytes(4096)));
         let mut changes: Vec<_> = (0..3000).map(|_| row(&mut random)).collect();
-        // One leaf whose values are more than a step frees.
+        // A leaf whose values have more pages than a step frees.
         changes.extend((0..5).map(|n| (vec![b'z', n], Some(vec![n; 200_000]))));
         rig.change(&changes);
         let steps = trim(&mut rig, pages, is_planned);

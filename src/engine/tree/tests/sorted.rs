@@ -1,9 +1,9 @@
-//! Runs of puts in the order of their keys, which go into the tree leaf by leaf.
+//! Tests of sorted runs of puts, which are put into the tree leaf by leaf.
 
 use super::*;
 use crate::engine::cache::Draft;
 
-/// The values of these rows that are too long for a leaf, on pages of their own.
+/// Puts the values that are too long for a leaf into drafts.
 fn prepare<'c>(
     cache: &'c Cache,
     rows: &[(Vec<u8>, Vec<u8>)],
@@ -36,13 +36,13 @@ impl Rig {
         let mut tree = TreeMut::new(&mut group, self.root, &mut scratch);
         let mut met = Vec::new();
         let row = |at: usize| (&rows[at].0[..], stored(&rows[at].1, blobs[at]));
-        tree.put_sorted(rows.len(), row, |outcome| met.push(outcome)).unwrap();
+        tree.put_sorted(rows.len(), row, |prior| met.push(prior)).unwrap();
         assert_eq!(met.len(), rows.len());
         for ((key, value), met) in rows.iter().zip(met) {
             match (met, self.model.insert(key.clone(), value.clone())) {
-                (Outcome::Absent, None) => {}
-                (Outcome::Inline, Some(_)) => {}
-                (Outcome::Blob(old), Some(before)) => {
+                (PriorValue::Absent, None) => {}
+                (PriorValue::Inline, Some(_)) => {}
+                (PriorValue::Blob(old), Some(before)) => {
                     assert_eq!(old.bytes, before.len() as u64);
                     blob::free(&mut group, old).unwrap();
                 }
@@ -53,8 +53,8 @@ impl Rig {
     }
 }
 
-/// Runs that are dense and sparse, of new keys and known ones, with repeats, and with values that
-/// do not fit where the ones before did.
+/// Dense and sparse runs of new and existing keys, with repeats, and with values that are longer than
+/// those that they replace.
 fn sorted_runs(page_bytes: u32, frames: u64, seed: u64) {
     let what = format!("pages of {page_bytes}, {frames} frames, seed {seed}");
     let mut random = Random::new(seed);
@@ -99,8 +99,8 @@ fn sorted_runs_match_in_a_cache_that_is_too_small() {
 }
 
 impl Rig {
-    /// Puts rows whose keys ascend or repeat, as a group of their own, most of them last.
-    fn put_or_note(&mut self, rows: &[(Vec<u8>, Vec<u8>)]) {
+    /// Puts rows whose keys ascend or repeat, in one group, most of them deferred.
+    fn put_or_defer(&mut self, rows: &[(Vec<u8>, Vec<u8>)]) {
         let (mut drafts, blobs) = prepare(&self.cache, rows);
         self.lsn = Lsn::new(self.lsn.get() + 1);
         let mut group = WriteGroup::begin_single(&self.cache, &mut self.writer, self.lsn);
@@ -108,18 +108,18 @@ impl Rig {
         drafts.iter_mut().for_each(|draft| group.take_in(draft));
         let mut scratch = Scratch::default();
         let (mut new, mut unused) = (0, Vec::new());
-        let mut met = |outcome, unused: &mut Vec<BlobRef>| match outcome {
-            Outcome::Absent => new += 1,
-            Outcome::Inline => {}
-            Outcome::Blob(blob) => unused.push(blob),
+        let mut met = |prior, unused: &mut Vec<BlobRef>| match prior {
+            PriorValue::Absent => new += 1,
+            PriorValue::Inline => {}
+            PriorValue::Blob(blob) => unused.push(blob),
         };
         let row = |at: usize| (&rows[at].0[..], stored(&rows[at].1, blobs[at]));
         let mut tree = TreeMut::new(&mut group, self.root, &mut scratch);
-        tree.put_or_note(rows.len(), row, |outcome| met(outcome, &mut unused)).unwrap();
+        tree.put_or_defer(rows.len(), row, |prior| met(prior, &mut unused)).unwrap();
         unused.drain(..).for_each(|blob| blob::free(&mut group, blob).unwrap());
         let mut tree = TreeMut::new(&mut group, self.root, &mut scratch);
-        tree.put_noted(row, |outcome| met(outcome, &mut unused)).unwrap();
-        // Only where copies were made: a group that has changed a page in place frees none (CACHE-8).
+        tree.put_deferred(row, |prior| met(prior, &mut unused)).unwrap();
+        // Empty after changes in place: a group frees no page after them (CACHE-8).
         unused.into_iter().for_each(|blob| blob::free(&mut group, blob).unwrap());
         group.publish();
         let before = self.model.len();
@@ -128,9 +128,9 @@ impl Rig {
     }
 }
 
-/// Batches of keys that are known, new, repeated and deleted, with values that fit, do not fit, or
-/// take the place of long ones; with and without a snapshot of what was there before.
-fn noted_rows(page_bytes: u32, frames: u64, seed: u64) {
+/// Batches of existing, new, repeated and deleted keys, with values that fit, do not fit, or replace long
+/// ones; with and without a snapshot of the tree before.
+fn deferred_rows(page_bytes: u32, frames: u64, seed: u64) {
     let what = format!("pages of {page_bytes}, {frames} frames, seed {seed}");
     let mut random = Random::new(seed);
     let mut rig = Rig::new(&SimDisk::new(), page_bytes, frames);
@@ -138,7 +138,7 @@ fn noted_rows(page_bytes: u32, frames: u64, seed: u64) {
     for round in 0..60 {
         let longest = [10, 200, limit][round % 3];
         let count = 1 + random.below([3, 100, 400][round % 3]);
-        // Few different keys repeat themselves, and one in a few values is out of line.
+        // With few different keys there are repeats. One in a few values is out of line.
         let (keys, longs_in) = ([3000, 5, 60][random.below(3)], [0, 3, 40][random.below(3)]);
         let mut row = |longest: usize| {
             let key = format!("{:08}", random.below(keys) * (3000 / keys)).into_bytes();
@@ -152,12 +152,12 @@ fn noted_rows(page_bytes: u32, frames: u64, seed: u64) {
         longs += rows.iter().chain([&long]).filter(|(_, value)| value.len() > limit).count();
         rig.change(&[(long.0, Some(long.1)), (gone, None)]);
         let before = (round % 4 == 0).then(|| rig.model.clone());
-        // Kept alive beside changes to the rig, as a reader would.
+        // By LSN only: the rig changes while it is registered.
         let registered = before.is_some().then(|| rig.snapshot().into_lsn());
         rows.sort_by(|a, b| a.0.cmp(&b.0));
-        rig.put_or_note(&rows);
+        rig.put_or_defer(&rows);
         let more: Vec<_> = rows.iter().map(|(key, _)| (key.clone(), vec![1; 3])).collect();
-        rig.put_or_note(&more);
+        rig.put_or_defer(&more);
         if let (Some(before), Some(at)) = (before, registered) {
             assert_eq!(rig.forward(Bound::Unbounded, at), entries(before.iter()), "{what}");
             rig.cache.unregister(at);
@@ -171,22 +171,22 @@ fn noted_rows(page_bytes: u32, frames: u64, seed: u64) {
 }
 
 #[test]
-fn noted_rows_match_a_sorted_map() {
+fn deferred_rows_match_a_sorted_map() {
     for seed in 1..8 {
-        noted_rows(4096, 8192, seed);
+        deferred_rows(4096, 8192, seed);
     }
-    noted_rows(8192, 8192, 8);
+    deferred_rows(8192, 8192, 8);
 }
 
 #[test]
-fn noted_rows_match_in_a_cache_that_is_too_small() {
-    noted_rows(4096, 64, 9);
+fn deferred_rows_match_in_a_cache_that_is_too_small() {
+    deferred_rows(4096, 64, 9);
 }
 
-/// Every leaf but the last was full when it was split; since then its keys share more, which
-/// freed a few bytes of each.
+/// Every leaf except the last was full when it was split. Since then its keys have a longer prefix, which
+/// freed a few bytes per key.
 #[test]
-fn rows_behind_all_others_fill_their_leaves() {
+fn ascending_rows_fill_their_leaves() {
     let mut rig = Rig::new(&SimDisk::new(), 8192, 4096);
     for run in 0..20 {
         let rows = (0..500).map(|at| (format!("{:08}", run * 500 + at).into_bytes(), vec![7; 150]));

@@ -114,7 +114,7 @@ impl Story {
 
 type Told = Result<(), Box<dyn Error>>;
 
-/// The numbers that a command is about: `first..end`, or one.
+/// The key numbers in a command's arguments: `first..end`, or one.
 fn keys(args: &mut ArgumentConsumer<'_>) -> Result<Range<u32>, Box<dyn Error>> {
     let numbers = args.next_pos().ok_or("which keys?")?;
     let (first, end) = match numbers.split_once("..") {
@@ -128,7 +128,7 @@ fn key(number: u32) -> Vec<u8> {
     format!("k{number:04}").into_bytes()
 }
 
-/// In which page a key is, and the key.
+/// The page of a key, and the key.
 fn place(leaf: &Hold, slot: usize) -> (PageId, String) {
     let node = Node::new(leaf.bytes());
     let mut key = Vec::new();

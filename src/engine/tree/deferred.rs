@@ -1,36 +1,39 @@
-//! Puts whose leaves are changed last, in place if nobody reads them.
+//! Deferred puts: rows whose leaves are changed last, in place if nobody reads them.
 //!
-//! A batch of rows in random order changes nearly as many leaves as it has rows, and to copy them
-//! all is more than a third of its cost. In place they can be changed only while nothing can fail
-//! any more (CACHE-7). So rows that are sure to fit into their leaf are noted, the others
-//! are put, with copies, splits and whatever else may need memory or the disk; the noted ones come
-//! at the end, in place or else as the others.
+//! A batch of rows in random order changes nearly as many leaves as it has rows, and copies of all these
+//! leaves take more than a third of its time. A change in place is possible only when nothing can fail
+//! any more (CACHE-7). So a batch is put in two passes:
 //!
-//! A noted row never replaces a value that is out of line, be it in the leaf or in a row before of
-//! the same key: its pages are to be freed, and after the change in place nothing is (CACHE-8).
+//! 1. Rows that are sure to fit into their leaf are deferred. The others are put, with copies, splits and
+//!    all else that may need memory or the disk.
+//! 2. The deferred rows are put, in place if possible.
 //!
-//! A leaf that is noted stays what it is until then: its fences move only when it is split or
-//! merged itself. No row but those noted with it belongs there, and puts merge nothing.
+//! A deferred row never replaces an out-of-line value, neither one in the leaf nor one in an earlier row
+//! with the same key. Its pages would have to be freed, and a group frees nothing after a change in
+//! place (CACHE-8).
+//!
+//! A leaf with deferred rows does not change before the second pass. Its fences move only if the leaf
+//! itself is split or merged; all rows that belong there are deferred, and puts merge nothing.
 
-use super::edit::{Outcome, Place, TreeMut, put_here};
+use super::edit::{InsertHint, PriorValue, TreeMut, put_here};
 use super::node::{Node, NodeMut, Value};
 use crate::engine::base::error::Result;
 use crate::engine::mutants::{Mutant, broken};
 use crate::engine::space::PageId;
 
-/// Where so many rows go into one leaf, its copy costs less than to look at each of them twice; and
-/// the next ones are like them.
+/// From about this many rows per leaf on, a copy of the leaf costs less than two passes over its rows. The
+/// next leaves are then likely to get as many.
 const DENSE: usize = 8;
 
-/// Leaves, and the rows that go there.
+/// Leaves, and the deferred rows that belong there.
 #[derive(Debug, Default)]
-pub(super) struct Later {
+pub(super) struct DeferredChanges {
     leaves: Vec<PageId>,
-    /// The first of the rows of each leaf, and the one after the last.
+    /// The first row of each leaf, and the one after its last.
     rows: Vec<(usize, usize)>,
 }
 
-impl Later {
+impl DeferredChanges {
     pub(super) fn clear(&mut self) {
         self.leaves.clear();
         self.rows.clear();
@@ -43,21 +46,21 @@ pub(super) trait Rows<'r>: Fn(usize) -> (&'r [u8], Value<'r>) {}
 impl<'r, F: Fn(usize) -> (&'r [u8], Value<'r>)> Rows<'r> for F {}
 
 impl TreeMut<'_, '_> {
-    /// [`TreeMut::put_sorted`], but for rows that are noted: the group's last change must be
-    /// [`TreeMut::put_noted`], which puts those.
-    pub(crate) fn put_or_note<'r>(
+    /// [`TreeMut::put_sorted`], except that it may defer rows: the group's last change must be
+    /// [`TreeMut::put_deferred`], which puts those.
+    pub(crate) fn put_or_defer<'r>(
         &mut self,
         count: usize,
         row: impl Fn(usize) -> (&'r [u8], Value<'r>),
-        mut met: impl FnMut(Outcome),
+        mut met: impl FnMut(PriorValue),
     ) -> Result<()> {
-        debug_assert!(self.scratch.later.leaves.is_empty(), "what was noted has been put");
+        debug_assert!(self.scratch.deferred.leaves.is_empty(), "deferred rows were never put");
         let (mut next, mut is_sparse) = (0, true);
         while next < count {
             let (leaf, first) = (self.descend(row(next).0)?, next);
             self.fetch_ahead()?;
             if is_sparse {
-                next = self.note(leaf, first, count, &row)?;
+                next = self.defer(leaf, first, count, &row)?;
             }
             if next == first {
                 next = self.put_into(leaf, first..count, &row, &mut met)?;
@@ -67,9 +70,9 @@ impl TreeMut<'_, '_> {
         Ok(())
     }
 
-    /// Notes the rows from `first` on that belong into `leaf`, if they are few, sure to fit there as
-    /// it is, and no snapshot needs it. Returns the number of the row after them; `first` if they are not noted.
-    fn note<'r>(
+    /// Defers the rows from `first` on that belong into `leaf`, if they are few and sure to fit, and if no
+    /// snapshot needs the leaf. Returns the number of the row after them, or `first` if it defers none.
+    fn defer<'r>(
         &mut self,
         leaf: PageId,
         first: usize,
@@ -98,63 +101,63 @@ impl TreeMut<'_, '_> {
                     && matches!(replaced, Value::Blob(_))
                     && !broken(Mutant::ReplacedLongNoted)
                 {
-                    return Ok(first); // its pages must be freed before readers are kept away (CACHE-8)
+                    return Ok(first); // its pages must be freed before readers are excluded (CACHE-8)
                 }
             }
             let Some(needed) = needed(node, key, value, is_repeated) else { return Ok(first) };
             let Some(left) = room.checked_sub(needed) else { return Ok(first) };
             (room, next) = (left, next + 1);
         }
-        self.scratch.later.leaves.push(leaf);
-        self.scratch.later.rows.push((first, next));
+        self.scratch.deferred.leaves.push(leaf);
+        self.scratch.deferred.rows.push((first, next));
         Ok(next)
     }
 
-    /// Puts the rows that were noted, as the last change of the group.
-    pub(crate) fn put_noted<'r>(
+    /// Puts the deferred rows, as the last change of the group.
+    pub(crate) fn put_deferred<'r>(
         &mut self,
         row: impl Fn(usize) -> (&'r [u8], Value<'r>),
-        mut met: impl FnMut(Outcome),
+        mut met: impl FnMut(PriorValue),
     ) -> Result<()> {
-        let later = std::mem::take(&mut self.scratch.later);
-        let result = self.put_all(&later, &row, &mut met);
-        self.scratch.later = later;
-        self.scratch.later.clear();
+        let deferred = std::mem::take(&mut self.scratch.deferred);
+        let result = self.put_all(&deferred, &row, &mut met);
+        self.scratch.deferred = deferred;
+        self.scratch.deferred.clear();
         result
     }
 
     fn put_all<'r>(
         &mut self,
-        later: &Later,
+        deferred: &DeferredChanges,
         row: &impl Rows<'r>,
-        met: &mut impl FnMut(Outcome),
+        met: &mut impl FnMut(PriorValue),
     ) -> Result<()> {
-        if later.leaves.is_empty() {
+        if deferred.leaves.is_empty() {
             return Ok(());
         }
-        let is_done = self.group.change_all_in_place(&later.leaves, |at, page| {
-            let (first, end) = later.rows[at];
+        let is_done = self.group.change_all_in_place(&deferred.leaves, |at, page| {
+            let (first, end) = deferred.rows[at];
             let mut node = NodeMut::new(page);
-            let mut place = Place::Anywhere;
+            let mut hint = InsertHint::Anywhere;
             for (key, value) in (first..end).map(row) {
-                let mut outcome = Outcome::Absent;
-                place = put_here(&mut node, key, value, place, &mut outcome)
-                    .expect("noted rows fit into their leaf");
-                met(outcome);
+                let mut prior = PriorValue::Absent;
+                hint = put_here(&mut node, key, value, hint, &mut prior)
+                    .expect("deferred rows fit into their leaf");
+                met(prior);
             }
         });
         if is_done {
             return Ok(());
         }
-        for &(first, end) in &later.rows {
+        for &(first, end) in &deferred.rows {
             self.put_sorted(end - first, |at| row(first + at), &mut *met)?;
         }
         Ok(())
     }
 }
 
-/// The bytes that a row takes of what is free in its leaf, at most. `None` if it replaces a value
-/// that is out of line in the leaf, whose pages must be freed.
+/// The most free bytes that a row takes in its leaf. `None` if it replaces an out-of-line value of the
+/// leaf, whose pages must be freed.
 fn needed(node: Node<'_>, key: &[u8], value: Value<'_>, is_repeated: bool) -> Option<usize> {
     match node.search(key) {
         Ok(at) => match node.value(at) {
