@@ -15,7 +15,7 @@ use super::state::Cache;
 use super::table::{PAGE_IDS, Word};
 use crate::engine::base::error::{Error, Result};
 use crate::engine::base::lsn::Lsn;
-use crate::engine::mutants::{Mutant, broken};
+use crate::engine::mutants::mutant;
 use crate::engine::space::{PageAddr, PageId};
 
 /// Pages written in one go.
@@ -79,8 +79,8 @@ impl Cache {
 
     /// Frees what a checkpoint that failed had written for itself alone.
     pub(crate) fn unplace(&self, placed: &[Placed]) {
-        let all = broken(Mutant::FailedCheckpointFreesAll);
-        let orphans = placed.iter().filter(|page| page.orphan || all);
+        let orphans =
+            placed.iter().filter(|page| mutant!(FailedCheckpointFreesAll: page.orphan => true));
         orphans.for_each(|page| self.space.free(page.new.block()));
     }
 
@@ -112,9 +112,8 @@ impl Cache {
             self.know(id)?;
             let old = self.table.checkpointed(id);
             let guard = self.pin();
-            let new = match self.version_at(id, at)? {
-                Version::OnDisk(_) if broken(Mutant::EvictedPageUnlisted) => continue,
-                Version::OnDisk(new) => new,
+            let new = match self.version_at(id, mutant!(CheckpointTakesNewest: at => Lsn::MAX))? {
+                Version::OnDisk(new) => mutant!(EvictedPageUnlisted: new => continue),
                 Version::InFrame(frame) => {
                     buffer.push(id, self.page_ref(frame, &guard).bytes());
                     let (lsn, tenancy) = (self.arena.lsn(frame), self.arena.tenancy(frame));
@@ -153,7 +152,6 @@ impl Cache {
     }
 
     fn version_at(&self, id: PageId, at: Lsn) -> Result<Version> {
-        let at = if broken(Mutant::CheckpointTakesNewest) { Lsn::MAX } else { at };
         let word = self.table.newest(id);
         if let Some(version) = self.version_in_history(id, at) {
             return Ok(version);
@@ -220,7 +218,7 @@ impl Cache {
             let (old, in_use) = self.place_of_freed(id)?;
             let lent = !in_use && self.history.is_lent(id, old, &self.arena);
             if !old.is_none() {
-                let is_kept = (in_use || lent) && !broken(Mutant::FreedExtentReleased);
+                let is_kept = mutant!(FreedExtentReleased: in_use || lent => false);
                 let list = if is_kept { &mut kept } else { &mut released };
                 list.push(old.block());
             }
@@ -249,9 +247,7 @@ impl Cache {
         let fanout = self.space.map_fanout() as u64;
         let mut leaves: BTreeMap<u64, Box<[u64]>> = BTreeMap::new();
         for page in placed {
-            if broken(Mutant::FreedPageStaysMapped) && page.new.is_none() {
-                continue;
-            }
+            mutant!(FreedPageStaysMapped => if page.new.is_none() { continue; });
             let leaf = page.id.0 / fanout;
             let words = match leaves.entry(leaf) {
                 Entry::Occupied(words) => words.into_mut(),

@@ -30,7 +30,7 @@ use super::registry::Registry;
 use crate::engine::base::lsn::Lsn;
 use crate::engine::base::sync::Mutex;
 use crate::engine::base::sync::atomic::{AtomicUsize, Ordering};
-use crate::engine::mutants::{Mutant, broken};
+use crate::engine::mutants::mutant;
 use crate::engine::space::{PageAddr, PageId};
 
 /// Versions that are dealt with while the lock is held.
@@ -218,11 +218,12 @@ impl History {
         let Some(mut heap) = inner.needed.remove(&gone) else { return dropped };
         // One that registers later is above all ends; one that goes comes by after this.
         let next = registry.next_above(gone).unwrap_or(Lsn::MAX);
-        let end = if broken(Mutant::OthersVersionsDropped) { Lsn::MAX } else { next };
         for _ in 0..AT_ONCE {
             #[cfg(test)]
             (inner.looked += 1);
-            let Some((until, id)) = inner.heaps.first(&heap).filter(|(until, _)| *until <= end)
+            let first = inner.heaps.first(&heap);
+            let Some((until, id)) =
+                first.filter(|(until, _)| mutant!(OthersVersionsDropped: *until <= next => true))
             else {
                 if !heap.is_empty() {
                     let Inner { needed, heaps, .. } = &mut *inner;
@@ -376,10 +377,9 @@ impl History {
 impl Inner {
     /// The version of `id` that a reader at `at` sees.
     fn seen(&mut self, id: PageId, at: Lsn) -> Option<(Key, &mut Old)> {
-        let from = match broken(Mutant::HistoryRangeInclusive) {
-            true => Bound::Included((id, at)),
-            false => Bound::Excluded((id, at)),
-        };
+        let from = mutant!(
+            HistoryRangeInclusive: Bound::Excluded((id, at)) => Bound::Included((id, at))
+        );
         let (&key, old) = self.versions.range_mut((from, Bound::Unbounded)).next()?;
         (key.0 == id && old.lsn <= at).then_some((key, old))
     }

@@ -17,7 +17,7 @@ use super::epoch::Alone;
 use super::state::Cache;
 use super::table::{Claim, Word};
 use super::writer::WriteGroup;
-use crate::engine::mutants::{Mutant, broken};
+use crate::engine::mutants::mutant;
 use crate::engine::space::PageId;
 
 /// After a reader was met, so many changes are made to copies without looking again, as a rule: see
@@ -149,8 +149,8 @@ impl<'a> WriteGroup<'a> {
 impl Cache {
     /// Whether a snapshot needs this version, which is the newest of its page.
     fn is_needed(&self, frame: Frame) -> bool {
-        let needs = !broken(Mutant::NeededPageChangedInPlace);
-        needs && self.registry.newest().is_some_and(|snapshot| snapshot >= self.arena.lsn(frame))
+        mutant!(NeededPageChangedInPlace => return false);
+        self.registry.newest().is_some_and(|snapshot| snapshot >= self.arena.lsn(frame))
     }
 }
 

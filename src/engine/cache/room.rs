@@ -25,7 +25,7 @@ use super::writer::Writer;
 use crate::engine::base::error::{Error, Result};
 use crate::engine::base::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::engine::base::sync::thread;
-use crate::engine::mutants::{Mutant, broken};
+use crate::engine::mutants::mutant;
 use crate::engine::space::{Claim, Run};
 
 /// Promises up to this many pages are not noted: those who take blocks leave as many.
@@ -86,13 +86,13 @@ impl Cache {
 
     /// Whether CACHE-12 holds. Only while nobody is on the way to change that.
     pub(crate) fn is_backed(&self) -> bool {
-        self.homeless() <= self.space.backing() || broken(Mutant::RoomNotMade)
+        mutant!(RoomNotMade: self.homeless() <= self.space.backing() => true)
     }
 
     fn has_blocks_for(&self, pages: u64, claim: Claim) -> bool {
         // Pages that land meanwhile leave the backing first, so it is looked at last.
         let needed = self.homeless() + pages + self.space.kept_from(claim);
-        needed <= self.space.backing() || broken(Mutant::RoomNotMade)
+        mutant!(RoomNotMade: needed <= self.space.backing() => true)
     }
 
     /// Sees to it that a commit which changes `pages` pages can be promised them. No lock is held.
@@ -144,8 +144,8 @@ impl Cache {
             self.promises.pages.store(pages, Ordering::SeqCst);
         }
         let frames = self.least_frames(pages);
-        let is_kept = self.has_blocks_for(pages, claim)
-            && (writer.stock(self, frames as usize) || broken(Mutant::RoomNotMade));
+        let is_kept = self.has_blocks_for(pages, claim) && writer.stock(self, frames as usize);
+        mutant!(RoomNotMade => return true);
         if !is_kept && pages > SMALL {
             self.promises.pages.store(already, Ordering::SeqCst);
         }

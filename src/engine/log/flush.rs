@@ -35,7 +35,7 @@ use crate::engine::base::error::{Error, Result};
 use crate::engine::base::lsn::Lsn;
 use crate::engine::base::sync::atomic::{AtomicBool, Ordering};
 use crate::engine::base::sync::{Deadline, Mutex, Stopwatch, thread};
-use crate::engine::mutants::{Mutant, broken};
+use crate::engine::mutants::mutant;
 
 /// Who leads a flush waits for it as well; or it is the flusher, who then counts in each flush.
 const LEADER: usize = 1;
@@ -262,12 +262,13 @@ impl Log {
                     return Ok(());
                 }
                 if let Some(cause) = &state.poison {
-                    let error = poisoned_by(cause);
-                    if broken(Mutant::PoisonToldOnce) {
+                    mutant!(PoisonToldOnce => {
+                        let error = poisoned_by(cause);
                         state.poison = None;
                         self.group.poisoned.store(false, Ordering::SeqCst);
-                    }
-                    return Err(error);
+                        return Err(error);
+                    });
+                    return Err(poisoned_by(cause));
                 }
                 if state.leading {
                     Some(state.enqueue(lsn, |state| &mut state.queue).1)
@@ -316,23 +317,17 @@ impl Log {
         let begun = Stopwatch::start();
         *self.group.at_device.lock() = Some(begun);
         let target = self.appended.load();
-        let mut flushed = self.flush_up_to(target);
-        if broken(Mutant::FailedFlushRetried) && flushed.is_err() {
-            flushed = self.flush_up_to(target);
-        }
+        let flushed = mutant!(FailedFlushRetried: self.flush_up_to(target) =>
+            self.flush_up_to(target).or_else(|_| self.flush_up_to(target)));
         *self.group.at_device.lock() = None;
         mem::forget(abandoned);
 
         let mut state = self.group.state.lock();
         let roused = match flushed {
             Ok(()) if state.poison.is_none() => {
-                let mut reached = target;
-                if broken(Mutant::DurableBeyondTarget) {
-                    reached = self.appended.load();
-                }
-                self.durable.advance(reached);
+                self.durable.advance(mutant!(DurableBeyondTarget: target => self.appended.load()));
                 let asking = state.waiting();
-                let mut roused = state.pass(reached);
+                let mut roused = state.pass(target);
                 let waiting = state.waiting();
                 state.company.flushed(asking - waiting + LEADER, waiting, begun.elapsed());
                 roused.leader = state.choose_leader();
@@ -375,9 +370,10 @@ impl Log {
     fn flush_up_to(&self, target: Lsn) -> Result<()> {
         let durable = self.durable.load();
         assert!(durable <= target, "LOG-14: the sync line {durable} is above {target}");
-        if durable == target || broken(Mutant::FlushSkipped) {
+        if durable == target {
             return Ok(());
         }
+        mutant!(FlushSkipped => return Ok(()));
         let begun = Stopwatch::start();
         let segments: Vec<_> = self.mapped.lock().iter().cloned().collect();
         let mut bytes = 0;
@@ -396,9 +392,7 @@ impl Log {
         if state.poison.is_none() {
             state.poison = Some(cause);
             self.group.poisoned.store(true, Ordering::SeqCst);
-            if !broken(Mutant::CommitsAfterPoison) {
-                self.withdraw_limit();
-            }
+            mutant!(CommitsAfterPoison: self.withdraw_limit() => ());
         }
         state.fail()
     }

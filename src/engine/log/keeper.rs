@@ -34,7 +34,7 @@ use crate::engine::base::lsn::{Lsn, StoreId};
 use crate::engine::base::sync::atomic::{AtomicBool, Ordering};
 use crate::engine::base::sync::thread::Thread;
 use crate::engine::disk::Disk;
-use crate::engine::mutants::{Mutant, broken};
+use crate::engine::mutants::mutant;
 
 /// As many files are kept for recycling at most.
 const MAX_SPARES: usize = 4;
@@ -168,14 +168,13 @@ impl Log {
         self.unmap_finished();
         let mut keeper = self.keeper.lock();
         // The one with the byte before stays, even if nothing in it is needed any more (LOG-11).
-        let mut first_needed = self.geometry.segment_of(Lsn::new(lsn.get().saturating_sub(1)));
-        if broken(Mutant::CurrentSegmentRecycled) {
-            first_needed += 1;
-        }
+        let first_needed = self.geometry.segment_of(Lsn::new(lsn.get().saturating_sub(1)));
         keeper.unneeded = lsn;
         let holed = self.geometry.segment_of(keeper.given_back);
         let mut regained = 0;
-        let needed = keeper.live.split_off(&first_needed);
+        let needed = keeper
+            .live
+            .split_off(&mutant!(CurrentSegmentRecycled: first_needed => first_needed + 1));
         let done = std::mem::replace(&mut keeper.live, needed);
         // As many are likely to be used until the next call; a load that ends is forgotten. One is kept:
         // on a disk that has become full it is where the log goes on.
@@ -187,8 +186,8 @@ impl Log {
                 regained = self.geometry.segment_bytes() - std::mem::take(&mut keeper.holes);
             }
             // What has a hole is not used again (LOG-13).
-            let is_fit = number >= first && (number > holed || broken(Mutant::HoleUsedAgain));
-            if is_fit || broken(Mutant::FormerSegmentRecycled) {
+            let is_fit = number >= first && mutant!(HoleUsedAgain: number > holed => true);
+            if mutant!(FormerSegmentRecycled: is_fit => true) {
                 keeper.spares.push(segment_name(number));
             } else {
                 former.push(number);
@@ -297,7 +296,8 @@ impl Log {
                 self.set_extent(keeper);
                 Ok(())
             }
-            Err(Trouble::Passing { cause, .. }) if broken(Mutant::FullDiskPoisons) => {
+            #[cfg(feature = "mutants")]
+            Err(Trouble::Passing { cause, .. }) if mutant!(FullDiskPoisons: false => true) => {
                 self.poison(cause);
                 self.check_poison()
             }
@@ -329,9 +329,7 @@ impl Log {
     fn prepare(&self, keeper: &mut Keeper, bytes: u64) -> Result<Arc<Segment>, Trouble> {
         let number = keeper.next;
         assert!(self.geometry.can_hold(number), "the log is at its end");
-        if broken(Mutant::SegmentNotedEarly) {
-            self.note_segment(number)?;
-        }
+        mutant!(SegmentNotedEarly => self.note_segment(number)?);
         let header = SegmentHeader {
             life: self.life,
             number,
@@ -349,9 +347,7 @@ impl Log {
             }
         };
         counter.fetch_add(1, Ordering::Relaxed);
-        if !broken(Mutant::SegmentNotedEarly) && !broken(Mutant::SegmentUnnoted) {
-            self.note_segment(number)?;
-        }
+        mutant!(SegmentNotedEarly | SegmentUnnoted: self.note_segment(number)? => ());
         let segment = Arc::new(segment);
         self.mapped.lock().push_back(Arc::clone(&segment));
         keeper.live.insert(number);
@@ -367,10 +363,7 @@ impl Log {
     /// Has it written down that the segment exists (LOG-11), and where the sync line is by now.
     fn note_segment(&self, number: u64) -> Result<(), Trouble> {
         let Some(witness) = self.witness.get() else { return Ok(()) };
-        let line = match broken(Mutant::LineNotedAhead) {
-            true => self.appended.load(),
-            false => self.durable.load(),
-        };
+        let line = mutant!(LineNotedAhead: self.durable.load() => self.appended.load());
         witness.note_log(&self.life, number, line).map_err(|error| match error {
             full @ Error::DiskFull { .. } => {
                 Trouble::Passing { cause: full, leftover: Some(segment_name(number)) }
@@ -418,10 +411,8 @@ impl Log {
     }
 
     fn set_limit(&self, keeper: &Keeper) {
-        let mut exists = keeper.exists;
-        if broken(Mutant::LimitBeyondFile) {
-            exists = self.geometry.segment_start(keeper.next);
-        }
+        let exists = mutant!(LimitBeyondFile: keeper.exists =>
+            self.geometry.segment_start(keeper.next));
         let limit = keeper.obstacle.unwrap_or(exists).min(exists);
         let last = self.geometry.segment_start(keeper.next - 1);
         let holed = self.geometry.segment_of(keeper.given_back);

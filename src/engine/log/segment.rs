@@ -20,7 +20,7 @@ use crate::engine::base::error::{Error, Result};
 use crate::engine::base::lsn::Lsn;
 use crate::engine::base::sync::atomic::{AtomicU64, Ordering};
 use crate::engine::disk::{Disk, DiskFile, Mapping};
-use crate::engine::mutants::{Mutant, broken};
+use crate::engine::mutants::mutant;
 
 /// A segment that records can be copied into.
 #[derive(Debug)]
@@ -73,9 +73,8 @@ impl Segment {
             .create(&name, bytes)
             .map_err(|cause| Trouble::Passing { cause, leftover: None })?;
         seal(&*file, &name, header)?;
-        if !broken(Mutant::SegmentNameUnflushed) {
-            settle(disk, &name)?;
-        }
+        mutant!(SegmentNameUnflushed | DirectoryFailurePassing: settle(disk)? =>
+            settle_wrongly(disk, &name)?);
         let grower = match bytes < header.segment_bytes {
             true => {
                 let file = disk.open(&name).map_err(|cause| {
@@ -123,9 +122,8 @@ impl Segment {
         }
         // A spare that has the name already may be what a failed attempt has left, which never
         // came to this.
-        if !broken(Mutant::RecycledNameUnflushed) {
-            settle(disk, &name)?;
-        }
+        mutant!(RecycledNameUnflushed | DirectoryFailurePassing: settle(disk)? =>
+            settle_wrongly(disk, &name)?);
         let file = disk.open(&name).map_err(|cause| passing(cause, &name))?;
         seal(&*file, &name, header)?;
         Segment::map(&*file, name, header, header.segment_bytes)
@@ -182,15 +180,12 @@ impl Segment {
         let is_ahead = self.bytes() < bytes && bytes <= segment_bytes;
         assert!(is_ahead, "LOG-8: a segment grows up to its end");
         file.allocate(bytes).map_err(|cause| Trouble::Passing { cause, leftover: None })?;
-        if !broken(Mutant::GrowthUnflushed) {
-            file.sync().map_err(Trouble::Final)?;
-        }
-        if !broken(Mutant::GrowthUnnoted) {
-            let header = SegmentHeader { made_bytes: bytes, ..*header };
-            file.write_at(0, &header.encode())
-                .map_err(|cause| Trouble::Passing { cause, leftover: None })?;
-            file.sync().map_err(Trouble::Final)?;
-        }
+        mutant!(GrowthUnflushed: file.sync().map_err(Trouble::Final)? => ());
+        let made_bytes = mutant!(GrowthUnnoted: bytes => header.made_bytes);
+        let header = SegmentHeader { made_bytes, ..*header };
+        file.write_at(0, &header.encode())
+            .map_err(|cause| Trouble::Passing { cause, leftover: None })?;
+        file.sync().map_err(Trouble::Final)?;
         self.mapping.grown(bytes as usize);
         self.exists.store(self.start.get() + bytes, Ordering::Release);
         Ok(())
@@ -235,20 +230,22 @@ impl Segment {
     /// Makes what of `from..to` lies in this segment durable. Returns how many bytes that is.
     pub(super) fn sync(&self, from: Lsn, to: Lsn) -> Result<u64> {
         let Some((offset, len)) = self.part(from, to) else { return Ok(0) };
-        if broken(Mutant::FlushFirstSegmentOnly) && from < self.start
-            || broken(Mutant::FlushLastSegmentOnly) && to > self.end
-        {
-            return Ok(len as u64);
-        }
-        let (mut first, mut end) = (offset, offset + len);
-        if broken(Mutant::FlushFirstPageSkipped) && offset.next_multiple_of(4096) < end {
-            first = offset.next_multiple_of(4096);
-        }
-        if broken(Mutant::FlushLastPageSkipped) && end - end % 4096 > first {
-            end -= end % 4096;
-        }
-        self.mapping.sync(first, end - first)?;
+        mutant!(FlushFirstSegmentOnly => if from < self.start { return Ok(len as u64); });
+        mutant!(FlushLastSegmentOnly => if to > self.end { return Ok(len as u64); });
+        mutant!(FlushFirstPageSkipped | FlushLastPageSkipped: self.mapping.sync(offset, len)? =>
+            self.sync_less(offset, len)?);
         Ok(len as u64)
+    }
+
+    #[cfg(feature = "mutants")]
+    fn sync_less(&self, offset: usize, len: usize) -> Result<()> {
+        let (mut first, mut end) = (offset, offset + len);
+        mutant!(FlushFirstPageSkipped => first = first.next_multiple_of(4096));
+        mutant!(FlushLastPageSkipped => end -= end % 4096);
+        match first < end {
+            true => self.mapping.sync(first, end - first),
+            false => self.mapping.sync(offset, len),
+        }
     }
 
     /// Brings what of `from..to` lies in this segment into memory.
@@ -270,19 +267,21 @@ impl Segment {
 fn seal(file: &dyn DiskFile, name: &str, header: &SegmentHeader) -> Result<(), Trouble> {
     file.write_at(0, &header.encode())
         .map_err(|cause| Trouble::Passing { cause, leftover: Some(name.to_owned()) })?;
-    if broken(Mutant::SegmentHeaderUnflushed) {
-        return Ok(());
-    }
-    file.sync().map_err(|cause| match broken(Mutant::SegmentFailurePassing) {
-        true => Trouble::Passing { cause, leftover: Some(name.to_owned()) },
-        false => Trouble::Final(cause),
-    })
+    mutant!(SegmentHeaderUnflushed => return Ok(()));
+    mutant!(SegmentFailurePassing => return file.sync().map_err(|cause| {
+        Trouble::Passing { cause, leftover: Some(name.to_owned()) }
+    }));
+    file.sync().map_err(Trouble::Final)
 }
 
-/// Makes the names in the directory durable, for the segment `name`.
-fn settle(disk: &dyn Disk, name: &str) -> Result<(), Trouble> {
-    disk.sync_dir().map_err(|cause| match broken(Mutant::DirectoryFailurePassing) {
-        true => Trouble::Passing { cause, leftover: Some(name.to_owned()) },
-        false => Trouble::Final(cause),
-    })
+/// Makes the names in the directory durable.
+fn settle(disk: &dyn Disk) -> Result<(), Trouble> {
+    disk.sync_dir().map_err(Trouble::Final)
+}
+
+#[cfg(feature = "mutants")]
+fn settle_wrongly(disk: &dyn Disk, name: &str) -> Result<(), Trouble> {
+    mutant!(SegmentNameUnflushed | RecycledNameUnflushed => return Ok(()));
+    let leftover = Some(name.to_owned());
+    disk.sync_dir().map_err(|cause| Trouble::Passing { cause, leftover })
 }

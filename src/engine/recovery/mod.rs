@@ -52,7 +52,7 @@ use crate::engine::commit::{
 use crate::engine::disk::overlay::Overlay;
 use crate::engine::disk::{DirLock, Disk};
 use crate::engine::log::{Known, find_later};
-use crate::engine::mutants::{Mutant, broken};
+use crate::engine::mutants::mutant;
 use crate::engine::options::{Options, RecoveryProgress};
 use crate::engine::space::{DATA_FILE, Head, PageId, Params, Space};
 use crate::engine::tree::{Cursor, Node, Value, copy_used, max_key};
@@ -180,7 +180,9 @@ fn refuse_outlived(disk: &Arc<dyn Disk>, space: &Space) -> Result<()> {
     let (life, segment_bytes) = (superblock.life(), superblock.segment_bytes);
     let known = Known { life, segment_bytes, clean, may_be_recoverys: begins_with_a_count };
     match find_later(disk, known)? {
-        Some(later) if !broken(Mutant::OlderDataUnnoticed) => Err(Error::Corrupt {
+        #[cfg(feature = "mutants")]
+        Some(_) if mutant!(OlderDataUnnoticed: false => true) => Ok(()),
+        Some(later) => Err(Error::Corrupt {
             file: space.path().to_owned(),
             offset: 0,
             expected: format!(
@@ -192,7 +194,7 @@ fn refuse_outlived(disk: &Arc<dyn Disk>, space: &Space) -> Result<()> {
                 false => format!("an older one, of incarnation {incarnation}"),
             },
         }),
-        _ => Ok(()),
+        None => Ok(()),
     }
 }
 
@@ -238,15 +240,10 @@ fn decode_dropped(id: &[u8], root: &[u8]) -> Option<(KeyspaceId, PageId)> {
 }
 
 /// Steps 6 and 7. The former incarnation ended at `end`.
-fn begin_anew(engine: &Engine, head: Head, mut end: Lsn, summary: &RecoverySummary) -> Result<()> {
-    let mut incarnation = head.incarnation.next();
-    if broken(Mutant::IncarnationReused) {
-        incarnation = head.incarnation;
-    }
+fn begin_anew(engine: &Engine, head: Head, end: Lsn, summary: &RecoverySummary) -> Result<()> {
+    let incarnation = mutant!(IncarnationReused: head.incarnation.next() => head.incarnation);
     // RECOVERY-4: it may have been in the operating system's cache only.
-    if !broken(Mutant::RecoveryUnconfirmed) {
-        engine.space.confirm()?;
-    }
+    mutant!(RecoveryUnconfirmed: engine.space.confirm()? => ());
     let log = {
         let mut state = engine.commit.lock();
         let life = engine.draw_life(incarnation)?;
@@ -257,15 +254,13 @@ fn begin_anew(engine: &Engine, head: Head, mut end: Lsn, summary: &RecoverySumma
             }
             log => log?,
         };
-        if broken(Mutant::FormerEndTooHigh) {
-            end = log.start();
-        }
         let CommitState { writer, trees, .. } = &mut *state;
         let mut group = WriteGroup::begin(&engine.cache, writer, log.start());
         trees.note_end(&mut group, head.former, head.former_mark, head.former_end)?;
-        if !broken(Mutant::FormerEndUnnoted) {
-            trees.note_end(&mut group, head.incarnation, head.mark, end)?;
-        }
+        mutant!(FormerEndUnnoted:
+            trees.note_end(&mut group, head.incarnation, head.mark, end)? => ());
+        mutant!(FormerEndTooHigh =>
+            trees.note_end(&mut group, head.incarnation, head.mark, log.start())?);
         trees.note_counts(&mut group)?;
         trees.publish(group);
         log
@@ -275,11 +270,8 @@ fn begin_anew(engine: &Engine, head: Head, mut end: Lsn, summary: &RecoverySumma
     let bytes = summary.bytes_replayed;
     let progress = RecoveryProgress { phase: "checkpoint", done_bytes: bytes, total_bytes: bytes };
     report(engine, progress);
-    if broken(Mutant::RecoveryServedEarly)
-        || broken(Mutant::EmptyRecoveryUnrecorded) && summary.records_replayed == 0
-    {
-        return Ok(());
-    }
+    mutant!(RecoveryServedEarly => return Ok(()));
+    mutant!(EmptyRecoveryUnrecorded => if summary.records_replayed == 0 { return Ok(()); });
     let RecoverySummary { former: incarnation, recovered_to: end, .. } = *summary;
     let mark = if incarnation == head.incarnation { head.mark } else { head.former_mark };
     let made = engine.checkpoint_for(Purpose::Recovery(Former { incarnation, mark, end }));

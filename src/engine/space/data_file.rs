@@ -23,7 +23,7 @@ use crate::engine::base::lsn::StoreId;
 use crate::engine::base::sync::Mutex;
 use crate::engine::base::sync::atomic::{AtomicU64, Ordering};
 use crate::engine::disk::DiskFile;
-use crate::engine::mutants::{Mutant, broken};
+use crate::engine::mutants::mutant;
 
 /// How much a batch of neighbouring pages gathers before it is written, in bytes.
 const BATCH_BYTES: usize = 1 << 20;
@@ -134,10 +134,9 @@ impl DataFile {
     /// [`Error::Poisoned`] if this or an earlier flush failed, for good (DATAFILE-1).
     pub(crate) fn sync(&self) -> Result<()> {
         self.check_poison()?;
-        self.file.sync().map_err(|error| match broken(Mutant::DataFailureForgotten) {
-            true => error,
-            false => self.poison(error),
-        })?;
+        self.file
+            .sync()
+            .map_err(|error| mutant!(DataFailureForgotten: self.poison(error) => error))?;
         // A flush that failed meanwhile may have eaten the error that this one should have met.
         self.check_poison()
     }
@@ -165,12 +164,10 @@ impl DataFile {
     /// next flush makes as much of its length durable (DATAFILE-3).
     pub(crate) fn grow(&self, blocks: u64) -> Result<()> {
         let bytes = blocks * self.page_size as u64;
-        let grown = self.file.allocate(bytes);
-        if !broken(Mutant::GrowthFailureIgnored) {
-            grown?;
-        }
+        mutant!(GrowthFailureIgnored: self.file.allocate(bytes)? =>
+            drop(self.file.allocate(bytes)));
         let is_found = bytes <= self.found_bytes && blocks > self.blocks();
-        if is_found && !broken(Mutant::FoundLengthTrusted) {
+        if mutant!(FoundLengthTrusted: is_found => false) {
             self.write_at(bytes - self.page_size as u64, &vec![0; self.page_size])?;
         }
         self.blocks.fetch_max(blocks, Ordering::AcqRel);

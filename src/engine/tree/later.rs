@@ -15,7 +15,7 @@
 use super::edit::{Outcome, Place, TreeMut, put_here};
 use super::node::{Node, NodeMut, Value};
 use crate::engine::base::error::Result;
-use crate::engine::mutants::{Mutant, broken};
+use crate::engine::mutants::mutant;
 use crate::engine::space::PageId;
 
 /// Where so many rows go into one leaf, its copy costs less than to look at each of them twice; and
@@ -95,8 +95,7 @@ impl TreeMut<'_, '_> {
                 let (before, replaced) = row(next - 1);
                 is_repeated = before == key;
                 if is_repeated
-                    && matches!(replaced, Value::Blob(_))
-                    && !broken(Mutant::ReplacedLongNoted)
+                    && mutant!(ReplacedLongNoted: matches!(replaced, Value::Blob(_)) => false)
                 {
                     return Ok(first); // its pages must be freed before readers are kept away (CACHE-8)
                 }

@@ -12,7 +12,7 @@ use super::operations::{Operation, Outcome};
 use super::shortage::Shortage;
 use crate::engine::base::error::{Error, Result};
 use crate::engine::base::lsn::{Incarnation, LifeMark, Lsn};
-use crate::engine::mutants::{Mutant, broken};
+use crate::engine::mutants::mutant;
 use crate::engine::store::Token;
 use crate::net::proto::{Code, Failure, JobId, JobState, Marks, Place};
 use crate::{Receipt, Status, Store};
@@ -192,7 +192,8 @@ impl Service {
                 self.store.check_life(job.parse::<JobId>()?.token(), job)?;
                 Ok(JobState::Interrupted)
             }
-            JobRef::Former if broken(Mutant::FormerToldDurable) => Ok(JobState::Durable),
+            #[cfg(feature = "mutants")]
+            JobRef::Former if mutant!(FormerToldDurable: false => true) => Ok(JobState::Durable),
             JobRef::Former => Ok(match self.store.status(job)? {
                 Status::Pending => JobState::Appended,
                 Status::Durable => JobState::Durable,

@@ -5,6 +5,7 @@ use super::failure::{Failure, Outcome, Status};
 use crate::net::server::{Failure as Refused, Settings, Sources, serve as run};
 
 pub(super) fn serve(args: &ServeArgs) -> Outcome {
+    #[cfg(feature = "mutants")]
     crate::engine::mutants::break_by_environment().map_err(Failure::Usage)?;
     let environment = Settings::of_environment(std::env::vars())?;
     let mut flags = flags(args)?;
