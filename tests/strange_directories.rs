@@ -169,7 +169,7 @@ fn a_directory_that_is_refused_stays_as_it_was_whatever_is_in_it() {
     let (mut opened, mut refused) = (0, 0);
     let seed = support::seed();
     println!("SYNCLINE_SEED={seed}");
-    let mut rng = support::Rng::new(seed);
+    let mut rng = support::SplitMix64::new(seed);
     let mut draw = |n: usize| rng.below(n as u64) as usize;
     for round in 0..300 {
         let place = tempfile::tempdir().unwrap();

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::model::{Change, State};
-use crate::rng::Rng;
+use crate::random::SplitMix64;
 
 /// How many different keys there are.
 const KEYS: u64 = 700;
@@ -15,7 +15,7 @@ const PAGE: u64 = 4096 - 32;
 const CACHE: u64 = 1 << 20;
 
 /// One of the keys.
-pub(crate) fn key(rng: &mut Rng) -> Vec<u8> {
+pub(crate) fn key(rng: &mut SplitMix64) -> Vec<u8> {
     key_numbered(rng.below(KEYS))
 }
 
@@ -39,7 +39,7 @@ fn key_numbered(n: u64) -> Vec<u8> {
 }
 
 /// A value, unlike every other.
-pub(crate) fn value(rng: &mut Rng) -> Arc<[u8]> {
+pub(crate) fn value(rng: &mut SplitMix64) -> Arc<[u8]> {
     let bytes = match rng.below(100) {
         0 => 0,
         1..60 => rng.below(100),
@@ -52,12 +52,12 @@ pub(crate) fn value(rng: &mut Rng) -> Arc<[u8]> {
 }
 
 /// Where one way to store a value ends and another begins, one more and one less.
-fn edge(rng: &mut Rng) -> u64 {
+fn edge(rng: &mut SplitMix64) -> u64 {
     let around = *rng.pick(&[INLINE, PAGE, 2 * PAGE, 16 * PAGE, CACHE / 8]);
     around - 1 + rng.below(3)
 }
 
-fn small_value(rng: &mut Rng) -> Arc<[u8]> {
+fn small_value(rng: &mut SplitMix64) -> Arc<[u8]> {
     let bytes = rng.spread(1, 500);
     filled(rng.next(), bytes as usize)
 }
@@ -74,7 +74,7 @@ fn filled(stamp: u64, bytes: usize) -> Arc<[u8]> {
 }
 
 /// The changes of one commit to the keyspaces of `state`, of which there is at least one.
-pub(crate) fn changes(state: &State, crowded: Crowded, rng: &mut Rng) -> Vec<Change> {
+pub(crate) fn changes(state: &State, crowded: Crowded, rng: &mut SplitMix64) -> Vec<Change> {
     let count = match rng.below(100) {
         0..45 => 1,
         45..75 => rng.spread(2, 12),

@@ -12,12 +12,14 @@
 //! `SYNCLINE_SEEDS=1000 cargo test --test model` runs more of them; `SYNCLINE_TRACE=1` tells
 //! every step.
 
+mod draw;
 mod generate;
 mod held;
 mod lives;
 mod model;
+#[path = "../support/random.rs"]
+mod random;
 mod reads;
-mod rng;
 mod steps;
 mod threads;
 mod world;

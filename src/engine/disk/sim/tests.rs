@@ -6,8 +6,8 @@ use std::sync::Arc;
 use proptest::prelude::*;
 
 use super::pages::{PAGE_BYTES, SECTOR_BYTES};
-use super::rng::SplitMix64;
 use super::*;
+use crate::engine::base::random::SplitMix64;
 use crate::engine::disk::tests::map_all;
 
 const SECTOR: usize = SECTOR_BYTES as usize;

@@ -43,7 +43,7 @@ fn it_works_in_a_directory() {
     let disk = RealDisk::open(dir.path()).unwrap();
     let space = Space::create(&disk, params(4096)).unwrap();
     let mut model = Model::default();
-    let mut random = Random(5);
+    let mut random = Random::new(5);
     for _ in 0..5 {
         model.checkpoint(&space, &random.changes(50)).unwrap();
     }
@@ -56,7 +56,7 @@ fn random_checkpoints_are_read_back() {
     for page_size in [4096, 8192] {
         let disk = SimDisk::new();
         let mut space = Space::create(&disk, params(page_size)).unwrap();
-        let (mut model, mut random) = (Model::default(), Random(11));
+        let (mut model, mut random) = (Model::default(), Random::new(11));
         for round in 0..60 {
             model.checkpoint(&space, &random.changes(60)).unwrap();
             if random.below(4) == 0 {

@@ -40,7 +40,7 @@ use super::step::{Change, Kept, Mode, Step};
 use super::tally::Tally;
 use super::trouble::{Failing, Lasts, Trouble, Troubled};
 use crate::Error;
-use crate::engine::disk::sim::rng::SplitMix64;
+use crate::engine::base::random::SplitMix64;
 use crate::engine::disk::{Op, SimDisk};
 
 /// Steps between the fault and the crash.

@@ -19,8 +19,8 @@ use super::specimen::{Seen, Specimen};
 use super::step::{Change, Kept, Mode, Step};
 use super::tally::Tally;
 use super::trouble::{Damage, End, Rot, Trouble, Troubled};
+use crate::engine::base::random::SplitMix64;
 use crate::engine::disk::Keep;
-use crate::engine::disk::sim::rng::SplitMix64;
 
 /// The unit in which it is known what is read, in bytes and in bits.
 const PAGE: u64 = 4096;

@@ -7,8 +7,8 @@
 //! those of all moments between, and there the promises are the strictest.
 
 use super::step::Kept;
+use crate::engine::base::random::SplitMix64;
 use crate::engine::disk::Choice;
-use crate::engine::disk::sim::rng::SplitMix64;
 
 /// How many outcomes are tried of one window.
 #[derive(Clone, Copy, Debug)]
