@@ -303,8 +303,10 @@ impl Engine {
     fn write_checkpoint(&self, live: &Live, pinned: &mut Pinned, course: &Course) -> Result<u64> {
         // 2
         mutant!(CheckpointAheadOfLog: live.log.wait_quietly(pinned.at, None)? => true);
-        let is_durable = pinned.at <= live.log.durable();
-        assert!(mutant!(CheckpointAheadOfLog: is_durable => true), "CHECKPOINT-1");
+        assert!(
+            mutant!(CheckpointAheadOfLog: pinned.at <= live.log.durable() => true),
+            "CHECKPOINT-1"
+        );
         pinned.head.durable = pinned.at.max(live.log.durable());
         mutant!(LogRecycledEarly => live.log.recycle_below(pinned.at)?);
         self.write_pages(pinned, course)

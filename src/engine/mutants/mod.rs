@@ -14,14 +14,14 @@
 //! suite does not check, or that the line it breaks is not needed.
 //!
 //! Mistakes exist only with the feature `mutants`. There, `with(mutant, work)` activates a mutant in
-//! the calling thread while `work` runs. Without the feature, [`mutant!`] expands to the sound code
+//! the calling thread while `work` runs. Without the feature, `mutant!` expands to the sound code
 //! alone; helpers that only a mistake calls carry `#[cfg(feature = "mutants")]`.
 //!
 //! A server starts threads of its own. The environment variable [`VARIABLE`] therefore activates a
 //! mutant in a whole process. The suite hunts the mutants of class `server` this way: it kills
 //! servers and lets their clients judge.
 //!
-//! To add a mutant: a line in `catalog`, under its class, and one [`mutant!`] in the engine. The
+//! To add a mutant: a line in `catalog`, under its class, and one `mutant!` in the engine. The
 //! sound code must read as if the mutant were not there: no `let mut` and no variable for its sake.
 //! A mutant must
 //!

@@ -12,7 +12,7 @@ thread_local! {
 /// The mistake that all threads live with.
 static EVERYWHERE: OnceLock<Mutant> = OnceLock::new();
 
-/// Whether the calling thread lives with this mistake. Only [`mutant!`](super::mutant) asks.
+/// Whether the calling thread lives with this mistake. Only `mutant!` asks.
 #[inline]
 pub(crate) fn is_active(mutant: Mutant) -> bool {
     MUTANT.get() == Some(mutant) || EVERYWHERE.get() == Some(&mutant)

@@ -192,13 +192,14 @@ impl Service {
                 self.store.check_life(job.parse::<JobId>()?.token(), job)?;
                 Ok(JobState::Interrupted)
             }
-            #[cfg(feature = "mutants")]
-            JobRef::Former if mutant!(FormerToldDurable: false => true) => Ok(JobState::Durable),
-            JobRef::Former => Ok(match self.store.status(job)? {
-                Status::Pending => JobState::Appended,
-                Status::Durable => JobState::Durable,
-                Status::Lost => JobState::Lost,
-            }),
+            JobRef::Former => {
+                mutant!(FormerToldDurable => return Ok(JobState::Durable));
+                Ok(match self.store.status(job)? {
+                    Status::Pending => JobState::Appended,
+                    Status::Durable => JobState::Durable,
+                    Status::Lost => JobState::Lost,
+                })
+            }
             now => self.state_now(now),
         }
     }
