@@ -14,7 +14,7 @@ const SECTOR: usize = SECTOR_BYTES as usize;
 const PAGE: usize = PAGE_BYTES as usize;
 
 /// A disk with a durable file of zeros.
-fn disk_with(name: &str, bytes: u64) -> (SimDisk, Arc<dyn DiskFile>) {
+pub(super) fn disk_with(name: &str, bytes: u64) -> (SimDisk, Arc<dyn DiskFile>) {
     let disk = SimDisk::new();
     let file = disk.create(name, bytes).unwrap();
     file.sync().unwrap();
