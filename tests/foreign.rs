@@ -3,6 +3,9 @@
 //!
 //! None of that ends a thread of the store, blocks other calls, or breaks a promise.
 
+#[path = "support/random.rs"]
+mod random;
+
 use std::cell::RefCell;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -14,6 +17,7 @@ use std::task::{Context, Poll, RawWaker, RawWakerVTable, Wake, Waker};
 use std::thread;
 use std::time::Duration;
 
+use random::SplitMix64;
 use syncline::disk::{Op, SimDisk};
 use syncline::{CommitMode, Error, Keyspace, Options, Receipt, Store};
 
@@ -548,11 +552,8 @@ fn every_option_takes_any_value_or_refuses_it_by_name() {
 
 #[test]
 fn extreme_options_work_together() {
-    let mut state = 0x9e37_79b9_7f4a_7c15u64;
-    let mut draw = |below: u64| {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-        (state >> 33) % below
-    };
+    let mut random = SplitMix64::new(5);
+    let mut draw = |below| random.below(below);
     for _ in 0..60 {
         let (mut options, mut what) = (options(), String::new());
         for number in 0..8 {

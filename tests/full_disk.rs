@@ -12,7 +12,7 @@ mod support;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use support::Rng;
+use support::random::SplitMix64;
 use syncline::disk::{Disk, Fault, FaultError, Keep, Op, Persistence, SimDisk};
 use syncline::{CommitMode, Error, Keyspace, Options, Result, Snapshot, Store, WriteBatch};
 
@@ -23,7 +23,7 @@ type Rows = BTreeMap<Vec<u8>, Vec<u8>>;
 
 /// A store on a disk that is full now and then, and its expected contents.
 struct Life {
-    rng: Rng,
+    rng: SplitMix64,
     disk: SimDisk,
     options: Options,
     mode: CommitMode,
@@ -39,7 +39,7 @@ struct Life {
 
 impl Life {
     fn new(seed: u64) -> Life {
-        let mut rng = Rng::new(seed);
+        let mut rng = SplitMix64::new(seed);
         let mut pick = |items: &[u64]| items[rng.below(items.len() as u64) as usize];
         let options = Options::new()
             .without_threads()
@@ -469,7 +469,7 @@ fn a_store_that_was_killed_on_a_full_disk_can_be_read_there() {
 #[test]
 fn all_rows_are_deleted_and_put_again_in_a_store_that_fills_a_small_disk() {
     for (seed, page_bytes) in [(1, 8192), (2, 8192), (3, 16384), (4, 16384), (5, 4096)] {
-        let mut rng = Rng::new(seed);
+        let mut rng = SplitMix64::new(seed);
         let disk = SimDisk::new();
         disk.set_capacity(Some(18 << 20));
         let open = || {
@@ -477,7 +477,7 @@ fn all_rows_are_deleted_and_put_again_in_a_store_that_fills_a_small_disk() {
             let options = options.without_threads().commit_mode(CommitMode::Async);
             options.open_on(Arc::new(disk.clone())).unwrap()
         };
-        let fill = |rng: &mut Rng, store: &Store| {
+        let fill = |rng: &mut SplitMix64, store: &Store| {
             let rows = store.keyspace("rows").unwrap();
             let (mut taken, mut refused) = (0, 0);
             while refused < 10 {

@@ -26,7 +26,8 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
-use support::{Contents, Rng, assert_counts, assert_sound, read_all, seed};
+use support::random::SplitMix64;
+use support::{Contents, assert_counts, assert_sound, read_all, seed};
 use syncline::{CommitMode, Error, Keyspace, Options, Receipt, Status, Store, WriteBatch};
 
 const CYCLES: u64 = 8;
@@ -63,7 +64,8 @@ struct Commit {
 
 /// The `number`-th commit of `thread`.
 fn commit(seed: u64, thread: u64, number: u64) -> Commit {
-    let mut rng = Rng::new(seed ^ (thread << 56) ^ number.wrapping_mul(0x2545_f491_4f6c_dd1d));
+    let mut rng =
+        SplitMix64::new(seed ^ (thread << 56) ^ number.wrapping_mul(0x2545_f491_4f6c_dd1d));
     let mode = match thread {
         0 | 1 => CommitMode::Sync,
         2 | 3 => CommitMode::Async,
@@ -75,7 +77,7 @@ fn commit(seed: u64, thread: u64, number: u64) -> Commit {
     Commit { mode, changes }
 }
 
-fn change(rng: &mut Rng, thread: u64) -> Change {
+fn change(rng: &mut SplitMix64, thread: u64) -> Change {
     let key = format!("{thread}/{:05}", rng.below(KEYS)).into_bytes();
     let len = match rng.below(200) {
         0 => 40_000 + rng.below(200_000),
@@ -335,7 +337,7 @@ fn a_killed_process_loses_nothing_that_it_acknowledged() {
     println!("replay (the moments differ): SYNCLINE_SEED={seed} cargo test --test kill");
     let temp = tempfile::tempdir().unwrap();
     let directory = temp.path().join("store");
-    let mut rng = Rng::new(seed);
+    let mut rng = SplitMix64::new(seed);
     let mut witness = Witness::new(seed);
     let long = Duration::from_secs(60);
     for cycle in 0..CYCLES {

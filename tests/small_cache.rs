@@ -9,7 +9,7 @@ mod support;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-use support::Rng;
+use support::random::SplitMix64;
 use syncline::{CommitMode, Keyspace, Options, Store, WriteBatch};
 
 const WRITERS: u64 = 4;
@@ -20,7 +20,7 @@ const KEYS: u64 = 24;
 const SECONDS: u64 = 6;
 
 /// A value that shows whether it is whole: its number, its length, and bytes that follow from the number.
-fn value(rng: &mut Rng) -> Vec<u8> {
+fn value(rng: &mut SplitMix64) -> Vec<u8> {
     let len = match rng.below(100) {
         0..18 => 1000 + rng.below(3000),
         18..22 => 4060 + rng.below(40), // about the bytes of a page
@@ -37,7 +37,7 @@ fn is_whole(value: &[u8]) -> bool {
         && value[16..].iter().all(|byte| *byte == value[0])
 }
 
-fn write(store: &Store, keyspaces: &[Keyspace; 2], writer: u64, rng: &mut Rng) {
+fn write(store: &Store, keyspaces: &[Keyspace; 2], writer: u64, rng: &mut SplitMix64) {
     let mode = match writer == 0 || writer == 2 && rng.below(6) == 0 {
         true => CommitMode::Sync,
         false => CommitMode::Async,
@@ -67,7 +67,7 @@ fn write(store: &Store, keyspaces: &[Keyspace; 2], writer: u64, rng: &mut Rng) {
 }
 
 /// Reads everything in a snapshot, and again a little later. Returns the number of rows.
-fn read(store: &Store, keyspaces: &[Keyspace; 2], rng: &mut Rng) -> u64 {
+fn read(store: &Store, keyspaces: &[Keyspace; 2], rng: &mut SplitMix64) -> u64 {
     let snapshot = store.snapshot().unwrap();
     let rows = |keyspace: &Keyspace| {
         let mut rows = Vec::new();
@@ -101,7 +101,7 @@ fn values_are_whole_while_their_pages_are_evicted_and_reloaded() {
         let until = Instant::now() + Duration::from_secs(seconds);
         let goes_on = move || Instant::now() < until;
         for writer in 0..WRITERS {
-            let mut rng = Rng::new(seed.wrapping_add(writer));
+            let mut rng = SplitMix64::new(seed.wrapping_add(writer));
             scope.spawn(move || {
                 while goes_on() {
                     write(store, keyspaces, writer, &mut rng);
@@ -109,7 +109,8 @@ fn values_are_whole_while_their_pages_are_evicted_and_reloaded() {
             });
         }
         for reader in 0..READERS {
-            let (mut rng, read_rows) = (Rng::new(seed.wrapping_add(WRITERS + reader)), &read_rows);
+            let (mut rng, read_rows) =
+                (SplitMix64::new(seed.wrapping_add(WRITERS + reader)), &read_rows);
             scope.spawn(move || {
                 while goes_on() {
                     read_rows.fetch_add(read(store, keyspaces, &mut rng), Relaxed);

@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 use served::{Server, free_address};
-use support::Rng;
+use support::random::SplitMix64;
 use syncline::CommitMode;
 use syncline::client::{Client, Error, JobState, Keyspace, Write};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -57,7 +57,7 @@ async fn pass(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin,
 }
 
 /// A proxy between clients and the server, which cuts every connection at some byte.
-async fn cut(listener: TcpListener, server: String, mut rng: Rng) {
+async fn cut(listener: TcpListener, server: String, mut rng: SplitMix64) {
     let mut connections = tokio::task::JoinSet::new();
     while let Ok((client, _)) = listener.accept().await {
         let longest = if rng.below(4) == 0 { 400 } else { LONGEST };
@@ -85,7 +85,7 @@ struct Writer {
     sure: Keyspace,
     sure_client: Client,
     number: u64,
-    rng: Rng,
+    rng: SplitMix64,
     settled: u64,
 }
 
@@ -177,7 +177,7 @@ async fn disturb(
     mut server: Server,
     dir: &std::path::Path,
     address: &str,
-    mut rng: Rng,
+    mut rng: SplitMix64,
     end: Instant,
 ) -> Server {
     while Instant::now() < end {
@@ -245,7 +245,7 @@ fn number(name: &str, otherwise: u64) -> u64 {
 fn every_claim_of_every_error_is_true() {
     let seed = support::seed();
     println!("SYNCLINE_SEED={seed}");
-    let mut rng = Rng::new(seed);
+    let mut rng = SplitMix64::new(seed);
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
     let runtime = runtime.worker_threads(2).enable_all().build().unwrap();
     let dir = tempfile::tempdir().unwrap();
@@ -256,7 +256,7 @@ fn every_claim_of_every_error_is_true() {
     let last = runtime.block_on(async {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let cut_address = listener.local_addr().unwrap().to_string();
-        let cutter = tokio::spawn(cut(listener, address.clone(), Rng::new(rng.next())));
+        let cutter = tokio::spawn(cut(listener, address.clone(), SplitMix64::new(rng.next())));
         let sure_client = connect(&address).await;
         let sure = sure_client.keyspace("rows").await.unwrap();
         let clients = [connect(&address).await, connect(&cut_address).await, connect(&cut_address).await];
@@ -271,13 +271,13 @@ fn every_claim_of_every_error_is_true() {
             .map(|number| {
                 let client = clients[number as usize % clients.len()].clone();
                 let (sure, sure_client) = (sure.clone(), sure_client.clone());
-                let (soak, rng) = (Arc::clone(&soak), Rng::new(rng.next()));
+                let (soak, rng) = (Arc::clone(&soak), SplitMix64::new(rng.next()));
                 let settled = 0;
                 let writer = Writer { soak, client, sure, sure_client, number, rng, settled };
                 tokio::spawn(writer.run())
             })
             .collect();
-        let server = disturb(server, dir.path(), &address, Rng::new(rng.next()), end).await;
+        let server = disturb(server, dir.path(), &address, SplitMix64::new(rng.next()), end).await;
         soak.is_over.store(true, Relaxed);
         let mut last = Vec::new();
         for writer in writers {

@@ -170,7 +170,7 @@ fn a_refused_directory_with_any_contents_stays_as_it_was() {
     let (mut opened, mut refused) = (0, 0);
     let seed = support::seed();
     println!("SYNCLINE_SEED={seed}");
-    let mut rng = support::Rng::new(seed);
+    let mut rng = support::random::SplitMix64::new(seed);
     let mut draw = |n: usize| rng.below(n as u64) as usize;
     for round in 0..300 {
         let place = tempfile::tempdir().unwrap();

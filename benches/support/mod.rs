@@ -5,9 +5,13 @@
 //! fixed: two runs do the same.
 #![allow(dead_code, reason = "no benchmark needs all of it")]
 
+#[path = "../../tests/support/random.rs"]
+mod random;
+
 use std::path::Path;
 use std::sync::Arc;
 
+use random::SplitMix64;
 use syncline::disk::SimDisk;
 use syncline::{CommitMode, Keyspace, Options, Store, WriteBatch};
 use tempfile::TempDir;
@@ -22,8 +26,9 @@ pub(crate) type Key = [u8; KEY_BYTES];
 /// The key of row `number`, at a random position in the key order. No two rows have the same key.
 pub(crate) fn key(number: usize) -> Key {
     let mut key = [0; KEY_BYTES];
-    for (chunk, word) in key.chunks_mut(8).zip(number as u64 * 3..) {
-        chunk.copy_from_slice(&split_mix_64(word).to_le_bytes());
+    let mut words = SplitMix64::new((number as u64 * 3).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+    for chunk in key.chunks_mut(8) {
+        chunk.copy_from_slice(&words.next().to_le_bytes());
     }
     key
 }
@@ -120,12 +125,4 @@ impl Filled {
     pub(crate) fn put(&self, number: usize, mode: CommitMode) {
         self.keyspace.put_with(key(number), value(number), mode).expect("a commit");
     }
-}
-
-/// Word `number` of the generator SplitMix64 (Steele, Lea and Flood, 2014). A bijection.
-fn split_mix_64(number: u64) -> u64 {
-    let mut word = number.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    word ^ (word >> 31)
 }

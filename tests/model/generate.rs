@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::model::{Change, State};
-use crate::rng::Rng;
+use crate::random::SplitMix64;
 
 /// How many different keys there are.
 const KEYS: u64 = 700;
@@ -14,7 +14,7 @@ const INLINE: u64 = 4096 / 4 - 64;
 const PAGE: u64 = 4096 - 32;
 const CACHE: u64 = 1 << 20;
 
-pub(crate) fn key(rng: &mut Rng) -> Vec<u8> {
+pub(crate) fn key(rng: &mut SplitMix64) -> Vec<u8> {
     key_numbered(rng.below(KEYS))
 }
 
@@ -37,7 +37,7 @@ fn key_numbered(n: u64) -> Vec<u8> {
 }
 
 /// A value that differs from all others.
-pub(crate) fn value(rng: &mut Rng) -> Arc<[u8]> {
+pub(crate) fn value(rng: &mut SplitMix64) -> Arc<[u8]> {
     let bytes = match rng.below(100) {
         0 => 0,
         1..60 => rng.below(100),
@@ -50,12 +50,12 @@ pub(crate) fn value(rng: &mut Rng) -> Arc<[u8]> {
 }
 
 /// A length at a border between two ways to store a value: the border, one more, or one less.
-fn edge(rng: &mut Rng) -> u64 {
+fn edge(rng: &mut SplitMix64) -> u64 {
     let around = *rng.pick(&[INLINE, PAGE, 2 * PAGE, 16 * PAGE, CACHE / 8]);
     around - 1 + rng.below(3)
 }
 
-fn small_value(rng: &mut Rng) -> Arc<[u8]> {
+fn small_value(rng: &mut SplitMix64) -> Arc<[u8]> {
     let bytes = rng.spread(1, 500);
     filled(rng.next(), bytes as usize)
 }
@@ -72,7 +72,7 @@ fn filled(stamp: u64, bytes: usize) -> Arc<[u8]> {
 }
 
 /// The changes of one commit to the keyspaces of `state`, which has at least one.
-pub(crate) fn changes(state: &State, crowded: Crowded, rng: &mut Rng) -> Vec<Change> {
+pub(crate) fn changes(state: &State, crowded: Crowded, rng: &mut SplitMix64) -> Vec<Change> {
     let count = match rng.below(100) {
         0..45 => 1,
         45..75 => rng.spread(2, 12),

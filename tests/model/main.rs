@@ -11,12 +11,14 @@
 //! One seed determines a run. A failure prints the seed and the command that replays it.
 //! `SYNCLINE_SEEDS=1000 cargo test --test model` runs more seeds; `SYNCLINE_TRACE=1` prints every step.
 
+mod draw;
 mod generate;
 mod held;
 mod lives;
 mod model;
+#[path = "../support/random.rs"]
+mod random;
 mod reads;
-mod rng;
 mod steps;
 mod threads;
 mod world;

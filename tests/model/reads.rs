@@ -7,7 +7,7 @@ use syncline::{Entry, Error, Keyspace, Range, Snapshot, Store, Value};
 
 use crate::generate;
 use crate::model::{Map, State};
-use crate::rng::Rng;
+use crate::random::SplitMix64;
 
 /// Why a read failed: an error of the store, or a wrong answer.
 #[derive(Debug)]
@@ -85,7 +85,11 @@ impl<'a> Source<'a> {
 }
 
 /// Reads in one random way, and compares.
-pub(crate) fn check(source: Source<'_>, expected: &Map, rng: &mut Rng) -> Result<(), Failed> {
+pub(crate) fn check(
+    source: Source<'_>,
+    expected: &Map,
+    rng: &mut SplitMix64,
+) -> Result<(), Failed> {
     match rng.below(12) {
         0..4 => {
             for _ in 0..4 {
@@ -138,7 +142,7 @@ pub(crate) fn check(source: Source<'_>, expected: &Map, rng: &mut Rng) -> Result
 pub(crate) fn walk(
     mut range: Range,
     expected: &[(&Vec<u8>, &Arc<[u8]>)],
-    rng: &mut Rng,
+    rng: &mut SplitMix64,
 ) -> Result<(), Failed> {
     let style = rng.below(4);
     let steps = if rng.once_in(3) { rng.below(20) as usize } else { usize::MAX };
@@ -204,7 +208,7 @@ fn wrong<T>(what: String) -> Result<T, Failed> {
 }
 
 /// A key, which usually exists.
-fn some_key(map: &Map, rng: &mut Rng) -> Vec<u8> {
+fn some_key(map: &Map, rng: &mut SplitMix64) -> Vec<u8> {
     let key = generate::key(rng);
     match rng.below(4) {
         0 => key,
@@ -212,7 +216,7 @@ fn some_key(map: &Map, rng: &mut Rng) -> Vec<u8> {
     }
 }
 
-fn some_bounds(map: &Map, rng: &mut Rng) -> Bounds {
+fn some_bounds(map: &Map, rng: &mut SplitMix64) -> Bounds {
     let mut bound = || {
         let key = some_key(map, rng);
         match rng.below(5) {

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use syncline::{CommitMode, Keyspace, Options, Status, Store, WriteBatch};
 
-use crate::rng::Rng;
+use crate::random::SplitMix64;
 
 const WRITERS: u64 = 4;
 const KEYS: u64 = 150;
@@ -66,7 +66,7 @@ fn writers_and_readers_agree() {
 
 /// Writes, reads its own writes, and returns the expected contents and the tokens.
 fn write(store: &Store, pair: &[Keyspace; 2], writer: u64) -> (Written, Vec<String>) {
-    let mut rng = Rng::new(writer);
+    let mut rng = SplitMix64::new(writer);
     let (mut written, mut tokens) = (Written::new(), Vec::new());
     let alone = store.keyspace("alone").unwrap();
     for _ in 0..COMMITS {
@@ -106,7 +106,7 @@ fn write(store: &Store, pair: &[Keyspace; 2], writer: u64) -> (Written, Vec<Stri
 
 /// Puts to one keyspace may change leaves in place. These put one key several times, with values in
 /// the leaf and out of line.
-fn write_alone(store: &Store, alone: &Keyspace, writer: u64, rng: &mut Rng) {
+fn write_alone(store: &Store, alone: &Keyspace, writer: u64, rng: &mut SplitMix64) {
     let (key, mut batch, mut last) = (format!("{writer}"), WriteBatch::new(), Vec::new());
     for _ in 0..rng.spread(2, 6) {
         let len = *rng.pick(&[8, 900, 2000, 80_000]) + rng.below(200) as usize;
@@ -143,7 +143,7 @@ fn write_big(store: &Store, big: &Keyspace, stop: &AtomicBool) {
 
 /// Compares the two keyspaces, in snapshots.
 fn read(store: &Store, [left, right]: &[Keyspace; 2], stop: &AtomicBool, reader: u64) {
-    let mut rng = Rng::new(100 + reader);
+    let mut rng = SplitMix64::new(100 + reader);
     while !stop.load(Ordering::Relaxed) {
         let snapshot = store.snapshot().unwrap();
         for _ in 0..20 {

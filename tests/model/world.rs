@@ -8,8 +8,8 @@ use syncline::{CommitMode, Error, Keyspace, Lsn, Options, Receipt, Snapshot, Sto
 
 use crate::held::Holding;
 use crate::model::{Model, State};
+use crate::random::SplitMix64;
 use crate::reads::{Failed, contents};
-use crate::rng::Rng;
 
 /// The faults that a run injects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,7 +53,7 @@ pub(crate) struct Held {
 
 pub(crate) struct World {
     pub(crate) plan: Plan,
-    pub(crate) rng: Rng,
+    pub(crate) rng: SplitMix64,
     pub(crate) disk: SimDisk,
     pub(crate) options: Options,
     pub(crate) default_mode: CommitMode,
@@ -90,7 +90,7 @@ impl Drop for Story {
 
 impl World {
     pub(crate) fn new(seed: u64, plan: Plan) -> World {
-        let mut rng = Rng::new(seed);
+        let mut rng = SplitMix64::new(seed);
         let default_mode = *rng.pick(&[CommitMode::Sync, CommitMode::Async]);
         let options = Options::new()
             .cache_bytes(1 << 20)

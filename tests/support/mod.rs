@@ -1,6 +1,8 @@
 //! Helpers of several test programs.
 #![allow(dead_code, reason = "no program needs all of it")]
 
+pub(crate) mod random;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -23,28 +25,6 @@ pub(crate) fn options() -> Options {
 
 pub(crate) fn open(disk: &SimDisk) -> Result<Store> {
     options().open_on(Arc::new(disk.clone()))
-}
-
-/// Random numbers from a seed (SplitMix64).
-pub(crate) struct Rng(u64);
-
-impl Rng {
-    pub(crate) fn new(seed: u64) -> Self {
-        Rng(seed)
-    }
-
-    pub(crate) fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    /// A number below `n`.
-    pub(crate) fn below(&mut self, n: u64) -> u64 {
-        self.next() % n
-    }
 }
 
 /// The seed in the environment variable `SYNCLINE_SEED`, or one from the clock.

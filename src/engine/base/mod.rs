@@ -8,4 +8,5 @@ pub(crate) mod lsn;
 pub(crate) mod problems;
 pub(crate) mod process;
 pub(crate) mod progress;
+pub(crate) mod random;
 pub(crate) mod sync;

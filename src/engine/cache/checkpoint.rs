@@ -15,7 +15,7 @@ use super::state::Cache;
 use super::table::{PAGE_IDS, Word};
 use crate::engine::base::error::{Error, Result};
 use crate::engine::base::lsn::Lsn;
-use crate::engine::mutants::{Mutant, broken};
+use crate::engine::mutants::mutant;
 use crate::engine::space::{PageAddr, PageId};
 
 /// Pages written together.
@@ -73,8 +73,8 @@ impl Cache {
 
     /// Frees the blocks that only a failed checkpoint refers to.
     pub(crate) fn unplace(&self, placed: &[Placed]) {
-        let all = broken(Mutant::FailedCheckpointFreesAll);
-        let orphans = placed.iter().filter(|page| page.orphan || all);
+        let orphans =
+            placed.iter().filter(|page| mutant!(FailedCheckpointFreesAll: page.orphan => true));
         orphans.for_each(|page| self.space.free(page.new.block()));
     }
 
@@ -106,9 +106,8 @@ impl Cache {
             self.ensure_loaded(id)?;
             let old = self.table.checkpointed(id);
             let guard = self.pin();
-            let new = match self.version_at(id, at)? {
-                VersionLocation::OnDisk(_) if broken(Mutant::EvictedPageUnlisted) => continue,
-                VersionLocation::OnDisk(new) => new,
+            let new = match self.version_at(id, mutant!(CheckpointTakesNewest: at => Lsn::MAX))? {
+                VersionLocation::OnDisk(new) => mutant!(EvictedPageUnlisted: new => continue),
                 VersionLocation::Resident(frame) => {
                     buffer.push(id, self.page_ref(frame, &guard).bytes());
                     let (lsn, tenancy) = (self.arena.lsn(frame), self.arena.tenancy(frame));
@@ -147,7 +146,6 @@ impl Cache {
     }
 
     fn version_at(&self, id: PageId, at: Lsn) -> Result<VersionLocation> {
-        let at = if broken(Mutant::CheckpointTakesNewest) { Lsn::MAX } else { at };
         let word = self.table.newest(id);
         if let Some(version) = self.version_in_history(id, at) {
             return Ok(version);
@@ -213,7 +211,7 @@ impl Cache {
             let (old, in_use) = self.addr_of_freed(id)?;
             let lent = !in_use && self.history.is_lent(id, old, &self.arena);
             if !old.is_none() {
-                let is_kept = (in_use || lent) && !broken(Mutant::FreedExtentReleased);
+                let is_kept = mutant!(FreedExtentReleased: in_use || lent => false);
                 let list = if is_kept { &mut kept } else { &mut released };
                 list.push(old.block());
             }
@@ -242,9 +240,7 @@ impl Cache {
         let fanout = self.space.map_fanout() as u64;
         let mut leaves: BTreeMap<u64, Box<[u64]>> = BTreeMap::new();
         for page in placed {
-            if broken(Mutant::FreedPageStaysMapped) && page.new.is_none() {
-                continue;
-            }
+            mutant!(FreedPageStaysMapped => if page.new.is_none() { continue; });
             let leaf = page.id.0 / fanout;
             let words = match leaves.entry(leaf) {
                 Entry::Occupied(words) => words.into_mut(),

@@ -23,7 +23,7 @@ use super::table::{Claim, Word};
 use crate::engine::base::error::Result;
 use crate::engine::base::lsn::Lsn;
 use crate::engine::base::sync::atomic::{AtomicU32, Ordering};
-use crate::engine::mutants::{Mutant, broken};
+use crate::engine::mutants::mutant;
 use crate::engine::space::{PageAddr, PageId, header};
 
 /// Dirty pages written together.
@@ -217,10 +217,10 @@ impl Cache {
         if self.arena.lsn(frame) > upto {
             return Verdict::Spared;
         }
-        let mut addr = self.arena.addr(frame);
-        if broken(Mutant::DirtyPageDropped) && addr.is_none() {
-            addr = self.table.checkpointed(id);
-        }
+        let addr = mutant!(DirtyPageDropped: self.arena.addr(frame) => {
+            let addr = self.arena.addr(frame);
+            if addr.is_none() { self.table.checkpointed(id) } else { addr }
+        });
         if addr.is_none() {
             return Verdict::Dirty(id, self.arena.lsn(frame));
         }
@@ -342,9 +342,7 @@ impl Cache {
                 addrs.push(PageAddr::new(run.block + nth as u64, crc));
             }
             result = self.space.write_run(run.block, pages);
-            if broken(Mutant::PageWriteErrorIgnored) {
-                result = Ok(());
-            }
+            mutant!(PageWriteErrorIgnored => result = Ok(()));
             if result.is_err() {
                 break;
             }

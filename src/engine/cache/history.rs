@@ -34,7 +34,7 @@ use super::registry::Registry;
 use crate::engine::base::lsn::Lsn;
 use crate::engine::base::sync::Mutex;
 use crate::engine::base::sync::atomic::{AtomicUsize, Ordering};
-use crate::engine::mutants::{Mutant, broken};
+use crate::engine::mutants::mutant;
 use crate::engine::space::{PageAddr, PageId};
 
 /// How many versions are handled before the lock is released.
@@ -223,11 +223,12 @@ impl History {
         let Some(mut heap) = inner.needed.remove(&gone) else { return dropped };
         // A snapshot registered later is above all ends. One that is dropped meanwhile comes here next.
         let next = registry.next_above(gone).unwrap_or(Lsn::MAX);
-        let end = if broken(Mutant::OthersVersionsDropped) { Lsn::MAX } else { next };
         for _ in 0..AT_ONCE {
             #[cfg(test)]
             (inner.looked += 1);
-            let Some((until, id)) = inner.heaps.first(&heap).filter(|(until, _)| *until <= end)
+            let first = inner.heaps.first(&heap);
+            let Some((until, id)) =
+                first.filter(|(until, _)| mutant!(OthersVersionsDropped: *until <= next => true))
             else {
                 if !heap.is_empty() {
                     let Inner { needed, heaps, .. } = &mut *inner;
@@ -388,10 +389,9 @@ impl VersionLocation {
 impl Inner {
     /// The version of `id` that a reader at `at` sees.
     fn seen(&mut self, id: PageId, at: Lsn) -> Option<(Key, &mut OldVersion)> {
-        let from = match broken(Mutant::HistoryRangeInclusive) {
-            true => Bound::Included((id, at)),
-            false => Bound::Excluded((id, at)),
-        };
+        let from = mutant!(
+            HistoryRangeInclusive: Bound::Excluded((id, at)) => Bound::Included((id, at))
+        );
         let (&key, old) = self.versions.range_mut((from, Bound::Unbounded)).next()?;
         (key.0 == id && old.lsn <= at).then_some((key, old))
     }

@@ -17,7 +17,7 @@ use super::epoch::Exclusion;
 use super::state::Cache;
 use super::table::{Claim, Word};
 use super::writer::WriteGroup;
-use crate::engine::mutants::{Mutant, broken};
+use crate::engine::mutants::mutant;
 use crate::engine::space::PageId;
 
 /// The default of [`CacheOptions::back_off`](super::CacheOptions).
@@ -145,8 +145,8 @@ impl<'a> WriteGroup<'a> {
 impl Cache {
     /// Whether a snapshot needs this version, which is the newest of its page.
     fn is_needed(&self, frame: Frame) -> bool {
-        let needs = !broken(Mutant::NeededPageChangedInPlace);
-        needs && self.registry.newest().is_some_and(|snapshot| snapshot >= self.arena.lsn(frame))
+        mutant!(NeededPageChangedInPlace => return false);
+        self.registry.newest().is_some_and(|snapshot| snapshot >= self.arena.lsn(frame))
     }
 }
 

@@ -11,7 +11,7 @@ use super::writer::STASH;
 use crate::engine::base::error::{Error, Result};
 use crate::engine::base::lsn::Lsn;
 use crate::engine::base::sync::{atomic::Ordering, thread};
-use crate::engine::mutants::{Mutant, broken};
+use crate::engine::mutants::mutant;
 use crate::engine::space::{PageAddr, PageId, header};
 
 /// Attempts to find a free frame, a millisecond apart after the first few, before the cache counts as
@@ -89,7 +89,7 @@ impl Cache {
         let mut tries = 1;
         loop {
             match self.load_newest(id, || self.allocate_surely(upto, stash)) {
-                Err(Error::Io { .. }) if tries < TRIES && !broken(Mutant::ReadNotRepeated) => {
+                Err(Error::Io { .. }) if mutant!(ReadNotRepeated: tries < TRIES => false) => {
                     tries += 1;
                     thread::sleep(PAUSE);
                 }
@@ -171,9 +171,7 @@ impl Cache {
             return Ok(frame);
         }
         self.allocate_with(upto, 0).or_else(|error| {
-            if broken(Mutant::RoomNotMade) || broken(Mutant::BatchNeedsDisk) {
-                return Err(error);
-            }
+            mutant!(RoomNotMade | BatchNeedsDisk => return Err(error));
             // A failed sweep has looked at all frames. To save the next ones, take several frames at once.
             stash.extend((0..STASH).map_while(|_| self.arena.take_beyond()));
             stash.pop().ok_or(error)

@@ -6,7 +6,7 @@ use std::ops::Bound;
 use crate::engine::base::lsn::{Lsn, Watermark};
 use crate::engine::base::sync::Mutex;
 use crate::engine::base::sync::atomic::{AtomicUsize, Ordering};
-use crate::engine::mutants::{Mutant, broken};
+use crate::engine::mutants::mutant;
 
 /// The LSNs of all registered snapshots.
 #[derive(Debug, Default)]
@@ -76,10 +76,7 @@ impl Registry {
 
     /// The oldest open snapshot that needs a version of `[from, until)`.
     pub(crate) fn oldest_in(&self, from: Lsn, until: Lsn) -> Option<Lsn> {
-        let from = match broken(Mutant::SnapshotVersionDropped) {
-            true => Bound::Excluded(from),
-            false => Bound::Included(from),
-        };
+        let from = mutant!(SnapshotVersionDropped: Bound::Included(from) => Bound::Excluded(from));
         let open = self.open.lock();
         open.range((from, Bound::Excluded(until))).next().map(|(at, _)| *at)
     }

@@ -29,7 +29,7 @@ use super::writer::Writer;
 use crate::engine::base::error::{Error, Result};
 use crate::engine::base::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::engine::base::sync::thread;
-use crate::engine::mutants::{Mutant, broken};
+use crate::engine::mutants::mutant;
 use crate::engine::space::{BlockRun, Claim};
 
 /// Promises of up to this many pages are not counted: unreserved writes always leave as many blocks.
@@ -88,13 +88,13 @@ impl Cache {
 
     /// Whether CACHE-12 holds. Only while no page is being changed or written.
     pub(crate) fn is_backed(&self) -> bool {
-        self.unwritten() <= self.space.backing() || broken(Mutant::RoomNotMade)
+        mutant!(RoomNotMade: self.unwritten() <= self.space.backing() => true)
     }
 
     fn has_blocks_for(&self, pages: u64, claim: Claim) -> bool {
         // A page that lands meanwhile leaves the backing first, so the backing is read last.
         let needed = self.unwritten() + pages + self.space.kept_from(claim);
-        needed <= self.space.backing() || broken(Mutant::RoomNotMade)
+        mutant!(RoomNotMade: needed <= self.space.backing() => true)
     }
 
     /// Makes the data file longer, if needed, so that a commit can be promised `pages` pages. Call without
@@ -147,8 +147,8 @@ impl Cache {
             self.promises.pages.store(pages, Ordering::SeqCst);
         }
         let frames = self.least_frames(pages);
-        let is_kept = self.has_blocks_for(pages, claim)
-            && (writer.stock(self, frames as usize) || broken(Mutant::RoomNotMade));
+        let is_kept = self.has_blocks_for(pages, claim) && writer.stock(self, frames as usize);
+        mutant!(RoomNotMade => return true);
         if !is_kept && pages > SMALL {
             self.promises.pages.store(already, Ordering::SeqCst);
         }

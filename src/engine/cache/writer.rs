@@ -28,7 +28,7 @@ use super::table::Word;
 use crate::engine::base::error::Result;
 use crate::engine::base::lsn::Lsn;
 use crate::engine::base::sync::atomic::Ordering;
-use crate::engine::mutants::{Mutant, broken};
+use crate::engine::mutants::mutant;
 use crate::engine::space::{PageAddr, PageId, header};
 
 /// Frames that the writer takes at a time, at most.
@@ -377,7 +377,7 @@ impl<'a> WriteGroup<'a> {
             let old = self.resident(id)?;
             if cache.arena.lsn(old) == lsn {
                 let addr = cache.arena.addr(old);
-                if !addr.is_none() && !broken(Mutant::RewrittenPageStaysClean) {
+                if mutant!(RewrittenPageStaysClean: !addr.is_none() => false) {
                     // The copy was written back to make room, and is about to change again.
                     cache.arena.set_addr(old, PageAddr::NONE);
                     cache.space.free(addr.block());
@@ -415,7 +415,7 @@ impl<'a> WriteGroup<'a> {
     pub(super) fn take_over(&mut self, id: PageId, frame: Frame) {
         let (cache, old_lsn) = (self.cache, self.cache.arena.lsn(frame));
         let is_written = !cache.arena.addr(frame).is_none();
-        if is_written && !broken(Mutant::RewrittenPageStaysClean) {
+        if mutant!(RewrittenPageStaysClean: is_written => false) {
             cache.disown_superseded(id, frame);
             cache.arena.set_addr(frame, PageAddr::NONE);
             cache.dirty.fetch_add(1, Ordering::Relaxed);
@@ -429,10 +429,8 @@ impl<'a> WriteGroup<'a> {
     /// Lists `id`, whose previous version is of `old_lsn`, as changed since the last checkpoint.
     fn list(&mut self, id: PageId, old_lsn: Lsn) {
         self.changed += 1;
-        let is_listed = match broken(Mutant::ChangedPageUnlisted) {
-            true => old_lsn >= self.writer.checkpoint,
-            false => old_lsn > self.writer.checkpoint,
-        };
+        let checkpoint = self.writer.checkpoint;
+        let is_listed = mutant!(ChangedPageUnlisted: old_lsn > checkpoint => old_lsn >= checkpoint);
         if !is_listed {
             self.writer.changes.written.push(id);
         }

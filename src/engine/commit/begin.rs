@@ -10,7 +10,7 @@ use crate::engine::base::lsn::{Incarnation, Life, LifeMark, Lsn, Secret};
 use crate::engine::cache::WriteGroup;
 use crate::engine::log::format::Geometry;
 use crate::engine::log::{LEAST_SEGMENT, Log, LogOptions, Segments};
-use crate::engine::mutants::{Mutant, broken};
+use crate::engine::mutants::mutant;
 use crate::engine::space::{Claim, Head};
 
 /// Pages that the prologue of an incarnation changes at most.
@@ -45,12 +45,11 @@ impl Engine {
         self.space.check_poison()?;
         // 1. A fresh segment. The store was closed, so every older one can go, but not before the
         //    superblock that says so is known to be durable: an older one may need them.
-        if !broken(Mutant::BeginningUnconfirmed) {
-            self.space.confirm()?;
-            // What the prologue needs: nothing after this fails for want of blocks. It reads the free
-            // map, which confirms the superblock as well.
-            self.cache.provide_blocks(PROLOGUE_PAGES, Claim::Less)?;
-        }
+        mutant!(BeginningUnconfirmed: self.space.confirm()? => ());
+        // What the prologue needs: nothing after this fails for want of blocks. It reads the free
+        // map, which confirms the superblock as well.
+        mutant!(BeginningUnconfirmed:
+            self.cache.provide_blocks(PROLOGUE_PAGES, Claim::Less)? => ());
         let head = self.space.superblock().head;
         // The life that ended last. An attempt that failed after 2 has committed nothing, and the one
         // before it is not in the catalog yet.
@@ -74,9 +73,7 @@ impl Engine {
             clean: false,
             ..head
         };
-        if !broken(Mutant::BeginningUnrecorded) {
-            self.space.write_head(begun)?;
-        }
+        mutant!(BeginningUnrecorded: self.space.write_head(begun)? => ());
         // 3. The prologue: what the catalog must have before the first commit. Not logged: the
         //    superblock just written has all of it.
         let CommitState { writer, trees, .. } = &mut *state;
@@ -92,10 +89,10 @@ impl Engine {
         let (mut mark, mut secret) = ([0; 8], [0; 16]);
         self.disk.random(&mut mark)?;
         self.disk.random(&mut secret)?;
-        if broken(Mutant::SaltPredictable) {
+        mutant!(SaltPredictable => {
             secret[..8].copy_from_slice(&mark);
             secret[8..].copy_from_slice(&mark);
-        }
+        });
         // 0 is for a life without one.
         let mark = LifeMark(u64::from_le_bytes(mark).max(1));
         Ok(Life { store: self.store_id(), incarnation, mark, secret: Secret(secret) })

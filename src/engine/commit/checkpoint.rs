@@ -29,7 +29,7 @@ use crate::engine::base::lsn::{Incarnation, Life, LifeMark, Lsn};
 use crate::engine::base::progress::OperationProgress;
 use crate::engine::cache::{Changes, OtherWriter};
 use crate::engine::commit::{CommitState, Engine, KeyspaceState, Live, Op, Payload};
-use crate::engine::mutants::{Mutant, broken};
+use crate::engine::mutants::mutant;
 use crate::engine::options::CommitMode;
 use crate::engine::space::{self, Head, PageId};
 
@@ -147,9 +147,8 @@ impl Engine {
         let pages = match result {
             Ok(pages) => pages,
             Err(error) => {
-                if !broken(Mutant::ChangesLostOnFailure) {
-                    self.commit.lock().writer.restore_changes(pinned.changes);
-                }
+                mutant!(ChangesLostOnFailure:
+                    self.commit.lock().writer.restore_changes(pinned.changes) => ());
                 self.pass_poison_on(&error);
                 return Err(error);
             }
@@ -251,7 +250,7 @@ impl Engine {
                     payload.push(Op::Count { keyspace: keyspace.id, count });
                 }
                 payload.noted_in = state.trees.leaves_of_notes(&self.cache, &payload);
-                let is_noted = payload.operations > 0 && !broken(Mutant::CountsUnnoted);
+                let is_noted = mutant!(CountsUnnoted: payload.operations > 0 => false);
                 Ok(is_noted.then_some(payload))
             },
             then,
@@ -288,19 +287,14 @@ impl Engine {
             former_mark: ended.mark,
             former_end: ended.end,
             newest_segment: live.log.first_segment(),
-            next_page_id: match broken(Mutant::NextPageIdStale) {
-                true => former.next_page_id,
-                false => PageId(self.cache.next_page_id()),
-            },
-            catalog_root: match broken(Mutant::CatalogRootStale) {
-                true => former.catalog_root,
-                false => trees.catalog_root,
-            },
-            next_keyspace: match broken(Mutant::KeyspaceNumberStale) {
-                true => former.next_keyspace,
-                false => trees.next_keyspace,
-            },
-            clean: purpose == Purpose::Closing || broken(Mutant::CleanWhileRunning),
+            next_page_id: mutant!(
+                NextPageIdStale: PageId(self.cache.next_page_id()) => former.next_page_id
+            ),
+            catalog_root: mutant!(CatalogRootStale: trees.catalog_root => former.catalog_root),
+            next_keyspace: mutant!(
+                KeyspaceNumberStale: trees.next_keyspace => former.next_keyspace
+            ),
+            clean: mutant!(CleanWhileRunning: purpose == Purpose::Closing => true),
         };
         Pinned { at, changes, head }
     }
@@ -313,14 +307,13 @@ impl Engine {
         progress: &OperationProgress,
     ) -> Result<u64> {
         // 2
-        if !broken(Mutant::CheckpointAheadOfLog) {
-            live.log.wait_quietly(pinned.at, None)?;
-            assert!(pinned.at <= live.log.durable(), "CHECKPOINT-1");
-        }
+        mutant!(CheckpointAheadOfLog: live.log.wait_quietly(pinned.at, None)? => true);
+        assert!(
+            mutant!(CheckpointAheadOfLog: pinned.at <= live.log.durable() => true),
+            "CHECKPOINT-1"
+        );
         pinned.head.durable = pinned.at.max(live.log.durable());
-        if broken(Mutant::LogRecycledEarly) {
-            live.log.recycle_below(pinned.at)?;
-        }
+        mutant!(LogRecycledEarly => live.log.recycle_below(pinned.at)?);
         self.write_pages(pinned, progress)
     }
 
@@ -353,9 +346,7 @@ impl Engine {
             // What became durable meanwhile is proved as well.
             pinned.head.durable = pinned.at.max(live.log.durable());
         }
-        if broken(Mutant::CheckpointLsnLate) {
-            pinned.head.checkpoint = pinned.head.durable;
-        }
+        mutant!(CheckpointLsnLate => pinned.head.checkpoint = pinned.head.durable);
         let result = self.finish_checkpoint(pinned, &mut placed);
         if result.is_err() {
             self.cache.unplace(&placed);
@@ -393,7 +384,7 @@ impl Engine {
         let mut failed = None;
         state.unreaped.retain(|&(id, lsn)| {
             let is_needed =
-                self.cache.has_snapshot_below(lsn) && !broken(Mutant::ReapedUnderSnapshot);
+                mutant!(ReapedUnderSnapshot: self.cache.has_snapshot_below(lsn) => false);
             if is_needed || failed.is_some() {
                 return true;
             }
@@ -468,9 +459,8 @@ impl Engine {
     /// If `error` tells that the data file has failed for good, no commit is taken any more either: no
     /// checkpoint would ever have it.
     pub(crate) fn pass_poison_on(&self, error: &Error) {
-        if let (Error::Poisoned { .. }, Some(live)) = (error, self.live.get())
-            && !broken(Mutant::DataPoisonUntold)
-        {
+        mutant!(DataPoisonUntold => return);
+        if let (Error::Poisoned { .. }, Some(live)) = (error, self.live.get()) {
             live.log.poison(error.clone());
         }
     }

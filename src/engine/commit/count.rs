@@ -145,18 +145,14 @@ mod model {
     use std::collections::BTreeSet;
 
     use super::*;
+    use crate::engine::base::random::SplitMix64;
 
     /// Changes, snapshots taken and dropped at random: each sees its count, and little else stays.
     #[test]
     fn a_count_is_what_it_was_at_each_snapshot_and_old_ones_go() {
         let count = Count::new(5);
-        let (mut random, mut now) = (0x9e37_79b9_7f4a_7c15_u64, 5);
-        let mut below = |n: u64| {
-            random ^= random << 13;
-            random ^= random >> 7;
-            random ^= random << 17;
-            random % n
-        };
+        let (mut random, mut now) = (SplitMix64::new(5), 5);
+        let mut below = |n| random.below(n);
         let mut open: BTreeMap<Lsn, u64> = BTreeMap::new();
         for lsn in (1..5000).map(|n| Lsn::new(n * 10)) {
             let needed: BTreeSet<Lsn> = open.keys().copied().collect();

@@ -9,7 +9,7 @@ use super::ops::{KeyspaceId, Op, Operations, Payload};
 use crate::engine::base::error::{Error, Result};
 use crate::engine::base::lsn::{Incarnation, LifeMark, Lsn};
 use crate::engine::cache::{Cache, Draft, Readers, WriteGroup, Writer};
-use crate::engine::mutants::{Mutant, broken};
+use crate::engine::mutants::mutant;
 use crate::engine::space::PageId;
 use crate::engine::tree::{
     Aim, BlobRef, PriorValue, Scratch, TreeMut, TrimPlan, Value, blob, max_inline,
@@ -160,8 +160,7 @@ impl Trees {
         match tree.put_only(key, Value::Inline(value), aimed)? {
             PriorValue::Absent => self.touched[at].delta += 1,
             PriorValue::Inline => {}
-            PriorValue::Blob(_) if broken(Mutant::BlobLeaked) => {}
-            PriorValue::Blob(old) => blob::free(group, old)?,
+            PriorValue::Blob(old) => mutant!(BlobLeaked: blob::free(group, old)? => ()),
         }
         Ok(())
     }
@@ -384,8 +383,7 @@ fn meets(delta: &mut i64, unused: &mut Vec<BlobRef>) -> impl FnMut(PriorValue) {
     move |prior| match prior {
         PriorValue::Absent => *delta += 1,
         PriorValue::Inline => {}
-        PriorValue::Blob(_) if broken(Mutant::BlobLeaked) => {}
-        PriorValue::Blob(old) => unused.push(old),
+        PriorValue::Blob(old) => mutant!(BlobLeaked: unused.push(old) => ()),
     }
 }
 
@@ -443,9 +441,11 @@ pub(crate) fn sort_entries(payload: &[u8], sorted: &mut Vec<u8>) {
 fn sort_runs<T>(ops: &mut [(Op<'_>, T)]) {
     let is_keyed = |op: &Op<'_>| matches!(op, Op::Put { .. } | Op::Delete { .. });
     for run in ops.chunk_by_mut(|(a, _), (b, _)| is_keyed(a) && is_keyed(b)) {
-        if broken(Mutant::OperationsSortedUnstably) {
+        mutant!(OperationsSortedUnstably => {
             run.sort_unstable_by(|(a, _), (b, _)| place(a).cmp(&place(b)));
-        } else if !run.is_sorted_by(|(a, _), (b, _)| place(a) <= place(b)) {
+            continue;
+        });
+        if !run.is_sorted_by(|(a, _), (b, _)| place(a) <= place(b)) {
             // Stable: of several changes to a key, the last counts.
             run.sort_by_cached_key(|(op, _)| rank(op));
         }

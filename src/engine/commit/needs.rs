@@ -27,7 +27,7 @@ use super::group::{Prepared, prepare};
 use super::keyspaces::{KeyspaceState, Numbered};
 use super::ops::{Needs, Op, Operations, Payload};
 use crate::engine::base::error::{Error, Result};
-use crate::engine::mutants::{Mutant, broken};
+use crate::engine::mutants::mutant;
 use crate::engine::space::Claim;
 use crate::engine::tree::{ReadAt, max_inline, touch};
 
@@ -133,9 +133,7 @@ impl Engine {
             live.log.reserve(with_kept)?;
         }
         self.cache.provide_blocks(pages, claim)?;
-        if !broken(Mutant::RoomNotMade) {
-            self.cache.make_room_for(payload.operations, pages)?;
-        }
+        mutant!(RoomNotMade: self.cache.make_room_for(payload.operations, pages)? => ());
         Ok(())
     }
 

@@ -14,7 +14,7 @@ use super::ops::{CLASS_COMMIT, Needs, Payload};
 use crate::engine::base::error::{Error, Result};
 use crate::engine::base::lsn::Lsn;
 use crate::engine::cache::WriteGroup;
-use crate::engine::mutants::{Mutant, broken};
+use crate::engine::mutants::mutant;
 use crate::engine::options::CommitMode;
 use crate::engine::tree::Aim;
 
@@ -77,7 +77,7 @@ impl Engine {
         let lsn = lsn?;
         self.after_commit(live, lsn)?;
         // 6. What the caller asked to wait for.
-        if mode == CommitMode::Sync && !broken(Mutant::SyncAcknowledgedEarly) {
+        if mutant!(SyncAcknowledgedEarly: mode == CommitMode::Sync => false) {
             live.log.wait_durable(lsn, None).map_err(|error| error.after_append(lsn))?;
             assert!(live.log.durable() >= lsn, "COMMIT-4");
             self.background.moved();
@@ -130,7 +130,7 @@ impl Engine {
         drop(state);
         if let Some(lsn) = lsn {
             self.background.moved();
-            if mode == CommitMode::Sync && !broken(Mutant::CreationAcknowledgedEarly) {
+            if mutant!(CreationAcknowledgedEarly: mode == CommitMode::Sync => false) {
                 live.log.wait_durable(lsn, None).map_err(|error| error.after_append(lsn))?;
             }
         }

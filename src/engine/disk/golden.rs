@@ -4,12 +4,24 @@
 //! shows what changed.
 
 use std::error::Error;
+use std::fmt::Write;
 use std::path::Path;
+
+use goldenscript::{Command, Context, Runner};
 
 use super::recorder::Recorder;
 
-/// Runs each script of `layer` with a runner of its own.
-pub(crate) fn tell<R: goldenscript::Runner>(layer: &str, runner: impl Fn() -> R) {
+/// What a script acts on.
+pub(crate) trait Scripted {
+    /// The disk under it.
+    fn recorder(&self) -> &Recorder;
+
+    /// Does `command`, and writes to `out` what came of it. The script shows an error as a refusal.
+    fn told(&mut self, command: &Command, out: &mut String) -> Result<(), Box<dyn Error>>;
+}
+
+/// Runs each script of `layer` on an object of its own.
+pub(crate) fn tell<S: Scripted>(layer: &str, new: impl Fn() -> S) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scripts").join(layer);
     let entries = std::fs::read_dir(&folder).expect("the folder of the layer's scripts");
     let mut scripts: Vec<_> = entries.map(|entry| entry.expect("an entry").path()).collect();
@@ -17,21 +29,25 @@ pub(crate) fn tell<R: goldenscript::Runner>(layer: &str, runner: impl Fn() -> R)
     assert!(!scripts.is_empty(), "{} has no script", folder.display());
     for script in scripts {
         println!("{}", script.display());
-        goldenscript::run(&mut runner(), script).expect("a script that can be read");
+        goldenscript::run(&mut Teller(new()), script).expect("a script that can be read");
     }
 }
 
-/// The output of `told` for a command, followed by the I/O that it caused if the tag `io` asks for it.
-pub(crate) fn with_io<S>(
-    story: &mut S,
-    recorder: fn(&S) -> &Recorder,
-    context: &goldenscript::Context,
-    told: impl FnOnce(&mut S) -> Result<String, Box<dyn Error>>,
-) -> Result<String, Box<dyn Error>> {
-    recorder(story).take();
-    let mut out = told(story)?;
-    if context.tags.contains("io") {
-        out.push_str(&recorder(story).take());
+struct Teller<S>(S);
+
+impl<S: Scripted> Runner for Teller<S> {
+    type Command = Command;
+
+    /// What came of a command, followed by the I/O that it caused if its tag asks for that.
+    fn run(&mut self, command: &Command, context: &Context) -> Result<String, Box<dyn Error>> {
+        self.0.recorder().take();
+        let mut out = String::new();
+        if let Err(error) = self.0.told(command, &mut out) {
+            writeln!(out, "refused: {error}")?;
+        }
+        if context.tags.contains("io") {
+            out.push_str(&self.0.recorder().take());
+        }
+        Ok(out)
     }
-    Ok(out)
 }

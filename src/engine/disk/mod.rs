@@ -28,6 +28,8 @@ pub(crate) mod recorder;
 pub(crate) mod sim;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+pub(crate) mod watched;
 
 use std::fmt::Debug;
 use std::sync::Arc;

@@ -4,26 +4,35 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use super::{DirLock, Disk, DiskFile, Mapping};
+use super::Disk;
+use super::watched::{Act, Watcher, watched};
 use crate::engine::base::error::Result;
 
-type Lines = Arc<Mutex<Vec<String>>>;
-
-/// Passes every call on to another disk, and records a line per change, and per read of a file.
+/// Records a line per change that is made to a disk, and per read of a file.
 #[derive(Clone, Debug)]
 pub(crate) struct Recorder {
-    inner: Arc<dyn Disk>,
-    lines: Lines,
+    lines: Arc<Lines>,
+    disk: Arc<dyn Disk>,
 }
+
+#[derive(Debug, Default)]
+struct Lines(Mutex<Vec<String>>);
 
 impl Recorder {
     pub(crate) fn new(inner: Arc<dyn Disk>) -> Self {
-        Recorder { inner, lines: Lines::default() }
+        let lines = Arc::<Lines>::default();
+        let disk = watched(inner, Arc::clone(&lines) as Arc<dyn Watcher>);
+        Recorder { lines, disk }
+    }
+
+    /// The disk on which everything is recorded.
+    pub(crate) fn disk(&self) -> Arc<dyn Disk> {
+        Arc::clone(&self.disk)
     }
 
     /// The lines since the last call. Equal ones in a row are counted.
     pub(crate) fn take(&self) -> String {
-        let lines = std::mem::take(&mut *self.lines.lock());
+        let lines = std::mem::take(&mut *self.lines.0.lock());
         let runs = lines.chunk_by(|a, b| a == b);
         runs.map(|run| match run.len() {
             1 => format!("    {}\n", run[0]),
@@ -31,138 +40,30 @@ impl Recorder {
         })
         .collect()
     }
-
-    fn note(&self, line: String) {
-        self.lines.lock().push(line);
-    }
-
-    fn file(&self, name: &str, inner: Arc<dyn DiskFile>) -> Arc<dyn DiskFile> {
-        Arc::new(RecordedFile { inner, name: name.to_owned(), lines: Arc::clone(&self.lines) })
-    }
 }
 
-impl Disk for Recorder {
-    fn lock(&self) -> Result<Box<dyn DirLock>> {
-        self.inner.lock()
-    }
-
-    fn list(&self) -> Result<Vec<String>> {
-        self.inner.list()
-    }
-
-    fn create(&self, name: &str, bytes: u64) -> Result<Arc<dyn DiskFile>> {
-        self.note(format!("create {name}, {bytes} bytes"));
-        Ok(self.file(name, self.inner.create(name, bytes)?))
-    }
-
-    fn open(&self, name: &str) -> Result<Arc<dyn DiskFile>> {
-        Ok(self.file(name, self.inner.open(name)?))
-    }
-
-    fn rename(&self, from: &str, to: &str) -> Result<()> {
-        self.note(format!("rename {from} to {to}"));
-        self.inner.rename(from, to)
-    }
-
-    fn remove(&self, name: &str) -> Result<()> {
-        self.note(format!("remove {name}"));
-        self.inner.remove(name)
-    }
-
-    fn sync_dir(&self) -> Result<()> {
-        self.note("sync directory".into());
-        self.inner.sync_dir()
-    }
-
-    fn random(&self, bytes: &mut [u8]) -> Result<()> {
-        self.inner.random(bytes)
-    }
-
-    fn path(&self, name: &str) -> String {
-        self.inner.path(name)
-    }
-}
-
-#[derive(Debug)]
-struct RecordedFile {
-    inner: Arc<dyn DiskFile>,
-    name: String,
-    lines: Lines,
-}
-
-impl RecordedFile {
-    fn note(&self, line: String) {
-        self.lines.lock().push(line);
-    }
-}
-
-impl DiskFile for RecordedFile {
-    fn path(&self) -> &str {
-        self.inner.path()
-    }
-
-    fn bytes(&self) -> Result<u64> {
-        self.inner.bytes()
-    }
-
-    fn allocate(&self, bytes: u64) -> Result<()> {
-        self.note(format!("grow {} to {bytes}", self.name));
-        self.inner.allocate(bytes)
-    }
-
-    fn deallocate(&self, offset: u64, len: u64) -> Result<bool> {
-        self.note(format!("give back {} at {offset}, {len} bytes", self.name));
-        self.inner.deallocate(offset, len)
-    }
-
-    fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<()> {
-        self.note(format!("read {} at {offset}, {} bytes", self.name, buf.len()));
-        self.inner.read_at(offset, buf)
-    }
-
-    fn write_at(&self, offset: u64, bytes: &[u8]) -> Result<()> {
-        self.note(format!("write {} at {offset}, {} bytes", self.name, bytes.len()));
-        self.inner.write_at(offset, bytes)
-    }
-
-    fn sync(&self) -> Result<()> {
-        self.note(format!("sync {}", self.name));
-        self.inner.sync()
-    }
-
-    fn map(&self, bytes: u64) -> Result<Box<dyn Mapping>> {
-        let (name, lines) = (self.name.clone(), Arc::clone(&self.lines));
-        Ok(Box::new(RecordedMapping { inner: self.inner.map(bytes)?, name, lines }))
-    }
-}
-
-#[derive(Debug)]
-struct RecordedMapping {
-    inner: Box<dyn Mapping>,
-    name: String,
-    lines: Lines,
-}
-
-impl Mapping for RecordedMapping {
-    fn grown(&self, bytes: usize) {
-        self.inner.grown(bytes);
-    }
-
-    fn write(&self, offset: usize, bytes: &[u8]) {
-        if !bytes.is_empty() {
-            let line = format!("store {} at {offset}, {} bytes", self.name, bytes.len());
-            self.lines.lock().push(line);
-        }
-        self.inner.write(offset, bytes);
-    }
-
-    fn sync(&self, offset: usize, len: usize) -> Result<()> {
-        let line = format!("flush {} at {offset}, {len} bytes", self.name);
-        self.lines.lock().push(line);
-        self.inner.sync(offset, len)
-    }
-
-    fn prefault(&self, offset: usize, len: usize) -> Result<()> {
-        self.inner.prefault(offset, len)
+impl Watcher for Lines {
+    fn see(
+        &self,
+        name: &str,
+        act: &Act<'_>,
+        pass_on: &mut dyn FnMut() -> Result<()>,
+    ) -> Result<()> {
+        let line = match act {
+            Act::Create { bytes } => format!("create {name}, {bytes} bytes"),
+            Act::Rename { to } => format!("rename {name} to {to}"),
+            Act::Remove => format!("remove {name}"),
+            Act::SyncDir => "sync directory".into(),
+            Act::Grow { bytes } => format!("grow {name} to {bytes}"),
+            Act::GiveBack { offset, len } => format!("give back {name} at {offset}, {len} bytes"),
+            Act::Read { offset, len } => format!("read {name} at {offset}, {len} bytes"),
+            Act::Write { offset, len } => format!("write {name} at {offset}, {len} bytes"),
+            Act::Sync => format!("sync {name}"),
+            Act::MappedWrite { len: 0, .. } | Act::Prefault { .. } => return pass_on(),
+            Act::MappedWrite { offset, len } => format!("store {name} at {offset}, {len} bytes"),
+            Act::MappedSync { offset, len } => format!("flush {name} at {offset}, {len} bytes"),
+        };
+        self.0.lock().push(line);
+        pass_on()
     }
 }

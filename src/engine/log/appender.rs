@@ -21,7 +21,7 @@ use crate::engine::base::process::Process;
 use crate::engine::base::sync::atomic::{AtomicU64, Ordering};
 use crate::engine::base::sync::{Mutex, Stopwatch};
 use crate::engine::disk::Disk;
-use crate::engine::mutants::{Mutant, broken};
+use crate::engine::mutants::mutant;
 
 /// A record up to this size is built on the stack and copied at once.
 const SMALL_RECORD: usize = 256;
@@ -418,10 +418,7 @@ impl Log {
 
     #[inline]
     fn write_record(&self, segment: &Segment, at: Lsn, part: Part<'_>) {
-        let sync_line = match broken(Mutant::SyncLineAhead) {
-            true => self.appended.load(),
-            false => self.durable.load(),
-        };
+        let sync_line = mutant!(SyncLineAhead: self.durable.load() => self.appended.load());
         assert!(sync_line <= at, "LOG-5: the sync line {sync_line} is above the record at {at}");
         let header = RecordHeader {
             payload_crc: part.payload_crc,
@@ -443,9 +440,7 @@ impl Log {
         }
         segment.write(at, &head);
         segment.write(Lsn::new(at.get() + payload.start as u64), part.payload);
-        if broken(Mutant::RecordPaddingUnwritten) {
-            return;
-        }
+        mutant!(RecordPaddingUnwritten => return);
         let padding = &[0; 8][..bytes - payload.end];
         segment.write(Lsn::new(at.get() + payload.end as u64), padding);
     }

@@ -14,7 +14,7 @@ use super::steps::step_within;
 use crate::engine::base::error::{Error, Result};
 use crate::engine::base::lsn::{Life, Lsn};
 use crate::engine::disk::{Disk, DiskFile};
-use crate::engine::mutants::{Mutant, broken};
+use crate::engine::mutants::mutant;
 
 /// The log is read in chunks of this size.
 pub(super) const CHUNK_BYTES: u64 = 256 << 10;
@@ -67,9 +67,7 @@ impl Source {
             }
         };
         if header.life.store != self.life.store {
-            if broken(Mutant::ForeignSegmentIgnored) {
-                return Ok(None);
-            }
+            mutant!(ForeignSegmentIgnored => return Ok(None));
             let (file, expected) = (self.path(number), self.life.store);
             return Err(Error::WrongStore { file, expected, found: header.life.store });
         }
@@ -218,7 +216,8 @@ impl RecordScan {
     fn enter_segment(&mut self, at: Lsn) -> Result<Result<(), Stop>> {
         match &self.segment {
             Some(segment) if at < self.source.geometry.segment_end(segment.number) => Ok(Ok(())),
-            Some(_) if broken(Mutant::ScanEndsWithSegment) => {
+            #[cfg(feature = "mutants")]
+            Some(_) if mutant!(ScanEndsWithSegment: false => true) => {
                 Ok(Err(self.stop_at(at, "the end of the segment".to_owned())))
             }
             _ => self.open_segment(at),

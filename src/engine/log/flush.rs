@@ -35,7 +35,7 @@ use crate::engine::base::error::{Error, Result};
 use crate::engine::base::lsn::Lsn;
 use crate::engine::base::sync::atomic::{AtomicBool, Ordering};
 use crate::engine::base::sync::{Deadline, Mutex, Stopwatch, thread};
-use crate::engine::mutants::{Mutant, broken};
+use crate::engine::mutants::mutant;
 
 /// The leader counts as one waiter, even if it is the flusher.
 const LEADER: usize = 1;
@@ -261,12 +261,13 @@ impl Log {
                     return Ok(());
                 }
                 if let Some(cause) = &state.poison {
-                    let error = poisoned_by(cause);
-                    if broken(Mutant::PoisonToldOnce) {
+                    mutant!(PoisonToldOnce => {
+                        let error = poisoned_by(cause);
                         state.poison = None;
                         self.group.poisoned.store(false, Ordering::SeqCst);
-                    }
-                    return Err(error);
+                        return Err(error);
+                    });
+                    return Err(poisoned_by(cause));
                 }
                 if state.leading {
                     Some(state.enqueue(lsn, |state| &mut state.queue).1)
@@ -315,23 +316,17 @@ impl Log {
         let begun = Stopwatch::start();
         *self.group.at_device.lock() = Some(begun);
         let target = self.appended.load();
-        let mut flushed = self.flush_up_to(target);
-        if broken(Mutant::FailedFlushRetried) && flushed.is_err() {
-            flushed = self.flush_up_to(target);
-        }
+        let flushed = mutant!(FailedFlushRetried: self.flush_up_to(target) =>
+            self.flush_up_to(target).or_else(|_| self.flush_up_to(target)));
         *self.group.at_device.lock() = None;
         mem::forget(abandoned);
 
         let mut state = self.group.state.lock();
         let wakeups = match flushed {
             Ok(()) if state.poison.is_none() => {
-                let mut reached = target;
-                if broken(Mutant::DurableBeyondTarget) {
-                    reached = self.appended.load();
-                }
-                self.durable.advance(reached);
+                self.durable.advance(mutant!(DurableBeyondTarget: target => self.appended.load()));
                 let asking = state.waiting();
-                let mut wakeups = state.pass(reached);
+                let mut wakeups = state.pass(target);
                 let waiting = state.waiting();
                 state.group_delay.record_flush(asking - waiting + LEADER, waiting, begun.elapsed());
                 wakeups.leader = state.choose_leader();
@@ -374,9 +369,10 @@ impl Log {
     fn flush_up_to(&self, target: Lsn) -> Result<()> {
         let durable = self.durable.load();
         assert!(durable <= target, "LOG-14: the sync line {durable} is above {target}");
-        if durable == target || broken(Mutant::FlushSkipped) {
+        if durable == target {
             return Ok(());
         }
+        mutant!(FlushSkipped => return Ok(()));
         let begun = Stopwatch::start();
         let segments: Vec<_> = self.mapped.lock().iter().cloned().collect();
         let mut bytes = 0;
@@ -395,9 +391,7 @@ impl Log {
         if state.poison.is_none() {
             state.poison = Some(cause);
             self.group.poisoned.store(true, Ordering::SeqCst);
-            if !broken(Mutant::CommitsAfterPoison) {
-                self.withdraw_limit();
-            }
+            mutant!(CommitsAfterPoison: self.withdraw_limit() => ());
         }
         state.fail()
     }

@@ -61,7 +61,7 @@ use std::ops::Range;
 use super::checksum;
 use crate::engine::base::codec::{crc32, get_u16, get_u32, get_u64, put_u32, put_u64};
 use crate::engine::base::lsn::{Incarnation, Life, LifeMark, Lsn, Secret, StoreId};
-use crate::engine::mutants::{Mutant, broken};
+use crate::engine::mutants::mutant;
 
 /// Bytes of a segment's header page, which no record enters.
 pub(crate) const SEGMENT_HEADER: u64 = 4096;
@@ -404,10 +404,7 @@ impl RecordHeader {
         if bytes.len() < RECORD_HEADER {
             return Err(Invalid::Short);
         }
-        let mut lsn = Lsn::new(get_u64(bytes, 16) ^ salt.mask);
-        if broken(Mutant::RecordPositionUnchecked) {
-            lsn = at;
-        }
+        let lsn = mutant!(RecordPositionUnchecked: Lsn::new(get_u64(bytes, 16) ^ salt.mask) => at);
         if lsn != at {
             return Err(Invalid::Position);
         }
@@ -454,9 +451,7 @@ impl RecordHeader {
     /// Checks payload and padding in `record`, the bytes of the whole record.
     pub(crate) fn check_body(&self, record: &[u8]) -> Result<(), Invalid> {
         let payload = self.payload();
-        if broken(Mutant::RecordPayloadUnchecked) {
-            return Ok(());
-        }
+        mutant!(RecordPayloadUnchecked => return Ok(()));
         if crc32fast::hash(&record[payload.clone()]) != self.payload_crc {
             return Err(Invalid::PayloadCrc);
         }

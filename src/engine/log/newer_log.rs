@@ -36,7 +36,7 @@ use super::scan::{Search, search_segment};
 use crate::engine::base::error::Result;
 use crate::engine::base::lsn::{Incarnation, Life};
 use crate::engine::disk::Disk;
-use crate::engine::mutants::{Mutant, broken};
+use crate::engine::mutants::mutant;
 
 /// The life that the superblock records.
 #[derive(Clone, Copy, Debug)]
@@ -112,7 +112,7 @@ fn has_commits(disk: &Arc<dyn Disk>, known: KnownLife, header: &SegmentHeader) -
     while let Some(record) = records.next()? {
         let begins = matches!(record.header.kind, Kind::Full | Kind::First);
         let is_commit =
-            begins && !may_be_recovery(record.payload) && !broken(Mutant::LaterCommitUnread);
+            mutant!(LaterCommitUnread: begins && !may_be_recovery(record.payload) => false);
         if clean || is_commit || geometry.offset_of(record.header.sync_line) != SEGMENT_HEADER {
             return Ok(true);
         }

@@ -34,7 +34,7 @@ use crate::engine::base::lsn::{Lsn, StoreId};
 use crate::engine::base::sync::atomic::{AtomicBool, Ordering};
 use crate::engine::base::sync::thread::Thread;
 use crate::engine::disk::Disk;
-use crate::engine::mutants::{Mutant, broken};
+use crate::engine::mutants::mutant;
 
 /// How many files are kept for recycling at most.
 const MAX_SPARES: usize = 4;
@@ -167,14 +167,13 @@ impl Log {
         self.unmap_finished();
         let mut state = self.preallocator.lock();
         // The segment with the byte before `lsn` stays, even if nothing in it is needed (LOG-11).
-        let mut first_needed = self.geometry.segment_of(Lsn::new(lsn.get().saturating_sub(1)));
-        if broken(Mutant::CurrentSegmentRecycled) {
-            first_needed += 1;
-        }
+        let first_needed = self.geometry.segment_of(Lsn::new(lsn.get().saturating_sub(1)));
         state.needed_from = lsn;
         let hole_segment = self.geometry.segment_of(state.hole_end);
         let mut freed_bytes = 0;
-        let needed = state.live.split_off(&first_needed);
+        let needed = state
+            .live
+            .split_off(&mutant!(CurrentSegmentRecycled: first_needed => first_needed + 1));
         let done = std::mem::replace(&mut state.live, needed);
         // About as many as this call frees are used until the next one; when the load ends, spares go one by
         // one. The last stays: the log goes on there if the disk becomes full.
@@ -186,9 +185,8 @@ impl Log {
                 freed_bytes = self.geometry.segment_bytes() - std::mem::take(&mut state.hole_bytes);
             }
             // A segment with a hole is not recycled (LOG-13).
-            let is_fit =
-                number >= first && (number > hole_segment || broken(Mutant::HoleUsedAgain));
-            if is_fit || broken(Mutant::FormerSegmentRecycled) {
+            let is_fit = number >= first && mutant!(HoleUsedAgain: number > hole_segment => true);
+            if mutant!(FormerSegmentRecycled: is_fit => true) {
                 state.spares.push(segment_name(number));
             } else {
                 former.push(number);
@@ -297,7 +295,9 @@ impl Log {
                 self.set_extent(state);
                 Ok(())
             }
-            Err(SegmentError::Transient { cause, .. }) if broken(Mutant::FullDiskPoisons) => {
+            #[cfg(feature = "mutants")]
+            Err(SegmentError::Transient { cause, .. }) if mutant!(FullDiskPoisons: false => true) =>
+            {
                 self.poison(cause);
                 self.check_poison()
             }
@@ -328,9 +328,7 @@ impl Log {
     fn prepare(&self, state: &mut Preallocator, bytes: u64) -> Result<Arc<Segment>, SegmentError> {
         let number = state.next;
         assert!(self.geometry.can_hold(number), "the log is at its end");
-        if broken(Mutant::SegmentNotedEarly) {
-            self.note_segment(number)?;
-        }
+        mutant!(SegmentNotedEarly => self.note_segment(number)?);
         let header = SegmentHeader {
             life: self.life,
             number,
@@ -348,9 +346,7 @@ impl Log {
             }
         };
         counter.fetch_add(1, Ordering::Relaxed);
-        if !broken(Mutant::SegmentNotedEarly) && !broken(Mutant::SegmentUnnoted) {
-            self.note_segment(number)?;
-        }
+        mutant!(SegmentNotedEarly | SegmentUnnoted: self.note_segment(number)? => ());
         let segment = Arc::new(segment);
         self.mapped.lock().push_back(Arc::clone(&segment));
         state.live.insert(number);
@@ -366,10 +362,7 @@ impl Log {
     /// Notes in the registry that the segment exists (LOG-11), and the sync line.
     fn note_segment(&self, number: u64) -> Result<(), SegmentError> {
         let Some(registry) = self.registry.get() else { return Ok(()) };
-        let line = match broken(Mutant::LineNotedAhead) {
-            true => self.appended.load(),
-            false => self.durable.load(),
-        };
+        let line = mutant!(LineNotedAhead: self.durable.load() => self.appended.load());
         registry.note_log(&self.life, number, line).map_err(|error| match error {
             full @ Error::DiskFull { .. } => {
                 SegmentError::Transient { cause: full, leftover: Some(segment_name(number)) }
@@ -417,10 +410,8 @@ impl Log {
     }
 
     fn set_limit(&self, state: &Preallocator) {
-        let mut exists = state.exists;
-        if broken(Mutant::LimitBeyondFile) {
-            exists = self.geometry.segment_start(state.next);
-        }
+        let exists = mutant!(LimitBeyondFile: state.exists =>
+            self.geometry.segment_start(state.next));
         let limit = state.prefault_failed_at.unwrap_or(exists).min(exists);
         let last = self.geometry.segment_start(state.next - 1);
         let hole_segment = self.geometry.segment_of(state.hole_end);

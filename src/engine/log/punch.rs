@@ -23,7 +23,7 @@ use super::format::{SEGMENT_HEADER, segment_name};
 use super::steps::{step_of_at_least, step_within};
 use crate::engine::base::error::{Error, Result};
 use crate::engine::base::lsn::Lsn;
-use crate::engine::mutants::{Mutant, broken};
+use crate::engine::mutants::mutant;
 
 impl Log {
     /// Punches a hole below the checkpoint, in the segment with the byte before it, and grows the log by
@@ -55,9 +55,9 @@ impl Log {
             begin < last_byte && last_byte < self.durable.load(),
             "LOG-13: the hole is not needed"
         );
-        let more = if broken(Mutant::HoleTooLong) { 2 * SEGMENT_HEADER } else { 0 };
         let file = self.disk.open(&segment_name(number))?;
-        if !file.deallocate(self.geometry.offset_of(begin), bytes - has + more)? {
+        let len = mutant!(HoleTooLong: bytes - has => bytes - has + 2 * SEGMENT_HEADER);
+        if !file.deallocate(self.geometry.offset_of(begin), len)? {
             return Ok(false);
         }
         if self.geometry.segment_of(state.hole_end) != number {

@@ -29,7 +29,7 @@ use crate::engine::base::codec::get_u64;
 use crate::engine::base::error::{Error, Result};
 use crate::engine::base::lsn::{Life, Lsn};
 use crate::engine::disk::Disk;
-use crate::engine::mutants::{Mutant, broken};
+use crate::engine::mutants::mutant;
 
 /// A whole transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,13 +105,11 @@ impl Scan {
         }
         loop {
             let Some(found) = self.records.advance()? else {
-                if broken(Mutant::UnfinishedChainApplied)
-                    && let Some(Chain { class }) = self.chain.take()
-                {
+                mutant!(UnfinishedChainApplied => if let Some(Chain { class }) = self.chain.take() {
                     self.end = self.records.end();
                     let (end, sync_line) = (self.end, self.known_durable);
                     return Ok(Some(Entry { class, payload: &self.joined, end, sync_line }));
-                }
+                });
                 self.tail = Some(self.classify_end()?);
                 return Ok(None);
             };
@@ -166,10 +164,7 @@ impl Scan {
     fn classify_end(&self) -> Result<Tail> {
         let stop = self.records.stop().expect("the records have been read to their end");
         let source = self.records.source();
-        let search = match broken(Mutant::RotTakenForTorn) {
-            true => Search::default(),
-            false => search(source, stop)?,
-        };
+        let search = mutant!(RotTakenForTorn: search(source, stop)? => Search::default());
         let durable = search.sync_line.max(self.known_durable);
         if durable > stop.end {
             return Err(damage(
@@ -177,7 +172,7 @@ impl Scan {
                 format!("a valid record: bytes up to LSN {durable} were durable"),
             ));
         }
-        if stop.file_is_cut && !broken(Mutant::TruncatedSegmentAccepted) {
+        if mutant!(TruncatedSegmentAccepted: stop.file_is_cut => false) {
             let expected = "a longer file, for it holds records that were written to one";
             return Err(damage(stop, expected.to_owned()));
         }

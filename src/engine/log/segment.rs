@@ -19,7 +19,7 @@ use crate::engine::base::error::{Error, Result};
 use crate::engine::base::lsn::Lsn;
 use crate::engine::base::sync::atomic::{AtomicU64, Ordering};
 use crate::engine::disk::{Disk, DiskFile, Mapping};
-use crate::engine::mutants::{Mutant, broken};
+use crate::engine::mutants::mutant;
 
 /// A segment that records can be copied into.
 #[derive(Debug)]
@@ -77,9 +77,8 @@ impl Segment {
             .create(&name, bytes)
             .map_err(|cause| SegmentError::Transient { cause, leftover: None })?;
         write_header(&*file, &name, header)?;
-        if !broken(Mutant::SegmentNameUnflushed) {
-            sync_names(disk, &name)?;
-        }
+        mutant!(SegmentNameUnflushed | DirectoryFailurePassing: sync_names(disk)? =>
+            sync_names_wrongly(disk, &name)?);
         let grower = match bytes < header.segment_bytes {
             true => {
                 let file = disk.open(&name).map_err(SegmentError::leaving(&name))?;
@@ -117,9 +116,8 @@ impl Segment {
             disk.rename(&spare, &name).map_err(&leaves_spare)?;
         }
         // A spare that has the name already may be the leftover of an attempt that failed before this.
-        if !broken(Mutant::RecycledNameUnflushed) {
-            sync_names(disk, &name)?;
-        }
+        mutant!(RecycledNameUnflushed | DirectoryFailurePassing: sync_names(disk)? =>
+            sync_names_wrongly(disk, &name)?);
         let file = disk.open(&name).map_err(SegmentError::leaving(&name))?;
         write_header(&*file, &name, header)?;
         Segment::map(&*file, name, header, header.segment_bytes)
@@ -179,15 +177,12 @@ impl Segment {
         let is_ahead = self.bytes() < bytes && bytes <= segment_bytes;
         assert!(is_ahead, "LOG-8: a segment grows up to its end");
         file.allocate(bytes).map_err(|cause| SegmentError::Transient { cause, leftover: None })?;
-        if !broken(Mutant::GrowthUnflushed) {
-            file.sync().map_err(SegmentError::Final)?;
-        }
-        if !broken(Mutant::GrowthUnnoted) {
-            let header = SegmentHeader { made_bytes: bytes, ..*header };
-            file.write_at(0, &header.encode())
-                .map_err(|cause| SegmentError::Transient { cause, leftover: None })?;
-            file.sync().map_err(SegmentError::Final)?;
-        }
+        mutant!(GrowthUnflushed: file.sync().map_err(SegmentError::Final)? => ());
+        let made_bytes = mutant!(GrowthUnnoted: bytes => header.made_bytes);
+        let header = SegmentHeader { made_bytes, ..*header };
+        file.write_at(0, &header.encode())
+            .map_err(|cause| SegmentError::Transient { cause, leftover: None })?;
+        file.sync().map_err(SegmentError::Final)?;
         self.mapping.grown(bytes as usize);
         self.exists.store(self.start.get() + bytes, Ordering::Release);
         Ok(())
@@ -232,20 +227,22 @@ impl Segment {
     /// Makes the part of `from..to` in this segment durable. Returns its length.
     pub(super) fn sync(&self, from: Lsn, to: Lsn) -> Result<u64> {
         let Some((offset, len)) = self.part(from, to) else { return Ok(0) };
-        if broken(Mutant::FlushFirstSegmentOnly) && from < self.start
-            || broken(Mutant::FlushLastSegmentOnly) && to > self.end
-        {
-            return Ok(len as u64);
-        }
-        let (mut first, mut end) = (offset, offset + len);
-        if broken(Mutant::FlushFirstPageSkipped) && offset.next_multiple_of(4096) < end {
-            first = offset.next_multiple_of(4096);
-        }
-        if broken(Mutant::FlushLastPageSkipped) && end - end % 4096 > first {
-            end -= end % 4096;
-        }
-        self.mapping.sync(first, end - first)?;
+        mutant!(FlushFirstSegmentOnly => if from < self.start { return Ok(len as u64); });
+        mutant!(FlushLastSegmentOnly => if to > self.end { return Ok(len as u64); });
+        mutant!(FlushFirstPageSkipped | FlushLastPageSkipped: self.mapping.sync(offset, len)? =>
+            self.sync_less(offset, len)?);
         Ok(len as u64)
+    }
+
+    #[cfg(feature = "mutants")]
+    fn sync_less(&self, offset: usize, len: usize) -> Result<()> {
+        let (mut first, mut end) = (offset, offset + len);
+        mutant!(FlushFirstPageSkipped => first = first.next_multiple_of(4096));
+        mutant!(FlushLastPageSkipped => end -= end % 4096);
+        match first < end {
+            true => self.mapping.sync(first, end - first),
+            false => self.mapping.sync(offset, len),
+        }
     }
 
     /// Brings the part of `from..to` in this segment into memory.
@@ -271,19 +268,18 @@ fn write_header(
     header: &SegmentHeader,
 ) -> Result<(), SegmentError> {
     file.write_at(0, &header.encode()).map_err(SegmentError::leaving(name))?;
-    if broken(Mutant::SegmentHeaderUnflushed) {
-        return Ok(());
-    }
-    file.sync().map_err(|cause| match broken(Mutant::SegmentFailurePassing) {
-        true => SegmentError::Transient { cause, leftover: Some(name.to_owned()) },
-        false => SegmentError::Final(cause),
-    })
+    mutant!(SegmentHeaderUnflushed => return Ok(()));
+    mutant!(SegmentFailurePassing => return file.sync().map_err(SegmentError::leaving(name)));
+    file.sync().map_err(SegmentError::Final)
 }
 
-/// Syncs the directory, for the name of segment `name`.
-fn sync_names(disk: &dyn Disk, name: &str) -> Result<(), SegmentError> {
-    disk.sync_dir().map_err(|cause| match broken(Mutant::DirectoryFailurePassing) {
-        true => SegmentError::Transient { cause, leftover: Some(name.to_owned()) },
-        false => SegmentError::Final(cause),
-    })
+/// Makes the names in the directory durable.
+fn sync_names(disk: &dyn Disk) -> Result<(), SegmentError> {
+    disk.sync_dir().map_err(SegmentError::Final)
+}
+
+#[cfg(feature = "mutants")]
+fn sync_names_wrongly(disk: &dyn Disk, name: &str) -> Result<(), SegmentError> {
+    mutant!(SegmentNameUnflushed | RecycledNameUnflushed => return Ok(()));
+    disk.sync_dir().map_err(SegmentError::leaving(name))
 }

@@ -172,7 +172,6 @@ catalog! {
     Superblock {
         SuperblockBeforePages = "superblock-before-pages": "pages are not flushed before the superblock is written";
         SuperblockUnflushed = "superblock-unflushed": "the superblock is written and not flushed";
-        OlderSuperblockChosen = "older-superblock-chosen": "of two superblocks the older one is the store";
         SuperblockUnconfirmed = "superblock-unconfirmed": "the superblock read at open is taken for durable";
         OlderDataUnnoticed = "older-data-unnoticed": "nobody looks whether the log has outlived the superblock";
         LaterCommitUnread = "later-commit-unread": "the first commit of a later life is taken for recovery's own";

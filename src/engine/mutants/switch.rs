@@ -12,9 +12,9 @@ thread_local! {
 /// The mistake that all threads live with.
 static EVERYWHERE: OnceLock<Mutant> = OnceLock::new();
 
-/// Whether the calling thread lives with this mistake.
+/// Whether the calling thread lives with this mistake. Only `mutant!` asks.
 #[inline]
-pub fn broken(mutant: Mutant) -> bool {
+pub(crate) fn is_active(mutant: Mutant) -> bool {
     MUTANT.get() == Some(mutant) || EVERYWHERE.get() == Some(&mutant)
 }
 
@@ -53,10 +53,10 @@ mod tests {
 
     #[test]
     fn only_this_thread_is_broken_and_only_while_it_works() {
-        let is_broken = || broken(Mutant::FlushSkipped);
+        let is_broken = || is_active(Mutant::FlushSkipped);
         assert!(!is_broken());
         with(Mutant::FlushSkipped, || {
-            assert!(is_broken() && !broken(Mutant::SuperblockUnflushed));
+            assert!(is_broken() && !is_active(Mutant::SuperblockUnflushed));
             assert!(!std::thread::spawn(is_broken).join().unwrap());
             with(Mutant::SuperblockUnflushed, || assert!(!is_broken()));
             assert!(is_broken());

@@ -51,7 +51,7 @@ use crate::engine::commit::{
 use crate::engine::disk::overlay::Overlay;
 use crate::engine::disk::{DirLock, Disk};
 use crate::engine::log::{KnownLife, find_newer_log};
-use crate::engine::mutants::{Mutant, broken};
+use crate::engine::mutants::mutant;
 use crate::engine::options::{Options, RecoveryProgress};
 use crate::engine::space::{DATA_FILE, Head, PageId, Params, Space};
 use crate::engine::tree::{Cursor, Node, Value, copy_used, max_key};
@@ -179,7 +179,9 @@ fn refuse_outlived(disk: &Arc<dyn Disk>, space: &Space) -> Result<()> {
     let (life, segment_bytes) = (superblock.life(), superblock.segment_bytes);
     let known = KnownLife { life, segment_bytes, clean, may_be_recovery: begins_with_a_count };
     match find_newer_log(disk, known)? {
-        Some(later) if !broken(Mutant::OlderDataUnnoticed) => Err(Error::Corrupt {
+        #[cfg(feature = "mutants")]
+        Some(_) if mutant!(OlderDataUnnoticed: false => true) => Ok(()),
+        Some(later) => Err(Error::Corrupt {
             file: space.path().to_owned(),
             offset: 0,
             expected: format!(
@@ -191,7 +193,7 @@ fn refuse_outlived(disk: &Arc<dyn Disk>, space: &Space) -> Result<()> {
                 false => format!("an older one, of incarnation {incarnation}"),
             },
         }),
-        _ => Ok(()),
+        None => Ok(()),
     }
 }
 
@@ -240,17 +242,12 @@ fn decode_dropped(id: &[u8], root: &[u8]) -> Option<(KeyspaceId, PageId)> {
 fn begin_incarnation(
     engine: &Engine,
     head: Head,
-    mut end: Lsn,
+    end: Lsn,
     summary: &RecoverySummary,
 ) -> Result<()> {
-    let mut incarnation = head.incarnation.next();
-    if broken(Mutant::IncarnationReused) {
-        incarnation = head.incarnation;
-    }
+    let incarnation = mutant!(IncarnationReused: head.incarnation.next() => head.incarnation);
     // RECOVERY-4: the superblock may have been only in the operating system's cache.
-    if !broken(Mutant::RecoveryUnconfirmed) {
-        engine.space().confirm()?;
-    }
+    mutant!(RecoveryUnconfirmed: engine.space().confirm()? => ());
     let log = {
         let mut state = engine.lock_commits();
         let life = engine.draw_life(incarnation)?;
@@ -261,15 +258,13 @@ fn begin_incarnation(
             }
             log => log?,
         };
-        if broken(Mutant::FormerEndTooHigh) {
-            end = log.start();
-        }
         let CommitState { writer, trees, .. } = &mut *state;
         let mut group = WriteGroup::begin(engine.cache(), writer, log.start());
         trees.note_end(&mut group, head.former, head.former_mark, head.former_end)?;
-        if !broken(Mutant::FormerEndUnnoted) {
-            trees.note_end(&mut group, head.incarnation, head.mark, end)?;
-        }
+        mutant!(FormerEndUnnoted:
+            trees.note_end(&mut group, head.incarnation, head.mark, end)? => ());
+        mutant!(FormerEndTooHigh =>
+            trees.note_end(&mut group, head.incarnation, head.mark, log.start())?);
         trees.note_counts(&mut group)?;
         trees.publish(group);
         log
@@ -279,11 +274,8 @@ fn begin_incarnation(
     let bytes = summary.bytes_replayed;
     let progress = RecoveryProgress { phase: "checkpoint", done_bytes: bytes, total_bytes: bytes };
     report(engine, progress);
-    if broken(Mutant::RecoveryServedEarly)
-        || broken(Mutant::EmptyRecoveryUnrecorded) && summary.records_replayed == 0
-    {
-        return Ok(());
-    }
+    mutant!(RecoveryServedEarly => return Ok(()));
+    mutant!(EmptyRecoveryUnrecorded => if summary.records_replayed == 0 { return Ok(()); });
     let RecoverySummary { former: incarnation, recovered_to: end, .. } = *summary;
     let mark = if incarnation == head.incarnation { head.mark } else { head.former_mark };
     let made = engine.checkpoint_for(Purpose::Recovery(Former { incarnation, mark, end }));

@@ -19,7 +19,7 @@ use crate::engine::base::lsn::Lsn;
 use crate::engine::cache::WriteGroup;
 use crate::engine::commit::{CommitState, Engine, apply_entries, sort_entries};
 use crate::engine::log::{Scan, check_presence, segment_number};
-use crate::engine::mutants::{Mutant, broken};
+use crate::engine::mutants::mutant;
 use crate::engine::options::RecoveryProgress;
 use crate::engine::space::Head;
 
@@ -61,10 +61,10 @@ pub(super) fn replay(engine: &Engine, head: Head, summary: &mut RecoverySummary)
         trees.publish(group);
     }
     let superblock = engine.space().superblock();
-    let mut from = head.checkpoint.max(head.log_start);
-    if broken(Mutant::ReplayFromSegmentStart) {
-        from = Lsn::new(from.get() - from.get() % superblock.segment_bytes);
-    }
+    let from = mutant!(ReplayFromSegmentStart: head.checkpoint.max(head.log_start) => {
+        let from = head.checkpoint.max(head.log_start).get();
+        Lsn::new(from - from % superblock.segment_bytes)
+    });
     summary.recovered_to = from;
     let (life, newest) = (superblock.life(), head.newest_segment);
     check_presence(engine.disk(), life, superblock.segment_bytes, from, newest)?;
@@ -121,16 +121,13 @@ impl Reader {
         while payload.len() < self.batch_bytes {
             let Some(entry) = self.scan.next()? else {
                 self.is_over = true;
-                if broken(Mutant::ReplayTailDropped) {
-                    payload.clear();
-                }
+                mutant!(ReplayTailDropped => payload.clear());
                 break;
             };
             self.records += 1;
             end = Some(entry.end);
-            if !(broken(Mutant::ReplaySkipsFirst) && self.records == 1) {
-                payload.extend_from_slice(entry.payload);
-            }
+            mutant!(ReplaySkipsFirst => if self.records == 1 { continue; });
+            payload.extend_from_slice(entry.payload);
         }
         Ok(end.map(|end| ReplayBatch { payload, records: self.records - before, end }))
     }

@@ -24,7 +24,7 @@ use super::space::Space;
 use super::superblock::{Head, Superblock};
 use super::tree_update::{Built, Update};
 use crate::engine::base::error::{Error, Result};
-use crate::engine::mutants::{Mutant, broken};
+use crate::engine::mutants::mutant;
 
 /// Blocks that are changed or checked per hold of the bitmaps' lock.
 const BATCH: usize = 1024;
@@ -75,13 +75,10 @@ impl Space {
             }
         };
         let former = self.superblock();
-        if broken(Mutant::ExtentsFreedEarly) {
-            self.adopt_blocks(&maps, changes)?;
-        }
-        let stale = broken(Mutant::FileLengthStale);
+        mutant!(ExtentsFreedEarly => self.adopt_blocks(&maps, changes)?);
         let stored = self.store_superblock(Superblock {
             sequence: former.sequence + 1,
-            blocks: if stale { former.blocks } else { maps.blocks },
+            blocks: mutant!(FileLengthStale: maps.blocks => former.blocks),
             page_map: maps.page_map.root,
             free_map: maps.free_map.root,
             head,
@@ -92,9 +89,7 @@ impl Space {
             return Err(full);
         }
         stored?;
-        if !broken(Mutant::ExtentsFreedEarly) {
-            self.adopt_blocks(&maps, changes)?;
-        }
+        mutant!(ExtentsFreedEarly: self.adopt_blocks(&maps, changes)? => ());
         self.page_map.adopt(maps.page_map);
         self.free_map.adopt(maps.free_map);
         Ok(())
@@ -116,10 +111,10 @@ impl Space {
         let Changes { leaves, released, kept, taken } = changes;
         // 1
         let mut pages = Update::new(&self.page_map, &self.file);
-        let written = if broken(Mutant::OneMapLeafWritten) { 1 } else { leaves.len() };
-        for (&leaf, words) in leaves.iter().take(written) {
+        for (&leaf, words) in leaves {
             assert_eq!(words.len(), self.map_fanout());
             pages.touch(leaf)?;
+            mutant!(OneMapLeafWritten => break);
         }
         let mut replaced = pages.replaced().to_vec();
         let page_map =
@@ -136,8 +131,7 @@ impl Space {
         for &block in released.iter().chain(kept).chain(&replaced) {
             bits.mark(block, Used::No)?;
         }
-        let taken = if broken(Mutant::TakenBlocksUnmarked) { &[] } else { taken };
-        for &block in taken.iter().chain(&*fresh) {
+        for &block in mutant!(TakenBlocksUnmarked: taken => &[]).iter().chain(&*fresh) {
             bits.mark(block, Used::Yes)?;
         }
 
@@ -167,9 +161,7 @@ impl Space {
 
         // 5. The length covers all blocks allocated so far, and is flushed with them.
         let blocks = self.with_extents(|extents| extents.blocks())?;
-        if !broken(Mutant::SuperblockBeforePages) {
-            self.file.sync()?;
-        }
+        mutant!(SuperblockBeforePages: self.file.sync()? => ());
         let bits = Chunks { chunks: bits.chunks };
         Ok(Maps { page_map, free_map, bits, replaced, blocks })
     }

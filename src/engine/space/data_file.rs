@@ -22,7 +22,7 @@ use crate::engine::base::lsn::StoreId;
 use crate::engine::base::sync::Mutex;
 use crate::engine::base::sync::atomic::{AtomicU64, Ordering};
 use crate::engine::disk::DiskFile;
-use crate::engine::mutants::{Mutant, broken};
+use crate::engine::mutants::mutant;
 
 /// Bytes of neighbouring pages that a batch collects before it writes them.
 const BATCH_BYTES: usize = 1 << 20;
@@ -132,10 +132,9 @@ impl DataFile {
     /// [`Error::Poisoned`] if this or an earlier flush failed (DATAFILE-1).
     pub(crate) fn sync(&self) -> Result<()> {
         self.check_poison()?;
-        self.file.sync().map_err(|error| match broken(Mutant::DataFailureForgotten) {
-            true => error,
-            false => self.poison(error),
-        })?;
+        self.file
+            .sync()
+            .map_err(|error| mutant!(DataFailureForgotten: self.poison(error) => error))?;
         // The system reports an error once: a concurrent flush may have got the one meant for this.
         self.check_poison()
     }
@@ -163,12 +162,10 @@ impl DataFile {
     /// that length durable (DATAFILE-3).
     pub(crate) fn grow(&self, blocks: u64) -> Result<()> {
         let bytes = blocks * self.page_size as u64;
-        let grown = self.file.allocate(bytes);
-        if !broken(Mutant::GrowthFailureIgnored) {
-            grown?;
-        }
+        mutant!(GrowthFailureIgnored: self.file.allocate(bytes)? =>
+            drop(self.file.allocate(bytes)));
         let is_found = bytes <= self.found_bytes && blocks > self.blocks();
-        if is_found && !broken(Mutant::FoundLengthTrusted) {
+        if mutant!(FoundLengthTrusted: is_found => false) {
             self.write_at(bytes - self.page_size as u64, &vec![0; self.page_size])?;
         }
         self.blocks.fetch_max(blocks, Ordering::AcqRel);

@@ -233,6 +233,7 @@ fn clear(words: &mut [u64], block: u64) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::base::random::SplitMix64;
 
     fn extents(blocks: u64) -> Extents {
         Extents::new(blocks, vec![0; blocks.div_ceil(64) as usize])
@@ -269,13 +270,8 @@ mod tests {
 
     #[test]
     fn random_takes_and_releases_match_a_set() {
-        let mut seed = 0x9e37_79b9_7f4a_7c15_u64;
-        let mut random = |below: u64| {
-            seed ^= seed << 13;
-            seed ^= seed >> 7;
-            seed ^= seed << 17;
-            seed % below
-        };
+        let mut random = SplitMix64::new(5);
+        let mut random = |below| random.below(below);
         let mut extents = extents(500);
         let mut taken = std::collections::BTreeSet::from([0, 1]);
         for _ in 0..20_000 {

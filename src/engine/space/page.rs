@@ -22,7 +22,7 @@ use std::fmt;
 
 use crate::engine::base::codec::{crc32, get_u32, get_u64, put_u32};
 use crate::engine::base::lsn::{Lsn, StoreId};
-use crate::engine::mutants::{Mutant, broken};
+use crate::engine::mutants::mutant;
 
 /// Bytes of the header of every page.
 pub(crate) const PAGE_HEADER: usize = 32;
@@ -155,9 +155,7 @@ pub(crate) mod header {
     }
 
     fn checksum(page: &[u8], store: StoreId) -> u32 {
-        if broken(Mutant::PageTailUncovered) {
-            return crc32(&[&store.0, &page[4..page.len() - 512]]);
-        }
+        mutant!(PageTailUncovered => return crc32(&[&store.0, &page[4..page.len() - 512]]));
         crc32(&[&store.0, &page[4..]])
     }
 
@@ -171,19 +169,15 @@ pub(crate) mod header {
         id: PageId,
         addr: PageAddr,
     ) -> Result<(), (String, String)> {
-        let (stored, mut crc) = (get_u32(page, 0), checksum(page, store));
-        if broken(Mutant::PageUnverified) {
-            crc = stored;
-        }
+        let stored = get_u32(page, 0);
+        let crc = mutant!(PageUnverified: checksum(page, store) => stored);
         if stored != crc {
             return Err((format!("page {id} with checksum {crc:08x}"), format!("{stored:08x}")));
         }
         if page_id(page) != id {
             return Err((format!("page {id}"), format!("page {}", page_id(page))));
         }
-        if broken(Mutant::PageAddressUnchecked) {
-            return Ok(());
-        }
+        mutant!(PageAddressUnchecked => return Ok(()));
         if crc & PageAddr::CHECK_MASK != addr.check() {
             return Err((
                 format!("the version of page {id} with checksum ..{:07x}", addr.check()),

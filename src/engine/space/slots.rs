@@ -27,7 +27,7 @@ use super::data_file::DataFile;
 use super::superblock::{FORMAT_VERSION, Invalid, SLOT_BYTES, Superblock};
 use crate::engine::base::error::{Error, Result};
 use crate::engine::disk::DiskFile;
-use crate::engine::mutants::{Mutant, broken};
+use crate::engine::mutants::mutant;
 
 /// The newest superblock, and which slot holds it.
 #[derive(Debug)]
@@ -57,7 +57,7 @@ impl Slots {
             let expected = format!("a data file of at least {whole} bytes");
             return Err(corrupt(file, bytes, expected, format!("its end at {bytes}")));
         }
-        let confirmed = broken(Mutant::SuperblockUnconfirmed);
+        let confirmed = mutant!(SuperblockUnconfirmed: false => true);
         Ok((Slots { newest, slot, confirmed }, newest))
     }
 
@@ -110,13 +110,9 @@ impl Slots {
                 error => file.poison(error),
             });
         }
-        if !broken(Mutant::SuperblockUnflushed) {
-            file.sync()?;
-        }
+        mutant!(SuperblockUnflushed: file.sync()? => ());
         *self = Slots { newest: superblock, slot, confirmed: true };
-        if broken(Mutant::SuperblockNotCopied) {
-            return Ok(());
-        }
+        mutant!(SuperblockNotCopied => return Ok(()));
         if let Err(error) = file.write_at(at(1 - slot), &bytes[..]) {
             crate::engine::base::foreign::warning!(
                 "the copy of the superblock was not written: {error}"
@@ -162,10 +158,6 @@ fn pick(file: &dyn DiskFile, slots: [&[u8]; 2]) -> Result<(Superblock, u64)> {
             let expected = format!("the same superblock {} as at offset 0", a.sequence);
             Err(corrupt(file, SLOT_BYTES as u64, expected, "another one".into()))
         }
-        [Ok(a), Ok(b)] if broken(Mutant::OlderSuperblockChosen) && a.sequence > b.sequence => {
-            Ok((b, 1))
-        }
-        [Ok(a), Ok(_)] if broken(Mutant::OlderSuperblockChosen) => Ok((a, 0)),
         [Ok(a), Ok(b)] if a.sequence >= b.sequence => Ok((a, 0)),
         [_, Ok(b)] => Ok((b, 1)),
         [Ok(a), Err(_)] => Ok((a, 0)),

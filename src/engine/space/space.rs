@@ -38,7 +38,7 @@ use crate::engine::base::lsn::{Life, LifeMark, Lsn, StoreId};
 use crate::engine::base::sync::Mutex;
 use crate::engine::disk::{DirLock, Disk, DiskFile};
 use crate::engine::log::LogRegistry;
-use crate::engine::mutants::{Mutant, broken};
+use crate::engine::mutants::mutant;
 
 /// The name of the data file.
 pub(crate) const DATA_FILE: &str = "data";
@@ -157,21 +157,14 @@ impl Space {
             free_map: Root::EMPTY,
             head: Head::EMPTY,
         };
-        let in_place = broken(Mutant::DataFileMadeInPlace);
-        let name = if in_place { DATA_FILE } else { NEW_DATA_FILE };
+        let name = mutant!(DataFileMadeInPlace: NEW_DATA_FILE => DATA_FILE);
         write_first(disk, name, &first).inspect_err(|_| discard(disk, name))?;
-        if !in_place {
-            disk.rename(name, DATA_FILE).inspect_err(|_| discard(disk, name))?;
-        }
-        if broken(Mutant::DataNameUnflushed) {
-            return Ok(());
-        }
+        mutant!(DataFileMadeInPlace:
+            disk.rename(name, DATA_FILE).inspect_err(|_| discard(disk, name))? => ());
+        mutant!(DataNameUnflushed => return Ok(()));
         // The next open creates the store again (DATAFILE-4).
-        disk.sync_dir().inspect_err(|_| {
-            if !broken(Mutant::UnnamedDataFileLeft) {
-                discard(disk, DATA_FILE);
-            }
-        })
+        mutant!(UnnamedDataFileLeft => return disk.sync_dir());
+        disk.sync_dir().inspect_err(|_| discard(disk, DATA_FILE))
     }
 
     /// Opens the data file at its newest superblock.
@@ -465,10 +458,8 @@ fn write_first(disk: &dyn Disk, name: &str, first: &Superblock) -> Result<()> {
     let slot = first.encode();
     file.write_at(0, &slot[..])?;
     file.write_at(SLOT_BYTES as u64, &slot[..])?;
-    match broken(Mutant::DataFileUnflushed) {
-        true => Ok(()),
-        false => file.sync(),
-    }
+    mutant!(DataFileUnflushed => return Ok(()));
+    file.sync()
 }
 
 /// Removes an unfinished data file.

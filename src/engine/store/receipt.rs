@@ -12,7 +12,7 @@ use crate::engine::base::codec::crc32;
 use crate::engine::base::error::{Error, Result};
 use crate::engine::base::lsn::{Incarnation, Life, LifeMark, Lsn, StoreId};
 use crate::engine::log::Log;
-use crate::engine::mutants::{Mutant, broken};
+use crate::engine::mutants::mutant;
 
 /// A token has no more: three names in hexadecimal digits, a check, and what divides them.
 const TOKEN_BYTES: usize = 32 + 1 + 16 + 1 + 16 + 1 + 16 + 1 + 8;
@@ -83,8 +83,7 @@ impl Receipt {
     /// Whether the commit survives a power loss. Makes no system call.
     pub fn is_durable(&self) -> bool {
         self.log.as_ref().is_none_or(|log| {
-            let early = broken(Mutant::ReceiptDurableEarly);
-            self.token.lsn <= if early { log.appended() } else { log.durable() }
+            self.token.lsn <= mutant!(ReceiptDurableEarly: log.durable() => log.appended())
         })
     }
 
@@ -210,8 +209,7 @@ impl Token {
             Some((life, mark)) => {
                 let (lsn, check) = rest.split_once('-').ok_or_else(|| invalid("it is cut off"))?;
                 let before = &text[..text.len() - check.len() - 1];
-                if check != format!("{:08x}", check_of(before))
-                    && !broken(Mutant::TokenCheckIgnored)
+                if mutant!(TokenCheckIgnored: check != format!("{:08x}", check_of(before)) => false)
                 {
                     return Err(invalid("a character was changed or lost: its check is wrong"));
                 }

@@ -11,7 +11,7 @@ use super::value::{Entry, Value};
 use crate::engine::base::error::{Error, Result};
 use crate::engine::base::lsn::Lsn;
 use crate::engine::commit::Engine;
-use crate::engine::mutants::{Mutant, broken};
+use crate::engine::mutants::mutant;
 use crate::engine::space::PageId;
 use crate::engine::tree::{self, ReadAt, blob, lookup, touch};
 
@@ -94,10 +94,10 @@ impl Snapshot {
     /// The receipt of what the snapshot shows: durable once all of it is. A reader that must not
     /// act on what could still be lost waits for it.
     pub fn receipt(&self) -> Receipt {
-        if broken(Mutant::SnapshotReceiptEarly) {
+        mutant!(SnapshotReceiptEarly => {
             let checkpoint = self.inner.store.engine().watermarks().checkpoint;
             return self.inner.store.receipt(self.inner.at.min(checkpoint));
-        }
+        });
         self.inner.store.receipt(self.inner.at)
     }
 
@@ -173,9 +173,7 @@ impl Snapshot {
     /// As [`Snapshot::get`].
     pub fn len(&self, keyspace: &Keyspace) -> Result<u64> {
         self.check(keyspace)?;
-        if broken(Mutant::SnapshotCountsNewest) {
-            return Ok(keyspace.state().count.latest());
-        }
+        mutant!(SnapshotCountsNewest => return Ok(keyspace.state().count.latest()));
         Ok(keyspace.state().count.at(self.inner.at))
     }
 
@@ -194,10 +192,8 @@ impl Snapshot {
         to: Bound<Vec<u8>>,
     ) -> Result<Range> {
         self.check(keyspace)?;
-        let at = match broken(Mutant::SnapshotRangeReadsNewest) {
-            true => At::Own(Registered::new(Arc::clone(&self.inner.store))),
-            false => At::Shared(Arc::clone(&self.inner)),
-        };
+        let at = mutant!(SnapshotRangeReadsNewest: At::Shared(Arc::clone(&self.inner)) =>
+            At::Own(Registered::new(Arc::clone(&self.inner.store))));
         Ok(Range::new(at, keyspace.state().root, from, to))
     }
 

@@ -25,7 +25,7 @@ use crate::engine::base::error::{Error, Result};
 use crate::engine::base::lsn::{Incarnation, LifeMark, Lsn};
 use crate::engine::commit::{Engine, catalog_key};
 use crate::engine::log::is_end_of_record;
-use crate::engine::mutants::{Mutant, broken};
+use crate::engine::mutants::mutant;
 use crate::engine::space::PageId;
 use crate::engine::tree::{ReadAt, Value, lookup};
 
@@ -44,8 +44,7 @@ pub(super) fn status(engine: &Engine, text: &str) -> Result<Status> {
         return Ok(if lsn <= end { Status::Durable } else { Status::Lost });
     }
     let now = engine.watermarks();
-    let early = broken(Mutant::PendingToldDurable);
-    if lsn <= if early { now.appended } else { now.durable } {
+    if lsn <= mutant!(PendingToldDurable: now.durable => now.appended) {
         return Ok(Status::Durable);
     }
     if lsn > now.appended && engine.log().is_none() {
@@ -54,12 +53,8 @@ pub(super) fn status(engine: &Engine, text: &str) -> Result<Status> {
     if lsn > now.appended {
         return invalid("the store has made no such commit".into());
     }
-    if broken(Mutant::PendingToldLost) {
-        return Ok(Status::Lost);
-    }
-    if broken(Mutant::PoisonUntold) {
-        return Ok(Status::Pending);
-    }
+    mutant!(PendingToldLost => return Ok(Status::Lost));
+    mutant!(PoisonUntold => return Ok(Status::Pending));
     let poisoned = engine.poisoned();
     poisoned.map_or(Ok(Status::Pending), |error| Err(error.after_append(lsn)))
 }
@@ -70,7 +65,7 @@ pub(super) fn status(engine: &Engine, text: &str) -> Result<Status> {
 /// [`Error::UnknownLife`] if this copy of the store never had it (RECEIPT-1).
 pub(super) fn judge_life(engine: &Engine, token: &Token, text: &str) -> Result<Option<Lsn>> {
     let Token { incarnation, mark, .. } = *token;
-    let is_same = |had: LifeMark| had == mark || broken(Mutant::LifeMarkUnchecked);
+    let is_same = |had: LifeMark| mutant!(LifeMarkUnchecked: had == mark => true);
     let now = engine.life();
     if incarnation == now.incarnation && is_same(now.mark) {
         return Ok(None);
@@ -114,10 +109,7 @@ fn ended(engine: &Engine, incarnation: Incarnation) -> Result<Option<(LifeMark, 
             _ => None,
         }
     })?;
-    Ok(match broken(Mutant::TokenJudgedByWrongEnd) {
-        true => ended.map(|(mark, _)| (mark, head.former_end)),
-        false => ended,
-    })
+    Ok(mutant!(TokenJudgedByWrongEnd: ended => ended.map(|(mark, _)| (mark, head.former_end))))
 }
 
 #[cfg(test)]

@@ -277,7 +277,7 @@ fn a_store_that_takes_no_commits_takes_nothing_apart() {
 fn a_long_checkpoint_flushes_every_32_mib() {
     let recorder = Recorder::new(Arc::new(SimDisk::new()));
     let options = options().cache_bytes(256 << 20).page_bytes(32768).segment_bytes(64 << 20);
-    let store: Store = options.open_on(Arc::new(recorder.clone())).unwrap();
+    let store: Store = options.open_on(recorder.disk()).unwrap();
     let rows = store.keyspace("rows").unwrap();
     let value = [7; 8000];
     let flushes = |mib: u32| {

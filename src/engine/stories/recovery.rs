@@ -5,9 +5,9 @@ use std::error::Error;
 use std::fmt::Write;
 use std::sync::Arc;
 
-use goldenscript::{Command, Context, Runner};
+use goldenscript::Command;
 
-use crate::engine::disk::golden::{tell, with_io};
+use crate::engine::disk::golden::{Scripted, tell};
 use crate::engine::disk::recorder::Recorder;
 use crate::engine::disk::{Keep, SimDisk};
 use crate::{CommitMode, Options, Store};
@@ -33,7 +33,7 @@ impl Story {
     fn open(&mut self) -> crate::Result<&Store> {
         let options = Options::new().without_threads().store_id([7; 16]);
         let options = options.segment_bytes(64 << 10).page_bytes(4096);
-        let store = options.open_on(Arc::new(self.recorder.clone()))?;
+        let store = options.open_on(self.recorder.disk())?;
         Ok(self.store.insert(store))
     }
 
@@ -46,6 +46,12 @@ impl Story {
         self.disk = self.disk.crash(keep);
         self.recorder = Recorder::new(Arc::new(self.disk.clone()));
         self.store = None;
+    }
+}
+
+impl Scripted for Story {
+    fn recorder(&self) -> &Recorder {
+        &self.recorder
     }
 
     fn told(&mut self, command: &Command, out: &mut String) -> Result<(), Box<dyn Error>> {
@@ -107,25 +113,6 @@ impl Story {
         }
         args.reject_next()?;
         Ok(())
-    }
-}
-
-impl Runner for Story {
-    type Command = Command;
-
-    fn run(&mut self, command: &Command, context: &Context) -> Result<String, Box<dyn Error>> {
-        with_io(
-            self,
-            |story| &story.recorder,
-            context,
-            |story| {
-                let mut out = String::new();
-                if let Err(error) = story.told(command, &mut out) {
-                    writeln!(out, "refused: {error}")?;
-                }
-                Ok(out)
-            },
-        )
     }
 }
 

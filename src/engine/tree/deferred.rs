@@ -18,7 +18,7 @@
 use super::edit::{InsertHint, PriorValue, TreeMut, put_here};
 use super::node::{Node, NodeMut, Value};
 use crate::engine::base::error::Result;
-use crate::engine::mutants::{Mutant, broken};
+use crate::engine::mutants::mutant;
 use crate::engine::space::PageId;
 
 /// From about this many rows per leaf on, a copy of the leaf costs less than two passes over its rows. The
@@ -98,8 +98,7 @@ impl TreeMut<'_, '_> {
                 let (before, replaced) = row(next - 1);
                 is_repeated = before == key;
                 if is_repeated
-                    && matches!(replaced, Value::Blob(_))
-                    && !broken(Mutant::ReplacedLongNoted)
+                    && mutant!(ReplacedLongNoted: matches!(replaced, Value::Blob(_)) => false)
                 {
                     return Ok(first); // its pages must be freed before readers are excluded (CACHE-8)
                 }

@@ -11,7 +11,7 @@ use super::{BlobRef, blob};
 use crate::engine::base::error::Result;
 use crate::engine::base::lsn::Lsn;
 use crate::engine::cache::{Cache, PinnedPage, WriteGroup};
-use crate::engine::mutants::{Mutant, broken};
+use crate::engine::mutants::mutant;
 use crate::engine::space::PageId;
 
 /// A plan has at most this many pages of values per leaf that it may have, plus those of its last value.
@@ -99,9 +99,7 @@ impl TreeMut<'_, '_> {
                 }
                 continue;
             };
-            if !broken(Mutant::TrimForgetsBlobs) {
-                leaf.pages.iter().for_each(|page| group.free(*page));
-            }
+            mutant!(TrimForgetsBlobs: leaf.pages.iter().for_each(|page| group.free(*page)) => ());
             if leaf.from_slot > 0 {
                 let mut node = NodeMut::new(group.page_mut(last)?);
                 (leaf.from_slot..node.view().count()).rev().for_each(|slot| node.remove(slot));
@@ -131,8 +129,8 @@ impl TreeMut<'_, '_> {
             }
             let (&last, above) = path.split_last().expect("at least the root");
             let blobs = blobs(Node::new(group.page(last)?));
-            for blob in blobs.into_iter().filter(|_| !broken(Mutant::TrimForgetsBlobs)) {
-                blob::free(group, blob)?;
+            for blob in blobs {
+                mutant!(TrimForgetsBlobs: blob::free(group, blob)? => ());
             }
             if remove_last(group, last, above)? {
                 return Ok(true);

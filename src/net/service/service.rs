@@ -12,7 +12,7 @@ use super::operations::{Operation, Outcome};
 use super::shortage::Shortage;
 use crate::engine::base::error::{Error, Result};
 use crate::engine::base::lsn::{Incarnation, LifeMark, Lsn};
-use crate::engine::mutants::{Mutant, broken};
+use crate::engine::mutants::mutant;
 use crate::engine::store::Token;
 use crate::net::proto::{Code, Failure, JobId, JobState, Marks, Place};
 use crate::{Receipt, Status, Store};
@@ -192,12 +192,14 @@ impl Service {
                 self.store.check_life(job.parse::<JobId>()?.token(), job)?;
                 Ok(JobState::Interrupted)
             }
-            JobRef::Former if broken(Mutant::FormerToldDurable) => Ok(JobState::Durable),
-            JobRef::Former => Ok(match self.store.status(job)? {
-                Status::Pending => JobState::Appended,
-                Status::Durable => JobState::Durable,
-                Status::Lost => JobState::Lost,
-            }),
+            JobRef::Former => {
+                mutant!(FormerToldDurable => return Ok(JobState::Durable));
+                Ok(match self.store.status(job)? {
+                    Status::Pending => JobState::Appended,
+                    Status::Durable => JobState::Durable,
+                    Status::Lost => JobState::Lost,
+                })
+            }
             now => self.state_now(now),
         }
     }

@@ -9,7 +9,7 @@ use super::once;
 use super::service::Service;
 use crate::engine::base::error::Result;
 use crate::engine::base::lsn::Lsn;
-use crate::engine::mutants::{Mutant, broken};
+use crate::engine::mutants::mutant;
 use crate::engine::store::Gathered;
 use crate::net::proto::{Applied, Batch, Delete, Op, Put, Request};
 use crate::{CommitMode, Error, Keyspace, WriteBatch};
@@ -42,12 +42,9 @@ impl Service {
         caller: &Caller,
         recent: &mut Recent,
     ) -> Result<Option<Appended>> {
-        if let Request::Put(Put { keyspace, key, value, once: None, .. }) = *request
-            && broken(Mutant::AnsweredUnappended)
-            && let Some(keyspace) = self.names.known(keyspace, recent)
-        {
-            return Ok(Some(self.append_later(keyspace, key, value)));
-        }
+        mutant!(AnsweredUnappended => if let Some(answered) = self.append_later(request, recent) {
+            return Ok(Some(answered));
+        });
         let known = |name: &str| Ok(self.names.known(name, recent).cloned());
         let Some(mut batch) = batch_of(request, known)? else { return Ok(None) };
         let Some(key) = request.once() else {
@@ -62,9 +59,7 @@ impl Service {
         match once.keys.peek(&key, |value| value.is_some())? {
             Some(true) => Ok(Some(self.applied_before())),
             Some(false) => {
-                if !broken(Mutant::OnceUnrecorded) {
-                    once.remember(&mut batch, &key);
-                }
+                mutant!(OnceUnrecorded: once.remember(&mut batch, &key) => ());
                 Ok(self.store.write_at_once(&mut batch)?.map(Appended::now))
             }
             None => Ok(None),
@@ -84,7 +79,8 @@ impl Service {
         to: &mut Gathered,
     ) -> Result<bool> {
         match *request {
-            Request::Put(_) if broken(Mutant::AnsweredUnappended) => return Ok(false),
+            #[cfg(feature = "mutants")]
+            Request::Put(_) if mutant!(AnsweredUnappended: false => true) => return Ok(false),
             Request::Put(Put { keyspace, key, value, once: None, .. }) => {
                 let Some(keyspace) = self.names.known(keyspace, recent) else { return Ok(false) };
                 keyspace.gather_put(key, value, to)?;
@@ -143,9 +139,7 @@ impl Service {
             return Ok(self.applied_before());
         }
         let mut batch = batch()?;
-        if !broken(Mutant::OnceUnrecorded) {
-            once.remember(&mut batch, &key);
-        }
+        mutant!(OnceUnrecorded: once.remember(&mut batch, &key) => ());
         self.commit(batch)
     }
 
@@ -159,13 +153,18 @@ impl Service {
     }
 
     /// What a server may not do: it answers, and writes in its own time.
-    fn append_later(&self, keyspace: &Keyspace, key: &[u8], value: &[u8]) -> Appended {
-        let (keyspace, key, value) = (keyspace.clone(), key.to_vec(), value.to_vec());
+    #[cfg(feature = "mutants")]
+    fn append_later(&self, request: &Request<'_>, recent: &mut Recent) -> Option<Appended> {
+        let Request::Put(Put { keyspace, key, value, once: None, .. }) = *request else {
+            return None;
+        };
+        let keyspace = self.names.known(keyspace, recent)?.clone();
+        let (key, value) = (key.to_vec(), value.to_vec());
         std::thread::spawn(move || {
             std::thread::sleep(std::time::Duration::from_millis(2));
             drop(keyspace.put_with(key, value, CommitMode::Async));
         });
-        Appended::now(self.store.watermarks().appended)
+        Some(Appended::now(self.store.watermarks().appended))
     }
 
     /// The first write can be read, so it is at or below what is visible.

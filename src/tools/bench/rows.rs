@@ -4,6 +4,8 @@
 //! that begins with `n`. Rows taken in order hence go to random places of the key order. Sorted
 //! rows have keys that begin with `n` itself, so that each one goes behind the last.
 
+use crate::engine::base::random::{GAMMA, mix};
+
 pub(super) const KEY_BYTES: usize = 24;
 
 /// The key of a row.
@@ -94,10 +96,7 @@ pub(super) fn fill(bytes: &mut [u8], first: u64) {
 
 /// Word `number` of the generator SplitMix64 (Steele, Lea and Flood, 2014). A bijection.
 pub(super) fn split_mix_64(number: u64) -> u64 {
-    let mut word = number.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    word ^ (word >> 31)
+    mix(number.wrapping_add(1).wrapping_mul(GAMMA))
 }
 
 #[cfg(test)]

@@ -1,11 +1,12 @@
 //! `serve`: the store, for other processes.
 
 use super::args::ServeArgs;
-use super::failure::{Failure, Outcome, Status};
+use super::failure::{Outcome, Status};
 use crate::net::server::{Failure as Refused, Settings, Sources, serve as run};
 
 pub(super) fn serve(args: &ServeArgs) -> Outcome {
-    crate::engine::mutants::break_by_environment().map_err(Failure::Usage)?;
+    #[cfg(feature = "mutants")]
+    crate::engine::mutants::break_by_environment().map_err(super::failure::Failure::Usage)?;
     let environment = Settings::of_environment(std::env::vars())?;
     let mut flags = flags(args)?;
     for assignment in &args.set {

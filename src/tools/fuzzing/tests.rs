@@ -1,24 +1,20 @@
 //! The fuzz targets' functions on random bytes and on mutations of valid ones.
 
 use super::*;
+use crate::engine::base::random::SplitMix64;
 use crate::engine::space::map_page::Root;
 use crate::engine::space::superblock::Superblock;
 use crate::engine::space::{Head, INNER, LEAF};
 
-/// SplitMix64 (Steele, Lea, Flood 2014).
-struct Random(u64);
+struct Random(SplitMix64);
 
 impl Random {
     fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
+        self.0.next()
     }
 
     fn below(&mut self, limit: usize) -> usize {
-        (self.next() % limit as u64) as usize
+        self.0.below(limit as u64) as usize
     }
 
     /// Up to `limit` bytes, mostly zeros in every other input: lengths and counts are small then.
@@ -52,7 +48,7 @@ impl Random {
 /// Calls `target` with random bytes, and with `valid` ones changed a little.
 fn smoke(target: fn(&[u8]), valid: &[Vec<u8>], longest: usize, rounds: u64) {
     for seed in 0..rounds {
-        let mut random = Random(seed);
+        let mut random = Random(SplitMix64::new(seed));
         let mut bytes = random.bytes(longest);
         if !valid.is_empty() && seed % 4 != 0 {
             bytes = valid[random.below(valid.len())].clone();

@@ -1,6 +1,7 @@
 //! Tests of who owns an extent (CACHE-5): the last checkpoint, the page table, or the history.
 
 use super::*;
+use crate::engine::base::random::SplitMix64;
 use crate::engine::disk::{Fault, FaultError, Op, Persistence};
 
 fn spill_all(rig: &Rig) {
@@ -154,7 +155,7 @@ fn after_a_failed_superblock_its_pages_are_left_alone() {
 #[test]
 fn random_commits_snapshots_and_checkpoints_leak_nothing() {
     for seed in 1..=30 {
-        let mut random = Random(u64::wrapping_mul(seed, 0x9e37_79b9_7f4a_7c15));
+        let mut random = SplitMix64::new(seed);
         let rig = Rig::new();
         let mut ids = rig.create(100);
         let mut model: std::collections::BTreeMap<_, _> = ids.iter().map(|id| (*id, 0)).collect();
@@ -218,16 +219,5 @@ fn random_commits_snapshots_and_checkpoints_leak_nothing() {
             assert_eq!(reopened.get(*id, reopened.cache.visible()).unwrap(), *value);
         }
         drop(rig.create(1));
-    }
-}
-
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, below: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % below
     }
 }

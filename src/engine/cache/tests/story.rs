@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::error::Error;
 use std::fmt::Write;
 
-use goldenscript::{Command, Context, Runner};
+use goldenscript::Command;
 
 use super::*;
 use crate::engine::cache::table::Word;
+use crate::engine::disk::golden::{Scripted, tell};
 use crate::engine::disk::recorder::Recorder;
 
 struct Story {
@@ -22,7 +23,7 @@ impl Story {
     fn new() -> Self {
         let disk = SimDisk::new();
         let recorder = Recorder::new(Arc::new(disk.clone()));
-        let rig = Rig::on(disk, &recorder, FRAMES);
+        let rig = Rig::on(disk, &*recorder.disk(), FRAMES);
         recorder.take();
         let (pages, snapshots) = Default::default();
         Story { rig, recorder, pages, snapshots, begun: None }
@@ -67,10 +68,15 @@ impl Story {
         }
         Ok(())
     }
+}
 
-    fn told(&mut self, command: &Command) -> Result<String, Box<dyn Error>> {
+impl Scripted for Story {
+    fn recorder(&self) -> &Recorder {
+        &self.recorder
+    }
+
+    fn told(&mut self, command: &Command, out: &mut String) -> Result<(), Box<dyn Error>> {
         let mut args = command.consume_args();
-        let mut out = String::new();
         match command.name.as_str() {
             "create" => {
                 while let Some(name) = args.next_pos() {
@@ -127,27 +133,14 @@ impl Story {
             "finish-checkpoint" => {
                 self.rig.finish_checkpoint(self.begun.take().ok_or("begin one")?)?;
             }
-            name => self.observed(name, &mut out)?,
+            name => self.observed(name, out)?,
         }
         args.reject_next()?;
-        Ok(out)
-    }
-}
-
-impl Runner for Story {
-    type Command = Command;
-
-    fn run(&mut self, command: &Command, context: &Context) -> Result<String, Box<dyn Error>> {
-        crate::engine::disk::golden::with_io(
-            self,
-            |story| &story.recorder,
-            context,
-            |s| s.told(command),
-        )
+        Ok(())
     }
 }
 
 #[test]
 fn story() {
-    crate::engine::disk::golden::tell("cache", Story::new);
+    tell("cache", Story::new);
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::names::FileId;
 use super::pages::{PAGE_BYTES, Page, Pages};
-use super::rng::SplitMix64;
+use crate::engine::base::random::SplitMix64;
 
 /// Which changes a crash keeps that were not yet durable.
 ///

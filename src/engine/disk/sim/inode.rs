@@ -303,20 +303,11 @@ pub(super) fn sector_pieces(offset: u64, len: usize) -> impl Iterator<Item = sup
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
+    use super::super::tests::disk_with;
     use super::*;
-    use crate::engine::disk::{Disk, DiskFile, Keep, SimDisk};
+    use crate::engine::disk::{Disk, Keep, SimDisk};
 
     const PAGE: usize = PAGE_BYTES as usize;
-
-    fn disk_with(name: &str, bytes: u64) -> (SimDisk, Arc<dyn DiskFile>) {
-        let disk = SimDisk::new();
-        let file = disk.create(name, bytes).unwrap();
-        file.sync().unwrap();
-        disk.sync_dir().unwrap();
-        (disk, file)
-    }
 
     #[test]
     fn rewriting_seen_bytes_makes_space_in_doubt_durable() {

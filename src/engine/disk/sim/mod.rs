@@ -49,7 +49,6 @@ mod file;
 mod inode;
 mod names;
 mod pages;
-pub(crate) mod rng;
 mod state;
 #[cfg(test)]
 mod tests;

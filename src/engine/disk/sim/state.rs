@@ -8,7 +8,7 @@ use super::fault::{Faults, Op};
 use super::inode::{Inode, InodeChoice};
 use super::names::{FileId, Names};
 use super::pages::Pages;
-use super::rng::mix;
+use crate::engine::base::random::mix;
 
 /// The longest file: bounds the cost of a wrong length.
 pub(super) const MAX_BYTES: u64 = 1 << 38;

@@ -6,15 +6,15 @@ use std::sync::Arc;
 use proptest::prelude::*;
 
 use super::pages::{PAGE_BYTES, SECTOR_BYTES};
-use super::rng::SplitMix64;
 use super::*;
+use crate::engine::base::random::SplitMix64;
 use crate::engine::disk::tests::map_all;
 
 const SECTOR: usize = SECTOR_BYTES as usize;
 const PAGE: usize = PAGE_BYTES as usize;
 
 /// A disk with a durable file of zeros.
-fn disk_with(name: &str, bytes: u64) -> (SimDisk, Arc<dyn DiskFile>) {
+pub(super) fn disk_with(name: &str, bytes: u64) -> (SimDisk, Arc<dyn DiskFile>) {
     let disk = SimDisk::new();
     let file = disk.create(name, bytes).unwrap();
     file.sync().unwrap();

@@ -2,20 +2,9 @@
 
 use super::*;
 use crate::engine::base::error::Error;
+use crate::engine::base::random::SplitMix64;
 use crate::engine::disk::{Fault, FaultError, Keep, Op, Persistence, SimDisk};
 use crate::engine::log::{LogThreads, segment_number};
-
-/// A small generator: a seed determines the whole run.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = (self.0 ^ self.0 >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ z >> 31) % bound
-    }
-}
 
 /// The history of one life of the log up to the crash.
 struct Life {
@@ -28,7 +17,7 @@ struct Life {
 }
 
 /// Appends, flushes, preallocates and recycles at random until the disk freezes or the steps are done.
-fn live(disk: &SimDisk, random: &mut Random, first: u64, incarnation: LogLife) -> Option<Life> {
+fn live(disk: &SimDisk, random: &mut SplitMix64, first: u64, incarnation: LogLife) -> Option<Life> {
     let shared: Arc<dyn Disk> = Arc::new(disk.clone());
     let names = disk.list().ok()?;
     let done: Vec<u64> = names.iter().filter_map(|name| segment_number(name)).collect();
@@ -86,7 +75,7 @@ fn check(disk: &SimDisk, life: &Life, incarnation: LogLife, seed: u64) {
 #[test]
 fn a_power_loss_keeps_a_prefix_with_all_that_was_durable() {
     for seed in 0..600 {
-        let mut random = Random(seed);
+        let mut random = SplitMix64::new(seed);
         let disk = SimDisk::new();
         if random.below(3) > 0 {
             disk.crash_after(random.below(1500));

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::error::Error;
 use std::fmt::Write;
 
-use goldenscript::{Command, Context, Runner};
+use goldenscript::Command;
 
 use super::*;
-use crate::engine::disk::golden::{tell, with_io};
+use crate::engine::disk::golden::{Scripted, tell};
 use crate::engine::disk::recorder::Recorder;
 use crate::engine::disk::{Keep, SimDisk};
 
@@ -24,7 +24,7 @@ impl Story {
     fn new() -> Self {
         let disk = SimDisk::new();
         let recorder = Recorder::new(Arc::new(disk.clone()));
-        let shared = Arc::new(recorder.clone());
+        let shared = recorder.disk();
         let (log, appender) = Log::begin(shared, small(), LIFE, 2, &[]).unwrap();
         Story { disk, recorder, log, appender, appended: BTreeMap::new() }
     }
@@ -38,7 +38,7 @@ impl Story {
 
     /// Prints what a recovery reads from `from` on, and where the log ends.
     fn scan(&self, from: Lsn, out: &mut String) -> Result<(), Box<dyn Error>> {
-        let disk = Arc::new(self.recorder.clone());
+        let disk = self.recorder.disk();
         let mut scan = Scan::open(disk, LIFE, S, from, Lsn::ZERO)?;
         while let Some(entry) = scan.next()? {
             assert!(entry.payload == self.appended[&entry.end], "not what was appended");
@@ -48,6 +48,12 @@ impl Story {
         let Tail { end, cut_bytes, .. } = scan.tail();
         writeln!(out, "ends at {end}, {cut_bytes} bytes cut")?;
         Ok(())
+    }
+}
+
+impl Scripted for Story {
+    fn recorder(&self) -> &Recorder {
+        &self.recorder
     }
 
     fn told(&mut self, command: &Command, out: &mut String) -> Result<(), Box<dyn Error>> {
@@ -93,25 +99,6 @@ impl Story {
         }
         args.reject_next()?;
         Ok(())
-    }
-}
-
-impl Runner for Story {
-    type Command = Command;
-
-    fn run(&mut self, command: &Command, context: &Context) -> Result<String, Box<dyn Error>> {
-        with_io(
-            self,
-            |story| &story.recorder,
-            context,
-            |story| {
-                let mut out = String::new();
-                if let Err(error) = story.told(command, &mut out) {
-                    writeln!(out, "refused: {error}")?;
-                }
-                Ok(out)
-            },
-        )
     }
 }
 

@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use super::super::map_page;
 use super::super::*;
-use super::intruded::Intruded;
+use super::intruded::Intruder;
 use super::{Model, Random, STORE, params, scribble};
 use crate::engine::base::error::Error;
 use crate::engine::base::lsn::Incarnation;
 use crate::engine::base::sync::Mutex;
+use crate::engine::disk::watched::{Watcher, watched};
 use crate::engine::disk::{Disk, Keep, RealDisk, SimDisk};
 
 #[test]
@@ -43,7 +44,7 @@ fn checkpoints_in_a_real_directory_are_read_back() {
     let disk = RealDisk::open(dir.path()).unwrap();
     let space = Space::create(&disk, params(4096)).unwrap();
     let mut model = Model::default();
-    let mut random = Random(5);
+    let mut random = Random::new(5);
     for _ in 0..5 {
         model.checkpoint(&space, &random.changes(50)).unwrap();
     }
@@ -56,7 +57,7 @@ fn random_checkpoints_are_read_back() {
     for page_size in [4096, 8192] {
         let disk = SimDisk::new();
         let mut space = Space::create(&disk, params(page_size)).unwrap();
-        let (mut model, mut random) = (Model::default(), Random(11));
+        let (mut model, mut random) = (Model::default(), Random::new(11));
         for round in 0..60 {
             model.checkpoint(&space, &random.changes(60)).unwrap();
             if random.below(4) == 0 {
@@ -122,21 +123,22 @@ fn the_page_map_is_read_while_a_checkpoint_moves_it() {
     let space = Space::create(&disk, params(4096)).unwrap();
     model.checkpoint(&space, &[(1, Some(1)), (600_000, Some(1))]).unwrap();
     drop(space);
-    let intruder = Arc::new(Mutex::new(None));
-    let space = Arc::new(Space::open(&Intruded(disk, intruder.clone())).unwrap());
+    let intruder = Arc::new(Intruder::default());
+    let disk = watched(Arc::new(disk), Arc::clone(&intruder) as Arc<dyn Watcher>);
+    let space = Arc::new(Space::open(&*disk).unwrap());
     let (other, after) = (space.clone(), Arc::new(Mutex::new(model.clone())));
     let result = after.clone();
-    *intruder.lock() = Some((
+    *intruder.0.lock() = Some((
         // After the two inner pages on the way to the leaf.
         2,
         Box::new(move || {
             after.lock().checkpoint(&other, &[(1, Some(2))]).unwrap();
             scribble(&other);
-        }) as Box<dyn FnOnce() + Send>,
+        }),
     ));
     let leaf = space.map_leaf(0).unwrap().expect("a leaf");
     let model = result.lock().clone();
-    assert!(intruder.lock().is_none(), "the checkpoint came between");
+    assert!(intruder.0.lock().is_none(), "the checkpoint came between");
     assert_eq!(leaf[1], model.pages[&1].0.word());
     model.assert_is(&space, "after all");
 }

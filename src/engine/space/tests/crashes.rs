@@ -14,7 +14,7 @@ fn a_crash_at_any_step_leaves_the_old_checkpoint_or_the_new() {
     for seed in 1..=4 {
         let base = SimDisk::new();
         let space = Space::create(&base, params(4096)).unwrap();
-        let (mut old, mut random) = (Model::default(), Random(seed));
+        let (mut old, mut random) = (Model::default(), Random::new(seed));
         for _ in 0..4 {
             old.checkpoint(&space, &random.changes(30)).unwrap();
         }

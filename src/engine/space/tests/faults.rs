@@ -15,7 +15,7 @@ use crate::engine::log::LogRegistry;
 fn a_full_disk_leaves_the_old_checkpoint_and_heals() {
     let disk = SimDisk::new();
     let space = Space::create(&disk, params(4096)).unwrap();
-    let (mut model, mut random) = (Model::default(), Random(3));
+    let (mut model, mut random) = (Model::default(), Random::new(3));
     let mut full = 0;
     disk.set_capacity(Some(256 << 10));
     for round in 0..200 {

@@ -11,6 +11,7 @@ use super::page::PAGE_HEADER;
 use super::*;
 use crate::engine::base::error::{Error, Result};
 use crate::engine::base::lsn::{Lsn, StoreId};
+use crate::engine::base::random::SplitMix64;
 
 const STORE: StoreId = StoreId([7; 16]);
 
@@ -115,14 +116,15 @@ fn scribble(space: &Space) {
     }
 }
 
-struct Random(u64);
+struct Random(SplitMix64);
 
 impl Random {
+    fn new(seed: u64) -> Self {
+        Random(SplitMix64::new(seed))
+    }
+
     fn below(&mut self, below: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % below
+        self.0.below(below)
     }
 
     /// Writes and removals of pages, most of them near each other, some far away.

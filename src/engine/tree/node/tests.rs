@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::*;
 use crate::engine::base::lsn::Lsn;
+use crate::engine::base::random::SplitMix64;
 use crate::engine::space::{INNER, LEAF, PageId};
 
 const PAGE_SIZES: [usize; 4] = [4096, 8192, 16384, 32768];
@@ -11,24 +12,19 @@ const PAGE_SIZES: [usize; 4] = [4096, 8192, 16384, 32768];
 /// The first bytes of a page, which belong to the cache: no change of a node may touch them.
 const CACHE_WORD: [u8; 4] = [0xCA; 4];
 
-/// Random numbers: SplitMix64.
-struct Rng(u64);
+struct Rng(SplitMix64);
 
 impl Rng {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^ (z >> 31)
+    fn new(seed: u64) -> Self {
+        Rng(SplitMix64::new(seed))
     }
 
     fn below(&mut self, n: usize) -> usize {
-        (self.next() % n as u64) as usize
+        self.0.below(n as u64) as usize
     }
 
     fn bytes(&mut self, len: usize) -> Vec<u8> {
-        (0..len).map(|_| self.next() as u8).collect()
+        (0..len).map(|_| self.0.next() as u8).collect()
     }
 
     /// A key of a difficult kind: runs of one byte, zeros at its end, a long prefix shared with others,
@@ -65,7 +61,7 @@ enum Owned {
 impl Owned {
     fn random(rng: &mut Rng, max: usize) -> Self {
         let len = match rng.below(12) {
-            0 => return Owned::Blob(BlobRef { bytes: rng.next(), root: PageId(rng.next()) }),
+            0 => return Owned::Blob(BlobRef { bytes: rng.0.next(), root: PageId(rng.0.next()) }),
             1 => max,
             2 => rng.below(max + 1),
             3 => 0,
@@ -224,7 +220,7 @@ fn owned(value: Value<'_>) -> Owned {
 fn a_row_of_leaves_behaves_like_a_map() {
     for (seed, page_size) in PAGE_SIZES.into_iter().enumerate() {
         println!("seed {seed}, page size {page_size}");
-        let mut rng = Rng(seed as u64);
+        let mut rng = Rng::new(seed as u64);
         let mut row = Row::new(page_size, LEAF);
         let mut model = BTreeMap::new();
         let (mut splits, mut merges) = (0, 0);
@@ -262,7 +258,7 @@ fn a_row_of_leaves_behaves_like_a_map() {
 fn a_row_of_inner_nodes_behaves_like_a_map() {
     for (seed, page_size) in PAGE_SIZES.into_iter().enumerate() {
         println!("seed {seed}, page size {page_size}");
-        let mut rng = Rng(100 + seed as u64);
+        let mut rng = Rng::new(100 + seed as u64);
         let mut row = Row::new(page_size, INNER);
         let mut model = BTreeMap::from([(Vec::new(), PageId(7))]);
         row.put_child(b"", PageId(7));
@@ -276,7 +272,7 @@ fn a_row_of_inner_nodes_behaves_like_a_map() {
             let pages = row.pages.len();
             let n = row.of(&key);
             if rng.below(10) < if step % 3000 < 1500 { 9 } else { 1 } {
-                let child = PageId(rng.next() | 1);
+                let child = PageId(rng.0.next() | 1);
                 row.put_child(&key, child);
                 model.insert(key.clone(), child);
             } else if row.node(n).child_index(&key) > 0 {
@@ -306,7 +302,7 @@ fn a_row_of_inner_nodes_behaves_like_a_map() {
 fn one_split_is_enough_for_the_largest_cells() {
     for (seed, page_size) in PAGE_SIZES.into_iter().enumerate() {
         println!("seed {seed}, page size {page_size}");
-        let mut rng = Rng(200 + seed as u64);
+        let mut rng = Rng::new(200 + seed as u64);
         let (mut leaves, mut inner) = (Row::new(page_size, LEAF), Row::new(page_size, INNER));
         inner.put_child(b"", PageId(1));
         for _ in 0..600 {
@@ -567,7 +563,7 @@ fn cells_that_overlap_or_leave_the_heap_are_noticed_though_the_sums_are_right() 
 fn no_bytes_make_check_panic() {
     let seed = 300;
     println!("seed {seed}");
-    let mut rng = Rng(seed);
+    let mut rng = Rng::new(seed);
     for len in [40, 41, 4095, 12288, 65536] {
         assert!(Node::new(&vec![1; len]).check().is_err());
     }
@@ -585,7 +581,7 @@ fn no_bytes_make_check_panic() {
         for _ in 0..=rng.below(4) {
             // Mostly in the header, slots and cells.
             let at = if rng.below(3) == 0 { rng.below(4096) } else { 4 + rng.below(80) };
-            page[at] = [0, 0xFF, rng.next() as u8][rng.below(3)];
+            page[at] = [0, 0xFF, rng.0.next() as u8][rng.below(3)];
         }
         noticed += usize::from(Node::new(&page).check().is_err());
     }

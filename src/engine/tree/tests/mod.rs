@@ -12,6 +12,7 @@ use std::sync::Arc;
 use super::*;
 use crate::engine::base::lsn::{Lsn, StoreId};
 use crate::engine::base::progress::OperationProgress;
+use crate::engine::base::random::SplitMix64;
 use crate::engine::cache::{Cache, CacheOptions, MemorySource, Snapshot, WriteGroup, Writer};
 use crate::engine::disk::{Disk, SimDisk};
 use crate::engine::space::{PageId, Params, Space};
@@ -168,18 +169,15 @@ fn entries<'a>(model: impl Iterator<Item = (&'a Vec<u8>, &'a Vec<u8>)>) -> Vec<(
     model.map(|(key, value)| (key.clone(), value.clone())).collect()
 }
 
-struct Random(u64);
+struct Random(SplitMix64);
 
 impl Random {
     fn new(seed: u64) -> Self {
-        Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
+        Random(SplitMix64::new(seed))
     }
 
     fn below(&mut self, below: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 >> 11) as usize % below
+        self.0.below(below as u64) as usize
     }
 
     fn key(&mut self, page_bytes: usize) -> Vec<u8> {

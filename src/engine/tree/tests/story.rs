@@ -4,10 +4,11 @@ use std::error::Error;
 use std::fmt::Write;
 use std::ops::Range;
 
-use goldenscript::{ArgumentConsumer, Command, Context, Runner};
+use goldenscript::{ArgumentConsumer, Command};
 
 use super::*;
 use crate::engine::cache::{Hold, PinnedPage};
+use crate::engine::disk::golden::{Scripted, tell};
 use crate::engine::disk::recorder::Recorder;
 
 struct Story {
@@ -18,13 +19,18 @@ struct Story {
 impl Story {
     fn new() -> Self {
         let recorder = Recorder::new(Arc::new(SimDisk::new()));
-        let rig = Rig::new(&recorder, 4096, 4096);
+        let rig = Rig::new(&*recorder.disk(), 4096, 4096);
         Story { rig, recorder }
     }
+}
 
-    fn told(&mut self, command: &Command) -> Result<String, Box<dyn Error>> {
+impl Scripted for Story {
+    fn recorder(&self) -> &Recorder {
+        &self.recorder
+    }
+
+    fn told(&mut self, command: &Command, out: &mut String) -> Told {
         let mut args = command.consume_args();
-        let mut out = String::new();
         match command.name.as_str() {
             "put" => {
                 let bytes = args.take_key("bytes").ok_or("how long?")?.parse()?;
@@ -39,7 +45,7 @@ impl Story {
             "tree" => {
                 // Down to this level.
                 let level = args.take_key("level").map_or(Ok(0), str::parse)?;
-                self.show(self.rig.root, level, 0, &mut out)?;
+                self.show(self.rig.root, level, 0, out)?;
                 let freed: Vec<_> = self.rig.writer.freed().map(|id| id.to_string()).collect();
                 if !freed.is_empty() {
                     writeln!(out, "freed: {}", freed.join(" "))?;
@@ -55,7 +61,7 @@ impl Story {
                 while let Some((leaf, slot)) = cursor.forward(&self.rig.cache)? {
                     seen.push(place(leaf, slot));
                 }
-                tell_places(&seen, &mut out)?;
+                tell_places(&seen, out)?;
             }
             "backward" => {
                 let to = args.next_pos().map_or(Ok(u32::MAX), str::parse)?;
@@ -66,14 +72,16 @@ impl Story {
                 while let Some((leaf, slot)) = cursor.backward(&self.rig.cache)? {
                     seen.push(place(leaf, slot));
                 }
-                tell_places(&seen, &mut out)?;
+                tell_places(&seen, out)?;
             }
             name => return Err(format!("no command {name}").into()),
         }
         args.reject_next()?;
-        Ok(out)
+        Ok(())
     }
+}
 
+impl Story {
     fn page(&self, id: PageId) -> Result<PinnedPage<'_>, Box<dyn Error>> {
         let guard = self.rig.cache.pin();
         let page = self.rig.cache.page(id, self.rig.cache.visible(), &guard);
@@ -144,20 +152,7 @@ fn tell_places(seen: &[(PageId, String)], out: &mut String) -> Told {
     Ok(())
 }
 
-impl Runner for Story {
-    type Command = Command;
-
-    fn run(&mut self, command: &Command, context: &Context) -> Result<String, Box<dyn Error>> {
-        crate::engine::disk::golden::with_io(
-            self,
-            |story| &story.recorder,
-            context,
-            |s| s.told(command),
-        )
-    }
-}
-
 #[test]
 fn story() {
-    crate::engine::disk::golden::tell("tree", Story::new);
+    tell("tree", Story::new);
 }

@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::peer::{Hold, Peer, config, get, put, serve, store};
+use crate::engine::base::random::SplitMix64;
 use crate::engine::disk::SimDisk;
-use crate::engine::disk::sim::rng::SplitMix64;
 use crate::net::proto::{
     Batch, Cancel, Code, CreateKeyspace, Delete, DropKeyspace, Existing, Get, Mode, Op, OpsBuffer,
     Put, Request, Response,

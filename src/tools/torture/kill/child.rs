@@ -17,9 +17,10 @@ use super::check::{Depth, Slack, Trouble, Verdict, check};
 use super::tracer;
 use super::witness::{Gravity, Phase, Told, Witness};
 use super::workload::{
-    Commit, KEYSPACES, LAST, Model, Rng, THREADS, key, keyspace_of, last_value, value,
+    Commit, KEYSPACES, LAST, Model, THREADS, key, keyspace_of, last_value, value,
 };
 use super::{os, reader};
+use crate::engine::base::random::SplitMix64;
 use crate::tools::torture::{Clause, FailureKind};
 use crate::{CommitMode, Error, Keyspace, Options, Receipt, Status, Store, WriteBatch};
 
@@ -194,7 +195,7 @@ fn enter(phase: Phase, task: &Task, witness: Witness) {
 
 /// Makes checkpoints, and keyspaces that come and go, until it is time to close.
 fn keep_house(task: &Task, store: &Store, witness: Witness) -> Result<(), Trouble> {
-    let mut rng = Rng::new(task.seed);
+    let mut rng = SplitMix64::new(task.seed);
     let begun = Instant::now();
     loop {
         let pause = Duration::from_micros(rng.magnitude(2000));

@@ -6,7 +6,8 @@ use super::check::Depth;
 use super::child::Task;
 use super::sites::{Edge, Fault, Guide, faults};
 use super::witness::Phase;
-use super::workload::{Rng, THREADS};
+use super::workload::THREADS;
+use crate::engine::base::random::SplitMix64;
 
 /// One life in so many is long, and how long it is.
 const LONG_ONE_IN: u64 = 50;
@@ -73,7 +74,7 @@ impl Plan {
 /// Draws plans.
 #[derive(Debug)]
 pub(super) struct Planner {
-    pub(super) rng: Rng,
+    pub(super) rng: SplitMix64,
     /// Whether processes can be traced here.
     pub(super) can_trace: bool,
     /// Whether faults can be injected here.

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use super::check::{Trouble, Verdict};
 use super::witness::{Phase, Witness};
-use super::workload::{KEYSPACES, Rng};
+use super::workload::KEYSPACES;
+use crate::engine::base::random::SplitMix64;
 use crate::tools::torture::Clause;
 use crate::{Error, Snapshot, Store};
 
@@ -14,7 +15,7 @@ const HELD: usize = 8;
 
 /// Reads until the store is closed.
 pub(super) fn read(store: &Store, witness: Witness, seed: u64) -> Result<(), Trouble> {
-    let mut rng = Rng::new(seed);
+    let mut rng = SplitMix64::new(seed);
     loop {
         match round(store, &mut rng) {
             Ok(()) => witness.has_read(),
@@ -26,7 +27,7 @@ pub(super) fn read(store: &Store, witness: Witness, seed: u64) -> Result<(), Tro
     }
 }
 
-fn round(store: &Store, rng: &mut Rng) -> Result<(), Trouble> {
+fn round(store: &Store, rng: &mut SplitMix64) -> Result<(), Trouble> {
     let snapshot = store.snapshot()?;
     for name in KEYSPACES {
         let Some(keyspace) = store.open_keyspace(name)? else { continue };

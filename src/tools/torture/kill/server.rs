@@ -28,7 +28,8 @@ use super::sites::Guide;
 use super::snapshot::Snapshot;
 use super::tracer::{self, Ending, NOT_FILTERED, NOT_TRACED};
 use super::witness::{Phase, Told, Witness};
-use super::workload::{Model, Rng, THREADS, is_large};
+use super::workload::{Model, THREADS, is_large};
+use crate::engine::base::random::SplitMix64;
 use crate::tools::torture::{Clause, Failure, FailureKind};
 
 /// The suite is told so often how far the server has come.
@@ -145,7 +146,7 @@ impl<'a> Server<'a> {
         let mut server = Server {
             settings,
             planner: Planner {
-                rng: Rng::new(settings.seed),
+                rng: SplitMix64::new(settings.seed),
                 can_trace: true,
                 can_inject: tracer::CAN_INJECT,
                 opening: Duration::from_millis(2),
@@ -391,7 +392,7 @@ impl<'a> Server<'a> {
 }
 
 /// Sets the times of all files to years ago or ahead.
-fn set_clocks(directory: &Path, rng: &mut Rng) -> io::Result<()> {
+fn set_clocks(directory: &Path, rng: &mut SplitMix64) -> io::Result<()> {
     let Ok(entries) = fs::read_dir(directory) else { return Ok(()) };
     for entry in entries {
         let seconds = Duration::from_secs(rng.below(150 * 365 * 86_400));

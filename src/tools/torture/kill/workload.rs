@@ -18,6 +18,7 @@
 
 use crate::CommitMode;
 use crate::engine::base::codec::get_u64;
+use crate::engine::base::random::{GAMMA, SplitMix64, mix};
 
 /// Threads that write.
 pub(super) const THREADS: usize = 4;
@@ -41,25 +42,7 @@ const LONGEST: u64 = 200_000;
 /// Values from this length on are long: copying one takes a while.
 const LONG: u64 = 1000;
 
-/// Random numbers from a seed (SplitMix64).
-#[derive(Clone, Debug)]
-pub(super) struct Rng(u64);
-
-impl Rng {
-    pub(super) fn new(seed: u64) -> Rng {
-        Rng(seed)
-    }
-
-    pub(super) fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        mix(self.0)
-    }
-
-    /// A number below `end`.
-    pub(super) fn below(&mut self, end: u64) -> u64 {
-        self.next() % end
-    }
-
+impl SplitMix64 {
     /// True once in `n` times.
     pub(super) fn one_in(&mut self, n: u64) -> bool {
         self.below(n) == 0
@@ -70,12 +53,6 @@ impl Rng {
         let bits = self.below(u64::from(64 - end.leading_zeros()) + 1);
         (1 + self.below(1 << bits)).min(end)
     }
-}
-
-fn mix(mut z: u64) -> u64 {
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
 }
 
 /// One commit.
@@ -105,7 +82,7 @@ impl Commit {
 
     /// The commit `number` of `thread`.
     pub(super) fn new(seed: u64, thread: usize, number: u64) -> Commit {
-        let mut rng = Rng::new(name(seed, thread, number));
+        let mut rng = SplitMix64::new(name(seed, thread, number));
         let mode = match thread {
             0 => CommitMode::Sync,
             2 if rng.one_in(6) => CommitMode::Sync,
@@ -142,7 +119,7 @@ pub(super) fn is_large(seed: u64) -> bool {
     mix(seed).is_multiple_of(4)
 }
 
-fn change(rng: &mut Rng, home: Option<usize>, is_large: bool) -> Change {
+fn change(rng: &mut SplitMix64, home: Option<usize>, is_large: bool) -> Change {
     let keys = if is_large { KEYS } else { FEW };
     let keyspace = home.unwrap_or_else(|| rng.below(2) as usize);
     let slot = (keyspace * KEYS + rng.below(keys as u64) as usize).max(1);
@@ -161,7 +138,7 @@ fn change(rng: &mut Rng, home: Option<usize>, is_large: bool) -> Change {
 }
 
 /// The length of a value that is out of line, of any class.
-fn long(rng: &mut Rng) -> u64 {
+fn long(rng: &mut SplitMix64) -> u64 {
     match rng.below(6) {
         at @ 0..4 => THRESHOLDS[at as usize] - 1 + rng.below(3),
         _ => LONG + rng.below(LONGEST - LONG),
@@ -169,7 +146,7 @@ fn long(rng: &mut Rng) -> u64 {
 }
 
 /// A key that is named twice: long and then short, short and then long, or deleted.
-fn repeated(rng: &mut Rng, home: Option<usize>, is_large: bool) -> [Change; 2] {
+fn repeated(rng: &mut SplitMix64, home: Option<usize>, is_large: bool) -> [Change; 2] {
     let Change { slot, .. } = change(rng, home, is_large);
     let (long, short) = (Some(long(rng) as u32), Some(rng.below(100) as u32));
     let lens = match rng.below(4) {
@@ -205,7 +182,7 @@ pub(super) fn value(seed: u64, thread: usize, number: u64, slot: usize, len: u32
     let mut bytes = Vec::with_capacity(len as usize + 8);
     while bytes.len() < len as usize {
         bytes.extend_from_slice(&word.to_le_bytes());
-        word = word.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        word = word.wrapping_add(GAMMA);
     }
     bytes.truncate(len as usize);
     bytes

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::Clause;
 use super::super::sim::Violation;
-use crate::engine::disk::sim::rng::mix;
+use crate::engine::base::random::mix;
 
 /// The keyspaces. A batch over both has the same key in each.
 pub(super) const KEYSPACES: [&str; 2] = ["left", "right"];

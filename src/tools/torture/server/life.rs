@@ -14,7 +14,7 @@ use super::books::{
 use super::host::{Host, harness, unanswered};
 use super::pipeline;
 use crate::CommitMode;
-use crate::engine::disk::sim::rng::SplitMix64;
+use crate::engine::base::random::SplitMix64;
 use crate::net::client::{Applied, Batch, Client, Error, Job, JobState, Result as Answered, Write};
 
 /// Connections, and writers that share each of them.

@@ -48,7 +48,7 @@ use self::host::{Host, harness};
 use super::place::{self, Place};
 use super::sim::Violation;
 use super::{Config, Failure, FailureKind, Progress, ServerSummary};
-use crate::engine::disk::sim::rng::SplitMix64;
+use crate::engine::base::random::SplitMix64;
 
 /// Stores for each of the run's workers: a life waits for its process to start, and for the
 /// device.

@@ -14,7 +14,7 @@ use super::super::sim::Violation;
 use super::books::{Books, COLD, Key, Sent, Version, keyspace_of, name, shown, value};
 use super::life::{read, send};
 use crate::CommitMode;
-use crate::engine::disk::sim::rng::SplitMix64;
+use crate::engine::base::random::SplitMix64;
 use crate::net::client::{Batch, Client, Result as Answered, Write};
 
 /// Rows of the keyspace, each in a leaf with few others: half as much again as the cache holds.

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::engine::disk::sim::rng::mix;
+use crate::engine::base::random::mix;
 use crate::{Result, Store};
 
 /// A keyspace, by number.

@@ -16,8 +16,8 @@ use super::step::Kept;
 use super::subsets::{Effort, Outcomes};
 use super::tally::Tally;
 use super::watch::{Point, Watch};
+use crate::engine::base::random::SplitMix64;
 use crate::engine::disk::SimDisk;
-use crate::engine::disk::sim::rng::SplitMix64;
 use crate::tools::torture::Clause;
 use crate::{CommitMode, Store};
 

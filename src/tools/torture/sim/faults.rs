@@ -39,7 +39,7 @@ use super::site::{CallFault, Phase, Site};
 use super::step::{Change, Kept, Mode, Step};
 use super::tally::Tally;
 use crate::Error;
-use crate::engine::disk::sim::rng::SplitMix64;
+use crate::engine::base::random::SplitMix64;
 use crate::engine::disk::{Op, SimDisk};
 
 /// The most steps between the fault and the crash.

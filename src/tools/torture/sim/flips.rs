@@ -20,8 +20,8 @@ use super::rot::damaged;
 use super::specimen::{Seen, Specimen};
 use super::step::{Change, Kept, Mode, Step};
 use super::tally::Tally;
+use crate::engine::base::random::SplitMix64;
 use crate::engine::disk::Keep;
-use crate::engine::disk::sim::rng::SplitMix64;
 
 /// The unit in which the disk notes reads, in bytes and in bits.
 const PAGE: u64 = 4096;

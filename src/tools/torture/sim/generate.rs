@@ -8,7 +8,7 @@ use super::case::{Case, Setup};
 use super::contents::{KeyNo, KeyspaceNo, Stamp, key};
 use super::shape::{Kinds, Length, Repeats, Size, Spread};
 use super::step::{Change, Kept, Mode, Step};
-use crate::engine::disk::sim::rng::SplitMix64;
+use crate::engine::base::random::SplitMix64;
 
 /// The theme of a workload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

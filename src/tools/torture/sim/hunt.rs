@@ -10,7 +10,7 @@ use super::play::{explorer, play};
 use super::site::Sites;
 use super::subsets::Effort;
 use super::work::WIDE;
-use crate::engine::disk::sim::rng::SplitMix64;
+use crate::engine::base::random::SplitMix64;
 use crate::tools::torture::Tier;
 
 /// The result of a hunt.

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 
 use super::contents::{KeyspaceNo, entry_hash, keyspace_hash, keyspace_name};
-use crate::engine::disk::sim::rng::SplitMix64;
+use crate::engine::base::random::SplitMix64;
 use crate::{Error, Keyspace, Snapshot, Store};
 
 /// Keys per keyspace that a thorough look gets.

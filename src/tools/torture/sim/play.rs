@@ -9,8 +9,8 @@ use super::panics;
 use super::run::{StepOutcome, StepResult, WorkloadRun};
 use super::tally::Tally;
 use super::watch::Point;
+use crate::engine::base::random::SplitMix64;
 use crate::engine::disk::SimDisk;
-use crate::engine::disk::sim::rng::SplitMix64;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// Runs `case` and explores its crash points. Returns the trace of its disk.

@@ -39,7 +39,7 @@ use super::specimen::{self, Seen, Specimen, check_damage_error};
 use super::step::{Kept, Step};
 use super::tally::Tally;
 use super::watch::Hook;
-use crate::engine::disk::sim::rng::SplitMix64;
+use crate::engine::base::random::SplitMix64;
 use crate::engine::disk::{Disk, Keep, Op, SimDisk};
 use crate::engine::log::segment_number;
 use crate::tools::torture::{Clause, RotRow};

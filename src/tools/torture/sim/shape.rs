@@ -21,7 +21,7 @@ use super::case::{Case, Setup};
 use super::contents::Stamp;
 use super::generate::{self, Theme};
 use super::step::{Change, Step};
-use crate::engine::disk::sim::rng::SplitMix64;
+use crate::engine::base::random::SplitMix64;
 use crate::engine::space::PAGE_HEADER;
 use crate::engine::tree::max_inline;
 

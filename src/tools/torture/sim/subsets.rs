@@ -11,8 +11,8 @@
 //! of that moment include those of all moments between, and its promises are the strictest.
 
 use super::step::Kept;
+use crate::engine::base::random::SplitMix64;
 use crate::engine::disk::Choice;
-use crate::engine::disk::sim::rng::SplitMix64;
 
 /// How many outcomes of one window are tried.
 #[derive(Clone, Copy, Debug)]

@@ -17,7 +17,7 @@ use super::report;
 use super::shape::{self, Coverage};
 use super::subsets::Effort;
 use super::tally::Tally;
-use crate::engine::disk::sim::rng::SplitMix64;
+use crate::engine::base::random::SplitMix64;
 use crate::tools::torture::{Clause, Config, Failure, FailureKind, Progress, SimSummary, Tier};
 
 /// A worker that makes no progress for this long hangs.

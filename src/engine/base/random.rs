@@ -1,6 +1,10 @@
-//! The simulator's only source of randomness: a seed.
+//! A small source of chance: all numbers follow from a seed.
 
-/// SplitMix64: every seed is good, and every value is reached.
+/// What the state grows by at each step: 2^64 divided by the golden ratio, made odd.
+pub(crate) const GAMMA: u64 = 0x9E37_79B9_7F4A_7C15;
+
+/// SplitMix64 (Steele, Lea and Flood: *Fast splittable pseudorandom number generators*, 2014). Every
+/// seed is good, every value is reached, and a step is four operations.
 #[derive(Clone, Debug)]
 pub(crate) struct SplitMix64(u64);
 
@@ -10,7 +14,7 @@ impl SplitMix64 {
     }
 
     pub(crate) fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        self.0 = self.0.wrapping_add(GAMMA);
         mix(self.0)
     }
 
