@@ -1,4 +1,4 @@
-//! A failure, told so that somebody can mend it.
+//! A failure, with all that its repair needs.
 
 use std::fmt;
 

@@ -13,7 +13,7 @@
 //!   watch  table  html                      shows them: live, at the end, as a page
 //! ```
 //!
-//! `CRASH-SUITE.md` says what is checked and what is not, how to read a failure, and how to add a
+//! `CRASH-SUITE.md` lists the checks and their limits, and says how to read a failure and add a
 //! fault, a workload, a mutant.
 //!
 //! - A run follows from its seed: a simulated workload always gives the same trace.

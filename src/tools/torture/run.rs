@@ -224,7 +224,7 @@ impl SuiteRunner<'_> {
                 kind: FailureKind::Harness,
                 clause: None,
                 title: "nothing was judged".to_owned(),
-                story: vec!["No suite found anything that it could do here.".to_owned()],
+                story: vec!["No suite could judge anything here.".to_owned()],
                 replay: again(&asked(self.config), self.config),
             };
             self.progress.found(&failure);

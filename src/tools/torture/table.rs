@@ -141,7 +141,7 @@ fn damage(sim: &SimSummary, out: &mut String) {
     let columns = [
         ("damage", Left),
         ("right", Right),
-        ("told", Right),
+        ("reported", Right),
         ("refused", Right),
         ("unnoticed", Right),
     ];

@@ -71,7 +71,7 @@ struct Watcher<'a> {
     started: Instant,
     last_line: Instant,
     /// Failures that were shown.
-    told: usize,
+    shown: usize,
     /// Hidden if there is no terminal.
     bar: ProgressBar,
 }
@@ -86,11 +86,11 @@ impl<'a> Watcher<'a> {
             ProgressBar::hidden()
         };
         let started = Instant::now();
-        Watcher { progress, limit, started, last_line: started, told: 0, bar }
+        Watcher { progress, limit, started, last_line: started, shown: 0, bar }
     }
 
     fn tick(&mut self) {
-        self.tell_failures();
+        self.show_failures();
         if !self.bar.is_hidden() {
             self.bar.set_message(self.doing());
             self.bar.set_prefix(self.counts());
@@ -102,13 +102,13 @@ impl<'a> Watcher<'a> {
     }
 
     fn finish(&mut self) {
-        self.tell_failures();
+        self.show_failures();
         self.bar.finish_and_clear();
     }
 
-    fn tell_failures(&mut self) {
-        for failure in self.progress.found_since(self.told) {
-            self.told += 1;
+    fn show_failures(&mut self) {
+        for failure in self.progress.found_since(self.shown) {
+            self.shown += 1;
             let text = format!("{}    again: {}\n", headline(&failure), failure.replay);
             self.bar.suspend(|| say(&text));
         }

@@ -27,7 +27,7 @@ const FOOT: f64 = 26.0;
 /// More crash points than this make the picture wider, so that it scrolls.
 const POINTS_IN_WIDTH: usize = 110;
 
-/// The picture in a section of its own.
+/// The picture and its legend, as a section.
 pub(super) fn draw(picture: &Picture) -> Markup {
     let about = format!(
         "One run: {}. Crashed before each of {}; {} recovered.",
@@ -193,7 +193,7 @@ impl<'a> Plot<'a> {
         }
     }
 
-    /// A column with a tooltip for each crash point.
+    /// A column with a tooltip per crash point.
     fn columns(&self) -> Markup {
         html! {
             @for (index, moment) in self.moments.iter().enumerate() {

@@ -14,7 +14,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::witness::{Told, Witness};
+use super::witness::{BareToken, Witness};
 use super::workload::{
     KEYSPACES, LAST, Model, SLOTS, THREADS, decode_last, key, keyspace_of, owner,
 };
@@ -85,7 +85,7 @@ pub(super) fn check(
     store: &Store,
     model: &mut Model,
     witness: &Witness,
-    older: &[Told],
+    older: &[BareToken],
     (slack, depth): (Slack, Depth),
 ) -> Result<(), CheckError> {
     let recovered_to = check_bounds(store, witness)?;
@@ -241,11 +241,11 @@ fn check_last(
     acked: &[u64],
     witness: &Witness,
 ) -> Result<(), CheckError> {
-    let told = |thread: usize| {
+    let last = |thread: usize| {
         // A commit that is noted and not yet acknowledged is in flight.
         witness.last(thread).filter(|(number, _)| *number < acked[thread])
     };
-    let latest = (0..THREADS).filter_map(|t| told(t).map(|(number, lsn)| (lsn, t, number))).max();
+    let latest = (0..THREADS).filter_map(|t| last(t).map(|(number, lsn)| (lsn, t, number))).max();
     let Some((thread, number)) = found.last else {
         return match latest {
             Some((_, thread, number)) => {
@@ -274,10 +274,10 @@ fn check_last(
 }
 
 /// P7.
-fn check_tokens(store: &Store, witness: &Witness, older: &[Told]) -> Result<(), CheckError> {
-    for told in witness.tokens().iter().chain(older) {
+fn check_tokens(store: &Store, witness: &Witness, older: &[BareToken]) -> Result<(), CheckError> {
+    for bare in witness.tokens().iter().chain(older) {
         let token =
-            store.token_of(Incarnation::new(told.incarnation as u32), Lsn::new(told.lsn))?;
+            store.token_of(Incarnation::new(bare.incarnation as u32), Lsn::new(bare.lsn))?;
         let status = store.status(&token)?;
         if status != Status::Durable {
             let title = format!("{token} was acknowledged, and is {status:?} after recovery");

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use super::check::{CheckError, Depth, Slack, Verdict, check};
 use super::tracer;
-use super::witness::{Gravity, Phase, Told, Witness};
+use super::witness::{BareToken, Gravity, Phase, Witness};
 use super::workload::{
     Commit, KEYSPACES, LAST, Model, Rng, THREADS, key, keyspace_of, last_value, value,
 };
@@ -56,7 +56,7 @@ pub(super) struct Task {
     /// The phase from which the tracer stops it at system calls.
     pub(super) stops_from: Option<Phase>,
     /// Tokens of earlier lives.
-    pub(super) older: Vec<Told>,
+    pub(super) older: Vec<BareToken>,
     /// Seeds the housekeeping and the reader.
     pub(super) seed: u64,
 }
@@ -289,7 +289,7 @@ impl Writer<'_> {
                 }
             }
         }
-        let title = format!("thread {}: the disk is full for ever", self.thread);
+        let title = format!("thread {}: the disk stays full after {TRIES} tries", self.thread);
         let mut verdict = Verdict::new(Clause::Answers, title);
         verdict.kind = FailureKind::Liveness;
         Err(verdict)
@@ -297,12 +297,14 @@ impl Writer<'_> {
 
     /// Tells the witness, right after the call returned.
     fn acknowledge(&self, number: u64, commit: &Commit, receipt: &Receipt) {
-        let told =
-            Told { incarnation: u64::from(receipt.incarnation().get()), lsn: receipt.lsn().get() };
+        let token = BareToken {
+            incarnation: u64::from(receipt.incarnation().get()),
+            lsn: receipt.lsn().get(),
+        };
         if commit.last {
-            self.witness.wrote_last(self.thread, number, told.lsn);
+            self.witness.wrote_last(self.thread, number, token.lsn);
         }
-        self.witness.acknowledge(self.thread, told, commit.mode == CommitMode::Sync);
+        self.witness.acknowledge(self.thread, token, commit.mode == CommitMode::Sync);
     }
 
     /// Checks that the commit can be read and that its receipt tells the truth.

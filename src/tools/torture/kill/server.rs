@@ -27,7 +27,7 @@ use super::plan::{Plan, Planner};
 use super::sites::Guide;
 use super::snapshot::Snapshot;
 use super::tracer::{self, Ending, NOT_FILTERED, NOT_TRACED};
-use super::witness::{Phase, Told, Witness};
+use super::witness::{BareToken, Phase, Witness};
 use super::workload::{Model, Rng, THREADS, is_large};
 use crate::tools::torture::{Clause, Failure, FailureKind};
 
@@ -45,7 +45,7 @@ const STORY: usize = 10;
 /// The settings of a server.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Settings {
-    /// A directory of its own.
+    /// The server's own directory.
     pub(super) directory: PathBuf,
     /// Where failures save the files of their stores.
     pub(super) failures: PathBuf,
@@ -127,7 +127,7 @@ struct Server<'a> {
     guide: Guide,
     witness: Witness,
     model: Model,
-    older: Vec<Told>,
+    older: Vec<BareToken>,
     tally: Tally,
     /// The number of the present store, and its lives so far.
     store: u64,
@@ -330,12 +330,12 @@ impl<'a> Server<'a> {
         for (thread, acked) in acked.into_iter().enumerate() {
             self.model.advance(thread, acked);
         }
-        for told in self.witness.tokens().into_iter().step_by(23) {
+        for token in self.witness.tokens().into_iter().step_by(23) {
             if self.older.len() < OLDER {
-                self.older.push(told);
+                self.older.push(token);
             } else {
                 let at = self.planner.rng.below(OLDER as u64) as usize;
-                self.older[at] = told;
+                self.older[at] = token;
             }
         }
     }

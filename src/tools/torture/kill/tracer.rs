@@ -48,7 +48,7 @@ pub(super) enum Ending {
     Killed(String),
     /// It exited with this status: its work was done, it gave a verdict, or it could not be traced.
     Ended(i32),
-    /// It died of a signal of its own.
+    /// It died of this signal without a kill by the server.
     Died(Signal),
     /// It did nothing for too long and was killed. The threads then, by name and state.
     Hung(Vec<(String, char)>),

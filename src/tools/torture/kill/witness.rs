@@ -133,7 +133,7 @@ impl Gravity {
 
 /// A token without its store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Told {
+pub(super) struct BareToken {
     pub(super) incarnation: u64,
     pub(super) lsn: u64,
 }
@@ -180,15 +180,15 @@ impl Witness {
     }
 
     /// Notes that the thread's next commit is acknowledged (WITNESS-2).
-    pub(super) fn acknowledge(&self, thread: usize, told: Told, is_sync: bool) {
+    pub(super) fn acknowledge(&self, thread: usize, bare: BareToken, is_sync: bool) {
         let number = self.acked(thread);
         let token = TOKENS + (number % TOKENS_KEPT) as usize;
-        assert!(told.lsn < 1 << LSN_BITS, "stores are renewed before they are that old");
-        let word = told.incarnation << LSN_BITS | told.lsn;
+        assert!(bare.lsn < 1 << LSN_BITS, "stores are renewed before they are that old");
+        let word = bare.incarnation << LSN_BITS | bare.lsn;
         self.of(thread, token).store(word, Ordering::SeqCst);
-        self.words[ACKED_LSN].fetch_max(told.lsn, Ordering::SeqCst);
+        self.words[ACKED_LSN].fetch_max(bare.lsn, Ordering::SeqCst);
         if is_sync {
-            self.durable(told.lsn);
+            self.durable(bare.lsn);
         }
         self.of(thread, ACKED).store(number + 1, Ordering::SeqCst);
         self.words[if is_sync { SYNC } else { ASYNC }].fetch_add(1, Ordering::SeqCst);
@@ -261,7 +261,7 @@ impl Witness {
         self.words[INJECTED].store(gravity as u64, Ordering::SeqCst);
     }
 
-    // --- everybody ---
+    // --- all ---
 
     pub(super) fn phase(&self) -> Phase {
         Phase::ALL[self.words[PHASE].load(Ordering::SeqCst) as usize]
@@ -321,12 +321,14 @@ impl Witness {
     }
 
     /// The last tokens of all threads.
-    pub(super) fn tokens(&self) -> Vec<Told> {
+    pub(super) fn tokens(&self) -> Vec<BareToken> {
         let all = (0..THREADS).flat_map(|thread| (0..TOKENS_KEPT).map(move |at| (thread, at)));
         let words = all.map(|(t, at)| self.of(t, TOKENS + at as usize).load(Ordering::SeqCst));
-        let told =
-            |word: u64| Told { incarnation: word >> LSN_BITS, lsn: word & ((1 << LSN_BITS) - 1) };
-        words.filter(|word| *word != 0).map(told).collect()
+        let bare = |word: u64| BareToken {
+            incarnation: word >> LSN_BITS,
+            lsn: word & ((1 << LSN_BITS) - 1),
+        };
+        words.filter(|word| *word != 0).map(bare).collect()
     }
 
     pub(super) fn verdict(&self) -> Option<String> {
@@ -353,7 +355,7 @@ mod tests {
         assert_eq!((witness.last(3), witness.tokens().len(), witness.verdict()), (None, 0, None));
         for number in 0..20 {
             witness.wrote_last(3, number, 100 + number);
-            witness.acknowledge(3, Told { incarnation: 2, lsn: 100 + number }, number < 5);
+            witness.acknowledge(3, BareToken { incarnation: 2, lsn: 100 + number }, number < 5);
         }
         assert_eq!(witness.acked(3), 20);
         assert_eq!(witness.last(3), Some((19, 119)));

@@ -56,12 +56,12 @@ fn durable_says_the_wrong_copy(visit: &mut Visit) -> Result<(), Broken> {
                 visit.states += 2;
                 for (copy, (disk, _)) in copies.iter().enumerate() {
                     let store = SMALL.open(disk).map_err(failed)?;
-                    told(&store, &common, Verdict::Durable)?;
-                    told(&store, &copies[copy].1, Verdict::Durable)?;
-                    told(&store, &copies[1 - copy].1, Verdict::Unknown)?;
+                    expect_status(&store, &common, Verdict::Durable)?;
+                    expect_status(&store, &copies[copy].1, Verdict::Durable)?;
+                    expect_status(&store, &copies[1 - copy].1, Verdict::Unknown)?;
                     // Commits of another life do not change the answers.
                     commit(&store, 3, 50).map_err(failed)?;
-                    told(&store, &copies[1 - copy].1, Verdict::Unknown)?;
+                    expect_status(&store, &copies[1 - copy].1, Verdict::Unknown)?;
                     store.into_store().close().map_err(failed)?;
                 }
             }
@@ -107,15 +107,19 @@ enum Verdict {
     Unknown,
 }
 
-fn told(store: &Store, tokens: &[String], should: Verdict) -> std::result::Result<(), Violation> {
+fn expect_status(
+    store: &Store,
+    tokens: &[String],
+    should: Verdict,
+) -> std::result::Result<(), Violation> {
     for token in tokens {
-        let told = store.status(token);
+        let status = store.status(token);
         let is_right = match should {
-            Verdict::Durable => matches!(told, Ok(Status::Durable)),
-            Verdict::Unknown => matches!(told, Err(Error::UnknownLife { .. })),
+            Verdict::Durable => matches!(status, Ok(Status::Durable)),
+            Verdict::Unknown => matches!(status, Err(Error::UnknownLife { .. })),
         };
         if !is_right {
-            let what = format!("{token} is reported as {told:?}, and should be {should:?}");
+            let what = format!("{token} is reported as {status:?}, and should be {should:?}");
             return Err(Violation::of(Clause::Receipts, what));
         }
     }
@@ -137,8 +141,8 @@ fn a_token_that_is_not_whole(visit: &mut Visit) -> Result<(), Broken> {
         visit.states += 1;
         match store.status(&text) {
             Err(Error::InvalidToken { .. }) => {}
-            told => {
-                let what = format!("{text} is reported as {told:?}, and should be refused");
+            status => {
+                let what = format!("{text} is reported as {status:?}, and should be refused");
                 return Err(Violation::of(Clause::Receipts, what).into());
             }
         }

@@ -27,7 +27,7 @@ pub(super) const ROOM: &[Piece] = &[
     Piece {
         name: "another store's files",
         whose: "the reason for PostgreSQL's system identifier",
-        showed: "a log or a data file of another store was taken for the store's own",
+        showed: "a log or a data file of another store was mistaken for the store's own",
         done: "a segment, then the data file, is swapped for that of another store of the same age",
         judged: &[Clause::Answers, Clause::Bounds],
         mutants: &[Mutant::ForeignSegmentIgnored],
@@ -127,7 +127,7 @@ fn another_stores_files(visit: &mut Visit) -> Result<(), Broken> {
         let damaged = left.fork(Keep::Everything);
         stage.visit.note(format!("  {file} is swapped for another store's"));
         damaged.write_file(file, &theirs.read_file(from));
-        match stage.right_or_told(&damaged)? {
+        match stage.right_or_reported(&damaged)? {
             Some(Error::WrongStore { .. }) => {}
             other => {
                 let what = format!("{file} is another store's, and the answer is {other:?}");

@@ -164,11 +164,11 @@ fn show(piece: &Piece) -> Shown {
         passed: result.is_ok(),
         mutants: piece.mutants.iter().map(|mutant| mutant.name().to_owned()).collect(),
     };
-    let failure = result.err().map(|broken| told(piece, &visit, broken));
+    let failure = result.err().map(|broken| failure_of(piece, &visit, broken));
     Shown { exhibit, failure }
 }
 
-fn told(piece: &Piece, visit: &Visit, broken: Broken) -> Failure {
+fn failure_of(piece: &Piece, visit: &Visit, broken: Broken) -> Failure {
     let Broken { violation, story } = broken;
     let mut lines = vec![
         format!("Origin of the bug: {}", piece.whose),

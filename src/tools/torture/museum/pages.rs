@@ -259,7 +259,7 @@ fn torn_page(visit: &mut Visit) -> Result<(), Broken> {
         let damaged = left.fork(Keep::Everything);
         damaged.flip("data", at, 0);
         stage.visit.note(format!("  bit 0 of the byte at {at} of data is flipped"));
-        stage.right_or_told(&damaged)?;
+        stage.right_or_reported(&damaged)?;
         stage.visit.notes.pop();
     }
     Ok(())
@@ -285,7 +285,7 @@ fn lost_and_misdirected_writes(visit: &mut Visit) -> Result<(), Broken> {
         mixed.copy_within(from * 4096..(from + 1) * 4096, to * 4096);
         damaged.write_file("data", &mixed);
         stage.visit.note(format!("  block {to} of data has what is in block {from}"));
-        stage.right_or_told(&damaged)?;
+        stage.right_or_reported(&damaged)?;
         stage.visit.notes.pop();
     }
     stage.all(&Script::after(&script).each([0, 4], 700).flush())?;
@@ -305,7 +305,7 @@ fn damaged_writes(stage: &mut Stage<'_>, damage: fn(&SimDisk)) -> Result<(), Bro
             let next = disk.fork(Keep::Everything);
             disk.crash_after(0);
             drop(store);
-            stage.right_or_told(&next)?;
+            stage.right_or_reported(&next)?;
         }
         stage.visit.notes.pop();
     }

@@ -92,16 +92,16 @@ fn pending_for_ever(visit: &mut Visit) -> Result<(), Broken> {
     stage.visit.note("the next flush of the log fails");
     stage.disk().fail(Fault { op: Op::MapSync, after: 0, error, persistence });
     stage.as_far(&Script::after(&script).flush())?;
-    let told = stage.store().status(&token);
-    stage.visit.note(format!("the receipt of the commit before says: {told:?}"));
-    if !matches!(told, Err(Error::Poisoned { .. })) {
-        let what = format!("its flush failed, and its receipt says {told:?} instead of poisoned");
+    let status = stage.store().status(&token);
+    stage.visit.note(format!("the receipt of the commit before says: {status:?}"));
+    if !matches!(status, Err(Error::Poisoned { .. })) {
+        let what = format!("its flush failed, and its receipt says {status:?} instead of poisoned");
         return Err(Violation::of(Clause::Receipts, what).into());
     }
     stage.all(&Script::after(&script).power_loss())?;
-    let told = stage.store().status(&token);
-    if !matches!(told, Ok(Status::Lost | Status::Durable)) {
-        let what = format!("after recovery its receipt says {told:?} instead of lost or durable");
+    let status = stage.store().status(&token);
+    if !matches!(status, Ok(Status::Lost | Status::Durable)) {
+        let what = format!("after recovery its receipt says {status:?} instead of lost or durable");
         return Err(Violation::of(Clause::Receipts, what).into());
     }
     Ok(())

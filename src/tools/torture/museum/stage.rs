@@ -162,7 +162,7 @@ impl<'a> Stage<'a> {
 
     /// Checks that opening or reading the store on `disk` fails with an error that names `file`.
     pub(super) fn refuses(&mut self, disk: &SimDisk, file: &str) -> Result<(), Broken> {
-        match self.right_or_told(disk)? {
+        match self.right_or_reported(disk)? {
             Some(error) if named_file(&error).is_some_and(|named| named.contains(file)) => Ok(()),
             Some(error) => {
                 let what = format!("{file} is damaged, and the error is: {error}");
@@ -177,7 +177,7 @@ impl<'a> Stage<'a> {
 
     /// Checks that the store on `disk` shows all commits or fails with an error that names a file.
     /// Returns that error.
-    pub(super) fn right_or_told(&mut self, disk: &SimDisk) -> Result<Option<Error>, Broken> {
+    pub(super) fn right_or_reported(&mut self, disk: &SimDisk) -> Result<Option<Error>, Broken> {
         self.visit.states += 1;
         let result = self.run.setup.open(disk).and_then(|store| {
             let found = hash_of(&store);

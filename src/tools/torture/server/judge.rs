@@ -51,7 +51,7 @@ pub(super) async fn judge(
     tally.unanswered_found += applied;
     jobs_of_writes(client, &jobs, tally).await?;
     for job in &operations {
-        state(client, job, &JobState::Interrupted, tally).await?;
+        ask_state(client, job, &JobState::Interrupted, tally).await?;
     }
     for sent in under_way.iter().filter(|sent| sent.once.is_some()) {
         first_retry(client, sent, &found).await?;
@@ -113,7 +113,7 @@ async fn jobs_of_writes(
     };
     let polled = jobs.iter().enumerate().filter(|(at, _)| at % 4 != 3).map(ask);
     for (job, state) in join_all(polled).await {
-        told(job.id(), state, &durable, tally)?;
+        expect_state(job.id(), state, &durable, tally)?;
     }
     // A repeated write is answered with the present position, which may be another write's: the two
     // have one job.
@@ -125,7 +125,7 @@ async fn jobs_of_writes(
             Ok((job, state)) => (job, Ok(state)),
             Err(error) => (String::new(), Err(error)),
         };
-        told(&job, state, &durable, tally)?;
+        expect_state(&job, state, &durable, tally)?;
         ends += 1;
     }
     if ends != watched.len() {
@@ -135,21 +135,21 @@ async fn jobs_of_writes(
     // A position that the life never reached is lost.
     if let Some(token) = jobs.last().and_then(|job| job.parse::<Token>().ok()) {
         let beyond = Token { lsn: Lsn::new(0xffff_ffff_fff8), ..token };
-        state(client, &beyond.to_string(), &JobState::Lost, tally).await?;
+        ask_state(client, &beyond.to_string(), &JobState::Lost, tally).await?;
     }
     Ok(())
 }
 
-async fn state(
+async fn ask_state(
     client: &Client,
     job: &str,
     expected: &JobState<'static>,
     tally: &mut ServerSummary,
 ) -> Result<(), Violation> {
-    told(job, client.job(job).status().await, expected, tally)
+    expect_state(job, client.job(job).status().await, expected, tally)
 }
 
-fn told(
+fn expect_state(
     job: &str,
     state: Result<JobState<'static>, Error>,
     expected: &JobState<'static>,

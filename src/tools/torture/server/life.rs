@@ -309,7 +309,7 @@ impl Writer {
             return Err(Violation::of(Clause::Receipts, what));
         }
         if job.applied() == Some(Applied::Before) && self.uncut.is_none() {
-            let what = format!("{} was taken for an earlier write", describe(&sent));
+            let what = format!("{} was mistaken for an earlier write", describe(&sent));
             return Err(Violation::of(Clause::Receipts, what));
         }
         self.life.books.lock().answered(self.number, job.id());
@@ -375,7 +375,7 @@ impl Writer {
             0 => job.status().await,
             1 => job.wait(POLL).await,
             _ => match job.watch().next().await {
-                Some(told) => told.map(|(_, state)| state),
+                Some(event) => event.map(|(_, state)| state),
                 None => return Ok(()),
             },
         };

@@ -178,7 +178,7 @@ impl Served<'_> {
         let (mut host, runtime) = match (host, runtime) {
             (Ok(host), Ok(runtime)) => (host, runtime),
             (Err(error), _) | (_, Err(error)) => {
-                return vec![self.told(harness(format!("no server: {error}")), None)];
+                return vec![self.failure_of(harness(format!("no server: {error}")), None)];
             }
         };
         loop {
@@ -187,7 +187,7 @@ impl Served<'_> {
             let lived = runtime.block_on(self.live(&mut host, is_last));
             if let Err(violation) = lived {
                 let _ = host.kill();
-                failures.push(self.told(violation, Some(&host)));
+                failures.push(self.failure_of(violation, Some(&host)));
                 self.progress.found(failures.last().expect("just pushed"));
             }
             if is_last || failures.len() >= ENOUGH {
@@ -235,7 +235,7 @@ impl Served<'_> {
         Ok(())
     }
 
-    fn told(&self, violation: Violation, host: Option<&Host<'_>>) -> Failure {
+    fn failure_of(&self, violation: Violation, host: Option<&Host<'_>>) -> Failure {
         let Violation { kind, clause, what } = violation;
         let Config { seed, workers, .. } = self.config;
         let mut story = vec![format!(
