@@ -2,10 +2,52 @@
 
 use std::fmt::{self, Write};
 
+use maud::{DOCTYPE, Markup, PreEscaped, html};
+
 use super::escape::{Prose, Text};
 
 /// Palette, type, tables, tiles, print: what all pages look like.
 const STYLE: &str = include_str!("style.css");
+
+/// A page; `style` is what it needs beyond the common style.
+pub(crate) fn page(title: &str, style: &str, content: &Markup) -> String {
+    let page = html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                title { (title) }
+                style { (PreEscaped(STYLE)) (PreEscaped(style)) }
+            }
+            body { main { (content) } }
+        }
+    };
+    // HTML allows no control characters, not even escaped ones.
+    let is_control = |letter: char| letter.is_ascii_control() && !matches!(letter, '\n' | '\t');
+    page.into_string().replace(is_control, "\u{fffd}")
+}
+
+/// A section of a page.
+pub(crate) fn section(title: &str, about: &str, content: &Markup) -> Markup {
+    html! {
+        section {
+            h2 { (title) }
+            p.soft { (Prose(about)) }
+            (content)
+        }
+    }
+}
+
+/// Terms and their meanings, within a `dl`.
+pub(crate) fn definitions(terms: &[(&str, &str)]) -> Markup {
+    html! {
+        @for (term, meaning) in terms {
+            dt { (term) }
+            dd { (Prose(meaning)) }
+        }
+    }
+}
 
 /// Begins a page; `style` is what it needs beyond the common style.
 pub(crate) fn begin(title: &str, style: &str, out: &mut String) {
