@@ -13,7 +13,7 @@
 use std::time::Duration;
 
 use super::answer::Answer;
-use super::backoff::Backoff;
+use super::backoff::pauses;
 use super::client::Client;
 use super::deadline::Deadline;
 use super::error::{Error, Result};
@@ -44,8 +44,7 @@ impl Client {
         timeout: Option<Duration>,
     ) -> Result<Answer> {
         let deadline = Deadline::within(timeout);
-        let mut backoff = Backoff::new(self.limits());
-        let mut tries = self.limits().tries;
+        let mut pauses = pauses(self.limits()).take(self.limits().tries as usize - 1);
         // How the last try ended that may have been done.
         let mut uncertain = None;
         let mut store = None;
@@ -57,14 +56,10 @@ impl Client {
                 }
                 Err(error) => error,
             };
-            tries -= 1;
-            if tries == 0 || !may_repeat(&error, repeat) {
-                return Err(error.after(uncertain));
-            }
-            let pause = backoff.next();
-            if deadline.is_over_after(pause) {
-                return Err(error.after(uncertain));
-            }
+            let pause = pauses
+                .next()
+                .filter(|pause| may_repeat(&error, repeat) && !deadline.is_over_after(*pause));
+            let Some(pause) = pause else { return Err(error.after(uncertain)) };
             if repeat == Repeat::Once && !error.is_undone() {
                 uncertain = Some(error.after(uncertain));
             }

@@ -17,7 +17,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use super::backoff::Backoff;
+use super::backoff::{pause, pauses};
 use super::endpoints::Endpoints;
 use super::error::{Error, Result};
 use super::link::{End, EndsWith, Link};
@@ -114,7 +114,7 @@ impl Shared {
 pub(super) async fn supervise(last: Last, mut link: Arc<Link>) {
     let shared = &last.0;
     let mut draining = JoinSet::new();
-    let mut backoff = Backoff::new(&shared.options);
+    let mut backoff = pauses(&shared.options);
     let of_use = shared.options.backoff_max.min(OF_USE);
     loop {
         let keep_alive = shared.keep_alive(&link);
@@ -125,8 +125,8 @@ pub(super) async fn supervise(last: Last, mut link: Arc<Link>) {
         draining.spawn(Link::see_off(EndsWith(link), keep_alive));
         while draining.try_join_next().is_some() {}
         match was_of_use {
-            true => backoff = Backoff::new(&shared.options),
-            false => tokio::time::sleep(backoff.next()).await,
+            true => backoff = pauses(&shared.options),
+            false => pause(&mut backoff).await,
         }
         link = loop {
             match shared.connect().await {
@@ -135,7 +135,7 @@ pub(super) async fn supervise(last: Last, mut link: Arc<Link>) {
                     shared.put(Up::Down(Some(error)));
                 }
             }
-            tokio::time::sleep(backoff.next()).await;
+            pause(&mut backoff).await;
         };
         if !shared.put(Up::Link(Arc::clone(&link))) {
             // It ended while this connection was being made.
