@@ -47,13 +47,6 @@ pub enum Error {
         /// Which of these.
         reason: String,
     },
-    /// All clients of a pool are lent, and none was given back in time. Nothing was sent.
-    PoolExhausted {
-        /// How many clients the pool has.
-        size: usize,
-        /// How long one was waited for.
-        after: Duration,
-    },
     /// The request did not go out: its connection ended first, or there was no room for it in time.
     /// Nothing was done.
     NotSent {
@@ -126,10 +119,7 @@ impl Error {
                     | io::ErrorKind::InvalidInput
                     | io::ErrorKind::Unsupported
             ),
-            Error::NotSent { .. }
-            | Error::Lost { .. }
-            | Error::TimedOut { .. }
-            | Error::PoolExhausted { .. } => true,
+            Error::NotSent { .. } | Error::Lost { .. } | Error::TimedOut { .. } => true,
             Error::Tls { .. }
             | Error::OtherStore { .. }
             | Error::Closed { .. }
@@ -145,7 +135,7 @@ impl Error {
         match self {
             Error::Server(failure) => failure.code == Code::DeadlineExceeded,
             Error::Unsettled { last, .. } => last.is_timeout(),
-            Error::TimedOut { .. } | Error::PoolExhausted { .. } => true,
+            Error::TimedOut { .. } => true,
             _ => false,
         }
     }
@@ -161,7 +151,6 @@ impl Error {
             | Error::Tls { .. }
             | Error::OtherStore { .. }
             | Error::Closed { .. }
-            | Error::PoolExhausted { .. }
             | Error::NotSent { .. }
             | Error::TooLarge { .. }
             | Error::Option(_) => true,
@@ -212,9 +201,6 @@ impl fmt::Display for Error {
                 write!(f, "{address} serves store {found}, and not {expected} as before")
             }
             Error::Closed { reason } => f.write_str(reason),
-            Error::PoolExhausted { size, after } => {
-                write!(f, "none of the {size} clients of the pool was given back within {after:?}")
-            }
             Error::NotSent { reason } => write!(f, "the request was not sent: {reason}"),
             Error::Unsettled { earlier, last } => write!(
                 f,

@@ -198,3 +198,33 @@ impl ClientOptions {
         Client::start(addresses.collect::<Result<_>>()?, self).await
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::proto::{Hello, MAGIC};
+
+    #[test]
+    fn no_debug_output_shows_a_token() {
+        let secret = "the reader has this";
+        for options in [
+            ClientOptions::default().token(secret),
+            ClientOptions::default().token_from(move || secret.to_owned()),
+        ] {
+            for shown in [format!("{options:?}"), format!("{options:#?}")] {
+                assert!(shown.contains("token: hidden") && !shown.contains(secret), "{shown}");
+            }
+        }
+        let hello = Hello {
+            magic: MAGIC,
+            min_version: 1,
+            max_version: 1,
+            client: "a test",
+            token: Some(secret),
+            max_body: 1,
+            options: Vec::new(),
+        };
+        let shown = format!("{hello:?}");
+        assert!(shown.contains("a test") && !shown.contains(secret), "{shown}");
+    }
+}

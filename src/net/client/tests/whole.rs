@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::super::{Applied, Batch, Client, Code, Error, Failure, JobState, Pool, Write};
+use super::super::{Applied, Batch, Client, Code, Error, Failure, JobState, Write};
 use crate::engine::disk::SimDisk;
 use crate::net::server::{Config, Server};
 use crate::{CommitMode, Options};
@@ -175,11 +175,8 @@ fn a_range_comes_whole_in_either_order_and_may_be_left() {
 fn the_whole_store_can_be_looked_after() {
     run(async {
         let (server, address) = serve(&Arc::default(), &config("127.0.0.1:0")).await;
-        let pool = Pool::new(&address, Client::options(), 2).unwrap();
-        let (one, two) = (pool.get().await.unwrap(), pool.get().await.unwrap());
-        let none = pool.get_within(Duration::from_millis(1)).await.unwrap_err();
-        assert!(matches!(none, Error::PoolExhausted { size: 2, .. }), "{none}");
-        assert!(none.is_undone() && none.is_timeout() && none.is_retryable());
+        let one = Client::connect(&address).await.unwrap();
+        let two = Client::connect(&address).await.unwrap();
         let rows = one.keyspace("rows").await.unwrap();
         assert!(rows.is_empty().await.unwrap() && rows.last().await.unwrap().is_none());
         let mut moves = two.watch_watermarks(Duration::ZERO);
@@ -201,9 +198,7 @@ fn the_whole_store_can_be_looked_after() {
         one.drop_keyspace("rows").await.unwrap();
         let gone = rows.put("k", "v").await.unwrap_err();
         assert_eq!(gone.code(), Some(Code::NoSuchKeyspace));
-        drop(one);
-        assert!(pool.get_within(Duration::ZERO).await.is_ok(), "it was given back");
-        drop((two, rows, job, moves, pool));
+        drop((one, two, rows, job, moves));
         server.stop().await.unwrap();
     });
 }
