@@ -35,6 +35,29 @@ pub struct Client {
     timeout: Option<Duration>,
 }
 
+impl ClientOptions {
+    /// Connects.
+    ///
+    /// # Errors
+    /// An address that is none, no connection, or a server that does not let the client in.
+    pub async fn connect(self, address: &str) -> Result<Client> {
+        self.connect_any([address]).await
+    }
+
+    /// Connects to one of several servers of the same store. They are tried in this order; when a
+    /// connection is lost, from the one after it on.
+    ///
+    /// # Errors
+    /// As [`ClientOptions::connect`]: of the server that was tried last.
+    pub async fn connect_any(
+        self,
+        addresses: impl IntoIterator<Item = impl AsRef<str>>,
+    ) -> Result<Client> {
+        let addresses = addresses.into_iter().map(|address| address.as_ref().parse());
+        Client::start(addresses.collect::<Result<_>>()?, self).await
+    }
+}
+
 /// Ends the connection with the last clone.
 struct Inner {
     shared: Arc<Shared>,

@@ -22,7 +22,7 @@ impl Dial {
     /// As [`ClientOptions::connect`], but for what only the server can say.
     pub(crate) fn to(address: &str, options: ClientOptions) -> Result<Dial> {
         let address: Address = address.parse()?;
-        let tls = Tls::of(&options, &address)?;
+        let tls = Tls::of(&options, address.host())?;
         Ok(Dial { address, tls, options })
     }
 

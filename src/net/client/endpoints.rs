@@ -24,7 +24,8 @@ impl Endpoints {
         if addresses.is_empty() {
             return Err(Error::Option("no address: at least one is needed".into()));
         }
-        let with_tls = |address: Address| Tls::of(options, &address).map(|tls| (address, tls));
+        let with_tls =
+            |address: Address| Tls::of(options, address.host()).map(|tls| (address, tls));
         let list = addresses.into_iter().map(with_tls).collect::<Result<_>>()?;
         Ok(Endpoints { list, next: AtomicUsize::new(0) })
     }

@@ -86,13 +86,12 @@ impl Keyspace {
     /// The entries whose keys are in `bounds`, in order, as of one moment.
     pub fn range<K: AsRef<[u8]>>(&self, bounds: impl RangeBounds<K>) -> Range {
         let bound = |bound: Bound<&K>| bound.map(|key| key.as_ref().to_vec());
-        Range::new(self.clone(), bound(bounds.start_bound()), bound(bounds.end_bound()))
+        self.range_of((bound(bounds.start_bound()), bound(bounds.end_bound())))
     }
 
     /// The entries whose keys begin with `prefix`, in order, as of one moment.
     pub fn prefix(&self, prefix: impl AsRef<[u8]>) -> Range {
-        let (lower, upper) = prefix_bounds(prefix.as_ref());
-        Range::new(self.clone(), lower, upper)
+        self.range_of(prefix_bounds(prefix.as_ref()))
     }
 
     /// All entries, in order, as of one moment.
@@ -142,8 +141,8 @@ impl Keyspace {
         self.first().await.map(|first| first.is_none())
     }
 
-    pub(super) fn client(&self) -> &Client {
-        &self.client
+    fn range_of(&self, bounds: (Bound<Vec<u8>>, Bound<Vec<u8>>)) -> Range {
+        Range::new(self.client.clone(), self.name.clone(), bounds)
     }
 
     fn at<'a>(&'a self, key: &'a [u8]) -> At<'a> {

@@ -24,13 +24,11 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
-use super::address::Socket;
 use super::answer::Answer;
 use super::deadline::Deadline;
 use super::error::{Error, Result};
 use super::greeting::Greeting;
 use super::options::ClientOptions;
-use super::parts::{Flight, Parts};
 use crate::net::proto::{Cancel, Credit, Request};
 
 /// A connection that has said hello.
@@ -50,7 +48,7 @@ pub(super) struct Link {
     pub(super) stop: Notify,
     pub(super) heard: AtomicBool,
     pub(super) bytes_in: AtomicU64,
-    reader: OnceLock<AbortHandle>,
+    pub(super) reader: OnceLock<AbortHandle>,
 }
 
 /// Guarded by `Link::state`, which is held for no longer than it takes to encode a request.
@@ -99,20 +97,20 @@ pub(super) enum To {
     Nobody,
 }
 
+/// A request under way. Dropped before its last answer, it is cancelled.
+pub(super) struct Flight {
+    link: Arc<Link>,
+    id: u64,
+}
+
 /// Ends a link when the task that has it is dropped.
 pub(super) struct EndsWith(pub(super) Arc<Link>);
 
 impl Link {
-    /// Begins to write and read. `rest` is what came behind the greeting.
-    pub(super) fn start(
-        socket: Box<dyn Socket>,
-        greeting: Greeting,
-        rest: Vec<u8>,
-        limits: &ClientOptions,
-    ) -> Arc<Link> {
+    pub(super) fn new(greeting: Greeting, limits: &ClientOptions) -> Arc<Link> {
         let in_flight = limits.max_in_flight.min(greeting.max_in_flight).max(1);
         let subscriptions = greeting.max_subscriptions.clamp(1, in_flight);
-        let link = Arc::new(Link {
+        Arc::new(Link {
             begun: Instant::now(),
             max_body: limits.max_body,
             max_queued: limits.max_queued_bytes,
@@ -127,12 +125,7 @@ impl Link {
             bytes_in: AtomicU64::new(0),
             reader: OnceLock::new(),
             greeting,
-        });
-        let (read, write) = tokio::io::split(socket);
-        tokio::spawn(Arc::clone(&link).write_all(write));
-        let reader = tokio::spawn(Link::read_all(EndsWith(Arc::clone(&link)), read, rest));
-        let _ = link.reader.set(reader.abort_handle());
-        link
+        })
     }
 
     /// Whether requests may still be sent.
@@ -177,18 +170,7 @@ impl Link {
         }
     }
 
-    /// Sends a request that has as many answers as there is `credit`.
-    pub(super) async fn subscribe(
-        self: &Arc<Link>,
-        request: &Request<'_>,
-        credit: u32,
-    ) -> Result<Parts> {
-        let (sender, answers) = mpsc::unbounded_channel();
-        let flight = self.send(request, &Deadline::NONE, To::Many(sender, credit)).await?;
-        Ok(Parts::new(flight, answers))
-    }
-
-    async fn send(
+    pub(super) async fn send(
         self: &Arc<Link>,
         request: &Request<'_>,
         deadline: &Deadline,
@@ -240,7 +222,7 @@ impl Link {
         state.waiters.insert(id, Waiter { start, to, _places: places });
         drop(state);
         self.wake_writer.notify_one();
-        Ok(Flight::new(Arc::clone(self), id))
+        Ok(Flight { link: Arc::clone(self), id })
     }
 
     /// Queues a packet that steers another and is not answered.
@@ -252,7 +234,7 @@ impl Link {
         self.wake_writer.notify_one();
     }
 
-    pub(super) fn give_up(&self, id: u64) {
+    fn give_up(&self, id: u64) {
         let mut state = self.state.lock();
         let Some(waiter) = state.waiters.get_mut(&id) else { return };
         if matches!(waiter.to, To::Nobody) {
@@ -263,7 +245,7 @@ impl Link {
         self.look_for_rest(&state);
     }
 
-    pub(super) fn add_credit(&self, id: u64, more: u32) {
+    fn add_credit(&self, id: u64, more: u32) {
         let mut state = self.state.lock();
         let Some(Waiter { to: To::Many(_, credit), .. }) = state.waiters.get_mut(&id) else {
             return;
@@ -325,6 +307,23 @@ impl Link {
 impl State {
     fn is_awaited(&self) -> bool {
         self.waiters.values().any(|waiter| !matches!(waiter.to, To::Nobody))
+    }
+}
+
+impl Flight {
+    /// Lets the server send more answers.
+    pub(super) fn add_credit(&self, more: u32) {
+        self.link.add_credit(self.id, more);
+    }
+
+    pub(super) fn give_up(&self) {
+        self.link.give_up(self.id);
+    }
+}
+
+impl Drop for Flight {
+    fn drop(&mut self) {
+        self.give_up();
     }
 }
 

@@ -14,7 +14,6 @@ use super::call::Repeat;
 use super::client::Client;
 use super::deadline::Deadline;
 use super::error::Result;
-use super::keyspace::Keyspace;
 use super::parts::Parts;
 use crate::net::proto::{self, Delivery, Order, Request, Response};
 
@@ -24,7 +23,8 @@ const CREDIT: u32 = 4;
 /// A range of keys that is about to be read.
 #[derive(Clone, Debug)]
 pub struct Range {
-    keyspace: Keyspace,
+    client: Client,
+    keyspace: String,
     lower: Bound<Vec<u8>>,
     upper: Bound<Vec<u8>>,
     order: Order,
@@ -35,8 +35,12 @@ pub struct Range {
 pub type Entry = (Vec<u8>, Vec<u8>);
 
 impl Range {
-    pub(super) fn new(keyspace: Keyspace, lower: Bound<Vec<u8>>, upper: Bound<Vec<u8>>) -> Range {
-        Range { keyspace, lower, upper, order: Order::Ascending, limit: None }
+    pub(super) fn new(
+        client: Client,
+        keyspace: String,
+        (lower, upper): (Bound<Vec<u8>>, Bound<Vec<u8>>),
+    ) -> Range {
+        Range { client, keyspace, lower, upper, order: Order::Ascending, limit: None }
     }
 
     /// From the highest key down.
@@ -60,17 +64,16 @@ impl Range {
     /// # Errors
     /// No connection can be made; or [`Error::NotSent`](super::Error::NotSent) when the time is up.
     pub async fn entries(self) -> Result<Entries> {
-        let client = self.keyspace.client();
-        let deadline = Deadline::within(client.timeout());
+        let deadline = Deadline::within(self.client.timeout());
         let request = self.request(Delivery::Stream { credit: CREDIT }, self.limit);
-        let parts = client.subscribe(&request, CREDIT, &deadline).await?;
-        Ok(Entries { client: client.clone(), parts, here: VecDeque::new(), patience: None })
+        let parts = self.client.subscribe(&request, CREDIT, &deadline).await?;
+        Ok(Entries { client: self.client.clone(), parts, here: VecDeque::new(), patience: None })
     }
 
     /// The first entry, asked for alone: tried again where the connection is lost.
     pub(super) async fn one(self) -> Result<Option<Entry>> {
         let request = self.request(Delivery::Page { max_bytes: 1 }, Some(1));
-        let answer = self.keyspace.client().call(&request, Repeat::Reads).await?;
+        let answer = self.client.call(&request, Repeat::Reads).await?;
         let mut here = VecDeque::new();
         read(&answer, &mut here)?;
         Ok(here.pop_front())
@@ -78,7 +81,7 @@ impl Range {
 
     fn request(&self, delivery: Delivery, limit: Option<u64>) -> Request<'_> {
         Request::Range(proto::Range {
-            keyspace: self.keyspace.name(),
+            keyspace: &self.keyspace,
             lower: on_wire(&self.lower),
             upper: on_wire(&self.upper),
             order: self.order,

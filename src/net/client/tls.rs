@@ -8,10 +8,10 @@ use rustls::crypto::ring::default_provider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use super::address::{Address, Socket};
 use super::error::{Error, Result};
 use super::options::ClientOptions;
 
@@ -23,12 +23,12 @@ pub(super) struct Tls {
 }
 
 impl Tls {
-    /// What TLS to `address` needs, if the options ask for it.
+    /// What TLS to `host` needs, if the options ask for it.
     ///
     /// # Errors
     /// [`Error::Option`]: a file cannot be read, holds nothing of use, or what is asked for would
     /// not be encrypted.
-    pub(super) fn of(options: &ClientOptions, address: &Address) -> Result<Option<Tls>> {
+    pub(super) fn of(options: &ClientOptions, host: &str) -> Result<Option<Tls>> {
         if options.tls_roots.is_none() && !options.tls_system_roots {
             let set = match (&options.tls_name, &options.client_certificate) {
                 (Some(name), _) => format!("the name {name:?} is set"),
@@ -49,16 +49,16 @@ impl Tls {
                 certified.map_err(|error| of(chain, error))?
             }
         };
-        let name = options.tls_name.as_deref().unwrap_or(address.host()).to_owned();
+        let name = options.tls_name.as_deref().unwrap_or(host).to_owned();
         let name = ServerName::try_from(name).map_err(wrong)?;
         Ok(Some(Tls { connector: TlsConnector::from(Arc::new(config)), name }))
     }
 
     /// Speaks TLS on a socket.
-    pub(super) async fn connect(
-        &self,
-        socket: Box<dyn Socket>,
-    ) -> io::Result<TlsStream<Box<dyn Socket>>> {
+    pub(super) async fn connect<S>(&self, socket: S) -> io::Result<TlsStream<S>>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
         self.connector.connect(self.name.clone(), socket).await
     }
 }

@@ -8,14 +8,31 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
 
 use super::address::Socket;
 use super::answer::Answer;
+use super::greeting::Greeting;
 use super::link::{End, EndsWith, Link, State, To};
+use super::options::ClientOptions;
 use crate::net::proto::{Head, Kind, Packet, Part, Progress, Response, decode};
 
 /// The time for the last word of a connection. A server that reads nothing does not get it.
 const LAST_WORD: Duration = Duration::from_secs(1);
 
 impl Link {
-    pub(super) async fn write_all(self: Arc<Link>, mut socket: WriteHalf<Box<dyn Socket>>) {
+    /// Begins to write and read. `rest` is what came behind the greeting.
+    pub(super) fn start(
+        socket: Box<dyn Socket>,
+        greeting: Greeting,
+        rest: Vec<u8>,
+        limits: &ClientOptions,
+    ) -> Arc<Link> {
+        let link = Link::new(greeting, limits);
+        let (read, write) = tokio::io::split(socket);
+        tokio::spawn(Arc::clone(&link).write_all(write));
+        let reader = tokio::spawn(Link::read_all(EndsWith(Arc::clone(&link)), read, rest));
+        let _ = link.reader.set(reader.abort_handle());
+        link
+    }
+
+    async fn write_all(self: Arc<Link>, mut socket: WriteHalf<Box<dyn Socket>>) {
         let mut taken = Vec::new();
         loop {
             {
@@ -66,11 +83,7 @@ impl Link {
 
     /// Reads until the end. If the runtime ends, this task is dropped, and everybody who waits is
     /// told.
-    pub(super) async fn read_all(
-        ends: EndsWith,
-        mut socket: ReadHalf<Box<dyn Socket>>,
-        rest: Vec<u8>,
-    ) {
+    async fn read_all(ends: EndsWith, mut socket: ReadHalf<Box<dyn Socket>>, rest: Vec<u8>) {
         let link = &ends.0;
         let mut buffer = rest;
         let why = loop {
