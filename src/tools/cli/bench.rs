@@ -8,9 +8,8 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::args::{BenchArgs, Workload};
+use super::bench_args::{BenchArgs, NetArgs, NetBench, Workload};
 use super::failure::{Failure, Outcome, Status};
-use super::net_args::{NetArgs, NetBench};
 use crate::tools::bench::engine::Engine;
 use crate::tools::bench::record::Record;
 use crate::tools::bench::{

@@ -19,10 +19,11 @@ use std::time::{Duration, Instant};
 use indicatif::{HumanBytes, HumanCount, ProgressBar, ProgressStyle};
 
 use super::args::ImportArgs;
+use super::connect::Session;
 use super::failure::{Failure, Outcome, Status};
-use super::remote::Session;
+use super::messages::note;
 use super::rows::{RowError, Rows};
-use super::{Access, with_store};
+use super::store::{Access, with_store};
 use crate::net::client::{Batch, Code, Write};
 use crate::{CommitMode, Error, Keyspace, Lsn, Store, Watermarks, WriteBatch};
 
@@ -247,7 +248,7 @@ impl<T: Target> Import<T> {
 
     fn summarize(&self, bytes: u64, durable: Lsn) {
         let seconds = self.started.elapsed().as_secs_f64();
-        super::note(&format!(
+        note(&format!(
             "imported {} rows ({bytes} bytes) in {seconds:.2} s, {:.0} rows/s, durable up to LSN \
              {durable}",
             self.rows_committed,

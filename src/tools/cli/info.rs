@@ -6,9 +6,10 @@ use serde_json::{Value, json};
 
 use super::args::InfoArgs;
 use super::failure::{Failure, Outcome, Status};
-use super::{Access, remote, with_store};
+use super::remote::{self, marks};
+use super::store::{Access, with_store};
+use crate::Store;
 use crate::net::service::is_public;
-use crate::{Store, Watermarks};
 
 pub(super) fn info(args: &InfoArgs) -> Outcome {
     if let Some(remote) = args.remote.is_asked() {
@@ -26,16 +27,6 @@ fn print(args: &InfoArgs, description: &Value) -> Outcome {
     };
     written.and_then(|()| out.flush()).map_err(Failure::output)?;
     Ok(Status::Done)
-}
-
-/// Watermarks, as they are shown.
-pub(super) fn marks(watermarks: &Watermarks) -> Value {
-    json!({
-        "appended": watermarks.appended.get(),
-        "visible": watermarks.visible.get(),
-        "durable": watermarks.durable.get(),
-        "checkpoint": watermarks.checkpoint.get(),
-    })
 }
 
 /// Everything, for both forms. Numbers of bytes and LSNs are exact; durations are in seconds.

@@ -2,13 +2,15 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::path::Path;
 
 use super::args::{GetArgs, KeyArgs, PutArgs};
 use super::failure::{Failure, Outcome, Status};
-use super::output::encode_hex;
-use super::{Access, complain, remote, with_store};
+use super::messages::{no_keyspace, not_found};
+use super::output::print_value;
+use super::remote;
+use super::store::{Access, with_store};
 use crate::Store;
 
 pub(super) fn put(args: &PutArgs) -> Outcome {
@@ -67,26 +69,8 @@ pub(super) fn get(args: &GetArgs) -> Outcome {
         let Some(value) = keyspace.get(&key)? else {
             return not_found(&args.at);
         };
-        print(args, &value)
+        print_value(args, &value)
     })
-}
-
-/// Prints a value that was got.
-pub(super) fn print(args: &GetArgs, value: &[u8]) -> Outcome {
-    let mut text = Vec::new();
-    let bytes: &[u8] = if args.at.encoding.hex {
-        encode_hex(value, &mut text);
-        &text
-    } else {
-        value
-    };
-    let end: &[u8] = if args.raw { b"" } else { b"\n" };
-    let mut out = io::stdout().lock();
-    out.write_all(bytes)
-        .and_then(|()| out.write_all(end))
-        .and_then(|()| out.flush())
-        .map_err(Failure::output)?;
-    Ok(Status::Done)
 }
 
 pub(super) fn del(args: &KeyArgs) -> Outcome {
@@ -107,25 +91,14 @@ pub(super) fn del(args: &KeyArgs) -> Outcome {
     })
 }
 
-/// The answer where the keyspace is missing.
-pub(super) fn no_keyspace(name: &str) -> Outcome {
-    complain(&format!("there is no keyspace {name:?}"));
-    Ok(Status::No)
-}
-
-pub(super) fn not_found(args: &KeyArgs) -> Outcome {
-    complain(&format!("key {:?} was not found", args.key.display()));
-    Ok(Status::No)
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
 
     use clap::Parser;
 
-    use super::super::and_close;
     use super::super::args::{Cli, Command};
+    use super::super::store::and_close;
     use super::*;
     use crate::Options;
     use crate::engine::disk::{Keep, SimDisk};

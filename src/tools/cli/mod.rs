@@ -27,36 +27,38 @@
 
 mod args;
 mod bench;
+mod bench_args;
+mod connect;
 mod dump_log;
 mod failure;
 mod help;
+mod hex;
 mod import;
 mod info;
 mod kv;
 mod manual;
-mod net_args;
+mod messages;
 mod output;
 mod remote;
 mod rows;
 mod scan;
 mod serve;
+mod store;
 mod torture;
 mod torture_args;
 mod upkeep;
 mod verify;
 
 use std::ffi::OsString;
-use std::io::{self, IsTerminal, Write};
-use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Parser;
-use indicatif::{ProgressBar, ProgressStyle};
 
-use self::args::{BenchCli, Cli, Command, Writer};
+use self::args::{Cli, Command};
+use self::bench_args::{BenchCli, Writer};
 use self::failure::{Failure, Outcome, Status};
+use self::messages::complain;
 use crate::tools::bench::engine::Engine;
-use crate::{Options, Store};
 
 /// Runs the command that the process was started with.
 pub fn main() -> ExitCode {
@@ -65,7 +67,7 @@ pub fn main() -> ExitCode {
 
 /// Runs the command that these arguments give; the first is the program's name.
 pub fn main_with(args: impl Iterator<Item = OsString>) -> ExitCode {
-    match Cli::try_parse_from(remote::mark(args)) {
+    match Cli::try_parse_from(connect::mark(args)) {
         Ok(cli) => conclude(run(cli.command)),
         Err(error) => explain(&error),
     }
@@ -140,63 +142,4 @@ fn explain(error: &clap::Error) -> ExitCode {
     let text = error.render().to_string();
     complain(text.strip_prefix("error: ").unwrap_or(&text).trim_end());
     ExitCode::from(2)
-}
-
-/// One message on standard error. Nothing can be done when that is closed.
-fn complain(message: &str) {
-    let _ = writeln!(io::stderr(), "syncline: {message}");
-}
-
-/// Something worth knowing that is no failure.
-fn note(message: &str) {
-    let _ = writeln!(io::stderr(), "{message}");
-}
-
-/// What a command does with the store.
-#[derive(Clone, Copy)]
-enum Access {
-    /// It reads: there must be a store, which is not changed (CLI-3).
-    Read,
-    /// It takes away or tidies up: there must be a store.
-    Change,
-    /// It puts: an empty or missing directory becomes a store.
-    Create,
-}
-
-/// Opens the store, does the work, and closes it whatever came of the work (CLI-5).
-fn with_store(dir: &Path, access: Access, work: impl FnOnce(&Store) -> Outcome) -> Outcome {
-    let (options, bar) = recovery_bar(Options::new());
-    let options = match access {
-        Access::Read => options.read_only(),
-        Access::Change => options.must_exist(),
-        Access::Create => options,
-    };
-    let opened = options.open(dir);
-    bar.finish_and_clear();
-    and_close(opened?, work)
-}
-
-/// Does the work, and closes the store whatever came of it (CLI-5).
-fn and_close(store: Store, work: impl FnOnce(&Store) -> Outcome) -> Outcome {
-    let outcome = work(&store);
-    let closed = store.close();
-    let status = outcome?;
-    closed?;
-    Ok(status)
-}
-
-/// Shows a bar while the log is replayed, if there is a terminal to show it on.
-fn recovery_bar(options: Options) -> (Options, ProgressBar) {
-    if !io::stderr().is_terminal() {
-        return (options, ProgressBar::hidden());
-    }
-    let style = "recovering {wide_bar} {bytes}/{total_bytes} {bytes_per_sec}";
-    let style = ProgressStyle::with_template(style).expect("a valid template");
-    let bar = ProgressBar::new(0).with_style(style);
-    let shown = bar.clone();
-    let options = options.on_recovery(move |progress| {
-        shown.set_length(progress.total_bytes);
-        shown.set_position(progress.done_bytes);
-    });
-    (options, bar)
 }

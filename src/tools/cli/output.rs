@@ -1,4 +1,4 @@
-//! Rows on standard output, and bytes as text.
+//! Rows and values on standard output.
 //!
 //! | format | a row |
 //! |---|---|
@@ -11,7 +11,9 @@
 
 use std::io::{self, BufWriter, StdoutLock, Write};
 
-use super::args::Format;
+use super::args::{Format, GetArgs};
+use super::failure::{Failure, Outcome, Status};
+use super::hex::encode_hex;
 
 /// Prints rows.
 pub(super) struct RowWriter<'a> {
@@ -78,43 +80,27 @@ fn json_field(name: &str, bytes: &[u8], out: &mut Vec<u8>) {
     }
 }
 
-/// Appends `bytes` in lower-case hexadecimal.
-pub(super) fn encode_hex(bytes: &[u8], out: &mut Vec<u8>) {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    for byte in bytes {
-        out.push(DIGITS[usize::from(byte >> 4)]);
-        out.push(DIGITS[usize::from(byte & 15)]);
-    }
-}
-
-/// The bytes that `text` stands for, or what is wrong with it.
-pub(super) fn decode_hex(text: &[u8]) -> Result<Vec<u8>, String> {
-    if !text.len().is_multiple_of(2) {
-        return Err(format!("{} digits are not whole bytes", text.len()));
-    }
-    let digit = |byte: u8| {
-        let digit = char::from(byte).to_digit(16);
-        digit.ok_or_else(|| format!("{:?} is no digit", char::from(byte)))
+/// Prints a value that was got.
+pub(super) fn print_value(args: &GetArgs, value: &[u8]) -> Outcome {
+    let mut text = Vec::new();
+    let bytes: &[u8] = if args.at.encoding.hex {
+        encode_hex(value, &mut text);
+        &text
+    } else {
+        value
     };
-    text.chunks_exact(2).map(|pair| Ok((digit(pair[0])? * 16 + digit(pair[1])?) as u8)).collect()
+    let end: &[u8] = if args.raw { b"" } else { b"\n" };
+    let mut out = io::stdout().lock();
+    out.write_all(bytes)
+        .and_then(|()| out.write_all(end))
+        .and_then(|()| out.flush())
+        .map_err(Failure::output)?;
+    Ok(Status::Done)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn hex_is_read_back() {
-        let bytes: Vec<u8> = (0..=255).collect();
-        let mut text = Vec::new();
-        encode_hex(&bytes, &mut text);
-        assert_eq!(&text[..8], b"00010203");
-        assert_eq!(decode_hex(&text).unwrap(), bytes);
-        assert_eq!(decode_hex(b"FFaB").unwrap(), [255, 171]);
-        assert!(decode_hex(b"").unwrap().is_empty());
-        assert!(decode_hex(b"abc").unwrap_err().contains("whole bytes"));
-        assert!(decode_hex(b"ag").unwrap_err().contains("'g'"));
-    }
 
     #[test]
     fn json_marks_what_is_not_utf8() {

@@ -14,7 +14,7 @@ use std::io::{self, BufRead, Read};
 use serde::Deserialize;
 
 use super::args::ImportFormat;
-use super::output::decode_hex;
+use super::hex::decode_hex;
 
 /// The longest line: the longest value that a store takes by default, in hexadecimal, and 1 MiB.
 const MAX_LINE_BYTES: u64 = (2 << 30) + (1 << 20);

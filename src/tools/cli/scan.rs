@@ -4,9 +4,10 @@ use std::ops::Bound;
 
 use super::args::{Format, ScanArgs};
 use super::failure::{Failure, Outcome, Status};
-use super::kv::no_keyspace;
+use super::messages::no_keyspace;
 use super::output::RowWriter;
-use super::{Access, remote, with_store};
+use super::remote::{self, Bounds};
+use super::store::{Access, with_store};
 use crate::{Keyspace, Range};
 
 pub(super) fn scan(args: &ScanArgs) -> Outcome {
@@ -32,9 +33,6 @@ pub(super) fn scan(args: &ScanArgs) -> Outcome {
         Ok(Status::Done)
     })
 }
-
-/// Where keys begin and end.
-pub(super) type Bounds = (Bound<Vec<u8>>, Bound<Vec<u8>>);
 
 /// Which keys.
 enum Selection {

@@ -14,8 +14,8 @@ use std::thread;
 use std::time::Duration;
 
 use super::failure::{Failure, Outcome, Status};
+use super::messages::{complain, note};
 use super::torture_args::{self, TortureArgs};
-use super::{complain, note};
 use crate::tools::torture::{
     Config, FailureKind, Progress, Suite, Summary, Tier, limit, page, replay, run, story, table,
     watch,

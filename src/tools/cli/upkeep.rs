@@ -4,8 +4,9 @@ use std::io::{self, BufWriter, Write};
 
 use super::args::{DirArgs, DropArgs};
 use super::failure::{Failure, Outcome, Status};
-use super::kv::no_keyspace;
-use super::{Access, remote, with_store};
+use super::messages::{no_keyspace, note};
+use super::remote;
+use super::store::{Access, with_store};
 use crate::Error;
 use crate::net::service::is_public;
 
@@ -44,7 +45,7 @@ pub(super) fn drop_keyspace(args: &DropArgs) -> Outcome {
 
 pub(super) fn checkpoint(args: &DirArgs) -> Outcome {
     let made = |lsn| {
-        super::note(&format!("everything up to LSN {lsn} is in the data file"));
+        note(&format!("everything up to LSN {lsn} is in the data file"));
         Ok(Status::Done)
     };
     match args.remote.is_asked() {

@@ -4,7 +4,9 @@ use std::io::{self, Write};
 
 use super::args::DirArgs;
 use super::failure::{Failure, Outcome, Status};
-use super::{Access, complain, remote, with_store};
+use super::messages::complain;
+use super::remote;
+use super::store::{Access, with_store};
 use crate::Verification;
 use crate::engine::base::course::Course;
 use crate::engine::base::problems::MOST_TOLD;
