@@ -1,4 +1,4 @@
-//! The back-off: the pauses between tries.
+//! The back-off: pauses between tries.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! The answers to a request that has many.
+//! Parts: the answers to a request that has many.
 
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -11,7 +11,7 @@ use super::error::Result;
 use super::link::{Flight, Link, To};
 use crate::net::proto::Request;
 
-/// The answers to a request that has many, as far as there is credit.
+/// The answers to a stream or watch, which the server sends as far as it has credit.
 pub(super) struct Parts {
     flight: Flight,
     answers: mpsc::UnboundedReceiver<Result<Answer>>,

@@ -1,10 +1,10 @@
-//! The token that says who a client is. It is never printed.
+//! The token that identifies a client. It is never printed.
 
 use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
-/// A token, or where to get one.
+/// A token, or a function that returns one.
 #[derive(Clone, Default)]
 pub(super) struct Secret(Source);
 
@@ -13,7 +13,7 @@ enum Source {
     #[default]
     None,
     Fixed(String),
-    /// Asked for each connection.
+    /// Called for each connection.
     Renewed(Arc<dyn Fn() -> String + Send + Sync>),
 }
 

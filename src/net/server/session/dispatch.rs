@@ -194,7 +194,7 @@ impl Session {
         let Appended { lsn, applied } = appended;
         match mode {
             Mode::Async => {
-                let receipt = self.shared.service.place(lsn);
+                let receipt = self.shared.service.position(lsn);
                 let written = Written { receipt, durable: false, applied };
                 self.reply(id).send(&Response::Written(written));
             }

@@ -139,7 +139,7 @@ impl Session {
             Kind::Flush => Response::Marks(self.shared.service.marks()),
             Kind::CreateKeyspace | Kind::DropKeyspace => Response::Done,
             _ => {
-                let receipt = self.shared.service.place(lsn);
+                let receipt = self.shared.service.position(lsn);
                 Response::Written(Written { receipt, durable: true, applied })
             }
         };

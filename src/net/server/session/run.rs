@@ -90,7 +90,7 @@ impl Run {
             let Some(queued) = self.writes.get(at) else { return };
             if at > self.done.load(Ordering::Relaxed) {
                 let request = Request::decode(&queued.waiting.packet()).expect("decoded before");
-                shared.service.bring_in(&request);
+                shared.service.read_ahead(&request);
             }
         }
     }

@@ -19,7 +19,7 @@ use crate::net::proto::{
     Code, Failure, JobEvent, JobState, JobWatch, Kind, Packet, Response, Verified,
 };
 use crate::net::server::mailbox::{Judged, Letter, Mailbox};
-use crate::net::service::{JobListener, JobNumber, JobRef, Outcome, verified};
+use crate::net::service::{JobListener, JobNumber, JobRef, OperationOutcome, verified};
 
 /// Jobs of former lives that one task judges.
 const JUDGED_AT_ONCE: usize = 64;
@@ -252,13 +252,13 @@ impl Session {
         };
         let marks = self.shared.service.marks();
         match outcome {
-            Outcome::Checkpoint(_) => self.reply(id).send(&Response::Marks(marks)),
-            Outcome::Verified(found) => {
+            OperationOutcome::Checkpoint(_) => self.reply(id).send(&Response::Marks(marks)),
+            OperationOutcome::Verified(found) => {
                 let found: Verified<'_> = verified(&found);
                 self.reply(id).send(&Response::Verified(found));
             }
-            Outcome::Failed(error) => self.refuse(id, error),
-            Outcome::Cancelled => {
+            OperationOutcome::Failed(error) => self.refuse(id, error),
+            OperationOutcome::Cancelled => {
                 self.refuse(id, Failure::new(Code::Cancelled, "the operation was cancelled"));
             }
         }
