@@ -1,4 +1,4 @@
-//! What may be said on the command line.
+//! The commands and their arguments.
 
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
@@ -50,7 +50,7 @@ pub(super) enum Command {
     /// Drop a keyspace with all that is in it
     #[command(override_usage = usage!("drop", "<NAME>"), after_help = help::DROP)]
     Drop(DropArgs),
-    /// Print what the store says about itself
+    /// Print the figures of the store
     #[command(override_usage = usage!("info"), after_help = help::INFO)]
     Info(InfoArgs),
     /// Check every page and every invariant of the store
@@ -71,50 +71,49 @@ pub(super) enum Command {
     /// Serve a store to other processes, until SIGTERM or Ctrl-C
     #[command(after_help = help::SERVE)]
     Serve(ServeArgs),
-    /// Measure this machine: what commits and reads cost against the bare hardware
+    /// Measure this machine: the cost of commits and reads against the bare hardware
     Bench(Box<BenchCommand>),
     /// Put rows and wait to be killed: started by `bench` itself
     #[command(name = crate::tools::bench::WRITER, hide = true)]
     BenchWriter(Job),
-    /// Break the store in every way that it must survive, and judge what is left of it
+    /// Break the store in every way that it must survive, and judge the result
     ///
     /// No store of yours is touched: everything happens on simulated disks and in a directory for
-    /// temporary files. Each recovery is held to the same promise: it must give the first k
-    /// commits, whole, where k is at least what was ever reported durable and at most what was
-    /// submitted.
+    /// temporary files. Each recovery must keep the same promise: it gives the first k commits,
+    /// whole. k is at least the number ever reported durable, and at most the number submitted.
     ///
-    /// Exit status: 0 all held, 1 a promise was broken (safety), 2 wrong call, 3 the store did not
-    /// go on although it could (liveness), 4 the suite could not do its work. The gravest counts.
+    /// Exit status: 0 all held, 1 a promise was broken (safety), 2 wrong call, 3 the store got stuck
+    /// (liveness), 4 the suite itself failed. The gravest counts.
     Torture(TortureArgs),
-    /// Print what completes a command in a shell
+    /// Print the completion script of a shell
     #[command(after_help = help::COMPLETIONS)]
     Completions {
         /// The shell
         shell: clap_complete::Shell,
     },
-    /// Print a page of the manual, for `man`
+    /// Print a manual page, for `man`
     #[command(after_help = help::MAN)]
     Man {
-        /// The command that it is about [default: all of syncline]
+        /// The command [default: all of syncline]
         command: Option<String>,
     },
     /// Serve the crash suite: started by `torture` itself
     #[cfg(target_os = "linux")]
     #[command(name = crate::tools::torture::kill::SERVER, hide = true)]
     KillServer,
-    /// Hunts one mutant. For the crash suite itself.
+    /// Hunt one mutant: started by `torture` itself
     #[command(hide = true, name = crate::tools::torture::HUNTER)]
     Hunt {
         /// Its name.
         mutant: String,
-        /// What chance follows from.
+        /// The seed of the random numbers.
         seed: u64,
     },
 }
 
-/// Where: a store and a keyspace in it.
+/// A store, and a keyspace in it.
 #[derive(Debug, Args)]
-pub(super) struct Place {
+pub(super) struct KeyspaceArgs {
     /// The store's directory
     pub(super) dir: PathBuf,
     /// The keyspace
@@ -126,28 +125,28 @@ pub(super) struct Place {
 
 #[derive(Debug, Args)]
 pub(super) struct JobArgs {
-    /// What stands for a directory everywhere else
+    /// The marker, in the place of the directory
     #[arg(hide = true, value_name = "ADDR")]
     pub(super) marker: String,
     /// The job's id
     pub(super) id: String,
-    /// Wait for its end, at most so long
+    /// Wait for its end, at most this long
     #[arg(long, value_name = "SECONDS")]
     pub(super) wait: Option<f64>,
     #[command(flatten)]
     pub(super) remote: Remote,
 }
 
-/// How bytes are written on the command line.
+/// The encoding of bytes on the command line.
 #[derive(Debug, Args)]
 pub(super) struct Encoding {
-    /// Keys and values are hexadecimal, as arguments and in what is printed
+    /// Keys and values are hexadecimal, in arguments and in the output
     #[arg(long)]
     pub(super) hex: bool,
 }
 
 impl Encoding {
-    /// The bytes that an argument stands for.
+    /// The bytes of an argument.
     pub(super) fn decode(&self, argument: &OsStr) -> Result<Vec<u8>, Failure> {
         let bytes = argument.as_encoded_bytes();
         if !self.hex {
@@ -162,27 +161,27 @@ impl Encoding {
 #[derive(Debug, Args)]
 pub(super) struct PutArgs {
     #[command(flatten)]
-    pub(super) place: Place,
+    pub(super) place: KeyspaceArgs,
     /// The key
     #[arg(allow_negative_numbers = true)]
     pub(super) key: OsString,
-    /// The value; `-` stands for standard input, and @FILE for what is in a file, byte for byte
+    /// The value; `-` for standard input, @FILE for the content of a file, byte for byte
     #[arg(allow_negative_numbers = true)]
     pub(super) value: OsString,
-    /// Take the value as it is, though it be `-` or begin with `@`
+    /// Take the value literally, even if it is `-` or begins with `@`
     #[arg(long)]
     pub(super) literal: bool,
     #[command(flatten)]
     pub(super) encoding: Encoding,
-    /// How the commit is acknowledged. Of a directory it is durable at the end in either mode, since
-    /// the store is closed; of a server only with `sync`
+    /// When the commit is acknowledged. In a directory it is durable at the end in either mode, since
+    /// the store is closed; at a server only with `sync`
     #[arg(long, value_enum, default_value_t = Mode::Sync)]
     pub(super) mode: Mode,
     /// Have the server answer at once, and print the job's id
     #[arg(long, requires = "connect", conflicts_with = "mode")]
     pub(super) job: bool,
-    /// Apply it once, however often it is sent with this key, of 1 to 64 bytes, while the server
-    /// remembers the key. Says on standard error whether it was applied now or before, if that is known
+    /// Apply the put at most once, even if it is sent again with this key (1 to 64 bytes), while the
+    /// server keeps the key. Says on standard error whether it was applied now or before, if known
     #[arg(long, value_name = "KEY", requires = "connect")]
     pub(super) once: Option<OsString>,
 }
@@ -190,7 +189,7 @@ pub(super) struct PutArgs {
 #[derive(Debug, Args)]
 pub(super) struct KeyArgs {
     #[command(flatten)]
-    pub(super) place: Place,
+    pub(super) place: KeyspaceArgs,
     /// The key
     #[arg(allow_negative_numbers = true)]
     pub(super) key: OsString,
@@ -210,7 +209,7 @@ pub(super) struct GetArgs {
 #[derive(Debug, Args)]
 pub(super) struct ScanArgs {
     #[command(flatten)]
-    pub(super) place: Place,
+    pub(super) place: KeyspaceArgs,
     /// Only keys that start with this
     #[arg(long, conflicts_with_all = ["from", "to"])]
     pub(super) prefix: Option<OsString>,
@@ -236,14 +235,14 @@ pub(super) struct ScanArgs {
 #[derive(Debug, Args)]
 pub(super) struct ImportArgs {
     #[command(flatten)]
-    pub(super) place: Place,
+    pub(super) place: KeyspaceArgs,
     /// The file to read, or `-` for standard input
     pub(super) file: PathBuf,
-    /// What a line holds; blank ones are passed over: key TAB value, or {"key": "..", "value": ".."}, where "key_hex" and
-    /// "value_hex" may stand for what is not UTF-8
+    /// The form of a line: key TAB value, or {"key": "..", "value": ".."}, with "key_hex" and
+    /// "value_hex" for bytes that are not UTF-8. Blank lines are skipped
     #[arg(long, value_enum, default_value_t = ImportFormat::Tsv)]
     pub(super) format: ImportFormat,
-    /// How each batch is acknowledged. At the end everything is durable in either mode
+    /// When each batch is acknowledged. At the end everything is durable in either mode
     #[arg(long, value_enum, default_value_t = Mode::Sync)]
     pub(super) mode: Mode,
     /// Rows in one commit
@@ -291,8 +290,8 @@ pub(super) struct DumpLogArgs {
     pub(super) limit: Option<u64>,
 }
 
-/// Everything can be said as a flag, in the environment (SYNCLINE_MAX_CONNECTIONS=100), or in a
-/// file (max_connections = 100), and counts in this order.
+/// Each setting can be a flag, in the environment (SYNCLINE_MAX_CONNECTIONS=100), or in a file
+/// (max_connections = 100). A flag overrides the environment, which overrides the file.
 #[derive(Debug, Args)]
 #[command(after_long_help = help::serve())]
 pub(super) struct ServeArgs {
@@ -304,10 +303,10 @@ pub(super) struct ServeArgs {
     /// A Unix socket to listen on as well
     #[arg(long, value_name = "PATH")]
     pub(super) unix: Option<String>,
-    /// Where probes and Prometheus find /livez, /readyz, /health and /metrics
+    /// The address of /livez, /readyz, /health and /metrics, for probes and Prometheus
     #[arg(long, value_name = "ADDR")]
     pub(super) metrics: Option<String>,
-    /// The file of tokens; without it everybody who can connect may do everything
+    /// The file of tokens; without it every client has all rights
     #[arg(long, value_name = "FILE")]
     pub(super) tokens: Option<String>,
     /// The certificate chain for TLS, in PEM
@@ -316,19 +315,19 @@ pub(super) struct ServeArgs {
     /// Its private key, in PEM
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
     pub(super) tls_key: Option<String>,
-    /// Authorities, in PEM: over TLS only clients with a certificate of theirs come in
+    /// Authorities, in PEM: over TLS the server accepts only clients with their certificates
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
     pub(super) tls_client_ca: Option<String>,
     /// The store's cache, in MiB [default: 256]
     #[arg(long, value_name = "MIB")]
     pub(super) cache_mib: Option<String>,
-    /// What all clients together may leave unread, in MiB [default: 256]
+    /// The most bytes that all clients may leave unread, in MiB [default: 256]
     #[arg(long, value_name = "MIB")]
     pub(super) max_output_mib: Option<String>,
-    /// What is logged: error, warn, info, debug [default: info]
+    /// The level of the log: error, warn, info, debug [default: info]
     #[arg(long, value_name = "LEVEL")]
     pub(super) log: Option<String>,
-    /// How: text or json [default: text]
+    /// The form of the log: text or json [default: text]
     #[arg(long, value_name = "FORMAT")]
     pub(super) log_format: Option<String>,
     /// A file of settings
@@ -368,11 +367,11 @@ pub(super) enum Format {
     Raw,
     /// The same in hexadecimal
     Hex,
-    /// One JSON object for each row
+    /// One JSON object per row
     Json,
 }
 
-/// What a line of an imported file holds.
+/// The form of a line in an imported file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(super) enum ImportFormat {
     /// key, TAB, value

@@ -8,7 +8,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use super::connect::Remote;
 use crate::tools::bench::{By, CrowdCase, Family, Job};
 
-/// Measure Syncline and the stores that one would use instead, in turns.
+/// Measure Syncline and alternative stores, in turns.
 ///
 /// Exit status: 0 done, 2 wrong call or failure.
 #[derive(Debug, Parser)]
@@ -47,7 +47,7 @@ pub(super) struct BenchArgs {
     /// Which engines, separated by commas; Syncline always [default: all there are]
     #[arg(long, value_delimiter = ',', value_name = "NAMES")]
     pub(super) engine: Vec<String>,
-    /// How many different keys there are
+    /// The number of different keys
     #[arg(long, value_name = "N", default_value_t = 1_000_000,
         value_parser = clap::value_parser!(u64).range(1..1 << 40))]
     pub(super) keys: u64,
@@ -55,40 +55,40 @@ pub(super) struct BenchArgs {
     #[arg(long, value_name = "MIB", default_value_t = 512,
         value_parser = clap::value_parser!(u64).range(1..1 << 24))]
     pub(super) cache_mib: u64,
-    /// How many threads, in turn [default: what each workload is about]
+    /// Numbers of threads, in turn [default: those of each workload]
     #[arg(long, value_delimiter = ',', value_name = "N", value_parser = in_range::<1, 4096>)]
     pub(super) threads: Vec<usize>,
-    /// The sizes of values; workloads with one size take the first [default: 150; of commits 1 KiB
-    /// and 16 KiB as well; of `flush`, what is written, 4 KiB to 1 MiB]
+    /// The sizes of values; workloads with one size take the first [default: 150; for commits also
+    /// 1 KiB and 16 KiB; for `flush`, bytes per write, 4 KiB to 1 MiB]
     #[arg(long, value_delimiter = ',', value_name = "N", value_parser = in_range::<8, 16777216>)]
     pub(super) value_bytes: Vec<usize>,
-    /// Puts in a commit, of `commit` and `load` [default: 1, and 1000]
+    /// Puts in a commit, for `commit` and `load` [default: 1 and 1000]
     #[arg(long, value_delimiter = ',', value_name = "N", value_parser = in_range::<1, 1000000>)]
     pub(super) batch: Vec<usize>,
-    /// Operations that are due in a second, over all threads: latency counts from when an
-    /// operation was due. Of commit, window, read, scans of 100 rows, mixed, large
+    /// Operations per second over all threads (an open loop): latency counts from the time when an
+    /// operation is due. For commit, window, read, scans of 100 rows, mixed, large
     #[arg(long, value_name = "OPS")]
     pub(super) rate: Option<f64>,
     #[command(flatten)]
     pub(super) run: RunArgs,
-    /// Measure nothing: make the table, and with --html the page, of this result again
+    /// Measure nothing: print the table of this result again, and with --html write its page
     #[arg(long, value_name = "FILE", conflicts_with_all = ["dir", "dir_option", "workload",
         "engine", "seconds", "rounds", "keys", "cache_mib", "threads", "value_bytes", "batch",
         "rate", "seed", "json"])]
     pub(super) from_json: Option<PathBuf>,
 }
 
-/// What all benchmarks have in common.
+/// Arguments of all benchmarks.
 #[derive(Debug, Args)]
 pub(super) struct RunArgs {
     /// The length of one measurement
     #[arg(long, value_name = "S", default_value_t = 1.0)]
     pub(super) seconds: f64,
-    /// How often everything is measured, in turns
+    /// Rounds: how often everything is measured, in turns
     #[arg(long, value_name = "K", default_value_t = 3,
         value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub(super) rounds: u32,
-    /// What chance follows from
+    /// The seed of the random numbers
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(super) seed: u64,
     /// Write machine and results to this file
@@ -113,14 +113,14 @@ pub(super) struct BenchCommand {
 pub(super) enum NetBench {
     /// Measure a server: gets and puts in each mode, over many connections or one
     Server(ServerBenchArgs),
-    /// Compare ways to learn that an asynchronous put is durable, and of putting it into bytes
+    /// Compare ways to learn that an asynchronous put is durable, in time and bytes
     Patterns(NetArgs),
-    /// Measure what thousands of connections cost a server: idle, watching, deaf; and gets behind
-    /// a thousand puts
+    /// Measure what thousands of connections cost a server: idle, watching, or reading nothing; and
+    /// gets behind a thousand puts
     Crowd(CrowdArgs),
 }
 
-/// What the benchmarks of a server have in common.
+/// Arguments of the benchmarks of a server.
 #[derive(Debug, Args)]
 pub(super) struct NetArgs {
     /// Where to measure; without it, a directory beneath the current one, removed afterwards
@@ -129,7 +129,7 @@ pub(super) struct NetArgs {
     /// A server that runs already, in place of one of our own: its keyspace `bench` is written to
     #[command(flatten)]
     pub(super) remote: Remote,
-    /// How many different keys there are
+    /// The number of different keys
     #[arg(long, value_name = "N", default_value_t = 100_000,
         value_parser = clap::value_parser!(u64).range(1..1 << 40))]
     pub(super) keys: u64,
@@ -152,8 +152,8 @@ pub(super) struct ServerBenchArgs {
     #[arg(long, value_delimiter = ',', value_name = "N", default_value = "1,16",
         value_parser = in_range::<1, 1024>)]
     pub(super) in_flight: Vec<usize>,
-    /// Who makes the load: packets and nothing else, our client with as many connections, our
-    /// client with one
+    /// The clients that make the load: bare packets (lean), our client with as many connections
+    /// (pool), our client with one connection (one)
     #[arg(
         long,
         value_enum,
@@ -168,7 +168,7 @@ pub(super) struct ServerBenchArgs {
 pub(super) struct CrowdArgs {
     #[command(flatten)]
     pub(super) net: NetArgs,
-    /// What is measured, separated by commas
+    /// The cases to measure, separated by commas
     #[arg(
         long,
         value_enum,
@@ -177,26 +177,26 @@ pub(super) struct CrowdArgs {
         default_value = "behind,idle,watch,deaf"
     )]
     pub(super) case: Vec<CrowdCase>,
-    /// Connections, of `idle` and `deaf`
+    /// Connections, for `idle` and `deaf`
     #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = in_range::<1, 1000000>)]
     pub(super) connections: usize,
-    /// Connections, of `watch`
+    /// Connections, for `watch`
     #[arg(long, value_name = "N", default_value_t = 1000, value_parser = in_range::<1, 1000000>)]
     pub(super) watchers: usize,
-    /// Writes in a second, of `watch`
+    /// Writes per second, for `watch`
     #[arg(long, value_name = "N", default_value_t = 10_000,
         value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
     pub(super) jobs_per_second: u32,
-    /// Sync puts in flight, of `behind`
+    /// Sync puts in flight, for `behind`
     #[arg(long, value_name = "N", default_value_t = 1000, value_parser = in_range::<1, 4000>)]
     pub(super) puts: usize,
-    /// What all clients together may leave unread, of `deaf`, if the server is one of our own
+    /// The most bytes that all clients may leave unread, for `deaf`, if the server is our own
     #[arg(long, value_name = "MIB", default_value_t = 256,
         value_parser = clap::value_parser!(u64).range(1..1 << 24))]
     pub(super) max_output_mib: u64,
 }
 
-/// What is measured: one family, or each of them.
+/// One family of benchmarks, or all.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Workload {
     All,

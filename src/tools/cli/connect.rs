@@ -1,7 +1,7 @@
 //! `--connect ADDR` in place of the directory, and the connection to that server.
 //!
-//! The directory comes first on the command line. Where a server stands for it, a marker is put
-//! in its place before the words are read, so that keys and values are where they always are.
+//! The directory comes first on the command line. With `--connect` a marker is inserted in its place
+//! before clap parses the words, so that keys and values keep their positions.
 
 use std::ffi::OsString;
 use std::fs;
@@ -13,10 +13,10 @@ use super::failure::Failure;
 use crate::net::client::{Client, ClientOptions};
 use crate::tools::bench::Target;
 
-/// What stands in the directory's place.
+/// The word in the place of the directory.
 const MARKER: &str = "(a server)";
 
-/// Puts the marker into the place of the directory if a server is to be asked.
+/// Inserts the marker in the place of the directory if the words name a server.
 pub(super) fn mark(words: impl Iterator<Item = OsString>) -> Vec<OsString> {
     let mut words: Vec<OsString> = words.collect();
     let is_connect =
@@ -35,7 +35,7 @@ pub(super) fn mark(words: impl Iterator<Item = OsString>) -> Vec<OsString> {
         "checkpoint",
     ];
     let takes_one = words.get(1).is_some_and(|word| COMMANDS.iter().any(|name| word == name));
-    // One that is asked for help, or of whom nothing is said, has no place for it.
+    // `job` without arguments is left to clap, which says what is missing.
     let is_job = words.get(1).is_some_and(|word| word == "job") && words.len() > 2;
     if is_job || takes_one && options.skip(2).any(is_connect) {
         words.insert(2, MARKER.into());
@@ -55,13 +55,13 @@ pub(super) struct Remote {
     /// Speak TLS, and trust the certificates in this file, in PEM
     #[arg(long, value_name = "FILE", requires = "connect", group = "roots")]
     pub(super) tls_roots: Option<PathBuf>,
-    /// Speak TLS, and trust whom the system trusts
+    /// Speak TLS, and trust the authorities of the system
     #[arg(long, requires = "connect", group = "roots")]
     pub(super) tls_system_roots: bool,
     /// The name in the server's certificate [default: that in ADDR]
     #[arg(long, value_name = "NAME", requires = "roots")]
     pub(super) tls_name: Option<String>,
-    /// The certificate by which the server knows us, in PEM
+    /// Our own certificate, for the server, in PEM
     #[arg(long, value_name = "FILE", requires = "roots", requires = "tls_client_key")]
     pub(super) tls_client_cert: Option<PathBuf>,
     /// Its private key, in PEM
@@ -69,7 +69,7 @@ pub(super) struct Remote {
     pub(super) tls_client_key: Option<PathBuf>,
 }
 
-/// A server that is to be asked.
+/// A server to connect to.
 pub(super) struct Asked<'a> {
     address: &'a str,
     remote: &'a Remote,
@@ -135,7 +135,7 @@ impl Asked<'_> {
     }
 }
 
-/// A connection that is there between requests too.
+/// A connection for many requests.
 pub(super) struct Session {
     runtime: tokio::runtime::Runtime,
     pub(super) client: Client,
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn a_server_takes_the_place_of_the_directory() {
+    fn marker_takes_the_place_of_the_directory() {
         assert_eq!(marked("s get DIR KEY"), "s get DIR KEY");
         assert_eq!(marked("s get --connect A KEY"), "s get (a server) --connect A KEY");
         assert_eq!(marked("s get KEY --connect=A"), "s get (a server) KEY --connect=A");

@@ -9,7 +9,7 @@ pub(super) fn encode_hex(bytes: &[u8], out: &mut Vec<u8>) {
     }
 }
 
-/// The bytes that `text` stands for, or what is wrong with it.
+/// The bytes of hexadecimal text, or what is wrong with it.
 pub(super) fn decode_hex(text: &[u8]) -> Result<Vec<u8>, String> {
     if !text.len().is_multiple_of(2) {
         return Err(format!("{} digits are not whole bytes", text.len()));

@@ -6,14 +6,14 @@ use std::io::{self, Read};
 use std::path::Path;
 
 use super::args::{GetArgs, KeyArgs, PutArgs};
-use super::failure::{Failure, Outcome, Status};
+use super::failure::{CommandResult, Failure, Status};
 use super::messages::{no_keyspace, not_found};
 use super::output::print_value;
 use super::remote;
 use super::store::{Access, with_store};
 use crate::Store;
 
-pub(super) fn put(args: &PutArgs) -> Outcome {
+pub(super) fn put(args: &PutArgs) -> CommandResult {
     let key = args.encoding.decode(&args.key)?;
     let value = value(args)?;
     if let Some(remote) = args.place.remote.is_asked() {
@@ -22,13 +22,13 @@ pub(super) fn put(args: &PutArgs) -> Outcome {
     with_store(&args.place.dir, Access::Create, |store| put_into(store, args, &key, &value))
 }
 
-fn put_into(store: &Store, args: &PutArgs, key: &[u8], value: &[u8]) -> Outcome {
+fn put_into(store: &Store, args: &PutArgs, key: &[u8], value: &[u8]) -> CommandResult {
     let keyspace = store.keyspace(&args.place.keyspace)?;
     keyspace.put_with(key, value, args.mode.into())?;
     Ok(Status::Done)
 }
 
-/// The value that an argument stands for: itself, standard input, or what is in a file.
+/// The value of an argument: itself, standard input, or the content of a file.
 fn value(args: &PutArgs) -> Result<Vec<u8>, Failure> {
     let bytes = args.value.as_encoded_bytes();
     if args.literal {
@@ -47,7 +47,7 @@ fn value(args: &PutArgs) -> Result<Vec<u8>, Failure> {
     }
 }
 
-/// What follows the sign that an argument begins with.
+/// The rest of an argument that begins with `sign`.
 fn text_after(argument: &OsStr, sign: char) -> Option<OsString> {
     let bytes = argument.as_encoded_bytes().strip_prefix(&[sign as u8])?;
     #[cfg(unix)]
@@ -56,7 +56,7 @@ fn text_after(argument: &OsStr, sign: char) -> Option<OsString> {
     return String::from_utf8(bytes.to_vec()).ok().map(OsString::from);
 }
 
-pub(super) fn get(args: &GetArgs) -> Outcome {
+pub(super) fn get(args: &GetArgs) -> CommandResult {
     let (place, encoding) = (&args.at.place, &args.at.encoding);
     let key = encoding.decode(&args.at.key)?;
     if let Some(remote) = place.remote.is_asked() {
@@ -73,7 +73,7 @@ pub(super) fn get(args: &GetArgs) -> Outcome {
     })
 }
 
-pub(super) fn del(args: &KeyArgs) -> Outcome {
+pub(super) fn del(args: &KeyArgs) -> CommandResult {
     let key = args.encoding.decode(&args.key)?;
     if let Some(remote) = args.place.remote.is_asked() {
         return remote::del(&remote, args, &key);
@@ -82,7 +82,7 @@ pub(super) fn del(args: &KeyArgs) -> Outcome {
         let Some(keyspace) = store.open_keyspace(&args.place.keyspace)? else {
             return no_keyspace(&args.place.keyspace);
         };
-        // Nobody else can have the store open, so nothing comes between these two.
+        // No other process has the store open, so nothing happens between these two.
         if !keyspace.contains_key(&key)? {
             return not_found(args);
         }
@@ -103,9 +103,9 @@ mod tests {
     use crate::Options;
     use crate::engine::disk::{Keep, SimDisk};
 
-    /// As of a directory, and then a power loss.
+    /// After a power loss.
     #[test]
-    fn a_put_is_durable_at_the_end_in_either_mode() {
+    fn put_is_durable_at_the_end_in_either_mode() {
         for mode in ["sync", "async"] {
             let said = ["syncline", "put", "dir", "key", "value", "--mode", mode];
             let Command::Put(args) = Cli::try_parse_from(said).unwrap().command else {

@@ -3,25 +3,25 @@
 use std::io::{self, Write};
 
 use super::args::KeyArgs;
-use super::failure::{Outcome, Status};
+use super::failure::{CommandResult, Status};
 
-/// One message on standard error. Nothing can be done when that is closed.
+/// Prints a failure on standard error. If that is closed, the message is lost.
 pub(super) fn complain(message: &str) {
     let _ = writeln!(io::stderr(), "syncline: {message}");
 }
 
-/// Something worth knowing that is no failure.
+/// Prints a note on standard error.
 pub(super) fn note(message: &str) {
     let _ = writeln!(io::stderr(), "{message}");
 }
 
-/// The answer where the keyspace is missing.
-pub(super) fn no_keyspace(name: &str) -> Outcome {
+/// The answer if the keyspace is missing: status 1.
+pub(super) fn no_keyspace(name: &str) -> CommandResult {
     complain(&format!("there is no keyspace {name:?}"));
     Ok(Status::No)
 }
 
-pub(super) fn not_found(args: &KeyArgs) -> Outcome {
+pub(super) fn not_found(args: &KeyArgs) -> CommandResult {
     complain(&format!("key {:?} was not found", args.key.display()));
     Ok(Status::No)
 }

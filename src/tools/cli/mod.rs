@@ -1,29 +1,35 @@
-//! The command line: `syncline COMMAND DIR ...`, the store's directory always first. `bench` and
-//! `torture` have no store and make their own.
+//! The command line: `syncline COMMAND DIR ...`, with the store's directory first. `bench` and
+//! `torture` make their own stores.
 //!
 //! ```text
-//!   args, net_args, torture_args, help  what may be said         failure   what is answered when it went wrong
-//!     |                                         |
-//!   kv, scan, import, info, verify, upkeep, dump_log, bench, torture, manual      the commands
-//!     |         |
-//!   output    rows          bytes out as raw, hex or JSON; lines of TSV or JSON in
+//!   kv, scan, import, info, verify, upkeep, dump_log, serve, bench, torture, manual      the commands
+//!      |        |
+//!      |      rows                              input: lines of TSV or JSON
+//!      |
+//!   store, remote                               a store in a directory, or behind a server
+//!      |
+//!   output, messages                            rows on standard output, messages on standard error
+//!      |
+//!   args, bench_args, torture_args, help        the arguments
+//!      |
+//!   connect, hex, failure                       the connection; bytes as text; the exit status
 //! ```
 //!
-//! Rules that every command keeps:
+//! Rules of every command:
 //!
 //! - CLI-1 The exit status is 0 for done, 1 for "not found" or "not clean", 2 for a wrong call or a
 //!   failure; `failure` has the table. A failure prints one line, `syncline: ...`, on standard
 //!   error.
-//! - CLI-2 Results go to standard output, everything else to standard error. Whoever closes our
-//!   output early (`scan | head`) has what he wanted: that is no failure.
-//! - CLI-3 A command that only reads never creates a store, and changes nothing of one: it needs no
-//!   right to write. A store that was not closed is recovered in memory for it.
+//! - CLI-2 Results go to standard output, everything else to standard error. A reader that closes our
+//!   output early (`scan | head`) is no failure.
+//! - CLI-3 A command that only reads neither creates nor changes a store, and needs no right to write.
+//!   A store that was not closed is recovered in memory.
 //! - CLI-4 Memory does not grow with the input or with the output: both are streamed.
-//! - CLI-5 The store is closed before the process ends, whatever happened, and what `close` says
-//!   counts: a write is not reported as done before.
+//! - CLI-5 The store is closed before the process ends, in any case. A write is reported as done only
+//!   if `close` succeeded.
 //!
 //! Keys and values are bytes. Arguments are taken as the operating system gives them; `--hex`
-//! takes and prints hexadecimal for what cannot be typed.
+//! takes and prints hexadecimal, for bytes that cannot be typed.
 
 mod args;
 mod bench;
@@ -56,16 +62,16 @@ use clap::Parser;
 
 use self::args::{Cli, Command};
 use self::bench_args::{BenchCli, Writer};
-use self::failure::{Failure, Outcome, Status};
+use self::failure::{CommandResult, Failure, Status};
 use self::messages::complain;
 use crate::tools::bench::engine::Engine;
 
-/// Runs the command that the process was started with.
+/// Runs the command of this process.
 pub fn main() -> ExitCode {
     main_with(std::env::args_os())
 }
 
-/// Runs the command that these arguments give; the first is the program's name.
+/// Runs the command in these arguments. The first one is the program's name.
 pub fn main_with(args: impl Iterator<Item = OsString>) -> ExitCode {
     match Cli::try_parse_from(connect::mark(args)) {
         Ok(cli) => conclude(run(cli.command)),
@@ -73,7 +79,7 @@ pub fn main_with(args: impl Iterator<Item = OsString>) -> ExitCode {
     }
 }
 
-/// `bench` as a program of its own, which measures `peers` as well.
+/// `bench` as a separate program, which measures `peers` too.
 pub fn bench_with(peers: &[Box<dyn Engine>]) -> ExitCode {
     match BenchCli::try_parse() {
         Ok(BenchCli { writer: Some(Writer::BenchWriter(job)), .. }) => {
@@ -84,8 +90,8 @@ pub fn bench_with(peers: &[Box<dyn Engine>]) -> ExitCode {
     }
 }
 
-/// Tells the shell how it went (CLI-1).
-fn conclude(outcome: Outcome) -> ExitCode {
+/// The exit status of a command (CLI-1). Prints its failure.
+fn conclude(outcome: CommandResult) -> ExitCode {
     match outcome {
         Ok(status) => status.into(),
         Err(Failure::BrokenPipe) => Status::Done.into(),
@@ -96,7 +102,7 @@ fn conclude(outcome: Outcome) -> ExitCode {
     }
 }
 
-fn run(command: Command) -> Outcome {
+fn run(command: Command) -> CommandResult {
     match command {
         Command::Put(args) => kv::put(&args),
         Command::Get(args) => kv::get(&args),
@@ -132,10 +138,10 @@ fn run(command: Command) -> Outcome {
     }
 }
 
-/// What clap says: help and version on standard output, everything else as a failure (CLI-1).
+/// Prints an error of clap: help and version on standard output, others as a failure (CLI-1).
 fn explain(error: &clap::Error) -> ExitCode {
     if !error.use_stderr() {
-        // A reader that has gone away wanted no more help.
+        // A closed output is no failure (CLI-2).
         let _ = error.print();
         return Status::Done.into();
     }

@@ -4,15 +4,15 @@
 //! |---|---|
 //! | raw | key, TAB, value, newline, all bytes as they are |
 //! | hex | the same in lower-case hexadecimal |
-//! | json | `{"key":"..","value":".."}`; what is not UTF-8 is `"key_hex"` or `"value_hex"` |
+//! | json | `{"key":"..","value":".."}`; `"key_hex"` or `"value_hex"` for bytes that are not UTF-8 |
 //!
-//! Only hex and JSON tell apart what contains TABs or newlines. JSON is what
-//! `import --format jsonl` reads, byte for byte.
+//! Only hex and JSON keep TABs and newlines unambiguous. `import --format jsonl` reads the JSON back
+//! byte for byte.
 
 use std::io::{self, BufWriter, StdoutLock, Write};
 
 use super::args::{Format, GetArgs};
-use super::failure::{Failure, Outcome, Status};
+use super::failure::{CommandResult, Failure, Status};
 use super::hex::encode_hex;
 
 /// Prints rows.
@@ -50,7 +50,7 @@ impl RowWriter<'_> {
 
     pub(super) fn finish(mut self) -> io::Result<()> {
         self.out.flush()?;
-        // Standard output has a buffer of its own.
+        // Standard output has another buffer.
         self.out.get_mut().flush()
     }
 }
@@ -80,8 +80,8 @@ fn json_field(name: &str, bytes: &[u8], out: &mut Vec<u8>) {
     }
 }
 
-/// Prints a value that was got.
-pub(super) fn print_value(args: &GetArgs, value: &[u8]) -> Outcome {
+/// Prints the value of a key.
+pub(super) fn print_value(args: &GetArgs, value: &[u8]) -> CommandResult {
     let mut text = Vec::new();
     let bytes: &[u8] = if args.at.encoding.hex {
         encode_hex(value, &mut text);
@@ -103,7 +103,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn json_marks_what_is_not_utf8() {
+    fn bytes_that_are_not_utf8_are_marked_in_json() {
         let mut out = Vec::new();
         json_row(b"a\t\"b\"", b"\xff\x00", &mut out);
         assert_eq!(out, br#"{"key":"a\t\"b\"","value_hex":"ff00"}"#);

@@ -8,17 +8,17 @@ use serde_json::{Value, json};
 
 use super::args::{Format, GetArgs, JobArgs, KeyArgs, PutArgs, ScanArgs};
 use super::connect::Asked;
-use super::failure::{Failure, Outcome, Status};
+use super::failure::{CommandResult, Failure, Status};
 use super::messages::{complain, no_keyspace, not_found, note};
 use super::output::{RowWriter, print_value};
 use crate::net::client::{Applied, Code, Error, JobState, Keyspace, Write};
 use crate::{CommitMode, Lsn, Verification, Watermarks};
 
-/// A large store takes its time: what takes long is waited for as long as the server lives.
+/// The time limit of long operations: a large store may take hours.
 const PATIENCE: Duration = Duration::from_secs(24 * 3600);
 
-/// What a keyspace that is missing means: an answer (status 1), and no failure.
-fn unless_missing(outcome: Outcome, keyspace: &str) -> Outcome {
+/// Turns a missing keyspace into an answer with status 1.
+fn unless_missing(outcome: CommandResult, keyspace: &str) -> CommandResult {
     match outcome {
         Err(Failure::Client(error)) if error.code() == Some(Code::NoSuchKeyspace) => {
             no_keyspace(keyspace)
@@ -27,7 +27,7 @@ fn unless_missing(outcome: Outcome, keyspace: &str) -> Outcome {
     }
 }
 
-pub(super) fn put(server: &Asked<'_>, args: &PutArgs, key: &[u8], value: &[u8]) -> Outcome {
+pub(super) fn put(server: &Asked<'_>, args: &PutArgs, key: &[u8], value: &[u8]) -> CommandResult {
     let mut how = if args.job { Write::job() } else { Write::from(CommitMode::from(args.mode)) };
     if let Some(once) = &args.once {
         how = how.once(once.as_encoded_bytes());
@@ -36,13 +36,13 @@ pub(super) fn put(server: &Asked<'_>, args: &PutArgs, key: &[u8], value: &[u8]) 
     let (job, now) = server.with(async |client| {
         let put = async |keyspace: Keyspace| keyspace.put_with(key, value, how.clone()).await;
         let job = match put(client.existing_keyspace(name)).await {
-            // As with a directory, it is made if needed.
+            // As in a directory, the keyspace is created if needed.
             Err(error) if error.code() == Some(Code::NoSuchKeyspace) => {
                 put(client.keyspace(name).await?).await?
             }
             outcome => outcome?,
         };
-        // Whoever may only write cannot be told.
+        // A token that may only write cannot read the value.
         let now = match args.once {
             Some(_) => client.existing_keyspace(name).get(key).await.ok(),
             None => None,
@@ -59,7 +59,7 @@ pub(super) fn put(server: &Asked<'_>, args: &PutArgs, key: &[u8], value: &[u8]) 
     Ok(Status::Done)
 }
 
-/// What is said of a put with an idempotency key.
+/// The note about a put with an idempotency key.
 fn applied(by: Option<Applied>, is_other: bool) -> String {
     let by = match by {
         Some(Applied::Now) => "applied now",
@@ -70,7 +70,7 @@ fn applied(by: Option<Applied>, is_other: bool) -> String {
     format!("{by}{rest}")
 }
 
-pub(super) fn get(server: &Asked<'_>, args: &GetArgs, key: &[u8]) -> Outcome {
+pub(super) fn get(server: &Asked<'_>, args: &GetArgs, key: &[u8]) -> CommandResult {
     let name = args.at.place.keyspace.as_str();
     let outcome =
         server.with(async |client| match client.existing_keyspace(name).get(key).await? {
@@ -80,8 +80,8 @@ pub(super) fn get(server: &Asked<'_>, args: &GetArgs, key: &[u8]) -> Outcome {
     unless_missing(outcome, name)
 }
 
-/// Somebody else may delete the key between the two requests: it is gone then all the same.
-pub(super) fn del(server: &Asked<'_>, args: &KeyArgs, key: &[u8]) -> Outcome {
+/// Another client may delete the key between the two requests. It is gone in any case.
+pub(super) fn del(server: &Asked<'_>, args: &KeyArgs, key: &[u8]) -> CommandResult {
     let name = args.place.keyspace.as_str();
     let outcome = server.with(async |client| {
         let keyspace = client.existing_keyspace(name);
@@ -94,7 +94,7 @@ pub(super) fn del(server: &Asked<'_>, args: &KeyArgs, key: &[u8]) -> Outcome {
     unless_missing(outcome, name)
 }
 
-/// Where keys begin and end.
+/// The bounds of keys.
 pub(super) type Bounds = (Bound<Vec<u8>>, Bound<Vec<u8>>);
 
 pub(super) fn scan(
@@ -102,7 +102,7 @@ pub(super) fn scan(
     args: &ScanArgs,
     bounds: Option<Bounds>,
     format: Format,
-) -> Outcome {
+) -> CommandResult {
     let name = args.place.keyspace.as_str();
     let outcome = server.with(async |client| {
         let mut out = RowWriter::to_stdout(format);
@@ -125,7 +125,7 @@ pub(super) fn scan(
     unless_missing(outcome, name)
 }
 
-/// Watermarks, as they are shown.
+/// The watermarks, as `info` shows them.
 pub(super) fn marks(watermarks: &Watermarks) -> Value {
     json!({
         "appended": watermarks.appended.get(),
@@ -135,7 +135,7 @@ pub(super) fn marks(watermarks: &Watermarks) -> Value {
     })
 }
 
-/// What `info` prints.
+/// The content of `info`.
 pub(super) fn describe(server: &Asked<'_>) -> Result<Value, Failure> {
     server.with(async |client| {
         let (store, _) = client.store().await?;
@@ -156,7 +156,7 @@ pub(super) fn keyspaces(server: &Asked<'_>) -> Result<Vec<String>, Failure> {
     server.with(async |client| Ok(client.keyspaces().await?))
 }
 
-pub(super) fn drop_keyspace(server: &Asked<'_>, name: &str) -> Outcome {
+pub(super) fn drop_keyspace(server: &Asked<'_>, name: &str) -> CommandResult {
     let outcome = server.with(async |client| {
         client.drop_keyspace(name).await?;
         Ok(Status::Done)
@@ -164,7 +164,7 @@ pub(super) fn drop_keyspace(server: &Asked<'_>, name: &str) -> Outcome {
     unless_missing(outcome, name)
 }
 
-/// Makes a checkpoint, and returns up to where it is.
+/// Makes a checkpoint, and returns its LSN.
 pub(super) fn checkpoint(server: &Asked<'_>) -> Result<Lsn, Failure> {
     server.with(async |client| {
         let client = client.within(PATIENCE);
@@ -179,13 +179,14 @@ pub(super) fn verify(server: &Asked<'_>) -> Result<Verification, Failure> {
     })
 }
 
-/// `job`: prints a job's state. A job that ended badly is an answer, with status 1.
-pub(super) fn job(args: &JobArgs) -> Outcome {
+/// `job`: prints a job's state. A job that did not succeed gives status 1.
+pub(super) fn job(args: &JobArgs) -> CommandResult {
     let Some(server) = args.remote.is_asked() else {
         return Err(Failure::Usage("job needs --connect ADDR".into()));
     };
     let wait = args.wait.map(Duration::try_from_secs_f64).transpose();
-    let wait = wait.map_err(|_| Failure::Usage("--wait: not a length of time".into()))?;
+    let wait =
+        wait.map_err(|_| Failure::Usage("--wait: give a number of seconds, 0 or more".into()))?;
     let state = server.with(async |client| {
         let job = client.job(&args.id);
         Ok(match wait {

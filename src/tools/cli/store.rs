@@ -5,26 +5,26 @@ use std::path::Path;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::failure::Outcome;
+use super::failure::CommandResult;
 use crate::{Options, Store};
 
-/// What a command does with the store.
+/// How a command uses the store.
 #[derive(Clone, Copy)]
 pub(super) enum Access {
-    /// It reads: there must be a store, which is not changed (CLI-3).
+    /// Reads: there must be a store, which is not changed (CLI-3).
     Read,
-    /// It takes away or tidies up: there must be a store.
+    /// Deletes or maintains: there must be a store.
     Change,
-    /// It puts: an empty or missing directory becomes a store.
+    /// Puts: an empty or missing directory becomes a store.
     Create,
 }
 
-/// Opens the store, does the work, and closes it whatever came of the work (CLI-5).
+/// Opens the store, does the work, and closes the store even if the work failed (CLI-5).
 pub(super) fn with_store(
     dir: &Path,
     access: Access,
-    work: impl FnOnce(&Store) -> Outcome,
-) -> Outcome {
+    work: impl FnOnce(&Store) -> CommandResult,
+) -> CommandResult {
     let (options, bar) = recovery_bar(Options::new());
     let options = match access {
         Access::Read => options.read_only(),
@@ -36,8 +36,8 @@ pub(super) fn with_store(
     and_close(opened?, work)
 }
 
-/// Does the work, and closes the store whatever came of it (CLI-5).
-pub(super) fn and_close(store: Store, work: impl FnOnce(&Store) -> Outcome) -> Outcome {
+/// Does the work, and closes the store even if the work failed (CLI-5).
+pub(super) fn and_close(store: Store, work: impl FnOnce(&Store) -> CommandResult) -> CommandResult {
     let outcome = work(&store);
     let closed = store.close();
     let status = outcome?;
@@ -45,7 +45,7 @@ pub(super) fn and_close(store: Store, work: impl FnOnce(&Store) -> Outcome) -> O
     Ok(status)
 }
 
-/// Shows a bar while the log is replayed, if there is a terminal to show it on.
+/// Shows a progress bar on a terminal while the log is replayed.
 fn recovery_bar(options: Options) -> (Options, ProgressBar) {
     if !io::stderr().is_terminal() {
         return (options, ProgressBar::hidden());
