@@ -7,8 +7,8 @@ use std::cell::Cell;
 use std::hint::black_box;
 
 use syncline::proto::{
-    Batch, Bound, Delete, Delivery, EntriesWriter, Get, MAX_BODY, Mode, Op, OpsBuffer, Order,
-    Packet, Part, Place, Progress, Put, Range, Request, Response, decode,
+    Batch, Bound, CommitPosition, Delete, Delivery, EntriesWriter, Get, MAX_BODY, Mode, Op,
+    OpsBuffer, Order, Packet, Part, Progress, Put, Range, Request, Response, decode,
 };
 
 struct Counting;
@@ -93,7 +93,7 @@ fn the_hot_paths_allocate_nothing() {
     let answering = allocated(|| {
         Response::Value(Some(value)).encode(1, MAX_BODY, &mut out).expect("it fits");
         let end = out.len();
-        let mut writer = EntriesWriter::new(Place { incarnation: 1, lsn: 2 }, &mut out);
+        let mut writer = EntriesWriter::new(CommitPosition { incarnation: 1, lsn: 2 }, &mut out);
         (0..100).for_each(|_| writer.push(key, b"value", &mut out));
         writer.finish(1, Part::Last, Some(key), MAX_BODY, &mut out).expect("it fits");
         end

@@ -1,4 +1,4 @@
-//! The command-line tool `syncline`. Everything is in [`syncline::cli`].
+//! The command-line tool `syncline`: see [`syncline::cli`].
 
 use std::process::ExitCode;
 

@@ -1,4 +1,4 @@
-//! A store for other processes: the protocol, the server, the client.
+//! Stores over a network: the protocol, the server, the client.
 //!
 //! ```text
 //!   server (feature `server`)     client (feature `client`)

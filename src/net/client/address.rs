@@ -1,4 +1,4 @@
-//! Where a server is, and the socket to it.
+//! Addresses of servers, and the sockets to them.
 
 use std::fmt;
 use std::io;
@@ -21,13 +21,13 @@ use super::tls::Tls;
 pub(super) enum Address {
     Tcp(String),
     Unix(PathBuf),
-    /// Servers in the same test, as a name may have several addresses: with them the tests need no
-    /// real time.
+    /// Servers in the same test, several as a name may have several addresses. With them the tests
+    /// need no real time.
     #[cfg(test)]
     Memory(Vec<UnboundedSender<DuplexStream>>),
 }
 
-/// One of the places that an address stands for: a name may have several.
+/// One target of an address: a name may stand for several.
 pub(super) enum Target<'a> {
     Tcp(SocketAddr),
     Unix(&'a Path),
@@ -57,7 +57,9 @@ impl FromStr for Address {
     fn from_str(text: &str) -> Result<Address, Error> {
         if let Some(path) = text.strip_prefix("unix:") {
             return if path.is_empty() {
-                Err(Error::Option(format!("{text:?} is no address: the path is missing")))
+                Err(Error::Option(format!(
+                    "{text:?} is no address: the path after unix: is missing"
+                )))
             } else {
                 Ok(Address::Unix(path.into()))
             };
@@ -66,13 +68,15 @@ impl FromStr for Address {
             Some((host, port)) if !host.is_empty() && port.parse::<u16>().is_ok() => {
                 Ok(Address::Tcp(text.to_owned()))
             }
-            _ => Err(Error::Option(format!("{text:?} is no address: HOST:PORT or unix:PATH"))),
+            _ => {
+                Err(Error::Option(format!("{text:?} is no address: write HOST:PORT or unix:PATH")))
+            }
         }
     }
 }
 
 impl Address {
-    /// The name of the server, as far as the address tells.
+    /// The server's name in the address, for TLS.
     pub(super) fn host(&self) -> &str {
         match self {
             Address::Tcp(address) => {
@@ -83,7 +87,7 @@ impl Address {
         }
     }
 
-    /// The places that it stands for.
+    /// The targets that the address stands for.
     pub(super) async fn targets(&self) -> io::Result<Vec<Target<'_>>> {
         Ok(match self {
             Address::Tcp(address) => lookup_host(address).await?.map(Target::Tcp).collect(),
@@ -100,7 +104,7 @@ impl Target<'_> {
         let socket: Box<dyn Socket> = match self {
             Target::Tcp(address) => {
                 let socket = TcpStream::connect(address).await?;
-                // Packets are batched here; nothing is gained by the kernel's waiting for more.
+                // Packets are batched already; it gains nothing if the kernel waits for more.
                 socket.set_nodelay(true)?;
                 Box::new(socket)
             }

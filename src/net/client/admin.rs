@@ -1,4 +1,4 @@
-//! What concerns the whole store: keyspaces, figures, watermarks, flush, checkpoint, check.
+//! Operations on the whole store: keyspaces, figures, watermarks, flush, checkpoint, check.
 
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -22,13 +22,13 @@ use crate::net::proto::{
 };
 use crate::{Verification, Watermarks};
 
-/// Events that may be on their way to a watch: what comes late is old.
+/// Events of a watch that may be in flight: few, since a late one is out of date.
 const CREDIT: u32 = 2;
 
-/// Figures of a store that is served.
+/// Figures of a served store.
 #[derive(Clone, Debug)]
 pub struct Figures {
-    /// Where the store is.
+    /// The watermarks of the store.
     pub watermarks: Watermarks,
     /// Names and numbers.
     pub figures: Vec<(String, u64)>,
@@ -45,7 +45,7 @@ impl Client {
     /// The names of all keyspaces, sorted.
     ///
     /// # Errors
-    /// What the server says, or the connection.
+    /// An error of the server or of the connection.
     pub async fn keyspaces(&self) -> Result<Vec<String>> {
         let answer = self.call(&Request::Keyspaces, Repeat::Reads).await?;
         match answer.response()? {
@@ -54,9 +54,9 @@ impl Client {
         }
     }
 
-    /// The keyspace `name`, made if there is none, as [`Store::keyspace`](crate::Store::keyspace):
-    /// it is there durably when this returns. Needs the scope `admin`, also where there is one: see
-    /// [`Client::existing_keyspace`].
+    /// The keyspace `name`, created if there is none, as [`Store::keyspace`](crate::Store::keyspace):
+    /// it is durable when this returns. Needs the scope `admin` even if the keyspace exists:
+    /// [`Client::existing_keyspace`] does not.
     ///
     /// # Errors
     /// As [`Client::keyspaces`], among others [`Code::InvalidName`](super::Code::InvalidName).
@@ -66,8 +66,8 @@ impl Client {
         Ok(self.existing_keyspace(name))
     }
 
-    /// Makes the keyspace `name`, durably, as [`Store::create_keyspace`](crate::Store::create_keyspace).
-    /// Not sent again if its connection is lost: the second try would find what the first has made.
+    /// Creates the keyspace `name`, durably, as [`Store::create_keyspace`](crate::Store::create_keyspace).
+    /// Not sent again if its connection is lost: a second try would find the keyspace of the first.
     ///
     /// # Errors
     /// [`Code::KeyspaceExists`](super::Code::KeyspaceExists) if there is one, and as
@@ -87,7 +87,7 @@ impl Client {
         self.call(&request, Repeat::Unsafe).await.map(drop)
     }
 
-    /// Asks for a sign of life.
+    /// Checks that the server answers.
     ///
     /// # Errors
     /// As [`Client::keyspaces`].
@@ -110,7 +110,7 @@ impl Client {
         }
     }
 
-    /// Where the store is.
+    /// The watermarks of the store.
     ///
     /// # Errors
     /// As [`Client::keyspaces`].
@@ -118,7 +118,7 @@ impl Client {
         self.marks(&Request::Watermarks).await
     }
 
-    /// Makes everything durable that has been committed.
+    /// Makes all earlier commits durable.
     ///
     /// # Errors
     /// As [`Client::keyspaces`].
@@ -134,7 +134,7 @@ impl Client {
         self.marks(&Request::Checkpoint(Checkpoint { answer: Answer::AtEnd })).await
     }
 
-    /// Begins a checkpoint, and returns the job that tells how far it is.
+    /// Begins a checkpoint, and returns its job.
     ///
     /// # Errors
     /// As [`Client::keyspaces`].
@@ -161,7 +161,7 @@ impl Client {
         }
     }
 
-    /// Begins to check the whole store, and returns the job that tells how far it is.
+    /// Begins to check the whole store, and returns its job.
     ///
     /// # Errors
     /// As [`Client::keyspaces`].
@@ -169,7 +169,7 @@ impl Client {
         self.begin(&Request::Verify(Verify { answer: Answer::Job })).await
     }
 
-    /// Asks to be told when the watermarks move, at most every `min_interval`.
+    /// Watches the watermarks: the stream tells their moves, at most one per `min_interval`.
     pub fn watch_watermarks(&self, min_interval: Duration) -> WatermarkEvents {
         let min_interval_ms = u32::try_from(min_interval.as_millis()).unwrap_or(u32::MAX);
         WatermarkEvents { client: self.clone(), min_interval_ms, watch: Watch::Idle, skipped: 0 }
@@ -192,8 +192,8 @@ impl Client {
     }
 }
 
-/// The watermarks, told as they move: a stream. A slow reader is told the newest, and how many were
-/// passed over.
+/// The watermarks as they move: a stream. A slow reader gets the newest ones, and the number that was
+/// skipped.
 pub struct WatermarkEvents {
     client: Client,
     min_interval_ms: u32,
@@ -202,15 +202,16 @@ pub struct WatermarkEvents {
 }
 
 impl WatermarkEvents {
-    /// Where the store is now. Goes on with the next connection when one is lost. Cancel-safe.
+    /// The watermarks after their next move. Goes on with the next connection when one is lost.
+    /// Cancel-safe.
     ///
     /// # Errors
-    /// What the server says, or that no connection can be made.
+    /// An error of the server, or no connection can be made.
     pub async fn next(&mut self) -> Option<Result<Watermarks>> {
         poll_fn(|cx| self.poll_event(cx)).await.into()
     }
 
-    /// Events of the present connection that were passed over.
+    /// Events that were skipped on the present connection.
     pub fn skipped(&self) -> u64 {
         self.skipped
     }

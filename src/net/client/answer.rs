@@ -1,16 +1,15 @@
-//! An answer in bytes of its own, read by whoever asked.
+//! An answer, which the task that asked decodes.
 
 use super::error::{Error, Result};
 use super::greeting::Greeting;
 use crate::engine::base::lsn::{LifeMark, StoreId};
 use crate::net::proto::{Head, Kind, Packet, Part, Response};
 
-/// An answer.
+/// An answer, with its own copy of the bytes.
 pub(super) struct Answer {
     head: Head,
     body: Vec<u8>,
-    /// The store of the server that answered, and the mark of its life. The connection may be gone
-    /// by now.
+    /// The store that answered, and the mark of its incarnation. The connection may be gone by now.
     pub(super) store: StoreId,
     pub(super) mark: LifeMark,
     /// Whether an earlier try of the same call may have been done.
@@ -23,7 +22,7 @@ impl Answer {
         Answer { head: packet.head, body: packet.body.to_vec(), store, mark, is_retried: false }
     }
 
-    /// Whether no other follows.
+    /// Whether no other answer follows.
     pub(super) fn is_last(&self) -> bool {
         self.head.part == Part::Last
     }
@@ -44,7 +43,7 @@ impl Answer {
         Response::decode(&packet).map_err(|refused| Error::protocol(format!("{refused:?}")))
     }
 
-    /// What to say of an answer that does not fit the question.
+    /// The error for an answer that does not fit the request.
     pub(super) fn unexpected<T>(&self) -> Result<T> {
         Err(Error::protocol(format!("kind {} is no answer to this request", self.head.kind)))
     }

@@ -1,9 +1,9 @@
-//! What a link needs while it lives: a sign of life now and then, and a good end.
+//! Care of a link: pings while it is open, and an orderly end.
 //!
 //! ```text
 //!   open ----- goodbye -----> draining ---- nothing in flight, or time is up ----> over
 //!    |  attend                     see_off                                          ^
-//!    '--------- cut, or no sign of life --------------------------------------------'
+//!    '--------- cut, or no answer to a ping ------------------------------------------'
 //! ```
 
 use std::sync::Arc;
@@ -12,20 +12,20 @@ use std::time::Duration;
 
 use super::link::{End, EndsWith, Link};
 
-/// A sign of life is waited for at least so long, however often one is asked for.
-const SIGN: Duration = Duration::from_secs(1);
-/// How much longer than it said a server may drain.
+/// The least time for the answer to a ping, however short the interval of pings.
+const PING_TIMEOUT: Duration = Duration::from_secs(1);
+/// How much longer than announced a server may drain.
 const DRAIN_GRACE: Duration = Duration::from_secs(1);
 
 impl Link {
-    /// Waits until the connection takes no more requests. Asks for a sign of life when nothing has
-    /// been heard for `keep_alive`, and ends the connection if none comes.
+    /// Waits until the link takes no more requests. Sends a ping when nothing has come for
+    /// `keep_alive`, and ends the link if no answer comes.
     pub(super) async fn attend(self: &Arc<Link>, keep_alive: Option<Duration>) {
         self.guard(keep_alive, Link::is_open).await;
     }
 
-    /// Waits until a connection that takes no more requests has answered those in flight, for as
-    /// long as the server said at most, and ends it.
+    /// Waits until a draining link has answered its requests in flight, at most for the time that the
+    /// server gave, and ends it.
     pub(super) async fn see_off(ends: EndsWith, keep_alive: Option<Duration>) {
         let link = &ends.0;
         let drain_ms = link.state.lock().draining_ms.unwrap_or(0);
@@ -34,7 +34,7 @@ impl Link {
         link.end(End::Cut("the connection is over after its last answer, or its time".into()));
     }
 
-    /// Waits until `goes_on` is no longer true of it, and watches over it meanwhile.
+    /// Waits until `goes_on` is no longer true of the link, and sends pings meanwhile.
     async fn guard(
         self: &Arc<Link>,
         keep_alive: Option<Duration>,
@@ -49,22 +49,22 @@ impl Link {
             }
             tokio::select! {
                 () = turned => {}
-                () = self.watch_over(keep_alive) => {}
+                () = self.ping_when_silent(keep_alive) => {}
             }
         }
     }
 
-    /// Ends the connection when the server gives no sign of life.
-    async fn watch_over(self: &Arc<Link>, keep_alive: Option<Duration>) {
+    /// Ends the link when the server answers no ping.
+    async fn ping_when_silent(self: &Arc<Link>, keep_alive: Option<Duration>) {
         let Some(silence) = keep_alive else { return std::future::pending().await };
         loop {
             tokio::time::sleep(silence).await;
             if self.heard.swap(false, Ordering::Relaxed) {
                 continue;
             }
-            let answered = tokio::time::timeout(silence.max(SIGN), self.ping()).await;
+            let answered = tokio::time::timeout(silence.max(PING_TIMEOUT), self.ping()).await;
             if answered.is_err() && !self.heard.load(Ordering::Relaxed) {
-                return self.end(End::Cut("the server gives no sign of life".into()));
+                return self.end(End::Cut("the server answers no ping".into()));
             }
         }
     }

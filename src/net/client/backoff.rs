@@ -1,32 +1,26 @@
-//! How long to wait before the next try.
+//! The back-off: pauses between tries.
 
-use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
+
+use backon::{BackoffBuilder, ExponentialBuilder};
 
 use super::options::ClientOptions;
 
-/// Doubles from the least to the longest time, each drawn between a half and the whole of it: a
-/// thousand clients that lost the same server do not come back as one.
-#[derive(Debug)]
-pub(super) struct Backoff {
-    next: Duration,
-    max: Duration,
+/// Pauses without end. Each doubles, from the least to the longest, and is drawn between its half and
+/// its whole: a thousand clients that lost the same server do not come back at one moment.
+pub(super) fn pauses(options: &ClientOptions) -> impl Iterator<Item = Duration> + use<> {
+    // The crate's jitter adds up to the whole of a pause. So it gets the halves.
+    ExponentialBuilder::new()
+        .with_min_delay(options.backoff_min / 2)
+        .with_max_delay(options.backoff_max / 2)
+        .with_jitter()
+        .without_max_times()
+        .build()
 }
 
-impl Backoff {
-    pub(super) fn new(options: &ClientOptions) -> Backoff {
-        Backoff { next: options.backoff_min, max: options.backoff_max }
-    }
-
-    /// The time to wait now.
-    pub(super) fn next(&mut self) -> Duration {
-        let whole = self.next;
-        self.next = whole.saturating_mul(2).min(self.max);
-        // The hasher's random keys differ for each call: chance enough for this.
-        let chance = RandomState::new().hash_one(0) >> 32;
-        let half = whole / 2;
-        half.saturating_add(half.mul_f64(chance as f64 / f64::from(u32::MAX)))
-    }
+/// Waits for the next of them.
+pub(super) async fn pause(pauses: &mut impl Iterator<Item = Duration>) {
+    tokio::time::sleep(pauses.next().expect("pauses without end")).await;
 }
 
 #[cfg(test)]
@@ -34,22 +28,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn times_double_up_to_a_limit_and_are_drawn() {
+    fn pauses_double_up_to_a_limit_with_jitter() {
         let ms = Duration::from_millis;
         let options = ClientOptions::default().backoff(ms(8), ms(50));
-        let mut backoff = Backoff::new(&options);
+        let mut pauses = pauses(&options);
         for whole in [8, 16, 32, 50, 50] {
-            let time = backoff.next();
-            assert!(ms(whole) / 2 <= time && time <= ms(whole), "{time:?} of {whole} ms");
+            let pause = pauses.next().unwrap();
+            assert!(ms(whole) / 2 <= pause && pause <= ms(whole), "{pause:?} of {whole} ms");
         }
-        let times: Vec<_> = (0..20).map(|_| backoff.next()).collect();
-        assert!(times.iter().any(|time| *time != times[0]));
+        let rest: Vec<_> = pauses.take(20).collect();
+        assert!(rest.iter().any(|pause| *pause != rest[0]));
     }
 
     #[test]
-    fn times_of_any_length_are_taken() {
-        let options = ClientOptions::default().backoff(Duration::MAX, Duration::MAX);
-        let mut backoff = Backoff::new(&options);
-        (0..3).for_each(|_| assert!(backoff.next() >= Duration::MAX / 2));
+    fn pauses_may_have_any_length() {
+        for min in [Duration::ZERO, Duration::from_nanos(1), Duration::MAX] {
+            let options = ClientOptions::default().backoff(min, Duration::MAX);
+            assert!(pauses(&options).take(200).all(|pause| pause >= min / 2));
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! A request from its first try to its outcome.
+//! A call: a request from its first try to its outcome.
 //!
 //! ```text
 //!   try --> an answer
@@ -8,12 +8,12 @@
 //! ```
 //!
 //! The outcome of a call is that of its most uncertain try: once a try may have been done, no later
-//! one makes it undone. No try crosses to another store, which knows nothing of the tries before.
+//! try makes it undone. No try goes to another store, which knows nothing of the earlier tries.
 
 use std::time::Duration;
 
 use super::answer::Answer;
-use super::backoff::Backoff;
+use super::backoff::pauses;
 use super::client::Client;
 use super::deadline::Deadline;
 use super::error::{Error, Result};
@@ -23,16 +23,16 @@ use crate::net::proto::{Code, Request};
 /// Whether a request that may have been done is sent again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Repeat {
-    /// It changes nothing that anybody could miss.
+    /// Yes: it changes nothing.
     Reads,
-    /// It changes something, but the same if it is done twice: it carries an idempotency key.
+    /// Yes: done twice it changes the same as done once, for example by an idempotency key.
     Once,
-    /// It would be done twice.
+    /// No: it would be done twice.
     Unsafe,
 }
 
 impl Client {
-    /// Asks, and asks again where that is safe.
+    /// Sends a request, and sends it again where that is safe.
     pub(super) async fn call(&self, request: &Request<'_>, repeat: Repeat) -> Result<Answer> {
         self.call_within(request, repeat, self.timeout()).await
     }
@@ -44,9 +44,8 @@ impl Client {
         timeout: Option<Duration>,
     ) -> Result<Answer> {
         let deadline = Deadline::within(timeout);
-        let mut backoff = Backoff::new(self.limits());
-        let mut tries = self.limits().tries;
-        // How the last try ended that may have been done.
+        let mut pauses = pauses(self.limits()).take(self.limits().tries as usize - 1);
+        // The error of the last try that may have been done.
         let mut uncertain = None;
         let mut store = None;
         loop {
@@ -57,14 +56,10 @@ impl Client {
                 }
                 Err(error) => error,
             };
-            tries -= 1;
-            if tries == 0 || !may_repeat(&error, repeat) {
-                return Err(error.after(uncertain));
-            }
-            let pause = backoff.next();
-            if deadline.is_over_after(pause) {
-                return Err(error.after(uncertain));
-            }
+            let pause = pauses
+                .next()
+                .filter(|pause| may_repeat(&error, repeat) && !deadline.is_over_after(*pause));
+            let Some(pause) = pause else { return Err(error.after(uncertain)) };
             if repeat == Repeat::Once && !error.is_undone() {
                 uncertain = Some(error.after(uncertain));
             }
@@ -72,7 +67,7 @@ impl Client {
         }
     }
 
-    /// Asks once, and only the store that was asked before.
+    /// Sends a request once, and only to the store of the earlier tries.
     async fn try_call(
         &self,
         request: &Request<'_>,
@@ -90,7 +85,7 @@ impl Client {
     }
 }
 
-/// Whether a request that came to this is sent again.
+/// Whether a request that ended with `error` is sent again.
 fn may_repeat(error: &Error, repeat: Repeat) -> bool {
     match error {
         Error::NotSent { .. } => true,
@@ -102,7 +97,7 @@ fn may_repeat(error: &Error, repeat: Repeat) -> bool {
             );
             is_passing && (repeat != Repeat::Unsafe || error.is_undone())
         }
-        // The connection was waited for already, and the deadline is the caller's own.
+        // Waiting for a connection has taken its time already, and a deadline is the caller's.
         _ => false,
     }
 }

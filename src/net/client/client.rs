@@ -1,9 +1,9 @@
-//! The client: one connection that is always there, or on its way back.
+//! The client: one connection, which is made again when it is lost.
 //!
 //! ```text
-//!   Client --- call ---> the link that is up, or is waited for
+//!   Client --- call ---> the link that is up; waits for one if none is
 //!                           ^
-//!   supervisor: attend it; when it ends, connect anew, with back-off
+//!   supervisor: attends it; when it ends, connects again, with back-off
 //! ```
 
 use std::sync::Arc;
@@ -22,17 +22,40 @@ use super::supervisor::{Last, Shared, Up, supervise};
 use crate::engine::base::lsn::{Incarnation, StoreId};
 use crate::net::proto::Request;
 
-/// The time for what is in flight when a client without a time limit is closed.
+/// How long requests in flight are answered when a client without a time limit is closed.
 const LAST_ANSWERS: Duration = Duration::from_secs(30);
 
 /// A connection to a server, shared by all its clones and by any number of tasks.
 ///
-/// It comes back by itself when it is lost. What was under way then is tried again where that is
-/// safe: reads, writes with an idempotency key, and whatever never left this process.
+/// When it is lost, the client connects again by itself. It then repeats the requests that are safe to
+/// repeat: reads, writes with an idempotency key, and those that never left this process.
 #[derive(Clone)]
 pub struct Client {
     inner: Arc<Inner>,
     timeout: Option<Duration>,
+}
+
+impl ClientOptions {
+    /// Connects.
+    ///
+    /// # Errors
+    /// A malformed address, no connection, or a server that does not let the client in.
+    pub async fn connect(self, address: &str) -> Result<Client> {
+        self.connect_any([address]).await
+    }
+
+    /// Connects to one of several servers of the same store, tried in this order. When a connection
+    /// is lost, the server after it is tried first.
+    ///
+    /// # Errors
+    /// As [`ClientOptions::connect`], of the server that was tried last.
+    pub async fn connect_any(
+        self,
+        addresses: impl IntoIterator<Item = impl AsRef<str>>,
+    ) -> Result<Client> {
+        let addresses = addresses.into_iter().map(|address| address.as_ref().parse());
+        Client::start(addresses.collect::<Result<_>>()?, self).await
+    }
 }
 
 /// Ends the connection with the last clone.
@@ -42,7 +65,7 @@ struct Inner {
 }
 
 impl Client {
-    /// Connects to `host:port` or `unix:PATH`, without token and TLS.
+    /// Connects to `host:port` or `unix:PATH`, without a token and without TLS.
     ///
     /// # Errors
     /// As [`ClientOptions::connect`].
@@ -50,7 +73,7 @@ impl Client {
         Client::options().connect(address).await
     }
 
-    /// How to connect otherwise.
+    /// Options for a connection, for example with a token or TLS.
     pub fn options() -> ClientOptions {
         ClientOptions::default()
     }
@@ -65,7 +88,7 @@ impl Client {
         Ok(Client { inner: Arc::new(Inner { shared, supervisor }), timeout })
     }
 
-    /// The same connection with another deadline for each request, and for each part of a range.
+    /// A client on the same connection, with another deadline for each request and each part of a range.
     #[must_use]
     pub fn within(&self, timeout: Duration) -> Client {
         Client { inner: Arc::clone(&self.inner), timeout: Some(timeout) }
@@ -85,7 +108,7 @@ impl Client {
         }
     }
 
-    /// The store that is served, and its life: as they were when the connection was made.
+    /// The served store and its incarnation, as of the handshake.
     ///
     /// # Errors
     /// No connection can be made.
@@ -102,8 +125,8 @@ impl Client {
         Ok(self.link(&Deadline::NONE).await?.greeting.server.clone())
     }
 
-    /// Ends the connection, for all clones. What is in flight is still answered, for as long as a
-    /// request may take; what is asked from now on is [`Error::Closed`].
+    /// Ends the connection, for all clones. Requests in flight are still answered, for as long as a
+    /// request may take. Later requests end with [`Error::Closed`].
     pub async fn close(&self) {
         let link = self.inner.shared.finish("the client was closed");
         self.inner.supervisor.abort();
@@ -115,7 +138,7 @@ impl Client {
         Link::see_off(EndsWith(link), keep_alive).await;
     }
 
-    /// The time that each request may take.
+    /// The deadline of each request.
     pub(super) fn timeout(&self) -> Option<Duration> {
         self.timeout
     }
@@ -128,7 +151,7 @@ impl Client {
         &self.inner.shared
     }
 
-    /// Asks for a stream or watch: on the next connection if this one ends before that is sent.
+    /// Begins a stream or watch, on the next connection if this one ends before the request is sent.
     pub(super) async fn subscribe(
         &self,
         request: &Request<'_>,
@@ -145,7 +168,7 @@ impl Client {
         }
     }
 
-    /// The link that is up. Waits for one for as long as it may take to connect.
+    /// The link that is up. Waits for one at most as long as connecting may take.
     pub(super) async fn link(&self, deadline: &Deadline) -> Result<Arc<Link>> {
         let shared = &self.inner.shared;
         if let Up::Link(link) = &*shared.state.borrow()

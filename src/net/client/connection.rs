@@ -1,4 +1,4 @@
-//! What a client's connection is like, for those who want to watch it.
+//! The state of a client's connection, and a watch of it.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -9,40 +9,40 @@ use super::error::Error;
 use super::supervisor::Up;
 use crate::engine::base::lsn::{Incarnation, StoreId};
 
-/// The connection of a client, at a moment.
+/// The state of a client's connection.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Connection {
-    /// It is there.
+    /// It is up.
     Up {
-        /// The store that is served.
+        /// The served store.
         store: StoreId,
-        /// Its life.
+        /// Its incarnation.
         incarnation: Incarnation,
     },
-    /// It is not; the next one is being made.
+    /// It is down; the next one is being made.
     Down {
         /// Why the last try failed, if there was one since it ended.
         error: Option<Error>,
     },
-    /// There will be none any more.
+    /// The client is closed.
     Closed,
 }
 
-/// Figures of a client's connections since it was made.
+/// Counts of a client's connections since it was made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ConnectionFigures {
     /// Connections that were made, the first one included.
     pub made: u64,
-    /// Tries to make one that failed.
+    /// Tries to connect that failed.
     pub failed: u64,
     /// Connections that ended, or that a server ended.
     pub lost: u64,
 }
 
-/// The changes of a client's connection. What comes too fast is passed over: the newest is told.
-/// It does not keep the connection.
+/// The changes of a client's connection. A slow reader gets only the newest. It does not keep the
+/// connection open.
 pub struct ConnectionEvents {
     state: watch::Receiver<Up>,
     /// [`Connection::Closed`] has been told.
@@ -50,12 +50,12 @@ pub struct ConnectionEvents {
 }
 
 impl Client {
-    /// What the connection is like now.
+    /// The present state of the connection.
     pub fn connection(&self) -> Connection {
         Connection::of(&self.shared().state.borrow())
     }
 
-    /// What became of connections so far.
+    /// Counts of connections so far.
     pub fn connection_figures(&self) -> ConnectionFigures {
         let counts = &self.shared().counts;
         let count = |count: &AtomicU64| count.load(Ordering::Relaxed);
@@ -66,7 +66,7 @@ impl Client {
         }
     }
 
-    /// Asks to be told when the connection changes, from now on.
+    /// Watches the connection for changes from now on.
     pub fn watch_connection(&self) -> ConnectionEvents {
         ConnectionEvents { state: self.shared().state.subscribe(), is_over: false }
     }

@@ -1,4 +1,4 @@
-//! When a call must be over.
+//! Deadlines of calls.
 
 use std::time::Duration;
 
@@ -8,14 +8,14 @@ use super::error::{Error, Result};
 
 /// Longer than any process lives: 30 years.
 const LONGEST: Duration = Duration::from_secs(30 * 365 * 24 * 3600);
-/// How much longer than its deadline an answer is waited for, as a part of it, and the bounds of that.
+/// The grace after a deadline: one eighth of the time, and its bounds.
 const GRACE_PART: u32 = 8;
 const GRACE_MIN: Duration = Duration::from_millis(50);
 const GRACE_MAX: Duration = Duration::from_secs(1);
 
 /// The deadline of a call, if it has one.
 ///
-/// Server and client both watch it, and the client waits a little longer: only the server can say
+/// Server and client both enforce it. The client waits a little longer, since only the server can say
 /// whether a write that was given up is in the log.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Deadline(Option<Limit>);
@@ -27,42 +27,41 @@ struct Limit {
 }
 
 impl Deadline {
-    /// None.
+    /// No deadline.
     pub(super) const NONE: Deadline = Deadline(None);
 
-    /// The time that begins now.
+    /// A deadline `timeout` from now.
     pub(super) fn within(timeout: Option<Duration>) -> Deadline {
         Deadline(timeout.map(|after| Limit { after, until: moment(after) }))
     }
 
-    /// What is left of it, as it is told to the server: at least a millisecond, or 0 for no limit.
+    /// The remaining milliseconds, for the server: at least 1, or 0 for no deadline.
     pub(super) fn on_wire(&self) -> u32 {
         let Some(limit) = self.0 else { return 0 };
         let left = limit.until.saturating_duration_since(Instant::now());
         u32::try_from(left.as_millis()).unwrap_or(u32::MAX).max(1)
     }
 
-    /// Whether it will be over when `pause` is.
+    /// Whether it will have passed after `pause`.
     pub(super) fn is_over_after(&self, pause: Duration) -> bool {
         self.0.is_some_and(|limit| limit.until <= moment(pause))
     }
 
-    /// The moment when it is over, and at the latest when `patience` is.
+    /// The deadline, or the moment after `patience` if that comes first.
     pub(super) fn at_most(&self, patience: Duration) -> Instant {
         let patience = moment(patience);
         self.0.map_or(patience, |limit| limit.until.min(patience))
     }
 
-    /// How long an answer is waited for that was asked for now, if there is a limit, and what to say
-    /// when it is over.
+    /// How long to wait for an answer that is asked for now, and the error after that time.
     pub(super) fn patience(timeout: Option<Duration>) -> Option<(Duration, Error)> {
         timeout.map(|after| (with_grace(after), Error::TimedOut { after }))
     }
 
-    /// Waits for something that comes before a request is sent.
+    /// Waits for `work` that precedes the sending of a request.
     ///
     /// # Errors
-    /// Its own, or [`Error::NotSent`] when the time is up.
+    /// That of `work`, or [`Error::NotSent`] at the deadline.
     pub(super) async fn before_sending<T>(
         &self,
         work: impl Future<Output = Result<T>>,
@@ -72,10 +71,10 @@ impl Deadline {
         timeout_at(until, work).await.map_err(late)?
     }
 
-    /// Waits for an answer, a little longer than the server was told.
+    /// Waits for an answer, with the grace.
     ///
     /// # Errors
-    /// [`Error::TimedOut`] when that time is up.
+    /// [`Error::TimedOut`] after it.
     pub(super) async fn for_answer<T>(&self, work: impl Future<Output = T>) -> Result<T> {
         let Some(Limit { after, until }) = self.0 else { return Ok(work.await) };
         let grace = with_grace(after).saturating_sub(after);
@@ -88,7 +87,7 @@ fn with_grace(time: Duration) -> Duration {
     time + (time / GRACE_PART).clamp(GRACE_MIN, GRACE_MAX)
 }
 
-/// The moment when `time` is over. A time too long to be added to the clock is a very long one.
+/// The moment after `time`, which may be too long for the clock: 30 years are enough.
 pub(super) fn moment(time: Duration) -> Instant {
     Instant::now() + time.min(LONGEST)
 }
@@ -98,7 +97,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn answer_is_waited_for_a_little_longer_than_the_server_is_told() {
+    async fn client_waits_longer_for_an_answer_than_the_server_knows() {
         let ms = Duration::from_millis;
         for (timeout, grace) in [(100, 50), (8_000, 1_000), (1_600, 200), (30_000, 1_000)] {
             let (begun, deadline) = (Instant::now(), Deadline::within(Some(ms(timeout))));

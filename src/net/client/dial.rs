@@ -1,5 +1,5 @@
-//! Sockets on which hello has been said, for whoever speaks packets himself: a load generator that
-//! is to cost less than a client does.
+//! Sockets after their handshake, for callers that exchange packets themselves: a load generator that
+//! must cost less than a client.
 
 use super::address::{Address, Socket};
 use super::error::Result;
@@ -7,7 +7,7 @@ use super::greeting::open;
 use super::options::ClientOptions;
 use super::tls::Tls;
 
-/// Where connections go to, and how.
+/// How to connect to a server.
 #[derive(Clone)]
 pub(crate) struct Dial {
     address: Address,
@@ -19,14 +19,14 @@ impl Dial {
     /// Connections to `address` as `options` say.
     ///
     /// # Errors
-    /// As [`ClientOptions::connect`], but for what only the server can say.
+    /// As [`ClientOptions::connect`], except errors of the connection and of the server.
     pub(crate) fn to(address: &str, options: ClientOptions) -> Result<Dial> {
         let address: Address = address.parse()?;
-        let tls = Tls::of(&options, &address)?;
+        let tls = Tls::of(&options, address.host())?;
         Ok(Dial { address, tls, options })
     }
 
-    /// A connection, and the bytes that came behind the answer to hello.
+    /// A connection, and the bytes that came behind the answer to `Hello`.
     ///
     /// # Errors
     /// As [`ClientOptions::connect`].

@@ -1,4 +1,4 @@
-//! Where a store is served: one address or several, tried one after the other.
+//! Endpoints: the addresses at which a store is served, tried one after the other.
 
 use std::fmt;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use crate::engine::base::lsn::StoreId;
 /// Addresses of servers of the same store. At least one.
 pub(super) struct Endpoints {
     list: Vec<(Address, Option<Tls>)>,
-    /// Which one is tried first next time: the one after the last that was connected to.
+    /// The one that is tried first next time: it comes after the last that was connected to.
     next: AtomicUsize,
 }
 
@@ -24,15 +24,16 @@ impl Endpoints {
         if addresses.is_empty() {
             return Err(Error::Option("no address: at least one is needed".into()));
         }
-        let with_tls = |address: Address| Tls::of(options, &address).map(|tls| (address, tls));
+        let with_tls =
+            |address: Address| Tls::of(options, address.host()).map(|tls| (address, tls));
         let list = addresses.into_iter().map(with_tls).collect::<Result<_>>()?;
         Ok(Endpoints { list, next: AtomicUsize::new(0) })
     }
 
-    /// A connection to one of them, which must serve the store that is `expected`, if one is.
+    /// Connects to one of them. It must serve the store `expected`, if that is given.
     ///
     /// # Errors
-    /// That of the last one that was tried.
+    /// The error of the address that was tried last.
     pub(super) async fn connect(
         &self,
         options: &ClientOptions,

@@ -1,4 +1,4 @@
-//! What can go wrong between a client and a server, by what can be done about it.
+//! Errors of a client, by what its caller can do about them.
 
 use std::fmt;
 use std::io;
@@ -11,35 +11,35 @@ use crate::net::proto::{Code, Failure};
 /// The result of a client's operation.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// Why a request came to nothing. Errors can be cloned: one lost connection answers many requests.
+/// Why a request failed. Errors can be cloned: one lost connection ends many requests.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Error {
-    /// The server says no: [`Error::code`] says why.
+    /// The server answered with an error: see [`Error::code`].
     Server(Failure<'static>),
     /// No connection could be made. Nothing was sent.
     Connect {
         /// The server's address.
         address: String,
-        /// What the operating system said.
+        /// The error of the operating system.
         source: Arc<io::Error>,
     },
-    /// The server was reached, but TLS does not trust it or cannot talk to it: its certificate has
-    /// expired, has another name or an unknown issuer, or it speaks no TLS. Nothing was sent.
+    /// The server was reached, but the TLS handshake failed. Its certificate may have expired, or have
+    /// another name or an unknown issuer, or the server speaks no TLS. Nothing was sent.
     Tls {
         /// The server's address.
         address: String,
-        /// What TLS said.
+        /// The error of TLS.
         source: Arc<io::Error>,
     },
-    /// Another store is served where the client's was. Nothing was sent to it: see
+    /// Another store is served at the client's address. Nothing was sent to it: see
     /// [`ClientOptions::any_store`](super::ClientOptions::any_store).
     OtherStore {
         /// The server's address.
         address: String,
-        /// The store that was met first.
+        /// The store of the first connection.
         expected: StoreId,
-        /// The store that is served now.
+        /// The store that is served there now.
         found: StoreId,
     },
     /// The client was closed, or the runtime that it was made in has ended. Nothing was sent.
@@ -47,53 +47,46 @@ pub enum Error {
         /// Which of these.
         reason: String,
     },
-    /// All clients of a pool are lent, and none was given back in time. Nothing was sent.
-    PoolExhausted {
-        /// How many clients the pool has.
-        size: usize,
-        /// How long one was waited for.
-        after: Duration,
-    },
-    /// The request did not go out: its connection ended first, or there was no room for it in time.
+    /// The request was not sent: its connection ended first, or there was no room for it in time.
     /// Nothing was done.
     NotSent {
-        /// Why it did not.
+        /// Why it was not.
         reason: String,
     },
-    /// The connection ended while the request was under way. A write may have been done or not:
-    /// one with an idempotency key can be tried again.
+    /// The connection ended while the request was in flight. A write may have been done or not; with
+    /// an idempotency key it can be sent again.
     Lost {
         /// Why it ended.
         reason: String,
     },
-    /// The request was sent more than once, which was safe, and no try came to an answer that
-    /// settles it. A write may have been done by the earlier try.
+    /// The request was sent more than once, which was safe, and no try got an answer that settles it.
+    /// An earlier try may have done the write.
     Unsettled {
-        /// How the earlier try ended: it may have been done.
+        /// The error of the earlier try, which may have been done.
         earlier: Box<Error>,
-        /// How the last one ended.
+        /// The error of the last try.
         last: Box<Error>,
     },
-    /// There was no answer in time. A write may have been done or not.
+    /// No answer came in time. A write may have been done or not.
     TimedOut {
-        /// How long it was waited for.
+        /// The time limit of the request.
         after: Duration,
     },
     /// The request is longer than the server takes. Nothing was sent.
     TooLarge {
         /// The length of its body, in bytes.
         len: usize,
-        /// The longest that the server takes.
+        /// The longest body that the server takes.
         max: u32,
     },
-    /// The server sent what the protocol does not allow.
+    /// The server broke the protocol.
     Protocol(String),
     /// An option, or an address, that cannot work.
     Option(String),
 }
 
 impl Error {
-    /// What the server said, as a code.
+    /// The code of the server's error.
     pub fn code(&self) -> Option<Code> {
         match self {
             Error::Server(failure) => Some(failure.code),
@@ -102,9 +95,9 @@ impl Error {
         }
     }
 
-    /// The job that tells what becomes of a write that is in the log although it was answered with
-    /// this error: it was given up, or a flush has failed. Then the server's next life tells. Without
-    /// one the server has done nothing, as far as it can say ([`Error::is_undone`]).
+    /// The job of a write that is in the log although it was answered with this error: it was
+    /// cancelled, or a flush has failed (then the server's next incarnation knows its state). Without a
+    /// job the server has done nothing, as far as it can tell ([`Error::is_undone`]).
     pub fn job(&self) -> Option<&str> {
         match self {
             Error::Server(failure) => failure.job(),
@@ -113,9 +106,8 @@ impl Error {
         }
     }
 
-    /// Whether the same request may succeed later with nobody's help: false for what somebody has
-    /// to mend first, such as a certificate. Not whether it is safe to send it again: see
-    /// [`Error::is_undone`].
+    /// Whether the same request may succeed later by itself: false if something has to be repaired
+    /// first, such as a certificate. [`Error::is_undone`] says whether it is safe to send it again.
     pub fn is_retryable(&self) -> bool {
         match self {
             Error::Server(failure) => failure.code.is_retryable(),
@@ -126,10 +118,7 @@ impl Error {
                     | io::ErrorKind::InvalidInput
                     | io::ErrorKind::Unsupported
             ),
-            Error::NotSent { .. }
-            | Error::Lost { .. }
-            | Error::TimedOut { .. }
-            | Error::PoolExhausted { .. } => true,
+            Error::NotSent { .. } | Error::Lost { .. } | Error::TimedOut { .. } => true,
             Error::Tls { .. }
             | Error::OtherStore { .. }
             | Error::Closed { .. }
@@ -139,18 +128,18 @@ impl Error {
         }
     }
 
-    /// Whether the time was up: the server's ([`Code::DeadlineExceeded`]), which says of a write
-    /// whether it is in the log, or the client's, which cannot.
+    /// Whether the deadline passed: at the server ([`Code::DeadlineExceeded`]), which tells whether a
+    /// write is in the log, or at the client, which cannot tell.
     pub fn is_timeout(&self) -> bool {
         match self {
             Error::Server(failure) => failure.code == Code::DeadlineExceeded,
             Error::Unsettled { last, .. } => last.is_timeout(),
-            Error::TimedOut { .. } | Error::PoolExhausted { .. } => true,
+            Error::TimedOut { .. } => true,
             _ => false,
         }
     }
 
-    /// Whether it is certain that the request changed nothing.
+    /// Whether the request certainly changed nothing.
     pub fn is_undone(&self) -> bool {
         match self {
             Error::Server(failure) => match failure.code {
@@ -161,7 +150,6 @@ impl Error {
             | Error::Tls { .. }
             | Error::OtherStore { .. }
             | Error::Closed { .. }
-            | Error::PoolExhausted { .. }
             | Error::NotSent { .. }
             | Error::TooLarge { .. }
             | Error::Option(_) => true,
@@ -172,8 +160,8 @@ impl Error {
         }
     }
 
-    /// What a call came to whose last try ended with this, after a try that ended with `earlier`,
-    /// if one did, and may have been done. The most uncertain try counts.
+    /// The outcome of a call whose last try ended with this. `earlier` is the error of an earlier try
+    /// that may have been done. The most uncertain try counts.
     pub(super) fn after(self, earlier: Option<Error>) -> Error {
         let Some(earlier) = earlier else { return self };
         let knows_less = self.is_undone() || earlier.job().is_some() && self.job().is_none();
@@ -183,7 +171,7 @@ impl Error {
         }
     }
 
-    /// No connection, since the operating system or TLS refused.
+    /// No connection: an error of TLS or of the operating system.
     pub(super) fn connect(address: &impl fmt::Display, source: io::Error) -> Error {
         let is_tls = source.get_ref().is_some_and(|inner| inner.is::<rustls::Error>());
         let (address, source) = (address.to_string(), Arc::new(source));
@@ -212,9 +200,6 @@ impl fmt::Display for Error {
                 write!(f, "{address} serves store {found}, and not {expected} as before")
             }
             Error::Closed { reason } => f.write_str(reason),
-            Error::PoolExhausted { size, after } => {
-                write!(f, "none of the {size} clients of the pool was given back within {after:?}")
-            }
             Error::NotSent { reason } => write!(f, "the request was not sent: {reason}"),
             Error::Unsettled { earlier, last } => write!(
                 f,
@@ -244,10 +229,10 @@ impl std::error::Error for Error {
     }
 }
 
-/// What to do about a certificate that is its own authority: a frequent way to make one, of which TLS
-/// says no more than a name of its own.
+/// Advice for a server certificate that is its own authority. It is a frequent mistake, and the message
+/// of TLS does not explain it.
 fn advice(source: &io::Error) -> &'static str {
-    // The type is that of a crate that only rustls sees.
+    // The type belongs to a crate that only rustls depends on.
     match format!("{source:?}").contains("CaUsedAsEndEntity") {
         true => {
             " (the certificate is an authority's, CA:TRUE, which no server may show as its own: make \
@@ -272,10 +257,10 @@ mod tests {
     }
 
     #[test]
-    fn most_uncertain_try_decides_what_a_call_came_to() {
+    fn most_uncertain_try_is_the_outcome_of_a_call() {
         let lost = || Error::Lost { reason: "cut".into() };
         let refused = || Error::connect(&"here", io::ErrorKind::ConnectionRefused.into());
-        assert!(refused().after(None).is_undone(), "a single try speaks for itself");
+        assert!(refused().after(None).is_undone(), "a single try is its own outcome");
         for last in [refused(), server(Code::Denied), Error::NotSent { reason: String::new() }] {
             let retryable = last.is_retryable();
             let code = last.code();
@@ -286,12 +271,12 @@ mod tests {
         }
         let given_up = Failure::new(Code::ShuttingDown, "no").with("job", "a job");
         let known = lost().after(Some(Error::Server(given_up)));
-        assert_eq!(known.job(), Some("a job"), "what is known of the earlier try is not forgotten");
+        assert_eq!(known.job(), Some("a job"), "the job of the earlier try is kept");
         assert!(matches!(lost().after(Some(lost())), Error::Lost { .. }));
     }
 
     #[test]
-    fn what_cannot_heal_by_itself_is_not_retryable() {
+    fn error_that_needs_repair_is_not_retryable() {
         let expired = rustls::CertificateError::Expired;
         let tls = io::Error::other(rustls::Error::InvalidCertificate(expired));
         let tls = Error::connect(&"here", tls);

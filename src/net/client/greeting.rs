@@ -1,4 +1,4 @@
-//! The handshake: `Hello`, and what the server says to it.
+//! The handshake: `Hello`, and the answer to it.
 
 use std::io;
 
@@ -16,12 +16,12 @@ use crate::net::proto::{
     decode,
 };
 
-/// What the server says of itself.
+/// What the server tells about itself.
 #[derive(Clone, Debug)]
 pub(super) struct Greeting {
     pub(super) store: StoreId,
     pub(super) incarnation: Incarnation,
-    /// None if the server is older than marks.
+    /// `NONE` if the server is older than marks.
     pub(super) mark: LifeMark,
     pub(super) server: String,
     pub(super) max_body: u32,
@@ -30,8 +30,8 @@ pub(super) struct Greeting {
     pub(super) idle_timeout_ms: u32,
 }
 
-/// A socket on which hello was said, the answer, and the bytes that came behind it. The time that
-/// the options give is shared out among the places that the address stands for.
+/// Connects and shakes hands. Returns the socket, the greeting, and the bytes that came behind it. The
+/// targets of the address share the time that the options give.
 pub(super) async fn open(
     address: &Address,
     tls: Option<&Tls>,
@@ -78,12 +78,12 @@ async fn greet(
     let hello = Request::Hello(hello);
     hello
         .encode(1, 0, MAX_HELLO, &mut bytes)
-        .map_err(|_| Error::Option("the token is too long".into()))?;
+        .map_err(|_| Error::Option("the token is too long for `Hello` (4096 bytes)".into()))?;
     socket.write_all(&bytes).await.map_err(&failed)?;
     socket.flush().await.map_err(&failed)?;
     bytes.clear();
     loop {
-        // The answer to `Hello` may be longer than what a client may say before it.
+        // The answer to `Hello` may be longer than `Hello` itself may be.
         let progress = decode(&bytes, MAX_BODY.min(1 << 20));
         match progress.map_err(|broken| Error::protocol(broken.to_string()))? {
             Progress::NeedMore(needed) => bytes.reserve(needed.max(512)),
@@ -113,11 +113,12 @@ fn read(answer: Response<'_>) -> Result<Greeting> {
             max_subscriptions: welcome.max_subscriptions,
             idle_timeout_ms: welcome.idle_timeout_ms,
         }),
-        Response::Welcome(welcome) => {
-            Err(Error::protocol(format!("version {} was not offered", welcome.version)))
-        }
+        Response::Welcome(welcome) => Err(Error::protocol(format!(
+            "the server chose version {}, which was not offered",
+            welcome.version
+        ))),
         Response::Error(failure) => Err(failure.into()),
-        _ => Err(Error::protocol("no answer to Hello")),
+        _ => Err(Error::protocol("the first packet is no answer to Hello")),
     }
 }
 
@@ -126,5 +127,7 @@ fn mark_of(welcome: &Welcome<'_>) -> Result<LifeMark> {
         return Ok(LifeMark::NONE);
     };
     let read = u64::from_str_radix(mark, 16).map(LifeMark);
-    read.map_err(|_| Error::protocol(format!("{mark:?} is no mark")))
+    read.map_err(|_| {
+        Error::protocol(format!("{mark:?} is no mark: 16 hexadecimal digits were expected"))
+    })
 }

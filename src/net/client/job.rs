@@ -1,4 +1,4 @@
-//! Jobs: what becomes of a write or of a long operation, asked in any way that one likes.
+//! Jobs: the state of a write or of a long operation, by poll, long poll or push.
 
 use std::fmt;
 use std::time::Duration;
@@ -14,12 +14,12 @@ use crate::net::proto::{
     self, Applied, JobCancel, JobState, JobStatus, JobWait, Request, Response, Written,
 };
 
-/// How much longer than its own time a long poll may take at most.
+/// How much longer than its own time a long poll may take.
 const ANSWER: Duration = Duration::from_secs(1);
 
-/// What a write returns, and a long operation: its name, and ways to ask after it. The counterpart
-/// of a [`Receipt`](crate::Receipt). The server keeps nothing for a write's job, and answers for it
-/// after a restart as well.
+/// A write or a long operation: its id, and ways to learn its state. The counterpart of a
+/// [`Receipt`](crate::Receipt). The server keeps nothing for the job of a write, and knows its state
+/// after a restart too.
 #[derive(Clone)]
 pub struct Job {
     client: Client,
@@ -30,12 +30,12 @@ pub struct Job {
 
 impl Job {
     pub(super) fn of_write(client: Client, answer: &Answer, written: &Written) -> Job {
-        let proto::Place { incarnation, lsn } = written.receipt;
+        let proto::CommitPosition { incarnation, lsn } = written.receipt;
         let known = if written.durable { JobState::Durable } else { JobState::Appended };
         let (incarnation, lsn) = (Incarnation::new(incarnation), Lsn::new(lsn));
         let token = Token { store: answer.store, incarnation, mark: answer.mark, lsn };
         let id = token.to_string();
-        // What was applied before may have been by an earlier try of this very call.
+        // A write that was applied before may have been an earlier try of this call.
         let is_known = written.applied == Applied::Now || !answer.is_retried;
         Job { client, id, known, applied: is_known.then_some(written.applied) }
     }
@@ -45,13 +45,13 @@ impl Job {
         Job { client, id, known, applied: None }
     }
 
-    /// Its name, which any process may ask any later server of the same store about. That of a
+    /// Its id. Any process may ask any later server of the same store for its state. The id of a
     /// write is the token of its receipt.
     pub fn id(&self) -> &str {
         &self.id
     }
 
-    /// The state when it was last heard of.
+    /// The last state that the server told.
     pub fn known(&self) -> &JobState<'static> {
         &self.known
     }
@@ -62,9 +62,11 @@ impl Job {
     }
 
     /// Whether a write was applied by this call, or by an earlier one with the same idempotency
-    /// key. `None` where nobody knows. The server does not say it of a write in mode `Job`
-    /// ([`Write::job`](super::Write::job)), of an operation, and of a job that was named. And where
-    /// this call had to send the write twice, what was applied before may have been its first try.
+    /// key. `None` where that is not known:
+    ///
+    /// - for a write in mode `Job` ([`Write::job`](super::Write::job));
+    /// - for an operation, and for a job made from its id;
+    /// - if the write was applied before and this call sent it twice: its first try may have done it.
     pub fn applied(&self) -> Option<Applied> {
         self.applied
     }
@@ -72,24 +74,24 @@ impl Job {
     /// Its state now: a short poll.
     ///
     /// # Errors
-    /// What the server says, or the connection.
+    /// An error of the server or of the connection.
     pub async fn status(&self) -> Result<JobState<'static>> {
         let request = Request::JobStatus(JobStatus { job: &self.id });
         self.client.ask_state(&request, self.client.timeout()).await
     }
 
-    /// Waits for its end, at most for `timeout`: a long poll. The state is that of the end, or of
-    /// the moment when the time was up.
+    /// Waits for its end, at most for `timeout`: a long poll. Returns the state at the end, or at the
+    /// timeout.
     ///
     /// # Errors
-    /// As [`Job::status`]. A server that does not answer is given a second or two more.
+    /// As [`Job::status`]. A server that does not answer gets a second or two more.
     pub async fn wait(&self, timeout: Duration) -> Result<JobState<'static>> {
         let timeout_ms = u32::try_from(timeout.as_millis()).unwrap_or(u32::MAX);
         let request = Request::JobWait(JobWait { job: &self.id, timeout_ms });
         self.client.ask_state(&request, Some(timeout.saturating_add(ANSWER))).await
     }
 
-    /// Asks to be told of its end: a push.
+    /// Watches for its end: a push.
     pub fn watch(&self) -> JobEvents {
         self.client.watch_jobs([self.id.as_str()])
     }
@@ -111,13 +113,13 @@ impl fmt::Debug for Job {
 }
 
 impl Client {
-    /// A job by its name.
+    /// The job with this id.
     pub fn job(&self, id: impl Into<String>) -> Job {
         let known = JobState::Queued;
         Job { client: self.clone(), id: id.into(), known, applied: None }
     }
 
-    /// Asks to be told of the ends of jobs, each once.
+    /// Watches jobs: the stream tells the end of each once.
     pub fn watch_jobs<'a>(&self, ids: impl IntoIterator<Item = &'a str>) -> JobEvents {
         JobEvents::of(self.clone(), ids)
     }

@@ -1,4 +1,4 @@
-//! The ends of jobs, told as they come.
+//! A watch of jobs: their ends, as they come.
 
 use std::collections::BTreeSet;
 use std::future::poll_fn;
@@ -19,26 +19,25 @@ use crate::net::proto::{Code, JobState, JobWatch, MAX_WATCHED, Request, Response
 
 /// Events that may be on their way to a watch.
 const CREDIT: u32 = 64;
-/// Of more jobs than one watch takes, later ones are watched when so many have ended, or when a job
-/// has ended and none further for so long. To name them all again costs a long request.
+/// If there are more jobs than one watch takes, the watch is renewed with later ones when this many
+/// have ended, or this long after the last end. A renewal names all jobs again, in a long request.
 const RENEW_AFTER: usize = 64;
 const RENEW_PAUSE: Duration = Duration::from_millis(50);
 
-/// The ends of jobs that are watched, and what comes before them: a stream.
+/// The states of watched jobs up to their ends: a stream.
 ///
-/// When the connection is lost, the jobs that have not ended are watched on the next one: an end is
-/// told in any case. What is buffered is bounded; states in between that were passed over are
-/// counted by [`JobEvents::skipped`]. Of any number of jobs 1,024 are watched at a time, and further
-/// ones as these end.
+/// When the connection is lost, the jobs that have not ended are watched on the next one, so no end is
+/// lost. The buffer is bounded: states before the end may be skipped, and [`JobEvents::skipped`] counts
+/// them. At most 1,024 jobs are watched at a time; later ones follow as these end.
 pub struct JobEvents {
     client: Client,
     /// Jobs whose end has not been told.
     open: BTreeSet<String>,
-    /// Those that the present watch names, and how many of them have ended since. When the watch is
-    /// over, so are they.
+    /// The jobs that the present watch names, and how many of them have ended since. All of them have
+    /// when the watch is over.
     watched: Vec<String>,
     ended: usize,
-    /// When later jobs are watched.
+    /// When the watch is renewed with later jobs.
     renewal: Option<Pin<Box<Sleep>>>,
     watch: Watch,
     skipped: u64,
@@ -57,18 +56,18 @@ impl JobEvents {
         }
     }
 
-    /// The next event: a job's name and its state. `None` when all have ended. Cancel-safe.
+    /// The next event: a job's id and its state. `None` when all have ended. Cancel-safe.
     ///
     /// # Errors
-    /// What the server says, or that no connection can be made. No end is lost by that: the next
-    /// call asks again for those that were not told. A server whose log is poisoned knows no end of
-    /// a write that is not durable, and says so each time, until it is started anew. A job that the server
-    /// can never know, of another store or of a life that it never had, is told by its error once.
+    /// An error of the server, or no connection can be made. No end is lost: the next call watches the
+    /// remaining jobs again. A server whose log is poisoned answers with an error for a write that is
+    /// not durable, until it is restarted. A job that the server can never know (of another store, or
+    /// of an incarnation that it never had) is told once, by its error.
     pub async fn next(&mut self) -> Option<Result<(String, JobState<'static>)>> {
         poll_fn(|cx| self.poll_event(cx)).await
     }
 
-    /// Events that were passed over because nobody took those before them. Never the end of a job.
+    /// Events that were skipped because earlier ones were not read in time. Never the end of a job.
     pub fn skipped(&self) -> u64 {
         self.skipped
     }
@@ -141,14 +140,14 @@ impl JobEvents {
             }
             Ok(_) => answer.unexpected(),
             Err(error) => {
-                // The ends that were not told are asked for again by whoever goes on.
+                // The next call watches the remaining jobs again.
                 self.watch = Watch::Idle;
                 Err(self.without(error))
             }
         }
     }
 
-    /// A job of which the server will never know anything is told once, by this error.
+    /// Removes the job of an error that says that the server can never know it.
     fn without(&mut self, error: Error) -> Error {
         let is_never =
             matches!(error.code(), Some(Code::UnknownLife | Code::InvalidToken | Code::NoSuchJob));

@@ -1,4 +1,4 @@
-//! Keyspaces of a store that is served.
+//! Keyspaces of a served store.
 
 use std::ops::{Bound, RangeBounds};
 
@@ -12,7 +12,7 @@ use crate::CommitMode;
 use crate::engine::store::prefix_bounds;
 use crate::net::proto::{Get, Request, Response};
 
-/// A keyspace of a store that is served: a client, and the name of the keyspace.
+/// A keyspace of a served store: a client, and the name of the keyspace.
 #[derive(Clone, Debug)]
 pub struct Keyspace {
     client: Client,
@@ -20,8 +20,8 @@ pub struct Keyspace {
 }
 
 impl Client {
-    /// The keyspace of this name, which must exist when it is used. Sends nothing, and needs no right
-    /// to make one. [`Client::keyspace`] makes it if there is none.
+    /// The keyspace of this name, which must exist when it is used. Sends nothing, and needs no scope
+    /// `admin`. [`Client::keyspace`] creates it if there is none.
     pub fn existing_keyspace(&self, name: impl Into<String>) -> Keyspace {
         Keyspace { client: self.clone(), name: name.into() }
     }
@@ -36,7 +36,7 @@ impl Keyspace {
     /// The value of a key.
     ///
     /// # Errors
-    /// What the server says, or the connection.
+    /// An error of the server or of the connection.
     pub async fn get(&self, key: impl AsRef<[u8]>) -> Result<Option<Vec<u8>>> {
         let request = Request::Get(Get { keyspace: &self.name, key: key.as_ref() });
         let answer = self.client.call(&request, Repeat::Reads).await?;
@@ -83,19 +83,18 @@ impl Keyspace {
         self.client.delete(self.at(key.as_ref()), how.into()).await
     }
 
-    /// The entries whose keys are in `bounds`, in order, as of one moment.
+    /// The entries whose keys are in `bounds`, in order, of one snapshot.
     pub fn range<K: AsRef<[u8]>>(&self, bounds: impl RangeBounds<K>) -> Range {
         let bound = |bound: Bound<&K>| bound.map(|key| key.as_ref().to_vec());
-        Range::new(self.clone(), bound(bounds.start_bound()), bound(bounds.end_bound()))
+        self.range_of((bound(bounds.start_bound()), bound(bounds.end_bound())))
     }
 
-    /// The entries whose keys begin with `prefix`, in order, as of one moment.
+    /// The entries whose keys begin with `prefix`, in order, of one snapshot.
     pub fn prefix(&self, prefix: impl AsRef<[u8]>) -> Range {
-        let (lower, upper) = prefix_bounds(prefix.as_ref());
-        Range::new(self.clone(), lower, upper)
+        self.range_of(prefix_bounds(prefix.as_ref()))
     }
 
-    /// All entries, in order, as of one moment.
+    /// All entries, in order, of one snapshot.
     pub fn iter(&self) -> Range {
         self.range::<&[u8]>(..)
     }
@@ -124,9 +123,9 @@ impl Keyspace {
         self.get(key).await.map(|value| value.is_some())
     }
 
-    /// The number of keys, exactly, as of one moment. **Reads them all**, with their values, which the
-    /// server sends: it takes time and traffic in proportion to the keyspace, since the protocol has no
-    /// count. Embedded, [`Keyspace::len`](crate::Keyspace::len) is O(1).
+    /// The exact number of keys, in one snapshot. **Reads them all**, with their values: the protocol has
+    /// no count, so time and traffic are in proportion to the keyspace. Embedded,
+    /// [`Keyspace::len`](crate::Keyspace::len) is O(1).
     ///
     /// # Errors
     /// As [`Keyspace::get`], and those of [`Entries::next`](super::Entries::next).
@@ -142,8 +141,8 @@ impl Keyspace {
         self.first().await.map(|first| first.is_none())
     }
 
-    pub(super) fn client(&self) -> &Client {
-        &self.client
+    fn range_of(&self, bounds: (Bound<Vec<u8>>, Bound<Vec<u8>>)) -> Range {
+        Range::new(self.client.clone(), self.name.clone(), bounds)
     }
 
     fn at<'a>(&'a self, key: &'a [u8]) -> At<'a> {

@@ -1,19 +1,18 @@
-//! One connection, shared by many tasks.
+//! A link: one connection, shared by many tasks.
 //!
 //! ```text
-//!   ask ----> state: out, waiters ----> writer: whatever is queued, in one write ----> socket
+//!   ask ----> state: out, waiters ----> writer: all that is queued, in one write -----> socket
 //!    ^              |
 //!    '-- answer ----'<----------------- reader: whole packets, each to its waiter <---- socket
 //! ```
 //!
-//! A waiter leaves the table with the last answer to its id and in no other way while the
-//! connection lives: a caller that gives up (a dropped future) sends `Cancel` and leaves the waiter
-//! behind, with nobody to tell. So an id, and its place among those in flight, are free again exactly
-//! when the server thinks so too. Streams and watches have places of their own besides.
+//! While the connection lives, only the last answer to its id takes a waiter from the table. A caller
+//! that gives up (a dropped future) sends `Cancel`, and its waiter stays as [`To::Nobody`]. So an id
+//! and its permit in flight are free again exactly when the server thinks so too. Streams and watches
+//! need a second permit.
 //!
-//! A link ends once ([`Link::end`]), whoever notices first: reader, writer, the client that is
-//! dropped, or the runtime that takes the tasks away. Writer and reader are gone then within a second,
-//! however little the server reads.
+//! A link ends once ([`Link::end`]). Reader, writer, the client's drop or the runtime's end may be the
+//! first to notice. Writer and reader are gone within a second then, even if the server reads nothing.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -24,16 +23,14 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
-use super::address::Socket;
 use super::answer::Answer;
 use super::deadline::Deadline;
 use super::error::{Error, Result};
 use super::greeting::Greeting;
 use super::options::ClientOptions;
-use super::parts::{Flight, Parts};
 use crate::net::proto::{Cancel, Credit, Request};
 
-/// A connection that has said hello.
+/// A connection after its handshake.
 pub(super) struct Link {
     pub(super) greeting: Greeting,
     pub(super) begun: Instant,
@@ -44,75 +41,75 @@ pub(super) struct Link {
     subscriptions: Arc<Semaphore>,
     pub(super) wake_writer: Notify,
     pub(super) room: Notify,
-    /// The link takes no more requests, has none in flight any more, or is over.
+    /// The link drains, has no more requests in flight, or is over.
     pub(super) turned: Notify,
-    /// The link is over: for the writer, which may be in the middle of a write.
+    /// The link is over: stops the writer in the middle of a write.
     pub(super) stop: Notify,
     pub(super) heard: AtomicBool,
     pub(super) bytes_in: AtomicU64,
-    reader: OnceLock<AbortHandle>,
+    pub(super) reader: OnceLock<AbortHandle>,
 }
 
-/// Guarded by `Link::state`, which is held for no longer than it takes to encode a request.
+/// Guarded by the lock `Link::state`, which is held only while a request is encoded.
 #[derive(Default)]
 pub(super) struct State {
     pub(super) out: Vec<u8>,
-    /// Bytes ever queued, and of these those that the writer has taken: `taken <= queued`.
+    /// Bytes ever queued, and bytes of these that the writer has taken: `taken <= queued`.
     pub(super) queued: u64,
     pub(super) taken: u64,
     last_id: u64,
     pub(super) waiters: HashMap<u64, Waiter>,
-    /// Nothing new is sent, since the server has said goodbye or the client is being closed. For so
-    /// many milliseconds what is in flight is still answered.
+    /// Set when the link drains: the server has said goodbye, or the client is being closed. Nothing
+    /// new is sent; requests in flight are answered for this many milliseconds.
     pub(super) draining_ms: Option<u32>,
     pub(super) ended: Option<End>,
 }
 
-/// Why a connection is over.
+/// Why a link is over.
 #[derive(Clone, Debug)]
 pub(super) enum End {
-    /// It was closed or cut, by either side.
+    /// Either side closed or cut it.
     Cut(String),
     /// The server sent what the protocol does not allow.
     Broken(String),
 }
 
 pub(super) struct Waiter {
-    /// Where its request begins among the bytes queued.
+    /// Where its request begins in the bytes ever queued.
     start: u64,
     pub(super) to: To,
-    _places: Places,
+    _permits: Permits,
 }
 
-/// Places in flight, and of a stream or watch also among those. A sign of life needs none.
+/// The permit of a request in flight, and that of a stream or watch. A ping needs none.
 #[derive(Default)]
-struct Places {
+struct Permits {
     _in_flight: Option<OwnedSemaphorePermit>,
     _subscription: Option<OwnedSemaphorePermit>,
 }
 
 pub(super) enum To {
     One(oneshot::Sender<Result<Answer>>),
-    /// A stream or watch, and how many more packets it may send.
+    /// A stream or watch, and how many more packets the server may send.
     Many(mpsc::UnboundedSender<Result<Answer>>, u32),
-    /// Given up: its answer is thrown away.
+    /// The caller has given up: the answer is dropped.
     Nobody,
 }
 
-/// Ends a link when the task that has it is dropped.
+/// A request in flight. Dropped before its last answer, it is cancelled.
+pub(super) struct Flight {
+    link: Arc<Link>,
+    id: u64,
+}
+
+/// Ends the link when the task that owns this is dropped.
 pub(super) struct EndsWith(pub(super) Arc<Link>);
 
 impl Link {
-    /// Begins to write and read. `rest` is what came behind the greeting.
-    pub(super) fn start(
-        socket: Box<dyn Socket>,
-        greeting: Greeting,
-        rest: Vec<u8>,
-        limits: &ClientOptions,
-    ) -> Arc<Link> {
+    pub(super) fn new(greeting: Greeting, limits: &ClientOptions) -> Arc<Link> {
         let in_flight = limits.max_in_flight.min(greeting.max_in_flight).max(1);
         let subscriptions = greeting.max_subscriptions.clamp(1, in_flight);
-        let link = Arc::new(Link {
+        Arc::new(Link {
             begun: Instant::now(),
             max_body: limits.max_body,
             max_queued: limits.max_queued_bytes,
@@ -127,12 +124,7 @@ impl Link {
             bytes_in: AtomicU64::new(0),
             reader: OnceLock::new(),
             greeting,
-        });
-        let (read, write) = tokio::io::split(socket);
-        tokio::spawn(Arc::clone(&link).write_all(write));
-        let reader = tokio::spawn(Link::read_all(EndsWith(Arc::clone(&link)), read, rest));
-        let _ = link.reader.set(reader.abort_handle());
-        link
+        })
     }
 
     /// Whether requests may still be sent.
@@ -141,18 +133,18 @@ impl Link {
         state.ended.is_none() && state.draining_ms.is_none()
     }
 
-    /// Whether anybody waits for an answer of it.
+    /// Whether a caller waits for an answer.
     pub(super) fn has_work(&self) -> bool {
         let state = self.state.lock();
         state.ended.is_none() && state.is_awaited()
     }
 
-    /// Bytes that were queued, and that came.
+    /// Bytes queued, and bytes received.
     pub(super) fn traffic(&self) -> (u64, u64) {
         (self.state.lock().queued, self.bytes_in.load(Ordering::Relaxed))
     }
 
-    /// Sends a request that has one answer, and waits for it.
+    /// Sends a request that has one answer, and waits for the answer.
     pub(super) async fn ask(
         self: &Arc<Link>,
         request: &Request<'_>,
@@ -167,38 +159,28 @@ impl Link {
         answer.unwrap_or_else(|_| Err(End::gone().of(true)))?.checked()
     }
 
-    /// Asks for a sign of life, which needs no place in flight: all of them may be taken by requests
-    /// that wait for long. Any answer is one.
+    /// Sends a ping, without a permit: requests that wait for long may hold them all. Any answer shows
+    /// that the server lives.
     pub(super) async fn ping(self: &Arc<Link>) {
         let (sender, answer) = oneshot::channel();
-        let asked = self.queue(&Request::Ping, &Deadline::NONE, To::One(sender), Places::default());
+        let asked =
+            self.queue(&Request::Ping, &Deadline::NONE, To::One(sender), Permits::default());
         if let Ok(_flight) = asked {
             let _ = answer.await;
         }
     }
 
-    /// Sends a request that has as many answers as there is `credit`.
-    pub(super) async fn subscribe(
-        self: &Arc<Link>,
-        request: &Request<'_>,
-        credit: u32,
-    ) -> Result<Parts> {
-        let (sender, answers) = mpsc::unbounded_channel();
-        let flight = self.send(request, &Deadline::NONE, To::Many(sender, credit)).await?;
-        Ok(Parts::new(flight, answers))
-    }
-
-    async fn send(
+    pub(super) async fn send(
         self: &Arc<Link>,
         request: &Request<'_>,
         deadline: &Deadline,
         to: To,
     ) -> Result<Flight> {
         let subscription = match to {
-            To::Many(..) => Some(self.place(&self.subscriptions).await?),
+            To::Many(..) => Some(self.permit(&self.subscriptions).await?),
             _ => None,
         };
-        let in_flight = Some(self.place(&self.in_flight).await?);
+        let in_flight = Some(self.permit(&self.in_flight).await?);
         loop {
             let room = self.room.notified();
             tokio::pin!(room);
@@ -208,13 +190,13 @@ impl Link {
             }
             room.await;
         }
-        let places = Places { _in_flight: in_flight, _subscription: subscription };
-        self.queue(request, deadline, to, places)
+        let permits = Permits { _in_flight: in_flight, _subscription: subscription };
+        self.queue(request, deadline, to, permits)
     }
 
-    async fn place(&self, places: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit> {
-        let place = Arc::clone(places).acquire_owned().await;
-        place.map_err(|_| self.reason().of(false))
+    async fn permit(&self, permits: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit> {
+        let permit = Arc::clone(permits).acquire_owned().await;
+        permit.map_err(|_| self.reason().of(false))
     }
 
     fn queue(
@@ -222,11 +204,11 @@ impl Link {
         request: &Request<'_>,
         deadline: &Deadline,
         to: To,
-        places: Places,
+        permits: Permits,
     ) -> Result<Flight> {
         let mut state = self.state.lock();
-        let is_sign = matches!(request, Request::Ping);
-        if state.ended.is_some() || state.draining_ms.is_some() && !is_sign {
+        let is_ping = matches!(request, Request::Ping);
+        if state.ended.is_some() || state.draining_ms.is_some() && !is_ping {
             drop(state);
             return Err(self.reason().of(false));
         }
@@ -237,13 +219,13 @@ impl Link {
             .map_err(|too_large| Error::TooLarge { len: too_large.len, max: too_large.max })?;
         state.last_id = id;
         state.queued += (state.out.len() - before) as u64;
-        state.waiters.insert(id, Waiter { start, to, _places: places });
+        state.waiters.insert(id, Waiter { start, to, _permits: permits });
         drop(state);
         self.wake_writer.notify_one();
-        Ok(Flight::new(Arc::clone(self), id))
+        Ok(Flight { link: Arc::clone(self), id })
     }
 
-    /// Queues a packet that steers another and is not answered.
+    /// Queues a packet that steers another request and is not answered itself.
     fn steer(&self, state: &mut State, id: u64, request: &Request<'_>) {
         let before = state.out.len();
         let encoded = request.encode(id, 0, self.greeting.max_body, &mut state.out);
@@ -252,7 +234,7 @@ impl Link {
         self.wake_writer.notify_one();
     }
 
-    pub(super) fn give_up(&self, id: u64) {
+    fn give_up(&self, id: u64) {
         let mut state = self.state.lock();
         let Some(waiter) = state.waiters.get_mut(&id) else { return };
         if matches!(waiter.to, To::Nobody) {
@@ -260,10 +242,10 @@ impl Link {
         }
         waiter.to = To::Nobody;
         self.steer(&mut state, id, &Request::Cancel(Cancel { id }));
-        self.look_for_rest(&state);
+        self.notice_idle(&state);
     }
 
-    pub(super) fn add_credit(&self, id: u64, more: u32) {
+    fn add_credit(&self, id: u64, more: u32) {
         let mut state = self.state.lock();
         let Some(Waiter { to: To::Many(_, credit), .. }) = state.waiters.get_mut(&id) else {
             return;
@@ -272,20 +254,20 @@ impl Link {
         self.steer(&mut state, id, &Request::Credit(Credit { id, more }));
     }
 
-    /// Takes no more requests. What is in flight is answered for so long.
+    /// Takes no more requests. Those in flight are answered for `drain_ms`.
     pub(super) fn drain(&self, state: &mut State, drain_ms: u32) {
         state.draining_ms = Some(drain_ms);
         self.turned.notify_waiters();
     }
 
-    /// Tells whoever sees a draining link off that nothing is in flight any more.
-    pub(super) fn look_for_rest(&self, state: &State) {
+    /// Wakes [`Link::see_off`] if the link drains and no caller waits any more.
+    pub(super) fn notice_idle(&self, state: &State) {
         if state.draining_ms.is_some() && !state.is_awaited() {
             self.turned.notify_waiters();
         }
     }
 
-    /// Ends the connection: everybody who waits is told.
+    /// Ends the link: every waiter is told.
     pub(super) fn end(&self, why: End) {
         let (waiters, taken) = {
             let mut state = self.state.lock();
@@ -293,7 +275,7 @@ impl Link {
                 return;
             }
             state.ended = Some(why.clone());
-            // Whoever waits for room finds it, and then the end.
+            // Callers that wait for room find it, and then the end.
             state.out = Vec::new();
             (std::mem::take(&mut state.waiters), state.taken)
         };
@@ -328,6 +310,23 @@ impl State {
     }
 }
 
+impl Flight {
+    /// Lets the server send more answers.
+    pub(super) fn add_credit(&self, more: u32) {
+        self.link.add_credit(self.id, more);
+    }
+
+    pub(super) fn give_up(&self) {
+        self.link.give_up(self.id);
+    }
+}
+
+impl Drop for Flight {
+    fn drop(&mut self) {
+        self.give_up();
+    }
+}
+
 impl Drop for EndsWith {
     fn drop(&mut self) {
         self.0.end(End::gone());
@@ -335,12 +334,12 @@ impl Drop for EndsWith {
 }
 
 impl End {
-    /// Nobody is left who reads and writes.
+    /// The tasks that read and write are gone.
     pub(super) fn gone() -> End {
         End::Cut("the client, or the runtime that it was made in, is gone".into())
     }
 
-    /// What it means to a request, which may have left this process.
+    /// The error of a request, which may have left this process.
     pub(super) fn of(self, was_sent: bool) -> Error {
         match (self, was_sent) {
             (End::Cut(reason) | End::Broken(reason), false) => Error::NotSent { reason },

@@ -1,33 +1,36 @@
-//! A client for stores that are served: the embedded interface, over a connection.
+//! The client of a served store: the embedded interface, over a connection.
 //!
 //! ```text
-//!   keyspace, range, write, job, admin     what one does with a store     pool     connection
+//!   keyspace, range, write, job, admin     the operations on a store      connection
 //!      |                 \- watch, job_events
-//!   client -- call, backoff, deadline      retries what is safe, in time
+//!   call                                   retries what is safe, before the deadline
 //!      |
-//!   supervisor -- endpoints                always a connection, or on its way back
+//!   client -- supervisor, backoff          keeps one connection, and makes the next one
+//!      |
+//!   endpoints                              one server or several
 //!      |
 //!    link  -- attend, wire, parts, answer  one connection, shared by many tasks
 //!      |
-//!   greeting, address, secret              handshake; TCP, Unix socket, TLS; token
+//!   greeting, address, tls                 handshake; TCP, Unix socket, TLS
+//!      |
+//!   options, secret, deadline, error
 //! ```
 //!
 //! - CLIENT-1 a request that may have been done is sent again only if it reads or carries an idempotency
-//!   key; one that never left this process, or that the server refused before it began, always. The
-//!   outcome of a call is that of its most uncertain try;
-//! - CLIENT-2 no lock is held while a task waits: what tasks share is guarded for as long as it takes to
-//!   encode a request;
-//! - CLIENT-3 a future may be dropped at any time: its request is cancelled, and its id not used again
+//!   key. A request that never left this process, or that the server refused before it began, is always
+//!   sent again. The outcome of a call is that of its most uncertain try;
+//! - CLIENT-2 no lock is held while a task waits: shared state is locked only while a request is encoded;
+//! - CLIENT-3 a future may be dropped at any time: its request is cancelled, and its id is not reused
 //!   before the server has answered;
-//! - CLIENT-4 memory is bounded: requests in flight and bytes queued by the options, streams and watches
-//!   by the credit that they are given, answers by the longest body;
-//! - CLIENT-5 every waiter is told when its connection ends, and whether its request had been sent:
-//!   `taken <= queued`, and what begins at or above `taken` was not;
-//! - CLIENT-6 what is waited for ends in time: a call with its deadline, a part of a range likewise, an
-//!   address with its share of the time, a connection that drains with what the server said;
+//! - CLIENT-4 memory is bounded: the options bound requests in flight and queued bytes, credit bounds
+//!   streams and watches, the longest body bounds an answer;
+//! - CLIENT-5 every waiter learns of the end of its connection, and whether its request had been sent:
+//!   `taken <= queued`, and a request that begins at or above `taken` was not sent;
+//! - CLIENT-6 every wait ends in time: a call and a part of a range at the deadline, an address after its
+//!   share of the time, a draining connection after the time that the server gave;
 //! - CLIENT-7 nothing is left when the last clone is dropped, the client is closed, or its runtime ends:
-//!   whatever crosses with it, no connection is put up after `Up::Over`;
-//! - CLIENT-8 no request goes to another store than the first one unless the caller allows it, and a retry
+//!   no connection is put up after `Up::Over`, whatever happens at the same moment;
+//! - CLIENT-8 a request goes to another store than the first one only if the caller allows it. A retry
 //!   never does.
 //!
 //! ```no_run
@@ -67,7 +70,6 @@ mod keyspace;
 mod link;
 mod options;
 mod parts;
-mod pool;
 mod range;
 mod secret;
 mod supervisor;
@@ -91,6 +93,5 @@ pub use job::Job;
 pub use job_events::JobEvents;
 pub use keyspace::Keyspace;
 pub use options::ClientOptions;
-pub use pool::{Lent, Pool};
 pub use range::{Entries, Entry, Range};
 pub use write::{Batch, Write};

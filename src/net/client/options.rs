@@ -1,24 +1,22 @@
-//! What a client is told: who it is, how long it waits, how much it has under way.
+//! Options of a client: token, TLS, time limits, limits of memory.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::client::Client;
-use super::error::Result;
 use super::secret::Secret;
 use crate::net::proto::{MAX_BODY, MAX_HELLO};
 
-/// How to connect, and how to behave then.
+/// How to connect, and how requests are sent.
 ///
-/// Without another word: no token, no TLS, five seconds for a connection, thirty for an answer,
-/// four tries of what is safe to try again, 1024 requests in flight.
+/// Defaults: no token, no TLS, 5 s for a connection, 30 s for a request, four tries of what is safe to
+/// repeat, 1024 requests in flight.
 #[derive(Clone, Debug)]
 pub struct ClientOptions {
     pub(super) token: Secret,
     pub(super) tls_roots: Option<PathBuf>,
     pub(super) tls_system_roots: bool,
     pub(super) tls_name: Option<String>,
-    /// The chain and its key.
+    /// The files of the certificate chain and of its key.
     pub(super) client_certificate: Option<(PathBuf, PathBuf)>,
     pub(super) connect_timeout: Duration,
     pub(super) request_timeout: Option<Duration>,
@@ -55,22 +53,22 @@ impl Default for ClientOptions {
 }
 
 impl ClientOptions {
-    /// The secret that says who the client is.
+    /// The secret that identifies the client.
     #[must_use]
     pub fn token(mut self, token: impl Into<String>) -> Self {
         self.token = Secret::fixed(token.into());
         self
     }
 
-    /// As [`ClientOptions::token`], asked for anew for each connection, so that a token that ends
-    /// can be renewed. `token` is called from the client's task and must not block for long.
+    /// As [`ClientOptions::token`], with a token that is fetched for each connection, so that one that
+    /// expires can be renewed. `token` is called from the client's task and must not block for long.
     #[must_use]
     pub fn token_from(mut self, token: impl Fn() -> String + Send + Sync + 'static) -> Self {
         self.token = Secret::renewed(token);
         self
     }
 
-    /// Speaks TLS, and trusts the certificates in this file (PEM), and no others, unless
+    /// Turns TLS on, and trusts the certificates in this file (PEM). It trusts no others unless
     /// [`ClientOptions::tls_system_roots`] is set too.
     #[must_use]
     pub fn tls_roots(mut self, file: impl AsRef<Path>) -> Self {
@@ -78,25 +76,25 @@ impl ClientOptions {
         self
     }
 
-    /// Speaks TLS, and trusts the authorities that the operating system trusts, or those in the file
-    /// `SSL_CERT_FILE` and the directory `SSL_CERT_DIR` if the environment has these. They are read
-    /// when the client is made.
+    /// Turns TLS on, and trusts the authorities of the operating system. If the environment sets
+    /// `SSL_CERT_FILE` or `SSL_CERT_DIR`, it trusts those in that file or directory instead. They are
+    /// read when the client is made.
     #[must_use]
     pub fn tls_system_roots(mut self) -> Self {
         self.tls_system_roots = true;
         self
     }
 
-    /// The certificate by which the client is known to a server that asks for one, and its private
-    /// key, both files in PEM. Needs roots, as [`ClientOptions::tls_name`]. It lets the client in and
-    /// says nothing of what it may do: that is what the token is for.
+    /// The client's own certificate chain, for a server that asks for one, and its private key. Both
+    /// are files in PEM. Needs roots, as [`ClientOptions::tls_name`]. The certificate lets the client
+    /// in; its rights come from the token.
     #[must_use]
     pub fn client_certificate(mut self, chain: impl AsRef<Path>, key: impl AsRef<Path>) -> Self {
         self.client_certificate = Some((chain.as_ref().to_owned(), key.as_ref().to_owned()));
         self
     }
 
-    /// The name that the server's certificate must have, if it is not that in the address. Needs
+    /// The name in the server's certificate, if it differs from that in the address. Needs
     /// [`ClientOptions::tls_roots`] or [`ClientOptions::tls_system_roots`].
     #[must_use]
     pub fn tls_name(mut self, name: impl Into<String>) -> Self {
@@ -104,57 +102,56 @@ impl ClientOptions {
         self
     }
 
-    /// The time for a connection to an address and its handshake, shared by all that its name stands
-    /// for; also how long a request waits for a connection
-    /// that is down.
+    /// The time to connect to an address, with the handshake. All targets of the address share it. A
+    /// request waits this long for a connection that is down.
     #[must_use]
     pub fn connect_timeout(mut self, time: Duration) -> Self {
         self.connect_timeout = time;
         self
     }
 
-    /// The deadline of each request, retries included; the server is told what is left of it.
-    /// `None` for none.
+    /// The deadline of each request, retries included. `None` for none. The server gets the time that
+    /// is left.
     ///
     /// At the deadline the server answers whether a write is in the log
-    /// ([`Error::job`](super::Error::job)). That answer is waited for a little longer: an eighth of
-    /// the time, at least 50 ms and at most 1 s.
+    /// ([`Error::job`](super::Error::job)). The client waits a little longer for that answer: an
+    /// eighth of the time, at least 50 ms and at most 1 s.
     #[must_use]
     pub fn request_timeout(mut self, time: Option<Duration>) -> Self {
         self.request_timeout = time;
         self
     }
 
-    /// How often a request is tried in all, where it is safe to try it again.
+    /// The most tries of a request that is safe to repeat, the first included.
     #[must_use]
     pub fn tries(mut self, tries: u32) -> Self {
         self.tries = tries.max(1);
         self
     }
 
-    /// The least and the longest time between two tries; it doubles in between, with jitter.
+    /// The shortest and the longest pause between two tries. It doubles from one to the other, with jitter.
     #[must_use]
     pub fn backoff(mut self, min: Duration, max: Duration) -> Self {
         (self.backoff_min, self.backoff_max) = (min, max.max(min));
         self
     }
 
-    /// After this time in silence the server is asked for a sign of life, and the connection is
-    /// ended if none comes. Zero for never: a server that is gone without a word is then not noticed.
+    /// After this time of silence the client sends a ping, and ends the connection if no answer comes.
+    /// Zero for never: the client then does not notice that a server has vanished.
     #[must_use]
     pub fn keep_alive(mut self, time: Duration) -> Self {
         self.keep_alive = time;
         self
     }
 
-    /// The most requests in flight on one connection; the server may allow less. Further ones wait.
+    /// The most requests in flight on one connection. The server may allow fewer. Further ones wait.
     #[must_use]
     pub fn max_in_flight(mut self, requests: u32) -> Self {
         self.max_in_flight = requests.max(1);
         self
     }
 
-    /// Bytes of requests that may wait to be written. Above it further requests wait.
+    /// The most bytes of requests that are queued to be written. Further requests wait.
     #[must_use]
     pub fn max_queued_bytes(mut self, bytes: usize) -> Self {
         self.max_queued_bytes = bytes.max(1);
@@ -168,33 +165,42 @@ impl ClientOptions {
         self
     }
 
-    /// Goes on with another store that is served where the first one was. Without it that is
+    /// Accepts another store at the address of the first one. By default that is
     /// [`Error::OtherStore`](super::Error::OtherStore): receipts, jobs and idempotency keys of one store
-    /// mean nothing to another. A request that is tried again never crosses to another store.
+    /// mean nothing to another. A retry never goes to another store.
     #[must_use]
     pub fn any_store(mut self) -> Self {
         self.any_store = true;
         self
     }
+}
 
-    /// Connects.
-    ///
-    /// # Errors
-    /// An address that is none, no connection, or a server that does not let the client in.
-    pub async fn connect(self, address: &str) -> Result<Client> {
-        self.connect_any([address]).await
-    }
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::proto::{Hello, MAGIC};
 
-    /// Connects to one of several servers of the same store. They are tried in this order; when a
-    /// connection is lost, from the one after it on.
-    ///
-    /// # Errors
-    /// As [`ClientOptions::connect`]: of the server that was tried last.
-    pub async fn connect_any(
-        self,
-        addresses: impl IntoIterator<Item = impl AsRef<str>>,
-    ) -> Result<Client> {
-        let addresses = addresses.into_iter().map(|address| address.as_ref().parse());
-        Client::start(addresses.collect::<Result<_>>()?, self).await
+    #[test]
+    fn no_debug_output_shows_a_token() {
+        let secret = "the reader has this";
+        for options in [
+            ClientOptions::default().token(secret),
+            ClientOptions::default().token_from(move || secret.to_owned()),
+        ] {
+            for shown in [format!("{options:?}"), format!("{options:#?}")] {
+                assert!(shown.contains("token: hidden") && !shown.contains(secret), "{shown}");
+            }
+        }
+        let hello = Hello {
+            magic: MAGIC,
+            min_version: 1,
+            max_version: 1,
+            client: "a test",
+            token: Some(secret),
+            max_body: 1,
+            options: Vec::new(),
+        };
+        let shown = format!("{hello:?}");
+        assert!(shown.contains("a test") && !shown.contains(secret), "{shown}");
     }
 }

@@ -1,4 +1,4 @@
-//! A request under way, and the answers to one that has many.
+//! Parts: the answers to a request that has many.
 
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -6,39 +6,32 @@ use std::task::{Context, Poll, ready};
 use tokio::sync::mpsc;
 
 use super::answer::Answer;
+use super::deadline::Deadline;
 use super::error::Result;
-use super::link::Link;
+use super::link::{Flight, Link, To};
+use crate::net::proto::Request;
 
-/// A request under way. Dropped before its last answer, it is cancelled.
-pub(super) struct Flight {
-    link: Arc<Link>,
-    id: u64,
-}
-
-/// The answers to a request that has many, as far as there is credit.
+/// The answers to a stream or watch, which the server sends as far as it has credit.
 pub(super) struct Parts {
     flight: Flight,
     answers: mpsc::UnboundedReceiver<Result<Answer>>,
     is_over: bool,
 }
 
-impl Flight {
-    pub(super) fn new(link: Arc<Link>, id: u64) -> Flight {
-        Flight { link, id }
-    }
-}
-
-impl Drop for Flight {
-    fn drop(&mut self) {
-        self.link.give_up(self.id);
+impl Link {
+    /// Sends a request that has as many answers as there is `credit`.
+    pub(super) async fn subscribe(
+        self: &Arc<Link>,
+        request: &Request<'_>,
+        credit: u32,
+    ) -> Result<Parts> {
+        let (sender, answers) = mpsc::unbounded_channel();
+        let flight = self.send(request, &Deadline::NONE, To::Many(sender, credit)).await?;
+        Ok(Parts { flight, answers, is_over: false })
     }
 }
 
 impl Parts {
-    pub(super) fn new(flight: Flight, answers: mpsc::UnboundedReceiver<Result<Answer>>) -> Parts {
-        Parts { flight, answers, is_over: false }
-    }
-
     /// The next packet; `None` after the last, or after an error.
     pub(super) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Answer>>> {
         if self.is_over {
@@ -54,12 +47,12 @@ impl Parts {
 
     /// Lets the server send more.
     pub(super) fn add_credit(&self, more: u32) {
-        self.flight.link.add_credit(self.flight.id, more);
+        self.flight.add_credit(more);
     }
 
     /// Takes no more packets.
     pub(super) fn give_up(&mut self) {
         self.is_over = true;
-        self.flight.link.give_up(self.flight.id);
+        self.flight.give_up();
     }
 }

@@ -1,4 +1,4 @@
-//! Ranges of keys, and their entries as they come.
+//! Ranges of keys, and the stream of their entries.
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
@@ -14,17 +14,17 @@ use super::call::Repeat;
 use super::client::Client;
 use super::deadline::Deadline;
 use super::error::Result;
-use super::keyspace::Keyspace;
 use super::parts::Parts;
 use crate::net::proto::{self, Delivery, Order, Request, Response};
 
-/// Parts of a stream that may be on their way.
+/// Parts of a stream that may be in flight.
 const CREDIT: u32 = 4;
 
-/// A range of keys that is about to be read.
+/// A range of keys, to be read.
 #[derive(Clone, Debug)]
 pub struct Range {
-    keyspace: Keyspace,
+    client: Client,
+    keyspace: String,
     lower: Bound<Vec<u8>>,
     upper: Bound<Vec<u8>>,
     order: Order,
@@ -35,8 +35,12 @@ pub struct Range {
 pub type Entry = (Vec<u8>, Vec<u8>);
 
 impl Range {
-    pub(super) fn new(keyspace: Keyspace, lower: Bound<Vec<u8>>, upper: Bound<Vec<u8>>) -> Range {
-        Range { keyspace, lower, upper, order: Order::Ascending, limit: None }
+    pub(super) fn new(
+        client: Client,
+        keyspace: String,
+        (lower, upper): (Bound<Vec<u8>>, Bound<Vec<u8>>),
+    ) -> Range {
+        Range { client, keyspace, lower, upper, order: Order::Ascending, limit: None }
     }
 
     /// From the highest key down.
@@ -46,31 +50,30 @@ impl Range {
         self
     }
 
-    /// At most so many entries.
+    /// At most this many entries.
     #[must_use]
     pub fn limit(mut self, entries: u64) -> Range {
         self.limit = Some(entries);
         self
     }
 
-    /// Begins to read. All entries are of one snapshot; few of them are here at a time, and the
-    /// server goes on as they are taken. Beyond the ranges and watches that the server allows on a
-    /// connection, further ones wait for as long as a request may take.
+    /// Begins to read. All entries are of one snapshot. Few are held here at a time: the server sends
+    /// more as they are taken. If the connection has as many ranges and watches as the server allows,
+    /// this waits for as long as a request may take.
     ///
     /// # Errors
-    /// No connection can be made; or [`Error::NotSent`](super::Error::NotSent) when the time is up.
+    /// No connection can be made, or [`Error::NotSent`](super::Error::NotSent) at the deadline.
     pub async fn entries(self) -> Result<Entries> {
-        let client = self.keyspace.client();
-        let deadline = Deadline::within(client.timeout());
+        let deadline = Deadline::within(self.client.timeout());
         let request = self.request(Delivery::Stream { credit: CREDIT }, self.limit);
-        let parts = client.subscribe(&request, CREDIT, &deadline).await?;
-        Ok(Entries { client: client.clone(), parts, here: VecDeque::new(), patience: None })
+        let parts = self.client.subscribe(&request, CREDIT, &deadline).await?;
+        Ok(Entries { client: self.client.clone(), parts, here: VecDeque::new(), patience: None })
     }
 
-    /// The first entry, asked for alone: tried again where the connection is lost.
+    /// The first entry, as a page of one: tried again if the connection is lost.
     pub(super) async fn one(self) -> Result<Option<Entry>> {
         let request = self.request(Delivery::Page { max_bytes: 1 }, Some(1));
-        let answer = self.keyspace.client().call(&request, Repeat::Reads).await?;
+        let answer = self.client.call(&request, Repeat::Reads).await?;
         let mut here = VecDeque::new();
         read(&answer, &mut here)?;
         Ok(here.pop_front())
@@ -78,7 +81,7 @@ impl Range {
 
     fn request(&self, delivery: Delivery, limit: Option<u64>) -> Request<'_> {
         Request::Range(proto::Range {
-            keyspace: self.keyspace.name(),
+            keyspace: &self.keyspace,
             lower: on_wire(&self.lower),
             upper: on_wire(&self.upper),
             order: self.order,
@@ -108,13 +111,13 @@ fn read(answer: &Answer, here: &mut VecDeque<Entry>) -> Result<()> {
     }
 }
 
-/// The entries of a range, as they come: a stream. It keeps the connection; one that is lost ends it
-/// with an error, for the snapshot is gone with it.
+/// The entries of a range: a stream. It keeps the connection. A lost connection ends it with an error,
+/// since the snapshot is gone.
 pub struct Entries {
     client: Client,
     parts: Parts,
     here: VecDeque<Entry>,
-    /// How long the next part is waited for.
+    /// The timeout of the next part.
     patience: Option<Pin<Box<Sleep>>>,
 }
 
@@ -122,14 +125,13 @@ impl Entries {
     /// The next entry. Cancel-safe.
     ///
     /// # Errors
-    /// What the server says, or the connection;
-    /// [`Error::TimedOut`](super::Error::TimedOut) if nothing comes for as long as a request may
-    /// take. Nothing follows an error.
+    /// An error of the server or of the connection, or [`Error::TimedOut`](super::Error::TimedOut) if
+    /// nothing comes for as long as a request may take. Nothing follows an error.
     pub async fn next(&mut self) -> Option<Result<Entry>> {
         poll_fn(|cx| self.poll_entry(cx)).await
     }
 
-    /// How many there are from here on.
+    /// Counts the remaining entries.
     pub(super) async fn count(mut self) -> Result<u64> {
         let mut count = 0;
         while let Some(entry) = self.next().await {

@@ -1,14 +1,14 @@
-//! Keeps a connection: attends it, and makes the next one when it ends.
+//! The supervisor keeps a connection: it attends it, and makes the next one when it ends.
 //!
 //! ```text
 //!   connect --> up --> attend --> down --.
-//!      ^                                 | a pause, unless the connection was of use for a while
+//!      ^                                 | a pause, unless the connection lived long enough
 //!      '---------------------------------'
 //! ```
 //!
-//! The supervisor is the only one that puts a connection up, and whatever ends it (the last clone
-//! of the client, or the runtime) puts [`Up::Over`] there, after which nothing is put up any more.
-//! So nothing is left behind, however the two cross.
+//! Only the supervisor puts a connection up. The end of the client (its last clone, or the runtime)
+//! puts [`Up::Over`] there, after which nothing is put up any more. So nothing is left behind,
+//! whichever of the two comes first.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -17,16 +17,16 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use super::backoff::Backoff;
+use super::backoff::{pause, pauses};
 use super::endpoints::Endpoints;
 use super::error::{Error, Result};
 use super::link::{End, EndsWith, Link};
 use super::options::ClientOptions;
 use crate::engine::base::lsn::StoreId;
 
-/// A connection that lived so long was of use, if the longest pause is not shorter: the next one is
-/// made without a pause.
-const OF_USE: Duration = Duration::from_secs(5);
+/// After a connection that lived this long, or the longest pause if that is shorter, the next one is
+/// made without a pause, and the back-off starts over.
+const LONG_LIVED: Duration = Duration::from_secs(5);
 
 /// What a client's clones and its supervisor share.
 pub(super) struct Shared {
@@ -38,16 +38,16 @@ pub(super) struct Shared {
     pub(super) counts: Counts,
 }
 
-/// What there is to send requests on.
+/// The connection that requests are sent on, if there is one.
 pub(super) enum Up {
     Link(Arc<Link>),
-    /// Nothing, and why the last try failed.
+    /// No connection, and why the last try failed.
     Down(Option<Error>),
-    /// Nothing, for ever.
+    /// No connection any more.
     Over(Error),
 }
 
-/// What became of connections, since the client was made.
+/// Counts of connections since the client was made.
 #[derive(Default)]
 pub(super) struct Counts {
     pub(super) made: AtomicU64,
@@ -55,7 +55,7 @@ pub(super) struct Counts {
     pub(super) lost: AtomicU64,
 }
 
-/// Tells everybody when the supervisor is gone, even if it never ran.
+/// Puts up [`Up::Over`] when the supervisor is gone, even if it never ran.
 pub(super) struct Last(pub(super) Arc<Shared>);
 
 impl Shared {
@@ -65,7 +65,7 @@ impl Shared {
         Shared { endpoints, options, store, state: watch::channel(Up::Link(link)).0, counts }
     }
 
-    /// Puts up what there is now, unless it is over. Returns whether it is not.
+    /// Puts up a new state, unless the client is over. Returns false if it is.
     fn put(&self, up: Up) -> bool {
         self.state.send_if_modified(|now| {
             let goes_on = !matches!(now, Up::Over(_));
@@ -76,7 +76,7 @@ impl Shared {
         })
     }
 
-    /// There will be no connection any more. Returns the one that was up.
+    /// Puts up [`Up::Over`]. Returns the connection that was up.
     pub(super) fn finish(&self, why: &str) -> Option<Arc<Link>> {
         let mut last = None;
         self.state.send_if_modified(|now| {
@@ -92,7 +92,7 @@ impl Shared {
         last
     }
 
-    /// A connection to the store that was met first.
+    /// Connects to the store that was met first, or to any if the options allow it.
     async fn connect(&self) -> Result<Arc<Link>> {
         let expected = (!self.options.any_store).then_some(self.store);
         let link = self.endpoints.connect(&self.options, expected).await;
@@ -101,8 +101,8 @@ impl Shared {
         link
     }
 
-    /// The silence after which the server of this link is asked for a sign of life. A server that
-    /// ends idle connections is asked three times before it would.
+    /// The silence after which the server of this link gets a ping. A server that ends idle
+    /// connections gets three before it would.
     pub(super) fn keep_alive(&self, link: &Link) -> Option<Duration> {
         let silence = Some(self.options.keep_alive).filter(|silence| !silence.is_zero())?;
         let idle = Duration::from_millis(u64::from(link.greeting.idle_timeout_ms));
@@ -114,19 +114,19 @@ impl Shared {
 pub(super) async fn supervise(last: Last, mut link: Arc<Link>) {
     let shared = &last.0;
     let mut draining = JoinSet::new();
-    let mut backoff = Backoff::new(&shared.options);
-    let of_use = shared.options.backoff_max.min(OF_USE);
+    let mut backoff = pauses(&shared.options);
+    let long_lived = shared.options.backoff_max.min(LONG_LIVED);
     loop {
         let keep_alive = shared.keep_alive(&link);
         link.attend(keep_alive).await;
         shared.counts.lost.fetch_add(1, Ordering::Relaxed);
         shared.put(Up::Down(None));
-        let was_of_use = link.begun.elapsed() >= of_use;
+        let was_long_lived = link.begun.elapsed() >= long_lived;
         draining.spawn(Link::see_off(EndsWith(link), keep_alive));
         while draining.try_join_next().is_some() {}
-        match was_of_use {
-            true => backoff = Backoff::new(&shared.options),
-            false => tokio::time::sleep(backoff.next()).await,
+        match was_long_lived {
+            true => backoff = pauses(&shared.options),
+            false => pause(&mut backoff).await,
         }
         link = loop {
             match shared.connect().await {
@@ -135,10 +135,10 @@ pub(super) async fn supervise(last: Last, mut link: Arc<Link>) {
                     shared.put(Up::Down(Some(error)));
                 }
             }
-            tokio::time::sleep(backoff.next()).await;
+            pause(&mut backoff).await;
         };
         if !shared.put(Up::Link(Arc::clone(&link))) {
-            // It ended while this connection was being made.
+            // The client ended while this connection was being made.
             return link.end(End::gone());
         }
     }

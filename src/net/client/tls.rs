@@ -1,4 +1,4 @@
-//! TLS to a server: whom the client trusts, and by what it is known itself.
+//! TLS to a server: the certificates that the client trusts, and its own.
 
 use std::io;
 use std::path::Path;
@@ -8,14 +8,14 @@ use rustls::crypto::ring::default_provider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use super::address::{Address, Socket};
 use super::error::{Error, Result};
 use super::options::ClientOptions;
 
-/// What speaks TLS, made once for all connections.
+/// The TLS configuration, made once for all connections.
 #[derive(Clone)]
 pub(super) struct Tls {
     connector: TlsConnector,
@@ -23,12 +23,12 @@ pub(super) struct Tls {
 }
 
 impl Tls {
-    /// What TLS to `address` needs, if the options ask for it.
+    /// The configuration for TLS to `host`, if the options ask for it.
     ///
     /// # Errors
-    /// [`Error::Option`]: a file cannot be read, holds nothing of use, or what is asked for would
-    /// not be encrypted.
-    pub(super) fn of(options: &ClientOptions, address: &Address) -> Result<Option<Tls>> {
+    /// [`Error::Option`]: a file cannot be read or holds no certificate or key, or TLS options are set
+    /// without roots, so that nothing would be encrypted.
+    pub(super) fn of(options: &ClientOptions, host: &str) -> Result<Option<Tls>> {
         if options.tls_roots.is_none() && !options.tls_system_roots {
             let set = match (&options.tls_name, &options.client_certificate) {
                 (Some(name), _) => format!("the name {name:?} is set"),
@@ -49,21 +49,21 @@ impl Tls {
                 certified.map_err(|error| of(chain, error))?
             }
         };
-        let name = options.tls_name.as_deref().unwrap_or(address.host()).to_owned();
+        let name = options.tls_name.as_deref().unwrap_or(host).to_owned();
         let name = ServerName::try_from(name).map_err(wrong)?;
         Ok(Some(Tls { connector: TlsConnector::from(Arc::new(config)), name }))
     }
 
-    /// Speaks TLS on a socket.
-    pub(super) async fn connect(
-        &self,
-        socket: Box<dyn Socket>,
-    ) -> io::Result<TlsStream<Box<dyn Socket>>> {
+    /// Shakes hands over TLS on a socket.
+    pub(super) async fn connect<S>(&self, socket: S) -> io::Result<TlsStream<S>>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
         self.connector.connect(self.name.clone(), socket).await
     }
 }
 
-/// Whom the client trusts.
+/// The roots that the client trusts.
 fn roots(options: &ClientOptions) -> Result<RootCertStore> {
     let mut roots = RootCertStore::empty();
     if let Some(file) = &options.tls_roots {
@@ -73,7 +73,7 @@ fn roots(options: &ClientOptions) -> Result<RootCertStore> {
     }
     if options.tls_system_roots {
         let found = rustls_native_certs::load_native_certs();
-        // Among those of a system there are some that nobody can read any more.
+        // Some certificates of a system can no longer be parsed.
         let (taken, _) = roots.add_parsable_certificates(found.certs);
         if taken == 0 {
             let why = found.errors.first().map_or_else(String::new, |error| format!(": {error}"));

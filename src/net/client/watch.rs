@@ -1,4 +1,4 @@
-//! A watch that goes on with the next connection when one is lost.
+//! A watch, which goes on with the next connection when one is lost.
 
 use std::task::{Context, Poll, ready};
 
@@ -19,15 +19,15 @@ pub(super) enum Watch {
     Watching(Parts),
 }
 
-/// What a watch has to tell.
+/// An event of a watch.
 pub(super) enum Told {
     Answer(Answer),
-    /// The server has told all.
+    /// The server has sent its last packet.
     Over,
 }
 
 impl Watch {
-    /// What there is to tell next. `ask` asks for the watch anew.
+    /// The next event. `ask` begins a new watch.
     pub(super) fn poll_next(
         &mut self,
         cx: &mut Context<'_>,
@@ -55,7 +55,7 @@ impl Watch {
         Poll::Ready(told)
     }
 
-    /// Lets the server tell one more thing.
+    /// Lets the server send one more packet.
     pub(super) fn add_credit(&self) {
         if let Watch::Watching(parts) = self {
             parts.add_credit(1);
@@ -63,7 +63,7 @@ impl Watch {
     }
 }
 
-/// Asks for a watch with a request that is made of what the future owns.
+/// Begins a watch. The future owns what its request is made of.
 macro_rules! subscribing {
     ($client:expr, $credit:expr, move || $request:expr) => {{
         let client: super::client::Client = $client.clone();

@@ -1,4 +1,4 @@
-//! The tasks of a link: one writes what is queued, one hands packets to their waiters.
+//! The tasks of a link: the writer sends what is queued, the reader hands packets to their waiters.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -8,14 +8,31 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
 
 use super::address::Socket;
 use super::answer::Answer;
+use super::greeting::Greeting;
 use super::link::{End, EndsWith, Link, State, To};
+use super::options::ClientOptions;
 use crate::net::proto::{Head, Kind, Packet, Part, Progress, Response, decode};
 
-/// The time for the last word of a connection. A server that reads nothing does not get it.
-const LAST_WORD: Duration = Duration::from_secs(1);
+/// The time to shut the socket down. A server that reads nothing is cut off after it.
+const SHUTDOWN: Duration = Duration::from_secs(1);
 
 impl Link {
-    pub(super) async fn write_all(self: Arc<Link>, mut socket: WriteHalf<Box<dyn Socket>>) {
+    /// Starts the writer and the reader. `rest` is the bytes that came behind the greeting.
+    pub(super) fn start(
+        socket: Box<dyn Socket>,
+        greeting: Greeting,
+        rest: Vec<u8>,
+        limits: &ClientOptions,
+    ) -> Arc<Link> {
+        let link = Link::new(greeting, limits);
+        let (read, write) = tokio::io::split(socket);
+        tokio::spawn(Arc::clone(&link).write_all(write));
+        let reader = tokio::spawn(Link::read_all(EndsWith(Arc::clone(&link)), read, rest));
+        let _ = link.reader.set(reader.abort_handle());
+        link
+    }
+
+    async fn write_all(self: Arc<Link>, mut socket: WriteHalf<Box<dyn Socket>>) {
         let mut taken = Vec::new();
         loop {
             {
@@ -28,7 +45,7 @@ impl Link {
             }
             if taken.is_empty() {
                 self.wake_writer.notified().await;
-                // Whoever else is ready now gets into the same write.
+                // Requests of other tasks that are ready now get into the same write.
                 tokio::task::yield_now().await;
                 continue;
             }
@@ -51,7 +68,7 @@ impl Link {
             }
         }
         drop(taken);
-        let _ = tokio::time::timeout(LAST_WORD, socket.shutdown()).await;
+        let _ = tokio::time::timeout(SHUTDOWN, socket.shutdown()).await;
     }
 
     /// Waits for the end.
@@ -64,13 +81,8 @@ impl Link {
         }
     }
 
-    /// Reads until the end. If the runtime ends, this task is dropped, and everybody who waits is
-    /// told.
-    pub(super) async fn read_all(
-        ends: EndsWith,
-        mut socket: ReadHalf<Box<dyn Socket>>,
-        rest: Vec<u8>,
-    ) {
+    /// Reads until the end. If the runtime ends, this task is dropped, and `ends` tells every waiter.
+    async fn read_all(ends: EndsWith, mut socket: ReadHalf<Box<dyn Socket>>, rest: Vec<u8>) {
         let link = &ends.0;
         let mut buffer = rest;
         let why = loop {
@@ -91,7 +103,7 @@ impl Link {
         link.end(why);
     }
 
-    /// Hands whole packets to their waiters. Returns how many bytes the next one lacks.
+    /// Hands whole packets to their waiters. Returns how many bytes of the next one are missing.
     fn deliver(&self, buffer: &mut Vec<u8>) -> Result<usize, End> {
         let mut used = 0;
         let mut state = self.state.lock();
@@ -148,7 +160,7 @@ impl Link {
             To::Many(sender, _) => drop(sender.send(Ok(answer()))),
             To::Nobody => {}
         }
-        self.look_for_rest(state);
+        self.notice_idle(state);
         Ok(())
     }
 }

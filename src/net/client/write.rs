@@ -1,4 +1,4 @@
-//! Writes: how one is answered, and batches of them.
+//! Writes: when the server answers one, and batches.
 
 use super::call::Repeat;
 use super::client::Client;
@@ -7,7 +7,7 @@ use super::job::Job;
 use crate::CommitMode;
 use crate::net::proto::{self, Mode, Op, OpsBuffer, Request, Response};
 
-/// How a write is answered, and whether it is applied once only.
+/// When a write is answered, and its idempotency key.
 ///
 /// ```
 /// # #[cfg(feature = "client")] {
@@ -16,7 +16,7 @@ use crate::net::proto::{self, Mode, Op, OpsBuffer, Request, Response};
 ///
 /// let plain: Write = CommitMode::Sync.into(); // answered when it is durable
 /// let retried = Write::from(CommitMode::Sync).once("order 17"); // sent again, applied once
-/// let job = Write::job(); // answered at once, with a job to ask after
+/// let job = Write::job(); // answered when it is appended, with a job
 /// # }
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,14 +26,14 @@ pub struct Write {
 }
 
 impl Write {
-    /// Answered when it is appended, with a job id that tells what becomes of it.
+    /// Answered when it is appended, with a job that tells when it is durable.
     pub fn job() -> Write {
         Write { mode: Mode::Job, once: None }
     }
 
-    /// Gives it an idempotency key, of 1 to 64 bytes: of all writes with the same one, the first
-    /// is applied, and the others are answered as if they were it, for as long as the server keeps
-    /// the key (24 hours, unless it is set otherwise). It makes a retry safe.
+    /// Sets an idempotency key of 1 to 64 bytes, which makes a retry safe. Of all writes with one key
+    /// only the first is applied, and the others get its answer, for as long as the server keeps the
+    /// key (24 hours by default).
     #[must_use]
     pub fn once(mut self, key: impl Into<Vec<u8>>) -> Write {
         self.once = Some(key.into());
@@ -77,7 +77,7 @@ impl Batch {
         self.ops.push(&Op::Delete { keyspace, key: key.as_ref() });
     }
 
-    /// How many changes there are.
+    /// The number of changes.
     pub fn len(&self) -> u64 {
         self.ops.ops().len()
     }
@@ -92,7 +92,7 @@ impl Client {
     /// Commits a batch.
     ///
     /// # Errors
-    /// What the server says, or the connection.
+    /// An error of the server or of the connection.
     pub async fn write(&self, batch: &Batch, how: impl Into<Write>) -> Result<Job> {
         let how = how.into();
         let (mode, once, ops) = (how.mode, how.once.as_deref(), batch.ops.ops());

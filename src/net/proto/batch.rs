@@ -1,12 +1,22 @@
-//! A batch's operations: checked once when the packet is read, then walked without a copy.
+//! Batches: operations are checked once when the packet is read, and iterated without a copy.
 //!
-//! On the wire a list like every other: how many, then one after the other. It comes last in the
-//! body, so that the rest of the bytes are it.
+//! On the wire they are a list like every other: the count, then the operations. The list comes last,
+//! so it is the rest of the body.
 
 use serde::{Deserialize, Serialize};
 
 use super::body::{self, Malformed};
-use super::request::Mode;
+
+/// When a write is answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Mode {
+    /// When it is durable.
+    Sync,
+    /// When it is appended.
+    Async,
+    /// When it is appended, with a job id to ask for its state.
+    Job,
+}
 
 /// Several puts and deletes, committed together: whole or not at all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,7 +25,7 @@ pub struct Batch<'a> {
     pub mode: Mode,
     /// Idempotency key: a retry with the same one is not applied again.
     pub once: Option<&'a [u8]>,
-    /// What is changed. Of several changes to a key, the last counts.
+    /// The changes. Of several changes to one key the last counts.
     pub ops: Ops<'a>,
 }
 
@@ -70,14 +80,14 @@ impl OpsBuffer {
         self.bytes.len()
     }
 
-    /// What a [`Batch`] takes.
+    /// The operations, for a [`Batch`].
     pub fn ops(&self) -> Ops<'_> {
         Ops { count: self.count, bytes: &self.bytes }
     }
 }
 
 impl Ops<'_> {
-    /// How many there are.
+    /// The number of operations.
     pub fn len(&self) -> u64 {
         self.count
     }
@@ -120,7 +130,7 @@ impl<'a> Batch<'a> {
     }
 }
 
-/// What comes before the operations.
+/// The part of the body before the operations.
 #[derive(Serialize, Deserialize)]
 struct Head<'a> {
     mode: Mode,

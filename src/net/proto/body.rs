@@ -1,7 +1,7 @@
 //! Bodies: bincode 2 in its standard configuration (little-endian, varint), through serde.
 //!
-//! A body is read whole (PROTO-3), borrows from its packet and never makes room for what it merely
-//! claims (PROTO-4): see [`super`].
+//! A body is read whole (PROTO-3). It borrows from its packet, and no memory is reserved for the length
+//! that a list claims (PROTO-4): see [`super`].
 
 use std::borrow::Cow;
 use std::fmt;
@@ -19,7 +19,7 @@ pub(super) const CONFIG: Configuration = standard();
 /// Why a body is not what its kind says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Malformed {
-    /// In words.
+    /// The reason, for people.
     pub reason: String,
 }
 
@@ -86,7 +86,7 @@ pub(super) fn decode<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Malfor
     }
 }
 
-/// Reads what a body begins with, and says how many bytes that took.
+/// Reads the first part of a body. Returns it with the number of its bytes.
 #[inline]
 pub(super) fn decode_first<'a, T: Deserialize<'a>>(
     body: &'a [u8],
@@ -95,7 +95,7 @@ pub(super) fn decode_first<'a, T: Deserialize<'a>>(
         .map_err(|error| Malformed::new(in_words(&error)))
 }
 
-/// What the library found, in the words of `PROTOCOL.md`: its own are of its source.
+/// The error in the words of `PROTOCOL.md`: the library's own describe its source.
 #[cold]
 fn in_words(error: &DecodeError) -> String {
     match error {
@@ -134,7 +134,7 @@ impl Writer for Append<'_> {
     }
 }
 
-/// A list that grows as it is read (PROTO-4): serde's own would make room for what the list claims.
+/// A list that grows as it is read (PROTO-4). That of serde would reserve memory for the claimed length.
 pub(super) fn growing<'de, T, D>(deserializer: D) -> Result<Vec<T>, D::Error>
 where
     T: Deserialize<'de>,

@@ -1,33 +1,33 @@
-//! A range's entries: written one by one into the packet, and walked without a copy.
+//! Entries of a range: written one by one into the packet, and iterated without a copy.
 //!
 //! | order | field |
 //! |---|---|
-//! | 1 | the snapshot that they are of: [`Place`] |
-//! | 2 | how many entries, as the byte 252 and a `u32` |
+//! | 1 | their snapshot: [`CommitPosition`] |
+//! | 2 | the number of entries, as the byte 252 and a `u32` |
 //! | 3 | key and value of each |
 //! | 4 | where to go on: an optional key |
 //!
-//! The number is a varint that always takes its five-byte form, which every reader of varints
-//! understands: so it can be filled in when the entries are written, however many they become.
+//! The number is a varint in its five-byte form, which every reader of varints understands. So it can
+//! be filled in after the entries are written, however many there are.
 
 use serde::{Deserialize, Serialize};
 
 use super::body::{self, Malformed};
+use super::job::CommitPosition;
 use super::kind::Kind;
 use super::packet::{Head, Part};
-use super::response::Place;
 use super::writer::{Begun, TooLarge};
 use crate::engine::base::codec::put_u32;
 
-/// Entries of one snapshot, in the order that was asked for.
+/// Entries of one snapshot, in the order of the request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Entries<'a> {
     /// The snapshot.
-    pub at: Place,
+    pub at: CommitPosition,
     /// Keys and values.
     pub rows: Rows<'a>,
-    /// A page's only: the first key that is left. Ask again with this as the lower bound, included
-    /// (the upper one, if descending).
+    /// In a page: the first key of the next page. Use it as the lower bound of the next request,
+    /// included (the upper bound, if descending).
     pub next: Option<&'a [u8]>,
 }
 
@@ -38,7 +38,7 @@ pub struct Rows<'a> {
     bytes: &'a [u8],
 }
 
-/// What comes behind the entries.
+/// The part of the body after the entries.
 #[derive(Serialize, Deserialize)]
 struct Tail<'a>(#[serde(with = "serde_bytes", borrow)] Option<&'a [u8]>);
 
@@ -51,7 +51,7 @@ struct Row<'a> {
 }
 
 impl Rows<'_> {
-    /// How many there are.
+    /// The number of entries.
     pub fn len(&self) -> u64 {
         self.count
     }
@@ -76,7 +76,7 @@ impl<'a> Iterator for Rows<'a> {
 
 impl<'a> Entries<'a> {
     pub(super) fn decode(bytes: &'a [u8]) -> Result<Entries<'a>, Malformed> {
-        let ((at, count), used): ((Place, u64), usize) = body::decode_first(bytes)?;
+        let ((at, count), used): ((CommitPosition, u64), usize) = body::decode_first(bytes)?;
         let start = &bytes[used..];
         let mut rest = start;
         for _ in 0..count {
@@ -102,13 +102,13 @@ impl<'a> Entries<'a> {
 pub struct EntriesWriter {
     begun: Begun,
     count: u64,
-    /// Where the entries' number is.
+    /// The offset of the number of entries.
     count_at: usize,
 }
 
 impl EntriesWriter {
     /// Begins a packet at the end of `out`.
-    pub fn new(at: Place, out: &mut Vec<u8>) -> EntriesWriter {
+    pub fn new(at: CommitPosition, out: &mut Vec<u8>) -> EntriesWriter {
         let begun = Begun::new(out);
         body::encode(&at, out);
         let count_at = out.len();
@@ -123,7 +123,7 @@ impl EntriesWriter {
         self.count += 1;
     }
 
-    /// How many entries there are so far.
+    /// The number of entries so far.
     pub fn len(&self) -> u64 {
         self.count
     }
@@ -138,8 +138,8 @@ impl EntriesWriter {
         self.begun.body_len(out)
     }
 
-    /// Whether an entry fits into a body of at most `max_body` bytes, with room for the key at
-    /// which to go on (`next` has at most `max_next` bytes).
+    /// Whether an entry fits into a body of at most `max_body` bytes, with room for the first key of the
+    /// next page (at most `max_next` bytes).
     pub fn fits(
         &self,
         key: &[u8],
@@ -153,7 +153,7 @@ impl EntriesWriter {
         self.body_len(out) + more <= max_body as usize
     }
 
-    /// Takes the packet back.
+    /// Removes the packet from `out`.
     pub fn abandon(self, out: &mut Vec<u8>) {
         self.begun.abandon(out);
     }
@@ -161,7 +161,7 @@ impl EntriesWriter {
     /// Finishes the packet.
     ///
     /// # Errors
-    /// The body is longer than the client takes: the packet is taken back.
+    /// The body is longer than the client takes: the packet is removed.
     pub fn finish(
         self,
         id: u64,

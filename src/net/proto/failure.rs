@@ -1,4 +1,4 @@
-//! Errors on the wire: a code to act on, a message for people, and details by name.
+//! Errors on the wire: a code for programs, a message for people, and details by name.
 
 use std::fmt;
 
@@ -16,12 +16,12 @@ enum Retry {
 
 macro_rules! codes {
     ($($(#[$doc:meta])* $name:ident = $number:literal, $retry:ident;)*) => {
-        /// What went wrong, by what the client can do about it.
+        /// The kind of an error, by what the client can do about it.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         #[non_exhaustive]
         pub enum Code {
             $($(#[$doc])* $name,)*
-            /// A code that this software does not know: of a later version.
+            /// A code of a later version.
             Other(u16),
         }
 
@@ -68,7 +68,7 @@ codes! {
     Malformed = 1, Never;
     /// The checksum is wrong, or bits are set that must be zero. The connection ends.
     BrokenPacket = 2, Never;
-    /// The packet, or the answer to it, is longer than was agreed.
+    /// The packet, or the answer to it, is longer than agreed.
     TooLarge = 3, Never;
     /// The server does not know this kind of request.
     Unsupported = 4, Never;
@@ -82,27 +82,27 @@ codes! {
     Unauthenticated = 16, Never;
     /// The token does not allow it.
     Denied = 17, Never;
-    /// The server has as much to do as it takes. Nothing was done.
+    /// The server is overloaded. Nothing was done.
     TooBusy = 32, Later;
-    /// There are as many connections as the server takes. The connection ends.
+    /// The server has its maximum of connections. The connection ends.
     TooManyConnections = 33, Later;
-    /// There are as many requests in flight as the connection may have. Nothing was done.
+    /// The connection has its maximum of requests in flight. Nothing was done.
     TooManyInFlight = 34, Later;
-    /// There are as many streams and watches as the connection may have.
+    /// The connection has its maximum of streams and watches.
     TooManySubscriptions = 35, Later;
-    /// The client did not say hello, or finish a packet, in time. The connection ends.
+    /// The client did not send `Hello`, or finish a packet, in time. The connection ends.
     TooSlow = 36, Later;
     /// The client did not read its answers in time. The connection ends.
     NotReading = 37, Later;
-    /// Nothing was heard for too long. The connection ends.
+    /// The client was silent for too long. The connection ends.
     Idle = 38, Later;
     /// The deadline passed. Without a detail `job`, nothing was done.
     DeadlineExceeded = 48, Later;
-    /// The client cancelled it. Without a detail `job`, nothing was done.
+    /// The client cancelled the request. Without a detail `job`, nothing was done.
     Cancelled = 49, Never;
-    /// The server is about to end.
+    /// The server shuts down.
     ShuttingDown = 50, Later;
-    /// The server made a mistake.
+    /// A bug in the server.
     Internal = 51, Never;
     /// No job has this id, or its outcome is no longer known.
     NoSuchJob = 52, Never;
@@ -169,17 +169,17 @@ impl<'de> Deserialize<'de> for Code {
     }
 }
 
-/// The longest message of a failure, and the longest value of a detail, in bytes. A failure with as many
-/// details as any has fits into [`MAX_HELLO`](super::MAX_HELLO), which every client takes.
+/// The longest message of a failure, and the longest value of a detail, in bytes. Every failure fits
+/// into [`MAX_HELLO`](super::MAX_HELLO) with all its details, and every client takes that.
 const LONGEST_MESSAGE: usize = 2048;
 const LONGEST_DETAIL: usize = 512;
-/// What a text ends with that was cut.
+/// The end of a text that was cut.
 const CUT: &str = "...";
 
 /// Why a request failed. Its layout is the same in every version.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failure<'a> {
-    /// What went wrong.
+    /// The kind of error.
     pub code: Code,
     /// The same for people.
     #[serde(borrow)]
@@ -208,7 +208,7 @@ impl<'a> Failure<'a> {
         found.map(|(_, value)| &**value)
     }
 
-    /// The job that tells what becomes of a write that is in the log nevertheless.
+    /// The job of a write that is in the log nevertheless.
     pub fn job(&self) -> Option<&str> {
         self.detail("job")
     }

@@ -1,4 +1,4 @@
-//! Jobs: what their ids look like, and the states that they pass through.
+//! Jobs: the form of their ids, and their states.
 //!
 //! ```text
 //!   a write        queued -> appended -> durable
@@ -19,29 +19,37 @@ use crate::engine::base::error::Error;
 use crate::engine::base::lsn::Lsn;
 use crate::engine::store::Token;
 
-/// What a job id names. Only servers read them: to a client they are texts.
+/// The position of a commit: its receipt, without the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub struct CommitPosition {
+    pub incarnation: u32,
+    pub lsn: u64,
+}
+
+/// What a job id names. Only servers parse ids: to a client they are opaque.
 #[allow(dead_code)] // what reads them is a layer above
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum JobId {
     /// A write: its receipt's token, `store-incarnation.mark-lsn-check`.
     Write(Token),
-    /// A long operation: `store-incarnation.mark-op-number-check`, a token with the number, which
-    /// counts from 1 in each incarnation, for an LSN.
+    /// A long operation: `store-incarnation.mark-op-number-check`. The number, from 1 in each
+    /// incarnation, takes the place of the LSN in the token.
     Operation(Token),
 }
 
-/// What stands before the number of an operation.
+/// The prefix of the number of an operation.
 const OPERATION: &str = "op-";
 
 impl JobId {
-    /// The store and the life that gave it out, and its number or LSN.
+    /// The store and incarnation of the job, and its number or LSN.
     pub(crate) fn token(&self) -> &Token {
         match self {
             JobId::Write(token) | JobId::Operation(token) => token,
         }
     }
 
-    /// The id of an operation of the life that gives out `token`.
+    /// The id of an operation, in the store and incarnation of `token`.
     pub(crate) fn of_operation(token: Token, number: u64) -> JobId {
         JobId::Operation(Token { lsn: Lsn::new(number), ..token })
     }
@@ -67,28 +75,28 @@ impl FromStr for JobId {
     }
 }
 
-/// What has become of a job.
+/// The state of a job.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum JobState<'a> {
     /// It waits for its turn.
     Queued,
-    /// A write: it is applied and readable; a power loss could still undo it.
+    /// A write: it can be read, and a power loss could still undo it.
     Appended,
     /// A write: it survives a power loss. Final.
     Durable,
-    /// A write: a crash undid it, for ever. Final.
+    /// A write: a crash undid it. Final.
     Lost,
-    /// An operation is under way. `total` is 0 as long as it is not known.
+    /// An operation runs. `total` is 0 until it is known.
     Running {
-        /// Steps that are behind it.
+        /// Steps done.
         done: u64,
         /// Steps in all.
         total: u64,
     },
-    /// An operation came to its end. Final.
+    /// An operation ended. Final.
     Done {
-        /// What came of it, in words.
+        /// Its result, in words.
         #[serde(borrow)]
         summary: Text<'a>,
     },
@@ -98,7 +106,7 @@ pub enum JobState<'a> {
         #[serde(borrow)]
         failure: Failure<'a>,
     },
-    /// An operation was stopped by a client. Final.
+    /// A client cancelled the operation. Final.
     Cancelled,
     /// The server ended before the operation did. Final.
     Interrupted,

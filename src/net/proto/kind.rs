@@ -1,8 +1,8 @@
-//! The kinds of packets: requests below 128, answers and pushes from there on.
+//! The kinds of packets: requests below 128, answers and pushes from 128 on.
 
 macro_rules! kinds {
     ($($(#[$doc:meta])* $name:ident = $number:literal,)*) => {
-        /// What a packet's body is.
+        /// The kind of a packet, which says what its body is.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         #[repr(u8)]
         #[non_exhaustive]
@@ -35,11 +35,11 @@ macro_rules! kinds {
 kinds! {
     /// The first packet of a connection.
     Hello = 1,
-    /// Asks for a sign of life.
+    /// Checks that the server answers.
     Ping = 2,
-    /// Gives up a request.
+    /// Cancels a request.
     Cancel = 3,
-    /// Lets a stream or a watch go on.
+    /// Lets a stream or a watch send more.
     Credit = 4,
     /// Reads one key.
     Get = 16,
@@ -59,7 +59,7 @@ kinds! {
     DropKeyspace = 34,
     /// Asks for the store's figures.
     Stats = 40,
-    /// Asks where the store is.
+    /// Asks for the watermarks.
     Watermarks = 41,
     /// Makes everything durable.
     Flush = 42,
@@ -71,9 +71,9 @@ kinds! {
     JobStatus = 48,
     /// Waits for a job's end: a long poll.
     JobWait = 49,
-    /// Asks to be told of the ends of jobs.
+    /// Watches jobs for their ends.
     JobWatch = 50,
-    /// Asks to be told when the watermarks move.
+    /// Watches the watermarks.
     WatchWatermarks = 51,
     /// Asks a long operation to stop.
     JobCancel = 53,
@@ -83,7 +83,7 @@ kinds! {
     Error = 129,
     /// Answers `Ping`.
     Pong = 130,
-    /// Done, and nothing to say.
+    /// Done, with nothing to return.
     Done = 131,
     /// Answers `Get`.
     Value = 144,
@@ -99,7 +99,7 @@ kinds! {
     Marks = 149,
     /// A job and its state.
     Job = 150,
-    /// Push: a job that is watched changed.
+    /// Push: a watched job changed.
     JobEvent = 151,
     /// Push: the watermarks moved.
     MarksEvent = 152,

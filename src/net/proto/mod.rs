@@ -1,32 +1,31 @@
 //! The protocol between server and client: packets, and the messages in them. No I/O.
 //!
 //! ```text
-//!   Request, Response     what is said             request, response, job, failure
+//!   Request, Response     messages                 request, response, job, failure
 //!        |
-//!      body               as bytes                 body, batch, entries
+//!      body               their bytes              body, batch, entries
 //!        |
 //!     Packet              with length, checksum    packet (reading), writer
 //!        |                and the request's id
 //!   a byte buffer         in server or client
 //! ```
 //!
-//! `PROTOCOL.md` is the specification, for those who write a client in another language; its
-//! examples are checked here.
+//! `PROTOCOL.md` is the specification, for clients in other languages. The tests check its examples.
 //!
-//! - PROTO-1 a length is within the limit before room is made for what it announces;
-//! - PROTO-2 nothing of a packet but its length is acted upon before its checksum was found right;
+//! - PROTO-1 a length is checked against the limit before memory is reserved for it;
+//! - PROTO-2 before its checksum was verified, only the length of a packet is acted upon;
 //! - PROTO-3 a body is read whole: bytes that are left over make it malformed;
-//! - PROTO-4 keys, values and texts are borrowed from the packet; a list grows by what has been read,
-//!   never by what it says of itself. So the memory for a packet is a small multiple of its bytes,
-//!   and none at all for a get, put, delete or batch;
-//! - PROTO-5 what is decoded and encoded again is the same message, and the bytes of every kind are
+//! - PROTO-4 keys, values and texts are borrowed from the packet. A list grows by the items read, never
+//!   by the length that it claims. So the memory for a packet is a small multiple of its bytes, and
+//!   none at all for a get, put, delete or batch;
+//! - PROTO-5 a message that is decoded and encoded again is the same, and the bytes of every kind are
 //!   those of `tests/golden/proto/packets.txt`, whatever changes here;
-//! - PROTO-6 a broken packet is the end of its connection, since nobody knows where the next one
-//!   begins; a malformed body or an unknown kind is the end of its request only;
+//! - PROTO-6 a broken packet ends its connection, since the start of the next one is unknown. A malformed
+//!   body or an unknown kind ends only its request;
 //! - PROTO-7 the header, `Hello`, `Welcome` and `Error` are the same in every version.
 //!
-//! Left out: encryption and compression (TLS is for the one; the other is better done to values by
-//! who knows them), and a number for each packet against replay (TCP orders them, TLS guards them).
+//! Left out: encryption (TLS does it), compression (better done by the application, on values), and a
+//! number per packet against replay (TCP orders packets, TLS protects them).
 
 mod batch;
 mod body;
@@ -41,13 +40,13 @@ mod response;
 pub(crate) mod tests;
 mod writer;
 
-pub use batch::{Batch, Op, Ops, OpsBuffer};
+pub use batch::{Batch, Mode, Op, Ops, OpsBuffer};
 pub use body::{Malformed, Text};
 pub use entries::{Entries, EntriesWriter, Rows};
 pub use failure::{Code, Failure};
 #[allow(unused_imports)] // only the service reads ids
 pub(crate) use job::JobId;
-pub use job::JobState;
+pub use job::{CommitPosition, JobState};
 pub use kind::Kind;
 #[cfg(feature = "server")]
 pub(crate) use packet::peek;
@@ -57,10 +56,10 @@ pub(crate) use request::MARK_OPTION;
 pub use request::{
     Answer, At, Bound, Cancel, Checkpoint, CreateKeyspace, Credit, Delete, Delivery, DropKeyspace,
     Existing, Get, Hello, JobCancel, JobStatus, JobWait, JobWatch, MAGIC, MAX_ONCE, MAX_WATCHED,
-    Mode, Order, Put, Range, Refused, Request, VERSION, Verify, WatchWatermarks,
+    Order, Put, Range, Refused, Request, VERSION, Verify, WatchWatermarks,
 };
 pub use response::{
-    Applied, Figures, Goodbye, Job, JobEvent, Marks, MarksEvent, Place, Response, Verified,
-    Welcome, Written,
+    Applied, Figures, Goodbye, Job, JobEvent, Marks, MarksEvent, Response, Verified, Welcome,
+    Written,
 };
 pub use writer::{Begun, TooLarge};

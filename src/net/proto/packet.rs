@@ -1,4 +1,4 @@
-//! The packet: 24 bytes of header, then the body.
+//! The packet: a header of 24 bytes, then the body.
 //!
 //! ```text
 //!   +-----+-----+----------+------+-------+------+----------+--------------+
@@ -20,10 +20,10 @@
 //! | 20 | 4 | requests: deadline in milliseconds from receipt, 0 for none; answers: zero |
 //! | 24 | | body |
 //!
-//! It is valid iff the length is at most the limit, the checksum is right, and what must be zero
-//! is zero. The length is checked first, before anybody makes room for the body. Which kinds there
-//! are is not decided here: an unknown kind is an answerable mistake, a broken packet is the end
-//! of its connection, for nobody knows where the next one begins.
+//! A packet is valid if the length is at most the limit, the checksum is right, and all reserved bits
+//! are zero. The length is checked first, before memory is reserved for the body. The kind is not
+//! checked here: an unknown kind gets an answer, while a broken packet ends its connection, since the
+//! start of the next one is unknown.
 
 use std::fmt;
 
@@ -47,25 +47,25 @@ pub enum Part {
     More,
 }
 
-/// What a header says, but for length and checksum.
+/// The header without length and checksum.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Head {
     /// The request that this packet belongs to, 0 for none.
     pub id: u64,
-    /// What the body is.
+    /// The number of the [`Kind`](super::Kind).
     pub kind: u8,
     /// Whether more packets for this id follow.
     pub part: Part,
-    /// The time that a request may take, from its receipt; 0 for any.
+    /// The time that a request may take from its receipt, 0 for no limit.
     pub deadline_ms: u32,
 }
 
-/// A whole packet, its checksum right, in somebody's buffer.
+/// A whole packet with a valid checksum, borrowed from a buffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Packet<'a> {
-    /// What the header says.
+    /// The header.
     pub head: Head,
-    /// The bytes after the header.
+    /// The body.
     pub body: &'a [u8],
 }
 
@@ -76,30 +76,30 @@ impl Packet<'_> {
     }
 }
 
-/// How far a buffer goes.
+/// The result of looking for a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Progress<'a> {
-    /// At least so many bytes are missing before there is a packet; never zero.
+    /// At least this many bytes of the packet are missing; never zero.
     NeedMore(usize),
     /// The buffer begins with this packet.
     Packet(Packet<'a>),
 }
 
-/// Bytes that are no packet. Nothing after them can be read.
+/// Bytes that are no valid packet. Nothing after them can be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Broken {
     /// The body is longer than agreed.
     TooLarge {
-        /// The length that the header gives.
+        /// The length in the header.
         len: u32,
-        /// The longest that may come.
+        /// The longest body that is allowed.
         max: u32,
     },
     /// The checksum is wrong.
     Checksum {
-        /// What the header says.
+        /// The checksum in the header.
         expected: u32,
-        /// What the bytes give.
+        /// The checksum of the bytes.
         found: u32,
     },
     /// Bits are set that must be zero.
@@ -110,10 +110,13 @@ impl fmt::Display for Broken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Broken::TooLarge { len, max } => {
-                write!(f, "a packet with a body of {len} bytes, where at most {max} may come")
+                write!(f, "a packet with a body of {len} bytes, where at most {max} are allowed")
             }
             Broken::Checksum { expected, found } => {
-                write!(f, "a packet with checksum {found:08x} where {expected:08x} was announced")
+                write!(
+                    f,
+                    "a packet with checksum {found:08x}, where its header says {expected:08x}"
+                )
             }
             Broken::Reserved => f.write_str("a packet with bits set that must be zero"),
         }
@@ -129,7 +132,7 @@ impl std::error::Error for Broken {}
 /// The bytes are no packet, or one with a body longer than `max_body`.
 pub fn decode(buffer: &[u8], max_body: u32) -> Result<Progress<'_>, Broken> {
     if buffer.len() < HEADER {
-        // A length that is too large is refused as soon as it is known.
+        // A length that is too large is refused as soon as it has come.
         if buffer.len() >= 4 {
             check_len(get_u32(buffer, 0), max_body)?;
         }
@@ -159,7 +162,7 @@ pub fn decode(buffer: &[u8], max_body: u32) -> Result<Progress<'_>, Broken> {
 }
 
 /// The kind of the packet at the start of `buffer`, and the bytes that it takes, if it is whole.
-/// Whether it is valid is not looked at.
+/// Does not check whether it is valid.
 #[cfg(feature = "server")]
 pub(crate) fn peek(buffer: &[u8], max_body: u32) -> Option<(u8, usize)> {
     let len = get_u32(buffer.get(..HEADER)?, 0);

@@ -1,4 +1,4 @@
-//! What a client asks. Everything is borrowed from the packet.
+//! Requests of a client. Everything is borrowed from the packet.
 //!
 //! Fields are in the order in which they are on the wire; `PROTOCOL.md` is the same in words.
 
@@ -6,28 +6,28 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::batch::Batch;
+use super::batch::{Batch, Mode};
 use super::body::{self, Malformed};
 use super::kind::Kind;
 use super::packet::{Head, Packet, Part};
 use super::writer::{Begun, TooLarge};
 
-/// What every `Hello` begins with.
+/// The first bytes of every `Hello`.
 pub const MAGIC: [u8; 8] = *b"syncline";
-/// The option of `Welcome` that has the mark of the store's life, in 16 hexadecimal digits.
-#[allow(dead_code)] // what names it are the layers above
+/// The option of `Welcome` with the mark of the incarnation, in 16 hexadecimal digits.
+#[allow(dead_code)] // used only by the layers above
 pub(crate) const MARK_OPTION: &str = "mark";
 /// The protocol version that this software speaks.
 pub const VERSION: u16 = 1;
-/// The longest idempotency key, in bytes. The shortest has one.
+/// The longest idempotency key, in bytes. The shortest has one byte.
 pub const MAX_ONCE: usize = 64;
 /// The most jobs that one `JobWatch` names.
 pub const MAX_WATCHED: usize = 1024;
 
-/// A request, or one of the two packets that steer others (`Cancel`, `Credit`).
+/// A request, or one of the two packets that steer other requests (`Cancel`, `Credit`).
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
-#[allow(missing_docs)] // each is what its type says
+#[allow(missing_docs)] // documented by their types
 pub enum Request<'a> {
     Hello(Hello<'a>),
     Ping,
@@ -64,11 +64,11 @@ pub struct Hello<'a> {
     pub max_version: u16,
     /// The client's name and version, for the server's log.
     pub client: &'a str,
-    /// The secret that says who the client is.
+    /// The secret that identifies the client.
     pub token: Option<&'a str>,
     /// The longest body that the client takes.
     pub max_body: u32,
-    /// For later: names and values. A server passes over those that it does not know.
+    /// Names and values, for later versions. A server ignores those that it does not know.
     #[serde(borrow, deserialize_with = "body::growing")]
     pub options: Vec<(&'a str, &'a str)>,
 }
@@ -88,7 +88,7 @@ impl fmt::Debug for Hello<'_> {
     }
 }
 
-/// Gives up a request. Not answered itself: the request is, in either way.
+/// Cancels a request. Not answered itself; the request is answered in any case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cancel {
     /// The request's id.
@@ -100,7 +100,7 @@ pub struct Cancel {
 pub struct Credit {
     /// The request's id.
     pub id: u64,
-    /// Packets, on top of what is left.
+    /// Packets, added to the credit that is left.
     pub more: u32,
 }
 
@@ -111,17 +111,6 @@ pub struct Get<'a> {
     pub keyspace: &'a str,
     #[serde(with = "serde_bytes")]
     pub key: &'a [u8],
-}
-
-/// When a write is answered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub enum Mode {
-    /// When it is durable.
-    Sync,
-    /// When it is appended.
-    Async,
-    /// When it is appended, with a job id that tells what becomes of it.
-    Job,
 }
 
 /// Writes one key.
@@ -162,19 +151,19 @@ pub struct Delete<'a> {
 pub struct Range<'a> {
     /// The keyspace's name.
     pub keyspace: &'a str,
-    /// Where the keys begin, whatever the order.
+    /// The lower end of the keys, in either order.
     #[serde(borrow)]
     pub lower: Bound<'a>,
-    /// Where they end.
+    /// The upper end.
     #[serde(borrow)]
     pub upper: Bound<'a>,
     /// Which end comes first.
     pub order: Order,
-    /// The most entries that are wanted, of all parts together.
+    /// The most entries, in all parts together.
     pub limit: Option<u64>,
-    /// In one packet or in many.
+    /// One packet or many.
     pub delivery: Delivery,
-    /// Which state of the store is read.
+    /// The state of the store that is read.
     pub at: At,
 }
 
@@ -198,22 +187,22 @@ pub enum Order {
     Descending,
 }
 
-/// How a range's entries come.
+/// How the server delivers the entries of a range.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Delivery {
-    /// One packet, with the key at which to go on.
+    /// One packet, with the first key of the next page.
     Page {
-        /// About how many bytes of keys and values. One entry comes in any case.
+        /// Bytes of keys and values, about. At least one entry comes.
         max_bytes: u32,
     },
-    /// As many packets as it takes, all of one snapshot, as far as there is credit.
+    /// As many packets as needed, all of one snapshot, as far as there is credit.
     Stream {
         /// Packets that may come before a `Credit`.
         credit: u32,
     },
 }
 
-/// Which state of the store is read.
+/// The state of the store that is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum At {
@@ -221,7 +210,7 @@ pub enum At {
     Latest,
 }
 
-/// Makes a keyspace, durably.
+/// Creates a keyspace, durably.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CreateKeyspace<'a> {
     /// Its name.
@@ -235,7 +224,7 @@ pub struct CreateKeyspace<'a> {
 pub enum Existing {
     /// Refuse.
     Refuse,
-    /// Be content.
+    /// Accept it.
     Accept,
 }
 
@@ -281,11 +270,11 @@ pub struct JobStatus<'a> {
 pub struct JobWait<'a> {
     /// The job's id.
     pub job: &'a str,
-    /// After this time the state is told as it is then.
+    /// After this time the server answers with the present state.
     pub timeout_ms: u32,
 }
 
-/// Asks to be told of the ends of jobs, one packet each.
+/// Watches jobs: one packet tells the end of each.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JobWatch<'a> {
     /// The jobs' ids, 1 to [`MAX_WATCHED`].
@@ -295,7 +284,7 @@ pub struct JobWatch<'a> {
     pub credit: u32,
 }
 
-/// Asks to be told when the watermarks move, until it is cancelled.
+/// Watches the watermarks, until it is cancelled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WatchWatermarks {
     /// Packets that may come before a `Credit`.
@@ -327,10 +316,10 @@ impl From<Malformed> for Refused {
 }
 
 impl<'a> Request<'a> {
-    /// Reads the request in a packet. No allocation but for the lists of `Hello` and `JobWatch`.
+    /// Reads the request in a packet. Allocates only for the lists of `Hello` and `JobWatch`.
     ///
     /// # Errors
-    /// The kind is no request's, or the body is malformed. The connection can go on.
+    /// The kind is that of no request, or the body is malformed. The connection can go on.
     pub fn decode(packet: &Packet<'a>) -> Result<Request<'a>, Refused> {
         let kind = packet.head.kind;
         let known = Kind::from_number(kind).filter(|kind| kind.is_request());
@@ -373,7 +362,7 @@ impl<'a> Request<'a> {
         })
     }
 
-    /// What the types do not say.
+    /// Checks the limits that the types do not express.
     fn check(&self) -> Result<(), Malformed> {
         if self.once().is_some_and(|once| once.is_empty() || once.len() > MAX_ONCE) {
             return Err(Malformed::new("an idempotency key has 1 to 64 bytes"));

@@ -1,4 +1,4 @@
-//! What a server answers, and what it pushes.
+//! Answers and pushes of a server.
 //!
 //! Fields are in the order in which they are on the wire; `PROTOCOL.md` is the same in words.
 
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::body::{self, Malformed, Text};
 use super::entries::Entries;
 use super::failure::{Code, Failure};
-use super::job::JobState;
+use super::job::{CommitPosition, JobState};
 use super::kind::Kind;
 use super::packet::{Head, Packet, Part};
 use super::request::Refused;
@@ -16,7 +16,7 @@ use super::writer::{Begun, TooLarge};
 /// An answer, or a push.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
-#[allow(missing_docs)] // each is what its type says
+#[allow(missing_docs)] // documented by their types
 pub enum Response<'a> {
     Welcome(Welcome<'a>),
     Error(Failure<'a>),
@@ -40,11 +40,11 @@ pub enum Response<'a> {
 /// The answer to `Hello`. Its layout is the same in every version.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Welcome<'a> {
-    /// The version that is spoken from here on.
+    /// The protocol version of the connection.
     pub version: u16,
     /// The store's id.
     pub store: [u8; 16],
-    /// The store's life, as it is now.
+    /// The present incarnation.
     pub incarnation: u32,
     /// The server's name and version.
     #[serde(borrow)]
@@ -55,19 +55,11 @@ pub struct Welcome<'a> {
     pub max_in_flight: u32,
     /// The most streams and watches.
     pub max_subscriptions: u32,
-    /// After so much time without a packet the server ends the connection; 0 for never.
+    /// After this time without a packet the server ends the connection; 0 for never.
     pub idle_timeout_ms: u32,
-    /// For later: names and values. A client passes over those that it does not know.
+    /// Names and values, for later versions. A client ignores those that it does not know.
     #[serde(borrow, deserialize_with = "body::growing")]
     pub options: Vec<(Text<'a>, Text<'a>)>,
-}
-
-/// A commit's place: its receipt, without the store.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[allow(missing_docs)]
-pub struct Place {
-    pub incarnation: u32,
-    pub lsn: u64,
 }
 
 /// When a write was applied.
@@ -82,36 +74,36 @@ pub enum Applied {
 /// The answer to a write in mode `Sync` or `Async`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Written {
-    /// Where it is: with the store's id it is the job id.
-    pub receipt: Place,
+    /// Its position, which makes the job id together with the store's id.
+    pub receipt: CommitPosition,
     /// Whether it is known to survive a power loss.
     pub durable: bool,
-    /// By whom.
+    /// Whether this request applied it.
     pub applied: Applied,
 }
 
 /// The answer to `Stats`. New figures may come at any time, in any place.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Figures<'a> {
-    /// Where the store is.
+    /// The watermarks.
     pub marks: Marks,
     /// Names and numbers.
     #[serde(borrow, deserialize_with = "body::growing")]
     pub figures: Vec<(Text<'a>, u64)>,
 }
 
-/// Where the store is: `checkpoint <= durable <= appended`, `visible <= appended`.
+/// The watermarks: `checkpoint <= durable <= appended`, `visible <= appended`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Marks {
-    /// The store's life.
+    /// The incarnation.
     pub incarnation: u32,
-    /// Survives a kill of the process.
+    /// Commits up to here survive a kill of the process.
     pub appended: u64,
-    /// Can be read.
+    /// Commits up to here can be read.
     pub visible: u64,
-    /// Survives a power loss.
+    /// Commits up to here survive a power loss.
     pub durable: u64,
-    /// Is in the data file.
+    /// Commits up to here are in the data file.
     pub checkpoint: u64,
 }
 
@@ -134,7 +126,7 @@ pub struct JobEvent<'a> {
     /// Its state now.
     #[serde(borrow)]
     pub state: JobState<'a>,
-    /// Events of this watch that were passed over for want of credit. Never the end of a job.
+    /// Events of this watch that were skipped for lack of credit. Never the end of a job.
     pub skipped: u64,
 }
 
@@ -143,32 +135,32 @@ pub struct JobEvent<'a> {
 pub struct MarksEvent {
     /// Where they are now.
     pub marks: Marks,
-    /// Events of this watch that were passed over for want of credit.
+    /// Events of this watch that were skipped for lack of credit.
     pub skipped: u64,
 }
 
 /// The answer to `Verify`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Verified<'a> {
-    /// What is wrong, in words; nothing in a sound store.
+    /// The problems, in words; none in a sound store.
     #[serde(borrow, deserialize_with = "body::growing")]
     pub problems: Vec<Text<'a>>,
-    /// How many keyspaces there are.
+    /// The number of keyspaces.
     pub keyspaces: u64,
-    /// How many keys, in all keyspaces.
+    /// The number of keys in all keyspaces.
     pub keys: u64,
-    /// How many pages.
+    /// The number of pages.
     pub pages: u64,
     /// Blocks of the data file that the last checkpoint does not use; 2^64 - 1 if that is not known.
     pub free_blocks: u64,
 }
 
 impl Verified<'_> {
-    /// Stands for a number that is not known.
+    /// A number that is not known.
     pub const UNKNOWN: u64 = u64::MAX;
 }
 
-/// Tells that the connection is about to end.
+/// Announces the end of the connection.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Goodbye<'a> {
     /// Why.
@@ -176,7 +168,7 @@ pub struct Goodbye<'a> {
     /// The same for people.
     #[serde(borrow)]
     pub message: Text<'a>,
-    /// For so long requests in flight are still answered; new ones are refused.
+    /// For this time requests in flight are still answered. New ones are refused.
     pub drain_ms: u32,
 }
 
@@ -192,7 +184,7 @@ impl<'a> Response<'a> {
     /// Reads the answer in a packet.
     ///
     /// # Errors
-    /// The kind is no answer's, or the body is malformed.
+    /// The kind is that of no answer, or the body is malformed.
     pub fn decode(packet: &Packet<'a>) -> Result<Response<'a>, Refused> {
         let (kind, bytes) = (packet.head.kind, packet.body);
         let known = Kind::from_number(kind).filter(|kind| !kind.is_request());

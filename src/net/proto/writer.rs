@@ -1,14 +1,14 @@
-//! Writing packets straight into the bytes that go out.
+//! Writing of packets, straight into the output buffer.
 //!
-//! The header is left free, the body is written behind it, and the header is filled in when length
-//! and checksum are known. Nothing is copied and nothing is allocated but the growth of the output.
+//! The body is written behind room for the header, which is filled in when length and checksum are
+//! known. Nothing is copied, and only the output grows.
 
 use std::fmt;
 
 use super::packet::{HEADER, Head, Part};
 use crate::engine::base::codec::{crc32, put_u32, put_u64};
 
-/// A packet that has been begun at the end of a buffer.
+/// An unfinished packet at the end of a buffer.
 #[derive(Debug)]
 #[must_use = "a packet that is begun has to be finished"]
 pub struct Begun {
@@ -20,7 +20,7 @@ pub struct Begun {
 pub struct TooLarge {
     /// The length of the body.
     pub len: usize,
-    /// The longest that the receiver takes.
+    /// The longest body that the receiver takes.
     pub max: u32,
 }
 
@@ -33,7 +33,7 @@ impl fmt::Display for TooLarge {
 impl std::error::Error for TooLarge {}
 
 impl Begun {
-    /// Leaves room for a header at the end of `out`: the body comes behind it.
+    /// Leaves room for a header at the end of `out`. Write the body behind it.
     pub fn new(out: &mut Vec<u8>) -> Begun {
         let start = out.len();
         out.resize(start + HEADER, 0);
@@ -45,7 +45,7 @@ impl Begun {
         out.len() - self.start - HEADER
     }
 
-    /// Takes the packet back.
+    /// Removes the packet from `out`.
     pub fn abandon(self, out: &mut Vec<u8>) {
         out.truncate(self.start);
     }
@@ -53,7 +53,7 @@ impl Begun {
     /// Fills in the header.
     ///
     /// # Errors
-    /// The body is longer than `max_body`: the packet is taken back.
+    /// The body is longer than `max_body`: the packet is removed.
     pub fn finish(self, out: &mut Vec<u8>, head: Head, max_body: u32) -> Result<(), TooLarge> {
         let len = self.body_len(out);
         let Some(short) = u32::try_from(len).ok().filter(|len| *len <= max_body) else {

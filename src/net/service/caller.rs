@@ -1,12 +1,12 @@
-//! Who asks, and what he may.
+//! Callers and their rights.
 
 use super::scope::{Needs, Scopes, needs};
 use crate::net::proto::{Code, Failure, Op, Request};
 
-/// Whoever is behind a connection.
+/// The caller behind a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Caller {
-    /// The name of the token, empty without one. Keeps idempotency keys apart.
+    /// The name of the token, empty without one. Idempotency keys of different names are apart.
     pub(crate) name: String,
     pub(crate) scopes: Scopes,
     pub(crate) realm: Realm,
@@ -16,7 +16,7 @@ pub(crate) struct Caller {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Realm {
     All,
-    /// Names, or beginnings of names with a `*` behind.
+    /// Names, or prefixes of names that end in `*`.
     Some(Vec<String>),
 }
 
@@ -35,15 +35,15 @@ impl Realm {
 }
 
 impl Caller {
-    /// Whoever comes to a server that knows no tokens.
+    /// Any caller of a server without tokens.
     pub(crate) fn anybody() -> Caller {
         Caller { name: String::new(), scopes: Scopes::ALL, realm: Realm::All }
     }
 
-    /// Whether he may ask this (SERVICE-1).
+    /// Checks that the caller has the right to this request (SERVICE-1).
     ///
     /// # Errors
-    /// `Denied`, with what he lacks.
+    /// `Denied`, with the missing scope or keyspace.
     pub(crate) fn check(&self, request: &Request<'_>) -> Result<(), Failure<'static>> {
         let kind = request.kind();
         match needs(kind) {
@@ -94,7 +94,7 @@ mod tests {
     };
     use crate::net::service::Scope;
 
-    /// A request of each kind, those that name a keyspace with this one.
+    /// A request of this kind, on this keyspace if it names one.
     fn request<'a>(kind: Kind, keyspace: &'a str, ops: Ops<'a>) -> Option<Request<'a>> {
         let (key, value, once) = (b"k".as_slice(), b"v".as_slice(), None);
         let (mode, answer, job) = (Mode::Async, Answer::Job, "j");
@@ -137,8 +137,8 @@ mod tests {
         })
     }
 
-    /// What the table of scopes promises, said a second time: which scopes suffice, and whether
-    /// the request names a keyspace.
+    /// A second, independent table of scopes: the scopes that suffice, and whether the request names a
+    /// keyspace.
     fn promise(kind: Kind) -> (&'static [Scope], bool) {
         use Scope::{Admin, Read, Write};
         match kind {

@@ -1,4 +1,4 @@
-//! Long operations as jobs: one thread does them, one after the other.
+//! Jobs of long operations: one thread runs them, one after the other.
 //!
 //! ```text
 //!   queued ----------> running ----------> done | failed
@@ -6,34 +6,34 @@
 //!      '--(cancel)--------'--> cancelled
 //! ```
 //!
-//! One that runs stops within a few pages of being cancelled. A checkpoint whose pages are all
-//! written cannot be cancelled any more: it is done in a moment.
+//! A running operation stops within a few pages of being cancelled. A checkpoint whose pages are all
+//! written cannot be cancelled any more.
 //!
-//! Nothing of this is kept in the store. What was not done when the process ended is asked for
-//! again by whoever wants it: all of these operations can be repeated.
+//! The store keeps nothing of this. A client repeats an operation that the end of the process
+//! interrupted: all of them can be repeated.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Weak};
 
 use parking_lot::{Condvar, Mutex};
 
-use super::operations::{Operation, Outcome};
+use super::operations::{Operation, OperationOutcome};
 use crate::Store;
 use crate::engine::base::progress::OperationProgress;
 use crate::net::proto::{Code, Failure, JobState};
 
-/// Operations that may wait.
+/// The most queued operations.
 const QUEUE: usize = 64;
 /// Ended operations whose outcome is kept.
 const LATEST: usize = 1000;
 
-/// The number of an operation in this life of the store, from 1.
+/// The number of an operation in this incarnation, from 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct JobNumber(pub(crate) u64);
 
-/// Whoever wants to know when an operation changes.
+/// Is called when an operation changes.
 pub(crate) trait JobListener: Send + Sync {
-    /// It has changed. Must not wait for anything.
+    /// The operation has changed. Must not block.
     fn changed(&self, job: JobNumber);
 }
 
@@ -62,18 +62,20 @@ struct Job {
 enum State {
     Queued,
     Running(Arc<OperationProgress>),
-    Ended(Outcome),
+    Ended(OperationOutcome),
 }
 
 impl Jobs {
-    /// Starts the thread. Without it operations wait for ever, which the log tells.
+    /// Starts the thread. If that fails, operations stay queued, and the log says so.
     pub(super) fn start(store: Store) -> Arc<Jobs> {
         let jobs = Arc::new(Jobs { table: Mutex::default(), work: Condvar::new() });
         let shared = Arc::clone(&jobs);
         let builder = std::thread::Builder::new().name("syncline-jobs".into());
         match builder.spawn(move || shared.run(&store)) {
             Ok(thread) => jobs.table.lock().thread = Some(thread),
-            Err(error) => log::error!("the thread for long operations: {error}"),
+            Err(error) => log::error!(
+                "cannot start the thread for long operations, which will stay queued: {error}"
+            ),
         }
         jobs
     }
@@ -84,7 +86,10 @@ impl Jobs {
             return Err(Failure::new(Code::ShuttingDown, "the server is about to end"));
         }
         if table.queue.len() >= QUEUE {
-            return Err(Failure::new(Code::TooBusy, "too many operations wait already"));
+            return Err(Failure::new(
+                Code::TooBusy,
+                format!("{QUEUE} operations are queued already; try again later"),
+            ));
         }
         table.last += 1;
         let number = JobNumber(table.last);
@@ -112,14 +117,14 @@ impl Jobs {
         })
     }
 
-    pub(super) fn outcome(&self, number: JobNumber) -> Option<Outcome> {
+    pub(super) fn outcome(&self, number: JobNumber) -> Option<OperationOutcome> {
         match &self.table.lock().jobs.get(&number)?.state {
             State::Ended(outcome) => Some(outcome.clone()),
             _ => None,
         }
     }
 
-    /// Has `listener` told of changes from now on.
+    /// Registers `listener` for changes from now on.
     pub(crate) fn listen(&self, number: JobNumber, listener: Weak<dyn JobListener>) {
         let mut table = self.table.lock();
         let Some(job) = table.jobs.get_mut(&number) else { return };
@@ -132,7 +137,7 @@ impl Jobs {
         job.listeners.push(listener);
     }
 
-    /// Takes an operation out of the queue, or asks it to stop if it runs already.
+    /// Takes an operation out of the queue, or tells it to stop if it runs.
     pub(super) fn cancel(&self, number: JobNumber) {
         let mut table = self.table.lock();
         if let Some(State::Running(progress)) = table.jobs.get(&number).map(|job| &job.state) {
@@ -140,7 +145,7 @@ impl Jobs {
         }
         if let Some(at) = table.queue.iter().position(|queued| *queued == number) {
             table.queue.remove(at);
-            table.end(number, Outcome::Cancelled);
+            table.end(number, OperationOutcome::Cancelled);
         }
     }
 
@@ -154,7 +159,7 @@ impl Jobs {
                 }
             }
             for number in std::mem::take(&mut table.queue) {
-                table.end(number, Outcome::Cancelled);
+                table.end(number, OperationOutcome::Cancelled);
             }
             self.work.notify_all();
             table.thread.take()
@@ -177,7 +182,7 @@ impl Jobs {
                     }
                     self.work.wait(&mut table);
                 };
-                let job = table.jobs.get_mut(&number).expect("what is queued is known");
+                let job = table.jobs.get_mut(&number).expect("a queued job is in the table");
                 let progress = Arc::default();
                 job.state = State::Running(Arc::clone(&progress));
                 tell(number, &job.listeners);
@@ -190,8 +195,8 @@ impl Jobs {
 }
 
 impl Table {
-    fn end(&mut self, number: JobNumber, outcome: Outcome) {
-        let job = self.jobs.get_mut(&number).expect("what ends is known");
+    fn end(&mut self, number: JobNumber, outcome: OperationOutcome) {
+        let job = self.jobs.get_mut(&number).expect("a job that ends is in the table");
         job.state = State::Ended(outcome);
         tell(number, &std::mem::take(&mut job.listeners));
         self.ended.push_back(number);

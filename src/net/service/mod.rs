@@ -1,25 +1,24 @@
-//! What a request means, over a store: one meaning for every front end that speaks to it.
+//! The service: what a request means to a store, the same for every front end.
 //!
 //! ```text
-//!   Caller          who asks, and what he may: scope (the table), caller
+//!   Caller          the token behind a connection, and its rights: caller, scope (the table)
 //!      |
-//!   Service         at_once: what needs no waiting      perform: what may block a thread
+//!   Service         at_once: never blocks               perform: may block its thread
 //!      |               get, put, delete, batch, marks      everything
 //!   names, once, stream, jobs, shortage
 //! ```
 //!
-//! No sockets and no runtime: a front end that must not block asks [`Service::write_at_once`] and
-//! its like first, and has [`Service::perform`] done in a thread that may wait. Nothing here is
-//! lost with the process that a client was promised: a write's job id is the position of its
-//! commit, and idempotency keys are in the store.
+//! No sockets and no runtime: a front end that must not block tries [`Service::write_at_once`] and
+//! its like first, and calls [`Service::perform`] in a thread that may block. All that a client was
+//! promised outlives the process: the job id of a write is the position of its commit, and
+//! idempotency keys are in the store.
 //!
-//! - SERVICE-1 every request passes [`Caller::check`] before anything else happens; it is the one place
-//!   that knows the scopes;
-//! - SERVICE-2 a write with an idempotency key is applied at most once while the key is kept, also when
-//!   the server is killed between the two: key and write are one commit;
-//! - SERVICE-3 all parts of a stream are of one snapshot, which is given up after a bounded time;
-//! - SERVICE-4 a job id tells the truth in every later process: of a write by its position alone; of an
-//!   operation that it is interrupted, since no operation goes on after its process.
+//! - SERVICE-1 every request passes [`Caller::check`] first; no other code knows the scopes;
+//! - SERVICE-2 a write with an idempotency key is applied at most once while the key is kept, even if the
+//!   server is killed: key and write are one commit;
+//! - SERVICE-3 all parts of a stream are of one snapshot, which is released after a bounded time;
+//! - SERVICE-4 every later process tells the state of a job from its id: the state of a write from its
+//!   position alone; an operation is interrupted, since none outlives its process.
 
 mod caller;
 mod jobs;
@@ -43,7 +42,7 @@ pub(crate) use caller::{Caller, Realm};
 pub(crate) use jobs::{JobListener, JobNumber};
 pub(crate) use names::{Recent, check_public, is_public};
 pub(crate) use once::Swept;
-pub(crate) use operations::{Operation, Outcome, verified};
+pub(crate) use operations::{Operation, OperationOutcome, verified};
 pub(crate) use perform::Performed;
 pub(crate) use reply::Reply;
 pub(crate) use scope::{Scope, Scopes};

@@ -1,8 +1,8 @@
-//! Keyspaces by name, without asking the store each time.
+//! Keyspaces by name: a cache over the store's own lookup.
 //!
-//! The store looks names up under its commit lock, which a check or a checkpoint may hold. Here
-//! they are found without waiting, once they have been found before. A keyspace that was dropped
-//! says so itself, so nothing here has to be told.
+//! The store looks names up under its commit lock, which a check or a checkpoint may hold. A name
+//! that was found before is found here without waiting. A handle knows when its keyspace was dropped,
+//! so the cache needs no invalidation.
 
 use std::collections::HashMap;
 
@@ -11,19 +11,19 @@ use parking_lot::RwLock;
 use crate::engine::base::error::{Error, Result};
 use crate::{Keyspace, Store};
 
-/// Names that begin with this are the server's own.
+/// Names that begin with this belong to the server.
 const HIDDEN: char = '$';
 
-/// Keyspaces that have been asked for.
+/// Keyspaces that were found before.
 #[derive(Debug)]
 pub(super) struct Names(RwLock<HashMap<String, Keyspace>>);
 
-/// The keyspace that one connection used last: most use one.
+/// The keyspace that one connection used last: most connections use one.
 #[derive(Debug, Default)]
 pub(crate) struct Recent(Option<Keyspace>);
 
 impl Names {
-    /// Knows every keyspace that there is.
+    /// A cache of all keyspaces of the store.
     pub(super) fn of(store: &Store) -> Result<Names> {
         let mut known = HashMap::new();
         for name in store.keyspaces().into_iter().filter(|name| is_public(name)) {
@@ -34,7 +34,7 @@ impl Names {
         Ok(Names(RwLock::new(known)))
     }
 
-    /// The keyspace of this name, if it has been asked for before.
+    /// The keyspace of this name, if it was found before.
     pub(super) fn known<'r>(&self, name: &str, recent: &'r mut Recent) -> Option<&'r Keyspace> {
         let hit = |keyspace: &Keyspace| keyspace.name() == name && !keyspace.is_dropped();
         if !recent.0.as_ref().is_some_and(hit) {
@@ -68,12 +68,12 @@ impl Names {
     }
 }
 
-/// Whether a name is not one of the server's own.
+/// Whether a name does not belong to the server.
 pub(crate) fn is_public(name: &str) -> bool {
     !name.starts_with(HIDDEN)
 }
 
-/// Refuses names that are the server's own.
+/// Refuses names that belong to the server.
 pub(crate) fn check_public(name: &str) -> Result<()> {
     if !is_public(name) {
         return Err(Error::InvalidName { name: name.to_owned() });

@@ -1,22 +1,22 @@
-//! Idempotency keys: a write that is tried again is applied once (SERVICE-2).
+//! Idempotency keys: a write that is sent again is applied once (SERVICE-2).
 //!
-//! The key is written into a keyspace of the server's own, in the same commit as the write. Who
-//! comes with a key that is there already is told the position of the present: it is at or above
-//! the first write's, so what is said of it is never too much.
+//! The key is written into a keyspace of the server, in the same commit as the write. A later write
+//! with this key gets the present position. That is at or above the position of the first write, so
+//! the first write is durable whenever that position is.
 //!
 //! | keyspace | key | value |
 //! |---|---|---|
 //! | `$once` | length of the caller's name (1 byte), the name, the idempotency key | unix seconds, 8 bytes |
 //! | `$once by time` | unix seconds, 8 bytes big-endian; the key above | |
 //!
-//! Both are written in one commit, so that old keys are found without reading the others: a sweep
-//! begins with the oldest and ends with the first that is kept. One that finds much to forget does
-//! a part of it and comes back soon ([`MOST`]). A store that was written before there was the second
-//! keyspace has fewer entries there: then a sweep adds those that are missing, once.
+//! Both are written in one commit. So a sweep finds old keys without reading the others: it begins with
+//! the oldest and ends with the first that is kept. A sweep forgets at most [`MOST`] keys, and the next
+//! one follows soon. In a store that is older than the second keyspace, a sweep first adds the entries
+//! that are missing there.
 //!
-//! The name is that of the caller's token: a token that is given another name has no keys yet.
+//! The name is that of the caller's token: a renamed token has no keys yet.
 //!
-//! Two that come with the same key at the same time meet at a lock, one of [`STRIPES`].
+//! Concurrent writes with the same key meet at a lock, one of [`STRIPES`].
 
 use std::sync::OnceLock;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -36,14 +36,14 @@ const BY_TIME: &str = "$once by time";
 const SWEEP: usize = 1000;
 const MOST: usize = 50 * SWEEP;
 
-/// The keys, and who is writing them.
+/// The keys, and the locks of those that are being written.
 #[derive(Debug)]
 pub(super) struct Once {
     stripes: [Mutex<()>; STRIPES],
     keyspaces: OnceLock<Keyspaces>,
 }
 
-/// Where the keys are: by name, and by age.
+/// The keyspaces of the keys: by name, and by age.
 #[derive(Debug)]
 pub(super) struct Keyspaces {
     pub(super) keys: Keyspace,
@@ -51,7 +51,7 @@ pub(super) struct Keyspaces {
 }
 
 impl Keyspaces {
-    /// Has `batch` remember a key.
+    /// Adds a key to `batch`.
     pub(super) fn remember(&self, batch: &mut WriteBatch, key: &[u8]) {
         let now = now();
         batch.put(&self.keys, key, now.to_le_bytes());
@@ -59,12 +59,12 @@ impl Keyspaces {
     }
 }
 
-/// How far a sweep came.
+/// The result of a sweep.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Swept {
     /// Keys that were forgotten.
     pub(crate) keys: u64,
-    /// There are more that are too old.
+    /// More keys are too old.
     pub(crate) is_unfinished: bool,
 }
 
@@ -75,28 +75,28 @@ impl Default for Once {
 }
 
 impl Once {
-    /// The keyspaces of the keys, made if there are none.
+    /// The keyspaces of the keys, created if there are none.
     pub(super) fn keyspaces(&self, store: &Store) -> Result<&Keyspaces> {
         if let Some(keyspaces) = self.keyspaces.get() {
             return Ok(keyspaces);
         }
-        // They are in the log before the first write that has a key, so its answer says enough.
+        // They are in the log before the first write with a key, so they are durable when it is.
         let made = |name| store.find_or_append_keyspace(name).map(|(keyspace, _)| keyspace);
         let keyspaces = Keyspaces { keys: made(KEYSPACE)?, by_time: made(BY_TIME)? };
         Ok(self.keyspaces.get_or_init(|| keyspaces))
     }
 
-    /// The same, if they have been asked for before.
+    /// The same, if they were opened before.
     pub(super) fn known(&self) -> Option<&Keyspaces> {
         self.keyspaces.get()
     }
 
-    /// Keeps others with the same key out.
+    /// Locks a key against other writes.
     pub(super) fn lock(&self, key: &[u8]) -> MutexGuard<'_, ()> {
         self.stripe(key).lock()
     }
 
-    /// The same if nobody is there.
+    /// The same, if no other write holds the lock.
     pub(super) fn try_lock(&self, key: &[u8]) -> Option<MutexGuard<'_, ()>> {
         self.stripe(key).try_lock()
     }
@@ -105,7 +105,7 @@ impl Once {
         &self.stripes[crc32fast::hash(key) as usize % STRIPES]
     }
 
-    /// Forgets keys that are older than `age`, a bounded number of them.
+    /// Forgets keys that are older than `age`, at most [`MOST`].
     pub(super) fn sweep(&self, store: &Store, age: Duration) -> Result<Swept> {
         let Keyspaces { keys, by_time } = self.keyspaces(store)?;
         if by_time.len()? < keys.len()? {
@@ -133,7 +133,7 @@ impl Once {
     }
 }
 
-/// Adds what is missing by time, of a store that was written before there was that.
+/// Adds the missing entries by time, in a store that is older than that keyspace.
 fn add_times(store: &Store, keys: &Keyspace, by_time: &Keyspace) -> Result<()> {
     let snapshot = store.snapshot()?;
     let mut entries = snapshot.iter(keys)?;
@@ -152,12 +152,12 @@ fn add_times(store: &Store, keys: &Keyspace, by_time: &Keyspace) -> Result<()> {
     }
 }
 
-/// The entry by time.
+/// The key of an entry by time.
 fn time_key(written: u64, key: &[u8]) -> Vec<u8> {
     [&written.to_be_bytes()[..], key].concat()
 }
 
-/// The entry's key: callers do not share keys.
+/// The key of an entry: callers do not share idempotency keys.
 pub(super) fn entry_key(caller: &str, once: &[u8]) -> Vec<u8> {
     let name = &caller.as_bytes()[..caller.len().min(255)];
     let mut key = Vec::with_capacity(1 + name.len() + once.len());
@@ -188,7 +188,7 @@ mod tests {
         (store, once)
     }
 
-    /// Remembers keys that were written before this time.
+    /// Adds keys that were written `ago`.
     fn remember(store: &Store, once: &Once, ago: Duration, count: u64) {
         let Keyspaces { keys, by_time } = once.keyspaces(store).unwrap();
         let written = now() - ago.as_secs();
@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sweep_forgets_what_is_old_and_reads_nothing_else() {
+    fn sweep_forgets_old_keys_and_keeps_the_others() {
         let (store, once) = store();
         remember(&store, &once, 3 * HOUR, 2500);
         remember(&store, &once, HOUR, 2500);
@@ -212,12 +212,12 @@ mod tests {
         assert_eq!((keys.len().unwrap(), by_time.len().unwrap()), (2500, 2500));
         assert!(keys.contains_key(format!("{HOUR:?} 7")).unwrap());
         assert_eq!(once.sweep(&store, 2 * HOUR).unwrap().keys, 0);
-        // An age beyond all time forgets nothing.
+        // An age before the epoch forgets nothing.
         assert_eq!(once.sweep(&store, Duration::MAX).unwrap().keys, 0);
     }
 
     #[test]
-    fn a_sweep_does_a_part_and_says_that_there_is_more() {
+    fn sweep_forgets_a_bounded_number_and_says_that_there_are_more() {
         let (store, once) = store();
         remember(&store, &once, 3 * HOUR, MOST as u64);
         remember(&store, &once, 4 * HOUR, 10);
@@ -228,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_that_were_written_without_a_time_are_swept_as_well() {
+    fn keys_without_an_entry_by_time_are_swept_too() {
         let (store, once) = store();
         let Keyspaces { keys, .. } = once.keyspaces(&store).unwrap();
         for number in 0..1500_u64 {

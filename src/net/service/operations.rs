@@ -1,4 +1,4 @@
-//! Long operations, and what comes of them.
+//! Long operations and their outcomes.
 
 use super::names::is_public;
 use crate::engine::base::error::Error;
@@ -7,16 +7,16 @@ use crate::engine::base::progress::OperationProgress;
 use crate::net::proto::{Failure, JobState, Text, Verified};
 use crate::{Store, Verification};
 
-/// What can be asked for as a job.
+/// An operation that can be a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Operation {
     Checkpoint,
     Verify,
 }
 
-/// How it ended.
+/// How an operation ended.
 #[derive(Clone, Debug)]
-pub(crate) enum Outcome {
+pub(crate) enum OperationOutcome {
     Checkpoint(Lsn),
     Verified(Verification),
     Failed(Error),
@@ -24,35 +24,37 @@ pub(crate) enum Outcome {
 }
 
 impl Operation {
-    /// Does it. Takes as long as it takes, or until it is cancelled.
-    pub(super) fn run(self, store: &Store, progress: &OperationProgress) -> Outcome {
+    /// Runs to the end, or until it is cancelled.
+    pub(super) fn run(self, store: &Store, progress: &OperationProgress) -> OperationOutcome {
         let done = match self {
             Operation::Checkpoint => {
-                store.checkpoint_on(progress).map(|lsn| lsn.map(Outcome::Checkpoint))
+                store.checkpoint_on(progress).map(|lsn| lsn.map(OperationOutcome::Checkpoint))
             }
             Operation::Verify => {
                 let found = store.verify_on(progress, &is_public);
-                found.map(|found| found.map(Outcome::Verified))
+                found.map(|found| found.map(OperationOutcome::Verified))
             }
         };
-        done.map_or_else(Outcome::Failed, |done| done.unwrap_or(Outcome::Cancelled))
+        done.map_or_else(OperationOutcome::Failed, |done| {
+            done.unwrap_or(OperationOutcome::Cancelled)
+        })
     }
 }
 
-impl Outcome {
+impl OperationOutcome {
     pub(super) fn state(&self) -> JobState<'static> {
         match self {
-            Outcome::Checkpoint(lsn) => JobState::Done {
+            OperationOutcome::Checkpoint(lsn) => JobState::Done {
                 summary: format!("everything up to {lsn} is in the data file").into(),
             },
-            Outcome::Verified(found) if found.is_clean() => JobState::Done {
+            OperationOutcome::Verified(found) if found.is_clean() => JobState::Done {
                 summary: format!(
                     "clean: {} keyspaces, {} keys, {} pages",
                     found.keyspaces, found.keys, found.pages
                 )
                 .into(),
             },
-            Outcome::Verified(found) => JobState::Done {
+            OperationOutcome::Verified(found) => JobState::Done {
                 summary: format!(
                     "{} problems, the first: {}",
                     found.problems.len(),
@@ -60,13 +62,13 @@ impl Outcome {
                 )
                 .into(),
             },
-            Outcome::Failed(error) => JobState::Failed { failure: Failure::from(error) },
-            Outcome::Cancelled => JobState::Cancelled,
+            OperationOutcome::Failed(error) => JobState::Failed { failure: Failure::from(error) },
+            OperationOutcome::Cancelled => JobState::Cancelled,
         }
     }
 }
 
-/// What a check found, as an answer.
+/// The answer with the findings of a check.
 pub(crate) fn verified(found: &Verification) -> Verified<'_> {
     let problems = found.problems.iter().map(|problem| Text::from(problem.as_str()));
     Verified {

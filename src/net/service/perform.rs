@@ -1,4 +1,4 @@
-//! Doing a request in a thread that may wait.
+//! Performing a request in a thread that may block.
 
 use super::caller::Caller;
 use super::names::{check_public, is_public};
@@ -12,20 +12,20 @@ use crate::net::proto::{
     Response, Text,
 };
 
-/// What came of a request.
+/// The result of a request.
 #[derive(Debug)]
 pub(crate) enum Performed {
     /// It has its answer.
     Answered,
-    /// A write is in the log. The answer follows from its kind and from the mode that was asked for.
+    /// A write is in the log. The answer depends on its kind and mode.
     Appended(Appended),
     /// A stream can begin.
     Streaming(Box<Stream>),
 }
 
 impl Service {
-    /// Does a request of a caller who may ask it. May wait for the store, but not for the sync
-    /// line after a write, nor for another job.
+    /// Performs a request that [`Caller::check`] has passed. May wait for the store, but neither for the
+    /// sync line after a write nor for a job.
     pub(crate) fn perform(
         &self,
         request: &Request<'_>,
@@ -88,7 +88,7 @@ impl Service {
                 self.send_job(cancel.job, reply)?;
             }
             _ => {
-                let message = format!("{} is nothing for the pool", request.kind().name());
+                let message = format!("{} cannot be performed by the pool", request.kind().name());
                 return Err(Failure::new(Code::Internal, message));
             }
         }

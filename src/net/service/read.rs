@@ -1,7 +1,5 @@
 //! Gets, and pages of a range.
 
-use std::ops::Bound;
-
 use super::names::Recent;
 use super::reply::Reply;
 use super::service::Service;
@@ -9,12 +7,12 @@ use super::stream::Walk;
 use crate::Snapshot;
 use crate::engine::base::error::Result;
 use crate::net::proto::{
-    Code, Delivery, EntriesWriter, Failure, Get, Kind, Part, Place, Range, Request, Response,
-    TooLarge,
+    Code, CommitPosition, Delivery, EntriesWriter, Failure, Get, Kind, Part, Range, Request,
+    Response, TooLarge,
 };
 
 impl Service {
-    /// Answers a get if no page has to be read for it; otherwise `false`, and nothing is written.
+    /// Answers a get if no page has to be read for it. Otherwise returns `false` and writes nothing.
     ///
     /// # Errors
     /// Why the store refuses it.
@@ -30,14 +28,14 @@ impl Service {
         Ok(seen.is_some())
     }
 
-    /// How long the answer will be, as far as that matters: of a page what it asks for, of a get the
-    /// value's length. May read pages.
+    /// The length of the answer, as far as that matters: the length that a page asks for, or the length
+    /// of a value. May read pages.
     pub(crate) fn answer_bytes(&self, request: &Request<'_>, max_body: u32) -> usize {
         match request {
             Request::Range(Range { delivery: Delivery::Page { max_bytes }, .. }) => {
                 (*max_bytes).min(max_body) as usize
             }
-            // What fails here fails when it is read.
+            // An error here comes again when the value is read.
             Request::Get(get) => match self.value_bytes(get) {
                 Ok(bytes) if bytes <= max_body as usize => bytes,
                 _ => 0,
@@ -54,7 +52,7 @@ impl Service {
 
     pub(super) fn get(&self, get: &Get<'_>, reply: &mut Reply<'_>) -> Result<()> {
         let keyspace = self.names.find(&self.store, get.keyspace)?;
-        // A value may be a gibibyte long: one that the client does not take is not read.
+        // A value may have a gibibyte. It is not read if it is longer than the client takes.
         let len = keyspace.value_len(get.key)?.unwrap_or(0);
         if len > u64::from(reply.max_body) {
             let len = usize::try_from(len).unwrap_or(usize::MAX);
@@ -66,16 +64,16 @@ impl Service {
         Ok(())
     }
 
-    /// Answers a page: as many entries as fit into what was asked for, one at least.
+    /// Answers a page: as many entries as fit into the requested length, at least one.
     pub(super) fn page(&self, range: &Range<'_>, reply: &mut Reply<'_>) -> Result<()> {
         let Delivery::Page { max_bytes } = range.delivery else {
-            reply.fail(Failure::new(Code::Internal, "a stream is no page"));
+            reply.fail(Failure::new(Code::Internal, "a page was expected, not a stream"));
             return Ok(());
         };
         let keyspace = self.names.find(&self.store, range.keyspace)?;
         let snapshot = self.store.snapshot()?;
         let mut walk = Walk::new(range);
-        let mut writer = EntriesWriter::new(self.place_of(&snapshot), reply.out);
+        let mut writer = EntriesWriter::new(self.position_of(&snapshot), reply.out);
         let wanted = max_bytes as usize;
         let filled = walk.fill(&snapshot, &keyspace, &mut writer, reply, wanted);
         match filled {
@@ -94,17 +92,8 @@ impl Service {
         }
     }
 
-    pub(super) fn place_of(&self, snapshot: &Snapshot) -> Place {
+    pub(super) fn position_of(&self, snapshot: &Snapshot) -> CommitPosition {
         let receipt = snapshot.receipt();
-        Place { incarnation: receipt.incarnation().get(), lsn: receipt.lsn().get() }
-    }
-}
-
-/// An owned end of a range.
-pub(super) fn owned(bound: crate::net::proto::Bound<'_>) -> Bound<Vec<u8>> {
-    match bound {
-        crate::net::proto::Bound::Unbounded => Bound::Unbounded,
-        crate::net::proto::Bound::Included(key) => Bound::Included(key.to_vec()),
-        crate::net::proto::Bound::Excluded(key) => Bound::Excluded(key.to_vec()),
+        CommitPosition { incarnation: receipt.incarnation().get(), lsn: receipt.lsn().get() }
     }
 }

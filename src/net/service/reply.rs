@@ -2,7 +2,7 @@
 
 use crate::net::proto::{Code, Failure, Kind, MAX_HELLO, Part, Response, TooLarge};
 
-/// Where the answer to a request goes.
+/// The place in the output for the answer to a request.
 #[derive(Debug)]
 pub(crate) struct Reply<'o> {
     pub(crate) id: u64,
@@ -12,7 +12,7 @@ pub(crate) struct Reply<'o> {
 }
 
 impl Reply<'_> {
-    /// Writes the only or last answer. One that is longer than the client takes becomes an error.
+    /// Writes the only or last answer. If it is longer than the client takes, writes an error.
     pub(crate) fn send(&mut self, response: &Response<'_>) {
         self.send_part(response, Part::Last);
     }

@@ -1,10 +1,10 @@
-//! What each kind of request needs: the table that every request is held against.
+//! Scopes: the table of what each kind of request needs.
 //!
 //! A scope never contains another: a token that may write but not read has `write` alone.
 
 use crate::net::proto::Kind;
 
-/// What a caller may be allowed to do.
+/// A right of a caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Scope {
     /// Read keys, and the store's figures.
@@ -18,7 +18,7 @@ pub(crate) enum Scope {
 impl Scope {
     pub(crate) const ALL: [Scope; 3] = [Scope::Read, Scope::Write, Scope::Admin];
 
-    /// As in a file of tokens.
+    /// The name in a file of tokens.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Scope::Read => "read",
@@ -77,11 +77,11 @@ impl FromIterator<Scope> for Scopes {
 /// What a kind of request needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Needs {
-    /// Nothing: it concerns the connection alone.
+    /// Nothing: the request concerns only the connection.
     Nothing,
     /// One of these scopes.
     OneOf(Scopes),
-    /// Nobody may: it is no request.
+    /// No caller may: it is no request.
     Impossible,
 }
 
@@ -100,13 +100,13 @@ pub(crate) fn needs(kind: Kind) -> Needs {
         | Kind::Checkpoint
         | Kind::Verify
         | Kind::JobCancel => ADMIN,
-        // Whoever may do anything may know what became of it.
+        // A caller with any scope may follow its jobs.
         Kind::Watermarks
         | Kind::WatchWatermarks
         | Kind::JobStatus
         | Kind::JobWait
         | Kind::JobWatch => ANY,
-        // A kind that is added is denied until it has its place here.
+        // A new kind is denied until it is added here.
         _ => Needs::Impossible,
     }
 }
@@ -116,14 +116,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_request_has_its_place_in_the_table_and_no_answer_has() {
+    fn table_has_every_request_and_no_answer() {
         for &kind in Kind::ALL {
             assert_eq!(needs(kind) == Needs::Impossible, !kind.is_request(), "{kind:?}");
         }
     }
 
     #[test]
-    fn sets_of_scopes() {
+    fn scopes_form_sets_with_names() {
         assert_eq!(Scopes::ALL.names(), "read or write or admin");
         assert_eq!(Scopes::of(&[Scope::Write]).names(), "write");
         assert!(!Scopes::default().meets(Scopes::ALL));

@@ -1,4 +1,4 @@
-//! The service: what a store is to those who ask from outside.
+//! A served store: its state, its jobs, and their ids.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -8,16 +8,16 @@ use std::time::Duration;
 use super::jobs::{JobNumber, Jobs};
 use super::names::Names;
 use super::once::{Once, Swept};
-use super::operations::{Operation, Outcome};
+use super::operations::{Operation, OperationOutcome};
 use super::shortage::Shortage;
 use crate::engine::base::error::{Error, Result};
 use crate::engine::base::lsn::{Incarnation, LifeMark, Lsn};
 use crate::engine::mutants::mutant;
 use crate::engine::store::Token;
-use crate::net::proto::{Code, Failure, JobId, JobState, Marks, Place};
+use crate::net::proto::{Code, CommitPosition, Failure, JobId, JobState, Marks};
 use crate::{Receipt, Status, Store};
 
-/// A store, and what serving it needs beside it.
+/// A store, and the state that serving it needs.
 #[derive(Debug)]
 pub(crate) struct Service {
     pub(super) store: Store,
@@ -29,29 +29,29 @@ pub(crate) struct Service {
     mark: LifeMark,
 }
 
-/// What a job id names, of those that may still change.
+/// What a job id names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum JobRef {
-    /// A write of this life of the store.
+    /// A write of this incarnation.
     Write(Lsn),
-    /// An operation of this life of the store.
+    /// An operation of this incarnation.
     Operation(JobNumber),
-    /// Something of another life: its state is final, and may have to be read. It may be one that
-    /// this copy of the store never had.
+    /// A job of another incarnation, which this copy of the store may never have had. Its state is
+    /// final, and pages may have to be read for it.
     Former,
 }
 
 impl Service {
-    /// Serves `store`. Begins a new life of it, so that job ids of this process are its own.
+    /// Serves `store`. Begins a new incarnation, so that job ids of this process are unique.
     ///
     /// # Errors
-    /// The store cannot be written. It can still be read, by whoever opens it for that.
+    /// The store cannot be written. It can still be opened to be read.
     pub(crate) fn new(store: Store) -> Result<Service> {
         store.begin()?;
         let once = Once::default();
         match once.keyspaces(&store).and_then(|_| store.flush()) {
             Ok(_) => {}
-            // Whoever needs them asks again; what is there can be read.
+            // A write that needs them tries again; reads need no space.
             Err(error @ Error::DiskFull { .. }) => {
                 crate::engine::base::foreign::warning!(
                     "{}: no space for idempotency keys: {error}",
@@ -75,12 +75,12 @@ impl Service {
         self.incarnation
     }
 
-    /// What sets this life apart from those of other copies of the store.
+    /// Tells this incarnation from those of other copies of the store.
     pub(crate) fn mark(&self) -> LifeMark {
         self.mark
     }
 
-    /// Where the store is. Waits for nothing.
+    /// The watermarks. Never blocks.
     pub(crate) fn marks(&self) -> Marks {
         let marks = self.store.watermarks();
         Marks {
@@ -97,41 +97,43 @@ impl Service {
         self.store.durable()
     }
 
-    /// Where the sync line has to come for a flush that is asked for now.
+    /// The LSN that the sync line must reach for a flush that begins now.
     ///
     /// # Errors
-    /// `Poisoned`: it moves no more.
+    /// `Poisoned`: the sync line moves no more.
     pub(crate) fn to_flush(&self) -> Result<Lsn> {
         self.store.poisoned().map_or_else(|| Ok(self.store.watermarks().appended), Err)
     }
 
-    pub(crate) fn place(&self, lsn: Lsn) -> Place {
-        Place { incarnation: self.incarnation.get(), lsn: lsn.get() }
+    pub(crate) fn position(&self, lsn: Lsn) -> CommitPosition {
+        CommitPosition { incarnation: self.incarnation.get(), lsn: lsn.get() }
     }
 
-    /// The job id of a write of this life.
+    /// The job id of a write of this incarnation.
     pub(crate) fn job_of_write(&self, lsn: Lsn) -> String {
         self.store.receipt_at(lsn).token()
     }
 
-    /// The job id of an operation of this life.
+    /// The job id of an operation of this incarnation.
     pub(crate) fn job_of_operation(&self, number: JobNumber) -> String {
         JobId::of_operation(self.store.receipt_at(Lsn::ZERO).token, number.0).to_string()
     }
 
-    /// The id of a job of this life.
+    /// The id of a job of this incarnation.
     pub(crate) fn name_of(&self, job: JobRef) -> String {
         match job {
             JobRef::Write(lsn) => self.job_of_write(lsn),
             JobRef::Operation(number) => self.job_of_operation(number),
-            JobRef::Former => unreachable!("the pool judges former lives by their names"),
+            JobRef::Former => {
+                unreachable!("the pool judges jobs of other incarnations by their ids")
+            }
         }
     }
 
-    /// What a job id names. Waits for nothing.
+    /// What a job id names. Never blocks.
     ///
     /// # Errors
-    /// The text is no job id, or names what never was.
+    /// The text is no job id, or the job never existed.
     pub(crate) fn find_job(&self, job: &str) -> Result<JobRef, Failure<'static>> {
         let id: JobId = job.parse()?;
         let refused = |reason: &str| Error::InvalidToken {
@@ -146,7 +148,7 @@ impl Service {
             return Err(refused("belongs to another store").into());
         }
         if (incarnation, mark) != (self.incarnation, self.mark) {
-            // Whether this copy of the store had that life stands in its catalog.
+            // The catalog tells whether this copy of the store had that incarnation.
             return Ok(JobRef::Former);
         }
         match id {
@@ -164,10 +166,10 @@ impl Service {
         }
     }
 
-    /// The state of a job of this life. Waits for nothing.
+    /// The state of a job of this incarnation. Never blocks.
     ///
     /// # Errors
-    /// `Poisoned` if nobody can tell before the store is opened anew.
+    /// `Poisoned` if the state is unknown until the store is opened again.
     pub(crate) fn state_now(&self, job: JobRef) -> Result<JobState<'static>, Failure<'static>> {
         match job {
             JobRef::Write(lsn) => {
@@ -180,14 +182,17 @@ impl Service {
                 }
             }
             JobRef::Operation(number) => self.jobs.state(number),
-            JobRef::Former => Err(Failure::new(Code::Internal, "a former life is to be read")),
+            JobRef::Former => Err(Failure::new(
+                Code::Internal,
+                "the state of a job of another incarnation has to be read",
+            )),
         }
     }
 
     /// The state of any job. May read pages.
     pub(crate) fn state(&self, job: &str) -> Result<JobState<'static>, Failure<'static>> {
         match self.find_job(job)? {
-            // The outcome of an operation goes with its process (SERVICE-4).
+            // The outcome of an operation is lost with its process (SERVICE-4).
             JobRef::Former if job.contains("-op-") => {
                 self.store.check_life(job.parse::<JobId>()?.token(), job)?;
                 Ok(JobState::Interrupted)
@@ -204,8 +209,8 @@ impl Service {
         }
     }
 
-    /// What a client is told of an error. One of a write that is in the log names its job: what
-    /// becomes of it the next life tells. One without a job left no trace.
+    /// The failure that a client gets for an error. For a write that is in the log it names the job,
+    /// whose state the next incarnation tells. Without a job nothing was written.
     pub(crate) fn failed(&self, error: Error) -> Failure<'static> {
         let job = self.store.receipt_of(&error).map(|receipt| receipt.token());
         let failure = Failure::from(&error);
@@ -215,12 +220,12 @@ impl Service {
         }
     }
 
-    /// The receipt of a write of this life.
+    /// The receipt of a write of this incarnation.
     pub(crate) fn receipt(&self, lsn: Lsn) -> Receipt {
         self.store.receipt_at(lsn)
     }
 
-    /// `Ready` once the sync line has passed `lsn`; asks for a flush.
+    /// `Ready` once the sync line has passed `lsn`. Requests a flush.
     pub(crate) fn poll_durable(&self, lsn: Lsn, cx: &mut Context<'_>) -> Poll<Result<()>> {
         std::pin::pin!(self.receipt(lsn)).poll(cx)
     }
@@ -228,7 +233,7 @@ impl Service {
     /// Begins a long operation.
     ///
     /// # Errors
-    /// `TooBusy`: too many wait already.
+    /// `TooBusy`: the queue is full.
     pub(crate) fn begin(&self, operation: Operation) -> Result<JobNumber, Failure<'static>> {
         self.jobs.submit(operation)
     }
@@ -237,20 +242,34 @@ impl Service {
         &self.jobs
     }
 
-    /// What came of an operation that has ended.
-    pub(crate) fn outcome(&self, number: JobNumber) -> Option<Outcome> {
+    /// The outcome of an operation that has ended.
+    pub(crate) fn outcome(&self, number: JobNumber) -> Option<OperationOutcome> {
         self.jobs.outcome(number)
     }
 
-    /// Forgets idempotency keys that are older than `age`, a bounded number. May wait for the store.
+    /// Forgets a bounded number of idempotency keys older than `age`. May wait for the store.
     ///
     /// # Errors
-    /// What stood in the way; the next time it tries again.
+    /// Of the store. The next sweep tries again.
     pub(crate) fn sweep_once(&self, age: Duration) -> Result<Swept> {
         self.once.sweep(&self.store, age)
     }
 
-    /// Ends the operations: they are cancelled, and the one that runs is waited for.
+    /// Whether the disk refused a write, and no write of its size has had room since.
+    pub(crate) fn is_short(&self) -> bool {
+        self.shortage.is_known()
+    }
+
+    /// Tries whether there is room for a write as large as the one that was refused, or for a small one
+    /// if none was. Waits where such a write would.
+    ///
+    /// # Errors
+    /// As of the write.
+    pub(crate) fn try_room(&self) -> Result<()> {
+        self.shortage.try_room(|size| self.store.try_room_for_write(size))
+    }
+
+    /// Cancels all operations, and waits for the end of the one that runs.
     pub(crate) fn close(&self) {
         self.jobs.close();
     }

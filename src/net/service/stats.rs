@@ -3,7 +3,7 @@
 use crate::Stats;
 use crate::net::proto::{Figures, Marks, Text};
 
-/// What the store says about itself. Names are never changed; new ones may be added.
+/// The figures of the store. Names never change; new ones may be added.
 pub(crate) fn figures(marks: Marks, stats: &Stats) -> Figures<'static> {
     let figures = named(stats).map(|(name, value)| (Text::from(name), value));
     Figures { marks, figures: figures.collect() }

@@ -1,22 +1,21 @@
-//! A range that comes in parts, all of one snapshot (SERVICE-3).
+//! Streams: ranges that come in parts, all of one snapshot (SERVICE-3).
 //!
-//! Between two parts nothing is held but the snapshot and the key at which to go on: no page, no
-//! thread. The snapshot keeps old page versions alive, so whoever owns a stream gives it up when
-//! it is too old.
+//! Between two parts a stream holds only the snapshot and the key at which to go on: no page, no
+//! thread. The snapshot keeps old page versions alive, so the owner of a stream drops it when it is
+//! too old.
 
 use std::ops::Bound;
 
-use super::read::owned;
 use super::reply::Reply;
 use super::service::Service;
 use crate::engine::base::error::Result;
-use crate::net::proto::{EntriesWriter, Kind, Order, Part, Range};
+use crate::net::proto::{self, EntriesWriter, Kind, Order, Part, Range};
 use crate::{Keyspace, Snapshot};
 
-/// About how many bytes of keys and values one part has.
+/// Bytes of keys and values in one part, about.
 const PART_BYTES: usize = 64 << 10;
 
-/// A stream that is under way.
+/// A stream between two parts.
 #[derive(Debug)]
 pub(crate) struct Stream {
     snapshot: Snapshot,
@@ -24,7 +23,7 @@ pub(crate) struct Stream {
     walk: Walk,
 }
 
-/// What is left of a range.
+/// The rest of a range.
 #[derive(Debug)]
 pub(super) struct Walk {
     from: Bound<Vec<u8>>,
@@ -34,22 +33,22 @@ pub(super) struct Walk {
 }
 
 impl Service {
-    /// Begins a stream of the present state.
+    /// Begins a stream over a new snapshot.
     pub(super) fn stream(&self, range: &Range<'_>) -> Result<Stream> {
         let keyspace = self.names.find(&self.store, range.keyspace)?;
         Ok(Stream { snapshot: self.store.snapshot()?, keyspace, walk: Walk::new(range) })
     }
 
-    /// Writes the next part. Gives the stream back if more follow. May read pages.
+    /// Writes the next part. Returns the stream if more follow. May read pages.
     pub(crate) fn next_part(
         &self,
         mut stream: Box<Stream>,
         reply: &mut Reply<'_>,
     ) -> Option<Box<Stream>> {
         let Stream { snapshot, keyspace, walk } = &mut *stream;
-        let mut writer = EntriesWriter::new(self.place_of(snapshot), reply.out);
+        let mut writer = EntriesWriter::new(self.position_of(snapshot), reply.out);
         let next = match walk.fill(snapshot, keyspace, &mut writer, reply, PART_BYTES) {
-            // Nobody waits for what is beyond the limit.
+            // The range ends at its limit.
             Ok(next) => next.filter(|_| walk.left > 0),
             Err(error) => {
                 writer.abandon(reply.out);
@@ -76,8 +75,8 @@ impl Walk {
         }
     }
 
-    /// Adds entries to a packet: about `wanted` bytes, and never more than the client takes, but
-    /// one in any case. Returns the first key that is left, at which it goes on the next time.
+    /// Adds entries to a packet: about `wanted` bytes, at most what the client takes, at least one
+    /// entry. Returns the key at which the next part begins.
     pub(super) fn fill(
         &mut self,
         snapshot: &Snapshot,
@@ -125,5 +124,14 @@ impl Walk {
             }
         }
         Ok(None)
+    }
+}
+
+/// The owned bound of a range.
+fn owned(bound: proto::Bound<'_>) -> Bound<Vec<u8>> {
+    match bound {
+        proto::Bound::Unbounded => Bound::Unbounded,
+        proto::Bound::Included(key) => Bound::Included(key.to_vec()),
+        proto::Bound::Excluded(key) => Bound::Excluded(key.to_vec()),
     }
 }

@@ -1,9 +1,9 @@
-//! What the service promises apart from any front end.
+//! The promises of the service, without a front end.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Caller, JobRef, Operation, Outcome, Performed, Recent, Reply, Service};
+use super::{Caller, JobRef, Operation, OperationOutcome, Performed, Recent, Reply, Service};
 use crate::engine::disk::{Keep, Op, SimDisk};
 use crate::net::proto::{Applied, Code, JobState, MAX_BODY, Mode, Put, Request};
 use crate::{CommitMode, Options, Store, WriteBatch};
@@ -29,7 +29,7 @@ fn perform(service: &Service, request: &Request<'_>, caller: &Caller) -> Applied
 }
 
 #[test]
-fn a_retry_is_known_after_a_power_loss_if_the_write_was_durable() {
+fn retry_is_recognized_after_a_power_loss_if_the_write_was_durable() {
     let disk = SimDisk::new();
     let (store, service) = open(&disk);
     let caller = Caller::anybody();
@@ -44,7 +44,7 @@ fn a_retry_is_known_after_a_power_loss_if_the_write_was_durable() {
 }
 
 #[test]
-fn of_many_with_one_key_at_the_same_time_one_is_applied() {
+fn one_of_many_concurrent_writes_with_one_idempotency_key_is_applied() {
     let (_store, service) = open(&SimDisk::new());
     let applied: Vec<Applied> = std::thread::scope(|scope| {
         let one = |number: u8| {
@@ -67,7 +67,7 @@ fn of_many_with_one_key_at_the_same_time_one_is_applied() {
 }
 
 #[test]
-fn callers_do_not_share_keys() {
+fn callers_do_not_share_idempotency_keys() {
     let (_store, service) = open(&SimDisk::new());
     let named = |name: &str| Caller { name: name.into(), ..Caller::anybody() };
     assert_eq!(perform(&service, &put(b"1", b"bc"), &named("a")), Applied::Now);
@@ -89,7 +89,7 @@ fn old_keys_are_forgotten_and_new_ones_kept() {
     assert_eq!(perform(&service, &put(b"2", b"new"), &caller), Applied::Before);
 }
 
-/// Enough pages that a check, or a checkpoint on a slow device, takes its time.
+/// Writes enough pages that a check, or a checkpoint on a slow device, takes a while.
 fn fill(store: &Store) {
     let rows = store.keyspace("rows").unwrap();
     for part in 0..40_u32 {
@@ -101,9 +101,9 @@ fn fill(store: &Store) {
     }
 }
 
-/// Begins an operation and cancels it when it has been seen to move. Returns how it ended, and
-/// how far it was seen.
-fn cancelled_on_its_way(service: &Service, operation: Operation) -> (Outcome, u64, u64) {
+/// Begins an operation and cancels it once it reports progress. Returns its outcome, and the last
+/// progress.
+fn cancelled_on_its_way(service: &Service, operation: Operation) -> (OperationOutcome, u64, u64) {
     let number = service.begin(operation).unwrap();
     let mut seen = (0, 0);
     loop {
@@ -121,24 +121,24 @@ fn cancelled_on_its_way(service: &Service, operation: Operation) -> (Outcome, u6
 }
 
 #[test]
-fn a_check_says_how_far_it_is_and_stops_when_it_is_cancelled() {
+fn check_reports_progress_and_stops_when_it_is_cancelled() {
     let (store, service) = open(&SimDisk::new());
     fill(&store);
-    // It may be done before it is looked at.
+    // It may end before the first look.
     let is_seen = (0..200).any(|_| match cancelled_on_its_way(&service, Operation::Verify) {
-        (Outcome::Cancelled, done, total) => done > 0 && total > 100,
-        (Outcome::Verified(found), ..) => {
+        (OperationOutcome::Cancelled, done, total) => done > 0 && total > 100,
+        (OperationOutcome::Verified(found), ..) => {
             assert!(found.is_clean() && found.keys == 40_000, "{found:?}");
             false
         }
         (other, ..) => panic!("{other:?}"),
     });
-    assert!(is_seen, "200 checks, and none was seen to move and cancelled");
+    assert!(is_seen, "200 checks, and none reported progress and was cancelled");
     service.close();
 }
 
 #[test]
-fn a_checkpoint_says_how_far_it_is_and_changes_nothing_when_it_is_cancelled() {
+fn checkpoint_reports_progress_and_changes_nothing_when_it_is_cancelled() {
     let disk = SimDisk::new();
     disk.watch(|_, call| {
         if call.op == Op::Write {
@@ -149,7 +149,7 @@ fn a_checkpoint_says_how_far_it_is_and_changes_nothing_when_it_is_cancelled() {
     fill(&store);
     let before = store.watermarks().checkpoint;
     let (outcome, done, total) = cancelled_on_its_way(&service, Operation::Checkpoint);
-    assert!(matches!(outcome, Outcome::Cancelled), "{outcome:?}");
+    assert!(matches!(outcome, OperationOutcome::Cancelled), "{outcome:?}");
     assert!(done > 0 && done < total, "{done} of {total}");
     assert_eq!(store.watermarks().checkpoint, before);
     assert!(store.verify().unwrap().is_clean());
@@ -159,23 +159,23 @@ fn a_checkpoint_says_how_far_it_is_and_changes_nothing_when_it_is_cancelled() {
 }
 
 #[test]
-fn a_check_counts_what_is_the_clients_own() {
+fn check_counts_only_keyspaces_of_clients() {
     let (_store, service) = open(&SimDisk::new());
     perform(&service, &put(b"1", b"once"), &Caller::anybody());
     let number = service.begin(Operation::Verify).unwrap();
     let found = loop {
         match service.outcome(number) {
-            Some(Outcome::Verified(found)) => break found,
+            Some(OperationOutcome::Verified(found)) => break found,
             Some(other) => panic!("{other:?}"),
             None => std::thread::yield_now(),
         }
     };
-    assert_eq!((found.keyspaces, found.keys), (1, 1), "and not `$once`, nor what is in it");
+    assert_eq!((found.keyspaces, found.keys), (1, 1), "neither `$once` nor its keys count");
     service.close();
 }
 
 #[test]
-fn a_retry_is_known_also_when_its_keyspace_is_gone() {
+fn retry_is_recognized_after_its_keyspace_was_dropped() {
     let (store, service) = open(&SimDisk::new());
     let caller = Caller::anybody();
     assert_eq!(perform(&service, &put(b"1", b"first"), &caller), Applied::Now);
@@ -191,7 +191,7 @@ fn a_retry_is_known_also_when_its_keyspace_is_gone() {
 }
 
 #[test]
-fn of_operations_that_have_ended_the_latest_thousand_are_known() {
+fn latest_thousand_ended_operations_are_known() {
     let (_store, service) = open(&SimDisk::new());
     let number = |job: &str| service.find_job(job).map_err(|failure| failure.code);
     let first = service.job_of_operation(service.begin(Operation::Verify).unwrap());
@@ -206,9 +206,9 @@ fn of_operations_that_have_ended_the_latest_thousand_are_known() {
     service.close();
 }
 
-/// A store that was closed where somebody else then took every byte.
+/// Other files have taken all space since the store was closed.
 #[test]
-fn a_store_that_was_closed_is_served_on_a_disk_without_a_byte() {
+fn closed_store_is_served_on_a_full_disk() {
     for has_been_served in [true, false] {
         let disk = SimDisk::new();
         if has_been_served {

@@ -1,7 +1,7 @@
-//! Puts, deletes and batches: at once, or in a thread that may wait.
+//! Puts, deletes and batches: at once, or in a thread that may block.
 //!
-//! Either way the commit is asynchronous; who asked for `Sync` waits for the sync line afterwards,
-//! which costs no thread.
+//! Either way the commit is asynchronous. A write in mode `Sync` waits for the sync line afterwards,
+//! which needs no thread.
 
 use super::caller::Caller;
 use super::names::{Recent, check_public};
@@ -14,8 +14,8 @@ use crate::engine::store::Gathered;
 use crate::net::proto::{Applied, Batch, Delete, Op, Put, Request};
 use crate::{CommitMode, Error, Keyspace, WriteBatch};
 
-/// Leaves of a batch that are read ahead of it.
-const BROUGHT_IN: usize = 64;
+/// The most operations of a batch whose leaves are read ahead.
+const READ_AHEAD: usize = 64;
 
 /// A write that is in the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,10 +31,10 @@ impl Appended {
 }
 
 impl Service {
-    /// Does a write if that needs no waiting; `None`, and nothing done, otherwise.
+    /// Does a write if that does not block. Otherwise returns `None` and does nothing.
     ///
     /// # Errors
-    /// Why the store refuses it.
+    /// Why the store refuses the write.
     #[inline]
     pub(crate) fn write_at_once(
         &self,
@@ -66,8 +66,8 @@ impl Service {
         }
     }
 
-    /// Puts a write to the others that are to be committed with [`Service::commit_gathered`]. False
-    /// if it is none that can be: then [`Service::write_at_once`] is for it.
+    /// Adds a write to those that [`Service::commit_gathered`] will commit. Returns false if it cannot
+    /// be gathered: then use [`Service::write_at_once`].
     ///
     /// # Errors
     /// Why the store refuses it.
@@ -94,27 +94,27 @@ impl Service {
         Ok(true)
     }
 
-    /// Does what was gathered, as far as it needs no waiting: see [`Gathered::answers`].
+    /// Commits the gathered writes, as far as that does not block: see [`Gathered::answers`].
     pub(crate) fn commit_gathered(&self, gathered: &mut Gathered) {
         self.store.commit_gathered(gathered);
     }
 
-    /// Reads the leaves that a write will change, as far as they are not in memory. Changes nothing,
-    /// and is no more than a help: whatever fails here fails the write later.
-    pub(crate) fn bring_in(&self, request: &Request<'_>) {
+    /// Reads the leaves that a write will change into the cache. Errors are ignored here: the write
+    /// meets them again.
+    pub(crate) fn read_ahead(&self, request: &Request<'_>) {
         let find = |name: &str| self.names.find(&self.store, name).ok();
-        let bring = |name: &str, key: &[u8]| {
+        let read = |name: &str, key: &[u8]| {
             if let Some(keyspace) = find(name) {
                 let _ = keyspace.contains_key(key);
             }
         };
         match *request {
             Request::Put(Put { keyspace, key, .. })
-            | Request::Delete(Delete { keyspace, key, .. }) => bring(keyspace, key),
+            | Request::Delete(Delete { keyspace, key, .. }) => read(keyspace, key),
             Request::Batch(Batch { ops, .. }) => {
-                for op in ops.into_iter().take(BROUGHT_IN) {
+                for op in ops.into_iter().take(READ_AHEAD) {
                     let (Op::Put { keyspace, key, .. } | Op::Delete { keyspace, key }) = op;
-                    bring(keyspace, key);
+                    read(keyspace, key);
                 }
             }
             _ => {}
@@ -134,7 +134,7 @@ impl Service {
         let once = self.once.keyspaces(&self.store)?;
         let key = once::entry_key(&caller.name, key);
         let _turn = self.once.lock(&key);
-        // Before anything else: what was applied once is, also if its keyspace is gone since.
+        // First of all: a write that was applied counts even if its keyspace was dropped since.
         if once.keys.contains_key(&key)? {
             return Ok(self.applied_before());
         }
@@ -152,7 +152,7 @@ impl Service {
         Ok(Appended::now(committed?.lsn()))
     }
 
-    /// What a server may not do: it answers, and writes in its own time.
+    /// A mutant: answers first, and writes later.
     #[cfg(feature = "mutants")]
     fn append_later(&self, request: &Request<'_>, recent: &mut Recent) -> Option<Appended> {
         let Request::Put(Put { keyspace, key, value, once: None, .. }) = *request else {
@@ -167,13 +167,13 @@ impl Service {
         Some(Appended::now(self.store.watermarks().appended))
     }
 
-    /// The first write can be read, so it is at or below what is visible.
+    /// The first write can be read, so its position is at most the visible LSN.
     fn applied_before(&self) -> Appended {
         Appended { lsn: self.store.watermarks().visible, applied: Applied::Before }
     }
 }
 
-/// The batch that a request asks for; `None` if `find` does not know a keyspace.
+/// The batch of a request. `None` if `find` does not know a keyspace.
 fn batch_of(
     request: &Request<'_>,
     mut find: impl FnMut(&str) -> Result<Option<Keyspace>>,

@@ -1,23 +1,22 @@
-//! `bench`: hands the call to [`crate::tools::bench`], and shows what comes of it.
+//! `bench`: calls [`crate::tools::bench`], and prints the results.
 //!
-//! Files for the results are made before the run: a name that cannot be written is a wrong call
-//! at once, not after half an hour.
+//! Files for the results are created before the run: a path that cannot be written fails at once, not
+//! after half an hour.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::args::{BenchArgs, Workload};
-use super::failure::{Failure, Outcome, Status};
-use super::net_args::{NetArgs, NetBench};
+use super::bench_args::{BenchArgs, NetArgs, NetBench, Workload};
+use super::failure::{CommandResult, Failure, Status};
 use crate::tools::bench::engine::Engine;
 use crate::tools::bench::record::Record;
 use crate::tools::bench::{
     self, BenchError, CrowdSettings, Family, Job, NetSettings, ServerSettings, Settings,
 };
 
-pub(super) fn bench(args: BenchArgs, peers: &[Box<dyn Engine>]) -> Outcome {
+pub(super) fn bench(args: BenchArgs, peers: &[Box<dyn Engine>]) -> CommandResult {
     let html = args.run.html.clone();
     if let Some(file) = &args.from_json {
         let text = fs::read_to_string(file);
@@ -37,7 +36,7 @@ pub(super) fn bench(args: BenchArgs, peers: &[Box<dyn Engine>]) -> Outcome {
 }
 
 /// `bench server`, `bench patterns` and `bench crowd`.
-pub(super) fn net(command: NetBench) -> Outcome {
+pub(super) fn net(command: NetBench) -> CommandResult {
     match command {
         NetBench::Server(args) => {
             let (connections, in_flight) = (in_order(args.connections), in_order(args.in_flight));
@@ -69,7 +68,10 @@ pub(super) fn net(command: NetBench) -> Outcome {
     }
 }
 
-fn with_net(args: NetArgs, run: impl FnOnce(NetSettings) -> Result<Record, BenchError>) -> Outcome {
+fn with_net(
+    args: NetArgs,
+    run: impl FnOnce(NetSettings) -> Result<Record, BenchError>,
+) -> CommandResult {
     let words = std::env::args_os().map(|word| word.to_string_lossy().into_owned());
     let settings = NetSettings {
         connect: args.remote.target()?,
@@ -87,14 +89,14 @@ fn with_net(args: NetArgs, run: impl FnOnce(NetSettings) -> Result<Record, Bench
     tell(&run(settings)?, json, html)
 }
 
-/// The hidden command that `bench` starts to have a process to kill.
-pub(super) fn write_until_killed(job: &Job, peers: &[Box<dyn Engine>]) -> Outcome {
+/// The hidden command of the process that `bench` starts and kills.
+pub(super) fn write_until_killed(job: &Job, peers: &[Box<dyn Engine>]) -> CommandResult {
     bench::write_until_killed(job, peers)?;
     Ok(Status::Done)
 }
 
-/// The files first: they are there even if nobody reads the table.
-fn tell(record: &Record, json: Option<Output>, html: Option<Output>) -> Outcome {
+/// Writes the files first: they exist even if standard output is closed.
+fn tell(record: &Record, json: Option<Output>, html: Option<Output>) -> CommandResult {
     if let Some(json) = json {
         json.write(&record.to_json())?;
     }
@@ -139,8 +141,9 @@ fn settings(args: BenchArgs) -> Result<Settings, Failure> {
 
 fn length_of_time(seconds: f64) -> Result<Duration, Failure> {
     let time = Duration::try_from_secs_f64(seconds).ok().filter(|time| !time.is_zero());
-    time.filter(|time| *time <= Duration::from_secs(86_400))
-        .ok_or_else(|| Failure::Usage(format!("--seconds {seconds}: not a length of time")))
+    time.filter(|time| *time <= Duration::from_secs(86_400)).ok_or_else(|| {
+        Failure::Usage(format!("--seconds {seconds}: give a number above 0, at most 86400"))
+    })
 }
 
 fn in_order(mut numbers: Vec<usize>) -> Vec<usize> {

@@ -5,18 +5,18 @@
 //!     put  keyspace 1  "key"  150 bytes
 //! ```
 //!
-//! Nothing is opened for writing, so that a damaged log can be looked at. Operations are printed
-//! under their record; the last line says how the log ends.
+//! Nothing is opened for writing, so that a damaged log can be inspected. Operations are printed
+//! under their record. The last line says how the log ends.
 
 use std::io::{self, BufWriter, Write};
 use std::sync::Arc;
 
 use super::args::DumpLogArgs;
-use super::failure::{Failure, Outcome, Status};
+use super::failure::{CommandResult, Failure, Status};
 use crate::engine::disk::RealDisk;
 use crate::inspect::{self, LogRecord, LoggedOperation};
 
-pub(super) fn dump_log(args: &DumpLogArgs) -> Outcome {
+pub(super) fn dump_log(args: &DumpLogArgs) -> CommandResult {
     let disk = Arc::new(RealDisk::open_read_only(&args.dir)?);
     let mut out = BufWriter::new(io::stdout().lock());
     let mut left = args.limit.unwrap_or(u64::MAX);
@@ -29,7 +29,7 @@ pub(super) fn dump_log(args: &DumpLogArgs) -> Outcome {
         written = print(&mut out, &record);
         written.is_ok()
     });
-    // What was read before a failure is worth seeing, so it goes out first.
+    // Records before a failure are useful, so they are printed first.
     written.and_then(|()| out.flush()).map_err(Failure::output)?;
     let tail = tail?;
     if left > 0 {

@@ -1,12 +1,12 @@
-//! How a command ends, and what the shell is told about it.
+//! The end of a command, and its exit status.
 //!
 //! | status | means |
 //! |---|---|
-//! | 0 | done; also when whoever read our output had enough |
+//! | 0 | done; also if the reader of our output closed it |
 //! | 1 | key or keyspace not found, or store not clean; `torture`: the store broke a promise |
 //! | 2 | a wrong call, or a failure |
-//! | 3 | `torture`: the store did not go on although it could |
-//! | 4 | `torture`: the suite could not do its work |
+//! | 3 | `torture`: the store got stuck |
+//! | 4 | `torture`: the suite itself failed |
 
 use std::fmt;
 use std::io;
@@ -16,17 +16,17 @@ use crate::Error;
 use crate::net::client::{self, Code};
 
 /// The end of a command.
-pub(super) type Outcome = Result<Status, Failure>;
+pub(super) type CommandResult = Result<Status, Failure>;
 
 /// A command that did its work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Status {
     Done,
-    /// Not found, or not clean: an answer, but not the hoped-for one.
+    /// Not found, or not clean: a negative answer.
     No,
-    /// `torture`: the store did not go on although it could.
+    /// `torture`: the store got stuck.
     Stuck,
-    /// `torture`: the suite could not do its work.
+    /// `torture`: the suite itself failed.
     Undone,
 }
 
@@ -41,16 +41,16 @@ impl From<Status> for ExitCode {
     }
 }
 
-/// Why a command did not do its work.
+/// Why a command failed.
 #[derive(Debug)]
 pub(super) enum Failure {
-    /// The call makes no sense.
+    /// The arguments are wrong.
     Usage(String),
-    /// The store refused.
+    /// An error of the store.
     Store(Error),
-    /// A server refused, or could not be asked.
+    /// An error of the client or of its server.
     Client(client::Error),
-    /// The operating system refused, outside the store.
+    /// An error of the operating system, outside the store.
     Io {
         /// As in "read rows.tsv".
         action: String,
@@ -61,12 +61,12 @@ pub(super) enum Failure {
         /// The file, and the line or lines.
         place: String,
         problem: String,
-        /// What was imported before and stays.
+        /// The rows imported before, which stay.
         rows: u64,
     },
-    /// The server did not start, or did not end well.
+    /// The server did not start, or ended with an error.
     Server(crate::net::server::Failure),
-    /// Nobody reads our output any more. Not reported.
+    /// Standard output is closed. Not reported.
     BrokenPipe,
 }
 
@@ -77,7 +77,7 @@ impl From<crate::net::server::Failure> for Failure {
 }
 
 impl Failure {
-    /// Whether it says that the store's files are not what was written.
+    /// Whether the store's files are damaged.
     pub(super) fn is_damage(&self) -> bool {
         match self {
             Failure::Store(error) => matches!(
@@ -129,7 +129,7 @@ impl fmt::Display for Failure {
                 write!(f, "{place}: {problem} (rows imported before, which stay: {rows})")
             }
             Failure::Server(failure) => failure.fmt(f),
-            Failure::BrokenPipe => f.write_str("nobody reads the output"),
+            Failure::BrokenPipe => f.write_str("standard output is closed"),
         }
     }
 }

@@ -1,7 +1,6 @@
-//! What `--help` says beside the options: how a command is called, with a directory and with a
-//! server, and examples.
+//! The parts of `--help` beside the options: usage, with a directory and with a server, and examples.
 
-/// How a command is called that takes a directory or a server.
+/// The usage of a command that takes a directory or a server.
 macro_rules! usage {
     ($command:literal $(, $rest:literal)?) => {
         concat!(
@@ -21,12 +20,12 @@ Examples:
   syncline get --connect 127.0.0.1:7411 ada
   syncline help put                                what a command takes, with examples
 
-Wherever --connect is said, the directory is left out.";
+With --connect, leave the directory out.";
 
 pub(super) const PUT: &str = "\
 Examples:
   syncline put my-store ada 1815
-  syncline put my-store ada @portrait.png          the value is what is in the file
+  syncline put my-store ada @portrait.png          the value is the content of the file
   date | syncline put my-store now -               the value is standard input
   syncline put my-store handle @ada --literal      a value that begins with @
   syncline put my-store 00ff 2a --hex
@@ -51,7 +50,7 @@ Examples:
   syncline scan my-store --format json > rows.jsonl";
 
 pub(super) const IMPORT: &str = "\
-A byte order mark of UTF-8 at the very beginning of the input is passed over; elsewhere it is data.
+A byte order mark of UTF-8 at the beginning of the input is skipped; elsewhere it is data.
 
 Examples:
   syncline import my-store rows.tsv
@@ -59,7 +58,7 @@ Examples:
   printf 'ada\\t1815\\n' | syncline import my-store - --mode async";
 
 pub(super) const KEYSPACES: &str = "\
-Names that begin with $ are the server's own: they are not shown, and no command takes them.
+Names that begin with $ belong to the server: they are not shown, and no command takes them.
 
 Examples:
   syncline keyspaces my-store
@@ -76,7 +75,7 @@ Examples:
   syncline info --connect 127.0.0.1:7411 --json";
 
 pub(super) const VERIFY: &str = "\
-Exit status: 0 clean, 1 not clean, 2 it could not be looked at.
+Exit status: 0 clean, 1 not clean, 2 the store could not be checked.
 
 Examples:
   syncline verify my-store
@@ -88,7 +87,7 @@ Examples:
   syncline checkpoint --connect 127.0.0.1:7411";
 
 pub(super) const JOB: &str = "\
-Exit status: 0 it ended well or goes on, 1 it ended otherwise or is not known.
+Exit status: 0 the job succeeded or goes on, 1 it did not succeed or is not known.
 
 Examples:
   id=$(syncline put --connect 127.0.0.1:7411 --job ada 1815)

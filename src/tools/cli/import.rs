@@ -5,10 +5,10 @@
 //! ```
 //!
 //! A batch ends at `--batch` rows or at [`MAX_BATCH_BYTES`], so that memory does not grow with
-//! the input. When a line is malformed, what came before it is committed and stays: the message
-//! says how many rows that is, and every one of them is durable before it is printed.
+//! the input. If a line is malformed, the rows before it are committed and stay. They are durable
+//! before the message with their number is printed.
 //!
-//! With `--connect` the batches go to a server, each with an idempotency key: one whose answer
+//! With `--connect` the batches go to a server, each with an idempotency key: a batch whose answer
 //! was lost with its connection is sent again, and applied once.
 
 use std::fs::File;
@@ -19,21 +19,22 @@ use std::time::{Duration, Instant};
 use indicatif::{HumanBytes, HumanCount, ProgressBar, ProgressStyle};
 
 use super::args::ImportArgs;
-use super::failure::{Failure, Outcome, Status};
-use super::remote::Session;
+use super::connect::Session;
+use super::failure::{CommandResult, Failure, Status};
+use super::messages::note;
 use super::rows::{RowError, Rows};
-use super::{Access, with_store};
+use super::store::{Access, with_store};
 use crate::net::client::{Batch, Code, Write};
 use crate::{CommitMode, Error, Keyspace, Lsn, Store, Watermarks, WriteBatch};
 
-/// A batch that holds this much is committed, however few rows it has.
+/// A batch of this size is committed, even if it has few rows.
 const MAX_BATCH_BYTES: u64 = 4 << 20;
 
-/// How often the bar says something new.
+/// The interval of updates of the progress bar.
 const REPORT_INTERVAL: Duration = Duration::from_millis(100);
 
-pub(super) fn import(args: &ImportArgs) -> Outcome {
-    // First of all: a file that is missing or cannot be read creates no store.
+pub(super) fn import(args: &ImportArgs) -> CommandResult {
+    // First of all: a missing or unreadable file creates no store.
     let input = open_input(&args.file)?;
     if let Some(server) = args.place.remote.is_asked() {
         let target = There::new(server.session()?, &args.place.keyspace)?;
@@ -45,7 +46,11 @@ pub(super) fn import(args: &ImportArgs) -> Outcome {
     })
 }
 
-fn import_into(target: impl Target, (input, input_bytes): Input, args: &ImportArgs) -> Outcome {
+fn import_into(
+    target: impl Target,
+    (input, input_bytes): Input,
+    args: &ImportArgs,
+) -> CommandResult {
     let mut import = Import {
         target,
         mode: args.mode.into(),
@@ -59,26 +64,26 @@ fn import_into(target: impl Target, (input, input_bytes): Input, args: &ImportAr
     let mut rows = Rows::new(input, args.format);
     let result = import.all(&mut rows, args.batch);
     import.progress.bar.finish_and_clear();
-    // Also after a malformed line: what is said to stay must stay.
+    // Also after a malformed line: the rows that the message counts must stay.
     let durable = import.target.flush();
     result?;
     import.summarize(rows.bytes_read(), durable?);
     Ok(Status::Done)
 }
 
-/// Where rows go, and those that have not gone yet.
+/// The destination of rows, with the batch that is being gathered.
 trait Target {
     fn put(&mut self, key: &[u8], value: &[u8]);
-    /// How many rows are gathered, and about how many bytes.
+    /// The number of gathered rows, and about how many bytes they have.
     fn gathered(&self) -> (u64, u64);
-    /// Commits what is gathered.
+    /// Commits the gathered rows.
     fn commit(&mut self, mode: CommitMode) -> Result<(), Failure>;
     fn watermarks(&self) -> Result<Watermarks, Failure>;
-    /// Makes everything durable, and says up to where.
+    /// Makes all commits durable, and returns the sync line.
     fn flush(&self) -> Result<Lsn, Failure>;
 }
 
-/// A store of our own.
+/// A store in a directory.
 struct Here<'a> {
     store: &'a Store,
     keyspace: Keyspace,
@@ -109,13 +114,13 @@ impl Target for Here<'_> {
     }
 }
 
-/// A store that is served.
+/// A store behind a server.
 struct There {
     session: Session,
     keyspace: String,
     batch: Batch,
     bytes: u64,
-    /// What this import's idempotency keys begin with, and how many batches there were.
+    /// The prefix of this import's idempotency keys, and the number of batches so far.
     name: String,
     batches: u64,
 }
@@ -132,7 +137,7 @@ impl There {
 
 impl Target for There {
     fn put(&mut self, key: &[u8], value: &[u8]) {
-        /// More than a row has beside its key, its value and the keyspace's name.
+        /// An upper bound on the overhead of a row.
         const REST: usize = 16;
         self.bytes += (key.len() + value.len() + self.keyspace.len() + REST) as u64;
         self.batch.put(&self.keyspace, key, value);
@@ -159,7 +164,7 @@ impl Target for There {
     }
 }
 
-/// What is read, and its length if that is known.
+/// The input, and its length if that is known.
 type Input = (Box<dyn BufRead>, Option<u64>);
 
 fn open_input(path: &Path) -> Result<Input, Failure> {
@@ -172,19 +177,19 @@ fn open_input(path: &Path) -> Result<Input, Failure> {
     let metadata = file.metadata().map_err(failed())?;
     let bytes = metadata.is_file().then_some(metadata.len());
     let mut input = BufReader::with_capacity(BUFFER_BYTES, file);
-    // A directory can be opened, but not read.
+    // A directory can be opened but not read.
     input.fill_buf().map_err(Failure::io(format!("read {}", path.display())))?;
     Ok((Box::new(input), bytes))
 }
 
-/// An import on its way.
+/// An import that runs.
 struct Import<T> {
     target: T,
     mode: CommitMode,
-    /// How messages name the input.
+    /// The name of the input in messages.
     file: String,
     batch_first_line: u64,
-    /// The rows of the batch: their lines, and the lengths of keys and values.
+    /// The rows of the batch: line, length of the key, length of the value.
     batch_rows: Vec<(u64, u64, u64)>,
     rows_committed: u64,
     started: Instant,
@@ -247,7 +252,7 @@ impl<T: Target> Import<T> {
 
     fn summarize(&self, bytes: u64, durable: Lsn) {
         let seconds = self.started.elapsed().as_secs_f64();
-        super::note(&format!(
+        note(&format!(
             "imported {} rows ({bytes} bytes) in {seconds:.2} s, {:.0} rows/s, durable up to LSN \
              {durable}",
             self.rows_committed,
@@ -256,7 +261,7 @@ impl<T: Target> Import<T> {
     }
 }
 
-/// The line of the row for which a whole batch was refused: the longest is too long.
+/// The line of the row that the store refused: the one with the longest key or value.
 fn culprit(error: &Failure, rows: &[(u64, u64, u64)]) -> Option<u64> {
     let is = |ours: bool, code: Code| match error {
         Failure::Store(_) => ours,
@@ -265,7 +270,7 @@ fn culprit(error: &Failure, rows: &[(u64, u64, u64)]) -> Option<u64> {
     };
     let is_key = matches!(error, Failure::Store(Error::KeyTooLong { .. }));
     let is_value = matches!(error, Failure::Store(Error::ValueTooLong { .. }));
-    // Of those that are as long, the first.
+    // The first of equally long ones.
     let longest = |of: fn(&(u64, u64, u64)) -> u64| rows.iter().rev().max_by_key(|row| of(row));
     match () {
         () if is(is_key, Code::KeyTooLong) => longest(|row| row.1).map(|row| row.0),
@@ -274,7 +279,7 @@ fn culprit(error: &Failure, rows: &[(u64, u64, u64)]) -> Option<u64> {
     }
 }
 
-/// The bar on the terminal; hidden if there is none.
+/// The progress bar; hidden without a terminal.
 struct Progress {
     bar: ProgressBar,
     started: Instant,
@@ -329,11 +334,11 @@ mod tests {
     use crate::Options;
     use crate::engine::disk::{Keep, SimDisk};
 
-    /// Before the store is closed, and before it is said.
+    /// Even before the store is closed.
     #[test]
-    fn what_was_imported_is_durable_at_the_end_in_either_mode() {
+    fn imported_rows_are_durable_at_the_end_in_either_mode() {
         let sound = (0..50).map(|n| format!("key {n:02}\tvalue\n")).collect::<String>();
-        // What came before a line that is malformed stays.
+        // Rows before a malformed line stay.
         for (mode, last) in [("sync", ""), ("async", ""), ("sync", "none\n"), ("async", "none\n")] {
             let said = ["syncline", "import", "dir", "file", "--batch", "20", "--mode", mode];
             let Command::Import(args) = Cli::try_parse_from(said).unwrap().command else {

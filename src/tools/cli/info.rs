@@ -1,23 +1,24 @@
-//! `info`: what the store says about itself.
+//! `info`: the figures of a store.
 
 use std::io::{self, Write};
 
 use serde_json::{Value, json};
 
 use super::args::InfoArgs;
-use super::failure::{Failure, Outcome, Status};
-use super::{Access, remote, with_store};
+use super::failure::{CommandResult, Failure, Status};
+use super::remote::{self, marks};
+use super::store::{Access, with_store};
+use crate::Store;
 use crate::net::service::is_public;
-use crate::{Store, Watermarks};
 
-pub(super) fn info(args: &InfoArgs) -> Outcome {
+pub(super) fn info(args: &InfoArgs) -> CommandResult {
     if let Some(remote) = args.remote.is_asked() {
         return print(args, &remote::describe(&remote)?);
     }
     with_store(&args.dir, Access::Read, |store| print(args, &describe(store)?))
 }
 
-fn print(args: &InfoArgs, description: &Value) -> Outcome {
+fn print(args: &InfoArgs, description: &Value) -> CommandResult {
     let mut out = io::stdout().lock();
     let written = if args.json {
         writeln!(out, "{description:#}")
@@ -28,20 +29,10 @@ fn print(args: &InfoArgs, description: &Value) -> Outcome {
     Ok(Status::Done)
 }
 
-/// Watermarks, as they are shown.
-pub(super) fn marks(watermarks: &Watermarks) -> Value {
-    json!({
-        "appended": watermarks.appended.get(),
-        "visible": watermarks.visible.get(),
-        "durable": watermarks.durable.get(),
-        "checkpoint": watermarks.checkpoint.get(),
-    })
-}
-
-/// Everything, for both forms. Numbers of bytes and LSNs are exact; durations are in seconds.
+/// All figures, for both forms. Bytes and LSNs are exact; durations are in seconds.
 fn describe(store: &Store) -> Result<Value, Failure> {
     let mut keyspaces = serde_json::Map::new();
-    // The server's own are not shown, as over a connection.
+    // The server's own keyspaces are not shown, as over a connection.
     for name in store.keyspaces().into_iter().filter(|name| is_public(name)) {
         if let Some(keyspace) = store.open_keyspace(&name)? {
             keyspaces.insert(name, json!({ "keys": keyspace.len()? }));

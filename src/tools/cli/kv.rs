@@ -2,16 +2,18 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::path::Path;
 
 use super::args::{GetArgs, KeyArgs, PutArgs};
-use super::failure::{Failure, Outcome, Status};
-use super::output::encode_hex;
-use super::{Access, complain, remote, with_store};
+use super::failure::{CommandResult, Failure, Status};
+use super::messages::{no_keyspace, not_found};
+use super::output::print_value;
+use super::remote;
+use super::store::{Access, with_store};
 use crate::Store;
 
-pub(super) fn put(args: &PutArgs) -> Outcome {
+pub(super) fn put(args: &PutArgs) -> CommandResult {
     let key = args.encoding.decode(&args.key)?;
     let value = value(args)?;
     if let Some(remote) = args.place.remote.is_asked() {
@@ -20,13 +22,13 @@ pub(super) fn put(args: &PutArgs) -> Outcome {
     with_store(&args.place.dir, Access::Create, |store| put_into(store, args, &key, &value))
 }
 
-fn put_into(store: &Store, args: &PutArgs, key: &[u8], value: &[u8]) -> Outcome {
+fn put_into(store: &Store, args: &PutArgs, key: &[u8], value: &[u8]) -> CommandResult {
     let keyspace = store.keyspace(&args.place.keyspace)?;
     keyspace.put_with(key, value, args.mode.into())?;
     Ok(Status::Done)
 }
 
-/// The value that an argument stands for: itself, standard input, or what is in a file.
+/// The value of an argument: itself, standard input, or the content of a file.
 fn value(args: &PutArgs) -> Result<Vec<u8>, Failure> {
     let bytes = args.value.as_encoded_bytes();
     if args.literal {
@@ -45,7 +47,7 @@ fn value(args: &PutArgs) -> Result<Vec<u8>, Failure> {
     }
 }
 
-/// What follows the sign that an argument begins with.
+/// The rest of an argument that begins with `sign`.
 fn text_after(argument: &OsStr, sign: char) -> Option<OsString> {
     let bytes = argument.as_encoded_bytes().strip_prefix(&[sign as u8])?;
     #[cfg(unix)]
@@ -54,7 +56,7 @@ fn text_after(argument: &OsStr, sign: char) -> Option<OsString> {
     return String::from_utf8(bytes.to_vec()).ok().map(OsString::from);
 }
 
-pub(super) fn get(args: &GetArgs) -> Outcome {
+pub(super) fn get(args: &GetArgs) -> CommandResult {
     let (place, encoding) = (&args.at.place, &args.at.encoding);
     let key = encoding.decode(&args.at.key)?;
     if let Some(remote) = place.remote.is_asked() {
@@ -67,29 +69,11 @@ pub(super) fn get(args: &GetArgs) -> Outcome {
         let Some(value) = keyspace.get(&key)? else {
             return not_found(&args.at);
         };
-        print(args, &value)
+        print_value(args, &value)
     })
 }
 
-/// Prints a value that was got.
-pub(super) fn print(args: &GetArgs, value: &[u8]) -> Outcome {
-    let mut text = Vec::new();
-    let bytes: &[u8] = if args.at.encoding.hex {
-        encode_hex(value, &mut text);
-        &text
-    } else {
-        value
-    };
-    let end: &[u8] = if args.raw { b"" } else { b"\n" };
-    let mut out = io::stdout().lock();
-    out.write_all(bytes)
-        .and_then(|()| out.write_all(end))
-        .and_then(|()| out.flush())
-        .map_err(Failure::output)?;
-    Ok(Status::Done)
-}
-
-pub(super) fn del(args: &KeyArgs) -> Outcome {
+pub(super) fn del(args: &KeyArgs) -> CommandResult {
     let key = args.encoding.decode(&args.key)?;
     if let Some(remote) = args.place.remote.is_asked() {
         return remote::del(&remote, args, &key);
@@ -98,7 +82,7 @@ pub(super) fn del(args: &KeyArgs) -> Outcome {
         let Some(keyspace) = store.open_keyspace(&args.place.keyspace)? else {
             return no_keyspace(&args.place.keyspace);
         };
-        // Nobody else can have the store open, so nothing comes between these two.
+        // No other process has the store open, so nothing happens between these two.
         if !keyspace.contains_key(&key)? {
             return not_found(args);
         }
@@ -107,32 +91,21 @@ pub(super) fn del(args: &KeyArgs) -> Outcome {
     })
 }
 
-/// The answer where the keyspace is missing.
-pub(super) fn no_keyspace(name: &str) -> Outcome {
-    complain(&format!("there is no keyspace {name:?}"));
-    Ok(Status::No)
-}
-
-pub(super) fn not_found(args: &KeyArgs) -> Outcome {
-    complain(&format!("key {:?} was not found", args.key.display()));
-    Ok(Status::No)
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
 
     use clap::Parser;
 
-    use super::super::and_close;
     use super::super::args::{Cli, Command};
+    use super::super::store::and_close;
     use super::*;
     use crate::Options;
     use crate::engine::disk::{Keep, SimDisk};
 
-    /// As of a directory, and then a power loss.
+    /// After a power loss.
     #[test]
-    fn a_put_is_durable_at_the_end_in_either_mode() {
+    fn put_is_durable_at_the_end_in_either_mode() {
         for mode in ["sync", "async"] {
             let said = ["syncline", "put", "dir", "key", "value", "--mode", mode];
             let Command::Put(args) = Cli::try_parse_from(said).unwrap().command else {

@@ -1,27 +1,29 @@
-//! `completions` and `man`: what shells and manuals want to know of the command line.
+//! `completions` and `man`: the command line for shells and for the manual.
 
 use std::io::{self, Write};
 
 use clap::CommandFactory;
 
 use super::args::Cli;
-use super::failure::{Failure, Outcome, Status};
+use super::failure::{CommandResult, Failure, Status};
 
-pub(super) fn completions(shell: clap_complete::Shell) -> Outcome {
+pub(super) fn completions(shell: clap_complete::Shell) -> CommandResult {
     let mut text = Vec::new();
     clap_complete::generate(shell, &mut Cli::command(), "syncline", &mut text);
     print(&text)
 }
 
-/// The page about one command, or about all of them.
-pub(super) fn man(command: Option<&str>) -> Outcome {
+/// The page of one command, or of all commands.
+pub(super) fn man(command: Option<&str>) -> CommandResult {
     let mut all = Cli::command();
     all.build();
     let about = match command {
         None => all,
         Some(name) => {
             let found = all.get_subcommands().find(|known| known.get_name() == name);
-            let found = found.ok_or_else(|| Failure::Usage(format!("no command {name:?}")))?;
+            let found = found.ok_or_else(|| {
+                Failure::Usage(format!("no command {name:?}: see `syncline help`"))
+            })?;
             found.clone()
         }
     };
@@ -30,7 +32,7 @@ pub(super) fn man(command: Option<&str>) -> Outcome {
     print(&text)
 }
 
-fn print(text: &[u8]) -> Outcome {
+fn print(text: &[u8]) -> CommandResult {
     let mut out = io::stdout().lock();
     out.write_all(text).and_then(|()| out.flush()).map_err(Failure::output)?;
     Ok(Status::Done)

@@ -1,77 +1,85 @@
-//! The command line: `syncline COMMAND DIR ...`, the store's directory always first. `bench` and
-//! `torture` have no store and make their own.
+//! The command line: `syncline COMMAND DIR ...`, with the store's directory first. `bench` and
+//! `torture` make their own stores.
 //!
 //! ```text
-//!   args, net_args, torture_args, help  what may be said         failure   what is answered when it went wrong
-//!     |                                         |
-//!   kv, scan, import, info, verify, upkeep, dump_log, bench, torture, manual      the commands
-//!     |         |
-//!   output    rows          bytes out as raw, hex or JSON; lines of TSV or JSON in
+//!   kv, scan, import, info, verify, upkeep, dump_log, serve, bench, torture, manual      the commands
+//!      |        |
+//!      |      rows                              input: lines of TSV or JSON
+//!      |
+//!   store, remote                               a store in a directory, or behind a server
+//!      |
+//!   output, messages                            rows on standard output, messages on standard error
+//!      |
+//!   args, bench_args, torture_args, help        the arguments
+//!      |
+//!   connect, hex, failure                       the connection; bytes as text; the exit status
 //! ```
 //!
-//! Rules that every command keeps:
+//! Rules of every command:
 //!
 //! - CLI-1 The exit status is 0 for done, 1 for "not found" or "not clean", 2 for a wrong call or a
 //!   failure; `failure` has the table. A failure prints one line, `syncline: ...`, on standard
 //!   error.
-//! - CLI-2 Results go to standard output, everything else to standard error. Whoever closes our
-//!   output early (`scan | head`) has what he wanted: that is no failure.
-//! - CLI-3 A command that only reads never creates a store, and changes nothing of one: it needs no
-//!   right to write. A store that was not closed is recovered in memory for it.
+//! - CLI-2 Results go to standard output, everything else to standard error. A reader that closes our
+//!   output early (`scan | head`) is no failure.
+//! - CLI-3 A command that only reads neither creates nor changes a store, and needs no right to write.
+//!   A store that was not closed is recovered in memory.
 //! - CLI-4 Memory does not grow with the input or with the output: both are streamed.
-//! - CLI-5 The store is closed before the process ends, whatever happened, and what `close` says
-//!   counts: a write is not reported as done before.
+//! - CLI-5 The store is closed before the process ends, in any case. A write is reported as done only
+//!   if `close` succeeded.
 //!
 //! Keys and values are bytes. Arguments are taken as the operating system gives them; `--hex`
-//! takes and prints hexadecimal for what cannot be typed.
+//! takes and prints hexadecimal, for bytes that cannot be typed.
 
 mod args;
 mod bench;
+mod bench_args;
+mod connect;
 mod dump_log;
 mod failure;
 mod help;
+mod hex;
 mod import;
 mod info;
 mod kv;
 mod manual;
-mod net_args;
+mod messages;
 mod output;
 mod remote;
 mod rows;
 mod scan;
 mod serve;
+mod store;
 mod torture;
 mod torture_args;
 mod upkeep;
 mod verify;
 
 use std::ffi::OsString;
-use std::io::{self, IsTerminal, Write};
-use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Parser;
-use indicatif::{ProgressBar, ProgressStyle};
 
-use self::args::{BenchCli, Cli, Command, Writer};
-use self::failure::{Failure, Outcome, Status};
+use self::args::{Cli, Command};
+use self::bench_args::{BenchCli, Writer};
+use self::failure::{CommandResult, Failure, Status};
+use self::messages::complain;
 use crate::tools::bench::engine::Engine;
-use crate::{Options, Store};
 
-/// Runs the command that the process was started with.
+/// Runs the command of this process.
 pub fn main() -> ExitCode {
     main_with(std::env::args_os())
 }
 
-/// Runs the command that these arguments give; the first is the program's name.
+/// Runs the command in these arguments. The first one is the program's name.
 pub fn main_with(args: impl Iterator<Item = OsString>) -> ExitCode {
-    match Cli::try_parse_from(remote::mark(args)) {
+    match Cli::try_parse_from(connect::mark(args)) {
         Ok(cli) => conclude(run(cli.command)),
         Err(error) => explain(&error),
     }
 }
 
-/// `bench` as a program of its own, which measures `peers` as well.
+/// `bench` as a separate program, which measures `peers` too.
 pub fn bench_with(peers: &[Box<dyn Engine>]) -> ExitCode {
     match BenchCli::try_parse() {
         Ok(BenchCli { writer: Some(Writer::BenchWriter(job)), .. }) => {
@@ -82,8 +90,8 @@ pub fn bench_with(peers: &[Box<dyn Engine>]) -> ExitCode {
     }
 }
 
-/// Tells the shell how it went (CLI-1).
-fn conclude(outcome: Outcome) -> ExitCode {
+/// The exit status of a command (CLI-1). Prints its failure.
+fn conclude(outcome: CommandResult) -> ExitCode {
     match outcome {
         Ok(status) => status.into(),
         Err(Failure::BrokenPipe) => Status::Done.into(),
@@ -94,7 +102,7 @@ fn conclude(outcome: Outcome) -> ExitCode {
     }
 }
 
-fn run(command: Command) -> Outcome {
+fn run(command: Command) -> CommandResult {
     match command {
         Command::Put(args) => kv::put(&args),
         Command::Get(args) => kv::get(&args),
@@ -130,73 +138,14 @@ fn run(command: Command) -> Outcome {
     }
 }
 
-/// What clap says: help and version on standard output, everything else as a failure (CLI-1).
+/// Prints an error of clap: help and version on standard output, others as a failure (CLI-1).
 fn explain(error: &clap::Error) -> ExitCode {
     if !error.use_stderr() {
-        // A reader that has gone away wanted no more help.
+        // A closed output is no failure (CLI-2).
         let _ = error.print();
         return Status::Done.into();
     }
     let text = error.render().to_string();
     complain(text.strip_prefix("error: ").unwrap_or(&text).trim_end());
     ExitCode::from(2)
-}
-
-/// One message on standard error. Nothing can be done when that is closed.
-fn complain(message: &str) {
-    let _ = writeln!(io::stderr(), "syncline: {message}");
-}
-
-/// Something worth knowing that is no failure.
-fn note(message: &str) {
-    let _ = writeln!(io::stderr(), "{message}");
-}
-
-/// What a command does with the store.
-#[derive(Clone, Copy)]
-enum Access {
-    /// It reads: there must be a store, which is not changed (CLI-3).
-    Read,
-    /// It takes away or tidies up: there must be a store.
-    Change,
-    /// It puts: an empty or missing directory becomes a store.
-    Create,
-}
-
-/// Opens the store, does the work, and closes it whatever came of the work (CLI-5).
-fn with_store(dir: &Path, access: Access, work: impl FnOnce(&Store) -> Outcome) -> Outcome {
-    let (options, bar) = recovery_bar(Options::new());
-    let options = match access {
-        Access::Read => options.read_only(),
-        Access::Change => options.must_exist(),
-        Access::Create => options,
-    };
-    let opened = options.open(dir);
-    bar.finish_and_clear();
-    and_close(opened?, work)
-}
-
-/// Does the work, and closes the store whatever came of it (CLI-5).
-fn and_close(store: Store, work: impl FnOnce(&Store) -> Outcome) -> Outcome {
-    let outcome = work(&store);
-    let closed = store.close();
-    let status = outcome?;
-    closed?;
-    Ok(status)
-}
-
-/// Shows a bar while the log is replayed, if there is a terminal to show it on.
-fn recovery_bar(options: Options) -> (Options, ProgressBar) {
-    if !io::stderr().is_terminal() {
-        return (options, ProgressBar::hidden());
-    }
-    let style = "recovering {wide_bar} {bytes}/{total_bytes} {bytes_per_sec}";
-    let style = ProgressStyle::with_template(style).expect("a valid template");
-    let bar = ProgressBar::new(0).with_style(style);
-    let shown = bar.clone();
-    let options = options.on_recovery(move |progress| {
-        shown.set_length(progress.total_bytes);
-        shown.set_position(progress.done_bytes);
-    });
-    (options, bar)
 }

@@ -1,17 +1,19 @@
-//! Rows on standard output, and bytes as text.
+//! Rows and values on standard output.
 //!
 //! | format | a row |
 //! |---|---|
 //! | raw | key, TAB, value, newline, all bytes as they are |
 //! | hex | the same in lower-case hexadecimal |
-//! | json | `{"key":"..","value":".."}`; what is not UTF-8 is `"key_hex"` or `"value_hex"` |
+//! | json | `{"key":"..","value":".."}`; `"key_hex"` or `"value_hex"` for bytes that are not UTF-8 |
 //!
-//! Only hex and JSON tell apart what contains TABs or newlines. JSON is what
-//! `import --format jsonl` reads, byte for byte.
+//! Only hex and JSON keep TABs and newlines unambiguous. `import --format jsonl` reads the JSON back
+//! byte for byte.
 
 use std::io::{self, BufWriter, StdoutLock, Write};
 
-use super::args::Format;
+use super::args::{Format, GetArgs};
+use super::failure::{CommandResult, Failure, Status};
+use super::hex::encode_hex;
 
 /// Prints rows.
 pub(super) struct RowWriter<'a> {
@@ -48,7 +50,7 @@ impl RowWriter<'_> {
 
     pub(super) fn finish(mut self) -> io::Result<()> {
         self.out.flush()?;
-        // Standard output has a buffer of its own.
+        // Standard output has another buffer.
         self.out.get_mut().flush()
     }
 }
@@ -78,25 +80,22 @@ fn json_field(name: &str, bytes: &[u8], out: &mut Vec<u8>) {
     }
 }
 
-/// Appends `bytes` in lower-case hexadecimal.
-pub(super) fn encode_hex(bytes: &[u8], out: &mut Vec<u8>) {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    for byte in bytes {
-        out.push(DIGITS[usize::from(byte >> 4)]);
-        out.push(DIGITS[usize::from(byte & 15)]);
-    }
-}
-
-/// The bytes that `text` stands for, or what is wrong with it.
-pub(super) fn decode_hex(text: &[u8]) -> Result<Vec<u8>, String> {
-    if !text.len().is_multiple_of(2) {
-        return Err(format!("{} digits are not whole bytes", text.len()));
-    }
-    let digit = |byte: u8| {
-        let digit = char::from(byte).to_digit(16);
-        digit.ok_or_else(|| format!("{:?} is no digit", char::from(byte)))
+/// Prints the value of a key.
+pub(super) fn print_value(args: &GetArgs, value: &[u8]) -> CommandResult {
+    let mut text = Vec::new();
+    let bytes: &[u8] = if args.at.encoding.hex {
+        encode_hex(value, &mut text);
+        &text
+    } else {
+        value
     };
-    text.chunks_exact(2).map(|pair| Ok((digit(pair[0])? * 16 + digit(pair[1])?) as u8)).collect()
+    let end: &[u8] = if args.raw { b"" } else { b"\n" };
+    let mut out = io::stdout().lock();
+    out.write_all(bytes)
+        .and_then(|()| out.write_all(end))
+        .and_then(|()| out.flush())
+        .map_err(Failure::output)?;
+    Ok(Status::Done)
 }
 
 #[cfg(test)]
@@ -104,20 +103,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn hex_is_read_back() {
-        let bytes: Vec<u8> = (0..=255).collect();
-        let mut text = Vec::new();
-        encode_hex(&bytes, &mut text);
-        assert_eq!(&text[..8], b"00010203");
-        assert_eq!(decode_hex(&text).unwrap(), bytes);
-        assert_eq!(decode_hex(b"FFaB").unwrap(), [255, 171]);
-        assert!(decode_hex(b"").unwrap().is_empty());
-        assert!(decode_hex(b"abc").unwrap_err().contains("whole bytes"));
-        assert!(decode_hex(b"ag").unwrap_err().contains("'g'"));
-    }
-
-    #[test]
-    fn json_marks_what_is_not_utf8() {
+    fn bytes_that_are_not_utf8_are_marked_in_json() {
         let mut out = Vec::new();
         json_row(b"a\t\"b\"", b"\xff\x00", &mut out);
         assert_eq!(out, br#"{"key":"a\t\"b\"","value_hex":"ff00"}"#);

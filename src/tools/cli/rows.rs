@@ -5,8 +5,8 @@
 //!   jsonl   {"key": "..", "value": ".."}   or "key_hex", "value_hex"
 //! ```
 //!
-//! Blank lines are passed over, and so is the mark that some editors write before the first line (the
-//! BOM of UTF-8). A line is held in memory, hence limited to [`MAX_LINE_BYTES`]; the file may have any length.
+//! Blank lines are skipped, and so is a byte order mark of UTF-8 before the first line. A line is held in
+//! memory, hence limited to [`MAX_LINE_BYTES`]. The file may have any length.
 
 use std::borrow::Cow;
 use std::io::{self, BufRead, Read};
@@ -14,12 +14,12 @@ use std::io::{self, BufRead, Read};
 use serde::Deserialize;
 
 use super::args::ImportFormat;
-use super::output::decode_hex;
+use super::hex::decode_hex;
 
 /// The longest line: the longest value that a store takes by default, in hexadecimal, and 1 MiB.
 const MAX_LINE_BYTES: u64 = (2 << 30) + (1 << 20);
 
-/// The byte order mark of UTF-8, which is no part of the first line.
+/// The byte order mark of UTF-8.
 const BOM: &[u8] = b"\xef\xbb\xbf";
 
 /// A key and its value.
@@ -28,7 +28,7 @@ pub(super) type Row<'a> = (Cow<'a, [u8]>, Cow<'a, [u8]>);
 /// Why there is no next row.
 #[derive(Debug)]
 pub(super) enum RowError {
-    /// The line is not what it should be.
+    /// The line is malformed.
     Malformed(String),
     /// The file could not be read.
     Read(io::Error),
@@ -53,12 +53,12 @@ impl<R: BufRead> Rows<R> {
         self.lines_read
     }
 
-    /// How much of the input has been used.
+    /// Bytes of the input that were read.
     pub(super) fn bytes_read(&self) -> u64 {
         self.bytes_read
     }
 
-    /// The next row; none at the end of the input.
+    /// The next row. `None` at the end of the input.
     pub(super) fn next_row(&mut self) -> Result<Option<Row<'_>>, RowError> {
         loop {
             if !self.next_line()? {
@@ -75,7 +75,7 @@ impl<R: BufRead> Rows<R> {
         row.map(Some).map_err(RowError::Malformed)
     }
 
-    /// Reads a line, without its end. False at the end of the input.
+    /// Reads a line without its newline. Returns false at the end of the input.
     fn next_line(&mut self) -> Result<bool, RowError> {
         self.line.clear();
         let mut limited = self.input.by_ref().take(MAX_LINE_BYTES);
@@ -98,7 +98,7 @@ impl<R: BufRead> Rows<R> {
     }
 }
 
-/// Whether there is nothing on the line. A TAB is a row: the empty key, and the empty value.
+/// Whether the line is blank. A single TAB is not: it is the empty key with the empty value.
 fn is_blank(line: &[u8], format: ImportFormat) -> bool {
     match format {
         ImportFormat::Tsv => matches!(line, b"" | b"\r"),
@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn blank_lines_and_a_byte_order_mark_are_passed_over_and_counted() {
+    fn blank_lines_and_a_byte_order_mark_are_skipped_and_counted() {
         let tsv = b"\xef\xbb\xbfa\t1\n\n\r\nb\t2\n\n";
         let row = |key: &[u8], value: &[u8]| Ok((key.to_vec(), value.to_vec()));
         assert_eq!(read(ImportFormat::Tsv, tsv), [row(b"a", b"1"), row(b"b", b"2")]);
@@ -193,13 +193,13 @@ mod tests {
             lines.push(rows.line_number());
         }
         assert_eq!(lines, [1, 4]);
-        // Elsewhere it is data.
+        // Elsewhere the mark is data.
         let rows = read(ImportFormat::Tsv, b"a\t1\n\xef\xbb\xbfb\t2\n");
         assert_eq!(rows[1], row(b"\xef\xbb\xbfb", b"2"));
     }
 
     #[test]
-    fn what_is_printed_as_json_is_read_back() {
+    fn rows_printed_as_json_are_read_back() {
         let mut text = Vec::new();
         let mut expected = Vec::new();
         for first in 0..=255u8 {
@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn json_that_is_no_row_is_refused() {
+    fn json_without_a_row_is_refused() {
         for (line, problem) in [
             ("{}", "neither \"key\" nor"),
             (r#"{"key":"a"}"#, "neither \"value\" nor"),

@@ -3,13 +3,14 @@
 use std::ops::Bound;
 
 use super::args::{Format, ScanArgs};
-use super::failure::{Failure, Outcome, Status};
-use super::kv::no_keyspace;
+use super::failure::{CommandResult, Failure, Status};
+use super::messages::no_keyspace;
 use super::output::RowWriter;
-use super::{Access, remote, with_store};
+use super::remote::{self, Bounds};
+use super::store::{Access, with_store};
 use crate::{Keyspace, Range};
 
-pub(super) fn scan(args: &ScanArgs) -> Outcome {
+pub(super) fn scan(args: &ScanArgs) -> CommandResult {
     let selection = Selection::parse(args)?;
     let default = if args.encoding.hex { Format::Hex } else { Format::Raw };
     let format = args.format.unwrap_or(default);
@@ -33,15 +34,12 @@ pub(super) fn scan(args: &ScanArgs) -> Outcome {
     })
 }
 
-/// Where keys begin and end.
-pub(super) type Bounds = (Bound<Vec<u8>>, Bound<Vec<u8>>);
-
-/// Which keys.
+/// The keys that are asked for.
 enum Selection {
     All,
     Prefix(Vec<u8>),
     Bounds(Bound<Vec<u8>>, Bound<Vec<u8>>),
-    /// From a key to one at or before it. A range of the store may take that for a mistake.
+    /// From a key to one at or before it, which a range of the store may refuse.
     Empty,
 }
 
@@ -63,7 +61,7 @@ impl Selection {
         })
     }
 
-    /// The bounds; `None` if no key can be in them.
+    /// The bounds. `None` if no key can be in them.
     fn into_bounds(self) -> Option<Bounds> {
         Some(match self {
             Selection::All => (Bound::Unbounded, Bound::Unbounded),

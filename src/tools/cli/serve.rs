@@ -1,12 +1,12 @@
-//! `serve`: the store, for other processes.
+//! `serve`: a store for other processes.
 
 use super::args::ServeArgs;
-use super::failure::{Outcome, Status};
+use super::failure::{CommandResult, Failure, Status};
 use crate::net::server::{Failure as Refused, Settings, Sources, serve as run};
 
-pub(super) fn serve(args: &ServeArgs) -> Outcome {
+pub(super) fn serve(args: &ServeArgs) -> CommandResult {
     #[cfg(feature = "mutants")]
-    crate::engine::mutants::break_by_environment().map_err(super::failure::Failure::Usage)?;
+    crate::engine::mutants::break_by_environment().map_err(Failure::Usage)?;
     let environment = Settings::of_environment(std::env::vars())?;
     let mut flags = flags(args)?;
     for assignment in &args.set {
@@ -16,7 +16,7 @@ pub(super) fn serve(args: &ServeArgs) -> Outcome {
     Ok(Status::Done)
 }
 
-/// What has a flag of its own.
+/// The settings that have flags.
 fn flags(args: &ServeArgs) -> Result<Settings, Refused> {
     let listen = (!args.listen.is_empty()).then(|| args.listen.join(","));
     let mut settings = Settings::default();

@@ -1,8 +1,8 @@
-//! `torture`: hands the call to [`crate::tools::torture`], and says how it went.
+//! `torture`: calls [`crate::tools::torture`], and prints the result.
 //!
-//! - Files for the results are made before the run: a name that cannot be written is a wrong call
-//!   at once, not after half an hour.
-//! - The first Ctrl-C stops the run, which still tells what it found; the second ends the process.
+//! - Files for the results are created before the run: a path that cannot be written fails at once, not
+//!   after half an hour.
+//! - The first Ctrl-C stops the run, which still reports its findings. The second ends the process.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -13,18 +13,18 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use super::failure::{Failure, Outcome, Status};
-use super::torture_args::{self, TortureArgs};
-use super::{complain, note};
+use super::failure::{CommandResult, Failure, Status};
+use super::messages::{complain, note};
+use super::torture_args::{SuiteArg, TierArg, TortureArgs};
 use crate::tools::torture::{
     Config, FailureKind, Progress, Suite, Summary, Tier, limit, page, replay, run, story, table,
     watch,
 };
 
-/// What a shell expects of a process that Ctrl-C ended.
+/// The exit status of a process that Ctrl-C ended.
 const INTERRUPTED: i32 = 130;
 
-pub(super) fn torture(args: TortureArgs) -> Outcome {
+pub(super) fn torture(args: TortureArgs) -> CommandResult {
     if let Some(file) = &args.replay {
         return again(file);
     }
@@ -38,7 +38,7 @@ pub(super) fn torture(args: TortureArgs) -> Outcome {
     let summary = watch(&progress, limit(&config), || run(&config, &progress));
 
     let told = tell(&summary, json, html);
-    // What was found counts more than that it could not be written down.
+    // A finding counts more than an error in writing it.
     match (status(summary.worst()), told) {
         (Status::Done, told) => told.map(|()| Status::Done),
         (status, Ok(()) | Err(Failure::BrokenPipe)) => Ok(status),
@@ -49,7 +49,7 @@ pub(super) fn torture(args: TortureArgs) -> Outcome {
     }
 }
 
-/// What the shell is told about the gravest failure.
+/// The exit status of the gravest failure.
 fn status(worst: Option<FailureKind>) -> Status {
     match worst {
         None => Status::Done,
@@ -61,7 +61,7 @@ fn status(worst: Option<FailureKind>) -> Status {
 
 fn config(args: TortureArgs) -> Result<Config, Failure> {
     let suites = match args.suite.as_slice() {
-        // Those that are not compiled are named as skipped.
+        // Suites that are not compiled are reported as skipped.
         [] => Suite::ALL.to_vec(),
         named => named.iter().copied().map(Suite::from).collect(),
     };
@@ -87,7 +87,7 @@ fn config(args: TortureArgs) -> Result<Config, Failure> {
     })
 }
 
-/// Short enough to be typed again, and a whole number in any reader of JSON.
+/// A random seed of 40 bits: easy to type, and exact in any reader of JSON.
 fn random_seed() -> Result<u64, Failure> {
     let seed = getrandom::u64();
     let seed = seed.map_err(|error| Failure::io("get a random seed")(io::Error::other(error)))?;
@@ -100,7 +100,7 @@ fn stop_on_interrupt(progress: Arc<Progress>) {
             process::exit(INTERRUPTED);
         }
         progress.stop();
-        note("stopping; once more to end at once");
+        note("stopping; press Ctrl-C again to end at once");
     };
     if let Err(error) = ctrlc::set_handler(handler) {
         note(&format!("Ctrl-C ends the run without a summary: {error}"));
@@ -108,7 +108,7 @@ fn stop_on_interrupt(progress: Arc<Progress>) {
 }
 
 /// `--replay`.
-fn again(file: &Path) -> Outcome {
+fn again(file: &Path) -> CommandResult {
     let found = catch_unwind(AssertUnwindSafe(|| replay(file)));
     match found {
         Ok(Ok(None)) => {
@@ -127,7 +127,7 @@ fn again(file: &Path) -> Outcome {
     }
 }
 
-/// The table where it is read, then the files.
+/// Prints the table, then writes the files.
 fn tell(summary: &Summary, json: Option<Output>, html: Option<Output>) -> Result<(), Failure> {
     let table = table(summary);
     if matches!(json, Some(Output::Standard)) {
@@ -147,7 +147,7 @@ fn print(text: &str) -> Result<(), Failure> {
     out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(Failure::output)
 }
 
-/// Where a result goes.
+/// The destination of a result.
 enum Output {
     Standard,
     File(PathBuf, File),
@@ -174,25 +174,25 @@ impl Output {
     }
 }
 
-impl From<torture_args::Tier> for Tier {
-    fn from(tier: torture_args::Tier) -> Tier {
+impl From<TierArg> for Tier {
+    fn from(tier: TierArg) -> Tier {
         match tier {
-            torture_args::Tier::Smoke => Tier::Smoke,
-            torture_args::Tier::Full => Tier::Full,
-            torture_args::Tier::Soak => Tier::Soak,
+            TierArg::Smoke => Tier::Smoke,
+            TierArg::Full => Tier::Full,
+            TierArg::Soak => Tier::Soak,
         }
     }
 }
 
-impl From<torture_args::Suite> for Suite {
-    fn from(suite: torture_args::Suite) -> Suite {
+impl From<SuiteArg> for Suite {
+    fn from(suite: SuiteArg) -> Suite {
         match suite {
-            torture_args::Suite::Sim => Suite::Sim,
-            torture_args::Suite::Flips => Suite::Flips,
-            torture_args::Suite::Kill => Suite::Kill,
-            torture_args::Suite::Server => Suite::Server,
-            torture_args::Suite::Mutants => Suite::Mutants,
-            torture_args::Suite::Museum => Suite::Museum,
+            SuiteArg::Sim => Suite::Sim,
+            SuiteArg::Flips => Suite::Flips,
+            SuiteArg::Kill => Suite::Kill,
+            SuiteArg::Server => Suite::Server,
+            SuiteArg::Mutants => Suite::Mutants,
+            SuiteArg::Museum => Suite::Museum,
         }
     }
 }
@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn the_gravest_failure_is_the_exit_status() {
+    fn gravest_failure_decides_the_exit_status() {
         use FailureKind::{Harness, Liveness, Safety};
         assert_eq!(exit(&[]), ExitCode::SUCCESS);
         assert_eq!(exit(&[Safety]), ExitCode::from(1));

@@ -1,4 +1,4 @@
-//! What may be said to `torture`.
+//! The arguments of `torture`.
 
 use std::path::PathBuf;
 
@@ -7,52 +7,51 @@ use clap::{Args, ValueEnum};
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  syncline torture                                 what a change is checked with: a minute
+  syncline torture                                 the check of every change: a minute
   syncline torture --tier full --html run.html     half an hour, and a page to look at
   syncline torture --tier soak --suite sim         until Ctrl-C; a second one does not wait
   syncline torture --seed 42                       the same simulated crashes, every time
   syncline torture --replay syncline-failures/FILE one failure again, with its story")]
 pub(super) struct TortureArgs {
-    /// How long and how deep
-    #[arg(long, value_enum, default_value_t = Tier::Smoke)]
-    pub(super) tier: Tier,
+    /// The length and depth of the run
+    #[arg(long, value_enum, default_value_t = TierArg::Smoke)]
+    pub(super) tier: TierArg,
     /// Which parts of the suite, separated by commas [default: all that are compiled]
     #[arg(long, value_enum, value_delimiter = ',', value_name = "SUITES")]
-    pub(super) suite: Vec<Suite>,
-    /// What chance follows from; the same seed gives the same simulated crashes. It is always
-    /// printed [default: another one each time]
+    pub(super) suite: Vec<SuiteArg>,
+    /// The seed of the random numbers; the same seed gives the same simulated crashes. It is always
+    /// printed [default: a random one]
     #[arg(long, value_name = "N")]
     pub(super) seed: Option<u64>,
-    /// Threads that simulate, and processes that are killed, at a time [default: one for each
-    /// processor]
+    /// Threads that simulate, and processes that are killed, at a time [default: one per processor]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub(super) workers: Option<u16>,
     /// The time for each suite, in seconds [default: its share of the tier's time]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub(super) seconds: Option<u32>,
-    /// Where killed processes have their stores, to test that file system; it must exist
+    /// The directory for the stores of killed processes, to test its file system; it must exist
     /// [default: the directory for temporary files]
     #[arg(long)]
     pub(super) dir: Option<PathBuf>,
-    /// Where failures are put down, a file for each. The directory is made for the first one
+    /// The directory for failures, one file each. It is created for the first one
     #[arg(long, value_name = "DIR", default_value = "syncline-failures")]
     pub(super) failures: PathBuf,
-    /// Run the one failure again that was put down in this file, and tell its story
+    /// Run the failure in this file again, and tell its story
     #[arg(long, value_name = "FILE", conflicts_with_all = ["tier", "suite", "seed", "workers",
         "seconds", "dir", "failures", "json", "html"])]
     pub(super) replay: Option<PathBuf>,
-    /// Write the summary as JSON, to a file or with `-` to standard output, the table then going
-    /// to standard error
+    /// Write the summary as JSON to a file, or with `-` to standard output; the table then goes to
+    /// standard error
     #[arg(long, value_name = "FILE")]
     pub(super) json: Option<PathBuf>,
-    /// Write the summary as a page, with the crash states of one run drawn
+    /// Write the summary as a page, with a drawing of the crash states of one run
     #[arg(long, value_name = "FILE")]
     pub(super) html: Option<PathBuf>,
 }
 
-/// How long and how deep.
+/// The length and depth of the run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(super) enum Tier {
+pub(super) enum TierArg {
     /// Up to a minute
     Smoke,
     /// Up to half an hour
@@ -63,7 +62,7 @@ pub(super) enum Tier {
 
 /// A part of the crash suite.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(super) enum Suite {
+pub(super) enum SuiteArg {
     /// Power losses, failing calls and rot, on a simulated disk
     Sim,
     /// Each bit of five stores, flipped: all of them in the full tier, one of 1,000 in smoke

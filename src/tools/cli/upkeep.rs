@@ -3,13 +3,14 @@
 use std::io::{self, BufWriter, Write};
 
 use super::args::{DirArgs, DropArgs};
-use super::failure::{Failure, Outcome, Status};
-use super::kv::no_keyspace;
-use super::{Access, remote, with_store};
+use super::failure::{CommandResult, Failure, Status};
+use super::messages::{no_keyspace, note};
+use super::remote;
+use super::store::{Access, with_store};
 use crate::Error;
 use crate::net::service::is_public;
 
-pub(super) fn keyspaces(args: &DirArgs) -> Outcome {
+pub(super) fn keyspaces(args: &DirArgs) -> CommandResult {
     match args.remote.is_asked() {
         Some(server) => print(&remote::keyspaces(&server)?),
         None => with_store(&args.dir, Access::Read, |store| {
@@ -20,15 +21,15 @@ pub(super) fn keyspaces(args: &DirArgs) -> Outcome {
     }
 }
 
-/// Names have no control characters, so each is a line.
-fn print(names: &[String]) -> Outcome {
+/// Names have no control characters, so each takes one line.
+fn print(names: &[String]) -> CommandResult {
     let mut out = BufWriter::new(io::stdout().lock());
     let written = names.iter().try_for_each(|name| writeln!(out, "{name}"));
     written.and_then(|()| out.flush()).map_err(Failure::output)?;
     Ok(Status::Done)
 }
 
-pub(super) fn drop_keyspace(args: &DropArgs) -> Outcome {
+pub(super) fn drop_keyspace(args: &DropArgs) -> CommandResult {
     if let Some(server) = args.remote.is_asked() {
         return remote::drop_keyspace(&server, &args.name);
     }
@@ -36,15 +37,15 @@ pub(super) fn drop_keyspace(args: &DropArgs) -> Outcome {
         Err(Error::NoSuchKeyspace { name }) => no_keyspace(&name),
         dropped => {
             dropped?.wait()?;
-            store.finish_drops(); // this life is too short for its thread
+            store.finish_drops(); // the process ends before the background thread would do it
             Ok(Status::Done)
         }
     })
 }
 
-pub(super) fn checkpoint(args: &DirArgs) -> Outcome {
+pub(super) fn checkpoint(args: &DirArgs) -> CommandResult {
     let made = |lsn| {
-        super::note(&format!("everything up to LSN {lsn} is in the data file"));
+        note(&format!("everything up to LSN {lsn} is in the data file"));
         Ok(Status::Done)
     };
     match args.remote.is_asked() {

@@ -3,22 +3,24 @@
 use std::io::{self, Write};
 
 use super::args::DirArgs;
-use super::failure::{Failure, Outcome, Status};
-use super::{Access, complain, remote, with_store};
+use super::failure::{CommandResult, Failure, Status};
+use super::messages::complain;
+use super::remote;
+use super::store::{Access, with_store};
 use crate::Verification;
 use crate::engine::base::problems::MOST_LISTED;
 use crate::engine::base::progress::OperationProgress;
 use crate::net::service::is_public;
 
-/// A store that cannot even be opened because its files are damaged is not clean, which is an
-/// answer (status 1) and no failure to find one. So it is of a store that is served.
-pub(super) fn verify(args: &DirArgs) -> Outcome {
+/// A store that cannot be opened because its files are damaged is not clean: that is an answer
+/// (status 1), no failure. The same holds for a served store.
+pub(super) fn verify(args: &DirArgs) -> CommandResult {
     let outcome = match args.remote.is_asked() {
         Some(remote) => remote::verify(&remote).and_then(|found| judge(&found)),
         None => with_store(&args.dir, Access::Read, |store| {
-            // The server's own keyspaces are checked and not counted, as over a connection.
+            // The server's own keyspaces are checked but not counted, as over a connection.
             let found = store.verify_on(&OperationProgress::default(), &is_public)?;
-            judge(&found.expect("nobody cancels it"))
+            judge(&found.expect("a check that is not cancelled"))
         }),
     };
     match outcome {
@@ -30,7 +32,7 @@ pub(super) fn verify(args: &DirArgs) -> Outcome {
     }
 }
 
-fn judge(found: &Verification) -> Outcome {
+fn judge(found: &Verification) -> CommandResult {
     print(found).map_err(Failure::output)?;
     Ok(if found.is_clean() { Status::Done } else { Status::No })
 }
@@ -44,7 +46,7 @@ fn print(found: &Verification) -> io::Result<()> {
         0 => "clean".to_owned(),
         1 => "NOT CLEAN, 1 problem".to_owned(),
         told @ ..=MOST_LISTED => format!("NOT CLEAN, {told} problems"),
-        // The last line has said how many more there are.
+        // The last line above tells how many more there are.
         _ => format!("NOT CLEAN, more than {MOST_LISTED} problems"),
     };
     let free = match found.free_blocks {

@@ -1,4 +1,4 @@
-//! Servers that break off or break the rules: what is tried again, and what is not.
+//! Servers that break off or break the protocol: which requests are repeated, and which are not.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -12,24 +12,24 @@ use super::fake::welcome;
 use crate::CommitMode;
 use crate::net::proto::{JobEvent, JobState, MAX_BODY, Part, Progress, Request, Response, decode};
 
-/// What the server does with each request but `Hello`.
+/// What the server does with each request except `Hello`.
 #[derive(Clone, Copy)]
 enum Manner {
-    /// Ends the connection, until it has been asked so often.
+    /// Ends the connection, up to this many requests.
     EndsUntil(u32),
     /// Answers another request.
     WrongId,
-    /// Answers in parts what has one answer.
+    /// Answers in parts where one answer is due.
     Parts,
     /// Pushes more than there is credit for.
     NoCredit,
     /// Sends bytes that are no packet.
     Noise,
-    /// Says nothing.
+    /// Answers nothing.
     Silent,
 }
 
-/// Its address, and how many requests have come.
+/// Starts a server. Returns its address and the count of its requests.
 async fn serve(manner: Manner) -> (String, Arc<AtomicU32>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
@@ -94,7 +94,7 @@ async fn a_read_is_tried_again_and_a_write_is_not() {
     assert!(matches!(lost, Error::Lost { .. }) && !lost.is_undone(), "{lost}");
     assert_eq!(asked.load(Ordering::Relaxed), 1, "sent once");
     assert_eq!(rows.get("k").await.unwrap(), None);
-    assert_eq!(asked.load(Ordering::Relaxed), 3, "and the get as often as it took");
+    assert_eq!(asked.load(Ordering::Relaxed), 3, "the get as often as needed");
 }
 
 #[tokio::test]
@@ -103,12 +103,15 @@ async fn a_write_with_an_idempotency_key_is_tried_again() {
     let rows = client(&address).await.existing_keyspace("rows");
     let how = Write::from(CommitMode::Sync).once("order 17");
     let end = rows.put_with("k", "v", how).await.unwrap_err();
-    assert!(matches!(end, Error::Protocol(_)), "it was answered as a get is: {end}");
+    assert!(
+        matches!(end, Error::Protocol(_)),
+        "the server answers a put as if it were a get: {end}"
+    );
     assert_eq!(asked.load(Ordering::Relaxed), 3);
 }
 
 #[tokio::test]
-async fn tries_come_to_an_end() {
+async fn call_gives_up_after_its_tries() {
     let (address, asked) = serve(Manner::EndsUntil(u32::MAX)).await;
     let lost = client(&address).await.existing_keyspace("rows").get("k").await.unwrap_err();
     assert!(matches!(lost, Error::Lost { .. } | Error::NotSent { .. }), "{lost}");
@@ -126,12 +129,12 @@ async fn a_server_that_breaks_the_rules_loses_the_connection() {
 }
 
 #[tokio::test]
-async fn what_is_pushed_without_credit_ends_the_connection() {
+async fn push_without_credit_ends_the_connection() {
     let (address, asked) = serve(Manner::NoCredit).await;
     let client = client(&address).await;
     let mut events = client.watch_jobs(["job"]);
-    // Whatever came within its credit is told, and then the breach; whoever goes on watches on
-    // another connection.
+    // Events within the credit are told, and then the breach. The next call watches on another
+    // connection.
     let mut breaches = 0;
     while asked.load(Ordering::Relaxed) < 3 {
         match events.next().await.unwrap() {
@@ -144,19 +147,19 @@ async fn what_is_pushed_without_credit_ends_the_connection() {
 }
 
 #[tokio::test]
-async fn a_silent_server_is_waited_for_as_long_as_is_said() {
+async fn request_to_a_silent_server_times_out_and_is_cancelled() {
     let (address, asked) = serve(Manner::Silent).await;
     let client = client(&address).await.within(Duration::from_millis(20));
     let late = client.existing_keyspace("rows").get("k").await.unwrap_err();
     assert!(matches!(late, Error::TimedOut { .. }), "{late}");
-    // And the request was cancelled.
+    // The second packet is the `Cancel`.
     while asked.load(Ordering::Relaxed) < 2 {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
 }
 
 #[tokio::test]
-async fn what_is_too_long_is_not_sent() {
+async fn request_longer_than_the_server_takes_is_not_sent() {
     let (address, asked) = serve(Manner::Silent).await;
     let rows = client(&address).await.existing_keyspace("rows");
     let long = rows.put("k", vec![0; 2 << 20]).await.unwrap_err();

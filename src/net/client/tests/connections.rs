@@ -1,4 +1,4 @@
-//! How connections are made, kept and told apart.
+//! Connections: how they are made, kept and replaced.
 
 use std::time::Duration;
 
@@ -33,7 +33,7 @@ async fn connection_that_dies_at_once_is_followed_by_a_pause() {
     assert!(made <= 75, "{made} connections in a minute");
     let figures = client.connection_figures();
     assert!(figures.made >= made && figures.failed == 0, "{figures:?}");
-    // One that is of use ends that.
+    // A connection that lives longer ends the back-off.
     let peer = fake.greeted().await;
     sleep(secs(6)).await;
     drop(peer);
@@ -43,16 +43,16 @@ async fn connection_that_dies_at_once_is_followed_by_a_pause() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn zero_keep_alive_means_none() {
+async fn zero_keep_alive_sends_no_ping() {
     let mut fake = Fake::new();
     let (client, mut peer) = fake.client(options()).await;
-    assert!(timeout(secs(7200), peer.next()).await.is_err(), "nothing is asked");
+    assert!(timeout(secs(7200), peer.next()).await.is_err(), "there is no ping");
     assert!(client.is_connected());
     assert_eq!(client.connection_figures().made, 1);
 }
 
 #[tokio::test(start_paused = true)]
-async fn sign_of_life_needs_no_place_in_flight() {
+async fn ping_needs_no_permit_in_flight() {
     let mut fake = Fake::new();
     let (client, peer) = fake.client(Client::options().max_in_flight(1)).await;
     let waiting = client.clone();
@@ -80,12 +80,12 @@ async fn another_store_on_the_same_address_is_an_error() {
     let call = client.clone();
     let call = begin(async move { call.existing_keyspace("rows").get("k").await });
     let mut other = fake.greeted_as(Welcome { store: OTHER, ..welcome() }).await;
-    assert!(other.next().await.is_none(), "nothing is asked of it");
+    assert!(other.next().await.is_none(), "it gets no request");
     let error = call.await.unwrap().unwrap_err();
     let Error::OtherStore { expected, found, .. } = &error else { panic!("{error}") };
     assert_eq!((expected.0, found.0), (super::fake::STORE, OTHER));
     assert!(error.is_undone() && !error.is_retryable());
-    // The right one may come back.
+    // The right store may come back.
     let right = fake.greeted().await;
     tokio::spawn(right.answer_pings());
     while client.ping().await.is_err() {
@@ -143,7 +143,7 @@ async fn servers_of_one_store_stand_in_for_each_other() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn token_is_asked_for_anew_for_each_connection() {
+async fn token_is_fetched_for_each_connection() {
     let mut fake = Fake::new();
     let count = std::sync::atomic::AtomicU32::new(1);
     let next = move || count.fetch_add(1, std::sync::atomic::Ordering::Relaxed).to_string();
@@ -158,7 +158,7 @@ async fn token_is_asked_for_anew_for_each_connection() {
     connecting.await.unwrap().unwrap();
 }
 
-/// Greets whoever comes, and ends every second connection at once.
+/// Greets every client, and ends every second connection at once.
 async fn greet_all(mut fake: Fake, peers: tokio::sync::mpsc::UnboundedSender<Peer>) {
     for number in 0_u64.. {
         let mut peer = fake.arrival().await;
@@ -194,9 +194,9 @@ async fn clients_dropped_while_they_reconnect_leave_nothing() {
     server.abort();
 }
 
-/// The first is in the writer's hands, the second waits to be written, and there is no room for more.
+/// The writer writes the first put, the second is queued, and there is no room for the third.
 #[tokio::test(start_paused = true)]
-async fn requests_wait_while_as_much_is_queued_as_may_be() {
+async fn requests_wait_while_the_queue_is_full() {
     let mut fake = Fake::new();
     let options = options().max_queued_bytes(1000).request_timeout(Some(secs(10))).tries(1);
     let (client, mut peer) = fake.client(options).await;
@@ -218,7 +218,7 @@ async fn requests_wait_while_as_much_is_queued_as_may_be() {
     assert!(matches!(taken, Error::TimedOut { .. }), "{taken}");
     assert!(matches!(queued, Error::TimedOut { .. }), "{queued}");
     assert!(matches!(waiting, Error::NotSent { .. }) && waiting.is_undone(), "{waiting}");
-    // Once the server reads there is room, and further ones go out.
+    // Once the server reads there is room, and further requests go out.
     let later = put("d");
     let mut kinds = Vec::new();
     while kinds.iter().filter(|kind| **kind == Kind::Put).count() < 3 {
@@ -228,8 +228,7 @@ async fn requests_wait_while_as_much_is_queued_as_may_be() {
     assert!(later.await.unwrap().is_err(), "nobody answers it");
 }
 
-/// A future that held a lock while it waits could not be moved to another thread (CLIENT-2): this is not
-/// compiled then.
+/// A future that held a lock while it waits would not be `Send` (CLIENT-2), and this would not compile.
 #[tokio::test(start_paused = true)]
 async fn future_of_each_call_can_be_moved_to_another_thread() {
     fn moves(_: impl Send) {}

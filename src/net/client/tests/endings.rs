@@ -9,7 +9,7 @@ use super::super::deadline::Deadline;
 use super::super::{Client, Connection, Error};
 use super::fake::{Fake, begin};
 use crate::CommitMode;
-use crate::net::proto::{Applied, Code, Failure, Goodbye, Kind, Place, Response, Written};
+use crate::net::proto::{Applied, Code, CommitPosition, Failure, Goodbye, Kind, Response, Written};
 
 fn secs(number: u64) -> Duration {
     Duration::from_secs(number)
@@ -20,7 +20,7 @@ fn goodbye() -> Response<'static> {
 }
 
 fn written() -> Response<'static> {
-    let receipt = Place { incarnation: 1, lsn: 7 };
+    let receipt = CommitPosition { incarnation: 1, lsn: 7 };
     Response::Written(Written { receipt, durable: true, applied: Applied::Now })
 }
 
@@ -41,7 +41,7 @@ async fn draining_link_is_closed_by_the_client_when_nothing_is_in_flight() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn draining_server_is_not_waited_for_longer_than_it_said() {
+async fn draining_server_loses_its_connection_after_its_drain_time() {
     let mut fake = Fake::new();
     let (client, mut old) = fake.client(Client::options().request_timeout(None)).await;
     let put = begin(async move { client.existing_keyspace("rows").put("k", "v").await });
@@ -54,7 +54,7 @@ async fn draining_server_is_not_waited_for_longer_than_it_said() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn closed_client_answers_what_is_in_flight_and_takes_nothing_new() {
+async fn closed_client_finishes_requests_in_flight_and_takes_no_new_ones() {
     let mut fake = Fake::new();
     let (client, mut peer) = fake.client(Client::options()).await;
     let mut events = client.watch_connection();
@@ -75,9 +75,9 @@ async fn closed_client_answers_what_is_in_flight_and_takes_nothing_new() {
     client.close().await;
 }
 
-/// Its place is free when the server has answered it, so both count alike.
+/// The permit is free when the server has answered, so both sides count alike.
 #[tokio::test(start_paused = true)]
-async fn a_future_that_is_dropped_is_cancelled_and_gives_its_place_back() {
+async fn dropped_future_cancels_its_request_and_frees_its_permit() {
     let mut fake = Fake::new();
     let options = Client::options().max_in_flight(1).keep_alive(Duration::ZERO);
     let (client, mut peer) = fake.client(options).await;
@@ -87,10 +87,10 @@ async fn a_future_that_is_dropped_is_cancelled_and_gives_its_place_back() {
         let first = peer.asked().await;
         let put = client.clone();
         let put = begin(async move { put.existing_keyspace("rows").put("k", "v").await });
-        assert!(timeout(secs(5), peer.next()).await.is_err(), "there is one place");
+        assert!(timeout(secs(5), peer.next()).await.is_err(), "there is one permit");
         get.abort();
-        assert_eq!(peer.asked().await.given_up, Some(first.id));
-        assert!(timeout(secs(5), peer.next()).await.is_err(), "the server has not let go of it");
+        assert_eq!(peer.asked().await.cancelled, Some(first.id));
+        assert!(timeout(secs(5), peer.next()).await.is_err(), "the server has not answered yet");
         peer.refuse(first.id, Failure::new(Code::Cancelled, "given up")).await;
         let second = peer.asked().await;
         assert_eq!(second.kind, Kind::Put);
@@ -116,11 +116,11 @@ async fn blocked_writer_is_gone_soon_after_its_client() {
             put.abort();
             drop(client);
         } else {
-            // It ends for want of a sign of life.
+            // The connection ends since no ping is answered.
             assert!(matches!(put.await.unwrap(), Err(Error::Lost { .. })));
         }
         sleep(secs(2)).await;
-        assert!(link.upgrade().is_none(), "its tasks are gone, and with them what it had to write");
+        assert!(link.upgrade().is_none(), "its tasks are gone, with their buffers");
         drop(peer);
     }
 }
@@ -150,6 +150,6 @@ fn client_whose_runtime_has_ended_says_so() {
         assert!(matches!(events.next().await, Some(Err(Error::Closed { .. }))));
         assert!(matches!(marks.next().await, Some(Err(Error::Closed { .. }))));
     };
-    second.block_on(async { timeout(secs(20), told).await.expect("all is told at once") });
+    second.block_on(async { timeout(secs(20), told).await.expect("all learn of it at once") });
     drop(peer);
 }

@@ -1,5 +1,5 @@
-//! A server whose every word the test says, over sockets in memory. With no real socket the clock
-//! can stand still: it moves on only when nobody has anything to do.
+//! A fake server, whose answers the test writes, over sockets in memory. Without real sockets the clock
+//! can stand still: it advances only when no task can run.
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::sync::mpsc;
@@ -10,10 +10,10 @@ use crate::net::proto::{
     Failure, Kind, MAX_BODY, Part, Progress, Request, Response, VERSION, Welcome, decode,
 };
 
-/// The store that is served unless a test says otherwise.
+/// The store that the fake serves by default.
 pub(super) const STORE: [u8; 16] = [7; 16];
 
-/// Where clients of the test connect to. Dropped, it refuses them.
+/// The fake server. Once it is dropped, connections are refused.
 pub(super) struct Fake {
     pub(super) address: Address,
     arrivals: mpsc::UnboundedReceiver<DuplexStream>,
@@ -25,7 +25,7 @@ impl Fake {
         Fake { address: Address::Memory(vec![sender]), arrivals }
     }
 
-    /// Two servers, and an address that stands for both.
+    /// Two servers, and one address for both.
     pub(super) fn two() -> (Fake, Fake, Address) {
         let (one, two) = (Fake::new(), Fake::new());
         let (Address::Memory(first), Address::Memory(second)) = (&one.address, &two.address) else {
@@ -48,7 +48,7 @@ impl Fake {
         Peer { socket, input: Vec::new() }
     }
 
-    /// The next connection, after hello was said.
+    /// The next connection, after its handshake.
     pub(super) async fn greeted(&mut self) -> Peer {
         self.greeted_as(welcome()).await
     }
@@ -68,18 +68,18 @@ pub(super) struct Peer {
     input: Vec<u8>,
 }
 
-/// A request, as far as tests look at it.
+/// The parts of a request that tests look at.
 #[derive(Debug)]
 pub(super) struct Asked {
     pub(super) id: u64,
     pub(super) kind: Kind,
     pub(super) deadline_ms: u32,
-    /// Of a watch, its jobs.
+    /// The jobs of a watch.
     pub(super) jobs: Vec<String>,
-    /// Of a hello, its token.
+    /// The token of a `Hello`.
     pub(super) token: Option<String>,
-    /// Of a `Cancel`, the request that is given up.
-    pub(super) given_up: Option<u64>,
+    /// The request that a `Cancel` names.
+    pub(super) cancelled: Option<u64>,
 }
 
 impl Peer {
@@ -96,12 +96,12 @@ impl Peer {
                     Request::Hello(hello) => hello.token.map(str::to_owned),
                     _ => None,
                 };
-                let given_up = match &request {
+                let cancelled = match &request {
                     Request::Cancel(cancel) => Some(cancel.id),
                     _ => None,
                 };
                 let (id, deadline_ms) = (packet.head.id, packet.head.deadline_ms);
-                let asked = Asked { id, kind: request.kind(), deadline_ms, jobs, token, given_up };
+                let asked = Asked { id, kind: request.kind(), deadline_ms, jobs, token, cancelled };
                 let used = packet.len_in_buffer();
                 self.input.drain(..used);
                 return Some(asked);
@@ -112,7 +112,7 @@ impl Peer {
         }
     }
 
-    /// Answers pings, and whatever else is asked gets no answer, until the client has hung up.
+    /// Answers pings and nothing else, until the client has hung up.
     pub(super) async fn answer_pings(mut self) {
         while let Some(asked) = self.next().await {
             if asked.kind == Kind::Ping {
@@ -160,7 +160,7 @@ pub(super) fn welcome() -> Welcome<'static> {
     }
 }
 
-/// Runs a call beside what the server does.
+/// Runs a call while the test plays the server.
 pub(super) fn begin<T: Send + 'static>(
     call: impl Future<Output = Result<T>> + Send + 'static,
 ) -> tokio::task::JoinHandle<Result<T>> {

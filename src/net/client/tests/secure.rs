@@ -1,4 +1,4 @@
-//! TLS and tokens: whom the client trusts, and what it may do.
+//! TLS and tokens: which servers the client trusts, and its rights.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -17,7 +17,7 @@ const TOKENS: &str = "[[token]]\nname = 'reader'\nsecret = 'the reader has this'
 struct Guarded {
     server: Server,
     address: String,
-    /// The certificate that it can be known by.
+    /// Its certificate.
     cert: PathBuf,
 }
 
@@ -54,7 +54,7 @@ fn options() -> ClientOptions {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn only_the_server_that_was_meant_is_spoken_to() {
+async fn client_talks_only_to_a_server_that_its_roots_and_name_vouch_for() {
     let dir = tempfile::tempdir().unwrap();
     let Guarded { server, address, cert } = guarded(dir.path()).await;
     let token = "the reader has this";
@@ -74,7 +74,7 @@ async fn only_the_server_that_was_meant_is_spoken_to() {
         assert!(matches!(misnamed, Error::Tls { .. }) && !misnamed.is_retryable(), "{misnamed}");
         assert!(misnamed.to_string().contains("name"), "{misnamed}");
     }
-    // No TLS, and roots that are none.
+    // No TLS, and files without roots.
     let plain = Client::options().token(token).connect(&address).await.unwrap_err();
     assert_eq!(plain.code(), Some(Code::BadHandshake), "{plain}");
     assert!(plain.to_string().contains("TLS is spoken here"), "{plain}");
@@ -101,7 +101,7 @@ async fn only_the_server_that_was_meant_is_spoken_to() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn certificate_that_has_expired_and_plain_servers_are_told_apart_from_outages() {
+async fn expired_certificates_and_plain_servers_are_told_apart_from_outages() {
     let dir = tempfile::tempdir().unwrap();
     let mut made = rcgen::CertificateParams::new(vec!["store.test".to_owned()]).unwrap();
     made.not_before = rcgen::date_time_ymd(2001, 1, 1);
@@ -124,7 +124,7 @@ async fn certificate_that_has_expired_and_plain_servers_are_told_apart_from_outa
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_token_lets_in_and_no_further_than_it_says() {
+async fn token_gives_the_rights_that_it_lists_and_no_others() {
     let dir = tempfile::tempdir().unwrap();
     let Guarded { server, address, cert } = guarded(dir.path()).await;
     let with = |token: &str| options().tls_roots(&cert).token(token).connect(&address);
@@ -152,7 +152,11 @@ async fn a_token_lets_in_and_no_further_than_it_says() {
     denied(writer.begin_verify().await.unwrap_err(), "scope", "admin");
     let mut entries = reader.existing_keyspace("other").range::<&str>(..).entries().await.unwrap();
     denied(entries.next().await.unwrap().unwrap_err(), "keyspace", "other");
-    assert_eq!(writer.keyspaces().await.unwrap(), ["rows"], "of the others it is not told");
+    assert_eq!(
+        writer.keyspaces().await.unwrap(),
+        ["rows"],
+        "only the keyspaces of the token are listed"
+    );
     assert_eq!(
         reader.existing_keyspace("rows").get("k").await.unwrap().as_deref(),
         Some(&b"v"[..])
@@ -161,9 +165,9 @@ async fn a_token_lets_in_and_no_further_than_it_says() {
     server.stop().await.unwrap();
 }
 
-/// What `openssl req -x509` makes when nothing else is said.
+/// What `openssl req -x509` makes by default.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_certificate_that_is_its_own_authority_is_told_as_that() {
+async fn certificate_that_is_its_own_authority_gets_advice() {
     let dir = tempfile::tempdir().unwrap();
     let mut made = rcgen::CertificateParams::new(vec!["store.test".to_owned()]).unwrap();
     made.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);

@@ -1,4 +1,4 @@
-//! Ranges and watches: how long they wait, how many there are, what they outlive.
+//! Ranges and watches: their time limits, their number, and lost connections.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -9,7 +9,8 @@ use tokio::time::{Instant, timeout};
 use super::super::{Client, Entries, Error, JobEvents, JobState, WatermarkEvents};
 use super::fake::{Asked, Fake, Peer, welcome};
 use crate::net::proto::{
-    EntriesWriter, JobEvent, Kind, MAX_WATCHED, Marks, MarksEvent, Part, Place, Response, Welcome,
+    CommitPosition, EntriesWriter, JobEvent, Kind, MAX_WATCHED, Marks, MarksEvent, Part, Response,
+    Welcome,
 };
 
 fn secs(number: u64) -> Duration {
@@ -19,8 +20,8 @@ fn secs(number: u64) -> Duration {
 /// One entry, and whether more follow.
 async fn entry(peer: &mut Peer, id: u64, key: &str, part: Part) {
     let mut output = Vec::new();
-    let place = Place { incarnation: 1, lsn: 7 };
-    let mut entries = EntriesWriter::new(place, &mut output);
+    let position = CommitPosition { incarnation: 1, lsn: 7 };
+    let mut entries = EntriesWriter::new(position, &mut output);
     entries.push(key.as_bytes(), b"v", &mut output);
     entries.finish(id, part, None, 1 << 20, &mut output).unwrap();
     peer.write(&output).await;
@@ -65,7 +66,7 @@ fn ranges_and_watches_are_streams() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn no_more_ranges_are_asked_for_than_the_server_allows() {
+async fn ranges_beyond_the_server_limit_wait() {
     let mut fake = Fake::new();
     let connecting = Client::start(vec![fake.address.clone()], Client::options());
     let greeting = fake.greeted_as(Welcome { max_subscriptions: 2, ..welcome() });
@@ -83,7 +84,7 @@ async fn no_more_ranges_are_asked_for_than_the_server_allows() {
             Ok(asked) => under_way.push(asked.unwrap().id),
             Err(_) => {
                 assert!(under_way.len() <= 2, "{} ranges at once", under_way.len());
-                let id = under_way.pop().expect("each is asked for at last");
+                let id = under_way.pop().expect("each is asked for in the end");
                 entry(&mut peer, id, "a", Part::Last).await;
                 served += 1;
             }
@@ -92,7 +93,7 @@ async fn no_more_ranges_are_asked_for_than_the_server_allows() {
     for range in ranges {
         assert_eq!(range.await.unwrap().unwrap(), 1);
     }
-    // One that is not taken in time was not sent.
+    // A range that gets no permit in time was not sent.
     let held: Vec<_> = [client.existing_keyspace("rows").iter().entries().await.unwrap()].into();
     let _other = client.existing_keyspace("rows").iter().entries().await.unwrap();
     let none =
@@ -128,7 +129,7 @@ async fn later_jobs_are_watched_as_earlier_ones_end() {
     assert_eq!(first.jobs.len(), MAX_WATCHED);
     let mut seen: BTreeSet<String> = first.jobs.iter().cloned().collect();
     let mut watch = first;
-    // Of each watch but the last only some jobs end: those that end later must not hold up others.
+    // In each watch except the last only some jobs end: the others must not hold up later jobs.
     while seen.len() < jobs.len() {
         for job in watch.jobs.iter().rev().take(4) {
             end(&mut peer, watch.id, job, Part::More).await;
@@ -147,16 +148,16 @@ async fn later_jobs_are_watched_as_earlier_ones_end() {
     server.await.unwrap();
 }
 
-/// Tells the end of a job, and waits until more may be told.
+/// Tells the end of a job, and waits for credit.
 async fn end(peer: &mut Peer, id: u64, job: &str, part: Part) {
     let event = JobEvent { job: job.into(), state: JobState::Durable, skipped: 0 };
     peer.say_part(id, part, Response::JobEvent(event)).await;
     while part == Part::More && peer.asked().await.kind != Kind::Credit {}
 }
 
-/// What was told is not asked for again, what was not told is, and each end comes once.
+/// A new watch names exactly the jobs whose ends were not told.
 #[tokio::test(start_paused = true)]
-async fn a_watch_that_loses_its_connection_loses_no_end_and_tells_none_twice() {
+async fn watch_that_loses_its_connection_tells_each_end_once() {
     let mut fake = Fake::new();
     let (client, mut peer) = fake.client(Client::options().keep_alive(Duration::ZERO)).await;
     let mut events = client.watch_jobs(["a", "b", "c", "d"]);
@@ -187,7 +188,7 @@ async fn a_watch_that_loses_its_connection_loses_no_end_and_tells_none_twice() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn watermarks_that_were_passed_over_are_counted() {
+async fn skipped_watermarks_are_counted() {
     let mut fake = Fake::new();
     let (client, mut peer) = fake.client(Client::options().keep_alive(Duration::ZERO)).await;
     let mut events = client.watch_watermarks(Duration::ZERO);

@@ -1,17 +1,17 @@
-//! What an error claims is true.
+//! The claims of errors are true.
 
 use std::time::Duration;
 
 use super::super::{Batch, Client, Code, Error, Write};
 use super::fake::{Fake, begin};
 use crate::CommitMode;
-use crate::net::proto::{Applied, Failure, Kind, Place, Response, Written};
+use crate::net::proto::{Applied, CommitPosition, Failure, Kind, Response, Written};
 
 fn once() -> Write {
     Write::from(CommitMode::Sync).once("order 17")
 }
 
-/// The server takes the write, the connection is cut, and nobody listens any more.
+/// The server takes the write, the connection is cut, and later ones are refused.
 #[tokio::test(start_paused = true)]
 async fn write_that_may_be_applied_is_never_called_undone_after_a_retry() {
     for kind in [Kind::Put, Kind::Batch, Kind::CreateKeyspace] {
@@ -41,7 +41,7 @@ async fn write_that_may_be_applied_is_never_called_undone_after_a_retry() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn refusal_of_a_retry_says_nothing_of_the_try_before_it() {
+async fn refusal_of_a_retry_does_not_settle_the_earlier_try() {
     let mut fake = Fake::new();
     let (client, mut peer) = fake.client(Client::options()).await;
     let call =
@@ -66,7 +66,7 @@ async fn retry_that_is_answered_settles_the_write() {
     drop(peer);
     let mut peer = fake.greeted().await;
     let id = peer.asked().await.id;
-    let receipt = Place { incarnation: 1, lsn: 7 };
+    let receipt = CommitPosition { incarnation: 1, lsn: 7 };
     let written = Written { receipt, durable: true, applied: Applied::Before };
     peer.say(id, Response::Written(written)).await;
     let job = call.await.unwrap().unwrap();
@@ -75,7 +75,7 @@ async fn retry_that_is_answered_settles_the_write() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn deadline_that_both_watch_is_answered_by_the_server() {
+async fn server_answers_at_the_deadline_before_the_client_gives_up() {
     let mut fake = Fake::new();
     let (client, mut peer) = fake.client(Client::options()).await;
     let rows = client.within(Duration::from_millis(800)).existing_keyspace("rows");
@@ -92,7 +92,7 @@ async fn deadline_that_both_watch_is_answered_by_the_server() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn request_without_a_place_in_flight_was_not_sent() {
+async fn request_that_gets_no_permit_in_flight_was_not_sent() {
     let mut fake = Fake::new();
     let (client, mut peer) = fake.client(Client::options().max_in_flight(1)).await;
     let client = client.within(Duration::from_secs(2));
@@ -123,7 +123,7 @@ async fn garbage_is_a_breach_of_the_protocol_and_a_cut_is_not() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn silent_server_keeps_a_long_poll_little_longer_than_its_time() {
+async fn long_poll_of_a_silent_server_ends_shortly_after_its_time() {
     let mut fake = Fake::new();
     let (client, mut peer) = fake.client(Client::options()).await;
     let begun = tokio::time::Instant::now();
@@ -131,6 +131,6 @@ async fn silent_server_keeps_a_long_poll_little_longer_than_its_time() {
     assert_eq!(peer.asked().await.kind, Kind::JobWait);
     let error = call.await.unwrap().unwrap_err();
     assert!(matches!(error, Error::TimedOut { .. }), "{error}");
-    // The clock stands still but for waiting, so this measures no machine.
+    // Only waiting moves this clock, so the speed of the machine does not matter.
     assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
 }

@@ -1,9 +1,9 @@
-//! Everything once, over loopback.
+//! Every operation once, over loopback.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::super::{Applied, Batch, Client, Code, Error, Failure, JobState, Pool, Write};
+use super::super::{Applied, Batch, Client, Code, Error, Failure, JobState, Write};
 use crate::engine::disk::SimDisk;
 use crate::net::server::{Config, Server};
 use crate::{CommitMode, Options};
@@ -29,7 +29,7 @@ fn run(test: impl Future<Output = ()>) {
     runtime.block_on(limited);
 }
 
-/// What is done to a keyspace.
+/// A change to a keyspace.
 #[derive(Clone, Copy, Debug)]
 enum Step {
     Open,
@@ -37,7 +37,6 @@ enum Step {
     Drop,
 }
 
-/// A keyspace is opened, made and dropped in the same way whether its store is embedded or served.
 #[test]
 fn keyspaces_behave_alike_embedded_and_over_a_connection() {
     use Step::{Create, Drop, Open};
@@ -77,7 +76,7 @@ fn keyspaces_behave_alike_embedded_and_over_a_connection() {
             };
             let here = here.map_err(|error| Failure::from(&error).code);
             assert_eq!(here, expected, "{step:?} {name:?}, embedded");
-            let there = there.map_err(|error| error.code().expect("the server says no"));
+            let there = there.map_err(|error| error.code().expect("an error of the server"));
             assert_eq!(there, expected, "{step:?} {name:?}, over a connection");
             assert_eq!(embedded.keyspaces(), client.keyspaces().await.unwrap());
         }
@@ -87,7 +86,7 @@ fn keyspaces_behave_alike_embedded_and_over_a_connection() {
 }
 
 #[test]
-fn what_is_put_is_got_in_every_mode() {
+fn put_is_read_back_in_every_mode() {
     run(async {
         let (server, address) = serve(&Arc::default(), &config("127.0.0.1:0")).await;
         let client = Client::connect(&address).await.unwrap();
@@ -110,7 +109,7 @@ fn what_is_put_is_got_in_every_mode() {
         assert_eq!(rows.put_with("k", "4", once()).await.unwrap().applied(), Some(Applied::Now));
         let again = rows.put_with("k", "5", once()).await.unwrap();
         assert_eq!(again.applied(), Some(Applied::Before));
-        // The answer of mode `Job` has no room for it, so nothing is claimed.
+        // The answer in mode `Job` does not tell it.
         let again = rows.put_with("k", "6", Write::job().once("once")).await.unwrap();
         assert_eq!(again.applied(), None);
         assert_eq!(rows.get("k").await.unwrap().as_deref(), Some(&b"4"[..]));
@@ -130,7 +129,7 @@ fn what_is_put_is_got_in_every_mode() {
 }
 
 #[test]
-fn a_range_comes_whole_in_either_order_and_may_be_left() {
+fn range_comes_whole_in_either_order_and_may_be_dropped_early() {
     run(async {
         let (server, address) = serve(&Arc::default(), &config("127.0.0.1:0")).await;
         let client = Client::options().max_in_flight(2).connect(&address);
@@ -160,7 +159,7 @@ fn a_range_comes_whole_in_either_order_and_may_be_left() {
         let tens: Vec<_> =
             futures_util::StreamExt::collect(rows.prefix("0001").entries().await.unwrap()).await;
         assert_eq!(tens.len(), 10);
-        // With two places in flight, streams that were left must give theirs back.
+        // With two permits in flight, dropped streams must free theirs.
         for _ in 0..10 {
             let mut left = rows.range::<&str>(..).entries().await.unwrap();
             left.next().await.unwrap().unwrap();
@@ -172,14 +171,11 @@ fn a_range_comes_whole_in_either_order_and_may_be_left() {
 }
 
 #[test]
-fn the_whole_store_can_be_looked_after() {
+fn operations_on_the_whole_store_work_over_a_connection() {
     run(async {
         let (server, address) = serve(&Arc::default(), &config("127.0.0.1:0")).await;
-        let pool = Pool::new(&address, Client::options(), 2).unwrap();
-        let (one, two) = (pool.get().await.unwrap(), pool.get().await.unwrap());
-        let none = pool.get_within(Duration::from_millis(1)).await.unwrap_err();
-        assert!(matches!(none, Error::PoolExhausted { size: 2, .. }), "{none}");
-        assert!(none.is_undone() && none.is_timeout() && none.is_retryable());
+        let one = Client::connect(&address).await.unwrap();
+        let two = Client::connect(&address).await.unwrap();
         let rows = one.keyspace("rows").await.unwrap();
         assert!(rows.is_empty().await.unwrap() && rows.last().await.unwrap().is_none());
         let mut moves = two.watch_watermarks(Duration::ZERO);
@@ -201,15 +197,13 @@ fn the_whole_store_can_be_looked_after() {
         one.drop_keyspace("rows").await.unwrap();
         let gone = rows.put("k", "v").await.unwrap_err();
         assert_eq!(gone.code(), Some(Code::NoSuchKeyspace));
-        drop(one);
-        assert!(pool.get_within(Duration::ZERO).await.is_ok(), "it was given back");
-        drop((two, rows, job, moves, pool));
+        drop((one, two, rows, job, moves));
         server.stop().await.unwrap();
     });
 }
 
 #[test]
-fn a_client_comes_back_when_the_server_does() {
+fn client_reconnects_when_the_server_comes_back() {
     run(async {
         let disk = Arc::default();
         let (server, address) = serve(&disk, &config("127.0.0.1:0")).await;
@@ -254,9 +248,9 @@ fn tasks_share_a_connection() {
     });
 }
 
-/// Jobs that no server knows among one that ends.
+/// Jobs that no server knows beside one that ends.
 #[test]
-fn a_job_that_can_never_be_known_is_told_once_and_the_others_end() {
+fn job_that_can_never_be_known_is_told_once_and_the_others_end() {
     run(async {
         let (server, address) = serve(&Arc::default(), &config("127.0.0.1:0")).await;
         let client = Client::connect(&address).await.unwrap();

@@ -1,5 +1,5 @@
-//! `PROTOCOL.md` says what the code does: its examples are the pinned bytes, its tables name every
-//! kind and every code with the right number.
+//! `PROTOCOL.md` agrees with the code: its examples are the pinned bytes, and its tables name every kind
+//! and every code with the right number.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use crate::engine::base::lsn::{Incarnation, StoreId};
 
 const TEXT: &str = include_str!("../../../../PROTOCOL.md");
 
-/// Examples stand in blocks that begin with "```hex NAME"; what follows a `|` explains.
+/// Examples are blocks that begin with "```hex NAME"; the text after a `|` explains.
 #[test]
 fn examples_are_the_pinned_bytes() {
     let mut examples = 0;
@@ -57,13 +57,13 @@ fn every_code_is_in_the_table_and_says_whether_to_retry() {
 }
 
 #[test]
-fn limits_are_named() {
+fn document_names_the_limits() {
     for limit in [MAX_BODY, MAX_HELLO, MAX_ONCE as u32, MAX_WATCHED as u32] {
         assert!(TEXT.contains(&limit.to_string()), "{limit}");
     }
 }
 
-/// One error of each kind that the store has.
+/// One error of each kind of the store.
 fn errors() -> Vec<Error> {
     let (file, name) = (|| String::from("log"), || String::from("rows"));
     let source = || Arc::new(std::io::Error::other("why"));

@@ -1,5 +1,5 @@
-//! The bytes of every kind, as they are in `tests/golden/proto/packets.txt`. A client that was
-//! written from the specification relies on them: a difference is a new protocol version.
+//! The bytes of every kind, pinned in `tests/golden/proto/packets.txt`. Clients that were written from
+//! the specification rely on them: a difference is a new protocol version.
 
 use super::super::*;
 use super::{again, hex, only, samples, unhex};
@@ -16,7 +16,7 @@ pub(super) fn lines() -> impl Iterator<Item = (&'static str, Vec<u8>)> {
 }
 
 #[test]
-fn the_bytes_of_every_kind_are_pinned() {
+fn bytes_of_every_kind_are_pinned() {
     let samples = samples::packets();
     let made: String =
         samples.iter().map(|(name, bytes)| format!("{name} {}\n", hex(bytes))).collect();
@@ -26,9 +26,9 @@ fn the_bytes_of_every_kind_are_pinned() {
         .map(|line| format!("{line}\n"))
         .collect();
     for (made, pinned) in made.lines().zip(pinned.lines()) {
-        assert_eq!(made, pinned, "what is sent has changed");
+        assert_eq!(made, pinned, "the bytes of a packet have changed");
     }
-    assert_eq!(made, pinned, "packets came or went");
+    assert_eq!(made, pinned, "packets were added or removed");
 }
 
 #[test]
@@ -53,7 +53,7 @@ fn pinned_bytes_are_read_and_written_again() {
 }
 
 #[test]
-fn what_the_samples_say_is_read_from_the_bytes() {
+fn pinned_bytes_decode_to_the_sampled_messages() {
     let pinned = |wanted: &str| lines().find(|(name, _)| *name == wanted).expect("a line").1;
     let bytes = pinned("Put.job_once");
     let packet = only(&bytes);
@@ -64,7 +64,7 @@ fn what_the_samples_say_is_read_from_the_bytes() {
     assert_eq!(Request::decode(&packet), Ok(Request::Put(put)));
     let bytes = pinned("Entries");
     let Ok(Response::Entries(entries)) = Response::decode(&only(&bytes)) else { panic!("entries") };
-    assert_eq!(entries.at, Place { incarnation: 3, lsn: 0x10040 });
+    assert_eq!(entries.at, CommitPosition { incarnation: 3, lsn: 0x10040 });
     assert_eq!(entries.next, Some(&b"alice"[..]));
     let rows: Vec<_> = entries.rows.collect();
     assert_eq!(rows, [(&b"ada"[..], &b"1815"[..]), (&b"alan"[..], &b""[..])]);

@@ -1,4 +1,4 @@
-//! Bytes that nobody should send.
+//! Malformed and damaged bytes.
 
 use super::super::packet::{Broken, HEADER};
 use super::super::*;
@@ -6,7 +6,7 @@ use super::golden::lines;
 use super::{only, samples};
 
 #[test]
-fn a_packet_is_missing_as_long_as_it_is_not_whole() {
+fn packet_cut_short_needs_more_bytes() {
     for (name, bytes) in lines() {
         for len in 0..bytes.len() {
             let missing = if len < HEADER { HEADER } else { bytes.len() } - len;
@@ -16,7 +16,7 @@ fn a_packet_is_missing_as_long_as_it_is_not_whole() {
     }
 }
 
-/// Whatever bit is flipped, no packet comes out: it is refused, or waited for in vain.
+/// With any bit flipped, the packet is refused, or more bytes are needed.
 #[test]
 fn a_flipped_bit_is_never_another_packet() {
     for (name, bytes) in lines() {
@@ -32,7 +32,7 @@ fn a_flipped_bit_is_never_another_packet() {
     }
 }
 
-/// Bits that must be zero are looked at behind the checksum, so that damage is called damage.
+/// Reserved bits are checked after the checksum, so that damage is reported as damage.
 #[test]
 fn reserved_bits_are_refused() {
     let (_, ping) = lines().find(|(name, _)| *name == "Ping").expect("a line");
@@ -53,7 +53,7 @@ fn seal(packet: &mut [u8]) {
 }
 
 #[test]
-fn a_length_above_the_limit_is_refused_as_soon_as_it_is_there() {
+fn length_above_the_limit_is_refused_before_the_rest_arrives() {
     let header = [0x01, 0x10, 0, 0, 0, 0];
     assert_eq!(decode(&header[..3], 4096), Ok(Progress::NeedMore(21)));
     let refused = Err(Broken::TooLarge { len: 4097, max: 4096 });
@@ -68,7 +68,7 @@ fn a_length_above_the_limit_is_refused_as_soon_as_it_is_there() {
 }
 
 #[test]
-fn what_is_too_long_to_send_leaves_nothing_behind() {
+fn message_too_long_to_send_leaves_the_output_unchanged() {
     let mut out = b"before".to_vec();
     let value = vec![7; 1000];
     let response = Response::Value(Some(&value));
@@ -86,7 +86,7 @@ fn packet_of(kind: u8, body: &[u8]) -> Packet<'_> {
 }
 
 #[test]
-fn kinds_that_are_not_there_are_told_from_bodies_that_are_wrong() {
+fn unknown_kinds_are_told_apart_from_malformed_bodies() {
     for kind in 0..=255u8 {
         let packet = packet_of(kind, &[]);
         let (request, response) = (Request::decode(&packet), Response::decode(&packet));
@@ -115,9 +115,9 @@ fn a_request_in_parts_is_refused() {
     assert!(matches!(Request::decode(&packet), Err(Refused::Malformed(_))));
 }
 
-/// Every body, cut short or with a byte more, is malformed: all of it is read and no more (PROTO-3).
+/// A body is read whole (PROTO-3).
 #[test]
-fn bodies_end_where_they_end() {
+fn body_with_a_byte_more_or_less_is_malformed() {
     for (name, bytes) in lines() {
         let kind = bytes[16];
         let is_malformed = |body: &[u8]| {
@@ -138,7 +138,7 @@ fn bodies_end_where_they_end() {
 
 /// Lists that claim to be endless (PROTO-4), in each place where there is a list.
 #[test]
-fn a_list_that_claims_too_much_is_malformed_at_once() {
+fn list_that_claims_more_than_the_body_holds_is_malformed() {
     let endless = [253, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff];
     let hello = [&b"syncline"[..], &[1, 1, 0, 0, 0]].concat();
     let marks = [3, 0, 0, 0, 0];
@@ -174,16 +174,16 @@ fn texts_are_utf8_and_tags_are_known() {
     };
     malformed(Kind::DropKeyspace, &[1, 0xff]);
     malformed(Kind::Checkpoint, &[2]);
-    // A put in mode 3, and one whose option is neither there nor not.
+    // A put in mode 3, and a put whose option begins with 2.
     malformed(Kind::Put, &[1, b'k', 0, 0, 3, 0]);
     malformed(Kind::Put, &[1, b'k', 0, 0, 0, 2]);
-    // A boolean that is neither.
+    // A boolean of 2.
     let written = packet_of(Kind::Written.number(), &[3, 9, 2, 0]);
     assert!(matches!(Response::decode(&written), Err(Refused::Malformed(_))));
 }
 
 #[test]
-fn limits_that_no_type_has_are_checked() {
+fn limits_beyond_the_types_are_checked() {
     let with_once = |once| {
         let mut out = Vec::new();
         let put = Put { keyspace: "k", key: b"", value: b"", mode: Mode::Sync, once };
@@ -213,7 +213,7 @@ fn reason(kind: Kind, body: &[u8]) -> String {
 }
 
 #[test]
-fn what_is_wrong_with_a_body_is_told_in_plain_words() {
+fn malformed_body_is_explained_in_plain_words() {
     for (kind, body, expected) in [
         (Kind::Get, &b"\x01a"[..], "the body ends too early"),
         (Kind::Get, b"\x01a\x01b!!", "2 bytes too many"),
@@ -235,7 +235,7 @@ fn what_is_wrong_with_a_body_is_told_in_plain_words() {
 }
 
 #[test]
-fn no_text_in_a_failure_is_longer_than_was_said() {
+fn texts_of_a_failure_are_cut_at_their_limits() {
     let long = "\u{e9}".repeat(3000);
     let failure = Failure::new(Code::InvalidName, long.clone())
         .with("token", long.clone())

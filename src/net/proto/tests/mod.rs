@@ -1,4 +1,4 @@
-//! The protocol's bytes: pinned, explained, split, cut, flipped and made up.
+//! The bytes of the protocol: pinned, documented, split, cut, flipped and random.
 
 mod document;
 mod golden;
@@ -9,7 +9,7 @@ pub(crate) mod samples;
 use super::packet::{HEADER, Packet, Progress, decode};
 use super::{MAX_BODY, Request, Response};
 
-/// The packet that `bytes` are, and nothing else.
+/// The only packet in `bytes`.
 fn only(bytes: &[u8]) -> Packet<'_> {
     match decode(bytes, MAX_BODY) {
         Ok(Progress::Packet(packet)) => {

@@ -1,5 +1,4 @@
-//! Any message comes back as it was, whatever the bytes in it and wherever the stream of packets is
-//! divided.
+//! Properties: any message is decoded as it was encoded, wherever the stream of packets is split.
 
 use proptest::prelude::*;
 
@@ -7,7 +6,7 @@ use super::super::packet::HEADER;
 use super::super::*;
 use super::{again, only};
 
-/// What messages are made of.
+/// The random parts that messages are made of.
 #[derive(Clone, Debug)]
 struct Material {
     texts: Vec<String>,
@@ -150,11 +149,11 @@ impl Material {
         })
     }
 
-    /// An answer of a kind, but for entries: they have a test of their own.
+    /// An answer of a kind, except entries, which have their own test.
     fn response(&self, kind: Kind) -> Option<Response<'_>> {
         let is_even = self.choice & 1 == 0;
         let applied = if is_even { Applied::Now } else { Applied::Before };
-        let receipt = Place { incarnation: self.short(0), lsn: self.long(1) };
+        let receipt = CommitPosition { incarnation: self.short(0), lsn: self.long(1) };
         let texts = || self.texts.iter().map(|text| text.as_str().into()).collect();
         let (job, skipped) = (self.text(1).into(), self.long(2));
         Some(match kind {
@@ -201,7 +200,7 @@ impl Material {
     }
 }
 
-/// Numbers at the places where a varint becomes longer, and others.
+/// Numbers, among them those at which a varint becomes longer.
 fn number() -> impl Strategy<Value = u64> {
     prop_oneof![
         0..300u64,
@@ -231,7 +230,7 @@ fn material() -> impl Strategy<Value = Material> {
     })
 }
 
-/// A message of every kind in one stream, and where each begins.
+/// A stream with a message of every kind, and the offsets of the messages.
 fn stream(material: &Material) -> (Vec<u8>, Vec<usize>) {
     let (mut out, mut starts) = (Vec::new(), Vec::new());
     for kind in Kind::ALL {
@@ -266,7 +265,7 @@ proptest! {
         stream(&material);
     }
 
-    /// A reader who takes the bytes in pieces meets the same packets.
+    /// Bytes that come in pieces give the same packets.
     #[test]
     fn any_split_of_the_bytes_gives_the_same_packets(
         material in material(),
@@ -325,7 +324,7 @@ proptest! {
         before in 0..3usize,
     ) {
         let mut out = vec![9; before];
-        let at = Place { incarnation: 7, lsn };
+        let at = CommitPosition { incarnation: 7, lsn };
         let mut writer = EntriesWriter::new(at, &mut out);
         let mut expected_len = writer.body_len(&out) + 1;
         for (key, value) in &rows {
@@ -354,9 +353,9 @@ fn varint_len(number: usize) -> usize {
 }
 
 #[test]
-fn entries_that_do_not_fit_are_taken_back() {
+fn entries_that_do_not_fit_are_removed_from_the_output() {
     let mut out = b"before".to_vec();
-    let at = Place { incarnation: 1, lsn: 1 };
+    let at = CommitPosition { incarnation: 1, lsn: 1 };
     let mut writer = EntriesWriter::new(at, &mut out);
     writer.push(&[1; 100], &[2; 100], &mut out);
     let len = writer.body_len(&out) + 1;
@@ -368,7 +367,7 @@ fn entries_that_do_not_fit_are_taken_back() {
 }
 
 #[test]
-fn packets_of_the_largest_size_come_back() {
+fn packets_of_the_largest_size_are_read_back() {
     let value = vec![0x5a; MAX_BODY as usize - 5 - 1];
     let mut out = Vec::new();
     Response::Value(Some(&value)).encode(1, MAX_BODY, &mut out).expect("it fits to the byte");
@@ -377,8 +376,8 @@ fn packets_of_the_largest_size_come_back() {
 }
 
 #[test]
-fn job_ids_come_back_and_other_text_does_not() {
-    // The examples of the protocol's description; those of lives with and without a mark.
+fn job_ids_are_parsed_back_and_other_text_is_refused() {
+    // The examples of PROTOCOL.md, of incarnations with and without a mark.
     let write = "00112233445566778899aabbccddeeff-3.9f3c2b7a10d4e856-10040-d3e8f750";
     let operation = "00112233445566778899aabbccddeeff-3.9f3c2b7a10d4e856-op-1-e527b6b3";
     for text in [super::samples::WRITE, super::samples::OPERATION, write, operation] {

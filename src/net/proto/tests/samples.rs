@@ -1,4 +1,4 @@
-//! One packet of every kind, and some more where a field can be one thing or another.
+//! One packet of every kind, and more where a field has several forms.
 
 use super::super::*;
 
@@ -33,14 +33,14 @@ fn ops() -> OpsBuffer {
 /// An `Entries` packet with two rows.
 fn rows() -> Vec<u8> {
     let mut out = Vec::new();
-    let mut writer = EntriesWriter::new(PLACE, &mut out);
+    let mut writer = EntriesWriter::new(POSITION, &mut out);
     writer.push(b"ada", b"1815", &mut out);
     writer.push(b"alan", b"", &mut out);
     writer.finish(1, Part::Last, None, MAX_BODY, &mut out).expect("it fits");
     out
 }
 
-const PLACE: Place = Place { incarnation: 3, lsn: 0x10040 };
+const POSITION: CommitPosition = CommitPosition { incarnation: 3, lsn: 0x10040 };
 const MARKS: Marks =
     Marks { incarnation: 3, appended: 70_000, visible: 69_000, durable: 65_600, checkpoint: 250 };
 
@@ -187,7 +187,7 @@ fn greetings() -> Vec<Answered<'static>> {
 
 fn answers(entries: Entries<'_>) -> Vec<Answered<'_>> {
     let written =
-        |durable, applied| Response::Written(Written { receipt: PLACE, durable, applied });
+        |durable, applied| Response::Written(Written { receipt: POSITION, durable, applied });
     let page = Entries { next: Some(b"alice"), ..entries };
     let names = vec!["people".into(), "users".into()];
     let figures = vec![("sync_commits".into(), 12), ("cache_hits".into(), 1 << 40)];

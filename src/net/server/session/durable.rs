@@ -66,7 +66,11 @@ impl Session {
         let answer = match kind {
             Kind::Flush => Response::Marks(service.marks()),
             Kind::CreateKeyspace | Kind::DropKeyspace => Response::Done,
-            _ => Response::Written(Written { receipt: service.place(lsn), durable: true, applied }),
+            _ => Response::Written(Written {
+                receipt: service.position(lsn),
+                durable: true,
+                applied,
+            }),
         };
         self.reply(id).send(&answer);
     }

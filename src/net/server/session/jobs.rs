@@ -20,7 +20,7 @@ use crate::net::proto::{
     Answer, Code, Failure, Job, JobEvent, JobState, JobWait, JobWatch, Kind, Packet, Response,
 };
 use crate::net::server::mailbox::Judged;
-use crate::net::service::{JobListener, JobNumber, JobRef, Operation, Outcome, verified};
+use crate::net::service::{JobListener, JobNumber, JobRef, Operation, OperationOutcome, verified};
 
 impl Session {
     /// Answers with a job's present state.
@@ -138,15 +138,15 @@ impl Session {
             return self.refuse(id, Failure::new(Code::NoSuchJob, "its outcome is gone"));
         };
         match outcome {
-            Outcome::Checkpoint(_) => {
+            OperationOutcome::Checkpoint(_) => {
                 let marks = service.marks();
                 self.reply(id).send(&Response::Marks(marks));
             }
-            Outcome::Verified(found) => {
+            OperationOutcome::Verified(found) => {
                 self.reply(id).send(&Response::Verified(verified(&found)));
             }
-            Outcome::Failed(error) => self.refuse(id, error),
-            Outcome::Cancelled => {
+            OperationOutcome::Failed(error) => self.refuse(id, error),
+            OperationOutcome::Cancelled => {
                 self.refuse(id, Failure::new(Code::Cancelled, "the operation was cancelled"));
             }
         }

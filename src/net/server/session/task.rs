@@ -175,7 +175,7 @@ impl TaskContext {
             let load = move |context: &TaskContext| {
                 while let Some(write) = run.next_to_prefetch() {
                     let request = Request::decode(&write.request.packet()).expect("decoded before");
-                    context.shared.service.bring_in(&request);
+                    context.shared.service.read_ahead(&request);
                 }
             };
             if self.submit(load).is_err() {

@@ -101,7 +101,7 @@ impl Session {
         let service = &self.context.shared.service;
         match mode {
             Mode::Async => {
-                let receipt = service.place(lsn);
+                let receipt = service.position(lsn);
                 let written = Written { receipt, durable: false, applied };
                 self.reply(id).send(&Response::Written(written));
             }
