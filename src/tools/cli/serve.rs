@@ -1,12 +1,12 @@
 //! `serve`: a store for other processes.
 
 use super::args::ServeArgs;
-use super::failure::{CommandResult, Failure, Status};
+use super::failure::{CommandResult, Status};
 use crate::net::server::{Failure as Refused, Settings, Sources, serve as run};
 
 pub(super) fn serve(args: &ServeArgs) -> CommandResult {
     #[cfg(feature = "mutants")]
-    crate::engine::mutants::break_by_environment().map_err(Failure::Usage)?;
+    crate::engine::mutants::break_by_environment().map_err(super::failure::Failure::Usage)?;
     let environment = Settings::of_environment(std::env::vars())?;
     let mut flags = flags(args)?;
     for assignment in &args.set {
