@@ -2,6 +2,8 @@
 
 use std::fmt::{self, Write};
 
+use maud::Render;
+
 /// Writes `text` so that no character of it means anything, in content and in attributes.
 pub(crate) struct Text<'a>(pub(crate) &'a str);
 
@@ -40,6 +42,12 @@ impl fmt::Display for Prose<'_> {
             }
         }
         Ok(())
+    }
+}
+
+impl Render for Prose<'_> {
+    fn render_to(&self, out: &mut String) {
+        write!(out, "{self}").expect("a string takes everything");
     }
 }
 

@@ -2,10 +2,52 @@
 
 use std::fmt::{self, Write};
 
+use maud::{DOCTYPE, Markup, PreEscaped, html};
+
 use super::escape::{Prose, Text};
 
 /// Palette, type, tables, tiles, print: what all pages look like.
 const STYLE: &str = include_str!("style.css");
+
+/// A page; `style` is what it needs beyond the common style.
+pub(crate) fn page(title: &str, style: &str, content: &Markup) -> String {
+    let page = html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                title { (title) }
+                style { (PreEscaped(STYLE)) (PreEscaped(style)) }
+            }
+            body { main { (content) } }
+        }
+    };
+    // HTML allows no control characters, not even escaped ones.
+    let is_control = |letter: char| letter.is_ascii_control() && !matches!(letter, '\n' | '\t');
+    page.into_string().replace(is_control, "\u{fffd}")
+}
+
+/// A section of a page.
+pub(crate) fn section(title: &str, about: &str, content: &Markup) -> Markup {
+    html! {
+        section {
+            h2 { (title) }
+            p.soft { (Prose(about)) }
+            (content)
+        }
+    }
+}
+
+/// Terms and their meanings, within a `dl`.
+pub(crate) fn definitions(terms: &[(&str, &str)]) -> Markup {
+    html! {
+        @for (term, meaning) in terms {
+            dt { (term) }
+            dd { (Prose(meaning)) }
+        }
+    }
+}
 
 /// Begins a page; `style` is what it needs beyond the common style.
 pub(crate) fn begin(title: &str, style: &str, out: &mut String) {
@@ -49,8 +91,7 @@ pub(crate) fn put(out: &mut String, text: fmt::Arguments<'_>) {
     out.write_fmt(text).expect("a string takes everything");
 }
 
-/// Panics unless every element of `page` is closed, in order, and nothing is asked of anywhere
-/// else (HTML-1).
+/// Panics unless every element of `page` is closed, in order, and the page loads nothing (HTML-1).
 #[cfg(test)]
 pub(crate) fn check(name: &str, page: &str) {
     const VOID: [&str; 2] = ["meta", "!DOCTYPE"];
@@ -71,7 +112,7 @@ pub(crate) fn check(name: &str, page: &str) {
     }
 }
 
-/// Writes the page into the directory that `SYNCLINE_PAGES` names, if it does, to be looked at.
+/// Writes the page into the directory that `SYNCLINE_PAGES` names, if it is set, for a look at it.
 #[cfg(test)]
 pub(crate) fn keep(name: &str, page: &str) {
     if let Some(dir) = std::env::var_os("SYNCLINE_PAGES") {
@@ -98,13 +139,13 @@ mod tests {
 
     #[test]
     #[should_panic(expected = "</p> within")]
-    fn what_is_closed_too_early_is_noticed() {
+    fn an_element_that_closes_too_early_fails_the_check() {
         check("page", "<p><b></p>");
     }
 
     #[test]
     #[should_panic(expected = "https:")]
-    fn what_is_elsewhere_is_noticed() {
+    fn a_link_to_elsewhere_fails_the_check() {
         check("page", "<p>https://example.org</p>");
     }
 }
