@@ -1,4 +1,4 @@
-//! What a run of the suite is asked to do.
+//! The settings of a run of the suite.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use serde::Serialize;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Tier {
-    /// Up to a minute: what a change is checked with.
+    /// Up to a minute: the check of a change.
     Smoke,
     /// Up to half an hour.
     Full,
@@ -27,7 +27,7 @@ impl Tier {
         }
     }
 
-    /// The most time that a run takes, if there is a bound.
+    /// The longest time that a run takes, if there is a bound.
     pub fn limit(self) -> Option<Duration> {
         match self {
             Tier::Smoke => Some(Duration::from_secs(60)),
@@ -56,7 +56,7 @@ pub enum Suite {
 }
 
 impl Suite {
-    /// All, in the order in which they are run: what needs the rest of the time comes last.
+    /// All suites, in the order of a run. The one that takes the rest of the time comes last.
     pub const ALL: [Suite; 6] =
         [Suite::Sim, Suite::Flips, Suite::Kill, Suite::Server, Suite::Museum, Suite::Mutants];
 
@@ -78,22 +78,21 @@ impl Suite {
     }
 }
 
-/// What a run is asked to do.
+/// The settings of a run.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// How long and how deep.
     pub tier: Tier,
-    /// Which parts.
+    /// The parts to run.
     pub suites: Vec<Suite>,
-    /// Everything that is drawn by chance follows from it.
+    /// All random draws follow from it.
     pub seed: u64,
-    /// Threads that simulate, and processes that are killed, at a time.
+    /// Threads that simulate at a time; also the measure for processes to kill.
     pub workers: usize,
-    /// The most time for each suite. None is the tier's own share of the time; a suite always
-    /// gets one, and none means until stopped there.
+    /// The longest time per suite. None is the tier's own share; a run always hands its suites one.
     pub limit: Option<Duration>,
-    /// Where killed processes have their stores; none is the system's directory for temporary files.
+    /// The directory for stores of killed processes; none is the system's temporary one.
     pub directory: Option<PathBuf>,
-    /// Where failures are put down, one file each.
+    /// The directory for failures, one file each.
     pub failures: PathBuf,
 }

@@ -1,4 +1,4 @@
-//! What the table and the page both say, worked out once.
+//! Figures and words that the table and the page share.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -68,7 +68,7 @@ fn judged(summary: &Summary) -> String {
     if parts.is_empty() { "nothing that was judged".to_owned() } else { parts.join(", ") }
 }
 
-/// The command that does the same again, as far as it follows from the seed.
+/// The command that repeats the run, as far as it follows from the seed.
 pub(super) fn again(summary: &Summary) -> String {
     let Summary { tier, seed, workers, .. } = summary;
     let ran = |suite: &Suite| match suite {
@@ -107,17 +107,17 @@ pub(super) struct MutantRow {
     pub(super) class: String,
     pub(super) name: String,
     pub(super) about: String,
-    /// Clauses and means, each once.
+    /// Clauses with the workload or fault, each once.
     pub(super) caught_by: String,
-    /// The most that any seed took.
+    /// The most over all seeds, as is `seconds`.
     pub(super) states: u64,
     pub(super) seconds: f64,
     pub(super) seeds: u64,
-    /// Seeds with which nothing caught it.
+    /// Seeds with which it survived.
     pub(super) survived: u64,
 }
 
-/// One row for each mutant, by class and name.
+/// One row per mutant, by class and name.
 pub(super) fn mutants(gate: &GateSummary) -> Vec<MutantRow> {
     let mut rows: BTreeMap<(&str, &str), (MutantRow, BTreeSet<String>)> = BTreeMap::new();
     for caught in &gate.caught {
@@ -138,31 +138,32 @@ pub(super) fn mutants(gate: &GateSummary) -> Vec<MutantRow> {
     rows.into_iter().map(row).collect()
 }
 
-/// What was judged of served stores, beside their writes.
+/// The figures of served stores, except those of their writes.
 pub(super) fn served(server: &ServerSummary) -> Vec<(String, u64)> {
     let mut facts = vec![
         ("under way when the server was killed".to_owned(), server.unanswered),
         ("of these applied".to_owned(), server.unanswered_found),
     ];
-    let job =
-        |(state, number): (&String, &u64)| (format!("jobs told after a kill: {state}"), *number);
+    let job = |(state, number): (&String, &u64)| {
+        (format!("jobs reported after a kill: {state}"), *number)
+    };
     facts.extend(server.jobs.iter().map(job));
     facts.extend([
         ("writes with an idempotency key sent again".to_owned(), server.retries),
         ("values judged".to_owned(), server.rows),
         ("whole stores checked".to_owned(), server.checks),
-        ("killed before anybody was connected".to_owned(), server.unmet),
+        ("killed before a client was connected".to_owned(), server.unmet),
     ]);
     facts
 }
 
-/// Call sites that differ only in what the store was doing.
+/// Call sites that differ only in the phase of the store.
 #[derive(Debug)]
 pub(super) struct SiteGroup<'a> {
     pub(super) fault: &'a str,
     pub(super) operation: &'a str,
     pub(super) file: &'a str,
-    /// By phase: failed once, went on failing.
+    /// By phase: how often it failed once, and how often it went on failing.
     pub(super) phases: BTreeMap<&'a str, (u64, u64)>,
 }
 

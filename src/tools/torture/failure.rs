@@ -1,22 +1,22 @@
-//! What went wrong, told so that somebody can mend it.
+//! A failure, told so that somebody can mend it.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// Whose fault it is.
+/// Whose fault a failure is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum FailureKind {
-    /// The store broke a promise: something is wrong, lost, or back from the dead.
+    /// The store broke a promise: data is wrong, lost, or back after its deletion.
     Safety,
-    /// The store does not go on although it could: it hangs, or refuses for no reason.
+    /// The store could go on and does not: it hangs, or refuses for no reason.
     Liveness,
     /// The suite could not do its work.
     Harness,
 }
 
-/// The clauses of oracle P, which every recovery is judged by.
+/// The clauses of oracle P, which judge every recovery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Clause {
@@ -30,16 +30,16 @@ pub enum Clause {
     Sound,
     /// 5: opening again gives the same; the store takes writes and survives another crash.
     Again,
-    /// 6: what was served is not undone by the next crash.
+    /// 6: the next crash undoes nothing that was served.
     Served,
     /// 7: every receipt answers truly.
     Receipts,
-    /// Beside P: an answer is right or a typed error that fits, never a panic or a hang.
+    /// Outside P: an answer is right or a fitting typed error, never a panic or a hang.
     Answers,
 }
 
 impl Clause {
-    /// All, in order.
+    /// All clauses, in order.
     pub const ALL: [Clause; 8] = [
         Clause::Prefix,
         Clause::Bounds,
@@ -51,7 +51,7 @@ impl Clause {
         Clause::Answers,
     ];
 
-    /// What it demands.
+    /// Its demand, in words.
     pub fn demand(self) -> &'static str {
         match self {
             Clause::Prefix => "one k exists: whole transactions, no hole, nothing refused",
@@ -75,16 +75,16 @@ impl fmt::Display for Clause {
     }
 }
 
-/// Something that went wrong.
+/// One failure of a run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failure {
     /// Whose fault it is.
     pub kind: FailureKind,
-    /// What it broke. None if it is the harness's.
+    /// The broken clause. None for a failure of the harness.
     pub clause: Option<Clause>,
-    /// In one line.
+    /// One line.
     pub title: String,
-    /// What was acknowledged, what the disk held, what recovery returned, a line each.
+    /// Lines on what was acknowledged, what the disk held, what recovery returned.
     pub story: Vec<String>,
     /// The command that shows it again.
     pub replay: String,

@@ -1,11 +1,11 @@
-//! Slices of a soak, added to one.
+//! Adds the slices of a soak to one summary.
 
 use std::collections::BTreeMap;
 
 use super::summary::{FaultRow, KillSummary, RotRow, ServerSummary, SimSummary, SiteRow};
 
 impl SimSummary {
-    /// Adds what another slice did.
+    /// Adds another slice.
     pub(super) fn absorb(&mut self, other: SimSummary) {
         self.seconds += other.seconds;
         self.worker_seconds += other.worker_seconds;
@@ -30,7 +30,7 @@ impl SimSummary {
         self.bits = self.bits.max(other.bits);
         self.traces_compared += other.traces_compared;
         other.rot.into_iter().for_each(|row| self.absorb_rot(row));
-        // Of two slices what one has not met the other may have.
+        // A pair that one slice has not met may be met by the other.
         if self.shapes == 0 {
             self.shapes_unmet = other.shapes_unmet;
         } else if other.shapes > 0 {
@@ -89,7 +89,7 @@ impl SimSummary {
 }
 
 impl KillSummary {
-    /// Adds what another slice did.
+    /// Adds another slice.
     pub(super) fn absorb(&mut self, other: KillSummary) {
         self.seconds += other.seconds;
         self.directory = other.directory;
@@ -105,7 +105,7 @@ impl KillSummary {
 }
 
 impl ServerSummary {
-    /// Adds what another slice, or another store, did.
+    /// Adds another slice, or another store.
     pub(super) fn absorb(&mut self, other: ServerSummary) {
         self.seconds += other.seconds;
         self.directory = other.directory;
@@ -142,7 +142,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_absorbs_a_slice_and_becomes_it() {
+    fn an_empty_summary_absorbs_a_slice_and_equals_it() {
         let slice = sample::good().sim.expect("a simulated tier");
         let mut sum = SimSummary::default();
         sum.absorb(slice.clone());

@@ -1,25 +1,24 @@
-//! The crash-recovery suite: everything that can befall a store, and what must hold afterwards.
+//! The crash-recovery suite: it lets everything befall a store that can, and judges the recovery.
 //!
 //! ```text
 //!   run ------+-- sim        the simulated disk: crash states, failing calls, rot; exhaustive
 //!   (tiers)   +-- kill       real processes on real files, killed; Linux
 //!             +-- server     a store that is served, its server killed; judged by its clients
-//!             +-- museum     known bugs, ours and others', told as scenarios
+//!             +-- museum     known bugs, ours and others', as scenarios
 //!             `-- gate       builds broken on purpose: each must be caught
 //!                  |
-//!               oracle P     what every recovery is judged by (`Clause`)
+//!               oracle P     the clauses that judge every recovery (`Clause`)
 //!                  |
-//!   config  progress  summary  failure      what is asked, what is seen meanwhile, what is told
-//!   watch  table  html                      how that is shown: live, at the end, as a page
+//!   config  progress  summary  failure      the settings, the counters, the results
+//!   watch  table  html                      shows them: live, at the end, as a page
 //! ```
 //!
 //! `CRASH-SUITE.md` says what is checked and what is not, how to read a failure, and how to add a
 //! fault, a workload, a mutant.
 //!
-//! - A run follows from its seed: what is simulated gives the same trace, always.
-//! - A failure is of one of three kinds: the store broke a promise (safety), it did not go on
-//!   when it could (liveness), or the suite itself could not do its work (harness). They have
-//!   exit statuses of their own.
+//! - A run follows from its seed: a simulated workload always gives the same trace.
+//! - A failure has one of three kinds, each with its exit status: the store broke a promise
+//!   (safety), it did not go on when it could (liveness), or the suite could not work (harness).
 
 mod config;
 mod failure;
@@ -39,7 +38,7 @@ pub mod kill;
 pub mod kill;
 mod museum;
 #[cfg(unix)]
-mod place;
+mod scratch;
 #[cfg(unix)]
 pub mod server;
 #[cfg(not(unix))]

@@ -1,4 +1,4 @@
-//! What can be seen of a run while it goes on, and how it is stopped.
+//! The counters and failures of a run that goes on, and its stop flag.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -13,7 +13,7 @@ pub struct Progress {
     pub states: AtomicU64,
     /// Faults that were injected and happened.
     pub faults: AtomicU64,
-    /// Processes that were killed, servers too, and whose store was recovered and judged.
+    /// Killed processes, servers too, whose store was recovered and judged.
     pub kills: AtomicU64,
     /// Jobs of killed servers that were judged.
     pub jobs: AtomicU64,
@@ -25,7 +25,7 @@ pub struct Progress {
     pub failures: AtomicU64,
     stopped: AtomicBool,
     doing: Mutex<String>,
-    /// In the order in which they were found.
+    /// In the order of discovery.
     found: Mutex<Vec<Failure>>,
 }
 
@@ -35,24 +35,23 @@ impl Progress {
         counter.fetch_add(count, Ordering::Relaxed);
     }
 
-    /// What is being done, for whoever watches.
+    /// The work at hand, in words.
     pub fn doing(&self) -> String {
         self.doing.lock().clone()
     }
 
-    /// Says what is being done.
+    /// Sets the words for the work at hand.
     pub fn now(&self, what: impl Into<String>) {
         *self.doing.lock() = what.into();
     }
 
-    /// Counts a failure and hands it to whoever watches, at once. It still belongs among those
-    /// that the suite returns.
+    /// Counts a failure and shows it to the watcher at once. The suite still returns it.
     pub fn found(&self, failure: &Failure) {
         Progress::add(&self.failures, 1);
         self.found.lock().push(failure.clone());
     }
 
-    /// Hands over those among `failures` that nobody has been told of, and counts `total`.
+    /// Shows the watcher those of `failures` that it has not seen, and counts `total`.
     pub(super) fn returned(&self, failures: &[Failure], total: u64) {
         let mut found = self.found.lock();
         for failure in failures {
@@ -63,17 +62,17 @@ impl Progress {
         self.failures.fetch_max(total, Ordering::Relaxed);
     }
 
-    /// What was found after the first `known` failures.
+    /// The failures after the first `known` ones.
     pub(super) fn found_since(&self, known: usize) -> Vec<Failure> {
         self.found.lock()[known..].to_vec()
     }
 
-    /// Asks all workers to come to an end. What they found so far is reported.
+    /// Asks all workers to end. The run reports the results so far.
     pub fn stop(&self) {
         self.stopped.store(true, Ordering::SeqCst);
     }
 
-    /// Whether the run has been asked to come to an end.
+    /// Whether the run was asked to end.
     pub fn is_stopped(&self) -> bool {
         self.stopped.load(Ordering::Relaxed)
     }

@@ -1,4 +1,4 @@
-//! The suites, one after the other, each within its share of the time.
+//! Runs the suites one after the other, each within its share of the time.
 //!
 //! | tier | sim | flips | kill | server | museum | mutants | together |
 //! |---|---|---|---|---|---|---|---|
@@ -7,12 +7,12 @@
 //! | soak | slices of 2 min | once, 20 min | slices of 30 s | slices of 15 s | once, 1 min | once, 7.5 min | until stopped |
 //!
 //! - SUITES-1 A suite that panics is a failure of the harness, and the others still run.
-//! - SUITES-2 A run that judged nothing, unless it was stopped, is a failure of the harness: "all held"
-//!   must never be said of nothing.
-//! - SUITES-3 The slices of a soak have seeds of their own, which follow from the run's; the first has
-//!   the run's seed itself, so that a soak begins as the other tiers do.
-//! - SUITES-4 A soak ends by itself when it has [`ENOUGH_FAILURES`], and when no suite has anything to
-//!   do here.
+//! - SUITES-2 A run that judged nothing is a failure of the harness, unless it was stopped: nothing must
+//!   not pass as "all held".
+//! - SUITES-3 Each slice of a soak has its own seed, which follows from the run's. The first slice has the
+//!   run's seed itself, so that a soak begins like the other tiers.
+//! - SUITES-4 A soak ends by itself when it has [`ENOUGH_FAILURES`], and when no suite judges anything
+//!   here.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -24,16 +24,16 @@ use super::progress::Progress;
 use super::summary::Summary;
 use super::{digest, gate, kill, museum, server, sim};
 
-/// A soak that has found so many needs no more.
+/// A soak ends at this number of failures.
 const ENOUGH_FAILURES: usize = 100;
 
-/// What is kept back of a tier's time for suites that end a little late.
+/// The part of a tier's time that is reserved for suites that end a little late.
 const MARGIN: Duration = Duration::from_secs(2);
 
 /// Runs what `config` asks for.
 pub fn run(config: &Config, progress: &Progress) -> Summary {
     let started = Instant::now();
-    let mut run = Run { config, progress, started, summary: empty(config) };
+    let mut run = SuiteRunner { config, progress, started, summary: empty(config) };
     match config.tier {
         Tier::Smoke | Tier::Full => run.all(&asked(config)),
         Tier::Soak => run.soak(),
@@ -41,7 +41,7 @@ pub fn run(config: &Config, progress: &Progress) -> Summary {
     run.finish()
 }
 
-/// The most time that a run takes, if there is a bound.
+/// The longest time that a run takes, if there is a bound.
 pub fn limit(config: &Config) -> Option<Duration> {
     let suites = asked(config);
     if let Some(limit) = config.limit {
@@ -54,13 +54,13 @@ pub fn limit(config: &Config) -> Option<Duration> {
     Some(suites.iter().map(|suite| share(config.tier, *suite)).sum())
 }
 
-/// What was asked for and is compiled, in order, each once.
+/// The requested suites that are compiled, in order, each once.
 fn asked(config: &Config) -> Vec<Suite> {
     let is_asked = |suite: &Suite| config.suites.contains(suite) && suite.is_compiled();
     Suite::ALL.into_iter().filter(is_asked).collect()
 }
 
-/// The time for one suite, or for one slice of it; the least if it gets the rest.
+/// The time for one suite, or for one slice of it; the least time if it gets the rest.
 fn share(tier: Tier, suite: Suite) -> Duration {
     let seconds = match (tier, suite) {
         (Tier::Smoke, Suite::Sim) => 22,
@@ -99,15 +99,15 @@ fn empty(config: &Config) -> Summary {
     }
 }
 
-/// A run on its way.
-struct Run<'a> {
+/// Runs suites and gathers their results.
+struct SuiteRunner<'a> {
     config: &'a Config,
     progress: &'a Progress,
     started: Instant,
     summary: Summary,
 }
 
-impl Run<'_> {
+impl SuiteRunner<'_> {
     fn all(&mut self, suites: &[Suite]) {
         for suite in suites {
             if self.progress.is_stopped() {
@@ -119,13 +119,13 @@ impl Run<'_> {
         }
     }
 
-    /// Sim, kill and server by turns, after whatever is done once.
+    /// Sim, kill and server by turns, after the suites that run once.
     fn soak(&mut self) {
         let (turns, once): (Vec<Suite>, Vec<Suite>) = asked(self.config)
             .into_iter()
             .partition(|suite| matches!(suite, Suite::Sim | Suite::Kill | Suite::Server));
         self.all(&once);
-        // With the time that is left for each, if it is bounded.
+        // Each suite with its time left, if the time is bounded.
         let all_time = self.config.limit.unwrap_or(Duration::MAX);
         let mut turns: Vec<(Suite, Duration)> =
             turns.into_iter().map(|suite| (suite, all_time)).collect();
@@ -161,7 +161,7 @@ impl Run<'_> {
         }
     }
 
-    /// Runs a suite or a slice of one. Returns how much it judged.
+    /// Runs a suite or a slice of one. Returns the number of judgements.
     fn one(&mut self, suite: Suite, limit: Duration, seed: u64) -> u64 {
         let config = Config { limit: Some(limit), seed, ..self.config.clone() };
         let progress = self.progress;
@@ -236,7 +236,7 @@ impl Run<'_> {
     }
 }
 
-/// What the suite returns, or its panic as a failure (SUITES-1).
+/// The results of the suite, or its panic as a failure (SUITES-1).
 fn guarded<S: Default>(
     suite: Suite,
     config: &Config,
@@ -247,17 +247,17 @@ fn guarded<S: Default>(
             kind: FailureKind::Harness,
             clause: None,
             title: format!("the suite `{}` panicked", suite.name()),
-            story: words(panic.as_ref()).lines().map(str::to_owned).collect(),
+            story: panic_message(panic.as_ref()).lines().map(str::to_owned).collect(),
             replay: again(&[suite], config),
         };
         (S::default(), vec![failure])
     })
 }
 
-fn words(panic: &(dyn Any + Send)) -> String {
+fn panic_message(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
     let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
-    text.unwrap_or_else(|| "a panic without words".to_owned())
+    text.unwrap_or_else(|| "a panic without a message".to_owned())
 }
 
 /// The command that does the same again.
@@ -340,7 +340,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_compiled_is_skipped_and_said() {
+    fn a_suite_that_is_not_compiled_is_listed_as_skipped() {
         let config = config(Tier::Smoke, &[Suite::Mutants]);
         let progress = Progress::default();
         progress.stop();
@@ -350,7 +350,7 @@ mod tests {
     }
 
     #[test]
-    fn slices_have_seeds_of_their_own() {
+    fn each_slice_has_its_own_seed() {
         assert_eq!(seed_of_slice(7, 0), 7);
         assert_ne!(seed_of_slice(7, 1), seed_of_slice(7, 2));
     }

@@ -1,5 +1,5 @@
-//! Summaries for the tests of the table, the page and the JSON: invented, but of the size and
-//! shape of real ones, and with everything that must be escaped or marked.
+//! Invented summaries for the tests of the table, the page and the JSON. They have the size and shape
+//! of real ones, and everything that must be escaped or marked.
 
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! What a run of the suite has to tell.
+//! The results of a run of the suite.
 
 use std::collections::BTreeMap;
 
@@ -7,16 +7,16 @@ use serde::Serialize;
 use super::config::Tier;
 use super::failure::{Clause, Failure, FailureKind};
 
-/// All that a run found.
+/// All results of a run.
 #[derive(Clone, Debug, Serialize)]
 pub struct Summary {
     /// The version of Syncline.
     pub version: &'static str,
     /// How long and how deep.
     pub tier: Tier,
-    /// Everything that was drawn by chance follows from it.
+    /// All random draws follow from it.
     pub seed: u64,
-    /// Threads that simulated, and processes that were killed, at a time.
+    /// Threads that simulated at a time; also the measure for killed processes.
     pub workers: usize,
     /// How long it took.
     pub seconds: f64,
@@ -30,7 +30,7 @@ pub struct Summary {
     pub museum: Option<MuseumSummary>,
     /// The mutants, if they were asked for and are compiled.
     pub mutants: Option<GateSummary>,
-    /// What was asked for and not done, and why.
+    /// The requested parts that were left out, with the reason.
     pub skipped: Vec<String>,
     /// All failures.
     pub failures: Vec<Failure>,
@@ -42,7 +42,7 @@ impl Summary {
         self.failures.iter().map(|failure| failure.kind).min()
     }
 
-    /// How much was judged, whatever it was.
+    /// The number of judgements of every kind.
     pub fn judged(&self) -> u64 {
         let sim = self.sim.as_ref().map_or(0, |sim| sim.states);
         let kill = self.kill.as_ref().map_or(0, |kill| kill.cycles);
@@ -53,31 +53,30 @@ impl Summary {
     }
 }
 
-/// What the simulated tier did.
+/// The results of the simulated tier.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct SimSummary {
     /// How long it took.
     pub seconds: f64,
-    /// Time that all workers were at it, added.
+    /// The working time of all workers, added.
     pub worker_seconds: f64,
     /// Crash states of stores whose files, the log included, have up to 512 KiB together.
     pub small_states: u64,
-    /// Time of workers that went to them: to the workloads, and to making, recovering and judging
-    /// the states.
+    /// Time that workers spent on them: workloads, and making, recovering and judging the states.
     pub small_seconds: f64,
     /// Workloads that were run.
     pub runs: u64,
-    /// Moments at which a crash was considered.
+    /// Points at which a crash was considered.
     pub crash_points: u64,
-    /// Disks that a crash, a fault or rot left, that were recovered and judged.
+    /// Disks after a crash, a fault or rot that were recovered and judged.
     pub states: u64,
-    /// States by how many crashes lay one within the other's recovery; the first is 0.
+    /// States by depth: entry 0 is one crash; each further one is a crash in the recovery before.
     pub states_by_depth: Vec<u64>,
     /// How often each clause was checked.
     pub clauses: BTreeMap<Clause, u64>,
-    /// For each fault of the fault model.
+    /// One row per fault of the fault model.
     pub faults: Vec<FaultRow>,
-    /// For each pair of fault and call site.
+    /// One row per pair of fault and call site.
     pub sites: Vec<SiteRow>,
     /// Windows of unsynced changes of which every subset was tried.
     pub windows_exhausted: u64,
@@ -89,16 +88,16 @@ pub struct SimSummary {
     pub bits_flipped: u64,
     /// Bits of pages that are never read, flipped a page at a time.
     pub bits_unread: u64,
-    /// How many bits the stores have in which they were flipped.
+    /// All bits of the stores in which bits were flipped.
     pub bits: u64,
-    /// For each sort of damage.
+    /// One row per kind of damage.
     pub rot: Vec<RotRow>,
-    /// Pairs of what a commit can be like: how long its values are, how often it names a key, and
-    /// so on.
+    /// Pairs of properties that a commit can have, such as the length of its values and the number
+    /// of times it names a key.
     pub shapes: u64,
-    /// Those that a commit had, of a workload whose crashes were judged.
+    /// The pairs that a commit had, in a workload whose crashes were judged.
     pub shapes_met: u64,
-    /// Those that none had, in words.
+    /// The pairs that no commit had, in words.
     pub shapes_unmet: Vec<String>,
     /// Runs that were run twice and gave the same trace.
     pub traces_compared: u64,
@@ -106,7 +105,7 @@ pub struct SimSummary {
     pub picture: Option<Picture>,
 }
 
-/// How often a fault of the fault model was met, by what was at stake.
+/// How often a fault of the fault model was met, by the commits at stake.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct FaultRow {
     /// Its number in the fault model.
@@ -121,19 +120,18 @@ pub struct FaultRow {
     pub unsynced: u64,
 }
 
-/// What became of stores that were damaged in one way.
+/// The outcomes of one kind of damage.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct RotRow {
     /// The damage.
     pub what: String,
-    /// The store showed what it should.
+    /// The store showed the right contents.
     pub right: u64,
-    /// It opened, and told of the damage.
+    /// It opened and reported the damage.
     pub told: u64,
-    /// It did not open, and told why.
+    /// It did not open and reported why.
     pub refused: u64,
-    /// It lacked commits of the last flush, which nothing had proved to be durable, and did not
-    /// tell.
+    /// It lacked commits of the last flush, which nothing had proved to be durable, without a report.
     pub unnoticed: u64,
 }
 
@@ -146,7 +144,7 @@ pub struct SiteRow {
     pub operation: String,
     /// The kind of file: data file, log segment, directory.
     pub file: String,
-    /// What the store was doing.
+    /// What the store was doing: commit, checkpoint, recovery.
     pub phase: String,
     /// How often it failed once.
     pub once: u64,
@@ -157,7 +155,7 @@ pub struct SiteRow {
 /// The crash states of one run.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Picture {
-    /// What the run did.
+    /// The workload of the run.
     pub title: String,
     /// Its crash points in order.
     pub moments: Vec<Moment>,
@@ -178,55 +176,55 @@ pub struct Moment {
     pub durable: u64,
     /// Changes that a power loss decided about.
     pub choices: u64,
-    /// How many of the states recovered to how many commits: (commits, states).
+    /// Pairs (commits, states): how many states recovered to that many commits.
     pub recovered: Vec<(u64, u64)>,
 }
 
-/// What the kill tier did.
+/// The results of the kill tier.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct KillSummary {
     /// How long it took.
     pub seconds: f64,
     /// The directory, and the file system that it is on.
     pub directory: String,
-    /// Kills followed by a recovery that was judged.
+    /// Kills with a judged recovery after them.
     pub cycles: u64,
     /// Kills by place: a system call, its entry or exit; a random moment; stepped instructions.
     pub places: BTreeMap<String, u64>,
     /// Faults injected into system calls: short, interrupted, failed.
     pub injected: BTreeMap<String, u64>,
-    /// `Sync` commits that were acknowledged to a witness.
+    /// `Sync` commits acknowledged to a witness.
     pub sync_commits: u64,
-    /// `Async` commits that were acknowledged to a witness.
+    /// `Async` commits acknowledged to a witness.
     pub async_commits: u64,
-    /// Recoveries that were killed themselves.
+    /// Recoveries that were killed.
     pub recoveries_killed: u64,
-    /// The most recoveries that were killed one after the other.
+    /// The longest run of killed recoveries.
     pub deepest: u64,
     /// What was left out, and why.
     pub notes: Vec<String>,
 }
 
-/// What was done to served stores.
+/// The results of the tier of served stores.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct ServerSummary {
     /// How long it took.
     pub seconds: f64,
     /// The directory, and the file system that it is on.
     pub directory: String,
-    /// Servers that were killed, and what they left judged.
+    /// Killed servers whose store was judged.
     pub kills: u64,
-    /// Those of them that were killed before anybody was connected.
+    /// Those of them that were killed before a client was connected.
     pub unmet: u64,
-    /// Writes that were answered, by kind.
+    /// Answered writes, by kind.
     pub writes: BTreeMap<String, u64>,
-    /// Writes that were under way when the server was killed.
+    /// Writes under way when the server was killed.
     pub unanswered: u64,
     /// Those of them that had been applied.
     pub unanswered_found: u64,
-    /// Jobs of killed servers that were asked about, by what was told.
+    /// Jobs of killed servers, by the state that the next server reported.
     pub jobs: BTreeMap<String, u64>,
-    /// Writes with an idempotency key that were sent again by the next life.
+    /// Writes with an idempotency key that were sent again in the next life.
     pub retries: u64,
     /// Keys whose value was judged.
     pub rows: u64,
@@ -236,7 +234,7 @@ pub struct ServerSummary {
     pub notes: Vec<String>,
 }
 
-/// What the museum showed.
+/// The results of the museum.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct MuseumSummary {
     /// How long it took.
@@ -250,44 +248,44 @@ pub struct MuseumSummary {
 pub struct Exhibit {
     /// Its name.
     pub name: String,
-    /// Which store had it, and how it showed.
+    /// The store that had the bug, and its symptom there.
     pub story: String,
     /// States that were judged.
     pub states: u64,
-    /// Whether all was well.
+    /// Whether every state passed.
     pub passed: bool,
     /// Mutants that are this bug, built in.
     pub mutants: Vec<String>,
 }
 
-/// What became of the mutants.
+/// The results of the mutants.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct GateSummary {
     /// How long it took.
     pub seconds: f64,
     /// Pairs of mutant and seed for which there was no time.
     pub untried: u64,
-    /// One for each mutant and seed.
+    /// One per mutant and seed.
     pub caught: Vec<Caught>,
 }
 
-/// What became of one mutant.
+/// The result of one mutant.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Caught {
     /// Its name.
     pub mutant: String,
-    /// What it breaks.
+    /// The part of the store that it breaks.
     pub class: String,
     /// The mistake.
     pub about: String,
     /// The seed.
     pub seed: u64,
-    /// What caught it: a clause of P. None if nothing did.
+    /// The clause of P that caught it. None if it survived.
     pub clause: Option<Clause>,
-    /// By which means: the name of a workload or fault.
+    /// The workload or fault that caught it, by name.
     pub by: String,
-    /// After how many states.
+    /// The states until then.
     pub states: u64,
-    /// After what time.
+    /// The time until then.
     pub seconds: f64,
 }

@@ -1,8 +1,8 @@
-//! The summary as text for a terminal: what was met, what was checked, what broke, the verdict.
+//! Renders the summary as text for a terminal.
 //!
-//! Sections come in the order in which one doubts: was it looked for, was it judged, was it
-//! reached, would it have been noticed; then what went wrong, and the verdict last, where the
-//! terminal stands still.
+//! Sections follow the questions of a reader who doubts it: was each fault met, was each clause
+//! checked, was each call site reached, would a bug be noticed? Then come the failures, and last
+//! the verdict, which stays on the screen.
 
 use std::fmt::Write;
 
@@ -15,9 +15,9 @@ use super::watch::story;
 use crate::tools::present::text::{Align, Grid, WIDTH, count, counted, rate, time, wrap};
 use Align::{Left, Right};
 
-/// Failures that are told in full; the others in a line each.
+/// Failures that are shown in full; each further one takes a line.
 const STORIES: usize = 10;
-/// Pairs that no commit had, of which each is told in a line.
+/// Most pairs that no commit had; each takes a line.
 const UNMET: usize = 12;
 
 /// The table, within 100 columns.
@@ -60,7 +60,7 @@ pub fn table(summary: &Summary) -> String {
 
 fn simulated(sim: &SimSummary, out: &mut String) {
     let speed = format!(
-        "{} in {}: {}/s, {}/s for each worker",
+        "{} in {}: {}/s, {}/s per worker",
         counted(sim.states, "state"),
         time(sim.seconds),
         rate(sim.states, sim.seconds),
@@ -72,7 +72,7 @@ fn simulated(sim: &SimSummary, out: &mut String) {
     fact("workloads run", sim.runs);
     if sim.small_seconds > 0.0 {
         let each_second = sim.small_states as f64 / sim.small_seconds;
-        fact("crash states a second of one worker, files up to 512 KiB", each_second as u64);
+        fact("crash states per second of one worker, files up to 512 KiB", each_second as u64);
     }
     fact("crash points", sim.crash_points);
     for (depth, states) in sim.states_by_depth.iter().enumerate() {
@@ -88,7 +88,7 @@ fn simulated(sim: &SimSummary, out: &mut String) {
     fact("bits flipped together, in pages that are never read", sim.bits_unread);
     fact("runs repeated with the same trace", sim.traces_compared);
     if sim.runs > 0 {
-        let pairs = format!("pairs of what a commit is like, of {}", count(sim.shapes));
+        let pairs = format!("pairs of properties that a commit had, of {}", count(sim.shapes));
         fact(&pairs, sim.shapes_met);
     }
     grid.print(out);
@@ -134,8 +134,8 @@ fn damage(sim: &SimSummary, out: &mut String) {
     }
     heading(
         "damage",
-        "what became of the store; unnoticed: commits of the last flush, which nothing had proved \
-                 to be durable, are gone, and it does not tell",
+        "the outcomes; unnoticed: the store lacks commits of the last flush, which nothing had proved \
+                 to be durable, and does not report it",
         out,
     );
     let columns = [
@@ -194,7 +194,7 @@ fn killed(kill: &KillSummary, out: &mut String) {
     fact("`Sync` commits acknowledged to a witness", kill.sync_commits);
     fact("`Async` commits acknowledged to a witness", kill.async_commits);
     fact("recoveries killed", kill.recoveries_killed);
-    fact("the most of them one after the other", kill.deepest);
+    fact("the longest run of them", kill.deepest);
     kill.places.iter().for_each(|(place, kills)| fact(&format!("killed at {place}"), *kills));
     kill.injected.iter().for_each(|(fault, times)| fact(&format!("injected {fault}"), *times));
     grid.print(out);
@@ -221,7 +221,7 @@ fn served(server: &ServerSummary, out: &mut String) {
 fn exhibited(museum: &MuseumSummary, out: &mut String) {
     let passed = museum.exhibits.iter().filter(|exhibit| exhibit.passed).count() as u64;
     let all = counted(museum.exhibits.len() as u64, "exhibit");
-    let about = format!("{all}, {} as they should be, in {}", count(passed), time(museum.seconds));
+    let about = format!("{all}, {} passed, in {}", count(passed), time(museum.seconds));
     heading("museum", &about, out);
     let mut grid = Grid::new(&[("", Left), ("exhibit", Left), ("story", Left), ("states", Right)]);
     for exhibit in &museum.exhibits {
@@ -315,7 +315,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_fits_in_the_terminal() {
+    fn the_table_fits_in_the_terminal() {
         for summary in [sample::good(), sample::bad()] {
             let text = table(&summary);
             for line in text.lines() {
@@ -332,7 +332,7 @@ mod tests {
         sample::golden("table.txt", &table(&sample::bad()));
     }
 
-    /// Change it with `SYNCLINE_BLESS=1`; but whoever reads these files relies on the names.
+    /// Change it with `SYNCLINE_BLESS=1`. Programs that read these files rely on the names.
     #[test]
     fn the_json_has_its_shape() {
         let text = serde_json::to_string_pretty(&sample::bad()).expect("plain data");
@@ -340,7 +340,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_never_reached_is_marked() {
+    fn sites_that_were_never_reached_are_marked() {
         let text = table(&sample::bad());
         assert!(text.contains("2 NEVER ACTIVATED"), "{text}");
         let marked: Vec<&str> = text.lines().filter(|line| line.starts_with("  !")).collect();

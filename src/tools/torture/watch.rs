@@ -1,6 +1,5 @@
-//! A run as it goes on, on standard error: a line that is kept up to date on a terminal, a new
-//! line every ten seconds elsewhere. A failure is told when it is found, here and not only at the
-//! end: whoever sees it may stop a soak.
+//! Shows a run on standard error while it goes on: a line that is kept up to date on a terminal, a
+//! new line every ten seconds elsewhere. A failure is shown at once, so that a reader can stop a soak.
 
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write as _};
@@ -16,13 +15,13 @@ use super::failure::Failure;
 use super::progress::Progress;
 use crate::tools::present::text::{WIDTH, counted, rate, time, wrap};
 
-/// How often the terminal is brought up to date, and failures are looked for.
+/// How often the terminal is updated and new failures are shown.
 const TICK: Duration = Duration::from_millis(200);
 
 /// How often a line is printed where there is no terminal.
 const LINE_INTERVAL: Duration = Duration::from_secs(10);
 
-/// Does the work and shows meanwhile how it goes on. `limit` is how long it may take.
+/// Does the work and shows its progress meanwhile. `limit` is the longest time that it may take.
 pub fn watch<T>(progress: &Progress, limit: Option<Duration>, work: impl FnOnce() -> T) -> T {
     let (done, is_done) = channel::<()>();
     thread::scope(|scope| {
@@ -43,7 +42,7 @@ pub fn watch<T>(progress: &Progress, limit: Option<Duration>, work: impl FnOnce(
 pub fn story(failure: &Failure) -> String {
     let mut text = headline(failure);
     for line in &failure.story {
-        // What fits keeps its columns.
+        // A line that fits keeps its columns.
         if line.chars().count() <= WIDTH - 6 {
             let _ = writeln!(text, "      {line}");
         } else {
@@ -71,7 +70,7 @@ struct Watcher<'a> {
     limit: Option<Duration>,
     started: Instant,
     last_line: Instant,
-    /// Failures that were told.
+    /// Failures that were shown.
     told: usize,
     /// Hidden if there is no terminal.
     bar: ProgressBar,
@@ -161,7 +160,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn work_is_watched_and_its_result_returned() {
+    fn watch_returns_the_result_of_the_work() {
         let progress = Progress::default();
         progress.now("sim: power loss");
         assert_eq!(watch(&progress, None, || 7), 7);

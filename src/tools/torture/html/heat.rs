@@ -1,94 +1,88 @@
-//! Tables shaded by how much was done. Counts span decades, so the shade follows the logarithm.
+//! Tables shaded by their counts. Counts span decades, so the shade follows the logarithm.
 
 use std::collections::BTreeSet;
 
+use maud::{Markup, html};
+
 use super::super::digest;
 use super::super::summary::{FaultRow, SimSummary};
-use crate::tools::present::escape::Text;
-use crate::tools::present::html::{close, open, put};
+use crate::tools::present::html::section;
 use crate::tools::present::text::count;
 
 /// The darkest shade: text must stay readable on it.
 const DARKEST: f64 = 0.5;
 
 /// Fault by commit mode.
-pub(super) fn faults(rows: &[FaultRow], out: &mut String) {
+pub(super) fn faults(rows: &[FaultRow]) -> Markup {
     let about = "States judged, and in how many of them a commit of either mode was at stake: an \
                  acknowledged `Sync` one, and an acknowledged `Async` one that was not yet durable. \
                  The darker, the more, on a logarithmic scale.";
-    open("Faults by commit mode", about, out);
-    out.push_str(
-        "<div class=\"scroll\"><table><thead><tr><th class=\"n\">#</th><th>fault</th>\
-         <th class=\"n\">states</th><th class=\"n\"><code>Sync</code> at stake</th>\
-         <th class=\"n\"><code>Async</code> at stake</th></tr></thead>\n<tbody>\n",
-    );
-    let most = rows.iter().map(|row| row.states.max(row.sync).max(row.unsynced)).max();
-    for row in rows {
-        let name = Text(&row.name);
-        put(
-            out,
-            format_args!("<tr><td class=\"n\">{}</td><th scope=\"row\">{name}</th>", row.fault),
-        );
-        for states in [row.states, row.sync, row.unsynced] {
-            cell(states, most.unwrap_or(0), &count(states), out);
-        }
-        out.push_str("</tr>\n");
-    }
-    out.push_str("</tbody></table></div>\n");
-    close(out);
+    let most = rows.iter().map(|row| row.states.max(row.sync).max(row.unsynced)).max().unwrap_or(0);
+    let content = html! {
+        div.scroll { table {
+            thead { tr {
+                th.n { "#" } th { "fault" } th.n { "states" }
+                th.n { code { "Sync" } " at stake" } th.n { code { "Async" } " at stake" }
+            } }
+            tbody {
+                @for row in rows {
+                    tr {
+                        td.n { (row.fault) } th scope="row" { (row.name) }
+                        @for states in [row.states, row.sync, row.unsynced] {
+                            (cell(states, most, &count(states)))
+                        }
+                    }
+                }
+            }
+        } }
+    };
+    section("Faults by commit mode", about, &content)
 }
 
 /// Fault, operation and file by phase.
-pub(super) fn sites(sim: &SimSummary, out: &mut String) {
-    let about = "Each call of the store to its disk, failed on purpose in each phase: how often \
-                 once + how often it went on failing. An empty field is a call that the store \
-                 does not make.";
-    open("Call sites", &format!("{}. {about}", digest::sites_counted(sim)), out);
+pub(super) fn sites(sim: &SimSummary) -> Markup {
+    let about = "Each call of the store to its disk, failed on purpose in each phase: how often it \
+                 failed once + how often it went on failing. An empty field is a call that the \
+                 store does not make.";
     let groups = digest::sites(sim);
     let phases: BTreeSet<&str> =
         groups.iter().flat_map(|group| group.phases.keys()).copied().collect();
-    out.push_str(
-        "<div class=\"scroll\"><table class=\"dense\"><thead><tr><th>fault</th><th>operation</th><th>file</th>",
-    );
-    for phase in &phases {
-        put(out, format_args!("<th class=\"n\">{}</th>", Text(phase)));
-    }
-    out.push_str("</tr></thead>\n<tbody>\n");
     let counts = groups.iter().flat_map(|group| group.phases.values());
     let most = counts.map(|(once, forever)| once + forever).max().unwrap_or(0);
-    for group in &groups {
-        put(
-            out,
-            format_args!(
-                "<tr><th scope=\"row\" class=\"name\">{}</th><td class=\"name\">{}</td>\
-                 <td class=\"name\">{}</td>",
-                Text(group.fault),
-                Text(group.operation),
-                Text(group.file),
-            ),
-        );
-        for phase in &phases {
-            match group.phases.get(phase) {
-                Some((once, forever)) => {
-                    let text = format!("{} + {}", count(*once), count(*forever));
-                    cell(once + forever, most, &text, out);
+    let content = html! {
+        div.scroll { table.dense {
+            thead { tr {
+                th { "fault" } th { "operation" } th { "file" }
+                @for phase in &phases { th.n { (phase) } }
+            } }
+            tbody {
+                @for group in &groups {
+                    tr {
+                        th.name scope="row" { (group.fault) }
+                        td.name { (group.operation) }
+                        td.name { (group.file) }
+                        @for phase in &phases {
+                            @if let Some((once, forever)) = group.phases.get(phase) {
+                                @let text = format!("{} + {}", count(*once), count(*forever));
+                                (cell(once + forever, most, &text))
+                            } @else {
+                                td.none {}
+                            }
+                        }
+                    }
                 }
-                None => out.push_str("<td class=\"none\"></td>"),
             }
-        }
-        out.push_str("</tr>\n");
-    }
-    out.push_str("</tbody></table></div>\n");
-    close(out);
+        } }
+    };
+    section("Call sites", &format!("{}. {about}", digest::sites_counted(sim)), &content)
 }
 
-fn cell(number: u64, most: u64, text: &str, out: &mut String) {
-    if number == 0 {
-        out.push_str("<td class=\"n never\">NEVER</td>");
-        return;
-    }
+fn cell(number: u64, most: u64, text: &str) -> Markup {
     let shade = shade(number, most);
-    put(out, format_args!("<td class=\"n heat\" style=\"--h:{shade:.2}\">{text}</td>"));
+    html! {
+        @if number == 0 { td.n.never { "NEVER" } }
+        @else { td.n.heat style=(format_args!("--h:{shade:.2}")) { (text) } }
+    }
 }
 
 /// From nearly nothing for one to [`DARKEST`] for the most.
@@ -109,9 +103,8 @@ mod tests {
     }
 
     #[test]
-    fn never_is_no_shade() {
-        let mut out = String::new();
-        cell(0, 0, "0", &mut out);
+    fn a_count_of_zero_has_no_shade() {
+        let out = cell(0, 0, "0").into_string();
         assert!(out.contains("NEVER") && !out.contains("heat"), "{out}");
     }
 }

@@ -1,111 +1,89 @@
-//! The summary as one page that needs nothing else: no script, no font, no picture from anywhere.
+//! Renders the summary as one self-contained page: it loads no script, font or picture.
 //!
 //! ```text
 //!   mod        head, verdict, figures, failures, method
 //!   picture    the crash states of one run, drawn
-//!   heat       tables shaded by how much was done: fault x commit mode, call sites
+//!   heat       tables shaded by counts: fault x commit mode, call sites
 //!   lists      tables of facts: depths, clauses, kills, exhibits, mutants
 //! ```
 //!
-//! What all pages share is in [`crate::tools::present`] (HTML-1 to HTML-3). Besides:
+//! [`crate::tools::present`] has the parts that all pages share (HTML-1 to HTML-3). Besides:
 //!
-//! - SUMMARY-1 What was never reached looks different from what was reached seldom.
+//! - SUMMARY-1 A count of zero looks different from a small count.
 //!
-//! To look at it, `SYNCLINE_PAGES=dir cargo test --features cli torture::html` writes the pages
-//! of the tests into a directory.
+//! `SYNCLINE_PAGES=dir cargo test --features cli torture::html` writes the pages of the tests into a
+//! directory.
 
 mod heat;
 mod lists;
 mod picture;
 
+use maud::{Markup, html};
+
 use super::digest::{self, Verdict, kind_name, mutants};
 use super::failure::Failure;
 use super::summary::Summary;
-use crate::tools::present::escape::{Prose, Text};
-use crate::tools::present::html::{begin, close, end, open, put, terms};
+use crate::tools::present::escape::Prose;
+use crate::tools::present::html::{self as frame, definitions, section};
 use crate::tools::present::text::{count, rate, time};
 
 const STYLE: &str = include_str!("style.css");
 
 /// The page.
 pub fn page(summary: &Summary) -> String {
-    let mut out = String::new();
-    head(summary, &mut out);
-    verdict(summary, &mut out);
-    tiles(summary, &mut out);
-    if !summary.failures.is_empty() {
-        failures(&summary.failures, &mut out);
-    }
-    if let Some(sim) = &summary.sim {
-        heat::faults(&sim.faults, &mut out);
-        if let Some(picture) = &sim.picture {
-            picture::section(picture, &mut out);
+    let title = format!("{}: Syncline crash-recovery suite", Verdict::of(summary).word);
+    let content = html! {
+        (head(summary))
+        (verdict(summary))
+        (tiles(summary))
+        @if !summary.failures.is_empty() { (failures(&summary.failures)) }
+        @if let Some(sim) = &summary.sim {
+            (heat::faults(&sim.faults))
+            @if let Some(picture) = &sim.picture { (picture::draw(picture)) }
+            div.pair { (lists::depths(sim)) (lists::clauses(sim)) }
+            (heat::sites(sim))
         }
-        out.push_str("<div class=\"pair\">\n");
-        lists::depths(sim, &mut out);
-        lists::clauses(sim, &mut out);
-        out.push_str("</div>\n");
-        heat::sites(sim, &mut out);
-    }
-    if let Some(kill) = &summary.kill {
-        lists::kills(kill, &mut out);
-    }
-    if let Some(server) = &summary.server {
-        lists::servers(server, &mut out);
-    }
-    if let Some(gate) = &summary.mutants {
-        lists::mutants(gate, &mut out);
-    }
-    if let Some(museum) = &summary.museum {
-        lists::exhibits(museum, &mut out);
-    }
-    method(summary, &mut out);
-    end(&mut out);
-    out
+        @if let Some(kill) = &summary.kill { (lists::kills(kill)) }
+        @if let Some(server) = &summary.server { (lists::servers(server)) }
+        @if let Some(gate) = &summary.mutants { (lists::mutants(gate)) }
+        @if let Some(museum) = &summary.museum { (lists::exhibits(museum)) }
+        (method(summary))
+    };
+    frame::page(&title, STYLE, &content)
 }
 
-fn head(summary: &Summary, out: &mut String) {
-    let word = Verdict::of(summary).word;
-    begin(&format!("{word}: Syncline crash-recovery suite"), STYLE, out);
-    put(
-        out,
-        format_args!(
-            "<header>\n<h1>Syncline crash-recovery suite</h1>\n\
-             <p class=\"soft\">Version {}, tier <code>{}</code>, seed <code>{}</code>, {} workers, \
-             {}</p>\n</header>\n",
-            Text(summary.version),
-            summary.tier.name(),
-            summary.seed,
-            summary.workers,
-            time(summary.seconds),
-        ),
-    );
+fn head(summary: &Summary) -> Markup {
+    html! {
+        header {
+            h1 { "Syncline crash-recovery suite" }
+            p.soft {
+                "Version " (summary.version) ", tier " code { (summary.tier.name()) } ", seed "
+                code { (summary.seed) } ", " (summary.workers) " workers, " (time(summary.seconds))
+            }
+        }
+    }
 }
 
-fn verdict(summary: &Summary, out: &mut String) {
+fn verdict(summary: &Summary) -> Markup {
     const TICK: &str = "M12 21l6 6 11-13";
     const CROSS: &str = "M13 13l14 14M27 13l-14 14";
     let verdict = Verdict::of(summary);
     let is_good = verdict.worst.is_none() && summary.judged() > 0;
     let (class, colour, sign) =
         if is_good { ("held", "--blue", TICK) } else { ("broken", "--alert", CROSS) };
-    put(
-        out,
-        format_args!(
-            "<div class=\"verdict {class}\"><svg viewBox=\"0 0 40 40\" aria-hidden=\"true\">\
-             <circle cx=\"20\" cy=\"20\" r=\"19\" style=\"fill:var({colour})\"/>\
-             <path d=\"{sign}\" style=\"fill:none;stroke:var(--card);stroke-width:4\"/></svg>\
-             <div><strong>{}</strong>{}</div></div>\n",
-            Text(verdict.word),
-            Text(&verdict.detail),
-        ),
-    );
-    for why in &summary.skipped {
-        put(out, format_args!("<p class=\"soft\">Not done: {}</p>\n", Prose(why)));
+    html! {
+        div.verdict.(class) {
+            svg viewBox="0 0 40 40" aria-hidden="true" {
+                circle cx="20" cy="20" r="19" style={ "fill:var(" (colour) ")" } {}
+                path d=(sign) style="fill:none;stroke:var(--card);stroke-width:4" {}
+            }
+            div { strong { (verdict.word) } (verdict.detail) }
+        }
+        @for why in &summary.skipped { p.soft { "Not done: " (Prose(why)) } }
     }
 }
 
-fn tiles(summary: &Summary, out: &mut String) {
+fn tiles(summary: &Summary) -> Markup {
     let mut tiles = vec![("failures", count(summary.failures.len() as u64))];
     if let Some(sim) = &summary.sim {
         tiles.extend([
@@ -130,99 +108,90 @@ fn tiles(summary: &Summary, out: &mut String) {
     if let Some(museum) = &summary.museum {
         tiles.push(("exhibits", count(museum.exhibits.len() as u64)));
     }
-    out.push_str("<dl class=\"tiles\">\n");
-    for (what, figure) in tiles {
-        put(out, format_args!("<div><dt>{what}</dt><dd>{figure}</dd></div>\n"));
+    html! {
+        dl.tiles { @for (what, figure) in tiles { div { dt { (what) } dd { (figure) } } } }
     }
-    out.push_str("</dl>\n");
 }
 
-fn failures(failures: &[Failure], out: &mut String) {
-    open("Failures", "The gravest first; each with the command that shows it again.", out);
-    for failure in failures {
-        let clause = failure.clause.map(|clause| format!(", {clause}: {}", clause.demand()));
-        put(
-            out,
-            format_args!(
-                "<article class=\"failure\"><h3>{}</h3>\n<div><span class=\"mark\">{}</span>{}\
-                 </div>\n",
-                Prose(&failure.title),
-                kind_name(failure.kind),
-                Text(clause.as_deref().unwrap_or("")),
-            ),
-        );
-        if !failure.story.is_empty() {
-            out.push_str("<ul>\n");
-            for line in &failure.story {
-                put(out, format_args!("<li>{}</li>\n", Prose(line)));
+fn failures(failures: &[Failure]) -> Markup {
+    let content = html! {
+        @for failure in failures {
+            article.failure {
+                h3 { (Prose(&failure.title)) }
+                div {
+                    span.mark { (kind_name(failure.kind)) }
+                    @if let Some(clause) = failure.clause {
+                        ", " (clause.to_string()) ": " (clause.demand())
+                    }
+                }
+                @if !failure.story.is_empty() {
+                    ul { @for line in &failure.story { li { (Prose(line)) } } }
+                }
+                pre { code { (failure.replay) } }
             }
-            out.push_str("</ul>\n");
         }
-        put(out, format_args!("<pre><code>{}</code></pre></article>\n", Text(&failure.replay)));
-    }
-    close(out);
+    };
+    section("Failures", "The gravest first, each with the command that repeats it.", &content)
 }
 
-/// What a reader must know in order to doubt the figures in the right places.
+/// The meaning and the limits of the figures.
 const METHOD: &[(&str, &str)] = &[
     (
         "What a state is",
-        "A workload runs on a simulated disk that keeps apart what is durable and what is only \
-         cached. At a crash point, before any one disk operation, a power loss may keep any \
-         subset of the unsynced 512-byte sectors, file lengths, names and removals. Each subset \
-         is a disk; it is opened, recovered and judged. That is one state.",
+        "A workload runs on a simulated disk that separates durable data from cached data. At a \
+         crash point, before any one disk operation, a power loss may keep any subset of the \
+         unsynced 512-byte sectors, file lengths, names and removals. Each subset is a disk; the \
+         suite opens, recovers and judges it. That is one state.",
     ),
     (
         "What exhausted means",
-        "Of a window with few unsynced changes every subset is tried; of a wider one all single \
-         changes, pairs and their complements, and more by chance.",
+        "In a window with few unsynced changes every subset is tried; in a wider one all single \
+         changes, pairs and their complements, and others by chance.",
     ),
     (
-        "What is demanded",
-        "A recovered store holds the first k commits, each whole, for one k: not less than was \
-         ever reported durable, not more than was submitted. It says so itself, verifies clean, \
-         opens again unchanged, goes on taking writes; what it has served is never undone, and \
-         each receipt tells the truth. Both bounds are checked in every state.",
+        "What the oracle demands",
+        "A recovered store holds the first k commits, each whole, for one k: at least all that \
+         were ever reported durable, at most all that were submitted. It reports k itself, \
+         verifies clean, opens again unchanged and takes writes. It never undoes what it has \
+         served, and each receipt tells the truth. Both bounds are checked in every state.",
     ),
     (
         "What is at stake",
-        "A state counts under `Sync` if a `Sync` commit had been acknowledged before, so that it \
-         could have been lost; under `Async` if an acknowledged commit was not yet durable, so \
-         that it might be lost, but only whole and with all that came after it. A state may \
-         count twice.",
+        "A state counts under `Sync` if a `Sync` commit had been acknowledged before: losing it \
+         would be a failure. It counts under `Async` if an acknowledged commit was not yet \
+         durable: it may be lost, but only whole and with all later ones. A state may count twice.",
     ),
     (
         "Killed processes",
-        "Real processes write to real files and are killed; another process witnesses what was \
-         acknowledged. This finds what a simulated disk cannot: a mistake about the operating \
+        "Real processes write to real files and are killed; another process witnesses the \
+         acknowledgements. Unlike a simulated disk, this finds mistakes about the operating \
          system. It does not simulate power loss.",
     ),
     (
         "Killed servers",
-        "A real server with many clients, which write in all modes, many at a time, until it is \
-         killed. The next one is asked for every key, about every job that was told, and to do \
-         the writes with an idempotency key again, those that were never answered and others.",
+        "Many clients write to a real server, in all modes, many at a time, until it is killed. \
+         They ask the next server for every key and about jobs, and send writes with an \
+         idempotency key again: the unanswered ones and others.",
     ),
     (
         "Mutants",
-        "The store with one plausible mistake switched on. A suite that does not notice it would \
-         not notice the same mistake made by accident.",
+        "A mutant is the store with one plausible mistake switched on. A suite that misses it \
+         would miss the same mistake made by accident.",
     ),
 ];
 
-fn method(summary: &Summary, out: &mut String) {
-    open("Method", "What these figures say, and what they do not.", out);
-    out.push_str("<dl class=\"method\">\n");
-    terms(METHOD, out);
-    put(
-        out,
-        format_args!(
-            "<dt>Again</dt><dd>What is simulated follows from the seed:\n<pre><code>{}</code></pre>\
-             </dd>\n</dl>\n",
-            Text(&digest::again(summary)),
-        ),
-    );
-    close(out);
+fn method(summary: &Summary) -> Markup {
+    let content = html! {
+        dl.method {
+            (definitions(METHOD))
+            dt { "Again" }
+            dd {
+                "The simulation follows from the seed:"
+                pre { code { (digest::again(summary)) } }
+            }
+        }
+    };
+    section("Method", "The meaning of these figures, and their limits.", &content)
 }
 
 #[cfg(test)]
@@ -232,7 +201,7 @@ mod tests {
         GateSummary, KillSummary, MuseumSummary, Picture, ServerSummary, SimSummary,
     };
     use super::*;
-    use crate::tools::present::html;
+    use crate::tools::present::html::{check, keep};
 
     fn all() -> [(&'static str, Summary); 3] {
         let empty = Summary {
@@ -250,13 +219,13 @@ mod tests {
     fn pages_are_well_formed_and_need_nothing_else() {
         for (name, summary) in all() {
             let page = page(&summary);
-            html::keep(name, &page);
-            html::check(name, &page);
+            keep(name, &page);
+            check(name, &page);
         }
     }
 
     #[test]
-    fn everything_is_told() {
+    fn the_page_shows_everything() {
         let bad = page(&sample::bad());
         for text in [
             "PROMISE BROKEN",
@@ -265,7 +234,7 @@ mod tests {
             "power loss",
             "Submitted commits",
             "fdatasync, entry",
-            "jobs told after a kill: interrupted",
+            "jobs reported after a kill: interrupted",
             "SURVIVED 1 of 2",
             "header before extension",
             "NEVER",

@@ -1,15 +1,15 @@
-//! The oracle: what the store holds after a kill, against what the witness knows.
+//! The oracle: compares the store after a kill with the knowledge of the witness.
 //!
-//! A kill of a process loses nothing that was acknowledged, in either commit mode, so the bounds
-//! are tight: of each thread the first n commits, or n + 1, with n as witnessed.
+//! A kill of a process loses nothing that was acknowledged, in either commit mode. So the bounds are
+//! tight: each thread's first n commits are there, or n + 1, with n as witnessed.
 //!
 //! | clause | here |
 //! |---|---|
-//! | P1 | each thread's slots hold the outcome of its first n or n + 1 commits, byte by byte, and nobody else's keys are there; the key that all threads write names the one of their commits that had the highest LSN |
-//! | P2, P3 | the LSN recovered to is at or above every one acknowledged or reported durable |
+//! | P1 | each thread's slots hold the outcome of its first n or n + 1 commits, byte by byte; there are no other keys; the key that all threads write names their commit with the highest LSN |
+//! | P2, P3 | the LSN recovered to is at or above every LSN acknowledged or reported durable |
 //! | P4 | `verify` is clean; keyspaces count right; `get` and iterators agree |
-//! | P5 | opened again, the same, and now exactly so |
-//! | P6 | what is found is taken for acknowledged from then on; the LSN recovered to is durable |
+//! | P5 | opened again, the store shows the same, with no commit in doubt |
+//! | P6 | commits that were found count as acknowledged from then on; the LSN recovered to is durable |
 //! | P7 | the token of each acknowledged commit answers `Durable` |
 
 use serde::{Deserialize, Serialize};
@@ -21,7 +21,7 @@ use super::workload::{
 use crate::tools::torture::{Clause, FailureKind};
 use crate::{Error, Incarnation, Lsn, Status, Store};
 
-/// What a child has found to be wrong.
+/// A broken clause that a child has found.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Verdict {
     pub(super) kind: FailureKind,
@@ -44,33 +44,33 @@ impl Verdict {
 
 /// Why a check did not pass.
 #[derive(Debug)]
-pub(super) enum Trouble {
-    /// The store is not as it must be.
+pub(super) enum CheckError {
+    /// The store breaks a clause.
     Wrong(Verdict),
-    /// The store answered with an error, which is right only if a fault was injected.
+    /// The store answered with an error, which is right only after an injected fault.
     Refused(Error),
 }
 
-impl From<Error> for Trouble {
-    fn from(error: Error) -> Trouble {
-        Trouble::Refused(error)
+impl From<Error> for CheckError {
+    fn from(error: Error) -> CheckError {
+        CheckError::Refused(error)
     }
 }
 
-fn wrong<T>(clause: Clause, title: impl Into<String>) -> Result<T, Trouble> {
-    Err(Trouble::Wrong(Verdict::new(clause, title)))
+fn wrong<T>(clause: Clause, title: impl Into<String>) -> Result<T, CheckError> {
+    Err(CheckError::Wrong(Verdict::new(clause, title)))
 }
 
-/// What a commit that nobody was told of may be.
+/// How the check treats a commit that was not acknowledged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Slack {
-    /// There, or not.
+    /// It may be there or not.
     InFlight,
-    /// Nothing was in flight: the contents have been seen before.
+    /// There is none: the contents have been checked before.
     None,
 }
 
-/// How much is looked at.
+/// The extent of a check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Depth {
     /// The contents and the tokens.
@@ -79,15 +79,15 @@ pub(super) enum Depth {
     Everything,
 }
 
-/// Compares the store with what `witness` knows and `model` says; afterwards both know which of
-/// the commits in flight are in it.
+/// Compares the store with `witness` and `model`. Afterwards both know which of the commits in flight
+/// are in the store.
 pub(super) fn check(
     store: &Store,
     model: &mut Model,
     witness: &Witness,
     older: &[Told],
     (slack, depth): (Slack, Depth),
-) -> Result<(), Trouble> {
+) -> Result<(), CheckError> {
     let recovered_to = check_bounds(store, witness)?;
     let found = Found::read(store)?;
     let before: Vec<u64> = (0..THREADS).map(|thread| model.commits(thread)).collect();
@@ -101,7 +101,7 @@ pub(super) fn check(
             continue;
         }
         if model.last(thread) == Some(*before) {
-            // Its LSN was never told. If its value is there, nobody wrote the key after it.
+            // Its LSN was never witnessed. If its value is there, no later commit wrote the key.
             let is_there = found.last == Some((thread, *before));
             witness.wrote_last(thread, *before, if is_there { recovered_to } else { 0 });
         }
@@ -113,14 +113,14 @@ pub(super) fn check(
         if !verified.is_clean() {
             let mut verdict = Verdict::new(Clause::Sound, "verify is not clean");
             verdict.story = verified.problems;
-            return Err(Trouble::Wrong(verdict));
+            return Err(CheckError::Wrong(verdict));
         }
     }
     Ok(())
 }
 
 /// P2 and P3. Returns the LSN recovered to.
-fn check_bounds(store: &Store, witness: &Witness) -> Result<u64, Trouble> {
+fn check_bounds(store: &Store, witness: &Witness) -> Result<u64, CheckError> {
     let stats = store.stats();
     let recovered_to = stats.recovery.recovered_to.get();
     let (acked, durable) = (witness.acked_lsn(), witness.durable_lsn());
@@ -140,7 +140,7 @@ fn check_bounds(store: &Store, witness: &Witness) -> Result<u64, Trouble> {
     Ok(recovered_to)
 }
 
-/// What is in the store.
+/// The contents of the store.
 struct Found {
     slots: Vec<Vec<Option<Vec<u8>>>>,
     /// The commit that the shared key names.
@@ -148,7 +148,7 @@ struct Found {
 }
 
 impl Found {
-    fn read(store: &Store) -> Result<Found, Trouble> {
+    fn read(store: &Store) -> Result<Found, CheckError> {
         let mut found = Found { slots: vec![vec![None; SLOTS]; THREADS], last: None };
         for (place, name) in KEYSPACES.iter().enumerate() {
             let Some(keyspace) = store.open_keyspace(name)? else { continue };
@@ -184,7 +184,7 @@ impl Found {
         Ok(found)
     }
 
-    /// The first slot of a thread that is not as `model` says, in words.
+    /// The first slot of a thread that differs from `model`, in words.
     fn difference(&self, model: &Model, thread: usize) -> Option<String> {
         let differs = |slot: &usize| self.slots[thread][*slot] != model.expected(thread, *slot);
         let slot = (0..SLOTS).find(differs)?;
@@ -205,32 +205,32 @@ impl Found {
     }
 }
 
-/// P1 for the slots of one thread. The model goes on to what is found.
+/// P1 for the slots of one thread. Advances the model to the contents found.
 fn check_thread(
     found: &Found,
     model: &mut Model,
     thread: usize,
     slack: Slack,
-) -> Result<(), Trouble> {
+) -> Result<(), CheckError> {
     let acked = model.commits(thread);
     let difference = match found.difference(model, thread) {
         Some(difference) => difference,
-        // Of the commit in flight the shared key may be all that shows.
+        // The commit in flight may show in the shared key alone.
         None if found.last == Some((thread, acked)) => {
-            "the shared key is of the next one".to_owned()
+            "the shared key names the next one".to_owned()
         }
         None => return Ok(()),
     };
     let clause = if slack == Slack::None { Clause::Again } else { Clause::Prefix };
-    let title = format!("thread {thread} was told of {acked} commits, and others are there");
+    let title = format!("thread {thread} was told of {acked} commits, and the store holds others");
     let verdict = Verdict::new(clause, title).with(difference);
     if slack == Slack::None {
-        return Err(Trouble::Wrong(verdict));
+        return Err(CheckError::Wrong(verdict));
     }
     model.advance(thread, acked + 1);
     match found.difference(model, thread) {
         None => Ok(()),
-        Some(difference) => Err(Trouble::Wrong(verdict.with(difference))),
+        Some(difference) => Err(CheckError::Wrong(verdict.with(difference))),
     }
 }
 
@@ -240,32 +240,32 @@ fn check_last(
     model: &Model,
     acked: &[u64],
     witness: &Witness,
-) -> Result<(), Trouble> {
+) -> Result<(), CheckError> {
     let told = |thread: usize| {
-        // What is told and not yet acknowledged is in flight.
+        // A commit that is noted and not yet acknowledged is in flight.
         witness.last(thread).filter(|(number, _)| *number < acked[thread])
     };
     let latest = (0..THREADS).filter_map(|t| told(t).map(|(number, lsn)| (lsn, t, number))).max();
     let Some((thread, number)) = found.last else {
         return match latest {
             Some((_, thread, number)) => {
-                let title = format!("commit {number} of thread {thread} wrote the shared key, and");
-                wrong(Clause::Prefix, format!("{title} there is none"))
+                let title = format!("commit {number} of thread {thread} wrote the shared key");
+                wrong(Clause::Prefix, format!("{title}, which is missing"))
             }
             None => Ok(()),
         };
     };
     if model.last(thread) != Some(number) {
-        let title = format!("the shared key is of commit {number} of thread {thread}, which is");
-        return wrong(Clause::Prefix, format!("{title} not its last one that wrote it"));
+        let title = format!("the shared key names commit {number} of thread {thread}, which is");
+        return wrong(Clause::Prefix, format!("{title} not its last one that wrote the key"));
     }
     match latest {
-        // In flight it may be before or after any other, and is found only if after.
+        // A commit in flight has any place in the order, and is found only if it came last.
         _ if number >= acked[thread] => Ok(()),
         Some((lsn, t, n)) if (t, n) != (thread, number) => wrong(
             Clause::Prefix,
             format!(
-                "the shared key is of commit {number} of thread {thread}, but commit {n} of \
+                "the shared key names commit {number} of thread {thread}, but commit {n} of \
                  thread {t} at {lsn:#x} came later"
             ),
         ),
@@ -274,7 +274,7 @@ fn check_last(
 }
 
 /// P7.
-fn check_tokens(store: &Store, witness: &Witness, older: &[Told]) -> Result<(), Trouble> {
+fn check_tokens(store: &Store, witness: &Witness, older: &[Told]) -> Result<(), CheckError> {
     for told in witness.tokens().iter().chain(older) {
         let token =
             store.token_of(Incarnation::new(told.incarnation as u32), Lsn::new(told.lsn))?;

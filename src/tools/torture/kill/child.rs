@@ -6,14 +6,14 @@
 //!                 '--> Refused <-'          '--> Close --> Done
 //! ```
 //!
-//! It opens the store as the kill before has left it, compares, and writes until it is killed or
-//! closes the store. What it finds to be wrong it says as a verdict, and ends. An error is right
-//! only if the tracer has injected a fault in this life.
+//! It opens the store as the kill before has left it, checks it, and writes until it is killed or
+//! closes the store. If it finds a broken clause, it gives a verdict and ends. An error is right only
+//! if the tracer has injected a fault in this life.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use super::check::{Depth, Slack, Trouble, Verdict, check};
+use super::check::{CheckError, Depth, Slack, Verdict, check};
 use super::tracer;
 use super::witness::{Gravity, Phase, Told, Witness};
 use super::workload::{
@@ -23,19 +23,19 @@ use super::{os, reader};
 use crate::tools::torture::{Clause, FailureKind};
 use crate::{CommitMode, Error, Keyspace, Options, Receipt, Status, Store, WriteBatch};
 
-/// A thread makes at most so many commits in one life: without a flush they take no time, and
-/// more of them would only take the processor from other lives.
+/// Most commits of a thread in one life. Without a flush they take no time; more of them would only
+/// take the processor from other lives.
 const COMMITS: u64 = 200;
-/// In a long life it makes more, and waits a little after each.
+/// Most commits of a thread in a long life, and its pause after each.
 const LONG_COMMITS: u64 = 20_000;
-const BREATH: Duration = Duration::from_micros(50);
-/// One call that fails is told to everybody who depends on it, and no more often than this. A store
-/// that is poisoned by it tells everybody for ever.
+const PAUSE: Duration = Duration::from_micros(50);
+/// Most errors of one life that a failed call excuses: each call that depends on it sees one. A
+/// poisoned store answers with errors without limit.
 const ERRORS: u64 = 400;
-/// A commit that meets a full disk is tried so often.
+/// Tries of a commit that meets a full disk.
 const TRIES: u32 = 2000;
 
-/// What one life is to do.
+/// The work of one life.
 #[derive(Clone, Debug)]
 pub(super) struct Task {
     pub(super) directory: PathBuf,
@@ -44,24 +44,24 @@ pub(super) struct Task {
     pub(super) depth: Depth,
     /// Close and open again after the check, and check again.
     pub(super) again: bool,
-    /// Close the store after so long.
+    /// Close the store after this time.
     pub(super) close_after: Option<Duration>,
-    /// Tell the tracer when this thread is about to commit something long, after so many
-    /// commits of its life.
+    /// The thread that makes the mark for the tracer before its next long commit, and the number of
+    /// its commits before that.
     pub(super) marked: Option<(usize, u64)>,
     /// It goes on until it is killed, and each of its threads must go on.
     pub(super) is_long: bool,
-    /// Somebody reads meanwhile, and holds what was read.
+    /// A reader runs meanwhile and holds values.
     pub(super) reads: bool,
-    /// From this phase on the tracer stops it at system calls.
+    /// The phase from which the tracer stops it at system calls.
     pub(super) stops_from: Option<Phase>,
-    /// Tokens of earlier times.
+    /// Tokens of earlier lives.
     pub(super) older: Vec<Told>,
-    /// Chance that nothing else hangs on.
+    /// Seeds the housekeeping and the reader.
     pub(super) seed: u64,
 }
 
-/// How the stores are opened: so small that everything happens often.
+/// The options of the stores: so small that everything happens often.
 pub(super) fn options() -> Options {
     Options::new()
         .cache_bytes(1 << 20)
@@ -75,38 +75,38 @@ pub(super) fn options() -> Options {
 /// Lives. The result is the exit status.
 pub(super) fn live(task: &Task, model: &mut Model, witness: Witness) -> i32 {
     std::panic::set_hook(Box::new(move |info| {
-        say(&witness, &Verdict::new(Clause::Answers, format!("panic: {info}")));
+        give(&witness, &Verdict::new(Clause::Answers, format!("panic: {info}")));
     }));
     match run(task, model, witness) {
         Ok(()) => witness.enter(Phase::Done),
-        // An error that a fault has caused, told by a call that could not do its work.
-        Err(Trouble::Refused(error)) if is_excused(&error, witness) => {
+        // A fault has caused the error.
+        Err(CheckError::Refused(error)) if is_excused(&error, witness) => {
             witness.note_error();
             witness.enter(Phase::Refused);
         }
-        Err(Trouble::Refused(error)) => {
+        Err(CheckError::Refused(error)) => {
             let phase = witness.phase().name();
             let title = format!("{phase}: an error for no reason: {error}");
-            say(&witness, &Verdict::new(Clause::Answers, title));
+            give(&witness, &Verdict::new(Clause::Answers, title));
         }
-        Err(Trouble::Wrong(verdict)) => say(&witness, &verdict),
+        Err(CheckError::Wrong(verdict)) => give(&witness, &verdict),
     }
     0
 }
 
 /// Gives the verdict and ends the process.
-fn say(witness: &Witness, verdict: &Verdict) -> ! {
+fn give(witness: &Witness, verdict: &Verdict) -> ! {
     let text = serde_json::to_string(verdict).expect("text, all of it");
     while !witness.give_verdict(&text) {
-        // Another thread is about to end the process.
+        // Another thread was first and is about to end the process.
         std::thread::sleep(Duration::from_secs(1));
     }
     os::exit_now(1)
 }
 
-/// Whether the fault that was injected is the reason for an error. No failing call makes bytes
-/// wrong or files go missing, one that can be made again is no reason for much, and only a failed
-/// flush or write of the device poisons.
+/// Whether the injected fault explains an error. No failing call makes bytes wrong or files go missing.
+/// A call that can be repeated explains only an interruption. Only a failed flush or write of the
+/// device poisons.
 fn is_excused(error: &Error, witness: Witness) -> bool {
     let gravity = witness.gravity();
     if let Error::Poisoned { source, .. } = error {
@@ -130,7 +130,7 @@ fn is_of(error: &Error, gravity: Gravity) -> bool {
     }
 }
 
-fn run(task: &Task, model: &mut Model, witness: Witness) -> Result<(), Trouble> {
+fn run(task: &Task, model: &mut Model, witness: Witness) -> Result<(), CheckError> {
     enter(task.opens, task, witness);
     let mut store = options().open(&task.directory)?;
     witness.enter(Phase::Check);
@@ -169,16 +169,16 @@ fn run(task: &Task, model: &mut Model, witness: Witness) -> Result<(), Trouble> 
     })
 }
 
-/// Reads until the store is closed, or a fault has been told.
+/// Reads until the store is closed or a fault has been reported.
 fn read(store: &Store, witness: Witness, seed: u64) {
     match reader::read(store, witness, seed) {
         Ok(()) => {}
-        Err(Trouble::Refused(error)) if is_excused(&error, witness) => witness.note_error(),
-        Err(Trouble::Refused(error)) => {
+        Err(CheckError::Refused(error)) if is_excused(&error, witness) => witness.note_error(),
+        Err(CheckError::Refused(error)) => {
             let title = format!("reading: an error for no reason: {error}");
-            say(&witness, &Verdict::new(Clause::Answers, title));
+            give(&witness, &Verdict::new(Clause::Answers, title));
         }
-        Err(Trouble::Wrong(verdict)) => say(&witness, &verdict),
+        Err(CheckError::Wrong(verdict)) => give(&witness, &verdict),
     }
     witness.reads_no_more();
 }
@@ -193,7 +193,7 @@ fn enter(phase: Phase, task: &Task, witness: Witness) {
 }
 
 /// Makes checkpoints, and keyspaces that come and go, until it is time to close.
-fn keep_house(task: &Task, store: &Store, witness: Witness) -> Result<(), Trouble> {
+fn keep_house(task: &Task, store: &Store, witness: Witness) -> Result<(), CheckError> {
     let mut rng = Rng::new(task.seed);
     let begun = Instant::now();
     loop {
@@ -223,17 +223,17 @@ fn keep_house(task: &Task, store: &Store, witness: Witness) -> Result<(), Troubl
 /// A thread that writes.
 struct Writer<'a> {
     thread: usize,
-    /// Tell the tracer before a long commit, after so many.
+    /// Make the mark before the first long commit after this many commits.
     marked: Option<u64>,
     is_long: bool,
     witness: Witness,
     store: &'a Store,
 }
 
-/// What becomes of a thread.
+/// Whether a thread goes on.
 enum Next {
     GoOn,
-    /// The store is closed, or closed to commits for a fault.
+    /// The store is closed, or takes no commits after a fault.
     End,
 }
 
@@ -249,10 +249,10 @@ impl Writer<'_> {
                 nix::unistd::getppid(); // the mark
             }
             match self.commit(model, keyspaces, number, &commit) {
-                Ok(Next::GoOn) if self.is_long => std::thread::sleep(BREATH),
+                Ok(Next::GoOn) if self.is_long => std::thread::sleep(PAUSE),
                 Ok(Next::GoOn) => {}
                 Ok(Next::End) => return,
-                Err(verdict) => say(&self.witness, &verdict),
+                Err(verdict) => give(&self.witness, &verdict),
             }
         }
     }
@@ -295,7 +295,7 @@ impl Writer<'_> {
         Err(verdict)
     }
 
-    /// Right after the call returned.
+    /// Tells the witness, right after the call returned.
     fn acknowledge(&self, number: u64, commit: &Commit, receipt: &Receipt) {
         let told =
             Told { incarnation: u64::from(receipt.incarnation().get()), lsn: receipt.lsn().get() };
@@ -305,7 +305,7 @@ impl Writer<'_> {
         self.witness.acknowledge(self.thread, told, commit.mode == CommitMode::Sync);
     }
 
-    /// What was acknowledged can be read, and its receipt tells the truth.
+    /// Checks that the commit can be read and that its receipt tells the truth.
     fn look_around(
         &self,
         model: &Model,
@@ -316,15 +316,15 @@ impl Writer<'_> {
     ) -> Result<Next, Verdict> {
         match self.look(model, keyspaces, number, commit, receipt) {
             Ok(()) => Ok(Next::GoOn),
-            Err(Trouble::Wrong(verdict)) => Err(verdict),
-            Err(Trouble::Refused(Error::Closed)) if self.witness.phase() >= Phase::Close => {
+            Err(CheckError::Wrong(verdict)) => Err(verdict),
+            Err(CheckError::Refused(Error::Closed)) if self.witness.phase() >= Phase::Close => {
                 Ok(Next::End)
             }
-            Err(Trouble::Refused(error)) if is_excused(&error, self.witness) => {
+            Err(CheckError::Refused(error)) if is_excused(&error, self.witness) => {
                 self.witness.note_error();
                 Ok(Next::End)
             }
-            Err(Trouble::Refused(error)) => {
+            Err(CheckError::Refused(error)) => {
                 let title = format!("after commit {number} of thread {}: {error}", self.thread);
                 Err(Verdict::new(Clause::Answers, title))
             }
@@ -338,13 +338,13 @@ impl Writer<'_> {
         number: u64,
         commit: &Commit,
         receipt: &Receipt,
-    ) -> Result<(), Trouble> {
+    ) -> Result<(), CheckError> {
         let wrong = |clause, what: &str| {
             let title = format!("commit {number} of thread {}: {what}", self.thread);
-            Err(Trouble::Wrong(Verdict::new(clause, title)))
+            Err(CheckError::Wrong(Verdict::new(clause, title)))
         };
         if commit.mode == CommitMode::Sync && !receipt.is_durable() {
-            return wrong(Clause::Receipts, "acknowledged in mode Sync, and not durable");
+            return wrong(Clause::Receipts, "acknowledged in mode Sync, but not durable");
         }
         if commit.awaited {
             receipt.wait()?;
@@ -356,22 +356,22 @@ impl Writer<'_> {
             let expected = change.len.map(|len| value(model.seed(), thread, number, slot, len));
             let found = keyspaces[keyspace_of(slot)].get(key(thread, slot))?;
             if found.as_deref() != expected.as_deref() {
-                return wrong(Clause::Answers, "acknowledged, and not to be read");
+                return wrong(Clause::Answers, "acknowledged, but a read does not show it");
             }
         }
         if number.is_multiple_of(16) {
             let marks = self.store.watermarks();
             if marks.checkpoint > marks.durable || marks.durable > marks.appended {
-                return wrong(Clause::Answers, &format!("no such order: {marks:?}"));
+                return wrong(Clause::Answers, &format!("watermarks out of order: {marks:?}"));
             }
             self.witness.durable(marks.durable.get());
         }
         if number % 32 == 1 {
             if receipt.token() != self.store.token_of(receipt.incarnation(), receipt.lsn())? {
-                return wrong(Clause::Receipts, "its token has another form");
+                return wrong(Clause::Receipts, "the receipt and the store give different tokens");
             }
             if self.store.status(&receipt.token())? == Status::Lost {
-                return wrong(Clause::Receipts, "acknowledged, and said to be lost");
+                return wrong(Clause::Receipts, "acknowledged, but its status is Lost");
             }
         }
         Ok(())

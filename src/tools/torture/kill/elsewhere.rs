@@ -1,8 +1,8 @@
-//! Killed processes, where they cannot be watched as this tier needs it.
+//! The kill tier on systems other than Linux: it is left out.
 
 use super::{Config, Failure, KillSummary, Progress};
 
-/// Says that it was left out.
+/// Notes that the tier was left out.
 pub fn run(_config: &Config, _progress: &Progress) -> (KillSummary, Vec<Failure>) {
     let notes = vec!["the kill tier needs Linux: left out".to_owned()];
     (KillSummary { notes, ..KillSummary::default() }, Vec::new())

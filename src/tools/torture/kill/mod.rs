@@ -1,39 +1,37 @@
-//! Killed processes: real stores on real files, and what a kill leaves of them.
+//! Kills processes that write to real stores on real files, and judges the stores.
 //!
 //! ```text
-//!   run      one thread for each server; adds up what they report
+//!   run      one thread per server; adds up the reports
 //!   server   a process that forks lives, ends them, judges
-//!     plan     what befalls a life: drawn from the seed, and from what was seen so far
-//!     tracer   ends it: by the clock, at a system call, after stepped instructions; faults
+//!     plan     the end of a life: drawn from the seed and from the lives so far
+//!     tracer   carries it out: by the clock, at a system call, after stepped instructions; faults
 //!     child    the life: opens (recovers), checks, writes, closes; never knows its end
-//!     reader   somebody who reads meanwhile, and holds what was read
+//!     reader   a thread that reads meanwhile and holds values
 //!     check    the oracle
-//!     workload what is written: follows from seed, thread and number
-//!     witness  shared memory: what was acknowledged, seen from outside
+//!     workload the commits: each follows from seed, thread and number
+//!     witness  shared memory: the acknowledged commits, seen from outside
 //!   snapshot a store's files as a kill has left them
-//!   sites, os  system calls by name; what needs `unsafe`
+//!   sites, os  system calls by name; the code that needs `unsafe`
 //! ```
 //!
-//! - KILL-1 The witness is another process, and telling it makes no system call: the writer behaves
-//!   as if nobody watched, and what it was told survives it.
-//! - KILL-2 A kill loses nothing that was acknowledged, in either mode, so of each thread's n
-//!   acknowledged commits n or n + 1 must be there: see `check`.
-//! - KILL-3 The process that recovers is the next target. A cycle is counted only for a recovery
-//!   that came to its end, was judged, and had a kill before it.
+//! - KILL-1 The witness is another process, and telling it makes no system call. The writer behaves as
+//!   if nobody watched, and the witness's knowledge survives it.
+//! - KILL-2 A kill loses nothing that was acknowledged, in either mode. If a thread was told of n
+//!   commits, its first n or n + 1 must be there: see `check`.
+//! - KILL-3 The process that recovers is the next target. A cycle counts only if its recovery had a
+//!   kill before it, finished and was judged.
 //! - KILL-4 A server has one thread and forks without exec: a life begins in a fraction of a
-//!   millisecond. The server's memory of what must be there is the child's by the fork.
-//! - KILL-5 A life that does nothing for ten seconds hangs, which is a failure of liveness; waiting
-//!   for the device does not count. Neither does waiting for a processor, except if the life uses
-//!   one and does nothing with it.
-//! - KILL-6 One life in fifty is long. It is killed only when each of its threads has come back from a
-//!   call that it made after the three seconds were over; one that does not hangs, whatever the
-//!   others do.
+//!   millisecond. The fork gives the child the server's model of the store.
+//! - KILL-5 A life that does nothing for ten seconds hangs, which is a failure of liveness. Waiting for
+//!   the device does not count. Nor does waiting for a processor, unless the life spins.
+//! - KILL-6 One life in fifty is long. It is killed only after each of its threads has returned from a
+//!   call made after the three seconds. A thread that does not return hangs, even if others go on.
 //!
-//! A kill cannot be replayed to the instruction, nor all plans, which also follow from what was
-//! seen. A failure comes with the store as the kill left it, before anything recovered it.
+//! A kill cannot be replayed to the instruction. Plans cannot be replayed either: they also follow
+//! from the lives before. A failure comes with the store as the kill left it, before any recovery.
 //!
-//! Left out: failures of memory allocation, which abort the process as a kill does; power loss,
-//! which the simulated disk and the recording block device are for.
+//! Left out: failures of memory allocation, which abort the process as a kill does; power loss, which
+//! the simulated disk and the recording block device cover.
 
 mod check;
 mod child;
@@ -56,26 +54,26 @@ use std::sync::Mutex;
 use std::time::Instant;
 
 use self::server::{Report, Settings, Tally};
-use super::place::{self, Place};
+use super::scratch::{self, ScratchDir};
 use super::{Config, Failure, FailureKind, KillSummary, Progress};
 
 /// The hidden command of the program that makes it a server.
 pub const SERVER: &str = "torture-kill-server";
 
-/// Servers for each of the run's workers: a life mostly waits, for the device or to be killed.
-/// Measured on two busy processors: one server made 44 cycles a second, four 168, eight 225.
+/// Servers per worker of the run: a life mostly waits, for the device or for its kill.
+/// Measured on two busy processors: one server made 44 cycles per second, four 168, eight 225.
 const SERVERS_PER_WORKER: usize = 4;
 
-/// Kills processes as `config` says. They are started from the present program, which must be
-/// the command-line tool.
+/// Kills processes as `config` says. It starts them from the present program, which must be the
+/// command-line tool.
 pub fn run(config: &Config, progress: &Progress) -> (KillSummary, Vec<Failure>) {
     match std::env::current_exe() {
         Ok(program) => run_program(&program, config, None, progress),
-        Err(error) => trouble(format!("this program cannot be found: {error}")),
+        Err(error) => cannot_run(format!("this program cannot be found: {error}")),
     }
 }
 
-/// As [`run`], by another program, and for at most so many cycles.
+/// As [`run`], by another program, and for at most `cycles`.
 pub fn run_program(
     program: &Path,
     config: &Config,
@@ -83,18 +81,18 @@ pub fn run_program(
     progress: &Progress,
 ) -> (KillSummary, Vec<Failure>) {
     let begun = Instant::now();
-    let place = match Place::create(config.directory.as_deref(), "kill") {
-        Ok(place) => place,
-        Err(error) => return trouble(format!("no directory for the stores: {error}")),
+    let scratch = match ScratchDir::create(config.directory.as_deref(), "kill") {
+        Ok(scratch) => scratch,
+        Err(error) => return cannot_run(format!("no directory for the stores: {error}")),
     };
     progress.now("killing processes");
     let servers = servers(config);
     let all = Mutex::new(All { tallies: vec![Tally::default(); servers], ..All::default() });
     std::thread::scope(|scope| {
         for number in 0..servers {
-            let (all, place) = (&all, &place);
+            let (all, scratch) = (&all, &scratch);
             scope.spawn(move || {
-                let settings = settings(config, cycles, place, number);
+                let settings = settings(config, cycles, scratch, number);
                 if let Err(error) = attend(program, &settings, number, progress, all) {
                     let mut all = all.lock().expect("no panics");
                     all.failures.push(harness(format!("server {number}: {error}")));
@@ -105,17 +103,17 @@ pub fn run_program(
     let all = all.into_inner().expect("no panics");
     let mut summary = all.summary();
     summary.seconds = begun.elapsed().as_secs_f64();
-    summary.directory = place.describe();
-    if place.is_in_memory() {
-        summary.notes.push(place::IN_MEMORY.to_owned());
+    summary.directory = scratch.describe();
+    if scratch.is_in_memory() {
+        summary.notes.push(scratch::IN_MEMORY.to_owned());
     }
     (summary, all.failures)
 }
 
-/// What the hidden command does: it serves until its end.
+/// The hidden command: serves until its end.
 ///
 /// # Errors
-/// The settings cannot be read, or the operating system refuses what cannot be done without.
+/// The settings cannot be read, or the operating system refuses a call that the server needs.
 pub fn serve() -> io::Result<()> {
     let mut line = String::new();
     io::stdin().lock().read_line(&mut line)?;
@@ -126,10 +124,10 @@ fn servers(config: &Config) -> usize {
     config.workers.max(1) * SERVERS_PER_WORKER
 }
 
-fn settings(config: &Config, cycles: Option<u64>, place: &Place, number: usize) -> Settings {
+fn settings(config: &Config, cycles: Option<u64>, scratch: &ScratchDir, number: usize) -> Settings {
     let limit = config.limit.or_else(|| config.tier.limit());
     Settings {
-        directory: place.directory.join(format!("server-{number}")),
+        directory: scratch.directory.join(format!("server-{number}")),
         failures: std::path::absolute(&config.failures).unwrap_or(config.failures.clone()),
         seed: config.seed.wrapping_add((number as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15)),
         seconds: limit.map(|limit| limit.as_secs_f64()),
@@ -138,7 +136,7 @@ fn settings(config: &Config, cycles: Option<u64>, place: &Place, number: usize) 
     }
 }
 
-/// What all servers have reported.
+/// The reports of all servers.
 #[derive(Debug, Default)]
 struct All {
     tallies: Vec<Tally>,
@@ -158,7 +156,7 @@ fn attend(
     let mut server = Server(
         Command::new(program)
             .arg(SERVER)
-            // Who types Ctrl-C means the suite, which will say how far it has come.
+            // Ctrl-C is meant for the suite, which then reports its results so far.
             .process_group(0)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -194,12 +192,12 @@ fn attend(
     if status.success() { Ok(()) } else { Err(io::Error::other(format!("ended: {status}"))) }
 }
 
-/// A server, which does not outlive who listens to it.
+/// A server, which does not outlive its listener.
 struct Server(Child);
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // Either may find that it is gone already.
+        // The server may be gone already.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
@@ -239,6 +237,6 @@ fn harness(title: String) -> Failure {
     Failure { kind: FailureKind::Harness, clause: None, title, story: Vec::new(), replay }
 }
 
-fn trouble(title: String) -> (KillSummary, Vec<Failure>) {
+fn cannot_run(title: String) -> (KillSummary, Vec<Failure>) {
     (KillSummary::default(), vec![harness(title)])
 }

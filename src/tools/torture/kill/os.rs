@@ -1,7 +1,5 @@
-//! What the operating system offers only to those who know what they do: a fork, memory that
-//! outlives a process, a filter on system calls, a timer.
-//!
-//! Everything else of the tier is safe code over these few calls.
+//! The system calls that need `unsafe`: a fork, memory that outlives a process, a filter on system
+//! calls, a timer. The rest of the tier is safe code over these.
 
 // A fork, a mapping shared with the child and a seccomp filter have no safe interface.
 #![allow(unsafe_code)]
@@ -17,12 +15,12 @@ use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous};
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
 use nix::unistd::{ForkResult, Pid, fork};
 
-/// Memory that a process shares with those that it forks, all zero at first. It is never given
-/// back: whoever asks for it needs it until the end.
+/// Memory that a process shares with those that it forks, all zero at first. It is never unmapped:
+/// its users need it until the end.
 pub(super) fn shared_words(count: usize) -> io::Result<&'static [AtomicU64]> {
     let bytes = NonZeroUsize::new(count * size_of::<AtomicU64>()).expect("some words");
-    // SAFETY: a fresh anonymous mapping at a place that the kernel chooses touches no memory that
-    // anybody has.
+    // SAFETY: a fresh anonymous mapping at an address that the kernel chooses touches no memory in
+    // use.
     let start = unsafe {
         mmap_anonymous(
             None,
@@ -36,25 +34,25 @@ pub(super) fn shared_words(count: usize) -> io::Result<&'static [AtomicU64]> {
     Ok(unsafe { std::slice::from_raw_parts(start.cast::<AtomicU64>().as_ptr(), count) })
 }
 
-/// Forks; the new process does `child` and ends with the status that it returns. To be called
-/// by a process with a single thread: what others held would stay locked in the child.
+/// Forks; the new process runs `child` and ends with the status that it returns. The caller must
+/// have a single thread: locks held by others would stay locked in the child.
 pub(super) fn fork_child(child: impl FnOnce() -> c_int) -> io::Result<Pid> {
-    // SAFETY: the server that forks has a single thread, which it has checked when it began, so
-    // the child may do whatever this process may. The test below only stores to memory.
+    // SAFETY: the server that forks has a single thread, which it checks when it begins, so the child
+    // may do whatever this process may. The test below only stores to memory.
     match unsafe { fork() }? {
         ForkResult::Parent { child } => Ok(child),
         ForkResult::Child => exit_now(child()),
     }
 }
 
-/// Ends the process, without any destructor or handler.
+/// Ends the process without destructors or handlers.
 pub(super) fn exit_now(status: c_int) -> ! {
     // SAFETY: `_exit` never returns and touches no memory.
     unsafe { libc::_exit(status) }
 }
 
-/// Stops the threads of this process for their tracer at each of the system calls `numbers` from
-/// now on. Mappings that are of no file are let through. It cannot be taken back.
+/// From now on stops the threads of this process for their tracer at each of the system calls
+/// `numbers`, and at mappings of files. It cannot be undone.
 pub(super) fn stop_at(numbers: &[i64]) -> io::Result<()> {
     const LOAD: u32 = libc::BPF_LD | libc::BPF_W | libc::BPF_ABS;
     const IS: u32 = libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K;
@@ -74,7 +72,7 @@ pub(super) fn stop_at(numbers: &[i64]) -> io::Result<()> {
         op(LOAD, NUMBER, 0, 0),
         op(IS, libc::SYS_mmap as u32, 0, 2),
         op(LOAD, DESCRIPTOR, 0, 0),
-        // Minus one is no file: on to the end, which lets it through, or stops.
+        // Minus one is no file: jump to ALLOW. Any other descriptor: jump to TRACE.
         op(IS, u32::MAX, numbers.len(), numbers.len() + 1),
     ];
     for (at, number) in numbers.iter().enumerate() {
@@ -88,8 +86,8 @@ pub(super) fn stop_at(numbers: &[i64]) -> io::Result<()> {
     };
     nix::sys::prctl::set_no_new_privs()?;
     let filter = &raw const program;
-    // SAFETY: `program` is a valid filter of the length that it says, and lives through the call,
-    // which copies it.
+    // SAFETY: `program` is a valid filter of its stated length, and lives through the call, which
+    // copies it.
     let done = unsafe {
         let (mode, all) = (libc::SECCOMP_SET_MODE_FILTER, libc::SECCOMP_FILTER_FLAG_TSYNC);
         libc::syscall(libc::SYS_seccomp, mode, all, filter)
@@ -97,7 +95,7 @@ pub(super) fn stop_at(numbers: &[i64]) -> io::Result<()> {
     if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// The number of the system call that a filter has stopped `thread` at.
+/// The number of the system call at which a filter has stopped `thread`.
 pub(super) fn stopped_at(thread: Pid) -> io::Result<i64> {
     let info = nix::sys::ptrace::syscall_info(thread)?;
     if info.op != libc::PTRACE_SYSCALL_INFO_SECCOMP {
@@ -107,7 +105,7 @@ pub(super) fn stopped_at(thread: Pid) -> io::Result<i64> {
     Ok(unsafe { info.u.seccomp.nr } as i64)
 }
 
-/// Makes waiting calls of this process return now and then, so that they can give up.
+/// Interrupts waiting calls of this process at intervals, so that they can give up.
 pub(super) struct Ticker;
 
 impl Ticker {
@@ -128,7 +126,7 @@ impl Ticker {
 
 impl Drop for Ticker {
     fn drop(&mut self) {
-        // A tick too many wakes a wait that was about to look anyway.
+        // One tick too many only ends a wait early.
         let _ = set_timer(Duration::ZERO);
     }
 }
@@ -140,7 +138,7 @@ fn set_timer(period: Duration) -> io::Result<()> {
     };
     let timer = libc::itimerval { it_interval: period, it_value: period };
     let (new, old) = (&raw const timer, std::ptr::null_mut());
-    // SAFETY: `timer` is valid through the call, and nobody asks for the old value.
+    // SAFETY: `timer` is valid through the call, which accepts null for the old value.
     let done = unsafe { libc::setitimer(libc::ITIMER_REAL, new, old) };
     if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
@@ -151,7 +149,7 @@ mod tests {
     use std::sync::atomic::Ordering;
 
     #[test]
-    fn what_a_child_stores_is_seen_here() {
+    fn the_parent_sees_the_stores_of_its_child() {
         let words = shared_words(1000).unwrap();
         // The child of a test program, which has many threads, must not allocate.
         let child = fork_child(|| {

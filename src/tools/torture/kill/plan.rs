@@ -1,4 +1,4 @@
-//! What befalls a life: drawn from the seed and from what has been seen so far.
+//! Draws the plan of a life and its end, from the seed and from the lives so far.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use super::sites::{Edge, Fault, Guide, faults};
 use super::witness::Phase;
 use super::workload::{Rng, THREADS};
 
-/// One life in so many is long, and how long it is.
+/// The share of long lives, and their length.
 const LONG_ONE_IN: u64 = 50;
 const LONG_LIFE: Duration = Duration::from_secs(3);
 
@@ -16,24 +16,24 @@ const LONG_LIFE: Duration = Duration::from_secs(3);
 #[derive(Clone, Debug)]
 pub(super) struct Plan {
     pub(super) task: Task,
-    /// The phase to kill it in. If that is missed, it is killed while it writes.
+    /// The phase to kill it in. A life that gets past it is killed while it writes.
     pub(super) target: Phase,
     pub(super) how: How,
     /// The longest that it may write.
     pub(super) linger: Duration,
-    /// It is killed when each of its threads has moved after its time.
+    /// It is killed only after each of its threads has gone on past its time (KILL-6).
     pub(super) is_long: bool,
     pub(super) fault: Option<FaultPlan>,
 }
 
-/// How it is killed.
+/// The moment of a kill.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum How {
-    /// So long after it has come into the phase.
+    /// This long after the beginning of the phase.
     Moment(Duration),
-    /// At a system call, or so many instructions after it.
+    /// At a system call, or `steps` instructions after it.
     Call { number: Option<i64>, nth: u64, edge: Edge, steps: u64 },
-    /// So many instructions after a thread has said that it is about to commit.
+    /// `steps` instructions after a thread has marked that it is about to commit.
     Mark { steps: u64 },
 }
 
@@ -78,12 +78,12 @@ pub(super) struct Planner {
     pub(super) can_trace: bool,
     /// Whether faults can be injected here.
     pub(super) can_inject: bool,
-    /// How long opening has taken of late.
+    /// The recent duration of an opening.
     pub(super) opening: Duration,
 }
 
 impl Planner {
-    /// A plan for a life that does `task`, of which chance decides the rest.
+    /// A plan for a life that does `task`. Chance decides the rest of the task.
     pub(super) fn draw(&mut self, mut task: Task, guide: &mut Guide) -> Plan {
         let opens = task.opens;
         if self.rng.one_in(LONG_ONE_IN) {
@@ -106,7 +106,7 @@ impl Planner {
         }
         let how = self.how(target, &mut task, guide);
         if target <= Phase::Write && !matches!(how, How::Moment(_)) {
-            // It comes there, or it does not. A long commit is one of many.
+            // The life may never come to that call. A long commit is one of many.
             let is_rare = matches!(how, How::Mark { .. });
             linger = Duration::from_millis(if is_rare { 40 } else { 10 });
         }
@@ -118,7 +118,7 @@ impl Planner {
         Plan { task, target, how, linger, fault, is_long: false }
     }
 
-    /// A life that has time for what comes by the clock, and in which each thread must go on.
+    /// A life that has time for timers of the store, and in which each thread must go on.
     fn long(&mut self, mut task: Task) -> Plan {
         task.seed = self.rng.next();
         task.is_long = true;
@@ -156,7 +156,7 @@ impl Planner {
         }
     }
 
-    /// A fault in the phase that the life shall end in, or in one before.
+    /// A fault in the target phase or in an earlier one.
     fn fault(&mut self, target: Phase, opens: Phase, guide: &mut Guide) -> Option<FaultPlan> {
         if !self.can_inject || !self.rng.one_in(5) {
             return None;

@@ -1,32 +1,32 @@
-//! Somebody who reads while others write: snapshots, values and an iterator that are held for a
-//! while must go on showing what they showed.
+//! Reads while others write, and holds snapshots, values and an iterator for a while: they must not
+//! change.
 
 use std::time::Duration;
 
-use super::check::{Trouble, Verdict};
+use super::check::{CheckError, Verdict};
 use super::witness::{Phase, Witness};
 use super::workload::{KEYSPACES, Rng};
 use crate::tools::torture::Clause;
 use crate::{Error, Snapshot, Store};
 
-/// Values that are held at a time.
+/// Values held at a time.
 const HELD: usize = 8;
 
 /// Reads until the store is closed.
-pub(super) fn read(store: &Store, witness: Witness, seed: u64) -> Result<(), Trouble> {
+pub(super) fn read(store: &Store, witness: Witness, seed: u64) -> Result<(), CheckError> {
     let mut rng = Rng::new(seed);
     loop {
         match round(store, &mut rng) {
             Ok(()) => witness.has_read(),
-            Err(Trouble::Refused(Error::Closed)) if witness.phase() >= Phase::Close => {
+            Err(CheckError::Refused(Error::Closed)) if witness.phase() >= Phase::Close => {
                 return Ok(());
             }
-            Err(trouble) => return Err(trouble),
+            Err(error) => return Err(error),
         }
     }
 }
 
-fn round(store: &Store, rng: &mut Rng) -> Result<(), Trouble> {
+fn round(store: &Store, rng: &mut Rng) -> Result<(), CheckError> {
     let snapshot = store.snapshot()?;
     for name in KEYSPACES {
         let Some(keyspace) = store.open_keyspace(name)? else { continue };
@@ -56,14 +56,15 @@ fn round(store: &Store, rng: &mut Rng) -> Result<(), Trouble> {
         let iterated = held.len() as u64 + rest;
         if before != after || before.0 != iterated {
             return wrong(format!(
-                "a snapshot of {name:?} showed {before:?} and then {after:?}, and {iterated} entries to an iterator"
+                "a snapshot of {name:?} showed {before:?} (keys, hash), then {after:?}; its iterator showed \
+                 {iterated} entries"
             ));
         }
     }
     Ok(())
 }
 
-/// How many keys there are, and a hash of all.
+/// The number of keys, and a hash of all entries.
 fn sum(snapshot: &Snapshot, keyspace: &crate::Keyspace) -> Result<(u64, u64), Error> {
     let (mut keys, mut hash) = (0, 0u64);
     let mut entries = snapshot.iter(keyspace)?;
@@ -75,6 +76,6 @@ fn sum(snapshot: &Snapshot, keyspace: &crate::Keyspace) -> Result<(u64, u64), Er
     Ok((keys, hash))
 }
 
-fn wrong(title: String) -> Result<(), Trouble> {
-    Err(Trouble::Wrong(Verdict::new(Clause::Answers, title)))
+fn wrong(title: String) -> Result<(), CheckError> {
+    Err(CheckError::Wrong(Verdict::new(Clause::Answers, title)))
 }

@@ -6,8 +6,8 @@
 //!     '--- reports, lines on standard output ----------'  '--- witness ------'
 //! ```
 //!
-//! Before each life the server reads the store's files into memory, as the kill before has left
-//! them: if the next life fails, they are put down beside the failure.
+//! Before each life the server reads the store's files into memory, as the kill before has left them.
+//! If the life fails, it saves them with the failure.
 //!
 //! The server ends with its limits, after a few failures, or when the suite kills it.
 
@@ -31,51 +31,51 @@ use super::witness::{Phase, Told, Witness};
 use super::workload::{Model, Rng, THREADS, is_large};
 use crate::tools::torture::{Clause, Failure, FailureKind};
 
-/// The suite is told so often how far the server has come.
+/// The interval between reports to the suite.
 const REPORT: Duration = Duration::from_millis(100);
-/// A store is replaced after so many lives.
+/// Lives of one store.
 const LIVES: u64 = 100;
-/// The server ends after so many failures.
+/// The server ends after this number of failures.
 const FAILURES: u32 = 3;
-/// Old tokens that are asked about in each life.
+/// Old tokens that each life checks.
 const OLDER: usize = 24;
-/// Lives that a failure tells of.
+/// The latest lives that a failure describes.
 const STORY: usize = 10;
 
-/// What a server is told.
+/// The settings of a server.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Settings {
     /// A directory of its own.
     pub(super) directory: PathBuf,
-    /// Where failures put down the files of their stores.
+    /// Where failures save the files of their stores.
     pub(super) failures: PathBuf,
     pub(super) seed: u64,
     pub(super) seconds: Option<f64>,
     pub(super) cycles: Option<u64>,
-    /// The command that starts such a run again.
+    /// The command that starts the run again.
     pub(super) replay: String,
 }
 
-/// What a server says.
+/// A message of a server to the suite.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) enum Report {
-    /// All so far.
+    /// Totals since the server began.
     Tally(Tally),
     Failure(Failure),
     Note(String),
 }
 
-/// What a server has done.
+/// The counts of a server.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Tally {
     pub(super) lives: u64,
-    /// Kills followed by a recovery that was judged.
+    /// Kills with a judged recovery after them.
     pub(super) cycles: u64,
     pub(super) places: BTreeMap<String, u64>,
     pub(super) injected: BTreeMap<String, u64>,
     pub(super) sync_commits: u64,
     pub(super) async_commits: u64,
-    /// Errors that injected faults led to.
+    /// Errors that injected faults caused.
     pub(super) errors: u64,
     pub(super) recoveries_killed: u64,
     pub(super) deepest: u64,
@@ -87,10 +87,11 @@ pub(super) struct Tally {
 pub(super) fn serve(settings: &Settings) -> io::Result<()> {
     let threads = fs::read_dir("/proc/self/task")?.count();
     assert_eq!(threads, 1, "only a process with a single thread can fork and go on");
-    // The server ends with the suite, and the child, which inherits nothing of this, with it.
+    // The server ends with the suite. A child, which does not inherit this, sets the same for itself.
     nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)?;
     nix::sys::prctl::set_timerslack(1000)?;
-    // Finding out what the processor can do takes long in a virtual machine: not in each child.
+    // The first hash detects the processor's features, which is slow in a virtual machine. Doing it
+    // here saves each child the time.
     let _ = crc32fast::hash(b"once");
     let mut server = Server::new(settings)?;
     let begun = Instant::now();
@@ -128,13 +129,14 @@ struct Server<'a> {
     model: Model,
     older: Vec<Told>,
     tally: Tally,
-    /// The number of the present store, and the lives it has seen.
+    /// The number of the present store, and its lives so far.
     store: u64,
     lives: u64,
     /// A recovery has been judged since the store was new.
     is_made: bool,
-    /// There was a kill since a recovery was judged last, and how many of recoveries.
+    /// There was a kill since the last judged recovery.
     owes: bool,
+    /// Recoveries killed since then.
     depth: u64,
     before: Snapshot,
     story: VecDeque<String>,
@@ -167,7 +169,7 @@ impl<'a> Server<'a> {
         Ok(server)
     }
 
-    /// Begins with a store that is yet to be made.
+    /// Goes on with a new store, which the next life creates.
     fn renew(&mut self) -> io::Result<()> {
         self.tally.sync_commits += self.witness.sync_commits();
         self.tally.async_commits += self.witness.async_commits();
@@ -186,7 +188,7 @@ impl<'a> Server<'a> {
         Ok(())
     }
 
-    /// The store's directory is not the topmost one that is missing at first.
+    /// At first this is missing too, so that creating a store makes two directories.
     fn parent(&self) -> PathBuf {
         self.settings.directory.join(format!("{}", self.store))
     }
@@ -253,7 +255,7 @@ impl<'a> Server<'a> {
         let (witness, model) = (self.witness, &mut self.model);
         let server = nix::unistd::getpid();
         let child = os::fork_child(|| {
-            // Whatever ends the server ends its child, even before this.
+            // The end of the server ends its child, even if it comes before this call.
             let bound = nix::sys::prctl::set_pdeathsig(Signal::SIGKILL);
             if bound.is_err() || nix::unistd::getppid() != server {
                 return NOT_TRACED;
@@ -285,7 +287,7 @@ impl<'a> Server<'a> {
         )))
     }
 
-    /// What follows from how a life ended.
+    /// Takes the counts, the story and the model on to the end of a life.
     fn note(&mut self, plan: &Plan, ending: &Ending, took: Duration) {
         let phase = self.witness.phase();
         let judged = matches!(phase, Phase::Write | Phase::Close | Phase::Done);
@@ -304,7 +306,7 @@ impl<'a> Server<'a> {
                     self.tally.deepest = self.tally.deepest.max(self.depth);
                 }
                 if phase <= Phase::Open {
-                    // A kill that came too early or too late moves what is thought of as long.
+                    // A killed opening took at least this long.
                     let opening = self.planner.opening.max(took);
                     self.planner.opening = opening.min(Duration::from_millis(8));
                 }
@@ -338,7 +340,7 @@ impl<'a> Server<'a> {
         }
     }
 
-    /// What was wrong, if anything was.
+    /// The broken clause, if there is one.
     fn verdict(&self, ending: &Ending) -> Option<Verdict> {
         let phase = self.witness.phase().name();
         if let Some(text) = self.witness.verdict() {
@@ -363,7 +365,7 @@ impl<'a> Server<'a> {
         }
     }
 
-    /// Puts the store down, as it was before the life and as it is now.
+    /// Saves the store as it was before the life and as it is now.
     fn failure(&self, verdict: &Verdict) -> io::Result<Failure> {
         let name = format!("kill-{:x}-{}-{}", self.settings.seed, self.store, self.lives);
         let place = self.settings.failures.join(name);
@@ -374,10 +376,10 @@ impl<'a> Server<'a> {
         left.take(&self.directory())?;
         left.put(&after)?;
         let mut story = verdict.story.clone();
-        story.push("the lives of this store, the last one failed:".to_owned());
+        story.push("the latest lives of this store; the last one failed:".to_owned());
         story.extend(self.story.iter().cloned());
-        story.push(format!("the store as that life found it: {}", before.display()));
-        story.push(format!("and as that life left it: {}", after.display()));
+        story.push(format!("the store before that life: {}", before.display()));
+        story.push(format!("the store after it: {}", after.display()));
         story.push(format!("syncline dump-log {}", before.display()));
         story.push(format!("syncline verify {} (recovers it: copy it first)", before.display()));
         Ok(Failure {
@@ -390,7 +392,7 @@ impl<'a> Server<'a> {
     }
 }
 
-/// Sets the times of all files to years ago or ahead.
+/// Sets the times of all files to random times between 1970 and 2120.
 fn set_clocks(directory: &Path, rng: &mut Rng) -> io::Result<()> {
     let Ok(entries) = fs::read_dir(directory) else { return Ok(()) };
     for entry in entries {

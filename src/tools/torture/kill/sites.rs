@@ -1,4 +1,4 @@
-//! Where a process can be killed: its system calls about files.
+//! The system calls about files, at which a process can be killed.
 
 use std::collections::BTreeMap;
 
@@ -9,10 +9,10 @@ use super::witness::Phase;
 /// A system call: its number and its name.
 type Call = (i64, &'static str);
 
-/// Told to the tracer by a thread that is about to commit; it means nothing else.
+/// The mark: the call by which a thread tells the tracer that it is about to commit.
 pub(super) const MARK: i64 = libc::SYS_getppid;
 
-/// What is traced beside mappings of files and the mark.
+/// The traced calls, without mappings of files and the mark.
 #[rustfmt::skip]
 const CALLS: &[Call] = &[
     (libc::SYS_openat, "openat"),
@@ -43,7 +43,7 @@ const CALLS: &[Call] = &[
     (libc::SYS_renameat2, "renameat2"),
 ];
 
-/// Older calls that newer machines do without.
+/// Older calls that newer architectures lack.
 #[cfg(target_arch = "x86_64")]
 #[rustfmt::skip]
 const OLD_CALLS: &[Call] = &[
@@ -64,7 +64,7 @@ pub(super) fn stops() -> Vec<i64> {
     CALLS.iter().chain(OLD_CALLS).map(|(number, _)| *number).chain([MARK]).collect()
 }
 
-/// The name of a system call that is traced.
+/// The name of a traced system call.
 pub(super) fn name(number: i64) -> &'static str {
     let mut all = CALLS.iter().chain(OLD_CALLS).chain([&MMAP]);
     all.find(|(n, _)| *n == number).map_or("?", |(_, name)| name)
@@ -80,9 +80,9 @@ pub(super) enum Edge {
 /// A fault that a system call can meet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Fault {
-    /// It is not done, and fails.
+    /// The call fails and has no effect.
     Errno(i32),
-    /// It is done with less than it was asked to read or write.
+    /// The call reads or writes less than requested.
     Short,
 }
 
@@ -95,7 +95,7 @@ impl Fault {
     }
 }
 
-/// The faults that a system call can meet in earnest.
+/// The faults that a system call can really meet.
 pub(super) fn faults(number: i64) -> &'static [Fault] {
     use Fault::{Errno, Short};
     use libc::{EINTR, EIO, ENOMEM, ENOSPC};
@@ -122,7 +122,7 @@ pub(super) fn faults(number: i64) -> &'static [Fault] {
     }
 }
 
-/// What has been seen of the calls so far, so that the rare ones are not forgotten.
+/// Counts the calls of all lives, so that rare ones are chosen too.
 #[derive(Debug, Default)]
 pub(super) struct Guide {
     seen: BTreeMap<(Phase, i64), Seen>,
@@ -148,19 +148,19 @@ impl Guide {
         self.lives.entry(phase).or_default().0 += 1;
     }
 
-    /// How many calls a life makes in a phase, about.
+    /// About how many calls a life makes in a phase.
     pub(super) fn calls_in(&self, phase: Phase) -> u64 {
         let (lives, calls) = self.lives.get(&phase).copied().unwrap_or_default();
         calls.checked_div(lives).map_or(50, |calls| calls.max(5))
     }
 
-    /// How often a life makes the call in a phase, about.
+    /// About how often a life makes the call in a phase.
     pub(super) fn calls_of(&self, phase: Phase, number: i64) -> u64 {
         let lives = self.lives.get(&phase).map_or(1, |(lives, _)| *lives).max(1);
         self.seen.get(&(phase, number)).map_or(1, |seen| seen.calls.div_ceil(lives))
     }
 
-    /// Of the calls that are made in a phase and that `suits`, the one chosen least often.
+    /// The call chosen least often among those of a phase that `suits` accepts.
     pub(super) fn choose(&mut self, phase: Phase, suits: impl Fn(i64) -> bool) -> Option<i64> {
         let candidates = self.seen.iter_mut().filter(|((p, n), _)| *p == phase && suits(*n));
         let ((_, number), seen) = candidates.min_by_key(|(_, seen)| seen.chosen)?;

@@ -1,7 +1,7 @@
 //! A store's files as a kill has left them, in memory.
 //!
-//! The memory is not inherited by a fork: else the kernel would have to make each of its pages
-//! writable again after every life, which was a tenth of a life's cost.
+//! A fork does not inherit the memory. Otherwise the kernel would make each of its pages writable
+//! again after every life, which was a tenth of a life's cost.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -11,7 +11,7 @@ use std::path::Path;
 
 use memmap2::{Advice, MmapMut};
 
-/// More than most stores have.
+/// Enough for most stores, in bytes.
 const ROOM: usize = 8 << 20;
 
 /// The files of one directory.
@@ -31,7 +31,7 @@ impl Snapshot {
         self.files.clear();
     }
 
-    /// Reads the files of `directory`; there are none if it is not there.
+    /// Reads the files of `directory`; a missing directory has none.
     pub(super) fn take(&mut self, directory: &Path) -> io::Result<()> {
         self.files.clear();
         let entries = match fs::read_dir(directory) {
@@ -86,11 +86,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_taken_can_be_put_elsewhere() {
+    fn a_snapshot_can_be_written_elsewhere() {
         let directory = tempfile::tempdir().unwrap();
         let (from, to) = (directory.path().join("from"), directory.path().join("to"));
         fs::create_dir(&from).unwrap();
-        // Together more than there is room for at first.
+        // Together more than the room at first.
         let large: Vec<u8> = (0..ROOM + 5000).map(|at| at as u8).collect();
         for (name, bytes) in [("a", &large[..10]), ("b", &large), ("c", &[])] {
             fs::write(from.join(name), bytes).unwrap();
@@ -101,7 +101,7 @@ mod tests {
         for (name, bytes) in [("a", &large[..10]), ("b", &large), ("c", &[])] {
             assert!(fs::read(to.join(name)).unwrap() == bytes, "{name}");
         }
-        // Nothing is left of what is gone.
+        // A file that is gone leaves nothing behind.
         fs::remove_file(from.join("b")).unwrap();
         snapshot.take(&from).unwrap();
         assert_eq!(snapshot.files.keys().collect::<Vec<_>>(), ["a", "c"]);

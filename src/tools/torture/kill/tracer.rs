@@ -1,12 +1,12 @@
-//! Ends a life: watches a child, injects a fault into it, and kills it where the plan says.
+//! Ends a life: watches a child, injects a fault into it, and kills it as planned.
 //!
 //! ```text
 //!   child: filter ------ stops at each system call about files ------> server: its tracer
 //!              goes on <--- let through | failed | shortened | killed | stepped <---'
 //! ```
 //!
-//! The filter is seccomp's, so that all other system calls run at full speed. Only the thread
-//! that makes the call stops: the others go on, as they would if the kill came by chance.
+//! The filter is seccomp's, so that all other system calls run at full speed. Only the thread that
+//! makes the call stops: the others go on, as they would before a kill by chance.
 
 use std::io;
 use std::time::{Duration, Instant};
@@ -22,58 +22,58 @@ use super::plan::{How, Plan};
 use super::sites::{self, Edge, Fault, Guide};
 use super::witness::{Gravity, Phase, Witness};
 
-/// A child that does nothing for so long hangs, unless it waits for the device.
+/// A child that does nothing for this long hangs, unless it waits for the device.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// The longest time between two looks at a child that counts as time in which it did nothing.
+/// Most idle time that counts between two looks at a child.
 const LONGEST_LOOK: Duration = Duration::from_millis(50);
-/// No device takes so long.
+/// No device takes this long.
 const LAST_PATIENCE: Duration = Duration::from_secs(90);
-/// A child that used a processor for so long and did nothing with it spins.
+/// A child that uses this much processor time without progress spins.
 const SPIN: u64 = 5 * TICKS;
-/// In a second, as the system counts what a process has used.
+/// Units of processor time per second, as the system counts them.
 const TICKS: u64 = 100;
-/// The server looks so often at a child that it does not trace.
+/// The interval between looks at a child without a tracer.
 const NAP: Duration = Duration::from_micros(250);
-/// And so often at one that it traces, if nothing else happens.
+/// The longest interval between looks at a traced child.
 const TICK: Duration = Duration::from_millis(2);
 
-/// How a child says that it cannot be traced, or not be filtered.
+/// The status of a child that cannot be traced, or cannot be filtered.
 pub(super) const NOT_TRACED: i32 = 77;
 pub(super) const NOT_FILTERED: i32 = 78;
 
-/// How a life ended.
+/// The end of a life.
 #[derive(Clone, Debug)]
 pub(super) enum Ending {
-    /// It was killed, there.
+    /// It was killed at this place.
     Killed(String),
-    /// It had done all it should, or given a verdict, or could not be traced.
+    /// It exited with this status: its work was done, it gave a verdict, or it could not be traced.
     Ended(i32),
-    /// It died by itself.
+    /// It died of a signal of its own.
     Died(Signal),
-    /// It did nothing for too long, and was killed; its threads then, by name and state.
+    /// It did nothing for too long and was killed. The threads then, by name and state.
     Hung(Vec<(String, char)>),
 }
 
-/// A fault that has been injected.
+/// An injected fault.
 #[derive(Clone, Debug)]
 pub(super) struct Injected {
     /// As in "pwrite64 ENOSPC".
     pub(super) what: String,
 }
 
-/// Lets this process, which has just been forked, be traced by the one that forked it.
+/// Lets the parent trace this process, which has just been forked.
 pub(super) fn submit() -> Result<(), i32> {
     ptrace::traceme().map_err(|_| NOT_TRACED)?;
     nix::sys::signal::raise(Signal::SIGSTOP).map_err(|_| NOT_TRACED)
 }
 
-/// Stops all threads of this process, which is traced, at system calls about files from now on.
-/// The fewer such stops before the phase that matters, the sooner the life is over.
+/// From now on stops all threads of this traced process at system calls about files. The child calls
+/// it as late as the plan allows, because each stop takes time.
 pub(super) fn stop_at_calls() -> Result<(), i32> {
     os::stop_at(&sites::stops()).map_err(|_| NOT_FILTERED)
 }
 
-/// Ends a life that is not traced.
+/// Ends a life without a tracer.
 pub(super) fn watch(child: Pid, plan: &Plan, witness: &Witness) -> io::Result<Ending> {
     let mut patience = Patience::new(child, witness);
     let How::Moment(after) = plan.how else { unreachable!("other ways need a tracer") };
@@ -111,7 +111,7 @@ pub(super) fn watch(child: Pid, plan: &Plan, witness: &Witness) -> io::Result<En
     }
 }
 
-/// Ends a life that is traced. The child waits to be let go.
+/// Ends a traced life. The child has stopped and waits for the tracer.
 pub(super) fn trace(
     child: Pid,
     plan: &Plan,
@@ -155,7 +155,7 @@ fn random_moment(witness: &Witness) -> String {
     format!("random moment ({})", witness.phase().name())
 }
 
-/// Kills the child and waits until nothing is left of it.
+/// Kills the child and reaps it with all its threads.
 fn end(child: Pid) -> io::Result<()> {
     kill(child, Signal::SIGKILL)?;
     loop {
@@ -168,7 +168,7 @@ fn end(child: Pid) -> io::Result<()> {
     }
 }
 
-/// Waits for a child or any of its threads; none if interrupted.
+/// Waits for a child or any of its threads. None if interrupted.
 fn wait_for(child: Option<Pid>) -> io::Result<Option<WaitStatus>> {
     match waitpid(child, Some(WaitPidFlag::__WALL)) {
         Ok(status) => Ok(Some(status)),
@@ -185,7 +185,7 @@ fn ending_of(status: WaitStatus) -> Ending {
     }
 }
 
-/// Lets a thread go on. It may be dead by now: then its end is reported next.
+/// Lets a thread go on. If it is dead by now, its end is reported next.
 fn go_on(thread: Pid, signal: Option<Signal>) {
     let _ = ptrace::cont(thread, signal);
 }
@@ -203,8 +203,8 @@ fn threads_of(process: Pid) -> Vec<(String, char)> {
     stats.flatten().filter_map(state).collect()
 }
 
-/// Waits until each thread has come back from a call, the reader too. Returns the threads of a child
-/// in which one does not.
+/// Waits until each thread, the reader too, has returned from a call. Returns the threads of a child
+/// in which one does not return.
 fn each_moves(child: Pid, witness: &Witness) -> Option<Vec<(String, char)>> {
     let before = witness.progress();
     let mut patience = Patience::new(child, witness);
@@ -215,7 +215,7 @@ fn each_moves(child: Pid, witness: &Witness) -> Option<Vec<(String, char)>> {
         if standing == 0 || witness.phase() != Phase::Write || has_ended(child) {
             return None;
         }
-        patience.beats = witness.beats(); // whatever the others do
+        patience.beats = witness.beats(); // progress of the others does not count
         if let Some(threads) = patience.is_over(witness) {
             return Some(threads);
         }
@@ -223,7 +223,7 @@ fn each_moves(child: Pid, witness: &Witness) -> Option<Vec<(String, char)>> {
     }
 }
 
-/// Whether the process waits for nothing but to be reaped.
+/// Whether the process only waits to be reaped.
 fn has_ended(process: Pid) -> bool {
     threads_of(process).iter().all(|(_, state)| matches!(state, 'Z' | 'X'))
 }
@@ -236,14 +236,14 @@ fn used_by(process: Pid) -> u64 {
     fields.split(' ').skip(11).take(2).filter_map(|field| field.parse::<u64>().ok()).sum()
 }
 
-/// How long nothing has been done.
+/// Measures the time since a child last made progress.
 struct Patience {
     child: Pid,
     beats: u64,
-    /// What the child had used when it was seen to do nothing.
+    /// The child's processor time when it was first seen idle.
     used: Option<u64>,
-    /// Time without a beat. What passes between two looks counts up to [`LONGEST_LOOK`], so that a
-    /// machine that stood still is not held against the child.
+    /// Time without a beat. The time between two looks counts up to [`LONGEST_LOOK`], so that a
+    /// machine that stood still does not make the child look hung.
     idle: Duration,
     looked: Instant,
 }
@@ -254,7 +254,7 @@ impl Patience {
         Patience { child, beats, used: None, idle: Duration::ZERO, looked }
     }
 
-    /// The threads of a child that hangs: it has done nothing for long, and waits neither for the
+    /// The threads of a child that hangs: it has made no progress for long, and waits neither for the
     /// device nor for a processor.
     fn is_over(&mut self, witness: &Witness) -> Option<Vec<(String, char)>> {
         let beats = witness.beats();
@@ -282,11 +282,11 @@ struct Tracer<'a> {
     plan: &'a Plan,
     witness: &'a Witness,
     guide: &'a mut Guide,
-    /// The thread at whose hands it ends.
+    /// The thread that has come to the planned place.
     at: Option<At>,
-    /// When it is killed wherever it is.
+    /// The latest time of the kill.
     deadline: Option<Instant>,
-    /// Calls so far that are as the plan says.
+    /// Calls so far that match the plan.
     calls: u64,
     fault_calls: u64,
     injected: Option<Injected>,
@@ -294,18 +294,18 @@ struct Tracer<'a> {
     entered: Phase,
 }
 
-/// A thread that has come to where the plan says.
+/// A thread that has come to the planned place.
 struct At {
     thread: Pid,
-    /// The call it came from.
+    /// The call that brought it there.
     from: &'static str,
     doing: Doing,
 }
 
 enum Doing {
-    /// Makes the system call, at whose exit it stops.
+    /// It makes the system call and stops at its exit.
     Call { steps: u64 },
-    /// Steps on, so many instructions still.
+    /// It has this many instructions left to step.
     Steps { left: u64 },
 }
 
@@ -326,7 +326,7 @@ impl Tracer<'_> {
                 Some(status) => self.on_stop(status)?,
                 None => None,
             };
-            let place = reached.or(is_late.then(|| self.wherever()));
+            let place = reached.or(is_late.then(|| self.present_place()));
             if let Some(place) = place {
                 end(self.child)?;
                 return Ok(Ending::Killed(place));
@@ -338,8 +338,8 @@ impl Tracer<'_> {
         }
     }
 
-    /// Where it is when its time is over.
-    fn wherever(&self) -> String {
+    /// The place of a kill at the deadline.
+    fn present_place(&self) -> String {
         match self.at {
             Some(At { from, doing: Doing::Steps { .. }, .. }) => format!("stepped after {from}"),
             _ => random_moment(self.witness),
@@ -366,7 +366,7 @@ impl Tracer<'_> {
         }
     }
 
-    /// A thread has stopped. Returns where it is if the life shall end there.
+    /// Handles the stop of a thread. Returns its place if the life shall end there.
     fn on_stop(&mut self, status: WaitStatus) -> io::Result<Option<String>> {
         match status {
             WaitStatus::PtraceEvent(thread, _, event)
@@ -473,12 +473,12 @@ impl Tracer<'_> {
 
     fn step_from(&mut self, thread: Pid, from: &'static str, steps: u64) {
         self.at = Some(At { thread, from, doing: Doing::Steps { left: steps } });
-        // What blocks in a lock that nobody gives back cannot be stepped for ever.
+        // A thread that blocks in a lock may never finish its steps.
         self.deadline = Some(Instant::now() + Duration::from_millis(50));
         let _ = ptrace::step(thread, None);
     }
 
-    /// Makes the call that `thread` stands before fail, or do less.
+    /// Makes the call that `thread` is about to enter fail or do less.
     fn inject(&mut self, thread: Pid, number: i64, fault: Fault) {
         let call = sites::name(number);
         if let Some(did) = registers::inject(thread, fault) {
@@ -488,7 +488,7 @@ impl Tracer<'_> {
     }
 }
 
-/// How grave it is that a call meets a fault.
+/// The gravity of a fault in a call.
 fn gravity_of(call: &str, fault: Fault) -> Gravity {
     let flushes = matches!(call, "fsync" | "fdatasync" | "msync" | "sync_file_range");
     let writes = matches!(call, "write" | "pwrite64" | "pwritev");
@@ -507,22 +507,22 @@ pub(super) const CAN_INJECT: bool = cfg!(target_arch = "x86_64");
 mod registers {
     use super::{Fault, Pid, ptrace};
 
-    /// Changes the call that `thread` has stopped before. Returns what was done.
+    /// Changes the call that `thread` is about to enter. Returns the fault that it meets.
     pub(super) fn inject(thread: Pid, fault: Fault) -> Option<Fault> {
         let mut registers = ptrace::getregs(thread).ok()?;
         let fault = match fault {
-            // What asks for one byte, or is done in a loop of its own, cannot be short.
+            // A call that asks for fewer than two bytes cannot be short.
             Fault::Short if registers.rdx < 2 => Fault::Errno(nix::libc::EINTR),
             fault => fault,
         };
         match fault {
             Fault::Short => {
-                // Anything from one byte to all but one, from what the call is about.
+                // From one byte to all except one, by a hash of the arguments.
                 let mixed = (registers.rsi ^ registers.r10).wrapping_mul(0x9e37_79b9_7f4a_7c15);
                 registers.rdx = 1 + (mixed >> 32) % (registers.rdx - 1);
             }
             Fault::Errno(errno) => {
-                // A call of this number is not made, and the result stays as it is.
+                // The kernel makes no call of this number and leaves the result alone.
                 registers.orig_rax = u64::MAX;
                 registers.rax = i64::from(-errno) as u64;
             }
@@ -536,7 +536,7 @@ mod registers {
 mod registers {
     use super::{Fault, Pid};
 
-    /// Registers are laid out otherwise here.
+    /// Injects nothing: the registers of this architecture are not known here.
     pub(super) fn inject(_thread: Pid, _fault: Fault) -> Option<Fault> {
         None
     }

@@ -1,31 +1,30 @@
-//! The witness: memory shared with the process that is killed, which says what it was told.
+//! The witness: memory shared with the process that is killed, which holds its acknowledgements.
 //!
 //! ```text
 //!   words   what                                      written by
 //!   0       phase                                     the child
-//!   1       beats: grows whenever something is done   all threads of the child
+//!   1       beats: grows with each step of progress   all threads of the child
 //!   2       highest LSN acknowledged                  all threads of the child
 //!   3       highest LSN reported durable              all threads of the child
 //!   4, 5    sync and async commits acknowledged       all threads of the child
 //!   6       how grave a fault this life has met       the tracer
-//!   7       errors that faults caused, seen           all threads of the child
-//!   8, 9    length of the verdict; how many gave one  all threads of the child
+//!   7       errors seen that faults caused            all threads of the child
+//!   8, 9    length of the verdict; verdicts given     all threads of the child
 //!   10, 11  rounds of the reader; whether it ended    the reader of the child
-//!   16..    for each thread: commits acknowledged, the last that wrote the shared key (number
-//!           plus one, LSN; two places, and which), tokens, calls that returned, whether it
-//!           has ended                                 that thread of the child
+//!   16..    per thread: commits acknowledged; the last that wrote the shared key (number
+//!           plus one, LSN; two places, and the one in use); tokens; calls that returned;
+//!           whether it has ended                      that thread of the child
 //!   ..end   the verdict, text                         the child
 //! ```
 //!
-//! - WITNESS-1 Telling is storing: no system call, so that being witnessed changes nothing about when a
-//!   process is killed. What was stored before the kill is there after it, in program order.
-//! - WITNESS-2 A thread stores that a commit is acknowledged right after the call returned, and before
-//!   it begins the next one. So n commits acknowledged means that n or n + 1 are in the store.
-//! - WITNESS-3 What takes several words goes to the place that is not in use; one store then makes it
+//! - WITNESS-1 Telling the witness is a store to memory, not a system call, so it does not shift the
+//!   moments of kills. Stores before the kill are there after it, in program order.
+//! - WITNESS-2 A thread stores an acknowledgement right after the call returned, before it begins the
+//!   next commit. So n commits acknowledged means that n or n + 1 are in the store.
+//! - WITNESS-3 A value of several words goes to the place that is not in use; one store then makes it
 //!   the one in use.
 //!
-//! All of it is a child's claim only as long as the child lives, and the server's knowledge
-//! after that.
+//! The server relies on the words only after the child has ended.
 
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -58,12 +57,12 @@ const TOKENS: usize = 8;
 const CALLS: usize = 32;
 const CALLS_ENDED: usize = 33;
 
-/// Tokens kept of each thread.
+/// Tokens kept per thread.
 const TOKENS_KEPT: u64 = 16;
 /// A token in one word: the incarnation above, the LSN below.
 const LSN_BITS: u32 = 40;
 
-/// What a life is about, as far as it has come.
+/// The phase of a life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u64)]
 pub(super) enum Phase {
@@ -73,15 +72,15 @@ pub(super) enum Phase {
     Create,
     /// Opens a store, which recovers it.
     Open,
-    /// Compares.
+    /// Checks the store.
     Check,
     /// Writes and makes checkpoints.
     Write,
     /// Closes.
     Close,
-    /// Has done all it should.
+    /// Has done all its work.
     Done,
-    /// Could not open, for a fault that was injected, and said so.
+    /// Ended with an error after an injected fault.
     Refused,
 }
 
@@ -111,19 +110,19 @@ impl Phase {
     }
 }
 
-/// The fault that has been injected in a life.
+/// How far the fault that was injected in a life excuses errors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u64)]
 pub(super) enum Gravity {
     Nothing,
-    /// Less was done than asked for, or a signal came: the call is to be made again.
+    /// The call was short, or a signal interrupted it: the store repeats it.
     Passing,
-    /// There was no space for the call: nothing is poisoned by that.
+    /// There was no space for the call. This poisons nothing.
     Full,
-    /// The call failed, and it is known what the device has.
+    /// The call failed, and the contents of the device are known.
     Error,
-    /// A flush failed, or the device failed a write, which may have been the superblock's: the
-    /// store may be poisoned by it.
+    /// A flush failed, or the device failed a write, perhaps of the superblock. This may poison the
+    /// store.
     Grave,
 }
 
@@ -150,12 +149,12 @@ impl Witness {
         Ok(Witness { words: os::shared_words(WORDS)? })
     }
 
-    /// Forgets everything: another store follows.
+    /// Forgets everything, before another store.
     pub(super) fn clear(&self) {
         self.words.iter().for_each(|word| word.store(0, Ordering::SeqCst));
     }
 
-    /// Another life of the same store follows.
+    /// Prepares for another life of the same store.
     pub(super) fn begin_life(&self) {
         for word in [PHASE, INJECTED, VERDICT_BYTES, VERDICTS] {
             self.words[word].store(0, Ordering::SeqCst);
@@ -180,7 +179,7 @@ impl Witness {
         self.words[BEATS].fetch_add(1, Ordering::SeqCst);
     }
 
-    /// The commit after those that were acknowledged is acknowledged (WITNESS-2).
+    /// Notes that the thread's next commit is acknowledged (WITNESS-2).
     pub(super) fn acknowledge(&self, thread: usize, told: Told, is_sync: bool) {
         let number = self.acked(thread);
         let token = TOKENS + (number % TOKENS_KEPT) as usize;
@@ -196,8 +195,8 @@ impl Witness {
         self.beat();
     }
 
-    /// A commit of `thread` that wrote the shared key, to be told before it is acknowledged. The
-    /// LSN is 0 if nobody knows it any more and another commit has overwritten the key.
+    /// Notes a commit of `thread` that wrote the shared key, before its acknowledgement. The LSN is 0
+    /// if it is unknown and another commit has overwritten the key.
     pub(super) fn wrote_last(&self, thread: usize, number: u64, lsn: u64) {
         let place = 1 - self.of(thread, LAST_IN_USE).load(Ordering::SeqCst) as usize;
         self.of(thread, LAST + 2 * place).store(number + 1, Ordering::SeqCst);
@@ -205,33 +204,33 @@ impl Witness {
         self.of(thread, LAST_IN_USE).store(place as u64, Ordering::SeqCst);
     }
 
-    /// A commit that nobody was told of has been found in the store.
+    /// Counts commits as acknowledged that were found in the store.
     pub(super) fn adopt(&self, thread: usize, commits: u64) {
         self.of(thread, ACKED).store(commits, Ordering::SeqCst);
     }
 
-    /// Somebody was told that everything up to here is durable.
+    /// Notes that everything up to `lsn` was reported durable.
     pub(super) fn durable(&self, lsn: u64) {
         self.words[DURABLE_LSN].fetch_max(lsn, Ordering::SeqCst);
     }
 
-    /// A call of `thread` returned, whatever it returned.
+    /// Notes that a call of `thread` returned, with any result.
     pub(super) fn returned(&self, thread: usize) {
         self.of(thread, CALLS).fetch_add(1, Ordering::SeqCst);
     }
 
-    /// `thread` makes no more calls.
+    /// Notes that `thread` makes no more calls.
     pub(super) fn ended(&self, thread: usize) {
         self.of(thread, CALLS_ENDED).store(1, Ordering::SeqCst);
     }
 
-    /// The reader has done a round.
+    /// Notes a round of the reader.
     pub(super) fn has_read(&self) {
         self.words[READS].fetch_add(1, Ordering::SeqCst);
         self.beat();
     }
 
-    /// The reader reads no more, or there is none.
+    /// Notes that the reader has ended, or that there is none.
     pub(super) fn reads_no_more(&self) {
         self.words[READS_ENDED].store(1, Ordering::SeqCst);
     }
@@ -240,7 +239,7 @@ impl Witness {
         self.words[ERRORS].fetch_add(1, Ordering::SeqCst);
     }
 
-    /// The first verdict counts. Whoever is given false was not the first.
+    /// Stores the first verdict. Returns false for a later one.
     pub(super) fn give_verdict(&self, text: &str) -> bool {
         if self.words[VERDICTS].fetch_add(1, Ordering::SeqCst) != 0 {
             return false;
@@ -272,7 +271,7 @@ impl Witness {
         self.words[BEATS].load(Ordering::SeqCst)
     }
 
-    /// How far each thread is, the reader last; none if it makes no more calls.
+    /// The calls of each thread, the reader last. None if it makes no more calls.
     pub(super) fn progress(&self) -> [Option<u64>; THREADS + 1] {
         let word = |word: &AtomicU64| word.load(Ordering::SeqCst);
         std::array::from_fn(|thread| {
@@ -349,7 +348,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_told_is_known() {
+    fn the_witness_returns_what_it_was_told() {
         let witness = Witness::new().unwrap();
         assert_eq!((witness.last(3), witness.tokens().len(), witness.verdict()), (None, 0, None));
         for number in 0..20 {

@@ -1,29 +1,29 @@
-//! What is written: every commit follows from the seed, the thread and its number.
+//! The commits: each follows from the seed, the thread and its number.
 //!
 //! ```text
-//!   thread 0   sync                 its slots: 2 keyspaces x 96 keys, nobody else's
-//!   thread 1   async                every key in every keyspace is one thread's,
-//!   thread 2   mixed                but for `last`, which many batches of all
-//!   thread 3   async, some awaited  threads write: (thread, number)
+//!   thread 0   sync                 each has its own slots: 2 keyspaces x 96 keys
+//!   thread 1   async                the key `last` is the exception: many batches
+//!   thread 2   mixed                of all threads write it, with the value
+//!   thread 3   async, some awaited  (thread, number)
 //! ```
 //!
-//! So whoever knows how many commits of a thread are in a store knows what the thread's slots
-//! hold, without being told: that is [`Model`], which is all the memory that a witness needs. It
-//! keeps for each slot which commit wrote it last; the bytes are made anew from that.
+//! So the number of a thread's commits in a store determines the contents of the thread's slots.
+//! [`Model`] derives them: it keeps for each slot the commit that wrote it last, and makes the bytes
+//! anew from that. The witness therefore needs to remember numbers only.
 //!
-//! Of the stores, which follow from their seeds, most are small: a quarter of the slots, few long
-//! values, and lives that are soon over. The others are large: long values of every class in many
-//! slots, more than the cache holds, and somebody who reads meanwhile. In both a batch may name a
-//! key twice, with a long value and a short one in either order, and be in one keyspace or in both.
+//! The seed decides the kind of a store. Most stores are small: a quarter of the slots, few long
+//! values, short lives. The others are large: long values of every class in many slots, more than the
+//! cache holds, and a reader. In both, a batch may name a key twice, with a long value and a short
+//! one in either order, and be in one keyspace or in both.
 
 use crate::CommitMode;
 use crate::engine::base::codec::get_u64;
 
 /// Threads that write.
 pub(super) const THREADS: usize = 4;
-/// Keys of each thread in each keyspace.
+/// Keys per thread and keyspace.
 pub(super) const KEYS: usize = 96;
-/// Of these so many are used in a small store.
+/// The part of them that a small store uses.
 const FEW: usize = 24;
 /// Slots of a thread: keys in all keyspaces.
 pub(super) const SLOTS: usize = 2 * KEYS;
@@ -31,10 +31,10 @@ pub(super) const SLOTS: usize = 2 * KEYS;
 pub(super) const KEYSPACES: [&str; 2] = ["a", "b"];
 /// The key in the first keyspace that all threads write.
 pub(super) const LAST: &[u8] = b"last";
-/// Of a large store, one in so many slots has values of every class.
+/// In a large store, one slot in this many has values of every class.
 const LARGE_SLOTS: usize = 12;
-/// Lengths at which the store does something else with a value: the longest that a leaf has in
-/// itself, a page, sixteen pages, an eighth of the cache.
+/// Lengths at which the store begins to treat a value otherwise: the longest in a leaf, a page,
+/// sixteen pages, an eighth of the cache.
 const THRESHOLDS: [u64; 4] = [960, 4096, 64 << 10, 128 << 10];
 /// The longest value of all.
 const LONGEST: u64 = 200_000;
@@ -55,7 +55,7 @@ impl Rng {
         mix(self.0)
     }
 
-    /// A number below `end`.
+    /// Below `end`.
     pub(super) fn below(&mut self, end: u64) -> u64 {
         self.next() % end
     }
@@ -65,7 +65,7 @@ impl Rng {
         self.below(n) == 0
     }
 
-    /// Between 1 and `end`, small numbers as likely as large ones by orders of magnitude.
+    /// Between 1 and `end`, each order of magnitude as likely as any other.
     pub(super) fn magnitude(&mut self, end: u64) -> u64 {
         let bits = self.below(u64::from(64 - end.leading_zeros()) + 1);
         (1 + self.below(1 << bits)).min(end)
@@ -82,11 +82,11 @@ fn mix(mut z: u64) -> u64 {
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Commit {
     pub(super) mode: CommitMode,
-    /// A single change is made by `put_with` or `delete_with`, several in a batch.
+    /// `put_with` or `delete_with` makes a single change, a batch several.
     pub(super) changes: Vec<Change>,
     /// Whether it writes the key [`LAST`] too. Only batches do.
     pub(super) last: bool,
-    /// Whether its receipt is awaited.
+    /// Whether the thread waits for the receipt.
     pub(super) awaited: bool,
 }
 
@@ -115,11 +115,11 @@ impl Commit {
         let is_batch = rng.below(5) < 2;
         let last = is_batch && rng.one_in(2);
         let is_large = is_large(seed);
-        // All of a batch in one keyspace, or each change anywhere.
+        // The keyspace of the whole batch, or none: then each change has any keyspace.
         let home = (is_batch && rng.one_in(2)).then(|| rng.below(2) as usize);
         let mut changes = Vec::new();
         if home.is_none() && (is_batch || rng.one_in(2)) {
-            // The thread's own sequence number: the value is named by this commit.
+            // The thread's sequence number: the value follows from the commit's number.
             changes.push(Change { slot: 0, len: Some(8 + rng.below(100) as u32) });
         }
         if is_batch {
@@ -160,7 +160,7 @@ fn change(rng: &mut Rng, home: Option<usize>, is_large: bool) -> Change {
     Change { slot, len: (!rng.one_in(5)).then_some(len as u32) }
 }
 
-/// The length of a value that is out of line, of any class.
+/// The length of a value stored out of line, of any class.
 fn long(rng: &mut Rng) -> u64 {
     match rng.below(6) {
         at @ 0..4 => THRESHOLDS[at as usize] - 1 + rng.below(3),
@@ -168,7 +168,7 @@ fn long(rng: &mut Rng) -> u64 {
     }
 }
 
-/// A key that is named twice: long and then short, short and then long, or deleted.
+/// Two changes of one key: long and then short, short and then long, or long and then deleted.
 fn repeated(rng: &mut Rng, home: Option<usize>, is_large: bool) -> [Change; 2] {
     let Change { slot, .. } = change(rng, home, is_large);
     let (long, short) = (Some(long(rng) as u32), Some(rng.below(100) as u32));
@@ -191,7 +191,7 @@ pub(super) fn key(thread: usize, slot: usize) -> [u8; 4] {
     [b'0' + thread as u8, b'/', b'0' + index / 10, b'0' + index % 10]
 }
 
-/// The thread and the slot that a key belongs to, none if to nobody.
+/// The thread and the slot that a key belongs to. None if the workload has no such key.
 pub(super) fn owner(keyspace: usize, found: &[u8]) -> Option<(usize, usize)> {
     let [thread, b'/', tens, ones] = *found else { return None };
     let digit = |byte: u8| byte.is_ascii_digit().then(|| usize::from(byte - b'0'));
@@ -232,10 +232,10 @@ fn name(seed: u64, thread: usize, number: u64) -> u64 {
     mix(seed ^ mix((thread as u64) << 56 ^ number))
 }
 
-/// What a slot holds: the commit that put it, and the length of the value.
+/// The content of a slot: the commit that put it, and the length of the value.
 type Held = Option<(u64, u32)>;
 
-/// What the first `commits[t]` commits of each thread t make of its slots.
+/// The contents of each thread's slots after its first `commits[t]` commits.
 #[derive(Clone, Debug)]
 pub(super) struct Model {
     seed: u64,
@@ -259,7 +259,7 @@ impl Model {
         self.seed
     }
 
-    /// How many commits of `thread` are in.
+    /// The number of commits of `thread` that are in.
     pub(super) fn commits(&self, thread: usize) -> u64 {
         self.commits[thread]
     }
@@ -269,7 +269,7 @@ impl Model {
         self.last[thread]
     }
 
-    /// Goes on to where `commits` of `thread` are in.
+    /// Applies commits of `thread` until `commits` are in.
     pub(super) fn advance(&mut self, thread: usize, commits: u64) {
         while self.commits[thread] < commits {
             let number = self.commits[thread];
@@ -290,7 +290,7 @@ impl Model {
         Some(value(self.seed, thread, number, slot, len))
     }
 
-    /// What a slot should hold, in words.
+    /// The expected content of a slot, in words.
     pub(super) fn describe(&self, thread: usize, slot: usize) -> String {
         match self.slots[thread][slot] {
             Some((number, len)) => format!("the {len} bytes of commit {number}"),

@@ -1,4 +1,4 @@
-//! Copies of a store that live on apart, and the tokens of each.
+//! Copies of a store that diverge, and the tokens of each.
 
 use super::Piece;
 use super::script::SMALL;
@@ -13,10 +13,10 @@ pub(super) const ROOM: &[Piece] = &[
     Piece {
         name: "durable, says the wrong copy",
         whose: "ours, found from outside",
-        showed: "a copy of a closed store was put back after a commit. It gave the same incarnation \
-                 and the same LSNs out again, and told the lost commit to be durable",
-        done: "copies of a closed and of a killed store; commits in each, of all lengths; every \
-               token is shown to both, now, after a kill, and after more lives",
+        showed: "a copy of a closed store was put back after a commit. It gave out the same \
+                 incarnation and the same LSNs again, and reported the lost commit as durable",
+        done: "copies of a closed and of a killed store; commits in each, of all lengths; both \
+               judge every token, now, after a kill, and after more lives",
         judged: &[Clause::Receipts],
         mutants: &[Mutant::LifeMarkUnchecked],
         show: durable_says_the_wrong_copy,
@@ -24,9 +24,9 @@ pub(super) const ROOM: &[Piece] = &[
     Piece {
         name: "a token that is not whole",
         whose: "ours, found from outside",
-        showed: "a token that had lost its last characters named an earlier position, and was told \
-                 to be durable",
-        done: "a token, cut at each place, and with each character changed",
+        showed: "a token that had lost its last characters named an earlier position, and was \
+                 reported as durable",
+        done: "a token cut at each place, and with each character changed",
         judged: &[Clause::Receipts],
         mutants: &[Mutant::TokenCheckIgnored],
         show: a_token_that_is_not_whole,
@@ -59,7 +59,7 @@ fn durable_says_the_wrong_copy(visit: &mut Visit) -> Result<(), Broken> {
                     told(&store, &common, Verdict::Durable)?;
                     told(&store, &copies[copy].1, Verdict::Durable)?;
                     told(&store, &copies[1 - copy].1, Verdict::Unknown)?;
-                    // Another life, in which more is told the same.
+                    // Commits of another life do not change the answers.
                     commit(&store, 3, 50).map_err(failed)?;
                     told(&store, &copies[1 - copy].1, Verdict::Unknown)?;
                     store.into_store().close().map_err(failed)?;
@@ -70,10 +70,10 @@ fn durable_says_the_wrong_copy(visit: &mut Visit) -> Result<(), Broken> {
     Ok(())
 }
 
-/// A disk, and the tokens of what was committed there alone.
+/// A disk, and the tokens of the commits that only it has.
 type Copy = (SimDisk, Vec<String>);
 
-/// The tokens of a store, and two copies of it, with the tokens of what each committed by itself.
+/// The common tokens of a store, and two copies of it, each with its own commits.
 fn copies(is_closed: bool, bytes: [usize; 2]) -> Result<(Vec<String>, [Copy; 2])> {
     let disk = SimDisk::new();
     let store = SMALL.open(&disk)?;
@@ -115,7 +115,7 @@ fn told(store: &Store, tokens: &[String], should: Verdict) -> std::result::Resul
             Verdict::Unknown => matches!(told, Err(Error::UnknownLife { .. })),
         };
         if !is_right {
-            let what = format!("{token} is told to be {told:?}, and should be {should:?}");
+            let what = format!("{token} is reported as {told:?}, and should be {should:?}");
             return Err(Violation::of(Clause::Receipts, what));
         }
     }
@@ -138,7 +138,7 @@ fn a_token_that_is_not_whole(visit: &mut Visit) -> Result<(), Broken> {
         match store.status(&text) {
             Err(Error::InvalidToken { .. }) => {}
             told => {
-                let what = format!("{text} is told to be {told:?}");
+                let what = format!("{text} is reported as {told:?}, and should be refused");
                 return Err(Violation::of(Clause::Receipts, what).into());
             }
         }

@@ -14,8 +14,8 @@ pub(super) const ROOM: &[Piece] = &[
         name: "a new file without a name",
         whose: "LevelDB, 2013 (issue 196); CorfuDB, 2017 (issue 433); many others",
         showed: "a new file of the log was flushed and its directory was not: after a power loss \
-                 the file was gone with all that had been acknowledged in it",
-        done: "synchronous commits over the end of a segment",
+                 the file was gone, with all acknowledged commits in it",
+        done: "synchronous commits across the end of a segment",
         judged: &[Clause::Bounds, Clause::Again, Clause::Answers],
         mutants: &[Mutant::SegmentNameUnflushed],
         show: a_new_file_without_a_name,
@@ -23,8 +23,7 @@ pub(super) const ROOM: &[Piece] = &[
     Piece {
         name: "rename without the directory",
         whose: "etcd, 2016 (issue 6368); PostgreSQL before 9.5.2",
-        showed: "a file of the log was given its name by a rename that no flush of the directory \
-                 followed",
+        showed: "a file of the log got its name by a rename without a flush of the directory",
         done: "checkpoints until segments are renamed to be used again, then synchronous commits",
         judged: &[Clause::Bounds, Clause::Answers],
         mutants: &[Mutant::RecycledNameUnflushed],
@@ -34,7 +33,7 @@ pub(super) const ROOM: &[Piece] = &[
         name: "named before it is whole",
         whose: "LevelDB, 2012 (issue 74: CURRENT came back as 16 zero bytes)",
         showed: "a file was renamed into its place before its bytes were flushed",
-        done: "a store is made, and crashes come at each call",
+        done: "a store is created, and crashes come at each call",
         judged: &[Clause::Again, Clause::Answers, Clause::Sound],
         mutants: &[Mutant::DataFileUnflushed, Mutant::DataFileMadeInPlace],
         show: named_before_it_is_whole,
@@ -44,7 +43,7 @@ pub(super) const ROOM: &[Piece] = &[
         whose: "RocksDB, told in 2015 (issue 236: the directory was not flushed after the \
                 MANIFEST)",
         showed: "the file that leads to all others was gone after a power loss",
-        done: "a store is made and written to at once",
+        done: "a store is created and written to at once",
         judged: &[Clause::Bounds, Clause::Answers],
         mutants: &[Mutant::DataNameUnflushed],
         show: the_stores_own_name,
@@ -53,7 +52,7 @@ pub(super) const ROOM: &[Piece] = &[
         name: "a failed flush of the directory",
         whose: "ours, from the story of fsync",
         showed: "the flush of the directory was tried again, and believed",
-        done: "the flush of the directory fails once as a segment is made, and commits go on",
+        done: "the flush of the directory fails once as a segment is created, and commits go on",
         judged: &[Clause::Bounds, Clause::Answers],
         mutants: &[Mutant::DirectoryFailurePassing],
         show: a_failed_flush_of_the_directory,
@@ -61,8 +60,8 @@ pub(super) const ROOM: &[Piece] = &[
     Piece {
         name: "a name that was only cached",
         whose: "ours, found by the simulated tier",
-        showed: "the flush of the directory failed as a store was made; whoever opened it next \
-                 found the name, took later flushes for good, and a power loss took the store",
+        showed: "the flush of the directory failed as a store was created; the next opening found \
+                 the name and relied on later flushes, and a power loss took the store",
         done: "that flush fails once; the store is opened again, at once or after a kill, and \
                written to; a power loss",
         judged: &[Clause::Bounds, Clause::Answers],
@@ -98,7 +97,7 @@ fn a_failed_flush_of_the_directory(visit: &mut Visit) -> Result<(), Broken> {
         let mut stage = Stage::open(visit, &SMALL)?;
         let script = Script::new().sync(0, 900);
         stage.all(&script)?;
-        stage.visit.note(format!("the next SyncDir but {after} fails"));
+        stage.visit.note(format!("one SyncDir fails after {after} more"));
         let (error, persistence) = (FaultError::Io, Persistence::Once);
         stage.disk().fail(Fault { op: Op::SyncDir, after, error, persistence });
         let more = (1..40).fold(Script::after(&script), |script, key| script.sync(key, 900));
@@ -112,7 +111,7 @@ fn a_failed_flush_of_the_directory(visit: &mut Visit) -> Result<(), Broken> {
 fn a_name_that_was_only_cached(visit: &mut Visit) -> Result<(), Broken> {
     for is_killed in [false, true] {
         visit.notes.clear();
-        visit.note("the flush of the directory fails as the store is made");
+        visit.note("the flush of the directory fails as the store is created");
         let disk = SimDisk::new();
         let (error, persistence) = (FaultError::Io, Persistence::Once);
         disk.fail(Fault { op: Op::SyncDir, after: 0, error, persistence });

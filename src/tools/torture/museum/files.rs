@@ -1,4 +1,4 @@
-//! Whose files they are: missing, foreign, old, and wanted by two.
+//! Files of the store that are missing, foreign or old, and a store opened twice.
 
 use super::Piece;
 use super::script::{SMALL, Script};
@@ -16,17 +16,17 @@ pub(super) const ROOM: &[Piece] = &[
     Piece {
         name: "a new store over the old one",
         whose: "LevelDB and its relatives (goleveldb issue 49, 2014)",
-        showed: "the file that names all others was missing; a new, empty store was made, and the \
-                 old one's files were swept away as garbage",
-        done: "the data file is removed, beside a log. Seen to fail by hand: with a data file made \
-               whenever there is none",
+        showed: "the file that names all others was missing; a new, empty store was created, and \
+                 the old one's files were removed as garbage",
+        done: "the data file is removed, beside a log. Seen to fail by hand: with a data file \
+               created whenever there is none",
         judged: &[Clause::Answers, Clause::Bounds],
         mutants: &[],
         show: a_new_store_over_the_old_one,
     },
     Piece {
         name: "another store's files",
-        whose: "what PostgreSQL's system identifier is for",
+        whose: "the reason for PostgreSQL's system identifier",
         showed: "a log or a data file of another store was taken for the store's own",
         done: "a segment, then the data file, is swapped for that of another store of the same age",
         judged: &[Clause::Answers, Clause::Bounds],
@@ -35,19 +35,19 @@ pub(super) const ROOM: &[Piece] = &[
     },
     Piece {
         name: "an older copy of the data file",
-        whose: "a mistake of whoever restores one file of two",
+        whose: "a user who restores one file of two",
         showed: "an old data file beside a new log: the store opened, with a hole between them",
-        done: "the data file of an earlier checkpoint is put back, once its log has gone: beside the \
-               newer one, beside what a closed store leaves of it, and beside none",
+        done: "the data file of an earlier checkpoint is put back when its log is gone: beside the \
+               newer log, beside the log of a closed store, and beside none",
         judged: &[Clause::Answers, Clause::Bounds],
         mutants: &[Mutant::MissingLogAccepted],
         show: an_older_copy_of_the_data_file,
     },
     Piece {
         name: "an older copy from another life",
-        whose: "a mistake of whoever restores one file of two, or whose newest root has rotted",
-        showed: "the store had been closed when the copy was made: it opened with what it held \
-                 then, and the log of all the lives since was taken for nobody's",
+        whose: "a user who restores one file of two, or whose newest root has rotted",
+        showed: "the store had been closed when the copy was made: it opened with the contents of \
+                 that time, and ignored the log of all later lives",
         done: "the data file as a former life left it, running or closed, is put back beside the \
                log of the next life, and of the one after",
         judged: &[Clause::Answers, Clause::Bounds],
@@ -56,22 +56,22 @@ pub(super) const ROOM: &[Piece] = &[
     },
     Piece {
         name: "the log is gone",
-        whose: "ours, found from outside; and every store that makes a log where it finds none",
+        whose: "ours, found from outside; and every store that creates a log where it finds none",
         showed: "after a kill the files of the log were removed, or emptied: the store opened \
                  without the commits that had been acknowledged, and found nothing wrong",
-        done: "of a store that was not closed, all segments, then each of them, is removed, \
-               emptied, zeroed, cut to its header, and has its header zeroed; the newest one is \
-               replaced by what it was before it had been idle",
+        done: "a store is not closed; all its segments are removed, then each of them is removed, \
+               emptied, zeroed, and has its header zeroed; the newest one is replaced by its copy \
+               from before an idle time",
         judged: &[Clause::Bounds, Clause::Answers],
         mutants: &[Mutant::MissingLogAccepted, Mutant::SegmentUnnoted],
         show: the_log_is_gone,
     },
     Piece {
         name: "noted before it is so",
-        whose: "a mistake of whoever writes down what is there to be missed",
+        whose: "a mistake of stores that record which files must exist",
         showed: "the root named a file before the file was durable, or a sync line before its \
                  flush: after a power loss the store did not open",
-        done: "commits over the ends of segments, with flushes at other times, and crashes at \
+        done: "commits across the ends of segments, with flushes at other times, and crashes at \
                every moment",
         judged: &[Clause::Answers, Clause::Bounds],
         mutants: &[Mutant::SegmentNotedEarly, Mutant::LineNotedAhead],
@@ -79,11 +79,11 @@ pub(super) const ROOM: &[Piece] = &[
     },
     Piece {
         name: "opened twice",
-        whose: "SQLite's \"How To Corrupt\", section 2.2: a lock that closing any descriptor of \
-                the file gave back",
+        whose: "SQLite's \"How To Corrupt\", section 2.2: closing any descriptor of the file \
+                released the lock",
         showed: "two processes wrote to one file",
         done: "a second opening while the first is writing, again after it has been refused once. \
-               Seen to fail by hand: with the lock let go of once the store is open",
+               Seen to fail by hand: with the lock released once the store is open",
         judged: &[Clause::Answers],
         mutants: &[],
         show: opened_twice,
@@ -104,7 +104,7 @@ fn a_new_store_over_the_old_one(visit: &mut Visit) -> Result<(), Broken> {
         stage.visit.note("  data is removed");
         damaged.remove_file("data");
         stage.refuses(&damaged, "data")?;
-        // The refusal has taken nothing away.
+        // The refusal has removed nothing.
         let again = damaged.fork(Keep::Everything);
         again.write_file("data", &left.read_file("data"));
         stage.visit.note("  data is put back");
@@ -116,7 +116,7 @@ fn a_new_store_over_the_old_one(visit: &mut Visit) -> Result<(), Broken> {
 fn another_stores_files(visit: &mut Visit) -> Result<(), Broken> {
     let other = SimDisk::new();
     let theirs = another_store(&other).map_err(|error| {
-        Violation::safety(format!("the other store could not be made: {error}"))
+        Violation::safety(format!("the other store could not be created: {error}"))
     })?;
     let mut stage = filled(visit)?;
     let left = stage.left(Keep::Nothing);
@@ -138,7 +138,7 @@ fn another_stores_files(visit: &mut Visit) -> Result<(), Broken> {
     Ok(())
 }
 
-/// A store with another id, on `disk`, and what a power loss leaves of it.
+/// The disk of a store with another id, after a power loss.
 fn another_store(disk: &SimDisk) -> crate::Result<SimDisk> {
     let options = Options::new().page_bytes(4096).cache_bytes(1 << 20).segment_bytes(64 << 10);
     let options = options.store_id(*b"some other store").without_threads();
@@ -248,7 +248,7 @@ fn the_log_is_gone(visit: &mut Visit) -> Result<(), Broken> {
     let segments = segments(stage.disk());
     let before: Vec<_> = segments.iter().map(|name| stage.disk().read_file(name)).collect();
     stage.all(&Script::after(&script).sync(1, 100).sync(2, 100))?;
-    // Not one that is prepared for later.
+    // Skips segments that are prepared for later.
     let is_in_use = |at: &usize| stage.disk().read_file(&segments[*at]) != before[*at];
     let at = (0..segments.len()).find(is_in_use).expect("there is a log");
     let (newest, old) = (segments[at].clone(), before[at].clone());
@@ -289,7 +289,7 @@ fn takes_away_the_log(stage: &mut Stage<'_>, left: &SimDisk) -> Result<(), Broke
             stage.visit.notes.pop();
         }
     }
-    // What was refused has not been touched.
+    // The refusals have changed nothing.
     stage.recovers(left, Crash::PowerLoss).map(|_| ())
 }
 
@@ -311,7 +311,7 @@ fn noted_before_it_is_so(visit: &mut Visit) -> Result<(), Broken> {
 fn opened_twice(visit: &mut Visit) -> Result<(), Broken> {
     let mut stage = filled(visit)?;
     for _ in 0..2 {
-        stage.visit.note("somebody else opens the store");
+        stage.visit.note("another user opens the store");
         stage.visit.states += 1;
         match stage.run.setup.open(stage.disk()) {
             Err(Error::Locked { .. }) => {}
@@ -322,7 +322,10 @@ fn opened_twice(visit: &mut Visit) -> Result<(), Broken> {
             }
         }
         if let Some(error) = stage.one(&Step::Read)? {
-            return Err(Violation::safety(format!("and now the first has: {error}")).into());
+            return Err(Violation::safety(format!(
+                "after a second opening the first user gets: {error}"
+            ))
+            .into());
         }
     }
     stage.all(&Script::new().sync(1, 10).reopen().read())

@@ -1,4 +1,4 @@
-//! Flushes: skipped, too short, too early believed, failed and forgotten.
+//! Flushes that are skipped, too short, believed too early, or failed and forgotten.
 
 use super::Piece;
 use super::script::{SMALL, Script};
@@ -22,18 +22,18 @@ pub(super) const ROOM: &[Piece] = &[
     Piece {
         name: "more durable than was flushed",
         whose: "RocksDB 7.3, 2022 (pull request 10185)",
-        showed: "the size of the log that was noted as synced was larger than what had been \
-                 synced: others had appended meanwhile",
-        done: "others commit while a flush is on its way, and then everyone looks at the watermark",
+        showed: "the size noted as synced was larger than the synced part of the log: others had \
+                 appended meanwhile",
+        done: "others commit while a flush runs, and then all committers read the watermark",
         judged: &[Clause::Bounds],
         mutants: &[Mutant::DurableBeyondTarget],
         show: more_durable_than_was_flushed,
     },
     Piece {
         name: "half a page is not flushed",
-        whose: "a mistake of whoever maps a file: msync takes whole pages only",
+        whose: "a common mistake with mapped files: msync takes whole pages only",
         showed: "the start or the end of the range was rounded the wrong way",
-        done: "commits of several pages that begin and end within one, and a flush after each",
+        done: "commits of several pages that begin and end within a page, and a flush after each",
         judged: &[Clause::Bounds],
         mutants: &[Mutant::FlushFirstPageSkipped, Mutant::FlushLastPageSkipped],
         show: half_a_page_is_not_flushed,
@@ -51,9 +51,9 @@ pub(super) const ROOM: &[Piece] = &[
     Piece {
         name: "a failed flush is told once",
         whose: "CockroachDB on RocksDB, 2019 (pull request 37102)",
-        showed: "after a failed sync of the log the next one succeeded, and acknowledged what no \
-                 recovery could reach",
-        done: "a flush of the log fails once, and whoever comes next commits and flushes",
+        showed: "after a failed sync of the log the next one succeeded, and acknowledged commits \
+                 that no recovery could reach",
+        done: "a flush of the log fails once; then come more commits and flushes",
         judged: &[Clause::Bounds, Clause::Answers],
         mutants: &[Mutant::PoisonToldOnce, Mutant::CommitsAfterPoison],
         show: a_failed_flush_is_told_once,
@@ -72,8 +72,8 @@ pub(super) const ROOM: &[Piece] = &[
     Piece {
         name: "a failed flush that only the checkpoint knows",
         whose: "ours, from the same story",
-        showed: "a data file that cannot be trusted any more, and commits that go on",
-        done: "as before, and commits after it",
+        showed: "the data file could not be trusted any more, and commits went on",
+        done: "as before, with commits after it",
         judged: &[Clause::Answers],
         mutants: &[Mutant::DataPoisonUntold],
         show: only_the_checkpoint_knows,
@@ -81,7 +81,7 @@ pub(super) const ROOM: &[Piece] = &[
     Piece {
         name: "a new segment whose flush failed",
         whose: "ours, found by the model (seed 5078)",
-        showed: "a segment that a failed flush had left was used again; its length never became \
+        showed: "a segment left by a failed flush was used again; its length never became \
                  durable, and a power loss took the records in it",
         done: "each flush of a segment and of the directory fails once; a kill; commits until that \
                file would have been used again, and after each a power loss",
@@ -97,7 +97,7 @@ fn acknowledged_before_the_flush(visit: &mut Visit) -> Result<(), Broken> {
 }
 
 fn more_durable_than_was_flushed(visit: &mut Visit) -> Result<(), Broken> {
-    // Over the end of the page that the flush ends in.
+    // The commits beside cross the end of the page in which the flush ends.
     let script =
         Script::new().quick(0, 100).beside(0, std::iter::once(10..18), 900).flush().quick(1, 60);
     let script = script.beside(0, std::iter::once(20..28), 900).sync(2, 60).quick(3, 10).flush();
@@ -191,9 +191,9 @@ fn a_new_segment_whose_flush_failed(visit: &mut Visit) -> Result<(), Broken> {
     Ok(())
 }
 
-/// The `after + 1`-th such call from now on fails once.
+/// The `after + 1`-th call of `op` from now on fails once.
 fn fail(stage: &mut Stage<'_>, op: Op, after: u64) {
-    stage.visit.note(format!("the next {op:?} but {after} fails"));
+    stage.visit.note(format!("one {op:?} fails after {after} more"));
     let (error, persistence) = (FaultError::Io, Persistence::Once);
     stage.disk().fail(Fault { op, after, error, persistence });
 }

@@ -1,4 +1,4 @@
-//! Bytes that a client chose, in places where the log is read.
+//! Records that a client forges in a value, where a recycled segment could replay them.
 
 use super::Piece;
 use super::script::SMALL;
@@ -18,12 +18,12 @@ use crate::{CommitMode, Error, Keyspace, Lsn, Store};
 pub(super) const ROOM: &[Piece] = &[Piece {
     name: "a value that looks like a log",
     whose: "ours, found from outside",
-    showed: "the salt of records followed from what every receipt shows. A client wrote a value of \
-             well-formed records; its segment was recycled, the process was killed, and recovery \
+    showed: "the salt of records followed from the contents of every receipt. A client wrote a value \
+             of well-formed records; its segment was recycled, the process was killed, and recovery \
              replayed a put into a keyspace that the client may not touch",
-    done: "a client that knows everything public writes such values, for each segment that their \
-           own may become and each salt that it can think of; checkpoints, until they are in the \
-           segment that is written to; a kill after each of many short commits",
+    done: "a client that knows everything public writes such values, for each later use of the \
+           segment and each salt that it can guess; checkpoints until the segment is in use \
+           again; a kill after each of many short commits",
     judged: &[Clause::Prefix, Clause::Answers],
     mutants: &[Mutant::SaltPredictable],
     show: a_value_that_looks_like_a_log,
@@ -31,7 +31,7 @@ pub(super) const ROOM: &[Piece] = &[Piece {
 
 /// Bytes of a forged record, and so the distance between two.
 const PITCH: u64 = 56;
-/// A segment's file is used again for one of so many segments after it.
+/// A segment's file is used again for one of this many segments after it.
 const DISTANCES: u64 = 5;
 
 fn a_value_that_looks_like_a_log(visit: &mut Visit) -> Result<(), Broken> {
@@ -39,16 +39,18 @@ fn a_value_that_looks_like_a_log(visit: &mut Visit) -> Result<(), Broken> {
         for claim in [Lsn::ZERO, Lsn::MAX] {
             visit.notes.clear();
             visit.note(format!("the client guesses {guess:?}; records claim sync line {claim}"));
-            attack(visit, guess, claim).map_err(|trouble| match trouble {
-                Trouble::Broken(broken) => broken,
-                Trouble::Error(error) => Violation::safety(format!("refused: {error}")).into(),
+            attack(visit, guess, claim).map_err(|error| match error {
+                AttackError::Broken(broken) => broken,
+                AttackError::Refused(error) => {
+                    Violation::safety(format!("refused: {error}")).into()
+                }
             })?;
         }
     }
     Ok(())
 }
 
-/// What the salt may be.
+/// The client's guess at the salt.
 #[derive(Clone, Copy, Debug)]
 enum Guess {
     /// The store's id and the incarnation, as in format version 1.
@@ -59,18 +61,18 @@ enum Guess {
     Nothing,
 }
 
-enum Trouble {
+enum AttackError {
     Broken(Broken),
-    Error(Error),
+    Refused(Error),
 }
 
-impl From<Error> for Trouble {
-    fn from(error: Error) -> Trouble {
-        Trouble::Error(error)
+impl From<Error> for AttackError {
+    fn from(error: Error) -> AttackError {
+        AttackError::Refused(error)
     }
 }
 
-fn attack(visit: &mut Visit, guess: Guess, claim: Lsn) -> Result<(), Trouble> {
+fn attack(visit: &mut Visit, guess: Guess, claim: Lsn) -> Result<(), AttackError> {
     let disk = SimDisk::new();
     let store = SMALL.open(&disk)?;
     let theirs = store.keyspace("theirs")?; // the first, and so number 1
@@ -89,14 +91,14 @@ fn attack(visit: &mut Visit, guess: Guess, claim: Lsn) -> Result<(), Trouble> {
             ours.put_with("a", format!("{commits:020}"), CommitMode::Async)?;
             visit.states += 1;
             let left = disk.fork(Keep::Everything);
-            look(&left, commits).map_err(|violation| Trouble::Broken(violation.into()))?;
+            look(&left, commits).map_err(|violation| AttackError::Broken(violation.into()))?;
         }
     }
     disk.crash_after(0);
     Ok(())
 }
 
-/// The salt, as far as somebody can think of it who has seen a token.
+/// The salt as guessed from a token.
 fn guessed(token: &Token, guess: Guess) -> Salt {
     let Token { store, incarnation, mark, .. } = *token;
     let public = Life::of_version_1(store, incarnation);
@@ -109,8 +111,8 @@ fn guessed(token: &Token, guess: Guess) -> Salt {
     })
 }
 
-/// A value of records, one behind the other, as they would have to be if the value lay in a later
-/// segment at the offset that it will have in its own, where its record begins at `at`.
+/// A value of consecutive records, which are valid if the value's bytes stay at their offset and the
+/// segment becomes a later one. The record of the value itself begins at `at`.
 fn forged(at: Lsn, salt: Salt, claim: Lsn) -> Vec<u8> {
     let geometry = Geometry::new(SMALL.segment_bytes);
     let offset = geometry.offset_of(at).max(SEGMENT_HEADER);
@@ -145,13 +147,14 @@ fn forged(at: Lsn, salt: Salt, claim: Lsn) -> Vec<u8> {
     unreachable!("the value ends");
 }
 
-/// What a kill leaves is what was committed.
+/// Checks that a kill leaves exactly the commits.
 fn look(left: &SimDisk, commits: u32) -> Result<(), Violation> {
     let store = SMALL.open(left).map_err(|error| {
-        Violation::of(Clause::Answers, format!("after a mere kill it does not open: {error}"))
+        Violation::of(Clause::Answers, format!("after a kill the store does not open: {error}"))
     })?;
-    let seen = seen(&store)
-        .map_err(|error| Violation::of(Clause::Answers, format!("it cannot be read: {error}")))?;
+    let seen = seen(&store).map_err(|error| {
+        Violation::of(Clause::Answers, format!("the store cannot be read: {error}"))
+    })?;
     let should = (b"1".to_vec(), format!("{commits:020}").into_bytes());
     if seen != should {
         let what = format!("a client's bytes were replayed: {seen:?} instead of {should:?}");

@@ -1,4 +1,4 @@
-//! The log: what a record is, where it may stand, and what its damage means.
+//! The log: its records, their positions, and their damage.
 
 use super::Piece;
 use super::script::{SMALL, Script};
@@ -17,7 +17,7 @@ pub(super) const ROOM: &[Piece] = &[
         showed: "one flipped bit in a file of the log took many acknowledged records after it, \
                  without a word",
         done: "synchronous commits, a power loss, and one bit flipped in the record of each commit \
-               but the last",
+               except the last",
         judged: &[Clause::Bounds, Clause::Answers],
         mutants: &[Mutant::RotTakenForTorn],
         show: damage_below_the_sync_line,
@@ -25,10 +25,10 @@ pub(super) const ROOM: &[Piece] = &[
     Piece {
         name: "a torn tail is not damage",
         whose: "Badger 1.x, 2018 (issue 434)",
-        showed: "after a crash in the middle of an append the store did not open until it was told \
-                 to cut its log, for it could not tell a torn end from rot",
-        done: "asynchronous commits, a flush now and then, and each subset of the sectors that a \
-               power loss can leave",
+        showed: "after a crash in the middle of an append the store did not open until the user had \
+                 its log cut, for it could not tell a torn end from rot",
+        done: "asynchronous commits, some flushes, and each subset of the sectors that a power loss \
+               can leave",
         judged: &[Clause::Prefix, Clause::Answers],
         mutants: &[Mutant::SyncLineAhead],
         show: a_torn_tail_is_not_damage,
@@ -46,7 +46,7 @@ pub(super) const ROOM: &[Piece] = &[
     Piece {
         name: "a header without its body",
         whose: "found in several stores by Pillai et al., OSDI 2014",
-        showed: "an append was taken to be atomic, and part of it reached the disk: the length \
+        showed: "the store relied on atomic appends, and part of one reached the disk: the length \
                  without the bytes",
         done: "records of several sectors, and power losses that keep the first and not the last",
         judged: &[Clause::Prefix, Clause::Answers],
@@ -56,8 +56,8 @@ pub(super) const ROOM: &[Piece] = &[
     Piece {
         name: "stale record in a recycled file",
         whose: "RocksDB up to 9.0, 2015 to 2024 (log recycling: pull requests 6351, 12403, 12918)",
-        showed: "what a recycled log had held before could not be told from new records, and a \
-                 replay went on over a hole",
+        showed: "old records in a recycled log could not be told from new ones, and a replay went \
+                 on across a hole",
         done: "checkpoints until segments are used again, short records over long ones, crashes",
         judged: &[Clause::Prefix, Clause::Bounds, Clause::Reported, Clause::Answers],
         mutants: &[Mutant::RecordPositionUnchecked],
@@ -65,8 +65,8 @@ pub(super) const ROOM: &[Piece] = &[
     },
     Piece {
         name: "a segment cut short",
-        whose: "ext4 with delayed allocation, 2009, and the stores that were on it",
-        showed: "files that had been written came back with a length of 0",
+        whose: "ext4 with delayed allocation, 2009, and the stores on it",
+        showed: "written files came back with a length of 0",
         done: "a segment that recovery needs is cut to 0, to its header, to half; the first one, which \
                grows, where a page and a record end",
         judged: &[Clause::Bounds, Clause::Answers],
@@ -76,9 +76,9 @@ pub(super) const ROOM: &[Piece] = &[
     Piece {
         name: "hole between two segments",
         whose: "YugabyteDB, 2020 (issue 3490); RocksDB, 2024 (issue 12488)",
-        showed: "the log went on in a new file whose flush said nothing about the old one: after a \
-                 crash there was a hole, and the replay went on behind it",
-        done: "asynchronous commits over the end of a segment, then one flush",
+        showed: "the log went on in a new file whose flush did not cover the old one: after a crash \
+                 there was a hole, and the replay went on behind it",
+        done: "asynchronous commits across the end of a segment, then one flush",
         judged: &[Clause::Bounds],
         mutants: &[Mutant::FlushLastSegmentOnly, Mutant::FlushFirstSegmentOnly],
         show: hole_between_two_segments,
@@ -86,7 +86,7 @@ pub(super) const ROOM: &[Piece] = &[
     Piece {
         name: "the next segment is not read",
         whose: "RocksDB, 2020 (issue 7784)",
-        showed: "recovery ended with a file of the log that was not the last",
+        showed: "recovery stopped at a file of the log that was not the last",
         done: "synchronous commits over several segments, and a kill",
         judged: &[Clause::Bounds, Clause::Answers],
         mutants: &[Mutant::ScanEndsWithSegment],
@@ -155,7 +155,7 @@ fn a_segment_cut_short(visit: &mut Visit) -> Result<(), Broken> {
     let script = (0..30).fold(Script::new(), |script, key| script.sync(key, 900));
     stage.all(&script)?;
     let left = stage.left(Keep::Nothing);
-    // The last one as well: only the superblock and the records before it tell that it is needed.
+    // The last one too: only the superblock and the records before it show that it is needed.
     let first = stage.place_before(stage.history().commits()[0].lsn).0;
     let last = stage.place_before(stage.history().commits()[29].lsn).0;
     for file in [first, last] {
@@ -171,7 +171,7 @@ fn a_segment_cut_short(visit: &mut Visit) -> Result<(), Broken> {
 }
 
 fn a_grown_segment_cut_between_two_records(visit: &mut Visit) -> Result<(), Broken> {
-    const CUT: u64 = 24 << 10; // above the length that it begins with
+    const CUT: u64 = 24 << 10; // above its initial length
     const LEN: u32 = 900;
     let mut stage = Stage::open(visit, &Setup { segment_bytes: 64 << 10, ..SMALL })?;
     let mut script = Script::new().sync(0, LEN);
@@ -183,7 +183,7 @@ fn a_grown_segment_cut_between_two_records(visit: &mut Visit) -> Result<(), Brok
         each = byte + 1 - ends;
         (file, ends, script) = (at, byte + 1, Script::new().sync(1, LEN));
     }
-    // One record that ends there, and others behind it.
+    // One record that ends at the cut, and others behind it.
     let script = Script::new().sync(1, LEN + (CUT - ends - each) as u32);
     stage.all(&(0..3).fold(script, |script, key| script.sync(key, LEN)))?;
     let left = stage.left(Keep::Nothing);

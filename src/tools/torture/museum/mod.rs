@@ -1,34 +1,36 @@
-//! The museum: bugs that storage engines have had, ours and others', told as scenarios which this
-//! engine must survive.
+//! The museum: bugs that storage engines have had, ours and others', as scenarios that this engine
+//! must survive.
 //!
 //! ```text
-//!   log  flush  directory      what is in the log, and what was said about it
-//!   pages  space               the data file, and a device that is full
-//!   recovery  receipts         what is made of it all afterwards
-//!   files  versions  users     whose files they are; what snapshots see; what users do
-//!   forged  copies             bytes that a client chose; stores that live on apart
+//!   log  flush  directory      the log, and its durability
+//!   pages  space               the data file, and a full device
+//!   recovery  receipts         recovery, and the status of commits after it
+//!   files  versions  users     missing and foreign files; snapshots; user operations
+//!   forged  copies             bytes that a client chose; copies of a store that diverge
 //!        \   |   /
-//!         Piece        a name, whose bug it was, what is done here, what is judged, the mutants
+//!         Piece        name, origin and symptom of a bug; the scenario, its clauses, its mutants
 //!           |
-//!         Visit        one showing: what was done so far, how many states were judged
+//!         Visit        one showing: the notes so far, the number of judged states
 //!         /    \
 //!   Script      Stage  a workload whose every crash is explored; or step by step, with damage
 //!                      and failing calls between
 //! ```
 //!
-//! - MUSEUM-1 An exhibit shows the same each time: nothing is drawn by chance, no time is looked at.
-//! - MUSEUM-2 Oracle P judges, not the scenario: a step may be refused or done, as the engine likes; what
-//!   counts is what is there after the next crash.
+//! - MUSEUM-1 An exhibit shows the same each time: it uses neither chance nor the clock.
+//! - MUSEUM-2 Oracle P judges, not the scenario. The engine may do a step or refuse it; only the contents
+//!   after the next crash count.
 //! - MUSEUM-3 An exhibit can fail. Its mutants are the bug itself, built in; a test switches each on and
-//!   must see the exhibit fail. An exhibit without one says how it was seen to fail.
-//! - MUSEUM-4 No code of others is here, only the story of what befell them.
+//!   must see the exhibit fail. An exhibit without a mutant says how it was seen to fail.
+//! - MUSEUM-4 The museum has no code of other engines, only the stories of their bugs.
 //!
-//! What is left out: bugs that only threads which race can show. Those of this engine are kept by
-//! tests of interleavings (`cache::tests::interleavings`): eviction under a second claim, a version
-//! that was in neither chain nor history, a snapshot's versions dropped for a group that nobody saw
-//! yet, an extent that history and checkpoint shared. So are the page whose word a failed claim
-//! wrote back (`a_claim_that_fails_leaves_the_page_where_it_is`), a count taken between its commit
-//! and the pin (`tests/api.rs`), and what shows as a hang: two pages that made each other go (`tree::tests`).
+//! Left out: bugs that only a race of threads can show. Tests hold those of this engine:
+//!
+//! - `cache::tests::interleavings`: eviction under a second claim; a version in neither chain nor
+//!   history; a snapshot's versions dropped for a group that was not visible yet; an extent that
+//!   history and checkpoint shared;
+//! - `a_claim_that_fails_leaves_the_page_where_it_is`: a page whose word a failed claim wrote back;
+//! - `tests/api.rs`: a count taken between its commit and the pin;
+//! - `tree::tests`: a hang, in which two pages evicted each other.
 
 mod copies;
 mod directory;
@@ -64,13 +66,13 @@ use crate::engine::mutants::Mutant;
 /// A bug as a scenario.
 struct Piece {
     name: &'static str,
-    /// Which store had it, when, and where that is told.
+    /// The store that had it, the year, and the source.
     whose: &'static str,
-    /// How it showed there.
+    /// The symptom there.
     showed: &'static str,
-    /// What is done to this engine.
+    /// The scenario for this engine.
     done: &'static str,
-    /// What is judged above all.
+    /// The clauses that the bug would break.
     judged: &'static [Clause],
     /// The bug itself, as a switch in the engine.
     mutants: &'static [Mutant],
@@ -99,7 +101,7 @@ pub(super) fn run(config: &Config, progress: &Progress) -> (MuseumSummary, Vec<F
     let pieces: Vec<&Piece> = ROOMS.into_iter().flatten().collect();
     let shown: Vec<Mutex<Option<Shown>>> = pieces.iter().map(|_| Mutex::default()).collect();
     let next = AtomicUsize::new(0);
-    let guide = || {
+    let show_rest = || {
         panics::catch();
         while let Some(&piece) = pieces.get(next.fetch_add(1, Ordering::Relaxed)) {
             if progress.is_stopped() {
@@ -118,7 +120,7 @@ pub(super) fn run(config: &Config, progress: &Progress) -> (MuseumSummary, Vec<F
     };
     thread::scope(|scope| {
         for _ in 0..config.workers.max(1) {
-            scope.spawn(guide);
+            scope.spawn(show_rest);
         }
     });
     let shown: Vec<Shown> = shown.into_iter().filter_map(Mutex::into_inner).collect();
@@ -127,8 +129,8 @@ pub(super) fn run(config: &Config, progress: &Progress) -> (MuseumSummary, Vec<F
     (MuseumSummary { seconds: begun.elapsed().as_secs_f64(), exhibits }, failures)
 }
 
-/// Shows one exhibit after the other until one fails: its name, what broke, and how many states
-/// were judged until then. Calls `beat` after each.
+/// Shows one exhibit after the other until one fails. Returns its name, the broken clause, and the
+/// number of states judged until then. Calls `beat` after each exhibit.
 #[cfg(feature = "mutants")]
 pub(super) fn first_failure(beat: &dyn Fn()) -> (Option<(&'static str, Clause)>, u64) {
     panics::catch();
@@ -144,7 +146,7 @@ pub(super) fn first_failure(beat: &dyn Fn()) -> (Option<(&'static str, Clause)>,
     (None, states)
 }
 
-/// What came of an exhibit.
+/// The result of an exhibit.
 struct Shown {
     exhibit: Exhibit,
     failure: Option<Failure>,
@@ -169,14 +171,14 @@ fn show(piece: &Piece) -> Shown {
 fn told(piece: &Piece, visit: &Visit, broken: Broken) -> Failure {
     let Broken { violation, story } = broken;
     let mut lines = vec![
-        format!("Whose bug this was: {}", piece.whose),
+        format!("Origin of the bug: {}", piece.whose),
         format!("  {}", piece.showed),
-        format!("What is done here: {}", piece.done),
-        "What is judged above all:".to_owned(),
+        format!("Scenario: {}", piece.done),
+        "Clauses that the bug would break:".to_owned(),
     ];
     lines.extend(piece.judged.iter().map(|clause| format!("  {clause}: {}", clause.demand())));
     if story.is_empty() {
-        lines.push("What was done:".to_owned());
+        lines.push("Steps:".to_owned());
         lines.extend(visit.notes.iter().map(|note| format!("  {note}")));
         lines.push("What came back:".to_owned());
         lines.push(format!("  {}", violation.what));

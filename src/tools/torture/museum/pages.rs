@@ -1,4 +1,4 @@
-//! The data file: superblocks, pages, and the device that puts them elsewhere.
+//! The data file: superblocks, pages, and a device that loses or misdirects writes.
 
 use super::Piece;
 use super::script::{SMALL, Script};
@@ -14,8 +14,8 @@ pub(super) const ROOM: &[Piece] = &[
     Piece {
         name: "header before extension",
         whose: "redb up to 4.1, 2026 (pull request 1276)",
-        showed: "the header named a length that the file did not have, for the header reached the \
-                 disk before the file's extension: the store could never be opened again",
+        showed: "the header reached the disk before the file's extension and named a length that \
+                 the file did not have: the store could never be opened again",
         done: "checkpoints for which the data file must grow; at each of their calls a power loss \
                takes the length, or keeps the superblocks only",
         judged: &[Clause::Answers],
@@ -25,8 +25,8 @@ pub(super) const ROOM: &[Piece] = &[
     Piece {
         name: "log gone before the root",
         whose: "RocksDB under MongoDB 3.0, 2016 (mongo-rocks issue 35)",
-        showed: "the old log was removed before what replaced it was known to be durable",
-        done: "checkpoints, each of which sets free a part of the log",
+        showed: "the old log was removed before its replacement was known to be durable",
+        done: "checkpoints, each of which frees a part of the log",
         judged: &[Clause::Bounds, Clause::Answers, Clause::Again],
         mutants: &[
             Mutant::SuperblockUnflushed,
@@ -38,8 +38,8 @@ pub(super) const ROOM: &[Piece] = &[
     Piece {
         name: "checkpoint ahead of the log",
         whose: "RocksDB, 2019 (pull request 5856: \"SST file is ahead of WALs\")",
-        showed: "data files held what the log had lost; one part of the store was newer than the \
-                 others, and it did not open any more",
+        showed: "data files held commits that the log had lost; one part of the store was newer \
+                 than the others, and it did not open any more",
         done: "asynchronous commits, a checkpoint, and commits by others meanwhile",
         judged: &[Clause::Prefix, Clause::Bounds, Clause::Sound, Clause::Answers],
         mutants: &[Mutant::CheckpointTakesNewest, Mutant::CheckpointLsnLate],
@@ -48,9 +48,9 @@ pub(super) const ROOM: &[Piece] = &[
     Piece {
         name: "page used again too early",
         whose: "Bolt, 2015 (issue 348)",
-        showed: "power cuts left pages that were freed twice or in nobody's hands",
-        done: "a checkpoint, and during one of its calls somebody commits a long value, which goes \
-               to free blocks at once; power losses that keep that and not the superblock",
+        showed: "power cuts left pages that were freed twice or had no owner",
+        done: "a checkpoint, and during one of its calls a commit of a long value, which goes to \
+               free blocks at once; power losses that keep the value and not the superblock",
         judged: &[Clause::Prefix, Clause::Bounds, Clause::Answers],
         mutants: &[Mutant::SuperblockUnflushed],
         show: page_used_again_too_early,
@@ -58,8 +58,8 @@ pub(super) const ROOM: &[Piece] = &[
     Piece {
         name: "block given to two pages",
         whose: "bbolt 1.3.9, 2024 (issue 778)",
-        showed: "after a restart a page had two references: the list of free pages had named one \
-                 that was in use",
+        showed: "after a restart a page had two references: the list of free pages had named a \
+                 page in use",
         done: "checkpoints and openings by turns",
         judged: &[Clause::Prefix, Clause::Sound],
         mutants: &[Mutant::TakenBlocksUnmarked],
@@ -67,9 +67,9 @@ pub(super) const ROOM: &[Piece] = &[
     },
     Piece {
         name: "half of a page map",
-        whose: "what any map in several pages invites",
-        showed: "of a checkpoint that had changed several pages of the map, one was written: the \
-                 pages that the others lead to were gone after the next opening",
+        whose: "a mistake of any map with several pages",
+        showed: "a checkpoint had changed several pages of the map and wrote one: the pages that \
+                 the others lead to were gone after the next opening",
         done: "more pages than one page of the map has words, a checkpoint, and openings",
         judged: &[Clause::Prefix, Clause::Sound, Clause::Answers],
         mutants: &[Mutant::OneMapLeafWritten],
@@ -80,8 +80,8 @@ pub(super) const ROOM: &[Piece] = &[
         whose: "any store with two roots by turns (LMDB, Bolt, redb)",
         showed: "with the newest root damaged the store opened at the one before, whose pages and \
                  log were no longer there",
-        done: "one bit flipped in each slot, then in both, after a checkpoint and once what it set \
-               free is used again",
+        done: "one bit flipped in each slot, then in both, after a checkpoint, and again when its \
+               freed space is in use",
         judged: &[Clause::Bounds, Clause::Answers],
         mutants: &[Mutant::SuperblockNotCopied],
         show: rot_in_the_newest_root,
@@ -89,7 +89,7 @@ pub(super) const ROOM: &[Piece] = &[
     Piece {
         name: "torn page",
         whose: "the reason for InnoDB's doublewrite and PostgreSQL's full_page_writes",
-        showed: "of a page a part was new and a part old",
+        showed: "one part of a page was new and another old",
         done: "one bit flipped in each sector of each page of a closed store",
         judged: &[Clause::Prefix, Clause::Answers],
         mutants: &[Mutant::PageTailUncovered, Mutant::PageUnverified],
@@ -100,8 +100,8 @@ pub(super) const ROOM: &[Piece] = &[
         whose: "measured in the field by Bairavasundaram et al., FAST 2008",
         showed: "a write was reported as done and never arrived, or hit a neighbour: an old \
                  version of a page, with a right checksum, came back",
-        done: "each older version of a page in the data file is put where a newer one is; then \
-               recovery's checkpoint has each of its writes lost, or go a page further",
+        done: "each older version of a page in the data file replaces the newer one; then each \
+               write of recovery's checkpoint is lost, or goes a page further",
         judged: &[Clause::Prefix, Clause::Bounds],
         mutants: &[Mutant::PageAddressUnchecked],
         show: lost_and_misdirected_writes,
@@ -109,21 +109,21 @@ pub(super) const ROOM: &[Piece] = &[
     Piece {
         name: "a root that was only cached",
         whose: "ours",
-        showed: "a killed process left a superblock in the cache; the next one took it for \
-                 durable, and overwrote what the durable one led to",
+        showed: "a killed process left a superblock in the cache; the next one treated it as \
+                 durable, and overwrote pages that the durable one led to",
         done: "a kill before each flush of a checkpoint, and at each call of the recovery a power \
-               loss that keeps everything but the superblocks",
+               loss that keeps everything except the superblocks",
         judged: &[Clause::Prefix, Clause::Answers],
         mutants: &[Mutant::SuperblockUnconfirmed],
         show: a_root_that_was_only_cached,
     },
     Piece {
         name: "a life begun on a cached root",
-        whose: "ours, seen before it was built: the price of noticing an older data file",
-        showed: "recovery made a segment of the next life while the superblock of this one was in \
-                 the cache only; a power loss left the log two lives ahead of its superblock",
+        whose: "ours, found in the design of the check for an older data file",
+        showed: "recovery created a segment of the next life while the superblock of this one was \
+                 in the cache only; a power loss left the log two lives ahead of its superblock",
         done: "recovery is killed before each flush of the data file; at each call of the recovery \
-               after that a power loss that keeps everything but the superblocks",
+               after that a power loss that keeps everything except the superblocks",
         judged: &[Clause::Answers],
         mutants: &[Mutant::RecoveryUnconfirmed],
         show: a_life_begun_on_a_cached_root,
@@ -132,19 +132,20 @@ pub(super) const ROOM: &[Piece] = &[
         name: "a length that was only cached",
         whose: "ours, found by the simulated tier",
         showed: "the data file had grown and the flush failed; the next life found it long enough, \
-                 and what it wrote there was flushed, but never the length",
+                 wrote there and flushed the bytes, but never the length",
         done: "each flush of a checkpoint for which the data file must grow fails once; a kill, \
-               and the recovery needs that space; a power loss",
+               and a recovery that needs that space; a power loss",
         judged: &[Clause::Bounds, Clause::Answers],
         mutants: &[Mutant::FoundLengthTrusted],
         show: a_length_that_was_only_cached,
     },
 ];
 
-/// A log in one segment: a new one makes the superblock be written.
+/// A log in one segment, because a new segment writes the superblock.
 const ROOMY: Setup = Setup { cache_bytes: 2 << 20, segment_bytes: 4 << 20, ..SMALL };
 
-/// A tree, a long value, and all rows of the tree go. The next checkpoint sets its leaves free.
+/// Makes a tree and a long value, and deletes all rows of the tree. The next checkpoint frees its
+/// leaves.
 fn leaves_to_be_free() -> Script {
     let script = Script::new().each(0..352, 900).checkpoint();
     script.quick(997, 320_000).checkpoint().delete(Mode::Async, 0..352)
@@ -175,12 +176,12 @@ fn checkpoint_ahead_of_the_log(visit: &mut Visit) -> Result<(), Broken> {
 }
 
 fn page_used_again_too_early(visit: &mut Visit) -> Result<(), Broken> {
-    // As many calls of a checkpoint wait for the device, and others can commit in each: while the
-    // log is flushed, pages and maps are written, the superblock, its copy.
+    // This many calls of a checkpoint wait for the device, and others can commit in each: the log's
+    // flush, the writes of pages and maps, of the superblock and of its copy.
     for call in 0..9 {
         let mut stage = Stage::open(visit, &SMALL)?;
-        // The data file has 64 blocks, and few of them are free but those that a checkpoint sets
-        // free. A value of 18 pages goes past the cache, and takes them all before the file grows.
+        // The data file has 64 blocks, and few are free except those that the checkpoint frees. A
+        // value of 18 pages bypasses the cache and takes them all before the file grows.
         let script = Script::new().each(0..8, 500).quick(99, 190_000).checkpoint();
         let script = script.each(0..8, 500).beside(call, [[20]], 70_000);
         stage.all(&script)?;
@@ -215,7 +216,7 @@ fn rot_in_the_newest_root(visit: &mut Visit) -> Result<(), Broken> {
     for setup in [SMALL, ROOMY] {
         let mut stage = Stage::open(visit, &setup)?;
         let script = leaves_to_be_free().checkpoint();
-        // What the last checkpoint set free is used again.
+        // Uses the space that the last checkpoint freed.
         let more = Script::after(&script).quick(999, 345_000).flush();
         for script in [&script, &more] {
             stage.all(script)?;
@@ -249,7 +250,7 @@ fn torn_page(visit: &mut Visit) -> Result<(), Broken> {
     let left = stage.left(Keep::Everything);
     let bytes = left.read_file("data");
     for (sector, held) in bytes.chunks(512).enumerate() {
-        // Of a page the middle is as good as any; its ends are what checksums forget.
+        // The two ends of a page, which checksums forget, and one sector of its middle.
         let zeros = held.iter().filter(|byte| **byte == 0).count();
         if !matches!(sector % 8, 0 | 3 | 7) || zeros > 64 {
             continue;
@@ -288,18 +289,18 @@ fn lost_and_misdirected_writes(visit: &mut Visit) -> Result<(), Broken> {
         stage.visit.notes.pop();
     }
     stage.all(&Script::after(&script).each([0, 4], 700).flush())?;
-    befallen_writes(&mut stage, SimDisk::lose_next_write)?;
-    befallen_writes(&mut stage, |disk| disk.misdirect_next_write(4096))
+    damaged_writes(&mut stage, SimDisk::lose_next_write)?;
+    damaged_writes(&mut stage, |disk| disk.misdirect_next_write(4096))
 }
 
-/// The store recovers, and something befalls a write of its checkpoint. Whoever opens it next gets
-/// what was committed, or is told.
-fn befallen_writes(stage: &mut Stage<'_>, befalls: fn(&SimDisk)) -> Result<(), Broken> {
+/// Damages each write of a recovery's checkpoint in turn. The next opening shows all commits or an
+/// error.
+fn damaged_writes(stage: &mut Stage<'_>, damage: fn(&SimDisk)) -> Result<(), Broken> {
     let left = stage.left(Keep::Everything);
     for number in 0..8 {
         let disk = left.fork(Keep::Everything);
-        at_write(&disk, number, befalls);
-        stage.visit.note(format!("  write {number} of the data file, by recovery, is befallen"));
+        at_write(&disk, number, damage);
+        stage.visit.note(format!("  write {number} of the data file, by recovery, is damaged"));
         if let Ok(store) = stage.run.setup.open(&disk) {
             let next = disk.fork(Keep::Everything);
             disk.crash_after(0);
@@ -328,8 +329,8 @@ fn a_life_begun_on_a_cached_root(visit: &mut Visit) -> Result<(), Broken> {
     roots_are_lost_within_recovery(&mut stage, &points)
 }
 
-/// Kills before each flush of the data file, and within the recovery that follows power losses
-/// that take the superblocks only.
+/// Kills before each flush of the data file, and within the next recovery power losses that take
+/// only the superblocks.
 fn roots_are_lost_within_recovery(stage: &mut Stage<'_>, points: &[Point]) -> Result<(), Broken> {
     for point in points.iter().filter(|at| at.op == Op::Sync && at.path.ends_with("/data")) {
         let killed = point.disk.fork(Keep::Everything);
@@ -337,7 +338,7 @@ fn roots_are_lost_within_recovery(stage: &mut Stage<'_>, points: &[Point]) -> Re
             let choices = within.disk.choices();
             let mask = choices.iter().map(|change| !is_root(change)).collect();
             let left = within.disk.fork(Keep::Mask(mask));
-            stage.visit.note("  a power loss in it, which keeps all but the superblocks");
+            stage.visit.note("  a power loss in it, which keeps all except the superblocks");
             stage.recovers(&left, Crash::PowerLoss)?;
             stage.visit.notes.pop();
         }
@@ -345,7 +346,7 @@ fn roots_are_lost_within_recovery(stage: &mut Stage<'_>, points: &[Point]) -> Re
     Ok(())
 }
 
-/// Opens the store on `killed`, and returns all the moments of that at which a crash could come.
+/// Opens the store on `killed`. Returns all crash points within the recovery.
 fn recovery_of(stage: &Stage<'_>, killed: &SimDisk) -> Vec<Point> {
     let watch = Watch::default();
     watch.over(killed);
@@ -357,14 +358,14 @@ fn recovery_of(stage: &Stage<'_>, killed: &SimDisk) -> Vec<Point> {
 }
 
 fn a_length_that_was_only_cached(visit: &mut Visit) -> Result<(), Broken> {
-    // In a log of one segment: a new one flushes the data file.
+    // A log of one segment, because a new segment flushes the data file.
     let setup = Setup { segment_bytes: 4 << 20, ..SMALL };
-    // The data file grows by steps: which value needs the next one depends on how full it is.
+    // The data file grows in steps: its free space decides which value needs the next one.
     for (after, bytes) in (0..3).flat_map(|after| (1..9).map(move |n| (after, n * 60_000))) {
         let mut stage = Stage::open(visit, &setup)?;
         let script = Script::new().quick(0, 150_000).checkpoint().quick(1, bytes).flush();
         stage.all(&script)?;
-        stage.visit.note(format!("the next Sync but {after} fails"));
+        stage.visit.note(format!("one Sync fails after {after} more"));
         let (error, persistence) = (FaultError::Io, Persistence::Once);
         stage.disk().fail(Fault { op: Op::Sync, after, error, persistence });
         let failing = Script::after(&script).checkpoint();

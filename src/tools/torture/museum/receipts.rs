@@ -1,4 +1,4 @@
-//! Receipts: what somebody was told of his commit, before and after a crash.
+//! Receipts: the reported status of a commit, before and after a crash.
 
 use super::Piece;
 use super::script::{SMALL, Script};
@@ -14,10 +14,10 @@ pub(super) const ROOM: &[Piece] = &[
     Piece {
         name: "acknowledged and rolled back",
         whose: "MongoDB, shown by Jepsen from 2013 on",
-        showed: "writes that had been acknowledged were taken back after a failure, and whoever \
-                 had written them had no way to learn it",
-        done: "receipts of asynchronous commits; power losses that take some of them; the tokens \
-               are asked about after that and after every later crash",
+        showed: "acknowledged writes were rolled back after a failure, and their writers had no way \
+                 to learn it",
+        done: "receipts of asynchronous commits; power losses that take some of them; the status \
+               of each token after that and after every later crash",
         judged: &[Clause::Receipts, Clause::Bounds, Clause::Again],
         mutants: &[
             Mutant::FormerEndTooHigh,
@@ -29,8 +29,8 @@ pub(super) const ROOM: &[Piece] = &[
     Piece {
         name: "judged by the wrong life",
         whose: "ours, while receipts were designed",
-        showed: "a token of one incarnation was compared with the end of another: what was durable \
-                 was told to be lost, or the other way round",
+        showed: "a token of one incarnation was compared with the end of another: a durable commit \
+                 was reported lost, or a lost one durable",
         done: "several lives of different lengths, and the tokens of all of them",
         judged: &[Clause::Receipts],
         mutants: &[Mutant::TokenJudgedByWrongEnd],
@@ -38,8 +38,8 @@ pub(super) const ROOM: &[Piece] = &[
     },
     Piece {
         name: "pending is neither",
-        whose: "a mistake of whoever knows only yes and no",
-        showed: "what was not durable yet was told to be durable, or lost",
+        whose: "a mistake of stores that know only yes and no",
+        showed: "a commit that was not durable yet was reported as durable or lost",
         done: "asynchronous commits, and their receipts before and after a flush",
         judged: &[Clause::Receipts],
         mutants: &[Mutant::PendingToldLost, Mutant::PendingToldDurable],
@@ -48,8 +48,8 @@ pub(super) const ROOM: &[Piece] = &[
     Piece {
         name: "pending for ever",
         whose: "ours, from the story of fsync",
-        showed: "after a failed flush the receipts of what it covered went on saying that they \
-                 were pending",
+        showed: "after a failed flush the receipts of the commits that it covered went on saying \
+                 pending",
         done: "an asynchronous commit, a flush that fails, and its receipt before and after a \
                crash",
         judged: &[Clause::Receipts],
@@ -95,13 +95,13 @@ fn pending_for_ever(visit: &mut Visit) -> Result<(), Broken> {
     let told = stage.store().status(&token);
     stage.visit.note(format!("the receipt of the commit before says: {told:?}"));
     if !matches!(told, Err(Error::Poisoned { .. })) {
-        let what = format!("its flush failed, and its receipt says {told:?}");
+        let what = format!("its flush failed, and its receipt says {told:?} instead of poisoned");
         return Err(Violation::of(Clause::Receipts, what).into());
     }
     stage.all(&Script::after(&script).power_loss())?;
     let told = stage.store().status(&token);
     if !matches!(told, Ok(Status::Lost | Status::Durable)) {
-        let what = format!("recovery has judged it, and its receipt says {told:?}");
+        let what = format!("after recovery its receipt says {told:?} instead of lost or durable");
         return Err(Violation::of(Clause::Receipts, what).into());
     }
     Ok(())

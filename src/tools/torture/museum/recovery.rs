@@ -1,4 +1,4 @@
-//! Recovery: what is made of the log, how often, and what is served meanwhile.
+//! Recovery: replays, crashes within them, and the contents served afterwards.
 
 use super::Piece;
 use super::script::{SMALL, Script};
@@ -12,9 +12,8 @@ use crate::tools::torture::sim::{Change, Depth, Mode, Stamp, Step, Violation};
 pub(super) const ROOM: &[Piece] = &[
     Piece {
         name: "replayed twice",
-        whose: "the mistake that ARIES (Mohan et al., 1992) is written against",
-        showed: "a replay that was interrupted began again and applied changes to what had them \
-                 already, or in another order",
+        whose: "the mistake that ARIES (Mohan et al., 1992) prevents",
+        showed: "an interrupted replay began again and applied changes twice, or in another order",
         done: "puts and deletes of the same keys, checkpoints between, and crashes in each \
                recovery",
         judged: &[Clause::Prefix, Clause::Sound, Clause::Again],
@@ -34,8 +33,8 @@ pub(super) const ROOM: &[Piece] = &[
     Piece {
         name: "served, then undone",
         whose: "PostgreSQL, SQLite, LevelDB, LMDB and Redis, studied by Rebello et al., ATC 2020",
-        showed: "after a crash of the process the store served what the operating system had \
-                 cached; the next power loss took it",
+        showed: "after a crash of the process the store served data that was only in the system's \
+                 cache; the next power loss took it",
         done: "asynchronous commits, kills, and a power loss during and after each recovery",
         judged: &[Clause::Served, Clause::Bounds, Clause::Again],
         mutants: &[Mutant::RecoveryServedEarly],
@@ -45,7 +44,7 @@ pub(super) const ROOM: &[Piece] = &[
         name: "a crash during recovery",
         whose: "RocksDB, 2019 (pull request 5856); 2022 (pull request 9942)",
         showed: "a second crash, between two steps of the recovery, left a store that did not open",
-        done: "recoveries that are crashed at each of their calls, three deep",
+        done: "crashes at each call of a recovery, three deep",
         judged: &[Clause::Prefix, Clause::Served, Clause::Again],
         mutants: &[Mutant::RecoveryServedEarly],
         show: a_crash_during_recovery,
@@ -53,8 +52,8 @@ pub(super) const ROOM: &[Piece] = &[
     Piece {
         name: "a number given twice",
         whose: "CorfuDB, 2018 (issue 1321)",
-        showed: "a sequencer that had crashed gave out addresses below those that it had given \
-                 before: two histories shared their numbers",
+        showed: "after a crash a sequencer gave out addresses below those from before: two \
+                 histories shared their numbers",
         done: "commits that a power loss takes, then others in their place, and crashes",
         judged: &[Clause::Receipts, Clause::Prefix],
         mutants: &[Mutant::IncarnationReused],
@@ -65,9 +64,9 @@ pub(super) const ROOM: &[Piece] = &[
         whose: "Dgraph, 2016 (issue 59); a transaction log on RocksDB, 2026 (harper issue 2629)",
         showed: "positions in the log came from the clock; it was set back, and new writes were \
                  sorted before old ones or refused",
-        done: "the same lives of a store twice, at different times; each position lies above all \
-               that were given before, those lost in a crash included. Seen to fail by hand: with \
-               segments numbered by the clock",
+        done: "the same lives of a store twice, at different times; each position is above all \
+               earlier ones, even those lost in a crash. Seen to fail by hand: with segments \
+               numbered by the clock",
         judged: &[Clause::Answers],
         mutants: &[],
         show: the_clock_goes_back,
@@ -75,10 +74,10 @@ pub(super) const ROOM: &[Piece] = &[
     Piece {
         name: "the counter after a restart",
         whose: "InnoDB before MySQL 8.0, 2003 to 2018 (bug 199)",
-        showed: "a counter was in memory only: after a restart numbers of deleted rows were given \
+        showed: "a counter was in memory only: after a restart it gave out numbers of deleted rows \
                  again",
-        done: "keyspaces made and dropped, values of many pages, checkpoints, crashes, and then \
-               more of them",
+        done: "keyspaces created and dropped, values of many pages, checkpoints, crashes, and the \
+               same again",
         judged: &[Clause::Prefix, Clause::Reported, Clause::Sound],
         mutants: &[Mutant::KeyspaceNumberStale, Mutant::NextPageIdStale],
         show: the_counter_after_a_restart,
@@ -86,8 +85,8 @@ pub(super) const ROOM: &[Piece] = &[
     Piece {
         name: "counts after a replay",
         whose: "ours, found by killing writers",
-        showed: "a count in the log, amid changes that summed up to nothing, stayed in the \
-                 catalog: the store counted wrong from the next clean opening on",
+        showed: "a count in the log, amid changes with a sum of zero, stayed in the catalog: the \
+                 store counted wrong from the next clean opening on",
         done: "puts and deletes that cancel out around a checkpoint that fails, kills, openings. \
                The bug itself was seen to fail here as well",
         judged: &[Clause::Sound, Clause::Answers],
@@ -96,9 +95,8 @@ pub(super) const ROOM: &[Piece] = &[
     },
     Piece {
         name: "closed, they say",
-        whose: "a mistake of whoever keeps a flag for a clean end",
-        showed: "the flag was still set while the store was written to, and the log was not \
-                 replayed",
+        whose: "a mistake of stores that keep a flag for a clean end",
+        showed: "the flag was still set during later writes, and the log was not replayed",
         done: "a store is closed, opened, written to and killed",
         judged: &[Clause::Bounds, Clause::Again],
         mutants: &[Mutant::CleanWhileRunning, Mutant::BeginningUnrecorded],
@@ -110,7 +108,7 @@ pub(super) const ROOM: &[Piece] = &[
         showed: "the superblock that marks the store as closed was in the cache only; the next \
                  life removed the log, and a power loss brought back the one that needed it",
         done: "each flush of the closing fails once; the store is opened and written to; at each \
-               call a power loss that keeps nothing, or everything but the superblocks",
+               call a power loss that keeps nothing, or everything except the superblocks",
         judged: &[Clause::Bounds, Clause::Answers],
         mutants: &[Mutant::BeginningUnconfirmed],
         show: closed_the_cache_says,
@@ -119,10 +117,10 @@ pub(super) const ROOM: &[Piece] = &[
         name: "a second beginning",
         whose: "ours, found by the model (seed 30)",
         showed: "the superblock that begins an incarnation may have reached the disk although its \
-                 flush failed; the next commit began again, and used the named segment for itself",
-        done: "each write and flush of the first commit after an opening fails once, the commit is \
-               tried again, a kill or a power loss. Seen to fail by hand: with the failure of \
-               write_head taken for passing",
+                 flush failed; the next commit began again and used the segment named there",
+        done: "each write and flush of the first commit after an opening fails once; the commit is \
+               tried again; a kill or a power loss. Seen to fail by hand: with a failure of \
+               write_head treated as transient",
         judged: &[Clause::Answers, Clause::Bounds],
         mutants: &[],
         show: a_second_beginning,
@@ -130,10 +128,10 @@ pub(super) const ROOM: &[Piece] = &[
     Piece {
         name: "the empty life",
         whose: "ours, found by the simulated tier",
-        showed: "a recovery that had crashed left an incarnation without commits; the next \
-                 recovery named that one as what it had recovered",
-        done: "crashes during recovery, two deep, and what the store says of itself after them. \
-               Seen to fail by hand: without the exception for an end at the log's start",
+        showed: "a crashed recovery left an incarnation without commits; the next recovery reported \
+                 that one as recovered",
+        done: "crashes during recovery, two deep, and the store's report after them. Seen to fail \
+               by hand: without the exception for an end at the log's start",
         judged: &[Clause::Reported],
         mutants: &[],
         show: the_empty_life,
@@ -143,7 +141,7 @@ pub(super) const ROOM: &[Piece] = &[
 fn replayed_twice(visit: &mut Visit) -> Result<(), Broken> {
     let mut steps = Script::new().each(0..6, 200).checkpoint();
     steps = steps.delete(Mode::Async, [1, 2]).each([1, 2, 1, 3], 60).delete(Mode::Async, [1]);
-    // One key many times in one commit: the last change of it counts.
+    // One key many times in one commit: its last change counts.
     let stamp = |id| Stamp { id: 1000 + id, bytes: 30 };
     let put = |id: u32| Change::Put { keyspace: 0, key: (id % 3) as u16, value: stamp(id) };
     let changes: Vec<Change> = (0..90).map(put).collect();
@@ -194,7 +192,7 @@ fn the_clock_goes_back(visit: &mut Visit) -> Result<(), Broken> {
             if now.len() > former {
                 let lsn = now[former].lsn;
                 if lsn <= highest {
-                    let what = format!("LSN {lsn} was given after {highest}");
+                    let what = format!("LSN {lsn} came after {highest}");
                     return Err(Violation::safety(what).into());
                 }
                 highest = lsn;
@@ -203,7 +201,9 @@ fn the_clock_goes_back(visit: &mut Visit) -> Result<(), Broken> {
         traces.push(stage.disk().trace_hash());
     }
     if traces[0] != traces[1] {
-        return Err(Violation::safety("the same lives at another time wrote other bytes").into());
+        return Err(
+            Violation::safety("the same lives at another time wrote different bytes").into()
+        );
     }
     Ok(())
 }
@@ -249,7 +249,7 @@ fn closed_the_cache_says(visit: &mut Visit) -> Result<(), Broken> {
         let mut stage = Stage::open(visit, &SMALL)?;
         let script = Script::new().each(0..40, 900).flush();
         stage.all(&script)?;
-        stage.visit.note(format!("the next Sync but {after} fails"));
+        stage.visit.note(format!("one Sync fails after {after} more"));
         let (op, error, persistence) = (Op::Sync, FaultError::Io, Persistence::Once);
         stage.disk().fail(Fault { op, after, error, persistence });
         let closing = Script::after(&script).reopen();
@@ -271,7 +271,7 @@ fn a_second_beginning(visit: &mut Visit) -> Result<(), Broken> {
                 let mut stage = Stage::open(visit, &SMALL)?;
                 let script = Script::new().each(0..20, 900).checkpoint().reopen();
                 stage.all(&script)?;
-                stage.visit.note(format!("the next {op:?} but {after} fails"));
+                stage.visit.note(format!("one {op:?} fails after {after} more"));
                 let (error, persistence) = (FaultError::Io, Persistence::Once);
                 stage.disk().fail(Fault { op, after, error, persistence });
                 let failing = Script::after(&script).sync(1, 10).sync(2, 10).sync(3, 10);

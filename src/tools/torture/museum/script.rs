@@ -1,9 +1,9 @@
-//! A workload written down as it is read: `Script::new().sync(1, 100).checkpoint()`.
+//! Builds a workload step by step: `Script::new().sync(1, 100).checkpoint()`.
 
 use crate::tools::torture::sim::{Change, Kept, KeyNo, KeyspaceNo, Mode, Setup, Stamp, Step};
 
-/// What most exhibits use: several pages fit, a segment is soon full, and no checkpoint or flush
-/// comes that nobody asked for.
+/// The setup of most exhibits: several pages fit, a segment is soon full, and no checkpoint or flush
+/// comes unless a step asks for it.
 pub(super) const SMALL: Setup = Setup {
     page_bytes: 4096,
     cache_bytes: 512 << 10,
@@ -12,7 +12,7 @@ pub(super) const SMALL: Setup = Setup {
     max_unsynced_bytes: 1 << 20,
 };
 
-/// Steps on the keyspaces 0 and more; 0 is made first. No two values are alike.
+/// Steps on numbered keyspaces; the first step creates keyspace 0. All values differ.
 #[derive(Clone, Debug)]
 pub(super) struct Script {
     pub(super) steps: Vec<Step>,
@@ -24,7 +24,7 @@ impl Script {
         Script { steps: Vec::new(), next: 1 }.create(0)
     }
 
-    /// What comes after another script, with values of its own.
+    /// A continuation of `other`, whose values differ from the values there.
     pub(super) fn after(other: &Script) -> Script {
         Script { steps: Vec::new(), next: other.next }
     }
@@ -55,7 +55,7 @@ impl Script {
         self.step(Step::Commit { mode, changes })
     }
 
-    /// An asynchronous commit for each key.
+    /// One asynchronous commit per key.
     pub(super) fn each(self, keys: impl IntoIterator<Item = KeyNo>, bytes: u32) -> Script {
         keys.into_iter().fold(self, |script, key| script.quick(key, bytes))
     }
@@ -116,7 +116,7 @@ impl Script {
         self.step(Step::Crash { keep: Kept::Nothing })
     }
 
-    /// Asynchronous commits by others, of these keys, from the `after`-th call of the next step on.
+    /// Asynchronous commits of these keys by others, from the `after`-th call of the next step on.
     pub(super) fn beside<K: IntoIterator<Item = KeyNo>>(
         mut self,
         after: u8,

@@ -1,4 +1,4 @@
-//! A device without space, or one that fails for a moment: what is refused, what is lost, what heals.
+//! A device without space, or one that fails once: refusals, losses, and the way back.
 
 use super::Piece;
 use super::script::{SMALL, Script};
@@ -14,8 +14,8 @@ pub(super) const ROOM: &[Piece] = &[
     Piece {
         name: "full once, full for ever",
         whose: "RocksDB up to 5.x, 2016 (issue 919)",
-        showed: "after the disk had been full every write failed until the store was opened anew",
-        done: "the disk is full as the log needs a segment, and then it is not",
+        showed: "after the disk had been full every write failed until the store was opened again",
+        done: "the disk is full when the log needs a segment, and then has space again",
         judged: &[Clause::Answers],
         mutants: &[Mutant::FullDiskPoisons],
         show: full_once_full_for_ever,
@@ -34,7 +34,7 @@ pub(super) const ROOM: &[Piece] = &[
         name: "a full disk corrupts",
         whose: "RocksDB, 2020 (issue 6316); redb 1.0, 2023 (issue 620); DuckDB, 2023 (issue 9667)",
         showed: "a store that ran out of space while it wrote its data did not open again",
-        done: "the disk is full when a long value needs a longer data file, with more in that each \
+        done: "the disk is full when a long value needs a longer data file, which is fuller each \
                time; a checkpoint; the same with space; a power loss",
         judged: &[Clause::Prefix, Clause::Bounds, Clause::Sound, Clause::Answers],
         mutants: &[Mutant::GrowthFailureIgnored],
@@ -42,19 +42,19 @@ pub(super) const ROOM: &[Piece] = &[
     },
     Piece {
         name: "a checkpoint that found no space",
-        whose: "a mistake of whoever checkpoints what has changed since last time",
-        showed: "what had changed was forgotten with the checkpoint that could not write it, and \
-                 missing from the next",
-        done: "a checkpoint of which one write more each time finds no space, the next with space; \
-               a power loss",
+        whose: "a mistake of incremental checkpoints",
+        showed: "the list of changes was lost with the checkpoint that could not write them, so that \
+                 the next one lacked them",
+        done: "a checkpoint whose writes find no space, from a later one on each time; the next has \
+               space; a power loss",
         judged: &[Clause::Prefix, Clause::Bounds, Clause::Sound, Clause::Answers],
         mutants: &[Mutant::ChangesLostOnFailure],
         show: a_checkpoint_that_found_no_space,
     },
     Piece {
         name: "a page that could not be written",
-        whose: "a mistake of whoever evicts",
-        showed: "the page was taken for written, and evicted",
+        whose: "a mistake of caches that evict",
+        showed: "a page whose write had failed was marked as clean and evicted",
         done: "a small cache, and each write of the data file in turn fails once",
         judged: &[Clause::Prefix, Clause::Answers],
         mutants: &[Mutant::PageWriteErrorIgnored],
@@ -63,10 +63,11 @@ pub(super) const ROOM: &[Piece] = &[
     Piece {
         name: "blocks that cannot be overwritten",
         whose: "ours, found by the failing calls of this suite",
-        showed: "a batch that evicted its own pages met a disk that took no more writes, and the store was \
-                 poisoned",
-        done: "a batch that changes more pages than the cache has, of which one write more each time finds space, \
-               as on a file system that copies on write; the same with space; a power loss",
+        showed: "a batch that evicted its own pages met a disk that took no more writes, and the \
+                 store was poisoned",
+        done: "a batch that changes more pages than the cache holds; its writes find no space, from \
+               a later one on each time, as on a file system that copies on write; the same with \
+               space; a power loss",
         judged: &[Clause::Answers, Clause::Prefix],
         mutants: &[Mutant::BatchNeedsDisk],
         show: blocks_that_cannot_be_overwritten,
@@ -74,10 +75,10 @@ pub(super) const ROOM: &[Piece] = &[
     Piece {
         name: "a device that failed for a moment",
         whose: "ours, found by the failing calls of this suite",
-        showed: "a batch that evicted its own pages read one of them again, the device failed that once, and \
-                 the store was poisoned",
-        done: "a batch that changes more pages than the cache has, amid which one read more each time fails \
-               once; a power loss",
+        showed: "a batch that evicted its own pages read one of them again, the device failed once, \
+                 and the store was poisoned",
+        done: "a batch that changes more pages than the cache holds, in which one read fails once, a \
+               later one each time; a power loss",
         judged: &[Clause::Answers, Clause::Prefix],
         mutants: &[Mutant::ReadNotRepeated],
         show: a_device_that_failed_for_a_moment,
@@ -85,19 +86,19 @@ pub(super) const ROOM: &[Piece] = &[
     Piece {
         name: "full during recovery",
         whose: "RocksDB 6.4, 2020 (issue 7784)",
-        showed: "a store that had met a full disk went into a loop of crashes at its recovery",
-        done: "a crash, a disk that is full after a little more each time, an opening that is \
-               refused or not, commits, and the same with space",
+        showed: "a store that had met a full disk crashed again and again in recovery",
+        done: "a crash, a disk that is full after a little more each time, an opening that succeeds \
+               or fails, commits, and the same with space",
         judged: &[Clause::Answers, Clause::Prefix, Clause::Bounds],
         mutants: &[Mutant::FullDiskPoisons],
         show: full_during_recovery,
     },
 ];
 
-/// Hardly anything fits in the cache.
+/// A cache that holds few pages.
 const TIGHT: Setup = Setup { cache_bytes: 128 << 10, ..SMALL };
 
-/// What a recovery finds of space, in bytes.
+/// Free space for a recovery, in bytes.
 const ROOMS_LEFT: [u64; 5] = [0, 4096, 16 << 10, 20 << 10, 64 << 10];
 
 fn full_once_full_for_ever(visit: &mut Visit) -> Result<(), Broken> {
@@ -112,8 +113,8 @@ fn full_once_full_for_ever(visit: &mut Visit) -> Result<(), Broken> {
 }
 
 fn a_commit_in_the_log_and_nowhere_else(visit: &mut Visit) -> Result<(), Broken> {
-    // The first segment is used up, and the second one is whole: there is log for more than the
-    // data file has blocks for.
+    // The first segment is used up, and the second one has its full length: the log has room for
+    // more than the data file has blocks for.
     let setup = Setup { segment_bytes: 1 << 20, ..TIGHT };
     let mut stage = Stage::open(visit, &setup)?;
     let script = Script::new().each((0..2600).map(|at| at % 8), 400).checkpoint();
@@ -148,7 +149,7 @@ fn a_checkpoint_that_found_no_space(visit: &mut Visit) -> Result<(), Broken> {
         let script = Script::new().each(0..20, 900).checkpoint().each(10..60, 900).flush();
         stage.all(&script)?;
         let (op, error, persistence) = (Op::Write, FaultError::NoSpace, Persistence::Forever);
-        stage.visit.note(format!("after {after} more Writes none finds space"));
+        stage.visit.note(format!("no Write finds space after {after} more"));
         stage.disk().fail(Fault { op, after, error, persistence });
         let failing = Script::after(&script).checkpoint().read().checkpoint();
         heals(&mut stage, &failing)?;
@@ -164,7 +165,7 @@ fn a_page_that_could_not_be_written(visit: &mut Visit) -> Result<(), Broken> {
         let script = Script::new().each(0..60, 1000).flush();
         stage.all(&script)?;
         let (op, error, persistence) = (Op::Write, FaultError::NoSpace, Persistence::Once);
-        stage.visit.note(format!("the next Write but {after} finds no space"));
+        stage.visit.note(format!("one Write finds no space after {after} more"));
         stage.disk().fail(Fault { op, after, error, persistence });
         let more = Script::after(&script).each(60..120, 1000).checkpoint();
         stage.as_far(&more)?;
@@ -175,14 +176,14 @@ fn a_page_that_could_not_be_written(visit: &mut Visit) -> Result<(), Broken> {
 }
 
 fn blocks_that_cannot_be_overwritten(visit: &mut Visit) -> Result<(), Broken> {
-    // As above: the second segment is whole, and has room for the batch.
+    // As above: the second segment has its full length, and room for the batch.
     let setup = Setup { segment_bytes: 1 << 20, ..TIGHT };
     for after in 0..6 {
         let mut stage = Stage::open(visit, &setup)?;
         let script = Script::new().each((0..1200).map(|at| at % 200), 900).checkpoint();
         stage.all(&script)?;
         let (op, error, persistence) = (Op::Write, FaultError::NoSpace, Persistence::Forever);
-        stage.visit.note(format!("after {after} more Writes none finds space"));
+        stage.visit.note(format!("no Write finds space after {after} more"));
         stage.disk().fail(Fault { op, after, error, persistence });
         let more = Script::after(&script).together(0..200, 900).read();
         stage.all(&more)?;
@@ -199,13 +200,13 @@ fn a_device_that_failed_for_a_moment(visit: &mut Visit) -> Result<(), Broken> {
         let script = Script::new().each((0..1200).map(|at| at % 200), 900).checkpoint();
         stage.all(&script)?;
         let (op, error, persistence) = (Op::Read, FaultError::Io, Persistence::Once);
-        stage.visit.note(format!("the next Read but {after} fails"));
+        stage.visit.note(format!("one Read fails after {after} more"));
         stage.disk().fail(Fault { op, after, error, persistence });
         let more = Script::after(&script).together(0..200, 900);
-        // What fails before the batch is in the log refuses it.
+        // A failure before the batch is in the log refuses the batch.
         for error in stage.as_far(&more)? {
             if !matches!(error, Error::Io { .. }) {
-                let what = format!("a device failed to read once, and the error is: {error}");
+                let what = format!("a device failed one read, and the error is: {error}");
                 return Err(Violation::of(Clause::Answers, what).into());
             }
         }
@@ -241,7 +242,7 @@ fn full_during_recovery(visit: &mut Visit) -> Result<(), Broken> {
     Ok(())
 }
 
-/// A store that was opened on a full disk takes commits as soon as there is space.
+/// Checks that a store opened on a full disk takes commits as soon as there is space.
 fn written_to_while_full(visit: &mut Visit, room: u64) -> Result<(), Broken> {
     let mut stage = Stage::open(visit, &SMALL)?;
     let script = Script::new().each(0..20, 900).checkpoint().each(10..60, 900).flush();
@@ -255,15 +256,15 @@ fn written_to_while_full(visit: &mut Visit, room: u64) -> Result<(), Broken> {
     stage.all(&Script::after(&more).each(60..90, 900).flush().read().power_loss().read())
 }
 
-/// From now on the disk has room for this much only.
+/// From now on the disk has room for `room` more bytes only.
 fn full(stage: &mut Stage<'_>, room: u64) {
     stage.visit.note(format!("the disk has room for {room} more bytes"));
     let used = stage.disk().used_bytes();
     stage.disk().set_capacity(Some(used + room));
 }
 
-/// Does what it can. Whatever is refused is refused because the disk is full, and nothing else;
-/// after that there is space.
+/// Does each step that the store does not refuse, and then makes space. The only reason for a refusal
+/// is a full disk.
 fn heals(stage: &mut Stage<'_>, script: &Script) -> Result<(), Broken> {
     for error in stage.as_far(script)? {
         if !matches!(error, Error::DiskFull { .. }) {

@@ -1,5 +1,5 @@
-//! A store that is taken through a scenario step by step, on a disk that can be damaged and whose
-//! calls can be made to fail between the steps.
+//! Takes a store through a scenario step by step. Between the steps its disk can be damaged, and
+//! calls can be made to fail.
 
 use super::script::Script;
 use super::visit::{Broken, Visit};
@@ -24,7 +24,7 @@ impl<'a> Stage<'a> {
         Stage::open_on(visit, setup, SimDisk::new())
     }
 
-    /// What is on `disk`, which holds no commits.
+    /// The store on `disk`, which holds no commits.
     pub(super) fn open_on(
         visit: &'a mut Visit,
         setup: &Setup,
@@ -49,7 +49,7 @@ impl<'a> Stage<'a> {
         self.run.store.as_ref().expect("the store is open")
     }
 
-    /// Each step is done, and none is refused.
+    /// Does each step; a refusal is a violation.
     pub(super) fn all(&mut self, script: &Script) -> Result<(), Broken> {
         for step in &script.steps {
             if let Some(error) = self.one(step)? {
@@ -60,8 +60,8 @@ impl<'a> Stage<'a> {
         Ok(())
     }
 
-    /// Each step is done or refused, as the store likes. Returns what was refused. A refusal to
-    /// open ends it.
+    /// Does each step that the store does not refuse. Returns the errors of the others. A refusal to
+    /// open ends the script.
     pub(super) fn as_far(&mut self, script: &Script) -> Result<Vec<Error>, Broken> {
         let mut refused = Vec::new();
         for step in &script.steps {
@@ -73,7 +73,7 @@ impl<'a> Stage<'a> {
         Ok(refused)
     }
 
-    /// One step. Returns the error if it was refused.
+    /// Does one step. Returns the error if the store refused it.
     pub(super) fn one(&mut self, step: &Step) -> Result<Option<Error>, Broken> {
         if matches!(step, Step::Reopen | Step::Crash { .. }) {
             self.visit.states += 1;
@@ -116,7 +116,7 @@ impl<'a> Stage<'a> {
         self.disk().fork(keep)
     }
 
-    /// Does a step, and returns all the moments of it at which a crash could come.
+    /// Does a step. Returns all crash points within it.
     pub(super) fn moments(&mut self, step: &Step) -> Result<Vec<Point>, Broken> {
         self.run.watch.note_points(true);
         let done = self.one(step);
@@ -125,7 +125,7 @@ impl<'a> Stage<'a> {
         done.map(|_| moments)
     }
 
-    /// What `keeps` does not keep is lost in a power loss at `moment`: the store opens and P holds.
+    /// Checks P after a power loss at `moment` that loses all changes that `keeps` rejects.
     pub(super) fn loses(
         &mut self,
         moment: &Point,
@@ -142,7 +142,7 @@ impl<'a> Stage<'a> {
         Ok(())
     }
 
-    /// The store on `disk`, which a crash now would leave, opens and P holds.
+    /// Checks P for the store on `disk`, which a crash now would leave.
     pub(super) fn recovers(&mut self, disk: &SimDisk, crash: Crash) -> Result<Verdict, Broken> {
         self.judged(disk, self.run.history.mark, crash)
     }
@@ -160,8 +160,7 @@ impl<'a> Stage<'a> {
         Ok(verdict?)
     }
 
-    /// The store on `disk` is refused with an error that names `file`, when it is opened or when
-    /// it is read.
+    /// Checks that opening or reading the store on `disk` fails with an error that names `file`.
     pub(super) fn refuses(&mut self, disk: &SimDisk, file: &str) -> Result<(), Broken> {
         match self.right_or_told(disk)? {
             Some(error) if named_file(&error).is_some_and(|named| named.contains(file)) => Ok(()),
@@ -170,14 +169,14 @@ impl<'a> Stage<'a> {
                 Err(Violation::of(Clause::Answers, what).into())
             }
             None => {
-                let what = format!("{file} is damaged, and nobody notices");
+                let what = format!("{file} is damaged, and the store does not report it");
                 Err(Violation::of(Clause::Answers, what).into())
             }
         }
     }
 
-    /// The store on `disk` shows everything that was committed, or says what is wrong with which
-    /// file. Returns what it says.
+    /// Checks that the store on `disk` shows all commits or fails with an error that names a file.
+    /// Returns that error.
     pub(super) fn right_or_told(&mut self, disk: &SimDisk) -> Result<Option<Error>, Broken> {
         self.visit.states += 1;
         let result = self.run.setup.open(disk).and_then(|store| {
@@ -203,7 +202,7 @@ impl<'a> Stage<'a> {
         }
     }
 
-    /// The file of the log that has the byte before `lsn`, and where in it.
+    /// The segment file of the byte before `lsn`, and the byte's offset in it.
     pub(super) fn place_before(&self, lsn: Lsn) -> (String, u64) {
         let (byte, segment) = (lsn.get() - 1, self.run.setup.segment_bytes);
         (crate::engine::log::format::segment_name(byte / segment), byte % segment)
@@ -222,12 +221,12 @@ pub(super) fn segments(disk: &SimDisk) -> Vec<String> {
     names.into_iter().filter(|name| name.starts_with("log-")).collect()
 }
 
-/// Whether a power loss decides about a superblock here.
+/// Whether `choice` is about a superblock.
 pub(super) fn is_root(choice: &Choice) -> bool {
     matches!(choice, Choice::Sector { file, sector, .. } if file == "data" && *sector < 16)
 }
 
-/// Which file an error is about.
+/// The file that an error names.
 pub(super) fn named_file(error: &Error) -> Option<&str> {
     match error {
         Error::Io { file, .. }
@@ -242,14 +241,14 @@ pub(super) fn named_file(error: &Error) -> Option<&str> {
     }
 }
 
-/// Lets something befall the `number`-th write of the data file from now on.
-pub(super) fn at_write(disk: &SimDisk, number: u64, befalls: fn(&SimDisk)) {
+/// Calls `damage` before the `number`-th write of the data file from now on.
+pub(super) fn at_write(disk: &SimDisk, number: u64, damage: fn(&SimDisk)) {
     let seen = std::sync::atomic::AtomicU64::new(0);
     disk.watch(move |disk, call| {
         if call.op == Op::Write && call.part == 0 && call.path.ends_with("/data") {
             let before = seen.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
             if before == number {
-                befalls(disk);
+                damage(disk);
             }
         }
     });

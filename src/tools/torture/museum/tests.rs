@@ -8,7 +8,7 @@ fn pieces() -> Vec<&'static Piece> {
     ROOMS.into_iter().flatten().collect()
 }
 
-/// Shows a piece in a thread of its own, with a mutant or without. None if it hangs.
+/// Shows a piece in its own thread, with a mutant or without. None if it hangs.
 fn shown(piece: &'static Piece, mutant: Option<Mutant>) -> Option<Shown> {
     const HANG: Duration = Duration::from_secs(30);
     let (done, wait) = mpsc::channel();
@@ -65,7 +65,7 @@ fn exhibits_are_told_well() {
     let pieces = pieces();
     assert!(pieces.len() >= 24, "{}", pieces.len());
     let names: BTreeSet<_> = pieces.iter().map(|piece| piece.name).collect();
-    assert_eq!(names.len(), pieces.len(), "names of their own");
+    assert_eq!(names.len(), pieces.len(), "names must be unique");
     for piece in pieces {
         assert!(!piece.judged.is_empty(), "{}", piece.name);
         let by_hand = piece.done.contains("Seen to fail by hand");

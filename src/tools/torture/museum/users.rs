@@ -1,4 +1,4 @@
-//! What users do: name a key twice, fill the disk.
+//! User operations: naming a key twice in a batch, filling the disk.
 
 use super::Piece;
 use super::script::{SMALL, Script};
@@ -14,9 +14,9 @@ pub(super) const ROOM: &[Piece] = &[
     Piece {
         name: "named again after a long value",
         whose: "ours, found by a client that sent one batch",
-        showed: "a batch put a key with a value that bypasses the cache and then once more; freeing \
-                 the first value took a guard that the group itself held off, and the batch and \
-                 every later read waited for ever",
+        showed: "a batch put a key twice, first with a value that bypasses the cache; freeing that \
+                 value took a guard that the group itself held off, and the batch and every later \
+                 read hung",
         done: "batches that name a key twice, with values of every class in either order, and \
                deletes between",
         judged: &[Clause::Answers, Clause::Prefix],
@@ -39,9 +39,9 @@ pub(super) const ROOM: &[Piece] = &[
         name: "each attempt takes a segment",
         whose: "ours, found from outside",
         showed: "a store that had ended uncleanly on a full disk did not open, and each attempt left \
-                 a new segment behind, which took the space that somebody had made",
-        done: "a kill, a disk that is full after a little more each time, and openings that are \
-               refused or not. Seen to fail by hand: with the segment of a failed opening left",
+                 a new segment behind, which took the space that the user had freed",
+        done: "a kill, a disk that is full after a little more each time, and openings that succeed \
+               or fail. Seen to fail by hand: with the segment of a failed opening left",
         judged: &[Clause::Answers, Clause::Prefix, Clause::Bounds],
         mutants: &[],
         show: each_attempt_takes_a_segment,
@@ -49,11 +49,11 @@ pub(super) const ROOM: &[Piece] = &[
     Piece {
         name: "no space to delete",
         whose: "ours, found from outside",
-        showed: "small rows filled a small disk one by one, and then no delete was taken: the log was \
-                 at the end of what its file had, a checkpoint gave back whole segments only, and \
-                 the disk had nothing to make the file longer",
-        done: "small rows until the disk is full, and deletes, again and again, each of which is \
-               taken; power losses",
+        showed: "small rows filled a small disk one by one, and then every delete was refused: the \
+                 log was at the end of its file, a checkpoint freed whole segments only, and the \
+                 disk had no space to extend the file",
+        done: "small rows until the disk is full, and deletes, repeatedly; no delete may be refused; \
+               power losses",
         judged: &[Clause::Answers, Clause::Prefix],
         mutants: &[Mutant::HoleTooLong, Mutant::HoleUsedAgain],
         show: no_space_to_delete,
@@ -75,7 +75,7 @@ fn no_space_to_delete(visit: &mut Visit) -> Result<(), Broken> {
                 return Err(Violation::liveness(format!("a delete is refused: {error}")).into());
             }
         }
-        // The log begins anew, and there must be space for that.
+        // The log begins anew and needs space for that.
         if round == 2 {
             stage.disk().set_capacity(None);
             stage.all(&Script::after(&script).checkpoint().power_loss().read())?;
@@ -135,7 +135,10 @@ fn full_with_every_size_of_batch(visit: &mut Visit) -> Result<(), Broken> {
             let steps = [Step::Flush, Step::Checkpoint, end];
             for step in steps {
                 if let Some(error) = stage.one(&step)? {
-                    return Err(Violation::liveness(format!("and then: {error}")).into());
+                    return Err(Violation::liveness(format!(
+                        "with space again, a step is refused: {error}"
+                    ))
+                    .into());
                 }
             }
         }
@@ -143,7 +146,7 @@ fn full_with_every_size_of_batch(visit: &mut Visit) -> Result<(), Broken> {
     Ok(())
 }
 
-/// Does what it can; what is refused is refused for want of space, and nothing is poisoned.
+/// Does each step that the store does not refuse. The only reason for a refusal is a full disk.
 fn refused_only_for_space(stage: &mut Stage<'_>, script: &Script) -> Result<(), Broken> {
     for error in stage.as_far(script)? {
         if !matches!(error, Error::DiskFull { .. }) {

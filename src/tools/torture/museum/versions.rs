@@ -13,8 +13,8 @@ pub(super) const ROOM: &[Piece] = &[
     Piece {
         name: "a snapshot takes others' versions",
         whose: "ours, found by the model with threads",
-        showed: "a snapshot that went dropped versions of pages that others still read",
-        done: "three snapshots that overlap, changes between, and each is read as it goes",
+        showed: "a snapshot that ended dropped versions of pages that others still read",
+        done: "three overlapping snapshots, changes between, and a read of each as it ends",
         judged: &[Clause::Answers, Clause::Sound],
         mutants: &[
             Mutant::OthersVersionsDropped,
@@ -26,7 +26,7 @@ pub(super) const ROOM: &[Piece] = &[
     Piece {
         name: "a freed page under a reader",
         whose: "LMDB's rule, that a page is not reused while the oldest reader can reach it",
-        showed: "a page was given away that a snapshot could still reach",
+        showed: "a page was reused that a snapshot could still reach",
         done: "values of many pages are overwritten and deleted under a snapshot, over checkpoints",
         judged: &[Clause::Answers],
         mutants: &[Mutant::ReapedUnderSnapshot],
@@ -35,7 +35,7 @@ pub(super) const ROOM: &[Piece] = &[
     Piece {
         name: "dirty, and evicted as clean",
         whose: "ours, found by the model (a claim that failed put a page's word back)",
-        showed: "a page in memory was newer than the one on disk, went, and the old one came back",
+        showed: "a page newer than its copy on disk was evicted, and the old copy came back",
         done: "more data than the cache holds, changes of all of it, checkpoints, crashes",
         judged: &[Clause::Answers, Clause::Prefix, Clause::Reported],
         mutants: &[Mutant::DirtyPageDropped, Mutant::EvictedPageUnlisted],
@@ -43,8 +43,8 @@ pub(super) const ROOM: &[Piece] = &[
     },
     Piece {
         name: "changed, and not in the list",
-        whose: "a mistake of whoever checkpoints what has changed since last time",
-        showed: "a page changed as the list was taken, and was in neither",
+        whose: "a mistake of incremental checkpoints",
+        showed: "a page changed as the list was taken, and was in neither list",
         done: "checkpoints amid commits to the same pages, and crashes after each",
         judged: &[Clause::Prefix, Clause::Reported, Clause::Again],
         mutants: &[Mutant::ChangedPageUnlisted],
@@ -54,8 +54,8 @@ pub(super) const ROOM: &[Piece] = &[
         name: "pages of nobody",
         whose: "ours, while values of many pages were built",
         showed: "a value that was overwritten, or whose keyspace was dropped, kept its pages",
-        done: "long values overwritten, deleted, dropped with their keyspace; verify finds each \
-               page in somebody's hands",
+        done: "long values overwritten, deleted, dropped with their keyspace; verify finds an owner \
+               for each page",
         judged: &[Clause::Sound],
         mutants: &[Mutant::BlobLeaked, Mutant::TrimForgetsBlobs],
         show: pages_of_nobody,
@@ -63,10 +63,10 @@ pub(super) const ROOM: &[Piece] = &[
     Piece {
         name: "the end of a range",
         whose: "ours, found by the model",
-        showed: "the end of a range was looked for in leaves whose keys all began otherwise: \
+        showed: "the end of a range was searched in leaves whose keys all had another prefix: \
                  ranges ended early",
-        done: "a range over leaves with one beginning, up to a key with another. Seen to fail by \
-               hand: with the end looked for in every leaf",
+        done: "a range over leaves with one prefix, up to a key with another. Seen to fail by \
+               hand: with the end searched in every leaf",
         judged: &[Clause::Answers],
         mutants: &[],
         show: the_end_of_a_range,
@@ -85,7 +85,7 @@ fn a_snapshot_takes_others_versions(visit: &mut Visit) -> Result<(), Broken> {
     }
     stage.all(&script.reopen().read())?;
     drop(stage);
-    // What changes last both snapshots need, and the first goes first. Then frames are used.
+    // Both snapshots need the last changes, and the first one ends first. Then frames are reused.
     let mut stage = Stage::open(visit, &SMALL)?;
     let script = Script::new().each(0..30, 400).snapshot().quick(40, 10).snapshot();
     let script = script.each(0..30, 250).end_snapshot().each(100..200, 900).end_snapshot();

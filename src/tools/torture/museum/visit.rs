@@ -5,7 +5,7 @@ use crate::tools::torture::sim::{
     Case, Depth, Effort, Setup, Violation, crash_point, explorer, play, story,
 };
 
-/// Each crash point a little, and each window of unsynced changes well.
+/// A few states per crash point, and many per window of unsynced changes.
 pub(super) const WELL: Depth = Depth {
     point_one_in: 1,
     window_one_in: 1,
@@ -17,7 +17,7 @@ pub(super) const WELL: Depth = Depth {
     again_one_in: 16,
 };
 
-/// Few states of each crash point, for workloads with many.
+/// Few states per crash point, for workloads with many crash points.
 pub(super) const LIGHT: Depth = Depth {
     point_one_in: 1,
     window_one_in: 1,
@@ -29,10 +29,10 @@ pub(super) const LIGHT: Depth = Depth {
     again_one_in: 16,
 };
 
-/// As [`LIGHT`], and many a state is crashed during its recovery, opened again and written to.
+/// As [`LIGHT`]; besides, many states are crashed during recovery, opened again and written to.
 pub(super) const NESTED: Depth = Depth { nested_one_in: 5, deepest: 3, again_one_in: 6, ..LIGHT };
 
-/// What is broken, and what led to it if that is not in the visit's notes.
+/// A violation, and its story if that is not in the visit's notes.
 #[derive(Debug)]
 pub(super) struct Broken {
     pub(super) violation: Violation,
@@ -45,12 +45,12 @@ impl From<Violation> for Broken {
     }
 }
 
-/// What was done so far.
+/// The record of a showing so far.
 #[derive(Debug, Default)]
 pub(super) struct Visit {
     /// States that were judged.
     pub(super) states: u64,
-    /// What was done, since the last stage began.
+    /// The steps since the last stage began.
     pub(super) notes: Vec<String>,
 }
 
@@ -59,7 +59,7 @@ impl Visit {
         self.notes.push(note.into());
     }
 
-    /// Runs a workload and judges everything that a crash can leave at each of its moments.
+    /// Runs a workload and judges the states that a crash can leave at each of its moments.
     pub(super) fn explore(
         &mut self,
         setup: &Setup,

@@ -1,8 +1,8 @@
-//! The books of one store over all lives of its server: what was sent, what was answered.
+//! The books of one store over all lives of its server: the writes that were sent and answered.
 //!
-//! Each writer owns its keys and has one write under way, so of each key two values are possible
-//! at most: the one that was settled last, and that of the write whose answer never came. A value
-//! says its key's version and is as long as chance wants it; nothing else is ever written.
+//! Each writer owns its keys and has one write under way. So a key has at most two possible values:
+//! the one settled last, and the one of the write whose answer never came. A value names its key and
+//! version, and has a random length.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,19 +10,19 @@ use super::super::Clause;
 use super::super::sim::Violation;
 use crate::engine::disk::sim::rng::mix;
 
-/// The keyspaces. A batch over both has the same key in each.
+/// The keyspaces. A batch writes the same key in both.
 pub(super) const KEYSPACES: [&str; 2] = ["left", "right"];
 /// The number of the keyspace that is larger than the cache.
 pub(super) const COLD: usize = KEYSPACES.len();
-/// Acknowledged writes with an idempotency key that are tried again later: the latest ones.
+/// Answered writes with an idempotency key that the next life sends again: the latest ones.
 const REPEATED: usize = 24;
-/// Job ids of one life that are asked about.
+/// Job ids of one life that the next life checks: the latest ones.
 const JOBS: usize = 400;
 
 /// A keyspace, by its number, and a key.
 pub(super) type Key = (usize, String);
 
-/// What a key is given: a version, or none if it is deleted.
+/// The state of a key: a version, or none if it is deleted.
 pub(super) type Version = Option<u64>;
 
 /// A write, as it was sent.
@@ -30,39 +30,39 @@ pub(super) type Version = Option<u64>;
 pub(super) struct Sent {
     pub(super) changes: Vec<(Key, Version)>,
     pub(super) once: Option<String>,
-    /// In words, for whoever reads of a failure.
+    /// The kind of write, in words.
     pub(super) how: &'static str,
 }
 
 #[derive(Debug, Default)]
 pub(super) struct Books {
     rows: BTreeMap<Key, Row>,
-    /// Of each writer, the write whose answer has not come.
+    /// The unanswered write of each writer.
     under_way: BTreeMap<u64, Sent>,
-    /// Keys that are given several versions at once, in the life that is going on.
+    /// Keys of pipelined writes in the present life.
     pipes: BTreeMap<Key, Pipe>,
-    /// The keyspace that is larger than the cache has been filled.
+    /// Whether the keyspace that is larger than the cache has been filled.
     pub(super) is_filled: bool,
-    /// Writes with an idempotency key that were answered.
+    /// Answered writes with an idempotency key.
     repeated: Vec<Sent>,
-    /// Jobs of writes that were answered, of the life that is going on.
+    /// Jobs of answered writes of the present life.
     jobs: Vec<String>,
-    /// Jobs of long operations, of that life.
+    /// Jobs of long operations of the present life.
     operations: Vec<String>,
-    /// Answered writes by what they are called.
+    /// Answered writes, by kind.
     pub(super) answered: BTreeMap<&'static str, u64>,
 }
 
-/// The versions that a key is given one after the other, by writes that were sent at once.
+/// The versions of one key in pipelined writes, in order.
 #[derive(Debug, Default)]
 pub(super) struct Pipe {
     pub(super) sent: Vec<Version>,
-    /// So many of the first are known to be applied.
+    /// The number of leading versions that are known to be applied.
     pub(super) answered: usize,
 }
 
 impl Pipe {
-    /// Whether the key may be this when the server was killed.
+    /// Whether the key may have this state after a kill.
     pub(super) fn may_show(&self, found: Version) -> bool {
         let first = self.answered.checked_sub(1);
         let is_untouched = first.is_none() && found.is_none();
@@ -77,7 +77,7 @@ struct Row {
     settled: Version,
 }
 
-/// What the next life is asked about the former one.
+/// The writes and jobs of a life that the next life is asked about.
 #[derive(Debug, Default)]
 pub(super) struct Left {
     pub(super) under_way: Vec<Sent>,
@@ -87,20 +87,20 @@ pub(super) struct Left {
 }
 
 impl Books {
-    /// The next version for a key. It is the writer's that owns it.
+    /// The next version for a key, for the writer that owns it.
     pub(super) fn next_version(&mut self, key: &Key) -> u64 {
         let row = self.rows.entry(key.clone()).or_default();
         row.sent += 1;
         row.sent
     }
 
-    /// A write is about to be sent.
+    /// Notes a write before it is sent.
     pub(super) fn send(&mut self, writer: u64, sent: Sent) {
         let before = self.under_way.insert(writer, sent);
         assert!(before.is_none(), "a writer has one write under way");
     }
 
-    /// It was answered, with this job.
+    /// Notes that the writer's write was answered with this job.
     pub(super) fn answered(&mut self, writer: u64, job: &str) {
         let sent = self.under_way.remove(&writer).expect("sent before");
         self.settle(&sent);
@@ -111,39 +111,39 @@ impl Books {
         }
     }
 
-    /// A key is about to be given these versions.
+    /// Notes the versions of a key before pipelined writes are sent.
     pub(super) fn pipe(&mut self, key: &Key, sent: &[Version]) {
         self.pipes.insert(key.clone(), Pipe { sent: sent.to_vec(), answered: 0 });
     }
 
-    /// So many of them are applied: the last of these was answered.
+    /// Notes that the write number `answered` was answered: it and those before it are applied.
     pub(super) fn piped(&mut self, key: &Key, answered: usize) {
         let pipe = self.pipes.get_mut(key).expect("sent before");
         pipe.answered = pipe.answered.max(answered);
         *self.answered.entry("pipelined").or_default() += 1;
     }
 
-    /// The keys that were given several versions at once, in the life that has ended.
+    /// The keys of pipelined writes in the life that has ended.
     pub(super) fn take_pipes(&mut self) -> BTreeMap<Key, Pipe> {
         std::mem::take(&mut self.pipes)
     }
 
-    /// It is known not to have been begun.
+    /// Notes that the writer's write was certainly not begun.
     pub(super) fn never_sent(&mut self, writer: u64) {
         self.under_way.remove(&writer);
     }
 
-    /// A long operation was begun.
+    /// Notes the job of a long operation.
     pub(super) fn begun(&mut self, job: &str) {
         self.operations.push(job.to_owned());
     }
 
-    /// What a key must show, when nothing is under way for it.
+    /// The state that a key must have when nothing is under way for it.
     pub(super) fn settled(&self, key: &Key) -> Version {
         self.rows.get(key).and_then(|row| row.settled)
     }
 
-    /// A write is known to be applied.
+    /// Notes that a write is applied.
     pub(super) fn settle(&mut self, sent: &Sent) {
         for (key, version) in &sent.changes {
             self.rows.get_mut(key).expect("sent before").settled = *version;
@@ -154,11 +154,11 @@ impl Books {
         self.rows.len() as u64
     }
 
-    /// Holds what a new life shows against the books, and settles what was under way. Returns how
-    /// many of those writes had been applied, and what is to be asked further.
+    /// Compares the contents in a new life with the books, and settles the writes under way. Returns
+    /// the number of those that had been applied, and what the new life must still be asked.
     pub(super) fn judge(&mut self, found: &BTreeMap<Key, u64>) -> Result<(u64, Left), Violation> {
         if let Some((key, version)) = found.iter().find(|(key, _)| !self.rows.contains_key(*key)) {
-            return Err(lost(key, Some(*version), "nobody ever wrote there", None));
+            return Err(lost(key, Some(*version), "no client ever wrote it", None));
         }
         let under_way: Vec<Sent> = std::mem::take(&mut self.under_way).into_values().collect();
         let open: BTreeSet<&Key> =
@@ -194,13 +194,13 @@ impl Books {
                 let said = format!("{} was answered last, {} was sent", shown(old), shown(*new));
                 return Err(lost(key, version, &said, Some(sent)));
             }
-            // Of a delete of what was not there nobody can tell.
+            // A delete of an absent key does not show.
             if old == *new {
                 continue;
             }
             let is_new = version == *new;
             if applied.is_some_and(|applied| applied != is_new) {
-                let what = format!("a batch is there in part: {}", describe(sent));
+                let what = format!("part of a batch is there: {}", describe(sent));
                 return Err(Violation::of(Clause::Prefix, what));
             }
             applied = Some(is_new);
@@ -240,7 +240,7 @@ pub(super) fn describe(sent: &Sent) -> String {
     format!("{} of {changes}", sent.how)
 }
 
-/// What a version of a key is written as: few are long.
+/// The value of a version of a key. Few are long.
 pub(super) fn value(key: &Key, version: u64) -> Vec<u8> {
     let chance = mix(version ^ u64::from(crc32fast::hash(name(key).as_bytes())) << 32);
     let length = match chance % 64 {
@@ -255,7 +255,7 @@ pub(super) fn value(key: &Key, version: u64) -> Vec<u8> {
     value
 }
 
-/// The version that a value is; it must be that value to the last byte.
+/// The version of a value, which must be right to the last byte.
 pub(super) fn version_of(key: &Key, found: &[u8]) -> Result<u64, Violation> {
     let mut words = found.split(|byte| *byte == b' ').skip(1);
     let version = words.next().and_then(|word| std::str::from_utf8(word).ok()?.parse().ok());
@@ -264,7 +264,7 @@ pub(super) fn version_of(key: &Key, found: &[u8]) -> Result<u64, Violation> {
         _ => {
             let start = String::from_utf8_lossy(&found[..found.len().min(60)]).into_owned();
             let what = format!(
-                "{} has {} bytes that nobody wrote there: {start:?}...",
+                "{} has {} bytes that no client wrote: {start:?}...",
                 name(key),
                 found.len()
             );
@@ -301,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_answered_must_be_there_and_what_was_sent_may() {
+    fn answered_writes_must_be_there_and_unanswered_ones_may() {
         let (mut books, one, two) = books();
         let found = BTreeMap::from([(one.clone(), 1), (two.clone(), 1)]);
         let (applied, left) = books.judge(&found).unwrap();
@@ -314,7 +314,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_else_is_a_broken_promise() {
+    fn any_other_content_is_a_broken_promise() {
         let (_, one, two) = books();
         let stranger = key("stranger");
         for (found, clause) in [
@@ -329,7 +329,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pipe_shows_what_was_answered_last_or_something_after_it() {
+    fn a_pipe_shows_its_last_answered_version_or_a_later_one() {
         let mut pipe = Pipe { sent: vec![Some(1), None, Some(3)], answered: 0 };
         assert!(pipe.may_show(None) && pipe.may_show(Some(1)) && pipe.may_show(Some(3)));
         pipe.answered = 3;
@@ -338,7 +338,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_is_its_version_or_nothing() {
+    fn a_changed_value_has_no_version() {
         let key = key("k");
         for version in 1..200 {
             let mut value = value(&key, version);

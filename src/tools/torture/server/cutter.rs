@@ -1,4 +1,4 @@
-//! Connections that are cut at any byte, in either direction, while the server lives.
+//! Cuts connections at any byte, in either direction, while the server lives.
 //!
 //! ```text
 //!   client <--> cutter <--> server
@@ -14,19 +14,19 @@ use tokio::task::JoinHandle;
 
 use crate::engine::disk::sim::rng::SplitMix64;
 
-/// A cut comes within so many bytes of one direction. One connection in four is cut early: in the
-/// handshake, or soon after it.
+/// Most bytes of one direction before a cut. One connection in four is cut early: in the handshake,
+/// or soon after it.
 const LONGEST: u64 = 60_000;
 const EARLY: u64 = 400;
 
-/// Where clients are cut off from a server.
+/// A proxy that cuts its clients off from a server.
 pub(super) struct Cutter {
     socket: PathBuf,
     task: JoinHandle<()>,
 }
 
 impl Cutter {
-    /// Stands between clients and the server that listens on `server`.
+    /// A proxy in front of the server that listens on `server`.
     pub(super) fn before(server: &Path, seed: u64) -> io::Result<Cutter> {
         let socket = server.with_extension("cut");
         match std::fs::remove_file(&socket) {
@@ -61,7 +61,7 @@ async fn stand_between(listener: UnixListener, server: PathBuf, mut rng: SplitMi
             let Ok(server) = UnixStream::connect(&server).await else { return };
             let (client_reads, client_writes) = client.into_split();
             let (server_reads, server_writes) = server.into_split();
-            // Whichever is cut first ends both.
+            // The direction that is cut first ends both.
             tokio::select! {
                 _ = pass(client_reads, server_writes, there) => {}
                 _ = pass(server_reads, client_writes, back) => {}
@@ -71,7 +71,7 @@ async fn stand_between(listener: UnixListener, server: PathBuf, mut rng: SplitMi
     }
 }
 
-/// Passes on so many bytes.
+/// Passes on at most `bytes`.
 async fn pass(
     mut from: impl AsyncRead + Unpin,
     mut to: impl AsyncWrite + Unpin,

@@ -1,8 +1,8 @@
-//! Served stores, where processes cannot be killed and reached as this tier needs it.
+//! The tier of served stores on systems other than Unix: it is left out.
 
 use super::{Config, Failure, Progress, ServerSummary};
 
-/// Says that it was left out.
+/// Notes that the tier was left out.
 pub fn run(_config: &Config, _progress: &Progress) -> (ServerSummary, Vec<Failure>) {
     let notes = vec!["the tier of served stores needs Unix: left out".to_owned()];
     (ServerSummary { notes, ..ServerSummary::default() }, Vec::new())

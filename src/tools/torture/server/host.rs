@@ -12,22 +12,22 @@ use super::super::{Clause, FailureKind};
 use super::cutter::Cutter;
 use crate::net::client::{Client, ClientOptions, Error};
 
-/// A server that has not opened its store after so long does not go on. The stores are small, and
-/// recovery is a matter of milliseconds.
+/// A server that has not opened its store after this time hangs. The stores are small: recovery takes
+/// milliseconds.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// How long a request may take. Nothing that is asked takes a hundredth of it.
+/// The timeout of a request. No request takes a hundredth of it.
 const ANSWER: Duration = Duration::from_secs(10);
-/// Addresses of sockets cannot be longer, on any system.
+/// Every system allows socket addresses of this length.
 const LONGEST_SOCKET: usize = 96;
 
-/// So that there are checkpoints, evictions and recycled segments.
+/// Settings that cause checkpoints, evictions and recycled segments.
 const SMALL: [&str; 5] =
     ["checkpoint_log_mib=1", "log_segment_mib=1", "cache_mib=4", "threads=2", "pool_threads=4"];
 
 /// A store, and the process that serves it.
 pub(super) struct Host<'a> {
     program: &'a Path,
-    /// The mistake that the server is made to live with.
+    /// The mutant that is switched on in the server.
     mutant: Option<&'a str>,
     directory: PathBuf,
     socket: PathBuf,
@@ -35,7 +35,7 @@ pub(super) struct Host<'a> {
 }
 
 impl<'a> Host<'a> {
-    /// One whose store and log are in `directory`.
+    /// A host whose store and log are in `directory`.
     pub(super) fn new(
         program: &'a Path,
         mutant: Option<&'a str>,
@@ -51,7 +51,7 @@ impl<'a> Host<'a> {
         Ok(Host { program, mutant, directory, socket, child: None })
     }
 
-    /// Starts a process. It has yet to open the store.
+    /// Starts a process. The store is not open yet.
     pub(super) fn start(&mut self) -> Result<(), Violation> {
         assert!(self.child.is_none(), "the one before was killed");
         let start = || -> io::Result<Child> {
@@ -64,7 +64,7 @@ impl<'a> Host<'a> {
             if let Some(mutant) = self.mutant {
                 server.env(crate::engine::mutants::VARIABLE, mutant);
             }
-            // Who types Ctrl-C means the suite, which will say how far it has come.
+            // Ctrl-C is meant for the suite, which then reports its results so far.
             server.process_group(0).stdin(Stdio::null()).stdout(Stdio::null());
             server.stderr(File::create(self.log())?).spawn()
         };
@@ -80,8 +80,7 @@ impl<'a> Host<'a> {
         self.client_at(&address, options).await
     }
 
-    /// What cuts connections to the server, and a client that is cut by it and tries again what is
-    /// safe.
+    /// A cutter in front of the server, and a client behind it that retries what is safe.
     pub(super) async fn cut_client(&mut self, seed: u64) -> Result<(Cutter, Client), Violation> {
         let cutter = Cutter::before(&self.socket, seed);
         let cutter = cutter.map_err(|error| harness(format!("cutting connections: {error}")))?;
@@ -114,11 +113,11 @@ impl<'a> Host<'a> {
         }
     }
 
-    /// Kills the process. If it had ended by itself, that is what is wrong.
+    /// Kills the process. It is a violation if the process had ended by itself or panicked.
     pub(super) fn kill(&mut self) -> Result<(), Violation> {
         let Some(mut child) = self.child.take() else { return Ok(()) };
         let ended = child.try_wait();
-        // It may be gone already.
+        // The process may be gone already.
         let _ = child.kill();
         let _ = child.wait();
         match ended {
@@ -138,7 +137,7 @@ impl<'a> Host<'a> {
         self.directory.join("log")
     }
 
-    /// The end of what the server said.
+    /// The last lines of the server's log.
     pub(super) fn last_words(&self) -> Vec<String> {
         let text = fs::read(self.log()).unwrap_or_default();
         let text = String::from_utf8_lossy(&text);
@@ -154,7 +153,7 @@ impl Drop for Host<'_> {
     }
 }
 
-/// What a request came to that a living server must answer.
+/// The violation of an error to a request that a living server must answer.
 pub(super) fn unanswered(what: &str, error: &Error) -> Violation {
     match error {
         Error::TimedOut { .. } | Error::Connect { .. } => {
@@ -164,7 +163,7 @@ pub(super) fn unanswered(what: &str, error: &Error) -> Violation {
     }
 }
 
-/// The suite cannot do its work.
+/// A failure of the suite itself.
 pub(super) fn harness(what: String) -> Violation {
     Violation { kind: FailureKind::Harness, clause: Clause::Answers, what }
 }

@@ -1,16 +1,16 @@
-//! What the next life shows, held against the books.
+//! Compares the store in the next life with the books.
 //!
 //! | judged | must be |
 //! |---|---|
-//! | every key | as it was answered last, or as the one write says whose answer never came |
-//! | a key that was written several times at once on one connection | as the last of these writes that was answered has it, or a later one |
-//! | a batch whose answer never came | whole or absent |
-//! | a write with an idempotency key whose answer never came | sent again, it is applied if it was not before, and a third time it is not, even after a newer write of the key |
-//! | one that was answered | sent again after a newer write of the key, it changes nothing |
-//! | a job of a write that was answered | durable: by short poll, long poll and push alike |
+//! | every key | as its last answered write has it, or its unanswered one |
+//! | a key of pipelined writes | as the last answered one of these has it, or a later one |
+//! | an unanswered batch | whole or absent |
+//! | an unanswered write with an idempotency key | sent again, applied only if it was not before; a third time never, even after a newer write of the key |
+//! | an answered write with an idempotency key | sent again after a newer write of the key, without effect |
+//! | a job of an answered write | durable, by short poll, long poll and push |
 //! | a job beyond the end of its life | lost |
 //! | a job of a long operation | interrupted |
-//! | the whole store, now and then | clean |
+//! | the whole store, at times | clean |
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -30,12 +30,12 @@ use crate::engine::base::lsn::Lsn;
 use crate::engine::store::Token;
 use crate::net::client::{Applied, Client, Code, Error, JobState};
 
-/// The number under which the books have what is written here.
+/// The judge's number as a writer in the books.
 const JUDGE: u64 = u64::MAX;
-/// A long poll. A former life's job is never waited for.
+/// The timeout of a long poll. A former life's job is answered at once.
 const POLL: Duration = Duration::from_secs(5);
 
-/// Judges what a kill left, and counts what was judged.
+/// Judges the store after a kill, and counts the judgements.
 pub(super) async fn judge(
     client: &Client,
     books: &Mutex<Books>,
@@ -74,7 +74,7 @@ pub(super) async fn verify(client: &Client, tally: &mut ServerSummary) -> Result
     }
 }
 
-/// All keys, in two snapshots: nobody writes.
+/// All keys, from a snapshot per keyspace: there are no writes meanwhile.
 async fn contents(client: &Client) -> Result<BTreeMap<Key, u64>, Violation> {
     let mut found = BTreeMap::new();
     for (number, keyspace) in KEYSPACES.iter().enumerate() {
@@ -83,7 +83,7 @@ async fn contents(client: &Client) -> Result<BTreeMap<Key, u64>, Violation> {
         while let Some(entry) = entries.next().await {
             let (key, value) = match entry {
                 Ok(entry) => entry,
-                // Killed before it was made; whoever wrote there will miss it.
+                // The kill came before it was created. A lost write there shows as a lost key.
                 Err(Error::Server(no)) if no.code == Code::NoSuchKeyspace => break,
                 Err(error) => return Err(unanswered("reading", &error)),
             };
@@ -115,8 +115,8 @@ async fn jobs_of_writes(
     for (job, state) in join_all(polled).await {
         told(job.id(), state, &durable, tally)?;
     }
-    // A write that was applied before is answered with the present position, which another write may
-    // have: the two have one job.
+    // A repeated write is answered with the present position, which may be another write's: the two
+    // have one job.
     let watched: BTreeSet<&str> = jobs.iter().skip(3).step_by(4).map(String::as_str).collect();
     let mut events = client.watch_jobs(watched.iter().copied());
     let mut ends = 0;
@@ -129,10 +129,10 @@ async fn jobs_of_writes(
         ends += 1;
     }
     if ends != watched.len() {
-        let what = format!("a watch of {} jobs told {ends} ends", watched.len());
+        let what = format!("a watch of {} jobs reported {ends} ends", watched.len());
         return Err(Violation::of(Clause::Receipts, what));
     }
-    // One that was never made in that life must not be claimed.
+    // A position that the life never reached is lost.
     if let Some(token) = jobs.last().and_then(|job| job.parse::<Token>().ok()) {
         let beyond = Token { lsn: Lsn::new(0xffff_ffff_fff8), ..token };
         state(client, &beyond.to_string(), &JobState::Lost, tally).await?;
@@ -157,14 +157,14 @@ fn told(
 ) -> Result<(), Violation> {
     let state = state.map_err(|error| unanswered("asking after a job", &error))?;
     if state != *expected {
-        let what = format!("job {job} of a former life is told to be {state}: it is {expected}");
+        let what = format!("job {job} of a former life is reported as {state}: it is {expected}");
         return Err(Violation::of(Clause::Receipts, what));
     }
     *tally.jobs.entry(state.to_string()).or_default() += 1;
     Ok(())
 }
 
-/// Sends a write again whose answer never came.
+/// Sends an unanswered write again.
 async fn first_retry(
     client: &Client,
     sent: &Sent,
@@ -190,7 +190,7 @@ async fn first_retry(
     Ok(())
 }
 
-/// Sends a write again that was applied, after a newer one.
+/// Sends an applied write again, after a newer write of its key.
 async fn again(
     client: &Client,
     books: &Mutex<Books>,

@@ -1,4 +1,4 @@
-//! One life of a server: clients that write in all manners, pipelined, until it is killed.
+//! One life of a server: clients write in all modes, pipelined, until it is killed.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,28 +17,28 @@ use crate::CommitMode;
 use crate::engine::disk::sim::rng::SplitMix64;
 use crate::net::client::{Applied, Batch, Client, Error, Job, JobState, Result as Answered, Write};
 
-/// Connections, and writers that share each of them.
+/// Connections, and the writers that share each.
 const CONNECTIONS: u64 = 4;
 const WRITERS: u64 = 8;
 /// Keys of a writer, in each keyspace.
 const KEYS: u64 = 6;
-/// The time in which a task notices that its server is gone.
+/// The time that a writer has to notice that its server is gone.
 const LAST_WORDS: Duration = Duration::from_millis(20);
-/// A long poll.
+/// The timeout of a long poll.
 const POLL: Duration = Duration::from_secs(5);
 
-/// What the tasks of a life share.
+/// The state that the tasks of a life share.
 struct Life {
     books: Arc<Mutex<Books>>,
-    /// The server was killed, or is about to be: no error is a surprise.
+    /// The server was killed or is about to be, so that errors of connections are expected.
     is_over: AtomicBool,
     broken: Mutex<Option<Violation>>,
 }
 
-/// Writes until `after` has gone, and kills the server then.
+/// Writes for the time `after`, and then kills the server.
 ///
-/// The runtime has one thread, so nothing runs between the word that the life is over and the
-/// signal: all writers are in the middle of something.
+/// The runtime has one thread, so no writer runs between the store to `is_over` and the signal: the
+/// kill meets all writers with requests under way.
 pub(super) async fn live(
     host: &mut Host<'_>,
     books: &Arc<Mutex<Books>>,
@@ -82,16 +82,16 @@ pub(super) async fn live(
     for mut writer in writers {
         match tokio::time::timeout(LAST_WORDS, &mut writer).await {
             Ok(ended) => ended.map_err(|panic| harness(format!("a writer: {panic}")))?,
-            // It waits for the next server, which it must not meet.
+            // It waits for the next server, which it must not reach.
             Err(_) => writer.abort(),
         }
     }
     let broken = life.broken.lock().take();
-    // That it ended by itself says more than what the writers saw of it.
+    // A server that ended by itself says more than the errors that the writers saw.
     killed.and(broken.map_or(Ok(()), Err))
 }
 
-/// Sends a write, or sends it again.
+/// Sends a write, for the first time or again.
 pub(super) async fn send(client: &Client, sent: &Sent, how: Write) -> Answered<Job> {
     let how = match &sent.once {
         Some(once) => how.once(once.as_str()),
@@ -116,15 +116,15 @@ pub(super) async fn send(client: &Client, sent: &Sent, how: Write) -> Answered<J
     client.write(&batch, how).await
 }
 
-/// Shows what a key has.
+/// Reads the version of a key.
 pub(super) async fn read(client: &Client, key: &Key) -> Answered<Result<Option<u64>, Violation>> {
     let found = client.existing_keyspace(keyspace_of(key.0)).get(&key.1).await?;
     Ok(found.map(|found| version_of(key, &found)).transpose())
 }
 
-/// Puts a newer version of the first key of a write with an idempotency key, which was applied,
-/// and sends that write again: it must be known, and change nothing. An error of the client's is
-/// the caller's to judge.
+/// Puts a newer version of the first key of `sent`, an applied write with an idempotency key, and then
+/// sends `sent` again. The server must know it and change nothing. The caller judges an error of the
+/// client.
 pub(super) async fn repeat(
     client: &Client,
     books: &Mutex<Books>,
@@ -148,7 +148,7 @@ pub(super) async fn repeat(
     books.lock().answered(writer, answer?.id());
     let job = send(client, sent, again.into()).await?;
     if job.applied() != Some(Applied::Before) {
-        let what = format!("sent again, {} is applied again", describe(sent));
+        let what = format!("{} was sent again and applied again", describe(sent));
         return Ok(Err(Violation::of(Clause::Receipts, what)));
     }
     let found = match read(client, key).await? {
@@ -165,21 +165,21 @@ pub(super) async fn repeat(
     Ok(Ok(()))
 }
 
-/// One of many that write.
+/// A task that writes.
 struct Writer {
     life: Arc<Life>,
     client: Client,
     number: u64,
     rng: SplitMix64,
-    /// The last write with an idempotency key that was answered.
+    /// The last answered write with an idempotency key.
     last: Option<Sent>,
-    /// A client that is not cut off, if the writer's own is, now and then.
+    /// A client that is never cut off, if the writer's own client is at times.
     uncut: Option<Client>,
 }
 
-/// What a writer does next.
+/// The next action of a writer.
 #[derive(Clone, Copy)]
-enum Turn {
+enum WriterAction {
     Put,
     Delete,
     Batch,
@@ -192,52 +192,58 @@ enum Turn {
 impl Writer {
     async fn run(mut self) {
         while !self.life.is_over.load(Ordering::Relaxed) {
-            if let Err(violation) = self.turn().await {
+            if let Err(violation) = self.act().await {
                 self.life.broken.lock().get_or_insert(violation);
                 return;
             }
         }
     }
 
-    async fn turn(&mut self) -> Result<(), Violation> {
-        const TURNS: [Turn; 16] = [
-            Turn::Put,
-            Turn::Put,
-            Turn::Put,
-            Turn::Put,
-            Turn::Put,
-            Turn::Put,
-            Turn::Put,
-            Turn::Put,
-            Turn::Put,
-            Turn::Delete,
-            Turn::Batch,
-            Turn::Batch,
-            Turn::Batch,
-            Turn::Batch,
-            Turn::Repeat,
-            Turn::Read,
+    async fn act(&mut self) -> Result<(), Violation> {
+        const ACTIONS: [WriterAction; 16] = [
+            WriterAction::Put,
+            WriterAction::Put,
+            WriterAction::Put,
+            WriterAction::Put,
+            WriterAction::Put,
+            WriterAction::Put,
+            WriterAction::Put,
+            WriterAction::Put,
+            WriterAction::Put,
+            WriterAction::Delete,
+            WriterAction::Batch,
+            WriterAction::Batch,
+            WriterAction::Batch,
+            WriterAction::Batch,
+            WriterAction::Repeat,
+            WriterAction::Read,
         ];
-        let turn = match self.rng.below(200) {
-            0 => Turn::Operation,
-            1..12 => Turn::Pipeline,
-            chance => TURNS[chance as usize % TURNS.len()],
+        let action = match self.rng.below(200) {
+            0 => WriterAction::Operation,
+            1..12 => WriterAction::Pipeline,
+            chance => ACTIONS[chance as usize % ACTIONS.len()],
         };
-        let turn = match (turn, &self.uncut) {
-            // What is not sent with an idempotency key leaves a writer who is cut off in doubt.
-            (Turn::Delete | Turn::Repeat | Turn::Pipeline | Turn::Operation, Some(_)) => Turn::Put,
-            (turn, _) => turn,
+        let action = match (action, &self.uncut) {
+            // A writer that is cut off never learns the outcome of a write without an idempotency key.
+            (
+                WriterAction::Delete
+                | WriterAction::Repeat
+                | WriterAction::Pipeline
+                | WriterAction::Operation,
+                Some(_),
+            ) => WriterAction::Put,
+            (action, _) => action,
         };
-        match turn {
-            Turn::Put => {
+        match action {
+            WriterAction::Put => {
                 let key = self.key();
                 self.write(&[key], false).await
             }
-            Turn::Delete => {
+            WriterAction::Delete => {
                 let key = self.key();
                 self.write(&[key], true).await
             }
-            Turn::Batch => {
+            WriterAction::Batch => {
                 // The same key in both keyspaces, and one more.
                 let number = self.rng.below(KEYS);
                 let mut keys: Vec<Key> = (0..2).map(|space| self.named(space, number)).collect();
@@ -245,10 +251,10 @@ impl Writer {
                 let deletes = self.rng.below(3) == 0;
                 self.write(&keys, deletes).await
             }
-            Turn::Repeat => self.repeat().await,
-            Turn::Read => self.read().await,
-            Turn::Pipeline => self.pipeline().await,
-            Turn::Operation => self.begin().await,
+            WriterAction::Repeat => self.repeat().await,
+            WriterAction::Read => self.read().await,
+            WriterAction::Pipeline => self.pipeline().await,
+            WriterAction::Operation => self.begin().await,
         }
     }
 
@@ -261,8 +267,8 @@ impl Writer {
         self.named(space, number)
     }
 
-    /// Writes, in any mode, with an idempotency key or without. Of a batch that deletes it is the
-    /// last change.
+    /// Writes, in any mode, with an idempotency key or without. In a batch that deletes, only the last
+    /// change is a delete.
     async fn write(&mut self, keys: &[Key], deletes: bool) -> Result<(), Violation> {
         let mode = self.rng.below(8);
         let one_in = if self.uncut.is_some() { 1 } else { 4 };
@@ -299,11 +305,11 @@ impl Writer {
             None => return Ok(()),
         };
         if mode == 0 && !job.is_durable() {
-            let what = format!("{} is answered before it is durable", describe(&sent));
+            let what = format!("{} was answered before it was durable", describe(&sent));
             return Err(Violation::of(Clause::Receipts, what));
         }
         if job.applied() == Some(Applied::Before) && self.uncut.is_none() {
-            let what = format!("{} is taken for an earlier one", describe(&sent));
+            let what = format!("{} was taken for an earlier write", describe(&sent));
             return Err(Violation::of(Clause::Receipts, what));
         }
         self.life.books.lock().answered(self.number, job.id());
@@ -316,8 +322,8 @@ impl Writer {
         }
     }
 
-    /// Sends a write. `None` if an error was forgiven: then the write was not begun, or the server
-    /// is gone. A writer that is cut off sends it again until it is answered.
+    /// Sends a write. `None` after an excused error: then the write was not begun, or the server is
+    /// gone. A writer that was cut off sends it again until it is answered.
     async fn send(&mut self, sent: &Sent, how: Write) -> Result<Option<Job>, Violation> {
         let mut may_be_done = false;
         loop {
@@ -325,7 +331,7 @@ impl Writer {
                 Ok(job) => return Ok(Some(job)),
                 Err(error) => error,
             };
-            self.forgive(sent.how, &error)?;
+            self.excuse(sent.how, &error)?;
             may_be_done |= !error.is_undone();
             if self.life.is_over.load(Ordering::Relaxed) {
                 if !may_be_done {
@@ -334,26 +340,26 @@ impl Writer {
                 return Ok(None);
             }
             if !may_be_done {
-                self.is_undone(sent, &error).await?;
+                self.check_undone(sent, &error).await?;
                 self.life.books.lock().never_sent(self.number);
                 return Ok(None);
             }
         }
     }
 
-    /// Holds what an error claims against the store.
-    async fn is_undone(&self, sent: &Sent, error: &Error) -> Result<(), Violation> {
+    /// Checks in the store that a write is undone, as `error` claims (SERVERKILL-6).
+    async fn check_undone(&self, sent: &Sent, error: &Error) -> Result<(), Violation> {
         let Some(uncut) = &self.uncut else { return Ok(()) };
         for (key, version) in &sent.changes {
             let settled = self.life.books.lock().settled(key);
             let found = match read(uncut, key).await {
                 Ok(found) => found?,
-                Err(error) => return self.forgive("a get", &error),
+                Err(error) => return self.excuse("a get", &error),
             };
             if found != settled {
                 let (found, new) = (shown(found), shown(*version));
                 let what = format!(
-                    "{} is {found}; of {}, which sends {new}, it was said that it is undone: {error}",
+                    "{} is {found} after {}, which sends {new} and is undone by its error: {error}",
                     name(key),
                     describe(sent)
                 );
@@ -376,10 +382,11 @@ impl Writer {
         match state {
             Ok(JobState::Appended | JobState::Durable) => Ok(()),
             Ok(state) => {
-                let what = format!("a job of this life is {state}");
+                let what =
+                    format!("a job of this life is {state}, and should be appended or durable");
                 Err(Violation::of(Clause::Receipts, what))
             }
-            Err(error) => self.forgive("asking after a job", &error),
+            Err(error) => self.excuse("asking after a job", &error),
         }
     }
 
@@ -388,11 +395,11 @@ impl Writer {
         let again = if self.rng.below(4) == 0 { CommitMode::Sync } else { CommitMode::Async };
         match repeat(&self.client, &self.life.books, self.number, &sent, again).await {
             Ok(judged) => judged,
-            Err(error) => self.forgive("a retry", &error),
+            Err(error) => self.excuse("a retry", &error),
         }
     }
 
-    /// Nobody else writes its keys, and nothing is under way.
+    /// Reads one of the writer's keys. No other task writes them, and nothing is under way.
     async fn read(&mut self) -> Result<(), Violation> {
         let key = self.key();
         let expected = self.life.books.lock().settled(&key);
@@ -405,7 +412,7 @@ impl Writer {
                 let (key, found, expected) = (name(&key), shown(found), shown(expected));
                 Err(Violation::safety(format!("{key} is {found} and not {expected}")))
             }
-            Err(error) => self.forgive("a get", &error),
+            Err(error) => self.excuse("a get", &error),
         }
     }
 
@@ -413,7 +420,7 @@ impl Writer {
         let (client, books) = (&self.client, &self.life.books);
         match pipeline::pipeline(client, books, self.number, &mut self.rng).await {
             Ok(judged) => judged,
-            Err(error) => self.forgive("pipelined writes", &error),
+            Err(error) => self.excuse("pipelined writes", &error),
         }
     }
 
@@ -427,13 +434,13 @@ impl Writer {
                 self.life.books.lock().begun(job.id());
                 Ok(())
             }
-            Err(error) => self.forgive("beginning an operation", &error),
+            Err(error) => self.excuse("beginning an operation", &error),
         }
     }
 
-    /// An error of a server that was killed is none, nor that of a connection that was cut. But
-    /// neither is a breach of the protocol.
-    fn forgive(&self, what: &str, error: &Error) -> Result<(), Violation> {
+    /// Excuses errors of a killed server and of a cut connection. A cut excuses no breach of the
+    /// protocol.
+    fn excuse(&self, what: &str, error: &Error) -> Result<(), Violation> {
         let is_breach = matches!(error, Error::Protocol(_));
         if self.uncut.is_some() && error.code().is_none() && !is_breach {
             return Ok(());

@@ -1,32 +1,31 @@
-//! A served store, judged from outside: a real `syncline serve` process and many clients, and
-//! SIGKILL at any moment.
+//! Kills a real `syncline serve` process with SIGKILL at any moment, and judges the store through its
+//! clients.
 //!
 //! ```text
-//!   run       a thread for each store; adds up what they find
+//!   run       a thread per store; adds up the results
 //!     host    the process: started, killed, started again on the same directory
-//!     life    clients that write in all manners, pipelined, until it is killed
-//!     cutter  connections that are cut at any byte meanwhile
+//!     life    clients that write in all modes, pipelined, until it is killed
+//!     cutter  cuts connections at any byte meanwhile
 //!     pipeline  writes of one key that one connection sends at once
-//!     judge   what the next process shows, held against
-//!     books   what was sent, and what was answered
+//!     judge   compares the store under the next process with
+//!     books   the writes that were sent and answered
 //! ```
 //!
-//! Where the kill tier asks what the engine promises whoever embeds it, this one asks what a
-//! server promises whoever is connected to it: through the protocol, the job ids and idempotency
-//! keys, with nothing known but what came over the connection.
+//! The kill tier checks the engine's promises to the program that embeds it. This tier checks the
+//! server's promises to its clients: through the protocol, job ids and idempotency keys, with no
+//! knowledge except the answers that came over the connection.
 //!
-//! - SERVERKILL-1 What was answered, in any mode, is found again. What was sent and not answered may be; what
-//!   was never sent may not.
-//! - SERVERKILL-2 A kill is counted when the life after it was judged. Some lives are killed before anybody
-//!   is connected: then the one after that is judged.
-//! - SERVERKILL-3 No error of a server that lives is accepted, and no end that was not a kill.
+//! - SERVERKILL-1 An answered write, in any mode, is found again. A write that was sent and not answered
+//!   may be there. Nothing else is there.
+//! - SERVERKILL-2 A kill counts when the life after it was judged. Some lives are killed before a client
+//!   is connected; then the next one is judged.
+//! - SERVERKILL-3 A living server must answer without errors, and must not end except by a kill.
 //! - SERVERKILL-4 Moments cannot be repeated. A failure comes with the store and the seed.
 //! - SERVERKILL-5 The writes of one connection take effect in the order in which they were sent.
-//! - SERVERKILL-6 What an error claims is true: a write that is called undone is not there, neither at once
-//!   nor in a later life, and a cut is never called a breach of the protocol.
+//! - SERVERKILL-6 Errors are true. A write that an error calls undone is not there, neither at once nor in
+//!   a later life. No error calls a cut connection a breach of the protocol.
 //!
-//! Left out: power loss. What a served store promises then is what the engine promises, which the
-//! simulated tier checks.
+//! Left out: power loss. The engine's promises hold there, which the simulated tier checks.
 
 mod books;
 mod cutter;
@@ -45,29 +44,28 @@ use parking_lot::Mutex;
 
 use self::books::Books;
 use self::host::{Host, harness};
-use super::place::{self, Place};
+use super::scratch::{self, ScratchDir};
 use super::sim::Violation;
 use super::{Config, Failure, FailureKind, Progress, ServerSummary};
 use crate::engine::disk::sim::rng::SplitMix64;
 
-/// Stores for each of the run's workers: a life waits for its process to start, and for the
-/// device.
+/// Stores per worker of the run: a life waits for its process to start, and for the device.
 const HOSTS_PER_WORKER: usize = 2;
-/// Of so many lives one is killed before anybody is connected.
+/// One life in this many is killed before a client is connected.
 const UNMET: u64 = 5;
-/// A life is killed within this time from its first write on.
+/// The longest time from the first write of a life to its kill, in milliseconds.
 const LONGEST: u64 = 120;
-/// In one of so many lives the whole store is checked.
+/// The whole store is checked in one life in this many.
 const CHECKED: u64 = 4;
-/// Failures of one store after which it is given up.
+/// Failures after which the tier gives up a store.
 const ENOUGH: usize = 1;
 
-/// Kills servers as `config` says. They are started from the present program, which must be the
+/// Kills servers as `config` says. It starts them from the present program, which must be the
 /// command-line tool.
 pub fn run(config: &Config, progress: &Progress) -> (ServerSummary, Vec<Failure>) {
     match std::env::current_exe() {
         Ok(program) => run_program(&program, config, progress),
-        Err(error) => trouble(format!("this program cannot be found: {error}")),
+        Err(error) => cannot_run(format!("this program cannot be found: {error}")),
     }
 }
 
@@ -81,7 +79,7 @@ pub fn run_program(
     kill_all(program, None, config, progress)
 }
 
-/// Hunts a mistake that servers are made to live with, until `limit` has gone.
+/// Hunts a mutant that is switched on in servers, for at most `limit`.
 #[cfg(feature = "mutants")]
 pub(super) fn hunt(
     mutant: crate::engine::mutants::Mutant,
@@ -90,7 +88,7 @@ pub(super) fn hunt(
 ) -> (ServerSummary, Vec<Failure>) {
     let program = match std::env::current_exe() {
         Ok(program) => program,
-        Err(error) => return trouble(format!("this program cannot be found: {error}")),
+        Err(error) => return cannot_run(format!("this program cannot be found: {error}")),
     };
     let config = Config {
         tier: super::Tier::Smoke,
@@ -111,18 +109,18 @@ fn kill_all(
     progress: &Progress,
 ) -> (ServerSummary, Vec<Failure>) {
     let begun = Instant::now();
-    let place = match Place::create(config.directory.as_deref(), "server") {
-        Ok(place) => place,
-        Err(error) => return trouble(format!("no directory for the stores: {error}")),
+    let scratch = match ScratchDir::create(config.directory.as_deref(), "server") {
+        Ok(scratch) => scratch,
+        Err(error) => return cannot_run(format!("no directory for the stores: {error}")),
     };
     let limit = config.limit.or_else(|| config.tier.limit());
     let until = limit.map(|limit| begun + limit);
     let all = Mutex::new((ServerSummary::default(), Vec::new()));
     thread::scope(|scope| {
         for number in 0..config.workers.max(1) * HOSTS_PER_WORKER {
-            let (all, place) = (&all, &place);
+            let (all, scratch) = (&all, &scratch);
             scope.spawn(move || {
-                let directory = place.directory.join(format!("host-{number}"));
+                let directory = scratch.directory.join(format!("host-{number}"));
                 let seed = SplitMix64::new(config.seed ^ (number as u64) << 48).next();
                 let mut store = Served {
                     config,
@@ -137,7 +135,7 @@ fn kill_all(
                 let mut all = all.lock();
                 all.0.absorb(store.tally);
                 all.1.extend(failures);
-                // One is enough of a mistake that is known.
+                // One failure is enough to catch a mutant.
                 if mutant.is_some() && !all.1.is_empty() {
                     progress.stop();
                 }
@@ -146,9 +144,9 @@ fn kill_all(
     });
     let (mut summary, failures) = all.into_inner();
     summary.seconds = begun.elapsed().as_secs_f64();
-    summary.directory = place.describe();
-    if place.is_in_memory() {
-        summary.notes.push(place::IN_MEMORY.to_owned());
+    summary.directory = scratch.describe();
+    if scratch.is_in_memory() {
+        summary.notes.push(scratch::IN_MEMORY.to_owned());
     }
     (summary, failures)
 }
@@ -161,12 +159,12 @@ struct Served<'a> {
     books: Arc<Mutex<Books>>,
     tally: ServerSummary,
     lives: u64,
-    /// Kills that have not been judged.
+    /// Kills that are not judged yet.
     pending: u64,
 }
 
 impl Served<'_> {
-    /// One life after the other. Returns what went wrong.
+    /// One life after the other. Returns the failures.
     fn serve(
         &mut self,
         program: &Path,
@@ -202,7 +200,7 @@ impl Served<'_> {
         failures
     }
 
-    /// From the start of a process to its end. The last one is only judged.
+    /// One life, from the start of a process to its end. In the last one, nothing is written.
     async fn live(&mut self, host: &mut Host<'_>, is_last: bool) -> Result<(), Violation> {
         host.start()?;
         self.lives += 1;
@@ -228,7 +226,7 @@ impl Served<'_> {
         if is_last {
             return host.kill();
         }
-        // Half of them early, when everything is begun for the first time.
+        // Half of the kills come early, while everything happens for the first time.
         let longest = if self.rng.below(2) == 0 { LONGEST } else { LONGEST / 8 };
         let after = Duration::from_micros(self.rng.below(1000 * longest));
         let seed = self.rng.next();
@@ -266,7 +264,7 @@ impl Served<'_> {
         }
     }
 
-    /// Puts the store down, and says where.
+    /// Saves the store. Returns a line that says where.
     fn keep(&self, host: &Host<'_>) -> Option<String> {
         if self.config.failures.as_os_str().is_empty() {
             return None;
@@ -290,7 +288,7 @@ fn copy(from: &Path, to: &Path) -> io::Result<()> {
     Ok(())
 }
 
-fn trouble(title: String) -> (ServerSummary, Vec<Failure>) {
+fn cannot_run(title: String) -> (ServerSummary, Vec<Failure>) {
     let (kind, story, replay) = (FailureKind::Harness, Vec::new(), String::new());
     let failure = Failure { kind, clause: None, title, story, replay };
     (ServerSummary::default(), vec![failure])

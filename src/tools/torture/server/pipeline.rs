@@ -1,10 +1,9 @@
-//! One connection, one key: puts, deletes and batches of it are sent at once, some with an idempotency
-//! key, over a keyspace that is larger than the cache, so that some find their leaf in memory and
+//! Pipelined writes: one connection sends puts, deletes and batches of one key at once, some with an
+//! idempotency key. The keyspace is larger than the cache, so that some find their leaf in memory and
 //! others do not.
 //!
 //! The writes of a connection take effect in the order in which they were sent. So the key shows the
-//! last of them when all were answered; after a kill it shows one of them, from the last that was
-//! answered on.
+//! last of them when all were answered. After a kill it shows the last answered one or a later one.
 
 use futures_util::future::join_all;
 use parking_lot::Mutex;
@@ -17,14 +16,14 @@ use crate::CommitMode;
 use crate::engine::disk::sim::rng::SplitMix64;
 use crate::net::client::{Batch, Client, Result as Answered, Write};
 
-/// Rows of the keyspace, each in a leaf with few others: half as much again as the cache holds.
+/// Rows of the keyspace, each in a leaf with few others: one and a half times the cache.
 const ROWS: u64 = 6000;
 const ROW_BYTES: usize = 1000;
 const BATCH: u64 = 200;
-/// The most writes of a key at once.
+/// Most writes of a key at once.
 const MOST: u64 = 12;
 
-/// Makes the keyspace larger than the cache.
+/// Fills the keyspace.
 pub(super) async fn fill(client: &Client) -> Answered<()> {
     client.keyspace(keyspace_of(COLD)).await?;
     for first in (0..ROWS).step_by(BATCH as usize) {
@@ -41,8 +40,8 @@ fn row_key(row: u64) -> String {
     format!("row-{row:05}")
 }
 
-/// Sends some writes of a new key at once, and reads it when all were answered. An error of the
-/// client's is the caller's to judge.
+/// Sends some writes of a new key at once, and reads it when all were answered. The caller judges an
+/// error of the client.
 pub(super) async fn pipeline(
     client: &Client,
     books: &Mutex<Books>,
@@ -93,7 +92,7 @@ pub(super) async fn pipeline(
     })
 }
 
-/// Judges the keys that were written when a server was killed.
+/// Judges the keys of pipelined writes after a kill. Returns their number.
 pub(super) async fn judge(
     client: &Client,
     books: &Mutex<Books>,

@@ -1,30 +1,30 @@
-//! Where processes that are killed have their stores.
+//! The directory in which killed processes have their stores.
 
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// What is to be known of stores that are in memory.
+/// The note of a run whose stores are in memory.
 pub(super) const IN_MEMORY: &str = "the directory is in memory: nothing there meets a device";
 
-/// A directory of our own, removed with everything in it at the end.
-pub(super) struct Place {
+/// A directory that is removed with everything in it when this is dropped.
+pub(super) struct ScratchDir {
     pub(super) directory: PathBuf,
 }
 
-impl Place {
-    pub(super) fn create(parent: Option<&Path>, what: &str) -> io::Result<Place> {
+impl ScratchDir {
+    pub(super) fn create(parent: Option<&Path>, what: &str) -> io::Result<ScratchDir> {
         let temporary = || {
             let directory = std::env::temp_dir();
             let is_in_memory = file_system_of(&directory).is_some_and(|kind| is_memory(&kind));
-            // Better beside whoever calls than where nothing meets a device.
+            // Better the caller's directory than one where nothing meets a device.
             if is_in_memory { PathBuf::from(".") } else { directory }
         };
         let parent = parent.map_or_else(temporary, Path::to_owned);
         let name = format!("syncline-torture-{what}-{}", std::process::id());
         let directory = std::path::absolute(parent)?.join(name);
         fs::create_dir_all(&directory)?;
-        Ok(Place { directory })
+        Ok(ScratchDir { directory })
     }
 
     fn file_system(&self) -> String {
@@ -40,9 +40,9 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for ScratchDir {
     fn drop(&mut self) {
-        // What is left behind after a failure here does no harm.
+        // Files that cannot be removed do no harm.
         let _ = fs::remove_dir_all(&self.directory);
     }
 }
@@ -59,6 +59,6 @@ fn file_system_of(directory: &Path) -> Option<String> {
         let (point, kind) = (words.next()?, words.next()?);
         directory.starts_with(point).then(|| (point.len(), kind.to_owned()))
     });
-    // Of several at one place the last one is seen.
+    // Of several mounts at one point the last one is seen.
     mounts.max_by_key(|(len, _)| *len).map(|(_, kind)| kind)
 }
