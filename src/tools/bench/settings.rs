@@ -37,11 +37,11 @@ pub struct Settings {
 /// A kind of workload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
 pub enum Family {
-    /// The bare device: what a flush costs, done in several ways
+    /// The bare device: the cost of a flush, done in several ways
     Flush,
     /// Commits in each mode: the ladder from the floor to Async to Sync
     Commit,
-    /// What a power loss would take of asynchronous commits
+    /// Asynchronous commits that a power loss would lose
     Window,
     /// Random gets: hit, miss, zipfian, beside a writer
     Read,

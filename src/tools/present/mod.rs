@@ -4,7 +4,7 @@
 //!   figures  three digits and a unit
 //!   text     counts, times and tables as text
 //!   html     a page that needs nothing else: its frame, its sections
-//!   escape   prose with code in it, as markup
+//!   prose    text with code in it, as markup
 //!   aside    messages on standard error during the work
 //! ```
 //!
@@ -15,7 +15,7 @@
 //!   readers can tell the colours apart as well (blue, green, amber, vermilion).
 
 pub(crate) mod aside;
-pub(crate) mod escape;
 pub(crate) mod figures;
 pub(crate) mod html;
+pub(crate) mod prose;
 pub(crate) mod text;

@@ -16,9 +16,9 @@ use super::super::engine::Guarantee;
 use super::super::record::{Record, Row};
 use super::comparison::survives;
 use super::lanes::{Axis, Lane, LaneOwner, Shape, draw};
-use crate::tools::present::escape::Prose;
 use crate::tools::present::figures::{time, time_tick, times};
 use crate::tools::present::html;
+use crate::tools::present::prose::Prose;
 
 /// A floor and our mode above it.
 struct Step<'a> {

@@ -16,7 +16,7 @@
 use maud::{Markup, html};
 
 use super::scale::Scale;
-use crate::tools::present::escape::Prose;
+use crate::tools::present::prose::Prose;
 
 /// The labels that have room beneath a narrow lane.
 const LABELS: u32 = 4;

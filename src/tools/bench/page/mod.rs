@@ -45,9 +45,9 @@ use maud::{Markup, html};
 use self::cards::{Measure, cards};
 use self::comparison::{Comparison, SERVED, Usual};
 use super::record::{Machine, Record};
-use crate::tools::present::escape::Prose;
 use crate::tools::present::figures::{bytes, date, plain};
 use crate::tools::present::html::{page, section};
+use crate::tools::present::prose::Prose;
 use crate::tools::present::text::{count, counted};
 
 const STYLE: &str = include_str!("style.css");

@@ -5,9 +5,9 @@ use maud::{Markup, html};
 use super::super::record::{Record, Row};
 use super::cards::loss;
 use super::comparison::{Usual, survives};
-use crate::tools::present::escape::Prose;
 use crate::tools::present::figures::{bytes, digits, many, plain, time, times};
 use crate::tools::present::html::section;
+use crate::tools::present::prose::Prose;
 
 /// The losses of each mode.
 pub(super) fn engines(record: &Record) -> Markup {
