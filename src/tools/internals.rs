@@ -1,5 +1,4 @@
-//! Doors for the benchmarks in `benches/internals.rs`: two parts of the engine that no public call
-//! shows by themselves.
+//! Entry points of `benches/internals.rs`: two parts of the engine that no public call reaches alone.
 //!
 //! ```text
 //!   benches/internals.rs
@@ -9,7 +8,7 @@
 //!     log          tree
 //! ```
 //!
-//! Built with the feature `cli`, and for nobody else: neither is part of the interface.
+//! Built with the feature `cli` only; not a part of the public interface.
 
 use std::fmt;
 use std::sync::Arc;
@@ -23,7 +22,7 @@ use crate::engine::log::{Appender, Log, LogOptions};
 use crate::engine::space::{INNER, LEAF, header};
 use crate::engine::tree::Node;
 
-/// A log without a store, and the right to append to it.
+/// A log without a store, with its appender.
 #[derive(Debug)]
 pub struct LogEnd {
     log: Log,
@@ -34,14 +33,14 @@ impl LogEnd {
     /// Begins a log in an empty directory.
     ///
     /// # Errors
-    /// What creating a file may meet.
+    /// A file could not be created.
     pub fn begin(disk: Arc<dyn Disk>) -> Result<LogEnd> {
         let life = Life::of_version_1(StoreId([7; 16]), Incarnation::new(1));
         let (log, appender) = Log::begin(disk, LogOptions::default(), life, 0, &[])?;
         Ok(LogEnd { log, appender })
     }
 
-    /// Appends and publishes one record, as a commit does, its checksum included.
+    /// Appends and publishes one record with its checksum, as a commit does.
     ///
     /// # Errors
     /// No space is left, or a flush has failed.
@@ -57,7 +56,7 @@ impl LogEnd {
         }
     }
 
-    /// Makes everything durable, has its segments recycled, and memory ready for what comes.
+    /// Flushes the log, recycles its segments, and prepares memory for the next records.
     ///
     /// # Errors
     /// A flush has failed, or a file could not be made or removed.
@@ -83,19 +82,19 @@ impl NodePage {
         self.node().is_leaf()
     }
 
-    /// How many there are.
+    /// The number of records or children.
     pub fn count(&self) -> usize {
         self.node().count()
     }
 
-    /// The key of a record, or the first one that a child may have.
+    /// The key of a record, or the lowest key that a child may hold.
     pub fn key(&self, slot: usize) -> Vec<u8> {
         let mut key = Vec::new();
         self.node().append_key(slot, &mut key);
         key
     }
 
-    /// Where a record is, or the child that has it if it is anywhere.
+    /// The slot of a record, or of the only child that may hold it.
     #[inline]
     pub fn search(&self, key: &[u8]) -> Option<usize> {
         let node = self.node();

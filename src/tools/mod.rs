@@ -1,5 +1,5 @@
-//! What is done with a store from a shell: the command line, the benchmark, the crash suite, and the
-//! doors for fuzz targets and micro-benchmarks.
+//! Tools around the store: the command line, the benchmark, the crash suite, and entry points of fuzz
+//! targets and micro-benchmarks.
 
 #[cfg(feature = "cli")]
 pub mod bench;

@@ -1,30 +1,31 @@
 //! Cases: the rows of the table before they are measured.
 
 use super::engine::{Guarantee, Mode};
+use super::error::BenchError;
+use super::floor;
 use super::measure::Sample;
 use super::record::Ratio;
-use super::{BenchError, floor};
 
-/// Who does the work.
+/// A store, or the bare hardware.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Who {
-    /// Nobody: the hardware alone.
+pub(super) enum Contender {
+    /// The bare hardware.
     Floor,
-    /// The engine with this index; 0 is our own.
+    /// The engine at this index; 0 is our own.
     Engine(usize),
 }
 
-impl Who {
-    pub(super) const SYNCLINE: Who = Who::Engine(0);
+impl Contender {
+    pub(super) const SYNCLINE: Contender = Contender::Engine(0);
 }
 
-/// What is measured: one row to be.
+/// One row of the result, before it is measured.
 #[derive(Clone, Debug)]
 pub(super) struct Case {
     pub(super) workload: &'static str,
     pub(super) variant: &'static str,
-    pub(super) who: Who,
-    /// As the engine calls it.
+    pub(super) contender: Contender,
+    /// The engine's name for it.
     pub(super) mode: &'static str,
     pub(super) guarantee: Option<Guarantee>,
     pub(super) threads: usize,
@@ -32,12 +33,12 @@ pub(super) struct Case {
     pub(super) batch: usize,
     pub(super) distribution: &'static str,
     pub(super) rate: Option<f64>,
-    /// What its ratio to the floor compares.
+    /// The figure that its ratio to the floor compares.
     pub(super) ratio: Ratio,
     pub(super) peer_ratio: Ratio,
     /// The index of the case that is its floor.
     pub(super) floor: Option<usize>,
-    /// The variant that does the same undisturbed, if it is another one.
+    /// The undisturbed variant of the same work, if it is another one.
     pub(super) undisturbed: Option<&'static str>,
 }
 
@@ -47,7 +48,7 @@ impl Case {
         Case {
             workload,
             variant,
-            who: Who::Floor,
+            contender: Contender::Floor,
             mode: "",
             guarantee: None,
             threads: 1,
@@ -64,7 +65,7 @@ impl Case {
 
     /// The same by the floor in one thread.
     pub(super) fn by_floor(&self, mode: &'static str) -> Case {
-        Case { who: Who::Floor, mode, threads: 1, ..self.clone() }
+        Case { contender: Contender::Floor, mode, threads: 1, ..self.clone() }
     }
 
     /// The same by the floor that writes, and flushes or not.
@@ -79,10 +80,10 @@ impl Case {
     /// The same by an engine that commits in `mode`.
     pub(super) fn in_mode(&self, engine: usize, mode: &Mode) -> Case {
         let guarantee = Some(mode.guarantee);
-        Case { who: Who::Engine(engine), mode: mode.name, guarantee, ..self.clone() }
+        Case { contender: Contender::Engine(engine), mode: mode.name, guarantee, ..self.clone() }
     }
 
-    /// Whether `other` does the same, whoever does it and whatever he promises.
+    /// Whether `other` does the same work, by any contender in any mode.
     pub(super) fn is_like(&self, other: &Case) -> bool {
         let key = |case: &Case| {
             (
@@ -93,7 +94,7 @@ impl Case {
         key(self) == key(other)
     }
 
-    /// For the progress bar.
+    /// The line of the progress display.
     pub(super) fn label(&self, name: &str) -> String {
         let threads = match self.threads {
             1 => String::new(),
@@ -104,7 +105,7 @@ impl Case {
 }
 
 /// Cases that are measured in turns.
-pub(super) trait Suite {
+pub(super) trait CaseSuite {
     fn cases(&self) -> &[Case];
     fn measure(&mut self, case: usize) -> Result<Sample, BenchError>;
 }

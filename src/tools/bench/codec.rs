@@ -1,15 +1,15 @@
-//! What a request and its answer cost to encode and decode: this protocol, JSON, and RESP.
+//! The cost of encoding and decoding a request and its answer: this protocol, JSON, and RESP.
 //!
-//! | encoding | what is written and read |
+//! | encoding | bytes |
 //! |---|---|
 //! | packet | the whole packet of this protocol: header, checksum, bincode body |
 //! | body | its body alone, to compare with encodings that have no checksum |
 //! | json | one object by serde_json, read into a struct that borrows its texts |
-//! | resp | an array of bulk strings, as Redis has it, by hand |
+//! | resp | an array of bulk strings, as in Redis, written by hand |
 //!
-//! The others are favoured: keys and values are text without anything to escape (bytes would have
-//! to be base64 in JSON), RESP carries no request id, deadline, keyspace or mode, and neither has a
-//! checksum. All encode into one buffer that is used again, and decode by borrowing.
+//! The comparison favours the others: keys and values are text that needs no escapes (JSON would need
+//! base64 for bytes), RESP carries no request id, deadline, keyspace or mode, and neither has a
+//! checksum. All encode into one reused buffer, and decode by borrowing.
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};
@@ -24,7 +24,7 @@ const KEY: &str = "user:00000000042";
 const ID: u64 = 4711;
 const HEADER: usize = proto::HEADER;
 
-/// What is sent.
+/// A message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Message {
     /// A get of a key of 16 bytes.
@@ -35,7 +35,7 @@ pub enum Message {
     Value,
 }
 
-/// How it is sent.
+/// An encoding of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Encoding {
     /// A whole packet.
@@ -44,7 +44,7 @@ pub enum Encoding {
     Body,
     /// A JSON object.
     Json,
-    /// As Redis has it.
+    /// The protocol of Redis.
     Resp,
 }
 
@@ -52,7 +52,7 @@ impl Message {
     /// All messages.
     pub const ALL: [Message; 3] = [Message::Get, Message::Put, Message::Value];
 
-    /// As in tables.
+    /// Its name in tables.
     pub fn name(self) -> &'static str {
         match self {
             Message::Get => "get",
@@ -67,7 +67,7 @@ impl Encoding {
     pub const ALL: [Encoding; 4] =
         [Encoding::Packet, Encoding::Body, Encoding::Json, Encoding::Resp];
 
-    /// As in tables.
+    /// Its name in tables.
     pub fn name(self) -> &'static str {
         match self {
             Encoding::Packet => "packet",
@@ -106,7 +106,7 @@ pub struct Codec {
 }
 
 impl Codec {
-    /// A message with a value of so many bytes, where it has one.
+    /// A message with a value of `value_bytes` bytes, if it has a value.
     pub fn new(message: Message, encoding: Encoding, value_bytes: usize) -> Codec {
         let value = "v".repeat(value_bytes);
         let mut codec = Codec { message, encoding, value, bytes: Vec::new(), out: Vec::new() };
@@ -159,7 +159,7 @@ impl Codec {
     }
 }
 
-/// Everything, for values of 100 bytes and of 4096.
+/// The costs of every message in every encoding, for values of 100 and of 4096 bytes.
 pub fn costs(each: Duration) -> Vec<Cost> {
     let mut costs = Vec::new();
     for message in Message::ALL {
@@ -175,7 +175,7 @@ pub fn costs(each: Duration) -> Vec<Cost> {
     costs
 }
 
-/// What the table leaves to be said.
+/// The text below the table.
 pub const LEGEND: &str = "\
 key: 16 bytes. body: the packet without header and checksum. json and resp carry no checksum, resp
 no request id, deadline, keyspace or mode either. The fastest of many tries.

@@ -1,25 +1,24 @@
-//! How much is written to the device, asked of the operating system and not of the engines, so
-//! that it is the same for all. It knows two figures, both too high in their own way:
+//! Bytes written to the device, as the operating system counts them: the same measure for every engine.
+//! There are two figures, and each may be too high:
 //!
-//! | | what it counts | what is wrong with it |
+//! | | counts | error |
 //! |---|---|---|
-//! | own | `/proc/self/io`, `write_bytes` less `cancelled_write_bytes`: each page of a file when it becomes dirty, and what bypasses the page cache | a page may be a large one, of up to megabytes, and counts whole though a part of it is written; no journal, no metadata |
-//! | device | sectors that the block device has written, `/sys/dev/block/*/stat` | those of other processes too |
+//! | own | `/proc/self/io`, `write_bytes` less `cancelled_write_bytes`: each page of a file when it becomes dirty, and what bypasses the page cache | a page may be a large one, of up to megabytes, and counts whole even if only a part is written; no journal, no metadata |
+//! | device | sectors that the block device has written, `/sys/dev/block/*/stat` | includes other processes |
 //!
-//! The lesser of both is taken. The files of the store are flushed before they are asked for the
-//! second time, so that nothing is still to come, whatever the engine does when it is closed.
-//! Files are removed only later: what an engine itself has removed or truncated before it was
-//! written was never written.
+//! The lesser one counts. Before the second reading the files of the store are flushed, so that no
+//! write is still pending, whatever the engine does when it is closed. Files are removed only later.
+//! Data that an engine removes or truncates before write-back was never written.
 //!
-//! A page that is changed twice between two flushes is written once, and a byte that is changed
-//! costs its page: that is what is measured. What happens inside the device is not. Linux only;
-//! absent where there is no device, as with a file system in memory.
+//! A page that changes twice between two flushes is written once, and one changed byte costs its page:
+//! both are measured. Writes inside the device are not. Linux only; absent where there is no device,
+//! as with a file system in memory.
 
 use std::fs;
 use std::io;
 use std::path::Path;
 
-/// The size of a sector in these statistics, whatever the device has.
+/// The size of a sector in these statistics, on every device.
 const SECTOR_BYTES: u64 = 512;
 
 /// A reading of the counters.
@@ -31,14 +30,14 @@ pub(super) struct DeviceBytes<'a> {
 }
 
 impl DeviceBytes<'_> {
-    /// What was written until now, by us and to the device beneath `dir`, which exists.
+    /// The bytes written so far by this process and to the device beneath `dir`, which exists.
     pub(super) fn now(dir: &Path) -> DeviceBytes<'_> {
         DeviceBytes { dir, own: own(), device: device(dir) }
     }
 
-    /// What was written since, if that can be known: to `files`, a closed store or one file.
+    /// The bytes written since to `files`, a closed store or one file; `None` if unknown.
     pub(super) fn since(self, files: &Path) -> Option<f64> {
-        // A failure shows in the figures at worst: the stores themselves have flushed before.
+        // At worst a failure shows in the figures: the stores themselves have flushed before.
         let _ = sync(files);
         let now = DeviceBytes::now(self.dir);
         least(difference(self.own, now.own)?, difference(self.device, now.device))
@@ -49,7 +48,7 @@ fn difference(before: Option<u64>, now: Option<u64>) -> Option<u64> {
     Some(now?.saturating_sub(before?))
 }
 
-/// A device that has written nothing is none: a file system with several devices beneath it.
+/// A device that has written nothing does not count: several devices are beneath the file system.
 fn least(own: u64, device: Option<u64>) -> Option<f64> {
     let device = device.filter(|bytes| *bytes > 0);
     let least = device.map_or(own, |device| device.min(own));

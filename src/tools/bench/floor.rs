@@ -1,32 +1,32 @@
-//! The floor: what the same work costs without a store.
+//! The floor: the cost of the same work without a store.
 //!
 //! | floor | one operation |
 //! |---|---|
-//! | `pwrite` | the rows of a commit written behind the last ones, into the page cache |
+//! | `pwrite` | the rows of a commit appended to the last ones, in the page cache |
 //! | `pwrite+fdatasync` | the same, then flushed to the device |
 //! | `pread` | 4 KiB read from anywhere in a file, out of the page cache |
 //! | `btreemap` | a get or a scan of a `BTreeMap<Vec<u8>, Vec<u8>>` that holds the same rows |
 //! | `memory` | as many bytes as the store holds, read once |
 //!
-//! The file is written from end to end and then over again: a page that is written anew before it
-//! went to the device costs it nothing, so bytes to the device may be fewer than user bytes.
+//! The file is written from end to end and then again. A page that is overwritten before its
+//! write-back costs the device nothing, so bytes to the device may be fewer than user bytes.
 
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::path::Path;
 
-use super::BenchError;
 use super::draws::Chance;
+use super::error::BenchError;
 use super::rows::{KEY_BYTES, Order, Value, fill, key};
 
-/// What a log would add to a row: 6 bytes for everything else.
+/// The bytes that a log adds to a row.
 const OVERHEAD_BYTES: usize = 6;
 
-/// What a random read takes.
+/// The size of a random read.
 const READ_BYTES: usize = 4096;
 
-/// What follows a write.
+/// The flush after a write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Flush {
     /// Nothing.
@@ -36,7 +36,7 @@ pub(super) enum Flush {
 }
 
 impl Flush {
-    /// As in the tables.
+    /// Its name in the tables.
     pub(super) fn name(self) -> &'static str {
         match self {
             Flush::Never => "pwrite",
@@ -44,7 +44,7 @@ impl Flush {
         }
     }
 
-    /// What [`Flush::name`] stands for.
+    /// The inverse of [`Flush::name`].
     pub(super) fn named(name: &str) -> Flush {
         if name == Flush::Never.name() { Flush::Never } else { Flush::EachRecord }
     }
@@ -89,7 +89,7 @@ impl FloorFile {
         let mut number = 0;
         let bytes = self.bytes;
         move || {
-            // As much is made anew as in a put: the key, and the value with its number.
+            // Each row costs the same preparation as a put: the key, and the value with its number.
             for row in record.chunks_exact_mut(row_bytes) {
                 row[..KEY_BYTES].copy_from_slice(&Order::Random.key(number));
                 row[KEY_BYTES..KEY_BYTES + value_bytes].copy_from_slice(value.row(number));
@@ -107,7 +107,7 @@ impl FloorFile {
         }
     }
 
-    /// Reads anywhere.
+    /// Reads random pages.
     pub(super) fn reader(
         &self,
         seed: u64,
@@ -124,7 +124,7 @@ impl FloorFile {
         }
     }
 
-    /// Flushes what was written, so that the next measurement does not pay for it.
+    /// Flushes the file, so that the next measurement does not pay for this one.
     pub(super) fn settle(&self) -> Result<(), BenchError> {
         self.file.sync_data().map_err(BenchError::io("flush the floor file"))
     }
@@ -163,10 +163,10 @@ fn read_at(file: &File, mut offset: u64, mut bytes: &mut [u8]) -> io::Result<()>
     Ok(())
 }
 
-/// The same rows as the stores have, in memory.
+/// The rows of the stores, in memory.
 pub(super) type Map = BTreeMap<Vec<u8>, Vec<u8>>;
 
-/// The map that gets are compared with: the same rows, in memory, without a store.
+/// The map that gets are compared with.
 pub(super) fn map_of(keys: u64, value_bytes: usize) -> Map {
     let mut value = Value::of(value_bytes);
     (0..keys).map(|number| (key(number).to_vec(), value.row(number).to_vec())).collect()

@@ -1,12 +1,11 @@
-//! What may be known of a measurement while it runs: for whoever shows progress.
+//! The progress of a measurement while it runs.
 //!
-//! The measuring threads pay for it with two plain stores for each timed operation, to memory of
-//! their own, whether anybody looks or not: a run that is watched measures the same as one that
-//! is not. Only the watermarks are asked for when somebody looks, ten times a second, by the
-//! thread that waits for the others.
+//! A measuring thread pays two plain stores per timed operation, to memory of its own, watched or
+//! not: a watched run measures the same as any other. Only the watermarks are read while somebody
+//! watches, ten times per second, by the thread that waits for the others.
 //!
-//! Latencies are counted in buckets, four for each power of two: good for a figure that moves,
-//! not for a result.
+//! Latencies are counted in buckets, four per power of two: precise enough for a moving display, not
+//! for a result.
 
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -20,28 +19,28 @@ use crate::tools::present::figures::many;
 #[derive(Debug, Default)]
 pub struct Gauge {
     watched: AtomicBool,
-    /// A line is said of each measurement that is done.
+    /// Whether each finished measurement writes a line.
     tells: AtomicBool,
     done: AtomicU64,
     total: AtomicU64,
     label: Mutex<String>,
-    /// Of the threads of the running measurement.
+    /// The counters of the running measurement, one per thread.
     threads: Mutex<Vec<Arc<Counter>>>,
     watermarks: Mutex<Option<Watermarks>>,
 }
 
 impl Gauge {
-    /// Says that somebody looks.
+    /// Says that somebody watches.
     pub fn watch(&self) {
         self.watched.store(true, Ordering::Relaxed);
     }
 
-    /// Whether somebody looks.
+    /// Whether somebody watches.
     pub fn is_watched(&self) -> bool {
         self.watched.load(Ordering::Relaxed)
     }
 
-    /// Operations of the running measurement so far. It starts over with the next one.
+    /// Operations of the running measurement so far.
     pub fn ops(&self) -> u64 {
         self.counters().iter().map(|counter| counter.ops.load(Ordering::Relaxed)).sum()
     }
@@ -57,24 +56,24 @@ impl Gauge {
         sums
     }
 
-    /// What is being measured.
+    /// The name of the running case.
     pub fn label(&self) -> String {
-        self.label.lock().expect("nobody panics with it").clone()
+        self.label.lock().expect("no thread panics with this lock").clone()
     }
 
-    /// Measurements done, and how many there will be in this part of the run; 0 while it is being
-    /// prepared.
+    /// Finished measurements, and the total of this part of the run; the total is 0 during its
+    /// preparation.
     pub fn done_and_total(&self) -> (u64, u64) {
         (self.done.load(Ordering::Relaxed), self.total.load(Ordering::Relaxed))
     }
 
-    /// Where the store under measurement is, if it says.
+    /// The watermarks of the store under measurement, if it has any.
     pub fn watermarks(&self) -> Option<Watermarks> {
-        *self.watermarks.lock().expect("nobody panics with it")
+        *self.watermarks.lock().expect("no thread panics with this lock")
     }
 
     pub(super) fn now(&self, label: impl Into<String>) {
-        *self.label.lock().expect("nobody panics with it") = label.into();
+        *self.label.lock().expect("no thread panics with this lock") = label.into();
     }
 
     pub(super) fn expect_measurements(&self, total: u64) {
@@ -87,36 +86,36 @@ impl Gauge {
         if self.tells.load(Ordering::Relaxed) {
             let (label, ops) = (self.label(), many(self.ops() as f64));
             let total = self.total.load(Ordering::Relaxed);
-            // Nothing can be done when that is closed.
+            // A closed standard error must not end the run.
             let _ = writeln!(io::stderr(), "{done}/{total}  {label}: {ops} operations");
         }
     }
 
-    /// Says a line of each measurement that is done, where nobody sees more.
+    /// From now on each finished measurement writes a line: the display without a terminal.
     pub(super) fn tell(&self) {
         self.tells.store(true, Ordering::Relaxed);
     }
 
     pub(super) fn set_watermarks(&self, found: Option<Watermarks>) {
-        *self.watermarks.lock().expect("nobody panics with it") = found;
+        *self.watermarks.lock().expect("no thread panics with this lock") = found;
     }
 
-    /// Begins a measurement by so many threads.
+    /// Begins a measurement with `threads` threads.
     pub(super) fn start(&self, threads: usize) -> Vec<Arc<Counter>> {
         let counters: Vec<_> = (0..threads).map(|_| Arc::default()).collect();
-        self.threads.lock().expect("nobody panics with it").clone_from(&counters);
+        self.threads.lock().expect("no thread panics with this lock").clone_from(&counters);
         counters
     }
 
     fn counters(&self) -> Vec<Arc<Counter>> {
-        self.threads.lock().expect("nobody panics with it").clone()
+        self.threads.lock().expect("no thread panics with this lock").clone()
     }
 }
 
-/// How many buckets there are: enough for a minute.
+/// The number of buckets: enough for latencies of a minute.
 pub const BUCKETS: usize = 160;
 
-/// What one thread counts. Nobody else writes here.
+/// The counters of one thread. No other thread writes to them.
 #[derive(Debug)]
 #[repr(align(128))]
 pub(super) struct Counter {
@@ -131,7 +130,7 @@ impl Default for Counter {
 }
 
 impl Counter {
-    /// So many operations were done, the last of which took so long.
+    /// Counts `ops` operations, the last of which took `ns`.
     #[inline]
     pub(super) fn count(&self, ops: u64, ns: u64) {
         let add = |to: &AtomicU64, more: u64| {
@@ -149,7 +148,7 @@ fn bucket(ns: u64) -> usize {
     (power as usize * 4 + quarter as usize - 8).min(BUCKETS - 1)
 }
 
-/// The latency below which `quantile` of those in the buckets are; absent if there are none.
+/// The latency at `quantile` of the counted operations; `None` if there are none.
 pub fn quantile_us(buckets: &[u64; BUCKETS], quantile: f64) -> Option<f64> {
     let all: u64 = buckets.iter().sum();
     let wanted = (all as f64 * quantile).ceil() as u64;
@@ -168,7 +167,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn latencies_are_found_again_within_a_quarter() {
+    fn quantiles_are_exact_to_a_quarter() {
         let gauge = Gauge::default();
         let counters = gauge.start(2);
         for _ in 0..98 {

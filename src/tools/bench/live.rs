@@ -1,4 +1,4 @@
-//! What a run does, while it does it: on a terminal, redrawn five times a second.
+//! The progress of a run on a terminal, redrawn five times per second.
 //!
 //! ```text
 //!   =================>-------------------------  17/50  2m
@@ -7,13 +7,13 @@
 //!   log  ==========================d................v|  123 MiB, 1.90 MiB not yet durable
 //! ```
 //!
-//! The strip is the end of the log: `|` appended, `v` visible, `d` durable. Its length is the
-//! widest gap that was seen in the measurement.
+//! The strip shows the end of the log: `|` appended, `v` visible, `d` durable. It spans the widest gap
+//! of the measurement so far.
 //!
-//! - PROGRESS-1 Nobody who measures waits for it: it reads counters that are written anyway, from a thread
-//!   of its own, and takes no lock that a measuring thread takes in its loop. Its thread sleeps
-//!   but for some microseconds of each fifth of a second.
-//! - PROGRESS-2 Without a terminal no thread is started: a line is said of each measurement that is done.
+//! - PROGRESS-1 No measuring thread waits for the display: its own thread reads counters that are written
+//!   in any case, and takes no lock of a measuring loop. It works some microseconds of each fifth of a
+//!   second and sleeps for the rest.
+//! - PROGRESS-2 Without a terminal no thread is started: each finished measurement writes a line.
 
 use std::collections::VecDeque;
 use std::io::{self, IsTerminal};
@@ -27,19 +27,19 @@ use super::gauge::{Gauge, quantile_us};
 use crate::Watermarks;
 use crate::tools::present::figures::{bytes, many, time};
 
-/// How often it is redrawn.
+/// Time between two redraws.
 const TICK: Duration = Duration::from_millis(200);
 
-/// Over so many ticks the throughput is taken: a second.
+/// The throughput is that of the last five ticks: a second.
 const TICKS_IN_RATE: usize = 5;
 
-/// Of the strip, in characters.
+/// The length of the strip, in characters.
 const STRIP: usize = 46;
 
 /// No line is longer, so that none is broken on a usual terminal.
 const WIDTH: usize = 79;
 
-/// Does the work and shows meanwhile how it goes on.
+/// Does the work and shows its progress meanwhile.
 pub(super) fn watch<T>(gauge: &Gauge, work: impl FnOnce() -> T) -> T {
     if !io::stderr().is_terminal() {
         gauge.tell();
@@ -91,17 +91,17 @@ impl Look {
     }
 }
 
-/// What must be remembered from one redraw to the next.
+/// State from one redraw to the next.
 #[derive(Debug, Default)]
 struct View {
     label: String,
-    /// The latest looks at the operations.
+    /// The latest readings: when, and operations so far.
     seen: VecDeque<(Instant, u64)>,
     widest: u64,
 }
 
 impl View {
-    /// What stands below the bar.
+    /// The lines below the bar.
     fn lines(&mut self, look: &Look) -> String {
         let is_new =
             look.label != self.label || self.seen.back().is_some_and(|(_, ops)| *ops > look.ops);

@@ -1,6 +1,6 @@
-//! On what machine, and on what file system, the figures were made.
+//! The machine and the file system under the figures.
 //!
-//! What cannot be found out is left empty: this is a description, not a decision.
+//! A fact that cannot be found out stays empty: nothing depends on it.
 
 use std::fs;
 use std::path::Path;
@@ -27,9 +27,25 @@ impl Machine {
         }
     }
 
-    /// Whether nothing on the file system survives a power loss, flushed or not.
+    /// Whether the file system is in memory: even flushed data do not survive a power loss.
     pub(super) fn is_memory_file_system(&self) -> bool {
         matches!(&*self.file_system, "tmpfs" | "ramfs")
+    }
+
+    /// Reasons to distrust figures that were measured in `dir`.
+    pub(super) fn warnings(&self, dir: &Path) -> Vec<String> {
+        let mut warnings = Vec::new();
+        if self.is_memory_file_system() {
+            warnings.push(format!(
+                "{} is in memory: flushing costs nothing there, and figures for sync commits mean \
+                 nothing",
+                dir.display()
+            ));
+        }
+        if cfg!(debug_assertions) {
+            warnings.push("built without optimization: figures mean nothing".to_owned());
+        }
+        warnings
     }
 
     /// One line for people.
@@ -68,7 +84,7 @@ impl Mount {
     fn of(dir: &Path) -> Option<Mount> {
         let dir = dir.canonicalize().ok()?;
         let mounts = fs::read_to_string("/proc/self/mountinfo").ok()?;
-        // Of mounts at the same place, the last one covers the others.
+        // Of several mounts at one point, the last one covers the others.
         mounts
             .lines()
             .filter_map(Mount::parse)
@@ -92,7 +108,7 @@ impl Mount {
     }
 }
 
-/// What the kernel says about a block device: its model, and whether it spins.
+/// The kernel's description of a block device: model, whether it spins, mode of its cache.
 fn device(number: &str) -> String {
     let block = format!("/sys/dev/block/{number}");
     // A partition has no model of its own; its disk is the directory above.
@@ -119,7 +135,7 @@ fn line(path: &str) -> String {
     text.lines().next().unwrap_or_default().trim().to_owned()
 }
 
-/// What follows `name` and `separator` in a file of such lines; empty if nothing does.
+/// The value after `name` and `separator` in a file of such lines; empty if there is none.
 fn field(path: &str, name: &str, separator: char) -> String {
     let text = fs::read_to_string(path).unwrap_or_default();
     let fields = text.lines().filter_map(|line| line.split_once(separator));
@@ -133,7 +149,7 @@ fn memory_bytes() -> u64 {
     kib.unwrap_or(0) << 10
 }
 
-/// Asks the file system itself: a mount table may be hidden from us.
+/// Asks the file system itself: the mount table may be hidden from this process.
 #[cfg(target_os = "linux")]
 fn is_tmpfs(dir: &Path) -> bool {
     const TMPFS_MAGIC: u64 = 0x0102_1994;

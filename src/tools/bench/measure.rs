@@ -8,13 +8,12 @@
 //!
 //! Two loops:
 //!
-//! - closed: each thread issues its next operation when the last one is done. What a machine can
-//!   do at most, but an operation that nobody issued because another one stalled is not slow;
-//! - open (`--rate`): operations are due at fixed times, whatever became of those before them.
-//!   Latency counts from when an operation was due, not from when a thread came to it, so a stall
-//!   is seen by all that were due meanwhile. What is due before the end is done, if it takes up
-//!   to as long again; what is not done even then counts as having waited until now, and is told
-//!   as the figure `overdue`.
+//! - closed: each thread issues its next operation when the last one is done. That finds the highest
+//!   throughput, but an operation that was never issued because another one stalled is not slow;
+//! - open (`--rate`): operations are due at fixed times, even if earlier ones are late. Latency
+//!   counts from when an operation was due, so a stall shows in all operations that were due
+//!   meanwhile. Operations that are due before the end are still done, for up to as long again. The
+//!   rest count as having waited until then, and the figure `overdue` says how many they are.
 
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, Barrier, OnceLock};
@@ -23,12 +22,12 @@ use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
 
-use super::BenchError;
+use super::error::BenchError;
 use super::gauge::{Counter, Gauge};
 use super::record::Figure;
 use crate::Watermarks;
 
-/// How long one measurement takes.
+/// The length of a measurement and of its warm-up.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Timing {
     warm_up: Duration,
@@ -42,7 +41,7 @@ impl Timing {
     }
 }
 
-/// Which operations are timed one by one. All are counted.
+/// The operations that are timed one by one. All are counted.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Clock {
     /// Each one.
@@ -51,7 +50,7 @@ pub(super) enum Clock {
     EveryEighth,
 }
 
-/// How operations are issued, and who looks on.
+/// How operations are issued, and the gauge that shows progress.
 #[derive(Clone, Copy)]
 pub(super) struct Load<'a> {
     pub(super) clock: Clock,
@@ -59,11 +58,11 @@ pub(super) struct Load<'a> {
     /// Operations per second over all threads; a closed loop without it.
     pub(super) rate: Option<f64>,
     pub(super) gauge: &'a Gauge,
-    /// Where the store is, for those who look on.
+    /// The store's watermarks, for the display of progress.
     pub(super) watermarks: &'a dyn Fn() -> Option<Watermarks>,
 }
 
-/// What one measurement found.
+/// The result of one measurement.
 #[derive(Clone, Debug)]
 pub(super) struct Sample {
     pub(super) ops_per_s: f64,
@@ -77,7 +76,7 @@ pub(super) struct Sample {
 }
 
 impl Sample {
-    /// Of work that was done once, in `elapsed`, in `ops` operations on `rows` rows.
+    /// The sample of `ops` operations on `rows` rows that took `elapsed` together.
     pub(super) fn once(ops: u64, rows: u64, elapsed: Duration) -> Sample {
         let mut latency_ns = new_histogram();
         let each = elapsed.as_nanos() as u64 / ops.max(1);
@@ -102,7 +101,7 @@ impl Sample {
     }
 }
 
-/// What one thread found.
+/// The figures of one thread.
 struct ThreadRun {
     rows_in_all: u64,
     rows: u64,
@@ -112,8 +111,8 @@ struct ThreadRun {
     latency_ns: Histogram<u64>,
 }
 
-/// Runs each worker on a thread of its own until the time is up. A worker does one operation
-/// when called, and says how many rows that touched.
+/// Runs each worker on its own thread until the time is up. A call of a worker does one operation
+/// and returns how many rows it touched.
 pub(super) fn drive<W>(workers: Vec<W>, load: &Load<'_>) -> Result<Sample, BenchError>
 where
     W: FnMut() -> Result<usize, BenchError> + Send,
@@ -149,7 +148,7 @@ where
     Ok(merge(runs.into_iter().collect::<Result<_, _>>()?))
 }
 
-/// Calls one worker so many times, on the thread that is here, and times each call.
+/// Calls one worker `operations` times on this thread, and times each call.
 pub(super) fn repeat<W>(
     mut worker: W,
     operations: u64,
@@ -180,7 +179,7 @@ where
     Ok(Sample { latency_ns, ..sample })
 }
 
-/// Waits for the workers, and looks where the store is meanwhile, if anybody cares.
+/// Waits for the workers. In a watched run it reads the store's watermarks meanwhile.
 fn look_on(load: &Load<'_>, all_done: &mpsc::Receiver<()>) {
     const OFTEN: Duration = Duration::from_millis(100);
     const SELDOM: Duration = Duration::from_secs(1);
@@ -389,7 +388,7 @@ mod tests {
     /// One stall of 60 ms at 1000 operations a second: sixty of them waited, 30 ms on average.
     /// A closed loop would have seen one slow operation.
     #[test]
-    fn a_stall_is_seen_by_all_that_were_due_meanwhile() {
+    fn a_stall_delays_all_operations_that_were_due_meanwhile() {
         let begun = Instant::now();
         let mut stalled = false;
         let worker = move || {
@@ -408,7 +407,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_done_in_time_is_overdue() {
+    fn operations_that_do_not_fit_are_overdue() {
         let worker = || {
             thread::sleep(Duration::from_millis(2));
             Ok(1)

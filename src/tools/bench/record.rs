@@ -1,17 +1,17 @@
-//! The result of a run: what the JSON file holds, and what table and page are made from.
+//! The result of a run, as the JSON file holds it and as table and page show it.
 //!
 //! ```text
 //!   Record
-//!     machine      on what
-//!     run          when and how
-//!     engines      who took part: versions, modes, and what each mode loses
-//!     results      one Row for each (workload, engine, mode, threads, sizes)
+//!     machine      processor, disk, file system
+//!     run          time, settings, warnings
+//!     engines      versions, modes, and what each mode loses
+//!     results      one Row per (workload, engine, mode, threads, sizes)
 //! ```
 //!
-//! - RESULTS-1 Table and page take nothing from anywhere else: whoever has the file can make both again.
+//! - RESULTS-1 Table and page use nothing else: both can be made again from the file.
 //! - RESULTS-2 Field names never change their meaning. New fields have defaults, so that files of earlier
-//!   versions are still read; what they lack is empty.
-//! - RESULTS-3 All numbers are finite. What could not be measured is absent (`null`), never 0.
+//!   versions can still be read; fields that they lack are empty.
+//! - RESULTS-3 All numbers are finite. A figure that could not be measured is absent (`null`), never 0.
 
 use serde::{Deserialize, Serialize};
 
@@ -23,22 +23,22 @@ pub const FLOOR: &str = "floor";
 /// The name of our own store among the engines.
 pub const SYNCLINE: &str = "syncline";
 
-/// Everything that one run found out.
+/// The result of one run.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Record {
-    /// On what machine.
+    /// The machine under the figures.
     pub machine: Machine,
-    /// When and how.
+    /// Time, settings and warnings.
     #[serde(default)]
-    pub run: Run,
-    /// Who took part.
+    pub run: RunInfo,
+    /// The engines that took part.
     #[serde(default)]
     pub engines: Vec<EngineInfo>,
     /// The figures.
     pub results: Vec<Row>,
 }
 
-/// A description of the machine. What could not be found out is empty.
+/// A description of the machine. A fact that could not be found out is empty.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Machine {
@@ -56,7 +56,7 @@ pub struct Machine {
     pub file_system: String,
     /// How it is mounted.
     pub mount_options: String,
-    /// What is mounted.
+    /// The device that is mounted.
     pub mount_source: String,
     /// The block device: model, whether it spins, whether it caches writes.
     pub device: String,
@@ -65,7 +65,7 @@ pub struct Machine {
 /// When and how the figures were made.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Run {
+pub struct RunInfo {
     /// The version of the harness and of our own store.
     pub version: String,
     /// When it began, in seconds since 1970.
@@ -78,12 +78,11 @@ pub struct Run {
     pub seconds: f64,
     /// How many different keys there are.
     pub keys: u64,
-    /// What chance followed from: the order of the cases in each round.
+    /// The seed of every random draw, the order of the cases in each round included.
     pub seed: u64,
     /// The cache that each engine may use.
     pub cache_bytes: u64,
-    /// What whoever reads the figures must know: a file system in memory, a build without
-    /// optimization.
+    /// Reasons to distrust the figures: a file system in memory, a build without optimization.
     pub warnings: Vec<String>,
 }
 
@@ -105,13 +104,13 @@ pub struct ModeInfo {
     pub name: String,
     /// What an acknowledged commit survives.
     pub guarantee: Guarantee,
-    /// What is lost if the process is killed.
+    /// The commits that a kill of the process loses.
     pub lost_on_kill: String,
-    /// What is lost if the power fails.
+    /// The commits that a power loss loses.
     pub lost_on_power_loss: String,
 }
 
-/// What a ratio compares.
+/// The figures that a ratio compares.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Ratio {
     /// Operations per second: higher is better.
@@ -121,39 +120,39 @@ pub enum Ratio {
     /// The median latency: lower is better.
     #[serde(rename = "p50 latency")]
     MedianLatency,
-    /// Device bytes for each user byte: lower is better.
+    /// Device bytes per user byte: lower is better.
     #[serde(rename = "device bytes")]
     DeviceBytes,
 }
 
-/// One line of the table: what one engine did in one mode under one load.
+/// One line of the table: one engine in one mode under one load.
 ///
-/// Without another word a figure is the median over the rounds.
+/// A figure is the median over the rounds unless its field says otherwise.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Row {
     /// The family: `commit`, `read`, `scan`, `mixed`, `load`, `hot`, `recover`, `large`, `flush`,
     /// `window`.
     pub workload: String,
-    /// What of it: `put`, `batch`, `hit`, `miss`, `A`, ... Rows of one workload, variant, threads,
-    /// sizes and rate measure the same thing and belong side by side.
+    /// The part of the family: `put`, `batch`, `hit`, `miss`, `A`, ... Rows of one workload, variant,
+    /// threads, sizes and rate measure the same thing and belong side by side.
     pub variant: String,
-    /// Who: [`FLOOR`], [`SYNCLINE`] or the name of a peer.
+    /// [`FLOOR`], [`SYNCLINE`] or the name of a peer.
     pub engine: String,
-    /// In which mode.
+    /// The mode of the engine.
     pub mode: String,
     /// What an acknowledged commit survives; absent where nothing is committed.
     pub guarantee: Option<Guarantee>,
-    /// How many threads did it at a time.
+    /// Threads at work at the same time.
     pub threads: usize,
     /// The size of a value.
     pub value_bytes: usize,
-    /// Puts in a commit; 1 also where nothing is committed.
+    /// Puts per commit; 1 also where nothing is committed.
     pub batch: usize,
     /// How keys were drawn: `random order`, `sorted`, `uniform`, `zipfian`, `latest`.
     pub distribution: String,
-    /// Operations per second that were scheduled over all threads (open loop). Latencies are then
-    /// taken from the scheduled start.
+    /// Operations per second that were scheduled over all threads (open loop). Latencies then count
+    /// from the scheduled start.
     pub rate: Option<f64>,
     /// Operations per second. An operation is one call: a commit, a get, a scan, an opening.
     pub ops_per_s: f64,
@@ -175,7 +174,7 @@ pub struct Row {
     pub latency: Vec<(f64, f64)>,
     /// Commits that shared one flush of the log.
     pub commits_per_flush: Option<f64>,
-    /// Bytes that the process had written to the device, for each byte of keys and values.
+    /// Bytes written to the device per byte of keys and values.
     pub device_bytes_per_user_byte: Option<f64>,
     /// This row's figure divided by that of its floor, by `ratio_is`.
     pub ratio_to_floor: Option<f64>,
@@ -185,11 +184,11 @@ pub struct Row {
     pub ratio_to_1_thread: Option<f64>,
     /// Of our own rows: how many times as good as the best peer that does the same with the same
     /// guarantee, by `peer_ratio_is`. Above 1 we are ahead, whatever is compared. The median of
-    /// the ratios to whoever was best in each round.
+    /// the ratios to the best peer of each round.
     pub ratio_to_best_peer: Option<f64>,
     /// What `ratio_to_best_peer` compares.
     pub peer_ratio_is: Ratio,
-    /// Who that was in most rounds.
+    /// The peer that was the best one in most rounds.
     pub best_peer: Option<String>,
     /// In how many rounds it was measured.
     pub rounds: usize,
@@ -203,7 +202,7 @@ pub struct Row {
     pub ratio_to_floor_spread: Option<Spread>,
     /// Over the rounds.
     pub ratio_to_best_peer_spread: Option<Spread>,
-    /// What only this workload has.
+    /// Figures that only this workload has.
     pub figures: Vec<Figure>,
 }
 
@@ -234,7 +233,7 @@ impl Spread {
     }
 }
 
-/// A figure that only some workloads have, as `lost_commits_p99` of `window`.
+/// A figure that only some workloads have: `lost_commits_p99` of `window`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Figure {
     /// Its name.
@@ -265,10 +264,10 @@ impl Record {
         text
     }
 
-    /// What a JSON file holds.
+    /// Parses the text of a JSON file.
     ///
     /// # Errors
-    /// What is wrong with it, and where.
+    /// The text is not a record: the message says where and why.
     pub fn from_json(text: &str) -> Result<Record, String> {
         serde_json::from_str(text).map_err(|error| error.to_string())
     }

@@ -1,4 +1,4 @@
-//! Medians over rounds, and ratios: from samples to the rows of the result.
+//! Rows of the result from samples: medians over the rounds, and ratios.
 //!
 //! Every ratio is taken within a round and is the median of those (BENCH-1):
 //!
@@ -9,12 +9,12 @@
 //! | device bytes | device bytes per user byte / those of the floor | lower |
 //!
 //! The ratio to the best peer compares the same figures, but always says how many times as good
-//! ours is. The peer is whoever was best in that round, which is harder on us than any one of
-//! them over all rounds.
+//! ours is. The peer is the best one of that round, which is harder on us than any single peer
+//! over all rounds.
 
 use hdrhistogram::Histogram;
 
-use super::case::{Case, Who};
+use super::case::{Case, Contender};
 use super::measure::{Sample, new_histogram};
 use super::record::{Figure, Ratio, Row, Spread};
 use super::stage::Stage;
@@ -29,7 +29,7 @@ pub(super) struct Results {
     latency_ns: Vec<Histogram<u64>>,
 }
 
-/// What is kept of a sample.
+/// The figures of a sample.
 #[derive(Clone, Debug, Default)]
 struct Round {
     ops_per_s: f64,
@@ -60,7 +60,7 @@ impl Round {
         }
     }
 
-    /// What `ratio` compares. Nothing can be compared with 0.
+    /// The figure that `ratio` compares, unless it is 0.
     fn compared(&self, ratio: Ratio) -> Option<f64> {
         let figure = match ratio {
             Ratio::Throughput => Some(self.ops_per_s),
@@ -92,10 +92,10 @@ impl Results {
         self.rounds[case].push(Round::of(sample));
     }
 
-    /// Leaves out who failed.
-    pub(super) fn forget(&mut self, failed: &[Who]) {
+    /// Drops the rounds of engines that failed.
+    pub(super) fn forget(&mut self, failed: &[Contender]) {
         for (case, rounds) in self.cases.iter().zip(&mut self.rounds) {
-            if failed.contains(&case.who) {
+            if failed.contains(&case.contender) {
                 rounds.clear();
             }
         }
@@ -123,7 +123,7 @@ impl Results {
         Row {
             workload: case.workload.to_owned(),
             variant: case.variant.to_owned(),
-            engine: stage.name(case.who).to_owned(),
+            engine: stage.name(case.contender).to_owned(),
             mode: case.mode.to_owned(),
             guarantee: case.guarantee,
             threads: case.threads,
@@ -158,7 +158,7 @@ impl Results {
         }
     }
 
-    /// Of the figures of two cases, over the rounds.
+    /// The ratio of the figures of two cases, over the rounds.
     fn ratio(&self, index: usize, other: usize, ratio: Ratio) -> Option<Spread> {
         let pairs = self.rounds[index].iter().zip(&self.rounds[other]);
         Spread::of(
@@ -173,20 +173,21 @@ impl Results {
         wanted.variant = case.undisturbed.unwrap_or(case.variant);
         self.cases.iter().position(|other| {
             let same_mode = other.mode == case.mode || case.undisturbed.is_some();
-            other.who == case.who && same_mode && other.is_like(&wanted)
+            other.contender == case.contender && same_mode && other.is_like(&wanted)
         })
     }
 
-    /// Of our own cases: how many times as good they are as the best peer of each round, and who
-    /// that was most of the time.
-    fn to_best_peer(&self, index: usize) -> Option<(Spread, Who)> {
+    /// Of our own cases: how many times as good they are as the best peer of each round, and the
+    /// peer that was best in most rounds.
+    fn to_best_peer(&self, index: usize) -> Option<(Spread, Contender)> {
         let case = &self.cases[index];
-        if case.who != Who::SYNCLINE {
+        if case.contender != Contender::SYNCLINE {
             return None;
         }
         let is_peer = |peer: &usize| {
             let peer = &self.cases[*peer];
-            let is_peer = matches!(peer.who, Who::Engine(_)) && peer.who != Who::SYNCLINE;
+            let is_peer = matches!(peer.contender, Contender::Engine(_))
+                && peer.contender != Contender::SYNCLINE;
             is_peer && peer.guarantee == case.guarantee && peer.is_like(case)
         };
         let peers: Vec<usize> = (0..self.cases.len()).filter(is_peer).collect();
@@ -194,14 +195,19 @@ impl Results {
             let ours = self.rounds[index][round].compared(case.peer_ratio)?;
             let ratio = |peer: &usize| {
                 let theirs = self.rounds[*peer].get(round)?.compared(case.peer_ratio)?;
-                Some((times_as_good(case.peer_ratio, ours, theirs), self.cases[*peer].who))
+                Some((times_as_good(case.peer_ratio, ours, theirs), self.cases[*peer].contender))
             };
-            // The best of them is the one against whom we look worst.
+            // The best peer is the one with our lowest ratio.
             peers.iter().filter_map(ratio).min_by(|one, other| one.0.total_cmp(&other.0))
         };
-        let best: Vec<(f64, Who)> = (0..self.rounds[index].len()).filter_map(of_round).collect();
-        let times = |who: Who| best.iter().filter(|(_, best)| *best == who).count();
-        let most = best.iter().map(|(_, who)| *who).max_by_key(|who| times(*who))?;
+        let best: Vec<(f64, Contender)> =
+            (0..self.rounds[index].len()).filter_map(of_round).collect();
+        let times =
+            |contender: Contender| best.iter().filter(|(_, best)| *best == contender).count();
+        let most = best
+            .iter()
+            .map(|(_, contender)| *contender)
+            .max_by_key(|contender| times(*contender))?;
         Some((Spread::of(best.iter().map(|(ratio, _)| *ratio))?, most))
     }
 }
@@ -221,7 +227,7 @@ fn figures(rounds: &[Round]) -> Vec<Figure> {
     medians
 }
 
-/// The distribution for a chart: as many quantiles as there are operations to tell them apart.
+/// The distribution for a chart: as many quantiles as the number of operations can tell apart.
 pub(super) fn points(latency_ns: &Histogram<u64>) -> Vec<(f64, f64)> {
     const STEPS_IN_TEN: [f64; 6] = [1.0, 0.75, 0.5, 0.4, 0.25, 0.15];
     let count = latency_ns.len();
@@ -250,9 +256,16 @@ mod tests {
     use super::*;
     use crate::tools::bench::engine::Guarantee;
 
-    fn case(who: Who, mode: &'static str, threads: usize) -> Case {
+    fn case(contender: Contender, mode: &'static str, threads: usize) -> Case {
         let guarantee = Some(Guarantee::ProcessEnd);
-        Case { who, mode, guarantee, threads, floor: Some(0), ..Case::new("commit", "put", 150) }
+        Case {
+            contender,
+            mode,
+            guarantee,
+            threads,
+            floor: Some(0),
+            ..Case::new("commit", "put", 150)
+        }
     }
 
     /// Operations per second, in each round.
@@ -268,9 +281,9 @@ mod tests {
 
     #[test]
     fn ratios_are_taken_within_a_round() {
-        let (ours, one, other) = (Who::SYNCLINE, Who::Engine(1), Who::Engine(2));
+        let (ours, one, other) = (Contender::SYNCLINE, Contender::Engine(1), Contender::Engine(2));
         let results = results(&[
-            (case(Who::Floor, "pwrite", 1), &[100.0, 1000.0, 50.0]),
+            (case(Contender::Floor, "pwrite", 1), &[100.0, 1000.0, 50.0]),
             (case(ours, "async", 1), &[50.0, 400.0, 40.0]),
             (case(one, "nosync", 1), &[25.0, 100.0, 10.0]),
             (case(other, "lazy", 1), &[10.0, 200.0, 20.0]),
@@ -286,9 +299,9 @@ mod tests {
         let latency = results.ratio(1, 0, Ratio::MedianLatency).unwrap();
         assert!(near(latency, 1.25, 2.0, 2.5), "{latency:?}");
         // Against the best of each round: 25, 200, 20. The one without a guarantee is no peer.
-        let (to_peer, who) = results.to_best_peer(1).unwrap();
+        let (to_peer, contender) = results.to_best_peer(1).unwrap();
         assert!(near(to_peer, 2.0, 2.0, 2.0), "{to_peer:?}");
-        assert_eq!(who, other);
+        assert_eq!(contender, other);
         assert!(results.to_best_peer(2).is_none() && results.to_best_peer(5).is_none());
         let to_single = results.undisturbed(&results.cases[5]);
         assert_eq!(to_single, Some(1));

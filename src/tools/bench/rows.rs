@@ -1,8 +1,8 @@
 //! The rows that are put and read.
 //!
 //! Row `n` has a key of 24 random bytes, made from `n` by SplitMix64, and a value of random bytes
-//! that begins with `n`. Rows taken in order hence go to random places of the key order. Sorted
-//! rows have keys that begin with `n` itself, so that each one goes behind the last.
+//! that begins with `n`. Rows in numeric order hence go to random places of the key order. Sorted
+//! rows have keys that begin with `n` itself, so that each one is appended.
 
 use crate::engine::base::random::{GAMMA, mix};
 
@@ -60,7 +60,7 @@ fn sorted_key(number: u64) -> Key {
     key
 }
 
-/// A value, made into that of one row after the other.
+/// A value that becomes that of one row after the other, without a new allocation.
 pub(super) struct Value {
     bytes: Vec<u8>,
 }

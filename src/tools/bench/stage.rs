@@ -1,9 +1,9 @@
-//! What all workloads share: the directory, the engines, the load, and stores that hold every row.
+//! The state that all workloads share: directory, engines, load, and stores that hold every row.
 //!
-//! - STAGE-1 At most one store is open at a time: none pays for the threads and the memory of another.
-//! - STAGE-2 A store that is only read, or changed in place, is filled once for each engine and used by
-//!   all workloads. It is opened anew for each measurement and read once from end to end, so that
-//!   what fits in its cache is there.
+//! - STAGE-1 At most one store is open at a time: no store pays for the threads and memory of another.
+//! - STAGE-2 A store that is only read, or changed in place, is filled once per engine and used by all
+//!   workloads. Each measurement opens it and reads it once from end to end, so that its cache is
+//!   warm.
 
 use std::cell::{OnceCell, RefCell};
 use std::collections::HashMap;
@@ -13,24 +13,25 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::case::{Case, Who};
+use super::case::{Case, Contender};
 use super::engine::{Database, Engine, Guarantee, Mode, Session, Sizes};
+use super::error::BenchError;
 use super::floor::{FloorFile, Map, map_of};
 use super::gauge::Gauge;
 use super::measure::{Clock, Load, Timing};
 use super::record::FLOOR;
 use super::rows::{KEY_BYTES, Key, Order, Value, key};
-use super::{BenchError, Settings};
+use super::settings::Settings;
 use crate::Watermarks;
 use crate::tools::present::aside::aside;
 
-/// What a row is when nobody says otherwise.
+/// The default size of a value.
 const VALUE_BYTES: usize = 150;
 
-/// Rows in a batch, where many rows are put.
+/// The default size of a batch.
 pub(super) const BATCH_ROWS: usize = 1000;
 
-/// Where a run takes place.
+/// The state of a run.
 pub(super) struct Stage<'a> {
     pub(super) dir: PathBuf,
     pub(super) settings: &'a Settings,
@@ -48,7 +49,7 @@ pub(super) struct Stage<'a> {
 #[derive(Clone)]
 pub(super) struct Stock {
     pub(super) dir: PathBuf,
-    /// How many rows there are: those of the settings and what was inserted since.
+    /// Rows in the store: those of the settings and those inserted since.
     pub(super) rows: Arc<AtomicU64>,
 }
 
@@ -72,10 +73,10 @@ impl<'a> Stage<'a> {
     }
 
     /// As in the tables.
-    pub(super) fn name(&self, who: Who) -> &'static str {
-        match who {
-            Who::Floor => FLOOR,
-            Who::Engine(engine) => self.engines[engine].name(),
+    pub(super) fn name(&self, contender: Contender) -> &'static str {
+        match contender {
+            Contender::Floor => FLOOR,
+            Contender::Engine(engine) => self.engines[engine].name(),
         }
     }
 
@@ -85,15 +86,15 @@ impl<'a> Stage<'a> {
         modes.find(|mode| mode.name == name).expect("a mode of this engine")
     }
 
-    /// The mode for everything that is not about durability: what survives the process, if the
-    /// engine has that.
+    /// The mode for everything that is not about durability: commits survive the process, if the
+    /// engine has such a mode.
     pub(super) fn light_mode(&self, engine: usize) -> &'static Mode {
         let modes = self.engines[engine].modes();
         let light = modes.iter().find(|mode| mode.guarantee == Guarantee::ProcessEnd);
         light.or_else(|| modes.first()).expect("every engine has a mode")
     }
 
-    /// The size of a value where there is but one.
+    /// The size of a value where there is only one.
     pub(super) fn value_bytes(&self) -> usize {
         self.settings.value_bytes.first().copied().unwrap_or(VALUE_BYTES)
     }
@@ -103,7 +104,7 @@ impl<'a> Stage<'a> {
         told_or(&self.settings.value_bytes, unless_told)
     }
 
-    /// How many threads there are in turn.
+    /// The numbers of threads, one after the other.
     pub(super) fn threads(&self, unless_told: &[usize]) -> Vec<usize> {
         told_or(&self.settings.threads, unless_told)
     }
@@ -142,7 +143,7 @@ impl<'a> Stage<'a> {
         self.dir.join("floor")
     }
 
-    /// The map that reads are compared with. It lives as long as somebody holds it.
+    /// The map that reads are compared with.
     pub(super) fn map(&self) -> Rc<Map> {
         let make = || Rc::new(map_of(self.settings.keys, self.value_bytes()));
         Rc::clone(self.map.borrow_mut().get_or_insert_with(make))
@@ -217,14 +218,14 @@ impl<'a> Stage<'a> {
         self.engines[engine].open(dir, mode, sizes)
     }
 
-    /// Notes that a peer failed, and cleans up behind it (BENCH-7). Nobody else may fail.
+    /// Notes that a peer failed, and removes its files (BENCH-7). Any other failure ends the run.
     pub(super) fn peer_failed(
         &self,
-        who: Who,
+        contender: Contender,
         label: &str,
         error: BenchError,
     ) -> Result<(), BenchError> {
-        if matches!(who, Who::Floor | Who::SYNCLINE) {
+        if matches!(contender, Contender::Floor | Contender::SYNCLINE) {
             return Err(error);
         }
         let failure = format!("{label}: {error}; no figures for it here");
@@ -234,13 +235,13 @@ impl<'a> Stage<'a> {
         if dir.exists() { self.remove(&dir) } else { Ok(()) }
     }
 
-    /// An engine did not do what it should: figures for it would mean nothing.
+    /// The error of an engine whose results are wrong: figures for it would mean nothing.
     pub(super) fn wrong(&self, engine: usize, message: String) -> BenchError {
         BenchError::Engine { engine: self.engines[engine].name(), message }
     }
 
-    /// The cases of each engine for `case`, in its light mode. Where that of a peer survives a
-    /// power loss, having nothing lighter, ours that does so is measured too, to be compared with.
+    /// The cases of each engine for `case`, in its light mode. If the lightest mode of a peer survives
+    /// a power loss, our mode with that guarantee is measured too, for comparison.
     pub(super) fn by_all(&self, case: &Case) -> Vec<Case> {
         const OURS: usize = 0;
         let engines = 0..self.engines.len();
@@ -251,15 +252,17 @@ impl<'a> Stage<'a> {
         if cases.iter().any(|case| case.guarantee == Some(Guarantee::PowerLoss)) {
             cases.extend(our_mode.map(|mode| case.in_mode(OURS, mode)));
         }
-        // Those that are compared stand together.
+        // Cases that are compared stand together.
         cases.sort_by_key(|case| case.guarantee);
         cases
     }
 
-    /// The same where nothing is committed: `mode` is what is called instead.
+    /// The same where nothing is committed: `mode` names the call instead.
     pub(super) fn by_all_reading(&self, case: &Case, mode: &'static str) -> Vec<Case> {
         let engines = 0..self.engines.len();
-        engines.map(|engine| Case { who: Who::Engine(engine), mode, ..case.clone() }).collect()
+        engines
+            .map(|engine| Case { contender: Contender::Engine(engine), mode, ..case.clone() })
+            .collect()
     }
 }
 
@@ -272,7 +275,7 @@ pub(super) fn scan_all(
     session: &mut dyn Session,
     seen: &mut dyn FnMut(&[u8], &[u8]),
 ) -> Result<usize, BenchError> {
-    // Not every engine knows an empty key. No row has one that is less than this.
+    // Not every engine accepts an empty key. No row has a smaller key than this.
     session.scan(&[0], usize::MAX, seen)
 }
 

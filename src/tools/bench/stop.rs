@@ -1,5 +1,5 @@
-//! Ctrl-C: the run ends after the measurement that goes on, with the results that there are. Once more
-//! ends it at once. Either way the directory that it made is removed.
+//! Ctrl-C: the run ends after the current measurement, with the results so far. A second Ctrl-C ends it
+//! at once. In both cases the directory of the run is removed.
 
 use crate::tools::present::aside::aside;
 use std::fs;
@@ -11,20 +11,20 @@ use std::sync::atomic::{AtomicBool, Ordering};
 /// The status of a process that Ctrl-C has ended.
 const INTERRUPTED: i32 = 130;
 
-/// Whether the run is to end.
+/// Whether Ctrl-C has asked for the end of the run.
 static ASKED: AtomicBool = AtomicBool::new(false);
 
-/// What is removed if the process ends at once.
-static PLACE: Mutex<Option<PathBuf>> = Mutex::new(None);
+/// The directory that is removed if the process ends at once.
+static DIRECTORY: Mutex<Option<PathBuf>> = Mutex::new(None);
 
-/// Whether somebody has asked that the run end.
+/// Whether the run is to end.
 pub(super) fn is_asked() -> bool {
     ASKED.load(Ordering::Relaxed)
 }
 
-/// What is to be removed at the end, from now on.
-pub(super) fn remember(place: Option<&Path>) {
-    *PLACE.lock().expect("nobody panics with it") = place.map(Path::to_owned);
+/// Sets the directory that is removed if the process ends at once.
+pub(super) fn remember(dir: Option<&Path>) {
+    *DIRECTORY.lock().expect("no thread panics with this lock") = dir.map(Path::to_owned);
 }
 
 /// Listens for Ctrl-C from now on.
@@ -34,8 +34,8 @@ pub fn on_interrupt() {
             aside(format_args!("stopping after this measurement; once more to end at once"));
             return;
         }
-        let place = PLACE.lock().expect("nobody panics with it").take();
-        if let Some(Err(error)) = place.as_deref().map(fs::remove_dir_all) {
+        let dir = DIRECTORY.lock().expect("no thread panics with this lock").take();
+        if let Some(Err(error)) = dir.as_deref().map(fs::remove_dir_all) {
             aside(format_args!("syncline: warning: not everything was removed: {error}"));
         }
         process::exit(INTERRUPTED);

@@ -1,14 +1,14 @@
-//! Our own store, through the same traits as every other one.
+//! Our own store behind the traits of every engine.
 
 use std::ops::Bound;
 use std::path::Path;
 
-use super::BenchError;
 use super::engine::{Database, Engine, Guarantee, Mode, Session, Sizes};
+use super::error::BenchError;
 use super::record::SYNCLINE;
 use crate::{CommitMode, Keyspace, Options, Store, Watermarks, WriteBatch};
 
-/// The store that this is the benchmark of, with its default options but for the cache.
+/// Our own store, with its default options except the size of the cache.
 #[derive(Debug)]
 pub(super) struct Syncline;
 
@@ -28,6 +28,12 @@ const MODES: &[Mode] = &[
         lost_on_power_loss: "nothing",
     },
 ];
+
+/// Ours, then the peers.
+pub(super) fn all_engines(peers: &[Box<dyn Engine>]) -> Vec<&dyn Engine> {
+    let peers = peers.iter().map(|peer| &**peer);
+    [&Syncline as &dyn Engine].into_iter().chain(peers).collect()
+}
 
 impl Engine for Syncline {
     fn name(&self) -> &'static str {

@@ -1,37 +1,42 @@
-//! The result as a table for a terminal, made from the record alone.
+//! The result as a table for a terminal, from the record alone.
 //!
-//! Rows that measure the same thing stand together, the floor first, under a line that says what
-//! it is and what a commit survives. No line is longer than [`WIDTH`] columns.
+//! Rows that measure the same thing stand together, the floor first, under a title that names it and
+//! the guarantee of a commit. No line is longer than [`WIDTH`] columns.
 
 use std::fmt::Write;
 
+use comfy_table::{CellAlignment, Table, presets};
+
 use super::engine::Guarantee;
 use super::record::{EngineInfo, Ratio, Record, Row};
+use crate::tools::present::text::wrap;
 
-/// As wide as a terminal may be asked to be.
+/// The widest terminal that the table asks for.
 const WIDTH: usize = 150;
 
-/// The columns and their widths; a negative one is flush left.
-const COLUMNS: [(&str, i8); 14] = [
-    ("  engine", -11),
-    ("mode", -16),
-    ("thr", 3),
-    ("ops/s", 10),
-    ("rows/s", 10),
-    ("spread %", 10),
-    ("p50 us", 9),
-    ("p99 us", 9),
-    ("p99.9 us", 9),
-    ("max us", 9),
-    ("c/fl", 6),
-    ("B/B", 6),
-    ("floor", 8),
-    ("best peer", 17),
+const COLUMNS: [&str; 14] = [
+    "  engine",
+    "mode",
+    "thr",
+    "ops/s",
+    "rows/s",
+    "spread %",
+    "p50 us",
+    "p99 us",
+    "p99.9 us",
+    "max us",
+    "c/fl",
+    "B/B",
+    "floor",
+    "best peer",
 ];
+
+/// How many columns are words, and flush left; the others are figures.
+const WORDS: usize = 2;
 
 const LEGEND: &str = "\
 ops/s: the median of the rounds; spread: the slowest and the fastest of them against it.
-c/fl: commits for each flush. B/B: bytes to the device for each byte of keys and values.
+c/fl: commits per flush. B/B: bytes to the device per byte of keys and values.
 floor: by the floor of the group, the rate (x), the median latency (t: 1 is as fast as the bare \
 hardware)
        or the bytes to the device (b).";
@@ -46,16 +51,18 @@ pub fn table(record: &Record) -> String {
     let mut text = String::new();
     let columns = match record.results.iter().any(|row| row.best_peer.is_some()) {
         true => COLUMNS.len(),
-        false => COLUMNS.len() - 1, // nobody to be compared with
+        false => COLUMNS.len() - 1, // no peer to compare with
     };
     head(record, columns, &mut text);
+    let mut lines = lines(&record.results, columns).into_iter();
+    text.extend(lines.next());
     let mut group = None;
-    for row in &record.results {
-        if group != Some(Group::of(row)) {
-            group = Some(Group::of(row));
-            text += &format!("\n{}\n", Group::of(row).title());
+    for (row, line) in record.results.iter().zip(lines) {
+        if group != Some(GroupKey::of(row)) {
+            group = Some(GroupKey::of(row));
+            text += &format!("\n{}\n", GroupKey::of(row).title());
         }
-        text += &line(&cells(row)[..columns]);
+        text += &line;
         if !row.figures.is_empty() {
             text += &figures(row);
         }
@@ -64,11 +71,24 @@ pub fn table(record: &Record) -> String {
     text
 }
 
+/// The headings, and one line for each row, aligned.
+fn lines(rows: &[Row], columns: usize) -> Vec<String> {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING).set_header(&COLUMNS[..columns]);
+    table.add_rows(rows.iter().map(|row| cells(row).into_iter().take(columns)));
+    for (index, column) in table.column_iter_mut().enumerate() {
+        column.set_padding((0, 1));
+        let is_word = index < WORDS;
+        column.set_cell_alignment(if is_word { CellAlignment::Left } else { CellAlignment::Right });
+    }
+    table.lines().map(|line| format!("{}\n", line.trim_end())).collect()
+}
+
 fn head(record: &Record, columns: usize, text: &mut String) {
     let (machine, run) = (&record.machine, &record.run);
     *text += &wrapped(&machine.summary(), "");
     let about = format!(
-        "{} rounds in turns, {} s each; {} keys of 24 bytes, {} MiB of cache for each engine.",
+        "{} rounds in turns, {} s each; {} keys of 24 bytes, {} MiB of cache per engine.",
         run.rounds,
         run.seconds,
         run.keys,
@@ -84,12 +104,11 @@ fn head(record: &Record, columns: usize, text: &mut String) {
         false => "\n",
     };
     *text += "\n";
-    *text += &line(&COLUMNS.map(|(heading, _)| heading.to_owned())[..columns]);
 }
 
-/// What rows that stand together have in common.
+/// The properties that the rows of a group share.
 #[derive(Clone, Debug, PartialEq)]
-struct Group<'a> {
+struct GroupKey<'a> {
     workload: &'a str,
     variant: &'a str,
     value_bytes: usize,
@@ -99,9 +118,9 @@ struct Group<'a> {
     guarantee: Option<Guarantee>,
 }
 
-impl Group<'_> {
-    fn of(row: &Row) -> Group<'_> {
-        Group {
+impl GroupKey<'_> {
+    fn of(row: &Row) -> GroupKey<'_> {
+        GroupKey {
             workload: &row.workload,
             variant: &row.variant,
             value_bytes: row.value_bytes,
@@ -193,7 +212,7 @@ fn rate(per_s: f64) -> String {
     format!("{per_s:.*}", if per_s < 1000.0 { 1 } else { 0 })
 }
 
-/// A latency: two digits after the point while they mean anything.
+/// A latency, with two decimals below 1000.
 fn us(us: f64) -> String {
     format!("{us:.*}", if us < 1000.0 { 2 } else { 0 })
 }
@@ -203,19 +222,10 @@ fn short(value: f64) -> String {
     format!("{value:.*}", if value < 100.0 { 2 } else { 0 })
 }
 
-fn line(cells: &[String]) -> String {
-    let cell = |(text, (_, width)): (&String, (&str, i8))| {
-        let columns = usize::from(width.unsigned_abs());
-        if width < 0 { format!("{text:<columns$}") } else { format!("{text:>columns$}") }
-    };
-    let cells: Vec<String> = cells.iter().zip(COLUMNS).map(cell).collect();
-    format!("{}\n", cells.join(" ").trim_end())
-}
-
-/// What only this workload has, beneath its row.
+/// The figures that only this workload has, below its row.
 fn figures(row: &Row) -> String {
     let figure = |figure: &super::record::Figure| {
-        // A unit in the name need not be said twice.
+        // A unit that is in the name is not repeated.
         let said = figure.unit.is_empty() || figure.name.contains(&figure.unit);
         let unit = if said { String::new() } else { format!(" {}", figure.unit) };
         format!("{} {}{unit}", figure.name.replace('_', " "), short(figure.value))
@@ -224,7 +234,7 @@ fn figures(row: &Row) -> String {
     wrapped(&all.join("; "), "      ")
 }
 
-/// What each mode of each engine promises.
+/// The guarantees of each mode of each engine.
 fn promises(engines: &[EngineInfo], text: &mut String) {
     for engine in engines {
         let _ = writeln!(text, "\n{} {}", engine.name, engine.version);
@@ -242,20 +252,8 @@ fn promises(engines: &[EngineInfo], text: &mut String) {
 
 /// Lines of words, each after `indent`.
 fn wrapped(words: &str, indent: &str) -> String {
-    let mut text = String::new();
-    let mut line = String::from(indent);
-    for word in words.split_whitespace() {
-        let is_new = line.len() == indent.len();
-        if !is_new && line.len() + 1 + word.len() > WIDTH {
-            text += &line;
-            text += "\n";
-            line = String::from(indent);
-        } else if !is_new {
-            line += " ";
-        }
-        line += word;
-    }
-    text + &line + "\n"
+    let lines = wrap(words, WIDTH - indent.len());
+    lines.iter().map(|line| format!("{indent}{line}\n")).collect()
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Runs with peers: a map that keeps what it is given, and one that loses rows.
+//! Runs with peers: a map that keeps all rows, and one that loses some.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -18,7 +18,7 @@ enum Memory {
     Bad,
 }
 
-/// A map for each directory.
+/// One map per directory.
 struct Peer {
     name: &'static str,
     memory: Memory,
@@ -79,7 +79,7 @@ struct Thread<'a>(&'a Open);
 
 impl Session for Thread<'_> {
     fn put(&mut self, key: &[u8], value: &[u8]) -> Result<(), BenchError> {
-        // A hundredth of all rows are not remembered.
+        // A bad peer forgets a hundredth of all rows.
         if self.0.memory == Memory::Good || !key[0].is_multiple_of(100) {
             self.0.rows.lock().unwrap().insert(key.to_vec(), value.to_vec());
         }
@@ -134,7 +134,7 @@ fn measure(families: &[Family], engines: &[&str], peers: &[Box<dyn Engine>]) -> 
         engines: engines.iter().map(|name| (*name).to_owned()).collect(),
         threads: vec![1],
         value_bytes: vec![100],
-        // Of `load`, whole batches: in sync mode each one waits for the device.
+        // `load` has large batches, because in sync mode each one waits for the device.
         batches: if families.contains(&Family::Load) { vec![500] } else { vec![1] },
         rate: None,
         seed: 1,
@@ -155,7 +155,7 @@ fn peers_are_measured_in_the_same_rounds_and_compared() {
     let record = measure(&families, &[], &peers);
     assert_eq!(record.run.warnings.len(), usize::from(cfg!(debug_assertions)));
     assert_eq!(record.engines.len(), 2);
-    // The peer has one mode; ours that promises more has nobody to be compared with.
+    // The peer has one mode. Our sync mode has no peer with its guarantee.
     for row in of(&record, "commit", "syncline") {
         assert_eq!(row.best_peer.is_some(), row.mode == "async", "{row:?}");
         assert_eq!(row.ratio_to_best_peer.is_some(), row.mode == "async", "{row:?}");
@@ -182,7 +182,7 @@ fn a_peer_that_loses_rows_has_no_figures() {
     assert!(table(&record).contains("WARNING: read "), "{}", table(&record));
 }
 
-/// Where a peer has nothing lighter, our mode that promises as much is measured as well.
+/// If the lightest mode of a peer flushes, our mode with that guarantee is measured as well.
 #[test]
 fn a_peer_that_always_flushes_is_compared_with_sync() {
     let peers = [Peer::boxed("heavy", Memory::Good)];

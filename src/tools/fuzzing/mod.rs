@@ -1,23 +1,23 @@
-//! Doors for the fuzz targets in `fuzz/`: every decoder of untrusted bytes, and the whole store.
+//! Entry points of the fuzz targets in `fuzz/`: every decoder of untrusted bytes, and the whole store.
 //!
 //! ```text
-//!   fuzz/fuzz_targets/*.rs      libFuzzer, for as long as one likes
+//!   fuzz/fuzz_targets/*.rs      libFuzzer, without an end
 //!            |
 //!   fuzzing::{record, page, superblock, token, store_model, packet}
 //!            |
 //!   unit tests here             random and mutated bytes, on every run of the tests
 //! ```
 //!
-//! Each function takes any bytes, hands them to decoders, and panics if one of these rules is
-//! broken. It is built for tests and under `--cfg fuzzing` only.
+//! Each function hands any bytes to decoders, and panics if one of these rules is broken. Built for
+//! tests and under `--cfg fuzzing` only.
 //!
 //! - FUZZ-1 a decoder never panics, whatever the bytes;
-//! - FUZZ-2 what a decoder takes, the encoder writes as it was;
+//! - FUZZ-2 the encoder writes decoded values as the same bytes;
 //! - FUZZ-3 a page that passes its check can be read through without a panic;
-//! - FUZZ-4 a stream of packets is the same wherever it is cut.
+//! - FUZZ-4 a stream gives the same packets wherever it is cut.
 //!
-//! Checksums keep random bytes out, so each function also repairs the checksum of what it was
-//! given and tries again: what lies behind the checksum is checked as well.
+//! Checksums reject random bytes, so each function also repairs the checksum of its input and tries
+//! again: that reaches the code behind the checksum.
 
 mod model;
 #[cfg(feature = "server")]
@@ -40,14 +40,14 @@ use crate::engine::store::Token;
 use crate::engine::tree::{Node, Value, blob};
 
 const STORE: StoreId = StoreId([7; 16]);
-/// Of format version 1, whose salt is known to whoever writes a corpus.
+/// Of format version 1, whose salt can be known in advance: a corpus can hold valid records.
 const LIFE: Life = Life {
     store: STORE,
     incarnation: Incarnation::new(3),
     mark: LifeMark::NONE,
     secret: Secret::NONE,
 };
-/// Where the record is taken to be.
+/// The LSN at which the record is decoded.
 const AT: Lsn = Lsn::new(1 << 20);
 
 /// A whole conversation with a server, in any pieces.

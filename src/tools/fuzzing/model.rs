@@ -1,10 +1,12 @@
 //! The whole store on a disk that crashes, against a `BTreeMap`.
 //!
-//! The bytes are a program: each instruction is a byte, its operands the bytes after it. What is
-//! checked after every crash is the master rule: the store holds the first k commits, whole and
-//! in order, with every commit that was reported durable among them; what it says of each
-//! receipt is true; its own check of itself is clean; and all that is so again after the next
-//! crash.
+//! The bytes are a program: each instruction is a byte, its operands the bytes after it. Every crash
+//! checks the master rule:
+//!
+//! - the store holds the first k commits, whole and in order;
+//! - every commit that was reported durable is among them;
+//! - the status of each receipt is true, now and after every later crash;
+//! - the store's own verification is clean.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,22 +17,22 @@ use crate::{CommitMode, Keyspace, Lsn, Options, Receipt, Snapshot, Status, Store
 type Map = BTreeMap<Vec<u8>, Vec<u8>>;
 type Change = (Vec<u8>, Option<Vec<u8>>);
 
-/// More instructions than this say nothing new.
+/// Longer programs find nothing new.
 const MOST_INSTRUCTIONS: usize = 200;
 
-/// Where one way to store a value ends and another begins: in the leaf, on one page, on two, in
-/// frames of the cache, and an eighth of it.
+/// Lengths at which the way to store a value changes: in the leaf, on one page, on two, in frames of
+/// the cache, in an eighth of it.
 const EDGES: [usize; 5] = [4096 / 4 - 64, 4064, 2 * 4064, 16 * 4064, 128 << 10];
 
 /// Runs the program in `bytes`.
 pub fn store_model(bytes: &[u8]) {
     let mut program = Program { bytes, at: 0 };
-    let mut run = Run::new();
+    let mut store = StoreUnderTest::new();
     for _ in 0..MOST_INSTRUCTIONS {
         let Some(instruction) = program.byte() else { break };
-        run.step(instruction % 20, &mut program);
+        store.step(instruction % 20, &mut program);
     }
-    run.crash(Keep::Everything);
+    store.crash(Keep::Everything);
 }
 
 /// Operands, zeros once they are used up.
@@ -80,32 +82,32 @@ struct Commit {
     changes: Vec<Change>,
 }
 
-struct Run {
+struct StoreUnderTest {
     disk: SimDisk,
     store: Store,
     keys: Keyspace,
-    /// The highest LSN that anybody was told is durable.
+    /// The highest LSN that was reported durable.
     told: Lsn,
-    /// What no crash can undo.
+    /// Contents that no crash can undo.
     base: Map,
-    /// Everything since, in order.
+    /// The commits since, in order.
     commits: Vec<Commit>,
-    /// What is to be seen now.
+    /// The expected contents.
     now: Map,
     /// Tokens of commits that a crash undid.
     lost: Vec<String>,
-    /// What is still open, and what was to be seen when it was opened.
+    /// Open snapshots, each with the contents that it must show.
     snapshots: Vec<(Snapshot, Map)>,
 }
 
-impl Run {
+impl StoreUnderTest {
     fn new() -> Self {
         let disk = SimDisk::new();
         let store = open(&disk);
         let keys = store.keyspace("k").expect("a keyspace");
         let (base, now) = (Map::new(), Map::new());
         let (commits, lost, snapshots) = (Vec::new(), Vec::new(), Vec::new());
-        Run { disk, store, keys, told: Lsn::ZERO, base, commits, now, lost, snapshots }
+        StoreUnderTest { disk, store, keys, told: Lsn::ZERO, base, commits, now, lost, snapshots }
     }
 
     fn step(&mut self, instruction: u8, program: &mut Program<'_>) {
@@ -197,7 +199,7 @@ impl Run {
         }
     }
 
-    /// Crashes, and opens what is left.
+    /// Crashes, and opens the remains.
     fn crash(&mut self, keep: Keep) {
         self.check_snapshots();
         let durable = match keep {
@@ -209,7 +211,7 @@ impl Run {
         self.recovered(durable);
     }
 
-    /// Compares what was recovered with what had to be, which is all up to `durable` at least.
+    /// Compares the recovered store with the model: all commits up to `durable` must be there.
     fn recovered(&mut self, durable: Lsn) {
         self.snapshots.clear();
         self.keys = self.store.open_keyspace("k").expect("keyspaces").expect("was made durably");
@@ -264,7 +266,7 @@ fn check_contents(keys: &Keyspace, expected: &Map) {
     assert!(backward.map(|entry| entry.key().to_vec()).eq(expected.keys().rev().cloned()));
 }
 
-/// Small pages and segments, and no threads: the program alone decides what happens.
+/// Opens the store with small pages and segments, and without threads: only the program acts.
 fn open(disk: &SimDisk) -> Store {
     Options::new()
         .cache_bytes(1 << 20)

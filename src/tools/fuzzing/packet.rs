@@ -2,14 +2,14 @@
 
 use crate::net::proto::{Begun, Head, MAX_BODY, Packet, Part, Progress, Request, Response, decode};
 
-/// A longer body than these inputs have.
+/// Longer than the body of any input.
 const LIMIT: u32 = 1 << 16;
 
 /// Packets, and the messages in them.
 ///
-/// Beyond FUZZ-1 and FUZZ-2: a stream gives the same packets wherever it is cut (FUZZ-4), and a message that
-/// is written and read again is the same one (PROTO-5), though its bytes may be shorter: numbers may come
-/// in longer forms than they are written in.
+/// Beyond FUZZ-1 and FUZZ-2: a stream gives the same packets wherever it is cut (FUZZ-4), and a message
+/// that is written and read again is the same one (PROTO-5). Its bytes may be fewer: a decoder also
+/// takes numbers in longer forms than the encoder writes.
 pub fn packet(bytes: &[u8]) {
     stream(bytes);
     let [kind, flags, cut, body @ ..] = bytes else { return };
@@ -22,7 +22,7 @@ pub fn packet(bytes: &[u8]) {
     begun.finish(&mut out, head, MAX_BODY).expect("a short body");
     assert_eq!(first(&out), Some(Packet { head, body }), "FUZZ-2");
     message(&Packet { head, body });
-    // Twice in one stream, which is read in two pieces.
+    // The packet twice in one stream, which is read in two pieces.
     let both = [&out[..], &out[..]].concat();
     let cut = usize::from(*cut) % both.len();
     let whole = both[..cut].len() / out.len();
@@ -44,7 +44,7 @@ fn first(bytes: &[u8]) -> Option<Packet<'_>> {
     match decode(bytes, LIMIT) {
         Ok(Progress::Packet(packet)) => Some(packet),
         Ok(Progress::NeedMore(missing)) => {
-            assert!(missing > 0, "who needs nothing has a packet");
+            assert!(missing > 0, "a packet is missing no bytes");
             None
         }
         Err(_) => None,

@@ -17,7 +17,7 @@ impl Random {
         self.0.below(limit as u64) as usize
     }
 
-    /// Up to `limit` bytes, mostly zeros in every other input: lengths and counts are small then.
+    /// Up to `limit` bytes. Half of the inputs are mostly zeros: lengths and counts in them are small.
     fn bytes(&mut self, limit: usize) -> Vec<u8> {
         let len = self.below(limit + 1);
         let sparse = self.below(2) == 0;
@@ -28,7 +28,7 @@ impl Random {
         (0..len).map(|_| byte(self)).collect()
     }
 
-    /// A few bytes changed, most of them near the start, where headers are.
+    /// Changes a few bytes, most of them near the start, where headers are.
     fn mutate(&mut self, bytes: &mut Vec<u8>) {
         for _ in 0..=self.below(4) {
             let reach = if self.below(3) == 0 { bytes.len() } else { bytes.len().min(160) };
@@ -45,7 +45,7 @@ impl Random {
     }
 }
 
-/// Calls `target` with random bytes, and with `valid` ones changed a little.
+/// Calls `target` with random bytes, and with mutations of `valid` ones.
 fn smoke(target: fn(&[u8]), valid: &[Vec<u8>], longest: usize, rounds: u64) {
     for seed in 0..rounds {
         let mut random = Random(SplitMix64::new(seed));
@@ -101,7 +101,7 @@ fn map() -> Vec<u8> {
 }
 
 #[test]
-fn records() {
+fn log_decoders_take_any_bytes() {
     let mut payload = Payload::default();
     payload.push(Op::Put {
         keyspace: crate::engine::commit::KeyspaceId(1),
@@ -121,13 +121,13 @@ fn records() {
 }
 
 #[test]
-fn pages() {
+fn page_decoders_take_any_bytes() {
     assert_eq!((header::kind(&leaf()), header::kind(&inner())), (LEAF, INNER));
     smoke(page, &[leaf(), inner(), map()], 4096, 4_000);
 }
 
 #[test]
-fn superblocks() {
+fn superblock_decoder_takes_any_bytes() {
     let head = Head { catalog_root: PageId(1), next_page_id: PageId(2), ..Head::EMPTY };
     let valid = Superblock {
         page_size: 8192,
@@ -143,7 +143,7 @@ fn superblocks() {
 }
 
 #[test]
-fn tokens() {
+fn token_parser_takes_any_text() {
     let old = Token::new(&LIFE, Lsn::new(0x1234));
     let valid = Token { mark: LifeMark(0xfeed), ..old };
     smoke(token, &[valid, old].map(|token| token.to_string().into_bytes()), 80, 20_000);
@@ -152,7 +152,7 @@ fn tokens() {
 /// Whole packets, and bodies behind the three bytes that choose their kind.
 #[test]
 #[cfg(feature = "server")]
-fn packets() {
+fn packet_decoders_take_any_bytes() {
     let mut valid = Vec::new();
     for (_, packet) in crate::net::proto::tests::samples::packets() {
         valid.push([&[packet[16], 0, 7], &packet[24..]].concat());
@@ -162,6 +162,6 @@ fn packets() {
 }
 
 #[test]
-fn stores() {
+fn store_model_holds_for_any_program() {
     smoke(store_model, &[], 1500, 400);
 }

@@ -1,10 +1,10 @@
-//! What is said on standard error while the work goes on.
+//! Messages on standard error during the work.
 
 use std::fmt::Arguments;
 use std::io::{self, Write as _};
 
-/// Says something beside the result. Where nobody reads that, the work goes on all the same: the
-/// standard library's own macros would panic.
+/// Writes a message beside the result. A closed standard error does not end the work: the standard
+/// library's own macros would panic.
 pub(crate) fn aside(text: Arguments<'_>) {
     let _ = writeln!(io::stderr(), "{text}");
 }

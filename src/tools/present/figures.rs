@@ -1,10 +1,10 @@
-//! Figures as people read them: three digits and a unit.
+//! Figures for people: three digits and a unit.
 
-/// Three digits that count: 0.123, 1.23, 12.3, 123, 1230.
+/// Three significant digits: 0.123, 1.23, 12.3, 123; whole numbers above.
 pub(crate) fn digits(value: f64) -> String {
     let size = value.abs();
     match size {
-        // The bounds are where rounding would make a fourth digit.
+        // At each bound, rounding would make a fourth digit.
         _ if size == 0.0 => "0".into(),
         _ if size < 0.9995 => format!("{value:.3}"),
         _ if size < 9.995 => format!("{value:.2}"),
@@ -19,7 +19,7 @@ pub(crate) fn time(us: f64) -> String {
     format!("{} {unit}", digits(value))
 }
 
-/// A length of time at an axis: round already.
+/// A length of time at an axis, where it is round.
 pub(crate) fn time_tick(us: f64) -> String {
     if us == 0.0 {
         return "0".into();
@@ -38,13 +38,13 @@ fn time_parts(us: f64) -> (f64, &'static str) {
     }
 }
 
-/// How many, with a word for thousands: "12.3 k", "4.56 M".
+/// A count with a unit for thousands: "12.3 k", "4.56 M".
 pub(crate) fn many(value: f64) -> String {
     let (value, unit) = many_parts(value);
     format!("{}{unit}", digits(value))
 }
 
-/// How many, at an axis.
+/// The same at an axis.
 pub(crate) fn many_tick(value: f64) -> String {
     let (value, unit) = many_parts(value);
     format!("{}{unit}", plain(value))
@@ -59,12 +59,12 @@ fn many_parts(value: f64) -> (f64, &'static str) {
     }
 }
 
-/// So many times: "2.50\u{d7}".
+/// A ratio: "2.50\u{d7}".
 pub(crate) fn times(ratio: f64) -> String {
     format!("{}\u{d7}", digits(ratio))
 }
 
-/// So many times, at an axis.
+/// The same at an axis.
 pub(crate) fn times_tick(ratio: f64) -> String {
     format!("{}\u{d7}", plain(ratio))
 }
@@ -95,7 +95,7 @@ pub(crate) fn date(unix_s: u64) -> String {
     format!("{year}-{month:02}-{day:02}")
 }
 
-/// Without zeros at the end.
+/// A number without trailing zeros.
 pub(crate) fn plain(value: f64) -> String {
     let text = format!("{value:.6}");
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn many_have_words() {
+    fn counts_have_units() {
         assert_eq!([0.0, 12.0, 12_345.0, 1_234_567.0].map(many), ["0", "12.0", "12.3 k", "1.23 M"]);
         assert_eq!([0.0, 0.5, 200_000.0, 1.5e6].map(many_tick), ["0", "0.5", "200 k", "1.5 M"]);
         assert_eq!((times(2.5), times_tick(0.5)), ("2.50\u{d7}".into(), "0.5\u{d7}".into()));

@@ -1,12 +1,10 @@
-//! The frame of a page and of its sections.
-
-use std::fmt::{self, Write};
+//! The frame of a page and of its sections, with `maud`.
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
-use super::escape::{Prose, Text};
+use super::prose::Prose;
 
-/// Palette, type, tables, tiles, print: what all pages look like.
+/// Palette, type, tables, tiles, print: the look of all pages.
 const STYLE: &str = include_str!("style.css");
 
 /// A page; `style` is what it needs beyond the common style.
@@ -49,50 +47,7 @@ pub(crate) fn definitions(terms: &[(&str, &str)]) -> Markup {
     }
 }
 
-/// Begins a page; `style` is what it needs beyond the common style.
-pub(crate) fn begin(title: &str, style: &str, out: &mut String) {
-    put(
-        out,
-        format_args!(
-            "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
-             <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
-             <title>{}</title>\n<style>\n{STYLE}{style}</style>\n\
-             </head>\n<body>\n<main>\n",
-            Text(title),
-        ),
-    );
-}
-
-/// Ends a page.
-pub(crate) fn end(out: &mut String) {
-    out.push_str("</main>\n</body>\n</html>\n");
-}
-
-/// Begins a section.
-pub(crate) fn open(title: &str, about: &str, out: &mut String) {
-    let (title, about) = (Text(title), Prose(about));
-    put(out, format_args!("<section>\n<h2>{title}</h2>\n<p class=\"soft\">{about}</p>\n"));
-}
-
-/// Ends a section.
-pub(crate) fn close(out: &mut String) {
-    out.push_str("</section>\n");
-}
-
-/// Terms and what they mean, as at the foot of a page.
-pub(crate) fn terms(terms: &[(&str, &str)], out: &mut String) {
-    for (what, about) in terms {
-        put(out, format_args!("<dt>{}</dt><dd>{}</dd>\n", Text(what), Prose(about)));
-    }
-}
-
-/// Appends to a page.
-pub(crate) fn put(out: &mut String, text: fmt::Arguments<'_>) {
-    out.write_fmt(text).expect("a string takes everything");
-}
-
-/// Panics unless every element of `page` is closed, in order, and nothing is asked of anywhere
-/// else (HTML-1).
+/// Panics unless every element of `page` is closed, in order, and the page loads nothing (HTML-1).
 #[cfg(test)]
 pub(crate) fn check(name: &str, page: &str) {
     const VOID: [&str; 2] = ["meta", "!DOCTYPE"];
@@ -113,7 +68,7 @@ pub(crate) fn check(name: &str, page: &str) {
     }
 }
 
-/// Writes the page into the directory that `SYNCLINE_PAGES` names, if it does, to be looked at.
+/// Writes the page into the directory that `SYNCLINE_PAGES` names, if it is set, for a look at it.
 #[cfg(test)]
 pub(crate) fn keep(name: &str, page: &str) {
     if let Some(dir) = std::env::var_os("SYNCLINE_PAGES") {
@@ -127,26 +82,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_page_is_closed() {
-        let mut out = String::new();
-        begin("a <title>", ".x { color: red; }\n", &mut out);
-        open("a <section>", "with `code`", &mut out);
-        close(&mut out);
-        end(&mut out);
-        check("page", &out);
-        assert!(out.contains("a &lt;title&gt;") && out.contains("<code>code</code>"), "{out}");
-        assert!(out.contains(".x { color: red; }"));
+    fn a_page_is_closed_and_its_text_is_escaped() {
+        let section = section("a <section>", "with `code`", &html! { p { "a\x00b" } });
+        let page = page("a <title>", ".x { color: red; }\n", &section);
+        check("page", &page);
+        assert!(page.contains("a &lt;title&gt;") && page.contains("<code>code</code>"), "{page}");
+        assert!(page.contains(".x { color: red; }") && page.contains("a\u{fffd}b"), "{page}");
     }
 
     #[test]
     #[should_panic(expected = "</p> within")]
-    fn what_is_closed_too_early_is_noticed() {
+    fn an_element_that_closes_too_early_fails_the_check() {
         check("page", "<p><b></p>");
     }
 
     #[test]
     #[should_panic(expected = "https:")]
-    fn what_is_elsewhere_is_noticed() {
+    fn a_link_to_elsewhere_fails_the_check() {
         check("page", "<p>https://example.org</p>");
     }
 }

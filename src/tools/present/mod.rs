@@ -1,21 +1,21 @@
-//! How figures are shown to people: what the crash suite and the benchmarks share.
+//! The display of figures, as the crash suite and the benchmarks share it.
 //!
 //! ```text
 //!   figures  three digits and a unit
 //!   text     counts, times and tables as text
 //!   html     a page that needs nothing else: its frame, its sections
-//!   escape   whatever comes from elsewhere is text, never markup
-//!   aside    what is said on standard error while the work goes on
+//!   prose    text with code in it, as markup
+//!   aside    messages on standard error during the work
 //! ```
 //!
 //! - HTML-1 A page is one file: no script, no font, no picture from anywhere. It follows the
 //!   reader's choice of light or dark, and can be printed.
-//! - HTML-2 Everything that is not a number goes through [`escape`].
-//! - HTML-3 Colour never tells anything alone: there is always a word, a shape or a pattern with it.
-//!   The colours are apart for the colour-blind as well (blue, green, amber, vermilion).
+//! - HTML-2 Text is never markup: `maud` escapes everything that is put into a page.
+//! - HTML-3 Colour never carries a meaning alone: a word, a shape or a pattern goes with it. Colour-blind
+//!   readers can tell the colours apart as well (blue, green, amber, vermilion).
 
 pub(crate) mod aside;
-pub(crate) mod escape;
 pub(crate) mod figures;
 pub(crate) mod html;
+pub(crate) mod prose;
 pub(crate) mod text;

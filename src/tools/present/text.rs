@@ -1,85 +1,57 @@
 //! Numbers and tables as text, within [`WIDTH`] columns.
 
-/// No line is longer, unless a word of a command is.
+use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, presets};
+
+/// The longest line, except where a word of a command is longer.
 pub(crate) const WIDTH: usize = 100;
 
-/// Where a column's text stands.
+/// How a column is aligned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Align {
     Left,
     Right,
 }
 
-/// Rows under headings. Columns are as wide as they must be; if that is too wide, the widest
-/// column of text is wrapped.
+/// Rows under headings, [`WIDTH`] columns wide at most: long text is wrapped.
 #[derive(Debug)]
 pub(crate) struct Grid {
-    columns: Vec<(&'static str, Align)>,
-    rows: Vec<Vec<String>>,
+    aligns: Vec<CellAlignment>,
+    table: Table,
 }
 
 impl Grid {
     pub(crate) fn new(columns: &[(&'static str, Align)]) -> Grid {
-        Grid { columns: columns.to_vec(), rows: Vec::new() }
+        let align = |(_, align): &(_, Align)| match align {
+            Align::Left => CellAlignment::Left,
+            Align::Right => CellAlignment::Right,
+        };
+        let mut table = Table::new();
+        table.load_style(presets::NOTHING).set_width(WIDTH as u16);
+        table.set_content_arrangement(ContentArrangement::Dynamic);
+        let mut grid = Grid { aligns: columns.iter().map(align).collect(), table };
+        if columns.iter().any(|(heading, _)| !heading.is_empty()) {
+            let headings = grid.cells(columns.iter().map(|(heading, _)| *heading));
+            grid.table.set_header(headings);
+        }
+        grid
     }
 
     pub(crate) fn row<const N: usize>(&mut self, cells: [String; N]) {
-        assert_eq!(N, self.columns.len(), "a cell for each column");
-        self.rows.push(cells.to_vec());
+        assert_eq!(N, self.aligns.len(), "a cell for each column");
+        let cells = self.cells(cells.iter().map(String::as_str));
+        self.table.add_row(cells);
+    }
+
+    fn cells<'a>(&self, texts: impl Iterator<Item = &'a str>) -> Vec<Cell> {
+        let cell = |(text, align): (&str, &CellAlignment)| Cell::new(text).set_alignment(*align);
+        texts.zip(&self.aligns).map(cell).collect()
     }
 
     /// Appends it to `out`, each line indented by two.
     pub(crate) fn print(&self, out: &mut String) {
-        let widths = self.widths();
-        if self.columns.iter().any(|(heading, _)| !heading.is_empty()) {
-            let headings: Vec<String> =
-                self.columns.iter().map(|(heading, _)| (*heading).to_owned()).collect();
-            self.print_row(&headings, &widths, out);
-        }
-        for row in &self.rows {
-            self.print_row(row, &widths, out);
-        }
-    }
-
-    fn widths(&self) -> Vec<usize> {
-        let width_of = |column: usize| {
-            let cells = self.rows.iter().map(|row| width(&row[column]));
-            cells.chain([width(self.columns[column].0)]).max().unwrap_or(0)
-        };
-        let mut widths: Vec<usize> = (0..self.columns.len()).map(width_of).collect();
-        let gaps = 2 * widths.len();
-        while widths.iter().sum::<usize>() + gaps > WIDTH {
-            let is_text = |column: &usize| self.columns[*column].1 == Align::Left;
-            let Some(widest) =
-                (0..widths.len()).filter(is_text).max_by_key(|column| widths[*column])
-            else {
-                break;
-            };
-            if widths[widest] <= 12 {
-                break;
-            }
-            widths[widest] -= 1;
-        }
-        widths
-    }
-
-    fn print_row(&self, cells: &[String], widths: &[usize], out: &mut String) {
-        let wrapped: Vec<Vec<String>> =
-            cells.iter().zip(widths).map(|(cell, width)| wrap(cell, *width)).collect();
-        let lines = wrapped.iter().map(Vec::len).max().unwrap_or(0);
-        for line in 0..lines {
-            let mut text = String::new();
-            for (column, cell) in wrapped.iter().enumerate() {
-                let part = cell.get(line).map_or("", String::as_str);
-                let columns = widths[column];
-                text.push_str("  ");
-                text.push_str(&match self.columns[column].1 {
-                    Align::Left => format!("{part:<columns$}"),
-                    Align::Right => format!("{part:>columns$}"),
-                });
-            }
-            out.push_str(text.trim_end());
-            out.push('\n');
+        for line in self.table.lines() {
+            // The table begins with one space already.
+            *out += &format!(" {}\n", line.trim_end());
         }
     }
 }
@@ -135,7 +107,7 @@ pub(crate) fn counted(number: u64, noun: &str) -> String {
     format!("{} {noun}{}", count(number), if number == 1 { "" } else { "s" })
 }
 
-/// A length of time as somebody would say it.
+/// A length of time, as in "2 min 05 s".
 pub(crate) fn time(seconds: f64) -> String {
     let whole = seconds as u64;
     if seconds < 9.95 {
@@ -149,7 +121,7 @@ pub(crate) fn time(seconds: f64) -> String {
     }
 }
 
-/// How many in a second.
+/// A rate per second.
 pub(crate) fn rate(number: u64, seconds: f64) -> String {
     if seconds <= 0.0 { "-".to_owned() } else { count((number as f64 / seconds) as u64) }
 }
@@ -167,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn times_are_said_shortly() {
+    fn times_are_short() {
         assert_eq!(time(0.04), "0.0 s");
         assert_eq!(time(9.96), "10 s");
         assert_eq!(time(119.4), "119 s");

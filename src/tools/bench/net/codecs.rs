@@ -1,8 +1,8 @@
-//! What a request costs as bytes: ours, JSON, and RESP (the protocol of Redis), each written
-//! and read in the plainest way that its own programs use.
+//! The cost of a request as bytes: ours, JSON, and RESP (the protocol of Redis), each written and read
+//! in the usual way of its own programs.
 //!
-//! Ours has a checksum, an id, a mode and a keyspace in it; RESP has none of these. JSON has keys
-//! and values as text, which bytes are not: theirs are in hexadecimal.
+//! Ours has a checksum, an id, a mode and a keyspace in it; RESP has none of these. JSON has text only,
+//! so its keys and values are in hexadecimal.
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};
@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::super::measure;
 use super::super::record::Row;
 use super::super::rows::{Value, key};
-use super::{Found, NetSettings, figure, row};
+use super::common::{Found, NetSettings, figure, row};
 use crate::net::proto::{MAX_BODY, Mode, Progress, Put, Request, decode};
 
 /// One put, as JSON.
@@ -26,7 +26,7 @@ struct JsonPut<'a> {
     mode: &'a str,
 }
 
-/// Rows for each form: time to write and to read one put.
+/// One row per form: the time to write and to read one put.
 pub(super) fn rows(settings: &NetSettings) -> Vec<Row> {
     let key = key(7);
     let mut value = Value::of(settings.value_bytes);
@@ -98,7 +98,7 @@ fn form(
     row(name, &[found]).expect("one round")
 }
 
-/// Nanoseconds for each call.
+/// Nanoseconds per call.
 fn each(time: Duration, mut call: impl FnMut()) -> f64 {
     let (begun, mut calls) = (Instant::now(), 0_u64);
     loop {

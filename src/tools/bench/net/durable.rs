@@ -1,22 +1,22 @@
-//! When a write was durable, as far as anybody here could know: from a watch of the watermarks, and
-//! from whatever else was told.
+//! The earliest time at which a client could know that a write was durable: from a watch of the
+//! watermarks, and from answers.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
 
 use parking_lot::Mutex;
 
-/// When the sync line came where.
+/// The progress of the durable watermark over time.
 #[derive(Debug, Default)]
 pub(super) struct Durable {
     seen: Mutex<BTreeMap<u64, Instant>>,
 }
 
 impl Durable {
-    /// It was here or further at this time.
+    /// Notes that the watermark was at `lsn` or beyond at `when`.
     pub(super) fn at(&self, lsn: u64, when: Instant) {
         let mut seen = self.seen.lock();
-        // An earlier time for a later place is an earlier time for this one too.
+        // A later LSN at an earlier time says more.
         let known = seen.range(lsn..).next().is_some_and(|(_, earlier)| *earlier <= when);
         if !known {
             seen.insert(lsn, when);
@@ -26,7 +26,7 @@ impl Durable {
         }
     }
 
-    /// Since when this place is known to be durable.
+    /// The earliest time at which `lsn` was known to be durable.
     pub(super) fn since(&self, lsn: u64) -> Option<Instant> {
         self.seen.lock().range(lsn..).next().map(|(_, when)| *when)
     }

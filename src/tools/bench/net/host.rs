@@ -1,4 +1,4 @@
-//! The server under measurement: a process of our own, or one that runs already.
+//! The server under measurement: a process of our own, or a running one.
 
 use std::fs;
 use std::net::TcpListener;
@@ -6,32 +6,32 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use super::super::BenchError;
+use super::super::error::BenchError;
 use super::super::record::Figure;
-use super::{Target, figure};
+use super::common::{Target, figure};
 use crate::net::client::{Client, Dial};
 
 /// Time for a server to come up.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A server. One of our own ends with this.
+/// A server. A server of our own ends with this value.
 pub(super) struct Host {
     target: Target,
     pub(super) dial: Dial,
     child: Option<Child>,
 }
 
-/// What a process has of the main memory.
+/// The main memory of a process.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Memory {
     /// All of it, files that are mapped included.
     pub(super) resident: u64,
-    /// What is no file's: its own.
+    /// Without mapped files.
     pub(super) own: u64,
 }
 
 impl Host {
-    /// The server that runs already, or a new one with its store in `dir`.
+    /// The running server, or a new one with its store in `dir`.
     pub(super) fn start(running: Option<&Target>, dir: &Path) -> Result<Host, BenchError> {
         Host::start_with(running, dir, &[])
     }
@@ -46,7 +46,7 @@ impl Host {
             let dial = Dial::to(&target.address, target.options.clone())?;
             return Ok(Host { target: target.clone(), dial, child: None });
         }
-        // Whoever asks for any port cannot be asked which one it got: so one is looked for here.
+        // A server that takes any free port cannot report it here, so a free one is found first.
         let free = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr());
         let address = free.map_err(BenchError::io("find a free port"))?.to_string();
         let program = std::env::current_exe().map_err(BenchError::io("find this program"))?;
@@ -72,18 +72,18 @@ impl Host {
         Ok(host)
     }
 
-    /// The CPU time that the server has used, if it can be known.
+    /// The CPU time of the server, if known.
     pub(super) fn cpu(&self) -> Option<Duration> {
         cpu_of(&self.child.as_ref()?.id().to_string())
     }
 
-    /// A client of the server, with at most so many requests in flight.
+    /// A client of the server, with at most `max_in_flight` requests in flight.
     pub(super) async fn client(&self, max_in_flight: u32) -> Result<Client, BenchError> {
         let options = self.target.options.clone().max_in_flight(max_in_flight);
         Ok(options.connect(&self.target.address).await?)
     }
 
-    /// The memory that the server has, in bytes, if it can be known.
+    /// The memory of the server, if known.
     pub(super) fn memory(&self) -> Option<Memory> {
         let id = self.child.as_ref()?.id();
         let text = fs::read_to_string(format!("/proc/{id}/status")).ok()?;
@@ -104,7 +104,7 @@ impl Drop for Host {
     }
 }
 
-/// The processors' time of both sides, as shares of the time that passes: 1 is one processor.
+/// The CPU time of both sides, as shares of the elapsed time: 1 is one processor.
 pub(super) struct Meter {
     begun: Instant,
     server: Option<Duration>,
@@ -130,12 +130,12 @@ impl Meter {
     }
 }
 
-/// The CPU time that this process has used.
+/// The CPU time of this process.
 pub(super) fn own_cpu() -> Option<Duration> {
     cpu_of("self")
 }
 
-/// From the kernel's account of a process, in ticks of 10 ms.
+/// Reads the kernel's account of a process, in ticks of 10 ms.
 fn cpu_of(process: &str) -> Option<Duration> {
     let text = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
     // The second field is a name in brackets, which may hold anything.

@@ -1,7 +1,7 @@
-//! A load generator that does as little as possible: packets out, packets in, a clock.
+//! A load generator that does as little as possible: it sends packets, receives packets and reads a clock.
 //!
-//! One thread serves all connections. A connection writes as many requests as answers came in the
-//! last read, in one write: what a pipelining client does.
+//! One thread serves all connections. A connection pipelines: one write sends as many requests as the
+//! last read brought answers.
 
 use std::io;
 use std::time::{Duration, Instant};
@@ -9,8 +9,9 @@ use std::time::{Duration, Instant};
 use hdrhistogram::Histogram;
 
 use super::super::draws::Chance;
+use super::super::error::BenchError;
+use super::super::measure;
 use super::super::rows::{Value, key};
-use super::super::{BenchError, measure};
 use super::wire::Wire;
 use crate::net::client::Dial;
 use crate::net::proto::{Batch, CreateKeyspace, Existing, Get, Mode, Op, OpsBuffer, Put, Request};
@@ -18,7 +19,7 @@ use crate::net::proto::{Batch, CreateKeyspace, Existing, Get, Mode, Op, OpsBuffe
 /// The keyspace of all rows.
 pub(super) const KEYSPACE: &str = "bench";
 
-/// What is asked all the time.
+/// The request that is repeated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Work {
     Get,
@@ -39,7 +40,7 @@ impl Work {
     }
 }
 
-/// How much load is made.
+/// The amount of load.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Load {
     pub(super) work: Work,
@@ -51,7 +52,7 @@ pub(super) struct Load {
     pub(super) time: Duration,
 }
 
-/// What came of it.
+/// The result of a load.
 pub(super) struct Loaded {
     pub(super) ops: u64,
     pub(super) elapsed: Duration,

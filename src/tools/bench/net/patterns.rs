@@ -1,8 +1,8 @@
-//! `bench patterns`: the same asynchronous write, and the ways to learn that it is durable.
+//! `bench patterns`: the same asynchronous write, and several ways to learn that it is durable.
 //!
 //! Each task writes, waits in its way, and writes again; all share one connection. A watch of the
-//! watermarks beside them tells when a write was durable. That comes over the network like
-//! everything else: a write counts as durable from the first time that anybody here could know it.
+//! watermarks beside them reports when a write was durable. That report takes the network too: a write
+//! counts as durable from the first time at which this process could know it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -11,32 +11,35 @@ use std::time::{Duration, Instant};
 use hdrhistogram::Histogram;
 use parking_lot::Mutex;
 
-use super::super::draws::Chance;
+use super::super::directory::BenchDir;
+use super::super::draws::{Chance, shuffled};
 use super::super::engine::Guarantee;
+use super::super::error::BenchError;
 use super::super::record::{Record, Row};
 use super::super::rows::{Value, key};
-use super::super::{BenchError, Place, measure, shuffled, stop};
+use super::super::{measure, stop};
+use super::codecs;
+use super::common::{Found, NetSettings, figure, record, row, runtime};
 use super::durable::Durable;
 use super::host::{Host, own_cpu};
 use super::lean::{self, KEYSPACE};
-use super::{Found, NetSettings, codecs, figure, row, runtime};
 use crate::CommitMode;
 use crate::net::client::{Client, Job, Write};
 use crate::tools::present::aside::aside;
 
-/// Jobs that are waited for at a time.
+/// Jobs in flight.
 const TASKS: usize = 64;
 
-/// How a job's end is learnt.
+/// A way to learn the end of a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Pattern {
-    /// Asking every so many milliseconds.
+    /// Polls at an interval in milliseconds.
     ShortPoll(u64),
-    /// Asking once, and being answered at the end.
+    /// One request, which is answered at the end.
     LongPoll,
-    /// Being told.
+    /// An event from the server.
     Push,
-    /// The write itself is answered when it is durable.
+    /// A sync write, which is answered when it is durable.
     Sync,
 }
 
@@ -60,7 +63,7 @@ impl Pattern {
     }
 }
 
-/// What all tasks of a measurement share.
+/// State that all tasks of a measurement share.
 struct Shared {
     durable: Durable,
     over: AtomicBool,
@@ -75,8 +78,8 @@ struct Shared {
 /// # Errors
 /// The server cannot be started or reached, or answers with an error.
 pub fn run(settings: &NetSettings) -> Result<Record, BenchError> {
-    let place = Place::create(settings.dir.as_deref())?;
-    let host = Host::start(settings.connect.as_ref(), &place.dir)?;
+    let dir = BenchDir::create(settings.dir.as_deref())?;
+    let host = Host::start(settings.connect.as_ref(), &dir.path)?;
     runtime(1)?.block_on(lean::fill(&host.dial, settings.keys, settings.value_bytes))?;
     let mut found: Vec<Vec<Found>> = Pattern::ALL.iter().map(|_| Vec::new()).collect();
     'rounds: for round in 0..settings.rounds {
@@ -97,7 +100,7 @@ pub fn run(settings: &NetSettings) -> Result<Record, BenchError> {
     let mut rows: Vec<Row> =
         patterns.filter_map(|(pattern, found)| row(name(*pattern, settings), found)).collect();
     rows.extend(codecs::rows(settings));
-    Ok(super::record(settings, &place, &["client"], rows))
+    Ok(record(settings, &dir, &["client"], rows))
 }
 
 fn name(pattern: Pattern, settings: &NetSettings) -> Row {
@@ -205,7 +208,7 @@ async fn work(
     Ok(())
 }
 
-/// Waits for the end, and returns how many requests that took.
+/// Waits for the end, and returns the number of requests that it took.
 async fn wait(job: &Job, pattern: Pattern) -> Result<u64, BenchError> {
     match pattern {
         Pattern::Sync => Ok(0),

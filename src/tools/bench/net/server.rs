@@ -6,38 +6,40 @@ use std::time::Instant;
 
 use hdrhistogram::Histogram;
 
-use super::super::draws::Chance;
+use super::super::directory::BenchDir;
+use super::super::draws::{Chance, shuffled};
 use super::super::engine::Guarantee;
+use super::super::error::BenchError;
 use super::super::record::{Record, Row};
 use super::super::rows::{Value, key};
-use super::super::{BenchError, Place, measure, shuffled, stop};
+use super::super::{measure, stop};
+use super::common::{Found, NetSettings, figure, record, row, runtime};
 use super::host::{Host, Meter};
 use super::lean::{self, KEYSPACE, Load, Work};
-use super::{Found, NetSettings, figure, row, runtime};
 use crate::CommitMode;
 use crate::net::client::{Keyspace, Write};
 use crate::net::proto::Mode;
 use crate::tools::present::aside::aside;
 
-/// What is measured.
+/// Settings of `bench server`.
 #[derive(Clone, Debug)]
 pub struct ServerSettings {
-    /// What all benchmarks of a server have in common.
+    /// Settings of every benchmark of a server.
     pub net: NetSettings,
     /// Numbers of connections.
     pub connections: Vec<usize>,
     /// Requests in flight on each.
     pub in_flight: Vec<usize>,
-    /// Who makes the load, each in turn.
+    /// The load generators, each in turn.
     pub loads: Vec<By>,
 }
 
-/// Who makes the load.
+/// A load generator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum By {
     /// Packets and nothing else
     Lean,
-    /// Our client, as many connections as there are to be
+    /// Our client, with all the connections
     Pool,
     /// Our client, one connection with all requests in flight
     #[value(name = "one")]
@@ -69,8 +71,8 @@ struct Case {
 pub fn run(settings: &ServerSettings) -> Result<Record, BenchError> {
     let cases = cases(settings);
     let settings = &settings.net;
-    let place = Place::create(settings.dir.as_deref())?;
-    let host = Host::start(settings.connect.as_ref(), &place.dir)?;
+    let dir = BenchDir::create(settings.dir.as_deref())?;
+    let host = Host::start(settings.connect.as_ref(), &dir.path)?;
     runtime(1)?.block_on(lean::fill(&host.dial, settings.keys, settings.value_bytes))?;
     let mut found: Vec<Vec<Found>> = cases.iter().map(|_| Vec::new()).collect();
     'rounds: for round in 0..settings.rounds {
@@ -89,7 +91,7 @@ pub fn run(settings: &ServerSettings) -> Result<Record, BenchError> {
     }
     let rows =
         cases.iter().zip(&found).filter_map(|(case, found)| row(name(case, settings), found));
-    Ok(super::record(settings, &place, &["lean", "pool", "one"], rows.collect()))
+    Ok(record(settings, &dir, &["lean", "pool", "one"], rows.collect()))
 }
 
 fn cases(settings: &ServerSettings) -> Vec<Case> {
@@ -98,7 +100,7 @@ fn cases(settings: &ServerSettings) -> Vec<Case> {
         for &in_flight in &settings.in_flight {
             for &connections in &settings.connections {
                 let case = |by| Case { by, work, connections, in_flight };
-                // With one connection the last two are the same.
+                // With one connection, pool and multiplexed are the same.
                 let is_new = |by: &By| connections > 1 || *by != By::Multiplexed;
                 cases.extend(settings.loads.iter().copied().filter(is_new).map(case));
             }
@@ -160,7 +162,7 @@ fn measure(case: Case, settings: &NetSettings, host: &Host) -> Result<Found, Ben
     Ok(found)
 }
 
-/// The same load through the client: a task for each request in flight.
+/// The same load through the client: one task per request in flight.
 async fn through_client(host: &Host, load: Load, connections: usize) -> Result<Found, BenchError> {
     let in_all = load.connections * load.in_flight;
     let each = u32::try_from(in_all / connections).expect("a number of requests");
@@ -193,7 +195,7 @@ async fn ask(
 ) -> Result<Histogram<u64>, BenchError> {
     let mut chance = Chance::new(load.seed, index);
     let mut value = Value::of(load.value_bytes);
-    // A thousand tasks, each with a histogram: two digits are enough.
+    // Two digits are enough, for a thousand tasks with a histogram each.
     let mut latency_ns = Histogram::new_with_bounds(1, 3_600_000_000_000, 2).expect("bounds");
     while !over.load(Ordering::Relaxed) {
         let number = chance.below(load.keys);

@@ -1,17 +1,17 @@
-//! One connection of the load: packets out, packets in, and nothing else.
+//! One connection of the load: it sends and receives packets, and nothing else.
 
 use std::io;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::super::BenchError;
+use super::super::error::BenchError;
 use crate::net::client::{Dial, Socket};
 use crate::net::proto::{Kind, MAX_BODY, Packet, Progress, Request, Response, decode};
 
-/// Bytes that there is room for when it reads.
+/// Room for one read, in bytes.
 const ROOM: usize = 64 << 10;
 
-/// One connection. It holds no memory before it reads.
+/// One connection. It has no buffer before its first read.
 pub(super) struct Wire {
     socket: Box<dyn Socket>,
     input: Vec<u8>,
@@ -26,7 +26,7 @@ impl Wire {
         Ok(Wire { socket, input, output: Vec::new(), bytes_out: 0, bytes_in: 0 })
     }
 
-    /// Many connections, a few of them under way at a time.
+    /// Many connections, a few of them connecting at a time.
     pub(super) async fn connect_many(dial: &Dial, count: usize) -> Result<Vec<Wire>, BenchError> {
         const AT_A_TIME: usize = 64;
         let mut wires = Vec::with_capacity(count);
@@ -51,10 +51,9 @@ impl Wire {
         self.socket.flush().await
     }
 
-    /// Gives back the memory of an output that is empty, of a connection that will not soon write
-    /// again.
+    /// Frees the memory of the empty output, before a long time without writes.
     pub(super) fn rest(&mut self) {
-        assert!(self.output.is_empty(), "what was added is sent first");
+        assert!(self.output.is_empty(), "the output is sent before a rest");
         self.output = Vec::new();
     }
 
@@ -77,7 +76,7 @@ impl Wire {
         Ok(answer.expect("looked at above"))
     }
 
-    /// Reads what has come. Nothing is lost if it is given up.
+    /// Reads the bytes that have arrived. Cancelling it loses nothing.
     pub(super) async fn read(&mut self) -> io::Result<()> {
         if self.input.capacity() - self.input.len() < ROOM / 4 {
             self.input.reserve(ROOM);
@@ -91,7 +90,7 @@ impl Wire {
         }
     }
 
-    /// Tells the ids of all answers that are here. Errors are the end.
+    /// Calls `answered` with the ids of all buffered answers. An error answer ends the load.
     pub(super) fn take(&mut self, mut answered: impl FnMut(u64)) -> io::Result<()> {
         self.each(|packet| {
             answered(packet.head.id);
@@ -99,7 +98,7 @@ impl Wire {
         })
     }
 
-    /// Shows all packets that are here. Errors are the end.
+    /// Shows all buffered packets to `look`. An error answer ends the load.
     pub(super) fn each(
         &mut self,
         mut look: impl FnMut(&Packet<'_>) -> io::Result<()>,
@@ -110,7 +109,7 @@ impl Wire {
         })
     }
 
-    /// Shows all packets that are here, errors too.
+    /// Shows all buffered packets to `look`, error answers too.
     pub(super) fn any(
         &mut self,
         mut look: impl FnMut(&Packet<'_>) -> io::Result<()>,
@@ -127,7 +126,7 @@ impl Wire {
     }
 }
 
-/// What is in a packet.
+/// The response in a packet.
 pub(super) fn read<'a>(packet: &Packet<'a>) -> io::Result<Response<'a>> {
     Response::decode(packet).map_err(|error| io::Error::other(format!("{error:?}")))
 }

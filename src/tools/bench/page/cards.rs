@@ -1,21 +1,21 @@
-//! Workloads: for each thing measured and each guarantee a card, with the engines side by side.
+//! Cards of workloads: one per load and guarantee, with the engines side by side.
 //!
 //! - CARDS-1 Within a card all commits survive the same, and all lanes have one scale.
 //! - CARDS-2 A whisker spans the rounds, from the least to the greatest.
-//! - CARDS-3 What a mode loses stands beside its figures, unless it is nothing.
+//! - CARDS-3 The losses of a mode stand beside its figures, unless there are none.
+
+use maud::{Markup, html};
 
 use super::super::engine::Guarantee;
 use super::super::record::{Record, Row};
-use super::group::{Group, Usual, survives, who};
-use super::lanes::{Axis, Lane, Shape, Who, draw};
-use crate::tools::present::escape::Text;
+use super::comparison::{Comparison, Usual, owner, survives};
+use super::lanes::{Axis, Lane, LaneOwner, Shape, draw};
 use crate::tools::present::figures::{digits, many, many_tick, plain, time, time_tick};
-use crate::tools::present::html::put;
 
-/// So many cards stand open; the others are folded.
+/// The number of cards that are not folded.
 const OPEN: usize = 6;
 
-/// What is compared.
+/// The figure that is compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Measure {
     /// Operations per second, or rows where an operation has many.
@@ -24,9 +24,9 @@ pub(super) enum Measure {
     Median,
     /// All percentiles.
     Percentiles,
-    /// Bytes for a byte.
+    /// Device bytes per user byte.
     DeviceBytes,
-    /// Commits for a flush.
+    /// Commits per flush.
     CommitsPerFlush,
 }
 
@@ -81,68 +81,71 @@ fn unit_of(workload: &str) -> &'static str {
     }
 }
 
-/// How many rows an operation has, where that is the same for all who do it.
+/// The rows per operation, where every engine has the same.
 fn rows_per_op(row: &Row) -> f64 {
     let is_many = matches!(&*row.workload, "scan" | "load") || row.batch > 1;
     if is_many { row.rows_per_op.max(1.0) } else { 1.0 }
 }
 
 /// The cards of all groups, the first of them open.
-pub(super) fn cards(groups: &[Group<'_>], measure: Measure, record: &Record, out: &mut String) {
+pub(super) fn cards(groups: &[Comparison<'_>], measure: Measure, record: &Record) -> Markup {
     let mut groups: Vec<_> = groups
         .iter()
         .filter(|group| group.rows.iter().any(|row| measure.shape(row).is_some()))
         .collect();
-    // Those in which we take part come first.
-    groups.sort_by_key(|group| group.rows.iter().all(|row| who(row) != Who::Ours));
-    let open = groups.len().min(OPEN);
-    pair(&groups[..open], measure, record, out);
-    if open < groups.len() {
-        put(out, format_args!("<details><summary>{} more</summary>\n", groups.len() - open));
-        pair(&groups[open..], measure, record, out);
-        out.push_str("</details>\n");
+    // Cards with a lane of ours come first.
+    groups.sort_by_key(|group| group.rows.iter().all(|row| owner(row) != LaneOwner::Ours));
+    folded(&groups, OPEN, |group| {
+        let lanes: Vec<Lane> =
+            group.rows.iter().filter_map(|row| lane(row, measure, record)).collect();
+        let chart = draw(&lanes, &measure.axis(&lanes, group.rows[0]));
+        card(&group.title(Usual::of(record)), group.guarantee, &chart)
+    })
+}
+
+/// A card for each of `items`, all but the first `open` folded.
+pub(super) fn folded<T>(items: &[T], open: usize, card: impl Fn(&T) -> Markup) -> Markup {
+    let (open, more) = items.split_at(items.len().min(open));
+    let cards = |items: &[T]| beside(items.len(), &html! { @for item in items { (card(item)) } });
+    html! {
+        (cards(open))
+        @if !more.is_empty() {
+            details {
+                summary { (more.len()) " more" }
+                (cards(more))
+            }
+        }
     }
 }
 
-fn pair(groups: &[&Group<'_>], measure: Measure, record: &Record, out: &mut String) {
-    let class = if groups.len() == 1 { "cards one" } else { "cards" };
-    put(out, format_args!("<div class=\"{class}\">\n"));
-    groups.iter().for_each(|group| card(group, measure, record, out));
-    out.push_str("</div>\n");
+/// `count` cards, side by side where there is room.
+pub(super) fn beside(count: usize, cards: &Markup) -> Markup {
+    html! { div.cards.one[count == 1] { (cards) } }
 }
 
-fn card(group: &Group<'_>, measure: Measure, record: &Record, out: &mut String) {
-    let lanes: Vec<Lane> = group.rows.iter().filter_map(|row| lane(row, measure, record)).collect();
-    begin(&group.title(Usual::of(record)), group.guarantee, out);
-    draw(&lanes, &measure.axis(&lanes, group.rows[0]), out);
-    end(out);
-}
-
-/// Begins a card.
-pub(super) fn begin(title: &str, guarantee: Option<Guarantee>, out: &mut String) {
-    put(out, format_args!("<figure class=\"card\"><figcaption>{}", Text(title)));
-    if let Some(guarantee) = guarantee {
-        let class = match guarantee {
-            Guarantee::PowerLoss => "power",
-            Guarantee::ProcessEnd => "kill",
-            Guarantee::Nothing => "nothing",
-        };
-        put(
-            out,
-            format_args!(" <span class=\"pill {class}\">{}</span>", survives(Some(guarantee))),
-        );
+/// A card.
+pub(super) fn card(title: &str, guarantee: Option<Guarantee>, chart: &Markup) -> Markup {
+    let class = |guarantee| match guarantee {
+        Guarantee::PowerLoss => "pill power",
+        Guarantee::ProcessEnd => "pill kill",
+        Guarantee::Nothing => "pill nothing",
+    };
+    html! {
+        figure.card {
+            figcaption {
+                (title)
+                @if let Some(guarantee) = guarantee {
+                    " " span class=(class(guarantee)) { (survives(Some(guarantee))) }
+                }
+            }
+            (chart)
+        }
     }
-    out.push_str("</figcaption>\n");
-}
-
-/// Ends a card.
-pub(super) fn end(out: &mut String) {
-    out.push_str("</figure>\n");
 }
 
 fn lane(row: &Row, measure: Measure, record: &Record) -> Option<Lane> {
     let note = match measure {
-        // Said once, not for each number of threads.
+        // Only once, not at each number of threads.
         Measure::Throughput if row.threads <= 1 => match loss(row, record) {
             Some(loss) => format!("{}; {loss}", row.mode),
             None => row.mode.clone(),
@@ -151,7 +154,7 @@ fn lane(row: &Row, measure: Measure, record: &Record) -> Option<Lane> {
         _ => row.mode.clone(),
     };
     Some(Lane {
-        who: who(row),
+        owner: owner(row),
         name: row.engine.clone(),
         note,
         figure: measure.figure(row),
@@ -159,7 +162,7 @@ fn lane(row: &Row, measure: Measure, record: &Record) -> Option<Lane> {
     })
 }
 
-/// What a row's mode loses, unless it is nothing (CARDS-3).
+/// The losses of a row's mode, unless there are none (CARDS-3).
 pub(super) fn loss(row: &Row, record: &Record) -> Option<String> {
     let engine = record.engines.iter().find(|engine| engine.name == row.engine)?;
     let mode = engine.modes.iter().find(|mode| mode.name == row.mode)?;
@@ -173,12 +176,12 @@ pub(super) fn loss(row: &Row, record: &Record) -> Option<String> {
 }
 
 /// One card with a lane for each of `rows`, which differ in what they do.
-pub(super) fn medley(rows: &[&Row], measure: Measure, usual: Usual, out: &mut String) {
+pub(super) fn medley(rows: &[&Row], measure: Measure, usual: Usual) -> Markup {
     let lanes: Vec<Lane> = rows
         .iter()
         .filter_map(|row| {
             Some(Lane {
-                who: who(row),
+                owner: owner(row),
                 name: format!("{} {}", row.engine, row.mode),
                 note: usual.load(row),
                 figure: measure.figure(row),
@@ -186,8 +189,8 @@ pub(super) fn medley(rows: &[&Row], measure: Measure, usual: Usual, out: &mut St
             })
         })
         .collect();
-    let Some(first) = rows.first().filter(|_| !lanes.is_empty()) else { return };
-    begin(&first.workload, first.guarantee, out);
-    draw(&lanes, &measure.axis(&lanes, first), out);
-    end(out);
+    let Some(first) = rows.first().filter(|_| !lanes.is_empty()) else {
+        return Markup::default();
+    };
+    card(&first.workload, first.guarantee, &draw(&lanes, &measure.axis(&lanes, first)))
 }

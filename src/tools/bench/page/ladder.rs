@@ -1,4 +1,4 @@
-//! The ladder: what a commit costs above the floor, and what surviving a power loss costs.
+//! The ladder: the cost of a commit above the floor, and the cost of surviving a power loss.
 //!
 //! ```text
 //!   a bare write           o                              0.70 us    survives a kill
@@ -8,15 +8,17 @@
 //!                          1 us   10 us   100 us
 //! ```
 //!
-//! A band on our rungs begins at the floor beneath: what it spans is what the store adds.
+//! A band on our rungs begins at the floor beneath: it spans the cost that the store adds.
+
+use maud::{Markup, html};
 
 use super::super::engine::Guarantee;
 use super::super::record::{Record, Row};
-use super::group::survives;
-use super::lanes::{Axis, Lane, Shape, Who, draw};
-use crate::tools::present::escape::Prose;
+use super::comparison::survives;
+use super::lanes::{Axis, Lane, LaneOwner, Shape, draw};
 use crate::tools::present::figures::{time, time_tick, times};
-use crate::tools::present::html::{close, open, put};
+use crate::tools::present::html;
+use crate::tools::present::prose::Prose;
 
 /// A floor and our mode above it.
 struct Step<'a> {
@@ -25,30 +27,30 @@ struct Step<'a> {
 }
 
 /// The section, if the record has a floor of commits and ours above it.
-pub(super) fn section(record: &Record, out: &mut String) {
+pub(super) fn section(record: &Record) -> Markup {
     let kill = step(record, Guarantee::ProcessEnd, "pwrite");
     let power = step(record, Guarantee::PowerLoss, "pwrite+fdatasync");
     if kill.is_none() && power.is_none() {
-        return;
+        return Markup::default();
     }
-    open(
-        "What a commit costs",
-        "One thread commits one small row at a time, and waits until it is told. The median of how \
-         long that takes, on a logarithmic scale: each mark is ten times as far as the one before. \
-         The band is what the store adds to the bare system calls beneath.",
-        out,
-    );
-    put(out, format_args!("<p class=\"lead\">{}</p>\n", Prose(&words(&kill, &power))));
+    let words = words(&kill, &power);
     let lanes: Vec<Lane> =
         [("A bare write", "Async", kill), ("A bare write, flushed", "Sync", power)]
             .into_iter()
             .filter_map(|(floor, ours, step)| step.map(|step| lanes(floor, ours, &step)))
             .flatten()
             .collect();
-    out.push_str("<figure class=\"card ladder\">\n");
-    draw(&lanes, &Axis::decades(&lanes, time_tick, "a commit"), out);
-    out.push_str("</figure>\n");
-    close(out);
+    let chart = html! {
+        p.lead { (Prose(&words)) }
+        figure.card.ladder { (draw(&lanes, &Axis::decades(&lanes, time_tick, "a commit"))) }
+    };
+    html::section(
+        "What a commit costs",
+        "One thread commits one small row at a time, and waits until it is told. The median of how \
+         long that takes, on a logarithmic scale: each mark is ten times as far as the one before. \
+         The band is what the store adds to the bare system calls beneath.",
+        &chart,
+    )
 }
 
 /// The rung of one guarantee: one put in one thread, closed loop.
@@ -96,14 +98,14 @@ fn words(kill: &Option<Step<'_>>, power: &Option<Step<'_>>) -> String {
 
 fn lanes(floor_name: &str, ours_name: &str, step: &Step<'_>) -> [Lane; 2] {
     let floor = Lane {
-        who: Who::Floor,
+        owner: LaneOwner::Floor,
         name: floor_name.into(),
         note: step.floor.mode.clone(),
         figure: time(step.floor.p50_us),
         shape: Shape::Dot { value: step.floor.p50_us, from: None, spread: None },
     };
     let ours = Lane {
-        who: Who::Ours,
+        owner: LaneOwner::Ours,
         name: format!("{ours_name} commit"),
         note: survives(step.ours.guarantee).into(),
         figure: time(step.ours.p50_us),

@@ -1,46 +1,48 @@
-//! How latencies are distributed: ours above the floor as curves, all engines as bands.
+//! The distribution of latencies: ours above the floor as curves, all engines as bands.
 //!
-//! Along x each step is ten times rarer (90 %, 99 %, 99.9 %): a curve that stays flat to the
-//! right is a store whose worst operations are like its others.
+//! Each step along x is ten times rarer (90 %, 99 %, 99.9 %). A curve that stays flat to the right is
+//! that of a store whose worst operations are like the others.
+
+use maud::{Markup, html};
 
 use super::super::record::{Record, Row, SYNCLINE};
-use super::cards::{Measure, begin, cards, end};
-use super::group::{Group, is_like_but_for_threads};
+use super::cards::{Measure, beside, card, cards};
+use super::comparison::{Comparison, is_like_except_threads};
 use super::plot::{Plane, Point, Series, Signs};
 use super::scale::Scale;
 use crate::tools::present::figures::{time, time_tick};
-use crate::tools::present::html::{close, open};
+use crate::tools::present::html;
 
 /// The section, if commits were measured.
-pub(super) fn section(record: &Record, out: &mut String) {
-    let Some(first) = record.results.iter().find(|row| is_commit(row)) else { return };
+pub(super) fn section(record: &Record) -> Markup {
+    let Some(first) = record.results.iter().find(|row| is_commit(row)) else {
+        return Markup::default();
+    };
     let rows: Vec<&Row> = record
         .results
         .iter()
-        .filter(|row| is_commit(row) && is_like_but_for_threads(row, first))
+        .filter(|row| is_commit(row) && is_like_except_threads(row, first))
         .collect();
     let most = rows.iter().map(|row| row.threads).max().unwrap_or(1);
-    open(
-        "How long commits take, and how evenly",
-        "Everybody looks at the middle; users feel the rare ones.",
-        out,
-    );
-    out.push_str("<div class=\"cards one\">\n");
-    curves(record, &rows, out);
-    out.push_str("</div>\n");
-    let groups = Group::all(&rows);
-    let groups: Vec<Group<'_>> = groups
+    let groups: Vec<Comparison<'_>> = Comparison::all(&rows)
         .into_iter()
         .filter(|group| [1, most].contains(&group.rows[0].threads) && group.rows.len() > 1)
         .collect();
-    if !groups.is_empty() {
-        out.push_str(
-            "<p class=\"soft\">Side by side: the dot is the median, then bands to p90, p99, p99.9 \
-             and to the longest, the rarer the thinner.</p>\n",
-        );
-        cards(&groups, Measure::Percentiles, record, out);
-    }
-    close(out);
+    let charts = html! {
+        (beside(1, &curves(record, &rows)))
+        @if !groups.is_empty() {
+            p.soft {
+                "Side by side: the dot is the median, then bands to p90, p99, p99.9 and to the "
+                "longest, the rarer the thinner."
+            }
+            (cards(&groups, Measure::Percentiles, record))
+        }
+    };
+    html::section(
+        "How long commits take, and how evenly",
+        "Everybody looks at the middle; users feel the rare ones.",
+        &charts,
+    )
 }
 
 fn is_commit(row: &Row) -> bool {
@@ -51,12 +53,12 @@ fn is_commit(row: &Row) -> bool {
 }
 
 /// Ours and the floors.
-fn curves(record: &Record, rows: &[&Row], out: &mut String) {
-    // Of each floor one: of records of this size if there is one, of any other if not.
+fn curves(record: &Record, rows: &[&Row]) -> Markup {
+    // One of each floor: with records of this size if there is one, else of any size.
     let mut floors: Vec<&Row> = Vec::new();
     for floor in record.results.iter().filter(|row| row.is_floor() && row.workload == "commit") {
         match floors.iter_mut().find(|row| row.mode == floor.mode) {
-            Some(row) if is_like_but_for_threads(floor, rows[0]) => *row = floor,
+            Some(row) if is_like_except_threads(floor, rows[0]) => *row = floor,
             Some(_) => {}
             None => floors.push(floor),
         }
@@ -64,7 +66,7 @@ fn curves(record: &Record, rows: &[&Row], out: &mut String) {
     let ours = rows.iter().copied().filter(|row| row.engine == SYNCLINE);
     let shown: Vec<&Row> = ours.chain(floors).filter(|row| row.latency.len() > 1).collect();
     if shown.is_empty() {
-        return;
+        return Markup::default();
     }
     let nines = shown.iter().flat_map(|row| &row.latency).map(|(q, _)| *q).filter(|q| *q < 1.0);
     let nines = nines.map(rarity).fold(3.0, f64::max).ceil().min(6.0);
@@ -78,17 +80,15 @@ fn curves(record: &Record, rows: &[&Row], out: &mut String) {
             signs: Signs::AtTicks,
         })
         .collect();
-    begin("Percentiles of commits, ours above the floor", None, out);
-    Plane {
+    let plane = Plane {
         about: "Latency of commits at each percentile, for each mode",
         x_ticks: ticks(nines),
         x_unit: "percent of all commits took no longer",
         y: Scale::decades(series.iter().flat_map(|series| series.points.iter().map(|p| p.y))),
         y_tick: time_tick,
         y_unit: "latency, logarithmic",
-    }
-    .draw(&series, out);
-    end(out);
+    };
+    card("Percentiles of commits, ours above the floor", None, &plane.draw(&series))
 }
 
 fn name(row: &Row) -> String {
@@ -97,7 +97,7 @@ fn name(row: &Row) -> String {
     format!("{floor}{}, {} {threads}", row.mode, row.threads)
 }
 
-/// Ours in turns, floors from the other end.
+/// Our rows take the first looks, floors the last ones.
 fn look(row: &Row, index: usize) -> usize {
     match (row.is_floor(), row.mode.contains("sync")) {
         (true, false) => 7,
@@ -106,12 +106,12 @@ fn look(row: &Row, index: usize) -> usize {
     }
 }
 
-/// How many nines a quantile has.
+/// The number of nines of a quantile.
 fn rarity(quantile: f64) -> f64 {
     -(1.0 - quantile).max(1e-12).log10()
 }
 
-/// The longest of all stands one step beyond the last nine.
+/// The place along x. The longest latency is one step beyond the last nine.
 fn place(quantile: f64, nines: f64) -> f64 {
     if quantile >= 1.0 { 1.0 } else { rarity(quantile).min(nines) / (nines + 1.0) }
 }

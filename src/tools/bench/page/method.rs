@@ -1,19 +1,20 @@
-//! How the figures were made: what a reader must know in order to doubt them in the right places.
+//! How the figures were made, so that a reader can doubt them in the right places.
+
+use maud::{Markup, html};
 
 use super::super::record::Record;
-use crate::tools::present::escape::Text;
 use crate::tools::present::figures::{bytes, plain};
-use crate::tools::present::html::{close, open, put, terms};
+use crate::tools::present::html::{self, definitions};
 use crate::tools::present::text::{count, counted};
 
 const METHOD: &[(&str, &str)] = &[
     (
         "Closed loop, open loop",
         "Without a rate, each thread issues its next operation when the last one is done. An \
-         operation that nobody issued because another one stalled is then not counted as slow. \
-         With a rate, operations have a schedule, and each latency is counted from when the \
-         operation was due, not from when somebody got round to it: a stall is felt by all that \
-         it held up (no coordinated omission).",
+         operation that was never issued because another one stalled does not count as slow. With a \
+         rate, operations have a schedule, and each latency counts from when the operation was \
+         due, not from when a thread got to it: a stall delays every operation that was due \
+         meanwhile (no coordinated omission).",
     ),
     (
         "Warm-up and time",
@@ -24,14 +25,14 @@ const METHOD: &[(&str, &str)] = &[
         "Rounds in turns",
         "Machines drift and share their disks, so nothing is compared across runs. All cases are \
          measured in turns, round after round, in another shuffled order each round. A ratio is \
-         taken within a round; what is shown is the median over the rounds, and whiskers span \
-         from the least round to the greatest.",
+         taken within a round; the figures are medians over the rounds, and whiskers span from \
+         the least round to the greatest.",
     ),
     (
         "Same work for all",
         "Every engine runs in the same loop with the same keys and values, the same cache size, and \
-         is used as its own documentation says is fastest for the guarantee. Modes are compared \
-         only with modes of the same guarantee.",
+         the settings that its own documentation says are fastest for the guarantee. Modes are \
+         compared only with modes of the same guarantee.",
     ),
     (
         "The floor",
@@ -40,47 +41,39 @@ const METHOD: &[(&str, &str)] = &[
     ),
     (
         "Device bytes",
-        "What the process had written to the device over the whole life of the store, with a \
-         checkpoint or its like at the end that is not timed, for each byte of keys and values. A \
-         device may write more: it knows only sectors and pages.",
+        "The bytes written to the device over the whole life of the store, with an untimed checkpoint \
+         or its like at the end, per byte of keys and values. A device may write more: it knows \
+         only sectors and pages.",
     ),
     (
         "Latencies",
-        "One histogram for each thread with three exact digits, put together at the end. The \
-         longest is one operation of millions: expect it to differ from run to run.",
+        "One histogram per thread with three exact digits, merged at the end. The longest is one \
+         operation of millions: expect it to differ from run to run.",
     ),
     (
         "Power loss",
-        "A flush is worth what the device makes of it. A disk with a volatile cache that lies, or a \
-         virtual disk whose host does not pass flushes on, loses commits whatever a store does; it \
-         also makes flushes look cheap. Figures of a virtual machine are those of its host.",
+        "A flush is as good as the device. A disk with a volatile cache that lies, or a virtual disk \
+         whose host does not pass flushes on, loses commits whatever a store does; it also makes \
+         flushes look cheap. Figures of a virtual machine are those of its host.",
     ),
 ];
 
 /// The section.
-pub(super) fn section(record: &Record, out: &mut String) {
-    open("Method", "What these figures say, and what they do not.", out);
-    out.push_str("<dl class=\"method\">\n");
-    terms(METHOD, out);
+pub(super) fn section(record: &Record) -> Markup {
     let run = &record.run;
-    if run.rounds > 0 {
-        put(
-            out,
-            format_args!(
-                "<dt>This run</dt><dd>{}, {} s each; {} keys; a cache of {} for each engine; seed \
-                 {}.",
-                counted(run.rounds.into(), "round"),
-                plain(run.seconds),
-                count(run.keys),
-                bytes(run.cache_bytes),
-                run.seed,
-            ),
-        );
-        if !run.command.is_empty() {
-            put(out, format_args!("\n<pre><code>{}</code></pre>", Text(&run.command)));
+    let method = html! {
+        dl.method {
+            (definitions(METHOD))
+            @if run.rounds > 0 {
+                dt { "This run" }
+                dd {
+                    (counted(run.rounds.into(), "round")) ", " (plain(run.seconds)) " s each; "
+                    (count(run.keys)) " keys; a cache of " (bytes(run.cache_bytes))
+                    " per engine; seed " (run.seed) "."
+                    @if !run.command.is_empty() { pre { code { (run.command) } } }
+                }
+            }
         }
-        out.push_str("</dd>\n");
-    }
-    out.push_str("</dl>\n");
-    close(out);
+    };
+    html::section("Method", "What these figures say, and what they do not.", &method)
 }

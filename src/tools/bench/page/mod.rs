@@ -1,34 +1,33 @@
-//! A result as one page that needs nothing else.
+//! A result as one self-contained page.
 //!
 //! ```text
 //!   mod        the head, the order of the sections
-//!   ladder     floor -> Async -> floor -> Sync: what a commit costs
+//!   ladder     floor -> Async -> floor -> Sync: the cost of a commit
 //!   standing   each of our figures against the best of the others
 //!   latency    percentiles as curves and bands        threads   throughput against threads
 //!   cards      each workload, engines side by side    special   flushes, device bytes, opening,
 //!   table      everything as text                               window of loss, bare device
 //!   net        a store that is served
 //!   method     how the figures were made
-//!     group    what belongs side by side, and what it is called
+//!     comparison   rows that belong side by side, and their titles
 //!     lanes    bars, dots and bands in lanes          plot      lines in a plane
 //!     scale    from values to places, ticks
 //! ```
 //!
-//! What all pages share is in `present` (HTML-1 to HTML-3). Besides:
+//! `present` has the parts that all pages share (HTML-1 to HTML-3). Besides:
 //!
 //! - CHARTS-1 The page is made from the record alone (RESULTS-1).
-//! - CHARTS-2 A chart of what was not measured is left out, not empty.
-//! - CHARTS-3 Bars begin at zero. Where a scale is logarithmic there are dots, curves and bands, and it
-//!   says so.
-//! - CHARTS-4 Only what survives the same is drawn on one scale for comparison; what it loses besides
-//!   stands with it.
+//! - CHARTS-2 A chart without figures is left out, not empty.
+//! - CHARTS-3 Bars begin at zero. A logarithmic scale says so, and has dots, curves and bands instead.
+//! - CHARTS-4 Only figures of the same guarantee share a scale for comparison; the losses of each mode
+//!   stand beside them.
 //! - CHARTS-5 No chart hides a figure: all are in the tables.
 //!
 //! To look at it, `SYNCLINE_PAGES=dir cargo test --features cli bench::page` writes the pages of
 //! the tests into a directory.
 
 mod cards;
-mod group;
+mod comparison;
 mod ladder;
 mod lanes;
 mod latency;
@@ -41,40 +40,41 @@ mod standing;
 mod table;
 mod threads;
 
+use maud::{Markup, html};
+
 use self::cards::{Measure, cards};
-use self::group::{Group, Usual};
-use super::record::{Machine, Record, Row};
-use crate::tools::present::escape::{Prose, Text};
+use self::comparison::{Comparison, SERVED, Usual};
+use super::record::{Machine, Record};
 use crate::tools::present::figures::{bytes, date, plain};
-use crate::tools::present::html::{begin, close, end, open, put};
+use crate::tools::present::html::{page, section};
+use crate::tools::present::prose::Prose;
 use crate::tools::present::text::{count, counted};
 
 const STYLE: &str = include_str!("style.css");
 
 /// The page.
 pub fn render(record: &Record) -> String {
-    let mut out = String::new();
-    begin("Syncline benchmarks", STYLE, &mut out);
-    head(record, &mut out);
-    ladder::section(record, &mut out);
-    standing::section(record, &mut out);
-    table::engines(record, &mut out);
-    latency::section(record, &mut out);
-    threads::section(record, &mut out);
-    special::group_commit(record, &mut out);
-    workloads(record, &mut out);
-    net::sections(record, &mut out);
-    special::device(record, &mut out);
-    special::recover(record, &mut out);
-    special::window(record, &mut out);
-    special::flush(record, &mut out);
-    table::figures_of_all(record, &mut out);
-    method::section(record, &mut out);
-    end(&mut out);
-    out
+    let content = html! {
+        (head(record))
+        (ladder::section(record))
+        (standing::section(record))
+        (table::engines(record))
+        (latency::section(record))
+        (threads::section(record))
+        (special::group_commit(record))
+        (workloads(record))
+        (net::sections(record))
+        (special::device(record))
+        (special::recover(record))
+        (special::window(record))
+        (special::flush(record))
+        (table::figures_of_all(record))
+        (method::section(record))
+    };
+    page("Syncline benchmarks", STYLE, &content)
 }
 
-fn head(record: &Record, out: &mut String) {
+fn head(record: &Record) -> Markup {
     let run = &record.run;
     let mut when = Vec::new();
     if !run.version.is_empty() {
@@ -102,20 +102,18 @@ fn head(record: &Record, out: &mut String) {
              hardware{beside}"
         ),
     };
-    put(
-        out,
-        format_args!(
-            "<header>\n<h1>Syncline benchmarks</h1>\n<p class=\"soft\">{}</p>\n<p>{}. Every figure \
-             is of one run.</p>\n</header>\n",
-            Text(&when.join(", ")),
-            Text(&what),
-        ),
-    );
-    warnings(record, out);
-    machine(&record.machine, out);
+    html! {
+        header {
+            h1 { "Syncline benchmarks" }
+            p.soft { (when.join(", ")) }
+            p { (what) ". Every figure is of one run." }
+        }
+        (warnings(record))
+        (machine(&record.machine))
+    }
 }
 
-fn warnings(record: &Record, out: &mut String) {
+fn warnings(record: &Record) -> Markup {
     let mut warnings = record.run.warnings.clone();
     let file_system = &*record.machine.file_system;
     if matches!(file_system, "tmpfs" | "ramfs") && !warnings.iter().any(|w| w.contains("memory")) {
@@ -124,18 +122,14 @@ fn warnings(record: &Record, out: &mut String) {
              survives a power loss. Figures of `Sync` commits mean nothing."
         ));
     }
-    for warning in warnings {
-        put(
-            out,
-            format_args!(
-                "<p class=\"warning\" role=\"note\"><strong>Warning</strong> {}</p>\n",
-                Prose(&warning)
-            ),
-        );
+    html! {
+        @for warning in &warnings {
+            p.warning role="note" { strong { "Warning" } " " (Prose(warning)) }
+        }
     }
 }
 
-fn machine(machine: &Machine, out: &mut String) {
+fn machine(machine: &Machine) -> Markup {
     let unless_zero = |number: u64, text: String| if number == 0 { String::new() } else { text };
     let facts = [
         ("processor", machine.cpu.clone()),
@@ -148,21 +142,17 @@ fn machine(machine: &Machine, out: &mut String) {
         ("mounted from", machine.mount_source.clone()),
         ("disk", machine.device.clone()),
     ];
-    out.push_str("<dl class=\"machine\">\n");
-    for (what, fact) in facts.iter().filter(|(_, fact)| !fact.is_empty()) {
-        put(out, format_args!("<div><dt>{what}</dt><dd>{}</dd></div>\n", Text(fact)));
+    html! {
+        dl.machine {
+            @for (what, fact) in facts.iter().filter(|(_, fact)| !fact.is_empty()) {
+                div { dt { (what) } dd { (fact) } }
+            }
+            div.whole { dt { "power loss" } dd { (caveat(machine)) } }
+        }
     }
-    put(
-        out,
-        format_args!(
-            "<div class=\"whole\"><dt>power loss</dt><dd>{}</dd></div>\n",
-            caveat(machine)
-        ),
-    );
-    out.push_str("</dl>\n");
 }
 
-/// What a flush is worth here.
+/// The limits of a flush on this machine.
 fn caveat(machine: &Machine) -> &'static str {
     if machine.device.contains("write through") {
         "The disk tells the kernel that it caches no writes, or the kernel was told so: then a \
@@ -176,10 +166,10 @@ fn caveat(machine: &Machine) -> &'static str {
     }
 }
 
-/// What is told elsewhere than among the workloads.
+/// Workloads that have sections of their own.
 const APART: [&str; 4] = ["recover", "window", "flush", "hot"];
 
-/// Titles of the workloads, and what is done in them.
+/// Names, titles and descriptions of the workloads.
 const WORKLOADS: &[(&str, &str, &str)] = &[
     ("commit", "Commits", "Puts in random order, one or many to a commit, on a fresh store."),
     ("load", "Loading", "Filling an empty store with every row."),
@@ -195,34 +185,36 @@ const WORKLOADS: &[(&str, &str, &str)] = &[
     ("large", "More data than cache", "Gets and puts on a store that the cache cannot hold."),
 ];
 
-fn workloads(record: &Record, out: &mut String) {
+fn workloads(record: &Record) -> Markup {
     let mut names: Vec<&str> = WORKLOADS.iter().map(|(name, ..)| *name).collect();
     for row in &record.results {
         if !names.contains(&&*row.workload) {
             names.push(&row.workload);
         }
     }
-    let is_apart = |name: &&str| APART.contains(name) || net::WORKLOADS.contains(name);
-    for name in names.into_iter().filter(|name| !is_apart(name)) {
-        let rows: Vec<&Row> = record.results.iter().filter(|row| row.workload == name).collect();
-        if rows.is_empty() {
-            continue;
-        }
-        let known = WORKLOADS.iter().find(|(known, ..)| *known == name);
-        let (title, about) = known.map_or((name, ""), |(_, title, about)| (title, about));
-        open(title, about, out);
-        let (paced, free): (Vec<_>, Vec<_>) =
-            rows.into_iter().partition(|row: &&Row| row.rate.is_some());
-        cards(&Group::all(&free), Measure::Throughput, record, out);
-        if !paced.is_empty() {
-            out.push_str(
-                "<p class=\"soft\">At a rate that was asked for, latencies from when each \
-                 operation was due: median, p90, p99, p99.9, longest.</p>\n",
-            );
-            cards(&Group::all(&paced), Measure::Percentiles, record, out);
-        }
-        close(out);
+    names.retain(|name| !APART.contains(name) && !SERVED.contains(name));
+    html! { @for name in names { (workload(name, record)) } }
+}
+
+fn workload(name: &str, record: &Record) -> Markup {
+    let rows = record.results.iter().filter(|row| row.workload == name);
+    let (paced, free): (Vec<_>, Vec<_>) = rows.partition(|row| row.rate.is_some());
+    if paced.is_empty() && free.is_empty() {
+        return Markup::default();
     }
+    let known = WORKLOADS.iter().find(|(known, ..)| *known == name);
+    let (title, about) = known.map_or((name, ""), |(_, title, about)| (title, about));
+    let charts = html! {
+        (cards(&Comparison::all(&free), Measure::Throughput, record))
+        @if !paced.is_empty() {
+            p.soft {
+                "At a rate that was asked for, latencies from when each operation was due: median, "
+                "p90, p99, p99.9, longest."
+            }
+            (cards(&Comparison::all(&paced), Measure::Percentiles, record))
+        }
+    };
+    section(title, about, &charts)
 }
 
 #[cfg(test)]

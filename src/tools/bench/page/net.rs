@@ -1,44 +1,38 @@
-//! A store that is served: throughput against connections, ways to wait, bytes of a request, and
-//! what a crowd costs.
+//! A store that is served: throughput against connections, ways to wait, bytes of a request, and the
+//! cost of a crowd.
 //!
-//! All of them are ours, so that nobody is compared with anybody else: what differs is how it was
-//! asked for.
+//! Every row is ours: rows differ in the way of asking, not in the engine.
 
 use std::collections::BTreeSet;
 
+use maud::{Markup, html};
+
 use super::super::record::{Record, Row};
-use super::cards::{begin, end};
-use super::group::Usual;
-use super::lanes::{Axis, Lane, Shape, Who, draw};
+use super::cards::{beside, card};
+use super::comparison::{SERVED, Usual};
+use super::lanes::{Axis, Lane, LaneOwner, Shape, draw};
 use super::plot::{LOOKS, Plane, Point, Series, Signs, evenly};
 use super::scale::Scale;
 use super::table::figures;
-use crate::tools::present::escape::Text;
 use crate::tools::present::figures::{bytes, digits, many, many_tick, plain, time, time_tick};
-use crate::tools::present::html::{close, open, put};
+use crate::tools::present::html::section;
 
-/// The workloads that are told here.
-pub(super) const WORKLOADS: [&str; 3] = ["server", "patterns", "crowd"];
-
-/// Whether nothing but a server was measured.
+/// Whether only a server was measured.
 pub(super) fn is_all(record: &Record) -> bool {
-    let is_net = |row: &Row| WORKLOADS.contains(&&*row.workload);
+    let is_net = |row: &Row| SERVED.contains(&&*row.workload);
     !record.results.is_empty() && record.results.iter().all(is_net)
 }
 
-/// The sections, if there is anything to tell.
-pub(super) fn sections(record: &Record, out: &mut String) {
-    server(record, out);
-    patterns(record, out);
-    codecs(record, out);
-    crowd(record, out);
+/// The sections of the rows that there are.
+pub(super) fn sections(record: &Record) -> Markup {
+    html! { (server(record)) (patterns(record)) (codecs(record)) (crowd(record)) }
 }
 
 fn of<'a>(record: &'a Record, workload: &str) -> Vec<&'a Row> {
     record.results.iter().filter(|row| row.workload == workload).collect()
 }
 
-/// Rows that differ in who asked and over how many connections, in the order in which they come.
+/// Groups of rows that differ only in the load and its connections, in order.
 fn by_variant<'a>(rows: &[&'a Row]) -> Vec<Vec<&'a Row>> {
     let mut groups: Vec<Vec<&Row>> = Vec::new();
     for row in rows {
@@ -50,60 +44,49 @@ fn by_variant<'a>(rows: &[&'a Row]) -> Vec<Vec<&'a Row>> {
     groups
 }
 
-fn in_cards(count: usize, out: &mut String, draw: impl FnOnce(&mut String)) {
-    put(out, format_args!("<div class=\"{}\">\n", if count == 1 { "cards one" } else { "cards" }));
-    draw(out);
-    out.push_str("</div>\n");
-}
-
-fn server(record: &Record, out: &mut String) {
+fn server(record: &Record) -> Markup {
     let rows = of(record, "server");
     if rows.is_empty() {
-        return;
+        return Markup::default();
     }
-    open(
+    let groups = by_variant(&rows);
+    let connections: BTreeSet<usize> = rows.iter().map(|row| row.threads).collect();
+    let rates = |group: &[&Row]| match connections.len() {
+        0 | 1 => {
+            let lanes: Vec<Lane> = group.iter().map(|row| rate_lane(row)).collect();
+            draw(&lanes, &Axis::bars(&lanes, many_tick, "per second"))
+        }
+        _ => against_connections(group, &connections),
+    };
+    let most = connections.last().copied().unwrap_or(1);
+    let latencies = |group: &[&Row]| {
+        let rows = group.iter().filter(|row| row.threads == most);
+        let lanes: Vec<Lane> =
+            rows.filter_map(|row| bands(row, load_name(&row.engine), String::new())).collect();
+        lanes_card(&group[0].variant, &lanes, Axis::decades(&lanes, time_tick, "median"))
+    };
+    let charts = html! {
+        (beside(groups.len(), &html! {
+            @for group in &groups {
+                (card(&group[0].variant, group[0].guarantee, &rates(group)))
+            }
+        }))
+        p.soft {
+            "Latencies over " (most) " connections: the dot is the median, then bands to p90, p99, "
+            "p99.9 and to the longest."
+        }
+        (beside(groups.len(), &html! { @for group in &groups { (latencies(group)) } }))
+    };
+    section(
         "A server, against connections",
         "From zero. Whiskers span the rounds. The lean load sends packets and nothing else; with \
          the client there are as many connections as it says, or one for all requests.",
-        out,
-    );
-    let groups = by_variant(&rows);
-    let connections: BTreeSet<usize> = rows.iter().map(|row| row.threads).collect();
-    in_cards(groups.len(), out, |out| {
-        for group in &groups {
-            begin(&group[0].variant, group[0].guarantee, out);
-            if connections.len() > 1 {
-                against_connections(group, &connections, out);
-            } else {
-                let lanes: Vec<Lane> = group.iter().map(|row| rate_lane(row)).collect();
-                draw(&lanes, &Axis::bars(&lanes, many_tick, "per second"), out);
-            }
-            end(out);
-        }
-    });
-    let most = connections.last().copied().unwrap_or(1);
-    put(
-        out,
-        format_args!(
-            "<p class=\"soft\">Latencies over {most} connections: the dot is the median, then bands \
-             to p90, p99, p99.9 and to the longest.</p>\n"
-        ),
-    );
-    in_cards(groups.len(), out, |out| {
-        for group in &groups {
-            let lanes: Vec<Lane> = group
-                .iter()
-                .filter(|row| row.threads == most)
-                .filter_map(|row| bands(row, who_asks(&row.engine), String::new()))
-                .collect();
-            card(&group[0].variant, &lanes, Axis::decades(&lanes, time_tick, "median"), out);
-        }
-    });
-    close(out);
+        &charts,
+    )
 }
 
 /// The load generators, in words.
-fn who_asks(engine: &str) -> &str {
+fn load_name(engine: &str) -> &str {
     match engine {
         "lean" => "lean load",
         "pool" => "client",
@@ -116,15 +99,15 @@ fn rate_lane(row: &Row) -> Lane {
     let spread = row.ops_per_s_spread;
     let spread = (spread.max > 0.0).then_some((spread.min, spread.max));
     Lane {
-        who: Who::Ours,
-        name: who_asks(&row.engine).to_owned(),
+        owner: LaneOwner::Ours,
+        name: load_name(&row.engine).to_owned(),
         note: String::new(),
         figure: format!("{} /s", many(row.ops_per_s)),
         shape: Shape::Bar { value: row.ops_per_s, spread },
     }
 }
 
-fn against_connections(rows: &[&Row], connections: &BTreeSet<usize>, out: &mut String) {
+fn against_connections(rows: &[&Row], connections: &BTreeSet<usize>) -> Markup {
     let place = |count: usize| {
         let index = connections.iter().position(|known| *known == count).unwrap_or(0);
         evenly(index, connections.len())
@@ -141,7 +124,12 @@ fn against_connections(rows: &[&Row], connections: &BTreeSet<usize>, out: &mut S
             x: place(row.threads),
             y: row.ops_per_s,
             spread: (spread.max > 0.0).then_some((spread.min, spread.max)),
-            told: format!("{}, {}: {} /s", who_asks(&row.engine), row.threads, many(row.ops_per_s)),
+            told: format!(
+                "{}, {}: {} /s",
+                load_name(&row.engine),
+                row.threads,
+                many(row.ops_per_s)
+            ),
         }
     };
     let series: Vec<Series> = engines
@@ -152,27 +140,27 @@ fn against_connections(rows: &[&Row], connections: &BTreeSet<usize>, out: &mut S
                 rows.iter().copied().filter(|row| row.engine == *engine).collect();
             own.sort_by_key(|row| row.threads);
             let points = own.iter().map(point).collect();
-            let (name, look) = (who_asks(engine).to_owned(), index % LOOKS);
+            let (name, look) = (load_name(engine).to_owned(), index % LOOKS);
             Series { name, look, points, signs: Signs::Every }
         })
         .collect();
     let values = rows.iter().flat_map(|row| [row.ops_per_s, row.ops_per_s_spread.max]);
     Plane {
-        about: "Operations per second for each number of connections",
+        about: "Operations per second against the number of connections",
         x_ticks: connections.iter().map(|count| (place(*count), count.to_string())).collect(),
         x_unit: "connections",
         y: Scale::from_zero(values, 5),
         y_tick: many_tick,
         y_unit: "operations per second",
     }
-    .draw(&series, out);
+    .draw(&series)
 }
 
 fn bands(row: &Row, name: &str, note: String) -> Option<Lane> {
     let all = [row.p50_us, row.p90_us, row.p99_us, row.p999_us, row.max_us];
     let known: Vec<f64> = all.into_iter().filter(|us| us.is_finite() && *us > 0.0).collect();
     (!known.is_empty()).then(|| Lane {
-        who: Who::Ours,
+        owner: LaneOwner::Ours,
         name: name.to_owned(),
         note,
         figure: time(row.p50_us),
@@ -180,12 +168,8 @@ fn bands(row: &Row, name: &str, note: String) -> Option<Lane> {
     })
 }
 
-fn card(title: &str, lanes: &[Lane], axis: Axis, out: &mut String) {
-    if !lanes.is_empty() {
-        begin(title, None, out);
-        draw(lanes, &axis, out);
-        end(out);
-    }
+fn lanes_card(title: &str, lanes: &[Lane], axis: Axis) -> Markup {
+    if lanes.is_empty() { Markup::default() } else { card(title, None, &draw(lanes, &axis)) }
 }
 
 /// A lane for each row that has the figure.
@@ -193,7 +177,11 @@ fn bars(rows: &[&Row], figure: &str, told: fn(f64) -> String) -> Vec<Lane> {
     let lane = |row: &&Row| {
         let value = row.figure(figure)?;
         Some(Lane {
-            who: if row.mode == "codec" && row.engine != "bincode" { Who::Peer } else { Who::Ours },
+            owner: if row.mode == "codec" && row.engine != "bincode" {
+                LaneOwner::Peer
+            } else {
+                LaneOwner::Ours
+            },
             name: if row.mode == "codec" { row.engine.clone() } else { row.mode.clone() },
             note: String::new(),
             figure: told(value),
@@ -207,110 +195,104 @@ fn as_bytes(value: f64) -> String {
     bytes(value.max(0.0) as u64)
 }
 
-fn patterns(record: &Record, out: &mut String) {
+fn patterns(record: &Record) -> Markup {
     let mut rows = of(record, "patterns");
     rows.retain(|row| row.mode != "codec");
-    let Some(first) = rows.first() else { return };
-    open(
+    let Some(first) = rows.first() else { return Markup::default() };
+    let waits: Vec<Lane> =
+        rows.iter().filter_map(|row| bands(row, &row.mode, String::new())).collect();
+    let known = |row: &&Row| {
+        let (p50, p99) = (row.figure("durable to known p50")?, row.figure("durable to known p99")?);
+        Some(Lane {
+            owner: LaneOwner::Ours,
+            name: row.mode.clone(),
+            note: format!("median {}", time(p50)),
+            figure: time(p99),
+            // A median of zero has no place on this scale.
+            shape: Shape::Dot { value: p99.max(1.0), from: Some(p50.max(1.0)), spread: None },
+        })
+    };
+    let known: Vec<Lane> = rows.iter().filter_map(known).collect();
+    let cost = |(title, figure, told, unit): (_, _, fn(f64) -> String, _)| {
+        let lanes = bars(&rows, figure, told);
+        let tick: fn(f64) -> String = if unit == "time" { time_tick } else { plain };
+        lanes_card(title, &lanes, Axis::bars(&lanes, tick, unit))
+    };
+    let charts = html! {
+        (beside(1, &lanes_card(
+            &first.variant, &waits, Axis::decades(&waits, time_tick, "median"))))
+        div.cards {
+            (lanes_card(
+                "from durable to known, p99", &known, Axis::decades(&known, time_tick, "p99")))
+            (cost(("requests per put", "requests each", digits, "requests")))
+            (cost(("bytes per put, both ways", "bytes each", as_bytes, "bytes")))
+            (cost(("server CPU per put", "server CPU each", time, "time")))
+            (cost(("client CPU per put", "client CPU each", time, "time")))
+        }
+    };
+    section(
         "Ways to wait",
         "The same asynchronous put, and the ways to learn that it is durable. The dot is the \
          median, then bands to p90, p99, p99.9 and to the longest, the rarer the thinner.",
-        out,
-    );
-    in_cards(1, out, |out| {
-        let lanes: Vec<Lane> =
-            rows.iter().filter_map(|row| bands(row, &row.mode, String::new())).collect();
-        card(&first.variant, &lanes, Axis::decades(&lanes, time_tick, "median"), out);
-    });
-    in_cards(4, out, |out| {
-        let known = |row: &&Row| {
-            let (p50, p99) =
-                (row.figure("durable to known p50")?, row.figure("durable to known p99")?);
-            Some(Lane {
-                who: Who::Ours,
-                name: row.mode.clone(),
-                note: format!("median {}", time(p50)),
-                figure: time(p99),
-                // A median of nothing has no place on this scale.
-                shape: Shape::Dot { value: p99.max(1.0), from: Some(p50.max(1.0)), spread: None },
-            })
-        };
-        let lanes: Vec<Lane> = rows.iter().filter_map(known).collect();
-        card("from durable to known, p99", &lanes, Axis::decades(&lanes, time_tick, "p99"), out);
-        for (title, figure, told, unit) in [
-            ("requests for each put", "requests each", digits as fn(f64) -> String, "requests"),
-            ("bytes for each put, both ways", "bytes each", as_bytes, "bytes"),
-            ("server's processor for each put", "server CPU each", time, "time"),
-            ("client's processor for each put", "client CPU each", time, "time"),
-        ] {
-            let lanes = bars(&rows, figure, told);
-            let tick: fn(f64) -> String = if unit == "time" { time_tick } else { plain };
-            card(title, &lanes, Axis::bars(&lanes, tick, unit), out);
-        }
-    });
-    close(out);
+        &charts,
+    )
 }
 
-fn codecs(record: &Record, out: &mut String) {
+fn codecs(record: &Record) -> Markup {
     let mut rows = of(record, "patterns");
     rows.retain(|row| row.mode == "codec");
-    let Some(first) = rows.first() else { return };
-    open(
+    let Some(first) = rows.first() else { return Markup::default() };
+    let value = as_bytes(first.value_bytes as f64);
+    let chart = |(what, figure, told, unit): (_, _, fn(f64) -> String, _)| {
+        let lanes = bars(&rows, figure, told);
+        let title = format!("{what}: a value of {value}");
+        lanes_card(&title, &lanes, Axis::bars(&lanes, plain, unit))
+    };
+    let nanoseconds = |value: f64| format!("{} ns", digits(value));
+    let charts = html! {
+        div.cards {
+            (chart(("bytes of a put", "size", as_bytes, "bytes")))
+            (chart(("to write it", "write", nanoseconds, "ns")))
+            (chart(("to read it", "read", nanoseconds, "ns")))
+        }
+    };
+    section(
         "A request as bytes",
         "The same put in three forms. Ours has a checksum, an id, a mode and a keyspace in it, RESP \
          has none of these; in JSON bytes are hexadecimal.",
-        out,
-    );
-    in_cards(3, out, |out| {
-        let title =
-            |what: &str| format!("{what}: a value of {}", as_bytes(first.value_bytes as f64));
-        let nanoseconds = |value: f64| format!("{} ns", digits(value));
-        for (what, figure, told, unit) in [
-            ("bytes of a put", "size", as_bytes as fn(f64) -> String, "bytes"),
-            ("to write it", "write", nanoseconds, "ns"),
-            ("to read it", "read", nanoseconds, "ns"),
-        ] {
-            let lanes = bars(&rows, figure, told);
-            card(&title(what), &lanes, Axis::bars(&lanes, plain, unit), out);
-        }
-    });
-    close(out);
+        &charts,
+    )
 }
 
-fn crowd(record: &Record, out: &mut String) {
+fn crowd(record: &Record) -> Markup {
     let rows = of(record, "crowd");
     if rows.is_empty() {
-        return;
+        return Markup::default();
     }
-    open(
+    let (groups, usual) = (by_variant(&rows), Usual::of(record));
+    let chart = |group: &[&Row]| {
+        let note = |row: &Row| format!("p99 {}", time(row.p99_us));
+        let lanes: Vec<Lane> =
+            group.iter().filter_map(|row| bands(row, &row.mode, note(row))).collect();
+        html! {
+            (draw(&lanes, &Axis::decades(&lanes, time_tick, "median")))
+            @for row in group.iter().filter(|row| !row.figures.is_empty()) {
+                p.soft { (row.mode) ": " (figures(row)) "." }
+            }
+        }
+    };
+    let cards = html! {
+        @for group in &groups {
+            (card(&usual.load_without_threads(group[0]), group[0].guarantee, &chart(group)))
+        }
+    };
+    section(
         "A crowd",
         "What others still get beside many connections, or a connection beside what it has in \
          flight: the dot is the median, then bands to p90, p99, p99.9 and to the longest. Of \
          watched jobs it is the time from when a put was due until it was known to be durable.",
-        out,
-    );
-    let (groups, usual) = (by_variant(&rows), Usual::of(record));
-    in_cards(groups.len(), out, |out| {
-        for group in &groups {
-            let note = |row: &Row| format!("p99 {}", time(row.p99_us));
-            let lanes: Vec<Lane> =
-                group.iter().filter_map(|row| bands(row, &row.mode, note(row))).collect();
-            begin(&usual.load_but_for_threads(group[0]), group[0].guarantee, out);
-            draw(&lanes, &Axis::decades(&lanes, time_tick, "median"), out);
-            for row in group.iter().filter(|row| !row.figures.is_empty()) {
-                put(
-                    out,
-                    format_args!(
-                        "<p class=\"soft\">{}: {}.</p>\n",
-                        Text(&row.mode),
-                        Text(&figures(row))
-                    ),
-                );
-            }
-            end(out);
-        }
-    });
-    close(out);
+        &beside(groups.len(), &cards),
+    )
 }
 
 #[cfg(test)]

@@ -1,18 +1,19 @@
 //! Lines in a plane, with axes.
 //!
-//! Places along x are parts of the width, places along y are pixels: the chart is as wide as
-//! there is room while its text keeps its size. Lines are drawn in a picture within the picture,
-//! which is stretched without its strokes being stretched; signs and texts stand beside it.
+//! Places along x are parts of the width, places along y are pixels: the chart fills its width while
+//! its text keeps its size. Lines are in an inner picture, which stretches without its strokes; signs
+//! and texts are outside it.
 
+use maud::{Markup, html};
+
+use super::lanes::percent;
 use super::scale::Scale;
-use crate::tools::present::escape::Text;
-use crate::tools::present::html::put;
 
 const HEIGHT: f64 = 260.0;
-/// Of the stretched picture.
+/// The width of the stretched picture, in its own units.
 const WIDTH: f64 = 1000.0;
 
-/// How many series look different.
+/// The number of different looks of series.
 pub(super) const LOOKS: usize = 8;
 
 /// One line. Its look is a colour, a pattern of dashes and a sign, all of which differ.
@@ -22,11 +23,11 @@ pub(super) struct Series {
     /// Below [`LOOKS`]; ours are 0.
     pub(super) look: usize,
     pub(super) points: Vec<Point>,
-    /// Whether points have signs: few have, a curve has not.
+    /// The points that have signs: all of a few, some of a curve.
     pub(super) signs: Signs,
 }
 
-/// Where signs are drawn.
+/// The points at which signs are drawn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Signs {
     /// At each point.
@@ -35,7 +36,7 @@ pub(super) enum Signs {
     AtTicks,
 }
 
-/// A point: its place along x, from 0 to 1, its value, and what is told when it is pointed at.
+/// A point: its place along x, from 0 to 1, its value, and its tooltip.
 #[derive(Clone, Debug)]
 pub(super) struct Point {
     pub(super) x: f64,
@@ -47,7 +48,7 @@ pub(super) struct Point {
 /// The plane.
 #[derive(Clone, Debug)]
 pub(super) struct Plane<'a> {
-    /// Read aloud in place of the picture.
+    /// The text of the picture for screen readers.
     pub(super) about: &'a str,
     /// Places and labels along x.
     pub(super) x_ticks: Vec<(f64, String)>,
@@ -58,114 +59,77 @@ pub(super) struct Plane<'a> {
 }
 
 impl Plane<'_> {
-    /// Draws the legend and the lines; the first series last, so that it covers the others.
-    pub(super) fn draw(&self, series: &[Series], out: &mut String) {
-        legend(series, out);
-        put(
-            out,
-            format_args!(
-                "<div class=\"unit\">{}</div>\n<div class=\"frame\"><svg class=\"plane\" \
-                 width=\"100%\" height=\"{HEIGHT}\" role=\"img\" aria-label=\"{}\">\n",
-                Text(self.y_unit),
-                Text(self.about)
-            ),
-        );
-        self.axes(out);
-        for series in series.iter().rev() {
-            self.line(series, out);
+    /// Draws the legend and the lines. The first series comes last, so that it covers the others.
+    pub(super) fn draw(&self, series: &[Series]) -> Markup {
+        html! {
+            (legend(series))
+            div.unit { (self.y_unit) }
+            div.frame {
+                svg.plane width="100%" height=(HEIGHT) role="img" aria-label=(self.about) {
+                    (self.axes())
+                    @for series in series.iter().rev() { (self.line(series)) }
+                }
+            }
+            div.unit.below { (self.x_unit) }
         }
-        put(
-            out,
-            format_args!("</svg></div>\n<div class=\"unit below\">{}</div>\n", Text(self.x_unit)),
-        );
     }
 
     fn height(&self, value: f64) -> f64 {
         HEIGHT * (1.0 - self.y.place(value))
     }
 
-    fn axes(&self, out: &mut String) {
-        for tick in self.y.ticks(7) {
-            let y = HEIGHT * (1.0 - tick.place);
-            let class = if tick.value.is_some() { "grid" } else { "grid fine" };
-            put(
-                out,
-                format_args!(
-                    "<line class=\"{class}\" x1=\"0\" x2=\"100%\" y1=\"{y:.1}\" y2=\"{y:.1}\"/>"
-                ),
-            );
-            if let Some(value) = tick.value {
-                put(
-                    out,
-                    format_args!(
-                        "<text x=\"-8\" y=\"{:.1}\" text-anchor=\"end\">{}</text>\n",
-                        y + 4.5,
-                        Text(&(self.y_tick)(value))
-                    ),
-                );
+    fn axes(&self) -> Markup {
+        html! {
+            @for tick in self.y.ticks(7) {
+                @let y = HEIGHT * (1.0 - tick.place);
+                line class=(tick.class()) x1="0" x2="100%" y1=(pixels(y)) y2=(pixels(y)) {}
+                @if let Some(value) = tick.value {
+                    text x="-8" y=(pixels(y + 4.5)) text-anchor="end" { ((self.y_tick)(value)) }
+                }
             }
-        }
-        for (place, label) in &self.x_ticks {
-            let x = place * 100.0;
-            put(
-                out,
-                format_args!(
-                    "<line class=\"grid\" x1=\"{x:.2}%\" x2=\"{x:.2}%\" y1=\"0\" y2=\"{:.0}\"/>\
-                     <text x=\"{x:.2}%\" y=\"{:.0}\" text-anchor=\"middle\">{}</text>\n",
-                    HEIGHT + 5.0,
-                    HEIGHT + 20.0,
-                    Text(label)
-                ),
-            );
+            @for (place, label) in &self.x_ticks {
+                @let x = percent(*place);
+                line.grid x1=(x) x2=(x) y1="0" y2=(HEIGHT + 5.0) {}
+                text x=(x) y=(HEIGHT + 20.0) text-anchor="middle" { (label) }
+            }
         }
     }
 
-    fn line(&self, series: &Series, out: &mut String) {
-        put(
-            out,
-            format_args!(
-                "<svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" preserveAspectRatio=\"none\" \
-                 width=\"100%\" height=\"{HEIGHT}\"><path class=\"line s{}\" d=\"",
-                series.look
-            ),
-        );
-        for (index, point) in series.points.iter().enumerate() {
+    fn line(&self, series: &Series) -> Markup {
+        let step = |(index, point): (usize, &Point)| {
             let command = if index == 0 { 'M' } else { 'L' };
-            put(out, format_args!("{command}{:.1} {:.1}", point.x * WIDTH, self.height(point.y)));
-        }
-        out.push_str("\"/></svg>\n");
-        let is_tick =
-            |point: &Point| self.x_ticks.iter().any(|(place, _)| (place - point.x).abs() < 1e-6);
-        for point in &series.points {
-            if series.signs == Signs::Every || is_tick(point) {
-                self.point(point, series.look, out);
+            format!("{command}{:.1} {:.1}", point.x * WIDTH, self.height(point.y))
+        };
+        let path: String = series.points.iter().enumerate().map(step).collect();
+        let class = format!("line s{}", series.look);
+        let has_sign = |point: &&Point| {
+            let is_at = |tick: &(f64, String)| (tick.0 - point.x).abs() < 1e-6;
+            series.signs == Signs::Every || self.x_ticks.iter().any(is_at)
+        };
+        html! {
+            svg viewBox={ "0 0 " (WIDTH) " " (HEIGHT) } preserveAspectRatio="none" width="100%"
+                height=(HEIGHT) { path class=(class) d=(path) {} }
+            @for point in series.points.iter().filter(has_sign) {
+                (self.point(point, series.look))
             }
         }
     }
 
-    fn point(&self, point: &Point, look: usize, out: &mut String) {
-        let (x, y) = (point.x * 100.0, self.height(point.y));
-        if let Some((least, greatest)) = point.spread {
-            put(
-                out,
-                format_args!(
-                    "<line class=\"whisker\" x1=\"{x:.2}%\" x2=\"{x:.2}%\" y1=\"{:.1}\" \
-                     y2=\"{:.1}\"/>",
-                    self.height(least),
-                    self.height(greatest)
-                ),
-            );
+    fn point(&self, point: &Point, look: usize) -> Markup {
+        let (x, y) = (percent(point.x), |value| pixels(self.height(value)));
+        html! {
+            @if let Some((least, greatest)) = point.spread {
+                line.whisker x1=(x) x2=(x) y1=(y(least)) y2=(y(greatest)) {}
+            }
+            svg.over x=(x) y=(y(point.y)) {
+                path class={ "sign s" (look) } d=(sign(look)) { title { (point.told) } }
+            }
         }
-        put(
-            out,
-            format_args!(
-                "<svg x=\"{x:.2}%\" y=\"{y:.1}\" class=\"over\"><path class=\"sign s{look}\" \
-                 d=\"{}\"><title>{}</title></path></svg>\n",
-                sign(look),
-                Text(&point.told)
-            ),
-        );
     }
+}
+
+fn pixels(y: f64) -> String {
+    format!("{y:.1}")
 }
 
 /// A sign around the origin.
@@ -183,26 +147,25 @@ fn sign(look: usize) -> &'static str {
     SIGNS[look % LOOKS]
 }
 
-fn legend(series: &[Series], out: &mut String) {
-    out.push_str("<ul class=\"legend\">\n");
-    for series in series {
-        put(
-            out,
-            format_args!(
-                "<li><svg viewBox=\"0 -7 34 14\" aria-hidden=\"true\"><path class=\"line s{}\" \
-                 d=\"M1 0H33\"/><g transform=\"translate(17 0)\"><path class=\"sign s{}\" \
-                 d=\"{}\"/></g></svg>{}</li>\n",
-                series.look,
-                series.look,
-                sign(series.look),
-                Text(&series.name)
-            ),
-        );
+fn legend(series: &[Series]) -> Markup {
+    html! {
+        ul.legend {
+            @for series in series {
+                li {
+                    svg viewBox="0 -7 34 14" aria-hidden="true" {
+                        path class={ "line s" (series.look) } d="M1 0H33" {}
+                        g transform="translate(17 0)" {
+                            path class={ "sign s" (series.look) } d=(sign(series.look)) {}
+                        }
+                    }
+                    (series.name)
+                }
+            }
+        }
     }
-    out.push_str("</ul>\n");
 }
 
-/// Places along x for so many things: evenly, with half a step at both ends.
+/// The place along x of one of `count` things: evenly spaced, with half a step at both ends.
 pub(super) fn evenly(index: usize, count: usize) -> f64 {
     (index as f64 + 0.5) / count.max(1) as f64
 }
@@ -231,8 +194,7 @@ mod tests {
             y_tick: many_tick,
             y_unit: "per second",
         };
-        let mut out = String::new();
-        plane.draw(&[series], &mut out);
+        let out = plane.draw(&[series]).into_string();
         crate::tools::present::html::check("plane", &out);
         assert!(out.contains("d=\"M250.0 195.0L750.0 0.0\""), "{out}");
         assert!(out.contains("&lt;us&gt;") && out.contains("a &lt;b&gt;"), "{out}");

@@ -1,9 +1,9 @@
-//! From values to places, and the ticks between.
+//! Scales: from values to places, and their ticks.
 //!
-//! - SCALE-1 A linear scale begins at zero: what is twice as much is twice as long.
-//! - SCALE-2 A logarithmic scale spans whole decades, at least one, and nothing is drawn from its
-//!   lower end as though that were zero.
-//! - SCALE-3 Every place lies within 0 to 1, whatever the value: a chart must not break over a figure.
+//! - SCALE-1 A linear scale begins at zero: a double value has a double length.
+//! - SCALE-2 A logarithmic scale spans whole decades, at least one. No bar begins at its lower end, which
+//!   is not zero.
+//! - SCALE-3 Every place lies within 0 to 1, for any value: no figure breaks a chart.
 
 /// A scale of an axis.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -33,6 +33,13 @@ pub(super) struct Tick {
     pub(super) value: Option<f64>,
 }
 
+impl Tick {
+    /// The class of its line, which is fine without a label.
+    pub(super) fn class(&self) -> &'static str {
+        if self.value.is_some() { "grid" } else { "grid fine" }
+    }
+}
+
 impl Scale {
     /// From zero to at least the greatest of `values`, with at most `most_ticks` steps.
     pub(super) fn from_zero(values: impl IntoIterator<Item = f64>, most_ticks: u32) -> Scale {
@@ -43,13 +50,13 @@ impl Scale {
         let least_step = greatest / f64::from(most_ticks.max(1));
         let unit = 10f64.powi(least_step.log10().floor() as i32);
         let round = [1.0, 2.0, 5.0, 10.0].map(|n| n * unit);
-        // A hair's breadth, or 0.3 would need more than three steps of 0.1.
+        // The tolerance is for rounding: 0.3 would need more than three steps of 0.1.
         let step = round.into_iter().find(|step| *step >= least_step * (1.0 - 1e-9));
         let step = step.unwrap_or(round[3]);
         Scale::Linear { step, ticks: (greatest / step - 1e-9).ceil().max(1.0) as u32 }
     }
 
-    /// Whole decades around `values`; those that are not positive do not count.
+    /// Whole decades around the positive ones of `values`.
     pub(super) fn decades(values: impl IntoIterator<Item = f64>) -> Scale {
         let exponents =
             values.into_iter().filter(|value| value.is_finite() && *value > 0.0).map(f64::log10);
@@ -72,7 +79,7 @@ impl Scale {
                 (value.max(f64::MIN_POSITIVE).log10() - f64::from(low)) / f64::from(high - low)
             }
         };
-        // Of what is no number, nothing.
+        // NaN counts as 0.
         if place.is_nan() { 0.0 } else { place.clamp(0.0, 1.0) }
     }
 
@@ -125,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn as_many_ticks_as_there_is_room_for() {
+    fn linear_ticks_are_few_and_fill_the_scale() {
         for hundredth in 1..2000 {
             let scale = Scale::from_zero([f64::from(hundredth) / 100.0], 5);
             let Scale::Linear { ticks, .. } = scale else { unreachable!("a linear scale") };

@@ -1,44 +1,50 @@
-//! What is no throughput: device bytes, recovery, the window of loss, the bare device.
+//! Figures other than throughput: device bytes, recovery, the window of loss, the bare device.
 
 use std::collections::BTreeSet;
 
+use maud::{Markup, html};
+
 use super::super::engine::Guarantee;
 use super::super::record::{Record, Row};
-use super::cards::{Measure, begin, cards, end, medley};
-use super::group::{Group, Usual, who};
+use super::cards::{Measure, beside, card, cards, medley};
+use super::comparison::{Comparison, Usual, owner};
 use super::lanes::{Axis, Lane, Shape, draw};
 use super::plot::{LOOKS, Plane, Point, Series, Signs, evenly};
 use super::scale::Scale;
 use crate::tools::present::figures::{bytes, many, many_tick, plain, time, time_tick};
-use crate::tools::present::html::{close, open};
+use crate::tools::present::html::section;
 
-/// How many commits shared a flush.
-pub(super) fn group_commit(record: &Record, out: &mut String) {
+/// Commits per flush.
+pub(super) fn group_commit(record: &Record) -> Markup {
     let rows: Vec<&Row> = of(record, "commit")
         .filter(|row| row.batch <= 1 && row.commits_per_flush.is_some())
         .collect();
     if rows.is_empty() {
-        return;
+        return Markup::default();
     }
-    open(
-        "Commits for each flush",
-        "A flush takes as long for a hundred commits as for one. Stores that let commits of many \
-         threads share one are the faster for it. Only for engines that count their flushes.",
-        out,
-    );
     let usual = Usual::of(record);
-    out.push_str("<div class=\"cards\">\n");
-    for guarantee in [Guarantee::PowerLoss, Guarantee::ProcessEnd, Guarantee::Nothing] {
+    let card = |guarantee| {
         let own: Vec<&Row> =
             rows.iter().copied().filter(|row| row.guarantee == Some(guarantee)).collect();
-        medley(&own, Measure::CommitsPerFlush, usual, out);
-    }
-    out.push_str("</div>\n");
-    close(out);
+        medley(&own, Measure::CommitsPerFlush, usual)
+    };
+    let cards = html! {
+        div.cards {
+            @for guarantee in [Guarantee::PowerLoss, Guarantee::ProcessEnd, Guarantee::Nothing] {
+                (card(guarantee))
+            }
+        }
+    };
+    section(
+        "Commits per flush",
+        "A flush takes as long for a hundred commits as for one. Stores that let commits of many \
+         threads share one are the faster for it. Only for engines that count their flushes.",
+        &cards,
+    )
 }
 
-/// What the device has to write.
-pub(super) fn device(record: &Record, out: &mut String) {
+/// Bytes that the device must write.
+pub(super) fn device(record: &Record) -> Markup {
     let known: Vec<&Row> =
         record.results.iter().filter(|row| row.device_bytes_per_user_byte.is_some()).collect();
     // The workload made for it, then one thread of the others: threads change little.
@@ -46,37 +52,33 @@ pub(super) fn device(record: &Record, out: &mut String) {
         known.into_iter().partition(|row| row.workload == "hot");
     rows.extend(others.into_iter().filter(|row| row.threads <= 1));
     if rows.is_empty() {
-        return;
+        return Markup::default();
     }
-    open(
-        "Device bytes for each user byte",
-        "What was handed to the device for each byte of keys and values: log, data file, and \
-         whatever is written again when it is merged or checkpointed. Less is better, for speed \
-         and for the life of the disk.",
-        out,
-    );
-    cards(&Group::all(&rows), Measure::DeviceBytes, record, out);
-    close(out);
+    section(
+        "Device bytes per user byte",
+        "Bytes handed to the device per byte of keys and values: log, data file, and everything \
+         that a merge or a checkpoint writes again. Less is better, for speed and for the life of \
+         the disk.",
+        &cards(&Comparison::all(&rows), Measure::DeviceBytes, record),
+    )
 }
 
-/// How long it takes to open.
-pub(super) fn recover(record: &Record, out: &mut String) {
+/// The time to open a store.
+pub(super) fn recover(record: &Record) -> Markup {
     let rows: Vec<&Row> = of(record, "recover").collect();
     if rows.is_empty() {
-        return;
+        return Markup::default();
     }
-    open(
+    section(
         "Opening again",
         "The time from the call until the store can be read and written, after it was closed and \
          after its process was killed. Less is better.",
-        out,
-    );
-    cards(&Group::all(&rows), Measure::Median, record, out);
-    close(out);
+        &cards(&Comparison::all(&rows), Measure::Median, record),
+    )
 }
 
-/// How much a crash loses of what was acknowledged.
-pub(super) fn window(record: &Record, out: &mut String) {
+/// The acknowledged commits that a crash loses.
+pub(super) fn window(record: &Record) -> Markup {
     const LINES: [(&str, &str); 3] =
         [("lost_commits_max", "most"), ("lost_commits_p99", "p99"), ("lost_commits_p50", "median")];
     let mut rows: Vec<&Row> =
@@ -93,7 +95,7 @@ pub(super) fn window(record: &Record, out: &mut String) {
                 .iter()
                 .enumerate()
                 .filter_map(|(index, row)| {
-                    // A logarithmic scale has no place for none; the table has.
+                    // Zero has no place on a logarithmic scale; it is in the table.
                     let lost = row.figure(figure).filter(|lost| *lost > 0.0)?;
                     let told =
                         format!("{} ms, {name}: {} commits", plain(interval(row)), many(lost));
@@ -105,18 +107,9 @@ pub(super) fn window(record: &Record, out: &mut String) {
         .filter(|series| !series.points.is_empty())
         .collect();
     if series.is_empty() {
-        return;
+        return Markup::default();
     }
-    open(
-        "What an Async commit risks",
-        "How many acknowledged `Async` commits a power loss at a random moment would have taken \
-         back, measured while committing as fast as possible. They are always the last ones, and \
-         a kill of the process takes none.",
-        out,
-    );
-    out.push_str("<div class=\"cards one\">\n");
-    begin("Commits lost at a random moment", None, out);
-    Plane {
+    let plane = Plane {
         about: "Commits that a power loss would take back, for each flush interval",
         x_ticks: rows
             .iter()
@@ -127,11 +120,14 @@ pub(super) fn window(record: &Record, out: &mut String) {
         y: Scale::decades(series.iter().flat_map(|s| s.points.iter().map(|p| p.y))),
         y_tick: many_tick,
         y_unit: "commits, logarithmic",
-    }
-    .draw(&series, out);
-    end(out);
-    out.push_str("</div>\n");
-    close(out);
+    };
+    section(
+        "What an Async commit risks",
+        "How many acknowledged `Async` commits a power loss at a random moment would have taken \
+         back, measured while committing as fast as possible. They are always the last ones, and \
+         a kill of the process takes none.",
+        &beside(1, &card("Commits lost at a random moment", None, &plane.draw(&series))),
+    )
 }
 
 fn interval(row: &Row) -> f64 {
@@ -139,41 +135,39 @@ fn interval(row: &Row) -> f64 {
 }
 
 /// The bare device.
-pub(super) fn flush(record: &Record, out: &mut String) {
+pub(super) fn flush(record: &Record) -> Markup {
     let rows: Vec<&Row> = of(record, "flush").filter(|row| row.p50_us > 0.0).collect();
     if rows.is_empty() {
-        return;
+        return Markup::default();
     }
-    open(
-        "The bare device",
-        "What it takes to write and flush without a store, in every way that there is: the median, \
-         by the size of the write, on a logarithmic scale. Durable commits are made of this.",
-        out,
-    );
     let variants: BTreeSet<&str> = rows.iter().map(|row| &*row.variant).collect();
     let scale = Scale::decades(rows.iter().map(|row| row.p50_us));
-    let class = if variants.len() == 1 { "cards one" } else { "cards" };
-    out.push_str(&format!("<div class=\"{class}\">\n"));
-    for variant in variants {
-        let own: Vec<&Row> = rows.iter().copied().filter(|row| row.variant == variant).collect();
-        matrix(variant, &own, scale, out);
-    }
-    out.push_str("</div>\n");
-    close(out);
+    let matrices = html! {
+        @for variant in &variants {
+            @let own = rows.iter().copied().filter(|row| row.variant == *variant);
+            (matrix(variant, &own.collect::<Vec<_>>(), scale))
+        }
+    };
+    section(
+        "The bare device",
+        "The time to write and flush without a store, in several ways: the median, by the size of the \
+         write, on a logarithmic scale. Durable commits are made of this.",
+        &beside(variants.len(), &matrices),
+    )
 }
 
-fn matrix(variant: &str, rows: &[&Row], scale: Scale, out: &mut String) {
+fn matrix(variant: &str, rows: &[&Row], scale: Scale) -> Markup {
     let sizes: BTreeSet<usize> = rows.iter().map(|row| row.value_bytes).collect();
+    let chart = if sizes.len() < 2 { one_size(rows, scale) } else { by_size(rows, &sizes, scale) };
+    card(if variant.is_empty() { "A file" } else { variant }, None, &chart)
+}
+
+fn by_size(rows: &[&Row], sizes: &BTreeSet<usize>, scale: Scale) -> Markup {
     let mut modes: Vec<&str> = Vec::new();
     for row in rows {
         if !modes.contains(&&*row.mode) {
             modes.push(&row.mode);
         }
-    }
-    begin(if variant.is_empty() { "A file" } else { variant }, None, out);
-    if sizes.len() < 2 {
-        one_size(rows, scale, out);
-        return end(out);
     }
     let place = |size: usize| {
         evenly(sizes.iter().position(|known| *known == size).unwrap_or(0), sizes.len())
@@ -209,20 +203,19 @@ fn matrix(variant: &str, rows: &[&Row], scale: Scale, out: &mut String) {
         y_tick: time_tick,
         y_unit: "median, logarithmic",
     }
-    .draw(&series, out);
-    end(out);
+    .draw(&series)
 }
 
-fn one_size(rows: &[&Row], scale: Scale, out: &mut String) {
+fn one_size(rows: &[&Row], scale: Scale) -> Markup {
     let lane = |row: &&Row| Lane {
-        who: who(row),
+        owner: owner(row),
         name: row.mode.clone(),
         note: String::new(),
         figure: time(row.p50_us),
         shape: Shape::Dot { value: row.p50_us, from: None, spread: None },
     };
     let lanes: Vec<Lane> = rows.iter().map(lane).collect();
-    draw(&lanes, &Axis { scale, tick: time_tick, unit: "median", line: None }, out);
+    draw(&lanes, &Axis { scale, tick: time_tick, unit: "median", line: None })
 }
 
 fn of<'a>(record: &'a Record, workload: &'a str) -> impl Iterator<Item = &'a Row> {

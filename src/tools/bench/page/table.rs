@@ -1,46 +1,54 @@
-//! Everything as text: what each engine promises, and every figure behind the charts.
+//! The tables: the guarantees of each engine, and every figure behind the charts.
+
+use maud::{Markup, html};
 
 use super::super::record::{Record, Row};
 use super::cards::loss;
-use super::group::{Usual, survives};
-use crate::tools::present::escape::{Prose, Text};
+use super::comparison::{Usual, survives};
 use crate::tools::present::figures::{bytes, digits, many, plain, time, times};
-use crate::tools::present::html::{close, open, put};
+use crate::tools::present::html::section;
+use crate::tools::present::prose::Prose;
 
-/// What each mode loses.
-pub(super) fn engines(record: &Record, out: &mut String) {
+/// The losses of each mode.
+pub(super) fn engines(record: &Record) -> Markup {
     if record.engines.iter().all(|engine| engine.modes.is_empty()) {
-        return;
+        return Markup::default();
     }
-    open(
+    let modes = html! {
+        div.scroll {
+            table {
+                thead {
+                    tr {
+                        th { "store" }
+                        th { "mode" }
+                        th { "an acknowledged commit" }
+                        th { "lost on a kill" }
+                        th { "lost on a power loss" }
+                    }
+                }
+                tbody {
+                    @for engine in &record.engines {
+                        @for mode in &engine.modes {
+                            tr {
+                                th scope="row" {
+                                    b { (engine.name) } " " span.soft { (engine.version) }
+                                }
+                                td { (mode.name) }
+                                td { (survives(Some(mode.guarantee))) }
+                                td.wide { (Prose(&mode.lost_on_kill)) }
+                                td.wide { (Prose(&mode.lost_on_power_loss)) }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    };
+    section(
         "What each store promises",
         "Figures of different guarantees are not compared: a store that loses more has done less.",
-        out,
-    );
-    out.push_str(
-        "<div class=\"scroll\"><table><thead><tr><th>store</th><th>mode</th><th>an acknowledged \
-         commit</th><th>lost on a kill</th><th>lost on a power loss</th></tr></thead>\n<tbody>\n",
-    );
-    for engine in &record.engines {
-        for mode in &engine.modes {
-            put(
-                out,
-                format_args!(
-                    "<tr><th scope=\"row\"><b>{}</b> <span class=\"soft\">{}</span></th>\
-                     <td>{}</td><td>{}</td><td class=\"wide\">{}</td><td class=\"wide\">{}</td>\
-                     </tr>\n",
-                    Text(&engine.name),
-                    Text(&engine.version),
-                    Text(&mode.name),
-                    survives(Some(mode.guarantee)),
-                    Prose(&mode.lost_on_kill),
-                    Prose(&mode.lost_on_power_loss),
-                ),
-            );
-        }
-    }
-    out.push_str("</tbody></table></div>\n");
-    close(out);
+        &modes,
+    )
 }
 
 /// A column: its heading, and its cell for a row.
@@ -58,7 +66,7 @@ const COLUMNS: &[Column] = &[
     ("p99", |row| known(row.p99_us)),
     ("p99.9", |row| known(row.p999_us)),
     ("longest", |row| known(row.max_us)),
-    ("commits a flush", |row| row.commits_per_flush.map_or(String::new(), digits)),
+    ("commits per flush", |row| row.commits_per_flush.map_or(String::new(), digits)),
     ("device B/B", |row| row.device_bytes_per_user_byte.map_or(String::new(), digits)),
     ("to floor", |row| row.ratio_to_floor.map_or(String::new(), times)),
     ("to 1 thread", |row| row.ratio_to_1_thread.map_or(String::new(), times)),
@@ -66,69 +74,67 @@ const COLUMNS: &[Column] = &[
     ("besides", figures),
 ];
 
-/// Columns of words: the others are of figures.
+/// The number of columns of words; the others are figures.
 const WORDS: usize = 3;
 
 /// A table for each workload.
-pub(super) fn figures_of_all(record: &Record, out: &mut String) {
-    open(
+pub(super) fn figures_of_all(record: &Record) -> Markup {
+    let mut workloads: Vec<(&str, Vec<&Row>)> = Vec::new();
+    for row in &record.results {
+        match workloads.iter_mut().find(|(workload, _)| *workload == row.workload) {
+            Some((_, rows)) => rows.push(row),
+            None => workloads.push((&row.workload, vec![row])),
+        }
+    }
+    let tables = html! {
+        @for (workload, rows) in &workloads {
+            details {
+                summary { (workload) " " span.soft { (rows.len()) " rows" } }
+                (table(rows, record))
+            }
+        }
+    };
+    section(
         "All figures",
         "Everything that the charts are made of. Medians over the rounds; latencies of one \
          operation; `to` columns are ratios within a round.",
-        out,
-    );
-    let mut workloads: Vec<&str> = Vec::new();
-    for row in &record.results {
-        if !workloads.contains(&&*row.workload) {
-            workloads.push(&row.workload);
-        }
-    }
-    for workload in workloads {
-        let rows: Vec<&Row> =
-            record.results.iter().filter(|row| row.workload == workload).collect();
-        put(
-            out,
-            format_args!(
-                "<details><summary>{} <span class=\"soft\">{} rows</span></summary>\n",
-                Text(workload),
-                rows.len()
-            ),
-        );
-        table(&rows, record, out);
-        out.push_str("</details>\n");
-    }
-    close(out);
+        &tables,
+    )
 }
 
-fn table(rows: &[&Row], record: &Record, out: &mut String) {
+fn table(rows: &[&Row], record: &Record) -> Markup {
     let usual = Usual::of(record);
     let has_losses = rows.iter().any(|row| row.guarantee.is_some());
-    // A column that says nothing of anything is left out.
+    // A column without any text is left out.
     let is_told = |(_, cell): &&Column| rows.iter().any(|row| !cell(row).is_empty());
     let columns: Vec<&Column> = COLUMNS.iter().filter(is_told).collect();
-    let is_word = |column: &Column| COLUMNS[..WORDS].iter().any(|(name, _)| *name == column.0);
-    out.push_str("<div class=\"scroll\"><table class=\"all\"><thead><tr><th>what</th>");
-    for column in &columns {
-        let class = if is_word(column) { "" } else { " class=\"n\"" };
-        put(out, format_args!("<th{class}>{}</th>", column.0));
-    }
-    if has_losses {
-        out.push_str("<th>what is lost</th>");
-    }
-    out.push_str("</tr></thead>\n<tbody>\n");
-    for row in rows {
-        put(out, format_args!("<tr><th scope=\"row\">{}</th>", Text(&usual.load(row))));
-        for column in &columns {
-            let class = if is_word(column) { "" } else { " class=\"n\"" };
-            put(out, format_args!("<td{class}>{}</td>", Text(&column.1(row))));
+    let is_figure = |column: &Column| COLUMNS[WORDS..].iter().any(|(name, _)| *name == column.0);
+    html! {
+        div.scroll {
+            table.all {
+                thead {
+                    tr {
+                        th { "what" }
+                        @for column in &columns { th.n[is_figure(column)] { (column.0) } }
+                        @if has_losses { th { "what is lost" } }
+                    }
+                }
+                tbody {
+                    @for row in rows {
+                        tr {
+                            th scope="row" { (usual.load(row)) }
+                            @for column in &columns {
+                                td.n[is_figure(column)] { (column.1(row)) }
+                            }
+                            @if has_losses {
+                                td.lost { (Prose(&loss(row, record).unwrap_or_default())) }
+                            }
+                        }
+                    }
+                }
+            }
         }
-        if has_losses {
-            let lost = loss(row, record).unwrap_or_default();
-            put(out, format_args!("<td class=\"lost\">{}</td>", Prose(&lost)));
-        }
-        out.push_str("</tr>\n");
     }
-    out.push_str("</tbody></table></div>\n");
 }
 
 fn known(us: f64) -> String {
@@ -148,7 +154,7 @@ fn best(row: &Row) -> String {
     format!("{} {}", times(ratio), row.best_peer.as_deref().unwrap_or_default())
 }
 
-/// What only this workload has, in words.
+/// The figures that only this workload has, in words.
 pub(super) fn figures(row: &Row) -> String {
     let one = |figure: &super::super::record::Figure| {
         let name = figure.name.replace('_', " ");

@@ -1,5 +1,5 @@
-//! The page as a whole, from `tests/golden/bench/record.json`: invented, but of the shape of a
-//! real one.
+//! The page as a whole, from `tests/golden/bench/record.json`: an invented record in the shape of a real
+//! one.
 
 use super::super::record::{Figure, SYNCLINE};
 use super::*;
@@ -18,7 +18,7 @@ fn only(workload: &str) -> Record {
     record
 }
 
-/// Everything from the record says `<script>`, and no figure is one.
+/// A record whose texts are all `<script>`, with figures that are no numbers.
 fn hostile() -> Record {
     const BAD: &str = "<script>alert('1')</script>\"&";
     let mut record = sample();
@@ -60,7 +60,7 @@ fn pages_are_well_formed_and_need_nothing_else() {
 }
 
 #[test]
-fn everything_is_told() {
+fn every_section_is_there() {
     let page = render(&sample());
     for text in [
         "SAMPLE DATA",
@@ -70,9 +70,9 @@ fn everything_is_told() {
         "the last commits, up to <code>flush_interval</code>",
         "Percentiles of commits",
         "Throughput against threads",
-        "Commits for each flush",
+        "Commits per flush",
         "YCSB F",
-        "Device bytes for each user byte",
+        "Device bytes per user byte",
         "Opening again",
         "What an Async commit risks",
         "The bare device",
@@ -95,9 +95,9 @@ fn no_figure_is_left_out() {
     assert_eq!(lines, record.results.len() + modes);
 }
 
-/// CHARTS-2: what was not measured has no section.
+/// CHARTS-2: a workload without rows has no section.
 #[test]
-fn charts_of_nothing_are_left_out() {
+fn charts_without_figures_are_left_out() {
     const SECTIONS: [(&str, &str); 6] = [
         ("What a commit costs", "commit"),
         ("YCSB A to F", "mixed"),
@@ -117,15 +117,15 @@ fn charts_of_nothing_are_left_out() {
 }
 
 #[test]
-fn what_the_record_says_is_never_markup() {
+fn texts_of_the_record_are_never_markup() {
     let page = render(&hostile());
     assert!(!page.contains("<script") && page.contains("&lt;script&gt;"));
     assert!(page.contains("tmpfs is a file system in memory"));
 }
 
-/// One of ours alone is a page as well: nobody to compare with.
+/// Rows of ours alone make a page as well.
 #[test]
-fn there_need_be_no_others() {
+fn a_page_needs_no_peers() {
     let mut record = sample();
     record.results.retain(|row| row.engine == SYNCLINE);
     record.results.iter_mut().for_each(|row| row.ratio_to_best_peer = None);

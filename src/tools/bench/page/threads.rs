@@ -1,46 +1,40 @@
-//! Throughput against the number of threads: one chart for each load and guarantee.
+//! Throughput against the number of threads: one chart per load and guarantee.
 
 use std::collections::BTreeSet;
 
+use maud::Markup;
+
 use super::super::record::{FLOOR, Record, Row, SYNCLINE};
-use super::cards::{begin, end};
-use super::group::{Usual, is_like_but_for_threads};
+use super::cards::{card, folded};
+use super::comparison::{Usual, is_like_except_threads};
 use super::plot::{LOOKS, Plane, Point, Series, Signs, evenly};
 use super::scale::Scale;
 use crate::tools::present::figures::{many, many_tick};
-use crate::tools::present::html::{close, open, put};
+use crate::tools::present::html;
 
-/// So many charts stand open; the others are folded.
+/// The number of charts that are not folded.
 const OPEN: usize = 4;
 
 /// The section, if anything of ours was measured with several numbers of threads.
-pub(super) fn section(record: &Record, out: &mut String) {
+pub(super) fn section(record: &Record) -> Markup {
     let charts = charts(record);
     if charts.is_empty() {
-        return;
+        return Markup::default();
     }
-    open(
+    html::section(
         "Throughput against threads",
         "From zero. Whiskers span the rounds. Lines join what was measured; between the points \
          nothing was.",
-        out,
-    );
-    let open = charts.len().min(OPEN);
-    draw_all(&charts[..open], record, out);
-    if open < charts.len() {
-        put(out, format_args!("<details><summary>{} more</summary>\n", charts.len() - open));
-        draw_all(&charts[open..], record, out);
-        out.push_str("</details>\n");
-    }
-    close(out);
+        &folded(&charts, OPEN, |chart| draw(chart, record)),
+    )
 }
 
-/// Rows that differ in who did it and with how many threads.
+/// Groups of rows that differ only in the engine and the number of threads.
 fn charts(record: &Record) -> Vec<Vec<&Row>> {
     let mut charts: Vec<Vec<&Row>> = Vec::new();
     for row in record.results.iter().filter(|row| row.threads > 0 && row.workload != "flush") {
         let known = charts.iter_mut().find(|chart| {
-            chart[0].guarantee == row.guarantee && is_like_but_for_threads(chart[0], row)
+            chart[0].guarantee == row.guarantee && is_like_except_threads(chart[0], row)
         });
         match known {
             Some(chart) => chart.push(row),
@@ -56,7 +50,7 @@ fn threads(rows: &[&Row]) -> Vec<usize> {
     rows.iter().map(|row| row.threads).collect::<BTreeSet<_>>().into_iter().collect()
 }
 
-/// Who is in a chart, ours first.
+/// The engines of a chart, ours first.
 fn names(rows: &[&Row]) -> Vec<String> {
     let mut names: Vec<String> = Vec::new();
     for row in rows {
@@ -68,14 +62,7 @@ fn names(rows: &[&Row]) -> Vec<String> {
     names
 }
 
-fn draw_all(charts: &[Vec<&Row>], record: &Record, out: &mut String) {
-    let class = if charts.len() == 1 { "cards one" } else { "cards" };
-    put(out, format_args!("<div class=\"{class}\">\n"));
-    charts.iter().for_each(|chart| draw(chart, record, out));
-    out.push_str("</div>\n");
-}
-
-fn draw(rows: &[&Row], record: &Record, out: &mut String) {
+fn draw(rows: &[&Row], record: &Record) -> Markup {
     let threads = threads(rows);
     let place = |count| {
         let index = threads.iter().position(|known| *known == count).unwrap_or(0);
@@ -96,17 +83,16 @@ fn draw(rows: &[&Row], record: &Record, out: &mut String) {
         })
         .collect();
     let values = rows.iter().flat_map(|row| [row.ops_per_s, row.ops_per_s_spread.max]);
-    begin(&Usual::of(record).load_but_for_threads(rows[0]), rows[0].guarantee, out);
-    Plane {
-        about: "Operations per second for each number of threads",
+    let plane = Plane {
+        about: "Operations per second against the number of threads",
         x_ticks: threads.iter().map(|count| (place(*count), count.to_string())).collect(),
         x_unit: "threads",
         y: Scale::from_zero(values, 5),
         y_tick: many_tick,
         y_unit: "operations per second",
-    }
-    .draw(&series, out);
-    end(out);
+    };
+    let title = Usual::of(record).load_without_threads(rows[0]);
+    card(&title, rows[0].guarantee, &plane.draw(&series))
 }
 
 fn point(row: &Row, x: f64) -> Point {
@@ -119,7 +105,7 @@ fn point(row: &Row, x: f64) -> Point {
     }
 }
 
-/// The same for an engine in every chart.
+/// The look of an engine, the same in every chart.
 fn look(name: &str, record: &Record) -> usize {
     if name == SYNCLINE {
         return 0;

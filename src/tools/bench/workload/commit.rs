@@ -1,19 +1,19 @@
-//! `commit`: what a commit costs in each mode, each time to a fresh store.
+//! `commit`: the cost of a commit in each mode, each time on a fresh store.
 //!
-//! Without further words the ladder is measured: one put by 1 and 2 threads where the device is
-//! not waited for, by 1, 16 and 64 threads where it is, since those share flushes; larger values;
-//! batches. With threads, value sizes or batch sizes on the command line, all of their
-//! combinations are, in each mode.
+//! By default the ladder is measured: one put by 1 and 2 threads in modes that do not wait for the
+//! device; by 1, 16 and 64 threads in modes that do, since these share flushes; larger values;
+//! batches. Threads, value sizes or batch sizes on the command line select all their combinations.
 
-use crate::tools::bench::case::{Case, Suite, Who};
+use crate::tools::bench::case::{Case, CaseSuite, Contender};
 use crate::tools::bench::device::DeviceBytes;
 use crate::tools::bench::engine::{Guarantee, Session};
+use crate::tools::bench::error::BenchError;
 use crate::tools::bench::floor::Flush;
 use crate::tools::bench::measure::{Clock, Sample, drive};
 use crate::tools::bench::record::Ratio;
 use crate::tools::bench::rows::{Order, user_bytes};
+use crate::tools::bench::settings::Settings;
 use crate::tools::bench::stage::{BATCH_ROWS, Stage, batches, puts};
-use crate::tools::bench::{BenchError, Settings};
 
 /// Commits.
 pub(in crate::tools::bench) struct CommitSuite<'a> {
@@ -83,21 +83,21 @@ impl<'a> CommitSuite<'a> {
     }
 }
 
-impl Suite for CommitSuite<'_> {
+impl CaseSuite for CommitSuite<'_> {
     fn cases(&self) -> &[Case] {
         &self.cases
     }
 
     fn measure(&mut self, case: usize) -> Result<Sample, BenchError> {
         let case = &self.cases[case];
-        match case.who {
-            Who::Floor => self.measure_floor(case),
-            Who::Engine(engine) => self.measure_store(case, engine),
+        match case.contender {
+            Contender::Floor => self.measure_floor(case),
+            Contender::Engine(engine) => self.measure_store(case, engine),
         }
     }
 }
 
-/// What is measured of modes with this guarantee.
+/// The points that are measured of modes with this guarantee.
 fn points(stage: &Stage<'_>, guarantee: Guarantee) -> Vec<Point> {
     let single = Point { threads: 1, value_bytes: 150, batch: 1, order: Order::Random };
     let Settings { threads, value_bytes, batches, .. } = stage.settings;
@@ -151,10 +151,12 @@ fn add(stage: &Stage<'_>, cases: &mut Vec<Case>, guarantee: Guarantee, point: Po
     if with_mode.is_empty() {
         return;
     }
-    // One floor does for all numbers of threads and for both orders.
+    // One floor serves all numbers of threads and both orders.
     let is_floor = |other: &Case| {
         let sizes = |case: &Case| (case.value_bytes, case.batch);
-        other.who == Who::Floor && other.mode == flush.name() && sizes(other) == sizes(&case)
+        other.contender == Contender::Floor
+            && other.mode == flush.name()
+            && sizes(other) == sizes(&case)
     };
     let known = cases.iter().position(is_floor);
     let floor = known.unwrap_or_else(|| {
@@ -165,7 +167,7 @@ fn add(stage: &Stage<'_>, cases: &mut Vec<Case>, guarantee: Guarantee, point: Po
     cases.extend(with_mode.into_iter().map(|case| Case { floor: Some(floor), ..case }));
 }
 
-/// What one thread does.
+/// The work of one thread.
 fn worker<'s>(
     case: &Case,
     session: &'s mut dyn Session,

@@ -1,11 +1,11 @@
-//! `flush`: the device without a store. What does it cost to make so many bytes durable?
+//! `flush`: the cost of durable writes of several sizes to the bare device, without a store.
 //!
 //! | mode | one operation |
 //! |---|---|
 //! | `fdatasync` | `pwrite`, then `fdatasync` |
-//! | `O_DSYNC` | `pwrite` to a file opened so: returns when the device has it |
+//! | `O_DSYNC` | `pwrite` to a file with this flag: returns when the device has the data |
 //! | `O_DIRECT\|O_DSYNC` | the same past the page cache, from aligned memory |
-//! | `mapped` | a copy into a mapping, then a flush of that range (`msync`, or what is nearest) |
+//! | `mapped` | a copy into a mapping, then a flush of that range (`msync` or the nearest call) |
 //!
 //! | variant | the file's blocks |
 //! |---|---|
@@ -13,18 +13,18 @@
 //! | `fallocated` | are allocated, but the file system knows them as unwritten, and notes each first write |
 //! | `growing` | do not exist: each write makes the file longer |
 //!
-//! What `pg_test_fsync` measures, and the last two columns of that table. Writes go one behind the
-//! other and start over at the end of the file; the files that change by being written are then
-//! made anew, which is a part of the longest latency. Ratios are to `fdatasync` of the same size
-//! in a preallocated file: that is the floor of all sync commits.
+//! The modes are those of `pg_test_fsync`, with `mapped` in addition. Writes follow each other and
+//! start over at the end of the file. Files of the last two variants are then made anew, which is a
+//! part of the longest latency. Ratios are to `fdatasync` of the same size in a preallocated file:
+//! the floor of all sync commits.
 
 use std::fs::{File, OpenOptions};
 use std::path::PathBuf;
 
 use crate::engine::disk::{Disk, Mapping, RealDisk};
-use crate::tools::bench::BenchError;
-use crate::tools::bench::case::{Case, Suite};
+use crate::tools::bench::case::{Case, CaseSuite};
 use crate::tools::bench::engine::Guarantee;
+use crate::tools::bench::error::BenchError;
 use crate::tools::bench::floor::write_at;
 use crate::tools::bench::measure::{Clock, Sample, drive};
 use crate::tools::bench::record::Ratio;
@@ -48,7 +48,7 @@ const GROWING: &str = "growing";
 
 const SIZES: [usize; 5] = [4 << 10, 16 << 10, 64 << 10, 256 << 10, 1 << 20];
 
-/// Nothing smaller can be written past the page cache.
+/// The smallest write past the page cache.
 const BLOCK: usize = 4096;
 
 const FILE_BYTES: u64 = 32 << 20;
@@ -81,7 +81,7 @@ impl<'a> FlushSuite<'a> {
     }
 }
 
-impl Suite for FlushSuite<'_> {
+impl CaseSuite for FlushSuite<'_> {
     fn cases(&self) -> &[Case] {
         &self.cases
     }
@@ -117,7 +117,7 @@ impl Target {
         BenchError::io(format!("flush {} in {}", self.mode, self.path.display()))
     }
 
-    /// A new file, in the state that its kind says.
+    /// A new file, in the state of its variant.
     fn make(&self) -> Result<File, BenchError> {
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(true);
@@ -126,8 +126,8 @@ impl Target {
             GROWING => {}
             FALLOCATED => allocate(&file).map_err(self.failed())?,
             _ => {
-                // Page by page, so that the page cache holds it in small pages: of a mapping, a large
-                // one is written whole.
+                // Page by page, so that the page cache holds small pages: a flush of a mapping writes
+                // a large page whole.
                 let zeros = vec![0; BLOCK];
                 for offset in (0..FILE_BYTES).step_by(zeros.len()) {
                     write_at(&file, offset, &zeros).map_err(self.failed())?;
@@ -142,13 +142,13 @@ impl Target {
     }
 }
 
-/// Writes one piece after the other.
+/// A worker that writes one piece after the other.
 fn written(
     target: &Target,
     bytes: usize,
 ) -> Result<Box<dyn FnMut() -> Result<usize, BenchError> + Send + '_>, BenchError> {
     let mut file = target.make()?;
-    // Memory past the page cache must be aligned: a slice of a longer one is.
+    // `O_DIRECT` needs aligned memory: an aligned slice of a longer buffer.
     let mut memory = vec![0; bytes + BLOCK];
     let aligned = memory.as_ptr().align_offset(BLOCK);
     fill(&mut memory, 1);
@@ -172,7 +172,7 @@ fn written(
     }))
 }
 
-/// Copies one piece after the other into a mapping.
+/// A worker that copies one piece after the other into a mapping.
 fn mapped(
     target: &Target,
     bytes: usize,
@@ -180,7 +180,7 @@ fn mapped(
     target.make()?;
     let dir = target.path.parent().expect("a file in a directory");
     let name = target.path.file_name().expect("a file").to_string_lossy();
-    // The engine's own mapping: its flush is what its commits pay.
+    // The engine's own mapping: its commits pay for this flush.
     let file = RealDisk::open(dir)?.open(&name)?;
     let mapping: Box<dyn Mapping> = file.map(file.bytes()?)?;
     let mut piece = vec![0; bytes];

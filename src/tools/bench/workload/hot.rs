@@ -1,14 +1,14 @@
-//! `hot`: overwrites of a few rows for a while. How much goes to the device for it?
+//! `hot`: bytes to the device for overwrites of a few rows.
 //!
 //! One thread puts rows drawn from a hot set, one to a commit, in each mode of each engine. Bytes
 //! to the device are counted over the whole life of the store, closing included, against keys and
-//! values of all commits (`device` has what counts).
+//! values of all commits (`device` says how).
 
-use crate::tools::bench::BenchError;
-use crate::tools::bench::case::{Case, Suite, Who};
+use crate::tools::bench::case::{Case, CaseSuite, Contender};
 use crate::tools::bench::device::DeviceBytes;
 use crate::tools::bench::draws::Chance;
 use crate::tools::bench::engine::Guarantee;
+use crate::tools::bench::error::BenchError;
 use crate::tools::bench::floor::Flush;
 use crate::tools::bench::measure::{Clock, Sample, drive};
 use crate::tools::bench::record::Ratio;
@@ -77,7 +77,7 @@ impl<'a> HotSuite<'a> {
     }
 }
 
-impl Suite for HotSuite<'_> {
+impl CaseSuite for HotSuite<'_> {
     fn cases(&self) -> &[Case] {
         &self.cases
     }
@@ -85,13 +85,15 @@ impl Suite for HotSuite<'_> {
     fn measure(&mut self, case: usize) -> Result<Sample, BenchError> {
         let case = &self.cases[case];
         let before = DeviceBytes::now(&self.stage.dir);
-        let (mut sample, files) = match case.who {
-            Who::Floor => (self.measure_floor(case)?, self.stage.floor_path()),
-            Who::Engine(engine) => (self.measure_store(case, engine)?, self.stage.fresh_dir()),
+        let (mut sample, files) = match case.contender {
+            Contender::Floor => (self.measure_floor(case)?, self.stage.floor_path()),
+            Contender::Engine(engine) => {
+                (self.measure_store(case, engine)?, self.stage.fresh_dir())
+            }
         };
         let user_bytes = user_bytes(sample.rows_in_all, case.value_bytes);
         sample.device_bytes_per_user_byte = before.since(&files).map(|bytes| bytes / user_bytes);
-        if case.who != Who::Floor {
+        if case.contender != Contender::Floor {
             self.stage.remove(&files)?;
         }
         Ok(sample)

@@ -1,15 +1,15 @@
 //! `large`: random puts and gets where the data are four times the cache.
 //!
-//! The cache is made small, not the data large: a quarter of the rows fit, whatever `--cache-mib`
-//! says, so that nobody waits for gigabytes. What misses the cache of the store mostly meets the
-//! operating system's: this measures the way there, not the device. Engines without a cache of
-//! their own (LMDB) have all of that cache.
+//! The cache is small instead of the data large: a quarter of the rows fit, whatever `--cache-mib`
+//! says, so that a run does not take gigabytes. A page that is not in the store's cache is mostly in
+//! the operating system's: this measures the path there, not the device. Engines without a cache of
+//! their own (LMDB) have all of the operating system's.
 
-use crate::tools::bench::BenchError;
-use crate::tools::bench::case::{Case, Suite, Who};
+use crate::tools::bench::case::{Case, CaseSuite, Contender};
 use crate::tools::bench::device::DeviceBytes;
 use crate::tools::bench::draws::Chance;
 use crate::tools::bench::engine::{Session, Sizes};
+use crate::tools::bench::error::BenchError;
 use crate::tools::bench::floor::Flush;
 use crate::tools::bench::measure::{Clock, Sample, drive};
 use crate::tools::bench::record::Ratio;
@@ -25,7 +25,7 @@ pub(in crate::tools::bench) struct LargeSuite<'a> {
 const PUT: &str = "put";
 const GET: &str = "get";
 
-/// No store works with less.
+/// The smallest cache of any store.
 const LEAST_CACHE_BYTES: u64 = 2 << 20;
 
 impl<'a> LargeSuite<'a> {
@@ -107,22 +107,22 @@ impl<'a> LargeSuite<'a> {
     }
 }
 
-impl Suite for LargeSuite<'_> {
+impl CaseSuite for LargeSuite<'_> {
     fn cases(&self) -> &[Case] {
         &self.cases
     }
 
     fn measure(&mut self, case: usize) -> Result<Sample, BenchError> {
         let case = &self.cases[case];
-        let files = match case.who {
-            Who::Floor => self.stage.floor_path(),
-            // Filling it does not count.
-            Who::Engine(engine) => self.stage.stock(engine)?.dir,
+        let files = match case.contender {
+            Contender::Floor => self.stage.floor_path(),
+            // The writes that fill it do not count.
+            Contender::Engine(engine) => self.stage.stock(engine)?.dir,
         };
         let before = DeviceBytes::now(&self.stage.dir);
-        let mut sample = match case.who {
-            Who::Floor => self.measure_floor(case)?,
-            Who::Engine(engine) => self.measure_store(case, engine)?,
+        let mut sample = match case.contender {
+            Contender::Floor => self.measure_floor(case)?,
+            Contender::Engine(engine) => self.measure_store(case, engine)?,
         };
         if case.variant == PUT {
             let user_bytes = user_bytes(sample.rows_in_all, case.value_bytes);

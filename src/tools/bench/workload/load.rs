@@ -1,14 +1,13 @@
 //! `load`: every row put into an empty store, in batches, in random order and sorted.
 //!
-//! The work is the same for all, whatever time it takes. The clock stops when the last batch is
-//! acknowledged, in the light mode of each engine; what remains to be written then is the figure
-//! `settle`.
+//! The work is fixed, not the time. The clock stops when the last batch is acknowledged, in the light
+//! mode of each engine. The figure `settle` is the time to write back the rest.
 
 use std::time::Instant;
 
-use crate::tools::bench::BenchError;
-use crate::tools::bench::case::{Case, Suite, Who};
+use crate::tools::bench::case::{Case, CaseSuite, Contender};
 use crate::tools::bench::device::DeviceBytes;
+use crate::tools::bench::error::BenchError;
 use crate::tools::bench::floor::Flush;
 use crate::tools::bench::measure::{Clock, Sample, repeat};
 use crate::tools::bench::rows::{Order, user_bytes};
@@ -77,7 +76,7 @@ impl<'a> LoadSuite<'a> {
     }
 }
 
-impl Suite for LoadSuite<'_> {
+impl CaseSuite for LoadSuite<'_> {
     fn cases(&self) -> &[Case] {
         &self.cases
     }
@@ -85,9 +84,9 @@ impl Suite for LoadSuite<'_> {
     fn measure(&mut self, case: usize) -> Result<Sample, BenchError> {
         let case = &self.cases[case];
         let operations = self.stage.settings.keys.div_ceil(case.batch as u64);
-        match case.who {
-            Who::Floor => self.measure_floor(case, operations),
-            Who::Engine(engine) => self.measure_store(case, engine, operations),
+        match case.contender {
+            Contender::Floor => self.measure_floor(case, operations),
+            Contender::Engine(engine) => self.measure_store(case, engine, operations),
         }
     }
 }

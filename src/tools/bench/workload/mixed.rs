@@ -9,8 +9,8 @@
 //! | E | scan of 1 to 100 rows 95 %, insert 5 % | zipfian |
 //! | F | get 50 %, get and overwrite 50 % | zipfian |
 //!
-//! Commits are in the light mode of each engine: they survive the process. Unlike YCSB, a row has
-//! one field, and the sizes of this benchmark. What D and E insert stays in the store, which
+//! Commits are in the light mode of each engine: they survive the process. Unlike in YCSB, a row has
+//! one field, and the sizes of this benchmark. Rows that D and E insert stay in the store, which
 //! grows a little from one measurement to the next.
 //!
 //! There is no floor: a mix of everything has no bare counterpart.
@@ -19,10 +19,10 @@ use std::hint::black_box;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::read::ends;
-use crate::tools::bench::BenchError;
-use crate::tools::bench::case::{Case, Suite, Who};
+use crate::tools::bench::case::{Case, CaseSuite, Contender};
 use crate::tools::bench::draws::{Chance, Zipfian};
 use crate::tools::bench::engine::Session;
+use crate::tools::bench::error::BenchError;
 use crate::tools::bench::measure::{Clock, Sample, drive};
 use crate::tools::bench::record::Ratio;
 use crate::tools::bench::rows::{Value, key};
@@ -35,7 +35,7 @@ pub(in crate::tools::bench) struct MixedSuite<'a> {
     cases: Vec<Case>,
 }
 
-/// What is done besides what is done most.
+/// The less frequent operation of a mix.
 #[derive(Clone, Copy, Debug)]
 enum Change {
     Nothing,
@@ -44,7 +44,7 @@ enum Change {
     ReadAndOverwrite,
 }
 
-/// What is done most.
+/// The more frequent operation of a mix.
 #[derive(Clone, Copy, Debug)]
 enum Most {
     Get,
@@ -57,7 +57,7 @@ struct Mix {
     name: &'static str,
     most: Most,
     change: Change,
-    /// In a hundred operations.
+    /// Per hundred operations.
     changes: u64,
 }
 
@@ -99,14 +99,14 @@ impl<'a> MixedSuite<'a> {
     }
 }
 
-impl Suite for MixedSuite<'_> {
+impl CaseSuite for MixedSuite<'_> {
     fn cases(&self) -> &[Case] {
         &self.cases
     }
 
     fn measure(&mut self, case: usize) -> Result<Sample, BenchError> {
         let case = &self.cases[case];
-        let Who::Engine(engine) = case.who else { unreachable!("there is no floor") };
+        let Contender::Engine(engine) = case.contender else { unreachable!("there is no floor") };
         let mix = *MIXES.iter().find(|mix| mix.name == case.variant).expect("one of them");
         let stage = self.stage;
         let mode = stage.mode(engine, case.mode);
@@ -142,7 +142,7 @@ struct Worker<'a> {
     mix: Mix,
     chance: Chance,
     zipfian: &'a Zipfian,
-    /// How many rows there are, those included that are just being inserted.
+    /// The number of rows, including those that are being inserted.
     rows: &'a AtomicU64,
     value: Value,
     engine: &'static str,
@@ -157,7 +157,7 @@ impl Worker<'_> {
             };
         }
         match self.mix.change {
-            Change::Nothing => unreachable!("in none of a hundred"),
+            Change::Nothing => unreachable!("workload C changes nothing"),
             Change::Overwrite => {
                 let row = self.row();
                 self.session.put(&key(row), self.value.row(row ^ self.chance.word()))?;
@@ -184,7 +184,7 @@ impl Worker<'_> {
         let found = self.session.get(&key(row), &mut |value| {
             black_box(ends(value));
         })?;
-        // The latest rows may not be there yet: another thread is about to insert them.
+        // The latest rows may still be missing: another thread is about to insert them.
         let may_be_missing = matches!(self.mix.change, Change::Insert);
         if !found && !may_be_missing {
             let message = format!("row {row} is missing");
@@ -201,7 +201,7 @@ impl Worker<'_> {
         })
     }
 
-    /// A row that was there at the start, or, where the latest ones are read, one of them.
+    /// A row from before the start; in workload D one of the latest.
     fn row(&mut self) -> u64 {
         let rank = self.zipfian.rank(&mut self.chance);
         match (self.mix.most, self.mix.change) {

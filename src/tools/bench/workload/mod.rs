@@ -1,4 +1,4 @@
-//! What is done to the stores, one file for each family.
+//! The workloads, one file per family.
 
 mod commit;
 mod flush;
@@ -11,14 +11,14 @@ mod recover;
 mod scan;
 mod window;
 
-use super::Family;
-use super::case::Suite;
+use super::case::CaseSuite;
+use super::settings::Family;
 use super::stage::Stage;
 
 pub use recover::{Job, WRITER, write_until_killed};
 
 /// The cases of a family.
-pub(super) fn suite<'a>(family: Family, stage: &'a Stage<'a>) -> Box<dyn Suite + 'a> {
+pub(super) fn suite<'a>(family: Family, stage: &'a Stage<'a>) -> Box<dyn CaseSuite + 'a> {
     match family {
         Family::Flush => Box::new(flush::FlushSuite::new(stage)),
         Family::Commit => Box::new(commit::CommitSuite::new(stage)),

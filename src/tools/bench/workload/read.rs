@@ -1,20 +1,20 @@
 //! `read`: random gets from a store that holds every row, alone and beside a writer.
 //!
-//! | variant | which keys |
+//! | variant | keys |
 //! |---|---|
 //! | `hit` | of a random row |
 //! | `zipfian` | of a random row, few of them most of the time |
-//! | `miss` | that no row has |
+//! | `miss` | of no row |
 //! | `beside writer` | of a random row, while another thread commits one put after the other |
 
 use std::hint::black_box;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-use crate::tools::bench::BenchError;
-use crate::tools::bench::case::{Case, Suite, Who};
+use crate::tools::bench::case::{Case, CaseSuite, Contender};
 use crate::tools::bench::draws::{Chance, Zipfian};
 use crate::tools::bench::engine::{Database, Session};
+use crate::tools::bench::error::BenchError;
 use crate::tools::bench::floor::Map;
 use crate::tools::bench::measure::{Clock, Sample, drive};
 use crate::tools::bench::record::Ratio;
@@ -74,7 +74,7 @@ impl<'a> ReadSuite<'a> {
         let expected = case.variant != MISS;
         let worker = move || {
             let value = map.get(&draws.next_key()[..]);
-            assert_eq!(value.is_some(), expected, "every key was put");
+            assert_eq!(value.is_some(), expected, "a key is found if and only if it was put");
             black_box(value.map(|value| ends(value)));
             Ok(1)
         };
@@ -153,16 +153,16 @@ impl<'a> ReadSuite<'a> {
     }
 }
 
-impl Suite for ReadSuite<'_> {
+impl CaseSuite for ReadSuite<'_> {
     fn cases(&self) -> &[Case] {
         &self.cases
     }
 
     fn measure(&mut self, case: usize) -> Result<Sample, BenchError> {
         let case = &self.cases[case];
-        match case.who {
-            Who::Floor => self.measure_map(case),
-            Who::Engine(engine) => self.measure_store(case, engine),
+        match case.contender {
+            Contender::Floor => self.measure_map(case),
+            Contender::Engine(engine) => self.measure_store(case, engine),
         }
     }
 }
@@ -185,7 +185,7 @@ impl Draws<'_> {
     }
 }
 
-/// Something of both ends of a value, so that it is really read.
+/// A byte made of both ends of a value, so that the value is really read.
 pub(super) fn ends(value: &[u8]) -> u8 {
     value.first().zip(value.last()).map_or(0, |(first, last)| first ^ last)
 }

@@ -1,29 +1,29 @@
-//! `recover`: how long opening takes, up to the answer to the first get.
+//! `recover`: the time to open a store, up to the answer to the first get.
 //!
-//! | variant | what is opened |
+//! | variant | store |
 //! |---|---|
 //! | `after close` | the store that holds every row, which was closed |
 //! | `after kill` | a store into which another process put every row, one to a commit, before it was killed |
 //!
-//! The other process is this program once more, with the hidden command [`WRITER`]. It says when
-//! all its commits are acknowledged, and is killed at that moment (SIGKILL). An engine that needs
-//! more than a minute for them stops there: the figure `commits` tells how many it was. Only
-//! modes that survive the process and not more take part in that: the others have no commits that
-//! only the log has. Whether the rows are there is checked, after the clock has stopped. The pages
-//! of all files are in the operating system's cache.
+//! The other process is this program with the hidden command [`WRITER`]. It reports when all its
+//! commits are acknowledged, and is killed at that moment (SIGKILL). After a minute it stops early;
+//! the figure `commits` is the number of its commits. Only modes that survive the process, but no
+//! power loss, take part: in others no commit is in the log alone. After the clock has stopped, the
+//! rows are counted. The pages of all files are in the operating system's cache.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::tools::bench::case::{Case, Suite, Who};
+use crate::tools::bench::case::{Case, CaseSuite, Contender};
 use crate::tools::bench::engine::{Engine, Guarantee, Mode, Sizes};
+use crate::tools::bench::error::BenchError;
 use crate::tools::bench::measure::Sample;
 use crate::tools::bench::record::Ratio;
 use crate::tools::bench::rows::key;
 use crate::tools::bench::stage::{Stage, puts, scan_all};
-use crate::tools::bench::{BenchError, all_engines};
+use crate::tools::bench::syncline::all_engines;
 
 /// Openings.
 pub(in crate::tools::bench) struct RecoverSuite<'a> {
@@ -37,10 +37,10 @@ const AFTER_KILL: &str = "after kill";
 /// The hidden command that puts rows and waits to be killed.
 pub const WRITER: &str = "bench-writer";
 
-/// What it says when all commits are acknowledged, before their number.
+/// Its report that all commits are acknowledged; their number follows.
 const ACKNOWLEDGED: &str = "acknowledged ";
 
-/// It writes no longer than this.
+/// The longest time that it writes.
 const LONGEST: Duration = Duration::from_secs(60);
 
 impl<'a> RecoverSuite<'a> {
@@ -73,7 +73,7 @@ impl<'a> RecoverSuite<'a> {
         std::fs::create_dir_all(&dir)
             .map_err(BenchError::io(format!("create {}", dir.display())))?;
         let job = Job {
-            engine: stage.name(case.who).to_owned(),
+            engine: stage.name(case.contender).to_owned(),
             mode: case.mode.to_owned(),
             dir: dir.clone(),
             commits: stage.settings.keys,
@@ -90,7 +90,7 @@ impl<'a> RecoverSuite<'a> {
         Ok(sample)
     }
 
-    /// Opens the store and gets the last row; then, untimed, counts them all.
+    /// Opens the store and gets the last row; then, untimed, counts all rows.
     fn open(
         &self,
         case: &Case,
@@ -120,14 +120,14 @@ impl<'a> RecoverSuite<'a> {
     }
 }
 
-impl Suite for RecoverSuite<'_> {
+impl CaseSuite for RecoverSuite<'_> {
     fn cases(&self) -> &[Case] {
         &self.cases
     }
 
     fn measure(&mut self, case: usize) -> Result<Sample, BenchError> {
         let case = &self.cases[case];
-        let Who::Engine(engine) = case.who else { unreachable!("there is no floor") };
+        let Contender::Engine(engine) = case.contender else { unreachable!("there is no floor") };
         match case.variant {
             AFTER_CLOSE => self.after_close(case, engine),
             _ => self.after_kill(case, engine),
@@ -135,7 +135,7 @@ impl Suite for RecoverSuite<'_> {
     }
 }
 
-/// What the other process does.
+/// The work of the other process.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Job {
     /// The engine
@@ -165,7 +165,7 @@ impl Job {
     }
 }
 
-/// Has another process do `job` and kills it when it has. Returns how many commits it made.
+/// Has another process do `job`, and kills it afterwards. Returns the number of its commits.
 fn kill_after(job: &Job) -> Result<u64, String> {
     let program = std::env::current_exe().map_err(|error| format!("no program: {error}"))?;
     let child = Command::new(program)
@@ -186,7 +186,7 @@ fn kill_after(job: &Job) -> Result<u64, String> {
     Err(format!("the writer failed: {status}"))
 }
 
-/// A process that does not outlive us.
+/// A process that ends with this value.
 struct Killed(Child);
 
 impl Drop for Killed {
@@ -197,7 +197,7 @@ impl Drop for Killed {
     }
 }
 
-/// The other process: puts the rows, says so, and waits for its end.
+/// The other process: puts the rows, reports it, and waits for its end.
 ///
 /// # Errors
 /// If the engine is not known or fails.
@@ -227,7 +227,7 @@ pub fn write_until_killed(job: &Job, peers: &[Box<dyn Engine>]) -> Result<(), Be
     writeln!(out, "{ACKNOWLEDGED}{commits}")
         .and_then(|()| out.flush())
         .map_err(BenchError::Output)?;
-    // The pipe ends with whoever started us, should it not kill us.
+    // If the parent ends without a kill, the pipe ends with it.
     let _ = io::stdin().read(&mut [0]);
     Ok(())
 }

@@ -8,10 +8,10 @@
 use std::hint::black_box;
 use std::ops::Bound;
 
-use crate::tools::bench::BenchError;
-use crate::tools::bench::case::{Case, Suite, Who};
+use crate::tools::bench::case::{Case, CaseSuite, Contender};
 use crate::tools::bench::draws::Chance;
 use crate::tools::bench::engine::Database;
+use crate::tools::bench::error::BenchError;
 use crate::tools::bench::floor::{Map, memory_of};
 use crate::tools::bench::measure::{Clock, Sample, drive};
 use crate::tools::bench::record::Ratio;
@@ -33,7 +33,7 @@ impl<'a> ScanSuite<'a> {
     pub(in crate::tools::bench) fn new(stage: &'a Stage<'a>) -> ScanSuite<'a> {
         let mut cases: Vec<Case> = Vec::new();
         for (variant, floor, mode) in [(FULL, "memory", "next"), (SHORT, "btreemap", "range")] {
-            // A pass over everything has no schedule to keep.
+            // A pass over everything has no schedule.
             let rate = stage.settings.rate.filter(|_| variant == SHORT);
             let ratio = if rate.is_some() { Ratio::MedianLatency } else { Ratio::Throughput };
             let case = Case {
@@ -129,17 +129,17 @@ impl<'a> ScanSuite<'a> {
     }
 }
 
-impl Suite for ScanSuite<'_> {
+impl CaseSuite for ScanSuite<'_> {
     fn cases(&self) -> &[Case] {
         &self.cases
     }
 
     fn measure(&mut self, case: usize) -> Result<Sample, BenchError> {
         let case = &self.cases[case];
-        match (case.who, case.variant) {
-            (Who::Floor, FULL) => self.measure_memory(case),
-            (Who::Floor, _) => self.measure_map(case),
-            (Who::Engine(engine), _) => self.measure_store(case, engine),
+        match (case.contender, case.variant) {
+            (Contender::Floor, FULL) => self.measure_memory(case),
+            (Contender::Floor, _) => self.measure_map(case),
+            (Contender::Engine(engine), _) => self.measure_store(case, engine),
         }
     }
 }

@@ -1,22 +1,22 @@
-//! `window`: how many acknowledged commits would a power loss take, at a random moment?
+//! `window`: the number of acknowledged commits that a power loss at a random moment would lose.
 //!
 //! One thread commits asynchronously, as fast as it can or at `--rate`. Another looks, at random
 //! moments, how many of the commits that have been acknowledged lie beyond the durable watermark.
 //! Measured for several [`Options::flush_interval`]s:
 //!
 //! ```text
-//!   ---- durable ============= appended --->         lost: what lies in between, as commits,
+//!   ---- durable ============= appended --->         lost: the commits in between, as a count,
 //!                 a   a   a  a  ^                    as bytes of the log, and as the age of
 //!                 acknowledged  a power loss now     the oldest of them
 //! ```
 //!
-//! - WINDOW-1 The watermark is read before the commits are counted: what is flushed in between counts
-//!   as lost. The figures are never too good.
-//! - WINDOW-2 They are what nobody has promised to keep. The device may have more of it.
+//! - WINDOW-1 The watermark is read before the commits are counted: commits that are flushed in between
+//!   count as lost. The figures are never too good.
+//! - WINDOW-2 The figures count commits without a promise to survive. The device may hold more of them.
 //!
-//! `max_unsynced_bytes` bounds the window as well: with its default, 16 MiB, a fast writer is held
-//! up before a long interval is over. Only stores that say how far they are durable can be
-//! measured so; of the others, only ours does.
+//! `max_unsynced_bytes` bounds the window as well: with its default, 16 MiB, back-pressure slows a fast
+//! writer before a long interval is over. Only a store that reports how far it is durable can be
+//! measured so, and only ours does.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
@@ -24,10 +24,10 @@ use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
 
-use crate::tools::bench::BenchError;
-use crate::tools::bench::case::{Case, Suite, Who};
+use crate::tools::bench::case::{Case, CaseSuite, Contender};
 use crate::tools::bench::draws::Chance;
 use crate::tools::bench::engine::Guarantee;
+use crate::tools::bench::error::BenchError;
 use crate::tools::bench::measure::{Clock, Sample, Timing, drive, new_histogram};
 use crate::tools::bench::record::Ratio;
 use crate::tools::bench::rows::{Value, key};
@@ -56,7 +56,7 @@ const PAUSE_US: u64 = 4000;
 impl<'a> WindowSuite<'a> {
     pub(in crate::tools::bench) fn new(stage: &'a Stage<'a>) -> WindowSuite<'a> {
         let case = |(variant, _)| Case {
-            who: Who::SYNCLINE,
+            contender: Contender::SYNCLINE,
             mode: "async",
             guarantee: Some(Guarantee::ProcessEnd),
             distribution: "random order",
@@ -68,7 +68,7 @@ impl<'a> WindowSuite<'a> {
     }
 }
 
-impl Suite for WindowSuite<'_> {
+impl CaseSuite for WindowSuite<'_> {
     fn cases(&self) -> &[Case] {
         &self.cases
     }
@@ -113,22 +113,22 @@ impl Suite for WindowSuite<'_> {
     }
 }
 
-/// Three intervals, so that the window is seen to open and to close, but no more than three times
-/// what was asked for.
+/// Three intervals, so that the window opens and closes during the measurement, but at most three
+/// times the requested time.
 fn long_enough(measure_time: Duration, interval: Duration) -> Duration {
     measure_time.max((interval * 3).min(measure_time * 3))
 }
 
-/// What was acknowledged when: the latest commits, in a ring. One thread writes, another reads.
+/// The latest commits with their times, in a ring. One thread writes, another reads.
 struct Ledger {
     begun: Instant,
-    /// How many commits were acknowledged. Written after what it counts.
+    /// The number of acknowledged commits. Written after the entry that it counts.
     acknowledged: AtomicU64,
     lsns: Vec<AtomicU64>,
     times_ns: Vec<AtomicU64>,
 }
 
-/// What a power loss would have taken.
+/// The loss that a power loss would have caused.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Loss {
     commits: u64,
@@ -155,13 +155,13 @@ impl Ledger {
         self.acknowledged.store(number + 1, Ordering::Release);
     }
 
-    /// What of it lies beyond `durable`.
+    /// The part beyond `durable`.
     fn beyond(&self, durable: u64) -> Loss {
         let end = self.acknowledged.load(Ordering::Acquire);
-        // A margin for what the writer overwrites while we look.
+        // A margin for entries that the writer overwrites meanwhile.
         let start = end.saturating_sub(REMEMBERED as u64 / 2);
         let lsn = |number: u64| self.lsns[number as usize % REMEMBERED].load(Ordering::Relaxed);
-        // The first that is lost: LSNs ascend.
+        // The first lost commit: LSNs ascend.
         let (mut low, mut high) = (start, end);
         while low < high {
             let middle = low + (high - low) / 2;
@@ -179,14 +179,14 @@ impl Ledger {
     }
 }
 
-/// What was seen at all moments.
+/// The losses at all moments.
 struct Window {
     commits: Histogram<u64>,
     bytes: Histogram<u64>,
     ns: Histogram<u64>,
 }
 
-/// Looks at random moments.
+/// Samples the loss at random moments.
 fn watch(store: &Store, ledger: &Ledger, stop: &AtomicBool, seed: u64) -> Window {
     let mut chance = Chance::new(seed, 1);
     let mut window =
@@ -224,7 +224,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_beyond_the_watermark_is_lost() {
+    fn commits_beyond_the_watermark_are_lost() {
         let ledger = Ledger::new();
         assert_eq!(ledger.beyond(0), Loss::default());
         for lsn in [100, 200, 300] {
@@ -237,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn the_ring_may_go_round() {
+    fn the_ring_wraps_around() {
         let ledger = Ledger::new();
         for number in 0..REMEMBERED as u64 + 10 {
             ledger.acknowledge(number * 10);

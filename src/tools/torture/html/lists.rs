@@ -7,8 +7,8 @@ use maud::{Markup, html};
 use super::super::digest;
 use super::super::failure::Clause;
 use super::super::summary::{GateSummary, KillSummary, MuseumSummary, ServerSummary, SimSummary};
-use crate::tools::present::escape::Prose;
 use crate::tools::present::html::section;
+use crate::tools::present::prose::Prose;
 use crate::tools::present::text::{count, counted, time};
 
 /// States by the number of crashes, each during recovery from the one before.

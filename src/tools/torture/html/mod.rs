@@ -23,8 +23,8 @@ use maud::{Markup, html};
 use super::digest::{self, Verdict, kind_name, mutants};
 use super::failure::Failure;
 use super::summary::Summary;
-use crate::tools::present::escape::Prose;
 use crate::tools::present::html::{self as frame, definitions, section};
+use crate::tools::present::prose::Prose;
 use crate::tools::present::text::{count, rate, time};
 
 const STYLE: &str = include_str!("style.css");

@@ -1,9 +1,9 @@
 //! Gets on a connection with many sync puts in flight, and on a connection of their own beside it.
 //!
-//! The puts are a closed loop: as many leave as were answered, in one write. The gets come at random
-//! moments, as many a second in both cases, and leave behind whatever puts leave at that moment. So
-//! both meet the same server under the same load, and at the same moments: if each get came when the
-//! last one is answered, those that are answered quickly would be the more, and hide the others.
+//! The puts are a closed loop: one write sends as many as were answered. The gets come at random
+//! moments, at the same rate in both cases, and follow the puts of that moment. So both cases see the
+//! same server under the same load. A closed loop of gets would have more quick answers than slow
+//! ones, and hide the slow ones.
 
 use std::io;
 use std::time::{Duration, Instant};
@@ -12,22 +12,23 @@ use hdrhistogram::Histogram;
 use tokio::task::LocalSet;
 
 use super::super::super::draws::Chance;
+use super::super::super::error::BenchError;
+use super::super::super::measure::new_histogram;
 use super::super::super::rows::{Value, key};
-use super::super::super::{BenchError, measure::new_histogram};
+use super::super::common::{Found, NetSettings, figure};
 use super::super::host::{Host, Meter};
 use super::super::lean::KEYSPACE;
 use super::super::wire::Wire;
-use super::super::{Found, NetSettings, figure};
-use super::{CrowdSettings, Rows, name, p99_ratio};
+use super::common::{CrowdSettings, Rows, name, p99_ratio};
 use crate::net::proto::{Get, Mode, Put, Request};
 use crate::tools::present::text::count;
 
-/// The id of the get.
+/// The request id of the get.
 const GET: u64 = u64::MAX;
 /// Between two gets: the timer's resolution is a millisecond.
 const GAP_US: std::ops::Range<u64> = 500..2500;
 
-/// What one connection keeps in flight.
+/// The requests that one connection keeps in flight.
 #[derive(Clone, Copy, Debug)]
 struct Plan {
     puts: usize,
@@ -35,13 +36,13 @@ struct Plan {
     seed: usize,
 }
 
-/// What was answered in the measured time.
+/// The answers in the measured time.
 struct Told {
     gets_ns: Histogram<u64>,
     puts: u64,
 }
 
-/// Apart first, then together.
+/// Puts and gets on two connections first, then on one.
 pub(super) async fn measure(host: &Host, settings: &CrowdSettings) -> Result<Rows, BenchError> {
     let puts = settings.puts;
     let variant = format!("gets beside {} sync puts in flight", count(puts as u64));

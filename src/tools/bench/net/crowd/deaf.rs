@@ -1,22 +1,22 @@
-//! Clients that ask for much and never read, and what good ones have beside them.
+//! Clients that ask for much and never read, and good clients beside them.
 //!
-//! Each asks for several pages of a megabyte at once. What the kernel's buffers do not take, the
-//! server has to keep, or not to make.
+//! Each deaf client asks for several pages of a megabyte at once. Beyond the kernel's buffers, the server
+//! must keep the pages, or delay making them.
 
 use std::fs;
 
-use super::super::super::BenchError;
+use super::super::super::error::BenchError;
+use super::super::common::{Found, figure, runtime};
 use super::super::host::{Host, Meter};
 use super::super::lean::{self, KEYSPACE};
 use super::super::wire::Wire;
-use super::super::{Found, figure, runtime};
-use super::{CrowdSettings, Rows, gets, name, p99_ratio, with_peak};
+use super::common::{CrowdSettings, Rows, gets, name, p99_ratio, with_peak};
 use crate::net::proto::{At, Bound, Delivery, Order, Range, Request};
 use crate::tools::present::text::count;
 
 /// Good clients.
 const GOOD: usize = 16;
-/// Pages that each of the others asks for.
+/// Pages that each deaf client asks for.
 const PAGES: u64 = 8;
 /// The size of a page.
 const PAGE_BYTES: u32 = 1 << 20;
@@ -45,7 +45,7 @@ pub(super) fn measure(host: &Host, settings: &CrowdSettings) -> Result<Rows, Ben
         })
     });
     let (mut beside, wires) = beside?;
-    // 3. What it cost.
+    // 3. The cost.
     let mut figures = vec![figure("p99 to alone", p99_ratio(&beside, &alone), "")];
     let cap = (settings.max_output_mib << 20) as f64;
     if let (Some(before), Some(peak)) = (before, peak) {
@@ -88,7 +88,7 @@ async fn ask_for_much(wire: &mut Wire) -> std::io::Result<()> {
     Ok(())
 }
 
-/// What the kernel has in TCP's buffers, of all processes together.
+/// The bytes in the kernel's TCP buffers, of all processes together.
 fn socket_bytes() -> Option<u64> {
     let text = fs::read_to_string("/proc/net/sockstat").ok()?;
     let line = text.lines().find_map(|line| line.strip_prefix("TCP:"))?;

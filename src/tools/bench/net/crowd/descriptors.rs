@@ -1,12 +1,12 @@
 //! File descriptors: each connection takes one of ours and one of the server's.
 
-use super::CrowdSettings;
+use super::common::CrowdSettings;
 
 /// Descriptors for everything else.
 const OTHERS: u64 = 200;
 
-/// Raises this process's limit as far as need be, and makes the crowd fit: with what to say if it
-/// had to become smaller. A server of our own inherits the limit.
+/// Raises this process's limit as far as needed, and reduces the crowd if it still does not fit; then
+/// there is a warning. A server of our own inherits the limit.
 pub(super) fn fit(settings: &CrowdSettings) -> (CrowdSettings, Option<String>) {
     let mut settings = settings.clone();
     let wanted = settings.connections.max(settings.watchers) as u64 + OTHERS;
@@ -23,7 +23,7 @@ pub(super) fn fit(settings: &CrowdSettings) -> (CrowdSettings, Option<String>) {
     (settings, Some(warning))
 }
 
-/// The limit as it is then, if it can be known.
+/// Raises the limit to `wanted` if possible, and returns the new limit, if known.
 #[cfg(unix)]
 fn raise(wanted: u64) -> Option<u64> {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};

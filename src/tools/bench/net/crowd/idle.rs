@@ -1,21 +1,22 @@
-//! Connections that wait: a long poll each, for the last of many long operations.
+//! Idle connections: a long poll each, for the last of many long operations.
 //!
-//! A write is durable too soon for anybody to wait for it. A check of the whole store takes its
-//! time, and as many of them as may be queued take long enough to look at the server's memory.
+//! A write is durable too soon for a long poll. Verifications of the whole store, as many as can be
+//! queued, take long enough to read the server's memory.
 
 use std::time::Duration;
 
 use futures_util::FutureExt;
 
-use super::super::super::BenchError;
+use super::super::super::error::BenchError;
+use super::super::common::{Found, figure};
 use super::super::host::{Host, Meter};
+use super::super::lean;
 use super::super::wire::{Wire, read};
-use super::super::{Found, figure, lean};
-use super::{CrowdSettings, Rows, gets, name};
+use super::common::{CrowdSettings, Rows, gets, name};
 use crate::net::proto::{Answer, JobWait, Request, Response, Verify};
 use crate::tools::present::text::count;
 
-/// How long a poll waits.
+/// The timeout of a poll.
 const LONG: Duration = Duration::from_secs(60);
 /// Time for the server to take the last poll.
 const SETTLE: Duration = Duration::from_millis(300);
@@ -23,7 +24,7 @@ const SETTLE: Duration = Duration::from_millis(300);
 pub(super) async fn measure(host: &Host, settings: &CrowdSettings) -> Result<Rows, BenchError> {
     let failed = || BenchError::io("ask the server");
     let connections = settings.connections;
-    // 1. The server has done everything once that takes memory.
+    // 1. Warm-up: the server does everything once that takes memory.
     let mut control = Wire::connect(&host.dial).await?;
     control
         .ask(&Request::Verify(Verify { answer: Answer::AtEnd }), |_| ())
@@ -31,7 +32,7 @@ pub(super) async fn measure(host: &Host, settings: &CrowdSettings) -> Result<Row
         .map_err(failed())?;
     lean::run(&host.dial, gets(settings, 16)).await?;
     let before = host.memory();
-    // 2. The crowd, and what it waits for.
+    // 2. The crowd, and the verifications that it waits for.
     let meter = Meter::start(host);
     let mut wires = Wire::connect_many(&host.dial, connections).await?;
     let connected = host.memory();
@@ -45,12 +46,12 @@ pub(super) async fn measure(host: &Host, settings: &CrowdSettings) -> Result<Row
     tokio::time::sleep(SETTLE).await;
     let after = host.memory();
     let shares = meter.figures(host);
-    // 3. Nobody may have had an answer: then nobody would have waited.
+    // 3. A poll with an answer has not waited.
     let mut answered = 0_u64;
     for wire in &mut wires {
         answered += u64::from(wire.read().now_or_never().is_some());
     }
-    // 4. What is left for others.
+    // 4. The gets of other clients.
     let others = lean::run(&host.dial, gets(settings, 1)).await?;
     drop(wires);
     let mut figures = Vec::new();
@@ -71,7 +72,7 @@ pub(super) async fn measure(host: &Host, settings: &CrowdSettings) -> Result<Row
     Ok(vec![(name(settings, variant, "long poll", connections), found)])
 }
 
-/// Has as many checks queued as may be, and returns the last one's job id.
+/// Queues as many verifications as the server takes, and returns the last one's job id.
 async fn queue(control: &mut Wire) -> std::io::Result<String> {
     let mut last = None;
     let verify = Request::Verify(Verify { answer: Answer::Job });
@@ -81,7 +82,7 @@ async fn queue(control: &mut Wire) -> std::io::Result<String> {
         let mut queued = None;
         while queued.is_none() {
             control.read().await?;
-            // The queue is full: that is an error, and says that there are enough.
+            // An error says that the queue is full.
             control.any(|packet| {
                 queued = Some(match read(packet)? {
                     Response::Job(job) => Some(job.job.to_string()),

@@ -1,9 +1,8 @@
-//! Connections that write asynchronously and watch their writes, at a rate that is kept.
+//! Connections that write asynchronously at a fixed rate, and watch their writes.
 //!
-//! The loop is open: writes are due at fixed times, spread over the connections. Each is a job;
-//! when its id is there, it is watched. A watch of the watermarks beside them, in a thread of its
-//! own, tells what was durable when; a write counts as durable from the first time that anybody
-//! here could know it.
+//! The loop is open: writes are due at fixed times, spread over the connections. Each is a job, which
+//! is watched as soon as its id is known. A watch of the watermarks, in a thread of its own, reports
+//! when a write was durable: the first time at which this process could know it.
 
 use std::collections::HashMap;
 use std::io;
@@ -16,32 +15,33 @@ use tokio::time::{sleep_until, timeout};
 
 use super::super::super::draws::Chance;
 use super::super::super::engine::Guarantee;
+use super::super::super::error::BenchError;
+use super::super::super::measure::new_histogram;
 use super::super::super::record::{Figure, Row};
 use super::super::super::rows::{Value, key};
-use super::super::super::{BenchError, measure::new_histogram};
+use super::super::common::{Found, NetSettings, figure, runtime};
 use super::super::host::{Host, Memory, Meter};
 use super::super::lean::KEYSPACE;
 use super::super::wire::{Wire, read};
-use super::super::{Found, NetSettings, figure, runtime};
-use super::{CrowdSettings, Rows, name, with_peak};
+use super::common::{CrowdSettings, Rows, name, with_peak};
 use crate::net::proto::{JobState, JobWatch, Mode, Put, Request, Response};
 use crate::tools::present::text::count;
 
 /// Time for the last events.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// What one connection has to do.
+/// The schedule of one connection.
 #[derive(Clone, Copy, Debug)]
 struct Plan {
     index: usize,
     first: Instant,
     every: Duration,
-    /// What is due before this is warm-up.
+    /// Writes that are due before this are warm-up.
     warm: Instant,
     end: Instant,
 }
 
-/// A write: when it was due, when it was sent, where it is.
+/// A write: when it was due, when it was sent, and its LSN.
 #[derive(Clone, Copy, Debug)]
 struct Write {
     due: Instant,
@@ -49,13 +49,13 @@ struct Write {
     lsn: u64,
 }
 
-/// What one connection was told.
+/// The events of one connection.
 #[derive(Default)]
 struct Told {
     asked: u64,
-    /// Writes that are known to be durable, and since when.
+    /// Durable writes, and when that was known.
     known: Vec<(Write, Instant)>,
-    /// Ends that were no success, and events that were passed over.
+    /// Jobs that failed, and events that were skipped.
     bad: u64,
 }
 
@@ -94,7 +94,7 @@ fn memory(before: Option<Memory>, peak: Option<Memory>, after: Option<Memory>) -
 
 type Moves = Vec<(u64, Instant)>;
 
-/// Notes where the sync line is when, in a thread of its own.
+/// Records the durable watermark over time, in a thread of its own.
 fn observe(
     host: &Host,
     is_over: Arc<AtomicBool>,
@@ -142,7 +142,7 @@ async fn load(
     Ok((told, warm, meter.figures(host)))
 }
 
-/// One connection's part.
+/// The work of one connection.
 async fn converse(mut wire: Wire, plan: Plan, net: &NetSettings) -> io::Result<Told> {
     let mut chance = Chance::new(net.seed, plan.index);
     let mut value = Value::of(net.value_bytes);
@@ -181,7 +181,7 @@ async fn converse(mut wire: Wire, plan: Plan, net: &NetSettings) -> io::Result<T
     }
 }
 
-/// Takes what has come: for a job's id a watch goes out, and an event is the end of both.
+/// Handles the answers that have arrived: a job's id starts its watch, an event ends both.
 fn hear(wire: &mut Wire, told: &mut Told, open: &mut HashMap<u64, Write>) -> io::Result<()> {
     let known = Instant::now();
     let mut jobs = Vec::new();
@@ -213,10 +213,10 @@ fn hear(wire: &mut Wire, told: &mut Told, open: &mut HashMap<u64, Write>) -> io:
     Ok(())
 }
 
-/// What it was worth.
+/// The figures of a measurement.
 fn judge(told: &[Told], mut line: Moves, warm: Instant, settings: &CrowdSettings) -> Found {
     let all = || told.iter().flat_map(|one| &one.known);
-    // 1. For each place the first time at which it or a later one was known: from the end.
+    // 1. For each LSN the first time at which it or a later one was known: from the end.
     line.extend(all().map(|(write, known)| (write.lsn, *known)));
     line.sort_unstable_by_key(|(lsn, _)| *lsn);
     let mut first = line.last().map(|(_, when)| *when);
@@ -224,7 +224,7 @@ fn judge(told: &[Told], mut line: Moves, warm: Instant, settings: &CrowdSettings
         first = first.map(|first| first.min(*when));
         *when = first.expect("there is one");
     }
-    let durable_at = |lsn| line[line.partition_point(|(place, _)| *place < lsn)].1;
+    let durable_at = |lsn| line[line.partition_point(|(other, _)| *other < lsn)].1;
     // 2. The times.
     let (mut latency_ns, mut to_know, mut late) =
         (new_histogram(), new_histogram(), new_histogram());

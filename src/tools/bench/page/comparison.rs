@@ -1,48 +1,50 @@
-//! Which rows belong side by side, and how that is said.
+//! Rows that belong side by side, and their titles.
 
 use super::super::engine::Guarantee;
 use super::super::record::{Record, Row, SYNCLINE};
-use super::lanes::Who;
-use super::net::WORKLOADS as NET;
+use super::lanes::LaneOwner;
 use crate::tools::present::figures::{bytes, many};
 use crate::tools::present::text::{count, counted};
 
-/// Rows that measure the same thing and promise the same.
+/// The workloads of a store that is served.
+pub(super) const SERVED: [&str; 3] = ["server", "patterns", "crowd"];
+
+/// Rows that measure the same thing with the same guarantee.
 #[derive(Clone, Debug)]
-pub(super) struct Group<'a> {
+pub(super) struct Comparison<'a> {
     pub(super) guarantee: Option<Guarantee>,
     pub(super) rows: Vec<&'a Row>,
 }
 
-impl<'a> Group<'a> {
+impl<'a> Comparison<'a> {
     /// The groups of `rows`, in the order in which they come.
-    pub(super) fn all(rows: &[&'a Row]) -> Vec<Group<'a>> {
-        let mut groups: Vec<Group<'a>> = Vec::new();
+    pub(super) fn all(rows: &[&'a Row]) -> Vec<Comparison<'a>> {
+        let mut groups: Vec<Comparison<'a>> = Vec::new();
         for row in rows {
             let known = groups
                 .iter_mut()
                 .find(|group| group.guarantee == row.guarantee && is_like(group.rows[0], row));
             match known {
                 Some(group) => group.rows.push(row),
-                None => groups.push(Group { guarantee: row.guarantee, rows: vec![row] }),
+                None => groups.push(Comparison { guarantee: row.guarantee, rows: vec![row] }),
             }
         }
         groups
     }
 
-    /// What was done, in words.
+    /// The work, in words.
     pub(super) fn title(&self, usual: Usual) -> String {
         usual.load(self.rows[0])
     }
 }
 
-/// Whether both measure the same, whoever does it and whatever it promises.
+/// Whether both rows are of the same work, by any engine in any mode.
 pub(super) fn is_like(a: &Row, b: &Row) -> bool {
-    a.threads == b.threads && is_like_but_for_threads(a, b)
+    a.threads == b.threads && is_like_except_threads(a, b)
 }
 
-/// The same, with as many threads as may be.
-pub(super) fn is_like_but_for_threads(a: &Row, b: &Row) -> bool {
+/// The same, with any number of threads.
+pub(super) fn is_like_except_threads(a: &Row, b: &Row) -> bool {
     a.workload == b.workload
         && a.variant == b.variant
         && a.value_bytes == b.value_bytes
@@ -51,16 +53,16 @@ pub(super) fn is_like_but_for_threads(a: &Row, b: &Row) -> bool {
         && a.rate == b.rate
 }
 
-/// Whose row it is.
-pub(super) fn who(row: &Row) -> Who {
+/// The owner of a row.
+pub(super) fn owner(row: &Row) -> LaneOwner {
     match &*row.engine {
-        SYNCLINE => Who::Ours,
-        _ if row.is_floor() => Who::Floor,
-        _ => Who::Peer,
+        SYNCLINE => LaneOwner::Ours,
+        _ if row.is_floor() => LaneOwner::Floor,
+        _ => LaneOwner::Peer,
     }
 }
 
-/// What needs no words, since it is so unless something else is said.
+/// Defaults, which a title does not repeat.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Usual {
     /// The size of most rows' values; 0 if rows do not say.
@@ -68,7 +70,7 @@ pub(super) struct Usual {
 }
 
 impl Usual {
-    /// What most rows have.
+    /// The values of most rows.
     pub(super) fn of(record: &Record) -> Usual {
         let rows = || record.results.iter().filter(|row| row.workload != "flush");
         let count = |bytes: usize| rows().filter(|row| row.value_bytes == bytes).count();
@@ -76,7 +78,7 @@ impl Usual {
         Usual { value_bytes: sizes.max_by_key(|bytes| (count(*bytes), *bytes)).unwrap_or(0) }
     }
 
-    /// What was done, with how many threads.
+    /// The work, with the number of threads.
     pub(super) fn load(self, row: &Row) -> String {
         let threads = match row.threads {
             0 => None,
@@ -87,8 +89,8 @@ impl Usual {
         parts.join(", ")
     }
 
-    /// What was done, without how many threads did it.
-    pub(super) fn load_but_for_threads(self, row: &Row) -> String {
+    /// The work, without the number of threads.
+    pub(super) fn load_without_threads(self, row: &Row) -> String {
         self.parts(row).join(", ")
     }
 
@@ -96,7 +98,7 @@ impl Usual {
         let what = match (&*row.workload, &*row.variant) {
             (workload, "") => workload.to_owned(),
             ("mixed", variant) => format!("YCSB {variant}"),
-            (workload, variant) if NET.contains(&workload) => variant.to_owned(),
+            (workload, variant) if SERVED.contains(&workload) => variant.to_owned(),
             (workload, variant) if variant.starts_with(workload) => variant.to_owned(),
             (workload, variant) => format!("{workload} {variant}"),
         };
@@ -117,12 +119,12 @@ impl Usual {
     }
 }
 
-/// What the numbers of a row count: threads, or the connections of a server.
+/// The unit of a row's number of threads: for a server these are connections.
 fn unit(row: &Row) -> &'static str {
-    if NET.contains(&&*row.workload) { "connection" } else { "thread" }
+    if SERVED.contains(&&*row.workload) { "connection" } else { "thread" }
 }
 
-/// What a commit survives.
+/// The guarantee of a commit.
 pub(super) fn survives(guarantee: Option<Guarantee>) -> &'static str {
     match guarantee {
         Some(Guarantee::PowerLoss) => "survives a power loss",
@@ -137,7 +139,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn like_is_beside_like() {
+    fn equal_work_is_compared() {
         let row = |engine: &str, guarantee, threads| Row {
             workload: "commit".into(),
             variant: "put".into(),
@@ -155,18 +157,18 @@ mod tests {
             row("other", kill, 1),
             row("other", kill, 2),
         ];
-        let groups = Group::all(&rows.iter().collect::<Vec<_>>());
+        let groups = Comparison::all(&rows.iter().collect::<Vec<_>>());
         let sizes: Vec<usize> = groups.iter().map(|group| group.rows.len()).collect();
         assert_eq!(sizes, [2, 1, 1]);
         let title = |value_bytes| groups[0].title(Usual { value_bytes });
         assert_eq!(title(0), "commit put, 1 thread, values of 150 B");
         assert_eq!(title(150), "commit put, 1 thread");
-        assert_eq!(who(&rows[0]), Who::Ours);
-        assert_eq!(who(&rows[2]), Who::Peer);
+        assert_eq!(owner(&rows[0]), LaneOwner::Ours);
+        assert_eq!(owner(&rows[2]), LaneOwner::Peer);
     }
 
     #[test]
-    fn loads_are_said_in_words() {
+    fn loads_have_titles() {
         let row = Row {
             workload: "mixed".into(),
             variant: "A".into(),
