@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::batch::WriteBatch;
-use super::keyspace::{Keyspace, Limits};
+use super::keyspace::{Keyspace, SizeLimits};
 use super::open_store::OpenStore;
 use super::receipt::{Receipt, Status};
 use super::snapshot::Snapshot;
@@ -78,7 +78,7 @@ impl Store {
     pub fn keyspace(&self, name: &str) -> Result<Keyspace> {
         loop {
             if let Some(keyspace) = self.open_keyspace(name)? {
-                self.await_maker(&keyspace)?;
+                self.wait_until_created(&keyspace)?;
                 return Ok(keyspace);
             }
             match self.create_keyspace(name) {
@@ -89,7 +89,7 @@ impl Store {
     }
 
     /// Waits until a keyspace is there durably: whoever makes it may still be waiting for that.
-    fn await_maker(&self, keyspace: &Keyspace) -> Result<()> {
+    fn wait_until_created(&self, keyspace: &Keyspace) -> Result<()> {
         let made = keyspace.state().created();
         match self.engine().log() {
             Some(log) if made > log.durable() => log.wait_durable(made, None).map(drop),
@@ -174,12 +174,12 @@ impl Store {
             payload.push(Op::Drop { keyspace });
             Ok(Some(payload))
         })?;
-        engine.background().ring_checkpointer();
+        engine.background().wake_checkpointer();
         if !engine.options().background {
             // It is dropped; what stays behind is trimmed by the next that comes by.
             self.finish_drops();
         }
-        engine.keep_few_dropped();
+        engine.limit_dropped();
         Ok(self.open.receipt(lsn.expect("a payload was built")))
     }
 
@@ -197,7 +197,7 @@ impl Store {
     /// As [`Store::write`].
     pub fn write_with(&self, mut batch: WriteBatch, mode: CommitMode) -> Result<Receipt> {
         let engine = self.engine();
-        Limits::of(engine).check_batch(&batch)?;
+        SizeLimits::of(engine).check_batch(&batch)?;
         for state in &batch.keyspaces {
             let ours = engine.keyspace(&state.name);
             if !ours.is_some_and(|ours| Arc::ptr_eq(&ours, state)) {

@@ -211,7 +211,7 @@ impl Keyspace {
 
     /// A put, whose key and value are not too long.
     pub(super) fn put_of<'a>(&self, key: &'a [u8], value: &'a [u8]) -> Result<Op<'a>> {
-        let limits = Limits::of(self.engine());
+        let limits = SizeLimits::of(self.engine());
         limits.check_key(key.len())?;
         limits.check_value(value.len())?;
         Ok(Op::Put { keyspace: self.state.id, key, value })
@@ -219,7 +219,7 @@ impl Keyspace {
 
     /// A delete, whose key is not too long.
     pub(super) fn delete_of<'a>(&self, key: &'a [u8]) -> Result<Op<'a>> {
-        Limits::of(self.engine()).check_key(key.len())?;
+        SizeLimits::of(self.engine()).check_key(key.len())?;
         Ok(Op::Delete { keyspace: self.state.id, key })
     }
 
@@ -250,15 +250,15 @@ impl Keyspace {
 
 /// How long keys and values may be.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Limits {
+pub(super) struct SizeLimits {
     key: usize,
     value: u64,
 }
 
-impl Limits {
+impl SizeLimits {
     pub(super) fn of(engine: &Engine) -> Self {
         let key = max_key(engine.cache().page_bytes());
-        Limits { key, value: engine.options().max_value_bytes }
+        SizeLimits { key, value: engine.options().max_value_bytes }
     }
 
     /// Checks what a batch has of the longest.

@@ -185,9 +185,9 @@ impl Token {
             return write!(f, "{store}-{life:x}-{infix}{lsn:x}");
         }
         // A server writes one with each answer: nothing is allocated for it.
-        let mut checked = Checked { text: f, check: crc32fast::Hasher::new() };
-        write!(checked, "{store}-{life:x}.{:016x}-{infix}{lsn:x}", mark.0)?;
-        let check = checked.check.finalize();
+        let mut writer = ChecksumWriter { text: f, check: crc32fast::Hasher::new() };
+        write!(writer, "{store}-{life:x}.{:016x}-{infix}{lsn:x}", mark.0)?;
+        let check = writer.check.finalize();
         write!(f, "-{check:08x}")
     }
 
@@ -249,12 +249,12 @@ fn check_of(text: &str) -> u32 {
 }
 
 /// Passes text on, and computes its check.
-struct Checked<'a, 'b> {
+struct ChecksumWriter<'a, 'b> {
     text: &'a mut fmt::Formatter<'b>,
     check: crc32fast::Hasher,
 }
 
-impl fmt::Write for Checked<'_, '_> {
+impl fmt::Write for ChecksumWriter<'_, '_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         self.check.update(text.as_bytes());
         self.text.write_str(text)

@@ -10,10 +10,10 @@ const SHORT: usize = 190;
 ///
 /// It is a copy: whoever holds it holds its bytes and nothing else, and it outlives the store.
 #[derive(Clone)]
-pub struct Value(Inner);
+pub struct Value(ValueBytes);
 
 #[derive(Clone)]
-enum Inner {
+enum ValueBytes {
     Short { len: u8, bytes: [u8; SHORT] },
     Long(Box<[u8]>),
 }
@@ -24,22 +24,22 @@ impl Value {
     #[inline]
     pub(crate) fn copy(value: &[u8]) -> Self {
         if value.len() > SHORT {
-            return Value(Inner::Long(value.into()));
+            return Value(ValueBytes::Long(value.into()));
         }
         let mut bytes = [0; SHORT];
         bytes[..value.len()].copy_from_slice(value);
-        Value(Inner::Short { len: value.len() as u8, bytes })
+        Value(ValueBytes::Short { len: value.len() as u8, bytes })
     }
 
     pub(crate) fn owned(bytes: Vec<u8>) -> Self {
-        Value(Inner::Long(bytes.into_boxed_slice()))
+        Value(ValueBytes::Long(bytes.into_boxed_slice()))
     }
 
     /// The value as a vector. Copies it only if it is short.
     pub fn into_vec(self) -> Vec<u8> {
         match self.0 {
-            Inner::Long(bytes) => bytes.into_vec(),
-            Inner::Short { .. } => self.to_vec(),
+            ValueBytes::Long(bytes) => bytes.into_vec(),
+            ValueBytes::Short { .. } => self.to_vec(),
         }
     }
 }
@@ -50,8 +50,8 @@ impl Deref for Value {
     #[inline]
     fn deref(&self) -> &[u8] {
         match &self.0 {
-            Inner::Short { len, bytes } => &bytes[..usize::from(*len)],
-            Inner::Long(bytes) => bytes,
+            ValueBytes::Short { len, bytes } => &bytes[..usize::from(*len)],
+            ValueBytes::Long(bytes) => bytes,
         }
     }
 }

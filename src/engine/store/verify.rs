@@ -37,7 +37,7 @@ impl Verification {
 }
 
 /// What is checked: the store as of one moment.
-struct Pinned<'a> {
+struct PinnedStore<'a> {
     /// Keeps what the trees were then.
     snapshot: Snapshot<'a>,
     catalog_root: PageId,
@@ -98,11 +98,11 @@ impl Findings {
 }
 
 /// Takes down what is to be checked. The commit lock is held for that alone; no page is read.
-fn pin(engine: &Engine, unreaped: Vec<PageId>) -> Pinned<'_> {
+fn pin(engine: &Engine, unreaped: Vec<PageId>) -> PinnedStore<'_> {
     let state = engine.lock_commits();
     let catalog = &state.trees.catalog;
     let counted = |keyspace: &Arc<KeyspaceState>| (Arc::clone(keyspace), keyspace.count.latest());
-    Pinned {
+    PinnedStore {
         snapshot: engine.cache().snapshot(),
         catalog_root: state.trees.catalog_root,
         keyspaces: catalog.iter().map(counted).collect(),
@@ -116,7 +116,7 @@ fn pin(engine: &Engine, unreaped: Vec<PageId>) -> Pinned<'_> {
 /// Checks every tree, and notes which pages they reach. False if the progress was cancelled.
 fn check_trees(
     engine: &Engine,
-    pinned: &Pinned<'_>,
+    pinned: &PinnedStore<'_>,
     progress: &OperationProgress,
     counts: &dyn Fn(&str) -> bool,
     reached: &mut HashSet<PageId>,
@@ -166,7 +166,7 @@ fn check_trees(
 /// reached can be told only if all trees are whole.
 fn check_pages(
     engine: &Engine,
-    pinned: &Pinned<'_>,
+    pinned: &PinnedStore<'_>,
     reached: &HashSet<PageId>,
     found: &mut Findings,
 ) -> Result<()> {

@@ -8,12 +8,12 @@ use std::time::Duration;
 
 use super::batch::WriteBatch;
 use super::handle::Store;
-use super::keyspace::{Keyspace, Limits};
+use super::keyspace::{Keyspace, SizeLimits};
 use super::receipt::{Receipt, Token};
 use super::status::judge_life;
 use crate::engine::base::error::{Error, Result};
 use crate::engine::base::lsn::Lsn;
-use crate::engine::commit::{Op, Single};
+use crate::engine::commit::{GatheredCommit, Op};
 use crate::engine::options::CommitMode;
 use crate::engine::tree::{ReadAt, Value, lookup, peek};
 
@@ -69,7 +69,7 @@ impl WriteBatch {
 #[derive(Debug, Default)]
 pub(crate) struct Gathered {
     /// Those behind `len` are there for their memory.
-    singles: Vec<Single>,
+    commits: Vec<GatheredCommit>,
     len: usize,
 }
 
@@ -77,22 +77,22 @@ impl Gathered {
     /// What became of each, in order: `None`, and nothing done, if it or one before it would have to
     /// wait.
     pub(crate) fn answers(&self) -> impl Iterator<Item = &Result<Option<Lsn>>> {
-        self.singles[..self.len].iter().map(|single| &single.answer)
+        self.commits[..self.len].iter().map(|commit| &commit.answer)
     }
 
     /// Forgets them, and keeps their memory.
     pub(crate) fn clear(&mut self) {
-        self.singles[..self.len].iter_mut().for_each(Single::clear);
+        self.commits[..self.len].iter_mut().for_each(GatheredCommit::clear);
         self.len = 0;
     }
 
     fn push(&mut self, keyspace: &Keyspace, op: Op<'_>) {
-        if self.len == self.singles.len() {
-            self.singles.push(Single::default());
+        if self.len == self.commits.len() {
+            self.commits.push(GatheredCommit::default());
         }
-        let single = &mut self.singles[self.len];
-        single.payload.push(op);
-        single.keyspaces.push(Arc::clone(keyspace.state()));
+        let commit = &mut self.commits[self.len];
+        commit.payload.push(op);
+        commit.keyspaces.push(Arc::clone(keyspace.state()));
         self.len += 1;
     }
 }
@@ -166,11 +166,11 @@ impl Store {
     /// # Errors
     /// As [`Store::write`].
     pub(crate) fn write_at_once(&self, batch: &mut WriteBatch) -> Result<Option<Lsn>> {
-        Limits::of(self.engine()).check_batch(batch)?;
+        SizeLimits::of(self.engine()).check_batch(batch)?;
         let (payload, keyspaces) =
             (std::mem::take(&mut batch.payload), std::mem::take(&mut batch.keyspaces));
-        let mut alone = Single::new(payload, keyspaces);
-        self.engine().commit_each_at_once(std::slice::from_mut(&mut alone));
+        let mut alone = GatheredCommit::new(payload, keyspaces);
+        self.engine().try_commit_each(std::slice::from_mut(&mut alone));
         (batch.payload, batch.keyspaces) = (alone.payload, alone.keyspaces);
         alone.answer
     }
@@ -178,7 +178,7 @@ impl Store {
     /// Commits what was gathered of this store's keyspaces. The answers are there then.
     pub(crate) fn commit_gathered(&self, gathered: &mut Gathered) {
         let len = gathered.len;
-        self.engine().commit_each_at_once(&mut gathered.singles[..len]);
+        self.engine().try_commit_each(&mut gathered.commits[..len]);
     }
 
     /// Makes the keyspace `name` and returns where that is in the log. Does not wait until it is there
@@ -451,9 +451,9 @@ mod tests {
         }
         // There was room when it was looked at, which others have taken before the lock was.
         let engine = store.engine();
-        engine.look_at_each(&mut gathered.singles);
+        engine.mark_ready(&mut gathered.commits);
         let mut state = engine.lock_commits();
-        engine.serve_each(engine.live().unwrap(), &mut state, &mut gathered.singles);
+        engine.serve_ready(engine.live().unwrap(), &mut state, &mut gathered.commits);
         drop(state);
         let done: Vec<bool> =
             gathered.answers().map(|answer| answer.as_ref().unwrap().is_some()).collect();
