@@ -402,7 +402,7 @@ impl Drop for PoisonGuard<'_> {
         self.0.log.poison(Error::Io {
             action: "commit".into(),
             file: "the commit path".into(),
-            source: Arc::new(std::io::Error::other("a thread panicked amid a commit")),
+            source: Arc::new(std::io::Error::other("a thread panicked in a commit")),
         });
     }
 }
