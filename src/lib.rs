@@ -16,14 +16,16 @@
 //! batch.put(&users, "alan", "1912");
 //! batch.delete(&users, "ada");
 //! let receipt = store.write_with(batch, CommitMode::Async)?; // survives a kill of the process
-//! let token = receipt.token(); // any later process may ask about it
+//! let token = receipt.token(); // any later process can ask about it
 //!
 //! assert_eq!(users.get("alan")?.as_deref(), Some(&b"1912"[..])); // readable already
-//! receipt.wait()?; // or `receipt.await`: asks for a flush at once
+//! receipt.wait()?; // or `receipt.await`: requests a flush at once
 //! assert_eq!(store.status(&token)?, Status::Durable);
 //! store.close()?;
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
+//!
+//! Start with [`Store`] and [`Keyspace`]. [`Options`] has the settings, [`Error`] every way to fail.
 //!
 //! # What is guaranteed
 //!
@@ -32,11 +34,12 @@
 //! | `Sync` | the device has confirmed a flush that covers it | yes | yes |
 //! | `Async` | its record is in the operating system's cache | yes | once a flush is done that begins after at most [`Options::flush_interval`] or [`Options::max_unsynced_bytes`], whichever comes first; its [`Receipt`] says when |
 //!
-//! Both kinds share one log, so a `Sync` commit also makes every earlier `Async` one durable.
-//! After a crash the store holds the first k commits, each whole, with every one among them that
-//! was ever reported durable. Commits are readable before they are durable; if you must not act on
-//! data that could still be lost, wait for [`Snapshot::receipt`]. After a failed flush no commit is
-//! acknowledged until the store is reopened ([`Error::Poisoned`]).
+//! - Both modes share one log, so a `Sync` commit also makes every earlier `Async` commit durable.
+//! - After a crash the store holds the first *k* commits, each whole. Every commit that was ever reported
+//!   durable is among them.
+//! - Commits are readable before they are durable. If you must not act on data that could still be lost,
+//!   wait for [`Snapshot::receipt`].
+//! - After a failed flush no commit is acknowledged until the store is reopened ([`Error::Poisoned`]).
 //!
 //! # Glossary
 //!
@@ -48,7 +51,7 @@
 //! | `appended` | watermark: up to here the log is in the operating system's cache |
 //! | `visible` | watermark: up to here commits can be read |
 //! | `durable`, the sync line | watermark: up to here the device has confirmed a flush |
-//! | `checkpoint` | watermark: up to here everything is in the data file and need not be replayed |
+//! | `checkpoint` | watermark: up to here commits are in the data file and need not be replayed |
 //! | [`Incarnation`] | one life of a store, from an open that wrote to the next one |
 //! | segment | one file of the log; **record**: one entry in it, a commit or a part of one |
 //! | page | the unit of the data file, named by its page id; **block**: a place for one in the file |
@@ -60,7 +63,7 @@
 //!
 //! # Layers
 //!
-//! Imports point downward only; a test holds the order. `ARCHITECTURE.md` is the guided tour.
+//! Imports point downward only; a test checks the order. `ARCHITECTURE.md` is the guided tour.
 //!
 //! ```text
 //!   tools    cli, bench, torture      the command line, the benchmark, the crash suite (feature `cli`)
@@ -82,7 +85,7 @@
 //! ```
 
 #[cfg(not(target_pointer_width = "64"))]
-compile_error!("Syncline needs a 64-bit target: it maps files and counts bytes in 64 bits");
+compile_error!("Syncline needs a 64-bit target: it maps whole files, and counts bytes in 64 bits");
 
 mod engine;
 #[cfg(any(feature = "server", feature = "client"))]

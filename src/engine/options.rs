@@ -6,21 +6,21 @@ use std::time::Duration;
 
 use crate::engine::base::error::{Error, Result};
 
-/// When a commit is acknowledged.
+/// When a commit is acknowledged: that is, when the call that makes it returns.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum CommitMode {
-    /// Acknowledged once the device has confirmed a flush: survives a power loss. Commits that
-    /// wait at the same time share one flush.
+    /// Acknowledged once the device has confirmed a flush that covers it: the commit survives a power
+    /// loss. Commits that wait at the same time share one flush.
     #[default]
     Sync,
-    /// Acknowledged once it is in the operating system's cache: survives a kill of the process. It
-    /// survives a power loss too once a later flush is done, which begins after at most
-    /// [`Options::flush_interval`] or [`Options::max_unsynced_bytes`], whichever comes first. Its
-    /// [`Receipt`](crate::Receipt) says when it is durable.
+    /// Acknowledged once it is in the operating system's cache: the commit survives a kill of the
+    /// process. It survives a power loss too once a later flush is done. That flush begins after at most
+    /// [`Options::flush_interval`] or [`Options::max_unsynced_bytes`], whichever comes first. The
+    /// commit's [`Receipt`](crate::Receipt) says when it is durable.
     Async,
 }
 
-/// How far recovery has come.
+/// The progress of recovery.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct RecoveryProgress {
@@ -28,7 +28,7 @@ pub struct RecoveryProgress {
     pub phase: &'static str,
     /// Bytes of log replayed so far.
     pub done_bytes: u64,
-    /// The most bytes of log that there may be.
+    /// An upper bound of the bytes of log to replay.
     pub total_bytes: u64,
 }
 
@@ -94,49 +94,50 @@ impl Options {
         Self::default()
     }
 
-    /// Memory for cached pages, in bytes. Default 256 MiB, at least 1 MiB, at most 2^31 pages.
+    /// Memory for cached pages, in bytes. The default is 256 MiB, the minimum 1 MiB, the maximum 2^31
+    /// pages.
     pub fn cache_bytes(mut self, bytes: u64) -> Self {
         self.cache_bytes = bytes;
         self
     }
 
-    /// Size of a page, fixed when the store is created: 4096, 8192 (the default), 16384 or 32768
-    /// bytes. A key may be an eighth of a page long.
+    /// Size of a page in bytes, fixed when the store is created: 4096, 8192 (the default), 16384 or
+    /// 32768. A key may be an eighth of a page long.
     pub fn page_bytes(mut self, bytes: u32) -> Self {
         self.page_bytes = bytes;
         self
     }
 
-    /// Size of a log segment, fixed when the store is created: a multiple of 4096. Default 64 MiB, at
-    /// least 64 KiB and at most 2 GiB.
+    /// Size of a log segment in bytes, fixed when the store is created: a multiple of 4096. The default is
+    /// 64 MiB, the minimum 64 KiB, the maximum 2 GiB.
     pub fn segment_bytes(mut self, bytes: u64) -> Self {
         self.segment_bytes = bytes;
         self
     }
 
-    /// The flush of an asynchronous commit begins after this time at the latest, or when the flush
-    /// running at that time has ended. Default 10 ms. A flush begins earlier when half of
+    /// The longest time until the flush of an asynchronous commit begins; a flush that is running then
+    /// ends first. The default is 10 ms. The flush begins earlier when half of
     /// [`Options::max_unsynced_bytes`] is unflushed, or when a caller waits for durability.
     pub fn flush_interval(mut self, interval: Duration) -> Self {
         self.flush_interval = interval;
         self
     }
 
-    /// The most bytes of asynchronous commits that a power loss may take; beyond it, commits wait for a
-    /// flush. A commit that begins below the limit is let in whole, so one commit per committing thread,
-    /// of any size, may come on top. Default 16 MiB.
+    /// The most bytes of asynchronous commits that a power loss may undo. The default is 16 MiB. Above the
+    /// limit, commits wait for a flush. A commit that begins below it is let in whole, so the limit may be
+    /// exceeded by one commit per committing thread, of any size.
     pub fn max_unsynced_bytes(mut self, bytes: u64) -> Self {
         self.max_unsynced_bytes = bytes;
         self
     }
 
-    /// The mode of commits that do not choose one. Default [`CommitMode::Sync`].
+    /// The mode of commits that do not choose one. The default is [`CommitMode::Sync`].
     pub fn commit_mode(mut self, mode: CommitMode) -> Self {
         self.commit_mode = mode;
         self
     }
 
-    /// A checkpoint is made after this many bytes of log. Default 256 MiB. The log takes up to about
+    /// The bytes of log after which a checkpoint is made. The default is 256 MiB. The log takes up to about
     /// four times as much space, in whole segments, plus one commit per committing thread. Recovery
     /// replays at most that.
     pub fn checkpoint_log_bytes(mut self, bytes: u64) -> Self {
@@ -144,33 +145,34 @@ impl Options {
         self
     }
 
-    /// A checkpoint is made after this time if anything has changed. Default 60 s.
+    /// The time after which a checkpoint is made if anything has changed. The default is 60 s.
     pub fn checkpoint_interval(mut self, interval: Duration) -> Self {
         self.checkpoint_interval = interval;
         self
     }
 
-    /// The longest accepted value, in bytes. Default 1 GiB, which is also the maximum.
+    /// The longest accepted value, in bytes. The default is 1 GiB, which is also the maximum.
     pub fn max_value_bytes(mut self, bytes: u64) -> Self {
         self.max_value_bytes = bytes;
         self
     }
 
-    /// Opening fails with [`Error::NotAStore`] where there is no store, rather than creating one, and
-    /// leaves the directory unchanged.
+    /// Never creates a store: where there is none, opening fails with [`Error::NotAStore`] and leaves the
+    /// directory unchanged.
     pub fn must_exist(mut self) -> Self {
         self.create = false;
         self
     }
 
-    /// Opens the store read-only, and changes nothing on disk: neither the files nor the directory need
-    /// be writable. Several processes may read a store at the same time. While another process has it
-    /// open for writing, opening fails with [`Error::Locked`], and the other way round.
+    /// Opens the store read-only, and changes nothing on disk. Neither the files nor the directory need
+    /// to be writable.
     ///
-    /// A store that was not closed is recovered in memory, each time that it is opened read-only. That
-    /// takes memory for every page that has changed since its last checkpoint, besides the cache.
-    /// Where there is no store, opening fails with [`Error::NotAStore`]. A call that would change the
-    /// store fails with [`Error::ReadOnly`].
+    /// - Several processes may have the store open read-only at the same time. While one does, opening it
+    ///   for writing fails with [`Error::Locked`], and the other way round.
+    /// - A store that was not closed is recovered in memory, each time that it is opened read-only. That
+    ///   takes memory for every page that has changed since its last checkpoint, besides the cache.
+    /// - Where there is no store, opening fails with [`Error::NotAStore`].
+    /// - A call that would change the store fails with [`Error::ReadOnly`].
     ///
     /// ```
     /// # let dir = tempfile::tempdir()?;
@@ -187,8 +189,8 @@ impl Options {
         self
     }
 
-    /// A callback for the progress of recovery. The thread that opens the store calls it now and then. A
-    /// panic in it is logged, and recovery goes on. It is dropped when the store is open.
+    /// A callback for the progress of recovery. The thread that opens the store calls it now and then, and
+    /// drops it once the store is open. A panic in it is logged, and recovery goes on.
     pub fn on_recovery(
         mut self,
         callback: impl Fn(RecoveryProgress) + Send + Sync + 'static,
@@ -198,8 +200,8 @@ impl Options {
     }
 
     /// Starts no threads: flushes, checkpoints and eviction happen in the calls that need them, and
-    /// [`CommitMode::Async`] commits become durable only then. Everything depends on the calls alone, as
-    /// a simulation needs.
+    /// [`CommitMode::Async`] commits become durable only then. The behaviour depends on the calls alone,
+    /// as a simulation needs.
     pub fn without_threads(mut self) -> Self {
         self.background = false;
         self

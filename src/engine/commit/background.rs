@@ -1,8 +1,8 @@
 //! The store's threads: one that makes checkpoints and takes dropped keyspaces apart, one that keeps
 //! frames free and merges leaves.
 //!
-//! The engine stops them when it is closed, which the last handle sees to. They call no code that
-//! is not ours ([`crate::engine::base::foreign`]), except the logger. A panic in one is a bug: it is logged, and the
+//! Closing the engine stops them; the last handle closes it. They call no foreign code
+//! ([`crate::engine::base::foreign`]) except the logger. A panic in one is a bug: it is logged, and the
 //! thread goes on, since nobody would notice that it has gone.
 
 use std::sync::Arc;
@@ -15,67 +15,67 @@ use parking_lot::{Condvar, Mutex};
 use super::engine::Engine;
 use crate::engine::base::foreign;
 
-/// A failed checkpoint is tried again after this time.
+/// How long after a failure a checkpoint is tried again.
 const RETRY: Duration = Duration::from_millis(500);
-/// A shorter interval than this would keep a processor busy with looking.
+/// A shorter interval would keep a processor busy with polling.
 const LEAST_INTERVAL: Duration = Duration::from_millis(1);
-/// Memory touched ahead of its first use.
+/// Bytes of memory touched ahead of their first use.
 const TOUCH_AHEAD: usize = 32 << 20;
 
-/// The bells of the threads, and who watches the watermarks.
+/// The threads, the signals that wake them, and the watchers of the watermarks.
 #[derive(Debug, Default)]
 pub(crate) struct Background {
-    checkpointer: Bell,
-    cleaner: Arc<Bell>,
+    checkpointer: WakeSignal,
+    cleaner: Arc<WakeSignal>,
     threads: Mutex<Vec<JoinHandle<()>>>,
     stopping: AtomicBool,
     watchers: AtomicUsize,
     /// Whether there are leaves to be merged.
     pub(super) sparse: AtomicBool,
-    /// Held by the one who takes a dropped keyspace apart.
+    /// Held by the thread that takes a dropped keyspace apart.
     pub(super) trimming: Mutex<()>,
-    /// Held while housekeeping has a snapshot: a checkpoint that is to make space frees nothing that a
-    /// snapshot can see. Taken after `trimming` and before any lock of the engine.
-    pub(super) looking: Mutex<()>,
+    /// Held while housekeeping has a snapshot, which would keep a checkpoint from freeing pages when
+    /// space runs out. Taken after `trimming` and before any lock of the engine.
+    pub(super) snapshot_in_use: Mutex<()>,
     moved: (Mutex<()>, Condvar),
 }
 
-/// Rings once for any number of calls, until somebody has heard it.
+/// Wakes one waiter, however often it was raised (an auto-reset event).
 #[derive(Debug, Default)]
-struct Bell {
-    rung: AtomicBool,
+struct WakeSignal {
+    is_raised: AtomicBool,
     lock: Mutex<()>,
-    heard: Condvar,
+    raised: Condvar,
 }
 
-impl Bell {
-    fn ring(&self) {
-        if !self.rung.load(Ordering::Relaxed) && !self.rung.swap(true, Ordering::SeqCst) {
+impl WakeSignal {
+    fn raise(&self) {
+        if !self.is_raised.load(Ordering::Relaxed) && !self.is_raised.swap(true, Ordering::SeqCst) {
             let _lock = self.lock.lock();
-            self.heard.notify_all();
+            self.raised.notify_all();
         }
     }
 
-    /// Waits until it rings or the time is over; true if it rang.
+    /// Waits for the signal, for at most `time`, and resets it. True if it was raised.
     fn wait(&self, time: Duration) -> bool {
         let mut lock = self.lock.lock();
-        if !self.rung.load(Ordering::SeqCst) {
-            self.heard.wait_for(&mut lock, time);
+        if !self.is_raised.load(Ordering::SeqCst) {
+            self.raised.wait_for(&mut lock, time);
         }
-        self.rung.swap(false, Ordering::SeqCst)
+        self.is_raised.swap(false, Ordering::SeqCst)
     }
 }
 
 impl Background {
-    pub(crate) fn ring_checkpointer(&self) {
-        self.checkpointer.ring();
+    pub(crate) fn wake_checkpointer(&self) {
+        self.checkpointer.raise();
     }
 
-    pub(super) fn ring_cleaner(&self) {
-        self.cleaner.ring();
+    pub(super) fn wake_cleaner(&self) {
+        self.cleaner.raise();
     }
 
-    /// Wakes whoever watches the watermarks, if anybody does.
+    /// Wakes the watchers of the watermarks.
     pub(crate) fn moved(&self) {
         if self.watchers.load(Ordering::SeqCst) > 0 {
             let _lock = self.moved.0.lock();
@@ -83,8 +83,8 @@ impl Background {
         }
     }
 
-    /// Waits until `is_over` or `deadline`. Is told by [`Background::moved`], and looks by itself
-    /// now and then for what moves without telling.
+    /// Waits until `is_over` or `deadline`. [`Background::moved`] wakes it; it also polls, because not
+    /// every change calls that.
     pub(crate) fn watch(&self, deadline: Option<Instant>, is_over: impl Fn() -> bool) {
         self.watchers.fetch_add(1, Ordering::SeqCst);
         let mut lock = self.moved.0.lock();
@@ -107,14 +107,14 @@ impl Background {
             std::thread::Builder::new().name(name.to_owned()).spawn(move || run(&engine))
         };
         let cleaner = Arc::clone(&engine.background.cleaner);
-        engine.cache.on_short_of_frames(move || cleaner.ring());
+        engine.cache.on_short_of_frames(move || cleaner.raise());
         let mut threads = engine.background.threads.lock();
         for (name, run) in
             [("syncline-ckpt", run_checkpointer as fn(&Engine)), ("syncline-clean", run_cleaner)]
         {
             match spawn(name, run) {
                 Ok(thread) => threads.push(thread),
-                // Without it everything works in the foreground, more slowly.
+                // Without it its work is done in the foreground, more slowly.
                 Err(error) => foreign::error!("thread {name}: {error}"),
             }
         }
@@ -123,8 +123,8 @@ impl Background {
     /// Stops the threads and waits for them.
     pub(crate) fn stop(&self) {
         self.stopping.store(true, Ordering::SeqCst);
-        self.checkpointer.ring();
-        self.cleaner.ring();
+        self.checkpointer.raise();
+        self.cleaner.raise();
         let threads = std::mem::take(&mut *self.threads.lock());
         for thread in threads {
             if thread.thread().id() != std::thread::current().id() && thread.join().is_err() {
@@ -152,7 +152,7 @@ fn run_checkpointer(engine: &Engine) {
         if engine.background.is_stopping() {
             return;
         }
-        // A checkpoint that is due does not wait for the end of a large keyspace.
+        // One step at a time: a checkpoint that is due does not wait for all of a large keyspace.
         let mut is_more = false;
         foreign::call("taking a dropped keyspace apart", || {
             is_more = engine.trim_dropped().unwrap_or(false);
@@ -187,7 +187,7 @@ fn run_cleaner(engine: &Engine) {
         foreign::call("eviction", || {
             cache.touch_ahead(TOUCH_AHEAD, &mut touched);
             if full_since.is_none_or(|since| since.elapsed() > RETRY) {
-                // A disk that is full is told to those who need space.
+                // Not logged: a commit that needs space reports a full disk itself.
                 full_since = cache.provide_ahead().is_err().then(Instant::now);
             }
             while cache.is_short_of_frames() && !engine.background.is_stopping() {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use super::engine::{CommitState, Engine, Live};
+use super::engine::{CommitState, Engine, LiveLog};
 use crate::engine::base::error::{Error, Result};
 use crate::engine::base::lsn::{Incarnation, Life, LifeMark, Lsn, Secret};
 use crate::engine::cache::WriteGroup;
@@ -13,23 +13,22 @@ use crate::engine::log::{LEAST_SEGMENT, Log, LogOptions, Segments};
 use crate::engine::mutants::mutant;
 use crate::engine::space::{Claim, Head};
 
-/// Pages that the prologue of an incarnation changes at most.
+/// The most pages that the prologue of an incarnation changes.
 const PROLOGUE_PAGES: u64 = 16;
 
-/// What becomes of the log before an incarnation.
+/// What becomes of the segments of earlier incarnations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Older {
-    /// It is needed until the next checkpoint.
+pub(crate) enum OlderSegments {
+    /// They are needed until the next checkpoint.
     Keep,
-    /// Nobody needs it: its files are removed, the last by the next checkpoint.
+    /// They are needed no more, and are removed: the last one by the next checkpoint.
     Remove,
 }
 
 impl Engine {
-    /// The log, begun by the first call.
-    ///
-    /// A store that is only read is not written to, not even its superblock.
-    pub(crate) fn live(&self) -> Result<&Live> {
+    /// The log, begun by the first call: a store that is only read is never written to, not even its
+    /// superblock.
+    pub(crate) fn live(&self) -> Result<&LiveLog> {
         if let Some(live) = self.live.get() {
             return Ok(live);
         }
@@ -40,25 +39,25 @@ impl Engine {
         if state.sealed {
             return Err(Error::Closed);
         }
-        // If writing the head failed before, it may name the segment that was made for it, which
-        // must stay.
+        // An earlier attempt may have failed to write the head: it may name that attempt's segment,
+        // which must stay.
         self.space.check_poison()?;
-        // 1. A fresh segment. The store was closed, so every older one can go, but not before the
-        //    superblock that says so is known to be durable: an older one may need them.
+        // 1. A fresh segment. The store was closed, so every older segment can go, but not before the
+        //    superblock that says so is known to be durable: an older superblock may need them.
         mutant!(BeginningUnconfirmed: self.space.confirm()? => ());
         // What the prologue needs: nothing after this fails for want of blocks. It reads the free
         // map, which confirms the superblock as well.
         mutant!(BeginningUnconfirmed:
             self.cache.provide_blocks(PROLOGUE_PAGES, Claim::Less)? => ());
         let head = self.space.superblock().head;
-        // The life that ended last. An attempt that failed after 2 has committed nothing, and the one
+        // The life that ended last. An attempt that failed after 2 has committed nothing, and the life
         // before it is not in the catalog yet.
         let (former, former_mark, former_end) = match head.clean {
             true => (head.incarnation, head.mark, head.checkpoint),
             false => (head.former, head.former_mark, head.former_end),
         };
         let life = self.draw_life(head.incarnation.next())?;
-        let log = self.begin_log(&mut state, life, head.checkpoint, Older::Remove)?;
+        let log = self.begin_log(&mut state, life, head.checkpoint, OlderSegments::Remove)?;
         // 2. From here on the store is not closed: recovery looks at the new segment.
         let begun = Head {
             durable: head.durable.max(head.checkpoint),
@@ -74,8 +73,8 @@ impl Engine {
             ..head
         };
         mutant!(BeginningUnrecorded: self.space.write_head(begun)? => ());
-        // 3. The prologue: what the catalog must have before the first commit. Not logged: the
-        //    superblock just written has all of it.
+        // 3. The prologue notes the end of the last life in the catalog. It is not logged: the
+        //    superblock just written has it.
         let CommitState { writer, trees, .. } = &mut *state;
         let mut group = WriteGroup::begin(&self.cache, writer, log.start());
         trees.note_end(&mut group, former, former_mark, former_end)?;
@@ -84,7 +83,7 @@ impl Engine {
         self.go_live(log, has_dropped)
     }
 
-    /// A life of the store with a mark and a secret of its own.
+    /// Draws the mark and the secret of a new life.
     pub(crate) fn draw_life(&self, incarnation: Incarnation) -> Result<Life> {
         let (mut mark, mut secret) = ([0; 8], [0; 16]);
         self.disk.random(&mut mark)?;
@@ -93,18 +92,18 @@ impl Engine {
             secret[..8].copy_from_slice(&mark);
             secret[8..].copy_from_slice(&mark);
         });
-        // 0 is for a life without one.
+        // 0 stands for a life without a mark.
         let mark = LifeMark(u64::from_le_bytes(mark).max(1));
         Ok(Life { store: self.store_id(), incarnation, mark, secret: Secret(secret) })
     }
 
-    /// Starts the log of a life in a segment of its own, behind every segment there is.
+    /// Starts the log of a life in a segment of its own, behind every existing segment.
     pub(crate) fn begin_log(
         &self,
         state: &mut CommitState,
         life: Life,
         end: Lsn,
-        older: Older,
+        older: OlderSegments,
     ) -> Result<Arc<Log>> {
         let segment_bytes = self.space.superblock().segment_bytes;
         let geometry = Geometry::new(segment_bytes);
@@ -112,10 +111,10 @@ impl Engine {
         let first = found.next_after(geometry.segment_of(end), geometry);
         let numbers = found.own;
         let last = numbers.iter().copied().filter(|number| *number < first).max().unwrap_or(0);
-        // The last stays until the first checkpoint: it keeps a later attempt, should this one
-        // fail, from taking a number that was taken before.
+        // The last one stays until the first checkpoint: should this attempt fail, it keeps the next
+        // one from taking the same segment number.
         let mut done = numbers.clone();
-        done.retain(|number| older == Older::Remove && *number < last);
+        done.retain(|number| older == OlderSegments::Remove && *number < last);
         let options = LogOptions {
             segment_bytes,
             first_bytes: LogOptions::default()
@@ -131,17 +130,17 @@ impl Engine {
             let options = LogOptions { first_bytes, ..options.clone() };
             Log::begin(Arc::clone(&disk), options, life, first, done)
         };
-        // On a full disk the least is as much as the mark of a closed store takes, and enough to begin.
+        // On a full disk: the smallest segment takes as much as the mark of a closed store.
         let mut begun = begin(&done, options.first_bytes);
         if matches!(begun, Err(Error::DiskFull { .. })) {
             begun = begin(&done, LEAST_SEGMENT);
         }
-        // The last one has to make room: what it is kept for matters less than that a store on a full
-        // disk goes on. No attempt before this one has committed anything.
-        let has_last = older == Older::Remove && done.len() < numbers.len();
+        // Still full: the last old segment goes too. Its number may then be taken again, which is safe,
+        // because no earlier attempt has committed anything.
+        let has_last = older == OlderSegments::Remove && done.len() < numbers.len();
         for bytes in [LEAST_SEGMENT, LEAST_SEGMENT / 2] {
             if matches!(begun, Err(Error::DiskFull { .. })) && has_last {
-                begun = begin(&numbers, bytes); // an earlier version's mark was shorter
+                begun = begin(&numbers, bytes); // the mark of an earlier version was shorter
             }
         }
         let (log, appender) = begun?;
@@ -149,14 +148,14 @@ impl Engine {
         Ok(Arc::new(log))
     }
 
-    /// From now on commits are taken. If an earlier life has left dropped keyspaces, they are taken apart.
-    pub(crate) fn go_live(&self, log: Arc<Log>, has_dropped: bool) -> Result<&Live> {
+    /// Begins to take commits, and to take apart the dropped keyspaces of earlier lives.
+    pub(crate) fn go_live(&self, log: Arc<Log>, has_dropped: bool) -> Result<&LiveLog> {
         log.set_registry(Arc::clone(&self.space) as _);
         let threads = self.options.background.then(|| log.spawn()).transpose()?;
-        let live = Live { log, threads: Mutex::new(threads) };
+        let live = LiveLog { log, threads: Mutex::new(threads) };
         assert!(self.live.set(live).is_ok(), "an incarnation begins once");
         if has_dropped {
-            self.background.ring_checkpointer();
+            self.background.wake_checkpointer();
         }
         Ok(self.live.get().expect("just set"))
     }

@@ -1,21 +1,21 @@
 //! The checkpoint: a snapshot that writes itself to the data file.
 //!
-//! 1. pin: with the commit lock held, commit the counts of keys that changed, take C = `visible`,
+//! 1. pin: with the commit lock held, commit the key counts that changed, take C = `visible`,
 //!    register a snapshot at C, take the list of pages that changed since the last checkpoint;
 //! 2. make the log durable up to C (CHECKPOINT-1);
 //! 3. write every page version visible at C that is not on disk, sorted, in batches, flushing now
 //!    and then so that no flush at the end is long;
 //! 4. build the changed leaves of the page map;
 //! 5. write maps and superblock, copy-on-write (see [`crate::engine::space`]);
-//! 6. with the commit lock held, in steps: the checkpoint owns its extents;
-//! 7. move the watermark, recycle the log below C, end the snapshot, forget freed pages.
+//! 6. hand the extents over to the checkpoint, in steps under the commit lock;
+//! 7. move the watermark, recycle the log below C, end the snapshot, remove freed pages.
 //!
-//! Commits run on meanwhile, but for 1 and 6.
+//! Commits run on meanwhile, except during 1 and each step of 6.
 //!
-//! - CHECKPOINT-1 `checkpoint <= durable`: nothing is in a checkpoint that could be lost from the log;
-//! - CHECKPOINT-2 a checkpoint that fails before 5 has changed nothing: it is tried again later. One that is
-//!   cancelled fails in 3; later it can no longer be cancelled.
-//! - CHECKPOINT-3 nothing of a commit that was applied halfway is in a checkpoint: none is begun once the log
+//! - CHECKPOINT-1 `checkpoint <= durable`: a checkpoint has no commit that the log could still lose;
+//! - CHECKPOINT-2 a checkpoint that fails before 5 has changed nothing: it is tried again later. It can be
+//!   cancelled until the end of 3;
+//! - CHECKPOINT-3 a checkpoint has no part of a commit that was applied halfway: none is begun once the log
 //!   is poisoned.
 
 use std::sync::Arc;
@@ -28,25 +28,25 @@ use crate::engine::base::error::{Error, Result};
 use crate::engine::base::lsn::{Incarnation, Life, LifeMark, Lsn};
 use crate::engine::base::progress::OperationProgress;
 use crate::engine::cache::{Changes, OtherWriter};
-use crate::engine::commit::{CommitState, Engine, KeyspaceState, Live, Op, Payload};
+use crate::engine::commit::{CommitState, Engine, KeyspaceState, LiveLog, Op, Payload};
 use crate::engine::mutants::mutant;
 use crate::engine::options::CommitMode;
 use crate::engine::space::{self, Head, PageId};
 
-/// The data file is flushed after so many bytes, so that log flushes never queue behind more.
+/// The data file is flushed after this many bytes, so that a log flush never queues behind more.
 const FLUSH_EVERY: u64 = 32 << 20;
-/// Counts of keyspaces that are committed at a time, if there are more; or fewer, so that the cache keeps
-/// the pages that they are in (COMMIT-6).
+/// The most key counts that are committed at a time; fewer if the cache could not keep the pages that they
+/// are in (COMMIT-6).
 const COUNT_BATCH: usize = 512;
-/// More such steps than there were counts for, since others come to change meanwhile.
+/// Extra batches of counts, since more counts change meanwhile.
 const MORE_STEPS: usize = 8;
-/// Pages that change owner at a time, with the commit lock held.
+/// Pages that change owner in one hold of the commit lock.
 const ADOPT_BATCH: usize = 1024;
 
-/// What the lock of the checkpoint guards.
+/// The state that the checkpoint's lock guards.
 #[derive(Debug, Default)]
-pub(crate) struct State {
-    /// Pages that went, which snapshots may still read.
+pub(crate) struct CheckpointState {
+    /// Freed pages that snapshots may still read.
     unreaped: Vec<(PageId, Lsn)>,
 }
 
@@ -56,58 +56,58 @@ pub(crate) struct State {
 pub struct CheckpointStats {
     /// How long it took.
     pub duration: Duration,
-    /// Pages that it wrote or took over.
+    /// Pages that it wrote, or that eviction had written before.
     pub pages: u64,
-    /// Bytes that were written to the data file meanwhile, by eviction and for long values too.
+    /// Bytes written to the data file meanwhile, including evictions and long values.
     pub bytes: u64,
-    /// Everything up to here is in the data file.
+    /// Every commit up to here is in the data file.
     pub lsn: Lsn,
 }
 
-/// What a checkpoint is made for.
+/// Why a checkpoint is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Purpose {
     /// The store goes on.
     Running,
     /// The store is being closed: no commit comes after.
     Closing,
-    /// Recovery has replayed the log; the incarnation that is recorded has just begun.
-    Recovery(Former),
+    /// Recovery has replayed the log of a former life; the present life has just begun.
+    Recovery(FormerLife),
 }
 
-/// Where the last incarnation that committed anything ended.
+/// The last incarnation that committed anything, and where it ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Former {
+pub(crate) struct FormerLife {
     pub(crate) incarnation: Incarnation,
     pub(crate) mark: LifeMark,
     pub(crate) end: Lsn,
 }
 
-/// What step 1 found.
-struct Pinned {
+/// The result of step 1.
+struct PinnedCheckpoint {
     at: Lsn,
     changes: Changes,
     head: Head,
 }
 
 impl Engine {
-    /// Makes a checkpoint, and returns its LSN: everything up to there is in the data file.
+    /// Makes a checkpoint, and returns its LSN: every commit up to there is in the data file.
     pub(crate) fn checkpoint(&self) -> Result<Lsn> {
         self.checkpoint_for(Purpose::Running)
     }
 
-    /// As [`Engine::checkpoint`], counted in `progress`; `None` if it was cancelled before step 5.
+    /// As [`Engine::checkpoint`], with progress; `None` if it was cancelled before step 4.
     #[cfg_attr(not(feature = "server"), allow(dead_code))]
     pub(crate) fn checkpoint_on(&self, progress: &OperationProgress) -> Result<Option<Lsn>> {
         match self.checkpoint_through(Purpose::Running, progress) {
-            // How step 3 stops. That the store was closed meanwhile comes to the same.
+            // Step 3 stops with this error. A store that was closed meanwhile gives the same result.
             Err(Error::Closed) if progress.is_cancelled() => Ok(None),
             done => done.map(Some),
         }
     }
 
-    /// Makes a checkpoint; if nothing has changed since the last one, the log gives back what it
-    /// does not need.
+    /// Makes a checkpoint. If nothing has changed since the last one, the log frees its spare segments
+    /// instead.
     pub(crate) fn checkpoint_if_changed(&self) -> Result<()> {
         let unchanged = self.live.get().is_none()
             || self.commit.lock().writer.is_unchanged()
@@ -119,7 +119,7 @@ impl Engine {
         }
     }
 
-    /// Makes a checkpoint if it can free anything. Waits for one that is being made.
+    /// Makes a checkpoint if it can free space. Waits for a running one.
     pub(crate) fn checkpoint_if_useful(&self) -> Result<()> {
         let is_unchanged = self.live.get().is_none() || self.commit.lock().writer.is_unchanged();
         if is_unchanged && self.checkpointing.lock().unreaped.is_empty() {
@@ -128,7 +128,6 @@ impl Engine {
         self.checkpoint().map(drop)
     }
 
-    /// Makes a checkpoint for a purpose.
     pub(crate) fn checkpoint_for(&self, purpose: Purpose) -> Result<Lsn> {
         self.checkpoint_through(purpose, &OperationProgress::default())
     }
@@ -167,7 +166,7 @@ impl Engine {
         self.counts.checkpoint_durations.add(done.duration);
         *self.last_checkpoint.lock() = Some(done);
         self.background.moved();
-        // What a log with a hole gives back it takes again, and not the data file.
+        // Space that a log with a hole frees is for the log, not for the data file.
         let _no_growth = live.log.has_hole().then(|| self.space.hold_growth());
         if let Err(error) = live.log.recycle_below(pinned.at) {
             crate::engine::base::foreign::warning!(
@@ -178,9 +177,9 @@ impl Engine {
         Ok(pinned.at)
     }
 
-    /// Makes the checkpoint of a recovery that found no space for a log: what was replayed goes to the
-    /// data file, and the store is then as one that was closed. The incarnation in `head` has ended
-    /// with what is visible. CHECKPOINT-1 holds: nothing of the log is needed any more.
+    /// Makes the checkpoint of a recovery that found no space for a log. The replayed commits go to the
+    /// data file, and the store is then as one that was closed: the incarnation in `head` ends at
+    /// `visible`. CHECKPOINT-1 holds, because the log is needed no more.
     pub(crate) fn checkpoint_without_log(&self, head: Head) -> Result<()> {
         let mut state = self.checkpointing.lock();
         let mut pinned = {
@@ -196,7 +195,7 @@ impl Engine {
                 clean: true,
                 ..head
             };
-            Pinned { at, changes: writer.take_changes(at), head }
+            PinnedCheckpoint { at, changes: writer.take_changes(at), head }
         };
         let written = self.write_pages(&mut pinned, &OperationProgress::default());
         self.cache.unregister(pinned.at);
@@ -212,10 +211,10 @@ impl Engine {
         *self.last_checkpoint.lock()
     }
 
-    /// Step 1. Counts that changed go into the catalog by an ordinary commit; none may come
-    /// between that and the pin, for its keys would be in the pages but not in the counts.
-    fn pin_checkpoint(&self, live: &Live, purpose: Purpose) -> Result<Pinned> {
-        // Many of them in steps before, each a commit: nobody is held up for all.
+    /// Step 1. Counts that changed go into the catalog by an ordinary commit. No other commit may come
+    /// between that and the pin: its keys would be in the pages but not in the counts.
+    fn pin_checkpoint(&self, live: &LiveLog, purpose: Purpose) -> Result<PinnedCheckpoint> {
+        // Many counts are committed in batches first: no other commit waits for all of them.
         let batch = self.kept_operations().clamp(1, COUNT_BATCH);
         let changed = || self.commit.lock().trees.changed_count();
         for _ in 0..changed() / batch + MORE_STEPS {
@@ -230,7 +229,7 @@ impl Engine {
     /// Commits up to `most` counts that changed, and calls `then` before any other commit can come.
     fn note_counts_then<T>(
         &self,
-        live: &Live,
+        live: &LiveLog,
         most: usize,
         then: impl FnOnce(&mut CommitState) -> T,
     ) -> Result<T> {
@@ -240,7 +239,7 @@ impl Engine {
             |state| {
                 // A commit that was applied halfway may be among the changed pages (CHECKPOINT-3).
                 live.log.check_poison()?;
-                // Called again if the log has to be given room: more may have changed meanwhile.
+                // This is called again if the log needs space: more counts may have changed meanwhile.
                 counts.append(&mut state.trees.changed_counts(most.saturating_sub(counts.len())));
                 counts.sort_unstable_by_key(|keyspace| keyspace.id);
                 counts.dedup_by_key(|keyspace| keyspace.id);
@@ -262,14 +261,14 @@ impl Engine {
     }
 
     /// The second part of step 1.
-    fn pin(&self, live: &Live, purpose: Purpose, state: &mut CommitState) -> Pinned {
+    fn pin(&self, live: &LiveLog, purpose: Purpose, state: &mut CommitState) -> PinnedCheckpoint {
         let CommitState { writer, trees, .. } = state;
         let at = self.cache.snapshot().into_lsn();
         let changes = writer.take_changes(at);
         let former = self.space.superblock().head;
         let ended = match purpose {
             Purpose::Recovery(ended) => ended,
-            Purpose::Running | Purpose::Closing => Former {
+            Purpose::Running | Purpose::Closing => FormerLife {
                 incarnation: former.former,
                 mark: former.former_mark,
                 end: former.former_end,
@@ -296,14 +295,14 @@ impl Engine {
             ),
             clean: mutant!(CleanWhileRunning: purpose == Purpose::Closing => true),
         };
-        Pinned { at, changes, head }
+        PinnedCheckpoint { at, changes, head }
     }
 
-    /// Steps 2 to 6. Returns how many pages the checkpoint has that the last one had not.
+    /// Steps 2 to 6. Returns how many pages are new in this checkpoint.
     fn write_checkpoint(
         &self,
-        live: &Live,
-        pinned: &mut Pinned,
+        live: &LiveLog,
+        pinned: &mut PinnedCheckpoint,
         progress: &OperationProgress,
     ) -> Result<u64> {
         // 2
@@ -318,7 +317,11 @@ impl Engine {
     }
 
     /// Steps 3 to 6.
-    fn write_pages(&self, pinned: &mut Pinned, progress: &OperationProgress) -> Result<u64> {
+    fn write_pages(
+        &self,
+        pinned: &mut PinnedCheckpoint,
+        progress: &OperationProgress,
+    ) -> Result<u64> {
         // 3
         let Changes { written, freed } = &mut pinned.changes;
         let is_freed: std::collections::HashSet<PageId> = freed.iter().map(|(id, _)| *id).collect();
@@ -343,7 +346,7 @@ impl Engine {
         })?;
         let pages = placed.len() as u64;
         if let Some(live) = self.live.get() {
-            // What became durable meanwhile is proved as well.
+            // The superblock proves the sync line too, which has moved meanwhile.
             pinned.head.durable = pinned.at.max(live.log.durable());
         }
         mutant!(CheckpointLsnLate => pinned.head.checkpoint = pinned.head.durable);
@@ -357,7 +360,7 @@ impl Engine {
     /// Steps 4 to 6.
     fn finish_checkpoint(
         &self,
-        pinned: &Pinned,
+        pinned: &PinnedCheckpoint,
         placed: &mut Vec<crate::engine::cache::Placed>,
     ) -> Result<()> {
         // 4
@@ -378,9 +381,9 @@ impl Engine {
         Ok(())
     }
 
-    /// Removes freed pages that no snapshot can reach any more. Those that cannot be removed now are
-    /// left to the next checkpoint.
-    fn reap(&self, state: &mut State) {
+    /// Removes freed pages that no snapshot can reach any more. The next checkpoint tries again with
+    /// the rest.
+    fn reap(&self, state: &mut CheckpointState) {
         let mut failed = None;
         state.unreaped.retain(|&(id, lsn)| {
             let is_needed =
@@ -399,17 +402,16 @@ impl Engine {
         }
     }
 
-    /// Keeps checkpoints from running while the guard is held; with the pages that were freed and
-    /// are not removed yet.
-    pub(crate) fn hold_checkpoints(&self) -> (MutexGuard<'_, State>, Vec<PageId>) {
+    /// Keeps checkpoints from running while the guard is held. Also returns the pages that were freed
+    /// and are not removed yet.
+    pub(crate) fn hold_checkpoints(&self) -> (MutexGuard<'_, CheckpointState>, Vec<PageId>) {
         let state = self.checkpointing.lock();
         let unreaped = state.unreaped.iter().map(|(id, _)| *id).collect();
         (state, unreaped)
     }
 
-    /// Closes the store: refuses further commits, makes everything durable, writes a last
-    /// checkpoint, and stops the threads. The first call does it; others wait for it, and return
-    /// what it has returned.
+    /// Closes the store: refuses further commits, makes all commits durable, writes a last
+    /// checkpoint, and stops the threads. The first call does it; others wait for its result.
     pub(crate) fn close(&self) -> Result<()> {
         self.process.check()?;
         self.closed.store(true, Ordering::SeqCst);
@@ -420,7 +422,7 @@ impl Engine {
                 None => outcome.insert(self.close_once()).clone(),
             }
         };
-        // With no lock held; the flusher may have been left behind.
+        // Wakers are called with no lock held. The flusher may have left some.
         if let Some(live) = self.live.get() {
             live.log.deliver();
         }
@@ -438,7 +440,7 @@ impl Engine {
         }
         self.merge_all_sparse();
         self.trim_some_dropped();
-        // Commits that were inside when the store was closed are through once this is ours.
+        // Commits that had the lock when the store was closed have ended once it is taken here.
         {
             let mut state = self.commit.lock();
             if let Some(live) = self.live.get() {
@@ -448,7 +450,7 @@ impl Engine {
         }
         let result = match self.live.get() {
             Some(live) => self.close_log(live),
-            // It may have failed to begin.
+            // The first write may have failed to begin the log.
             None => self.space.check_poison(),
         };
         // Only now may another process open the directory.
@@ -456,8 +458,8 @@ impl Engine {
         result
     }
 
-    /// If `error` tells that the data file has failed for good, no commit is taken any more either: no
-    /// checkpoint would ever have it.
+    /// If `error` says that the data file is poisoned, poisons the log too: no checkpoint could ever have
+    /// a later commit.
     pub(crate) fn pass_poison_on(&self, error: &Error) {
         mutant!(DataPoisonUntold => return);
         if let (Error::Poisoned { .. }, Some(live)) = (error, self.live.get()) {
@@ -465,28 +467,28 @@ impl Engine {
         }
     }
 
-    fn close_log(&self, live: &Live) -> Result<()> {
+    fn close_log(&self, live: &LiveLog) -> Result<()> {
         let result = match live.log.poisoned() {
             Some(error) => Err(error),
             None => self.checkpoint_for(Purpose::Closing).map(|_| ()),
         };
         self.end_log_threads();
         self.background.moved();
-        // Closed it is in any case: what cannot be given back stays.
+        // The store is closed in any case: files that cannot be removed stay.
         if result.is_ok()
             && let Err(error) = self.retire_log(live)
         {
             crate::engine::base::foreign::warning!(
-                "{}: files of the log stay: {error}",
+                "{}: files of the closed log could not be removed, which does no harm: {error}",
                 self.disk.path("")
             );
         }
         result
     }
 
-    /// The log of the closed store is given back, once no superblock is left that needs it.
-    fn retire_log(&self, live: &Live) -> Result<()> {
-        self.space.sync()?; // the superblock's copy
+    /// Removes the log of the closed store, once no superblock needs it.
+    fn retire_log(&self, live: &LiveLog) -> Result<()> {
+        self.space.sync()?; // the superblock's other slot
         let appender = self.commit.lock().appender.take();
         live.log.retire(appender)
     }

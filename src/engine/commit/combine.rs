@@ -1,8 +1,8 @@
-//! Who waits for the commit lock, and how one thread serves them all.
+//! The queue of commits that wait for the commit lock: its holder serves them all.
 //!
 //! Flat combining (Hendler, Incze, Shavit, Tzafrir 2010): a committer that finds the lock taken
-//! leaves its request in the queue; whoever holds the lock serves the queue as one group while
-//! the tree is in its processor's cache. The followers then find their answer, and most never
+//! leaves its request in the queue. The holder of the lock serves the queue as one group while
+//! the tree is in its processor's cache. The followers find their answers, and most never
 //! take the lock at all.
 
 use std::sync::Arc;
@@ -16,65 +16,64 @@ use crate::engine::base::error::Result;
 use crate::engine::base::lsn::Lsn;
 use crate::engine::cache::Absent;
 
-/// Requests that were left for whoever holds the commit lock.
+/// Requests for the holder of the commit lock.
 #[derive(Debug, Default)]
-pub(crate) struct Queue {
-    requests: Mutex<Vec<Arc<Request>>>,
+pub(crate) struct CommitQueue {
+    requests: Mutex<Vec<Arc<CommitRequest>>>,
     /// How many there are, readable without the lock.
     count: AtomicUsize,
 }
 
-/// A commit that somebody else is to serve.
+/// A commit for another thread to serve.
 #[derive(Debug)]
-pub(crate) struct Request {
-    /// Taken by whoever serves it, and given back with the answer.
-    pub(super) work: Mutex<Work>,
+pub(crate) struct CommitRequest {
+    /// Locked by the thread that serves it.
+    pub(super) work: Mutex<CommitWork>,
     done: AtomicBool,
 }
 
 #[derive(Debug)]
-pub(super) struct Work {
+pub(super) struct CommitWork {
     pub(super) payload: Payload,
     pub(super) keyspaces: Vec<Arc<KeyspaceState>>,
-    pub(super) answer: Option<Answer>,
+    pub(super) answer: Option<CommitAnswer>,
 }
 
 /// What became of a request.
 #[derive(Clone, Debug)]
-pub(super) enum Answer {
+pub(super) enum CommitAnswer {
     Done(Result<Lsn>),
     /// There was not enough log space, or room for its pages: provide it and try again.
-    Reserve,
+    NeedsSpace,
     /// These pages are not in memory: read them and try again (COMMIT-6).
-    Read(Vec<Absent>),
+    NeedsPages(Vec<Absent>),
 }
 
-impl Request {
+impl CommitRequest {
     pub(super) fn new(payload: Payload, keyspaces: Vec<Arc<KeyspaceState>>) -> Self {
-        let work = Mutex::new(Work { payload, keyspaces, answer: None });
-        Request { work, done: AtomicBool::new(false) }
+        let work = Mutex::new(CommitWork { payload, keyspaces, answer: None });
+        CommitRequest { work, done: AtomicBool::new(false) }
     }
 
-    pub(super) fn answer(&self, answer: Answer) {
+    pub(super) fn answer(&self, answer: CommitAnswer) {
         self.work.lock().answer = Some(answer);
         self.done.store(true, Ordering::Release);
     }
 
-    /// Whether it has been served.
     pub(super) fn is_done(&self) -> bool {
         self.done.load(Ordering::Acquire)
     }
 }
 
-impl Queue {
-    pub(super) fn push(&self, request: Arc<Request>) {
+impl CommitQueue {
+    pub(super) fn push(&self, request: Arc<CommitRequest>) {
         let mut requests = self.requests.lock();
         requests.push(request);
         self.count.store(requests.len(), Ordering::Release);
     }
 
-    /// Everything that is waiting, in order of arrival.
-    pub(super) fn take(&self) -> Vec<Arc<Request>> {
+    /// Takes all requests, in order of arrival.
+    pub(super) fn take(&self) -> Vec<Arc<CommitRequest>> {
         if self.count.load(Ordering::Acquire) == 0 {
             return Vec::new();
         }

@@ -1,9 +1,9 @@
-//! The number of keys in a keyspace, as of what is visible, without a lock, and as of a snapshot.
+//! The number of keys in a keyspace: the visible one, read without a lock, and that of each snapshot.
 //!
 //! The writer changes the count just before its group becomes visible, and readers must not see
-//! it earlier. So the count before the change is kept beside it, with the group's LSN that
-//! divides them, under a sequence number that is odd while they change (a seqlock). Counts from
-//! before that are kept for the snapshots that need them, as page versions are (CACHE-3):
+//! it earlier. So the former count is kept beside it, with the group's LSN that divides them, under
+//! a seqlock: a sequence number that is odd while they change. Older counts are kept for the
+//! snapshots that need them, as page versions are (CACHE-3):
 //!
 //! ```text
 //!   old: [10, 40) 7     [40, 55) 9      before: [70, 90) 12      now: [90, ..) 13
@@ -11,8 +11,8 @@
 //!        at 20          at 40
 //! ```
 //!
-//! So a snapshot need not copy the counts of all keyspaces when it is taken. Each change looks at
-//! [`PRUNED`] old counts and drops those that no snapshot needs any more.
+//! So taking a snapshot copies no counts. Each change looks at [`PRUNED`] old counts and drops those
+//! that no snapshot needs any more.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -21,12 +21,12 @@ use crate::engine::base::lsn::Lsn;
 use crate::engine::base::sync::Mutex;
 use crate::engine::base::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 
-/// Old counts that each change looks at: more than it adds, so that they do not pile up.
+/// Old counts that each change looks at: more than it adds, so that they do not accumulate.
 const PRUNED: usize = 2;
 
 /// A count of keys. Changed by one writer at a time.
 #[derive(Debug, Default)]
-pub(crate) struct Count {
+pub(crate) struct KeyCount {
     sequence: AtomicU64,
     /// The group that made the last change.
     lsn: AtomicU64,
@@ -35,32 +35,36 @@ pub(crate) struct Count {
     /// The group that made the change before.
     before_lsn: AtomicU64,
     old: Mutex<OldCounts>,
-    /// Whether there are old counts. For the writer.
+    /// Whether there are old counts. Used by the writer alone.
     has_old: AtomicBool,
 }
 
 /// Counts that snapshots need.
 #[derive(Debug, Default)]
 struct OldCounts {
-    /// By where the range of each ends: where it begins, and the count.
+    /// The key is the end of a count's range; the value is its begin, and the count.
     by_end: BTreeMap<Lsn, (Lsn, u64)>,
-    /// Where the search for those that nobody needs goes on.
+    /// Where the next prune goes on.
     hand: Lsn,
 }
 
-impl Count {
+impl KeyCount {
     /// A count that is visible from the start.
     pub(crate) fn new(count: u64) -> Self {
-        Count { now: AtomicU64::new(count), before: AtomicU64::new(count), ..Count::default() }
+        KeyCount {
+            now: AtomicU64::new(count),
+            before: AtomicU64::new(count),
+            ..KeyCount::default()
+        }
     }
 
-    /// The count with all changes. For the writer.
+    /// The count with all changes, visible or not. For the writer.
     pub(crate) fn latest(&self) -> u64 {
         self.now.load(Ordering::Relaxed)
     }
 
-    /// Sets the count as of the group at `lsn`, which is not visible yet; what came before is.
-    /// `is_needed` tells whether a snapshot in a range, from and until, is open.
+    /// Sets the count as of the group at `lsn`, which is not visible yet; all earlier groups are.
+    /// `is_needed` says whether a snapshot in `[from, until)` is open.
     pub(crate) fn set(&self, count: u64, lsn: Lsn, is_needed: impl Fn(Lsn, Lsn) -> bool) {
         let from = Lsn::new(self.before_lsn.load(Ordering::Relaxed));
         let until = Lsn::new(self.lsn.load(Ordering::Relaxed));
@@ -74,7 +78,7 @@ impl Count {
             }
             self.has_old.store(!old.by_end.is_empty(), Ordering::Relaxed);
         }
-        // Only now: a reader that misses it here finds it among the old ones.
+        // After the insertion: a reader that misses the count here finds it among the old ones.
         let sequence = self.sequence.load(Ordering::Relaxed);
         self.sequence.store(sequence + 1, Ordering::Relaxed);
         fence(Ordering::Release);
@@ -85,7 +89,7 @@ impl Count {
         self.sequence.store(sequence + 2, Ordering::Release);
     }
 
-    /// The count as of what `visible` says.
+    /// The count as of the LSN that `visible` returns.
     pub(crate) fn visible(&self, visible: impl Fn() -> Lsn) -> u64 {
         self.look(visible).unwrap_or_else(|(before, _)| before)
     }
@@ -99,7 +103,7 @@ impl Count {
         }
     }
 
-    /// The count if it is as of what `visible` says; otherwise the one before, and since when.
+    /// The newest count if it is visible; otherwise the one before, and the LSN that it holds from.
     fn look(&self, visible: impl Fn() -> Lsn) -> Result<u64, (u64, Lsn)> {
         loop {
             let sequence = self.sequence.load(Ordering::Acquire);
@@ -124,7 +128,7 @@ impl OldCounts {
         (*from <= at).then_some(*count)
     }
 
-    /// Looks at the next few, and drops those that nobody needs.
+    /// Looks at the next [`PRUNED`] old counts, and drops those that no snapshot needs.
     fn prune(&mut self, is_needed: impl Fn(Lsn, Lsn) -> bool) {
         for _ in 0..PRUNED {
             let behind = (Bound::Excluded(self.hand), Bound::Unbounded);
@@ -150,7 +154,7 @@ mod model {
     /// Changes, snapshots taken and dropped at random: each sees its count, and little else stays.
     #[test]
     fn a_count_is_what_it_was_at_each_snapshot_and_old_ones_go() {
-        let count = Count::new(5);
+        let count = KeyCount::new(5);
         let (mut random, mut now) = (SplitMix64::new(5), 5);
         let mut below = |n| random.below(n);
         let mut open: BTreeMap<Lsn, u64> = BTreeMap::new();
@@ -192,14 +196,14 @@ mod tests {
     use super::*;
     use crate::engine::base::lsn::Watermark;
 
-    /// What the last group up to `at` has made of the count: one in four changes nothing.
+    /// The count after the last group up to `at`: one group in four changes nothing.
     fn expected(at: Lsn) -> u64 {
         if at.get() % 4 == 3 { (at.get() - 1) * 10 } else { at.get() * 10 }
     }
 
-    /// Every count that a reader sees is that of the LSN which was visible when it looked.
+    /// Every count that a reader sees is that of the LSN that was visible when it looked.
     fn scenario() {
-        let shared = Arc::new((Count::new(0), Watermark::new(Lsn::ZERO)));
+        let shared = Arc::new((KeyCount::new(0), Watermark::new(Lsn::ZERO)));
         let readers = [(); 2].map(|()| {
             let shared = Arc::clone(&shared);
             thread::spawn(move || {
@@ -225,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn shuttle_count_of_what_is_visible() {
+    fn shuttle_visible_count() {
         shuttle::check_random(scenario, 3000);
     }
 }

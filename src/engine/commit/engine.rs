@@ -1,4 +1,4 @@
-//! The engine: everything that one open store has, and who guards it.
+//! The engine: everything that one open store has, and the locks that guard it.
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -7,9 +7,9 @@ use std::sync::{Arc, OnceLock};
 use parking_lot::{Mutex, MutexGuard};
 
 use super::background::Background;
-use super::combine::Queue;
+use super::combine::CommitQueue;
 use super::group::Trees;
-use super::keyspaces::{KeyspaceState, Names};
+use super::keyspaces::{KeyspaceNames, KeyspaceState};
 use super::ops::Payload;
 use super::watermarks::Watermarks;
 use crate::engine::base::durations::DurationCounter;
@@ -30,38 +30,38 @@ pub(crate) struct Engine {
     pub(super) options: Options,
     pub(super) space: Arc<Space>,
     pub(super) cache: Cache,
-    /// Gone once the store is closed.
+    /// `None` once the store is closed.
     pub(super) lock: Mutex<Option<Locks>>,
 
-    /// The log, from the first write on.
-    pub(super) live: OnceLock<Live>,
-    /// The keyspaces by their names, as the catalog has them.
-    names: Names,
-    /// The commit lock: who holds it may append and apply.
+    /// The log. Set by the first write.
+    pub(super) live: OnceLock<LiveLog>,
+    /// The catalog's index of keyspaces by name.
+    names: KeyspaceNames,
+    /// The commit lock: its holder may append and apply.
     pub(super) commit: Mutex<CommitState>,
-    /// How many keyspaces there are, readable without the commit lock.
+    /// The number of keyspaces, readable without the commit lock.
     pub(super) keyspaces: Arc<AtomicU64>,
-    /// Who waits for the commit lock.
-    pub(super) queue: Queue,
+    /// Commits that wait for the commit lock.
+    pub(super) queue: CommitQueue,
     /// Pages up to here are in the data file.
     pub(super) checkpointed: Watermark,
     /// Held by the one checkpoint that runs.
-    pub(super) checkpointing: Mutex<crate::engine::commit::checkpoint::State>,
+    pub(super) checkpointing: Mutex<crate::engine::commit::checkpoint::CheckpointState>,
     /// What the last checkpoint did. Held for a moment.
     pub(super) last_checkpoint: Mutex<Option<CheckpointStats>>,
-    pub(super) counts: Counts,
+    pub(super) counts: CommitCounts,
     pub(super) background: Background,
     pub(super) closed: AtomicBool,
-    /// The store takes no commit, and nothing of it is written. Set once recovery has ended.
+    /// The store takes no commit and writes nothing. Set once recovery has ended.
     pub(super) is_read_only: bool,
-    /// How closing ended. Held by whoever closes: others wait for the same.
+    /// The result of closing. Locked while one thread closes the store; others wait for its result.
     pub(super) outcome: Mutex<Option<Result<()>>>,
     /// The process that opened the store.
     pub(super) process: Process,
 }
 
-/// What keeps others out. Given back in this order: whoever has the directory's lock next finds
-/// the data file free.
+/// The locks that keep other processes out. They are released in this order: the next holder of the
+/// directory's lock finds the data file free.
 #[derive(Debug)]
 pub(crate) struct Locks {
     #[expect(dead_code, reason = "held")]
@@ -70,9 +70,9 @@ pub(crate) struct Locks {
     pub(crate) directory: Box<dyn DirLock>,
 }
 
-/// What exists once the store has been written to.
+/// The log of this life, and its threads.
 #[derive(Debug)]
-pub(crate) struct Live {
+pub(crate) struct LiveLog {
     pub(super) log: Arc<Log>,
     pub(super) threads: Mutex<Option<LogThreads>>,
 }
@@ -82,33 +82,33 @@ pub(crate) struct Live {
 pub(crate) struct CommitState {
     pub(crate) writer: Writer,
     pub(crate) trees: Trees,
-    /// There from the first write on.
+    /// Set by the first write.
     pub(crate) appender: Option<Appender>,
-    /// The store is being closed: no commit is taken any more.
+    /// The store is being closed, and refuses commits.
     pub(crate) sealed: bool,
 }
 
-/// What is counted beside the layers' own counters. Changed under the commit lock, read without.
+/// Counters of commits, beside those of each layer. Changed under the commit lock, read without it.
 #[derive(Debug, Default)]
-pub(crate) struct Counts {
+pub(crate) struct CommitCounts {
     pub(crate) sync_commits: AtomicU64,
     pub(crate) async_commits: AtomicU64,
-    /// Of those, the ones that their callers wait for without a thread. Changed without the lock.
+    /// Asynchronous commits that a server's client waits for. Changed without the lock.
     pub(crate) awaited: AtomicU64,
     pub(crate) operations: AtomicU64,
     pub(crate) user_bytes: AtomicU64,
     /// How long writers waited for space or a checkpoint. Changed without the lock.
     pub(crate) stalls: DurationCounter,
-    /// Checkpoints made. Changed without the lock.
+    /// Changed without the lock.
     pub(crate) checkpoints: AtomicU64,
-    /// How long they took. Changed without the lock.
+    /// Changed without the lock.
     pub(crate) checkpoint_durations: DurationCounter,
 }
 
-impl Counts {
+impl CommitCounts {
     /// Counts a commit. The caller has the commit lock.
     pub(crate) fn add(&self, payload: &Payload) {
-        // One thread at a time adds, so that no locked instruction is needed.
+        // One thread at a time adds: no atomic read-modify-write is needed.
         let add = |count: &AtomicU64, more: u64| {
             count.store(count.load(Ordering::Relaxed) + more, Ordering::Relaxed);
         };
@@ -147,11 +147,11 @@ impl Engine {
                 appender: None,
                 sealed: false,
             }),
-            queue: Queue::default(),
+            queue: CommitQueue::default(),
             checkpointed: Watermark::new(checkpoint),
             checkpointing: Mutex::default(),
             last_checkpoint: Mutex::default(),
-            counts: Counts::default(),
+            counts: CommitCounts::default(),
             keyspaces,
             background: Background::default(),
             closed: AtomicBool::new(false),
@@ -179,7 +179,7 @@ impl Engine {
         Ok(())
     }
 
-    /// As [`Engine::check_open`], for what would change the store.
+    /// As [`Engine::check_open`]; also fails if the store is read-only.
     pub(crate) fn check_writable(&self) -> Result<()> {
         self.check_open()?;
         match self.is_read_only {
@@ -188,7 +188,7 @@ impl Engine {
         }
     }
 
-    /// The log, once the first write of this life has begun it.
+    /// The log; `None` before the first write of this life.
     #[inline]
     pub(crate) fn log(&self) -> Option<&Arc<Log>> {
         self.live.get().map(|live| &live.log)
@@ -211,7 +211,7 @@ impl Engine {
         self.log().map_or_else(|| self.checkpointed.load(), |log| log.durable())
     }
 
-    /// All watermarks, read in such an order that LSN-1 and LSN-2 hold among them.
+    /// All watermarks, read in an order that keeps LSN-1 and LSN-2 true among them.
     pub(crate) fn watermarks(&self) -> Watermarks {
         let checkpoint = self.checkpointed.load();
         let visible = self.cache.visible();
@@ -238,7 +238,7 @@ impl Engine {
         &self.cache
     }
 
-    pub(crate) fn counts(&self) -> &Counts {
+    pub(crate) fn counts(&self) -> &CommitCounts {
         &self.counts
     }
 
@@ -266,8 +266,8 @@ impl Engine {
         self.process.is_here()
     }
 
-    /// Ends the recovery: from now on the store is served, and takes commits unless it was opened to
-    /// be read. Returns the callback for progress, which is not called again.
+    /// Ends recovery: from now on the store is served, and takes commits unless it is read-only.
+    /// Returns the progress callback, which is not called again.
     pub(crate) fn finish_recovery(&mut self) -> Option<RecoveryCallback> {
         self.cache.open();
         self.disk.keep_lock();
@@ -288,7 +288,7 @@ impl Engine {
         visible.map(|keyspace| keyspace.name.clone()).collect()
     }
 
-    /// Whether the commit that made the keyspace is visible: before that its tree cannot be read.
+    /// Whether the commit that created the keyspace is visible. Before that its tree cannot be read.
     fn is_visible(&self, keyspace: &KeyspaceState) -> bool {
         keyspace.was_made_by(self.cache.visible())
     }

@@ -1,4 +1,4 @@
-//! Applying operations to the trees, for commits and for replay alike.
+//! Applying operations to the trees, for commits and for replay.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -15,38 +15,38 @@ use crate::engine::tree::{
     Aim, BlobRef, PriorValue, Scratch, TreeMut, TrimPlan, Value, blob, max_inline,
 };
 
-/// Leaves that one step of taking a dropped keyspace apart frees.
+/// The most leaves that one step of taking a dropped keyspace apart frees.
 pub(super) const TRIM_PAGES: usize = 256;
 
-/// The trees of all keyspaces, and what applying needs.
+/// The trees of all keyspaces, and the scratch state of applying.
 #[derive(Debug)]
 pub(crate) struct Trees {
     pub(crate) catalog: Catalog,
     /// The tree of the catalog; none in a store that was never written to.
     pub(crate) catalog_root: PageId,
     pub(crate) next_keyspace: u32,
-    /// Leaves to be merged when their neighbours are in memory.
+    /// Small leaves, to be merged once their neighbours are in memory.
     pub(super) sparse: Sparse,
-    /// What the next operation that takes a dropped keyspace apart frees; none in a replay.
+    /// The pages that the next step of taking a dropped keyspace apart frees; none in a replay.
     pub(super) plan: Option<TrimPlan>,
     scratch: Scratch,
-    /// By the keyspace's number.
+    /// Sorted by the keyspace's id.
     touched: Vec<Touched>,
-    /// Keyspaces whose counts are not what the catalog says: those marked `count_changed`.
+    /// Keyspaces whose counts differ from the catalog's: those marked `count_changed`.
     changed: Vec<Arc<KeyspaceState>>,
 }
 
-/// A keyspace that the group changes, and by how many keys.
+/// A keyspace that the group changes, and the change of its key count.
 #[derive(Debug)]
 struct Touched {
     keyspace: Arc<KeyspaceState>,
     delta: i64,
 }
 
-/// An operation, with where its value is if that is long.
+/// An operation, and the place of its value if that is long.
 type Change<'a> = (Op<'a>, Option<BlobRef>);
 
-/// A long value, prepared for the operation of this number.
+/// The index of an operation, and its long value, written ahead.
 pub(crate) type Prepared<'c> = (usize, BlobRef, Draft<'c>);
 
 impl Trees {
@@ -63,9 +63,8 @@ impl Trees {
         }
     }
 
-    /// Applies the operations in `payload`, in order of their keys where that makes no
-    /// difference. `prepared` are its long values, by the number of the operation; `aimed` is where
-    /// [`Trees::aim`] found that its only put belongs.
+    /// Applies the operations in `payload`, sorted by key where that makes no difference. `prepared` are
+    /// its long values; `aimed` is the leaf that [`Trees::aim`] found for its only put.
     pub(crate) fn apply(
         &mut self,
         group: &mut WriteGroup<'_>,
@@ -113,7 +112,7 @@ impl Trees {
         Ok(())
     }
 
-    /// Finds the leaf that a commit of one put will change. To be applied before anything else is.
+    /// Finds the leaf that a commit of one put will change. No other operation may be applied in between.
     #[inline]
     pub(crate) fn aim<'c>(&mut self, cache: &'c Cache, payload: &Payload) -> Option<Aim<'c>> {
         if payload.operations != 1 {
@@ -126,7 +125,7 @@ impl Trees {
         Aim::take(cache, self.touched[at].keyspace.root, key, &mut self.scratch)
     }
 
-    /// Makes a group visible, counts included.
+    /// Makes a group visible, with its key counts.
     pub(crate) fn publish(&mut self, group: WriteGroup<'_>) {
         for touched in &mut self.touched {
             let delta = std::mem::take(&mut touched.delta);
@@ -192,8 +191,8 @@ impl Trees {
                 if let Some(state) = self.catalog.numbered(keyspace) {
                     let touched = self.find_touched(keyspace);
                     if touched.is_ok_and(|at| self.touched[at].delta != 0) {
-                        // Replay has the count amid changes: what comes after it may take back
-                        // what came before, so that the sum does not tell that it is outdated.
+                        // A replayed group may have changes before and after this count. They may
+                        // cancel out, and the noted count is outdated all the same.
                         note_changed(&mut self.changed, state);
                     }
                     let (key, value) = (catalog_key::keyspace(&state.name), state.encode(count));
@@ -221,8 +220,8 @@ impl Trees {
         unused.into_iter().try_for_each(|old| blob::free(group, old))
     }
 
-    /// [`Trees::apply_puts`] for the whole group: most leaves are changed at its end, in place if
-    /// nobody reads them.
+    /// As [`Trees::apply_puts`], if the puts are the whole group: most leaves are changed at its end, in
+    /// place if nobody reads them.
     fn apply_puts_later(
         &mut self,
         group: &mut WriteGroup<'_>,
@@ -240,7 +239,7 @@ impl Trees {
         unused.into_iter().try_for_each(|old| blob::free(group, old))
     }
 
-    /// Where the keyspace is in `touched`.
+    /// The index of the keyspace in `touched`, where it is inserted if it is new.
     fn touch(&mut self, id: KeyspaceId) -> Result<usize> {
         let at = match self.find_touched(id) {
             Ok(at) => return Ok(at),
@@ -251,7 +250,7 @@ impl Trees {
         Ok(at)
     }
 
-    /// Where the keyspace is in `touched`; otherwise `Err` with where it belongs.
+    /// The index of the keyspace in `touched`; otherwise `Err` with the index where it belongs.
     #[inline]
     fn find_touched(&self, id: KeyspaceId) -> std::result::Result<usize, usize> {
         self.touched.binary_search_by_key(&id, |touched| touched.keyspace.id)
@@ -268,7 +267,7 @@ impl Trees {
     }
 
     fn drop_keyspace(&mut self, group: &mut WriteGroup<'_>, id: KeyspaceId) -> Result<()> {
-        // What the group changed in it before no longer counts.
+        // Earlier changes of the group in this keyspace no longer matter.
         self.touched.retain(|touched| touched.keyspace.id != id);
         let state = self.catalog.remove(id, group.lsn()).ok_or_else(|| unknown(id))?;
         self.delete_catalog(group, &catalog_key::keyspace(&state.name))?;
@@ -288,7 +287,7 @@ impl Trees {
         Ok(())
     }
 
-    /// Merges leaves of a keyspace that were noted, as far as they are in memory.
+    /// Merges noted leaves of a keyspace, as far as their neighbours are in memory.
     fn tidy(&mut self, group: &mut WriteGroup<'_>, id: KeyspaceId) -> Result<()> {
         let Some(keyspace) = self.catalog.numbered(id) else { return Ok(()) };
         let root = keyspace.root;
@@ -299,7 +298,7 @@ impl Trees {
         Ok(())
     }
 
-    /// Notes in the catalog where an incarnation ended. Makes the catalog if there is none.
+    /// Notes in the catalog where an incarnation ended. Creates the catalog if there is none.
     pub(crate) fn note_end(
         &mut self,
         group: &mut WriteGroup<'_>,
@@ -320,7 +319,7 @@ impl Trees {
         self.put_catalog(group, &catalog_key::incarnation(incarnation), &value)
     }
 
-    /// Notes in the catalog how many keys the keyspaces have.
+    /// Notes the changed key counts in the catalog.
     pub(crate) fn note_counts(&mut self, group: &mut WriteGroup<'_>) -> Result<()> {
         for state in self.changed_counts(usize::MAX) {
             let key = catalog_key::keyspace(&state.name);
@@ -329,7 +328,7 @@ impl Trees {
         Ok(())
     }
 
-    /// Up to `most` keyspaces whose counts are not what the catalog says; from now on they count as
+    /// Takes up to `most` keyspaces whose counts differ from the catalog's; from now on they count as
     /// noted.
     pub(crate) fn changed_counts(&mut self, most: usize) -> Vec<Arc<KeyspaceState>> {
         let from = self.changed.len() - most.min(self.changed.len());
@@ -339,12 +338,12 @@ impl Trees {
         changed
     }
 
-    /// How many keyspaces have counts that are not what the catalog says.
+    /// The number of keyspaces whose counts differ from the catalog's.
     pub(crate) fn changed_count(&self) -> usize {
         self.changed.len()
     }
 
-    /// The counts of these were not noted after all.
+    /// Puts these keyspaces back: their counts were not noted after all.
     pub(crate) fn restore_counts(&mut self, counts: &[Arc<KeyspaceState>]) {
         counts.iter().for_each(|state| note_changed(&mut self.changed, state));
     }
@@ -363,7 +362,7 @@ impl Trees {
 /// Lists a keyspace as changed, once.
 #[inline]
 fn note_changed(changed: &mut Vec<Arc<KeyspaceState>>, state: &Arc<KeyspaceState>) {
-    // Under the commit lock: no locked instruction is needed.
+    // Under the commit lock: no atomic read-modify-write is needed.
     if !state.count_changed.load(Ordering::Relaxed) {
         state.count_changed.store(true, Ordering::Relaxed);
         changed.push(Arc::clone(state));
@@ -378,7 +377,7 @@ fn row<'a>(puts: &[Change<'a>], at: usize) -> (&'a [u8], Value<'a>) {
     }
 }
 
-/// Counts keys that are new, and keeps the values that nothing refers to any more.
+/// A callback that counts new keys, and collects long values that were replaced.
 fn meets(delta: &mut i64, unused: &mut Vec<BlobRef>) -> impl FnMut(PriorValue) {
     move |prior| match prior {
         PriorValue::Absent => *delta += 1,
@@ -387,7 +386,7 @@ fn meets(delta: &mut i64, unused: &mut Vec<BlobRef>) -> impl FnMut(PriorValue) {
     }
 }
 
-/// Writes the values in `payload` that are too long for a leaf to pages of their own.
+/// Writes values in `payload` that are too long for a leaf to pages of their own.
 pub(crate) fn prepare<'c>(cache: &'c Cache, payload: &[u8]) -> Result<Vec<Prepared<'c>>> {
     let limit = max_inline(cache.page_bytes());
     let (mut prepared, mut pages) = (Vec::new(), 0);
@@ -403,8 +402,8 @@ pub(crate) fn prepare<'c>(cache: &'c Cache, payload: &[u8]) -> Result<Vec<Prepar
     Ok(prepared)
 }
 
-/// Applies the payload of one or more transactions from the log as one group at `lsn`, while the
-/// store is being opened.
+/// Applies the payload of one or more transactions from the log as one group at `lsn`, during
+/// recovery. Returns the number of operations.
 pub(crate) fn apply_entries(
     cache: &Cache,
     writer: &mut Writer,
@@ -420,8 +419,8 @@ pub(crate) fn apply_entries(
     Ok(operations)
 }
 
-/// Writes the operations in `payload` to `sorted` in the order in which they are applied. Bytes
-/// that are no operations are left to whoever applies them.
+/// Writes the operations in `payload` to `sorted` in the order in which they are applied. Invalid
+/// bytes are copied unchanged: applying them reports the error.
 pub(crate) fn sort_entries(payload: &[u8], sorted: &mut Vec<u8>) {
     let mut rest = Operations::new(payload);
     let mut ops = Vec::new();
@@ -437,7 +436,7 @@ pub(crate) fn sort_entries(payload: &[u8], sorted: &mut Vec<u8>) {
     sorted.extend_from_slice(&payload[sorted.len()..]);
 }
 
-/// Sorts runs of puts and deletes; whatever is about whole keyspaces keeps its place.
+/// Sorts runs of puts and deletes by key; operations on whole keyspaces keep their places.
 fn sort_runs<T>(ops: &mut [(Op<'_>, T)]) {
     let is_keyed = |op: &Op<'_>| matches!(op, Op::Put { .. } | Op::Delete { .. });
     for run in ops.chunk_by_mut(|(a, _), (b, _)| is_keyed(a) && is_keyed(b)) {
@@ -459,8 +458,8 @@ fn place<'a>(op: &Op<'a>) -> Option<(KeyspaceId, &'a [u8])> {
     }
 }
 
-/// As [`place`] orders, with the first bytes of the key as a number: most comparisons of a sort
-/// then need not look at the key itself, which lies anywhere in the payload.
+/// The same order as [`place`], with the first bytes of the key as a number: most comparisons then
+/// need not read the key itself, which may lie anywhere in the payload.
 fn rank<'a>(op: &Op<'a>) -> Option<(KeyspaceId, u64, &'a [u8])> {
     let (keyspace, key) = place(op)?;
     let mut first = [0; 8];

@@ -1,14 +1,14 @@
 //! Housekeeping of the trees: merging leaves that became small, taking dropped keyspaces apart.
 //!
-//! Both are done in small steps, each a commit of its own. A step first reads what it needs outside
-//! of any lock, and keeps it in memory; with the commit lock held it reads nothing.
+//! Both are done in small steps, each a commit of its own. A step first reads its pages outside
+//! of any lock, and keeps them in memory; with the commit lock held it reads nothing.
 //!
 //! Invariant:
 //!
 //! - HOUSEKEEPING-1 a step holds the commit lock for work in memory alone, on a bounded number of pages.
 //!
-//! Which leaves were noted is not in the log. A replay notes and merges what it meets itself, and a
-//! step that is replayed does as much as is in memory then: the keys are the same either way.
+//! The list of small leaves is not in the log. A replay makes its own list, and a replayed step merges
+//! whatever is in memory then: the keys are the same either way.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -22,14 +22,14 @@ use crate::engine::base::error::Result;
 use crate::engine::options::CommitMode;
 use crate::engine::tree::{TrimPlan, load_for_tidy};
 
-/// Leaves that one step merges at most.
-const STEP: usize = 32;
-/// Leaves that are noted at most: those beyond it are noted again when more of their keys go.
-const MOST: usize = 1 << 16;
-/// Steps made at a time before a checkpoint of a store that has no threads, or that is being closed.
-const STEPS: usize = 64;
-/// Dropped keyspaces that may wait to be taken apart: who drops more takes others apart first.
-const MOST_DROPPED: usize = 8;
+/// The most leaves that one step merges.
+const MERGES_PER_STEP: usize = 32;
+/// The most leaves that are noted. A leaf beyond that is noted when it loses more keys.
+const MAX_NOTED: usize = 1 << 16;
+/// Steps at a time before a checkpoint of a store that has no threads or is being closed.
+const FOREGROUND_STEPS: usize = 64;
+/// The most dropped keyspaces that wait to be taken apart. Dropping one more takes some apart first.
+const MAX_DROPPED: usize = 8;
 
 /// Leaves that became small while their neighbours were not in memory, by keyspace and key.
 #[derive(Debug, Default)]
@@ -41,7 +41,7 @@ pub(crate) struct Sparse {
 impl Sparse {
     #[inline]
     pub(super) fn add(&mut self, keyspace: KeyspaceId, keys: Vec<Vec<u8>>) {
-        if !keys.is_empty() && self.len < MOST {
+        if !keys.is_empty() && self.len < MAX_NOTED {
             self.len += keys.len();
             self.keys.entry(keyspace).or_default().extend(keys);
         }
@@ -52,10 +52,10 @@ impl Sparse {
         self.len == 0
     }
 
-    /// Takes out some of a keyspace's.
+    /// Takes out the noted leaves of one step in a keyspace.
     pub(super) fn take(&mut self, keyspace: KeyspaceId) -> Vec<Vec<u8>> {
         let Some(keys) = self.keys.get_mut(&keyspace) else { return Vec::new() };
-        let taken: Vec<_> = keys.drain(..keys.len().min(STEP)).collect();
+        let taken: Vec<_> = keys.drain(..keys.len().min(MERGES_PER_STEP)).collect();
         if keys.is_empty() {
             self.keys.remove(&keyspace);
         }
@@ -63,11 +63,14 @@ impl Sparse {
         taken
     }
 
-    /// What the next step is about, if there is anything: some of one keyspace's.
+    /// The keyspace and the noted leaves of the next step, if there is one.
     fn next(&mut self, catalog: &Catalog) -> Option<(Arc<KeyspaceState>, Vec<Vec<u8>>)> {
         while let Some((&id, keys)) = self.keys.first_key_value() {
             if let Some(keyspace) = catalog.numbered(id) {
-                return Some((Arc::clone(keyspace), keys.iter().take(STEP).cloned().collect()));
+                return Some((
+                    Arc::clone(keyspace),
+                    keys.iter().take(MERGES_PER_STEP).cloned().collect(),
+                ));
             }
             self.len -= keys.len();
             self.keys.remove(&id); // it was dropped
@@ -83,8 +86,8 @@ impl Engine {
         if !self.background.sparse.load(Ordering::Relaxed) || live.log.poisoned().is_some() {
             return Ok(false);
         }
-        let looking = self.background.looking.lock();
-        // 1. What there is to do. The snapshot is taken with the lock held: the keyspace is there.
+        let in_use = self.background.snapshot_in_use.lock();
+        // 1. Choose leaves. The snapshot is taken with the lock held, while the keyspace exists.
         let (keyspace, keys, snapshot) = {
             let mut state = self.commit.lock();
             let trees = &mut state.trees;
@@ -94,7 +97,7 @@ impl Engine {
             };
             (keyspace, keys, self.cache.snapshot())
         };
-        // 2. Into memory, outside of the lock.
+        // 2. Bring them and their neighbours into memory, outside of the lock.
         let (mut held, mut read) = (Vec::new(), Ok(()));
         for key in &keys {
             let most = self.cache.frames() as usize / 8;
@@ -102,34 +105,34 @@ impl Engine {
                 read = load_for_tidy(&self.cache, keyspace.root, key, snapshot.lsn(), &mut held);
             }
         }
-        drop((snapshot, looking));
-        // 3. Merged, and noted anew if something has gone from memory meanwhile.
+        drop((snapshot, in_use));
+        // 3. Merge them. A leaf whose neighbours have left memory meanwhile is noted again.
         let merged = read.and_then(|()| {
             self.commit_built(CommitMode::Async, |state| {
                 Ok((!state.sealed).then(|| trim_payload(keyspace.id)))
             })
         });
         if merged.is_err() {
-            // Not tried for ever: a page may be damaged, the disk full. The next commit asks again.
+            // Not retried for ever: a page may be damaged, the disk full. A later delete notes it again.
             self.commit.lock().trees.sparse.take(keyspace.id);
             self.background.sparse.store(false, Ordering::Relaxed);
         }
         Ok(merged?.is_some())
     }
 
-    /// Merges what became small, in the foreground.
+    /// Merges small leaves in the foreground, for a while.
     pub(crate) fn merge_all_sparse(&self) {
-        self.some_steps("merging leaves", || self.merge_sparse());
+        self.run_steps("merging leaves", || self.merge_sparse());
     }
 
-    /// Takes dropped keyspaces apart in the foreground, for a while: what is left a later life does.
+    /// Takes dropped keyspaces apart in the foreground, for a while. A later life does the rest.
     pub(crate) fn trim_some_dropped(&self) {
-        self.some_steps("taking a dropped keyspace apart", || self.trim_dropped());
+        self.run_steps("taking a dropped keyspace apart", || self.trim_dropped());
     }
 
-    /// Up to [`STEPS`] steps, until there is none left or one fails.
-    fn some_steps(&self, what: &str, step: impl Fn() -> Result<bool>) {
-        for _ in 0..STEPS {
+    /// Up to [`FOREGROUND_STEPS`] steps, until there is none left or one fails.
+    fn run_steps(&self, what: &str, step: impl Fn() -> Result<bool>) {
+        for _ in 0..FOREGROUND_STEPS {
             match step() {
                 Ok(true) => {}
                 Ok(false) => break,
@@ -144,10 +147,10 @@ impl Engine {
         }
     }
 
-    /// Takes dropped keyspaces apart while there are too many of them: whoever drops faster than the
-    /// thread can follow does its work, so that the data file does not grow by what is dead.
-    pub(crate) fn keep_few_dropped(&self) {
-        while self.commit.lock().trees.catalog.doomed.len() > MOST_DROPPED
+    /// Takes dropped keyspaces apart while more than [`MAX_DROPPED`] wait for it: a caller that drops
+    /// faster than the thread can follow does part of its work, so that the data file does not grow.
+    pub(crate) fn limit_dropped(&self) {
+        while self.commit.lock().trees.catalog.doomed.len() > MAX_DROPPED
             && self.trim_dropped().unwrap_or(false)
         {}
     }
@@ -158,9 +161,9 @@ impl Engine {
         if live.log.poisoned().is_some() {
             return Ok(false);
         }
-        // One at a time: a plan is right as long as nobody else takes the tree apart.
+        // One thread at a time: a plan is valid as long as no other step takes the tree apart.
         let _turn = self.background.trimming.lock();
-        let looking = self.background.looking.lock();
+        let in_use = self.background.snapshot_in_use.lock();
         let (keyspace, root, snapshot) = {
             let state = self.commit.lock();
             let Some((&keyspace, &root)) = state.trees.catalog.doomed.first_key_value() else {
@@ -170,10 +173,10 @@ impl Engine {
         };
         let mut held = Vec::new();
         let plan = TrimPlan::new(&self.cache, root, snapshot.lsn(), TRIM_PAGES, &mut held)?;
-        drop((snapshot, looking));
+        drop((snapshot, in_use));
         let mut plan = Some(plan);
         let committed = self.commit_built(CommitMode::Async, |state| {
-            // What is applied next, with the lock held all the while.
+            // The lock is held until this payload is applied, so it is the one that takes the plan.
             state.trees.plan = plan.take().or(state.trees.plan.take());
             Ok((!state.sealed).then(|| trim_payload(keyspace)))
         })?;

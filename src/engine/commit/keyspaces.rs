@@ -1,4 +1,4 @@
-//! The keyspaces: in memory, and in the catalog, a tree of its own.
+//! The keyspaces: their state in memory, and their entries in the catalog, a tree of its own.
 //!
 //! | catalog key | value |
 //! |---|---|
@@ -6,9 +6,9 @@
 //! | `d` id (4 bytes, big-endian) | page id of the root (8): dropped, being taken apart |
 //! | `i` incarnation (4 bytes, big-endian) | LSN (8) at which that incarnation ended, its mark (8) |
 //!
-//! Values are little-endian. An incarnation that began under format version 1 has no mark, and its
-//! value ends after the LSN. The count is as of the last checkpoint; replaying the log brings it
-//! up to date. A checkpoint begins with a commit of the counts that changed.
+//! Values are little-endian. An incarnation that began under format version 1 has no mark: its
+//! value ends after the LSN. The count is as of the last checkpoint, which begins with a commit of the
+//! counts that changed; replaying the log brings it up to date.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use parking_lot::RwLock;
 
-use super::count::Count;
+use super::count::KeyCount;
 use super::ops::KeyspaceId;
 use crate::engine::base::codec::{get_u32, get_u64};
 use crate::engine::base::error::{Error, Result};
@@ -43,52 +43,51 @@ pub(crate) mod catalog_key {
     }
 }
 
-/// A keyspace that is there, or was.
+/// A keyspace that exists, or that was dropped and is still in use.
 #[derive(Debug)]
 pub(crate) struct KeyspaceState {
     pub(crate) id: KeyspaceId,
     pub(crate) name: String,
     /// The root of its tree; never changes.
     pub(crate) root: PageId,
-    pub(crate) count: Count,
+    pub(crate) count: KeyCount,
     /// Whether the count differs from the catalog's. Changed under the commit lock.
     pub(crate) count_changed: AtomicBool,
-    /// The group that made it; 0 if it was there when the store was opened.
+    /// The group that created it; 0 if it existed when the store was opened.
     created: Lsn,
     /// The group that dropped it; `Lsn::MAX` if none has. Set under the commit lock.
     dropped: AtomicU64,
 }
 
 impl KeyspaceState {
-    /// A keyspace with `count` keys, there from `created` on.
+    /// A keyspace with `count` keys, created by the group at `created`.
     pub(crate) fn new(id: KeyspaceId, name: &str, root: PageId, count: u64, created: Lsn) -> Self {
         KeyspaceState {
             id,
             name: name.to_owned(),
             root,
-            count: Count::new(count),
+            count: KeyCount::new(count),
             count_changed: AtomicBool::new(false),
             created,
             dropped: AtomicU64::new(Lsn::MAX.get()),
         }
     }
 
-    /// Whether it has been dropped.
     pub(crate) fn is_dropped(&self) -> bool {
         self.dropped.load(Ordering::Acquire) != Lsn::MAX.get()
     }
 
-    /// Whether it was there as of `at`.
+    /// Whether it existed at `at`.
     pub(crate) fn was_there(&self, at: Lsn) -> bool {
         self.was_made_by(at) && at.get() < self.dropped.load(Ordering::Acquire)
     }
 
-    /// Whether it was made by then.
+    /// Whether it was created at or before `at`.
     pub(crate) fn was_made_by(&self, at: Lsn) -> bool {
         self.created <= at
     }
 
-    /// The group that made it; 0 if it was there when the store was opened.
+    /// The group that created it; 0 if it existed when the store was opened.
     pub(crate) fn created(&self) -> Lsn {
         self.created
     }
@@ -105,7 +104,7 @@ impl KeyspaceState {
         Ok(())
     }
 
-    /// What the catalog has for it.
+    /// Its value in the catalog.
     pub(crate) fn encode(&self, count: u64) -> Vec<u8> {
         let mut value = self.id.0.to_le_bytes().to_vec();
         value.extend(self.root.0.to_le_bytes());
@@ -113,7 +112,7 @@ impl KeyspaceState {
         value
     }
 
-    /// The keyspace in an entry of the catalog.
+    /// The keyspace of a catalog entry.
     pub(crate) fn decode(name: &[u8], value: &[u8]) -> Option<Self> {
         let name = std::str::from_utf8(name).ok()?;
         if value.len() != 20 {
@@ -124,24 +123,23 @@ impl KeyspaceState {
     }
 }
 
-/// The keyspaces by their names, for whoever looks one up without the commit lock. Changed under
-/// the commit lock, just before the change is visible.
-pub(crate) type Names = Arc<RwLock<BTreeMap<String, Arc<KeyspaceState>>>>;
+/// The keyspaces by name, to be looked up without the commit lock. Changed under the commit lock,
+/// just before the change is visible.
+pub(crate) type KeyspaceNames = Arc<RwLock<BTreeMap<String, Arc<KeyspaceState>>>>;
 
 /// All keyspaces.
 #[derive(Debug, Default)]
 pub(crate) struct Catalog {
-    names: Names,
+    names: KeyspaceNames,
     by_id: BTreeMap<KeyspaceId, Arc<KeyspaceState>>,
-    /// Dropped, and not yet taken apart.
+    /// Roots of dropped keyspaces that are not yet taken apart.
     pub(crate) doomed: BTreeMap<KeyspaceId, PageId>,
-    /// How many there are, for those who have no lock.
+    /// The number of keyspaces, readable without the commit lock.
     count: Arc<AtomicU64>,
 }
 
 impl Catalog {
-    /// The names, to be looked up without the commit lock.
-    pub(crate) fn names(&self) -> Names {
+    pub(crate) fn names(&self) -> KeyspaceNames {
         Arc::clone(&self.names)
     }
 
@@ -151,7 +149,7 @@ impl Catalog {
         self.count.store(self.by_id.len() as u64, Ordering::Relaxed);
     }
 
-    /// Takes a keyspace out that is dropped at `at`; its tree remains to be taken apart.
+    /// Drops a keyspace at `at`. Its tree remains to be taken apart.
     pub(crate) fn remove(&mut self, id: KeyspaceId, at: Lsn) -> Option<Arc<KeyspaceState>> {
         let keyspace = self.by_id.remove(&id)?;
         self.names.write().remove(&keyspace.name);
@@ -169,43 +167,42 @@ impl Catalog {
         self.by_id.get(&id)
     }
 
-    /// How many there are, to be read without the lock that guards this.
+    /// The counter behind [`Catalog::len`], readable without the commit lock.
     pub(crate) fn count(&self) -> Arc<AtomicU64> {
         Arc::clone(&self.count)
     }
 
-    /// How many keyspaces there are.
     pub(crate) fn len(&self) -> usize {
         self.by_id.len()
     }
 
-    /// All keyspaces, in the order in which they were made.
+    /// All keyspaces, in order of creation.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<KeyspaceState>> {
         self.by_id.values()
     }
 }
 
-/// Some keyspaces, to be looked up by their numbers.
-pub(super) enum Numbered<'k> {
+/// The keyspaces of one commit, to be looked up by id.
+pub(super) enum KeyspacesById<'k> {
     Few(&'k [Arc<KeyspaceState>]),
     /// Sorted.
     Many(Vec<&'k Arc<KeyspaceState>>),
 }
 
-impl<'k> Numbered<'k> {
+impl<'k> KeyspacesById<'k> {
     pub(super) fn new(keyspaces: &'k [Arc<KeyspaceState>]) -> Self {
         if keyspaces.len() <= 8 {
-            return Numbered::Few(keyspaces);
+            return KeyspacesById::Few(keyspaces);
         }
         let mut sorted: Vec<_> = keyspaces.iter().collect();
         sorted.sort_unstable_by_key(|keyspace| keyspace.id);
-        Numbered::Many(sorted)
+        KeyspacesById::Many(sorted)
     }
 
     pub(super) fn find(&self, id: KeyspaceId) -> Option<&'k Arc<KeyspaceState>> {
         match self {
-            Numbered::Few(keyspaces) => keyspaces.iter().find(|state| state.id == id),
-            Numbered::Many(sorted) => {
+            KeyspacesById::Few(keyspaces) => keyspaces.iter().find(|state| state.id == id),
+            KeyspacesById::Many(sorted) => {
                 let at = sorted.binary_search_by_key(&id, |state| state.id).ok()?;
                 Some(sorted[at])
             }
@@ -213,7 +210,7 @@ impl<'k> Numbered<'k> {
     }
 }
 
-/// Whether `name` may name a keyspace.
+/// Fails unless `name` may name a keyspace.
 pub(crate) fn check_name(name: &str) -> Result<()> {
     if name.is_empty() || name.len() > 255 || name.chars().any(char::is_control) {
         return Err(Error::InvalidName { name: name.to_owned() });

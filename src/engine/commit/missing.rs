@@ -1,15 +1,15 @@
-//! No page is read with the commit lock held (COMMIT-6).
+//! Reading pages before the commit lock is taken, so that none is read under it (COMMIT-6).
 //!
-//! What a commit will read is brought into memory before it enters ([`Engine::touch_leaves`]). Under the
-//! lock [`Trees::missing`] looks whether it is still there, before the record is appended. What is not is
-//! named to the committer, who leaves the lock, reads it and enters again. So every other commit waits for
-//! memory alone, and a device that does not answer refuses a commit instead of poisoning the store.
+//! A commit brings its pages into memory before it takes the lock ([`Engine::touch_leaves`]). Under the
+//! lock, before the record is appended, [`Trees::missing`] checks that they are still there. If not, the
+//! committer leaves the lock, reads them and enters again. So a commit under the lock never waits for the
+//! device, and a device that does not answer refuses a commit instead of poisoning the store.
 //!
-//! Two kinds of commit read within all the same: one of more operations than a quarter of the frames,
-//! which would evict its own pages, and one that left the lock [`ROUNDS`] times and found pages evicted
-//! again each time.
+//! Two kinds of commit read under the lock all the same: one with more operations than a quarter of the
+//! frames, which would evict its own pages, and one that left the lock [`MAX_READ_RETRIES`] times and
+//! found pages evicted again each time.
 
-use super::engine::{Engine, Live};
+use super::engine::{Engine, LiveLog};
 use super::group::Trees;
 use super::keyspaces::catalog_key;
 use super::ops::{Op, Operations, Payload};
@@ -18,62 +18,62 @@ use crate::engine::cache::{Absent, Cache};
 use crate::engine::space::PageId;
 use crate::engine::tree;
 
-/// How often a commit leaves the lock to read pages. It takes one round for each level of a tree that
-/// is not in memory, and one more for each page of the index of a long value that is replaced.
-const ROUNDS: u32 = 64;
+/// How often a commit leaves the lock to read pages, at most. It needs one retry per level of a tree that
+/// is not in memory, and one per page of the index of a long value that is replaced.
+const MAX_READ_RETRIES: u32 = 64;
 
 /// How often a commit has left the lock to read pages.
 #[derive(Debug, Default)]
-pub(super) struct Rounds(u32);
+pub(super) struct ReadRetries(u32);
 
-impl Rounds {
-    /// Whether the commit reads what is missing with the lock held.
-    pub(super) fn are_over(&self) -> bool {
-        self.0 >= ROUNDS
+impl ReadRetries {
+    /// Whether the commit reads missing pages with the lock held.
+    pub(super) fn are_exhausted(&self) -> bool {
+        self.0 >= MAX_READ_RETRIES
     }
 }
 
 impl Engine {
-    /// Operations of a commit whose pages are all kept in memory together, at most.
+    /// The most operations of a commit whose pages all stay in memory together.
     pub(super) fn kept_operations(&self) -> usize {
         usize::try_from(self.cache.frames() / 4).unwrap_or(usize::MAX)
     }
 
-    /// Whether pages of a commit with so many operations are all kept in memory together.
+    /// Whether the pages of a commit with so many operations all stay in memory together.
     pub(super) fn keeps_leaves_of(&self, operations: usize) -> bool {
         operations <= self.kept_operations()
     }
 
-    /// Pages that a commit would have to read with the lock held (COMMIT-6): of each operation the first.
+    /// The first page of each operation that a commit would have to read with the lock held (COMMIT-6).
     #[inline]
     pub(super) fn missing(&self, trees: &Trees, payload: &Payload) -> Vec<Absent> {
-        let is_exempt = payload.reads_within || !self.keeps_leaves_of(payload.operations);
+        let is_exempt = payload.reads_under_lock || !self.keeps_leaves_of(payload.operations);
         match self.cache.lacks_pages() && !is_exempt {
             true => trees.missing(&self.cache, payload),
             false => Vec::new(),
         }
     }
 
-    /// Reads what a commit has missed. No lock is held.
+    /// Reads the missing pages of a commit. No lock is held.
     ///
     /// # Errors
-    /// What reading met: nothing has changed.
+    /// Any error of reading a page: nothing has changed.
     pub(super) fn read_missing(
         &self,
-        live: &Live,
+        live: &LiveLog,
         payload: &Payload,
         missing: &[Absent],
-        rounds: &mut Rounds,
+        retries: &mut ReadRetries,
     ) -> Result<()> {
-        rounds.0 += 1;
-        // Room first: made afterwards it might take what was read.
-        self.make_ready(live, payload)?;
+        retries.0 += 1;
+        // Frames first: an eviction afterwards might take the pages that were read.
+        self.reserve_needs(live, payload)?;
         missing.iter().try_for_each(|&absent| tree::load_visible(&self.cache, absent))
     }
 }
 
 impl Trees {
-    /// In how many pages of the catalog the notes of `payload` are, at most.
+    /// The most catalog pages that the count notes of `payload` are in.
     pub(super) fn leaves_of_notes(&self, cache: &Cache, payload: &Payload) -> usize {
         let keys =
             Operations::new(&payload.bytes).map_while(Result::ok).filter_map(|op| match op {
@@ -85,7 +85,7 @@ impl Trees {
         tree::leaves_of(cache, self.catalog_root, keys)
     }
 
-    /// The first page that each operation of `payload` would read and that is not in memory.
+    /// The first page of each operation of `payload` that is not in memory.
     fn missing(&self, cache: &Cache, payload: &Payload) -> Vec<Absent> {
         let mut missing = Vec::new();
         let mut look = |root: PageId, key: &[u8]| {
@@ -95,7 +95,7 @@ impl Trees {
                 missing.push(absent);
             }
         };
-        // What cannot be decoded is told by whoever applies it.
+        // Applying the payload reports an operation that cannot be decoded.
         for op in Operations::new(&payload.bytes).map_while(Result::ok) {
             let state = |id| self.catalog.numbered(id);
             match op {

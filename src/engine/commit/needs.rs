@@ -1,65 +1,67 @@
-//! What a commit needs before its record is appended: log, blocks of the data file, frames.
+//! Reserving what a commit needs before its record is appended: log space, blocks and frames.
 //!
-//! Nothing that fails for want of space comes after the append (COMMIT-5). What a commit can need at most
-//! is reckoned from its operations; it is looked for outside of any lock, where the file can grow, pages
-//! can be evicted and a checkpoint can be made; and it is looked at again under the commit lock
-//! ([`Engine::is_ready`]), where nobody else can take it.
+//! No commit fails for want of space after the append (COMMIT-5). Three steps see to that:
 //!
-//! How many pages operations change at most, in a tree of any height:
+//! 1. [`Engine::estimate_needs`] computes an upper bound from the operations;
+//! 2. [`Engine::reserve_needs`] provides it outside of any lock, where the file can grow, pages can be
+//!    evicted and a checkpoint can be made;
+//! 3. [`Engine::try_promise`] checks it again under the commit lock, where no other commit can take it.
+//!
+//! The most pages that operations change, in a tree of any height:
 //!
 //! | pages | because |
 //! |---|---|
-//! | leaves they belong into, and pages above that a split or merge of these changes | two for each operation, and no more than there are pages |
-//! | leaves that are made | each of those may be full; one that has been split is three eighths full at least, or behind all others |
-//! | a third of that, above | an inner page has three children at least after its split |
-//! | 10 | the way up to the root, once, and a root that is pushed down |
+//! | their leaves, and the pages above that a split or merge of these changes | two per operation, and no more than there are pages |
+//! | new leaves | each leaf may be full; after a split one is at least three eighths full, or behind all others |
+//! | a third of that, above | an inner page has at least three children after its split |
+//! | 10 | the path up to the root, once, and a root that is pushed down |
 //!
-//! A disk that is full still takes what leads out of it. The last blocks and the last quarter of a segment
-//! are kept for commits that only take away, and the very last for checkpoints. A commit that finds
-//! no space has a checkpoint made, which frees the blocks of changed pages and the log below, and looks
-//! once more.
+//! A full disk still takes deletes and checkpoints, which free space. The last blocks and the last quarter
+//! of a segment are reserved for commits that only delete, the very last for checkpoints. A commit that
+//! finds no space has a checkpoint made, which frees the blocks of changed pages and the log below it, and
+//! tries again.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::engine::{CommitState, Engine, Live};
+use super::engine::{CommitState, Engine, LiveLog};
 use super::group::{Prepared, prepare};
-use super::keyspaces::{KeyspaceState, Numbered};
-use super::ops::{Needs, Op, Operations, Payload};
+use super::keyspaces::{KeyspaceState, KeyspacesById};
+use super::ops::{CommitNeeds, Op, Operations, Payload};
 use crate::engine::base::error::{Error, Result};
 use crate::engine::mutants::mutant;
 use crate::engine::space::Claim;
 use crate::engine::tree::{ReadAt, max_inline, touch};
 
-/// What any group may change: the way up to the root.
-const WAY_UP: u64 = 10;
-/// And each operation of it: a leaf that is split, and the page above.
-const EACH: u64 = 4;
-/// Operations whose leaves are not compared with the pages that there are.
-const FEW: u64 = 4;
-/// What one step of housekeeping changes beside, about: it merges up to 32 leaves, mostly neighbours.
-const TRIM: u64 = 24;
-/// How often a commit that found no space has some made.
-const RELIEFS: u32 = 4;
-/// The same for one that only takes away: there is space for it, if others leave it some.
-const RELIEFS_OF_DELETES: u32 = 64;
-/// What a row takes in a leaf beside its key and its value.
+/// Pages that any group may change: the path up to the root.
+const PATH_TO_ROOT: u64 = 10;
+/// Pages that each operation may change besides: a leaf that is split, and the page above.
+const PER_OPERATION: u64 = 4;
+/// Up to so many operations the bound does not use the number of existing pages.
+const FEW_OPERATIONS: u64 = 4;
+/// About the pages that one step of housekeeping changes besides: it merges up to 32 leaves, mostly neighbours.
+const HOUSEKEEPING_PAGES: u64 = 24;
+/// How often a commit that found no space has some freed and tries again.
+const SPACE_RETRIES: u32 = 4;
+/// The same for a commit that only deletes: more often, since other commits may take its space first.
+const SPACE_RETRIES_OF_DELETES: u32 = 64;
+/// Bytes of a row in a leaf besides its key and value.
 const ROW_BYTES: usize = 16;
 
-impl Needs {
-    /// What a group needs that has these and `more`.
-    pub(super) fn and(self, more: Needs) -> Needs {
+impl CommitNeeds {
+    /// The needs of a group that has these and `more`.
+    pub(super) fn and(self, more: CommitNeeds) -> CommitNeeds {
         if self.pages == 0 {
             return more;
         }
-        let pages = self.pages + more.pages.saturating_sub(WAY_UP).max(EACH);
-        Needs { pages, claim: self.claim.min(more.claim) }
+        let pages = self.pages + more.pages.saturating_sub(PATH_TO_ROOT).max(PER_OPERATION);
+        CommitNeeds { pages, claim: self.claim.min(more.claim) }
     }
 }
 
 impl Engine {
-    /// Reckons what a commit needs, except for the long values that are written ahead.
-    pub(super) fn weigh(&self, payload: &mut Payload) {
+    /// Computes an upper bound of a commit's needs, without its long values.
+    pub(super) fn estimate_needs(&self, payload: &mut Payload) {
         let operations = payload.operations as u64;
         debug_assert!(payload.notes == 0 || payload.notes == payload.operations);
         let claim = match payload {
@@ -67,54 +69,54 @@ impl Engine {
             Payload { notes: 1.., .. } => Claim::Checkpoint,
             _ => Claim::Less,
         };
-        let mut pages = WAY_UP + EACH;
+        let mut pages = PATH_TO_ROOT + PER_OPERATION;
         if claim == Claim::Checkpoint {
-            // They replace what is as long.
-            debug_assert!(payload.noted_in > 0, "COMMIT-5: somebody looked where they are");
+            // A note replaces one of the same length: nothing splits.
+            debug_assert!(payload.noted_in > 0, "COMMIT-5: the pages of the notes were counted");
             pages = operations.min(payload.noted_in as u64);
         } else if operations > 1 {
             let page_bytes = self.cache.page_bytes();
             let existing = match operations {
-                ..=FEW => u64::MAX,
+                ..=FEW_OPERATIONS => u64::MAX,
                 _ => self.cache.next_page_id(),
             };
             let rows = row_bytes(payload, max_inline(page_bytes)) as u64 / page_bytes as u64;
             let made = operations.min(existing) + 8 * rows / 3 + 4;
             pages += existing.min(2 * operations) + made + made.div_ceil(3);
         } else if payload.trims > 0 {
-            pages += TRIM.min(self.cache.next_page_id() / 16);
+            pages += HOUSEKEEPING_PAGES.min(self.cache.next_page_id() / 16);
         }
-        payload.needs = Needs { pages, claim };
+        payload.needs = CommitNeeds { pages, claim };
     }
 
-    /// Sees to it that what a commit needs is there. No lock is held.
+    /// Provides log space, blocks and frames for a commit. No lock is held.
     ///
     /// # Errors
-    /// [`Error::DiskFull`], [`Error::CacheExhausted`], [`Error::Poisoned`], or what kept pages from
-    /// being written: nothing has changed.
-    pub(super) fn make_ready(&self, live: &Live, payload: &Payload) -> Result<()> {
-        self.relieved(live, payload.needs.claim, || self.try_make_ready(live, payload))
+    /// [`Error::DiskFull`], [`Error::CacheExhausted`], [`Error::Poisoned`], or the error that kept pages
+    /// from being written: nothing has changed.
+    pub(super) fn reserve_needs(&self, live: &LiveLog, payload: &Payload) -> Result<()> {
+        self.retry_when_full(live, payload.needs.claim, || self.try_reserve_needs(live, payload))
     }
 
-    /// Does what may find no space; then makes some, and tries again. Others may take it first: so as
-    /// often as there was some, a good many times.
-    fn relieved<T>(
+    /// Calls `attempt` until it finds space: after each [`Error::DiskFull`] it frees some and tries again,
+    /// because other commits may take it first. It gives up when nothing more can be freed.
+    fn retry_when_full<T>(
         &self,
-        live: &Live,
+        live: &LiveLog,
         claim: Claim,
         mut attempt: impl FnMut() -> Result<T>,
     ) -> Result<T> {
-        let reliefs = match claim {
-            Claim::More => RELIEFS,
-            Claim::Less => RELIEFS_OF_DELETES,
-            Claim::Checkpoint => 0, // whose lock is held
+        let retries = match claim {
+            Claim::More => SPACE_RETRIES,
+            Claim::Less => SPACE_RETRIES_OF_DELETES,
+            Claim::Checkpoint => 0, // the checkpoint's lock is held
         };
-        for _ in 0..reliefs {
-            // Before the attempt: what others free while it fails is for the next one.
+        for _ in 0..retries {
+            // Read before the attempt: space that others free while it fails is for the next one.
             let before = self.counts.checkpoints.load(Ordering::Relaxed);
             match attempt() {
                 Err(full @ Error::DiskFull { .. }) => {
-                    let has_slid = self.relieve(live);
+                    let has_slid = self.free_space(live);
                     if !has_slid && self.counts.checkpoints.load(Ordering::Relaxed) == before {
                         return Err(full);
                     }
@@ -125,8 +127,8 @@ impl Engine {
         attempt()
     }
 
-    fn try_make_ready(&self, live: &Live, payload: &Payload) -> Result<()> {
-        let Needs { pages, claim } = payload.needs;
+    fn try_reserve_needs(&self, live: &LiveLog, payload: &Payload) -> Result<()> {
+        let CommitNeeds { pages, claim } = payload.needs;
         live.log.reserve(payload.bytes.len())?;
         let with_kept = payload.bytes.len() + kept_of_log(live, claim);
         if !live.log.has_space(with_kept) {
@@ -137,10 +139,10 @@ impl Engine {
         Ok(())
     }
 
-    /// Makes a checkpoint where space has run out, if that can free any, and lets the log slide, and
-    /// tells whether it did.
-    fn relieve(&self, live: &Live) -> bool {
-        // Without threads, who comes while a flush or a checkpoint is at the device was called by it.
+    /// Frees space: makes a checkpoint if that can free any, and lets the log reuse the front of its
+    /// segment. Returns whether the log has more room now.
+    fn free_space(&self, live: &LiveLog) -> bool {
+        // Without threads, a call during a flush or a checkpoint comes from inside it.
         let is_within = live.log.is_flushing() || self.checkpointing.is_locked();
         if is_within && !self.options.background {
             return false;
@@ -155,52 +157,53 @@ impl Engine {
             })
         };
         self.stalled(|| {
-            let _no_snapshot = self.background.looking.lock();
+            let _no_snapshot = self.background.snapshot_in_use.lock();
             told(self.checkpoint_if_useful().map(|()| false));
         });
         let _no_growth = self.space.hold_growth();
         told(live.log.punch_hole())
     }
 
-    /// Whether `bytes` of the log can be appended and what is in them is then sure to be applied (COMMIT-5).
-    /// If so, `needs` is promised to it, and to those before it in its group, which had been promised
-    /// `already` so many pages, until [`Cache::end_promise`](crate::engine::cache::Cache::end_promise).
+    /// Promises `needs` to a group until [`Cache::end_promise`](crate::engine::cache::Cache::end_promise),
+    /// if `bytes` can be appended and then surely be applied (COMMIT-5). `already` is how many pages the
+    /// group had been promised before this commit joined it.
     #[inline]
-    pub(super) fn is_ready(
+    pub(super) fn try_promise(
         &self,
-        live: &Live,
+        live: &LiveLog,
         state: &mut CommitState,
         bytes: usize,
         already: u64,
-        needs: Needs,
+        needs: CommitNeeds,
     ) -> bool {
-        let Needs { pages, claim } = needs;
-        debug_assert!(pages > 0, "COMMIT-5: it was weighed");
+        let CommitNeeds { pages, claim } = needs;
+        debug_assert!(pages > 0, "COMMIT-5: its needs were estimated");
         live.log.has_space(bytes + kept_of_log(live, claim))
             && self.cache.promise(&mut state.writer, already, pages, claim)
     }
 
-    /// Writes the long values of a commit to pages of their own, and adds what that needs.
+    /// Writes the long values of a commit to pages of their own, and adds those without a copy on disk
+    /// to its needs.
     pub(super) fn prepare_values(
         &self,
-        live: &Live,
+        live: &LiveLog,
         payload: &mut Payload,
     ) -> Result<Vec<Prepared<'_>>> {
         if payload.longest_value <= max_inline(self.cache.page_bytes()) {
             return Ok(Vec::new());
         }
         let prepare = || prepare(&self.cache, &payload.bytes);
-        let prepared = self.relieved(live, payload.needs.claim, prepare)?;
+        let prepared = self.retry_when_full(live, payload.needs.claim, prepare)?;
         let unwritten = prepared.iter().map(|(_, _, draft)| draft.unwritten() as u64);
         payload.needs.pages += unwritten.sum::<u64>();
         Ok(prepared)
     }
 
     /// Brings the leaves that a commit will change into memory, so that no page is read with the
-    /// commit lock held. Does nothing while everything is in memory.
+    /// commit lock held. Does nothing while all pages are in memory.
     ///
-    /// A commit of more than a good part of the cache evicts its own, and reads them once more. By then
-    /// the device has answered for each of them: one that cannot be read refuses the commit here.
+    /// A commit that is large for the cache evicts its own leaves and reads them again later. A page
+    /// that cannot be read at all refuses the commit here.
     pub(super) fn touch_leaves(
         &self,
         payload: &Payload,
@@ -212,8 +215,8 @@ impl Engine {
         touched.map(drop)
     }
 
-    /// Looks for the leaf of each operation of `payload`, as long as `look` finds them. Returns whether it
-    /// found all. While everything is in memory it looks for none.
+    /// Calls `look` for each put and delete of `payload` until it returns false. Returns whether it never
+    /// did. While all pages are in memory it makes no call.
     pub(super) fn each_leaf(
         &self,
         payload: &Payload,
@@ -223,7 +226,7 @@ impl Engine {
         if !self.cache.is_partial() {
             return Ok(true);
         }
-        let keyspaces = Numbered::new(keyspaces);
+        let keyspaces = KeyspacesById::new(keyspaces);
         for op in Operations::new(&payload.bytes) {
             let (Op::Put { keyspace, key, .. } | Op::Delete { keyspace, key }) = op? else {
                 continue;
@@ -238,10 +241,10 @@ impl Engine {
     }
 }
 
-/// Bytes of the log that a commit must leave: the last quarter is for those that take away, and a
-/// little of that for checkpoints.
+/// Bytes of the log that a commit must leave: the last quarter is reserved for deletes, and a part of
+/// that for checkpoints.
 #[inline]
-fn kept_of_log(live: &Live, claim: Claim) -> usize {
+fn kept_of_log(live: &LiveLog, claim: Claim) -> usize {
     match claim {
         Claim::More => live.log.delete_reserve(),
         Claim::Less => live.log.delete_reserve() / 8,
@@ -249,7 +252,7 @@ fn kept_of_log(live: &Live, claim: Claim) -> usize {
     }
 }
 
-/// Bytes that the rows of a payload take in leaves, at most.
+/// The most bytes that the rows of a payload take in leaves.
 fn row_bytes(payload: &Payload, max_inline: usize) -> usize {
     let beside = ROW_BYTES * payload.operations;
     if payload.longest_value <= max_inline {

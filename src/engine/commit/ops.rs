@@ -57,30 +57,30 @@ pub(crate) struct Payload {
     pub(crate) user_bytes: u64,
     /// The longest value among them.
     pub(crate) longest_value: usize,
-    /// What the commit waits for. Set with the checksum.
+    /// Set with the checksum.
     pub(crate) mode: CommitMode,
     /// CRC-32 of the bytes, computed outside of any lock.
     pub(crate) crc: u32,
-    /// Operations that add something.
+    /// Number of puts and created keyspaces.
     pub(crate) additions: usize,
-    /// Operations that are notes of a checkpoint.
+    /// Number of counts that a checkpoint notes in the catalog.
     pub(crate) notes: usize,
-    /// Pages that the notes are in, at most.
+    /// The most pages that the notes are in.
     pub(crate) noted_in: usize,
-    /// Operations that take apart or merge what is there.
+    /// Number of housekeeping steps.
     pub(crate) trims: usize,
-    /// What it needs before it is appended. Set by [`Engine::weigh`](super::Engine::weigh).
-    pub(crate) needs: Needs,
+    /// Set by [`Engine::estimate_needs`](super::Engine::estimate_needs).
+    pub(crate) needs: CommitNeeds,
     /// Whether pages that are not in memory are read with the commit lock held (COMMIT-6).
-    pub(crate) reads_within: bool,
+    pub(crate) reads_under_lock: bool,
 }
 
-/// What must be there before a record is appended, so that nothing fails for want of it afterwards.
+/// The space that a commit needs before its record is appended, so that it cannot fail afterwards.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Needs {
-    /// Pages that it can change at most.
+pub(crate) struct CommitNeeds {
+    /// The most pages that it can change.
     pub(crate) pages: u64,
-    /// What they are wanted for.
+    /// The reserves of space that it may use.
     pub(crate) claim: Claim,
 }
 
@@ -91,11 +91,11 @@ impl Payload {
         self.bytes.shrink_to(1 << 20);
         (self.operations, self.user_bytes, self.longest_value) = (0, 0, 0);
         (self.additions, self.notes, self.noted_in, self.trims) = (0, 0, 0, 0);
-        self.needs = Needs::default();
-        self.reads_within = false;
+        self.needs = CommitNeeds::default();
+        self.reads_under_lock = false;
     }
 
-    /// Computes the checksum: nothing is appended any more.
+    /// Computes the checksum. No operation may be added afterwards.
     pub(crate) fn seal(&mut self, mode: CommitMode) {
         self.crc = crc32(&[&self.bytes]);
         self.mode = mode;
@@ -150,20 +150,19 @@ impl Payload {
     }
 }
 
-/// The operations of a payload, in order. Ends at the first invalid one, after telling so.
+/// The operations of a payload, in order. The first invalid one is an error and the end.
 #[derive(Clone, Debug)]
 pub(crate) struct Operations<'a> {
     rest: &'a [u8],
     bytes: usize,
 }
 
-/// Whether `payload` begins with the note of a count.
+/// Whether the first operation of `payload` notes a count.
 pub(crate) fn begins_with_a_count(payload: &[u8]) -> bool {
     payload.first() == Some(&COUNT)
 }
 
 impl<'a> Operations<'a> {
-    /// Reads `payload`.
     pub(crate) fn new(payload: &'a [u8]) -> Self {
         Operations { rest: payload, bytes: payload.len() }
     }
@@ -238,7 +237,7 @@ impl<'a> Iterator for Operations<'a> {
                 file: "a log record's payload".into(),
                 offset: at as u64,
                 expected: "an operation".into(),
-                found: "bytes that are none".into(),
+                found: "an unknown tag, a number that is too large, or a cut-off field".into(),
             }
         }))
     }
@@ -308,7 +307,6 @@ mod tests {
         }
     }
 
-    /// Numbers of every length, and those that are none.
     #[test]
     fn numbers_have_at_most_ten_bytes_and_sixty_four_bits() {
         for shift in 0..64 {
@@ -336,7 +334,7 @@ mod tests {
     }
 
     #[test]
-    fn a_payload_is_used_again_with_its_memory_unless_that_is_large() {
+    fn a_cleared_payload_keeps_its_memory_unless_that_is_large() {
         let mut payload = Payload::default();
         payload.push(Op::Put { keyspace: KeyspaceId(1), key: &[1; 1000], value: &[2; 3000] });
         assert_eq!((payload.user_bytes, payload.longest_value), (4000, 3000));

@@ -1,16 +1,16 @@
-//! The commit path.
+//! The commit path: the steps that every commit takes, in the order of their numbers.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-#[cfg(feature = "server")]
-use super::at_once::Single;
-use super::combine::{Answer, Request};
-use super::engine::{CommitState, Engine, Live};
+use super::combine::{CommitAnswer, CommitRequest};
+use super::engine::{CommitState, Engine, LiveLog};
 use super::group::{Prepared, Trees};
 use super::keyspaces::KeyspaceState;
-use super::missing::Rounds;
-use super::ops::{CLASS_COMMIT, Needs, Payload};
+use super::missing::ReadRetries;
+#[cfg(feature = "server")]
+use super::nonblocking::GatheredCommit;
+use super::ops::{CLASS_COMMIT, CommitNeeds, Payload};
 use crate::engine::base::error::{Error, Result};
 use crate::engine::base::lsn::Lsn;
 use crate::engine::cache::WriteGroup;
@@ -18,17 +18,16 @@ use crate::engine::mutants::mutant;
 use crate::engine::options::CommitMode;
 use crate::engine::tree::Aim;
 
-/// How often a follower looks for its answer before it waits for the lock.
+/// How often a committer spins before it waits for the lock.
 pub(super) const SPINS: usize = 200;
 
 impl Engine {
-    /// Commits `payload`, which changes `keyspaces`, and returns its LSN: at once when it is
-    /// visible (`Async`), or when it is durable (`Sync`). The payload is empty afterwards.
+    /// Commits `payload`, which changes `keyspaces`, and returns its LSN once it is visible (`Async`)
+    /// or durable (`Sync`). The payload is empty afterwards.
     ///
     /// # Errors
     /// [`Error::DiskFull`], [`Error::Poisoned`], [`Error::Closed`], [`Error::NoSuchKeyspace`]: the
-    /// commit left no trace, unless [`Error::Poisoned`] says where it is in the log: recovery will
-    /// tell.
+    /// commit left no trace. If [`Error::Poisoned`] gives its position in the log, recovery decides.
     pub(crate) fn commit(
         &self,
         payload: &mut Payload,
@@ -37,16 +36,16 @@ impl Engine {
     ) -> Result<Lsn> {
         self.check_writable()?;
         let live = self.live()?;
-        // 1. Outside any lock: everything that can be slow or can fail.
+        // 1. Outside any lock: every step that can be slow or can fail.
         self.throttle(live)?;
-        self.weigh(payload);
+        self.estimate_needs(payload);
         let mut prepared = self.prepare_values(live, payload)?;
         self.touch_leaves(payload, keyspaces)?;
         payload.seal(mode);
-        self.make_ready(live, payload)?;
-        let mut rounds = Rounds::default();
+        self.reserve_needs(live, payload)?;
+        let mut retries = ReadRetries::default();
         let lsn = loop {
-            // 2. Enter, or leave the request to whoever is inside.
+            // 2. Enter, or leave the request to the holder of the lock.
             let answer = match self.commit.try_lock() {
                 Some(state) if state.sealed => break Err(Error::Closed),
                 Some(mut state) => {
@@ -65,11 +64,11 @@ impl Engine {
                 }
             };
             match answer {
-                Answer::Done(result) => break result,
-                Answer::Reserve => self.make_ready(live, payload)?,
-                Answer::Read(missing) => {
-                    self.read_missing(live, payload, &missing, &mut rounds)?;
-                    payload.reads_within = rounds.are_over();
+                CommitAnswer::Done(result) => break result,
+                CommitAnswer::NeedsSpace => self.reserve_needs(live, payload)?,
+                CommitAnswer::NeedsPages(missing) => {
+                    self.read_missing(live, payload, &missing, &mut retries)?;
+                    payload.reads_under_lock = retries.are_exhausted();
                 }
             }
         };
@@ -85,8 +84,8 @@ impl Engine {
         Ok(lsn)
     }
 
-    /// Commits operations that depend on what is there: `build` is called with the commit lock
-    /// held, and may refuse. Always waits until it is durable if `mode` says so.
+    /// Commits operations that depend on the present state. `build` is called with the commit lock held,
+    /// may refuse, and is called again if the commit had to leave the lock.
     pub(crate) fn commit_built(
         &self,
         mode: CommitMode,
@@ -95,8 +94,8 @@ impl Engine {
         self.commit_built_then(mode, build, |_| ()).map(|(lsn, ())| lsn)
     }
 
-    /// As [`Engine::commit_built`], and calls `then` before any other commit can come, whether
-    /// there was something to commit or not.
+    /// As [`Engine::commit_built`], and calls `then` under the same hold of the lock, even if `build`
+    /// had nothing to commit.
     pub(crate) fn commit_built_then<T>(
         &self,
         mode: CommitMode,
@@ -107,23 +106,23 @@ impl Engine {
             self.check_writable()?;
         }
         let live = self.live()?;
-        let mut rounds = Rounds::default();
+        let mut retries = ReadRetries::default();
         let (lsn, mut state) = loop {
             let mut state = self.commit.lock();
             let Some(mut payload) = build(&mut state)? else { break (None, state) };
-            self.weigh(&mut payload);
+            self.estimate_needs(&mut payload);
             payload.seal(mode);
-            payload.reads_within = rounds.are_over();
+            payload.reads_under_lock = retries.are_exhausted();
             let answer = self.serve_one(live, &mut state, &payload, &[], &mut []);
-            if let Answer::Done(lsn) = answer {
+            if let CommitAnswer::Done(lsn) = answer {
                 break (Some(lsn?), state);
             }
             drop(state);
             match answer {
-                Answer::Read(missing) => {
-                    self.read_missing(live, &payload, &missing, &mut rounds)?;
+                CommitAnswer::NeedsPages(missing) => {
+                    self.read_missing(live, &payload, &missing, &mut retries)?;
                 }
-                _ => self.make_ready(live, &payload)?,
+                _ => self.reserve_needs(live, &payload)?,
             }
         };
         let made = then(&mut state);
@@ -137,15 +136,15 @@ impl Engine {
         Ok((lsn, made))
     }
 
-    /// Leaves the request in the queue, and serves the queue itself if nobody does.
+    /// Leaves the request in the queue, and serves the queue itself if no holder does.
     fn follow(
         &self,
-        live: &Live,
+        live: &LiveLog,
         payload: &mut Payload,
         keyspaces: &[Arc<KeyspaceState>],
-    ) -> Answer {
+    ) -> CommitAnswer {
         let keyspaces = keyspaces.to_vec();
-        let request = Arc::new(Request::new(std::mem::take(payload), keyspaces));
+        let request = Arc::new(CommitRequest::new(std::mem::take(payload), keyspaces));
         self.queue.push(Arc::clone(&request));
         let mut spins = 0;
         while !request.is_done() {
@@ -153,13 +152,15 @@ impl Engine {
             if spins < SPINS {
                 std::hint::spin_loop();
             } else {
-                // Whoever has the lock may be past looking at the queue: so serve it.
+                // The holder may have looked at the queue before the push.
                 let mut state = self.commit.lock();
                 self.serve_queue(live, &mut state);
                 if !request.is_done() {
-                    // Whoever took it from the queue panicked.
+                    // The thread that took it from the queue panicked.
                     let poisoned = live.log.poisoned();
-                    return Answer::Done(Err(poisoned.expect("a panic amid a commit poisons")));
+                    return CommitAnswer::Done(Err(
+                        poisoned.expect("a panic amid a commit poisons")
+                    ));
                 }
             }
         }
@@ -171,71 +172,73 @@ impl Engine {
     /// Serves a request as a group of its own.
     pub(super) fn serve_one(
         &self,
-        live: &Live,
+        live: &LiveLog,
         state: &mut CommitState,
         payload: &Payload,
         keyspaces: &[Arc<KeyspaceState>],
         prepared: &mut [Prepared<'_>],
-    ) -> Answer {
+    ) -> CommitAnswer {
         if let Err(error) = keyspaces.iter().try_for_each(|keyspace| keyspace.check()) {
-            return Answer::Done(Err(error));
+            return CommitAnswer::Done(Err(error));
         }
         let missing = self.missing(&state.trees, payload);
         if !missing.is_empty() {
-            return Answer::Read(missing);
+            return CommitAnswer::NeedsPages(missing);
         }
-        if !self.is_ready(live, state, payload.bytes.len(), 0, payload.needs) {
-            return Answer::Reserve;
+        if !self.try_promise(live, state, payload.bytes.len(), 0, payload.needs) {
+            return CommitAnswer::NeedsSpace;
         }
-        let answer = whole(live, || {
-            // While the record is copied, the leaf is on its way from memory.
+        let answer = poison_on_panic(live, || {
+            // Prefetches the leaf while the record is copied.
             let aim = match prepared {
                 [] => state.trees.aim(&self.cache, payload),
                 _ => None,
             };
             // 3. The LSN is where the record ends in the log.
-            let Some(lsn) = append(live, state, payload) else { return Answer::Reserve };
+            let Some(lsn) = append(live, state, payload) else { return CommitAnswer::NeedsSpace };
             live.log.publish(lsn);
-            Answer::Done(self.apply_alone(live, state, payload, prepared, lsn, aim).map(|()| lsn))
+            CommitAnswer::Done(
+                self.apply_alone(live, state, payload, prepared, lsn, aim).map(|()| lsn),
+            )
         });
         self.end_promise(payload.needs.pages);
         answer
     }
 
-    /// A commit, or a group of them, has been applied: what was left of the promise is free.
+    /// Frees the rest of the promise of a commit or group that has been applied.
     #[inline]
     fn end_promise(&self, pages: u64) {
         self.cache.end_promise(pages);
-        // With threads others may have blocks at the moment that they will give back.
+        // With threads, others may hold blocks that they will give back.
         debug_assert!(self.options.background || self.cache.is_backed(), "CACHE-12");
     }
 
-    /// Serves commits that were gathered, one after the other, up to the first that would have to wait
-    /// (GATHER-4). Returns the last one's LSN.
+    /// Serves gathered commits in order, up to the first that would have to wait (GATHER-4). Returns the
+    /// last one's LSN.
     ///
-    /// Each is a group of its own: the only change of a group may be made in place (CACHE-7), which is
+    /// Each is a group of its own: a group's only change may be made in place (CACHE-7), which is
     /// cheaper than a copy of its page.
     #[cfg(feature = "server")]
-    pub(crate) fn serve_each(
+    pub(crate) fn serve_ready(
         &self,
-        live: &Live,
+        live: &LiveLog,
         state: &mut CommitState,
-        singles: &mut [Single],
+        commits: &mut [GatheredCommit],
     ) -> Option<Lsn> {
         let mut last = None;
-        for Single { payload, keyspaces, answer, .. } in
-            singles.iter_mut().filter(|single| single.is_ready)
+        for GatheredCommit { payload, keyspaces, answer, .. } in
+            commits.iter_mut().filter(|commit| commit.is_ready)
         {
             match self.serve_one(live, state, payload, keyspaces, &mut []) {
-                Answer::Done(Ok(lsn)) => {
+                CommitAnswer::Done(Ok(lsn)) => {
                     *answer = Ok(Some(lsn));
                     last = Some(lsn);
                 }
-                Answer::Done(Err(error)) => *answer = Err(error),
-                Answer::Read(_) => break,
-                Answer::Reserve => {
+                CommitAnswer::Done(Err(error)) => *answer = Err(error),
+                CommitAnswer::NeedsPages(_) => break,
+                CommitAnswer::NeedsSpace => {
                     self.cache.want_ahead(payload.needs.pages);
-                    self.background.ring_cleaner();
+                    self.background.wake_cleaner();
                     break;
                 }
             }
@@ -243,12 +246,12 @@ impl Engine {
         last
     }
 
-    /// 4. Applies what the log has as a group of its own, at its LSN, and makes it visible (COMMIT-1,
+    /// 4. Applies a logged commit as a group of its own, at its LSN, and makes it visible (COMMIT-1,
     ///    COMMIT-2).
     #[inline]
     fn apply_alone(
         &self,
-        live: &Live,
+        live: &LiveLog,
         state: &mut CommitState,
         payload: &Payload,
         prepared: &mut [Prepared<'_>],
@@ -262,7 +265,7 @@ impl Engine {
         trees
             .apply(&mut group, &payload.bytes, payload.operations, prepared, aimed)
             .map_err(|error| self.give_up(live, error).after_append(lsn))?;
-        // A step of housekeeping is reckoned roughly.
+        // The needs of a housekeeping step are an estimate, not a bound.
         let is_kept = group.changed() <= promised || payload.trims > 0;
         debug_assert!(is_kept, "COMMIT-5: {} of {promised} pages", group.changed());
         trees.publish(group);
@@ -272,16 +275,21 @@ impl Engine {
     }
 
     /// Serves everything in the queue as one group.
-    pub(super) fn serve_queue(&self, live: &Live, state: &mut CommitState) {
+    pub(super) fn serve_queue(&self, live: &LiveLog, state: &mut CommitState) {
         let requests = self.queue.take();
         if !requests.is_empty() {
-            whole(live, || self.serve_group(live, state, requests));
+            poison_on_panic(live, || self.serve_group(live, state, requests));
         }
     }
 
-    fn serve_group(&self, live: &Live, state: &mut CommitState, requests: Vec<Arc<Request>>) {
-        let mut group: Vec<(Arc<Request>, Lsn)> = Vec::with_capacity(requests.len());
-        let mut promised = Needs::default();
+    fn serve_group(
+        &self,
+        live: &LiveLog,
+        state: &mut CommitState,
+        requests: Vec<Arc<CommitRequest>>,
+    ) {
+        let mut group: Vec<(Arc<CommitRequest>, Lsn)> = Vec::with_capacity(requests.len());
+        let mut promised = CommitNeeds::default();
         for request in requests {
             let work = request.work.lock();
             let checked = match state.sealed {
@@ -289,7 +297,7 @@ impl Engine {
                 false => work.keyspaces.iter().try_for_each(|keyspace| keyspace.check()),
             };
             let answer = match checked {
-                Err(error) => Answer::Done(Err(error)),
+                Err(error) => CommitAnswer::Done(Err(error)),
                 Ok(()) => match self.append_to_group(live, state, &work.payload, &mut promised) {
                     Err(answer) => answer,
                     Ok(lsn) => {
@@ -328,36 +336,36 @@ impl Engine {
                 self.counts.add(&request.work.lock().payload);
             }
             let failed = failed.clone().map(|error| error.after_append(lsn));
-            request.answer(Answer::Done(failed.map_or(Ok(lsn), Err)));
+            request.answer(CommitAnswer::Done(failed.map_or(Ok(lsn), Err)));
         }
     }
 
-    /// Appends a request's record if the group, with all that it has, is ready for it (COMMIT-5, COMMIT-6).
+    /// Appends a request's record if the whole group can still be promised its needs (COMMIT-5, COMMIT-6).
     fn append_to_group(
         &self,
-        live: &Live,
+        live: &LiveLog,
         state: &mut CommitState,
         payload: &Payload,
-        promised: &mut Needs,
-    ) -> Result<Lsn, Answer> {
+        promised: &mut CommitNeeds,
+    ) -> Result<Lsn, CommitAnswer> {
         let missing = self.missing(&state.trees, payload);
         if !missing.is_empty() {
-            return Err(Answer::Read(missing));
+            return Err(CommitAnswer::NeedsPages(missing));
         }
         let more = promised.and(payload.needs);
-        if !self.is_ready(live, state, payload.bytes.len(), promised.pages, more) {
-            return Err(Answer::Reserve);
+        if !self.try_promise(live, state, payload.bytes.len(), promised.pages, more) {
+            return Err(CommitAnswer::NeedsSpace);
         }
         *promised = more;
-        append(live, state, payload).ok_or(Answer::Reserve)
+        append(live, state, payload).ok_or(CommitAnswer::NeedsSpace)
     }
 
-    /// Serves what is left in the queue. For whoever closes the store.
-    pub(crate) fn drain(&self, live: &Live, state: &mut CommitState) {
+    /// Serves the rest of the queue before the store is closed.
+    pub(crate) fn drain(&self, live: &LiveLog, state: &mut CommitState) {
         self.serve_queue(live, state);
     }
 
-    /// Tells the housekeeping of leaves that became small.
+    /// Tells housekeeping that leaves became small.
     #[inline]
     fn note_sparse(&self, trees: &Trees) {
         if !trees.sparse.is_empty() {
@@ -365,11 +373,10 @@ impl Engine {
         }
     }
 
-    /// A page could not be read while a logged commit was applied (COMMIT-3): the store stops taking
-    /// commits, and recovery will apply what the log has.
-    fn give_up(&self, live: &Live, error: Error) -> Error {
+    /// Poisons the store after a logged commit could not be applied (COMMIT-3). Recovery will apply it.
+    fn give_up(&self, live: &LiveLog, error: Error) -> Error {
         crate::engine::base::foreign::error!(
-            "{}: a commit could not be applied: {error}",
+            "{}: a commit in the log could not be applied; reopen the store to recover it: {error}",
             self.disk.path("")
         );
         live.log.poison(error.clone());
@@ -377,32 +384,31 @@ impl Engine {
     }
 }
 
-/// Does what must come to its end: a panic amid it leaves pages half changed and requests without an
-/// answer. Then the log is poisoned: nothing more is committed, whoever waits is told, and recovery
-/// applies what the log has.
+/// Does `work`, and poisons the log if it panics: that leaves pages half changed and requests without an
+/// answer. Nothing more is committed, waiting committers get the error, and recovery applies the log.
 #[inline]
-fn whole<T>(live: &Live, work: impl FnOnce() -> T) -> T {
-    let amid = Amid(live);
+fn poison_on_panic<T>(live: &LiveLog, work: impl FnOnce() -> T) -> T {
+    let guard = PoisonGuard(live);
     let done = work();
-    std::mem::forget(amid);
+    std::mem::forget(guard);
     done
 }
 
 /// Poisons the log if it is dropped.
-struct Amid<'a>(&'a Live);
+struct PoisonGuard<'a>(&'a LiveLog);
 
-impl Drop for Amid<'_> {
+impl Drop for PoisonGuard<'_> {
     fn drop(&mut self) {
         self.0.log.poison(Error::Io {
             action: "commit".into(),
             file: "the commit path".into(),
-            source: Arc::new(std::io::Error::other("a thread panicked amid a commit")),
+            source: Arc::new(std::io::Error::other("a thread panicked in a commit")),
         });
     }
 }
 
-/// Copies a record into the log. `None` if there is no room that was reserved.
-fn append(live: &Live, state: &mut CommitState, payload: &Payload) -> Option<Lsn> {
+/// Copies a record into the log. `None` if no space is reserved for it.
+fn append(live: &LiveLog, state: &mut CommitState, payload: &Payload) -> Option<Lsn> {
     let appender = state.appender.as_mut().expect("the log has begun");
     live.log.append(appender, CLASS_COMMIT, &payload.bytes, payload.crc)
 }

@@ -1,16 +1,16 @@
-//! How far the store is.
+//! The watermarks: how far the store has come.
 
 use crate::engine::base::lsn::{Incarnation, Lsn};
 
-/// How far the store is: the crate's documentation says what survives at each watermark.
-/// `checkpoint <= durable <= appended` and `visible <= appended`.
+/// The positions in the log up to which commits have come: appended, visible, durable, checkpointed.
+///
+/// Always `checkpoint <= durable <= appended` and `visible <= appended`. Each only grows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Watermarks {
-    /// The life of the store that these belong to.
+    /// The present life of the store, or the last one if nothing has been written since the open.
     pub incarnation: Incarnation,
-    /// Commits up to here are in the log, in the operating system's cache: they survive a kill of
-    /// the process.
+    /// Commits up to here are in the operating system's cache: they survive a kill of the process.
     pub appended: Lsn,
     /// Commits up to here can be read.
     pub visible: Lsn,

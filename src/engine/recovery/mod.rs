@@ -43,9 +43,9 @@ use crate::engine::base::error::{Error, Result};
 use crate::engine::base::foreign;
 use crate::engine::base::lsn::{Incarnation, Lsn, StoreId};
 use crate::engine::cache::{BACK_OFF, Cache, CacheOptions, MemorySource, WriteGroup};
-use crate::engine::commit::checkpoint::{Former, Purpose};
+use crate::engine::commit::checkpoint::{FormerLife, Purpose};
 use crate::engine::commit::{
-    Catalog, CommitState, Engine, KeyspaceId, KeyspaceState, Locks, Older, Trees,
+    Catalog, CommitState, Engine, KeyspaceId, KeyspaceState, Locks, OlderSegments, Trees,
     begins_with_a_count, catalog_key,
 };
 use crate::engine::disk::overlay::Overlay;
@@ -251,7 +251,7 @@ fn begin_incarnation(
     let log = {
         let mut state = engine.lock_commits();
         let life = engine.draw_life(incarnation)?;
-        let log = match engine.begin_log(&mut state, life, end, Older::Keep) {
+        let log = match engine.begin_log(&mut state, life, end, OlderSegments::Keep) {
             Err(Error::DiskFull { .. }) => {
                 drop(state);
                 return end_as_closed(engine, head, end);
@@ -278,7 +278,7 @@ fn begin_incarnation(
     mutant!(EmptyRecoveryUnrecorded => if summary.records_replayed == 0 { return Ok(()); });
     let RecoverySummary { former: incarnation, recovered_to: end, .. } = *summary;
     let mark = if incarnation == head.incarnation { head.mark } else { head.former_mark };
-    let made = engine.checkpoint_for(Purpose::Recovery(Former { incarnation, mark, end }));
+    let made = engine.checkpoint_for(Purpose::Recovery(FormerLife { incarnation, mark, end }));
     made.map(|_| ()).inspect_err(|error| forget_log(engine, error))
 }
 

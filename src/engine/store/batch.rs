@@ -1,4 +1,4 @@
-//! Batches: several changes in one commit.
+//! [`WriteBatch`], several changes in one commit.
 
 use std::cell::Cell;
 use std::sync::Arc;
@@ -6,19 +6,21 @@ use std::sync::Arc;
 use super::keyspace::Keyspace;
 use crate::engine::commit::{KeyspaceState, Op, Payload};
 
-/// The memory of a batch is kept for the next one of the thread up to this size.
+/// The largest buffer that is kept for the thread's next batch.
 const SPARE_BYTES: usize = 1 << 20;
-/// How many keyspaces back a batch looks for one that it has.
+/// How many of its last keyspaces a batch searches before it adds one.
 const KNOWN: usize = 8;
 
 thread_local! {
-    /// What the thread's last batch was encoded in, empty. To grow such a buffer anew for each
-    /// batch copies it several times, and takes and gives back memory of the system.
+    /// The empty buffer of the thread's last batch. Growing a new one for each batch would copy it
+    /// several times, and allocate and free memory of the system.
     static SPARE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
-/// Puts and deletes, in one or more keyspaces, that are committed together: whole or not at all.
-/// Of several changes to a key, the last counts.
+/// Puts and deletes in one or more keyspaces that are committed together: all of them or none.
+///
+/// Fill a batch, then pass it to [`Store::write`](crate::Store::write). If it changes a key several
+/// times, the last change counts.
 ///
 /// ```
 /// # let dir = tempfile::tempdir()?;
@@ -35,7 +37,7 @@ thread_local! {
 #[derive(Clone, Debug, Default)]
 pub struct WriteBatch {
     pub(super) payload: Payload,
-    /// Each at least once.
+    /// Each keyspace of the batch, at least once.
     pub(super) keyspaces: Vec<Arc<KeyspaceState>>,
     /// The longest key, to be checked against the store's limit.
     pub(super) longest_key: usize,
@@ -49,17 +51,17 @@ impl WriteBatch {
         batch
     }
 
-    /// Leaves the memory of a batch that was written to the next one.
+    /// Keeps the memory of a written batch for the thread's next one.
     pub(super) fn retire(self) {
         let mut bytes = self.payload.bytes;
         bytes.clear();
         if bytes.capacity() <= SPARE_BYTES {
-            // Gone when the thread ends, and this may be the end of the thread.
+            // The variable is gone while the thread ends, and a destructor may write a batch then.
             let _ = SPARE.try_with(|spare| spare.set(bytes));
         }
     }
 
-    /// Gives `key` the value `value`. Limits are checked when the batch is written.
+    /// Adds a put. The lengths of `key` and `value` are checked when the batch is written.
     pub fn put(&mut self, keyspace: &Keyspace, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) {
         let (key, value) = (key.as_ref(), value.as_ref());
         let id = self.enlist(keyspace);
@@ -67,7 +69,7 @@ impl WriteBatch {
         self.payload.push(Op::Put { keyspace: id, key, value });
     }
 
-    /// Deletes `key`.
+    /// Adds a delete. The key need not exist.
     pub fn delete(&mut self, keyspace: &Keyspace, key: impl AsRef<[u8]>) {
         let key = key.as_ref();
         let id = self.enlist(keyspace);
@@ -75,24 +77,24 @@ impl WriteBatch {
         self.payload.push(Op::Delete { keyspace: id, key });
     }
 
-    /// How many changes there are.
+    /// The number of changes.
     pub fn len(&self) -> usize {
         self.payload.operations
     }
 
-    /// Whether there is no change.
+    /// Whether the batch has no change.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Bytes that the batch takes in the log, without its record's header.
+    /// The size of the batch in the log, in bytes, without the header of its record.
     pub fn bytes(&self) -> usize {
         self.payload.bytes.len()
     }
 
     fn enlist(&mut self, keyspace: &Keyspace) -> crate::engine::commit::KeyspaceId {
         let state = keyspace.state();
-        // Of many, some may be named again: that costs less than to look through all of them.
+        // With many keyspaces one may be listed twice: that costs less than a search of all.
         if !self.keyspaces.iter().rev().take(KNOWN).any(|known| Arc::ptr_eq(known, state)) {
             self.keyspaces.push(Arc::clone(state));
         }

@@ -1,11 +1,11 @@
-//! The store's handle.
+//! [`Store`], the handle to an open store.
 
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::batch::WriteBatch;
-use super::keyspace::{Keyspace, Limits};
+use super::keyspace::{Keyspace, SizeLimits};
 use super::open_store::OpenStore;
 use super::receipt::{Receipt, Status};
 use super::snapshot::Snapshot;
@@ -18,17 +18,9 @@ use crate::engine::base::progress::OperationProgress;
 use crate::engine::commit::{Engine, KeyspaceId, Op, Payload, Watermarks, check_name};
 use crate::engine::options::{CommitMode, Options};
 
-/// An open store: a directory of keyspaces.
+/// A handle to an open store: a directory that holds keyspaces.
 ///
-/// Cheap to clone and to share between threads. The store is closed by [`Store::close`], or when
-/// the last handle to it (a store, keyspace, snapshot or range) is dropped; errors of the latter
-/// go to the [`log`] crate. That may happen anywhere: in a waker, while a thread panics or ends.
-///
-/// A store belongs to the process that opened it. In one that this process forks, every call is
-/// refused with [`Error::Forked`], and handles that are dropped do nothing. The operating system's
-/// lock on the directory is shared with it: after a kill of this process nobody can open the store
-/// before the forked one has ended, or has become another program. Nor should it open another
-/// store before: it has inherited the locks of threads that it does not have.
+/// A handle is cheap to clone, and can be shared between threads.
 ///
 /// ```
 /// # let dir = tempfile::tempdir()?;
@@ -37,13 +29,28 @@ use crate::engine::options::{CommitMode, Options};
 /// store.close()?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+///
+/// # Closing
+///
+/// [`Store::close`] closes the store and returns any error. Otherwise the store is closed when its last
+/// handle (a store, keyspace, snapshot or range) is dropped, and errors go to the [`log`] crate. The
+/// last handle may be dropped anywhere: in a waker, during a panic, or when a thread ends.
+///
+/// # Forks
+///
+/// A store belongs to the process that opened it. In a forked child every call fails with
+/// [`Error::Forked`], and dropping a handle does nothing.
+///
+/// The child shares the operating system's lock on the directory. If the parent is killed, the store
+/// cannot be opened until the child has ended or executed another program. Until then the child should
+/// not open any other store either: it has inherited locks whose threads it does not have.
 #[derive(Clone, Debug)]
 pub struct Store {
     open: Arc<OpenStore>,
 }
 
 impl Store {
-    /// Opens the store in `directory` with the default options; makes one if there is none.
+    /// Opens the store in `directory` with the default options, and creates one if there is none.
     ///
     /// # Errors
     /// As [`Options::open`].
@@ -51,7 +58,7 @@ impl Store {
         Options::new().open(directory)
     }
 
-    /// The default options, to be changed before [`Options::open`].
+    /// The default options. Change them, then call [`Options::open`].
     pub fn options() -> Options {
         Options::new()
     }
@@ -65,20 +72,20 @@ impl Store {
         self.engine().store_id()
     }
 
-    /// The directory of the store, as messages name it.
+    /// The directory of the store, as error messages name it.
     pub fn directory(&self) -> String {
         self.engine().disk().path("")
     }
 
-    /// The keyspace `name`, made if there is none. It is there durably when this returns, also if
-    /// somebody else is making it.
+    /// The keyspace `name`, created if there is none. When this returns, its creation survives a power
+    /// loss, even if another thread created it.
     ///
     /// # Errors
     /// [`Error::InvalidName`], and as [`Keyspace::put`].
     pub fn keyspace(&self, name: &str) -> Result<Keyspace> {
         loop {
             if let Some(keyspace) = self.open_keyspace(name)? {
-                self.await_maker(&keyspace)?;
+                self.wait_until_created(&keyspace)?;
                 return Ok(keyspace);
             }
             match self.create_keyspace(name) {
@@ -88,8 +95,8 @@ impl Store {
         }
     }
 
-    /// Waits until a keyspace is there durably: whoever makes it may still be waiting for that.
-    fn await_maker(&self, keyspace: &Keyspace) -> Result<()> {
+    /// Waits until the creation of a keyspace is durable: the thread that creates it may still wait too.
+    fn wait_until_created(&self, keyspace: &Keyspace) -> Result<()> {
         let made = keyspace.state().created();
         match self.engine().log() {
             Some(log) if made > log.durable() => log.wait_durable(made, None).map(drop),
@@ -97,7 +104,7 @@ impl Store {
         }
     }
 
-    /// The keyspace `name`, if there is one. It may not be durable yet, if somebody is making it.
+    /// The keyspace `name`, if there is one. If another thread is creating it, that may not be durable yet.
     ///
     /// # Errors
     /// [`Error::InvalidName`], [`Error::Closed`].
@@ -108,7 +115,7 @@ impl Store {
         Ok(state.map(|state| Keyspace::new(Arc::clone(&self.open), state)))
     }
 
-    /// Makes the keyspace `name`, durably.
+    /// Creates the keyspace `name`. When this returns, that survives a power loss.
     ///
     /// # Errors
     /// [`Error::KeyspaceExists`], [`Error::InvalidName`], [`Error::TooManyKeyspaces`], and as
@@ -120,7 +127,7 @@ impl Store {
         Ok(Keyspace::new(Arc::clone(&self.open), state))
     }
 
-    /// Makes a keyspace. Returns where that is in the log.
+    /// Creates a keyspace, and returns the LSN of that commit.
     pub(super) fn commit_keyspace(&self, name: &str, mode: CommitMode) -> Result<Lsn> {
         check_name(name)?;
         let engine = self.engine();
@@ -148,10 +155,12 @@ impl Store {
         self.engine().keyspaces()
     }
 
-    /// Drops the keyspace `name` with all that is in it. Snapshots that are open still show it.
-    /// Its space is given back in the background, after a crash or a close by a later life; without
-    /// threads, by this call and the next ones. If more than eight dropped keyspaces wait for that, the
-    /// call takes some of them apart first.
+    /// Drops the keyspace `name` with all its keys, in the store's default commit mode. Open snapshots
+    /// still show it.
+    ///
+    /// A background thread frees its space. If the store is closed or crashes first, that goes on once
+    /// the reopened store is written to. Without threads, calls of this function free it. If more than
+    /// eight dropped keyspaces wait to be freed, the call first frees some of them.
     ///
     /// # Errors
     /// [`Error::NoSuchKeyspace`], and as [`Keyspace::put`].
@@ -174,30 +183,30 @@ impl Store {
             payload.push(Op::Drop { keyspace });
             Ok(Some(payload))
         })?;
-        engine.background().ring_checkpointer();
+        engine.background().wake_checkpointer();
         if !engine.options().background {
-            // It is dropped; what stays behind is trimmed by the next that comes by.
+            // It is dropped all the same if this fails: a later call trims the rest.
             self.finish_drops();
         }
-        engine.keep_few_dropped();
+        engine.limit_dropped();
         Ok(self.open.receipt(lsn.expect("a payload was built")))
     }
 
-    /// Commits a batch in the store's default commit mode.
+    /// Commits a batch in the store's default commit mode: all of its changes or none.
     ///
     /// # Errors
-    /// [`Error::ForeignKeyspace`], and as [`Keyspace::put`]: nothing was changed.
+    /// [`Error::ForeignKeyspace`] if a keyspace belongs to another store, and as [`Keyspace::put`].
     pub fn write(&self, batch: WriteBatch) -> Result<Receipt> {
         self.write_with(batch, self.engine().options().commit_mode)
     }
 
-    /// Commits a batch.
+    /// Commits a batch in the given commit mode.
     ///
     /// # Errors
     /// As [`Store::write`].
     pub fn write_with(&self, mut batch: WriteBatch, mode: CommitMode) -> Result<Receipt> {
         let engine = self.engine();
-        Limits::of(engine).check_batch(&batch)?;
+        SizeLimits::of(engine).check_batch(&batch)?;
         for state in &batch.keyspaces {
             let ours = engine.keyspace(&state.name);
             if !ours.is_some_and(|ours| Arc::ptr_eq(&ours, state)) {
@@ -210,7 +219,7 @@ impl Store {
         Ok(self.open.receipt(lsn))
     }
 
-    /// The whole store as of now.
+    /// A consistent view of the whole store as of now.
     ///
     /// # Errors
     /// [`Error::Closed`].
@@ -219,8 +228,8 @@ impl Store {
         Ok(Snapshot::new(Arc::clone(&self.open)))
     }
 
-    /// The receipt of the commit that failed with `error`, if its record was in the log before
-    /// ([`Error::Poisoned`]). Its token tells what has become of it once the store was opened anew.
+    /// The receipt of the commit that failed with `error`, if its record was already in the log
+    /// ([`Error::Poisoned`]). Once the store is reopened, its token gives the commit's [`Status`].
     pub fn receipt_of(&self, error: &Error) -> Option<Receipt> {
         match error {
             Error::Poisoned { appended: Some(lsn), .. } => Some(self.open.receipt(*lsn)),
@@ -228,32 +237,33 @@ impl Store {
         }
     }
 
-    /// Takes dropped keyspaces apart, as far as possible, where no thread does.
+    /// Takes all dropped keyspaces apart, for a store without threads.
     pub(crate) fn finish_drops(&self) {
         while self.engine().trim_dropped().unwrap_or(false) {}
     }
 
-    /// What has become of the commit whose receipt has this token. Any process that has the store
-    /// open can tell, however long ago the commit was.
+    /// The status of the commit with this [token](Receipt::token). Any process that has the store open
+    /// can ask, however long ago the commit was.
     ///
     /// # Errors
-    /// [`Error::InvalidToken`] if the text is no token, or a part of one, or one of another store, or
-    /// names a position at which no commit can have ended; [`Error::UnknownLife`] if it is a token
-    /// of this store, but of an incarnation that this copy of it never had, such as one of before
-    /// a backup was restored; [`Error::Poisoned`] if a flush failed and the commit is
-    /// neither durable nor lost until recovery has judged it.
+    /// - [`Error::InvalidToken`] if the text is no whole token, belongs to another store, or names a
+    ///   position at which no commit can end.
+    /// - [`Error::UnknownLife`] if the token names an incarnation that this copy of the store never had,
+    ///   for example because a backup was restored.
+    /// - [`Error::Poisoned`] if a flush failed: only the recovery at the next open decides whether the
+    ///   commit is durable or lost.
     pub fn status(&self, token: &str) -> Result<Status> {
         self.engine().check_open()?;
         status(self.engine(), token)
     }
 
-    /// How far the store is. Makes no system call.
+    /// The current watermarks. Makes no system call.
     pub fn watermarks(&self) -> Watermarks {
         self.engine().watermarks()
     }
 
-    /// Waits until any watermark is not what `seen` says, at most for `timeout`, and returns
-    /// them as they are then. Asks for no flush.
+    /// Waits until any watermark differs from `seen`, for at most `timeout`, and returns the current
+    /// watermarks. `None` waits without a limit. Requests no flush.
     ///
     /// # Errors
     /// [`Error::Closed`].
@@ -263,7 +273,7 @@ impl Store {
         timeout: Option<Duration>,
     ) -> Result<Watermarks> {
         let engine = self.engine();
-        // A time too long to be added to the clock is for ever.
+        // A timeout too long for the clock has no limit.
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         engine
             .background()
@@ -272,7 +282,8 @@ impl Store {
         Ok(engine.watermarks())
     }
 
-    /// Makes every commit so far durable, and returns the sync line.
+    /// Makes every commit so far durable, and returns the sync line: every commit at or below that LSN
+    /// survives a power loss.
     ///
     /// # Errors
     /// [`Error::Poisoned`], [`Error::Closed`].
@@ -285,38 +296,40 @@ impl Store {
         }
     }
 
-    /// Writes everything so far to the data file, so that recovery need not replay it, and
-    /// returns up to where that is. Commits go on meanwhile.
+    /// Writes every commit so far to the data file, so that recovery need not replay it. Returns the LSN
+    /// of the last one. Other threads can commit meanwhile.
     ///
     /// # Errors
-    /// [`Error::DiskFull`]: nothing is lost, try again; [`Error::Poisoned`], [`Error::Closed`].
+    /// [`Error::DiskFull`]: nothing is lost, try again once there is space. [`Error::Poisoned`],
+    /// [`Error::ReadOnly`], [`Error::Closed`].
     pub fn checkpoint(&self) -> Result<Lsn> {
         self.engine().check_writable()?;
         self.engine().checkpoint()
     }
 
-    /// As [`Store::checkpoint`]; `None` if it was cancelled before it was in the superblock, and
-    /// nothing has changed then.
+    /// As [`Store::checkpoint`]; `None` if it was cancelled in time, and then nothing has changed.
     #[cfg_attr(not(feature = "server"), allow(dead_code))]
     pub(crate) fn checkpoint_on(&self, progress: &OperationProgress) -> Result<Option<Lsn>> {
         self.engine().check_writable()?;
         self.engine().checkpoint_on(progress)
     }
 
-    /// Checks everything as of now: every page, every tree, every count, every block, both superblocks.
-    /// What is damaged is noted, and the check goes on past it. O(size of the store). Commits go on; checkpoints wait meanwhile, so that the log grows, and commits wait as
-    /// well once it is four times [`Options::checkpoint_log_bytes`].
+    /// Checks the whole store as of now: every page, tree, key count and block, and both superblocks.
+    /// The check goes on past damage, and the result lists it. O(size of the store).
+    ///
+    /// Other threads can commit meanwhile, but checkpoints wait, so the log grows. Once it is four times
+    /// [`Options::checkpoint_log_bytes`] long, commits wait too.
     ///
     /// # Errors
-    /// What keeps the check from going on, such as a page that the device refuses to read; what is
-    /// merely wrong, such as a checksum that does not fit, is in the result.
+    /// An error means that the check could not go on, for example because the device refuses to read a
+    /// page. Damage, such as a wrong checksum, is no error: [`Verification::problems`] lists it.
     pub fn verify(&self) -> Result<Verification> {
         let found = self.verify_on(&OperationProgress::default(), &|_| true)?;
-        Ok(found.expect("nobody has cancelled it"))
+        Ok(found.expect("it is never cancelled"))
     }
 
-    /// As [`Store::verify`], but counts only the keyspaces whose names `counts` takes; `None` if
-    /// it was cancelled.
+    /// As [`Store::verify`], but counts only keyspaces whose names `counts` accepts; `None` if it was
+    /// cancelled.
     pub(crate) fn verify_on(
         &self,
         progress: &OperationProgress,
@@ -326,18 +339,18 @@ impl Store {
         verify(self.engine(), progress, counts)
     }
 
-    /// What the store has done since it was opened.
+    /// Counters and durations since the store was opened. Waits for no commit and no checkpoint.
     pub fn stats(&self) -> Stats {
         stats(self.engine(), self.open.recovery())
     }
 
-    /// Closes the store for all its handles: commits that have begun are finished, everything is
-    /// made durable, and a last checkpoint is written, so that the next open has nothing to do.
-    /// If another handle closes it already, this waits for that and returns the same.
+    /// Closes the store for all its handles. It finishes running commits, makes every commit durable and
+    /// writes a last checkpoint, so that the next open need not recover. If another handle is closing
+    /// the store already, this call waits for that and returns its result.
     ///
     /// # Errors
-    /// [`Error::Poisoned`] if a flush had failed, and what the last checkpoint may meet. The store
-    /// is closed all the same, and the next open recovers it. [`Error::Forked`]: nothing was done.
+    /// [`Error::Poisoned`] if a flush failed before, or an error of the last checkpoint: the store is
+    /// closed all the same, and the next open recovers it. [`Error::Forked`]: nothing was done.
     pub fn close(self) -> Result<()> {
         self.engine().close()
     }
@@ -359,7 +372,7 @@ mod tests {
     use crate::engine::disk::{Keep, SimDisk};
 
     #[test]
-    fn the_last_number_of_a_keyspace_is_given_once() {
+    fn the_last_keyspace_id_is_used_once() {
         let disk = SimDisk::new();
         let open = |disk: &SimDisk| {
             crate::Options::new().without_threads().open_on(Arc::new(disk.clone())).unwrap()

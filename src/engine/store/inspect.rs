@@ -16,7 +16,7 @@ use crate::engine::space::{DATA_FILE, Space};
 pub struct LogRecord {
     /// Where it begins.
     pub lsn: Lsn,
-    /// Where it ends, which names its commit if it is the last of it.
+    /// Where it ends. The end of a commit's last record is the LSN of the commit.
     pub end: Lsn,
     /// The sync line when it was written.
     pub sync_line: Lsn,
@@ -26,7 +26,7 @@ pub struct LogRecord {
     pub kind: &'static str,
     /// Bytes of its payload.
     pub bytes: u64,
-    /// What it says; empty if it is a part of a transaction.
+    /// Its operations; empty if it is a part of a transaction.
     pub operations: Vec<LoggedOperation>,
 }
 
@@ -50,7 +50,7 @@ pub enum LoggedOperation {
         /// The key.
         key: Vec<u8>,
     },
-    /// A keyspace was made.
+    /// A keyspace was created.
     CreateKeyspace {
         /// Its number.
         keyspace: u32,
@@ -82,7 +82,7 @@ impl fmt::Display for LogTail {
     }
 }
 
-/// What the superblock says.
+/// The contents of a superblock.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Description {
@@ -94,16 +94,16 @@ pub struct Description {
     pub segment_bytes: u64,
     /// The life of the store that wrote the superblock.
     pub incarnation: Incarnation,
-    /// Everything up to here is in the data file.
+    /// Every commit up to here is in the data file.
     pub checkpoint: Lsn,
     /// Whether the store was closed: the log has nothing above the checkpoint.
     pub is_closed: bool,
 }
 
-/// What the superblock of the store on `disk` says. Takes no lock and changes nothing.
+/// Reads the superblock of the store on `disk`. Takes no lock and changes nothing.
 ///
 /// # Errors
-/// [`Error::NotAStore`], and what a damaged superblock gives.
+/// [`Error::NotAStore`], or the error of a damaged superblock.
 pub fn describe(disk: &Arc<dyn Disk>) -> Result<Description> {
     let superblock = open_space(disk)?.superblock();
     Ok(Description {
@@ -116,11 +116,11 @@ pub fn describe(disk: &Arc<dyn Disk>) -> Result<Description> {
     })
 }
 
-/// Calls `each` with every record that recovery would read, until it says false. Takes no lock
-/// and changes nothing; of a store that somebody has open it may show a state in between.
+/// Calls `each` with every record that recovery would read, until it returns false. Takes no lock
+/// and changes nothing. If the store is open, the records may not match any one moment.
 ///
 /// # Errors
-/// As [`describe`], and what reading a segment may meet.
+/// As [`describe`], or an error of reading a segment.
 pub fn dump_log(disk: Arc<dyn Disk>, each: &mut dyn FnMut(LogRecord) -> bool) -> Result<LogTail> {
     let superblock = open_space(&disk)?.superblock();
     let head = superblock.head;

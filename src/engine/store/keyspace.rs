@@ -1,4 +1,4 @@
-//! A keyspace: an ordered map from keys to values.
+//! [`Keyspace`], an ordered map from keys to values.
 
 use std::cell::RefCell;
 use std::ops::{Bound, RangeBounds};
@@ -15,15 +15,16 @@ use crate::engine::commit::{Engine, KeyspaceState, Op, Payload};
 use crate::engine::options::CommitMode;
 use crate::engine::tree::{self, ReadAt, lookup, max_key, touch};
 
-/// An ordered map from keys to values, with a name, in a store.
+/// A named, ordered map from keys to values.
 ///
-/// Cheap to clone and to share between threads. Reads see every commit that was acknowledged
-/// before they began. [`Keyspace::get`] takes no lock and makes no system call if the pages are in
-/// memory and the value in its leaf, but for when a commit that changes that leaf in place was
-/// interrupted half-way.
+/// A keyspace is a handle: cheap to clone, and to be shared between threads. [`Store::keyspace`]
+/// creates or opens one.
 ///
-/// Keys are bytes, up to an eighth of a page long (1 KiB by default), the empty key included, and
-/// ordered bytewise. Values are bytes, up to [`Options::max_value_bytes`](crate::Options) long.
+/// - A **key** is 0 bytes to an eighth of a page long: at most 1 KiB by default. Keys are ordered bytewise.
+/// - A **value** is at most [`Options::max_value_bytes`](crate::Options::max_value_bytes) long.
+/// - A read sees every commit that was acknowledged before the read began.
+///
+/// [`Store::keyspace`]: crate::Store::keyspace
 ///
 /// ```
 /// # let dir = tempfile::tempdir()?;
@@ -43,7 +44,7 @@ pub struct Keyspace {
 }
 
 thread_local! {
-    /// The payload that this thread's next single put or delete is encoded in.
+    /// The buffer for this thread's next single put or delete.
     static PAYLOAD: RefCell<Payload> = RefCell::default();
 }
 
@@ -65,18 +66,22 @@ impl Keyspace {
         &self.state.name
     }
 
-    /// The value of `key`. Height of the tree page accesses, 3 or 4 in most stores; a value that is
-    /// stored out of line takes as many again, and its own pages.
+    /// The value of `key`, or `None` if there is no such key.
+    ///
+    /// Accesses one page per level of the tree, 3 or 4 in most stores. A value that is stored out of line
+    /// takes as many again, and its own pages. If the pages are in memory and the value is in its leaf,
+    /// the call takes no lock and makes no system call, with one exception: a thread that is changing
+    /// that leaf in place was interrupted half-way.
     ///
     /// # Errors
-    /// [`Error::NoSuchKeyspace`] once the keyspace has been dropped, [`Error::Closed`], and
-    /// whatever reading a page may meet, [`Error::Corrupt`] above all.
+    /// [`Error::NoSuchKeyspace`] once the keyspace has been dropped, [`Error::Closed`], or an error of
+    /// reading a page, such as [`Error::Corrupt`].
     #[inline]
     pub fn get(&self, key: impl AsRef<[u8]>) -> Result<Option<Value>> {
         self.find(key.as_ref())
     }
 
-    /// As [`Keyspace::get`]. Compiled here, where all that it calls can be inlined.
+    /// As [`Keyspace::get`]. Not generic: it is compiled in this crate, where its callees can be inlined.
     fn find(&self, key: &[u8]) -> Result<Option<Value>> {
         let engine = self.check()?;
         let copied = lookup(engine.cache(), self.state.root, key, ReadAt::Newest, |value| {
@@ -92,7 +97,7 @@ impl Keyspace {
         }
     }
 
-    /// Whether there is `key`. As [`Keyspace::get`].
+    /// Whether `key` exists. Reads no value.
     ///
     /// # Errors
     /// As [`Keyspace::get`].
@@ -101,17 +106,19 @@ impl Keyspace {
         touch(engine.cache(), self.state.root, key.as_ref(), ReadAt::Newest)
     }
 
-    /// Gives `key` the value `value`, in the store's default commit mode.
+    /// Sets the value of `key`, in the store's default commit mode.
     ///
     /// # Errors
-    /// [`Error::KeyTooLong`], [`Error::ValueTooLong`], [`Error::NoSuchKeyspace`],
-    /// [`Error::DiskFull`], [`Error::Closed`]: nothing was changed. [`Error::Poisoned`] once a
-    /// flush has failed: a commit that was waiting for it may or may not survive.
+    /// [`Error::KeyTooLong`], [`Error::ValueTooLong`], [`Error::NoSuchKeyspace`], [`Error::DiskFull`],
+    /// [`Error::ReadOnly`], [`Error::Closed`]: nothing was changed. [`Error::Poisoned`] once a flush has
+    /// failed: a commit that waited for that flush may or may not survive ([`Store::receipt_of`]).
+    ///
+    /// [`Store::receipt_of`]: crate::Store::receipt_of
     pub fn put(&self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Result<Receipt> {
         self.put_with(key, value, self.engine().options().commit_mode)
     }
 
-    /// Gives `key` the value `value`.
+    /// Sets the value of `key`, in the given commit mode.
     ///
     /// # Errors
     /// As [`Keyspace::put`].
@@ -125,7 +132,7 @@ impl Keyspace {
         self.commit(self.put_of(key, value)?, mode)
     }
 
-    /// Deletes `key`, in the store's default commit mode. It need not be there.
+    /// Deletes `key`, in the store's default commit mode. The key need not exist.
     ///
     /// # Errors
     /// As [`Keyspace::put`].
@@ -133,7 +140,7 @@ impl Keyspace {
         self.delete_with(key, self.engine().options().commit_mode)
     }
 
-    /// Deletes `key`. It need not be there.
+    /// Deletes `key`, in the given commit mode. The key need not exist.
     ///
     /// # Errors
     /// As [`Keyspace::put`].
@@ -142,7 +149,8 @@ impl Keyspace {
         self.commit(self.delete_of(key)?, mode)
     }
 
-    /// The entries whose keys are in `bounds`, in order, as of now: later commits do not show.
+    /// Iterates over the entries whose keys are in `bounds`, in order, as of now: it does not show later
+    /// commits.
     ///
     /// # Errors
     /// As [`Keyspace::get`].
@@ -152,7 +160,7 @@ impl Keyspace {
         self.between(from, to)
     }
 
-    /// The entries whose keys begin with `prefix`, in order, as of now.
+    /// Iterates over the entries whose keys begin with `prefix`, in order, as of now.
     ///
     /// # Errors
     /// As [`Keyspace::get`].
@@ -161,7 +169,7 @@ impl Keyspace {
         self.between(from, to)
     }
 
-    /// All entries, in order, as of now.
+    /// Iterates over all entries, in order, as of now.
     ///
     /// # Errors
     /// As [`Keyspace::get`].
@@ -169,7 +177,7 @@ impl Keyspace {
         self.range::<&[u8]>(..)
     }
 
-    /// The entry with the least key.
+    /// The entry with the smallest key.
     ///
     /// # Errors
     /// As [`Keyspace::get`].
@@ -177,7 +185,7 @@ impl Keyspace {
         self.iter()?.next().transpose()
     }
 
-    /// The entry with the greatest key.
+    /// The entry with the largest key.
     ///
     /// # Errors
     /// As [`Keyspace::get`].
@@ -185,7 +193,7 @@ impl Keyspace {
         self.iter()?.next_back().transpose()
     }
 
-    /// The number of keys, exactly. O(1).
+    /// The exact number of keys. O(1).
     ///
     /// # Errors
     /// [`Error::NoSuchKeyspace`], [`Error::Closed`].
@@ -194,7 +202,7 @@ impl Keyspace {
         Ok(self.state.count.visible(|| engine.cache().visible()))
     }
 
-    /// Whether there is no key.
+    /// Whether the keyspace has no key.
     ///
     /// # Errors
     /// As [`Keyspace::len`].
@@ -209,24 +217,24 @@ impl Keyspace {
         Ok(engine)
     }
 
-    /// A put, whose key and value are not too long.
+    /// A put, after a check of its lengths.
     pub(super) fn put_of<'a>(&self, key: &'a [u8], value: &'a [u8]) -> Result<Op<'a>> {
-        let limits = Limits::of(self.engine());
+        let limits = SizeLimits::of(self.engine());
         limits.check_key(key.len())?;
         limits.check_value(value.len())?;
         Ok(Op::Put { keyspace: self.state.id, key, value })
     }
 
-    /// A delete, whose key is not too long.
+    /// A delete, after a check of its length.
     pub(super) fn delete_of<'a>(&self, key: &'a [u8]) -> Result<Op<'a>> {
-        Limits::of(self.engine()).check_key(key.len())?;
+        SizeLimits::of(self.engine()).check_key(key.len())?;
         Ok(Op::Delete { keyspace: self.state.id, key })
     }
 
     fn commit(&self, op: Op<'_>, mode: CommitMode) -> Result<Receipt> {
         let engine = self.engine();
-        // Taken rather than borrowed: a waker or logger that runs meanwhile may commit too.
-        // Gone when the thread ends, and this may be the end of the thread.
+        // Taken, not borrowed: a waker or logger that runs meanwhile may commit too. The variable is
+        // gone while the thread ends, and a destructor may commit then.
         let mut payload = PAYLOAD.try_with(RefCell::take).unwrap_or_default();
         payload.clear();
         payload.push(op);
@@ -241,27 +249,27 @@ impl Keyspace {
         Ok(Range::new(at, self.state.root, from, to))
     }
 
-    /// Reads a value that is out of line, at a snapshot, which keeps its pages.
+    /// Reads an out-of-line value through a snapshot, which keeps its pages.
     #[cold]
     fn get_blob(&self, key: &[u8]) -> Result<Option<Value>> {
         Registered::new(Arc::clone(&self.store)).read(self.state.root, key)
     }
 }
 
-/// How long keys and values may be.
+/// The longest key and value of a store.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Limits {
+pub(super) struct SizeLimits {
     key: usize,
     value: u64,
 }
 
-impl Limits {
+impl SizeLimits {
     pub(super) fn of(engine: &Engine) -> Self {
         let key = max_key(engine.cache().page_bytes());
-        Limits { key, value: engine.options().max_value_bytes }
+        SizeLimits { key, value: engine.options().max_value_bytes }
     }
 
-    /// Checks what a batch has of the longest.
+    /// Checks the longest key and value of a batch.
     pub(super) fn check_batch(self, batch: &WriteBatch) -> Result<()> {
         self.check_key(batch.longest_key)?;
         self.check_value(batch.payload.longest_value)
@@ -285,9 +293,9 @@ mod tests {
     use crate::engine::disk::SimDisk;
     use crate::{Error, Options};
 
-    /// The count of keys goes below zero, which is a bug that the commit path asserts.
+    /// The panic comes from an assertion of the commit path: the key count goes below zero.
     #[test]
-    fn a_panic_amid_a_commit_poisons_the_store_and_keeps_nobody_waiting() {
+    fn a_panic_in_a_commit_poisons_the_store_and_keeps_nobody_waiting() {
         let store = Options::new().open_on(Arc::new(SimDisk::new())).unwrap();
         let keys = store.keyspace("keys").unwrap();
         for key in 0..5 {
@@ -306,7 +314,7 @@ mod tests {
             std::thread::sleep(Duration::from_millis(100));
             drop(held);
             for writer in writers {
-                // One of them panics, in whose hands it is; the others are told.
+                // The thread that serves the commits panics; the others get the error.
                 if let Ok(told) = writer.join() {
                     assert!(matches!(told, Err(Error::Poisoned { .. })));
                 }

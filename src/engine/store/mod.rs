@@ -1,11 +1,11 @@
 //! The public interface of the embedded store.
 
-#[cfg(feature = "server")]
-mod at_once;
 mod batch;
 mod handle;
 pub mod inspect;
 mod keyspace;
+#[cfg(feature = "server")]
+mod nonblocking;
 mod open;
 mod open_store;
 mod range;
@@ -21,11 +21,11 @@ mod verify;
 pub use crate::engine::commit::Watermarks;
 pub use crate::engine::commit::checkpoint::CheckpointStats;
 pub use crate::engine::recovery::RecoverySummary;
-#[cfg(feature = "server")]
-pub(crate) use at_once::{BatchSize, Gathered};
 pub use batch::WriteBatch;
 pub use handle::Store;
 pub use keyspace::Keyspace;
+#[cfg(feature = "server")]
+pub(crate) use nonblocking::{BatchSize, Gathered};
 pub use range::Range;
 #[cfg(feature = "client")]
 pub(crate) use range::prefix_bounds;

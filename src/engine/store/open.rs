@@ -1,4 +1,4 @@
-//! Opening a store: from a directory or a disk, and options.
+//! [`Options::open`]: opening a store in a directory or on any disk.
 
 use std::io::ErrorKind;
 use std::path::Path;
@@ -11,17 +11,21 @@ use crate::engine::disk::{Disk, RealDisk};
 use crate::engine::options::Options;
 
 impl Options {
-    /// Opens the store in `directory`, recovering it if it was not closed, and creating it if
-    /// there is none: in a directory that is absent or empty. An empty file `LOCK` and an empty
-    /// directory `lost+found` count as nothing. Files of others beside a store stay as they are, and
-    /// so does a directory that is refused.
+    /// Opens the store in `directory`. A store that was not closed is recovered.
+    ///
+    /// If there is no store, one is created, but only in a directory that is absent or empty. An empty
+    /// file `LOCK` and an empty directory `lost+found` count as nothing. Other files beside a store stay
+    /// as they are, and so does a directory in which no store can be created.
     ///
     /// # Errors
-    /// [`Error::Locked`] if it is open already, [`Error::Corrupt`], [`Error::Missing`],
-    /// [`Error::Version`] or [`Error::WrongStore`] if its files are not what they should be,
-    /// [`Error::NotAStore`] if there is no store, and none may be made because the directory has
-    /// something else in it, which is named; [`Error::ReadOnly`], [`Error::DiskFull`],
-    /// [`Error::InvalidOption`], before anything was done. After an error nothing is lost.
+    /// - [`Error::Locked`] if the store is open already.
+    /// - [`Error::Corrupt`], [`Error::Missing`], [`Error::Version`] or [`Error::WrongStore`] if a file of
+    ///   the store is damaged, missing, of an unknown version, or of another store.
+    /// - [`Error::NotAStore`] if there is no store and none can be created. The error names the file that
+    ///   is in the way.
+    /// - [`Error::ReadOnly`], [`Error::DiskFull`], [`Error::InvalidOption`].
+    ///
+    /// After an error nothing is lost.
     pub fn open(self, directory: impl AsRef<Path>) -> Result<Store> {
         self.validate()?;
         let directory = directory.as_ref();
@@ -34,7 +38,7 @@ impl Options {
             }
             Ok(metadata) if metadata.is_dir() => RealDisk::open(directory)?,
             Ok(_) => return not_a_store("not a directory"),
-            // Also below what is no directory, which making it will say.
+            // Also if a parent is not a directory: creating it reports that.
             Err(error)
                 if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) =>
             {
@@ -43,7 +47,7 @@ impl Options {
                 }
                 RealDisk::create_dir(directory)?
             }
-            // What cannot be looked at may well be a store.
+            // There may be a store that cannot be looked at: create nothing.
             Err(error) => return Err(Error::io("look at the directory", &name(), 0, error)),
         };
         self.open_on(Arc::new(disk))

@@ -1,4 +1,4 @@
-//! What all handles of an open store share.
+//! The engine that all handles of an open store share.
 
 use std::sync::Arc;
 
@@ -11,8 +11,7 @@ use crate::engine::disk::Disk;
 use crate::engine::options::Options;
 use crate::engine::recovery::{self, RecoverySummary};
 
-/// An engine that is open. It is closed when the last handle (a store, keyspace, snapshot or range)
-/// goes.
+/// An open engine. It is closed when the last handle (a store, keyspace, snapshot or range) is dropped.
 #[derive(Debug)]
 pub(super) struct OpenStore {
     engine: Arc<Engine>,
@@ -20,9 +19,9 @@ pub(super) struct OpenStore {
 }
 
 impl OpenStore {
-    /// Recovers the store if it was not closed, makes one if there is none, and starts its threads.
+    /// Recovers the store if it was not closed, creates it if there is none, and starts its threads.
     pub(super) fn open(disk: Arc<dyn Disk>, options: Options) -> Result<OpenStore> {
-        // A store that is only read has no work for the threads.
+        // A read-only store has no work for the threads.
         let background = options.background && !options.read_only;
         let (engine, recovery) = recovery::open(disk, options)?;
         let engine = Arc::new(engine);
@@ -37,7 +36,6 @@ impl OpenStore {
         &self.engine
     }
 
-    /// What opening the store found and did.
     pub(super) fn recovery(&self) -> &RecoverySummary {
         &self.recovery
     }
@@ -54,7 +52,7 @@ impl OpenStore {
 impl Drop for OpenStore {
     fn drop(&mut self) {
         if !self.engine.is_in_its_process() {
-            // Its locks belong to another process, and its threads are not here to end (FORK-1).
+            // Its locks and threads belong to another process (FORK-1).
             std::mem::forget(Arc::clone(&self.engine));
             return;
         }

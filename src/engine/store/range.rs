@@ -1,4 +1,4 @@
-//! Iterating over a range of keys.
+//! [`Range`], an iterator over a range of keys.
 
 use std::cmp::Ordering;
 use std::fmt;
@@ -11,16 +11,14 @@ use crate::engine::base::error::Result;
 use crate::engine::space::PageId;
 use crate::engine::tree::{self, BlobRef, Cursor, Node, blob};
 
-/// The entries in a range of keys, in order, as of one point in time.
+/// An iterator over the entries in a range of keys, in order, as of one point in time.
 ///
-/// Iterates from both ends. [`Range::next_ref`] is the fastest way through: it copies no value and
-/// allocates nothing.
+/// It iterates from both ends. [`Range::next_ref`] is the fastest way through: it copies no value and
+/// allocates nothing. An error ends the iteration.
 ///
-/// A range owns what it needs, so that it may be kept anywhere, and sent to another thread. It is
-/// a handle to the store, which stays open until the last handle goes, and holds a snapshot and
-/// the page that it is at: nobody else waits for it, however long it is kept.
-///
-/// An error ends the iteration.
+/// A range borrows nothing: it may be stored anywhere, and sent to another thread. It is a handle that
+/// keeps the store open, and it holds a snapshot and its current page. No other thread waits for it,
+/// however long it is kept.
 pub struct Range {
     at: At,
     root: PageId,
@@ -32,16 +30,16 @@ pub struct Range {
     front_key: Vec<u8>,
     back_key: Vec<u8>,
     back_begun: bool,
-    /// Slots below this, in the leaf that `front` is in, are inside the range.
+    /// Slots below this, in the leaf of `front`, are inside the range.
     front_limit: usize,
-    /// The first bytes of `front_key`, so many, begin all keys of that leaf.
+    /// The length of the prefix of `front_key` that all keys of that leaf share.
     front_prefix: usize,
     done: bool,
     /// The last value returned by reference, if it is stored out of line.
     blob: Vec<u8>,
 }
 
-/// As of when a range is read.
+/// The snapshot that a range reads.
 pub(super) enum At {
     Own(Registered),
     Shared(Arc<Registered>),
@@ -80,8 +78,8 @@ impl Range {
         }
     }
 
-    /// The next entry, without copying the value or allocating. Only a value that is stored out of
-    /// line is read into memory of its own, which the iterator keeps until the next one.
+    /// The next key and value, without a copy of the value and without an allocation. Only a value that is
+    /// stored out of line is read into a buffer, which the iterator keeps until the next one.
     ///
     /// # Errors
     /// As [`Keyspace::get`](crate::Keyspace::get).
@@ -91,7 +89,7 @@ impl Range {
         }
         let (leaf, slot) = self.front.as_ref().expect("stepped").here();
         let bytes = leaf.bytes();
-        // Where it lies, rather than the value: a row is decoded once.
+        // The offset, not the value, because of the borrow: so the row is decoded only once.
         let (start, len) = match Node::new(bytes).value(slot) {
             tree::Value::Inline(value) => (offset_in(bytes, value), value.len()),
             tree::Value::Blob(found) => {
@@ -103,7 +101,7 @@ impl Range {
         Ok(Some((&self.front_key, &leaf.bytes()[start..start + len])))
     }
 
-    /// Goes to the next entry; its key is in `front_key` then.
+    /// Goes to the next entry, and sets `front_key` to its key.
     #[inline]
     fn step_forward(&mut self) -> Result<bool> {
         if self.done {
@@ -121,7 +119,7 @@ impl Range {
             && let Some(cursor) = &mut self.front
             && let Some((node, slot)) = cursor.forward_within(self.front_limit)
         {
-            // The keys of a leaf begin alike.
+            // The keys of a leaf share a prefix.
             self.front_key.truncate(self.front_prefix);
             self.front_key.extend_from_slice(node.suffix(slot));
             return Ok(true);
@@ -129,7 +127,7 @@ impl Range {
         self.enter_or_leave_leaf()
     }
 
-    /// A step forward from one leaf to the next, the first of all, or one that may meet the back.
+    /// The first step forward, a step to the next leaf, or one that may meet the back.
     fn enter_or_leave_leaf(&mut self) -> Result<bool> {
         let cache = self.at.engine().cache();
         if self.front.is_none() {
@@ -142,7 +140,7 @@ impl Range {
         let Some((leaf, slot)) = cursor.forward(cache)? else { return Ok(false) };
         let node = Node::new(leaf.bytes());
         if slot == 0 || self.front_limit == 0 {
-            // A new leaf: where in it the range ends.
+            // A new leaf: find where the range ends in it.
             self.front_limit = match &self.to {
                 Bound::Unbounded => node.count(),
                 Bound::Included(key) => slots_below(node, key, |at| at + 1),
@@ -231,8 +229,8 @@ impl fmt::Debug for Range {
     }
 }
 
-/// How many slots of a leaf are below `key`; `found` says what to make of the key's own slot. The
-/// key may be outside the leaf's fences, where a search means nothing.
+/// The number of slots of a leaf below `key`. `found` maps the key's own slot to the result. The key may
+/// be outside the leaf's fences, where a search would be meaningless.
 fn slots_below(leaf: Node<'_>, key: &[u8], found: impl FnOnce(usize) -> usize) -> usize {
     if leaf.upper().is_some_and(|upper| upper <= key) {
         leaf.count()
@@ -243,7 +241,7 @@ fn slots_below(leaf: Node<'_>, key: &[u8], found: impl FnOnce(usize) -> usize) -
     }
 }
 
-/// Where `part`, a part of `bytes`, begins in them.
+/// The offset of `part` in `bytes`.
 fn offset_in(bytes: &[u8], part: &[u8]) -> usize {
     part.as_ptr() as usize - bytes.as_ptr() as usize
 }

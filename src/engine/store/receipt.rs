@@ -1,4 +1,4 @@
-//! Receipts: what a commit returns, and what becomes of it.
+//! [`Receipt`], which each commit returns, and its token.
 
 use std::fmt::{self, Write};
 use std::future::Future;
@@ -14,21 +14,14 @@ use crate::engine::base::lsn::{Incarnation, Life, LifeMark, Lsn, StoreId};
 use crate::engine::log::Log;
 use crate::engine::mutants::mutant;
 
-/// A token has no more: three names in hexadecimal digits, a check, and what divides them.
+/// The most bytes of a token: store, incarnation, mark, LSN and check, with a character between.
 const TOKEN_BYTES: usize = 32 + 1 + 16 + 1 + 16 + 1 + 16 + 1 + 8;
 
-/// What a commit returns. Tells whether the commit survives a power loss by now, and can wait for
-/// that.
+/// The result of a commit: says whether the commit survives a power loss by now, and waits for that.
 ///
-/// Nothing is kept for a receipt: it is a position in the log, compared with the sync line.
-/// Waiting, by [`Receipt::wait`] or by `.await` (no runtime is needed), asks for a flush at once,
-/// so awaiting the receipt of an asynchronous commit is a synchronous commit that blocks no
-/// thread.
-///
-/// A waker is called by the store's flusher, with no lock held; without threads
-/// ([`Options::without_threads`](crate::Options::without_threads)) by those who wait. It may come back
-/// to the store and may panic. It should not block: then other wakers are held up, and so is the flush
-/// after [`Options::flush_interval`](crate::Options::flush_interval), but no `Sync` commit.
+/// A receipt is a position in the log, compared with the sync line; the store keeps nothing for it.
+/// [`Receipt::wait`] blocks; `.await` does not, and needs no async runtime. Both request a flush at
+/// once. So awaiting the receipt of an asynchronous commit is a synchronous commit that blocks no thread.
 ///
 /// ```
 /// # let dir = tempfile::tempdir()?;
@@ -42,21 +35,27 @@ const TOKEN_BYTES: usize = 32 + 1 + 16 + 1 + 16 + 1 + 16 + 1 + 8;
 /// assert_eq!(store.status(&token)?, Status::Durable);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+///
+/// # Wakers
+///
+/// The store's flusher calls the waker of an awaited receipt, with no lock held. In a store
+/// [without threads](crate::Options::without_threads) the calls that wait do. A waker may call the store
+/// and may panic. It should not block: it would delay other wakers, and the flush after
+/// [`Options::flush_interval`](crate::Options::flush_interval), but no `Sync` commit.
 #[derive(Clone)]
 pub struct Receipt {
     pub(crate) token: Token,
     pub(super) log: Option<Arc<Log>>,
 }
 
-/// What has become of a commit.
+/// The fate of a commit, as [`Store::status`](crate::Store::status) returns it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Status {
-    /// It is applied and readable, and survives a kill of the process; a power loss could still
-    /// undo it.
+    /// The commit is readable and survives a kill of the process. A power loss could still undo it.
     Pending,
-    /// It survives a power loss.
+    /// The commit survives a power loss.
     Durable,
-    /// A crash undid it, for ever.
+    /// A crash undid the commit: it is absent, for ever.
     Lost,
 }
 
@@ -65,7 +64,7 @@ impl Receipt {
         Receipt { token: Token::new(&log.life(), lsn), log: Some(Arc::clone(log)) }
     }
 
-    /// The receipt of something that was durable before this incarnation wrote anything.
+    /// A receipt for a position that was durable before this incarnation wrote anything.
     pub(crate) fn settled(life: &Life, lsn: Lsn) -> Self {
         Receipt { token: Token::new(life, lsn), log: None }
     }
@@ -87,11 +86,11 @@ impl Receipt {
         })
     }
 
-    /// Waits until the commit survives a power loss; asks for a flush at once.
+    /// Waits until the commit survives a power loss. Requests a flush at once.
     ///
     /// # Errors
-    /// [`Error::Poisoned`] if a flush failed: what becomes of the commit, only the recovery at
-    /// the next open can tell.
+    /// [`Error::Poisoned`] if a flush failed: only the recovery at the next open decides whether the
+    /// commit is durable or lost. Ask [`Store::status`](crate::Store::status) then.
     pub fn wait(&self) -> Result<()> {
         match &self.log {
             Some(log) => log.wait_durable(self.token.lsn, None).map(|_| ()).map_err(self.named()),
@@ -99,8 +98,8 @@ impl Receipt {
         }
     }
 
-    /// As [`Receipt::wait`], for at most `timeout`. False if that was not enough. Unlike that, it leaves
-    /// the flush to the store's thread, which wakers that block hold up.
+    /// As [`Receipt::wait`], for at most `timeout`; false if the time was over first. Unlike `wait` it
+    /// leaves the flush to the store's thread, which a waker that blocks can delay.
     ///
     /// # Errors
     /// As [`Receipt::wait`].
@@ -111,20 +110,21 @@ impl Receipt {
         }
     }
 
-    /// What has poisoned the log, said of this commit.
+    /// Adds the position of this commit to an error that poisoned the log.
     fn named(&self) -> impl FnOnce(Error) -> Error + use<> {
         let lsn = self.token.lsn;
         move |error| error.after_append(lsn)
     }
 
-    /// The receipt as text, which [`Store::status`](crate::Store::status) understands in any
-    /// later process: `store-incarnation.mark-lsn-check`, all hexadecimal. The mark is the random
-    /// name of the incarnation, which no other copy of the store shares; the check notices a
-    /// character that was changed or lost.
+    /// The receipt as text, for [`Store::status`](crate::Store::status) in this or any later process.
+    ///
+    /// It has the form `store-incarnation.mark-lsn-check`, all hexadecimal. The mark is a random name of
+    /// the incarnation, which no other copy of the store shares. The check detects a character that was
+    /// changed or lost.
     pub fn token(&self) -> String {
-        // It is written in pieces, and a server writes many.
+        // Allocated once: it is written in pieces, and a server writes many tokens.
         let mut text = String::with_capacity(TOKEN_BYTES);
-        write!(text, "{}", self.token).expect("a string takes what it is given");
+        write!(text, "{}", self.token).expect("writing to a string never fails");
         text
     }
 }
@@ -160,8 +160,8 @@ impl fmt::Debug for Receipt {
 ///                          incarnation                  LSN
 /// ```
 ///
-/// An incarnation that began under format version 1 has no mark. Its tokens end with the LSN, and
-/// nothing tells whether a part of one is missing: `0a5c7e0b3f1d4e9c8b7a695847362514-3-c000148`.
+/// An incarnation that began under format version 1 has no mark. Its tokens end with the LSN and have no
+/// check, so a lost end goes unnoticed: `0a5c7e0b3f1d4e9c8b7a695847362514-3-c000148`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Token {
     pub(crate) store: StoreId,
@@ -183,17 +183,17 @@ impl Token {
         if mark.is_none() {
             return write!(f, "{store}-{life:x}-{infix}{lsn:x}");
         }
-        // A server writes one with each answer: nothing is allocated for it.
-        let mut checked = Checked { text: f, check: crc32fast::Hasher::new() };
-        write!(checked, "{store}-{life:x}.{:016x}-{infix}{lsn:x}", mark.0)?;
-        let check = checked.check.finalize();
+        // Allocates nothing: a server writes a token with each answer.
+        let mut writer = ChecksumWriter { text: f, check: crc32fast::Hasher::new() };
+        write!(writer, "{store}-{life:x}.{:016x}-{infix}{lsn:x}", mark.0)?;
+        let check = writer.check.finalize();
         write!(f, "-{check:08x}")
     }
 
     /// Reads a token that has `infix` before the LSN.
     ///
     /// # Errors
-    /// [`Error::InvalidToken`] with what is wrong.
+    /// [`Error::InvalidToken`] with the reason.
     pub(crate) fn read(text: &str, infix: &str) -> Result<Self> {
         let invalid = |reason: &str| Error::InvalidToken {
             token: text.chars().take(100).collect(),
@@ -241,18 +241,18 @@ impl Token {
     }
 }
 
-/// What shows that a text is whole.
+/// The check at the end of a token whose other text is `text`.
 fn check_of(text: &str) -> u32 {
     crc32(&[text.as_bytes()])
 }
 
-/// Passes text on, and computes its check.
-struct Checked<'a, 'b> {
+/// Passes text on, and computes its checksum.
+struct ChecksumWriter<'a, 'b> {
     text: &'a mut fmt::Formatter<'b>,
     check: crc32fast::Hasher,
 }
 
-impl fmt::Write for Checked<'_, '_> {
+impl fmt::Write for ChecksumWriter<'_, '_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         self.check.update(text.as_bytes());
         self.text.write_str(text)
@@ -316,7 +316,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_that_lost_its_end_names_nothing() {
+    fn a_token_that_lost_its_end_is_refused() {
         let text = token().to_string();
         for len in 0..text.len() {
             refused(&text[..len]);
@@ -324,7 +324,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_with_one_character_changed_names_nothing() {
+    fn a_token_with_a_changed_or_lost_character_is_refused() {
         let text = token().to_string();
         for at in 0..text.len() {
             for other in "0123456789abcdef-.x".chars() {
@@ -337,9 +337,9 @@ mod tests {
         }
     }
 
-    /// With a right check.
+    /// The checks of these tokens are right.
     #[test]
-    fn every_part_of_a_token_is_read() {
+    fn every_part_of_a_token_is_validated() {
         let id = "001223030405060708090a0b0c0d0eff";
         let of = |text: String| refused(&format!("{text}-{:08x}", check_of(&text)));
         let digits = "not hexadecimal numbers, or not a store's id";
@@ -390,7 +390,7 @@ mod tests {
         assert_eq!(refused(&format!("{id}-1")), "not three parts divided by -");
     }
 
-    /// A receipt of an asynchronous commit that nothing has flushed, without threads that would.
+    /// The receipt of an unflushed asynchronous commit, in a store without threads.
     fn pending() -> (Store, Receipt) {
         let options = Options::new().without_threads().store_id([7; 16]);
         let store = options.open_on(Arc::new(SimDisk::new())).unwrap();
@@ -421,7 +421,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_settled_before_needs_no_log() {
+    fn a_settled_receipt_needs_no_log() {
         let (number, lsn) = (Incarnation::new(3), Lsn::new(77));
         let life = Life::of_version_1(StoreId([1; 16]), number);
         let mut receipt = Receipt::settled(&life, lsn);

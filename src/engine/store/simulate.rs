@@ -1,4 +1,4 @@
-//! What simulations and tests need of a store that runs without threads, or look at from outside.
+//! The store's interface for simulations and tests, which run it without threads and look inside.
 
 #[cfg(feature = "cli")]
 use std::sync::Arc;
@@ -13,8 +13,8 @@ use crate::engine::base::lsn::{Incarnation, Lsn};
 use crate::engine::{disk::Disk, options::Options};
 
 impl Store {
-    /// Opens a store with sizes below those that [`Options::open_on`] takes, so that little data
-    /// already fills segments and caches.
+    /// Opens a store with sizes below the limits of [`Options::open_on`], so that little data
+    /// fills segments and caches.
     ///
     /// # Errors
     /// As [`Options::open`].
@@ -52,13 +52,13 @@ impl Store {
         cache.is_evicting() && !cache.has_room_for(operations)
     }
 
-    /// Whether a segment is being made, for which a commit may have to wait.
+    /// Whether a segment is being created, which a commit may have to wait for.
     #[cfg(feature = "cli")]
     pub(crate) fn is_log_being_kept(&self) -> bool {
         self.engine().log().is_some_and(|log| log.is_preallocating())
     }
 
-    /// Whether this life has written. Its first write begins a log, and others wait for that.
+    /// Whether this life has begun its log. The first write begins it, and other writes wait for that.
     #[cfg(feature = "cli")]
     pub(crate) fn has_begun(&self) -> bool {
         self.engine().log().is_some()
@@ -67,12 +67,12 @@ impl Store {
     /// One round of the thread that prepares the log.
     ///
     /// # Errors
-    /// What stood in the way; the next round tries again.
+    /// Any error of the round; the next round tries again.
     pub(crate) fn keep_log(&self) -> Result<()> {
         self.engine().log().map_or(Ok(()), |log| log.preallocate())
     }
 
-    /// What the log does after it was idle for a while: it notes the sync line in the superblock.
+    /// Notes the sync line in the superblock, as the log does after it was idle for a while.
     ///
     /// # Errors
     /// The superblock could not be written: the store is poisoned.
@@ -81,8 +81,7 @@ impl Store {
         self.engine().log().map_or(Ok(()), |log| log.note_sync_line())
     }
 
-    /// The token of a commit of a life that this copy of the store has had, by numbers alone. The
-    /// witness of the crash suite keeps no marks.
+    /// The token of a commit, from its incarnation and LSN: the crash suite's witness keeps no marks.
     #[cfg(feature = "cli")]
     pub(crate) fn token_of(&self, incarnation: Incarnation, lsn: Lsn) -> Result<String> {
         token_of(self.engine(), incarnation, lsn)

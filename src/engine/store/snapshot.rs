@@ -1,4 +1,4 @@
-//! Snapshots: the whole store as of one point in time.
+//! [`Snapshot`], the whole store as of one point in time.
 
 use std::ops::{Bound, RangeBounds};
 use std::sync::Arc;
@@ -15,11 +15,11 @@ use crate::engine::mutants::mutant;
 use crate::engine::space::PageId;
 use crate::engine::tree::{self, ReadAt, blob, lookup, touch};
 
-/// The whole store, all keyspaces, as of one point in time.
+/// A consistent view of the whole store, all keyspaces, as of one point in time.
 ///
-/// Page versions that a snapshot needs are kept until it is dropped, on disk if they outgrow
-/// memory. Taking one waits for nobody, whatever there is in the store; dropping one costs in
-/// proportion to the versions that go with it. Cheap to clone.
+/// Taking a snapshot waits for no other thread, however large the store is. The store keeps the page
+/// versions that a snapshot needs until its last clone is dropped, on disk if they outgrow memory.
+/// Dropping it costs in proportion to the versions that are freed with it. A clone is cheap.
 ///
 /// ```
 /// # let dir = tempfile::tempdir()?;
@@ -45,7 +45,7 @@ pub(super) struct Registered {
 }
 
 impl Registered {
-    /// What is visible now.
+    /// Registers a snapshot of the commits that are visible now.
     pub(super) fn new(store: Arc<OpenStore>) -> Self {
         let at = store.engine().cache().snapshot().into_lsn();
         Registered { store, at }
@@ -86,13 +86,13 @@ impl Snapshot {
         Snapshot { inner: Arc::new(Registered::new(store)) }
     }
 
-    /// The snapshot shows every commit at or below this, and no other.
+    /// The position of the snapshot: it shows every commit at or below this LSN, and no other.
     pub fn lsn(&self) -> Lsn {
         self.inner.at
     }
 
-    /// The receipt of what the snapshot shows: durable once all of it is. A reader that must not
-    /// act on what could still be lost waits for it.
+    /// A receipt that is durable once every commit that the snapshot shows is. If you must not act on
+    /// data that could still be lost, wait for it.
     pub fn receipt(&self) -> Receipt {
         mutant!(SnapshotReceiptEarly => {
             let checkpoint = self.inner.store.engine().watermarks().checkpoint;
@@ -101,17 +101,17 @@ impl Snapshot {
         self.inner.store.receipt(self.inner.at)
     }
 
-    /// The value of `key`.
+    /// The value of `key`, or `None` if there was no such key.
     ///
     /// # Errors
-    /// [`Error::NoSuchKeyspace`] if the keyspace was not there at the time, and as
-    /// [`Keyspace::get`].
+    /// [`Error::NoSuchKeyspace`] if the keyspace did not exist at that time,
+    /// [`Error::ForeignKeyspace`] if it belongs to another store, and as [`Keyspace::get`].
     pub fn get(&self, keyspace: &Keyspace, key: impl AsRef<[u8]>) -> Result<Option<Value>> {
         self.check(keyspace)?;
         self.inner.read(keyspace.state().root, key.as_ref())
     }
 
-    /// Whether there is `key`.
+    /// Whether `key` existed.
     ///
     /// # Errors
     /// As [`Snapshot::get`].
@@ -121,7 +121,7 @@ impl Snapshot {
         touch(engine.cache(), keyspace.state().root, key.as_ref(), at)
     }
 
-    /// The entries whose keys are in `bounds`, in order.
+    /// Iterates over the entries whose keys are in `bounds`, in order.
     ///
     /// # Errors
     /// As [`Snapshot::get`].
@@ -134,7 +134,7 @@ impl Snapshot {
         self.between(keyspace, bound(bounds.start_bound()), bound(bounds.end_bound()))
     }
 
-    /// The entries whose keys begin with `prefix`, in order.
+    /// Iterates over the entries whose keys begin with `prefix`, in order.
     ///
     /// # Errors
     /// As [`Snapshot::get`].
@@ -143,7 +143,7 @@ impl Snapshot {
         self.between(keyspace, from, to)
     }
 
-    /// All entries, in order.
+    /// Iterates over all entries, in order.
     ///
     /// # Errors
     /// As [`Snapshot::get`].
@@ -151,7 +151,7 @@ impl Snapshot {
         self.between(keyspace, Bound::Unbounded, Bound::Unbounded)
     }
 
-    /// The entry with the least key.
+    /// The entry with the smallest key.
     ///
     /// # Errors
     /// As [`Snapshot::get`].
@@ -159,7 +159,7 @@ impl Snapshot {
         self.iter(keyspace)?.next().transpose()
     }
 
-    /// The entry with the greatest key.
+    /// The entry with the largest key.
     ///
     /// # Errors
     /// As [`Snapshot::get`].
@@ -167,7 +167,7 @@ impl Snapshot {
         self.iter(keyspace)?.next_back().transpose()
     }
 
-    /// The number of keys, exactly. O(log n) in the number of open snapshots.
+    /// The exact number of keys. O(log n) in the number of open snapshots.
     ///
     /// # Errors
     /// As [`Snapshot::get`].
@@ -177,7 +177,7 @@ impl Snapshot {
         Ok(keyspace.state().count.at(self.inner.at))
     }
 
-    /// Whether there is no key.
+    /// Whether the keyspace had no key.
     ///
     /// # Errors
     /// As [`Snapshot::get`].
@@ -218,9 +218,8 @@ mod tests {
     use crate::Options;
     use crate::engine::disk::SimDisk;
 
-    /// As `verify` does for as long as it takes.
     #[test]
-    fn a_snapshot_is_taken_and_read_while_somebody_holds_the_commit_lock() {
+    fn a_snapshot_is_taken_and_read_while_the_commit_lock_is_held() {
         let store = Options::new().open_on(Arc::new(SimDisk::new())).unwrap();
         let rows = store.keyspace("rows").unwrap();
         rows.put("a", "1").unwrap();

@@ -1,4 +1,4 @@
-//! What the store has done so far, in numbers.
+//! [`Stats`], the counters of a store.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -7,38 +7,39 @@ use crate::engine::commit::checkpoint::CheckpointStats;
 use crate::engine::commit::{Engine, Watermarks};
 use crate::engine::recovery::RecoverySummary;
 
-/// What the store has done since it was opened, as of one call.
+/// Counters, durations and sizes of a store since it was opened, as of one call of
+/// [`Store::stats`](crate::Store::stats).
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Stats {
-    /// Where the store is.
+    /// The watermarks.
     pub watermarks: Watermarks,
-    /// Commits that waited for the device, those included that a server waited for.
+    /// Commits that waited for the device, including those that a server's client waited for.
     pub sync_commits: u64,
-    /// Commits that did not.
+    /// Commits that did not wait for the device.
     pub async_commits: u64,
     /// Puts and deletes in all commits.
     pub operations: u64,
     /// Flushes of the log.
     pub flushes: u64,
-    /// How long they took at the device.
+    /// How long flushes took at the device.
     pub flush_durations: Durations,
-    /// How long writers were made to wait: for a flush because too much was unsynced, for space in
-    /// the log, for a checkpoint, by back-pressure.
+    /// How long writers waited: for a flush because too much was unsynced, for space in the log, for a
+    /// checkpoint, or for back-pressure.
     pub stalls: Durations,
-    /// Commits for each flush.
+    /// Commits per flush.
     pub commits_per_flush: f64,
-    /// Page accesses that met the page in memory.
+    /// Page accesses that found the page in memory.
     pub cache_hits: u64,
-    /// Pages that had to be read.
+    /// Pages that were read from the data file.
     pub cache_misses: u64,
-    /// Pages that fit in memory.
+    /// Pages that the cache holds.
     pub cache_frames: u64,
     /// Pages changed in memory and not yet written.
     pub dirty_pages: u64,
     /// Page versions kept for open snapshots.
     pub old_versions: u64,
-    /// Pages that left memory.
+    /// Pages evicted from memory.
     pub evictions: u64,
     /// Bytes appended to the log.
     pub log_bytes_written: u64,
@@ -46,24 +47,24 @@ pub struct Stats {
     pub data_bytes_written: u64,
     /// The size of the data file, in bytes.
     pub data_file_bytes: u64,
-    /// Bytes of it that are free for new pages; `None` before the first write.
+    /// Bytes of the data file that are free for new pages; `None` before the first write.
     pub data_free_bytes: Option<u64>,
     /// Bytes of keys and values committed.
     pub user_bytes_written: u64,
     /// Checkpoints made.
     pub checkpoints: u64,
-    /// How long they took.
+    /// How long checkpoints took.
     pub checkpoint_durations: Durations,
-    /// What the last of them did.
+    /// The last checkpoint since the store was opened.
     pub last_checkpoint: Option<CheckpointStats>,
     /// What opening the store found and did.
     pub recovery: RecoverySummary,
-    /// How many keyspaces there are.
+    /// Number of keyspaces.
     pub keyspaces: u64,
 }
 
-/// Takes no lock that is held for longer than a moment: neither the commit lock nor the
-/// checkpoint's. So whoever watches a store is not held up by what it does.
+/// Takes neither the commit lock nor the checkpoint's, only locks that are held for a moment. So
+/// monitoring never waits for the work of the store.
 pub(super) fn stats(engine: &Engine, recovery: &RecoverySummary) -> Stats {
     let (cache, counts) = (engine.cache().stats(), engine.counts());
     let log = engine.log().map(|log| log.stats()).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! What has become of a commit, told from its token alone.
+//! The status of a commit, from its token alone.
 //!
 //! | the token's incarnation is | its LSN is | the commit is |
 //! |---|---|---|
@@ -8,16 +8,15 @@
 //! | a former one | above its end | lost, for ever |
 //! | one that this copy of the store never had | any | [`Error::UnknownLife`] |
 //!
-//! - RECEIPT-1 a token is judged only by the life that gave it out: number and mark must both be those of
-//!   an incarnation that this copy has had. A copy that was restored has lost the lives that the
-//!   original had after it, and gives their numbers and positions out again, with other marks.
-//! - RECEIPT-2 a text that lost a character, or had one changed, names nothing (its check), and neither
-//!   does a position at which no record can end.
+//! - RECEIPT-1 a token is judged only by its own incarnation: number and mark must both be those of an
+//!   incarnation that this copy has had. A restored copy never had the later lives of the original, and
+//!   uses their numbers and positions again, with other marks.
+//! - RECEIPT-2 a text with a lost or changed character is refused by its check, and so is a position at
+//!   which no record can end.
 //!
-//! What is left out: tokens of incarnations that began under format version 1 have neither mark
-//! nor check. They are compared by number alone, and only with incarnations without a mark. Of the
-//! positions below the end of a life it is not looked up whether a commit ended there: the log
-//! that could tell is recycled.
+//! Left out: tokens of incarnations that began under format version 1 have neither mark nor check. They
+//! are compared by number alone, and only with incarnations without a mark. Below the end of a life the
+//! store does not look up whether a commit ended at a position: the log that could tell is recycled.
 
 use super::receipt::{Status, Token};
 use crate::engine::base::codec::get_u64;
@@ -29,7 +28,7 @@ use crate::engine::mutants::mutant;
 use crate::engine::space::PageId;
 use crate::engine::tree::{ReadAt, Value, lookup};
 
-/// What has become of the commit whose receipt has this token.
+/// The status of the commit with this token.
 pub(super) fn status(engine: &Engine, text: &str) -> Result<Status> {
     let token: Token = text.parse()?;
     let lsn = token.lsn;
@@ -48,7 +47,7 @@ pub(super) fn status(engine: &Engine, text: &str) -> Result<Status> {
         return Ok(Status::Durable);
     }
     if lsn > now.appended && engine.log().is_none() {
-        return Ok(Status::Lost); // that life has ended, and nothing has begun
+        return Ok(Status::Lost); // that life has ended, and no other has begun
     }
     if lsn > now.appended {
         return invalid("the store has made no such commit".into());
@@ -59,7 +58,7 @@ pub(super) fn status(engine: &Engine, text: &str) -> Result<Status> {
     poisoned.map_or(Ok(Status::Pending), |error| Err(error.after_append(lsn)))
 }
 
-/// Where the life ended that a token of this store names; `None` if that is the present one.
+/// The end of the life that a token of this store names; `None` if it is the present life.
 ///
 /// # Errors
 /// [`Error::UnknownLife`] if this copy of the store never had it (RECEIPT-1).
@@ -79,7 +78,7 @@ pub(super) fn judge_life(engine: &Engine, token: &Token, text: &str) -> Result<O
     }
 }
 
-/// The token of a commit, by numbers alone.
+/// The token of a commit, from its incarnation and LSN.
 #[cfg(feature = "cli")]
 pub(super) fn token_of(engine: &Engine, incarnation: Incarnation, lsn: Lsn) -> Result<String> {
     let now = engine.life();
@@ -135,7 +134,7 @@ mod tests {
         token
     }
 
-    /// As after a backup was restored: the copy gives incarnation and LSN out again.
+    /// As after a backup was restored: the copy uses incarnation and LSN again.
     #[test]
     fn a_token_of_a_life_that_only_another_copy_had_is_refused() {
         let disk = SimDisk::new();
@@ -172,7 +171,7 @@ mod tests {
             let told = store.status(&wrong);
             assert!(matches!(told, Err(Error::InvalidToken { .. })), "{lsn}: {told:?}");
         }
-        // That life has ended: what was never in it is absent, for ever.
+        // That life has ended: a commit that it never had is absent, for ever.
         let beyond = Token { lsn: Lsn::new(u64::MAX - 7), ..token }.to_string();
         assert_eq!(store.status(&beyond).unwrap(), Status::Lost);
     }

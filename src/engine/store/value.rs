@@ -1,19 +1,19 @@
-//! Values and entries as reads return them: copies, which pin nothing and borrow nothing (CACHE-9).
+//! [`Value`] and [`Entry`], the results of reads: copies that pin nothing and borrow nothing (CACHE-9).
 
 use std::fmt;
 use std::ops::Deref;
 
-/// Values up to this long need no memory beside the `Value` itself.
+/// Values up to this length are stored in the `Value` itself.
 const SHORT: usize = 190;
 
-/// A value that was read.
+/// A value that was read: an owned copy of its bytes, which dereferences to `[u8]`.
 ///
-/// It is a copy: whoever holds it holds its bytes and nothing else, and it outlives the store.
+/// It borrows nothing, holds up no other thread, and may outlive the store.
 #[derive(Clone)]
-pub struct Value(Inner);
+pub struct Value(ValueBytes);
 
 #[derive(Clone)]
-enum Inner {
+enum ValueBytes {
     Short { len: u8, bytes: [u8; SHORT] },
     Long(Box<[u8]>),
 }
@@ -24,22 +24,22 @@ impl Value {
     #[inline]
     pub(crate) fn copy(value: &[u8]) -> Self {
         if value.len() > SHORT {
-            return Value(Inner::Long(value.into()));
+            return Value(ValueBytes::Long(value.into()));
         }
         let mut bytes = [0; SHORT];
         bytes[..value.len()].copy_from_slice(value);
-        Value(Inner::Short { len: value.len() as u8, bytes })
+        Value(ValueBytes::Short { len: value.len() as u8, bytes })
     }
 
     pub(crate) fn owned(bytes: Vec<u8>) -> Self {
-        Value(Inner::Long(bytes.into_boxed_slice()))
+        Value(ValueBytes::Long(bytes.into_boxed_slice()))
     }
 
-    /// The value as a vector. Copies it only if it is short.
+    /// The value as a vector. Copies only a short value.
     pub fn into_vec(self) -> Vec<u8> {
         match self.0 {
-            Inner::Long(bytes) => bytes.into_vec(),
-            Inner::Short { .. } => self.to_vec(),
+            ValueBytes::Long(bytes) => bytes.into_vec(),
+            ValueBytes::Short { .. } => self.to_vec(),
         }
     }
 }
@@ -50,8 +50,8 @@ impl Deref for Value {
     #[inline]
     fn deref(&self) -> &[u8] {
         match &self.0 {
-            Inner::Short { len, bytes } => &bytes[..usize::from(*len)],
-            Inner::Long(bytes) => bytes,
+            ValueBytes::Short { len, bytes } => &bytes[..usize::from(*len)],
+            ValueBytes::Long(bytes) => bytes,
         }
     }
 }
@@ -74,10 +74,10 @@ impl<T: AsRef<[u8]> + ?Sized> PartialEq<T> for Value {
     }
 }
 
-/// A key and its value, as iterators return them. As a [`Value`], it is a copy.
+/// A key and its value, as iterators return them: an owned copy, like a [`Value`].
 #[derive(Clone)]
 pub struct Entry {
-    /// The key, and the value behind it unless that is `apart`.
+    /// The key, followed by the value unless that is in `apart`.
     bytes: Box<[u8]>,
     key_len: usize,
     /// A value that was stored out of line.
@@ -106,7 +106,7 @@ impl Entry {
         self.apart.as_deref().unwrap_or(&self.bytes[self.key_len..])
     }
 
-    /// Both as vectors of their own.
+    /// The key and the value as vectors.
     pub fn into_pair(self) -> (Vec<u8>, Vec<u8>) {
         let key = self.key().to_vec();
         let value = match self.apart {
@@ -128,7 +128,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn values_of_all_lengths_are_what_they_were_made_of() {
+    fn values_and_entries_of_all_lengths_keep_their_bytes() {
         for len in (0..300).chain([SHORT, SHORT + 1, 100_000]) {
             let bytes: Vec<u8> = (0..len).map(|at| at as u8).collect();
             for value in [Value::copy(&bytes), Value::owned(bytes.clone())] {

@@ -11,50 +11,50 @@ use crate::engine::commit::{Engine, KeyspaceId, KeyspaceState};
 use crate::engine::space::PageId;
 use crate::engine::tree::check::{Checked, check, check_doomed};
 
-/// What [`Store::verify`](crate::Store::verify) found.
+/// The result of [`Store::verify`](crate::Store::verify).
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct Verification {
-    /// What is wrong, in words; nothing in a sound store. At most the first 100 problems, and then one
-    /// text that says how many more there are.
+    /// The problems found, in words; empty for a sound store. The list has at most the first 100, and
+    /// then one text that says how many more there are.
     pub problems: Vec<String>,
-    /// How many keyspaces there are.
+    /// Number of keyspaces.
     pub keyspaces: u64,
-    /// How many keys, in all keyspaces; without those in damaged pages and below them.
+    /// Number of keys in all keyspaces, without those in or below damaged pages.
     pub keys: u64,
-    /// How many pages were reached, those of out-of-line values included.
+    /// Number of pages reached, including those of out-of-line values.
     pub pages: u64,
-    /// Blocks of the data file that the last checkpoint does not use. Unknown if the list of free
+    /// Blocks of the data file that the last checkpoint does not use. `None` if the list of free
     /// blocks is damaged.
     pub free_blocks: Option<u64>,
 }
 
 impl Verification {
-    /// Whether nothing is wrong.
+    /// Whether no problem was found.
     pub fn is_clean(&self) -> bool {
         self.problems.is_empty()
     }
 }
 
-/// What is checked: the store as of one moment.
-struct Pinned<'a> {
-    /// Keeps what the trees were then.
+/// The state of the store that is checked, as of one moment.
+struct PinnedStore<'a> {
+    /// Keeps the trees as they were.
     snapshot: Snapshot<'a>,
     catalog_root: PageId,
-    /// With how many keys each had.
+    /// Each with its key count.
     keyspaces: Vec<(Arc<KeyspaceState>, u64)>,
     doomed: Vec<(KeyspaceId, PageId)>,
-    /// Pages that were freed, and still exist.
+    /// Freed pages that still exist.
     freed: HashSet<PageId>,
-    /// Pages from here on came later.
+    /// Pages from here on were created later.
     next_page_id: u64,
-    /// How many pages had been listed as changed.
+    /// How many changed pages the writer had listed.
     listed: usize,
 }
 
-/// Checks the trees as of now, in memory and on disk, then what the last checkpoint has on disk.
-/// Commits go on; checkpoints wait meanwhile. Keyspaces and keys are counted where `counts` says so
-/// of the name; all are checked. `None` if the progress was cancelled.
+/// Checks the trees as of now, in memory and on disk, then the last checkpoint on disk.
+/// Commits go on; checkpoints wait meanwhile. Every keyspace is checked; those whose names `counts`
+/// accepts are counted. `None` if the progress was cancelled.
 pub(super) fn verify(
     engine: &Engine,
     progress: &OperationProgress,
@@ -79,13 +79,13 @@ pub(super) fn verify(
     Ok((!progress.is_cancelled()).then_some(verified))
 }
 
-/// What has been found so far.
+/// The findings so far.
 #[derive(Default)]
 struct Findings {
     problems: Problems,
-    /// All but the problems.
+    /// Everything except the problems.
     counted: Verification,
-    /// A tree has a damaged page: not every page that is in use was reached.
+    /// A tree has a damaged page, so some pages in use were not reached.
     is_partial: bool,
 }
 
@@ -97,12 +97,12 @@ impl Findings {
     }
 }
 
-/// Takes down what is to be checked. The commit lock is held for that alone; no page is read.
-fn pin(engine: &Engine, unreaped: Vec<PageId>) -> Pinned<'_> {
+/// Records the state to be checked, under the commit lock. Reads no page.
+fn pin(engine: &Engine, unreaped: Vec<PageId>) -> PinnedStore<'_> {
     let state = engine.lock_commits();
     let catalog = &state.trees.catalog;
     let counted = |keyspace: &Arc<KeyspaceState>| (Arc::clone(keyspace), keyspace.count.latest());
-    Pinned {
+    PinnedStore {
         snapshot: engine.cache().snapshot(),
         catalog_root: state.trees.catalog_root,
         keyspaces: catalog.iter().map(counted).collect(),
@@ -116,7 +116,7 @@ fn pin(engine: &Engine, unreaped: Vec<PageId>) -> Pinned<'_> {
 /// Checks every tree, and notes which pages they reach. False if the progress was cancelled.
 fn check_trees(
     engine: &Engine,
-    pinned: &Pinned<'_>,
+    pinned: &PinnedStore<'_>,
     progress: &OperationProgress,
     counts: &dyn Fn(&str) -> bool,
     reached: &mut HashSet<PageId>,
@@ -134,7 +134,7 @@ fn check_trees(
         roots.push((format!("keyspace {:?}", keyspace.name), keyspace.root, count));
     }
     for (id, root) in &pinned.doomed {
-        // Half taken apart, its inner nodes may be empty; what counts is what it reaches.
+        // Half taken apart, its inner nodes may be empty; only the pages that it reaches matter.
         let name = format!("dropped keyspace {}", id.0);
         let checked = check_doomed(engine.cache(), *root, at, &mut |id| {
             progress.advance(1);
@@ -162,16 +162,16 @@ fn check_trees(
     Ok(true)
 }
 
-/// TREE-3: every page that exists is reached, or was freed, or came after what is checked. Which are not
-/// reached can be told only if all trees are whole.
+/// TREE-3: every page that exists is reached, was freed, or was created later. Unreached pages are
+/// reported only if no tree has a damaged page.
 fn check_pages(
     engine: &Engine,
-    pinned: &Pinned<'_>,
+    pinned: &PinnedStore<'_>,
     reached: &HashSet<PageId>,
     found: &mut Findings,
 ) -> Result<()> {
-    // Pages that a commit made, and freed, before a failing device stopped it halfway are neither until the
-    // store is reopened.
+    // A failing device may have stopped a commit halfway. Pages that it created or freed are neither
+    // reached nor free until the store is reopened.
     let is_poisoned = engine.poisoned().is_some();
     let mut strays = Vec::new();
     for id in (1..pinned.next_page_id).map(PageId) {
@@ -195,8 +195,8 @@ fn check_pages(
         return Ok(());
     }
     if !strays.is_empty() {
-        // A free name may have been given to a new page meanwhile. Looked up after the pages: who
-        // makes a page lists it under the same hold of the commit lock.
+        // A free page id may have been given to a new page meanwhile. The list is read after the pages: a
+        // commit that creates a page lists it under the same hold of the commit lock.
         let state = engine.lock_commits();
         let new: HashSet<PageId> =
             state.writer.listed_since(pinned.listed).iter().copied().collect();
@@ -209,7 +209,7 @@ fn check_pages(
     Ok(())
 }
 
-/// Checks what the last checkpoint has on disk: maps, used blocks, and every page's checksum.
+/// Checks the last checkpoint on disk: maps, used blocks, and every page's checksum.
 fn verify_checkpoint(
     engine: &Engine,
     progress: &OperationProgress,
@@ -217,7 +217,7 @@ fn verify_checkpoint(
 ) -> Result<()> {
     let mut pages = Vec::new();
     let data_file = engine.space().verify(&mut |id, addr| pages.push((id, addr)));
-    // What it has to write down for others who came meanwhile may fail as a checkpoint does.
+    // It may have to write the superblock for others meanwhile, which may fail as a checkpoint does.
     let data_file = data_file.inspect_err(|error| engine.pass_poison_on(error))?;
     found.problems.append("", data_file.problems);
     found.counted.free_blocks = data_file.free_blocks;

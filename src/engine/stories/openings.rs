@@ -291,7 +291,7 @@ fn dropping_many_keyspaces_takes_some_apart() {
     }
     let dropped = || engine.lock_commits().trees.catalog.doomed.len();
     assert_eq!(dropped(), 40);
-    engine.keep_few_dropped();
+    engine.limit_dropped();
     assert_eq!(dropped(), 8);
 }
 

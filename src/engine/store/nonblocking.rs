@@ -1,5 +1,5 @@
-//! What a server needs of the store that no embedded user does: reads and commits that are done
-//! at once or not at all, and waiting for the sync line without asking for a flush.
+//! The store's interface for a server: reads and commits that never block, and waiting for the sync
+//! line without requesting a flush.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -8,27 +8,27 @@ use std::time::Duration;
 
 use super::batch::WriteBatch;
 use super::handle::Store;
-use super::keyspace::{Keyspace, Limits};
+use super::keyspace::{Keyspace, SizeLimits};
 use super::receipt::{Receipt, Token};
 use super::status::judge_life;
 use crate::engine::base::error::{Error, Result};
 use crate::engine::base::lsn::Lsn;
-use crate::engine::commit::{Op, Single};
+use crate::engine::commit::{GatheredCommit, Op};
 use crate::engine::options::CommitMode;
 use crate::engine::tree::{ReadAt, Value, lookup, peek};
 
-/// How large a write is, as far as it matters for the room that it needs.
+/// The size of a write, as far as it determines the space that it needs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct BatchSize {
     pub(crate) operations: usize,
-    /// Of keys and values.
+    /// Bytes of keys and values.
     pub(crate) bytes: usize,
-    /// Of the longest value.
+    /// Bytes of the longest value.
     pub(crate) longest: usize,
 }
 
 impl BatchSize {
-    /// The larger in each respect.
+    /// The larger of each field.
     pub(crate) fn max(self, other: BatchSize) -> BatchSize {
         BatchSize {
             operations: self.operations.max(other.operations),
@@ -37,7 +37,7 @@ impl BatchSize {
         }
     }
 
-    /// The smaller in each respect.
+    /// The smaller of each field.
     pub(crate) fn min(self, other: BatchSize) -> BatchSize {
         BatchSize {
             operations: self.operations.min(other.operations),
@@ -46,7 +46,7 @@ impl BatchSize {
         }
     }
 
-    /// Lengths of values that a write of this size might have, one at least.
+    /// Lengths of values that a write of this size might have: at least one.
     fn values(self) -> impl Iterator<Item = usize> {
         let others = self.operations.saturating_sub(1);
         let each = self.bytes.saturating_sub(self.longest) / others.max(1);
@@ -55,7 +55,6 @@ impl BatchSize {
 }
 
 impl WriteBatch {
-    /// How large it is.
     pub(crate) fn size(&self) -> BatchSize {
         BatchSize {
             operations: self.payload.operations,
@@ -65,41 +64,41 @@ impl WriteBatch {
     }
 }
 
-/// Puts and deletes that are to be committed together, each on its own.
+/// Puts and deletes, each a commit of its own, to be committed in one hold of the commit lock.
 #[derive(Debug, Default)]
 pub(crate) struct Gathered {
-    /// Those behind `len` are there for their memory.
-    singles: Vec<Single>,
+    /// Entries behind `len` are empty and keep their memory.
+    commits: Vec<GatheredCommit>,
     len: usize,
 }
 
 impl Gathered {
-    /// What became of each, in order: `None`, and nothing done, if it or one before it would have to
+    /// The answers, in order: `None`, and nothing done, if this write or one before it would have to
     /// wait.
     pub(crate) fn answers(&self) -> impl Iterator<Item = &Result<Option<Lsn>>> {
-        self.singles[..self.len].iter().map(|single| &single.answer)
+        self.commits[..self.len].iter().map(|commit| &commit.answer)
     }
 
     /// Forgets them, and keeps their memory.
     pub(crate) fn clear(&mut self) {
-        self.singles[..self.len].iter_mut().for_each(Single::clear);
+        self.commits[..self.len].iter_mut().for_each(GatheredCommit::clear);
         self.len = 0;
     }
 
     fn push(&mut self, keyspace: &Keyspace, op: Op<'_>) {
-        if self.len == self.singles.len() {
-            self.singles.push(Single::default());
+        if self.len == self.commits.len() {
+            self.commits.push(GatheredCommit::default());
         }
-        let single = &mut self.singles[self.len];
-        single.payload.push(op);
-        single.keyspaces.push(Arc::clone(keyspace.state()));
+        let commit = &mut self.commits[self.len];
+        commit.payload.push(op);
+        commit.keyspaces.push(Arc::clone(keyspace.state()));
         self.len += 1;
     }
 }
 
 impl Keyspace {
     /// Shows the value of `key` to `look`; `None` if a page would have to be read for it, or the
-    /// value is out of line. `look` must be brief: nothing is freed meanwhile.
+    /// value is out of line. `look` must be brief: it pins the epoch, so no page version is freed.
     ///
     /// # Errors
     /// As [`Keyspace::get`].
@@ -132,57 +131,55 @@ impl Keyspace {
         })
     }
 
-    /// Puts a put to those that are to be committed with [`Store::commit_gathered`].
+    /// Adds a put, to be committed with [`Store::commit_gathered`].
     ///
     /// # Errors
-    /// As [`Keyspace::put`], if that can be told now.
+    /// [`Error::KeyTooLong`], [`Error::ValueTooLong`].
     pub(crate) fn gather_put(&self, key: &[u8], value: &[u8], to: &mut Gathered) -> Result<()> {
         self.put_of(key, value).map(|op| to.push(self, op))
     }
 
-    /// Puts a delete to those that are to be committed with [`Store::commit_gathered`].
+    /// Adds a delete, to be committed with [`Store::commit_gathered`].
     ///
     /// # Errors
-    /// As [`Keyspace::put`], if that can be told now.
+    /// [`Error::KeyTooLong`].
     pub(crate) fn gather_delete(&self, key: &[u8], to: &mut Gathered) -> Result<()> {
         self.delete_of(key).map(|op| to.push(self, op))
     }
 
-    /// Where in the log it was made; 0 if that was in a former life.
+    /// The LSN of its creation; 0 if it existed when the store was opened.
     pub(crate) fn made_at(&self) -> Lsn {
         self.state().created()
     }
 
-    /// Whether it has been dropped.
     pub(crate) fn is_dropped(&self) -> bool {
         self.state().is_dropped()
     }
 }
 
 impl Store {
-    /// Commits a batch asynchronously, as one that was gathered alone; `None`, and the batch as it was, if
-    /// that would have to wait. Its keyspaces must be this store's: looking them up takes the commit lock.
+    /// Commits a batch asynchronously; `None`, and the batch as it was, if that would have to wait. The
+    /// caller makes sure that its keyspaces are this store's.
     ///
     /// # Errors
     /// As [`Store::write`].
     pub(crate) fn write_at_once(&self, batch: &mut WriteBatch) -> Result<Option<Lsn>> {
-        Limits::of(self.engine()).check_batch(batch)?;
+        SizeLimits::of(self.engine()).check_batch(batch)?;
         let (payload, keyspaces) =
             (std::mem::take(&mut batch.payload), std::mem::take(&mut batch.keyspaces));
-        let mut alone = Single::new(payload, keyspaces);
-        self.engine().commit_each_at_once(std::slice::from_mut(&mut alone));
+        let mut alone = GatheredCommit::new(payload, keyspaces);
+        self.engine().try_commit_each(std::slice::from_mut(&mut alone));
         (batch.payload, batch.keyspaces) = (alone.payload, alone.keyspaces);
         alone.answer
     }
 
-    /// Commits what was gathered of this store's keyspaces. The answers are there then.
+    /// Commits the gathered writes to this store's keyspaces, and sets their answers.
     pub(crate) fn commit_gathered(&self, gathered: &mut Gathered) {
         let len = gathered.len;
-        self.engine().commit_each_at_once(&mut gathered.singles[..len]);
+        self.engine().try_commit_each(&mut gathered.commits[..len]);
     }
 
-    /// Makes the keyspace `name` and returns where that is in the log. Does not wait until it is there
-    /// durably.
+    /// Creates the keyspace `name`, and returns the LSN of that commit. Does not wait until it is durable.
     ///
     /// # Errors
     /// As [`Store::create_keyspace`].
@@ -190,8 +187,8 @@ impl Store {
         self.commit_keyspace(name, CommitMode::Async)
     }
 
-    /// The keyspace `name`, made if there is none, and whether it was. Does not wait until it is there
-    /// durably.
+    /// The keyspace `name`, created if there is none, and whether this call created it. Does not wait until
+    /// that is durable.
     ///
     /// # Errors
     /// As [`Store::keyspace`].
@@ -209,8 +206,7 @@ impl Store {
         }
     }
 
-    /// Drops the keyspace `name` and returns where that is in the log. Does not wait until it is gone
-    /// durably.
+    /// Drops the keyspace `name`, and returns the LSN of that commit. Does not wait until it is durable.
     ///
     /// # Errors
     /// As [`Store::drop_keyspace`].
@@ -218,7 +214,7 @@ impl Store {
         Ok(self.drop_keyspace_with(name, CommitMode::Async)?.lsn())
     }
 
-    /// Begins an incarnation, as the first write would.
+    /// Begins an incarnation, as the first write does.
     ///
     /// # Errors
     /// As [`Store::write`].
@@ -227,7 +223,7 @@ impl Store {
         self.engine().live().map(|_| ())
     }
 
-    /// Fails unless the present or a former life of this copy of the store gave `token` out.
+    /// Fails unless `token` is from the present or a former life of this copy of the store.
     pub(crate) fn check_life(&self, token: &Token, text: &str) -> Result<()> {
         judge_life(self.engine(), token, text).map(|_| ())
     }
@@ -242,17 +238,17 @@ impl Store {
         self.engine().durable()
     }
 
-    /// Whether the log is poisoned: no commit is taken until the store is opened anew.
+    /// Whether the log is poisoned: it takes no commit until the store is reopened.
     pub(crate) fn is_poisoned(&self) -> bool {
         self.poisoned().is_some()
     }
 
-    /// What poisoned the log, if anything has.
+    /// The error that poisoned the log, if any.
     pub(crate) fn poisoned(&self) -> Option<Error> {
         self.engine().poisoned()
     }
 
-    /// Whether a write of this size would be taken now: waits where that would wait, and changes
+    /// Fails if a write of this size would be refused now. Waits where the write would wait, and commits
     /// nothing.
     ///
     /// # Errors
@@ -261,17 +257,17 @@ impl Store {
         self.engine().try_room_for_write(size.values())
     }
 
-    /// So many commits that were asynchronous to the engine are waited for all the same.
+    /// Counts commits that are asynchronous for the engine, but that a client waits for.
     pub(crate) fn count_awaited(&self, commits: u64) {
         self.engine().counts().awaited.fetch_add(commits, Ordering::Relaxed);
     }
 
-    /// How long the flush of the log that is at the device has been there, if one is.
+    /// How long the running flush of the log has been at the device, if there is one.
     pub(crate) fn flushing_for(&self) -> Option<Duration> {
         self.engine().log().and_then(|log| log.flushing_for())
     }
 
-    /// How long the longest flush took that has ended since this was asked last.
+    /// The duration of the longest flush that has ended since the last call.
     pub(crate) fn take_longest_flush(&self) -> Duration {
         self.engine().log().map_or(Duration::ZERO, |log| log.take_longest_flush())
     }
@@ -283,7 +279,7 @@ impl Store {
 }
 
 impl Receipt {
-    /// As its future, but asks for no flush: `Ready` when the flush that comes anyway is done.
+    /// As polling the receipt, but requests no flush: `Ready` once the flush that comes anyway is done.
     pub(crate) fn poll_quietly(&self, cx: &mut Context<'_>) -> Poll<Result<()>> {
         match &self.log {
             Some(log) => log.poll_passed(self.token.lsn, cx),
@@ -306,7 +302,6 @@ mod tests {
         (store, rows)
     }
 
-    /// A gather of one.
     fn put_alone(store: &Store, rows: &Keyspace, key: &[u8], value: &[u8]) -> Result<Option<Lsn>> {
         let mut gathered = Gathered::default();
         rows.gather_put(key, value, &mut gathered)?;
@@ -324,7 +319,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_in_memory_is_read_and_written_at_once() {
+    fn keys_in_memory_are_read_and_written_without_waiting() {
         let (store, rows) = store(Options::new());
         let lsn = put_alone(&store, &rows, b"k", b"v").unwrap().expect("nothing to wait for");
         assert_eq!(store.watermarks().visible, lsn);
@@ -343,7 +338,7 @@ mod tests {
     }
 
     #[test]
-    fn what_would_have_to_wait_is_not_done() {
+    fn a_write_that_would_have_to_wait_is_not_done() {
         // A first write begins the log, which is I/O.
         let fresh = Options::new().open_on(Arc::new(SimDisk::new())).unwrap();
         assert_eq!(fresh.write_at_once(&mut WriteBatch::new()).unwrap(), None);
@@ -353,7 +348,7 @@ mod tests {
         assert_eq!(put_alone(&store, &rows, b"long", &long).unwrap(), None);
         rows.put("long", &long).unwrap();
         assert_eq!(rows.peek(b"long", copy).unwrap(), None);
-        // Somebody holds the commit lock for long, as `verify` does.
+        // Another thread holds the commit lock for long.
         let held = store.engine().lock_commits();
         assert_eq!(put_alone(&store, &rows, b"k", b"v").unwrap(), None);
         drop(held);
@@ -361,7 +356,7 @@ mod tests {
         assert!(put_alone(&store, &rows, b"k", b"v").unwrap().is_some());
     }
 
-    /// The answers, and where they stand if they were done.
+    /// Commits the gathered writes, and returns their answers.
     fn commit(store: &Store, gathered: &mut Gathered) -> Vec<Result<Option<Lsn>>> {
         store.commit_gathered(gathered);
         let answers = gathered.answers().cloned().collect();
@@ -370,7 +365,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_gathered_is_committed_in_order_and_each_on_its_own() {
+    fn gathered_writes_are_committed_in_order_and_each_on_its_own() {
         let (store, rows) = store(Options::new());
         rows.put("a", "old").unwrap();
         let mut gathered = Gathered::default();
@@ -391,7 +386,7 @@ mod tests {
     }
 
     #[test]
-    fn each_of_those_that_were_gathered_has_its_own_answer() {
+    fn each_gathered_write_has_its_own_answer() {
         let (store, rows) = store(Options::new());
         let dropped = store.keyspace("dropped").unwrap();
         let mut gathered = Gathered::default();
@@ -409,7 +404,7 @@ mod tests {
             [Ok(Some(_)), Err(Error::NoSuchKeyspace { .. }), Ok(None), Ok(None)]
         ));
         assert_eq!(rows.len().unwrap(), 1, "GATHER-2, GATHER-4");
-        // Somebody holds the commit lock for long.
+        // Another thread holds the commit lock for long.
         rows.gather_put(b"c", b"3", &mut gathered).unwrap();
         let held = store.engine().lock_commits();
         assert!(matches!(commit(&store, &mut gathered)[..], [Ok(None)]));
@@ -429,7 +424,7 @@ mod tests {
             rows.put_with(number.to_be_bytes(), [7; 1000], CommitMode::Async).unwrap();
         }
         store.checkpoint().unwrap();
-        // Their leaf is in memory, the pages of the long value are not.
+        // The leaf of both keys is in memory, the pages of the long value are not.
         rows.value_len(b"long").unwrap();
         assert!(rows.peek(b"short", copy).unwrap().is_some());
         let mut gathered = Gathered::default();
@@ -449,11 +444,11 @@ mod tests {
             let value = vec![7; if number % 2 == 0 { 900 } else { 1 }];
             rows.gather_put(&number.to_be_bytes(), &value, &mut gathered).unwrap();
         }
-        // There was room when it was looked at, which others have taken before the lock was.
+        // As if others took the log space between the check and the commit lock.
         let engine = store.engine();
-        engine.look_at_each(&mut gathered.singles);
+        engine.mark_ready(&mut gathered.commits);
         let mut state = engine.lock_commits();
-        engine.serve_each(engine.live().unwrap(), &mut state, &mut gathered.singles);
+        engine.serve_ready(engine.live().unwrap(), &mut state, &mut gathered.commits);
         drop(state);
         let done: Vec<bool> =
             gathered.answers().map(|answer| answer.as_ref().unwrap().is_some()).collect();
@@ -462,7 +457,7 @@ mod tests {
     }
 
     #[test]
-    fn puts_that_are_gathered_leave_the_end_of_the_log_of_a_full_disk_to_deletes() {
+    fn gathered_puts_leave_the_log_reserve_of_a_full_disk_to_deletes() {
         let disk = SimDisk::new();
         let options = Options::new().segment_bytes(64 << 10);
         let store = options.open_on(Arc::new(disk.clone())).unwrap();
@@ -477,7 +472,7 @@ mod tests {
         let log = store.engine().log().unwrap();
         assert!(log.has_space(log.delete_reserve()), "COMMIT-5");
         rows.gather_delete(&0_u32.to_be_bytes(), &mut gathered).unwrap();
-        assert!(matches!(commit(&store, &mut gathered)[..], [Ok(Some(_))]), "it takes away");
+        assert!(matches!(commit(&store, &mut gathered)[..], [Ok(Some(_))]), "a delete frees space");
     }
 
     #[test]
@@ -493,7 +488,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_refused_is_refused_at_once() {
+    fn an_invalid_write_is_refused_without_waiting() {
         let (store, rows) = store(Options::new());
         let key = vec![0; 5000];
         assert!(matches!(put_alone(&store, &rows, &key, b""), Err(Error::KeyTooLong { .. })));
@@ -505,7 +500,7 @@ mod tests {
     }
 
     #[test]
-    fn pages_that_were_evicted_are_not_waited_for() {
+    fn peek_does_not_wait_for_evicted_pages() {
         let (store, rows) = store(Options::new().cache_bytes(1 << 20));
         let value = [7; 1000];
         for number in 0..4000_u32 {

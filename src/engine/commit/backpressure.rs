@@ -1,9 +1,9 @@
-//! Back-pressure: as dirty pages or the log near their limits, each commit is slowed a little,
-//! so that none is stopped for long.
+//! Back-pressure: each commit is slowed a little as dirty pages or the log near their limits, so that
+//! none is stopped for long.
 
 use std::time::Duration;
 
-use super::engine::{Engine, Live};
+use super::engine::{Engine, LiveLog};
 #[cfg(feature = "server")]
 use super::{KeyspaceId, Op, Payload};
 use crate::engine::base::error::Result;
@@ -12,20 +12,20 @@ use crate::engine::base::sync::Stopwatch;
 #[cfg(feature = "server")]
 use crate::engine::options::CommitMode;
 
-/// Dirty pages beyond this share of the cache slow commits down, in percent.
+/// The percentage of dirty pages in the cache above which commits slow down.
 const DIRTY_SLOW: u64 = 75;
 /// The log may grow to this many times `checkpoint_log_bytes` before commits slow down.
 const LOG_SLOW: u64 = 2;
-/// And to this many times before they stop until a checkpoint is done.
+/// The log may grow to this many times `checkpoint_log_bytes` before commits wait for a checkpoint.
 const LOG_STOP: u64 = 4;
-/// The longest that one commit is slowed down.
+/// The longest delay of one commit.
 const LONGEST: Duration = Duration::from_millis(2);
 
 impl Engine {
-    /// Slows the caller down if it must be. No lock is held.
-    pub(super) fn throttle(&self, live: &Live) -> Result<()> {
+    /// Delays the caller if dirty pages or the log near their limits. No lock is held.
+    pub(super) fn throttle(&self, live: &LiveLog) -> Result<()> {
         if self.cache.is_short_of_frames() {
-            self.background.ring_cleaner();
+            self.background.wake_cleaner();
         }
         let log = self.log_since_checkpoint(live.log.appended());
         let limit = self.options.checkpoint_log_bytes;
@@ -37,7 +37,7 @@ impl Engine {
             return if log > slow { self.stalled(|| self.checkpoint()).map(drop) } else { Ok(()) };
         }
         if log > LOG_STOP.saturating_mul(limit) {
-            // Reports why, if checkpoints fail.
+            // If checkpoints fail, the commit fails with their error.
             return self.stalled(|| self.checkpoint()).map(drop);
         }
         let percent = self.slowness(log);
@@ -47,7 +47,7 @@ impl Engine {
         Ok(())
     }
 
-    /// Counts how long a writer waits.
+    /// Does `wait`, and counts its duration as a stall.
     pub(super) fn stalled<T>(&self, wait: impl FnOnce() -> T) -> T {
         let begun = Stopwatch::start();
         let done = wait();
@@ -57,18 +57,18 @@ impl Engine {
 
     /// Whether a commit would be slowed down now.
     #[cfg(feature = "server")]
-    pub(super) fn is_pressed(&self, live: &Live) -> bool {
+    pub(super) fn is_throttled(&self, live: &LiveLog) -> bool {
         let log = self.log_since_checkpoint(live.log.appended());
         let is_short = self.cache.is_short_of_frames();
         if is_short {
-            self.background.ring_cleaner();
+            self.background.wake_cleaner();
         }
         (is_short || log > LOG_SLOW.saturating_mul(self.options.checkpoint_log_bytes))
             && self.slowness(log) > 0
     }
 
-    /// Does what a commit of values of these lengths does before it is appended: it waits where that
-    /// would wait, and fails as that would fail. What it provides is there for the next one.
+    /// Does the steps before the append of a commit with values of these lengths: it waits and fails as
+    /// the commit would. The space that it provides stays for the next commit.
     ///
     /// # Errors
     /// As [`Engine::commit`].
@@ -83,24 +83,24 @@ impl Engine {
             value.resize(bytes, 0);
             payload.push(Op::Put { keyspace: KeyspaceId(0), key: b"", value: &value });
         }
-        self.weigh(&mut payload);
+        self.estimate_needs(&mut payload);
         let _prepared = self.prepare_values(live, &mut payload)?;
         payload.seal(CommitMode::Async);
-        self.make_ready(live, &payload)
+        self.reserve_needs(live, &payload)
     }
 
     fn slowness(&self, log: u64) -> u32 {
         slowness(log, self.options.checkpoint_log_bytes, self.cache.dirty_percent())
     }
 
-    /// Tells the background what a commit may have made necessary.
-    pub(super) fn after_commit(&self, live: &Live, lsn: Lsn) -> Result<()> {
+    /// Wakes the checkpointer if the log has grown enough, and the watchers of the watermarks.
+    pub(super) fn after_commit(&self, live: &LiveLog, lsn: Lsn) -> Result<()> {
         if self.log_since_checkpoint(lsn) >= self.options.checkpoint_log_bytes {
             if self.options.background {
-                self.background.ring_checkpointer();
+                self.background.wake_checkpointer();
             } else if live.log.poisoned().is_none() {
                 self.merge_all_sparse();
-                // A checkpoint that fails now fails no commit: the next one tries again.
+                // A failed checkpoint fails no commit: the next commit tries again.
                 if let Err(error) = self.checkpoint() {
                     crate::engine::base::foreign::warning!(
                         "{}: checkpoint: {error}",
@@ -125,8 +125,8 @@ impl Engine {
     }
 }
 
-/// How much commits are to be slowed down, in percent of [`LONGEST`], with so many bytes of log since the
-/// last checkpoint, which is made after `limit`, and so many percent of the cache dirty.
+/// The delay of a commit in percent of [`LONGEST`]: `log` is bytes since the last checkpoint, `limit` is
+/// `checkpoint_log_bytes`, `dirty` is the percentage of dirty pages.
 fn slowness(log: u64, limit: u64, dirty: u64) -> u32 {
     let beyond = log.saturating_sub(LOG_SLOW.saturating_mul(limit));
     let by_log = beyond.saturating_mul(100) / (LOG_STOP - LOG_SLOW).saturating_mul(limit);
