@@ -77,7 +77,7 @@ async fn only_the_server_that_was_meant_is_spoken_to() {
     // No TLS, and roots that are none.
     let plain = Client::options().token(token).connect(&address).await.unwrap_err();
     assert_eq!(plain.code(), Some(Code::BadHandshake), "{plain}");
-    assert!(plain.to_string().contains("TLS is spoken here"), "{plain}");
+    assert!(plain.to_string().contains("this port expects TLS"), "{plain}");
     let none = options().tls_roots(dir.path().join("tokens.toml")).connect(&address).await;
     assert!(matches!(none, Err(Error::Option(_))), "{none:?}");
     let missing = options().tls_roots(dir.path().join("none.pem")).connect(&address).await;

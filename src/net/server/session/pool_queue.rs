@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::net::server::budget::Wanted;
+use crate::net::server::output_budget::MemoryWaiter;
 use crate::net::server::work::QueuedRequest;
 
 /// Requests of one connection that are in the pool at a time.
@@ -37,7 +37,7 @@ pub(super) struct PoolQueue {
     was_released: bool,
     retry_at: Option<Instant>,
     /// Tells other connections that this one waits for memory.
-    wanted: Option<Wanted>,
+    wanted: Option<MemoryWaiter>,
 }
 
 impl PoolQueue {
@@ -108,7 +108,7 @@ impl PoolQueue {
     }
 
     /// Stands still for a moment, for want of memory.
-    pub(super) fn wait_for_memory(&mut self, wanted: Wanted, now: Instant) {
+    pub(super) fn wait_for_memory(&mut self, wanted: MemoryWaiter, now: Instant) {
         self.retry_at = Some(now + RETRY);
         self.wanted = Some(wanted);
     }

@@ -15,9 +15,9 @@ use super::sync_waiters::SyncWaiters;
 use super::task::TaskContext;
 use super::write_queue::WriteQueue;
 use crate::net::proto::{Code, Failure, MAX_HELLO};
-use crate::net::server::budget::Made;
 use crate::net::server::buffers::Output;
 use crate::net::server::mailbox::Mailbox;
+use crate::net::server::output_budget::EncodedAnswer;
 use crate::net::server::shared::Shared;
 use crate::net::server::tally::Tally;
 use crate::net::server::tokens::Token;
@@ -164,7 +164,7 @@ impl Session {
     }
 
     /// Takes over an answer that the pool has made.
-    pub(super) fn take_over(&mut self, made: Made) {
+    pub(super) fn take_over(&mut self, made: EncodedAnswer) {
         let queued = self.queued_bytes();
         if let Some(code) = self.outbox.take_over(made, &self.context.mailbox, queued) {
             self.tally.failed(code);
