@@ -354,12 +354,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     fn shut(&mut self, cx: &mut Context<'_>, now: Instant) -> io::Result<NextStep> {
         match Pin::new(&mut self.socket).poll_shutdown(cx)? {
             Poll::Pending => {
-                self.write_by.get_or_insert(now + LINGER);
-                Ok(if self.write_by.is_some_and(|by| by <= now) {
-                    NextStep::Over
-                } else {
-                    NextStep::Wait
-                })
+                let by = *self.write_by.get_or_insert(now + LINGER);
+                Ok(if by <= now { NextStep::Over } else { NextStep::Wait })
             }
             Poll::Ready(()) if self.has_ended => Ok(NextStep::Over),
             Poll::Ready(()) => {

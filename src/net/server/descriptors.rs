@@ -5,7 +5,7 @@
 //! connections, and `max_connections` is reduced to the rest.
 //!
 //! ```text
-//!   in use at the start | reserve: log, data file, HTTP, refusals | one for each connection
+//!   in use at the start | reserve: log, data file, HTTP, refusals | one per connection
 //! ```
 
 use super::failure::Failure;

@@ -18,9 +18,9 @@ pub(super) async fn report_poison(shared: Arc<Shared>) {
     }
     let Some(error) = shared.service.store().poisoned() else { return };
     tracing::error!(
-        "{error}. Reads go on; every write is refused. Check the device, then start the \
-         server anew: recovery keeps everything that was reported durable, and knows the outcome \
-         of every earlier job"
+        "{error}. Reads go on; every write is refused. Check the device, then restart the \
+         server: recovery keeps everything that was reported durable, and knows the outcome of \
+         every earlier job"
     );
 }
 
@@ -36,7 +36,7 @@ pub(super) async fn report_slow_flushes(shared: Arc<Shared>, slow: Duration) {
             continue;
         }
         let (ms, is_over) = (running.max(longest).as_millis(), longest >= running);
-        let how = if is_over { "took so long" } else { "has been at the device for so long" };
+        let how = if is_over { "took this long" } else { "has been running for this long" };
         tracing::warn!(ms, "slow flush: a flush of the log {how}; every write in mode Sync waits");
     }
 }

@@ -16,10 +16,10 @@ use super::watermarks::WatermarkWatcher;
 use crate::net::proto::HEADER;
 use crate::net::service::Service;
 
-/// Log lines for failed logins: so many at once, then one per `FAILED_EVERY`.
+/// Burst and period of log lines for failed logins.
 const FAILED_AT_ONCE: u32 = 10;
 const FAILED_EVERY: Duration = Duration::from_secs(5);
-/// Shortest time between two log lines about connections turned away.
+/// Period of log lines for connections turned away.
 const TURNED_AWAY_EVERY: Duration = Duration::from_secs(10);
 
 /// The shared state. Constant after construction, except for parts with their own synchronisation.
@@ -62,9 +62,9 @@ pub(crate) struct Limits {
     pub(crate) idle: Option<Duration>,
     /// Time for a packet that has begun.
     pub(crate) packet: Duration,
-    /// Time in which a client takes some of what it is sent.
+    /// Time in which a client must read some of its output.
     pub(crate) write: Duration,
-    /// Time for what is in flight when the server ends.
+    /// Time for requests in flight when the server stops.
     pub(crate) drain: Duration,
     /// Time between the announcement of the drain on `/readyz` and its beginning.
     pub(crate) notice: Duration,

@@ -91,7 +91,7 @@ mod tests {
         tokio::net::UnixStream::connect(&path).await.unwrap();
         drop(file);
         assert!(!path.exists());
-        std::fs::write(&path, "somebody's").unwrap();
+        std::fs::write(&path, "a file").unwrap();
         assert!(bind(&path).unwrap_err().to_string().contains("not a socket"));
         assert!(path.exists());
     }

@@ -7,16 +7,16 @@ use crate::net::server::output_budget::{EncodedAnswer, Level, MemoryCharge, SMAL
 use crate::net::server::shared::Shared;
 use crate::net::service::Reply;
 
-/// Divides the output that a connection may have, while all together have much (BUDGET-3).
+/// Divides the cap on a connection's output above half of the budget (BUDGET-3).
 const TIGHT: usize = 16;
 
-/// What a connection with unread output counts for besides: about what it holds for itself.
+/// Charged for a connection with unread output, besides the output: about what it holds for itself.
 const OVERHEAD: usize = 12 << 10;
 
 /// Output that the socket has yet to take.
 pub(super) struct Outbox {
     output: Output,
-    /// Its charge of the budget.
+    /// Its part of the budget.
     charge: MemoryCharge,
     /// The socket takes nothing more.
     is_stuck: bool,
@@ -43,7 +43,7 @@ impl Outbox {
         Reply { id, max_body, out: self.output.buffer() }
     }
 
-    /// Whether it holds as much as may be held, so that streams and queues stand still (SESSION-3).
+    /// Whether the output has reached its cap, so that streams and queues pause (SESSION-3).
     pub(super) fn is_full(&self, shared: &Shared) -> bool {
         let (pending, most) = (self.output.pending().len(), shared.limits.max_output_bytes);
         if pending == 0 {

@@ -77,7 +77,7 @@ impl Session {
             && self.queued_bytes() < self.context.shared.limits.max_output_bytes
     }
 
-    /// Whether there is as much output as may be, so that streams and queues stand still.
+    /// Whether the output has reached its cap, so that streams and queues pause.
     pub(crate) fn is_full(&self) -> bool {
         self.outbox.is_full(&self.context.shared)
     }
@@ -103,7 +103,7 @@ impl Session {
         self.pool_queue.take_release()
     }
 
-    /// Whether so much is unread that it may cost others their answers.
+    /// Whether more is unread than a small page (BUDGET-6).
     pub(crate) fn has_much_unread(&self) -> bool {
         self.outbox.is_long()
     }
@@ -117,7 +117,7 @@ impl Session {
         }
     }
 
-    /// Whether the client was told that the server is about to end.
+    /// Whether the client was told that the server is stopping.
     pub(crate) fn is_draining(&self) -> bool {
         self.phase == Phase::Draining
     }

@@ -14,7 +14,7 @@ use crate::net::service::{Caller, Performed, Reply, Stream};
 /// Threads that load leaves for a run.
 const PREFETCHERS: usize = 3;
 
-/// An answer of up to so many bytes is made however little memory there is.
+/// An answer of up to this many bytes is made however little memory there is.
 const SHORT: usize = 4 << 10;
 
 /// Bytes of answers that one connection may have unread and in the making, or one answer (BUDGET-5).
@@ -87,8 +87,8 @@ impl TaskContext {
         });
     }
 
-    /// Performs a request, and returns a way to count what it answered. A panic must not take the
-    /// thread from all others: it is answered as an error.
+    /// Performs a request. Also returns a function that charges its answer to the budget. A panic is
+    /// answered as an error, so that the pool keeps the thread.
     fn perform(
         &self,
         request: &Request<'_>,
@@ -106,7 +106,7 @@ impl TaskContext {
         (performed, move || EncodedAnswer::new(packet, &shared.output_budget))
     }
 
-    /// Takes the memory for an answer of `size` bytes, if it may be made now for this client.
+    /// Charges an answer of `size` bytes to the budget, if it may be made now for this client.
     fn may_make(&self, size: usize) -> Result<MemoryCharge, DeferReason> {
         let (budget, unread) = (&self.shared.output_budget, self.mailbox.unread());
         if self.is_stuck() || unread > 0 && unread + size > UNREAD_LIMIT {

@@ -48,15 +48,15 @@ async fn slow_flushes_and_a_failed_flush_are_logged() {
     }
     hold.let_go();
     assert_eq!(peer.answer().await.id, 3);
-    assert_eq!(log_lines.count("start the server anew"), 0);
+    assert_eq!(log_lines.count("restart the server"), 0);
     disk.fail_sync(0);
     for id in 4..8 {
         assert_eq!(peer.ask(id, &put("k", "x", Mode::Sync)).await.code(), Code::Poisoned);
     }
-    while log_lines.count("start the server anew") == 0 {
+    while log_lines.count("restart the server") == 0 {
         tokio::time::sleep(std::time::Duration::from_millis(10)).await;
     }
     assert!(server.stop().await.is_err());
-    assert_eq!(log_lines.count("start the server anew"), 1);
+    assert_eq!(log_lines.count("restart the server"), 1);
     assert_eq!(log_lines.count("slow flush"), 1, "at most one per ten seconds");
 }
