@@ -24,7 +24,6 @@ const BACKLOG: u32 = 4096;
 /// The longest pause after an `accept` that failed.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
-/// Listens on `address`.
 pub(super) fn bind(address: SocketAddr) -> Result<TcpListener, Failure> {
     let bind = || {
         let socket = match address {

@@ -19,7 +19,6 @@ type Exchange = Box<dyn Fn(EnvFilter) -> Result<(), String> + Send + Sync>;
 pub(super) struct LogFilter(Option<Exchange>);
 
 impl LogFilter {
-    /// Installs the subscriber.
     pub(super) fn start(config: &Config) -> Result<LogFilter, Failure> {
         let filter = filter(&config.log)?;
         let lines = tracing_subscriber::fmt().with_writer(std::io::stderr).with_target(false);
@@ -44,7 +43,6 @@ impl LogFilter {
         Ok(LogFilter(is_ours.ok()))
     }
 
-    /// Replaces the filter.
     pub(super) fn change(&self, log: &str) -> Result<(), Failure> {
         let filter = filter(log)?;
         let Some(exchange) = &self.0 else { return Ok(()) };

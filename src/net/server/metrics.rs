@@ -18,7 +18,6 @@ use crate::net::proto::{Code, Kind};
 /// Numbers of request kinds are below this.
 pub(super) const KINDS: usize = 64;
 
-/// The counters.
 #[derive(Debug)]
 pub(crate) struct Metrics {
     pub(crate) accepted: Counter,

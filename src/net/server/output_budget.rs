@@ -31,7 +31,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 /// The most bytes of a page above half the cap (BUDGET-3).
 pub(crate) const SMALL_PAGE: u32 = 64 << 10;
 
-/// How full the budget is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Level {
     Free,

@@ -115,7 +115,6 @@ impl Pool {
         self.shared.has_room(&self.shared.state.lock(), lane)
     }
 
-    /// Number of waiting tasks.
     pub(crate) fn waiting(&self) -> usize {
         self.shared.state.lock().waiting
     }

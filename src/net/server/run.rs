@@ -116,7 +116,6 @@ fn tell_addresses(server: &Server, config: &Config) {
     }
 }
 
-/// A signal to the process.
 enum Signal {
     Reload,
     End(&'static str),

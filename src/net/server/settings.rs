@@ -9,7 +9,6 @@ use toml::Value;
 use super::config::Config;
 use crate::net::proto::MAX_BODY;
 
-/// A setting.
 pub(super) struct Setting {
     pub(super) name: &'static str,
     form: Form,
@@ -29,7 +28,6 @@ pub(super) enum Reload {
     File,
 }
 
-/// The allowed values.
 enum Form {
     /// `HOST:PORT`, several of them.
     Addresses,

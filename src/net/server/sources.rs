@@ -14,13 +14,11 @@ use super::config::Config;
 use super::failure::Failure;
 use super::settings::{find, shown};
 
-/// Prefix of the environment variables.
 const PREFIX: &str = "SYNCLINE_";
 
 /// Variables that are not settings: the command line or the tests use them.
 const OTHERS: &[&str] = &["BLESS", "CONNECT", "KILL_SECONDS", "MUTANT", "SEED", "SEEDS", "TRACE"];
 
-/// The source of a value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Source {
     File { path: PathBuf, line: usize },

@@ -68,7 +68,6 @@ impl RequestClass {
     }
 }
 
-/// The counters.
 #[derive(Debug)]
 pub(crate) struct Tally {
     requests: [u32; KINDS],

@@ -43,7 +43,6 @@ pub(crate) struct Authenticator(Option<RwLock<Tokens>>);
 #[derive(Debug, Default)]
 pub(crate) struct Tokens(Vec<Arc<Token>>);
 
-/// A token.
 #[derive(Debug)]
 pub(crate) struct Token {
     hash: [u8; 32],
@@ -140,7 +139,6 @@ struct TokenEntry {
 }
 
 impl Tokens {
-    /// Reads the file.
     pub(crate) fn load(path: &Path) -> Result<Tokens, Failure> {
         let text = std::fs::read_to_string(path)
             .map_err(Failure::io(format!("read the tokens in {}", path.display())))?;

@@ -20,17 +20,14 @@ pub(super) struct MetricDescription {
     help: &'static str,
 }
 
-/// A metric without a unit.
 pub(super) fn plain(name: &'static str, help: &'static str) -> MetricDescription {
     MetricDescription { name, unit: None, help }
 }
 
-/// A metric in bytes.
 pub(super) fn bytes(name: &'static str, help: &'static str) -> MetricDescription {
     MetricDescription { name, unit: Some(&Unit::Bytes), help }
 }
 
-/// A metric in seconds.
 pub(super) fn seconds(name: &'static str, help: &'static str) -> MetricDescription {
     MetricDescription { name, unit: Some(&Unit::Seconds), help }
 }

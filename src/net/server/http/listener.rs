@@ -66,7 +66,6 @@ impl HttpListener {
         })
     }
 
-    /// The bound address.
     pub(in crate::net::server) fn address(&self) -> Result<SocketAddr, Failure> {
         self.socket.local_addr().map_err(Failure::io("get the address of a listening socket"))
     }

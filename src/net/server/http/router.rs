@@ -5,7 +5,6 @@ use hyper::{Method, StatusCode};
 
 use super::message::{Message, refusal};
 
-/// An endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Endpoint {
     Live,

@@ -12,7 +12,6 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-/// The slots.
 #[derive(Debug)]
 pub(super) struct ConnectionSlots {
     most: usize,
@@ -101,7 +100,6 @@ impl ConnectionSlot {
         }
     }
 
-    /// The request is answered.
     pub(super) fn end_request(&self) {
         let mut table = self.slots.table.lock();
         let turn = table.tick();
