@@ -156,18 +156,18 @@ fn sighup_reloads_tokens_and_log_level_and_keeps_them_if_a_file_is_bad() {
     std::fs::write(&tokens, token("two", "the second secret")).unwrap();
     std::fs::write(&config, "log = 'debug'\nidle_ms = 2000000\n").unwrap();
     server.signal("-HUP");
-    let line = server.await_line("counts from the next start on");
+    let line = server.await_line("takes effect at the next start");
     assert!(line.contains("idle_ms"), "{line}");
-    server.await_line("settings were read anew: tokens, what is logged");
+    server.await_line("settings reloaded: tokens, log level");
     assert!(!server.lets_in("the first secret") && server.lets_in("the second secret"));
     server.await_line("DEBUG"); // about the accepted connection
 
     std::fs::write(&tokens, "[[token]]\nname = 'three'\n").unwrap();
     server.signal("-HUP");
-    let line = server.await_line("no change of: tokens");
+    let line = server.await_line("tokens not reloaded");
     assert!(line.contains("tokens.toml"), "{line}");
-    let line = server.await_line("settings were read anew");
-    assert!(line.ends_with("anew: what is logged"), "only the changed settings are named: {line}");
+    let line = server.await_line("settings reloaded");
+    assert!(line.ends_with("reloaded: log level"), "only the changed settings are named: {line}");
     assert!(server.lets_in("the second secret"));
 
     std::fs::write(&config, "log = 'loud'\n").unwrap();

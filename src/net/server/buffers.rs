@@ -1,14 +1,14 @@
-//! Memory for what comes in and goes out. A connection that has nothing to say holds none.
+//! Buffers for the input and output of a connection. An idle connection holds none (SERVER-2).
 //!
-//! Each thread of the runtime keeps a few buffers for whichever connection it serves next.
+//! Each thread of the runtime caches a few buffers for the connections that it serves next.
 
 use std::cell::RefCell;
 
 use crate::net::proto::HEADER;
 
-/// Bytes that are read at once.
+/// Bytes of one read.
 pub(crate) const CHUNK: usize = 64 << 10;
-/// Buffers that a thread keeps.
+/// Buffers in a thread's cache, of each of the two kinds.
 const KEPT: usize = 16;
 
 thread_local! {
@@ -16,7 +16,7 @@ thread_local! {
     static OUTPUTS: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Bytes that were read and not yet understood. Empty, it has no memory.
+/// Bytes that were read and not yet consumed. An empty one has no memory.
 #[derive(Debug, Default)]
 pub(crate) struct Input {
     bytes: Box<[u8]>,
@@ -25,7 +25,6 @@ pub(crate) struct Input {
 }
 
 impl Input {
-    /// What has been read.
     pub(crate) fn filled(&self) -> &[u8] {
         &self.bytes[self.start..self.end]
     }
@@ -34,9 +33,9 @@ impl Input {
         self.start == self.end
     }
 
-    /// Room for more, of which no more than `most` bytes in all are of use. As much again as there is,
-    /// if that is not more, so that a long packet is moved a few times only; memory grows as its
-    /// bytes come, not as its header claims.
+    /// Room for more bytes; the caller needs at most `most` bytes in all. A full buffer doubles, up to
+    /// `most`, so that a long packet is moved only a few times. So memory grows with the bytes that
+    /// have arrived, not with the length that a header claims.
     pub(crate) fn room(&mut self, most: usize) -> &mut [u8] {
         if self.bytes.is_empty() {
             self.bytes = INPUTS.take_one().unwrap_or_else(|| vec![0; CHUNK].into_boxed_slice());
@@ -60,17 +59,17 @@ impl Input {
         self.end += bytes;
     }
 
-    /// Notes that `bytes` have been understood.
+    /// Notes that `bytes` at the front are no longer needed.
     pub(crate) fn consume(&mut self, bytes: usize) {
-        assert!(bytes <= self.end - self.start, "understood more than was read");
+        assert!(bytes <= self.end - self.start, "consumed more than was read");
         self.start += bytes;
         if self.is_empty() {
             self.rest();
         }
     }
 
-    /// Nothing more comes for now: gives back what it does not need. What is there of a short packet
-    /// moves to memory of its own size.
+    /// Gives back unused memory, when no more input is there for now. The beginning of a short packet
+    /// moves to memory of exactly its size.
     pub(crate) fn settle(&mut self) {
         let len = self.end - self.start;
         if len == 0 {
@@ -83,12 +82,12 @@ impl Input {
         }
     }
 
-    /// The memory that it holds.
+    /// Bytes of memory.
     pub(crate) fn held(&self) -> usize {
         self.bytes.len()
     }
 
-    /// The length of the packet that has begun, header included, as far as that is known.
+    /// The length of the first packet with its header; the bytes read, if the length is not known yet.
     pub(crate) fn begun(&self) -> usize {
         match self.filled() {
             &[a, b, c, d, ..] => (u32::from_le_bytes([a, b, c, d]) as usize).saturating_add(HEADER),
@@ -96,7 +95,7 @@ impl Input {
         }
     }
 
-    /// Gives the memory back if there is nothing in it.
+    /// Gives the memory back if the buffer is empty.
     pub(crate) fn rest(&mut self) {
         if self.is_empty() && !self.bytes.is_empty() {
             let bytes = std::mem::take(&mut self.bytes);
@@ -115,7 +114,7 @@ impl Drop for Input {
     }
 }
 
-/// Bytes that are to be written. Empty, it has no memory.
+/// Bytes that have yet to be written. An empty one has no memory.
 #[derive(Debug, Default)]
 pub(crate) struct Output {
     bytes: Vec<u8>,
@@ -123,7 +122,7 @@ pub(crate) struct Output {
 }
 
 impl Output {
-    /// Where packets are appended.
+    /// The buffer to append packets to.
     pub(crate) fn buffer(&mut self) -> &mut Vec<u8> {
         if self.bytes.capacity() == 0 {
             self.bytes = OUTPUTS.take_one().unwrap_or_default();
@@ -131,26 +130,25 @@ impl Output {
         &mut self.bytes
     }
 
-    /// Appends a packet that was made elsewhere. A long one is not copied if nothing is before it.
+    /// Appends an encoded packet. A long one is not copied if the output is empty.
     pub(crate) fn append(&mut self, packet: Vec<u8>) {
         if self.is_empty() && packet.len() > CHUNK {
             self.rest();
             self.bytes = packet;
         } else {
             if packet.len() > CHUNK {
-                // Twice as much as there is would be too much of it.
+                // Growth by doubling would waste too much here.
                 self.buffer().reserve_exact(packet.len());
             }
             self.buffer().extend_from_slice(&packet);
         }
     }
 
-    /// The memory that it holds.
+    /// Bytes of memory.
     pub(crate) fn held(&self) -> usize {
         self.bytes.capacity()
     }
 
-    /// What is still to be written.
     pub(crate) fn pending(&self) -> &[u8] {
         &self.bytes[self.written..]
     }
@@ -166,12 +164,12 @@ impl Output {
         if self.is_empty() {
             self.rest();
         } else if self.written >= self.pending().len() {
-            // What is written makes room; no byte is moved for which another was not written.
+            // Amortised: each byte that is moved is paid for by one that was written.
             self.bytes.drain(..std::mem::take(&mut self.written));
         }
     }
 
-    /// Throws away what is still to be written.
+    /// Throws away the pending bytes.
     pub(crate) fn discard(&mut self) {
         self.rest();
     }
@@ -192,19 +190,19 @@ impl Drop for Output {
     }
 }
 
-/// What both kinds of buffers are kept in.
-trait Shelf<T> {
+/// A thread's cache of buffers.
+trait BufferPool<T> {
     fn take_one(&'static self) -> Option<T>;
     fn keep_one(&'static self, buffer: T);
 }
 
-impl<T> Shelf<T> for std::thread::LocalKey<RefCell<Vec<T>>> {
+impl<T> BufferPool<T> for std::thread::LocalKey<RefCell<Vec<T>>> {
     fn take_one(&'static self) -> Option<T> {
         self.try_with(|kept| kept.borrow_mut().pop()).ok().flatten()
     }
 
     fn keep_one(&'static self, buffer: T) {
-        // A thread that ends keeps nothing.
+        // Fails while the thread ends; then the buffer is freed.
         let _ = self.try_with(|kept| {
             let mut kept = kept.borrow_mut();
             if kept.len() < KEPT {
@@ -219,7 +217,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn input_grows_as_bytes_come_and_goes_when_they_are_understood() {
+    fn input_grows_as_bytes_come_and_is_freed_when_they_are_consumed() {
         let mut input = Input::default();
         let mut sent = Vec::new();
         for round in 0..5_u8 {
@@ -238,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn the_beginning_of_a_short_packet_takes_what_it_is_long() {
+    fn the_beginning_of_a_short_packet_takes_memory_of_its_own_length() {
         let mut input = Input::default();
         input.room(usize::MAX)[..9].copy_from_slice(b"\0\x01\0\0begun");
         input.fill(9);
@@ -247,7 +245,7 @@ mod tests {
         assert_eq!((input.held(), input.filled()), (9, &b"\0\x01\0\0begun"[..]));
         assert_eq!(input.room(100_000).len(), CHUNK - 9);
         input.fill(CHUNK - 9);
-        assert_eq!(input.room(100_000).len(), 100_000 - CHUNK, "no more than is of use");
+        assert_eq!(input.room(100_000).len(), 100_000 - CHUNK, "no more than the packet needs");
     }
 
     #[test]
@@ -268,7 +266,7 @@ mod tests {
         output.consume(CHUNK);
         output.append(vec![8; 2 * CHUNK]);
         assert_eq!((output.pending().len(), output.pending()[1]), (2 * CHUNK + 1, 8));
-        assert!(output.held() <= 2 * CHUNK + 1, "what was written makes room");
+        assert!(output.held() <= 2 * CHUNK + 1, "written bytes make room");
     }
 
     #[test]

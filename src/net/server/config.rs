@@ -1,5 +1,4 @@
-//! What a server is told, as values. Where they come from is the matter of `sources`, what they may be
-//! of `settings`.
+//! The configuration of a server, as values. `sources` reads them, `settings` validates them.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -7,14 +6,14 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::admission::Caps;
 use super::failure::Failure;
-use super::gate::Caps;
 use super::shared::Limits;
 use super::sources::{Entry, Settings, Source};
 use crate::Options;
 
-/// What a server is told. Sizes and times say their unit; 0 means without a limit only where that
-/// is said.
+/// The configuration of a server. Names of sizes and times end with their unit. 0 means "no limit" only
+/// where the field says so.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
@@ -23,84 +22,83 @@ pub struct Config {
     pub listen: Vec<String>,
     /// A Unix socket to listen on.
     pub unix: Option<PathBuf>,
-    /// Where probes and Prometheus find `/livez`, `/readyz`, `/health` and `/metrics`. Without it,
-    /// nowhere.
+    /// The HTTP address of `/livez`, `/readyz`, `/health` and `/metrics`. `None` turns them off.
     pub metrics: Option<SocketAddr>,
-    /// Serve those without TLS and to whoever comes, even where other machines can come.
+    /// Serve those without TLS or token, even where other machines can reach them.
     pub metrics_open: bool,
-    /// The file of tokens. Without it everybody who can connect may do everything.
+    /// The file of tokens. Without it every client may do everything.
     pub tokens: Option<PathBuf>,
     /// The certificate chain for TLS, in PEM.
     pub tls_cert: Option<PathBuf>,
     /// Its private key, in PEM.
     pub tls_key: Option<PathBuf>,
-    /// The authorities, in PEM, of which a client needs a certificate to be let in over TLS. Without
-    /// it none is asked for.
+    /// The authorities, in PEM, that must have signed a client's certificate. Without it clients need
+    /// none.
     pub tls_client_ca: Option<PathBuf>,
-    /// What is logged: error, warn, info, debug, trace.
+    /// The log level: error, warn, info, debug, trace.
     pub log: String,
     /// As text or as JSON.
     pub log_format: LogFormat,
-    /// Threads that serve connections. 0 for as many as there are processors.
+    /// Threads that serve connections. 0 for one per processor.
     pub threads: usize,
-    /// Threads for what may block.
+    /// Threads for blocking work.
     pub pool_threads: usize,
-    /// Requests that may wait for those.
+    /// Requests that may wait for those threads.
     pub pool_queue: usize,
     /// Connections in all.
     pub max_connections: usize,
-    /// Connections that have not said hello yet.
+    /// Connections that have not completed the handshake.
     pub max_ungreeted: usize,
     /// Connections from one address. 0 for any number.
     pub max_per_address: usize,
     /// The longest body of a packet.
     pub max_packet_bytes: u32,
-    /// Requests of one connection that are under way.
+    /// Requests of one connection that are in flight.
     pub max_in_flight: usize,
     /// Streams and watches of one connection.
     pub max_subscriptions: usize,
-    /// Output of one connection that waits to be taken before nothing more is read from it.
+    /// Unread output of one connection above which it is not read.
     pub max_output_bytes: usize,
-    /// The same of all connections together. Above half of it nothing more is made for those who
-    /// do not read, and above it no answers of unknown length for anybody.
+    /// Unread output of all connections together. Above half of it a client that does not read gets no
+    /// more answers; above it no client gets an answer of unknown length.
     pub max_output_mib: u64,
-    /// Memory of packets that clients have begun and not finished, of all connections together. A
-    /// connection for whose packet there is no room is not read until there is.
+    /// Memory for unfinished packets of all connections together. A connection whose packet does not
+    /// fit is not read until it does.
     pub max_input_mib: u64,
     /// Time for the handshake.
     pub handshake_ms: u64,
-    /// Time without a packet while nothing is in flight. 0 for any.
+    /// Time without a packet while nothing is in flight. 0 for no limit.
     pub idle_ms: u64,
     /// Time for a packet that has begun.
     pub packet_ms: u64,
-    /// Time in which a client takes some of what it is sent.
+    /// Time in which a client must read some of its output.
     pub write_ms: u64,
-    /// Time for what is in flight when the server ends.
+    /// Time for requests in flight when the server stops.
     pub drain_ms: u64,
-    /// Time for which `/readyz` says that the server is about to end, before it begins to. Only where
-    /// there is a `metrics` address to say it on.
+    /// Time for which `/readyz` announces a stop before the drain begins. Without a `metrics` address
+    /// it is 0.
     pub drain_notice_ms: u64,
     /// Time for which a stream may keep its snapshot.
     pub stream_ms: u64,
-    /// A write that would wait for so long is a stall, and `/readyz` says so.
+    /// A write that would wait longer is a stall, which `/readyz` reports.
     pub stall_ms: u64,
-    /// A flush of the log that takes so long is logged. 0 for none.
+    /// A flush of the log that takes longer is logged. 0 for none.
     pub slow_flush_ms: u64,
-    /// Idempotency keys are kept for so long.
+    /// Time for which idempotency keys are kept.
     pub once_hours: u64,
-    /// The store's cache.
+    /// Size of the store's cache.
     pub cache_mib: u64,
     /// An asynchronous commit is flushed after this time at the latest.
     pub flush_interval_ms: u64,
-    /// So much of asynchronous commits may be lost in a power loss.
+    /// Asynchronous commits that a power loss may lose, at most.
     pub max_unsynced_mib: u64,
-    /// A checkpoint is made after so much log.
+    /// Log since the last checkpoint that triggers the next one.
     pub checkpoint_log_mib: u64,
-    /// The length of a file of the log. Two are there at least.
+    /// Size of a log segment. There are always at least two.
     pub log_segment_mib: u64,
 }
 
-/// How log lines look.
+/// The format of log lines.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LogFormat {
@@ -111,7 +109,7 @@ pub enum LogFormat {
     Json,
 }
 
-/// Settings that make sense together only.
+/// Settings that must be given together.
 const TLS: [&str; 2] = ["tls_cert", "tls_key"];
 
 impl Default for Config {
@@ -161,10 +159,10 @@ impl Default for Config {
 }
 
 impl Config {
-    /// Puts the sources together; those later in the list count before those earlier.
+    /// Merges the sources; a later one takes precedence over an earlier one.
     ///
     /// # Errors
-    /// One of a pair of settings without the other.
+    /// `tls_cert` without `tls_key`, or the reverse.
     pub fn from_settings(sources: impl IntoIterator<Item = Settings>) -> Result<Config, Failure> {
         let mut all = toml::Table::new();
         let mut pair: [Option<Source>; 2] = [None, None];
@@ -176,13 +174,15 @@ impl Config {
         }
         if let [Some(source), None] | [None, Some(source)] = &pair {
             let [cert, key] = TLS;
-            return Err(Failure::Config(format!("{source}: {cert} and {key} go together")));
+            return Err(Failure::Config(format!(
+                "{source}: {cert} and {key} must be set together"
+            )));
         }
         let config: Result<Config, _> = all.try_into();
         config.map_err(|error| Failure::Config(error.message().to_owned()))
     }
 
-    /// How the store is to be opened.
+    /// The options for opening the store.
     pub fn store_options(&self) -> Options {
         Options::new()
             .cache_bytes(self.cache_mib << 20)
@@ -221,26 +221,26 @@ impl Config {
         }
     }
 
-    /// Refuses what is not safe: an address that others can reach, without tokens and TLS.
+    /// Refuses an address that other machines can reach, unless tokens and TLS are configured.
     pub(crate) fn check_address(&self, address: SocketAddr) -> Result<(), Failure> {
         if address.ip().is_loopback() || self.is_guarded() {
             return Ok(());
         }
         Err(Failure::Config(format!(
-            "{address} can be reached from other machines: that needs a file of tokens (tokens) \
+            "other machines can reach {address}: that needs a file of tokens (tokens) \
              and TLS (tls_cert, tls_key)"
         )))
     }
 
-    /// Refuses an address for metrics that others can reach, without tokens and TLS.
+    /// The same for the address of metrics.
     pub(crate) fn check_metrics_address(&self, address: SocketAddr) -> Result<(), Failure> {
         if self.is_guarded() {
             return Ok(());
         }
         Err(Failure::Config(format!(
-            "metrics = {address} can be reached from other machines: that needs a file of tokens \
-             (tokens) and TLS (tls_cert, tls_key), or metrics_open = true, which shows health and \
-             metrics to everybody there"
+            "other machines can reach metrics = {address}: that needs a file of tokens (tokens) \
+             and TLS (tls_cert, tls_key), or metrics_open = true, which shows health and metrics \
+             to all of them"
         )))
     }
 
@@ -259,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn flags_count_before_the_environment_and_that_before_the_file() {
+    fn flags_override_the_environment_which_overrides_the_file() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("server.toml");
         let text = "threads = 1\npool_threads = 1\nidle_ms = 1\nlisten = ['[::1]:1']";
@@ -280,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn the_store_is_opened_as_its_settings_say() {
+    fn the_store_is_opened_with_the_configured_options() {
         let of = |text: &str| {
             let set = text.split(' ').map(|one| Settings::of_assignment(one).unwrap());
             Config::from_settings(set).unwrap().store_options()
@@ -292,7 +292,7 @@ mod tests {
         assert_eq!(options.max_unsynced_bytes, 5 << 20);
         assert_eq!(options.checkpoint_log_bytes, 6 << 20);
         assert_eq!(options.segment_bytes, 7 << 20);
-        // What is not set is as the store has it.
+        // Defaults are those of the store.
         let (ours, default) = (Config::default().store_options(), Options::new());
         assert_eq!(format!("{ours:?}"), format!("{default:?}"));
     }
@@ -301,7 +301,8 @@ mod tests {
     fn a_certificate_without_a_key_is_refused_with_its_source() {
         let half = environment(&[("SYNCLINE_TLS_CERT", "c")]);
         let error = Config::from_settings([half.clone()]).unwrap_err().to_string();
-        assert_eq!(error, "the variable SYNCLINE_TLS_CERT: tls_cert and tls_key go together");
+        let together = "tls_cert and tls_key must be set together";
+        assert_eq!(error, format!("the variable SYNCLINE_TLS_CERT: {together}"));
         let key = Settings::of_assignment("tls_key=k").unwrap();
         Config::from_settings([half, key]).unwrap();
     }

@@ -1,18 +1,18 @@
-//! One connection as a task: a socket, a session, and the times that are kept.
+//! One connection as a task: a socket, a session, and its time limits.
 //!
-//! A turn, in this order, until there is nothing left to do or the budget is used up:
+//! A turn has these steps, repeated until nothing is left to do or the budget is used up:
 //!
-//! 1. what has come from elsewhere: answers of the pool, the sync line, deadlines;
-//! 2. if there is much input, a read and a look ahead for gets, which overtake writes;
-//! 3. whole packets that have been read, answered into the output;
-//! 4. the output, in one write;
-//! 5. a read, into a buffer that is held only while there is something in it.
+//! 1. take over results from elsewhere: answers of the pool, the sync line, deadlines;
+//! 2. if there is much input, read more and look ahead for gets, which overtake writes;
+//! 3. execute the whole packets in the input; their answers go to the output;
+//! 4. write the output, in one write;
+//! 5. read, into a buffer that is held only while it contains bytes.
 //!
-//! - CONNECTION-1 a turn takes at most [`TURN`] requests, and answers that were waited for count as such;
-//!   then others have theirs;
-//! - CONNECTION-2 whoever does not read is not read from, and after a time is no longer waited for;
+//! - CONNECTION-1 a turn takes at most [`TURN`] requests; late answers count against it too; then the task
+//!   yields to other connections;
+//! - CONNECTION-2 a client that does not read its answers is not read from, and after a time is ended;
 //! - CONNECTION-3 every way in which a client can make the server wait for it has a time limit: the
-//!   handshake, a packet that has begun, answers that are not taken, silence.
+//!   handshake, an unfinished packet, answers that are not read, silence.
 
 use std::future::Future;
 use std::io;
@@ -24,72 +24,76 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
+use super::admission::ConnectionPermit;
 use super::buffers::Input;
-use super::claim::{Claim, FREE};
-use super::gate::Seat;
+use super::input_budget::{FREE, InputClaim};
 use super::mailbox::Mailbox;
 use super::session::Session;
 use super::shared::Shared;
 use crate::net::proto::{Code, Failure};
 
-/// Requests that a connection may take, and late answers that it may give, in one turn (CONNECTION-1).
+/// Requests and late answers of one turn, at most (CONNECTION-1).
 const TURN: usize = 64;
-/// With so much input or more it may take longer than a turn to come to its end.
+/// Input, in bytes, from which on a connection looks ahead: it may take several turns to execute.
 const MUCH: usize = 16 << 10;
-/// Input that is read ahead of what is taken, at most.
+/// Input, in bytes, that is read ahead of execution, at most.
 const AHEAD: usize = 256 << 10;
-/// How long a client may take nothing of what it has unread while others wait for that memory.
+/// How long a client may read none of its output while others wait for that memory (BUDGET-6).
 const IN_THE_WAY: Duration = Duration::from_secs(1);
-/// How long a client that was told why it is turned away may take to hear it.
+/// How long the server waits, after its last packet, for the client to close.
 const LINGER: Duration = Duration::from_secs(1);
-/// How long a client may take to close a connection that drains, with nothing in flight. What it had
-/// sent before it heard of that is refused meanwhile: without an answer it would not know whether it
-/// was done.
+/// How long a client may take to close a draining connection with nothing in flight. Meanwhile requests
+/// that it had sent before are refused: without an answer it would not know their outcome.
 const FAREWELL: Duration = Duration::from_secs(1);
 
-/// A connection, which is over when this future is.
+/// A connection: a future that ends with it.
 pub(crate) struct Connection<S> {
     socket: S,
     session: Session,
     mailbox: Arc<Mailbox>,
     shared: Arc<Shared>,
-    seat: Seat,
+    permit: ConnectionPermit,
     input: Input,
-    /// The room for what is in the input, and for what is to come of a packet.
-    claim: Claim,
+    /// Memory for the input, and for the rest of its last packet.
+    claim: InputClaim,
     has_ended: bool,
-    /// Our side is shut; what the other still sends is read and thrown away until this time, so
-    /// that our last words are not lost with the connection.
+    /// Our side is shut. Until this time input is read and thrown away: a reset would lose the last
+    /// packet on its way to the client.
     lingers_until: Option<Instant>,
     greet_by: Instant,
-    /// When the client should have closed it ([`FAREWELL`]).
+    /// When the client must have closed ([`FAREWELL`]).
     leave_by: Option<Instant>,
     packet_by: Option<Instant>,
     write_by: Option<Instant>,
-    /// When it was last looked whether this client is in others' way.
+    /// When this client was last checked for blocking others (BUDGET-6, INPUT-4).
     looked_at: Option<Instant>,
     heard_at: Instant,
     alarm: Option<Pin<Box<Sleep>>>,
 }
 
-/// What is left to do in a turn.
-enum Turn {
+/// How a turn goes on.
+enum NextStep {
     Again,
     Wait,
     Over,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
-    pub(crate) fn new(socket: S, shared: Arc<Shared>, mailbox: Arc<Mailbox>, seat: Seat) -> Self {
+    pub(crate) fn new(
+        socket: S,
+        shared: Arc<Shared>,
+        mailbox: Arc<Mailbox>,
+        permit: ConnectionPermit,
+    ) -> Self {
         let now = Instant::now();
         Connection {
             socket,
             session: Session::new(Arc::clone(&shared), Arc::clone(&mailbox)),
             mailbox,
             greet_by: now + shared.limits.handshake,
-            claim: Claim::new(&shared.room),
+            claim: InputClaim::new(&shared.input_budget),
             shared,
-            seat,
+            permit,
             input: Input::default(),
             has_ended: false,
             leave_by: None,
@@ -102,7 +106,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
     }
 
-    fn turn(&mut self, cx: &mut Context<'_>, now: Instant, budget: &mut usize) -> io::Result<Turn> {
+    fn turn(
+        &mut self,
+        cx: &mut Context<'_>,
+        now: Instant,
+        budget: &mut usize,
+    ) -> io::Result<NextStep> {
         if self.lingers_until.is_some() {
             return self.linger(cx);
         }
@@ -110,7 +119,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         self.look_ahead(cx, now, budget)?;
         let is_unfinished = self.feed(now, budget);
         if self.session.is_greeted() {
-            self.seat.greeted();
+            self.permit.greeted();
         }
         self.keep_time(now);
         self.session.catch_up(cx, now, budget);
@@ -119,18 +128,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         if self.is_left(now) {
             return self.shut(cx, now);
         }
-        // What was held back for want of room goes on now that there is some.
+        // Requests that waited for space in the output go on now.
         let has_room = was_full && !self.session.is_full() || self.session.goes_on();
         if *budget == 0 || has_room || is_unfinished && self.session.accepts_input() {
-            return Ok(Turn::Again);
+            return Ok(NextStep::Again);
         }
         if self.has_ended || !self.session.accepts_input() || !self.may_read(cx, now) {
-            return Ok(Turn::Wait);
+            return Ok(NextStep::Wait);
         }
         self.read(cx, now)
     }
 
-    /// Whether all is said, and the client has closed a connection that drains, or had the time.
+    /// Whether everything is written. A draining connection also waits until the client closes, or
+    /// for [`FAREWELL`].
     fn is_left(&mut self, now: Instant) -> bool {
         if !self.session.is_over() || !self.session.output().is_empty() {
             self.leave_by = None;
@@ -142,7 +152,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         *self.leave_by.get_or_insert(now + FAREWELL) <= now
     }
 
-    /// Answers what need not wait until everything before it is done.
+    /// Answers gets that need not wait for the writes before them.
     fn look_ahead(
         &mut self,
         cx: &mut Context<'_>,
@@ -153,9 +163,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         while much.contains(&self.input.filled().len())
             && self.session.accepts_input()
             && !self.claim.is_waiting()
-            && !self.shared.room.is_full()
+            && !self.shared.input_budget.is_full()
         {
-            // The end is found again when everything before it is done.
+            // The end of input is found again once everything before it is executed.
             let Poll::Ready(Ok(1..)) = self.take_in(cx, now, AHEAD) else { break };
         }
         if self.input.filled().len() < MUCH {
@@ -168,7 +178,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         if left < half { self.write(cx, now) } else { Ok(()) }
     }
 
-    /// Takes packets from the input. Whether there may be more.
+    /// Executes packets of the input. Returns whether there may be more.
     fn feed(&mut self, now: Instant, budget: &mut usize) -> bool {
         if self.input.is_empty() {
             return false;
@@ -188,7 +198,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         fed.is_unfinished
     }
 
-    /// Writes as much as goes.
+    /// Writes as much as the socket takes.
     fn write(&mut self, cx: &mut Context<'_>, now: Instant) -> io::Result<()> {
         loop {
             let output = self.session.output();
@@ -213,7 +223,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
     }
 
-    /// Whether there is room for what is to come of the packet that has begun (INPUT-1).
+    /// Whether there is memory for the rest of the unfinished packet (INPUT-1).
     fn may_read(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
         if self.input.filled().len() < FREE {
             return true;
@@ -221,7 +231,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let was_waiting = self.claim.is_waiting();
         let is_there = self.claim.poll_claim(self.input.begun(), cx).is_ready();
         if is_there && was_waiting {
-            // It was not the client who took that time.
+            // The server, not the client, spent that time.
             self.packet_by = Some(now + self.shared.limits.packet);
         }
         if !is_there {
@@ -231,7 +241,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         is_there
     }
 
-    fn read(&mut self, cx: &mut Context<'_>, now: Instant) -> io::Result<Turn> {
+    fn read(&mut self, cx: &mut Context<'_>, now: Instant) -> io::Result<NextStep> {
         let most = self.input.begun().max(self.input.filled().len() + 1);
         match self.take_in(cx, now, most)? {
             Poll::Pending => {
@@ -240,7 +250,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                     ..FREE => self.input.held(),
                     _ => self.input.held().max(self.input.begun()),
                 });
-                Ok(Turn::Wait)
+                Ok(NextStep::Wait)
             }
             Poll::Ready(bytes) => {
                 if bytes == 0 {
@@ -249,22 +259,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                     self.packet_by = None;
                     self.session.hung_up();
                 }
-                Ok(Turn::Again)
+                Ok(NextStep::Again)
             }
         }
     }
 
-    /// Reads once, into memory for `most` bytes in all. Returns how many bytes.
+    /// Reads once, into memory for `most` bytes in all. Returns the number of bytes.
     fn take_in(
         &mut self,
         cx: &mut Context<'_>,
         now: Instant,
         most: usize,
     ) -> Poll<io::Result<usize>> {
-        let is_short = self.shared.room.is_full() && self.input.filled().len() < FREE;
+        let is_short = self.shared.input_budget.is_full() && self.input.filled().len() < FREE;
         let mut room = self.input.room(most);
         if is_short && room.len() > FREE {
-            // What comes without a claim is short (INPUT-3).
+            // Without a claim only the first bytes are read (INPUT-3).
             room = &mut room[..FREE];
         }
         let mut room = ReadBuf::new(room);
@@ -276,7 +286,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         Poll::Ready(Ok(bytes))
     }
 
-    /// Ends what has taken too long (CONNECTION-3).
+    /// Ends the connection if a time limit has passed (CONNECTION-3).
     fn keep_time(&mut self, now: Instant) {
         let is_over = |by: Option<Instant>| by.is_some_and(|by| by <= now);
         let failure = if is_over(self.write_by) || self.is_in_the_way(now) {
@@ -287,7 +297,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         } else if is_over(self.packet_by) && self.is_read() || self.holds_room(now) {
             Some((Code::TooSlow, "the client did not finish a packet in time"))
         } else if is_over(self.idle_by()) {
-            Some((Code::Idle, "nothing was heard from the client for too long"))
+            Some((Code::Idle, "the client was silent for too long"))
         } else {
             None
         };
@@ -296,28 +306,28 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
     }
 
-    /// When to look whether others wait for what this client has not read (BUDGET-6).
+    /// When to check whether others wait for the memory of this client's unread output (BUDGET-6).
     fn look_by(&self) -> Option<Instant> {
         let stuck_since = self.write_by?.checked_sub(self.shared.limits.write)?;
         let first = stuck_since + IN_THE_WAY;
         self.session.has_much_unread().then(|| self.looked_at.map_or(first, |at| at + IN_THE_WAY))
     }
 
-    /// Whether this client has read nothing for a while, and others wait for what that takes (BUDGET-6).
+    /// Whether this client has read nothing for a while, and others wait for that memory (BUDGET-6).
     fn is_in_the_way(&mut self, now: Instant) -> bool {
         if self.look_by().is_none_or(|by| by > now) {
             return false;
         }
         self.looked_at = Some(now);
-        self.shared.budget.is_wanted()
+        self.shared.output_budget.is_wanted()
     }
 
-    /// Whether it is for the client to go on with its packet.
+    /// Whether the server waits for the client, not the reverse.
     fn is_read(&self) -> bool {
         self.session.accepts_input() && !self.claim.is_waiting()
     }
 
-    /// When to look whether others wait for the room of a packet that does not go on (INPUT-4).
+    /// When to check whether others wait for the memory of a packet that makes no progress (INPUT-4).
     fn look_at_room_by(&self) -> Option<Instant> {
         let holds = self.claim.bytes() > FREE && self.packet_by.is_some() && self.is_read();
         holds.then(|| {
@@ -326,13 +336,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         })
     }
 
-    /// Whether this client has begun a packet, and does not go on while others wait for its room (INPUT-4).
+    /// Whether this client does not go on with its packet while others wait for that memory (INPUT-4).
     fn holds_room(&mut self, now: Instant) -> bool {
         if self.look_at_room_by().is_none_or(|by| by > now) {
             return false;
         }
         self.looked_at = Some(now);
-        self.shared.room.is_wanted()
+        self.shared.input_budget.is_wanted()
     }
 
     fn idle_by(&self) -> Option<Instant> {
@@ -340,38 +350,37 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         self.session.is_idle().then(|| self.heard_at + limit)
     }
 
-    /// Shuts our side.
-    fn shut(&mut self, cx: &mut Context<'_>, now: Instant) -> io::Result<Turn> {
+    /// Shuts down our side of the socket.
+    fn shut(&mut self, cx: &mut Context<'_>, now: Instant) -> io::Result<NextStep> {
         match Pin::new(&mut self.socket).poll_shutdown(cx)? {
             Poll::Pending => {
-                self.write_by.get_or_insert(now + LINGER);
-                Ok(if self.write_by.is_some_and(|by| by <= now) { Turn::Over } else { Turn::Wait })
+                let by = *self.write_by.get_or_insert(now + LINGER);
+                Ok(if by <= now { NextStep::Over } else { NextStep::Wait })
             }
-            Poll::Ready(()) if self.has_ended => Ok(Turn::Over),
+            Poll::Ready(()) if self.has_ended => Ok(NextStep::Over),
             Poll::Ready(()) => {
                 self.lingers_until = Some(now + LINGER);
                 self.input = Input::default();
-                self.claim = Claim::new(&self.shared.room);
-                Ok(Turn::Again)
+                self.claim = InputClaim::new(&self.shared.input_budget);
+                Ok(NextStep::Again)
             }
         }
     }
 
-    fn linger(&mut self, cx: &mut Context<'_>) -> io::Result<Turn> {
+    fn linger(&mut self, cx: &mut Context<'_>) -> io::Result<NextStep> {
         let mut bytes = [0; 4096];
         for _ in 0..TURN {
             let mut room = ReadBuf::new(&mut bytes);
             match Pin::new(&mut self.socket).poll_read(cx, &mut room)? {
-                Poll::Pending => return Ok(Turn::Wait),
-                Poll::Ready(()) if room.filled().is_empty() => return Ok(Turn::Over),
+                Poll::Pending => return Ok(NextStep::Wait),
+                Poll::Ready(()) if room.filled().is_empty() => return Ok(NextStep::Over),
                 Poll::Ready(()) => {}
             }
         }
-        Ok(Turn::Over)
+        Ok(NextStep::Over)
     }
 
-    /// Sees to it that the task is woken when something has to happen by itself. True if that is
-    /// the case now.
+    /// Sets the timer for the next deadline. True if it has passed already.
     fn set_alarm(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
         let greet_by = (!self.session.is_greeted()).then_some(self.greet_by);
         let packet_by = self.packet_by.filter(|_| self.is_read());
@@ -389,7 +398,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             return true;
         }
         let alarm = self.alarm.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(next)));
-        // One that rings early does no harm: the next time is set then.
+        // A timer that fires early does no harm: it is set again then.
         if next < alarm.deadline() || alarm.is_elapsed() {
             alarm.as_mut().reset(next);
         }
@@ -407,13 +416,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Future for Connection<S> {
         let mut budget = TURN;
         loop {
             match this.turn(cx, now, &mut budget)? {
-                Turn::Over => return Poll::Ready(Ok(())),
-                Turn::Again if budget > 0 => {}
-                Turn::Again => {
+                NextStep::Over => return Poll::Ready(Ok(())),
+                NextStep::Again if budget > 0 => {}
+                NextStep::Again => {
                     cx.waker().wake_by_ref();
                     break;
                 }
-                Turn::Wait => break,
+                NextStep::Wait => break,
             }
         }
         this.session.report();
@@ -435,21 +444,21 @@ mod tests {
 
     use super::*;
     use crate::net::proto::{Get, MAX_BODY, Mode, Progress, Put, Request, decode};
+    use crate::net::server::admission::{Admission, Caps};
     use crate::net::server::fuzz;
-    use crate::net::server::gate::{Caps, Gate};
 
-    /// Bytes that the other side takes before somebody reads them.
+    /// Bytes that the pipe buffers.
     const PIPE: usize = 1 << 20;
 
     fn connection() -> (Connection<DuplexStream>, DuplexStream) {
         let caps = Caps { connections: 1, ungreeted: 1, per_address: 1 };
-        let seat = Gate::new(caps).enter(None).unwrap();
+        let permit = Admission::new(caps).admit(None).unwrap();
         let (client, socket) = duplex(PIPE);
         let mailbox = Arc::new(Mailbox::default());
-        (Connection::new(socket, fuzz::new_shared(), mailbox, seat), client)
+        (Connection::new(socket, fuzz::new_shared(), mailbox, permit), client)
     }
 
-    /// Says it, and takes so many answers. Returns how many bytes they have.
+    /// Sends `said`, and waits for `count` answers. Returns their length in bytes.
     async fn say(
         connection: &mut Connection<DuplexStream>,
         client: &mut DuplexStream,
@@ -484,7 +493,7 @@ mod tests {
         assert_eq!(held(&mut connection), (0, 0, 0));
         say(&mut connection, &mut client, &fuzz::greeting(), 1).await;
         assert_eq!(held(&mut connection), (0, 0, 0), "greeted");
-        // Longer than a buffer that is kept for the next, and shorter.
+        // Shorter than a cached buffer, and longer.
         for (id, bytes) in [(2, 100), (4, 300_000)] {
             let (keyspace, key, value) = ("rows", &b"key"[..], &vec![7; bytes][..]);
             let mut said = Vec::new();

@@ -1,50 +1,48 @@
-//! File descriptors: of those that the process may have, some are the store's, and the rest are places
-//! for connections.
+//! Quotas of file descriptors: a reserve for the store, the rest for connections.
 //!
-//! A store that finds none when its log needs a new segment refuses commits, and an `accept` that finds
-//! none fails again and again. So the soft limit is raised to the hard one at the start, the store has
-//! a reserve that no connection is let into, and `max_connections` is compared with what is left.
+//! Without descriptors a store whose log needs a new segment refuses commits, and `accept` fails again
+//! and again. So the soft limit is raised to the hard one at the start, a reserve is kept from
+//! connections, and `max_connections` is reduced to the rest.
 //!
 //! ```text
-//!   in use at the start | reserve: log, data file, HTTP, turning away | a place for each connection
+//!   in use at the start | reserve: log, data file, HTTP, refusals | one per connection
 //! ```
 
 use super::failure::Failure;
 
-/// Descriptors that no connection gets: the files of the store, which has a few of the log's segments
-/// open at a time; connections to the HTTP port; those that are told why they are turned away.
-/// Half of all where there are few.
+/// Descriptors that no connection gets: for the files of the store, with a few log segments at a time;
+/// for connections to the HTTP port; for clients that are being refused. At most half of the limit.
 const RESERVE: u64 = 512;
-/// What a server has open before anybody is there, where nobody says how much it is.
+/// Descriptors in use at the start, on systems that do not tell.
 const USED: u64 = 64;
 
-/// Connections to the HTTP port, and clients at a time that are told why they are turned away, at most.
-/// Half and an eighth of the reserve where it is small.
+/// Connections to the HTTP port, and clients that are being refused, at a time. At most a half and an
+/// eighth of the reserve.
 const HTTP: u64 = 256;
-const TOLD: u64 = 16;
+const REFUSALS: u64 = 16;
 
-/// What there are descriptors for beside the store.
+/// Descriptors for purposes other than the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Places {
+pub(super) struct DescriptorQuota {
     pub(super) connections: usize,
     pub(super) http: usize,
-    pub(super) told: usize,
+    pub(super) refusals: usize,
 }
 
-impl Places {
-    fn beside(connections: usize, reserve: u64) -> Places {
-        let (http, told) = (HTTP.min(reserve / 2), TOLD.min(reserve / 8));
-        Places { connections, http: http.max(1) as usize, told: told as usize }
+impl DescriptorQuota {
+    fn beside(connections: usize, reserve: u64) -> DescriptorQuota {
+        let (http, refusals) = (HTTP.min(reserve / 2), REFUSALS.min(reserve / 8));
+        DescriptorQuota { connections, http: http.max(1) as usize, refusals: refusals as usize }
     }
 }
 
-/// How many connections there are descriptors for, at most `wanted`. Raises the soft limit as far as it
-/// goes, and warns if that is not enough for all.
+/// Raises the soft limit as far as possible, and divides the descriptors: at most `wanted` for
+/// connections. Logs a warning if there are fewer.
 ///
 /// # Errors
-/// There is not one for any.
-pub(super) fn places(wanted: usize) -> Result<Places, Failure> {
-    let Some(limit) = raised() else { return Ok(Places::beside(wanted, RESERVE)) };
+/// None is left for a connection.
+pub(super) fn quota(wanted: usize) -> Result<DescriptorQuota, Failure> {
+    let Some(limit) = raised() else { return Ok(DescriptorQuota::beside(wanted, RESERVE)) };
     let used = in_use();
     let left = left_of(limit, used);
     if left == 0 {
@@ -59,12 +57,12 @@ pub(super) fn places(wanted: usize) -> Result<Places, Failure> {
             limit,
             max_connections = wanted,
             places = left,
-            "the process may not have as many file descriptors (RLIMIT_NOFILE) as max_connections \
-             asks for: more connections than there are places are turned away"
+            "max_connections exceeds the file descriptors of the process (RLIMIT_NOFILE): \
+             connections above places are turned away"
         );
     }
     let connections = usize::try_from(left).unwrap_or(usize::MAX).min(wanted);
-    Ok(Places::beside(connections, reserve_of(limit)))
+    Ok(DescriptorQuota::beside(connections, reserve_of(limit)))
 }
 
 fn reserve_of(limit: u64) -> u64 {
@@ -75,7 +73,7 @@ fn left_of(limit: u64, used: u64) -> u64 {
     limit.saturating_sub(used).saturating_sub(reserve_of(limit))
 }
 
-/// The limit, with the soft one raised to the hard one; `None` if there is none.
+/// Raises the soft limit to the hard one. Returns the limit; `None` if there is none.
 #[cfg(unix)]
 fn raised() -> Option<u64> {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -83,7 +81,7 @@ fn raised() -> Option<u64> {
     let higher = Rlimit { current: maximum, maximum };
     match setrlimit(Resource::Nofile, higher) {
         Ok(()) => maximum,
-        // As on systems that allow no more than a number of their own.
+        // Some systems have a lower maximum than the hard limit.
         Err(_) => current,
     }
 }
@@ -93,7 +91,7 @@ fn raised() -> Option<u64> {
     None
 }
 
-/// Descriptors that are in use now.
+/// Open descriptors of the process.
 fn in_use() -> u64 {
     let open = std::fs::read_dir("/proc/self/fd").or_else(|_| std::fs::read_dir("/dev/fd"));
     open.map_or(USED, |files| files.count() as u64)
@@ -104,13 +102,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_store_has_its_reserve_before_connections_have_places() {
+    fn the_store_has_its_reserve_before_connections_get_descriptors() {
         assert_eq!(left_of(1 << 20, 40), (1 << 20) - 40 - RESERVE);
         assert_eq!(left_of(1024, 20), 1024 - 20 - 512);
         assert_eq!((left_of(64, 10), left_of(64, 40)), (22, 0));
         let beside = |limit| {
-            let Places { http, told, .. } = Places::beside(1, reserve_of(limit));
-            (http, told)
+            let DescriptorQuota { http, refusals, .. } =
+                DescriptorQuota::beside(1, reserve_of(limit));
+            (http, refusals)
         };
         assert_eq!((beside(1024), beside(80), beside(2)), ((256, 16), (20, 5), (1, 0)));
     }
@@ -119,7 +118,7 @@ mod tests {
     #[test]
     fn the_soft_limit_is_raised() {
         use rustix::process::{Resource, getrlimit};
-        assert!(places(1).unwrap().connections == 1 && in_use() > 2);
+        assert!(quota(1).unwrap().connections == 1 && in_use() > 2);
         let limit = getrlimit(Resource::Nofile);
         assert_eq!(limit.current, limit.maximum);
     }

@@ -1,4 +1,4 @@
-//! Until when a token is good: a date of TOML, as a moment.
+//! The expiry of a token: from a TOML date to a point in time.
 
 use std::time::{Duration, SystemTime};
 
@@ -6,17 +6,17 @@ use toml::value::{Date, Datetime, Offset, Time};
 
 const DAY: i64 = 24 * 3600;
 
-/// The moment that a date names. One without a time is the beginning of that day, in UTC.
+/// The point in time of a date. A date without a time means the beginning of that day, in UTC.
 ///
 /// # Errors
-/// What is missing for it to be a moment.
+/// The date is missing, the time zone is missing, or the date is before 1970.
 pub(super) fn moment(date: &Datetime) -> Result<SystemTime, String> {
     let Some(day) = date.date else { return Err(format!("{date} has no date")) };
     let seconds = match (date.time, date.offset) {
         (None, _) => 0,
         (Some(time), Some(offset)) => seconds_of(time) - 60 * minutes_of(offset),
         (Some(_), None) => {
-            return Err(format!("{date} says of no zone: put a Z behind it for UTC"));
+            return Err(format!("{date} has no time zone: add a Z for UTC"));
         }
     };
     let since = days_since_1970(day) * DAY + seconds;
@@ -41,7 +41,7 @@ fn days_since_1970(day: Date) -> i64 {
     let (year, month) = (i64::from(day.year), i64::from(day.month));
     let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
     let leap_days = year.div_euclid(4) - year.div_euclid(100) + year.div_euclid(400);
-    // Days of the months before: 31 30 31 30 31, twice, and so on.
+    // Days of the months before: the pattern 31 30 31 30 31 repeats.
     let in_year = (153 * month + 2) / 5 + i64::from(day.day) - 1;
     year * 365 + leap_days + in_year - 719_468
 }
@@ -56,7 +56,7 @@ mod tests {
     }
 
     #[test]
-    fn dates_are_moments() {
+    fn dates_become_points_in_time() {
         for (text, expected) in [
             ("1970-01-01", 0),
             ("1970-01-02T00:00:01Z", 86_401),

@@ -1,15 +1,15 @@
-//! Why a server does not start, or did not end well.
+//! Errors of starting and stopping a server.
 
 use std::fmt;
 use std::io;
 
 use crate::Error;
 
-/// What kept the server from its work.
+/// Why a server did not start, or did not stop cleanly.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Failure {
-    /// What it was told makes no sense, or is not safe.
+    /// The configuration is invalid or unsafe.
     Config(String),
     /// The store refused.
     Store(Error),
@@ -17,7 +17,7 @@ pub enum Failure {
     Io {
         /// As in "listen on 127.0.0.1:7411".
         action: String,
-        /// What it said.
+        /// Its error.
         source: io::Error,
     },
 }

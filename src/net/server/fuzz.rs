@@ -1,4 +1,4 @@
-//! Any bytes, in any pieces, as what one client says.
+//! The fuzz target for sessions: any bytes, in any pieces, as the input of one client.
 
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Waker};
@@ -9,7 +9,7 @@ use super::mailbox::Mailbox;
 use super::pool::Pool;
 use super::session::Session;
 use super::shared::{Limits, Shared};
-use super::tokens::Keys;
+use super::tokens::Authenticator;
 use crate::engine::disk::SimDisk;
 use crate::net::proto::{
     Hello, Kind, MAGIC, MAX_BODY, Packet, Part, Progress, Request, Response, VERSION, decode,
@@ -20,31 +20,33 @@ use crate::{Options, Store};
 /// Longer conversations find nothing that shorter ones do not.
 const LONGEST: usize = 4096;
 
-/// Packets that are taken before the rest is looked at again.
+/// Packets per turn.
 const AT_A_TIME: usize = 3;
 
-/// Plays a conversation twice, in one piece and in several, and holds it to the rules: nothing
-/// panics, what comes out is sound packets with at most one last answer for each id, and where
-/// the bytes are cut makes no difference to how far they are understood.
+/// Plays a conversation twice, in one piece and in several, and checks three rules:
 ///
-/// The bytes are packets in short: kind, length of the body, body. What comes after a kind of 255
-/// is sent as it is.
+/// - nothing panics;
+/// - the output is sound packets, with at most one last answer per id;
+/// - the places where the input is cut do not change how many bytes of it are consumed.
+///
+/// `bytes` are packets in short form: kind, length of the body, body. All bytes after a kind of
+/// 255 are sent unchanged.
 pub(crate) fn session(bytes: &[u8]) {
     let Some((&cut, rest)) = bytes.split_first() else { return };
     let (said, ids) = conversation(&rest[..rest.len().min(LONGEST)]);
     let whole = play(&said, said.len(), ids);
     let pieces = play(&said, usize::from(cut).max(1), ids);
-    assert_eq!(whole, pieces, "where the bytes are cut makes a difference");
+    assert_eq!(whole, pieces, "bytes consumed from one piece, and from several");
 }
 
-/// What is known of the requests' ids.
+/// Whether the input may use a request id twice.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Ids {
     EachOnce,
     Any,
 }
 
-/// What a client says first, with id 1.
+/// The `Hello` of a client, with id 1.
 pub(super) fn greeting() -> Vec<u8> {
     let mut said = Vec::new();
     let hello = Hello {
@@ -65,7 +67,7 @@ fn conversation(mut bytes: &[u8]) -> (Vec<u8>, Ids) {
     for id in 2.. {
         let &[kind, len, ref rest @ ..] = bytes else { break };
         if kind == u8::MAX {
-            // These may name an id a second time, which is then answered a second time.
+            // These bytes may use an id again, which is then answered again.
             said.extend_from_slice(rest);
             return (said, Ids::Any);
         }
@@ -83,8 +85,7 @@ fn conversation(mut bytes: &[u8]) -> (Vec<u8>, Ids) {
     (said, Ids::EachOnce)
 }
 
-/// Says it in pieces of this length, of each of which a few packets are taken at a time. Returns how
-/// many bytes were understood.
+/// Feeds `said` to a session in pieces of length `piece`. Returns the number of bytes consumed.
 fn play(said: &[u8], piece: usize, ids: Ids) -> usize {
     let mut session = Session::new(Arc::clone(shared()), Arc::new(Mailbox::default()));
     let mut cx = Context::from_waker(Waker::noop());
@@ -120,7 +121,7 @@ fn check_output(output: &[u8], ids: Ids) {
     }
 }
 
-/// What a session's output consists of. Panics if that is not whole packets.
+/// The packets of a session's output. Panics if it is not made of whole packets.
 pub(super) fn packets(mut output: &[u8]) -> impl Iterator<Item = Packet<'_>> {
     std::iter::from_fn(move || {
         if output.is_empty() {
@@ -139,23 +140,23 @@ pub(super) fn shared() -> &'static Arc<Shared> {
     SHARED.get_or_init(new_shared)
 }
 
-/// What sessions share over a new store with an empty keyspace `rows`.
+/// The shared state of sessions over a new store with an empty keyspace `rows`.
 pub(super) fn new_shared() -> Arc<Shared> {
     let store = Options::new().open_on(Arc::new(SimDisk::new())).expect("a new store");
     store.keyspace("rows").expect("a new keyspace");
     shared_over(store, 16)
 }
 
-/// What sessions share over this store, with a pool of one thread and a queue so long.
+/// The shared state of sessions over `store`, with a pool of one thread and `pool_queue` places.
 pub(super) fn shared_over(store: Store, pool_queue: usize) -> Arc<Shared> {
-    // Many writes are gathered in tests: there is the space that they need.
+    // Tests gather many writes: reserve their space beforehand.
     #[cfg(test)]
     store.provide(2048, 16 << 20).expect("no limit");
     let service = Arc::new(Service::new(store).expect("a new store can be written"));
     let pool = Pool::start(1, pool_queue).expect("a thread");
     let memory = std::time::Duration::from_millis(100);
     let limits = Limits { memory, ..Limits::default() };
-    Arc::new(Shared::new(service, pool, limits, Keys::new(None)))
+    Arc::new(Shared::new(service, pool, limits, Authenticator::new(None)))
 }
 
 #[cfg(test)]
@@ -165,7 +166,7 @@ mod tests {
     use super::session;
     use crate::net::proto::Kind;
 
-    /// Requests that make sense, in short form, so that more is reached than the refusals.
+    /// Well-formed requests in short form, so that the fuzzer gets past the refusals.
     fn sensible() -> impl Strategy<Value = Vec<u8>> {
         let kinds: Vec<u8> = Kind::ALL.iter().map(|kind| kind.number()).collect();
         let body = prop_oneof![

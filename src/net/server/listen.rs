@@ -9,29 +9,28 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::time::timeout;
 
+use super::admission::ConnectionPermit;
 use super::connection::Connection;
 use super::failure::Failure;
-use super::gate::Seat;
 use super::mailbox::Mailbox;
 use super::peer::Peer;
-use super::server::Inside;
+use super::server::ServerState;
 use super::tls::Tls;
 use crate::net::proto::{Code, Failure as Refusal, MAX_HELLO, Response};
 
-/// Connections that may wait to be accepted: as many as come back at once after a restart. The
+/// Connections that may wait to be accepted: after a restart all clients reconnect at once. The
 /// operating system may allow fewer.
 const BACKLOG: u32 = 4096;
 /// The longest pause after an `accept` that failed.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
-/// Listens on an address that is ours to listen on.
 pub(super) fn bind(address: SocketAddr) -> Result<TcpListener, Failure> {
     let bind = || {
         let socket = match address {
             SocketAddr::V4(_) => TcpSocket::new_v4()?,
             SocketAddr::V6(_) => TcpSocket::new_v6()?,
         };
-        // Connections of a server that has just ended are in nobody's way.
+        // Lingering connections of a server that has just stopped do not block the address.
         #[cfg(unix)]
         socket.set_reuseaddr(true)?;
         socket.bind(address)?;
@@ -40,31 +39,31 @@ pub(super) fn bind(address: SocketAddr) -> Result<TcpListener, Failure> {
     bind().map_err(Failure::io(format!("listen on {address}")))
 }
 
-/// Accepts from TCP for ever.
-pub(super) async fn accept_tcp(listener: TcpListener, tls: Option<Tls>, inside: Arc<Inside>) {
-    let mut trouble = Trouble::default();
+/// Accepts TCP connections until the task is aborted.
+pub(super) async fn accept_tcp(listener: TcpListener, tls: Option<Tls>, state: Arc<ServerState>) {
+    let mut backoff = AcceptBackoff::default();
     loop {
         match listener.accept().await {
             Ok((socket, peer)) => {
-                trouble.is_over();
-                welcome_tcp(socket, peer, tls.clone(), &inside);
+                backoff.reset();
+                welcome_tcp(socket, peer, tls.clone(), &state);
             }
-            Err(error) => trouble.pause(&error).await,
+            Err(error) => backoff.wait(&error).await,
         }
     }
 }
 
-fn welcome_tcp(socket: TcpStream, peer: SocketAddr, tls: Option<Tls>, inside: &Arc<Inside>) {
+fn welcome_tcp(socket: TcpStream, peer: SocketAddr, tls: Option<Tls>, state: &Arc<ServerState>) {
     prepare(&socket);
-    let Some(seat) = admit(Some(peer.ip()), inside) else {
+    let Some(permit) = admit(Some(peer.ip()), state) else {
         if tls.is_none() {
-            turn_away(socket, TcpStream::into_std, inside);
+            turn_away(socket, TcpStream::into_std, state);
         }
         return;
     };
-    let inside = Arc::clone(inside);
+    let state = Arc::clone(state);
     let Some(tls) = tls else {
-        tokio::spawn(serve(socket, seat, inside, Peer::Address(peer)));
+        tokio::spawn(serve(socket, permit, state, Peer::Address(peer)));
         return;
     };
     tokio::spawn(async move {
@@ -74,61 +73,61 @@ fn welcome_tcp(socket: TcpStream, peer: SocketAddr, tls: Option<Tls>, inside: &A
             }
             tls.acceptor().accept(socket).await.map(Ok)
         };
-        match timeout(inside.shared.limits.handshake, handshake).await {
-            Ok(Ok(Ok(socket))) => serve(socket, seat, inside, Peer::Address(peer)).await,
+        match timeout(state.shared.limits.handshake, handshake).await {
+            Ok(Ok(Ok(socket))) => serve(socket, permit, state, Peer::Address(peer)).await,
             Ok(Ok(Err(socket))) => {
-                inside.shared.metrics.ended(Code::BadHandshake);
-                tell(socket, Code::BadHandshake, "TLS is spoken here").await;
+                state.shared.metrics.ended(Code::BadHandshake);
+                tell(socket, Code::BadHandshake, "this port expects TLS").await;
             }
             Ok(Err(error)) => tracing::debug!(%peer, "TLS: {error}"),
             Err(_) => {
-                inside.shared.metrics.ended(Code::TooSlow);
+                state.shared.metrics.ended(Code::TooSlow);
                 tracing::debug!(%peer, "TLS: the handshake took too long");
             }
         }
     });
 }
 
-/// Whether a client begins a TLS handshake, of which it has sent nothing yet that was read.
+/// Whether the first byte is that of a TLS handshake, or the client has closed. Consumes nothing.
 async fn speaks_tls(socket: &TcpStream) -> io::Result<bool> {
     const HANDSHAKE: u8 = 22;
     let mut first = [0];
     Ok(socket.peek(&mut first).await? == 0 || first == [HANDSHAKE])
 }
 
-/// Accepts from a Unix socket for ever.
+/// Accepts connections of a Unix socket until the task is aborted.
 #[cfg(unix)]
-pub(super) async fn accept_unix(listener: tokio::net::UnixListener, inside: Arc<Inside>) {
-    let mut trouble = Trouble::default();
+pub(super) async fn accept_unix(listener: tokio::net::UnixListener, state: Arc<ServerState>) {
+    let mut backoff = AcceptBackoff::default();
     loop {
         match listener.accept().await {
             Ok((socket, _)) => {
-                trouble.is_over();
-                match admit(None, &inside) {
-                    Some(seat) => {
-                        let inside = Arc::clone(&inside);
-                        drop(tokio::spawn(serve(socket, seat, inside, Peer::Local)));
+                backoff.reset();
+                match admit(None, &state) {
+                    Some(permit) => {
+                        let state = Arc::clone(&state);
+                        drop(tokio::spawn(serve(socket, permit, state, Peer::Local)));
                     }
-                    None => turn_away(socket, tokio::net::UnixStream::into_std, &inside),
+                    None => turn_away(socket, tokio::net::UnixStream::into_std, &state),
                 }
             }
-            Err(error) => trouble.pause(&error).await,
+            Err(error) => backoff.wait(&error).await,
         }
     }
 }
 
-/// Accepting fails, for want of descriptors most likely: to try again at once would only burn the
-/// processor. Said once, until it goes again.
+/// Back-off after an `accept` that failed, most likely because the process is out of descriptors. Logs
+/// the first failure, and the recovery.
 #[derive(Default)]
-pub(super) struct Trouble {
+pub(super) struct AcceptBackoff {
     pause: Option<Duration>,
 }
 
-impl Trouble {
-    pub(super) async fn pause(&mut self, error: &io::Error) {
+impl AcceptBackoff {
+    pub(super) async fn wait(&mut self, error: &io::Error) {
         let pause = match self.pause {
             None => {
-                tracing::warn!("accept: {error}; no connection is accepted until that is over");
+                tracing::warn!("accept: {error}; no connection is accepted until this is resolved");
                 Duration::from_millis(10)
             }
             Some(last) => (2 * last).min(LONGEST_PAUSE),
@@ -137,39 +136,39 @@ impl Trouble {
         tokio::time::sleep(pause).await;
     }
 
-    pub(super) fn is_over(&mut self) {
+    pub(super) fn reset(&mut self) {
         if self.pause.take().is_some() {
             tracing::info!("connections are accepted again");
         }
     }
 }
 
-fn admit(address: Option<IpAddr>, inside: &Arc<Inside>) -> Option<Seat> {
-    let metrics = &inside.shared.metrics;
+fn admit(address: Option<IpAddr>, state: &Arc<ServerState>) -> Option<ConnectionPermit> {
+    let metrics = &state.shared.metrics;
     metrics.accepted.inc();
-    match inside.gate.enter(address) {
-        Ok(seat) => Some(seat),
+    match state.admission.admit(address) {
+        Ok(permit) => Some(permit),
         Err(why) => {
             metrics.ended(Code::TooManyConnections);
-            inside.shared.turned_away(address, why);
+            state.shared.turned_away(address, why);
             None
         }
     }
 }
 
-/// Tells a client that there is no room. `into_std` makes its socket one that nobody waits for.
-fn turn_away<S, T>(socket: S, into_std: fn(S) -> io::Result<T>, inside: &Inside)
+/// Tells a client that the server is full. `into_std` makes its socket a plain non-blocking one.
+fn turn_away<S, T>(socket: S, into_std: fn(S) -> io::Result<T>, state: &ServerState)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     T: Read + Write,
 {
     let (code, message) = (Code::TooManyConnections, "there is no room for another connection");
-    match Arc::clone(&inside.told).try_acquire_owned() {
+    match Arc::clone(&state.refusals).try_acquire_owned() {
         Ok(place) => drop(tokio::spawn(async move {
             tell(socket, code, message).await;
             drop(place);
         })),
-        // It is told all the same, but nobody waits until it has heard it.
+        // Enough tasks do this already: send the refusal once, and wait for nothing.
         Err(_) => drop(into_std(socket).and_then(|mut socket| {
             let told = socket.write(&refusal(code, message))?;
             while socket.read(&mut [0; 1024])? > 0 {}
@@ -178,19 +177,19 @@ where
     }
 }
 
-/// Tells a client why it is not served. It has a second to hear it.
+/// Tells a client why it is not served. The client has a second to read it.
 async fn tell(mut socket: impl AsyncRead + AsyncWrite + Unpin, code: Code, message: &str) {
     let _ = timeout(Duration::from_secs(1), async {
         socket.write_all(&refusal(code, message)).await?;
         socket.shutdown().await?;
-        // With something unread the end would be a reset, which may overtake what was told.
+        // Unread input would turn the close into a reset, which may overtake the refusal.
         while socket.read(&mut [0; 1024]).await? > 0 {}
         io::Result::Ok(())
     })
     .await;
 }
 
-/// The packet that says why a connection ends.
+/// The packet with the reason why a connection ends.
 fn refusal(code: Code, message: &str) -> Vec<u8> {
     let mut packet = Vec::new();
     let refusal = Response::Error(Refusal::new(code, message));
@@ -201,26 +200,26 @@ fn refusal(code: Code, message: &str) -> Vec<u8> {
 /// Serves a connection to its end.
 async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
     socket: S,
-    seat: Seat,
-    inside: Arc<Inside>,
+    permit: ConnectionPermit,
+    state: Arc<ServerState>,
     peer: Peer,
 ) {
     let mailbox = Arc::new(Mailbox::of(peer));
-    let number = inside.enter(&mailbox);
-    inside.shared.metrics.open.inc();
-    let connection = Connection::new(socket, Arc::clone(&inside.shared), mailbox, seat);
+    let number = state.register(&mailbox);
+    state.shared.metrics.open.inc();
+    let connection = Connection::new(socket, Arc::clone(&state.shared), mailbox, permit);
     if let Err(error) = connection.await {
         tracing::debug!(%peer, "connection: {error}");
     }
-    inside.shared.metrics.open.dec();
-    inside.leave(number);
+    state.shared.metrics.open.dec();
+    state.unregister(number);
 }
 
-/// A peer that acknowledges nothing for so long has vanished.
+/// A peer that acknowledges nothing for this time has vanished.
 #[cfg(target_os = "linux")]
 const VANISHED_MS: u32 = 120_000;
 
-/// Answers go out at once, and a peer that has vanished is noticed.
+/// Sets socket options: answers go out at once, and a vanished peer is noticed.
 pub(super) fn prepare(socket: &TcpStream) {
     let _ = socket.set_nodelay(true);
     #[cfg(unix)]
@@ -232,7 +231,7 @@ pub(super) fn prepare(socket: &TcpStream) {
             let _ = sockopt::set_tcp_keepidle(socket, Duration::from_secs(60));
             let _ = sockopt::set_tcp_keepintvl(socket, Duration::from_secs(20));
             let _ = sockopt::set_tcp_keepcnt(socket, 3);
-            // While there is something on its way to the peer, nobody asks whether it is alive.
+            // Keep-alive probes are not sent while data is unacknowledged.
             let _ = sockopt::set_tcp_user_timeout(socket, VANISHED_MS);
         }
     }

@@ -1,8 +1,7 @@
-//! Where the server's log lines go: standard error, as text or as JSON. The server goes on without
-//! whoever reads them.
+//! The server's log: lines on standard error, as text or as JSON. Lines that cannot be written are lost.
 //!
-//! `tracing` with its own subscriber; what the engine says through `log` joins it. What is logged can be
-//! changed while the process runs.
+//! `tracing` with its own subscriber, which also takes the engine's lines from `log`. The filter can be
+//! replaced while the process runs.
 
 use std::fmt;
 
@@ -16,15 +15,14 @@ use super::failure::Failure;
 
 type Exchange = Box<dyn Fn(EnvFilter) -> Result<(), String> + Send + Sync>;
 
-/// What is logged. A process that logs somewhere already goes on as it does, and nothing changes that.
-pub(super) struct Levels(Option<Exchange>);
+/// The filter of log lines. If the process has another subscriber already, this one has no effect.
+pub(super) struct LogFilter(Option<Exchange>);
 
-impl Levels {
-    /// Begins to log.
-    pub(super) fn start(config: &Config) -> Result<Levels, Failure> {
+impl LogFilter {
+    pub(super) fn start(config: &Config) -> Result<LogFilter, Failure> {
         let filter = filter(&config.log)?;
         let lines = tracing_subscriber::fmt().with_writer(std::io::stderr).with_target(false);
-        // A line that cannot be written is lost. To say so on standard error would panic.
+        // A report of a failed write would go to standard error as well, and panic.
         let lines = lines.log_internal_errors(false);
         let is_ours = match config.log_format {
             LogFormat::Text => {
@@ -42,15 +40,14 @@ impl Levels {
                 begun.map(|()| exchange(move |new| handle.reload(new).map_err(|e| e.to_string())))
             }
         };
-        Ok(Levels(is_ours.ok()))
+        Ok(LogFilter(is_ours.ok()))
     }
 
-    /// From now on this is logged.
     pub(super) fn change(&self, log: &str) -> Result<(), Failure> {
         let filter = filter(log)?;
         let Some(exchange) = &self.0 else { return Ok(()) };
         exchange(filter).map_err(|why| Failure::Config(format!("log = {log}: {why}")))?;
-        // The engine's lines are dropped by this before they come here.
+        // `log` drops the engine's lines below this level before they come here.
         log::set_max_level(LevelFilter::current().as_log());
         Ok(())
     }
@@ -66,8 +63,8 @@ fn filter(log: &str) -> Result<EnvFilter, Failure> {
     EnvFilter::try_new(log).map_err(|error| Failure::Config(format!("log = {log}: {error}")))
 }
 
-impl fmt::Debug for Levels {
+impl fmt::Debug for LogFilter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Levels").finish_non_exhaustive()
+        f.debug_struct("LogFilter").finish_non_exhaustive()
     }
 }

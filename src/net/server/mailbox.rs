@@ -1,4 +1,4 @@
-//! What others tell a connection: pool threads with answers, jobs that changed, the drain.
+//! The mailbox of a connection: answers of pool threads, jobs that changed, the drain.
 //!
 //! A connection is one task that waits for everything at once. A thread that has something for it
 //! puts a message into its mailbox and wakes it. A notice that may come again and again (a job
@@ -13,7 +13,7 @@ use std::task::Waker;
 use futures_util::task::AtomicWaker;
 use parking_lot::Mutex;
 
-use super::budget::Made;
+use super::output_budget::EncodedAnswer;
 use super::peer::Peer;
 use super::work::{DeferReason, QueuedRequest, WriteOutcome, WriteRun};
 use crate::net::proto::{Failure, JobState};
@@ -56,7 +56,7 @@ pub(crate) enum Message {
     /// The request was cancelled before a thread came to it.
     Cancelled,
     /// The last packet for a request.
-    Answer { id: u64, ticket: u64, made: Made },
+    Answer { id: u64, ticket: u64, made: EncodedAnswer },
     /// No answer was made, because too much is unread already (BUDGET-2, BUDGET-5).
     Deferred(QueuedRequest, DeferReason),
     /// The write of this number has ended.
@@ -64,7 +64,7 @@ pub(crate) enum Message {
     /// No thread has this run any more. Writes that are left in it were deferred (BUDGET-2).
     RunEnded(Arc<WriteRun>),
     /// A part of a stream. The last part brings no stream back.
-    Part { id: u64, ticket: u64, made: Made, stream: Option<Box<Stream>> },
+    Part { id: u64, ticket: u64, made: EncodedAnswer, stream: Option<Box<Stream>> },
     /// The next part of this stream was not made (BUDGET-2).
     PartDeferred { id: u64, ticket: u64, stream: Box<Stream> },
     /// The states of watched jobs of former lives.

@@ -1,7 +1,7 @@
-//! What the server counts. How it is told is the matter of `figures`.
+//! The server's counters. `figures` renders them.
 //!
-//! A connection counts for itself (`tally`) and adds to the common figures once a turn, so that
-//! connections on different processors do not contend for each request.
+//! A connection counts for itself (`tally`) and adds to these counters once per turn, so that
+//! connections on different processors do not contend on every request.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -11,14 +11,13 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use tokio::time::Instant;
 
-use super::tally::{Class, Tally};
+use super::tally::{RequestClass, Tally};
 use crate::engine::base::durations::{DurationCounter, Durations};
 use crate::net::proto::{Code, Kind};
 
-/// Kinds of requests are below this.
+/// Numbers of request kinds are below this.
 pub(super) const KINDS: usize = 64;
 
-/// The server's figures.
 #[derive(Debug)]
 pub(crate) struct Metrics {
     pub(crate) accepted: Counter,
@@ -27,7 +26,7 @@ pub(crate) struct Metrics {
     pub(crate) in_flight: Gauge,
     pub(crate) bytes_in: Counter,
     pub(crate) bytes_out: Counter,
-    /// Answers that were not made when they could have been.
+    /// Answers that were deferred or refused for want of memory.
     pub(crate) held_back: Counter,
     pub(super) failures: Family<CodeLabel, Counter>,
     pub(super) endings: Family<CodeLabel, Counter>,
@@ -55,13 +54,13 @@ impl Default for Metrics {
             failures: Family::default(),
             endings: Family::default(),
             requests: (0..KINDS).map(|_| AtomicU64::new(0)).collect(),
-            latencies: (0..Class::COUNT).map(|_| DurationCounter::default()).collect(),
+            latencies: (0..RequestClass::COUNT).map(|_| DurationCounter::default()).collect(),
         }
     }
 }
 
 impl Metrics {
-    /// Adds what a connection has counted.
+    /// Adds the counts of a connection, and resets them.
     pub(crate) fn add(&self, tally: &mut Tally) {
         if tally.in_flight != 0 {
             self.in_flight.inc_by(std::mem::take(&mut tally.in_flight));
@@ -91,7 +90,7 @@ impl Metrics {
         self.endings.get_or_create(&CodeLabel { code: code.name() }).inc();
     }
 
-    /// How many requests of each kind have come.
+    /// Requests received, by kind.
     pub(super) fn requests(
         &self,
     ) -> impl Iterator<Item = (Vec<(&'static str, &'static str)>, u64)> {
@@ -102,11 +101,11 @@ impl Metrics {
         })
     }
 
-    /// How long requests took, by what they were.
+    /// Latencies of requests, by kind and mode.
     pub(super) fn latencies(
         &self,
     ) -> impl Iterator<Item = (Vec<(&'static str, &'static str)>, Durations)> {
-        Class::all().filter_map(|class| {
+        RequestClass::all().filter_map(|class| {
             let durations = self.latencies[class.number()].read();
             let labels = || vec![("kind", class.kind()), ("mode", class.mode())];
             (durations.count() > 0).then(|| (labels(), durations))

@@ -1,13 +1,13 @@
-//! Telling the service manager how the server is: `sd_notify`, a datagram of text.
+//! Notifications to the service manager, as in `sd_notify`: datagrams of text.
 //!
-//! | the server | says |
+//! | the server | sends |
 //! |---|---|
-//! | takes connections | `READY=1` |
-//! | reads its settings anew | `RELOADING=1`, with the time, then `READY=1` |
-//! | begins to end | `STOPPING=1` |
+//! | accepts connections | `READY=1` |
+//! | reloads its settings | `RELOADING=1`, with the time, then `READY=1` |
+//! | begins to stop | `STOPPING=1` |
 //!
-//! Without `NOTIFY_SOCKET` in the environment nobody listens, and nothing is said. What cannot be said
-//! is logged once: the server goes on all the same.
+//! Without `NOTIFY_SOCKET` in the environment nothing is sent. A datagram that cannot be sent is logged,
+//! and the server goes on.
 
 #[cfg(unix)]
 pub(super) use on_unix::Notifier;
@@ -21,12 +21,12 @@ mod on_unix {
 
     use rustix::time::{ClockId, clock_gettime};
 
-    /// Whom the service manager has listen.
+    /// The socket of the service manager, if there is one.
     #[derive(Debug, Default)]
     pub(crate) struct Notifier(Option<(UnixDatagram, SocketAddr)>);
 
     impl Notifier {
-        /// As the environment says.
+        /// Uses `NOTIFY_SOCKET`, if it is set.
         pub(crate) fn from_environment() -> Notifier {
             let Some(path) = std::env::var_os("NOTIFY_SOCKET") else { return Notifier::default() };
             let path = Path::new(&path);
@@ -36,7 +36,7 @@ mod on_unix {
             })
         }
 
-        /// A name that begins with `@` is none of a file.
+        /// A path that begins with `@` is an abstract address, not a file.
         pub(crate) fn to(path: &Path) -> io::Result<Notifier> {
             let address = match path.as_os_str().as_bytes().strip_prefix(b"@") {
                 Some(name) => abstract_address(name)?,
@@ -46,7 +46,7 @@ mod on_unix {
         }
 
         pub(crate) fn ready(&self) {
-            self.say("READY=1\nSTATUS=takes connections");
+            self.say("READY=1\nSTATUS=accepts connections");
         }
 
         pub(crate) fn reloading(&self) {
@@ -56,13 +56,13 @@ mod on_unix {
         }
 
         pub(crate) fn stopping(&self) {
-            self.say("STOPPING=1\nSTATUS=finishes what has begun");
+            self.say("STOPPING=1\nSTATUS=finishes requests in flight");
         }
 
         fn say(&self, state: &str) {
             let Some((socket, address)) = &self.0 else { return };
             if let Err(error) = socket.send_to_addr(state.as_bytes(), address) {
-                tracing::warn!("the service manager is not told {state:?}: {error}");
+                tracing::warn!("cannot notify the service manager ({state:?}): {error}");
             }
         }
     }
@@ -102,13 +102,13 @@ mod on_unix {
             notifier.stopping();
             assert!(heard(&manager).starts_with("STOPPING=1\n"));
             drop(manager);
-            notifier.ready(); // nobody listens any more: that is logged
+            notifier.ready(); // the manager is gone: that is logged
             Notifier::default().ready();
         }
 
         #[cfg(target_os = "linux")]
         #[test]
-        fn a_name_that_is_none_of_a_file_is_understood() {
+        fn an_abstract_address_is_supported() {
             let name = format!("syncline-test-{}", std::process::id());
             let address = abstract_address(name.as_bytes()).unwrap();
             let manager = UnixDatagram::bind_addr(&address).unwrap();
@@ -118,7 +118,7 @@ mod on_unix {
     }
 }
 
-/// Elsewhere there is no such manager.
+/// On other systems there is no such manager.
 #[cfg(not(unix))]
 #[derive(Debug, Default)]
 pub(super) struct Notifier;

@@ -1,15 +1,15 @@
-//! Who is at the other end of a connection, as far as the system tells: for the log.
+//! The other end of a connection, for the log.
 
 use std::fmt;
 use std::net::SocketAddr;
 
-/// The other end.
+/// The client's address, as far as the system knows it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Peer {
     #[default]
     Unknown,
     Address(SocketAddr),
-    /// Somebody on this machine, through a Unix socket.
+    /// A process on this machine, through a Unix socket.
     Local,
 }
 

@@ -1,7 +1,7 @@
-//! Threads for what may block: reads from the device, commits that have to wait, long ranges.
+//! The thread pool for blocking work: reads from the device, commits that have to wait, long ranges.
 //!
-//! As many threads as the configuration says, and a queue with a bound: what finds it full is
-//! refused at once, which a client hears as `TooBusy`, rather than piling up behind a slow device.
+//! The number of threads is configured, and the queue is bounded. A request that finds it full is
+//! refused at once (`TooBusy`), so that requests do not pile up behind a slow device.
 //!
 //! ```text
 //!   lane of a connection    w w w --.
@@ -9,11 +9,11 @@
 //!   lane of a third         w w ----'
 //! ```
 //!
-//! Each caller has a lane, and no more of the pool than its share:
+//! Each connection has a lane, and lanes share the pool fairly:
 //!
-//! - POOL-1 the lanes have their turns one after the other, whatever each has waiting;
-//! - POOL-2 one lane never has all threads, unless there is one only: what stalls in it stalls nobody else;
-//! - POOL-3 the second half of the queue is for those who have nothing in it: one task for each lane.
+//! - POOL-1 round robin: lanes take turns, however many tasks each has waiting;
+//! - POOL-2 one lane never has all threads (unless there is only one), so a lane that stalls blocks no other;
+//! - POOL-3 the second half of the queue takes a task only from a lane that has none waiting.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -31,7 +31,7 @@ pub(crate) struct Pool {
     next_lane: AtomicU64,
 }
 
-/// Whose task it is.
+/// Identifies the owner of a task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Lane(u64);
 
@@ -39,16 +39,16 @@ struct Shared {
     state: Mutex<State>,
     work: Condvar,
     longest: usize,
-    /// Threads that a lane may have (POOL-2).
+    /// Threads per lane (POOL-2).
     most: usize,
 }
 
 /// `waiting` is the sum of all lanes' tasks.
 #[derive(Default)]
 struct State {
-    /// Those that have something waiting or running.
+    /// Lanes with tasks that wait or run.
     lanes: HashMap<Lane, Tasks>,
-    /// Lanes that have something waiting and may have one more thread, each once.
+    /// Lanes with a waiting task that may have one more thread, each once.
     ring: VecDeque<Lane>,
     waiting: usize,
     idle: usize,
@@ -67,7 +67,7 @@ struct Tasks {
 pub(crate) struct Busy;
 
 impl Pool {
-    /// Starts `threads` threads, in whose queue `longest` tasks may wait.
+    /// Starts `threads` threads, and a queue for `longest` tasks.
     pub(crate) fn start(threads: usize, longest: usize) -> std::io::Result<Pool> {
         let threads = threads.max(1);
         let (state, work) = (Mutex::default(), Condvar::new());
@@ -83,15 +83,15 @@ impl Pool {
         Ok(pool)
     }
 
-    /// A lane for somebody new. It costs nothing while nothing is in it.
+    /// A new lane. It takes no memory while it is empty.
     pub(crate) fn lane(&self) -> Lane {
         Lane(self.next_lane.fetch_add(1, Ordering::Relaxed))
     }
 
-    /// Has a task done.
+    /// Queues a task.
     ///
     /// # Errors
-    /// [`Busy`]: it will not be done.
+    /// [`Busy`] if the task was refused.
     pub(crate) fn submit(
         &self,
         lane: Lane,
@@ -110,17 +110,16 @@ impl Pool {
         Ok(())
     }
 
-    /// Whether a task of this lane would be taken now.
+    /// Whether [`submit`](Self::submit) would accept a task of this lane now.
     pub(crate) fn has_room(&self, lane: Lane) -> bool {
         self.shared.has_room(&self.shared.state.lock(), lane)
     }
 
-    /// How many tasks wait.
     pub(crate) fn waiting(&self) -> usize {
         self.shared.state.lock().waiting
     }
 
-    /// Takes no more tasks, and waits until all that were taken are done.
+    /// Accepts no more tasks, and waits for those that were accepted.
     pub(crate) fn close(&self) {
         self.shared.state.lock().is_closed = true;
         self.shared.work.notify_all();
@@ -148,7 +147,7 @@ impl State {
         }
     }
 
-    /// Takes the next task, of the lane whose turn it is (POOL-1).
+    /// Takes the next task, of the first lane in the ring (POOL-1).
     fn take(&mut self, most: usize) -> Option<(Lane, Task)> {
         let lane = self.ring.pop_front()?;
         let tasks = self.lanes.get_mut(&lane).expect("a lane in the ring has tasks");
@@ -181,7 +180,7 @@ impl Shared {
     fn run(&self) {
         let mut done = None;
         while let Some((lane, task)) = self.next(done.take()) {
-            // A mistake in one request must not take the thread from all others.
+            // A bug in one request must not cost the pool a thread.
             if std::panic::catch_unwind(std::panic::AssertUnwindSafe(task)).is_err() {
                 tracing::error!("a request panicked");
             }
@@ -218,7 +217,7 @@ mod tests {
 
     use super::*;
 
-    /// Occupies a thread until it is let go.
+    /// Occupies a thread until the sender is dropped.
     fn occupy(pool: &Pool, lane: Lane) -> mpsc::Sender<()> {
         let (begun, has_begun) = mpsc::channel();
         let (let_go, held) = mpsc::channel::<()>();
@@ -232,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_queue_refuses_and_what_was_taken_is_done() {
+    fn a_full_queue_refuses_and_accepted_tasks_are_done() {
         let pool = Pool::start(1, 2).unwrap();
         let held = occupy(&pool, pool.lane());
         let (done, results) = mpsc::channel();
@@ -257,12 +256,12 @@ mod tests {
             let done = done.clone();
             pool.submit(lane, move || done.send(number).unwrap())
         };
-        // POOL-2: what stalls in one lane leaves a thread to the others.
+        // POOL-2: a stalled lane leaves a thread to the others.
         let stalled = occupy(&pool, much);
         tell(much, 1).unwrap();
         tell(little, 10).unwrap();
         assert_eq!(results.recv().unwrap(), 10);
-        // POOL-3: half of the queue, and not more.
+        // POOL-3: half of the queue, and no more.
         let other = occupy(&pool, little);
         for number in 2..5 {
             tell(much, number).unwrap();
@@ -271,7 +270,7 @@ mod tests {
         assert!(!pool.has_room(much) && pool.has_room(little));
         tell(little, 11).unwrap();
         assert_eq!(tell(little, 12), Err(Busy));
-        // POOL-1: it is not behind all that came before it.
+        // POOL-1: a lane's task need not wait for all earlier tasks.
         drop(stalled);
         let order: Vec<u32> = results.iter().take(4).collect();
         assert_eq!(order, [1, 2, 3, 4], "the other lane's thread is taken");

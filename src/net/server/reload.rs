@@ -1,27 +1,27 @@
-//! Reading the settings anew while the server runs, as SIGHUP asks for.
+//! Reload of the settings on SIGHUP.
 //!
-//! Tokens, TLS and what is logged change at once, each for itself: what cannot be read or makes no
-//! sense is logged, and what was there before stays. Of every other setting that has changed it is
-//! logged that it counts from the next start on.
+//! Tokens, TLS and the log level change at once, independently of each other. If one cannot be read or
+//! is invalid, that is logged, and the old one stays. For every other setting that has changed a
+//! warning is logged: it takes effect at the next start.
 
 use super::config::Config;
 use super::failure::Failure;
-use super::logs::Levels;
+use super::logs::LogFilter;
 use super::server::Server;
 use super::settings::{Reload, SETTINGS, table};
 use super::sources::Sources;
 use super::tls::Tls;
 use super::tokens::Tokens;
 
-/// What the settings were when they were read last.
+/// The settings as last read.
 pub(super) struct Reloader {
     pub(super) sources: Sources,
     pub(super) config: Config,
-    pub(super) levels: Levels,
+    pub(super) log_filter: LogFilter,
 }
 
 impl Reloader {
-    /// Reads everything anew.
+    /// Reads all settings and files again.
     pub(super) fn reload(&mut self, server: &Server) {
         let config = match self.sources.config() {
             Ok(config) => config,
@@ -34,34 +34,34 @@ impl Reloader {
         let done = [
             ("tokens", has_tokens, reload_tokens(server, &config)),
             ("TLS", has_tls, reload_tls(server, &config)),
-            ("what is logged", true, self.levels.change(&config.log)),
+            ("log level", true, self.log_filter.change(&config.log)),
         ];
         let mut taken = Vec::new();
         for (what, is_set, done) in done {
             match done {
                 Ok(()) if is_set => taken.push(what),
                 Ok(()) => {}
-                Err(failure) => tracing::error!("{failure}: no change of: {what}"),
+                Err(failure) => tracing::error!("{failure}: {what} not reloaded"),
             }
         }
         let (before, now) = (table(&self.config), table(&config));
         for setting in SETTINGS.iter().filter(|setting| setting.reload == Reload::Never) {
             if before.get(setting.name) != now.get(setting.name) {
-                tracing::warn!(setting = setting.name, "changed: it counts from the next start on");
+                tracing::warn!(setting = setting.name, "changed: takes effect at the next start");
             }
         }
         self.config = config;
         if !taken.is_empty() {
-            tracing::info!("settings were read anew: {}", taken.join(", "));
+            tracing::info!("settings reloaded: {}", taken.join(", "));
         }
     }
 }
 
 fn reload_tokens(server: &Server, config: &Config) -> Result<(), Failure> {
     let tokens = config.tokens.as_deref().map(Tokens::load).transpose()?;
-    server.exchange_tokens(tokens)
+    server.replace_tokens(tokens)
 }
 
 fn reload_tls(server: &Server, config: &Config) -> Result<(), Failure> {
-    server.exchange_tls(Tls::load(config)?)
+    server.replace_tls(Tls::load(config)?)
 }

@@ -8,38 +8,37 @@
 
 use std::path::Path;
 
+use super::bound_sockets::BoundSockets;
 use super::config::Config;
 use super::failure::Failure;
-use super::logs::Levels;
+use super::logs::LogFilter;
 use super::notify::Notifier;
-use super::openings::Openings;
 use super::reload::Reloader;
 use super::server::Server;
 use super::settings::changed;
 use super::sources::Sources;
 use crate::{Error, Store};
 
-/// Serves the store in `directory` until the process is told to end (SIGTERM, SIGINT). SIGHUP has the
-/// settings read anew.
+/// Serves the store in `directory` until SIGTERM or SIGINT. SIGHUP reloads the settings.
 ///
 /// # Errors
-/// What keeps the server from starting; what closing the store says. Where an address is taken or a
-/// setting is wrong, no store is made.
+/// Any error of starting the server or of closing the store. If an address is taken or a setting is
+/// wrong, no store is made.
 pub fn serve(directory: &Path, sources: Sources) -> Result<(), Failure> {
     let config = sources.config()?;
-    let levels = Levels::start(&config)?;
+    let log_filter = LogFilter::start(&config)?;
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
     if config.threads > 0 {
         runtime.worker_threads(config.threads);
     }
     let runtime = runtime.enable_all().thread_name("syncline-serve").build();
     let runtime = runtime.map_err(Failure::io("start the runtime"))?;
-    runtime.block_on(run(directory, Reloader { sources, config, levels }))
+    runtime.block_on(run(directory, Reloader { sources, config, log_filter }))
 }
 
 async fn run(directory: &Path, mut reloader: Reloader) -> Result<(), Failure> {
     let notifier = Notifier::from_environment();
-    let openings = Openings::bind(&reloader.config)?;
+    let openings = BoundSockets::bind(&reloader.config)?;
     let store = open(directory, &reloader.config)?;
     let mut signals = Signals::begin().map_err(Failure::io("wait for signals"))?;
     tell_start(&store, &reloader.config);
@@ -71,7 +70,7 @@ async fn run(directory: &Path, mut reloader: Reloader) -> Result<(), Failure> {
     match &result {
         Ok(()) => tracing::info!("the store is closed"),
         Err(Failure::Store(Error::Poisoned { .. })) => {
-            tracing::error!("the store is closed with a poisoned log: start anew to recover");
+            tracing::error!("the store is closed with a poisoned log: restart to recover");
         }
         Err(failure) => tracing::error!("{failure}"),
     }
@@ -81,13 +80,13 @@ async fn run(directory: &Path, mut reloader: Reloader) -> Result<(), Failure> {
 fn open(directory: &Path, config: &Config) -> Result<Store, Failure> {
     let store = config.store_options().open(directory)?;
     if store.keyspaces().is_empty() {
-        // A new store has what clients use that name none.
+        // The keyspace that clients use by default.
         store.keyspace("default")?;
     }
     Ok(store)
 }
 
-/// Says what is served, what opening it found, and what is set.
+/// Logs the store, its recovery, and the settings that differ from their defaults.
 fn tell_start(store: &Store, config: &Config) {
     let stats = store.stats();
     let (recovery, id, directory) = (&stats.recovery, store.id(), store.directory());
@@ -117,7 +116,6 @@ fn tell_addresses(server: &Server, config: &Config) {
     }
 }
 
-/// What the process is told.
 enum Signal {
     Reload,
     End(&'static str),
@@ -160,7 +158,7 @@ impl Signals {
     }
 
     async fn next(&mut self) -> Signal {
-        // Without a way to be told, the process goes on until it is ended.
+        // If the handler cannot be installed, the process runs until it is killed.
         match tokio::signal::ctrl_c().await {
             Ok(()) => Signal::End("Ctrl-C"),
             Err(_) => std::future::pending().await,

@@ -1,14 +1,14 @@
-//! A server: a store, its listeners, and everything that runs beside them.
+//! A server: a store, its listeners, and its background tasks.
 //!
 //! ```text
 //!   start   listen, then accept
-//!   drain   say so where probes ask, for a time; accept no more; tell every connection; wait until
-//!           they are through, for a time; cut off the rest; end the pool and the operations
+//!   drain   announce it on /readyz for a time; stop accepting; notify every connection; wait for
+//!           them, for a time; cut off the rest; end the pool and the long operations
 //!   close   the store: everything is made durable, and a last checkpoint is written
-//!
-//! Probes are answered to the very end: whoever asks whether the process lives must not kill it
-//! while it makes things durable.
 //! ```
+//!
+//! Probes are answered to the very end: otherwise a supervisor might kill the process while it makes
+//! data durable.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -20,34 +20,34 @@ use parking_lot::Mutex;
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::JoinHandle;
 
+use super::admission::Admission;
+use super::bound_sockets::BoundSockets;
 use super::config::Config;
 use super::descriptors;
+use super::device_watch;
 use super::failure::Failure;
-use super::gate::Gate;
-use super::http::{self, Opening};
+use super::http::{self, HttpListener};
 use super::listen;
 use super::mailbox::Mailbox;
-use super::openings::Openings;
 use super::pool::Pool;
 use super::shared::Shared;
-use super::signs;
 use super::tls::Tls;
-use super::tokens::{Keys, Tokens};
+use super::tokens::{Authenticator, Tokens};
 #[cfg(unix)]
 use super::unix::SocketFile;
 use crate::Store;
 use crate::net::service::{Service, Swept};
 
-/// Old idempotency keys are looked for so often.
+/// Time between two sweeps of old idempotency keys.
 const SWEEP_EVERY: Duration = Duration::from_secs(600);
-/// The next part of a sweep that was not finished is done after this time.
+/// Time between two parts of one sweep.
 const SWEEP_ON: Duration = Duration::from_secs(10);
-/// Tokens that have expired are looked for so often.
+/// Time between two searches for expired tokens.
 const EXPIRE_EVERY: Duration = Duration::from_secs(1);
 
-/// A server that runs.
+/// A running server.
 pub struct Server {
-    inside: Arc<Inside>,
+    state: Arc<ServerState>,
     addresses: Vec<SocketAddr>,
     metrics: Option<SocketAddr>,
     tls: Option<Tls>,
@@ -59,25 +59,25 @@ pub struct Server {
     end: watch::Sender<bool>,
 }
 
-/// What connections and the server know of each other.
-pub(super) struct Inside {
+/// The state that the server shares with its accept loops and connections.
+pub(super) struct ServerState {
     pub(super) shared: Arc<Shared>,
-    pub(super) gate: Arc<Gate>,
-    /// Of those that are told at a time why they are turned away.
-    pub(super) told: Arc<Semaphore>,
+    pub(super) admission: Arc<Admission>,
+    /// Limits how many tasks at a time tell a client why it is turned away.
+    pub(super) refusals: Arc<Semaphore>,
     next: AtomicU64,
     mailboxes: Mutex<HashMap<u64, Weak<Mailbox>>>,
     is_empty: Notify,
 }
 
-impl Inside {
-    pub(super) fn enter(&self, mailbox: &Arc<Mailbox>) -> u64 {
+impl ServerState {
+    pub(super) fn register(&self, mailbox: &Arc<Mailbox>) -> u64 {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         self.mailboxes.lock().insert(number, Arc::downgrade(mailbox));
         number
     }
 
-    pub(super) fn leave(&self, number: u64) {
+    pub(super) fn unregister(&self, number: u64) {
         let mut mailboxes = self.mailboxes.lock();
         mailboxes.remove(&number);
         if mailboxes.is_empty() {
@@ -85,12 +85,12 @@ impl Inside {
         }
     }
 
-    fn tell_all(&self, tell: fn(&Mailbox)) {
+    fn notify_all(&self, tell: fn(&Mailbox)) {
         let mailboxes: Vec<_> = self.mailboxes.lock().values().cloned().collect();
         mailboxes.iter().filter_map(Weak::upgrade).for_each(|mailbox| tell(&mailbox));
     }
 
-    /// Waits until nobody is inside.
+    /// Waits until no connection is registered.
     async fn emptied(&self) {
         loop {
             let empty = self.is_empty.notified();
@@ -105,102 +105,107 @@ impl Inside {
 }
 
 impl Server {
-    /// Serves `store` as `config` says. Must be called in a tokio runtime.
+    /// Serves `store` as configured. Must be called in a tokio runtime.
     ///
     /// # Errors
-    /// [`Failure::Config`] for what is not safe, and whatever keeps it from listening.
+    /// [`Failure::Config`] for a configuration that is unsafe, and any error of binding the addresses.
     pub async fn start(store: Store, config: &Config) -> Result<Server, Failure> {
-        Server::start_on(store, Openings::bind(config)?, config)
+        Server::start_on(store, BoundSockets::bind(config)?, config)
     }
 
-    /// Serves `store` on what is open already.
+    /// Serves `store` on sockets that are bound already.
     pub(super) fn start_on(
         store: Store,
-        openings: Openings,
+        sockets: BoundSockets,
         config: &Config,
     ) -> Result<Server, Failure> {
-        let Openings { tcp, http, tls, tokens, .. } = openings;
-        // 1. What connections need.
+        let BoundSockets { tcp, http, tls, tokens, .. } = sockets;
+        // 1. The shared state of connections.
         let mut caps = config.caps();
-        let places = descriptors::places(caps.connections)?;
-        caps.connections = places.connections;
+        let quota = descriptors::quota(caps.connections)?;
+        caps.connections = quota.connections;
         let service = Arc::new(Service::new(store)?);
         let pool = Pool::start(config.pool_threads, config.pool_queue)
             .map_err(Failure::io("start the pool's threads"))?;
-        let inside = Arc::new(Inside {
-            shared: Arc::new(Shared::new(service, pool, config.limits(), Keys::new(tokens))),
-            gate: Gate::new(caps),
-            told: Arc::new(Semaphore::new(places.told)),
+        let state = Arc::new(ServerState {
+            shared: Arc::new(Shared::new(
+                service,
+                pool,
+                config.limits(),
+                Authenticator::new(tokens),
+            )),
+            admission: Admission::new(caps),
+            refusals: Arc::new(Semaphore::new(quota.refusals)),
             next: AtomicU64::new(0),
             mailboxes: Mutex::default(),
             is_empty: Notify::new(),
         });
         // 2. The listeners.
         let address = |listener: &tokio::net::TcpListener| {
-            listener.local_addr().map_err(Failure::io("find out where it listens"))
+            listener.local_addr().map_err(Failure::io("get the address of a listening socket"))
         };
         let mut server = Server {
             addresses: tcp.iter().map(address).collect::<Result<_, _>>()?,
-            metrics: http.as_ref().map(Opening::address).transpose()?,
+            metrics: http.as_ref().map(HttpListener::address).transpose()?,
             tls: None,
             #[cfg(unix)]
             unix: None,
             tasks: Vec::new(),
             http: None,
             end: watch::Sender::new(false),
-            inside,
+            state,
         };
         #[cfg(unix)]
-        if let Some((listener, file)) = openings.unix {
+        if let Some((listener, file)) = sockets.unix {
             server.unix = Some(file);
-            server.spawn(listen::accept_unix(listener, Arc::clone(&server.inside)));
+            server.spawn(listen::accept_unix(listener, Arc::clone(&server.state)));
         }
         for listener in tcp {
-            server.spawn(listen::accept_tcp(listener, tls.clone(), Arc::clone(&server.inside)));
+            server.spawn(listen::accept_tcp(listener, tls.clone(), Arc::clone(&server.state)));
         }
         server.tls = tls;
-        if let Some(opening) = http {
-            let shared = Arc::clone(&server.inside.shared);
-            let serving = http::run(opening, places.http, shared, server.end.subscribe());
+        if let Some(listener) = http {
+            let shared = Arc::clone(&server.state.shared);
+            let serving = http::run(listener, quota.http, shared, server.end.subscribe());
             server.http = Some(tokio::spawn(serving));
         }
-        server.spawn(watch_tokens(Arc::clone(&server.inside)));
-        server.spawn(Arc::clone(&server.inside.shared.watermarks).run());
-        server.spawn(signs::tell_of_poison(Arc::clone(&server.inside.shared)));
+        server.spawn(watch_tokens(Arc::clone(&server.state)));
+        server.spawn(Arc::clone(&server.state.shared.watermarks).run());
+        server.spawn(device_watch::report_poison(Arc::clone(&server.state.shared)));
         if config.slow_flush_ms > 0 {
             let slow = Duration::from_millis(config.slow_flush_ms);
-            server.spawn(signs::tell_of_slow_flushes(Arc::clone(&server.inside.shared), slow));
+            server.spawn(device_watch::report_slow_flushes(Arc::clone(&server.state.shared), slow));
         }
         let age = Duration::from_secs(config.once_hours.saturating_mul(3600));
-        server.spawn(sweep(Arc::clone(&server.inside.shared), age));
+        server.spawn(sweep(Arc::clone(&server.state.shared), age));
         Ok(server)
     }
 
-    /// Lets in by these tokens from now on. Those who came in by one that is gone have to go.
+    /// Replaces the tokens. Connections whose token is gone are ended.
     ///
     /// # Errors
-    /// [`Failure::Config`] if there were none and are some now, or the other way round: whether a
-    /// token is needed does not change while the server runs.
-    pub(super) fn exchange_tokens(&self, tokens: Option<Tokens>) -> Result<(), Failure> {
-        let keys = &self.inside.shared.keys;
+    /// [`Failure::Config`] if there were no tokens before, or are none now: whether a token is needed
+    /// does not change while the server runs.
+    pub(super) fn replace_tokens(&self, tokens: Option<Tokens>) -> Result<(), Failure> {
+        let authenticator = &self.state.shared.authenticator;
         match tokens {
-            None if keys.are_needed() => Err(only_at_start("tokens")),
+            None if authenticator.is_required() => Err(only_at_start("tokens")),
             None => Ok(()),
             Some(tokens) => {
-                if !keys.replace(tokens) {
+                if !authenticator.replace(tokens) {
                     return Err(only_at_start("tokens"));
                 }
-                self.inside.tell_all(Mailbox::withdrawn);
+                self.state.notify_all(Mailbox::withdrawn);
                 Ok(())
             }
         }
     }
 
-    /// Speaks TLS by this certificate from now on.
+    /// Replaces the certificate for new connections.
     ///
     /// # Errors
-    /// [`Failure::Config`], as of tokens.
-    pub(super) fn exchange_tls(&self, tls: Option<Tls>) -> Result<(), Failure> {
+    /// [`Failure::Config`] if TLS was off and is now on, or the reverse.
+    pub(super) fn replace_tls(&self, tls: Option<Tls>) -> Result<(), Failure> {
         match (&self.tls, tls) {
             (None, None) => Ok(()),
             (Some(before), Some(now)) => {
@@ -215,43 +220,43 @@ impl Server {
         self.tasks.push(tokio::spawn(task));
     }
 
-    /// The TCP addresses that it listens on.
+    /// The TCP addresses of the server.
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
     }
 
-    /// How many connections there are.
+    /// Number of open connections.
     pub fn connections(&self) -> usize {
-        self.inside.gate.connections()
+        self.state.admission.connections()
     }
 
-    /// The memory of what clients have not read yet.
+    /// Bytes of memory for output that clients have not read yet.
     #[cfg(test)]
     pub(crate) fn unread_bytes(&self) -> usize {
-        self.inside.shared.budget.held()
+        self.state.shared.output_budget.held()
     }
 
-    /// The memory of packets that clients have not finished.
+    /// Bytes of memory for packets that clients have not finished.
     #[cfg(test)]
     pub(crate) fn unfinished_bytes(&self) -> usize {
-        self.inside.shared.room.held()
+        self.state.shared.input_budget.held()
     }
 
-    /// Where the metrics are.
+    /// The address of `/metrics`.
     pub fn metrics_address(&self) -> Option<SocketAddr> {
         self.metrics
     }
 
-    /// Ends the server: what is in flight is finished, as long as the configuration allows, and
-    /// the store is closed.
+    /// Stops the server: finishes requests in flight, for as long as the configuration allows, and
+    /// closes the store.
     ///
     /// # Errors
-    /// What closing the store says.
+    /// Any error of closing the store.
     pub async fn stop(self) -> Result<(), Failure> {
-        // 1. Whoever sends clients here is told first; then nobody comes in any more.
-        self.inside.shared.readiness.drain();
+        // 1. Load balancers learn of the drain from `/readyz`; then no more connections are accepted.
+        self.state.shared.readiness.drain();
         if self.http.is_some() {
-            tokio::time::sleep(self.inside.shared.limits.notice).await;
+            tokio::time::sleep(self.state.shared.limits.notice).await;
         }
         self.tasks.iter().for_each(JoinHandle::abort);
         for task in self.tasks {
@@ -259,18 +264,19 @@ impl Server {
         }
         #[cfg(unix)]
         drop(self.unix);
-        // 2. Those who are inside finish what they have begun.
-        let connections = self.inside.gate.connections();
+        // 2. Connections finish their requests in flight.
+        let connections = self.state.admission.connections();
         tracing::info!(connections, "draining");
-        self.inside.tell_all(Mailbox::drain);
-        let patience = self.inside.shared.limits.drain;
-        if tokio::time::timeout(patience, self.inside.emptied()).await.is_err() {
-            tracing::warn!(connections = self.inside.gate.connections(), "cut off");
-            self.inside.tell_all(Mailbox::cut_off);
+        self.state.notify_all(Mailbox::drain);
+        let patience = self.state.shared.limits.drain;
+        if tokio::time::timeout(patience, self.state.emptied()).await.is_err() {
+            let connections = self.state.admission.connections();
+            tracing::warn!(connections, "the drain took too long: connections are cut off");
+            self.state.notify_all(Mailbox::cut_off);
         }
-        // 3. What threads have begun comes to its end, and everything is made durable.
-        let shared = Arc::clone(&self.inside.shared);
-        drop(self.inside);
+        // 3. Tasks of the pool finish, and everything is made durable.
+        let shared = Arc::clone(&self.state.shared);
+        drop(self.state);
         let closing = tokio::task::spawn_blocking(move || {
             shared.pool.close();
             shared.service.close();
@@ -289,20 +295,20 @@ impl Server {
 }
 
 fn only_at_start(what: &str) -> Failure {
-    Failure::Config(format!("to begin with {what}, or to do without, takes a new start"))
+    Failure::Config(format!("turning {what} on or off needs a restart of the server"))
 }
 
-/// Has those go whose tokens expire.
-async fn watch_tokens(inside: Arc<Inside>) {
+/// Ends connections whose token expires.
+async fn watch_tokens(state: Arc<ServerState>) {
     loop {
         tokio::time::sleep(EXPIRE_EVERY).await;
-        if inside.shared.keys.expire(SystemTime::now()) {
-            inside.tell_all(Mailbox::withdrawn);
+        if state.shared.authenticator.expire(SystemTime::now()) {
+            state.notify_all(Mailbox::withdrawn);
         }
     }
 }
 
-/// Forgets old idempotency keys, now and then.
+/// Deletes old idempotency keys periodically.
 async fn sweep(shared: Arc<Shared>, age: Duration) {
     let lane = shared.pool.lane();
     let more = Arc::new(AtomicBool::new(false));
@@ -314,9 +320,9 @@ async fn sweep(shared: Arc<Shared>, age: Duration) {
             Ok(Swept { keys: 0, .. }) => {}
             Ok(Swept { keys, is_unfinished }) => {
                 more.store(is_unfinished, Ordering::Relaxed);
-                tracing::info!(keys, "old idempotency keys are forgotten");
+                tracing::info!(keys, "deleted old idempotency keys");
             }
-            Err(error) => tracing::warn!("old idempotency keys: {error}"),
+            Err(error) => tracing::warn!("cannot delete old idempotency keys: {error}"),
         });
     }
 }

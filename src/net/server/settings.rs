@@ -1,5 +1,5 @@
-//! Every setting of a server: its name, what it may be, what it is for. One table, from which values
-//! are checked, `--help` and `docs/settings.md` are made.
+//! The table of all settings: name, allowed values, help. Values are checked against it; `--help` and
+//! `docs/settings.md` are made from it.
 
 use std::fmt::Write;
 use std::net::SocketAddr;
@@ -9,27 +9,25 @@ use toml::Value;
 use super::config::Config;
 use crate::net::proto::MAX_BODY;
 
-/// One of them.
 pub(super) struct Setting {
     pub(super) name: &'static str,
     form: Form,
     help: &'static str,
-    /// Whether SIGHUP changes it in a server that runs.
+    /// Whether SIGHUP changes it in a running server.
     pub(super) reload: Reload,
 }
 
 /// What a running server does with a change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Reload {
-    /// It counts from the next start on.
+    /// The change takes effect at the next start.
     Never,
-    /// It counts at once.
+    /// The change takes effect at once.
     Value,
-    /// Another file counts at once, and so does what has changed in the same one.
+    /// The file is read again, also if the setting names the same one.
     File,
 }
 
-/// What a value may be.
 enum Form {
     /// `HOST:PORT`, several of them.
     Addresses,
@@ -41,13 +39,13 @@ enum Form {
     Flag,
     /// At least and at most.
     Number(u64, u64),
-    /// As a number; 0 is allowed and means this.
+    /// As a number; 0 is allowed too, with this meaning.
     OrZero(u64, u64, &'static str),
 }
 
-/// A month, in milliseconds: longer than anybody waits.
+/// A month in milliseconds: the largest time limit.
 const MONTH_MS: u64 = 31 * 24 * 3600 * 1000;
-/// More than any machine has.
+/// The largest number of threads, connections or requests.
 const MANY: u64 = 1 << 20;
 /// A tebibyte, in MiB.
 const TIB: u64 = 1 << 20;
@@ -62,9 +60,9 @@ const fn reloaded(name: &'static str, reload: Reload, form: Form, help: &'static
 
 use Form::{Address, Addresses, Choice, File, Flag, Level, Number, OrZero};
 
-/// All of them, in the order in which they are told.
+/// All settings, in the order of the documentation.
 pub(super) const SETTINGS: &[Setting] = &[
-    setting("listen", Addresses, "Addresses to listen on, divided by commas"),
+    setting("listen", Addresses, "Addresses to listen on, separated by commas"),
     setting("unix", File, "A Unix socket to listen on, for its owner alone"),
     setting("metrics", Address, "Where /livez, /readyz, /health and /metrics are"),
     setting(
@@ -76,7 +74,7 @@ pub(super) const SETTINGS: &[Setting] = &[
         "tokens",
         Reload::File,
         File,
-        "The file of tokens; without it everybody may do everything",
+        "The file of tokens; without it every client may do everything",
     ),
     reloaded("tls_cert", Reload::File, File, "The certificate chain for TLS, in PEM"),
     reloaded("tls_key", Reload::File, File, "Its private key, in PEM"),
@@ -84,69 +82,65 @@ pub(super) const SETTINGS: &[Setting] = &[
         "tls_client_ca",
         Reload::File,
         File,
-        "Authorities, in PEM: over TLS only clients with a certificate of theirs come in",
+        "Authorities, in PEM: TLS clients need a certificate signed by one of them",
     ),
-    reloaded("log", Reload::Value, Level, "What is logged: error, warn, info, debug, trace or off"),
-    setting("log_format", Choice(&["text", "json"]), "How lines of the log look"),
-    setting("threads", OrZero(1, 1024, "as many as processors"), "Threads that serve connections"),
-    setting("pool_threads", Number(1, 1024), "Threads for what may block"),
-    setting("pool_queue", Number(1, MANY), "Requests that may wait for those"),
+    reloaded("log", Reload::Value, Level, "The log level: error, warn, info, debug, trace or off"),
+    setting("log_format", Choice(&["text", "json"]), "The format of log lines"),
+    setting("threads", OrZero(1, 1024, "one per processor"), "Threads that serve connections"),
+    setting("pool_threads", Number(1, 1024), "Threads for blocking work"),
+    setting("pool_queue", Number(1, MANY), "Requests that may wait for those threads"),
     setting("max_connections", Number(1, MANY), "Connections in all"),
-    setting("max_ungreeted", Number(1, MANY), "Connections that have not said hello yet"),
-    setting("max_per_address", OrZero(1, MANY, "any number"), "Connections from one address"),
+    setting("max_ungreeted", Number(1, MANY), "Connections that have not completed the handshake"),
+    setting("max_per_address", OrZero(1, MANY, "no limit"), "Connections from one address"),
     setting("max_packet_bytes", Number(4096, MAX_BODY as u64), "The longest body of a packet"),
-    setting("max_in_flight", Number(1, MANY), "Requests of a connection that are under way"),
+    setting("max_in_flight", Number(1, MANY), "Requests of a connection that are in flight"),
     setting("max_subscriptions", Number(1, MANY), "Streams and watches of a connection"),
     setting(
         "max_output_bytes",
         Number(4096, 1 << 30),
-        "Unread output of a connection above which nothing more is read from it",
+        "Unread output of a connection above which it is not read",
     ),
     setting(
         "max_output_mib",
         Number(1, TIB),
-        "Unread output of all connections; above half of it those who do not read get nothing more",
+        "Unread output of all connections; above half of it a client that does not read gets no more",
     ),
     setting(
         "max_input_mib",
         Number(1, TIB),
-        "Unfinished packets of all connections; above it no more long ones are read",
+        "Unfinished packets of all connections; above it no long packet is read",
     ),
     setting("handshake_ms", Number(1, MONTH_MS), "Time for the handshake"),
     setting(
         "idle_ms",
-        OrZero(1, MONTH_MS, "for ever"),
+        OrZero(1, MONTH_MS, "no limit"),
         "Time without a packet while nothing is in flight",
     ),
     setting("packet_ms", Number(1, MONTH_MS), "Time for a packet that has begun"),
-    setting(
-        "write_ms",
-        Number(1, MONTH_MS),
-        "Time in which a client takes some of what it is sent",
-    ),
+    setting("write_ms", Number(1, MONTH_MS), "Time in which a client must read some of its output"),
     setting(
         "drain_notice_ms",
         OrZero(1, MONTH_MS, "at once"),
-        "Time for which /readyz says that the server is about to end, before it begins to",
+        "Time for which /readyz announces a stop before the drain begins",
     ),
     setting(
         "drain_ms",
         OrZero(1, MONTH_MS, "at once"),
-        "Time for what is in flight when the server ends",
+        "Time for requests in flight when the server stops",
     ),
     setting("stream_ms", Number(1, MONTH_MS), "Time for which a stream may keep its snapshot"),
     setting(
         "stall_ms",
         Number(1, MONTH_MS),
-        "A write that would wait for longer is a stall, which /readyz tells",
+        "A write that would wait longer is a stall, which /readyz reports",
     ),
     setting(
         "slow_flush_ms",
         OrZero(1, MONTH_MS, "none"),
         "A flush of the log that takes longer is logged",
     ),
-    setting("once_hours", Number(1, 24 * 366 * 10), "Idempotency keys are kept for so long"),
-    setting("cache_mib", Number(1, TIB), "The store's cache"),
+    setting("once_hours", Number(1, 24 * 366 * 10), "Time for which idempotency keys are kept"),
+    setting("cache_mib", Number(1, TIB), "Size of the store's cache"),
     setting(
         "flush_interval_ms",
         Number(1, MONTH_MS),
@@ -155,37 +149,43 @@ pub(super) const SETTINGS: &[Setting] = &[
     setting(
         "max_unsynced_mib",
         Number(1, TIB),
-        "So much of asynchronous commits may be lost in a power loss",
+        "Asynchronous commits that a power loss may lose, at most",
     ),
-    setting("checkpoint_log_mib", Number(1, TIB), "A checkpoint is made after so much log"),
+    setting(
+        "checkpoint_log_mib",
+        Number(1, TIB),
+        "Log since the last checkpoint that triggers the next one",
+    ),
     setting(
         "log_segment_mib",
         Number(1, 2048),
-        "The length of a file of the log, chosen when the store is made",
+        "Size of a log segment, chosen when the store is made",
     ),
 ];
 
 /// The setting of this name.
 ///
 /// # Errors
-/// What is wrong with the name.
+/// There is none; the message suggests a similar name.
 pub(super) fn find(name: &str) -> Result<&'static Setting, String> {
     if let Some(setting) = SETTINGS.iter().find(|setting| setting.name == name) {
         return Ok(setting);
     }
     let near = SETTINGS.iter().map(|setting| (distance(name, setting.name), setting.name)).min();
     let hint = match near {
-        Some((distance, near)) if distance <= 1 + near.len() / 4 => format!(": is {near} meant?"),
+        Some((distance, near)) if distance <= 1 + near.len() / 4 => {
+            format!(": did you mean {near}?")
+        }
         _ => String::new(),
     };
     Err(format!("there is no setting {name:?}{hint}"))
 }
 
 impl Setting {
-    /// A value that was given as text, in a flag or in the environment.
+    /// Parses a value from a flag or the environment.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// Why the value is not allowed.
     pub(super) fn read(&self, text: &str) -> Result<Value, String> {
         let value = match self.form {
             Number(..) | OrZero(..) => match text.parse::<i64>() {
@@ -193,7 +193,7 @@ impl Setting {
                 Err(_) if text.bytes().all(|byte| byte.is_ascii_digit()) && !text.is_empty() => {
                     return Err(format!("the number is too large: {}", self.range()));
                 }
-                Err(_) => return Err(format!("this is no whole number: {}", self.range())),
+                Err(_) => return Err(format!("this is not a whole number: {}", self.range())),
             },
             Flag => match text {
                 "true" => Value::Boolean(true),
@@ -206,10 +206,10 @@ impl Setting {
         self.check(&value).map(|()| value)
     }
 
-    /// Whether a value is one of this setting.
+    /// Checks that a value is allowed.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// Which values are.
     pub(super) fn check(&self, value: &Value) -> Result<(), String> {
         let is_right = match (&self.form, value) {
             (Number(least, most), Value::Integer(number)) => {
@@ -232,7 +232,7 @@ impl Setting {
         if is_right { Ok(()) } else { Err(self.range()) }
     }
 
-    /// What a value has to be.
+    /// The allowed values, for an error.
     fn range(&self) -> String {
         match self.form {
             Number(least, most) => format!("{least} to {most} is expected"),
@@ -248,7 +248,7 @@ impl Setting {
         }
     }
 
-    /// What it is for, with what 0 means.
+    /// The help, with the meaning of 0.
     fn explained(&self) -> String {
         match self.form {
             OrZero(.., zero) => format!("{} (0: {zero})", self.help),
@@ -257,7 +257,7 @@ impl Setting {
     }
 }
 
-/// How many letters have to be changed, at most 100 of each.
+/// The Levenshtein distance of two words, of which at most 100 letters count.
 fn distance(a: &str, b: &str) -> usize {
     let b: Vec<char> = b.chars().take(100).collect();
     let mut row: Vec<usize> = (0..=b.len()).collect();
@@ -287,7 +287,7 @@ fn is_filter(text: &str) -> bool {
     })
 }
 
-/// The values by name, as a file would have them. Those that are not set are absent.
+/// The values by name, as in a file. Settings without a value are absent.
 pub(super) fn table(config: &Config) -> toml::Table {
     toml::Table::try_from(config).expect("settings are plain values")
 }
@@ -296,7 +296,7 @@ fn defaults() -> toml::Table {
     table(&Config::default())
 }
 
-/// What is not as it is by default.
+/// The settings that differ from their defaults.
 pub(super) fn changed(config: &Config) -> String {
     let (defaults, now) = (defaults(), table(config));
     let changed = SETTINGS.iter().filter_map(|setting| {
@@ -307,13 +307,12 @@ pub(super) fn changed(config: &Config) -> String {
     changed.collect::<Vec<_>>().join(" ")
 }
 
-/// All settings as text, as a program that serves may tell them: names, what they are for, defaults,
-/// and which of them SIGHUP changes.
+/// The help text on all settings: names, help, defaults, and which of them SIGHUP reloads.
 pub fn settings_help() -> String {
     let defaults = defaults();
     let mut text = String::from(
         "Settings, for --set NAME=VALUE, SYNCLINE_NAME in the environment, and NAME = VALUE in a \
-         file.\nSIGHUP reads those marked * anew, and the files that they name:\n",
+         file.\nSIGHUP reloads those marked *, and the files that they name:\n",
     );
     for setting in SETTINGS {
         let mark = if setting.reload == Reload::Never { ' ' } else { '*' };
@@ -325,7 +324,7 @@ pub fn settings_help() -> String {
     text
 }
 
-/// A value as it is given in a flag.
+/// A value in the form of a flag.
 fn plain(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
@@ -334,7 +333,7 @@ fn plain(value: &Value) -> String {
     }
 }
 
-/// A value as it is written in a file, about.
+/// A value roughly in the form of a file.
 pub(super) fn shown(value: &Value) -> String {
     match value {
         Value::String(text) => format!("{text:?}"),
@@ -351,7 +350,7 @@ pub(super) fn shown(value: &Value) -> String {
 mod tests {
     use super::*;
 
-    /// The page, made from the table.
+    /// The table in `docs/settings.md`.
     fn page() -> String {
         let (defaults, mut page) = (defaults(), String::new());
         for setting in SETTINGS {
@@ -370,7 +369,7 @@ mod tests {
     }
 
     #[test]
-    fn the_page_of_settings_has_them_all() {
+    fn the_document_lists_every_setting() {
         let document = include_str!("../../../docs/settings.md");
         let page = page();
         assert!(document.contains(&page), "docs/settings.md should contain:\n{page}");
@@ -391,12 +390,12 @@ mod tests {
     }
 
     #[test]
-    fn what_a_setting_may_not_be_is_refused() {
+    fn invalid_values_are_refused() {
         let refused = |name: &str, text: &str| find(name).unwrap().read(text).unwrap_err();
         for text in ["0", "-1", "many", "", "1.5", "99999999999999999999", "1048577"] {
             assert!(refused("max_connections", text).contains("1 to 1048576"), "{text}");
         }
-        assert!(refused("idle_ms", "-1").contains("0 (for ever)"));
+        assert!(refused("idle_ms", "-1").contains("0 (no limit)"));
         for text in ["", "inof", "verbose", "info,", "x=loud", "=info", "syncline"] {
             assert!(refused("log", text).contains("expected"), "{text}");
         }
@@ -414,11 +413,11 @@ mod tests {
     }
 
     #[test]
-    fn a_misspelt_name_is_told_what_may_be_meant() {
+    fn an_error_for_a_misspelt_name_suggests_the_right_one() {
         let told = |name| find(name).map(|setting| setting.name).unwrap_err();
-        assert!(told("max_conections").contains("is max_connections meant?"));
-        assert!(told("thread").contains("is threads meant?"));
-        assert!(!told("no_such_thing").contains("meant"));
+        assert!(told("max_conections").contains("did you mean max_connections?"));
+        assert!(told("thread").contains("did you mean threads?"));
+        assert!(!told("no_such_thing").contains("mean"));
         assert_eq!(distance("kitten", "sitting"), 3);
     }
 }

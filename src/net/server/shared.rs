@@ -1,46 +1,43 @@
-//! What all connections of a server share.
+//! The state that all connections of a server share.
 
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::budget::Budget;
-use super::claim::Room;
 use super::http::Readiness;
+use super::input_budget::InputBudget;
+use super::log_limiter::LogLimiter;
 use super::metrics::Metrics;
+use super::output_budget::OutputBudget;
 use super::peer::Peer;
 use super::pool::Pool;
-use super::seldom::Seldom;
-
-use super::tokens::{Keys, Refused};
+use super::tokens::{Authenticator, LoginError};
 use super::watermarks::WatermarkWatcher;
 use crate::net::proto::HEADER;
 use crate::net::service::Service;
 
-/// Logins that failed are logged: so many at once, and then one in a time.
+/// Burst and period of log lines for failed logins.
 const FAILED_AT_ONCE: u32 = 10;
 const FAILED_EVERY: Duration = Duration::from_secs(5);
-/// Connections that are turned away are logged as often as this at most.
+/// Period of log lines for connections turned away.
 const TURNED_AWAY_EVERY: Duration = Duration::from_secs(10);
 
-/// What all connections share. Constant after construction, but for what guards itself.
+/// The shared state. Constant after construction, except for parts with their own synchronisation.
 pub(crate) struct Shared {
     pub(crate) service: Arc<Service>,
     pub(crate) pool: Pool,
     pub(crate) limits: Limits,
-    pub(crate) budget: Arc<Budget>,
-    pub(crate) room: Arc<Room>,
-    pub(crate) keys: Keys,
-    /// Logins that failed, for the log.
-    failed_logins: Seldom,
-    /// Connections that were turned away, for the log.
-    turned_away: Seldom,
+    pub(crate) output_budget: Arc<OutputBudget>,
+    pub(crate) input_budget: Arc<InputBudget>,
+    pub(crate) authenticator: Authenticator,
+    failed_logins: LogLimiter,
+    turned_away: LogLimiter,
     pub(crate) metrics: Metrics,
     pub(crate) watermarks: Arc<WatermarkWatcher>,
     pub(crate) readiness: Readiness,
 }
 
-/// How much is given to a connection, and how long it is waited for.
+/// Limits on what connections may use, and on how long the server waits for them.
 #[derive(Clone, Debug)]
 pub(crate) struct Limits {
     /// The longest body of a packet.
@@ -49,15 +46,15 @@ pub(crate) struct Limits {
     pub(crate) max_connections: usize,
     /// Requests that may wait for a thread of the pool.
     pub(crate) pool_queue: usize,
-    /// Requests of a connection that are under way.
+    /// Requests of a connection that are in flight.
     pub(crate) max_in_flight: usize,
     /// Streams and watches of a connection.
     pub(crate) max_subscriptions: usize,
-    /// With so much to be written, and with so much to be done, nothing more is read.
+    /// Unread output, and queued requests, of a connection above which it is not read.
     pub(crate) max_output_bytes: usize,
-    /// The same for all connections together.
+    /// Unread output of all connections together.
     pub(crate) max_output_in_all: usize,
-    /// Memory of unfinished packets of all connections together.
+    /// Unfinished packets of all connections together, in bytes.
     pub(crate) max_input_in_all: usize,
     /// Time for the handshake.
     pub(crate) handshake: Duration,
@@ -65,17 +62,17 @@ pub(crate) struct Limits {
     pub(crate) idle: Option<Duration>,
     /// Time for a packet that has begun.
     pub(crate) packet: Duration,
-    /// Time in which a client takes some of what it is sent.
+    /// Time in which a client must read some of its output.
     pub(crate) write: Duration,
-    /// Time for what is in flight when the server ends.
+    /// Time for requests in flight when the server stops.
     pub(crate) drain: Duration,
-    /// Time for which it is told that the server is about to end, before it begins to.
+    /// Time between the announcement of the drain on `/readyz` and its beginning.
     pub(crate) notice: Duration,
     /// Time for which a stream may keep its snapshot.
     pub(crate) stream: Duration,
     /// Time for which a request waits for the memory of its answer.
     pub(crate) memory: Duration,
-    /// A write that waits for so long is a stall.
+    /// A write that waits longer is a stall.
     pub(crate) stall: Duration,
 }
 
@@ -104,21 +101,26 @@ impl Default for Limits {
 }
 
 impl Shared {
-    pub(crate) fn new(service: Arc<Service>, pool: Pool, limits: Limits, keys: Keys) -> Shared {
+    pub(crate) fn new(
+        service: Arc<Service>,
+        pool: Pool,
+        limits: Limits,
+        authenticator: Authenticator,
+    ) -> Shared {
         let watermarks = Arc::new(WatermarkWatcher::new(Arc::clone(&service)));
-        let budget = Budget::new(limits.max_output_in_all);
+        let output_budget = OutputBudget::new(limits.max_output_in_all);
         let longest = limits.max_packet_bytes as usize + HEADER;
-        let room = Room::new(limits.max_input_in_all.max(longest));
-        let failed_logins = Seldom::new(FAILED_AT_ONCE, FAILED_EVERY);
-        let turned_away = Seldom::new(1, TURNED_AWAY_EVERY);
+        let input_budget = InputBudget::new(limits.max_input_in_all.max(longest));
+        let failed_logins = LogLimiter::new(FAILED_AT_ONCE, FAILED_EVERY);
+        let turned_away = LogLimiter::new(1, TURNED_AWAY_EVERY);
         let (metrics, readiness) = (Metrics::default(), Readiness::default());
         Shared {
             service,
             pool,
             limits,
-            budget,
-            room,
-            keys,
+            output_budget,
+            input_budget,
+            authenticator,
             failed_logins,
             turned_away,
             metrics,
@@ -127,17 +129,17 @@ impl Shared {
         }
     }
 
-    /// Takes note that somebody did not come in.
-    pub(crate) fn login_failed(&self, peer: Peer, refused: &Refused) {
+    /// Counts and logs a failed login. `kept_back` is the number of lines suppressed before it.
+    pub(crate) fn login_failed(&self, peer: Peer, error: &LoginError) {
         self.metrics.logins_failed.inc();
-        if let Some(kept_back) = self.failed_logins.pass() {
-            tracing::warn!(%peer, kept_back, "login failed: {refused}");
+        if let Some(kept_back) = self.failed_logins.admit() {
+            tracing::warn!(%peer, kept_back, "login failed: {error}");
         }
     }
 
-    /// Takes note that there was no room for a connection.
+    /// Logs a connection that was turned away.
     pub(crate) fn turned_away(&self, address: Option<IpAddr>, why: &str) {
-        if let Some(kept_back) = self.turned_away.pass() {
+        if let Some(kept_back) = self.turned_away.admit() {
             let address = address.map_or_else(|| "a Unix socket".into(), |ip| ip.to_string());
             tracing::warn!(address, kept_back, "a connection was turned away: {why}");
         }

@@ -1,9 +1,8 @@
-//! Where settings come from: flags before the environment before a file before defaults.
+//! Sources of settings, in order of precedence: flags, the environment, a file, defaults.
 //!
-//! All say the same things by the same names: `max_connections = 100` in the file,
+//! All sources use the same names: `max_connections = 100` in the file,
 //! `SYNCLINE_MAX_CONNECTIONS=100` in the environment, `--set max_connections=100` as a flag. Each value
-//! remembers where it is from, so that what is wrong with it can be told with setting, source and
-//! line.
+//! remembers its source, so that an error can name setting, source and line.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -15,13 +14,11 @@ use super::config::Config;
 use super::failure::Failure;
 use super::settings::{find, shown};
 
-/// What the environment's names begin with.
 const PREFIX: &str = "SYNCLINE_";
 
-/// Variables that are no settings: they are the command line's, or the tests'.
+/// Variables that are not settings: the command line or the tests use them.
 const OTHERS: &[&str] = &["BLESS", "CONNECT", "KILL_SECONDS", "MUTANT", "SEED", "SEEDS", "TRACE"];
 
-/// Where a value is from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Source {
     File { path: PathBuf, line: usize },
@@ -39,19 +36,19 @@ impl fmt::Display for Source {
     }
 }
 
-/// Every place that settings come from. The file can be read again.
+/// All sources of settings. The file can be read again.
 #[derive(Clone, Debug, Default)]
 pub struct Sources {
     /// A file of settings.
     pub file: Option<PathBuf>,
-    /// What the environment says.
+    /// From environment variables.
     pub environment: Settings,
-    /// What flags say.
+    /// From flags.
     pub flags: Settings,
 }
 
 impl Sources {
-    /// Reads the file, and puts everything together.
+    /// Reads the file, and merges all sources.
     ///
     /// # Errors
     /// As [`Settings::of_file`] and [`Config::from_settings`].
@@ -62,7 +59,7 @@ impl Sources {
     }
 }
 
-/// Settings from one source, each known and well formed.
+/// Settings from one source. Each name is known, and each value is valid.
 #[derive(Clone, Debug, Default)]
 pub struct Settings {
     pub(super) entries: Vec<Entry>,
@@ -79,7 +76,7 @@ impl Settings {
     /// The settings in a file.
     ///
     /// # Errors
-    /// It cannot be read, is no TOML, or has a setting that is not known or not well formed.
+    /// The file cannot be read, is not TOML, or has an unknown name or an invalid value.
     pub fn of_file(path: &Path) -> Result<Settings, Failure> {
         let text = std::fs::read_to_string(path)
             .map_err(Failure::io(format!("read {}", path.display())))?;
@@ -112,15 +109,15 @@ impl Settings {
     /// The settings in an environment.
     ///
     /// # Errors
-    /// A variable that begins as a setting's and is none, or a value that is not well formed. What
-    /// Kubernetes tells of a service called `syncline` is passed over.
+    /// A variable with the prefix `SYNCLINE_` that is not a setting, or an invalid value. Variables that
+    /// Kubernetes sets for a service called `syncline` are ignored.
     pub fn of_environment(
         variables: impl Iterator<Item = (String, String)>,
     ) -> Result<Settings, Failure> {
         let mut settings = Settings::default();
         for (variable, text) in variables {
             let Some(name) = variable.strip_prefix(PREFIX) else { continue };
-            if OTHERS.contains(&name) || is_of_a_service(name) {
+            if OTHERS.contains(&name) || is_from_kubernetes(name) {
                 continue;
             }
             let name = name.to_ascii_lowercase();
@@ -132,7 +129,7 @@ impl Settings {
     /// One setting, as in `--set max_connections=100`.
     ///
     /// # Errors
-    /// There is no `=` in it, the name is not known, or the value is not well formed.
+    /// There is no `=`, the name is unknown, or the value is invalid.
     pub fn of_assignment(text: &str) -> Result<Settings, Failure> {
         let Some((name, value)) = text.split_once('=') else {
             return Err(Failure::Config(format!("--set {text}: NAME=VALUE is expected")));
@@ -142,16 +139,16 @@ impl Settings {
         Ok(settings)
     }
 
-    /// Adds a setting that has a flag of its own, as in `--cache-mib 100`.
+    /// Adds a setting given by its dedicated flag, as in `--cache-mib 100`.
     ///
     /// # Errors
-    /// The value is not well formed.
+    /// The value is invalid.
     pub fn add_flag(&mut self, name: &str, text: &str) -> Result<(), Failure> {
         let flag = format!("--{}", name.replace('_', "-"));
         self.read(name, text, Source::Flag(flag))
     }
 
-    /// Puts those of another source behind these: they count before them.
+    /// Appends the settings of another source, which take precedence over these.
     pub fn add(&mut self, others: Settings) {
         self.entries.extend(others.entries);
     }
@@ -168,12 +165,12 @@ fn wrong_value(source: &Source, name: &str, value: &str, why: &str) -> Failure {
     Failure::Config(format!("{source}: {name} = {value}: {why}"))
 }
 
-/// What Kubernetes puts into the environment of every container for a service of our name.
-fn is_of_a_service(name: &str) -> bool {
+/// Whether Kubernetes sets this variable in every container, for a service called `syncline`.
+fn is_from_kubernetes(name: &str) -> bool {
     name == "PORT" || name.starts_with("PORT_") || name.starts_with("SERVICE_")
 }
 
-/// The number of the line that a byte is in.
+/// The number of the line that contains the byte at `at`.
 fn line(text: &str, at: usize) -> usize {
     1 + text.bytes().take(at).filter(|byte| *byte == b'\n').count()
 }
@@ -191,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_told_with_setting_source_and_line() {
+    fn an_error_names_setting_source_and_line() {
         let path = Path::new("server.toml");
         let file = |text: &str| told(Settings::of_text(text, path));
         assert_eq!(
@@ -200,7 +197,8 @@ mod tests {
         );
         assert_eq!(
             file("threads = 1\nmax_conections = 3"),
-            "server.toml, line 2: there is no setting \"max_conections\": is max_connections meant?"
+            "server.toml, line 2: there is no setting \"max_conections\": did you mean \
+             max_connections?"
         );
         assert!(file("threads = 'many'").contains("line 1: threads = \"many\": 1 to 1024"));
         assert!(file("threads = 1\nthreads = 2").contains("line 2: "), "twice");
@@ -208,10 +206,10 @@ mod tests {
         assert!(file("a =").starts_with("server.toml, line 1: "));
         assert_eq!(
             told(environment("SYNCLINE_IDLE_MS", "-3")),
-            "the variable SYNCLINE_IDLE_MS: idle_ms = -3: 1 to 2678400000 is expected, or 0 (for \
-             ever)"
+            "the variable SYNCLINE_IDLE_MS: idle_ms = -3: 1 to 2678400000 is expected, or 0 (no \
+             limit)"
         );
-        assert!(told(environment("SYNCLINE_MAX_CONECTIONS", "3")).contains("is max_connections"));
+        assert!(told(environment("SYNCLINE_MAX_CONECTIONS", "3")).contains("mean max_connections"));
         assert!(told(environment("SYNCLINE_ANYTHING", "3")).contains("SYNCLINE_ANYTHING"));
         assert!(told(Settings::of_assignment("threads")).contains("--set threads: NAME=VALUE"));
         assert!(told(Settings::of_assignment("threads=x")).contains("--set threads=x: threads"));
@@ -220,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn variables_that_are_somebody_elses_are_passed_over() {
+    fn variables_that_are_not_settings_are_ignored() {
         for name in ["SYNCLINE_CONNECT", "SYNCLINE_PORT_7411_TCP", "SYNCLINE_SERVICE_HOST", "PATH"]
         {
             assert!(environment(name, "x").unwrap().entries.is_empty(), "{name}");

@@ -1,7 +1,7 @@
-//! What one connection has counted since it last reported, which it does once a turn.
+//! Counters of one connection since its last report. It reports once per turn.
 //!
-//! How long a request takes is reckoned from the turn in which it came to the one in which its last
-//! answer was written. So the clock is read once a turn and not for each request:
+//! The latency of a request runs from the turn in which it came to the turn in which its last answer was
+//! written. So the clock is read once per turn, not once per request:
 //!
 //! ```text
 //!   received --(answered at once)----------------------> reported at the end of the turn
@@ -18,19 +18,19 @@ use tokio::time::Instant;
 use super::metrics::KINDS;
 use crate::net::proto::{Batch, Code, Delete, Delivery, Kind, Mode, Put, Range, Request};
 
-/// Room for so many requests stays with a connection between two turns.
+/// Capacity, in requests, that a connection keeps between two turns.
 const KEPT: usize = 32;
 
-/// What a request is, as far as it matters for how long it takes.
+/// Kind and mode of a request: one latency histogram each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Class(u8);
+pub(super) struct RequestClass(u8);
 
-impl Class {
+impl RequestClass {
     const MODES: [&'static str; 4] = ["none", "sync", "async", "job"];
-    pub(super) const COUNT: usize = KINDS * Class::MODES.len();
+    pub(super) const COUNT: usize = KINDS * RequestClass::MODES.len();
 
-    /// `None` of what lasts as long as the client likes, and of what is never answered.
-    fn of(request: &Request<'_>) -> Option<Class> {
+    /// `None` for requests that last as long as the client likes, and for those without an answer.
+    fn of(request: &Request<'_>) -> Option<RequestClass> {
         let mode = match request {
             Request::Put(Put { mode, .. })
             | Request::Delete(Delete { mode, .. })
@@ -47,11 +47,11 @@ impl Class {
             _ => 0,
         };
         let kind = request.kind().number() % KINDS as u8;
-        Some(Class(kind * Class::MODES.len() as u8 + mode))
+        Some(RequestClass(kind * RequestClass::MODES.len() as u8 + mode))
     }
 
-    pub(super) fn all() -> impl Iterator<Item = Class> {
-        (0..Class::COUNT).map(|number| Class(number as u8))
+    pub(super) fn all() -> impl Iterator<Item = RequestClass> {
+        (0..RequestClass::COUNT).map(|number| RequestClass(number as u8))
     }
 
     pub(super) fn number(self) -> usize {
@@ -59,16 +59,15 @@ impl Class {
     }
 
     pub(super) fn kind(self) -> &'static str {
-        let number = self.number() / Class::MODES.len();
+        let number = self.number() / RequestClass::MODES.len();
         Kind::from_number(number as u8).map_or("Unknown", Kind::name)
     }
 
     pub(super) fn mode(self) -> &'static str {
-        Class::MODES[self.number() % Class::MODES.len()]
+        RequestClass::MODES[self.number() % RequestClass::MODES.len()]
     }
 }
 
-/// What one connection has counted.
 #[derive(Debug)]
 pub(crate) struct Tally {
     requests: [u32; KINDS],
@@ -76,24 +75,24 @@ pub(crate) struct Tally {
     pub(super) in_flight: i64,
     pub(crate) bytes_in: u64,
     pub(crate) bytes_out: u64,
-    /// Writes in mode `Sync` that were appended.
+    /// Appended writes in mode `Sync`.
     pub(crate) awaited: u64,
     is_empty: bool,
     /// When this turn began.
     turn: Option<Instant>,
-    /// What came in this turn.
+    /// Requests that came in this turn.
     received: Vec<Received>,
-    /// Those before it have been launched, most likely.
+    /// Hint where to search for the next launch: the entries before it are most likely launched.
     next: usize,
-    flying: HashMap<u64, (Class, Instant)>,
-    /// What was answered in this turn and had been launched.
-    landed: Vec<(u64, Class, Instant)>,
+    flying: HashMap<u64, (RequestClass, Instant)>,
+    /// Launched requests that were answered in this turn.
+    landed: Vec<(u64, RequestClass, Instant)>,
 }
 
 #[derive(Debug)]
 struct Received {
     id: u64,
-    class: Class,
+    class: RequestClass,
     is_launched: bool,
 }
 
@@ -117,7 +116,7 @@ impl Default for Tally {
 }
 
 impl Tally {
-    /// What comes from now on came now.
+    /// Sets the arrival time of the requests of this turn.
     #[inline]
     pub(crate) fn begin_turn(&mut self, now: Instant) {
         self.turn = Some(now);
@@ -127,7 +126,7 @@ impl Tally {
     pub(crate) fn received(&mut self, id: u64, request: &Request<'_>) {
         self.is_empty = false;
         self.requests[usize::from(request.kind().number()) % KINDS] += 1;
-        if let Some(class) = Class::of(request) {
+        if let Some(class) = RequestClass::of(request) {
             self.received.push(Received { id, class, is_launched: false });
         }
     }
@@ -137,10 +136,10 @@ impl Tally {
         self.failures.push(code);
     }
 
-    /// A request is under way.
+    /// Counts a request as in flight.
     pub(crate) fn launched(&mut self, id: u64) {
         self.in_flight += 1;
-        // It goes on in another way: that is one request.
+        // Landed and launched again in one turn: it is the same request.
         if let Some((_, class, begun)) = self.landed.pop_if(|(landed, ..)| *landed == id) {
             self.flying.insert(id, (class, begun));
             return;
@@ -156,7 +155,7 @@ impl Tally {
         }
     }
 
-    /// It is no longer under way.
+    /// Counts a request as no longer in flight.
     pub(crate) fn landed(&mut self, id: u64) {
         self.is_empty = false;
         self.in_flight -= 1;
@@ -165,7 +164,7 @@ impl Tally {
         }
     }
 
-    /// Whether there is more to be taken than numbers of bytes; from now on there is none.
+    /// Whether there are counts besides those of bytes. Resets that flag.
     pub(super) fn has_counted(&mut self) -> bool {
         !std::mem::replace(&mut self.is_empty, true)
     }
@@ -180,17 +179,17 @@ impl Tally {
         self.failures.drain(..).for_each(take);
     }
 
-    /// What is answered by `now`, several of one kind and duration together.
+    /// Takes the latencies of requests answered by `now`. Equal neighbours are reported together.
     pub(super) fn take_latencies(
         &mut self,
         now: Instant,
-        mut take: impl FnMut(Class, Duration, u64),
+        mut take: impl FnMut(RequestClass, Duration, u64),
     ) {
         let at_once = self.received.drain(..).filter(|received| !received.is_launched);
         let turn = self.turn.unwrap_or(now);
         let at_once = at_once.map(|received| (received.class, turn));
         let landed = self.landed.drain(..).map(|(_, class, begun)| (class, begun));
-        let mut last: Option<((Class, Instant), u64)> = None;
+        let mut last: Option<((RequestClass, Instant), u64)> = None;
         for one in at_once.chain(landed) {
             last = match last {
                 Some((same, count)) if same == one => Some((one, count + 1)),
@@ -230,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_lasts_from_its_turn_to_that_of_its_last_answer() {
+    fn latency_runs_from_the_turn_of_the_request_to_that_of_its_last_answer() {
         let (start, second) = (Instant::now(), Duration::from_secs(1));
         let mut tally = Tally::default();
         tally.begin_turn(start);
@@ -240,7 +239,7 @@ mod tests {
         tally.launched(3);
         tally.launched(4);
         assert_eq!(taken(&mut tally, start + second), [("async", 1, 2)]);
-        // One goes on in another way, in a turn of its own.
+        // One lands and is launched again in one turn.
         tally.begin_turn(start + 2 * second);
         tally.landed(4);
         tally.launched(4);
@@ -252,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn what_lasts_as_long_as_the_client_likes_is_not_timed() {
+    fn a_long_poll_is_not_timed() {
         let start = Instant::now();
         let mut tally = Tally::default();
         tally.begin_turn(start);

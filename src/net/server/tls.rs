@@ -1,4 +1,4 @@
-//! TLS for those who come from elsewhere.
+//! TLS for clients on other machines.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -15,23 +15,23 @@ use tokio_rustls::TlsAcceptor;
 use super::config::Config;
 use super::failure::Failure;
 
-/// What TLS is spoken with. It can be exchanged; connections that are open keep what they have.
+/// The certificate in use. It can be replaced; open connections keep theirs.
 #[derive(Clone)]
 pub(super) struct Tls(Arc<RwLock<TlsAcceptor>>);
 
 impl Tls {
-    /// What the configuration says, if TLS is to be spoken.
+    /// Loads the configured files; `None` if TLS is off.
     pub(super) fn load(config: &Config) -> Result<Option<Tls>, Failure> {
         let acceptor = acceptor(config)?;
         Ok(acceptor.map(|acceptor| Tls(Arc::new(RwLock::new(acceptor)))))
     }
 
-    /// For a connection that comes now.
+    /// The acceptor for a new connection.
     pub(super) fn acceptor(&self) -> TlsAcceptor {
         self.0.read().clone()
     }
 
-    /// From now on what `other` has is spoken with.
+    /// Takes over the certificate of `other`.
     pub(super) fn replace(&self, other: &Tls) {
         let acceptor = other.acceptor();
         *self.0.write() = acceptor;
@@ -45,23 +45,22 @@ fn acceptor(config: &Config) -> Result<Option<TlsAcceptor>, Failure> {
         }
         (None, None) => return Ok(None),
         (Some(cert), Some(key)) => (cert, key),
-        _ => return Err(Failure::Config("tls_cert and tls_key go together".into())),
+        _ => return Err(Failure::Config("tls_cert and tls_key must be set together".into())),
     };
     let chain = certificates(cert)?;
     let key = PrivateKeyDer::from_pem_file(key).map_err(|error| unread(key, error))?;
     let unfit =
         |error: rustls::Error| Failure::Config(format!("tls_cert {}: {error}", cert.display()));
-    let spoken = ServerConfig::builder_with_provider(Arc::new(default_provider()))
+    let config = ServerConfig::builder_with_provider(Arc::new(default_provider()))
         .with_safe_default_protocol_versions()
         .map_err(unfit)?
         .with_client_cert_verifier(verifier(config.tls_client_ca.as_deref())?)
         .with_single_cert(chain, key)
         .map_err(unfit)?;
-    Ok(Some(TlsAcceptor::from(Arc::new(spoken))))
+    Ok(Some(TlsAcceptor::from(Arc::new(config))))
 }
 
-/// Who looks at the certificates of clients: those of `authorities` are let in, and without these
-/// everybody is.
+/// The verifier of client certificates. Without `authorities` clients need none.
 fn verifier(authorities: Option<&Path>) -> Result<Arc<dyn ClientCertVerifier>, Failure> {
     let Some(file) = authorities else { return Ok(WebPkiClientVerifier::no_client_auth()) };
     let unfit = |what: String| Failure::Config(format!("tls_client_ca {}: {what}", file.display()));

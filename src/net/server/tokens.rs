@@ -1,4 +1,4 @@
-//! Who may come in: a file of tokens.
+//! Authentication of clients, by a file of tokens.
 //!
 //! ```toml
 //! [[token]]
@@ -9,11 +9,11 @@
 //! expires = 2027-01-31T00:00:00Z    # without this line, never
 //! ```
 //!
-//! `secret = "..."` may stand for `sha256`, at least 16 bytes long. What a client presents is
-//! hashed and compared with every token in a time that tells nothing of any of them.
+//! Instead of `sha256` there may be `secret = "..."`, at least 16 bytes long. A client's secret is
+//! hashed and compared with every token in constant time.
 //!
-//! The file can be exchanged. A token that is the same in both files goes on; one that is gone or has
-//! changed, or has expired, is *withdrawn*, and those who came in with it have to go.
+//! The file can be reloaded. A token that is the same in both files stays valid. A token that is gone,
+//! changed or expired is *withdrawn*, and connections that use it are ended.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -32,18 +32,17 @@ use super::expiry::moment;
 use super::failure::Failure;
 use crate::net::service::{Caller, Realm, Scope};
 
-/// The shortest secret that is taken.
+/// The shortest secret, in bytes.
 const SHORTEST: usize = 16;
 
-/// The tokens of a server, if it has any.
+/// The tokens of a server; `None` if it asks for none.
 #[derive(Debug)]
-pub(crate) struct Keys(Option<RwLock<Tokens>>);
+pub(crate) struct Authenticator(Option<RwLock<Tokens>>);
 
 /// All tokens of a file.
 #[derive(Debug, Default)]
 pub(crate) struct Tokens(Vec<Arc<Token>>);
 
-/// One of them.
 #[derive(Debug)]
 pub(crate) struct Token {
     hash: [u8; 32],
@@ -52,50 +51,49 @@ pub(crate) struct Token {
     is_withdrawn: AtomicBool,
 }
 
-/// Why nobody comes in with a secret.
+/// Why a login failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Refused {
-    /// There is none.
+pub(crate) enum LoginError {
+    /// The client presented no secret.
     Missing,
-    /// It belongs to no token.
+    /// The secret belongs to no token.
     Unknown,
     /// The token of this name has expired.
     Expired(String),
 }
 
-impl fmt::Display for Refused {
+impl fmt::Display for LoginError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Refused::Missing => f.write_str("there is no token"),
-            Refused::Unknown => f.write_str("the token is wrong"),
-            Refused::Expired(name) => write!(f, "the token {name:?} has expired"),
+            LoginError::Missing => f.write_str("there is no token"),
+            LoginError::Unknown => f.write_str("the token is wrong"),
+            LoginError::Expired(name) => write!(f, "the token {name:?} has expired"),
         }
     }
 }
 
-impl Keys {
-    pub(crate) fn new(tokens: Option<Tokens>) -> Keys {
-        Keys(tokens.map(RwLock::new))
+impl Authenticator {
+    pub(crate) fn new(tokens: Option<Tokens>) -> Authenticator {
+        Authenticator(tokens.map(RwLock::new))
     }
 
-    /// The token of this secret; `None` if everybody may come in.
-    pub(crate) fn find(&self, secret: Option<&str>) -> Result<Option<Arc<Token>>, Refused> {
+    /// The token of this secret; `None` if no token is needed.
+    pub(crate) fn find(&self, secret: Option<&str>) -> Result<Option<Arc<Token>>, LoginError> {
         let Some(tokens) = &self.0 else { return Ok(None) };
-        let secret = secret.ok_or(Refused::Missing)?;
-        let token = tokens.read().find(secret).cloned().ok_or(Refused::Unknown)?;
+        let secret = secret.ok_or(LoginError::Missing)?;
+        let token = tokens.read().find(secret).cloned().ok_or(LoginError::Unknown)?;
         if token.has_expired(SystemTime::now()) {
-            return Err(Refused::Expired(token.caller.name.clone()));
+            return Err(LoginError::Expired(token.caller.name.clone()));
         }
         Ok(Some(token))
     }
 
-    /// Whether nobody comes in without one.
-    pub(crate) fn are_needed(&self) -> bool {
+    /// Whether clients need a token.
+    pub(crate) fn is_required(&self) -> bool {
         self.0.is_some()
     }
 
-    /// Puts other tokens in the place of those there are. Nothing changes where everybody may come
-    /// in: tells whether that is not so.
+    /// Replaces all tokens. False, without any change, if no token is needed.
     pub(crate) fn replace(&self, with: Tokens) -> bool {
         let Some(tokens) = &self.0 else { return false };
         let mut tokens = tokens.write();
@@ -109,7 +107,7 @@ impl Keys {
         true
     }
 
-    /// Withdraws those that have expired. Tells whether there are any new ones.
+    /// Withdraws expired tokens. Returns whether it withdrew any.
     pub(crate) fn expire(&self, now: SystemTime) -> bool {
         let Some(tokens) = &self.0 else { return false };
         let tokens = tokens.read();
@@ -124,14 +122,14 @@ impl Keys {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct File {
+struct TokenFile {
     #[serde(default)]
-    token: Vec<Entry>,
+    token: Vec<TokenEntry>,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Entry {
+struct TokenEntry {
     name: String,
     sha256: Option<String>,
     secret: Option<String>,
@@ -141,7 +139,6 @@ struct Entry {
 }
 
 impl Tokens {
-    /// Reads the file.
     pub(crate) fn load(path: &Path) -> Result<Tokens, Failure> {
         let text = std::fs::read_to_string(path)
             .map_err(Failure::io(format!("read the tokens in {}", path.display())))?;
@@ -150,7 +147,7 @@ impl Tokens {
     }
 
     pub(crate) fn parse(text: &str) -> Result<Tokens, String> {
-        let file: File = toml::from_str(text).map_err(|error| {
+        let file: TokenFile = toml::from_str(text).map_err(|error| {
             let at = error.span().map_or(0, |span| span.start);
             let line = 1 + text.bytes().take(at).filter(|byte| *byte == b'\n').count();
             format!("line {line}: {}", error.message())
@@ -169,12 +166,12 @@ impl Tokens {
             tokens.push(Arc::new(token));
         }
         if tokens.is_empty() {
-            return Err("there are no tokens: nobody could come in".into());
+            return Err("there are no tokens: no client could log in".into());
         }
         Ok(Tokens(tokens))
     }
 
-    /// The one that has this secret.
+    /// The token of this secret. Takes the same time for every secret.
     fn find(&self, secret: &str) -> Option<&Arc<Token>> {
         let hash = digest(&SHA256, secret.as_bytes());
         let (mut found, mut at) = (Choice::from(0), 0_u32);
@@ -188,7 +185,7 @@ impl Tokens {
 }
 
 impl Token {
-    fn new(entry: Entry) -> Result<Token, String> {
+    fn new(entry: TokenEntry) -> Result<Token, String> {
         if entry.name.is_empty() || entry.name.len() > 64 {
             return Err("a name has 1 to 64 bytes".into());
         }
@@ -209,7 +206,7 @@ impl Token {
             })?);
         }
         if scopes.is_empty() {
-            return Err("without a scope it is of no use".into());
+            return Err("scopes is empty: it needs at least one of read, write and admin".into());
         }
         let realm = entry.keyspaces.map_or(Ok(Realm::All), realm)?;
         let scopes = scopes.into_iter().collect();
@@ -226,7 +223,7 @@ impl Token {
         &self.caller
     }
 
-    /// Whether those who came in with it have to go.
+    /// Whether connections that use it must end.
     pub(crate) fn is_withdrawn(&self) -> bool {
         self.is_withdrawn.load(Ordering::SeqCst)
     }
@@ -235,21 +232,20 @@ impl Token {
         self.expires.is_some_and(|expires| expires <= now)
     }
 
-    /// Whether it opens the same to the same.
+    /// Whether both grant the same rights, and neither is withdrawn.
     fn is_same(&self, other: &Token) -> bool {
         (self.hash, &self.caller, self.expires) == (other.hash, &other.caller, other.expires)
             && !other.is_withdrawn()
     }
 }
 
-/// The keyspaces that a token opens.
+/// The keyspaces of a token.
 fn realm(patterns: Vec<String>) -> Result<Realm, String> {
     for pattern in &patterns {
         let name = pattern.strip_suffix('*').unwrap_or(pattern);
         if pattern.is_empty() || name.contains('*') {
             return Err(format!(
-                "keyspaces: {pattern:?} is neither a name nor the beginning of names, which ends \
-                 with its only *"
+                "keyspaces: {pattern:?} is neither a name nor a prefix with one * at its end"
             ));
         }
     }
@@ -290,12 +286,12 @@ mod tests {
     const ONE: &str = "[[token]]\nname = 'one'\nsecret = 'the first secret'\nscopes = ['read']\n";
     const TWO: &str = "[[token]]\nname = 'two'\nsecret = 'the second secret'\nscopes = ['read']\n";
 
-    fn keys(text: &str) -> Keys {
-        Keys::new(Some(Tokens::parse(text).unwrap()))
+    fn keys(text: &str) -> Authenticator {
+        Authenticator::new(Some(Tokens::parse(text).unwrap()))
     }
 
     #[test]
-    fn a_token_that_is_gone_or_changed_is_withdrawn_and_others_go_on() {
+    fn a_token_that_is_gone_or_changed_is_withdrawn_and_others_stay_valid() {
         let keys = keys(&format!("{ONE}{TWO}"));
         let find = |secret| keys.find(Some(secret)).map(|token| token.unwrap());
         let (one, two) = (find("the first secret").unwrap(), find("the second secret").unwrap());
@@ -305,9 +301,9 @@ mod tests {
         assert!(two.is_withdrawn() && !find("the second secret").unwrap().is_withdrawn());
         assert!(keys.replace(Tokens::parse(TWO).unwrap()));
         assert!(one.is_withdrawn());
-        assert_eq!(find("the first secret").unwrap_err(), Refused::Unknown);
-        assert_eq!(keys.find(None).unwrap_err(), Refused::Missing);
-        let none = Keys::new(None);
+        assert_eq!(find("the first secret").unwrap_err(), LoginError::Unknown);
+        assert_eq!(keys.find(None).unwrap_err(), LoginError::Missing);
+        let none = Authenticator::new(None);
         assert!(none.find(None).unwrap().is_none() && !none.replace(Tokens::parse(ONE).unwrap()));
     }
 
@@ -315,7 +311,7 @@ mod tests {
     fn a_token_expires_once() {
         let past = keys(&format!("{ONE}expires = 2001-02-03\n"));
         let refused = past.find(Some("the first secret")).unwrap_err();
-        assert_eq!(refused, Refused::Expired("one".into()));
+        assert_eq!(refused, LoginError::Expired("one".into()));
         let keys = keys(&format!("{ONE}expires = 2999-02-03T04:05:06+01:00\n{TWO}"));
         let token = keys.find(Some("the first secret")).unwrap().unwrap();
         assert!(!keys.expire(SystemTime::now()) && !token.is_withdrawn());
@@ -324,7 +320,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_with_a_file_is_said() {
+    fn a_token_file_with_an_error_is_refused_with_the_reason() {
         let refused = |text: &str, why: &str| {
             let problem = Tokens::parse(text).unwrap_err();
             assert!(problem.contains(why), "{problem}");
@@ -334,7 +330,7 @@ mod tests {
         refused("[[token]]\nname='a'\nscopes=['read']", "one of sha256 and secret");
         refused("[[token]]\nname='a'\nsha256='00'\nscopes=['read']", "64 hexadecimal");
         refused("[[token]]\nname='a'\nsecret='0123456789abcdef'\nscopes=['root']", "no scope");
-        refused("[[token]]\nname='a'\nsecret='0123456789abcdef'\nscopes=[]", "without a scope");
+        refused("[[token]]\nname='a'\nsecret='0123456789abcdef'\nscopes=[]", "scopes is empty");
         refused("[[token]]\nname='a'\nscope='read'", "line 3: unknown field");
         for pattern in ["*-log", "a*b", "a**", "**", ""] {
             let text = format!("{ONE}keyspaces = ['rows', '{pattern}']");

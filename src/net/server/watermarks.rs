@@ -1,6 +1,6 @@
 //! One watcher of the watermarks for all connections that want to hear of changes.
 //!
-//! A commit moves the watermarks and tells nobody, because that would slow every commit. Instead one
+//! A commit moves the watermarks without a notification, which would slow every commit. Instead one
 //! task polls them every few milliseconds, and only while a connection watches. It notifies each
 //! watching connection once; a connection that wants the next change registers again. So a slow
 //! connection gets one notice, however often the watermarks moved.

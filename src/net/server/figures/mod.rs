@@ -1,21 +1,21 @@
-//! The server's figures as a page: what a scrape of `/metrics` gets.
+//! The page of metrics that a scrape of `/metrics` gets.
 //!
 //! ```text
-//!   server   what connections counted: metrics    syncline_
-//!   store    what the store says of itself        syncline_store_
-//!   process  what the system says of the process  process_
+//!   server   counters of the connections            syncline_
+//!   store    statistics of the store and its files  syncline_store_
+//!   process  statistics of the process              process_
 //!      |
-//!   sheet    one figure: name, unit, type, help, value
+//!   writer   one metric: name, unit, type, help, value
 //! ```
 //!
-//! Names follow Prometheus' rules: a base unit at the end, `_total` for what only grows. They are
-//! never changed; new ones may be added. What does not grow only, such as a size, is a gauge.
+//! Names follow Prometheus' rules: a base unit at the end, `_total` for counters. They never change; new
+//! ones may be added. A value that can shrink, such as a size, is a gauge.
 
 mod process;
 mod prometheus;
 mod server;
-mod sheet;
 mod store;
+mod writer;
 
 use std::fmt;
 use std::sync::Arc;
@@ -25,41 +25,41 @@ use prometheus_client::encoding::DescriptorEncoder;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry;
 
-use self::sheet::Sheet;
+use self::writer::MetricsWriter;
 use super::shared::Shared;
 
 pub(super) use prometheus::prometheus_text;
 
-/// Everything, as OpenMetrics text. Reads files and may wait for the device.
+/// The page, as OpenMetrics text. Reads files, and may wait for the device.
 pub(super) fn render(shared: &Arc<Shared>) -> String {
     let mut registry = Registry::default();
-    let part = |fill: Fill| Box::new(Part { shared: Arc::clone(shared), fill });
+    let part = |fill: Fill| Box::new(MetricSource { shared: Arc::clone(shared), fill });
     registry.register_collector(part(process::fill));
     registry.sub_registry_with_prefix("syncline").register_collector(part(server::fill));
     registry.sub_registry_with_prefix("syncline_store").register_collector(part(store::fill));
     let mut text = String::new();
-    encode(&mut text, &registry).expect("text takes everything");
+    encode(&mut text, &registry).expect("writing to a string cannot fail");
     text
 }
 
-type Fill = fn(&mut Sheet<'_>, &Shared);
+type Fill = fn(&mut MetricsWriter<'_>, &Shared);
 
-/// The figures of one origin.
-struct Part {
+/// The metrics of one origin.
+struct MetricSource {
     shared: Arc<Shared>,
     fill: Fill,
 }
 
-impl Collector for Part {
+impl Collector for MetricSource {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let mut sheet = Sheet::new(encoder);
-        (self.fill)(&mut sheet, &self.shared);
-        sheet.end()
+        let mut writer = MetricsWriter::new(encoder);
+        (self.fill)(&mut writer, &self.shared);
+        writer.end()
     }
 }
 
-impl fmt::Debug for Part {
+impl fmt::Debug for MetricSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Part").finish_non_exhaustive()
+        f.debug_struct("MetricSource").finish_non_exhaustive()
     }
 }

@@ -1,66 +1,63 @@
-//! What the system says of the process, under the names that Prometheus' libraries use. Linux only:
-//! elsewhere these figures are absent.
+//! Metrics of the process, under the names that Prometheus' libraries use. Linux only: on other systems
+//! they are absent.
 
-use super::sheet::Sheet;
+use super::writer::MetricsWriter;
 use crate::net::server::shared::Shared;
 
 #[cfg(not(target_os = "linux"))]
-pub(super) fn fill(_: &mut Sheet<'_>, _: &Shared) {}
+pub(super) fn fill(_: &mut MetricsWriter<'_>, _: &Shared) {}
 
 #[cfg(target_os = "linux")]
-pub(super) fn fill(sheet: &mut Sheet<'_>, _: &Shared) {
-    use super::sheet::{bytes, plain, seconds};
+pub(super) fn fill(writer: &mut MetricsWriter<'_>, _: &Shared) {
+    use super::writer::{bytes, plain, seconds};
     use rustix::param::{clock_ticks_per_second, page_size};
     use rustix::process::{Resource, getrlimit};
     if let Ok(entries) = std::fs::read_dir("/proc/self/fd") {
-        // The one that the list is read through is not counted.
+        // Without the descriptor of this directory itself.
         let open = entries.count().saturating_sub(1) as u64;
-        sheet.gauge(plain("process_open_fds", "Descriptors that are open."), open);
+        writer.gauge(plain("process_open_fds", "Descriptors that are open."), open);
     }
     if let Some(limit) = getrlimit(Resource::Nofile).current {
-        sheet.gauge(plain("process_max_fds", "Descriptors that may be open."), limit);
+        writer.gauge(plain("process_max_fds", "Descriptors that may be open."), limit);
     }
     let Some(stat) = std::fs::read_to_string("/proc/self/stat").ok() else { return };
-    let Some(figures) = Figures::of(&stat) else { return };
+    let Some(figures) = ProcStat::of(&stat) else { return };
     let ticks = clock_ticks_per_second() as f64;
-    sheet.counter(
-        seconds(
-            "process_cpu",
-            "Processor time that the process has used, its own and the system's for it.",
-        ),
+    writer.counter(
+        seconds("process_cpu", "Processor time of the process, in user and in system mode."),
         figures.cpu_ticks as f64 / ticks,
     );
-    sheet.gauge(
+    writer.gauge(
         bytes(
             "process_resident_memory",
-            "Memory that the process has, the cache and the mapped log included.",
+            "Resident memory of the process, with the cache and the mapped log.",
         ),
         figures.resident_pages * page_size() as u64,
     );
-    sheet.gauge(
-        bytes("process_virtual_memory", "Addresses that the process has."),
+    writer.gauge(
+        bytes("process_virtual_memory", "Virtual memory of the process."),
         figures.virtual_bytes,
     );
-    sheet.gauge(plain("process_threads", "Threads of the process."), figures.threads);
+    writer.gauge(plain("process_threads", "Threads of the process."), figures.threads);
     if let Some(booted) = booted() {
-        sheet.gauge(
-            seconds("process_start_time", "When the process began, since 1970."),
+        writer.gauge(
+            seconds("process_start_time", "Start time of the process, since 1970."),
             booted + figures.start_ticks as f64 / ticks,
         );
     }
 }
 
-/// When the machine began, in seconds since 1970.
+/// The boot time, in seconds since 1970.
 #[cfg(target_os = "linux")]
 fn booted() -> Option<f64> {
     let stat = std::fs::read_to_string("/proc/stat").ok()?;
     stat.lines().find_map(|line| line.strip_prefix("btime "))?.trim().parse().ok()
 }
 
-/// What is taken from `/proc/self/stat`.
+/// The fields of `/proc/self/stat` that are used.
 #[cfg(target_os = "linux")]
 #[derive(Debug, PartialEq, Eq)]
-struct Figures {
+struct ProcStat {
     cpu_ticks: u64,
     threads: u64,
     start_ticks: u64,
@@ -69,14 +66,14 @@ struct Figures {
 }
 
 #[cfg(target_os = "linux")]
-impl Figures {
-    fn of(stat: &str) -> Option<Figures> {
+impl ProcStat {
+    fn of(stat: &str) -> Option<ProcStat> {
         // The second field is the program's name in brackets, which may contain anything.
         let (_, rest) = stat.rsplit_once(')')?;
         let fields: Vec<&str> = rest.split_whitespace().collect();
-        // By its number in proc(5), of which the first after the name is 3.
+        // By its number in proc(5), where the first one after the name has number 3.
         let field = |number: usize| fields.get(number - 3)?.parse::<u64>().ok();
-        Some(Figures {
+        Some(ProcStat {
             cpu_ticks: field(14)? + field(15)?,
             threads: field(20)?,
             start_ticks: field(22)?,
@@ -93,15 +90,15 @@ mod tests {
     #[test]
     fn fields_are_found_behind_any_name() {
         let stat = "7 (a) (b) c) S 1 7 7 0 -1 4194560 1 2 3 4 50 60 7 8 20 0 9 0 1234 4096 33 5 6";
-        let figures = Figures {
+        let figures = ProcStat {
             cpu_ticks: 110,
             threads: 9,
             start_ticks: 1234,
             virtual_bytes: 4096,
             resident_pages: 33,
         };
-        assert_eq!(Figures::of(stat), Some(figures));
-        assert_eq!(Figures::of("7 (a) S 1 2"), None);
-        assert_eq!(Figures::of(""), None);
+        assert_eq!(ProcStat::of(stat), Some(figures));
+        assert_eq!(ProcStat::of("7 (a) S 1 2"), None);
+        assert_eq!(ProcStat::of(""), None);
     }
 }

@@ -1,13 +1,13 @@
 //! From OpenMetrics to the text format of Prometheus, version 0.0.4.
 
-/// The same figures for whoever reads only the older format: there a counter's family is named as
-/// its samples are, and neither unit nor end is said.
+/// Converts OpenMetrics text. In the older format a counter's family has the name of its samples, and
+/// the lines for units and the end are absent.
 pub(in crate::net::server) fn prometheus_text(open_metrics: &str) -> String {
     let mut text = String::with_capacity(open_metrics.len());
     let mut help = "";
     for line in open_metrics.lines() {
         if line.starts_with("# HELP ") {
-            help = line; // its type comes next
+            help = line; // the line with the type comes next
         } else if let Some(family) = line.strip_prefix("# TYPE ") {
             text.push_str(&head(help, family));
         } else if !line.starts_with('#') {
@@ -37,7 +37,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn families_are_named_as_their_samples_are() {
+    fn families_have_the_names_of_their_samples() {
         let open = "# HELP a_seconds Time.\n# TYPE a_seconds counter\n# UNIT a_seconds seconds\n\
                     a_seconds_total 1.5\n# HELP b Built.\n# TYPE b info\nb_info{v=\"# x\"} 1\n\
                     # HELP c Size.\n# TYPE c gauge\nc 2\n# EOF\n";

@@ -1,26 +1,27 @@
-//! Which of several forms a client likes best: the header `Accept` (RFC 9110, section 12.5.1).
+//! Content negotiation by the header `Accept` (RFC 9110, section 12.5.1).
 //!
-//! A form gets the weight of the most specific range that it is in. The heaviest form is taken, and
-//! of equal ones the first that is offered. Where none is accepted the first is taken all the same:
-//! whoever asks for figures is served better by some than by an error.
+//! A media type gets the weight of the most specific range that contains it. The heaviest one is chosen,
+//! and among equal ones the first offer. If none is accepted, the first offer is chosen all the same:
+//! metrics in another format are more useful to a client than an error.
 
 use hyper::HeaderMap;
 use hyper::header::ACCEPT;
 
-/// A form that can be had, as in `text/plain; version=0.0.4; charset=utf-8`.
-pub(super) type Media = &'static str;
+/// A media type on offer, as in `text/plain; version=0.0.4; charset=utf-8`.
+pub(super) type MediaType = &'static str;
 
-/// What a client accepts, with its weight in thousandths.
-struct Range<'a> {
+/// A range of media types that a client accepts, with its weight in thousandths.
+struct MediaRange<'a> {
     media: &'a str,
     version: Option<&'a str>,
     weight: u32,
 }
 
-/// The one of `offers` that the client likes best.
-pub(super) fn choose(headers: &HeaderMap, offers: &[Media]) -> Media {
+/// The offer that the client prefers.
+pub(super) fn choose(headers: &HeaderMap, offers: &[MediaType]) -> MediaType {
     let lines = headers.get_all(ACCEPT).iter().filter_map(|line| line.to_str().ok());
-    let ranges: Vec<Range<'_>> = lines.flat_map(|line| line.split(',')).filter_map(range).collect();
+    let ranges: Vec<MediaRange<'_>> =
+        lines.flat_map(|line| line.split(',')).filter_map(range).collect();
     let mut best = (0, offers[0]);
     for offer in offers {
         let weight = weight(offer, &ranges);
@@ -31,10 +32,10 @@ pub(super) fn choose(headers: &HeaderMap, offers: &[Media]) -> Media {
     best.1
 }
 
-fn range(text: &str) -> Option<Range<'_>> {
+fn range(text: &str) -> Option<MediaRange<'_>> {
     let mut parts = text.split(';').map(str::trim);
     let media = parts.next().filter(|media| media.contains('/'))?;
-    let mut range = Range { media, version: None, weight: 1000 };
+    let mut range = MediaRange { media, version: None, weight: 1000 };
     for (name, value) in parts.filter_map(|part| part.split_once('=')) {
         match name.trim() {
             name if name.eq_ignore_ascii_case("q") => {
@@ -50,9 +51,9 @@ fn range(text: &str) -> Option<Range<'_>> {
     Some(range)
 }
 
-/// The weight that the most specific range gives to a form; 0 if it is in none.
-fn weight(offer: &str, ranges: &[Range<'_>]) -> u32 {
-    let offer = range(offer).expect("what is offered is well formed");
+/// The weight that the most specific range gives to an offer; 0 if no range contains it.
+fn weight(offer: &str, ranges: &[MediaRange<'_>]) -> u32 {
+    let offer = range(offer).expect("offers are well formed");
     let (kind, _) = offer.media.split_once('/').expect("checked by `range`");
     let matching = ranges.iter().filter_map(|range| {
         let (theirs, subtype) = range.media.split_once('/')?;
@@ -73,7 +74,7 @@ fn weight(offer: &str, ranges: &[Range<'_>]) -> u32 {
 mod tests {
     use super::*;
 
-    const OFFERS: &[Media] =
+    const OFFERS: &[MediaType] =
         &["text/plain; version=0.0.4", "application/openmetrics-text; version=1.0.0"];
 
     fn chosen(accept: &str) -> usize {
@@ -86,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn the_heaviest_form_is_taken_and_of_equal_ones_the_first() {
+    fn the_heaviest_media_type_is_chosen_and_of_equal_ones_the_first() {
         // Prometheus 2.x and 3.x, with and without protobuf.
         let scrapes = [
             "application/openmetrics-text;version=1.0.0;q=0.5,application/openmetrics-text;\
@@ -105,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn nonsense_is_passed_over() {
+    fn malformed_ranges_are_ignored() {
         for text in [";;;", ",,,", "text", "*/*;q=x", "q=1", "text/plain;q", "/", "a/b;version"] {
             assert_eq!(chosen(text), 0, "{text}");
         }

@@ -1,4 +1,4 @@
-//! Whether a request may see more than whether the server is well.
+//! Authorisation of HTTP requests: access to metrics, and to the reasons behind a probe's answer.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -9,20 +9,20 @@ use hyper::{HeaderMap, StatusCode};
 use super::message::{Message, refusal};
 use crate::net::server::peer::Peer;
 use crate::net::server::shared::Shared;
-use crate::net::server::tokens::Refused;
+use crate::net::server::tokens::LoginError;
 use crate::net::service::{Scope, Scopes};
 
-/// Who may see what an address serves.
+/// The access rule of an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Access {
-    /// Everybody who can reach it.
+    /// Every client may see everything.
     Open,
-    /// Those with a token that may read.
+    /// Clients need a token with the scope `read`.
     Token,
 }
 
 impl Access {
-    /// Fails unless the request may see the store's figures.
+    /// Fails unless the request may see the metrics.
     pub(super) fn check(
         self,
         headers: &HeaderMap,
@@ -33,10 +33,10 @@ impl Access {
             return Ok(());
         }
         let secret = headers.get(AUTHORIZATION).and_then(|value| bearer(value.as_bytes()));
-        let caller = match shared.keys.find(secret) {
+        let caller = match shared.authenticator.find(secret) {
             Ok(Some(token)) => Arc::clone(token.caller()),
             Ok(None) => return Ok(()),
-            Err(Refused::Missing) => return Err(challenge("a token is needed", "")),
+            Err(LoginError::Missing) => return Err(challenge("a token is needed", "")),
             Err(refused) => {
                 shared.login_failed(Peer::Address(peer), &refused);
                 let error = ", error=\"invalid_token\"";
@@ -46,7 +46,7 @@ impl Access {
         if caller.scopes.meets(Scopes::of(&[Scope::Read])) {
             return Ok(());
         }
-        let line = format!("the token {:?} has not the scope read", caller.name);
+        let line = format!("the token {:?} lacks the scope read", caller.name);
         Err(Box::new(refusal(StatusCode::FORBIDDEN, &line, None)))
     }
 }
@@ -68,7 +68,7 @@ mod tests {
     use super::bearer;
 
     #[test]
-    fn a_secret_comes_after_the_scheme_in_any_case() {
+    fn a_secret_follows_the_scheme_in_any_case() {
         assert_eq!(bearer(b"Bearer s e"), Some("s e"));
         assert_eq!(bearer(b"bEARER  x "), Some("x"));
         for other in [&b"Basic x"[..], b"Bearer", b"", b"\xff x", b"Bearerx"] {

@@ -1,4 +1,4 @@
-//! `/metrics`: the server's figures, as OpenMetrics or as Prometheus' own text.
+//! `/metrics`: the server's metrics, as OpenMetrics or as Prometheus' own text.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,36 +8,36 @@ use hyper::{HeaderMap, StatusCode};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
-use super::accept::{Media, choose};
+use super::accept::{MediaType, choose};
 use super::message::{Message, message, refusal};
 use crate::net::server::figures::{prometheus_text, render};
 use crate::net::server::shared::Shared;
 
-const PROMETHEUS: Media = "text/plain; version=0.0.4; charset=utf-8";
-const OPEN_METRICS: Media = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+const PROMETHEUS: MediaType = "text/plain; version=0.0.4; charset=utf-8";
+const OPEN_METRICS: MediaType = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// Whoever finds the figures being put together waits for so long.
+/// The longest time of a scrape, with waiting for another one.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Lets one thread at a time put the figures together: some come from files (HTTP-3).
+/// Lets one thread at a time render the metrics, because some come from files (HTTP-3).
 #[derive(Debug)]
-pub(super) struct Turn(Arc<Semaphore>);
+pub(super) struct ScrapePermit(Arc<Semaphore>);
 
-impl Default for Turn {
+impl Default for ScrapePermit {
     fn default() -> Self {
-        Turn(Arc::new(Semaphore::new(1)))
+        ScrapePermit(Arc::new(Semaphore::new(1)))
     }
 }
 
-impl Turn {
+impl ScrapePermit {
     pub(super) async fn figures(&self, headers: &HeaderMap, shared: &Arc<Shared>) -> Message {
         let media = choose(headers, &[PROMETHEUS, OPEN_METRICS]);
         let shared = Arc::clone(shared);
         let made = timeout(PATIENCE, async {
-            let turn = Arc::clone(&self.0).acquire_owned().await.ok()?;
+            let permit = Arc::clone(&self.0).acquire_owned().await.ok()?;
             let made = tokio::task::spawn_blocking(move || {
                 let text = render(&shared);
-                drop(turn);
+                drop(permit);
                 text
             });
             made.await.ok()
@@ -47,9 +47,11 @@ impl Turn {
                 message(StatusCode::OK, media, prometheus_text(&text))
             }
             Ok(Some(text)) => message(StatusCode::OK, media, text),
-            Ok(None) => refusal(StatusCode::INTERNAL_SERVER_ERROR, "the figures are amiss", None),
+            Ok(None) => {
+                refusal(StatusCode::INTERNAL_SERVER_ERROR, "the metrics cannot be rendered", None)
+            }
             Err(_) => {
-                let line = "the figures take too long: the disk may stand still";
+                let line = "the metrics take too long: the disk may be stalled";
                 refusal(StatusCode::SERVICE_UNAVAILABLE, line, Some((RETRY_AFTER, "15")))
             }
         }

@@ -1,4 +1,4 @@
-//! Connections that speak HTTP, from their beginning to their end.
+//! The HTTP listener and its connections.
 
 use std::convert::Infallible;
 use std::io::Write;
@@ -17,112 +17,108 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 
 use super::access::Access;
-use super::figures::Turn;
+use super::figures::ScrapePermit;
 use super::message::Message;
 use super::probes;
 use super::ready::Readiness;
 use super::router::{Endpoint, route};
-use super::seats::{Seat, Seats};
-use super::socket::Patient;
+use super::slots::{ConnectionSlot, ConnectionSlots};
+use super::socket::WriteTimeout;
 use crate::net::server::config::Config;
 use crate::net::server::failure::Failure;
-use crate::net::server::listen::{Trouble, bind, prepare};
+use crate::net::server::listen::{AcceptBackoff, bind, prepare};
 use crate::net::server::shared::Shared;
 use crate::net::server::tls::Tls;
 
-/// Time for the head of a request, which begins with the connection, or the end of the one before:
-/// so it is also how long a connection may rest.
+/// Time for the head of a request, from the start of the connection or the end of the last request:
+/// so it is also the idle timeout.
 const HEAD: Duration = Duration::from_secs(20);
-/// The longest head.
+/// The longest head, in bytes.
 const HEAD_BYTES: usize = 16 << 10;
-/// Time for what is being answered when the server ends.
+/// Time for requests in flight when the server stops.
 const GOODBYE: Duration = Duration::from_secs(1);
 
-/// An address that HTTP is spoken on.
-pub(in crate::net::server) struct Opening {
+/// A bound address for HTTP.
+pub(in crate::net::server) struct HttpListener {
     socket: TcpListener,
     tls: Option<Tls>,
     access: Access,
 }
 
-impl Opening {
-    /// Listens on `address`, as far as that is safe (HTTP-1).
+impl HttpListener {
+    /// Listens on `address`, if that is safe (HTTP-1).
     ///
     /// # Errors
-    /// [`Failure::Config`] if it is not; [`Failure::Io`] if the address cannot be had.
+    /// [`Failure::Config`] if it is unsafe; [`Failure::Io`] if the address cannot be bound.
     pub(in crate::net::server) fn bind(
         address: SocketAddr,
         config: &Config,
         tls: Option<&Tls>,
-    ) -> Result<Opening, Failure> {
+    ) -> Result<HttpListener, Failure> {
         let is_open = address.ip().is_loopback() || config.metrics_open;
         if !is_open {
             config.check_metrics_address(address)?;
         }
-        Ok(Opening {
+        Ok(HttpListener {
             socket: bind(address)?,
             tls: if is_open { None } else { tls.cloned() },
             access: if is_open { Access::Open } else { Access::Token },
         })
     }
 
-    /// Where it listens.
     pub(in crate::net::server) fn address(&self) -> Result<SocketAddr, Failure> {
-        self.socket.local_addr().map_err(Failure::io("find out where it listens"))
+        self.socket.local_addr().map_err(Failure::io("get the address of a listening socket"))
     }
 }
 
-/// What the connections of an address share.
-struct Listener {
+/// The state that the connections share.
+struct HttpService {
     shared: Arc<Shared>,
     access: Access,
-    turn: Turn,
+    scrape: ScrapePermit,
 }
 
-/// Serves an address until `end` says so, and then what is being answered. At most so many
-/// `connections` at a time: probes and scrapes need a few.
+/// Serves at most `connections` at a time until `end` is true; then finishes the requests in flight.
 pub(in crate::net::server) async fn run(
-    opening: Opening,
+    listener: HttpListener,
     connections: usize,
     shared: Arc<Shared>,
     mut end: watch::Receiver<bool>,
 ) {
-    let Opening { socket, tls, access } = opening;
-    let listener = Arc::new(Listener { shared, access, turn: Turn::default() });
-    let seats = Seats::new(connections);
-    let mut trouble = Trouble::default();
+    let HttpListener { socket, tls, access } = listener;
+    let http = Arc::new(HttpService { shared, access, scrape: ScrapePermit::default() });
+    let slots = ConnectionSlots::new(connections);
+    let mut backoff = AcceptBackoff::default();
     loop {
         let accepted = tokio::select! {
             accepted = socket.accept() => accepted,
             () = ended(&mut end) => break,
         };
         match accepted {
-            Ok((socket, peer)) => match seats.take() {
-                Some(seat) => {
-                    trouble.is_over();
+            Ok((socket, peer)) => match slots.take() {
+                Some(slot) => {
+                    backoff.reset();
                     prepare(&socket);
-                    let (listener, end) = (Arc::clone(&listener), end.clone());
-                    tokio::spawn(listener.welcome(socket, peer, tls.clone(), seat, end));
+                    let (http, end) = (Arc::clone(&http), end.clone());
+                    tokio::spawn(http.welcome(socket, peer, tls.clone(), slot, end));
                 }
                 None => turn_away(socket, tls.is_some()),
             },
-            Err(error) => trouble.pause(&error).await,
+            Err(error) => backoff.wait(&error).await,
         }
     }
     drop(socket);
-    let _ = timeout(2 * GOODBYE, seats.emptied()).await;
+    let _ = timeout(2 * GOODBYE, slots.emptied()).await;
 }
 
-/// Waits for the end, which has also come when nobody is left to say so.
+/// Waits for the end: the value true, or a dropped sender.
 async fn ended(end: &mut watch::Receiver<bool>) {
     let _ = end.wait_for(|end| *end).await;
 }
 
-/// Says that there is no room, as far as that goes without waiting.
+/// Refuses a connection, without waiting for its socket.
 fn turn_away(socket: TcpStream, is_tls: bool) {
-    tracing::warn!(
-        "HTTP: as many connections as may be are being answered, another is turned away"
-    );
+    tracing::warn!("HTTP: too many connections are being answered: another one is turned away");
     if !is_tls && let Ok(mut socket) = socket.into_std() {
         let _ = socket.write(
             b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nRetry-After: 1\r\n\
@@ -131,19 +127,19 @@ fn turn_away(socket: TcpStream, is_tls: bool) {
     }
 }
 
-impl Listener {
+impl HttpService {
     async fn welcome(
         self: Arc<Self>,
         socket: TcpStream,
         peer: SocketAddr,
         tls: Option<Tls>,
-        seat: Seat,
+        slot: ConnectionSlot,
         end: watch::Receiver<bool>,
     ) {
-        let seat = Arc::new(seat);
+        let slot = Arc::new(slot);
         tokio::select! {
-            () = self.shake_hands(socket, peer, tls, Arc::clone(&seat), end) => {}
-            () = seat.gives_way() => tracing::debug!(%peer, "HTTP: it said nothing, and gives way"),
+            () = self.shake_hands(socket, peer, tls, Arc::clone(&slot), end) => {}
+            () = slot.evicted() => tracing::debug!(%peer, "HTTP: idle connection evicted"),
         }
     }
 
@@ -152,12 +148,12 @@ impl Listener {
         socket: TcpStream,
         peer: SocketAddr,
         tls: Option<Tls>,
-        seat: Arc<Seat>,
+        slot: Arc<ConnectionSlot>,
         end: watch::Receiver<bool>,
     ) {
-        let Some(tls) = tls else { return self.serve(socket, peer, seat, end).await };
+        let Some(tls) = tls else { return self.serve(socket, peer, slot, end).await };
         match timeout(self.shared.limits.handshake, tls.acceptor().accept(socket)).await {
-            Ok(Ok(socket)) => self.serve(socket, peer, seat, end).await,
+            Ok(Ok(socket)) => self.serve(socket, peer, slot, end).await,
             Ok(Err(error)) => tracing::debug!(%peer, "HTTP: TLS: {error}"),
             Err(_) => tracing::debug!(%peer, "HTTP: TLS: the handshake took too long"),
         }
@@ -168,18 +164,18 @@ impl Listener {
         self: Arc<Self>,
         socket: S,
         peer: SocketAddr,
-        seat: Arc<Seat>,
+        slot: Arc<ConnectionSlot>,
         mut end: watch::Receiver<bool>,
     ) where
         S: AsyncRead + AsyncWrite + AsyncWriteExt + Unpin + Send + 'static,
     {
-        let socket = TokioIo::new(Patient::new(socket, self.shared.limits.write));
+        let socket = TokioIo::new(WriteTimeout::new(socket, self.shared.limits.write));
         let service = service_fn(move |request| {
-            let (this, seat) = (Arc::clone(&self), Arc::clone(&seat));
+            let (this, slot) = (Arc::clone(&self), Arc::clone(&slot));
             async move {
-                seat.asks();
+                slot.begin_request();
                 let answer = this.answer(request, peer).await;
-                seat.is_answered();
+                slot.end_request();
                 Ok::<_, Infallible>(answer)
             }
         });
@@ -187,7 +183,7 @@ impl Listener {
             .timer(TokioTimer::new())
             .header_read_timeout(HEAD)
             .max_buf_size(HEAD_BYTES)
-            // Who says no more may still wait for an answer.
+            // A client that has shut its sending side may still wait for an answer.
             .half_close(true)
             .serve_connection(socket, service);
         tokio::pin!(connection);
@@ -222,7 +218,9 @@ impl Listener {
                 probes::health(judged, allowed.is_ok(), request.headers())
             }
             (Endpoint::Metrics, Err(refusal)) => *refusal,
-            (Endpoint::Metrics, Ok(())) => self.turn.figures(request.headers(), &self.shared).await,
+            (Endpoint::Metrics, Ok(())) => {
+                self.scrape.figures(request.headers(), &self.shared).await
+            }
         }
     }
 }

@@ -1,17 +1,17 @@
-//! Responses: a status, a type, a text.
+//! HTTP responses: a status, a media type, a text.
 
 use http_body_util::Full;
 use hyper::body::Bytes;
 use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue, X_CONTENT_TYPE_OPTIONS};
 use hyper::{Response, StatusCode};
 
-/// What the server answers with. Bodies are whole: none here is long.
+/// A response. Its body is in memory: none here is long.
 pub(super) type Message = Response<Full<Bytes>>;
 
 /// Plain text, for people.
 pub(super) const TEXT: &str = "text/plain; charset=utf-8";
 
-/// A response with a body of this type. No cache keeps it: it is true for a moment.
+/// A response with a body of type `media`, not to be cached.
 pub(super) fn message(status: StatusCode, media: &'static str, body: String) -> Message {
     let mut message = Response::new(Full::new(Bytes::from(body)));
     *message.status_mut() = status;
@@ -22,7 +22,7 @@ pub(super) fn message(status: StatusCode, media: &'static str, body: String) -> 
     message
 }
 
-/// A line of text, with one header more.
+/// An error: a line of text, and an optional header.
 pub(super) fn refusal(
     status: StatusCode,
     line: &str,

@@ -1,32 +1,31 @@
-//! HTTP: probes for whoever runs the server, and its figures for Prometheus.
+//! HTTP: probes for operators and supervisors, and metrics for Prometheus.
 //!
 //! ```text
-//!   listener      connections: how many, how long, TLS, the end
+//!   listener      connections: number, time limits, TLS, shutdown
 //!      |
 //!   router        path and method -> endpoint; 404, 405
 //!      |
-//!   access        whether the caller may see it
+//!   access        authorisation
 //!      |
 //!   probes        /livez /readyz /health <- ready   whether a write would be taken
 //!   figures       /metrics               <- metrics
 //! ```
 //!
-//! | path | says | asks for a token |
+//! | path | says | needs a token |
 //! |---|---|---|
 //! | `/livez` | the process answers | never |
-//! | `/readyz` | writes are taken (see `ready`); 503 with the reason if not | for the reason |
+//! | `/readyz` | writes are accepted (see `ready`); 503 with the reason if not | for the reason |
 //! | `/health` | the same, as text or JSON | for the reason |
-//! | `/metrics` | figures, as OpenMetrics or Prometheus text | yes |
+//! | `/metrics` | metrics, as OpenMetrics or Prometheus text | yes |
 //!
-//! - HTTP-1 An address that only this machine can reach is served without TLS, and asks for no token. Any
-//!   other is served with TLS and asks for one, unless `metrics_open` says otherwise: a server that
-//!   has neither does not start.
-//! - HTTP-2 A connection that says nothing, or takes nothing, costs a task and its buffers, for a time
-//!   and up to a number. It holds up no other: where there are too many, the quiet give way (`seats`).
-//! - HTTP-3 Nothing here waits for the device: what may is done by one thread at a time, and whoever asks
-//!   meanwhile is answered with what is known.
+//! - HTTP-1 A loopback address needs neither TLS nor a token. Any other address needs both, unless
+//!   `metrics_open` is set: a server without them does not start.
+//! - HTTP-2 A client that sends or reads nothing costs a task and its buffers, for a limited time. It
+//!   blocks no other client: if there are too many connections, an idle one is evicted (`slots`).
+//! - HTTP-3 No task here waits for the device: one thread at a time does the work that may, and a client
+//!   that asks meanwhile gets the last result, or an error after a time.
 //!
-//! What is left out: HTTP/2, which no prober and no Prometheus needs, and bodies of requests.
+//! Left out: HTTP/2, which neither probes nor Prometheus need, and request bodies.
 
 mod accept;
 mod access;
@@ -36,8 +35,8 @@ mod message;
 mod probes;
 mod ready;
 mod router;
-mod seats;
+mod slots;
 mod socket;
 
-pub(super) use listener::{Opening, run};
+pub(super) use listener::{HttpListener, run};
 pub(crate) use ready::Readiness;

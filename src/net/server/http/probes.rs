@@ -2,18 +2,18 @@
 
 use hyper::{HeaderMap, StatusCode};
 
-use super::accept::{Media, choose};
+use super::accept::{MediaType, choose};
 use super::message::{Message, TEXT, message};
 use super::ready::Unready;
 
-const JSON: Media = "application/json";
+const JSON: MediaType = "application/json";
 
 /// `/livez`: the process answers.
 pub(super) fn live() -> Message {
     message(StatusCode::OK, TEXT, "ok\n".to_owned())
 }
 
-/// `/readyz`: whether writes are taken. The reason is told only to those who may see it.
+/// `/readyz`: whether writes are accepted. The reason is only for clients that may see it.
 pub(super) fn ready(judged: Result<(), Unready>, may_see: bool) -> Message {
     match judged {
         Ok(()) => live(),
@@ -25,7 +25,7 @@ pub(super) fn ready(judged: Result<(), Unready>, may_see: bool) -> Message {
     }
 }
 
-/// `/health`: the same, in the form that the client likes.
+/// `/health`: the same, as text or JSON.
 pub(super) fn health(judged: Result<(), Unready>, may_see: bool, headers: &HeaderMap) -> Message {
     if choose(headers, &[TEXT, JSON]) != JSON {
         return ready(judged, may_see);

@@ -1,17 +1,17 @@
-//! Whether a write would be taken now.
+//! Readiness: whether a write would be accepted now.
 //!
-//! A disk that was full, or a device that stood still, tells nobody when it is well again: only a
-//! write finds out. So whoever asks has a thread do what a write does before it is appended: wait
-//! where back-pressure makes it wait, and look for log, blocks and frames. Nothing is written to the
-//! store by that but what the next write would need. The write that is tried is a small one; or, once
-//! one was refused for want of space, one as large as that, up to 1 MiB, until there is room for it.
-//! So `disk_full` may be said while smaller writes are still taken, and is never left unsaid while
-//! larger ones are refused.
+//! A disk that was full, or a device that was stalled, does not report its recovery: only a write finds
+//! out. So a probe starts a trial, in which a thread does what a write does before it is appended. It
+//! waits for back-pressure, and reserves log, blocks and frames, as the next write would.
 //!
-//! - READY-1 At most one thread does it at a time, however many ask and however long it takes.
-//! - READY-2 What it found is told for [`FRESH`]. While it has found nothing, what it found last is told;
-//!   once that has lasted for `stall_ms`, writers wait for as long, and that is told.
-//! - READY-3 A write that is refused for want of space ends the time for which room is told.
+//! A trial is for a small write. Once a write was refused for want of space, it is for one of that size,
+//! up to 1 MiB, until that fits. So `disk_full` may be reported while smaller writes are still accepted,
+//! but is always reported while larger ones are refused.
+//!
+//! - READY-1 At most one trial runs at a time, however many probes come and however long it takes.
+//! - READY-2 A result is reported for [`FRESH`]. While a trial runs, the last result is reported; once it
+//!   has run for `stall_ms`, writers wait as long, and a stall is reported.
+//! - READY-3 A write that is refused for want of space ends the validity of a positive result.
 
 use std::fmt;
 use std::sync::Arc;
@@ -25,21 +25,21 @@ use tokio::time::{Instant, timeout};
 use crate::Error;
 use crate::net::server::shared::Shared;
 
-/// What was found is told again for so long.
+/// Validity of a result.
 const FRESH: Duration = Duration::from_millis(500);
-/// Whoever asks waits for so long. Shorter than the time that probes are commonly given, one second.
+/// How long a probe waits for a trial: less than the usual timeout of probes, one second.
 const PATIENCE: Duration = Duration::from_millis(400);
 
-/// Why writes are not taken.
+/// Why writes are not accepted.
 #[derive(Clone, Debug)]
 pub(crate) enum Unready {
-    /// The server is about to end.
+    /// The server is stopping.
     Draining,
-    /// Nothing becomes durable any more.
+    /// A flush of the log has failed.
     Poisoned(Error),
     /// There is no space for a write.
     DiskFull(Error),
-    /// A write would have waited for so long already.
+    /// Writes have waited for this time already.
     Stalled(Duration),
     /// A write would fail for another reason.
     Failing(Error),
@@ -55,7 +55,7 @@ impl Unready {
         }
     }
 
-    /// One word for programs. Never changed; new ones may be added.
+    /// A stable code for programs. Codes may be added, and never change.
     pub(super) fn code(&self) -> &'static str {
         match self {
             Unready::Draining => "draining",
@@ -70,7 +70,7 @@ impl Unready {
 impl fmt::Display for Unready {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Unready::Draining => f.write_str("the server is about to end"),
+            Unready::Draining => f.write_str("the server is stopping"),
             Unready::Stalled(time) => write!(f, "writes have waited for {} s", time.as_secs()),
             Unready::Poisoned(error) | Unready::DiskFull(error) | Unready::Failing(error) => {
                 error.fmt(f)
@@ -79,7 +79,7 @@ impl fmt::Display for Unready {
     }
 }
 
-/// What is known of it.
+/// The state of trials and drain.
 #[derive(Debug, Default)]
 pub(crate) struct Readiness {
     is_draining: AtomicBool,
@@ -89,19 +89,19 @@ pub(crate) struct Readiness {
 
 #[derive(Debug, Default)]
 struct Trial {
-    /// When the one began that runs.
+    /// When the running trial began.
     begun: Option<Instant>,
-    /// What the last one found, and when.
+    /// The last result, with its time.
     found: Option<(Instant, Result<(), Unready>)>,
 }
 
 impl Readiness {
-    /// From now on nobody is to come in.
+    /// Makes the server unready, for the drain.
     pub(crate) fn drain(&self) {
         self.is_draining.store(true, Ordering::SeqCst);
     }
 
-    /// Whether a write would be taken now.
+    /// Whether a write would be accepted now.
     pub(crate) async fn judge(shared: &Arc<Shared>) -> Result<(), Unready> {
         let this = &shared.readiness;
         if this.is_draining.load(Ordering::SeqCst) {
@@ -130,7 +130,7 @@ impl Readiness {
         }
     }
 
-    /// What was found a moment ago; otherwise sees to it that a trial runs (READY-1).
+    /// The last result if it is valid; otherwise begins a trial, unless one runs (READY-1).
     fn fresh_or_begin(&self, shared: &Arc<Shared>) -> Option<Result<(), Unready>> {
         let mut trial = self.trial.lock();
         if trial.begun.is_some() {

@@ -1,11 +1,10 @@
-//! From path and method to what answers.
+//! The router: from path and method to the endpoint.
 
 use hyper::header::ALLOW;
 use hyper::{Method, StatusCode};
 
 use super::message::{Message, refusal};
 
-/// What can be asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Endpoint {
     Live,
@@ -17,7 +16,7 @@ pub(super) enum Endpoint {
 struct Route {
     path: &'static str,
     endpoint: Endpoint,
-    /// HEAD is understood wherever GET is: whoever writes the response leaves its body out.
+    /// HEAD is allowed wherever GET is: hyper leaves out the body.
     methods: &'static [Method],
 }
 
@@ -30,11 +29,11 @@ const ROUTES: &[Route] = &[
     Route { path: "/metrics", endpoint: Endpoint::Metrics, methods: READ },
 ];
 
-/// What answers; or the refusal, if nothing does. The query is not a part of `path`.
+/// The endpoint, or the refusal: 404 or 405. `path` is without the query.
 pub(super) fn route(method: &Method, path: &str) -> Result<Endpoint, Box<Message>> {
     let Some(route) = ROUTES.iter().find(|route| route.path == path) else {
         let paths: Vec<&str> = ROUTES.iter().map(|route| route.path).collect();
-        let line = format!("nothing is here: there are {}", paths.join(", "));
+        let line = format!("there is no such path; there are {}", paths.join(", "));
         return Err(Box::new(refusal(StatusCode::NOT_FOUND, &line, None)));
     };
     if route.methods.contains(method) {
@@ -42,7 +41,7 @@ pub(super) fn route(method: &Method, path: &str) -> Result<Endpoint, Box<Message
     }
     let methods: Vec<&str> = route.methods.iter().map(Method::as_str).collect();
     let allow = methods.join(", ");
-    let line = format!("{path} understands {allow}");
+    let line = format!("{path} allows {allow}");
     let status = StatusCode::METHOD_NOT_ALLOWED;
     Err(Box::new(refusal(status, &line, Some((ALLOW, &allow)))))
 }
@@ -52,7 +51,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_not_there_and_what_is_not_understood_are_told_apart() {
+    fn an_unknown_path_is_404_and_another_method_is_405() {
         assert_eq!(route(&Method::GET, "/readyz").unwrap(), Endpoint::Ready);
         assert_eq!(route(&Method::HEAD, "/metrics").unwrap(), Endpoint::Metrics);
         let refused = route(&Method::POST, "/metrics").unwrap_err();

@@ -1,7 +1,6 @@
-//! A socket whose peer has so much time to take what it is sent.
+//! A socket with a write timeout.
 //!
-//! The library above polls no body and no timer while a write stands still, so the time has to be
-//! kept here.
+//! hyper polls no body and no timer while a write is pending, so the time limit is kept here.
 
 use std::io;
 use std::pin::Pin;
@@ -11,34 +10,34 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
-/// Fails a write of which nothing is taken for `patience`.
-pub(super) struct Patient<S> {
+/// Fails a write that makes no progress for `timeout`.
+pub(super) struct WriteTimeout<S> {
     socket: S,
-    patience: Duration,
-    alarm: Option<Pin<Box<Sleep>>>,
+    timeout: Duration,
+    timer: Option<Pin<Box<Sleep>>>,
 }
 
-impl<S> Patient<S> {
-    pub(super) fn new(socket: S, patience: Duration) -> Self {
-        Patient { socket, patience, alarm: None }
+impl<S> WriteTimeout<S> {
+    pub(super) fn new(socket: S, timeout: Duration) -> Self {
+        WriteTimeout { socket, timeout, timer: None }
     }
 
-    /// Passes on what a write said, unless it has stood still for too long.
+    /// Passes on the result of a write, or fails if it has been pending for too long.
     fn watch<T>(
         &mut self,
         cx: &mut Context<'_>,
         written: Poll<io::Result<T>>,
     ) -> Poll<io::Result<T>> {
         if written.is_ready() {
-            self.alarm = None;
+            self.timer = None;
             return written;
         }
-        let alarm = self.alarm.get_or_insert_with(|| Box::pin(sleep(self.patience)));
-        alarm.as_mut().poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into()))
+        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep(self.timeout)));
+        timer.as_mut().poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into()))
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Patient<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for WriteTimeout<S> {
     fn poll_read(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -48,7 +47,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Patient<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Patient<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for WriteTimeout<S> {
     fn poll_write(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -79,9 +78,9 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn a_write_that_stands_still_fails_and_one_that_goes_on_does_not() {
+    async fn a_stalled_write_fails_and_a_slow_one_does_not() {
         let (ours, mut theirs) = tokio::io::duplex(8);
-        let mut socket = Patient::new(ours, Duration::from_secs(3));
+        let mut socket = WriteTimeout::new(ours, Duration::from_secs(3));
         let reader = tokio::spawn(async move {
             for _ in 0..5 {
                 tokio::time::sleep(Duration::from_secs(2)).await;

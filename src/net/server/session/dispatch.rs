@@ -89,7 +89,7 @@ impl Session {
             return Err(Failure::new(Code::TooManyInFlight, message).with("max", max.to_string()));
         }
         if self.phase == Phase::Draining {
-            return Err(Failure::new(Code::ShuttingDown, "the server is about to end"));
+            return Err(Failure::new(Code::ShuttingDown, "the server is stopping"));
         }
         self.context.caller.check(request)
     }

@@ -91,9 +91,9 @@ impl Session {
         self.abandon_flights();
     }
 
-    /// Tells the client that the server is about to end.
+    /// Tells the client that the server is stopping.
     pub(super) fn drain(&mut self) {
-        const MESSAGE: &str = "the server is about to end";
+        const MESSAGE: &str = "the server is stopping";
         match self.phase {
             Phase::Draining | Phase::Ending => return,
             Phase::Greeting => return self.end(Failure::new(Code::ShuttingDown, MESSAGE)),

@@ -47,7 +47,7 @@ impl Session {
 
     fn authenticate(&mut self, hello: &Hello<'_>) -> Result<(), Failure<'static>> {
         let shared = &self.context.shared;
-        let token = shared.keys.find(hello.token).map_err(|refused| {
+        let token = shared.authenticator.find(hello.token).map_err(|refused| {
             shared.login_failed(self.context.mailbox.peer(), &refused);
             Failure::new(Code::Unauthenticated, "the token is missing, wrong or expired")
         })?;

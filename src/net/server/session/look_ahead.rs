@@ -42,12 +42,12 @@ impl LookAhead {
         self.seen
     }
 
-    /// The packet of `len` bytes at the end of what was seen is a write, and stays.
+    /// Passes a write of `len` bytes, which stays in the input.
     pub(super) fn pass(&mut self, len: usize) {
         self.seen += len;
     }
 
-    /// The packet of `len` bytes at the end of what was seen is a get, and answered.
+    /// Passes a get of `len` bytes, which is answered.
     pub(super) fn pass_answered(&mut self, len: usize) {
         let get = self.seen..self.seen + len;
         match self.answered.back_mut() {

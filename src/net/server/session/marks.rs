@@ -43,7 +43,7 @@ impl Session {
         self.context.shared.watermarks.watch(Arc::downgrade(&self.context.mailbox));
     }
 
-    /// The watermarks have moved: each watch with credit is told, each other one skips.
+    /// The watermarks have moved: each watch with credit gets an event, each other one skips it.
     pub(super) fn marks_moved(&mut self, now: Instant) {
         let mut ids = Vec::new();
         for (id, flight) in self.flights.iter_mut() {

@@ -1,31 +1,31 @@
 //! The output of a connection, and its account in the budget of all.
 
 use crate::net::proto::{Code, Kind, Progress, Response, decode, peek};
-use crate::net::server::budget::{Level, Made, SMALL_PAGE, Share};
 use crate::net::server::buffers::Output;
 use crate::net::server::mailbox::Mailbox;
+use crate::net::server::output_budget::{EncodedAnswer, Level, MemoryCharge, SMALL_PAGE};
 use crate::net::server::shared::Shared;
 use crate::net::service::Reply;
 
-/// Divides the output that a connection may have, while all together have much (BUDGET-3).
+/// Divides the cap on a connection's output above half of the budget (BUDGET-3).
 const TIGHT: usize = 16;
 
-/// What a connection with unread output counts for besides: about what it holds for itself.
+/// Charged for a connection with unread output, besides the output: about what it holds for itself.
 const OVERHEAD: usize = 12 << 10;
 
 /// Output that the socket has yet to take.
 pub(super) struct Outbox {
     output: Output,
-    /// Its share of the budget.
-    share: Share,
+    /// Its part of the budget.
+    charge: MemoryCharge,
     /// The socket takes nothing more.
     is_stuck: bool,
 }
 
 impl Outbox {
     pub(super) fn new(shared: &Shared) -> Outbox {
-        let share = Share::of(&shared.budget, 0);
-        Outbox { output: Output::default(), share, is_stuck: false }
+        let charge = MemoryCharge::of(&shared.output_budget, 0);
+        Outbox { output: Output::default(), charge, is_stuck: false }
     }
 
     pub(super) fn output(&mut self) -> &mut Output {
@@ -43,13 +43,13 @@ impl Outbox {
         Reply { id, max_body, out: self.output.buffer() }
     }
 
-    /// Whether it holds as much as may be held, so that streams and queues stand still (SESSION-3).
+    /// Whether the output has reached its cap, so that streams and queues pause (SESSION-3).
     pub(super) fn is_full(&self, shared: &Shared) -> bool {
         let (pending, most) = (self.output.pending().len(), shared.limits.max_output_bytes);
         if pending == 0 {
             return false;
         }
-        match shared.budget.level() {
+        match shared.output_budget.level() {
             Level::Free => pending >= most,
             Level::Tight | Level::Full => self.is_stuck || pending >= most / TIGHT,
         }
@@ -80,22 +80,22 @@ impl Outbox {
     /// would make the next answer as if there were room (BUDGET-1).
     pub(super) fn take_over(
         &mut self,
-        made: Made,
+        made: EncodedAnswer,
         mailbox: &Mailbox,
         queued: usize,
     ) -> Option<Code> {
-        let Made { packet, share } = made;
+        let EncodedAnswer { packet, charge } = made;
         let code = error_code(&packet);
         self.output.append(packet);
         self.count(mailbox, queued);
-        drop(share);
+        drop(charge);
         code
     }
 
     /// Counts the output, and the `queued` bytes of requests behind it, in the budget (BUDGET-1).
     pub(super) fn count(&mut self, mailbox: &Mailbox, queued: usize) {
         mailbox.set_unread(self.output.pending().len());
-        self.share.set(match self.output.held() {
+        self.charge.set(match self.output.held() {
             0 => 0,
             output => output + queued + OVERHEAD,
         });

@@ -3,7 +3,7 @@
 //! Only a few of a connection's requests are in the pool at a time; the others wait here. So a client
 //! that asks for much does not keep others out, and the answers that may come back at once are bounded.
 //!
-//! A thread gives a request back if its answer would be too long now. The queue then stands still:
+//! A thread gives a request back if its answer would be too long now. The queue then pauses:
 //!
 //! | reason | the queue goes on when |
 //! |---|---|
@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::net::server::budget::Wanted;
+use crate::net::server::output_budget::MemoryWaiter;
 use crate::net::server::work::QueuedRequest;
 
 /// Requests of one connection that are in the pool at a time.
@@ -36,8 +36,8 @@ pub(super) struct PoolQueue {
     /// That wait ended since this was last asked.
     was_released: bool,
     retry_at: Option<Instant>,
-    /// Tells other connections that this one waits for memory.
-    wanted: Option<Wanted>,
+    /// Registers this connection as waiting for memory (BUDGET-6).
+    wanted: Option<MemoryWaiter>,
 }
 
 impl PoolQueue {
@@ -102,13 +102,13 @@ impl PoolQueue {
         !self.waits_for_reader && self.retry_at.is_none()
     }
 
-    /// Stands still until the client has read, or an answer has come.
+    /// Pauses until the client has read, or an answer has come.
     pub(super) fn wait_for_reader(&mut self) {
         self.waits_for_reader = true;
     }
 
-    /// Stands still for a moment, for want of memory.
-    pub(super) fn wait_for_memory(&mut self, wanted: Wanted, now: Instant) {
+    /// Pauses for a moment, for want of memory.
+    pub(super) fn wait_for_memory(&mut self, wanted: MemoryWaiter, now: Instant) {
         self.retry_at = Some(now + RETRY);
         self.wanted = Some(wanted);
     }

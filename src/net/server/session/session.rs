@@ -15,9 +15,9 @@ use super::sync_waiters::SyncWaiters;
 use super::task::TaskContext;
 use super::write_queue::WriteQueue;
 use crate::net::proto::{Code, Failure, MAX_HELLO};
-use crate::net::server::budget::Made;
 use crate::net::server::buffers::Output;
 use crate::net::server::mailbox::Mailbox;
+use crate::net::server::output_budget::EncodedAnswer;
 use crate::net::server::shared::Shared;
 use crate::net::server::tally::Tally;
 use crate::net::server::tokens::Token;
@@ -77,7 +77,7 @@ impl Session {
             && self.queued_bytes() < self.context.shared.limits.max_output_bytes
     }
 
-    /// Whether there is as much output as may be, so that streams and queues stand still.
+    /// Whether the output has reached its cap, so that streams and queues pause.
     pub(crate) fn is_full(&self) -> bool {
         self.outbox.is_full(&self.context.shared)
     }
@@ -103,7 +103,7 @@ impl Session {
         self.pool_queue.take_release()
     }
 
-    /// Whether so much is unread that it may cost others their answers.
+    /// Whether more is unread than a small page (BUDGET-6).
     pub(crate) fn has_much_unread(&self) -> bool {
         self.outbox.is_long()
     }
@@ -117,7 +117,7 @@ impl Session {
         }
     }
 
-    /// Whether the client was told that the server is about to end.
+    /// Whether the client was told that the server is stopping.
     pub(crate) fn is_draining(&self) -> bool {
         self.phase == Phase::Draining
     }
@@ -164,7 +164,7 @@ impl Session {
     }
 
     /// Takes over an answer that the pool has made.
-    pub(super) fn take_over(&mut self, made: Made) {
+    pub(super) fn take_over(&mut self, made: EncodedAnswer) {
         let queued = self.queued_bytes();
         if let Some(code) = self.outbox.take_over(made, &self.context.mailbox, queued) {
             self.tally.failed(code);

@@ -7,7 +7,7 @@ use super::session::Session;
 use super::subscription::StreamState;
 use super::time::fails_at;
 use crate::net::proto::{Kind, Packet};
-use crate::net::server::budget::Made;
+use crate::net::server::output_budget::EncodedAnswer;
 use crate::net::service::Stream;
 
 impl Session {
@@ -36,7 +36,7 @@ impl Session {
         &mut self,
         id: u64,
         ticket: u64,
-        made: Made,
+        made: EncodedAnswer,
         stream: Option<Box<Stream>>,
     ) {
         let Some(state) = self.stream_mut(id, ticket) else { return };

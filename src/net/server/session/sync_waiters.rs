@@ -47,7 +47,7 @@ impl Waiters {
 
     /// The position to poll the log for, if it has to be polled: there are new waiters, another one
     /// is first, or the log is poisoned and wakes nobody again.
-    fn to_poll(&mut self, is_poisoned: bool) -> Option<Lsn> {
+    fn next_to_poll(&mut self, is_poisoned: bool) -> Option<Lsn> {
         let (first, _) = *self.waiting.first()?;
         if !self.has_new && self.registered == Some(first) && !is_poisoned {
             return None;
@@ -95,12 +95,12 @@ impl SyncWaiters {
     /// The log is poisoned.
     pub(super) fn poll(&mut self, service: &Service, cx: &mut Context<'_>) -> Poll<Result<()>> {
         let is_poisoned = service.store().is_poisoned();
-        if let Some(first) = self.requesting.to_poll(is_poisoned)
+        if let Some(first) = self.requesting.next_to_poll(is_poisoned)
             && let Poll::Ready(passed) = service.poll_durable(first, cx)
         {
             return Poll::Ready(passed);
         }
-        match self.quiet.to_poll(is_poisoned) {
+        match self.quiet.next_to_poll(is_poisoned) {
             Some(first) => pin!(service.receipt(first)).poll_quietly(cx),
             None => Poll::Pending,
         }

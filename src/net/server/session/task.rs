@@ -4,8 +4,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use crate::net::proto::{Code, Delivery, Failure, Packet, Request};
-use crate::net::server::budget::{Level, Made, SMALL_PAGE, Share};
 use crate::net::server::mailbox::{Mailbox, Message};
+use crate::net::server::output_budget::{EncodedAnswer, Level, MemoryCharge, SMALL_PAGE};
 use crate::net::server::pool::{Busy, Lane};
 use crate::net::server::shared::Shared;
 use crate::net::server::work::{DeferReason, QueuedRequest, QueuedWrite, WriteOutcome, WriteRun};
@@ -14,7 +14,7 @@ use crate::net::service::{Caller, Performed, Reply, Stream};
 /// Threads that load leaves for a run.
 const PREFETCHERS: usize = 3;
 
-/// An answer of up to so many bytes is made however little memory there is.
+/// An answer of up to this many bytes is made however little memory there is.
 const SHORT: usize = 4 << 10;
 
 /// Bytes of answers that one connection may have unread and in the making, or one answer (BUDGET-5).
@@ -57,10 +57,10 @@ impl TaskContext {
     /// Answers a request other than a write.
     pub(super) fn answer(&self, queued: QueuedRequest) {
         let mut request = Request::decode(&queued.packet()).expect("decoded before");
-        make_small(&mut request, self.shared.budget.level());
+        make_small(&mut request, self.shared.output_budget.level());
         let size = self.shared.service.answer_bytes(&request, self.max_body);
-        let share = match self.may_make(size) {
-            Ok(share) => share,
+        let charge = match self.may_make(size) {
+            Ok(charge) => charge,
             Err(reason) => {
                 self.shared.metrics.held_back.inc();
                 let patience = self.shared.limits.memory;
@@ -77,7 +77,7 @@ impl TaskContext {
         let _reserved = self.mailbox.reserve(size);
         let QueuedRequest { id, ticket, .. } = queued;
         let (performed, made) = self.perform(&request, id);
-        drop(share);
+        drop(charge);
         self.mailbox.send(match performed {
             Performed::Answered => Message::Answer { id, ticket, made: made() },
             Performed::Appended(_) => unreachable!("writes are done in runs"),
@@ -87,9 +87,13 @@ impl TaskContext {
         });
     }
 
-    /// Performs a request, and returns a way to count what it answered. A panic must not take the
-    /// thread from all others: it is answered as an error.
-    fn perform(&self, request: &Request<'_>, id: u64) -> (Performed, impl FnOnce() -> Made) {
+    /// Performs a request. Also returns a function that charges its answer to the budget. A panic is
+    /// answered as an error, so that the pool keeps the thread.
+    fn perform(
+        &self,
+        request: &Request<'_>,
+        id: u64,
+    ) -> (Performed, impl FnOnce() -> EncodedAnswer) {
         let (shared, mut packet) = (&self.shared, Vec::new());
         let mut reply = Reply { id, max_body: self.max_body, out: &mut packet };
         let perform = || shared.service.perform(request, &self.caller, &mut reply);
@@ -99,20 +103,20 @@ impl TaskContext {
             reply.fail(Failure::new(Code::Internal, "the server made a mistake"));
             Performed::Answered
         });
-        (performed, move || Made::new(packet, &shared.budget))
+        (performed, move || EncodedAnswer::new(packet, &shared.output_budget))
     }
 
-    /// Takes the memory for an answer of `size` bytes, if it may be made now for this client.
-    fn may_make(&self, size: usize) -> Result<Share, DeferReason> {
-        let (budget, unread) = (&self.shared.budget, self.mailbox.unread());
+    /// Charges an answer of `size` bytes to the budget, if it may be made now for this client.
+    fn may_make(&self, size: usize) -> Result<MemoryCharge, DeferReason> {
+        let (budget, unread) = (&self.shared.output_budget, self.mailbox.unread());
         if self.is_stuck() || unread > 0 && unread + size > UNREAD_LIMIT {
             return Err(DeferReason::Unread);
         }
         let counted = if size > SHORT { size } else { 0 };
-        let share = Share::of(budget, counted);
+        let charge = MemoryCharge::of(budget, counted);
         let is_small = size <= SMALL_PAGE as usize;
-        if counted == 0 || budget.has_room_for(&share, is_small) {
-            return Ok(share);
+        if counted == 0 || budget.has_room_for(&charge, is_small) {
+            return Ok(charge);
         }
         Err(DeferReason::Memory)
     }
@@ -120,7 +124,7 @@ impl TaskContext {
     /// Whether nothing is made for this client, because it does not read and memory is scarce
     /// (BUDGET-2).
     fn is_stuck(&self) -> bool {
-        self.mailbox.is_stuck() && self.shared.budget.level() > Level::Free
+        self.mailbox.is_stuck() && self.shared.output_budget.level() > Level::Free
     }
 
     /// Refuses a request whose answer had no memory for as long as it may wait (BUDGET-4).
@@ -131,7 +135,7 @@ impl TaskContext {
         let (id, ticket, mut packet) = (queued.id, queued.ticket, Vec::new());
         let mut reply = Reply { id, max_body: self.max_body, out: &mut packet };
         reply.fail(Failure::new(Code::TooBusy, "clients leave too much unread"));
-        let made = Made::new(packet, &self.shared.budget);
+        let made = EncodedAnswer::new(packet, &self.shared.output_budget);
         self.mailbox.send(Message::Answer { id, ticket, made });
     }
 
@@ -193,7 +197,7 @@ impl TaskContext {
             Performed::Streaming(stream) => Some(stream),
             _ => None,
         };
-        let made = Made::new(answer, &self.shared.budget);
+        let made = EncodedAnswer::new(answer, &self.shared.output_budget);
         self.mailbox.send(Message::Part { id, ticket, made, stream });
     }
 
@@ -206,7 +210,7 @@ impl TaskContext {
         let mut packet = Vec::new();
         let mut reply = Reply { id, max_body: self.max_body, out: &mut packet };
         let stream = self.shared.service.next_part(stream, &mut reply);
-        let made = Made::new(packet, &self.shared.budget);
+        let made = EncodedAnswer::new(packet, &self.shared.output_budget);
         self.mailbox.send(Message::Part { id, ticket, made, stream });
     }
 

@@ -176,7 +176,7 @@ impl Session {
                     DeferReason::Unread => self.pool_queue.wait_for_reader(),
                     DeferReason::Memory => {
                         request.starved_since.get_or_insert(now);
-                        let wanted = self.context.shared.budget.want();
+                        let wanted = self.context.shared.output_budget.want();
                         self.pool_queue.wait_for_memory(wanted, now);
                     }
                 }

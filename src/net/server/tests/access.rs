@@ -1,4 +1,4 @@
-//! Who may come in, and what he may do there.
+//! Authentication, authorisation, caps on connections, and TLS.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -36,7 +36,7 @@ pub(super) fn certificate(dir: &Path) -> Certificate {
     Certificate { cert, key, der: made.cert.der().clone() }
 }
 
-/// Connects over TLS to whoever has this certificate.
+/// Connects over TLS to the server with this certificate.
 pub(super) async fn tls_to(
     address: SocketAddr,
     der: &CertificateDer<'static>,
@@ -55,7 +55,7 @@ pub(super) async fn tls_to(
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_token_opens_what_it_says_and_nothing_else() {
+async fn a_token_grants_its_scopes_and_keyspaces_only() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("tokens.toml");
     std::fs::write(&file, TOKENS).unwrap();
@@ -87,7 +87,7 @@ async fn a_token_opens_what_it_says_and_nothing_else() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn there_are_as_many_connections_as_were_allowed() {
+async fn connections_above_the_limit_are_turned_away() {
     let caps = Config { max_connections: 2, ..config() };
     let (server, address) = serve(store(), &caps).await;
     let first = Peer::greeted(address).await;
@@ -120,7 +120,6 @@ async fn tls_and_a_unix_socket_carry_the_same_packets() {
     let (server, address) = serve(store(), &config).await;
     let mut bytes = Vec::new();
     hello(None).encode(1, 0, MAX_BODY, &mut bytes).unwrap();
-    // The first byte of the header is the body's length, so what comes back is a packet.
     let mut tls = tls_to(address, &der).await;
     tls.write_all(&bytes).await.unwrap();
     let mut head = [0; 24];
@@ -139,7 +138,7 @@ async fn tls_and_a_unix_socket_carry_the_same_packets() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn whoever_came_in_with_a_token_that_is_withdrawn_has_to_go() {
+async fn connections_of_a_withdrawn_token_are_ended() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("tokens.toml");
     std::fs::write(&file, TOKENS).unwrap();
@@ -148,19 +147,19 @@ async fn whoever_came_in_with_a_token_that_is_withdrawn_has_to_go() {
     reader.ask(1, &hello(Some("the reader has this"))).await;
     let mut elsewhere = Peer::silent(address).await;
     elsewhere.ask(1, &hello(Some("nothing of ours here"))).await;
-    // The reader's is the same in the other file, the other's has one scope less.
+    // The new file has the same token for the reader, and fewer scopes for the other.
     let fewer = TOKENS.replace("['read', 'write']", "['read']");
-    server.exchange_tokens(Some(Tokens::parse(&fewer).unwrap())).unwrap();
+    server.replace_tokens(Some(Tokens::parse(&fewer).unwrap())).unwrap();
     let goodbye = elsewhere.answer().await;
     assert_eq!((goodbye.id, goodbye.code()), (0, Code::Unauthenticated));
     assert!(elsewhere.next().await.is_none());
     assert_eq!(reader.ask(2, &get("k")).await.value(), None);
-    assert!(server.exchange_tokens(None).is_err(), "whether tokens are needed stays as it is");
+    assert!(server.replace_tokens(None).is_err(), "tokens cannot be turned off");
     server.stop().await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_certificate_that_is_exchanged_is_spoken_with() {
+async fn new_connections_use_a_replaced_certificate() {
     let dir = tempfile::tempdir().unwrap();
     let made = |name: &str| {
         let dir = dir.path().join(name);
@@ -171,9 +170,9 @@ async fn a_certificate_that_is_exchanged_is_spoken_with() {
     let ((before, old), (after, new)) = (made("before"), made("after"));
     let (server, address) = serve(store(), &before).await;
     let mut open = tls_to(address, &old).await;
-    server.exchange_tls(Tls::load(&after).unwrap()).unwrap();
+    server.replace_tls(Tls::load(&after).unwrap()).unwrap();
     tls_to(address, &new).await;
-    assert!(server.exchange_tls(None).is_err(), "whether TLS is spoken stays as it is");
+    assert!(server.replace_tls(None).is_err(), "TLS cannot be turned off");
     // Connections that are open go on.
     let mut bytes = Vec::new();
     hello(None).encode(1, 0, MAX_BODY, &mut bytes).unwrap();

@@ -1,4 +1,4 @@
-//! Gets overtake writes, and nobody can tell but by the clock; and nobody takes more than a turn.
+//! Gets overtake writes without changing any result, and no session exceeds its turn's budget.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
@@ -29,7 +29,7 @@ fn gets_overtake_writes_and_are_answered_once() {
     talk.take(1);
     assert_eq!(talk.ids(), [first]);
     let later = talk.ask(&get("here"));
-    assert!(talk.look_ahead(), "what has come since is looked at as well");
+    assert!(talk.look_ahead(), "later packets are looked at as well");
     assert_eq!(talk.ids(), [later]);
     talk.take(9);
     assert_eq!((talk.ids(), talk.input.len()), (vec![second], 0));
@@ -50,7 +50,7 @@ fn a_get_waits_for_a_write_of_its_key_and_nothing_overtakes_it() {
 }
 
 #[test]
-fn to_overtake_is_of_the_turn_as_well() {
+fn overtaking_gets_count_against_the_turns_budget() {
     let mut talk = Talk::greeted();
     talk.heard();
     let write = talk.ask(&put("one", "", Mode::Async));
@@ -58,10 +58,10 @@ fn to_overtake_is_of_the_turn_as_well() {
     assert_eq!((talk.overtake(4), talk.ids()), (4, gets[..4].to_vec()));
     assert_eq!((talk.overtake(4), talk.ids()), (4, gets[4..8].to_vec()));
     talk.take(1);
-    assert_eq!((talk.overtake(4), talk.ids()), (0, vec![write]), "nothing is before it any more");
+    assert_eq!((talk.overtake(4), talk.ids()), (0, vec![write]), "no write is before it any more");
     talk.take(9);
     assert_eq!((talk.ids(), talk.input.len()), (gets[8..].to_vec(), 0));
-    // Through so many bytes no key is searched for.
+    // Too many bytes to search for a key.
     for _ in 0..1100 {
         talk.ask(&put("one", &"v".repeat(1000), Mode::Async));
     }
@@ -72,7 +72,7 @@ fn to_overtake_is_of_the_turn_as_well() {
 }
 
 #[test]
-fn what_is_no_write_is_not_overtaken() {
+fn a_get_overtakes_writes_only() {
     let mut talk = Talk::greeted();
     talk.heard();
     talk.ask(&put("one", "", Mode::Async));
@@ -88,7 +88,7 @@ fn what_is_no_write_is_not_overtaken() {
 }
 
 #[test]
-fn a_get_that_would_have_to_wait_waits_for_its_turn() {
+fn a_get_that_would_block_does_not_overtake() {
     let mut talk = Talk::greeted();
     talk.heard();
     let write = talk.ask(&put("one", "", Mode::Async));
@@ -101,7 +101,7 @@ fn a_get_that_would_have_to_wait_waits_for_its_turn() {
 }
 
 #[test]
-fn the_answers_to_a_flush_are_given_a_turn_at_a_time() {
+fn the_answers_to_a_flush_are_spread_over_several_turns() {
     let mut talk = Talk::greeted();
     talk.heard();
     let ids: Vec<u64> = (0..100).map(|_| talk.ask(&put("k", "v", Mode::Sync))).collect();
@@ -139,17 +139,17 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// One is in another; one may be in a value.
+/// One key is contained in another; one may occur in a value.
 const KEYS: [&str; 5] = ["key-1", "key-11", "key-2", "3", "a-longer-key"];
 
-/// One store for all cases, and for nobody else, who might keep the log busy.
+/// One store for all cases, and for no other test, which might keep the log busy.
 static SHARED: LazyLock<Arc<Shared>> = LazyLock::new(fuzz::new_shared);
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(300))]
 
     #[test]
-    fn whoever_overtakes_finds_what_it_would_have_found(
+    fn an_overtaking_get_finds_what_it_would_have_found_in_order(
         steps in prop::collection::vec(step(), 0..120)
     ) {
         let mut talk = Talk::over(Arc::clone(&SHARED));

@@ -1,6 +1,5 @@
-//! Writes that one connection sends at once, over a store that is larger than its cache: some find
-//! their leaf in memory and some do not, some are long, some have an idempotency key, and all take
-//! effect in the order in which they were sent.
+//! Writes that one connection sends together, to a store that is larger than its cache. Some find their
+//! leaf in memory, some are long, some have an idempotency key. All take effect in the order sent.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,10 +13,10 @@ use crate::net::proto::{
 };
 use crate::{CommitMode, Options, Store, WriteBatch};
 
-/// Rows of so many bytes, which stand in their leaves: two and a half times what the cache holds.
+/// Bytes of a row, which is stored in its leaf: all rows are two and a half times the cache.
 const ROW_BYTES: usize = 900;
 pub(super) const ROWS: u64 = 3000;
-/// Keys that are written, each as often as this.
+/// Keys that are written, and the writes of each.
 const KEYS: u64 = 150;
 const WRITES: u64 = 8;
 
@@ -48,14 +47,14 @@ pub(super) fn cold_key(store: &Store) -> String {
     (100..ROWS).map(row_key).find(is_cold).expect("they do not all fit")
 }
 
-/// What a key shows after a write, in short.
+/// The beginning of a key's value.
 type Shown = Option<Vec<u8>>;
 
 fn shown(value: Option<&[u8]>) -> Shown {
     value.map(|value| value[..value.len().min(3)].to_vec())
 }
 
-/// Adds a write of any kind, the `number`th of its key. Returns what the key shows then.
+/// Adds a write of any kind, the `number`th of its key. Returns the value that the key has then.
 fn add_write(peer: &mut Peer, id: u64, key: &str, number: u64, rng: &mut SplitMix64) -> Shown {
     let long = if rng.below(4) == 0 { 40_000 } else { 20 };
     let value = format!("{number} {}", "x".repeat(long));
@@ -85,7 +84,7 @@ fn add_write(peer: &mut Peer, id: u64, key: &str, number: u64, rng: &mut SplitMi
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_cold_key_shows_the_last_of_the_writes_that_were_sent_before_a_get() {
+async fn a_get_of_a_cold_key_finds_the_last_write_sent_before_it() {
     const SEED: u64 = 5;
     println!("seed {SEED}");
     let (server, address) = serve(large_store(), &config()).await;
@@ -113,7 +112,7 @@ async fn a_cold_key_shows_the_last_of_the_writes_that_were_sent_before_a_get() {
                 places.insert(answer.id, written.receipt.lsn);
                 continue;
             };
-            // It may show a later one: of those that were sent behind it before it was answered.
+            // It may show a write that was sent later, before the get was answered.
             let found = shown(answer.value().as_deref());
             let is_later = |at: u8| u64::from(at - b'0') > number;
             let may_be = found == expected || found.as_ref().is_none_or(|found| is_later(found[0]));
@@ -127,10 +126,10 @@ async fn a_cold_key_shows_the_last_of_the_writes_that_were_sent_before_a_get() {
     server.stop().await.unwrap();
 }
 
-/// Some of these writes would have to read the pages of a long value that they replace. None behind
-/// them, which would not, comes first.
+/// Some of these writes have to read the pages of a long value that they replace. Those behind them
+/// need not, but still wait.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn writes_of_any_keys_and_lengths_are_in_the_log_in_the_order_in_which_they_were_sent() {
+async fn writes_of_any_keys_and_lengths_are_logged_in_the_order_they_were_sent() {
     const SEED: u64 = 6;
     println!("seed {SEED}");
     let store = large_store();
@@ -163,7 +162,7 @@ async fn writes_of_any_keys_and_lengths_are_in_the_log_in_the_order_in_which_the
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_keyspace_is_made_before_the_write_behind_it_and_dropped_after_it() {
+async fn a_keyspace_is_created_before_later_writes_and_dropped_after_earlier_ones() {
     let (server, address) = serve(store(), &config()).await;
     let mut peer = Peer::greeted(address).await;
     for round in 0..20 {
@@ -201,9 +200,8 @@ async fn a_keyspace_is_made_before_the_write_behind_it_and_dropped_after_it() {
     server.stop().await.unwrap();
 }
 
-/// What an idempotency key's lock holds up is the one connection that waits for it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_write_that_waits_holds_up_its_own_connection_and_no_other() {
+async fn a_waiting_write_blocks_only_its_own_connection() {
     let disk = SimDisk::new();
     let (_, hold) = Hold::of(&disk);
     let store = large_store_on(&disk);
@@ -211,7 +209,7 @@ async fn a_write_that_waits_holds_up_its_own_connection_and_no_other() {
     let mut waits = Peer::greeted(address).await;
     waits.ask(2, &put("k", "v", Mode::Async)).await;
     hold.hold();
-    // A put waits for its leaf to be read, and the put behind it for that.
+    // A put waits for its leaf to be read, and the next put waits for the first.
     waits.add(3, &put(&cold_key(&store), "v", Mode::Async));
     waits.add(4, &put("k", "w", Mode::Async));
     waits.add(5, &get("k"));
@@ -225,7 +223,7 @@ async fn a_write_that_waits_holds_up_its_own_connection_and_no_other() {
         assert!(matches!(answer.response(), Response::Written(_)));
     }
     waits.send(7, &Request::Cancel(Cancel { id: 5 })).await;
-    assert_eq!(waits.answer().await.code(), Code::Cancelled, "what is held can be given up");
+    assert_eq!(waits.answer().await.code(), Code::Cancelled, "a held get can be cancelled");
     hold.let_go();
     let ids = [waits.answer().await.id, waits.answer().await.id];
     assert_eq!(ids, [3, 4]);

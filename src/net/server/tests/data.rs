@@ -1,4 +1,4 @@
-//! Every kind of request once, and what the store refuses.
+//! Every kind of request once, and refusals of the store.
 
 use std::sync::Arc;
 
@@ -60,7 +60,7 @@ async fn ranges_come_in_pages_and_streams() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_other_request_once() {
+async fn every_other_kind_of_request_is_answered() {
     let (server, address) = serve(store(), &config()).await;
     let mut peer = Peer::greeted(address).await;
     let create = CreateKeyspace { name: "more", existing: Existing::Refuse };
@@ -122,7 +122,7 @@ async fn a_write_with_a_key_is_applied_once() {
         assert_eq!(written.applied, expected, "{value}");
     }
     assert_eq!(peer.ask(9, &get("k")).await.value().as_deref(), Some(&b"1"[..]));
-    // The keys are the server's own.
+    // The keyspace of idempotency keys is not accessible to clients.
     for keyspace in ["$once", "$else"] {
         let get = Request::Get(Get { keyspace, key: b"k" });
         assert_eq!(peer.ask(10, &get).await.code(), Code::InvalidName);
@@ -131,7 +131,7 @@ async fn a_write_with_a_key_is_applied_once() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_full_disk_refuses_writes_that_it_has_no_room_for_and_nothing_else() {
+async fn a_full_disk_refuses_only_writes_that_do_not_fit() {
     let disk = SimDisk::new();
     let options = Options::new().segment_bytes(64 << 10);
     let store = options.open_on(Arc::new(disk.clone())).unwrap();
@@ -153,7 +153,10 @@ async fn a_full_disk_refuses_writes_that_it_has_no_room_for_and_nothing_else() {
     assert_eq!(peer.ask(3, &get("k")).await.value().as_deref(), Some(&b"v"[..]));
     disk.set_capacity(None);
     let answer = peer.ask(4, &put("k2", &value, Mode::Sync)).await;
-    assert!(matches!(answer.response(), Response::Written(_)), "it goes on once there is room");
+    assert!(
+        matches!(answer.response(), Response::Written(_)),
+        "it is accepted once there is space"
+    );
     server.stop().await.unwrap();
 }
 
@@ -176,11 +179,11 @@ async fn after_a_failed_flush_reads_go_on_and_writes_get_the_reason() {
     let page = range(Order::Ascending, Delivery::Page { max_bytes: 10 });
     assert_eq!(peer.ask(4, &page).await.response().kind(), Kind::Entries);
     assert_eq!(peer.ask(5, &Request::Flush).await.code(), Code::Poisoned);
-    assert!(server.stop().await.is_err(), "the end says so as well");
+    assert!(server.stop().await.is_err(), "stop reports it as well");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn whoever_waits_for_a_flush_that_fails_is_told() {
+async fn requests_that_wait_for_a_flush_get_an_error_when_it_fails() {
     let disk = SimDisk::new();
     let (store, hold) = Hold::store_on(&disk);
     let (server, address) = serve(store, &config()).await;
@@ -199,7 +202,7 @@ async fn whoever_waits_for_a_flush_that_fails_is_told() {
     for _ in 0..3 {
         let answer = peer.answer().await;
         let named = answer.failure().job().map(str::to_owned);
-        assert_eq!(answer.code(), Code::Poisoned, "an end is nothing that anybody knows");
+        assert_eq!(answer.code(), Code::Poisoned, "the outcome is unknown");
         assert!(answer.id == 4 || named.as_ref() == Some(&job), "{answer:?}");
         assert!(named.is_some(), "it is in the log");
         told.push(answer.id);
@@ -211,11 +214,10 @@ async fn whoever_waits_for_a_flush_that_fails_is_told() {
     assert!(server.stop().await.is_err());
 }
 
-/// Sends puts of keys of their own while a flush fails. What is told of each must be true after the
-/// store was opened anew: one that was not begun is not there, one that is in the log has a job, and
-/// that says whether it is there.
+/// Sends puts of different keys while a flush fails. Each answer must hold after the store is opened
+/// again: a put without a job is not there; a put with one is there exactly if its job is durable.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn after_a_failed_flush_a_write_that_is_there_has_its_job_and_no_other_has() {
+async fn after_a_failed_flush_exactly_the_logged_writes_report_a_job() {
     for seed in 0..6 {
         let disk = SimDisk::new();
         let (store, hold) = Hold::store_on(&disk);
@@ -261,7 +263,7 @@ async fn after_a_failed_flush_a_write_that_is_there_has_its_job_and_no_other_has
         assert!(jobs.iter().any(|(_, job)| job.is_none()), "the last are not begun");
         drop(store);
         assert!(server.stop().await.is_err());
-        // Whatever the device has kept.
+        // Whatever the device has kept of unflushed writes.
         let keep = [Keep::Nothing, Keep::Everything][seed as usize % 2].clone();
         let store = Options::new().open_on(Arc::new(disk.crash(keep))).unwrap();
         let rows = store.keyspace("rows").unwrap();
@@ -279,7 +281,7 @@ async fn after_a_failed_flush_a_write_that_is_there_has_its_job_and_no_other_has
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn keyspaces_are_made_and_dropped_durably() {
+async fn keyspaces_are_created_and_dropped_durably() {
     let disk = SimDisk::new();
     let slow = || Options::new().flush_interval(std::time::Duration::from_secs(3600));
     let store = slow().open_on(Arc::new(disk.clone())).unwrap();

@@ -1,10 +1,10 @@
-//! How a server ends: what was begun is finished, and everybody is told.
+//! Shutdown: requests in flight are finished, and every client is told.
 
 use super::peer::{Hold, Peer, config, get, put, serve, store};
 use crate::net::proto::{Code, JobWait, Mode, Request, Response, WatchWatermarks, Written};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_in_flight_is_finished_and_new_requests_are_refused() {
+async fn a_drain_finishes_requests_in_flight_and_refuses_new_ones() {
     let (store, hold) = Hold::store();
     let (server, address) = serve(store.clone(), &config()).await;
     let mut peer = Peer::greeted(address).await;
@@ -32,7 +32,7 @@ async fn what_is_in_flight_is_finished_and_new_requests_are_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_client_that_has_said_its_last_is_answered() {
+async fn a_client_that_shuts_its_sending_side_is_answered() {
     let (server, address) = serve(store(), &config()).await;
     let mut peer = Peer::greeted(address).await;
     peer.add(2, &put("k", "v", Mode::Sync));
@@ -44,7 +44,7 @@ async fn a_client_that_has_said_its_last_is_answered() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn whoever_shuts_the_sending_side_is_answered_and_what_only_waits_is_cancelled() {
+async fn after_the_sending_side_is_shut_writes_are_answered_and_polls_cancelled() {
     let (store, hold) = Hold::store();
     let (server, address) = serve(store, &config()).await;
     let mut peer = Peer::greeted(address).await;
@@ -76,8 +76,8 @@ async fn whoever_shuts_the_sending_side_is_answered_and_what_only_waits_is_cance
     server.stop().await.unwrap();
 }
 
-/// A client may have sent a write before it reads that the server is about to end. Without an answer it
-/// would not know whether that was done.
+/// A client may have sent a write before it reads the goodbye. Without an answer it would not know the
+/// outcome of that write.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_request_that_crosses_the_goodbye_is_refused_and_not_lost() {
     let (server, address) = serve(store(), &config()).await;
@@ -88,7 +88,7 @@ async fn a_request_that_crosses_the_goodbye_is_refused_and_not_lost() {
     for id in 3..6 {
         assert_eq!(peer.ask(id, &put("k", "w", Mode::Sync)).await.code(), Code::ShuttingDown);
     }
-    // It does not wait for its time once the client has closed.
+    // Once the client has closed, the drain does not wait for its time limit.
     drop(peer);
     stopping.await.unwrap().unwrap();
 }

@@ -1,4 +1,4 @@
-//! The figures of `/metrics`: their types, their help, and that they move.
+//! The metrics of `/metrics`: types, help texts, and values.
 
 use std::collections::{BTreeMap, HashSet};
 use std::net::SocketAddr;
@@ -55,7 +55,7 @@ impl Page {
     }
 }
 
-/// A store in a directory, so that what the system says of its files is there as well.
+/// A store in a directory, for the metrics of its files.
 fn stored(dir: &tempfile::TempDir) -> Store {
     let store = Options::new().open(dir.path()).unwrap();
     store.keyspace("rows").unwrap();
@@ -63,7 +63,7 @@ fn stored(dir: &tempfile::TempDir) -> Store {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_figure_has_its_type_a_unit_in_its_name_and_a_help_of_its_own() {
+async fn every_metric_has_a_type_a_unit_in_its_name_and_a_unique_help() {
     let dir = tempfile::tempdir().unwrap();
     let (server, native) = serve(stored(&dir), &probed()).await;
     let address = server.metrics_address().unwrap();
@@ -78,7 +78,7 @@ async fn every_figure_has_its_type_a_unit_in_its_name_and_a_help_of_its_own() {
             "{name} {kind}"
         );
         assert!(help.len() > 15 && help.ends_with('.'), "{name}: {help}");
-        assert!(helps.insert(help), "{name} says what another says: {help}");
+        assert!(helps.insert(help), "{name} has the help of another metric: {help}");
         assert!(!name.ends_with("_total") && name.is_ascii(), "{name}");
         let is_timed = name.contains("duration") || kind == "histogram";
         assert!(!is_timed || name.ends_with("_seconds"), "{name} has no unit");
@@ -121,7 +121,7 @@ async fn every_figure_has_its_type_a_unit_in_its_name_and_a_help_of_its_own() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn figures_move_by_what_was_done() {
+async fn metrics_count_the_requests_that_were_made() {
     let dir = tempfile::tempdir().unwrap();
     let (server, native) = serve(stored(&dir), &probed()).await;
     let address = server.metrics_address().unwrap();
@@ -138,7 +138,7 @@ async fn figures_move_by_what_was_done() {
         Response::Error(_)
     ));
     peer.ask(8, &Request::Checkpoint(Checkpoint { answer: Answer::AtEnd })).await;
-    // What a turn did is counted when it ends, which may be after its answers have come.
+    // Counts are added at the end of a turn, which may be after its answers have come.
     let done = "syncline_request_duration_seconds_count{kind=\"Checkpoint\",mode=\"none\"}";
     let after = loop {
         let page = Page::of(address).await;
@@ -180,7 +180,7 @@ async fn figures_move_by_what_was_done() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_flush_at_the_device_and_a_request_that_waits_for_it_show() {
+async fn metrics_show_a_running_flush_and_the_request_that_waits_for_it() {
     let (store, hold) = Hold::store();
     let (server, native) = serve(store, &Config { ..probed() }).await;
     let address = server.metrics_address().unwrap();
@@ -196,7 +196,7 @@ async fn a_flush_at_the_device_and_a_request_that_waits_for_it_show() {
     server.stop().await.unwrap();
 }
 
-/// What is called like one of ours in a file for operators.
+/// The words in a file for operators that look like names of our metrics.
 fn names_in(text: &str) -> HashSet<&str> {
     let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
     words.filter(|word| word.starts_with("syncline_") || word.starts_with("process_")).collect()
@@ -204,7 +204,7 @@ fn names_in(text: &str) -> HashSet<&str> {
 
 #[cfg(target_os = "linux")]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn dashboard_and_alerts_name_figures_that_there_are() {
+async fn dashboard_and_alerts_name_existing_metrics() {
     let dir = tempfile::tempdir().unwrap();
     let (server, native) = serve(stored(&dir), &probed()).await;
     let address = server.metrics_address().unwrap();
@@ -224,7 +224,7 @@ async fn dashboard_and_alerts_name_figures_that_there_are() {
         let named = names_in(text);
         assert!(named.len() > 10, "{file} has names");
         for name in named {
-            assert!(there.contains(name), "{file} names {name}, which the server has not");
+            assert!(there.contains(name), "{file} names {name}, which the server does not have");
         }
     }
     server.stop().await.unwrap();

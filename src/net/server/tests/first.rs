@@ -1,4 +1,4 @@
-//! The path through everything: hello, writes in three modes, reads, what became of a job.
+//! The way through all layers: hello, writes in three modes, reads, the state of a job.
 
 use super::peer::{Peer, config, get, put, serve, store};
 use crate::net::proto::{
@@ -6,7 +6,7 @@ use crate::net::proto::{
 };
 
 #[tokio::test]
-async fn the_first_requests() {
+async fn hello_writes_reads_and_job_states_work_end_to_end() {
     let (server, address) = serve(store(), &config()).await;
     let mut peer = Peer::greeted(address).await;
     assert_eq!(peer.ask(2, &get("k")).await.value(), None);

@@ -1,5 +1,5 @@
-//! Flushes, and making and dropping keyspaces, wait for the sync line as a put in mode `Sync` does: they
-//! take no thread meanwhile, they can be given up, and an error of one that is in the log names its job.
+//! Flushes, and creating and dropping keyspaces, wait for the sync line like a put in mode `Sync`. They
+//! take no thread meanwhile, can be cancelled, and an error of a logged one names its job.
 
 use std::collections::BTreeMap;
 
@@ -36,7 +36,7 @@ async fn answers(peer: &mut Peer, count: usize) -> BTreeMap<u64, Answer> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_waits_for_a_slow_flush_holds_up_nobody_who_reads() {
+async fn requests_that_wait_for_a_slow_flush_do_not_block_readers() {
     let (store, hold) = Hold::store();
     let dropped: Vec<String> = (0..4).map(|number| format!("dropped {number}")).collect();
     for name in &dropped {
@@ -46,7 +46,7 @@ async fn what_waits_for_a_slow_flush_holds_up_nobody_who_reads() {
     let mut reader = Peer::greeted(address).await;
     reader.ask(2, &put("k", "v", Mode::Async)).await;
     hold.hold();
-    // More than there are threads.
+    // More requests than threads.
     let mut waiting = Vec::new();
     for (number, name) in dropped.iter().enumerate() {
         let mut peer = Peer::greeted(address).await;
@@ -57,7 +57,7 @@ async fn what_waits_for_a_slow_flush_holds_up_nobody_who_reads() {
         peer.flush().await;
         waiting.push(peer);
     }
-    // What needs a thread of the pool has one.
+    // A request for the pool still gets a thread.
     reader.send_within(3, 30_000, &page()).await;
     assert_eq!(reader.answer().await.response().kind(), Kind::Entries);
     loop {
@@ -84,7 +84,7 @@ async fn what_waits_for_a_slow_flush_holds_up_nobody_who_reads() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_waits_for_a_slow_flush_can_be_given_up() {
+async fn requests_that_wait_for_a_slow_flush_can_be_cancelled() {
     let (store, hold) = Hold::store();
     for name in ["dropped 0", "dropped 1"] {
         store.keyspace(name).unwrap();
@@ -98,7 +98,7 @@ async fn what_waits_for_a_slow_flush_can_be_given_up() {
         let (new, dropped) = (format!("new {number}"), format!("dropped {number}"));
         let requests = [
             (create(&new, Existing::Refuse), true),
-            // Somebody makes it, and it is not there durably.
+            // An earlier request creates it, and that is not durable yet.
             (create(&new, Existing::Accept), true),
             (drop_keyspace(&dropped), true),
             (Request::Flush, false),
@@ -114,7 +114,7 @@ async fn what_waits_for_a_slow_flush_can_be_given_up() {
             }
             let answer = peer.answer().await;
             assert_eq!((answer.id, answer.code()), (id, code));
-            // One that no thread had taken yet was not begun.
+            // A request that no thread had taken yet has no job.
             let job = answer.failure().job().map(str::to_owned);
             assert!(has_job || job.is_none(), "{answer:?}");
             jobs.extend(job);
@@ -132,7 +132,7 @@ async fn what_waits_for_a_slow_flush_can_be_given_up() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_keyspace_that_was_made_or_dropped_when_a_flush_fails_has_its_job() {
+async fn a_keyspace_change_reports_its_job_when_the_flush_fails() {
     let disk = SimDisk::new();
     let (store, hold) = Hold::store_on(&disk);
     store.keyspace("dropped").unwrap();
@@ -154,8 +154,8 @@ async fn a_keyspace_that_was_made_or_dropped_when_a_flush_fails_has_its_job() {
     let job = |id: u64| answers[&id].failure().job().map(str::to_owned);
     assert!(answers.values().all(|answer| answer.code() == Code::Poisoned), "{answers:?}");
     assert!(job(10).is_some() && job(12).is_some(), "they are in the log: {answers:?}");
-    assert_eq!((job(11), job(13)), (job(10), None), "of who made it; and a flush is no write");
-    // From then on nothing is begun.
+    assert_eq!((job(11), job(13)), (job(10), None), "that of the creator; a flush has no job");
+    // From then on no write is begun.
     for request in [create("later", Existing::Accept), drop_keyspace("rows"), Request::Flush] {
         let refused = peer.ask(15, &request).await;
         assert_eq!((refused.code(), refused.failure().job()), (Code::Poisoned, None));
@@ -163,9 +163,9 @@ async fn a_keyspace_that_was_made_or_dropped_when_a_flush_fails_has_its_job() {
     assert!(server.stop().await.is_err());
 }
 
-/// Whoever gives a write up while a thread has it waits for that thread, and for no flush.
+/// A write that is cancelled while a thread has it is answered when that thread is done, without a flush.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_write_that_is_given_up_while_its_leaf_is_read_does_not_wait_for_the_flush() {
+async fn a_write_cancelled_while_its_leaf_is_read_does_not_wait_for_the_flush() {
     let disk = SimDisk::new();
     let (flushes, reads) = Hold::of(&disk);
     let store = large_store_on(&disk);

@@ -1,4 +1,4 @@
-//! Writes behind one that had to wait.
+//! Writes behind a write that has to wait.
 
 use std::sync::mpsc;
 
@@ -6,8 +6,8 @@ use super::peer::put;
 use super::talk::Talk;
 use crate::net::proto::{Batch, Mode, Op, OpsBuffer, Request};
 
-/// Takes all that was asked. The only thread of the pool does what it has, and then nothing until the
-/// channel is closed.
+/// Feeds all requests to the session. The only thread of the pool finishes the first `first` ones, and
+/// is then blocked until the channel is closed.
 fn take_and_block(talk: &mut Talk, first: usize) -> mpsc::Sender<()> {
     talk.take(first);
     let (sender, held) = mpsc::channel();
@@ -21,10 +21,10 @@ fn take_and_block(talk: &mut Talk, first: usize) -> mpsc::Sender<()> {
 }
 
 #[test]
-fn writes_behind_one_that_had_to_wait_are_done_without_the_pool() {
+fn writes_behind_a_waiting_one_are_done_without_the_pool() {
     let mut talk = Talk::greeted();
     talk.heard();
-    // It is written to pages of its own.
+    // A long value has its own pages, so the pool writes it.
     let long = "v".repeat(20_000);
     let mut asked = vec![talk.ask(&put("long", &long, Mode::Async))];
     for number in 0..50 {
@@ -40,12 +40,12 @@ fn writes_behind_one_that_had_to_wait_are_done_without_the_pool() {
         answered.extend(talk.ids());
         answered.len() == asked.len()
     });
-    assert_eq!(answered, asked, "and in their order");
+    assert_eq!(answered, asked, "in order");
     drop(blocked);
 }
 
 #[test]
-fn writes_behind_two_that_had_to_wait_keep_their_order() {
+fn writes_behind_two_waiting_ones_keep_their_order() {
     let mut talk = Talk::greeted();
     talk.heard();
     let long = "v".repeat(20_000);
@@ -59,7 +59,7 @@ fn writes_behind_two_that_had_to_wait_keep_their_order() {
         answered.extend(talk.ids());
         answered.len() == 2
     });
-    assert_eq!(answered, asked[..2], "WRITES-1: none goes past the second long one");
+    assert_eq!(answered, asked[..2], "WRITES-1: none overtakes the second long one");
     drop(blocked);
     talk.until(|talk| {
         answered.extend(talk.ids());

@@ -1,4 +1,4 @@
-//! The handshake: what a client may say first, and what it is told when that is wrong.
+//! The handshake: valid and invalid hellos, and their errors.
 
 use super::hostile::packet;
 use super::peer::{Peer, config, get, hello, serve, store};
@@ -33,7 +33,7 @@ async fn a_wrong_handshake_is_refused() {
         assert_eq!(last.failure().detail("max_version"), version);
         assert!(peer.next().await.is_none());
     }
-    // Before the handshake nobody makes room for a long packet.
+    // Before the handshake long packets are refused.
     let mut peer = Peer::silent(address).await;
     peer.raw(&5000_u32.to_le_bytes()).await;
     let last = peer.answer().await;
@@ -45,9 +45,9 @@ async fn a_wrong_handshake_is_refused() {
     server.stop().await.unwrap();
 }
 
-/// There is one version: the newest that both have, whatever else the client has.
+/// There is only one version so far: it is chosen from every range that contains it.
 #[tokio::test]
-async fn a_client_of_other_versions_too_is_answered_in_the_one_that_both_have() {
+async fn the_newest_common_version_is_chosen() {
     let (server, address) = serve(store(), &config()).await;
     for request in [
         strange(|hello| hello.max_version = u16::MAX),
@@ -63,7 +63,7 @@ async fn a_client_of_other_versions_too_is_answered_in_the_one_that_both_have() 
 }
 
 #[tokio::test]
-async fn a_hello_that_is_malformed_is_told_why() {
+async fn a_malformed_hello_gets_the_reason() {
     let (server, address) = serve(store(), &config()).await;
     let mut peer = Peer::silent(address).await;
     peer.raw(&packet(1, Kind::Hello.number(), b"syncline")).await;
@@ -74,7 +74,7 @@ async fn a_hello_that_is_malformed_is_told_why() {
 }
 
 #[tokio::test]
-async fn the_least_that_a_client_may_take_is_enough_for_any_error() {
+async fn any_error_fits_into_the_smallest_max_body() {
     let (server, address) = serve(store(), &config()).await;
     let mut peer = Peer::silent(address).await;
     let welcome = peer.ask(1, &strange(|hello| hello.max_body = MAX_HELLO)).await;

@@ -1,4 +1,4 @@
-//! Clients that mean harm, or have none of it: what is said to them, and that others are served.
+//! Malicious and broken clients: the errors that they get, and that other clients are served.
 
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ pub(super) fn seal(mut packet: Vec<u8>) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn what_is_no_packet_ends_the_connection_with_the_reason() {
+async fn a_broken_packet_ends_the_connection_with_the_reason() {
     let (server, address) = serve(store(), &config()).await;
     let mut wrong_crc = packet(5, Kind::Ping.number(), b"");
     wrong_crc[4] ^= 1;
@@ -57,7 +57,7 @@ fn hello_packet() -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn a_request_that_makes_no_sense_is_answered_and_the_connection_goes_on() {
+async fn an_invalid_request_is_answered_and_the_connection_goes_on() {
     let (server, address) = serve(store(), &config()).await;
     let mut peer = Peer::greeted(address).await;
     let wrong = [
@@ -97,9 +97,9 @@ async fn bytes_may_come_one_by_one() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn whoever_takes_too_long_is_told_and_ended() {
+async fn a_client_that_takes_too_long_gets_the_reason_and_is_ended() {
     let (server, address) = serve(store(), &config()).await;
-    // 1. Says nothing, or says it slowly.
+    // 1. A client that sends nothing, or sends its hello too slowly.
     let mut silent = Peer::silent(address).await;
     assert_eq!(silent.answer().await.code(), Code::TooSlow);
     assert!(silent.next().await.is_none());
@@ -115,11 +115,11 @@ async fn whoever_takes_too_long_is_told_and_ended() {
         code = Some(answer.code());
     }
     assert!(code.is_none_or(|code| code == Code::TooSlow));
-    // 2. Begins a packet and does not finish it.
+    // 2. A client that does not finish a packet.
     let mut half = Peer::greeted(address).await;
     half.raw(&packet(5, Kind::Ping.number(), b"")[..20]).await;
     assert_eq!(half.answer().await.code(), Code::TooSlow);
-    // 3. Has nothing to say.
+    // 3. A client that is idle.
     let mut idle = Peer::greeted(address).await;
     idle.patience = Duration::from_secs(10_000);
     assert_eq!(idle.answer().await.code(), Code::Idle);
@@ -128,7 +128,7 @@ async fn whoever_takes_too_long_is_told_and_ended() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn whoever_never_reads_is_not_read_from_and_then_ended() {
+async fn a_client_that_never_reads_is_not_read_from_and_then_ended() {
     let store = store();
     let rows = store.open_keyspace("rows").unwrap().unwrap();
     rows.put("k", vec![7; 1000]).unwrap();

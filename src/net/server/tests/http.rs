@@ -1,4 +1,4 @@
-//! Probes and metrics, asked for in raw HTTP.
+//! Probes and metrics over raw HTTP.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -14,13 +14,13 @@ use crate::engine::disk::{Fault, FaultError, Op, Persistence, SimDisk};
 use crate::net::proto::{Code, Mode, Put, Request, Response};
 use crate::net::server::{Config, Failure, Server};
 
-/// As the default, with metrics on a port of their own.
+/// The default configuration with metrics, on free ports.
 pub(super) fn probed() -> Config {
     let metrics = Some("127.0.0.1:0".parse().unwrap());
     Config { metrics, drain_notice_ms: 0, ..config() }
 }
 
-/// What comes back for a request that is the last one of its connection.
+/// The answer to a request that is the last one of its connection.
 pub(super) async fn ask(address: SocketAddr, request: &str, headers: &str) -> String {
     let mut socket = TcpStream::connect(address).await.unwrap();
     ask_on(&mut socket, request, headers).await
@@ -42,7 +42,7 @@ fn status(answer: &str) -> &str {
     answer.get(9..12).unwrap_or(answer)
 }
 
-/// Asks whether it is ready until it says what is awaited.
+/// Polls `/readyz` until it has the awaited status.
 async fn await_ready(address: SocketAddr, awaited: &str) -> String {
     let begun = std::time::Instant::now();
     loop {
@@ -56,10 +56,10 @@ async fn await_ready(address: SocketAddr, awaited: &str) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn connections_that_are_silent_hold_up_no_probe() {
+async fn silent_connections_do_not_block_probes() {
     let (server, _) = serve(store(), &probed()).await;
     let address = server.metrics_address().unwrap();
-    // One that has asked, and rests between two requests.
+    // A client that is idle between two requests.
     let mut resting = TcpStream::connect(address).await.unwrap();
     let request = b"GET /livez HTTP/1.1\r\nHost: here\r\n\r\n";
     let mut rest = async |first: &[u8]| {
@@ -69,7 +69,7 @@ async fn connections_that_are_silent_hold_up_no_probe() {
         assert_eq!(status(std::str::from_utf8(&answer[..bytes]).unwrap()), "200");
     };
     rest(request).await;
-    // More than there are places for.
+    // More than there are slots.
     let mut silent = Vec::new();
     for number in 0..300 {
         let mut socket = TcpStream::connect(address).await.unwrap();
@@ -82,7 +82,7 @@ async fn connections_that_are_silent_hold_up_no_probe() {
         assert_eq!(status(&ask(address, &format!("GET {path}"), "").await), "200", "{path}");
     }
     rest(request).await;
-    // The first have given way.
+    // The first ones were evicted.
     let mut answer = String::new();
     silent[1].read_to_string(&mut answer).await.unwrap();
     assert_eq!(answer, "");
@@ -90,7 +90,7 @@ async fn connections_that_are_silent_hold_up_no_probe() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_head_that_does_not_end_is_cut_off() {
+async fn an_unfinished_request_head_times_out() {
     let (server, _) = serve(store(), &probed()).await;
     let mut socket = TcpStream::connect(server.metrics_address().unwrap()).await.unwrap();
     socket.write_all(b"GET /livez HTTP/1.1\r\n").await.unwrap();
@@ -101,7 +101,7 @@ async fn a_head_that_does_not_end_is_cut_off() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn queries_heads_methods_and_forms_are_understood() {
+async fn queries_methods_and_media_types_are_handled() {
     let (server, _) = serve(store(), &probed()).await;
     let address = server.metrics_address().unwrap();
     let page = ask(address, "GET /metrics?name[]=x&y", "").await;
@@ -128,7 +128,7 @@ async fn queries_heads_methods_and_forms_are_understood() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_poisoned_store_lives_and_is_not_ready() {
+async fn a_poisoned_store_is_live_and_not_ready() {
     let disk = SimDisk::new();
     let store = Options::new().open_on(Arc::new(disk.clone())).unwrap();
     store.keyspace("rows").unwrap();
@@ -146,7 +146,7 @@ async fn a_poisoned_store_lives_and_is_not_ready() {
     assert!(server.stop().await.is_err());
 }
 
-/// A server with probes, where these are, and a client of it.
+/// A server with probes, their address, and a client of the server.
 async fn served_on(disk: &SimDisk) -> (Server, SocketAddr, Peer) {
     let store = Options::new().open_on(Arc::new(disk.clone())).unwrap();
     store.keyspace("rows").unwrap();
@@ -160,7 +160,7 @@ async fn a_full_disk_is_not_ready_until_there_is_space() {
     let disk = SimDisk::new();
     let (server, address, mut peer) = served_on(&disk).await;
     disk.set_capacity(Some(disk.used_bytes()));
-    // Nobody writes any more once it is said, so it is found out again by itself.
+    // No client writes from then on, so only a probe can find out that there is space again.
     let answer = write_until_unready(&mut peer, address).await;
     assert!(answer.contains("disk_full"), "{answer}");
     disk.set_capacity(None);
@@ -168,7 +168,7 @@ async fn a_full_disk_is_not_ready_until_there_is_space() {
     server.stop().await.unwrap();
 }
 
-/// Writes a little until the server says that it is not ready. Returns what it says.
+/// Sends short writes until the server is not ready. Returns its answer.
 async fn write_until_unready(peer: &mut Peer, address: SocketAddr) -> String {
     let mut number = 1;
     loop {
@@ -189,7 +189,7 @@ async fn write_until_unready(peer: &mut Peer, address: SocketAddr) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_device_that_refuses_what_a_write_needs_is_failing_until_it_does_not() {
+async fn readiness_fails_while_the_device_refuses_new_files_and_space() {
     let disk = SimDisk::new();
     let (server, address, mut peer) = served_on(&disk).await;
     for op in [Op::Allocate, Op::Create] {
@@ -203,9 +203,9 @@ async fn a_device_that_refuses_what_a_write_needs_is_failing_until_it_does_not()
     server.stop().await.unwrap();
 }
 
-/// Short writes may be taken where a long one is not: what was refused counts until it would be taken.
+/// Short writes may be accepted where a long one is not: readiness is about the one that was refused.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_server_that_refuses_a_write_for_want_of_space_is_not_ready_for_its_like() {
+async fn a_server_that_refused_a_long_write_is_unready_until_it_would_fit() {
     let disk = SimDisk::new();
     let (server, address, mut peer) = served_on(&disk).await;
     let long = "x".repeat(30_000);
@@ -237,13 +237,13 @@ async fn a_server_that_refuses_a_write_for_want_of_space_is_not_ready_for_its_li
         assert_eq!(status(&ask(address, "GET /readyz", "").await), "503");
         disk.set_capacity(None);
         await_ready(address, "200").await;
-        assert!(write(&long).await, "it says that a write like this is taken");
+        assert!(write(&long).await, "ready means that a write like this is accepted");
     }
     server.stop().await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_flush_that_stands_still_is_a_stall() {
+async fn a_flush_that_does_not_end_is_reported_as_a_stall() {
     let (store, hold) = Hold::store();
     let (server, native) = serve(store, &Config { stall_ms: 1, ..probed() }).await;
     let address = server.metrics_address().unwrap();
@@ -276,7 +276,7 @@ async fn a_drain_shows_before_the_port_closes_and_probes_are_answered_to_the_end
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn while_the_store_is_closed_probes_are_answered() {
+async fn probes_are_answered_while_the_store_closes() {
     let (store, hold) = Hold::store();
     let (server, native) = serve(store, &probed()).await;
     let address = server.metrics_address().unwrap();
@@ -285,7 +285,7 @@ async fn while_the_store_is_closed_probes_are_answered() {
     drop(peer);
     hold.hold();
     let stopping = tokio::spawn(server.stop());
-    // Once nobody can come in any more, only the store is left to be closed.
+    // Once no client can connect, only the store is left to close.
     while TcpStream::connect(native).await.is_ok() {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
@@ -297,10 +297,10 @@ async fn while_the_store_is_closed_probes_are_answered() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn where_others_can_reach_it_figures_need_tls_and_a_token() {
+async fn metrics_on_a_public_address_need_tls_and_a_token() {
     let metrics = Some("0.0.0.0:0".parse().unwrap());
     let refused = Server::start(store(), &Config { metrics, ..config() }).await;
-    let Err(Failure::Config(problem)) = refused else { panic!("it has started") };
+    let Err(Failure::Config(problem)) = refused else { panic!("the server started") };
     assert!(problem.contains("metrics_open") && problem.contains("tls_cert"), "{problem}");
     let open = Config { metrics, metrics_open: true, drain_notice_ms: 0, ..config() };
     let (server, _) = serve(store(), &open).await;

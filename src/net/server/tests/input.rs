@@ -1,5 +1,5 @@
-//! Clients that begin long packets and do not finish them: they take what the cap says, and keep
-//! nobody from his short requests, nor from long ones for long.
+//! Clients that begin long packets and do not finish them: they take no more memory than the cap, do not
+//! block short requests of others, and block long ones only for a time.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use crate::net::server::Config;
 
 const MIB: usize = 1 << 20;
 
-/// The first bytes of a put whose packet is as long as it may be.
+/// The first bytes of a packet of the greatest length.
 fn begun(bytes: usize) -> Vec<u8> {
     let mut packet = vec![7; bytes];
     packet[..4].copy_from_slice(&MAX_BODY.to_le_bytes());
@@ -28,7 +28,7 @@ async fn settled(server: &crate::net::server::Server) -> usize {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn unfinished_packets_have_a_cap_and_short_requests_go_on() {
+async fn unfinished_packets_are_capped_and_short_requests_go_on() {
     let config = Config { max_input_mib: 40, packet_ms: 600_000, ..config() };
     let (server, address) = serve(store(), &config).await;
     let mut idle = Vec::new();
@@ -38,7 +38,7 @@ async fn unfinished_packets_have_a_cap_and_short_requests_go_on() {
         idle.push(peer);
     }
     let held = settled(&server).await;
-    // Two of them have room for the whole packet; of the others what was read at once.
+    // Two of them have claimed their whole packet; the others hold what needs no claim.
     assert!((32 * MIB..48 * MIB).contains(&held), "{held} bytes");
     let mut good = Peer::greeted(address).await;
     for id in 2..50 {
@@ -47,12 +47,12 @@ async fn unfinished_packets_have_a_cap_and_short_requests_go_on() {
         assert_eq!(good.ask(100 + id, &get("k")).await.value().as_deref(), Some(&b"v"[..]));
     }
     drop(idle);
-    assert_eq!(settled(&server).await, 0, "all of it is given back");
+    assert_eq!(settled(&server).await, 0, "all memory is given back");
     server.stop().await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_packet_that_does_not_go_on_gives_way_to_one_that_waits() {
+async fn a_stalled_packet_is_ended_when_another_waits_for_its_memory() {
     let config = Config { max_input_mib: 20, packet_ms: 4000, ..config() };
     let (server, address) = serve(store(), &config).await;
     let mut idle = Peer::greeted(address).await;
@@ -67,7 +67,7 @@ async fn a_packet_that_does_not_go_on_gives_way_to_one_that_waits() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn many_long_packets_share_the_room_and_all_are_done() {
+async fn many_long_packets_share_the_input_budget_and_all_are_done() {
     let config = Config { max_input_mib: 8, ..config() };
     let (server, address) = serve(store(), &config).await;
     let mut writers = Vec::new();

@@ -1,4 +1,4 @@
-//! What a later process says of the jobs of an earlier one.
+//! Job states: of a running server, and as a later process reports them.
 
 use std::sync::Arc;
 
@@ -64,7 +64,7 @@ async fn after_a_power_loss_every_job_is_judged_from_its_id_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn ids_that_name_nothing_are_refused() {
+async fn invalid_job_ids_are_refused() {
     let store = super::peer::store();
     let (server, address) = serve(store, &config()).await;
     let mut peer = Peer::greeted(address).await;
@@ -76,7 +76,7 @@ async fn ids_that_name_nothing_are_refused() {
     for (id, wrong) in (10..).zip(["", "x", &future, &other, shorter]) {
         assert_eq!(peer.ask(id, &status(wrong)).await.code(), Code::InvalidToken, "{wrong:?}");
     }
-    // Of a life that this copy of the store never had; the last names it as version 1 did.
+    // Of a life that this copy of the store never had; the last id has the form of version 1.
     let later = Token { incarnation: Incarnation::new(0xff), ..token };
     let copy = Token { mark: LifeMark(token.mark.0 ^ 1), ..token };
     let without = Token { mark: LifeMark::NONE, ..token };
@@ -155,7 +155,7 @@ async fn a_watch_of_many_jobs_of_former_lives_takes_one_place_in_the_pool() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_watch_of_a_job_that_nobody_can_tell_of_ends_with_the_answer_to_a_question() {
+async fn a_watch_of_a_job_of_an_unknown_life_ends_with_the_error_of_a_status_request() {
     let disk = SimDisk::new();
     let store = Options::new().open_on(Arc::new(disk.clone())).unwrap();
     let rows = store.keyspace("rows").unwrap();

@@ -1,9 +1,10 @@
-//! The server over loopback, spoken to in raw packets.
+//! Tests of the server over loopback, with raw packets.
 
 mod access;
 mod ahead;
 mod cold;
 mod data;
+mod device_watch;
 mod endings;
 mod figures;
 mod first;
@@ -18,7 +19,6 @@ mod order;
 mod peer;
 mod refusals;
 mod rude;
-mod signs;
 mod talk;
 mod times;
 mod unread;

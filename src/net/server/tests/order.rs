@@ -1,4 +1,5 @@
-//! Answers meet requests by id: nothing is stuck behind what waits for the device.
+//! Answers are matched to requests by id: no request is blocked by an earlier one that waits for the
+//! device.
 
 use super::cold::{ROWS, cold_key, large_store_on};
 use super::peer::{Hold, Peer, config, get, put, serve};
@@ -37,7 +38,7 @@ async fn a_get_is_not_stuck_behind_sync_puts() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_waits_can_be_given_up_and_is_told_of_by_its_job() {
+async fn a_cancelled_write_still_reports_its_job_state() {
     let (store, hold) = Hold::store();
     let (server, address) = serve(store, &config()).await;
     let mut peer = Peer::greeted(address).await;
@@ -51,20 +52,20 @@ async fn what_waits_can_be_given_up_and_is_told_of_by_its_job() {
     let late = peer.answer().await;
     assert_eq!((late.id, late.code()), (5, Code::DeadlineExceeded));
     let job = late.failure().job().expect("it was appended").to_owned();
-    // A long poll is answered in time, whatever the state.
+    // A long poll ends at its time-out, whatever the state.
     let wait = Request::JobWait(JobWait { job: &job, timeout_ms: 5 });
     assert_eq!(peer.ask(6, &wait).await.job(), (job.clone(), JobState::Appended));
     peer.send(7, &Request::JobWait(JobWait { job: &job, timeout_ms: 60_000 })).await;
     hold.let_go();
     assert_eq!(peer.answer().await.job(), (job, JobState::Durable));
-    // What is not there any more cannot be cancelled, and is not answered again.
+    // A request that has ended cannot be cancelled, and is not answered again.
     peer.send(8, &Request::Cancel(Cancel { id: 3 })).await;
     assert_eq!(peer.ask(9, &Request::Ping).await.response(), Response::Pong);
     server.stop().await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn ids_and_numbers_in_flight_are_watched() {
+async fn a_used_id_and_too_many_requests_in_flight_are_refused() {
     let (store, hold) = Hold::store();
     let config = Config { max_in_flight: 2, max_subscriptions: 1, ..config() };
     let (server, address) = serve(store, &config).await;
@@ -91,7 +92,7 @@ async fn ids_and_numbers_in_flight_are_watched() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn writes_that_come_together_are_done_in_order_and_answered_alone() {
+async fn writes_of_one_read_are_done_in_order_and_answered_one_by_one() {
     let (store, hold) = Hold::store();
     let config = Config { max_in_flight: 6, ..config() };
     let (server, address) = serve(store, &config).await;
@@ -99,7 +100,7 @@ async fn writes_that_come_together_are_done_in_order_and_answered_alone() {
     peer.ask(1, &put("k", "v", Mode::Async)).await;
     hold.hold();
     let long = "x".repeat(5000);
-    // All of it in one write, so that the server reads it at once.
+    // One write, so that the server gets all of it in one read.
     peer.add(2, &put("k", "1", Mode::Async));
     peer.add(3, &get("k"));
     peer.add(4, &put("k", "2", Mode::Job));
@@ -140,7 +141,7 @@ async fn writes_that_come_together_are_done_in_order_and_answered_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nothing_is_pushed_without_credit_and_no_end_is_lost() {
+async fn job_events_wait_for_credit_and_no_event_is_lost() {
     let (store, hold) = Hold::store();
     let (server, address) = serve(store, &config()).await;
     let mut peer = Peer::greeted(address).await;
@@ -195,7 +196,7 @@ async fn moving_watermarks_are_pushed_under_credit() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_reads_all_comes_after_the_writes_before_it_and_what_asks_waits_for_none() {
+async fn ranges_wait_for_earlier_writes_and_status_requests_wait_for_none() {
     let disk = SimDisk::new();
     let (_, hold) = Hold::of(&disk);
     let store = large_store_on(&disk);
@@ -205,7 +206,7 @@ async fn what_reads_all_comes_after_the_writes_before_it_and_what_asks_waits_for
     let wait = Request::JobWait(JobWait { job: &job, timeout_ms: 600_000 });
     peer.ask(3, &wait).await;
     hold.hold();
-    // 1. A put waits for its leaf to be read, and what is sent behind it for that.
+    // 1. A put waits for its leaf to be read, and the requests behind it wait for the put.
     peer.add(9, &put(&cold_key(&store), "v", Mode::Async));
     let create = CreateKeyspace { name: "new", existing: Existing::Refuse };
     peer.add(10, &Request::CreateKeyspace(create));
@@ -222,7 +223,7 @@ async fn what_reads_all_comes_after_the_writes_before_it_and_what_asks_waits_for
     peer.add(15, &Request::Flush);
     peer.add(16, &Request::Checkpoint(Checkpoint { answer: Answer::AtEnd }));
     peer.add(17, &Request::Verify(Verify { answer: Answer::AtEnd }));
-    // 2. What only asks is answered meanwhile.
+    // 2. Status requests are answered meanwhile.
     for (id, request) in [
         (20, Request::Ping),
         (21, Request::Watermarks),
@@ -235,7 +236,7 @@ async fn what_reads_all_comes_after_the_writes_before_it_and_what_asks_waits_for
         assert!(!matches!(answer.response(), Response::Error(_)), "{:?}", answer.response());
     }
     hold.let_go();
-    // 3. And then everything, as it is after the writes.
+    // 3. Then all others are answered, with the effect of the writes.
     for _ in 9..=17 {
         let answer = peer.answer().await;
         match (answer.id, answer.response()) {
@@ -256,7 +257,7 @@ async fn what_reads_all_comes_after_the_writes_before_it_and_what_asks_waits_for
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn credit_adds_up_to_the_most_and_what_is_passed_over_is_counted() {
+async fn credit_saturates_and_skipped_events_are_counted() {
     let (server, address) = serve(super::peer::store(), &config()).await;
     let mut peer = Peer::greeted(address).await;
     let watch = |credit| Request::WatchWatermarks(WatchWatermarks { credit, min_interval_ms: 0 });
@@ -264,13 +265,13 @@ async fn credit_adds_up_to_the_most_and_what_is_passed_over_is_counted() {
         Response::MarksEvent(event) => event,
         other => panic!("{other:?}"),
     };
-    // 1. More than the most is the most.
+    // 1. Credit saturates.
     assert_eq!(event(&peer.ask(2, &watch(u32::MAX)).await).skipped, 0);
     peer.send(3, &Request::Credit(Credit { id: 2, more: u32::MAX })).await;
     let mut other = Peer::greeted(address).await;
     other.ask(2, &put("k", "v", Mode::Sync)).await;
     assert_eq!(peer.answer().await.id, 2);
-    // 2. What moves while there is no credit is told at once when there is some again.
+    // 2. A change without credit is pushed as soon as there is credit again.
     let mut second = Peer::greeted(address).await;
     assert_eq!(event(&second.ask(2, &watch(1)).await).skipped, 0);
     let mut last = 0;
@@ -278,7 +279,7 @@ async fn credit_adds_up_to_the_most_and_what_is_passed_over_is_counted() {
         let answer = other.ask(id, &put("k", "w", Mode::Sync)).await;
         let Response::Written(Written { receipt, .. }) = answer.response() else { panic!() };
         last = receipt.lsn;
-        // Whoever has credit was told, so that the other was passed over.
+        // The watch with credit got an event, so the other one skipped one.
         while event(&peer.answer().await).marks.durable < last {}
     }
     second.send(3, &Request::Credit(Credit { id: 2, more: 1 })).await;

@@ -1,4 +1,4 @@
-//! A client made of nothing but packets, and servers for it.
+//! A client that sends raw packets, and servers for it.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use crate::net::proto::{
 use crate::net::server::{Config, Server};
 use crate::{Options, Store};
 
-/// Long enough for any machine; only what hangs takes it.
+/// Long enough for any machine: only a test that hangs takes it.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A store on a simulated disk, with a keyspace `rows`.
@@ -27,7 +27,7 @@ pub(super) fn store() -> Store {
     store
 }
 
-/// Holds the device's flushes back, or its reads.
+/// Holds back the device's flushes, or its reads.
 #[derive(Clone, Default)]
 pub(super) struct Hold(Arc<(Mutex<Held>, Condvar)>);
 
@@ -43,7 +43,7 @@ impl Hold {
         Hold::store_on(&SimDisk::new())
     }
 
-    /// What holds back a disk's flushes, and what holds back its reads.
+    /// Two holds on a disk: for its flushes, and for its reads.
     pub(super) fn of(disk: &SimDisk) -> (Hold, Hold) {
         let holds = (Hold::default(), Hold::default());
         let (flushes, reads) = holds.clone();
@@ -71,7 +71,7 @@ impl Hold {
         self.0.1.notify_all();
     }
 
-    /// Whether somebody waits for it to let go.
+    /// Whether a call waits to be let go.
     pub(super) fn has_somebody(&self) -> bool {
         self.0.0.lock().waiting > 0
     }
@@ -84,14 +84,14 @@ impl Hold {
     }
 }
 
-/// Whatever comes of a test, nobody is left waiting.
+/// Releases waiting threads, also when a test fails.
 impl Drop for Hold {
     fn drop(&mut self) {
         self.let_go();
     }
 }
 
-/// As the default, on a port of its own.
+/// The default configuration, on a free port.
 pub(super) fn config() -> Config {
     Config { listen: vec!["127.0.0.1:0".into()], pool_threads: 2, ..Config::default() }
 }
@@ -102,7 +102,7 @@ pub(super) async fn serve(store: Store, config: &Config) -> (Server, SocketAddr)
     (server, address)
 }
 
-/// An answer, as bytes of its own.
+/// An answer, with a copy of its body.
 #[derive(Debug)]
 pub(super) struct Answer {
     pub(super) id: u64,
@@ -158,7 +158,7 @@ pub(super) struct Peer {
 }
 
 impl Peer {
-    /// Connects, and says nothing.
+    /// Connects without a hello.
     pub(super) async fn silent(address: SocketAddr) -> Peer {
         let socket = TcpStream::connect(address).await.unwrap();
         Peer { socket, patience: PATIENCE, input: Vec::new(), output: Vec::new() }
@@ -197,7 +197,7 @@ impl Peer {
         self.socket.write_all(bytes).await.unwrap();
     }
 
-    /// Says that nothing more will come.
+    /// Shuts the sending side.
     pub(super) async fn end_output(&mut self) {
         self.socket.shutdown().await.unwrap();
     }

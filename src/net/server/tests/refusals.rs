@@ -1,4 +1,4 @@
-//! What is refused: with which id, and with which details.
+//! Refusals: their ids and details.
 
 use super::hostile::{packet, seal};
 use super::peer::{Answer, Hold, Peer, config, get, hello, put, serve, store};
@@ -10,7 +10,7 @@ use crate::net::server::Config;
 use crate::{Options, Store};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_no_request_is_never_taken_for_the_answer_to_one_in_flight() {
+async fn an_invalid_packet_never_answers_the_request_in_flight_with_its_id() {
     let (store, hold) = Hold::store();
     let (server, address) = serve(store, &config()).await;
     let mut peer = Peer::greeted(address).await;
@@ -32,18 +32,18 @@ async fn what_is_no_request_is_never_taken_for_the_answer_to_one_in_flight() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn cancel_and_credit_are_not_answered_whatever_their_own_id() {
+async fn cancel_and_credit_are_never_answered() {
     let (server, address) = serve(store(), &config()).await;
     let mut peer = Peer::greeted(address).await;
     let watch = WatchWatermarks { credit: 0, min_interval_ms: 0 };
     peer.send(5, &Request::WatchWatermarks(watch)).await;
-    // 1. Their own id is not looked at: it may even be that of a request in flight.
+    // 1. Their own id is ignored: it may even be that of a request in flight.
     for own in [0, 5, 6] {
         peer.add(own, &Request::Credit(Credit { id: 99, more: 1 }));
         peer.add(own, &Request::Cancel(Cancel { id: 99 }));
     }
     assert_eq!(peer.ask(7, &Request::Ping).await.response(), Response::Pong);
-    // 2. A malformed one is answered with id 0, since it is no request's.
+    // 2. A malformed one is answered with id 0, because no request has it.
     for kind in [Kind::Cancel, Kind::Credit] {
         peer.raw(&packet(5, kind.number(), b"")).await;
         let refused = peer.answer().await;
@@ -93,7 +93,7 @@ fn small_values() -> Store {
 }
 
 #[tokio::test]
-async fn the_details_of_an_error_are_those_that_the_protocol_names() {
+async fn error_details_are_those_of_the_protocol() {
     let store = small_values();
     let keyspace = store.open_keyspace("rows").unwrap().unwrap();
     keyspace.put("long", vec![b'x'; 4500]).unwrap();
@@ -155,7 +155,7 @@ async fn a_batch_without_operations_is_answered_in_every_mode() {
 }
 
 #[tokio::test]
-async fn limits_of_a_connection_are_told_with_the_refusal() {
+async fn a_refusal_names_the_limit_of_the_connection() {
     let config = Config { max_in_flight: 2, max_subscriptions: 1, ..config() };
     let (store, hold) = Hold::store();
     let (server, address) = serve(store, &config).await;

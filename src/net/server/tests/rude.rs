@@ -1,4 +1,4 @@
-//! Clients that go without a word, repeat themselves, or dribble; and that nothing of them stays.
+//! Clients that vanish, replay packets, or send byte by byte: nothing of them stays behind.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use crate::net::proto::{
 };
 use crate::net::server::Config;
 
-/// A figure of the server, as Prometheus sees it.
+/// A metric of the server, as Prometheus sees it.
 async fn figure(metrics: SocketAddr, name: &str) -> i64 {
     let mut socket = tokio::net::TcpStream::connect(metrics).await.unwrap();
     socket.write_all(b"GET /metrics HTTP/1.1\r\nConnection: close\r\n\r\n").await.unwrap();
@@ -22,7 +22,7 @@ async fn figure(metrics: SocketAddr, name: &str) -> i64 {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn of_clients_that_vanish_while_they_wait_every_count_returns_to_zero() {
+async fn counts_return_to_zero_after_waiting_clients_vanish() {
     let (store, hold) = Hold::store();
     let metrics = Some("127.0.0.1:0".parse().unwrap());
     let (server, address) = serve(store, &Config { metrics, ..config() }).await;
@@ -45,7 +45,7 @@ async fn of_clients_that_vanish_while_they_wait_every_count_returns_to_zero() {
     while figure(metrics, "syncline_requests_in_flight").await < 40 {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
-    // Some close, some say no more and read no more, some leave half a packet behind.
+    // Some close, some shut their sending side, some leave a part of a packet behind.
     for (number, mut peer) in peers.into_iter().enumerate() {
         match number % 3 {
             0 => {}
@@ -54,7 +54,7 @@ async fn of_clients_that_vanish_while_they_wait_every_count_returns_to_zero() {
         }
     }
     drop(first);
-    // Not before, and nobody waits for the device on their behalf.
+    // Only now, so that their requests were in flight when they vanished.
     hold.let_go();
     for name in ["syncline_requests_in_flight", "syncline_connections_open"] {
         while figure(metrics, name).await > 0 {
@@ -65,7 +65,7 @@ async fn of_clients_that_vanish_while_they_wait_every_count_returns_to_zero() {
 }
 
 #[tokio::test]
-async fn packets_that_are_replayed_do_no_more_than_they_say() {
+async fn replayed_packets_with_an_idempotency_key_are_applied_once() {
     let (server, address) = serve(store(), &config()).await;
     let mut peer = Peer::greeted(address).await;
     let (keyspace, key, value, mode) = ("rows", &b"k"[..], &b"1"[..], Mode::Sync);
@@ -79,7 +79,7 @@ async fn packets_that_are_replayed_do_no_more_than_they_say() {
         assert_eq!((answer.id, &applied), (9, expected), "time {time}");
         peer.ask(10, &put("k", "newer", Mode::Async)).await;
     }
-    // Also by another connection.
+    // Also when replayed on another connection.
     let mut other = Peer::greeted(address).await;
     other.raw(&replayed).await;
     other.answer().await;
@@ -88,7 +88,7 @@ async fn packets_that_are_replayed_do_no_more_than_they_say() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_packet_that_comes_in_drops_has_no_more_time_than_any_other() {
+async fn a_packet_sent_byte_by_byte_has_the_same_time_limit() {
     let (server, address) = serve(store(), &config()).await;
     let mut peer = Peer::greeted(address).await;
     let mut bytes = Vec::new();

@@ -1,4 +1,4 @@
-//! A client's side of a session without a socket: what it says, and what it is answered.
+//! A client of a session without a socket.
 
 use std::sync::Arc;
 use std::task::{Context, Waker};
@@ -13,7 +13,7 @@ use crate::net::server::mailbox::Mailbox;
 use crate::net::server::session::Session;
 use crate::net::server::shared::Shared;
 
-/// A session with a client's input, of which nothing is taken yet.
+/// A session, and a client's input that it has yet to consume.
 pub(super) struct Talk {
     pub(super) shared: Arc<Shared>,
     pub(super) session: Session,
@@ -31,7 +31,7 @@ impl Talk {
         let mut talk = Talk { shared, session, input: fuzz::greeting(), next_id: 2 };
         talk.take(1);
         assert_eq!(talk.heard().len(), 1);
-        // From then on the server knows the keyspace, and has its pages.
+        // Opens the keyspace, and brings its pages into memory.
         talk.ask(&put("known", "", Mode::Async));
         talk.take(1);
         talk
@@ -55,14 +55,14 @@ impl Talk {
         self.overtake(usize::MAX) > 0
     }
 
-    /// How many gets have overtaken something, of at most so many.
+    /// How many gets have overtaken something, at most `most`.
     pub(super) fn overtake(&mut self, most: usize) -> usize {
         let mut left = most;
         self.session.look_ahead(&self.input, &mut left);
         most - left
     }
 
-    /// The answers since the last look: ids, and what gets have found.
+    /// The answers since the last call: ids, and the values of gets.
     pub(super) fn heard(&mut self) -> Vec<(u64, Option<Vec<u8>>)> {
         let bytes = self.session.output().pending().to_vec();
         self.session.output().consume(bytes.len());
@@ -81,11 +81,11 @@ impl Talk {
         self.heard().into_iter().map(|(id, _)| id).collect()
     }
 
-    /// Lets happen what happens elsewhere, until this is so.
+    /// Runs the session until the condition holds.
     pub(super) fn until(&mut self, mut is_so: impl FnMut(&mut Talk) -> bool) {
         let patience = Instant::now() + Duration::from_secs(10);
         while !is_so(self) {
-            assert!(Instant::now() < patience, "nothing more happens");
+            assert!(Instant::now() < patience, "the condition never holds");
             std::thread::yield_now();
             let mut cx = Context::from_waker(Waker::noop());
             self.session.catch_up(&mut cx, Instant::now(), &mut 1);

@@ -1,4 +1,4 @@
-//! Times that the server keeps: silence, streams, pushes, a drain.
+//! Time limits: idle connections, streams, pushes, the drain.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::net::proto::{
 use crate::net::server::Config;
 
 #[tokio::test(start_paused = true)]
-async fn a_ping_now_and_then_or_a_request_in_flight_keeps_the_connection() {
+async fn pings_or_a_request_in_flight_keep_the_connection_alive() {
     let (server, address) = serve(store(), &Config { idle_ms: 10_000, ..config() }).await;
     let mut pings = Peer::greeted(address).await;
     for id in 2..8 {
@@ -25,13 +25,13 @@ async fn a_ping_now_and_then_or_a_request_in_flight_keeps_the_connection() {
     let begun = Instant::now();
     assert_eq!(waits.answer().await.code(), Code::DeadlineExceeded);
     assert!(begun.elapsed() >= Duration::from_secs(60));
-    // From then on it is silent.
+    // From then on it is idle.
     assert_eq!(waits.answer().await.code(), Code::Idle);
     drop(server);
 }
 
 #[tokio::test(start_paused = true)]
-async fn watermarks_are_told_as_seldom_as_was_asked() {
+async fn watermark_events_keep_the_requested_minimum_interval() {
     let (server, address) = serve(store(), &config()).await;
     let mut peer = Peer::greeted(address).await;
     let watch = WatchWatermarks { credit: 100, min_interval_ms: 5000 };
@@ -50,7 +50,7 @@ async fn watermarks_are_told_as_seldom_as_was_asked() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stream_keeps_its_snapshot_for_as_long_as_is_set() {
+async fn a_stream_ends_when_its_snapshot_reaches_the_configured_age() {
     let (server, address) = serve(store(), &Config { stream_ms: 7000, ..config() }).await;
     let mut peer = Peer::greeted(address).await;
     let (lower, upper, limit, at) = (Bound::Unbounded, Bound::Unbounded, None, At::Latest);
@@ -66,7 +66,7 @@ async fn a_stream_keeps_its_snapshot_for_as_long_as_is_set() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_drain_that_takes_too_long_is_ended_and_what_only_waits_is_told_at_once() {
+async fn a_drain_has_a_time_limit_and_waiting_requests_are_ended_at_once() {
     let (store, hold) = Hold::store();
     let (server, address) = serve(store, &Config { drain_ms: 20, ..config() }).await;
     let mut peer = Peer::greeted(address).await;
@@ -88,7 +88,7 @@ async fn a_drain_that_takes_too_long_is_ended_and_what_only_waits_is_told_at_onc
         let told = peer.answer().await;
         assert_eq!((told.id, told.code()), (id, Code::ShuttingDown));
     }
-    assert!(peer.next().await.is_none(), "the write is not answered: its device stands still");
+    assert!(peer.next().await.is_none(), "the write is not answered: its device is stalled");
     hold.let_go();
     stopping.await.unwrap().unwrap();
 }

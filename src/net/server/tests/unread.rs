@@ -1,4 +1,5 @@
-//! Clients that ask for much and do not read it: they cost what the cap says, and nobody else.
+//! Clients that ask for much and do not read it: they cost no more memory than the cap, and do not block
+//! others.
 
 use std::time::Duration;
 
@@ -8,12 +9,12 @@ use super::peer::{Peer, config, get, put, serve, store};
 use super::talk::Talk;
 use crate::CommitMode;
 use crate::net::proto::{At, Bound, Code, Delivery, Mode, Order, Range, Request, Response};
-use crate::net::server::budget::{SMALL_PAGE, Share};
+use crate::net::server::output_budget::{MemoryCharge, SMALL_PAGE};
 use crate::net::server::{Config, Server, fuzz};
 
 const MIB: usize = 1 << 20;
-/// Clients that do not read, and pages that each asks for. Even of small pages the kernel cannot
-/// take so many: four megabytes of a connection.
+/// Clients that do not read, and the pages that each asks for: even small ones exceed the kernel's
+/// buffers, four megabytes per connection.
 const DEAF: usize = 8;
 const PAGES: u64 = 80;
 const PAGE: u32 = 256 << 10;
@@ -30,7 +31,7 @@ fn page() -> Request<'static> {
     })
 }
 
-/// Looks until there is something, and as much for a while, and returns the most that there was.
+/// Waits until the unread bytes are not zero and stay the same for a while. Returns their maximum.
 async fn peak(server: &Server) -> usize {
     let (mut most, mut last, mut quiet) = (0, 0, 0);
     while quiet < 50 {
@@ -43,7 +44,7 @@ async fn peak(server: &Server) -> usize {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_not_read_has_a_cap_and_others_go_on() {
+async fn unread_output_is_capped_and_other_clients_go_on() {
     let store = store();
     let rows = store.keyspace("rows").unwrap();
     for number in 0..32_u32 {
@@ -61,10 +62,10 @@ async fn what_is_not_read_has_a_cap_and_others_go_on() {
         deaf.push(peer);
     }
     // 1. A megabyte of each, and small pages until each client is stuck. Without a cap it would be 640
-    //    large pages, but for what the kernel takes.
+    //    large pages, except for those in the kernel's buffers.
     let most = peak(&server).await;
     assert!((MIB..16 * MIB).contains(&most), "{most} bytes");
-    // 2. Others get what they ask for.
+    // 2. Others get their answers.
     let mut good = Peer::greeted(address).await;
     for id in 1..100 {
         assert_eq!(good.ask(id, &get("zz")).await.value().as_deref(), Some(&b"small"[..]));
@@ -72,7 +73,7 @@ async fn what_is_not_read_has_a_cap_and_others_go_on() {
     let answer = good.ask(100, &page()).await;
     let Response::Entries(entries) = answer.response() else { panic!("{:?}", answer.response()) };
     assert!(!entries.rows.is_empty() && entries.next.is_some());
-    // 3. Who reads after all misses nothing.
+    // 3. A client that reads after all misses nothing.
     for peer in &mut deaf {
         let mut ids = Vec::new();
         for _ in 1..=PAGES {
@@ -84,7 +85,7 @@ async fn what_is_not_read_has_a_cap_and_others_go_on() {
         assert!(ids.into_iter().eq(1..=PAGES), "each is answered once");
     }
     drop(good.ask(101, &page()).await);
-    // All of it is given back, when who wrote the last answer has come to the end of its turn.
+    // All memory is given back at the end of the turn that wrote the last answer.
     let patience = Instant::now() + Duration::from_secs(10);
     while server.unread_bytes() > 0 {
         assert!(Instant::now() < patience, "{} bytes", server.unread_bytes());
@@ -94,7 +95,7 @@ async fn what_is_not_read_has_a_cap_and_others_go_on() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn streams_stand_still_above_the_cap_and_go_on_below_it() {
+async fn streams_pause_above_the_cap_and_resume_below_it() {
     let store = store();
     let rows = store.keyspace("rows").unwrap();
     for number in 0..256_u32 {
@@ -129,36 +130,36 @@ async fn streams_stand_still_above_the_cap_and_go_on_below_it() {
 }
 
 #[test]
-fn an_answer_counts_all_the_way_from_the_pool_into_the_output() {
+fn an_answer_is_charged_from_the_pool_into_the_output() {
     let (mut talk, value) = (Talk::greeted(), 100 << 10);
     talk.ask(&put("k", &"v".repeat(value), Mode::Async));
     for _ in 0..3 {
         talk.ask(&page());
     }
     talk.take(usize::MAX);
-    // BUDGET-1, and that within a turn: what was counted is not given back before it is counted again.
+    // BUDGET-1, also within a turn: a charge is given back only after the next one is made.
     talk.until(|Talk { shared, session, .. }| {
         let held = session.output().held();
-        assert!(held < value || shared.budget.held() >= held + held / 4, "{held} bytes");
+        assert!(held < value || shared.output_budget.held() >= held + held / 4, "{held} bytes");
         session.output().pending().len() >= 3 * value
     });
     talk.session.output().discard();
     talk.session.report();
-    assert_eq!(talk.shared.budget.held(), 0, "all of it was given back");
+    assert_eq!(talk.shared.output_budget.held(), 0, "all memory was given back");
 }
 
 #[test]
-fn above_half_the_cap_pages_are_small_and_above_the_cap_there_are_none() {
+fn pages_are_small_above_half_the_cap_and_refused_above_the_cap() {
     let (mut talk, value) = (Talk::greeted(), 20 << 10);
     let rows = talk.shared.service.store().keyspace("rows").unwrap();
     for number in 0..16_u32 {
         rows.put_with(number.to_be_bytes(), vec![7; value], CommitMode::Async).unwrap();
     }
     talk.heard();
-    let cap = talk.shared.budget.cap();
-    // What counts is a quarter more; and a page ends with the row that makes it as long as wanted.
+    let cap = talk.shared.output_budget.cap();
+    // A charge is a quarter more; and a page ends with the row that reaches the wanted length.
     let mut answer = |others: usize| {
-        let _others = Share::of(&talk.shared.budget, others / 5 * 4);
+        let _others = MemoryCharge::of(&talk.shared.output_budget, others / 5 * 4);
         talk.ask(&page());
         talk.take(1);
         talk.until(|talk| !talk.session.output().is_empty());
@@ -176,10 +177,10 @@ fn above_half_the_cap_pages_are_small_and_above_the_cap_there_are_none() {
     assert_eq!(answer(cap + MIB), Err(Code::TooBusy), "BUDGET-4");
 }
 
-/// Half of those that ask for a long value find the cap reached. They wait until those are cut who do
-/// not read, and so does everybody who asks for as much; what is short is answered all the time.
+/// Half of the clients that ask for a long value find the cap reached. They wait until the clients that
+/// do not read are cut off, like every other long answer. Short answers are made all the time.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn clients_that_do_not_read_long_values_keep_nobody_from_theirs() {
+async fn clients_that_do_not_read_long_values_do_not_block_others() {
     const LONG: usize = 12 << 20;
     let store = store();
     let rows = store.keyspace("rows").unwrap();

@@ -1,4 +1,4 @@
-//! What one connection has at a time where it waits: in the pool, and for the sync line.
+//! Limits on what one connection has in the pool, and on its wake-ups by flushes.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -22,10 +22,10 @@ fn page() -> Request<'static> {
 }
 
 #[test]
-fn a_connection_has_eight_requests_in_the_pool_and_the_others_wait_with_it() {
+fn a_connection_has_eight_requests_in_the_pool_and_queues_the_others() {
     let mut talk = Talk::over(fuzz::shared_over(store(), 4096));
     talk.heard();
-    // The only thread does something for somebody else.
+    // The only thread is busy with another client's task.
     let (begun, has_begun) = channel();
     let (let_go, held) = channel::<()>();
     let pool = &talk.shared.pool;
@@ -61,10 +61,10 @@ impl Wake for CountWakes {
 }
 
 #[test]
-fn a_flush_wakes_a_connection_once_however_many_of_its_writes_it_makes_durable() {
+fn a_flush_wakes_a_connection_once_however_many_writes_it_makes_durable() {
     let disk = SimDisk::new();
     let (hold, _) = Hold::of(&disk);
-    // The log is flushed when somebody asks.
+    // The log is flushed only on demand.
     let options = Options::new().flush_interval(Duration::from_secs(3600));
     let store = options.open_on(Arc::new(disk)).unwrap();
     store.keyspace("rows").unwrap();
@@ -72,7 +72,7 @@ fn a_flush_wakes_a_connection_once_however_many_of_its_writes_it_makes_durable()
     talk.heard();
     let wakes = Arc::new(CountWakes::default());
     let waker = Waker::from(Arc::clone(&wakes));
-    // What a later flush wakes comes after all that an earlier one does.
+    // Wake-ups accumulate over the rounds.
     for (flushes, writes) in [(1, 50), (2, 1), (3, 20), (4, 1)] {
         hold.hold();
         let asked: Vec<u64> = (0..writes).map(|_| talk.ask(&put("k", "v", Mode::Sync))).collect();

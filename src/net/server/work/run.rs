@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::request::QueuedRequest;
 use crate::net::proto::Failure;
-use crate::net::server::budget::Made;
+use crate::net::server::output_budget::EncodedAnswer;
 use crate::net::service::Appended;
 
 /// A write that waits for its turn.
@@ -25,7 +25,7 @@ pub(crate) enum WriteOutcome {
     /// It was cancelled before its turn.
     Cancelled,
     /// A pool thread has made its answer: an error.
-    Answered(Made),
+    Answered(EncodedAnswer),
     Refused(Failure<'static>),
     Appended(Appended),
 }

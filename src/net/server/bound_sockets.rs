@@ -1,8 +1,7 @@
-//! What a server listens on and whom it lets in, before there is a store.
+//! The sockets, certificates and tokens of a server, set up before its store is opened.
 //!
-//! Whatever can be wrong with the configuration, and an address that somebody else has, is found out
-//! here: nothing has been made then, no store and no directory. Clients that come before the store is
-//! open wait in the system's queue.
+//! A wrong configuration or an address in use fails here, before any store or directory is made.
+//! Clients that connect before the store is open wait in the system's queue.
 
 use std::net::ToSocketAddrs;
 
@@ -10,30 +9,30 @@ use tokio::net::TcpListener;
 
 use super::config::Config;
 use super::failure::Failure;
-use super::http::Opening;
+use super::http::HttpListener;
 use super::listen;
 use super::tls::Tls;
 use super::tokens::Tokens;
 #[cfg(unix)]
 use super::unix::{self, SocketFile};
 
-/// Everything that is open.
-pub(super) struct Openings {
+/// Bound sockets, and the means to authenticate clients.
+pub(super) struct BoundSockets {
     pub(super) tcp: Vec<TcpListener>,
-    pub(super) http: Option<Opening>,
+    pub(super) http: Option<HttpListener>,
     #[cfg(unix)]
     pub(super) unix: Option<(tokio::net::UnixListener, SocketFile)>,
     pub(super) tls: Option<Tls>,
     pub(super) tokens: Option<Tokens>,
 }
 
-impl Openings {
-    /// Opens what the configuration says. Must be called in a tokio runtime.
+impl BoundSockets {
+    /// Binds the addresses of the configuration. Must be called in a tokio runtime.
     ///
     /// # Errors
-    /// [`Failure::Config`] for what is not safe or cannot be read, [`Failure::Io`] for an address that
-    /// cannot be had.
-    pub(super) fn bind(config: &Config) -> Result<Openings, Failure> {
+    /// [`Failure::Config`] for a setting that is unsafe or a file that is invalid; [`Failure::Io`] for
+    /// a file that cannot be read or an address that cannot be bound.
+    pub(super) fn bind(config: &Config) -> Result<BoundSockets, Failure> {
         let tokens = config.tokens.as_deref().map(Tokens::load).transpose()?;
         let tls = Tls::load(config)?;
         let mut tcp = Vec::new();
@@ -45,8 +44,8 @@ impl Openings {
                 tcp.push(listen::bind(address)?);
             }
         }
-        let http = config.metrics.map(|address| Opening::bind(address, config, tls.as_ref()));
-        Ok(Openings {
+        let http = config.metrics.map(|address| HttpListener::bind(address, config, tls.as_ref()));
+        Ok(BoundSockets {
             tcp,
             http: http.transpose()?,
             #[cfg(unix)]

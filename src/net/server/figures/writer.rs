@@ -1,4 +1,4 @@
-//! Figures, one after the other, into the library's encoder.
+//! A writer of metrics into the library's encoder.
 
 use std::fmt;
 
@@ -9,57 +9,57 @@ use prometheus_client::registry::Unit;
 
 use crate::engine::base::durations::Durations;
 
-/// What tells the members of a family apart.
+/// The labels of one member of a family.
 pub(super) type Labels = Vec<(&'static str, &'static str)>;
 
-/// A name without its unit, the unit, and what it means.
+/// A name without its unit, the unit, and the help text.
 #[derive(Clone, Copy)]
-pub(super) struct Title {
+pub(super) struct MetricDescription {
     name: &'static str,
     unit: Option<&'static Unit>,
     help: &'static str,
 }
 
-/// A figure that has no unit.
-pub(super) fn plain(name: &'static str, help: &'static str) -> Title {
-    Title { name, unit: None, help }
+pub(super) fn plain(name: &'static str, help: &'static str) -> MetricDescription {
+    MetricDescription { name, unit: None, help }
 }
 
-/// A figure in bytes.
-pub(super) fn bytes(name: &'static str, help: &'static str) -> Title {
-    Title { name, unit: Some(&Unit::Bytes), help }
+pub(super) fn bytes(name: &'static str, help: &'static str) -> MetricDescription {
+    MetricDescription { name, unit: Some(&Unit::Bytes), help }
 }
 
-/// A figure in seconds.
-pub(super) fn seconds(name: &'static str, help: &'static str) -> Title {
-    Title { name, unit: Some(&Unit::Seconds), help }
+pub(super) fn seconds(name: &'static str, help: &'static str) -> MetricDescription {
+    MetricDescription { name, unit: Some(&Unit::Seconds), help }
 }
 
-/// Where figures are written to.
-pub(super) struct Sheet<'a> {
+/// Writes metrics one after the other.
+pub(super) struct MetricsWriter<'a> {
     encoder: DescriptorEncoder<'a>,
-    /// What went wrong first.
+    /// The first error.
     result: fmt::Result,
 }
 
-impl<'a> Sheet<'a> {
+impl<'a> MetricsWriter<'a> {
     pub(super) fn new(encoder: DescriptorEncoder<'a>) -> Self {
-        Sheet { encoder, result: Ok(()) }
+        MetricsWriter { encoder, result: Ok(()) }
     }
 
     pub(super) fn end(self) -> fmt::Result {
         self.result
     }
 
-    /// Something that only grows.
-    pub(super) fn counter(&mut self, title: Title, value: impl EncodeCounterValue) {
+    pub(super) fn counter(&mut self, title: MetricDescription, value: impl EncodeCounterValue) {
         self.write(title, MetricType::Counter, |mut encoder| {
             encoder.encode_counter::<NoLabelSet, _, u64>(&value, None)
         });
     }
 
-    /// Several of a kind.
-    pub(super) fn counters(&mut self, title: Title, rows: impl IntoIterator<Item = (Labels, u64)>) {
+    /// A family of counters.
+    pub(super) fn counters(
+        &mut self,
+        title: MetricDescription,
+        rows: impl IntoIterator<Item = (Labels, u64)>,
+    ) {
         self.write(title, MetricType::Counter, |mut encoder| {
             rows.into_iter().try_for_each(|(labels, value)| {
                 encoder.encode_family(&labels)?.encode_counter::<NoLabelSet, _, u64>(&value, None)
@@ -67,13 +67,16 @@ impl<'a> Sheet<'a> {
         });
     }
 
-    /// Something that grows and shrinks.
-    pub(super) fn gauge(&mut self, title: Title, value: impl EncodeGaugeValue) {
+    pub(super) fn gauge(&mut self, title: MetricDescription, value: impl EncodeGaugeValue) {
         self.write(title, MetricType::Gauge, |mut encoder| encoder.encode_gauge(&value));
     }
 
-    /// Several of a kind.
-    pub(super) fn gauges(&mut self, title: Title, rows: impl IntoIterator<Item = (Labels, u64)>) {
+    /// A family of gauges.
+    pub(super) fn gauges(
+        &mut self,
+        title: MetricDescription,
+        rows: impl IntoIterator<Item = (Labels, u64)>,
+    ) {
         self.write(title, MetricType::Gauge, |mut encoder| {
             rows.into_iter().try_for_each(|(labels, value)| {
                 encoder.encode_family(&labels)?.encode_gauge(&value)
@@ -81,20 +84,19 @@ impl<'a> Sheet<'a> {
         });
     }
 
-    /// What does not change while the process runs.
-    pub(super) fn info(&mut self, title: Title, labels: &Labels) {
+    /// Labels that do not change while the process runs.
+    pub(super) fn info(&mut self, title: MetricDescription, labels: &Labels) {
         self.write(title, MetricType::Info, |mut encoder| encoder.encode_info(labels));
     }
 
-    /// How long something takes.
-    pub(super) fn histogram(&mut self, title: Title, durations: &Durations) {
+    pub(super) fn histogram(&mut self, title: MetricDescription, durations: &Durations) {
         self.write(title, MetricType::Histogram, |encoder| spread(encoder, durations));
     }
 
-    /// Several of a kind.
+    /// A family of histograms.
     pub(super) fn histograms(
         &mut self,
-        title: Title,
+        title: MetricDescription,
         rows: impl IntoIterator<Item = (Labels, Durations)>,
     ) {
         self.write(title, MetricType::Histogram, |mut encoder| {
@@ -104,18 +106,18 @@ impl<'a> Sheet<'a> {
         });
     }
 
-    /// A figure that counts for itself.
-    pub(super) fn metric(&mut self, title: Title, metric: &impl EncodeMetric) {
+    /// A metric that encodes itself.
+    pub(super) fn metric(&mut self, title: MetricDescription, metric: &impl EncodeMetric) {
         self.write(title, metric.metric_type(), |encoder| metric.encode(encoder));
     }
 
     fn write(
         &mut self,
-        title: Title,
+        title: MetricDescription,
         kind: MetricType,
         encode: impl FnOnce(MetricEncoder<'_>) -> fmt::Result,
     ) {
-        let Title { name, unit, help } = title;
+        let MetricDescription { name, unit, help } = title;
         let encoder = self.encoder.encode_descriptor(name, help, unit, kind);
         self.result = self.result.and(encoder.and_then(encode));
     }
