@@ -130,7 +130,7 @@ impl Engine {
     fn try_reserve_needs(&self, live: &LiveLog, payload: &Payload) -> Result<()> {
         let CommitNeeds { pages, claim } = payload.needs;
         live.log.reserve(payload.bytes.len())?;
-        let with_kept = payload.bytes.len() + kept_of_log(live, claim);
+        let with_kept = payload.log_bytes() + kept_of_log(live, claim);
         if !live.log.has_space(with_kept) {
             live.log.reserve(with_kept)?;
         }

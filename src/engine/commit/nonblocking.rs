@@ -16,7 +16,8 @@ use std::sync::Arc;
 
 use parking_lot::MutexGuard;
 
-use super::engine::{CommitState, Engine};
+use super::combine::CommitAnswer;
+use super::engine::{CommitState, Engine, LiveLog};
 use super::keyspaces::KeyspaceState;
 use super::ops::Payload;
 use super::path::SPINS;
@@ -27,9 +28,6 @@ use crate::engine::tree::{max_inline, peek};
 
 /// How often a committer yields, after it has spun, before it gives up on the commit lock.
 const YIELDS: usize = 20;
-
-/// More than a record's header and its share of a block's end.
-const RECORD_OVERHEAD: usize = 64;
 
 /// One of several commits that are made in one hold of the commit lock.
 #[derive(Debug)]
@@ -65,11 +63,6 @@ impl GatheredCommit {
         self.keyspaces.clear();
         self.answer = Ok(None);
         self.is_ready = false;
-    }
-
-    /// The most log bytes that it takes.
-    pub(super) fn log_bytes(&self) -> usize {
-        self.payload.bytes.len() + RECORD_OVERHEAD
     }
 
     fn is_unanswered(&self) -> bool {
@@ -132,7 +125,7 @@ impl Engine {
                     payload.seal(CommitMode::Async);
                     operations += payload.operations;
                     commit.is_ready = true;
-                    bytes += commit.log_bytes();
+                    bytes += commit.payload.log_bytes();
                 }
                 Ok(_) => break,
                 Err(error) => commit.answer = Err(error),
@@ -167,5 +160,37 @@ impl Engine {
         self.each_leaf(payload, keyspaces, |state, key| {
             Ok(peek(&self.cache, state.root, key, |_| ()).is_some())
         })
+    }
+
+    /// Serves gathered commits in order, up to the first that would have to wait (GATHER-4). Returns the
+    /// last one's LSN.
+    ///
+    /// Each is a group of its own: a group's only change may be made in place (CACHE-7), which is
+    /// cheaper than a copy of its page.
+    pub(crate) fn serve_ready(
+        &self,
+        live: &LiveLog,
+        state: &mut CommitState,
+        commits: &mut [GatheredCommit],
+    ) -> Option<Lsn> {
+        let mut last = None;
+        for GatheredCommit { payload, keyspaces, answer, .. } in
+            commits.iter_mut().filter(|commit| commit.is_ready)
+        {
+            match self.serve_one(live, state, payload, keyspaces, &mut []) {
+                CommitAnswer::Done(Ok(lsn)) => {
+                    *answer = Ok(Some(lsn));
+                    last = Some(lsn);
+                }
+                CommitAnswer::Done(Err(error)) => *answer = Err(error),
+                CommitAnswer::NeedsPages(_) => break,
+                CommitAnswer::NeedsSpace => {
+                    self.cache.want_ahead(payload.needs.pages);
+                    self.background.wake_cleaner();
+                    break;
+                }
+            }
+        }
+        last
     }
 }

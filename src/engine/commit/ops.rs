@@ -48,6 +48,9 @@ pub(crate) enum Op<'a> {
     Trim { keyspace: KeyspaceId },
 }
 
+/// More than a record's header and its share of a block's end.
+const RECORD_OVERHEAD: usize = 64;
+
 /// Operations on their way into a record.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Payload {
@@ -93,6 +96,12 @@ impl Payload {
         (self.additions, self.notes, self.noted_in, self.trims) = (0, 0, 0, 0);
         self.needs = CommitNeeds::default();
         self.reads_under_lock = false;
+    }
+
+    /// The most bytes of the log that it takes.
+    #[inline]
+    pub(super) fn log_bytes(&self) -> usize {
+        self.bytes.len() + RECORD_OVERHEAD
     }
 
     /// Computes the checksum. No operation may be added afterwards.

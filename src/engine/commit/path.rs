@@ -8,8 +8,6 @@ use super::engine::{CommitState, Engine, LiveLog};
 use super::group::{Prepared, Trees};
 use super::keyspaces::KeyspaceState;
 use super::missing::ReadRetries;
-#[cfg(feature = "server")]
-use super::nonblocking::GatheredCommit;
 use super::ops::{CLASS_COMMIT, CommitNeeds, Payload};
 use crate::engine::base::error::{Error, Result};
 use crate::engine::base::lsn::Lsn;
@@ -211,39 +209,6 @@ impl Engine {
         self.cache.end_promise(pages);
         // With threads, others may hold blocks that they will give back.
         debug_assert!(self.options.background || self.cache.is_backed(), "CACHE-12");
-    }
-
-    /// Serves gathered commits in order, up to the first that would have to wait (GATHER-4). Returns the
-    /// last one's LSN.
-    ///
-    /// Each is a group of its own: a group's only change may be made in place (CACHE-7), which is
-    /// cheaper than a copy of its page.
-    #[cfg(feature = "server")]
-    pub(crate) fn serve_ready(
-        &self,
-        live: &LiveLog,
-        state: &mut CommitState,
-        commits: &mut [GatheredCommit],
-    ) -> Option<Lsn> {
-        let mut last = None;
-        for GatheredCommit { payload, keyspaces, answer, .. } in
-            commits.iter_mut().filter(|commit| commit.is_ready)
-        {
-            match self.serve_one(live, state, payload, keyspaces, &mut []) {
-                CommitAnswer::Done(Ok(lsn)) => {
-                    *answer = Ok(Some(lsn));
-                    last = Some(lsn);
-                }
-                CommitAnswer::Done(Err(error)) => *answer = Err(error),
-                CommitAnswer::NeedsPages(_) => break,
-                CommitAnswer::NeedsSpace => {
-                    self.cache.want_ahead(payload.needs.pages);
-                    self.background.wake_cleaner();
-                    break;
-                }
-            }
-        }
-        last
     }
 
     /// 4. Applies a logged commit as a group of its own, at its LSN, and makes it visible (COMMIT-1,

@@ -437,7 +437,7 @@ mod tests {
 
     #[test]
     fn a_write_that_finds_no_room_in_the_log_is_overtaken_by_no_shorter_one() {
-        let (store, rows) = store(Options::new().segment_bytes(64 << 10));
+        let (store, rows) = store(Options::new().segment_bytes(64 << 10).without_threads());
         store.provide(10_000, 32 << 10).unwrap();
         let mut gathered = Gathered::default();
         for number in 0..1000_u32 {
