@@ -11,17 +11,17 @@ use goldenscript::{Command, Context, Runner};
 
 use super::recorder::Recorder;
 
-/// What a script acts on.
+/// An object that a script acts on.
 pub(crate) trait Scripted {
     /// The disk under it.
     fn recorder(&self) -> &Recorder;
 
-    /// Does `command`, and writes to `out` what came of it. The script shows an error as a refusal.
-    fn told(&mut self, command: &Command, out: &mut String) -> Result<(), Box<dyn Error>>;
+    /// Performs `command`, and writes its outcome to `out`. The script shows an error as a refusal.
+    fn perform(&mut self, command: &Command, out: &mut String) -> Result<(), Box<dyn Error>>;
 }
 
 /// Runs each script of `layer` on an object of its own.
-pub(crate) fn tell<S: Scripted>(layer: &str, new: impl Fn() -> S) {
+pub(crate) fn run_scripts<S: Scripted>(layer: &str, new: impl Fn() -> S) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scripts").join(layer);
     let entries = std::fs::read_dir(&folder).expect("the folder of the layer's scripts");
     let mut scripts: Vec<_> = entries.map(|entry| entry.expect("an entry").path()).collect();
@@ -29,20 +29,20 @@ pub(crate) fn tell<S: Scripted>(layer: &str, new: impl Fn() -> S) {
     assert!(!scripts.is_empty(), "{} has no script", folder.display());
     for script in scripts {
         println!("{}", script.display());
-        goldenscript::run(&mut Teller(new()), script).expect("a script that can be read");
+        goldenscript::run(&mut ScriptRunner(new()), script).expect("a script that can be read");
     }
 }
 
-struct Teller<S>(S);
+struct ScriptRunner<S>(S);
 
-impl<S: Scripted> Runner for Teller<S> {
+impl<S: Scripted> Runner for ScriptRunner<S> {
     type Command = Command;
 
-    /// What came of a command, followed by the I/O that it caused if its tag asks for that.
+    /// Returns the outcome of a command, followed by the I/O that it caused if its tag asks for that.
     fn run(&mut self, command: &Command, context: &Context) -> Result<String, Box<dyn Error>> {
         self.0.recorder().take();
         let mut out = String::new();
-        if let Err(error) = self.0.told(command, &mut out) {
+        if let Err(error) = self.0.perform(command, &mut out) {
             writeln!(out, "refused: {error}")?;
         }
         if context.tags.contains("io") {

@@ -147,11 +147,11 @@ impl Mapping for Watched<Box<dyn Mapping>> {
 
     fn write(&self, offset: usize, bytes: &[u8]) {
         let act = Act::MappedWrite { offset, len: bytes.len() };
-        let write = |mapping: &Box<dyn Mapping>| {
+        self.show(&self.name, &act, |mapping| {
             mapping.write(offset, bytes);
             Ok(())
-        };
-        self.show(&self.name, &act, write).expect("a write to memory does not fail");
+        })
+        .expect("a write to memory does not fail");
     }
 
     fn sync(&self, offset: usize, len: usize) -> Result<()> {

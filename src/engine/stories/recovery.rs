@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use goldenscript::Command;
 
-use crate::engine::disk::golden::{Scripted, tell};
+use crate::engine::disk::golden::{Scripted, run_scripts};
 use crate::engine::disk::recorder::Recorder;
 use crate::engine::disk::{Keep, SimDisk};
 use crate::{CommitMode, Options, Store};
@@ -54,7 +54,7 @@ impl Scripted for Story {
         &self.recorder
     }
 
-    fn told(&mut self, command: &Command, out: &mut String) -> Result<(), Box<dyn Error>> {
+    fn perform(&mut self, command: &Command, out: &mut String) -> Result<(), Box<dyn Error>> {
         let mut args = command.consume_args();
         match command.name.as_str() {
             "open" => {
@@ -118,5 +118,5 @@ impl Scripted for Story {
 
 #[test]
 fn story() {
-    tell("recovery", Story::new);
+    run_scripts("recovery", Story::new);
 }

@@ -11,12 +11,9 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use tokio::time::Instant;
 
-use super::tally::{RequestClass, Tally};
+use super::tally::{KINDS, RequestClass, Tally};
 use crate::engine::base::durations::{DurationCounter, Durations};
 use crate::net::proto::{Code, Kind};
-
-/// Numbers of request kinds are below this.
-pub(super) const KINDS: usize = 64;
 
 #[derive(Debug)]
 pub(crate) struct Metrics {

@@ -15,8 +15,10 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::metrics::KINDS;
 use crate::net::proto::{Batch, Code, Delete, Delivery, Kind, Mode, Put, Range, Request};
+
+/// Numbers of request kinds are below this.
+pub(super) const KINDS: usize = 64;
 
 /// Capacity, in requests, that a connection keeps between two turns.
 const KEPT: usize = 32;

@@ -8,7 +8,7 @@ use goldenscript::Command;
 
 use super::*;
 use crate::engine::cache::table::Word;
-use crate::engine::disk::golden::{Scripted, tell};
+use crate::engine::disk::golden::{Scripted, run_scripts};
 use crate::engine::disk::recorder::Recorder;
 
 struct Story {
@@ -75,7 +75,7 @@ impl Scripted for Story {
         &self.recorder
     }
 
-    fn told(&mut self, command: &Command, out: &mut String) -> Result<(), Box<dyn Error>> {
+    fn perform(&mut self, command: &Command, out: &mut String) -> Result<(), Box<dyn Error>> {
         let mut args = command.consume_args();
         match command.name.as_str() {
             "create" => {
@@ -142,5 +142,5 @@ impl Scripted for Story {
 
 #[test]
 fn story() {
-    tell("cache", Story::new);
+    run_scripts("cache", Story::new);
 }

@@ -7,7 +7,7 @@ use std::fmt::Write;
 use goldenscript::Command;
 
 use super::*;
-use crate::engine::disk::golden::{Scripted, tell};
+use crate::engine::disk::golden::{Scripted, run_scripts};
 use crate::engine::disk::recorder::Recorder;
 use crate::engine::disk::{Keep, SimDisk};
 
@@ -56,7 +56,7 @@ impl Scripted for Story {
         &self.recorder
     }
 
-    fn told(&mut self, command: &Command, out: &mut String) -> Result<(), Box<dyn Error>> {
+    fn perform(&mut self, command: &Command, out: &mut String) -> Result<(), Box<dyn Error>> {
         let mut args = command.consume_args();
         match command.name.as_str() {
             "append" => {
@@ -104,5 +104,5 @@ impl Scripted for Story {
 
 #[test]
 fn story() {
-    tell("log", Story::new);
+    run_scripts("log", Story::new);
 }

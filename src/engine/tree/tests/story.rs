@@ -8,7 +8,7 @@ use goldenscript::{ArgumentConsumer, Command};
 
 use super::*;
 use crate::engine::cache::{Hold, PinnedPage};
-use crate::engine::disk::golden::{Scripted, tell};
+use crate::engine::disk::golden::{Scripted, run_scripts};
 use crate::engine::disk::recorder::Recorder;
 
 struct Story {
@@ -29,7 +29,7 @@ impl Scripted for Story {
         &self.recorder
     }
 
-    fn told(&mut self, command: &Command, out: &mut String) -> Told {
+    fn perform(&mut self, command: &Command, out: &mut String) -> Told {
         let mut args = command.consume_args();
         match command.name.as_str() {
             "put" => {
@@ -154,5 +154,5 @@ fn tell_places(seen: &[(PageId, String)], out: &mut String) -> Told {
 
 #[test]
 fn story() {
-    tell("tree", Story::new);
+    run_scripts("tree", Story::new);
 }
