@@ -183,7 +183,7 @@ impl Engine {
         if !missing.is_empty() {
             return CommitAnswer::NeedsPages(missing);
         }
-        if !self.try_promise(live, state, payload.bytes.len(), 0, payload.needs) {
+        if !self.try_promise(live, state, payload.log_bytes(), 0, payload.needs) {
             return CommitAnswer::NeedsSpace;
         }
         let answer = poison_on_panic(live, || {
@@ -318,7 +318,7 @@ impl Engine {
             return Err(CommitAnswer::NeedsPages(missing));
         }
         let more = promised.and(payload.needs);
-        if !self.try_promise(live, state, payload.bytes.len(), promised.pages, more) {
+        if !self.try_promise(live, state, payload.log_bytes(), promised.pages, more) {
             return Err(CommitAnswer::NeedsSpace);
         }
         *promised = more;

@@ -13,7 +13,7 @@
 //! ```
 //!
 //! - SERVER-1 no thread of the runtime waits for the engine: a call that would wait is recognised
-//!   beforehand (see `engine/commit/at_once.rs`) and goes to the pool, whose queue is bounded;
+//!   beforehand (see `engine/commit/nonblocking.rs`) and goes to the pool, whose queue is bounded;
 //! - SERVER-2 an idle connection holds no buffer, and a long poll is an entry in a table;
 //! - SERVER-3 a slow client slows only itself: output, backlog, flights, subscriptions and times are
 //!   capped per connection, and memory also for all connections together (`input_budget`, `output_budget`);
