@@ -15,8 +15,8 @@ use std::sync::Arc;
 use syncline::disk::{Fault, FaultError, Keep, Op, Persistence, SimDisk};
 use syncline::{Error, Store};
 
+use crate::contents::{Failed, contents};
 use crate::model::Model;
-use crate::reads::{Failed, contents};
 use crate::world::{InjectedFault, Plan, World};
 
 /// How many recoveries in a row are crashed.

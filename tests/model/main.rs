@@ -6,16 +6,19 @@
 //!   reads      every way to read, compared              model     the maps; which commits a
 //!   world      store, disk, model, held objects                   crash may take
 //!   held       values, iterators, snapshots held during other calls
+//!   program    any bytes as a run, for the fuzz target `store_model`
 //! ```
 //!
 //! One seed determines a run. A failure prints the seed and the command that replays it.
 //! `SYNCLINE_SEEDS=1000 cargo test --test model` runs more seeds; `SYNCLINE_TRACE=1` prints every step.
 
+mod contents;
 mod draw;
 mod generate;
 mod held;
 mod lives;
 mod model;
+mod program;
 #[path = "../support/random.rs"]
 mod random;
 mod reads;
@@ -88,5 +91,21 @@ fn the_same_seed_gives_the_same_trace() {
 fn one_seed() {
     if let Some(seed) = number("SYNCLINE_SEED") {
         run(seed);
+    }
+}
+
+/// Programs of random bytes. Half of them are mostly zeros: lengths and counts in them are small.
+#[test]
+fn store_model_holds_for_any_program() {
+    for seed in 0..400 {
+        let mut rng = random::SplitMix64::new(seed);
+        let (len, is_sparse) = (rng.below(1500), rng.once_in(2));
+        let byte = |rng: &mut random::SplitMix64| match is_sparse && !rng.once_in(8) {
+            true => 0,
+            false => rng.next() as u8,
+        };
+        let bytes: Vec<u8> = (0..len).map(|_| byte(&mut rng)).collect();
+        let run = std::panic::catch_unwind(|| program::run(&bytes));
+        assert!(run.is_ok(), "seed {seed}: {bytes:02x?}");
     }
 }

@@ -3,24 +3,12 @@
 use std::ops::Bound;
 use std::sync::Arc;
 
-use syncline::{Entry, Error, Keyspace, Range, Snapshot, Store, Value};
+use syncline::{Entry, Keyspace, Range, Snapshot, Value};
 
+use crate::contents::{Failed, wrong};
 use crate::generate;
-use crate::model::{Map, State};
+use crate::model::Map;
 use crate::random::SplitMix64;
-
-/// Why a read failed: an error of the store, or a wrong answer.
-#[derive(Debug)]
-pub(crate) enum Failed {
-    Refused(Error),
-    Wrong(String),
-}
-
-impl From<Error> for Failed {
-    fn from(error: Error) -> Self {
-        Failed::Refused(error)
-    }
-}
 
 /// Where to read.
 #[derive(Clone, Copy)]
@@ -172,28 +160,6 @@ pub(crate) fn walk(
     Ok(())
 }
 
-/// Reads everything in the store, and checks that the counts agree.
-pub(crate) fn contents(store: &Store) -> Result<State, Failed> {
-    let mut state = State::new();
-    for name in store.keyspaces() {
-        let Some(keyspace) = store.open_keyspace(&name)? else {
-            return wrong(format!("keyspace {name} is listed, but not there"));
-        };
-        let mut map = Map::new();
-        for entry in keyspace.iter()? {
-            let (key, value) = entry?.into_pair();
-            if map.insert(key, value.into()).is_some() {
-                return wrong(format!("keyspace {name} gives a key twice"));
-            }
-        }
-        if keyspace.len()? != map.len() as u64 {
-            return wrong(format!("{name}: len {}, but {} keys", keyspace.len()?, map.len()));
-        }
-        state.insert(name, Arc::new(map));
-    }
-    Ok(state)
-}
-
 fn same(key: &[u8], found: Option<&[u8]>, wanted: Option<&[u8]>) -> Result<(), Failed> {
     if found == wanted {
         return Ok(());
@@ -201,10 +167,6 @@ fn same(key: &[u8], found: Option<&[u8]>, wanted: Option<&[u8]>) -> Result<(), F
     let show = |value: Option<&[u8]>| value.map(|v| (v.len(), v[..v.len().min(12)].to_vec()));
     let key = key.escape_ascii();
     wrong(format!("get {key}: found {:?}, not {:?}", show(found), show(wanted)))
-}
-
-fn wrong<T>(what: String) -> Result<T, Failed> {
-    Err(Failed::Wrong(what))
 }
 
 /// A key, which usually exists.

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use syncline::disk::SimDisk;
 use syncline::{CommitMode, Error, Keyspace, Lsn, Options, Receipt, Snapshot, Store, Watermarks};
 
+use crate::contents::{Failed, contents};
 use crate::held::Holding;
 use crate::model::{Model, State};
 use crate::random::SplitMix64;
-use crate::reads::{Failed, contents};
 
 /// The faults that a run injects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

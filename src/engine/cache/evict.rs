@@ -158,6 +158,7 @@ impl Cache {
     }
 
     /// Whether a thread is writing dirty pages now, to evict them.
+    #[cfg(feature = "cli")]
     pub(crate) fn is_evicting(&self) -> bool {
         self.writing.try_lock().is_none()
     }

@@ -252,6 +252,7 @@ impl Engine {
     }
 
     /// As [`Engine::lock_commits`], if nobody holds the lock.
+    #[cfg(feature = "cli")]
     pub(crate) fn try_lock_commits(&self) -> Option<MutexGuard<'_, CommitState>> {
         self.commit.try_lock()
     }

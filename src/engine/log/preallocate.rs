@@ -355,6 +355,7 @@ impl Log {
     }
 
     /// Whether a segment is being prepared now.
+    #[cfg(feature = "cli")]
     pub(crate) fn is_preallocating(&self) -> bool {
         self.preallocator.try_lock().is_none()
     }

@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use super::body::Text;
 use super::failure::Failure;
 use crate::engine::base::error::Error;
+#[cfg(feature = "server")]
 use crate::engine::base::lsn::Lsn;
 use crate::engine::store::Token;
 
@@ -41,6 +42,7 @@ pub(crate) enum JobId {
 /// The prefix of the number of an operation.
 const OPERATION: &str = "op-";
 
+#[cfg(feature = "server")]
 impl JobId {
     /// The store and incarnation of the job, and its number or LSN.
     pub(crate) fn token(&self) -> &Token {

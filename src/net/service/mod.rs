@@ -40,7 +40,7 @@ mod write;
 
 pub(crate) use caller::{Caller, Realm};
 pub(crate) use jobs::{JobListener, JobNumber};
-pub(crate) use names::{Recent, check_public, is_public};
+pub(crate) use names::Recent;
 pub(crate) use once::Swept;
 pub(crate) use operations::{Operation, OperationOutcome, verified};
 pub(crate) use perform::Performed;

@@ -1,9 +1,10 @@
-//! Entry points of the fuzz targets in `fuzz/`: every decoder of untrusted bytes, and the whole store.
+//! Entry points of the fuzz targets in `fuzz/` for every decoder of untrusted bytes. (The target of the
+//! whole store, `store_model`, runs the programs of `tests/model`.)
 //!
 //! ```text
 //!   fuzz/fuzz_targets/*.rs      libFuzzer, without an end
 //!            |
-//!   fuzzing::{record, page, superblock, token, store_model, packet}
+//!   fuzzing::{record, page, superblock, token, packet}
 //!            |
 //!   unit tests here             random and mutated bytes, on every run of the tests
 //! ```
@@ -19,11 +20,9 @@
 //! Checksums reject random bytes, so each function also repairs the checksum of its input and tries
 //! again: that reaches the code behind the checksum.
 
-mod model;
 #[cfg(feature = "server")]
 mod packet;
 
-pub use self::model::store_model;
 #[cfg(feature = "server")]
 pub use self::packet::packet;
 

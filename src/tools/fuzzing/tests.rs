@@ -160,8 +160,3 @@ fn packet_decoders_take_any_bytes() {
     }
     smoke(packet, &valid, 300, 50_000);
 }
-
-#[test]
-fn store_model_holds_for_any_program() {
-    smoke(store_model, &[], 1500, 400);
-}
