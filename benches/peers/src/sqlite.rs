@@ -195,7 +195,7 @@ impl Worker<'_> {
         Ok(())
     }
 
-    /// Before each read: sees to it that what it reads in is new enough.
+    /// Before each read: makes sure that the snapshot it reads is new enough.
     fn begin_read(&mut self) -> rusqlite::Result<()> {
         let now = self.store.turns.now();
         match self.read {

@@ -21,7 +21,7 @@ pub enum Class {
     Recovery,
     /// What snapshots see.
     Versions,
-    /// What is told of a commit.
+    /// The reported state of a commit.
     Receipts,
     /// What follows a failed flush.
     Poison,
@@ -229,7 +229,7 @@ catalog! {
         FailedCheckpointFreesAll = "failed-checkpoint-frees-all": "a checkpoint that fails frees what others own";
         PageWriteErrorIgnored = "page-write-error-ignored": "pages whose writing failed count as written";
         GrowthFailureIgnored = "growth-failure-ignored": "the data file counts as longer although it could not grow";
-        FullDiskPoisons = "full-disk-poisons": "a segment that could not be made closes the log for good";
+        FullDiskPoisons = "full-disk-poisons": "a segment that could not be made poisons the log";
         RoomNotMade = "room-not-made": "a commit looks for frames and blocks only when it is in the log";
         BatchNeedsDisk = "batch-needs-disk": "a batch larger than the cache fails if its pages cannot be written";
         HoleTooLong = "hole-too-long": "what a full log gives back reaches into what is written next";

@@ -18,7 +18,7 @@ pub(crate) fn is_active(mutant: Mutant) -> bool {
     MUTANT.get() == Some(mutant) || EVERYWHERE.get() == Some(&mutant)
 }
 
-/// Breaks the whole process for good, if the environment says so.
+/// Breaks the whole process until it ends, if the environment says so.
 ///
 /// # Errors
 /// A message, if there is no such mutant.

@@ -41,6 +41,8 @@ mod write;
 pub(crate) use caller::{Caller, Realm};
 pub(crate) use jobs::{JobListener, JobNumber};
 pub(crate) use names::Recent;
+#[cfg(feature = "cli")]
+pub(crate) use names::{check_public, is_public};
 pub(crate) use once::Swept;
 pub(crate) use operations::{Operation, OperationOutcome, verified};
 pub(crate) use perform::Performed;

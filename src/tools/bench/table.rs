@@ -71,7 +71,7 @@ pub fn table(record: &Record) -> String {
     text
 }
 
-/// The headings, and one line for each row, aligned.
+/// The headings, and one line per row, aligned.
 fn lines(rows: &[Row], columns: usize) -> Vec<String> {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_header(&COLUMNS[..columns]);

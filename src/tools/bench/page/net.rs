@@ -172,7 +172,7 @@ fn lanes_card(title: &str, lanes: &[Lane], axis: Axis) -> Markup {
     if lanes.is_empty() { Markup::default() } else { card(title, None, &draw(lanes, &axis)) }
 }
 
-/// A lane for each row that has the figure.
+/// One lane per row that has the figure.
 fn bars(rows: &[&Row], figure: &str, told: fn(f64) -> String) -> Vec<Lane> {
     let lane = |row: &&Row| {
         let value = row.figure(figure)?;
