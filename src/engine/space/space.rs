@@ -67,7 +67,7 @@ pub(crate) struct SpaceStats {
     pub(crate) bytes_written: u64,
 }
 
-/// What the log has reported about itself ([`Witness::note_log`]).
+/// What the log has reported about itself ([`LogRegistry::note_log`]).
 #[derive(Clone, Copy, Debug)]
 struct NotedLog {
     /// The life whose log it is.
