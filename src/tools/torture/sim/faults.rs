@@ -365,7 +365,8 @@ impl<'a> Play<'a> {
             Err(error) => return Ok(StepOutcome::Refused(error)),
         }
         if store.is_poisoned() {
-            judge.poisoned(&store, &self.run.history)?;
+            let is_forgotten = self.failing.fault == CallFault::FlushForgotten;
+            judge.poisoned(&store, &self.run.history, is_forgotten)?;
         }
         match store.verify() {
             Ok(found) if found.is_clean() => {}

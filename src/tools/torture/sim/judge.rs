@@ -152,7 +152,14 @@ impl Judge {
     }
 
     /// Judges the receipts of a poisoned store: each is durable or answers with [`Error::Poisoned`].
-    pub(crate) fn poisoned(&mut self, store: &Store, history: &History) -> Result<(), Violation> {
+    /// A receipt of a former life is looked up in a page: if the page cache has dropped pages
+    /// (`is_forgotten`), that may report [`Error::Corrupt`], as any read may.
+    pub(crate) fn poisoned(
+        &mut self,
+        store: &Store,
+        history: &History,
+        is_forgotten: bool,
+    ) -> Result<(), Violation> {
         self.check(Clause::Receipts);
         let durable = store.watermarks().durable;
         for commit in history.commits().iter().rev().take(8) {
@@ -160,6 +167,7 @@ impl Judge {
             match store.status(token) {
                 Ok(Status::Durable) if commit.lsn <= durable.max(history.mark.durable) => {}
                 Err(Error::Poisoned { .. }) if commit.lsn > durable => {}
+                Err(Error::Corrupt { .. }) if is_forgotten => {}
                 found => {
                     let what = format!("a receipt of a poisoned log is {found:?}");
                     return Err(Violation::of(Clause::Receipts, what));

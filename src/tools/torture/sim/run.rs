@@ -388,7 +388,7 @@ impl WorkloadRun {
             Err(LookError::Refused(error)) => return Ok(StepOutcome::Refused(error)),
         }
         if self.is_poisoned {
-            return judge.poisoned(store, &self.history).map(|()| StepOutcome::Done);
+            return judge.poisoned(store, &self.history, false).map(|()| StepOutcome::Done);
         }
         judge.running(store, &self.history).map(|()| StepOutcome::Done)
     }
