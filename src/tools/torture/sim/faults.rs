@@ -268,6 +268,7 @@ impl<'a> Play<'a> {
         }
         let is_poisoned = self.run.store.as_ref().is_some_and(crate::Store::is_poisoned);
         self.run.is_poisoned |= is_poisoned;
+        self.run.may_lack_pages = self.failing.fault == CallFault::FlushForgotten;
     }
 
     /// Judges an error: it must fit the fault, and last no longer than the fault.

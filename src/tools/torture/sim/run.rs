@@ -31,6 +31,8 @@ pub(crate) struct WorkloadRun {
     pub(crate) store: Option<Store>,
     /// A flush failed: the store takes no commit until it is reopened.
     pub(crate) is_poisoned: bool,
+    /// Whether the page cache may have dropped pages of the data file after a failed flush.
+    pub(crate) may_lack_pages: bool,
     /// In this life, a commit was larger than the cache keeps together and read pages meanwhile.
     pub(crate) has_read_within: bool,
     /// A new file that the last opening left behind, although it failed.
@@ -75,6 +77,7 @@ impl WorkloadRun {
             watch,
             store: None,
             is_poisoned: false,
+            may_lack_pages: false,
             has_read_within: false,
             left: None,
             theme: None,
@@ -388,7 +391,9 @@ impl WorkloadRun {
             Err(LookError::Refused(error)) => return Ok(StepOutcome::Refused(error)),
         }
         if self.is_poisoned {
-            return judge.poisoned(store, &self.history, false).map(|()| StepOutcome::Done);
+            return judge
+                .poisoned(store, &self.history, self.may_lack_pages)
+                .map(|()| StepOutcome::Done);
         }
         judge.running(store, &self.history).map(|()| StepOutcome::Done)
     }
