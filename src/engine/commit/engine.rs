@@ -215,8 +215,13 @@ impl Engine {
     pub(crate) fn watermarks(&self) -> Watermarks {
         let checkpoint = self.checkpointed.load();
         let visible = self.cache.visible();
-        let durable = self.log().map_or(checkpoint, |log| log.durable());
-        let appended = self.log().map_or(checkpoint, |log| log.appended());
+        let (durable, appended) = match self.log() {
+            Some(log) => {
+                let durable = log.durable();
+                (durable, log.appended())
+            }
+            None => (checkpoint, checkpoint),
+        };
         let incarnation = self.life().incarnation;
         Watermarks { incarnation, appended, visible, durable, checkpoint }
     }

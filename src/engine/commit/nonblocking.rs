@@ -37,18 +37,11 @@ pub(crate) struct GatheredCommit {
     pub(crate) keyspaces: Vec<Arc<KeyspaceState>>,
     /// `Ok(None)`, and nothing done, if it would have to wait.
     pub(crate) answer: Result<Option<Lsn>>,
-    /// It needs nothing more except the commit lock, log space and blocks.
-    pub(super) is_ready: bool,
 }
 
 impl Default for GatheredCommit {
     fn default() -> GatheredCommit {
-        GatheredCommit {
-            payload: Payload::default(),
-            keyspaces: Vec::new(),
-            answer: Ok(None),
-            is_ready: false,
-        }
+        GatheredCommit { payload: Payload::default(), keyspaces: Vec::new(), answer: Ok(None) }
     }
 }
 
@@ -62,7 +55,6 @@ impl GatheredCommit {
         self.payload.clear();
         self.keyspaces.clear();
         self.answer = Ok(None);
-        self.is_ready = false;
     }
 
     fn is_unanswered(&self) -> bool {
@@ -80,7 +72,7 @@ impl Engine {
     /// No other commit comes between them. Each is a record of its own: a crash may undo the later ones
     /// and leave the earlier ones.
     pub(crate) fn try_commit_each(&self, commits: &mut [GatheredCommit]) {
-        if let Err(error) = self.commit_ready(commits) {
+        if let Err(error) = self.commit_prepared(commits) {
             for commit in commits.iter_mut().filter(|commit| commit.is_unanswered()) {
                 commit.answer = Err(error.clone());
             }
@@ -88,13 +80,13 @@ impl Engine {
     }
 
     /// As [`Engine::try_commit_each`]. An error is the answer of every commit that has none yet.
-    fn commit_ready(&self, commits: &mut [GatheredCommit]) -> Result<()> {
+    fn commit_prepared(&self, commits: &mut [GatheredCommit]) -> Result<()> {
         self.check_writable()?;
         let Some(live) = self.live.get().filter(|_| self.options.background) else {
             return Ok(());
         };
         // 1. Outside the lock: check the needs of each, then of all together.
-        let (operations, bytes) = self.mark_ready(commits);
+        let (prepared, operations, bytes) = self.prepare(commits);
         if operations == 0
             || self.is_throttled(live)
             || !self.cache.has_room_for(operations)
@@ -107,31 +99,31 @@ impl Engine {
         if state.sealed {
             return Err(Error::Closed);
         }
-        let last = self.serve_ready(live, &mut state, commits);
+        let last = self.serve_prepared(live, &mut state, &mut commits[..prepared]);
         self.serve_queue(live, &mut state);
         drop(state);
         last.map_or(Ok(()), |lsn| self.after_commit(live, lsn))
     }
 
-    /// Marks commits that need not wait, up to the first that does (GATHER-4). Returns the number of
-    /// their operations, and the most log bytes that they take.
-    pub(crate) fn mark_ready(&self, commits: &mut [GatheredCommit]) -> (usize, usize) {
+    /// Prepares commits that need nothing more except the commit lock, log space and blocks, up to the
+    /// first that would have to wait (GATHER-4). Returns how many of `commits` that covers, refused ones
+    /// included, and the operations and log bytes of the prepared ones.
+    pub(crate) fn prepare(&self, commits: &mut [GatheredCommit]) -> (usize, usize, usize) {
         let (mut operations, mut bytes) = (0, 0);
-        for commit in commits.iter_mut() {
-            let GatheredCommit { payload, keyspaces, .. } = commit;
+        for (at, commit) in commits.iter_mut().enumerate() {
+            let GatheredCommit { payload, keyspaces, answer } = commit;
             match self.has_leaves_in_memory(payload, keyspaces) {
                 Ok(true) if payload.longest_value <= max_inline(self.cache.page_bytes()) => {
                     self.estimate_needs(payload);
                     payload.seal(CommitMode::Async);
                     operations += payload.operations;
-                    commit.is_ready = true;
-                    bytes += commit.payload.log_bytes();
+                    bytes += payload.log_bytes();
                 }
-                Ok(_) => break,
-                Err(error) => commit.answer = Err(error),
+                Ok(_) => return (at, operations, bytes),
+                Err(error) => *answer = Err(error),
             }
         }
-        (operations, bytes)
+        (commits.len(), operations, bytes)
     }
 
     /// Takes the commit lock, unless another thread holds it for long.
@@ -162,21 +154,20 @@ impl Engine {
         })
     }
 
-    /// Serves gathered commits in order, up to the first that would have to wait (GATHER-4). Returns the
+    /// Serves prepared commits in order, up to the first that would have to wait (GATHER-4). Returns the
     /// last one's LSN.
     ///
     /// Each is a group of its own: a group's only change may be made in place (CACHE-7), which is
     /// cheaper than a copy of its page.
-    pub(crate) fn serve_ready(
+    pub(crate) fn serve_prepared(
         &self,
         live: &LiveLog,
         state: &mut CommitState,
         commits: &mut [GatheredCommit],
     ) -> Option<Lsn> {
         let mut last = None;
-        for GatheredCommit { payload, keyspaces, answer, .. } in
-            commits.iter_mut().filter(|commit| commit.is_ready)
-        {
+        for commit in commits.iter_mut().filter(|commit| commit.is_unanswered()) {
+            let GatheredCommit { payload, keyspaces, answer } = commit;
             match self.serve_one(live, state, payload, keyspaces, &mut []) {
                 CommitAnswer::Done(Ok(lsn)) => {
                     *answer = Ok(Some(lsn));

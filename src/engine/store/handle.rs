@@ -252,6 +252,8 @@ impl Store {
     ///   for example because a backup was restored.
     /// - [`Error::Poisoned`] if a flush failed: only the recovery at the next open decides whether the
     ///   commit is durable or lost.
+    /// - Errors of reading a page, above all [`Error::Corrupt`]: a token of an earlier incarnation is
+    ///   looked up in the data file.
     pub fn status(&self, token: &str) -> Result<Status> {
         self.engine().check_open()?;
         status(self.engine(), token)

@@ -446,9 +446,10 @@ mod tests {
         }
         // As if others took the log space between the check and the commit lock.
         let engine = store.engine();
-        engine.mark_ready(&mut gathered.commits);
+        let (prepared, ..) = engine.prepare(&mut gathered.commits);
         let mut state = engine.lock_commits();
-        engine.serve_ready(engine.live().unwrap(), &mut state, &mut gathered.commits);
+        let live = engine.live().unwrap();
+        engine.serve_prepared(live, &mut state, &mut gathered.commits[..prepared]);
         drop(state);
         let done: Vec<bool> =
             gathered.answers().map(|answer| answer.as_ref().unwrap().is_some()).collect();

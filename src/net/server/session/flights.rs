@@ -51,6 +51,11 @@ impl Flights {
         self.by_id.iter_mut().map(|(id, flight)| (*id, flight))
     }
 
+    /// Whether `picks` picks one of them.
+    pub(super) fn has(&self, picks: impl Fn(&Awaits) -> bool) -> bool {
+        self.by_id.values().any(|flight| picks(&flight.awaits))
+    }
+
     /// The ids of those that `picks` picks, in ascending order.
     pub(super) fn ids_of(&self, picks: impl Fn(&Awaits) -> bool) -> Vec<u64> {
         let picked = self.by_id.iter().filter(|(_, flight)| picks(&flight.awaits));

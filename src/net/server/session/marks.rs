@@ -58,7 +58,7 @@ impl Session {
             self.push_marks(id, now);
         }
         let is_watch = |awaits: &Awaits| matches!(awaits, Awaits::MarksWatch(_));
-        if !self.flights.ids_of(is_watch).is_empty() {
+        if self.flights.has(is_watch) {
             self.await_next_marks();
         }
     }

@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use super::flight::{Awaits, Flight, Pooled};
+use super::flight::{Awaits, Flight};
 use super::session::Session;
 use super::task::too_busy;
 use super::time::{fails_at, millis};
 use crate::net::proto::{Delivery, Head, Kind, Packet, Request, Response};
-use crate::net::server::work::{Ownership, QueuedRequest};
+use crate::net::server::work::QueuedRequest;
 use crate::net::service::{JobRef, Operation};
 
 impl Session {
@@ -87,11 +87,9 @@ impl Session {
 
     /// Hands a request to the pool.
     pub(super) fn hand_over(&mut self, packet: &Packet<'_>, now: Instant) {
-        let (ticket, owner) = (self.flights.new_ticket(), Arc::new(Ownership::default()));
         let kind = Kind::from_number(packet.head.kind).expect("decoded before");
-        let awaits = Awaits::Pool(Pooled::new(ticket, None, Arc::clone(&owner)));
-        self.launch(packet.head.id, Flight { kind, until: fails_at(packet, now), awaits });
-        self.pool_queue.push(QueuedRequest::new(packet, ticket, owner));
+        let request = self.launch_pooled(packet, kind, None, now);
+        self.pool_queue.push(request);
         self.submit_queued(now);
     }
 

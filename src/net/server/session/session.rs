@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use super::flight::{Awaits, Flight};
+use super::flight::{Awaits, Flight, Pooled};
 use super::flights::Flights;
 use super::gather::Gather;
 use super::held_reads::HeldReads;
@@ -13,14 +13,16 @@ use super::outbox::Outbox;
 use super::pool_queue::PoolQueue;
 use super::sync_waiters::SyncWaiters;
 use super::task::TaskContext;
+use super::time::fails_at;
 use super::write_queue::WriteQueue;
-use crate::net::proto::{Code, Failure, MAX_HELLO};
+use crate::net::proto::{Code, Failure, Kind, MAX_HELLO, Mode, Packet};
 use crate::net::server::buffers::Output;
 use crate::net::server::mailbox::Mailbox;
 use crate::net::server::output_budget::EncodedAnswer;
 use crate::net::server::shared::Shared;
 use crate::net::server::tally::Tally;
 use crate::net::server::tokens::Token;
+use crate::net::server::work::{Ownership, QueuedRequest};
 use crate::net::service::{Caller, JobRef, Recent, Reply};
 
 /// The conversation on one connection.
@@ -189,6 +191,20 @@ impl Session {
     pub(super) fn launch(&mut self, id: u64, flight: Flight) {
         self.flights.launch(id, flight);
         self.tally.launched(id);
+    }
+
+    /// Enters a request that waits for the pool, and returns it for its queue.
+    pub(super) fn launch_pooled(
+        &mut self,
+        packet: &Packet<'_>,
+        kind: Kind,
+        mode: Option<Mode>,
+        now: Instant,
+    ) -> QueuedRequest {
+        let (ticket, owner) = (self.flights.new_ticket(), Arc::new(Ownership::default()));
+        let awaits = Awaits::Pool(Pooled::new(ticket, mode, Arc::clone(&owner)));
+        self.launch(packet.head.id, Flight { kind, until: fails_at(packet, now), awaits });
+        QueuedRequest::new(packet, ticket, owner)
     }
 
     /// Takes a request out of the table of flights, and from the sync line (SESSION-1). The caller

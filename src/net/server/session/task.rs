@@ -78,13 +78,11 @@ impl TaskContext {
         let QueuedRequest { id, ticket, .. } = queued;
         let (performed, made) = self.perform(&request, id);
         drop(charge);
-        self.mailbox.send(match performed {
-            Performed::Answered => Message::Answer { id, ticket, made: made() },
+        match performed {
+            Performed::Answered => self.mailbox.send(Message::Answer { id, ticket, made: made() }),
             Performed::Appended(_) => unreachable!("writes are done in runs"),
-            Performed::Streaming(stream) => {
-                Message::Part { id, ticket, made: made(), stream: Some(stream) }
-            }
-        });
+            Performed::Streaming(_) => unreachable!("streams are opened by `open_stream`"),
+        }
     }
 
     /// Performs a request. Also returns a function that charges its answer to the budget. A panic is
@@ -191,14 +189,12 @@ impl TaskContext {
     /// Opens a stream, and makes its first part.
     pub(super) fn open_stream(&self, packet: &Packet<'_>, ticket: u64) {
         let (id, request) = (packet.head.id, Request::decode(packet).expect("decoded before"));
-        let mut answer = Vec::new();
-        let mut reply = Reply { id, max_body: self.max_body, out: &mut answer };
-        let stream = match self.shared.service.perform(&request, &self.caller, &mut reply) {
+        let (performed, made) = self.perform(&request, id);
+        let stream = match performed {
             Performed::Streaming(stream) => Some(stream),
             _ => None,
         };
-        let made = EncodedAnswer::new(answer, &self.shared.output_budget);
-        self.mailbox.send(Message::Part { id, ticket, made, stream });
+        self.mailbox.send(Message::Part { id, ticket, made: made(), stream });
     }
 
     /// Makes the next part of a stream.

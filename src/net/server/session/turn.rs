@@ -160,14 +160,15 @@ impl Session {
     }
 
     fn take_message(&mut self, message: Message, now: Instant) {
-        match message {
-            Message::Wrote { number, id, ticket, outcome } => {
-                return self.write_ended(number, id, ticket, outcome, now);
-            }
-            Message::RunEnded(run) => return self.writes.run_ended(run),
-            _ => self.pool_queue.returned(),
+        // A run of writes does not count in the queue to the pool.
+        if !matches!(message, Message::Wrote { .. } | Message::RunEnded(_)) {
+            self.pool_queue.returned();
         }
         match message {
+            Message::Wrote { number, id, ticket, outcome } => {
+                self.write_ended(number, id, ticket, outcome, now);
+            }
+            Message::RunEnded(run) => self.writes.run_ended(run),
             Message::Cancelled => {}
             Message::Deferred(mut request, reason) => {
                 match reason {
@@ -193,7 +194,6 @@ impl Session {
             Message::Part { id, ticket, made, stream } => self.part_came(id, ticket, made, stream),
             Message::PartDeferred { id, ticket, stream } => self.part_deferred(id, ticket, stream),
             Message::Judged { id, ticket, jobs } => self.jobs_judged(id, ticket, jobs),
-            Message::Wrote { .. } | Message::RunEnded(_) => unreachable!("taken above"),
         }
     }
 

@@ -10,14 +10,14 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use super::flight::{Awaits, Flight, OnTime, Pooled};
+use super::flight::{Awaits, Flight, OnTime};
 use super::session::Session;
 use super::task::too_busy;
 use super::time::fails_at;
 use crate::engine::base::error::Result;
 use crate::engine::store::Gathered;
 use crate::net::proto::{Applied, Job, JobState, Kind, Mode, Packet, Request, Response, Written};
-use crate::net::server::work::{Ownership, QueuedRequest, QueuedWrite, WriteOutcome, WriteRun};
+use crate::net::server::work::{QueuedWrite, WriteOutcome, WriteRun};
 use crate::net::service::Appended;
 
 /// Writes at the front of the queue that are tried together.
@@ -130,11 +130,8 @@ impl Session {
         mode: Mode,
         now: Instant,
     ) {
-        let (ticket, owner) = (self.flights.new_ticket(), Arc::new(Ownership::default()));
-        let awaits = Awaits::Pool(Pooled::new(ticket, Some(mode), Arc::clone(&owner)));
-        let until = fails_at(packet, now);
-        self.launch(packet.head.id, Flight { kind: request.kind(), until, awaits });
-        self.writes.push(request, QueuedRequest::new(packet, ticket, owner));
+        let queued = self.launch_pooled(packet, request.kind(), Some(mode), now);
+        self.writes.push(request, queued);
         self.submit_run(now);
     }
 

@@ -182,7 +182,8 @@ struct Play<'a> {
 
 impl<'a> Play<'a> {
     fn new(case: &Case, planned: Option<PlannedFault>, failing: &'a Failing) -> Play<'a> {
-        let run = WorkloadRun::new(&case.setup, SimDisk::new());
+        let mut run = WorkloadRun::new(&case.setup, SimDisk::new());
+        run.may_lack_pages = failing.fault == CallFault::FlushForgotten;
         let meter = Meter::new(planned);
         run.watch.set_hook(meter.hook());
         let (since, was_on, has_read_within) = (None, false, false);
@@ -262,13 +263,12 @@ impl<'a> Play<'a> {
 
     /// Adjusts the history before and after each step.
     fn note_state(&mut self) {
-        if self.failing.fault == CallFault::FlushForgotten {
+        if self.run.may_lack_pages {
             // A kill also takes the data that the page cache has dropped.
             self.run.history.mark.written = self.run.history.mark.durable;
         }
         let is_poisoned = self.run.store.as_ref().is_some_and(crate::Store::is_poisoned);
         self.run.is_poisoned |= is_poisoned;
-        self.run.may_lack_pages = self.failing.fault == CallFault::FlushForgotten;
     }
 
     /// Judges an error: it must fit the fault, and last no longer than the fault.
@@ -306,7 +306,7 @@ impl<'a> Play<'a> {
     }
 
     fn is_forgotten(&self, error: &Error) -> bool {
-        self.failing.fault == CallFault::FlushForgotten && matches!(error, Error::Corrupt { .. })
+        self.run.may_lack_pages && matches!(error, Error::Corrupt { .. })
     }
 
     /// The store did not open: it must once the fault is cleared.
@@ -366,15 +366,12 @@ impl<'a> Play<'a> {
             Err(error) => return Ok(StepOutcome::Refused(error)),
         }
         if store.is_poisoned() {
-            let is_forgotten = self.failing.fault == CallFault::FlushForgotten;
-            judge.poisoned(&store, &self.run.history, is_forgotten)?;
+            judge.poisoned(&store, &self.run.history, self.run.may_lack_pages)?;
         }
         match store.verify() {
             Ok(found) if found.is_clean() => {}
             // The device lacks the data that the page cache has dropped.
-            Ok(_) if self.failing.fault == CallFault::FlushForgotten => {
-                return Ok(StepOutcome::Done);
-            }
+            Ok(_) if self.run.may_lack_pages => return Ok(StepOutcome::Done),
             Ok(found) => {
                 return Err(Violation::safety(format!("verify: {}", found.problems.join("; "))));
             }

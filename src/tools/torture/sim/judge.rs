@@ -153,12 +153,12 @@ impl Judge {
 
     /// Judges the receipts of a poisoned store: each is durable or answers with [`Error::Poisoned`].
     /// A receipt of a former life is looked up in a page: if the page cache has dropped pages
-    /// (`is_forgotten`), that may report [`Error::Corrupt`], as any read may.
+    /// (`may_lack_pages`), that may report [`Error::Corrupt`], as any read may.
     pub(crate) fn poisoned(
         &mut self,
         store: &Store,
         history: &History,
-        is_forgotten: bool,
+        may_lack_pages: bool,
     ) -> Result<(), Violation> {
         self.check(Clause::Receipts);
         let durable = store.watermarks().durable;
@@ -167,7 +167,7 @@ impl Judge {
             match store.status(token) {
                 Ok(Status::Durable) if commit.lsn <= durable.max(history.mark.durable) => {}
                 Err(Error::Poisoned { .. }) if commit.lsn > durable => {}
-                Err(Error::Corrupt { .. }) if is_forgotten => {}
+                Err(Error::Corrupt { .. }) if may_lack_pages => {}
                 found => {
                     let what = format!("a receipt of a poisoned log is {found:?}");
                     return Err(Violation::of(Clause::Receipts, what));
