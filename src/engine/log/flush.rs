@@ -324,9 +324,10 @@ impl Log {
         let mut state = self.group.state.lock();
         let wakeups = match flushed {
             Ok(()) if state.poison.is_none() => {
-                self.durable.advance(mutant!(DurableBeyondTarget: target => self.appended.load()));
+                let reached = mutant!(DurableBeyondTarget: target => self.appended.load());
+                self.durable.advance(reached);
                 let asking = state.waiting();
-                let mut wakeups = state.pass(target);
+                let mut wakeups = state.pass(reached);
                 let waiting = state.waiting();
                 state.group_delay.record_flush(asking - waiting + LEADER, waiting, begun.elapsed());
                 wakeups.leader = state.choose_leader();

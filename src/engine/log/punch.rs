@@ -43,11 +43,11 @@ impl Log {
         }
         let records = self.geometry.record_after(self.geometry.segment_start(number));
         let begin = state.hole_end.max(records);
-        let needed_from =
+        let unneeded =
             (last_byte.get() / SEGMENT_HEADER * SEGMENT_HEADER).saturating_sub(begin.get());
         let last = self.last_segment();
         let has = if last.is_whole() { 0 } else { last.bytes() };
-        let bytes = step_within(self.segment_bytes(), has + needed_from);
+        let bytes = step_within(self.segment_bytes(), has + unneeded);
         if bytes <= has {
             return Ok(false);
         }

@@ -24,6 +24,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use parking_lot::{Mutex, MutexGuard};
 
 use crate::engine::base::error::Result;
+use crate::engine::mutants::mutant;
 use crate::{CommitMode, Keyspace, Store, WriteBatch};
 
 /// Locks for keys that are being written.
@@ -53,6 +54,7 @@ pub(super) struct Keyspaces {
 impl Keyspaces {
     /// Adds a key to `batch`.
     pub(super) fn remember(&self, batch: &mut WriteBatch, key: &[u8]) {
+        mutant!(OnceUnrecorded => return);
         let now = now();
         batch.put(&self.keys, key, now.to_le_bytes());
         batch.put(&self.by_time, time_key(now, key), []);

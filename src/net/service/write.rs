@@ -59,7 +59,7 @@ impl Service {
         match once.keys.peek(&key, |value| value.is_some())? {
             Some(true) => Ok(Some(self.applied_before())),
             Some(false) => {
-                mutant!(OnceUnrecorded: once.remember(&mut batch, &key) => ());
+                once.remember(&mut batch, &key);
                 Ok(self.store.write_at_once(&mut batch)?.map(Appended::now))
             }
             None => Ok(None),
@@ -78,9 +78,8 @@ impl Service {
         recent: &mut Recent,
         to: &mut Gathered,
     ) -> Result<bool> {
+        mutant!(AnsweredUnappended => if let Request::Put(_) = request { return Ok(false); });
         match *request {
-            #[cfg(feature = "mutants")]
-            Request::Put(_) if mutant!(AnsweredUnappended: false => true) => return Ok(false),
             Request::Put(Put { keyspace, key, value, once: None, .. }) => {
                 let Some(keyspace) = self.names.known(keyspace, recent) else { return Ok(false) };
                 keyspace.gather_put(key, value, to)?;
@@ -139,7 +138,7 @@ impl Service {
             return Ok(self.applied_before());
         }
         let mut batch = batch()?;
-        mutant!(OnceUnrecorded: once.remember(&mut batch, &key) => ());
+        once.remember(&mut batch, &key);
         self.commit(batch)
     }
 

@@ -22,7 +22,8 @@ pub(crate) fn page(title: &str, style: &str, content: &Markup) -> String {
         }
     };
     // HTML allows no control characters, not even escaped ones.
-    let is_control = |letter: char| letter.is_ascii_control() && !matches!(letter, '\n' | '\t');
+    let is_control =
+        |letter: char| letter.is_ascii_control() && !matches!(letter, '\n' | '\r' | '\t');
     page.into_string().replace(is_control, "\u{fffd}")
 }
 

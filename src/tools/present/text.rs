@@ -1,34 +1,24 @@
 //! Numbers and tables as text, within [`WIDTH`] columns.
 
-use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, presets};
+pub(crate) use comfy_table::CellAlignment as Align;
+use comfy_table::{Cell, ContentArrangement, Table, presets};
 
 /// The longest line, except where a word of a command is longer.
 pub(crate) const WIDTH: usize = 100;
 
-/// How a column is aligned.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Align {
-    Left,
-    Right,
-}
-
 /// Rows under headings, [`WIDTH`] columns wide at most: long text is wrapped.
 #[derive(Debug)]
 pub(crate) struct Grid {
-    aligns: Vec<CellAlignment>,
+    aligns: Vec<Align>,
     table: Table,
 }
 
 impl Grid {
     pub(crate) fn new(columns: &[(&'static str, Align)]) -> Grid {
-        let align = |(_, align): &(_, Align)| match align {
-            Align::Left => CellAlignment::Left,
-            Align::Right => CellAlignment::Right,
-        };
         let mut table = Table::new();
         table.load_style(presets::NOTHING).set_width(WIDTH as u16);
         table.set_content_arrangement(ContentArrangement::Dynamic);
-        let mut grid = Grid { aligns: columns.iter().map(align).collect(), table };
+        let mut grid = Grid { aligns: columns.iter().map(|(_, align)| *align).collect(), table };
         if columns.iter().any(|(heading, _)| !heading.is_empty()) {
             let headings = grid.cells(columns.iter().map(|(heading, _)| *heading));
             grid.table.set_header(headings);
@@ -43,7 +33,7 @@ impl Grid {
     }
 
     fn cells<'a>(&self, texts: impl Iterator<Item = &'a str>) -> Vec<Cell> {
-        let cell = |(text, align): (&str, &CellAlignment)| Cell::new(text).set_alignment(*align);
+        let cell = |(text, align): (&str, &Align)| Cell::new(text).set_alignment(*align);
         texts.zip(&self.aligns).map(cell).collect()
     }
 

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use super::super::map_page;
 use super::super::*;
 use super::intruded::Intruder;
-use super::{Model, Random, STORE, params, scribble};
+use super::{Model, STORE, params, scribble};
 use crate::engine::base::error::Error;
 use crate::engine::base::lsn::Incarnation;
+use crate::engine::base::random::SplitMix64;
 use crate::engine::base::sync::Mutex;
 use crate::engine::disk::watched::{Watcher, watched};
 use crate::engine::disk::{Disk, Keep, RealDisk, SimDisk};
@@ -44,7 +45,7 @@ fn checkpoints_in_a_real_directory_are_read_back() {
     let disk = RealDisk::open(dir.path()).unwrap();
     let space = Space::create(&disk, params(4096)).unwrap();
     let mut model = Model::default();
-    let mut random = Random::new(5);
+    let mut random = SplitMix64::new(5);
     for _ in 0..5 {
         model.checkpoint(&space, &random.changes(50)).unwrap();
     }
@@ -57,7 +58,7 @@ fn random_checkpoints_are_read_back() {
     for page_size in [4096, 8192] {
         let disk = SimDisk::new();
         let mut space = Space::create(&disk, params(page_size)).unwrap();
-        let (mut model, mut random) = (Model::default(), Random::new(11));
+        let (mut model, mut random) = (Model::default(), SplitMix64::new(11));
         for round in 0..60 {
             model.checkpoint(&space, &random.changes(60)).unwrap();
             if random.below(4) == 0 {

@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 
 use super::super::*;
-use super::{Model, Random, params, scribble};
+use super::{Model, params, scribble};
 use crate::engine::base::error::Error;
 use crate::engine::base::lsn::Lsn;
+use crate::engine::base::random::SplitMix64;
 use crate::engine::disk::{Disk, Keep, SimDisk};
 
 #[test]
@@ -14,7 +15,7 @@ fn a_crash_at_any_step_leaves_the_old_checkpoint_or_the_new() {
     for seed in 1..=4 {
         let base = SimDisk::new();
         let space = Space::create(&base, params(4096)).unwrap();
-        let (mut old, mut random) = (Model::default(), Random::new(seed));
+        let (mut old, mut random) = (Model::default(), SplitMix64::new(seed));
         for _ in 0..4 {
             old.checkpoint(&space, &random.changes(30)).unwrap();
         }

@@ -5,9 +5,10 @@ use std::collections::BTreeSet;
 use super::super::space::SpaceStats;
 use super::super::superblock::Superblock;
 use super::super::*;
-use super::{Model, Random, STORE, params};
+use super::{Model, STORE, params};
 use crate::engine::base::error::Error;
 use crate::engine::base::lsn::{Incarnation, Life, LifeMark, Lsn, Secret, StoreId};
+use crate::engine::base::random::SplitMix64;
 use crate::engine::disk::{Disk, Fault, FaultError, Keep, Op, Persistence, SimDisk};
 use crate::engine::log::LogRegistry;
 
@@ -15,7 +16,7 @@ use crate::engine::log::LogRegistry;
 fn a_full_disk_leaves_the_old_checkpoint_and_heals() {
     let disk = SimDisk::new();
     let space = Space::create(&disk, params(4096)).unwrap();
-    let (mut model, mut random) = (Model::default(), Random::new(3));
+    let (mut model, mut random) = (Model::default(), SplitMix64::new(3));
     let mut full = 0;
     disk.set_capacity(Some(256 << 10));
     for round in 0..200 {

@@ -116,17 +116,7 @@ fn scribble(space: &Space) {
     }
 }
 
-struct Random(SplitMix64);
-
-impl Random {
-    fn new(seed: u64) -> Self {
-        Random(SplitMix64::new(seed))
-    }
-
-    fn below(&mut self, below: u64) -> u64 {
-        self.0.below(below)
-    }
-
+impl SplitMix64 {
     /// Writes and removals of pages, most of them near each other, some far away.
     fn changes(&mut self, count: u64) -> Vec<(u64, Option<u64>)> {
         let mut changes = BTreeMap::new();

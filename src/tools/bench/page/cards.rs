@@ -106,7 +106,7 @@ pub(super) fn cards(groups: &[Comparison<'_>], measure: Measure, record: &Record
 /// A card for each of `items`, all but the first `open` folded.
 pub(super) fn folded<T>(items: &[T], open: usize, card: impl Fn(&T) -> Markup) -> Markup {
     let (open, more) = items.split_at(items.len().min(open));
-    let cards = |items: &[T]| beside(items.len(), &html! { @for item in items { (card(item)) } });
+    let cards = |items: &[T]| beside(items.iter().map(&card));
     html! {
         (cards(open))
         @if !more.is_empty() {
@@ -118,9 +118,12 @@ pub(super) fn folded<T>(items: &[T], open: usize, card: impl Fn(&T) -> Markup) -
     }
 }
 
-/// `count` cards, side by side where there is room.
-pub(super) fn beside(count: usize, cards: &Markup) -> Markup {
-    html! { div.cards.one[count == 1] { (cards) } }
+/// Cards side by side where there is room.
+pub(super) fn beside(
+    cards: impl IntoIterator<Item = Markup, IntoIter: ExactSizeIterator>,
+) -> Markup {
+    let cards = cards.into_iter();
+    html! { div.cards.one[cards.len() == 1] { @for card in cards { (card) } } }
 }
 
 /// A card.

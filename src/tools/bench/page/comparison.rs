@@ -19,23 +19,30 @@ pub(super) struct Comparison<'a> {
 impl<'a> Comparison<'a> {
     /// The groups of `rows`, in the order in which they come.
     pub(super) fn all(rows: &[&'a Row]) -> Vec<Comparison<'a>> {
-        let mut groups: Vec<Comparison<'a>> = Vec::new();
-        for row in rows {
-            let known = groups
-                .iter_mut()
-                .find(|group| group.guarantee == row.guarantee && is_like(group.rows[0], row));
-            match known {
-                Some(group) => group.rows.push(row),
-                None => groups.push(Comparison { guarantee: row.guarantee, rows: vec![row] }),
-            }
-        }
-        groups
+        let is_alike = |a: &Row, b: &Row| a.guarantee == b.guarantee && is_like(a, b);
+        let groups = grouped(rows.iter().copied(), is_alike).into_iter();
+        groups.map(|rows| Comparison { guarantee: rows[0].guarantee, rows }).collect()
     }
 
     /// The work, in words.
     pub(super) fn title(&self, usual: Usual) -> String {
         usual.load(self.rows[0])
     }
+}
+
+/// Groups of rows that are alike, in the order in which they come.
+pub(super) fn grouped<'a>(
+    rows: impl IntoIterator<Item = &'a Row>,
+    is_alike: impl Fn(&Row, &Row) -> bool,
+) -> Vec<Vec<&'a Row>> {
+    let mut groups: Vec<Vec<&Row>> = Vec::new();
+    for row in rows {
+        match groups.iter_mut().find(|group| is_alike(group[0], row)) {
+            Some(group) => group.push(row),
+            None => groups.push(vec![row]),
+        }
+    }
+    groups
 }
 
 /// Whether both rows are of the same work, by any engine in any mode.

@@ -29,7 +29,7 @@ pub(super) fn section(record: &Record) -> Markup {
         .filter(|group| [1, most].contains(&group.rows[0].threads) && group.rows.len() > 1)
         .collect();
     let charts = html! {
-        (beside(1, &curves(record, &rows)))
+        (beside([curves(record, &rows)]))
         @if !groups.is_empty() {
             p.soft {
                 "Side by side: the dot is the median, then bands to p90, p99, p99.9 and to the "

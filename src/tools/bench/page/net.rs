@@ -9,7 +9,7 @@ use maud::{Markup, html};
 
 use super::super::record::{Record, Row};
 use super::cards::{beside, card};
-use super::comparison::{SERVED, Usual};
+use super::comparison::{SERVED, Usual, grouped};
 use super::lanes::{Axis, Lane, LaneOwner, Shape, draw};
 use super::plot::{LOOKS, Plane, Point, Series, Signs, evenly};
 use super::scale::Scale;
@@ -34,14 +34,7 @@ fn of<'a>(record: &'a Record, workload: &str) -> Vec<&'a Row> {
 
 /// Groups of rows that differ only in the load and its connections, in order.
 fn by_variant<'a>(rows: &[&'a Row]) -> Vec<Vec<&'a Row>> {
-    let mut groups: Vec<Vec<&Row>> = Vec::new();
-    for row in rows {
-        match groups.iter_mut().find(|group| group[0].variant == row.variant) {
-            Some(group) => group.push(row),
-            None => groups.push(vec![row]),
-        }
-    }
-    groups
+    grouped(rows.iter().copied(), |a, b| a.variant == b.variant)
 }
 
 fn server(record: &Record) -> Markup {
@@ -66,16 +59,14 @@ fn server(record: &Record) -> Markup {
         lanes_card(&group[0].variant, &lanes, Axis::decades(&lanes, time_tick, "median"))
     };
     let charts = html! {
-        (beside(groups.len(), &html! {
-            @for group in &groups {
-                (card(&group[0].variant, group[0].guarantee, &rates(group)))
-            }
-        }))
+        (beside(groups.iter().map(|group| {
+            card(&group[0].variant, group[0].guarantee, &rates(group))
+        })))
         p.soft {
             "Latencies over " (most) " connections: the dot is the median, then bands to p90, p99, "
             "p99.9 and to the longest."
         }
-        (beside(groups.len(), &html! { @for group in &groups { (latencies(group)) } }))
+        (beside(groups.iter().map(|group| latencies(group))))
     };
     section(
         "A server, against connections",
@@ -213,21 +204,21 @@ fn patterns(record: &Record) -> Markup {
         })
     };
     let known: Vec<Lane> = rows.iter().filter_map(known).collect();
-    let cost = |(title, figure, told, unit): (_, _, fn(f64) -> String, _)| {
+    let cost = |title: &str, figure: &str, told: fn(f64) -> String, unit: &'static str| {
         let lanes = bars(&rows, figure, told);
         let tick: fn(f64) -> String = if unit == "time" { time_tick } else { plain };
         lanes_card(title, &lanes, Axis::bars(&lanes, tick, unit))
     };
     let charts = html! {
-        (beside(1, &lanes_card(
-            &first.variant, &waits, Axis::decades(&waits, time_tick, "median"))))
+        (beside([lanes_card(
+            &first.variant, &waits, Axis::decades(&waits, time_tick, "median"))]))
         div.cards {
             (lanes_card(
                 "from durable to known, p99", &known, Axis::decades(&known, time_tick, "p99")))
-            (cost(("requests per put", "requests each", digits, "requests")))
-            (cost(("bytes per put, both ways", "bytes each", as_bytes, "bytes")))
-            (cost(("server CPU per put", "server CPU each", time, "time")))
-            (cost(("client CPU per put", "client CPU each", time, "time")))
+            (cost("requests per put", "requests each", digits, "requests"))
+            (cost("bytes per put, both ways", "bytes each", as_bytes, "bytes"))
+            (cost("server CPU per put", "server CPU each", time, "time"))
+            (cost("client CPU per put", "client CPU each", time, "time"))
         }
     };
     section(
@@ -243,7 +234,7 @@ fn codecs(record: &Record) -> Markup {
     rows.retain(|row| row.mode == "codec");
     let Some(first) = rows.first() else { return Markup::default() };
     let value = as_bytes(first.value_bytes as f64);
-    let chart = |(what, figure, told, unit): (_, _, fn(f64) -> String, _)| {
+    let chart = |what: &str, figure: &str, told: fn(f64) -> String, unit: &'static str| {
         let lanes = bars(&rows, figure, told);
         let title = format!("{what}: a value of {value}");
         lanes_card(&title, &lanes, Axis::bars(&lanes, plain, unit))
@@ -251,9 +242,9 @@ fn codecs(record: &Record) -> Markup {
     let nanoseconds = |value: f64| format!("{} ns", digits(value));
     let charts = html! {
         div.cards {
-            (chart(("bytes of a put", "size", as_bytes, "bytes")))
-            (chart(("to write it", "write", nanoseconds, "ns")))
-            (chart(("to read it", "read", nanoseconds, "ns")))
+            (chart("bytes of a put", "size", as_bytes, "bytes"))
+            (chart("to write it", "write", nanoseconds, "ns"))
+            (chart("to read it", "read", nanoseconds, "ns"))
         }
     };
     section(
@@ -281,17 +272,15 @@ fn crowd(record: &Record) -> Markup {
             }
         }
     };
-    let cards = html! {
-        @for group in &groups {
-            (card(&usual.load_without_threads(group[0]), group[0].guarantee, &chart(group)))
-        }
-    };
+    let cards = groups.iter().map(|group| {
+        card(&usual.load_without_threads(group[0]), group[0].guarantee, &chart(group))
+    });
     section(
         "A crowd",
         "What others still get beside many connections, or a connection beside what it has in \
          flight: the dot is the median, then bands to p90, p99, p99.9 and to the longest. Of \
          watched jobs it is the time from when a put was due until it was known to be durable.",
-        &beside(groups.len(), &cards),
+        &beside(cards),
     )
 }
 

@@ -126,7 +126,7 @@ pub(super) fn window(record: &Record) -> Markup {
         "How many acknowledged `Async` commits a power loss at a random moment would have taken \
          back, measured while committing as fast as possible. They are always the last ones, and \
          a kill of the process takes none.",
-        &beside(1, &card("Commits lost at a random moment", None, &plane.draw(&series))),
+        &beside([card("Commits lost at a random moment", None, &plane.draw(&series))]),
     )
 }
 
@@ -142,17 +142,15 @@ pub(super) fn flush(record: &Record) -> Markup {
     }
     let variants: BTreeSet<&str> = rows.iter().map(|row| &*row.variant).collect();
     let scale = Scale::decades(rows.iter().map(|row| row.p50_us));
-    let matrices = html! {
-        @for variant in &variants {
-            @let own = rows.iter().copied().filter(|row| row.variant == *variant);
-            (matrix(variant, &own.collect::<Vec<_>>(), scale))
-        }
-    };
+    let matrices = variants.iter().map(|variant| {
+        let own = rows.iter().copied().filter(|row| row.variant == *variant);
+        matrix(variant, &own.collect::<Vec<_>>(), scale)
+    });
     section(
         "The bare device",
         "The time to write and flush without a store, in several ways: the median, by the size of the \
          write, on a logarithmic scale. Durable commits are made of this.",
-        &beside(variants.len(), &matrices),
+        &beside(matrices),
     )
 }
 

@@ -4,7 +4,7 @@ use maud::{Markup, html};
 
 use super::super::record::{Record, Row};
 use super::cards::loss;
-use super::comparison::{Usual, survives};
+use super::comparison::{Usual, grouped, survives};
 use crate::tools::present::figures::{bytes, digits, many, plain, time, times};
 use crate::tools::present::html::section;
 use crate::tools::present::prose::Prose;
@@ -79,17 +79,11 @@ const WORDS: usize = 3;
 
 /// A table for each workload.
 pub(super) fn figures_of_all(record: &Record) -> Markup {
-    let mut workloads: Vec<(&str, Vec<&Row>)> = Vec::new();
-    for row in &record.results {
-        match workloads.iter_mut().find(|(workload, _)| *workload == row.workload) {
-            Some((_, rows)) => rows.push(row),
-            None => workloads.push((&row.workload, vec![row])),
-        }
-    }
+    let workloads = grouped(&record.results, |a, b| a.workload == b.workload);
     let tables = html! {
-        @for (workload, rows) in &workloads {
+        @for rows in &workloads {
             details {
-                summary { (workload) " " span.soft { (rows.len()) " rows" } }
+                summary { (rows[0].workload) " " span.soft { (rows.len()) " rows" } }
                 (table(rows, record))
             }
         }

@@ -6,7 +6,7 @@ use maud::Markup;
 
 use super::super::record::{FLOOR, Record, Row, SYNCLINE};
 use super::cards::{card, folded};
-use super::comparison::{Usual, is_like_except_threads};
+use super::comparison::{Usual, grouped, is_like_except_threads};
 use super::plot::{LOOKS, Plane, Point, Series, Signs, evenly};
 use super::scale::Scale;
 use crate::tools::present::figures::{many, many_tick};
@@ -31,16 +31,9 @@ pub(super) fn section(record: &Record) -> Markup {
 
 /// Groups of rows that differ only in the engine and the number of threads.
 fn charts(record: &Record) -> Vec<Vec<&Row>> {
-    let mut charts: Vec<Vec<&Row>> = Vec::new();
-    for row in record.results.iter().filter(|row| row.threads > 0 && row.workload != "flush") {
-        let known = charts.iter_mut().find(|chart| {
-            chart[0].guarantee == row.guarantee && is_like_except_threads(chart[0], row)
-        });
-        match known {
-            Some(chart) => chart.push(row),
-            None => charts.push(vec![row]),
-        }
-    }
+    let rows = record.results.iter().filter(|row| row.threads > 0 && row.workload != "flush");
+    let mut charts =
+        grouped(rows, |a, b| a.guarantee == b.guarantee && is_like_except_threads(a, b));
     charts
         .retain(|chart| threads(chart).len() > 1 && chart.iter().any(|row| row.engine == SYNCLINE));
     charts
