@@ -15,6 +15,7 @@
 //!   and the same cache size. The table says what it would lose.
 
 use std::path::Path;
+use std::time::Instant;
 
 use super::error::BenchError;
 use crate::Watermarks;
@@ -51,9 +52,18 @@ pub struct Mode {
 pub struct Sizes {
     /// The cache that the engine may use, in bytes.
     pub cache_bytes: u64,
+    /// What the engine may keep of rows that it has not yet moved to where they stay: one memtable, or
+    /// the part of its log that a checkpoint will move. In bytes.
+    pub write_buffer_bytes: u64,
     /// About how many bytes will be stored: for engines that must know their largest size.
     pub expected_bytes: u64,
+    /// The size of most values, in bytes: for engines that keep large ones apart.
+    pub value_bytes: usize,
 }
+
+/// The write buffer of an engine where memory is not the question: the default of fjall, RocksDB and
+/// canopydb.
+pub const WRITE_BUFFER_BYTES: u64 = 64 << 20;
 
 /// A kind of store.
 pub trait Engine: Send + Sync {
@@ -65,6 +75,15 @@ pub trait Engine: Send + Sync {
 
     /// Its modes, at most one for each guarantee.
     fn modes(&self) -> &'static [Mode];
+
+    /// What it is, what it is set to here, and what it is good at: a paragraph that its author would
+    /// sign.
+    fn about(&self) -> &'static str;
+
+    /// Whether [`Session::read_modify_write`] is atomic.
+    fn changes_atomically(&self) -> bool {
+        true
+    }
 
     /// Opens the store in `dir`, or makes it there, to commit in `mode`.
     ///
@@ -91,6 +110,18 @@ pub trait Database: Send + Sync {
         None
     }
 
+    /// A moment before which every acknowledged commit is on the device, so far as the engine's own
+    /// flushes show: the beginning of the last one that has ended. `None` if none has, or if flushes
+    /// cannot be seen.
+    fn flushed_until(&self) -> Option<Instant> {
+        None
+    }
+
+    /// Whether [`Database::flushed_until`] sees flushes.
+    fn sees_flushes(&self) -> bool {
+        false
+    }
+
     /// The watermarks of the log, of an engine that has them: shown while a measurement runs.
     fn watermarks(&self) -> Option<Watermarks> {
         None
@@ -111,6 +142,20 @@ pub trait Session: Send {
     /// The engine's own error.
     fn put_batch(&mut self, rows: &[(&[u8], &[u8])]) -> Result<(), BenchError>;
 
+    /// Commits the removal of all `keys` as one. Every key is there.
+    ///
+    /// # Errors
+    /// The engine's own error.
+    fn delete_batch(&mut self, keys: &[&[u8]]) -> Result<(), BenchError>;
+
+    /// Commits one removal of a key that is there.
+    ///
+    /// # Errors
+    /// The engine's own error.
+    fn delete(&mut self, key: &[u8]) -> Result<(), BenchError> {
+        self.delete_batch(&[key])
+    }
+
     /// Shows the value of `key` to `seen`, with as little copying as the engine allows. Returns
     /// whether there is one.
     ///
@@ -129,8 +174,8 @@ pub trait Session: Send {
         seen: &mut dyn FnMut(&[u8], &[u8]),
     ) -> Result<usize, BenchError>;
 
-    /// Reads `key`, changes its value by `change` and puts it, in one transaction where the engine has
-    /// them (YCSB F).
+    /// Reads `key`, changes its value by `change` and puts it (YCSB F), as one transaction if
+    /// [`Engine::changes_atomically`].
     ///
     /// # Errors
     /// The engine's own error.

@@ -119,6 +119,7 @@ pub fn run(settings: &Settings, peers: &[Box<dyn Engine>]) -> Result<Record, Ben
         seed: settings.seed,
         cache_bytes: settings.cache_bytes,
         warnings,
+        ..RunInfo::default()
     };
     let gauge = Gauge::default();
     let (results, failures) = live::watch(&gauge, || {
@@ -204,6 +205,7 @@ fn describe(engine: &dyn Engine) -> EngineInfo {
     EngineInfo {
         name: engine.name().to_owned(),
         version: engine.version(),
+        about: engine.about().to_owned(),
         modes: engine.modes().iter().map(mode).collect(),
     }
 }

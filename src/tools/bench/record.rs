@@ -82,6 +82,12 @@ pub struct RunInfo {
     pub seed: u64,
     /// The cache that each engine may use.
     pub cache_bytes: u64,
+    /// How long the whole run took.
+    pub took_s: f64,
+    /// The share of the processors' time that the host gave to others (steal), over the whole run.
+    pub steal_percent: Option<f64>,
+    /// The load average over a minute when the run began.
+    pub load_before: Option<f64>,
     /// Reasons to distrust the figures: a file system in memory, a build without optimization.
     pub warnings: Vec<String>,
 }
@@ -93,6 +99,9 @@ pub struct EngineInfo {
     pub name: String,
     /// Its version.
     pub version: String,
+    /// What it is, and how it is set up here.
+    #[serde(default)]
+    pub about: String,
     /// Its modes.
     pub modes: Vec<ModeInfo>,
 }
@@ -174,12 +183,19 @@ pub struct Row {
     pub latency: Vec<(f64, f64)>,
     /// Commits that shared one flush of the log.
     pub commits_per_flush: Option<f64>,
-    /// Bytes written to the device per byte of keys and values.
+    /// Bytes written to the device per byte of keys and values, as the device counts them.
     pub device_bytes_per_user_byte: Option<f64>,
+    /// The same as the process's account has it: every page that became dirty, less what was removed
+    /// before it was written. Without journal and metadata; a large page counts whole.
+    pub dirtied_bytes_per_user_byte: Option<f64>,
+    /// Processor time of the whole process for each operation, the threads of the engine included.
+    pub cpu_us_per_op: Option<f64>,
     /// This row's figure divided by that of its floor, by `ratio_is`.
     pub ratio_to_floor: Option<f64>,
     /// What `ratio_to_floor` compares.
     pub ratio_is: Ratio,
+    /// The mode of the floor that it is compared with: the best one in most rounds.
+    pub floor: Option<String>,
     /// Throughput against that of one thread alone.
     pub ratio_to_1_thread: Option<f64>,
     /// Of our own rows: how many times as good as the best peer that does the same with the same
@@ -202,8 +218,36 @@ pub struct Row {
     pub ratio_to_floor_spread: Option<Spread>,
     /// Over the rounds.
     pub ratio_to_best_peer_spread: Option<Spread>,
+    /// In how many rounds something else took the processors, so that it was measured again.
+    pub disturbed: usize,
+    /// What a reader must know before comparing this row; empty for most.
+    pub note: String,
+    /// How it went on, where that is measured (`steady`). Of the last round.
+    pub course: Vec<Moment>,
     /// Figures that only this workload has.
     pub figures: Vec<Figure>,
+}
+
+/// A part of a long measurement.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Moment {
+    /// When it ended, in seconds since the measurement began.
+    pub at_s: f64,
+    /// Operations per second during it.
+    pub ops_per_s: f64,
+    /// The longest operation that ended during it.
+    pub max_us: f64,
+}
+
+/// How one of our rows stands against the best peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// Better in every round.
+    Ahead,
+    /// Better in some rounds and worse in others: the spread of the ratio contains 1.
+    Level,
+    /// Worse in every round.
+    Behind,
 }
 
 /// A median and its spread over the rounds.
@@ -248,6 +292,28 @@ impl Row {
     /// Whether this is the floor.
     pub fn is_floor(&self) -> bool {
         self.engine == FLOOR
+    }
+
+    /// Against the best peer, if there is one.
+    pub fn standing(&self) -> Option<Standing> {
+        let median = self.ratio_to_best_peer?;
+        let alone = Spread { min: median, median, max: median };
+        let spread = self.ratio_to_best_peer_spread.unwrap_or(alone);
+        Some(match spread {
+            Spread { min, .. } if min > 1.0 => Standing::Ahead,
+            Spread { max, .. } if max < 1.0 => Standing::Behind,
+            _ => Standing::Level,
+        })
+    }
+
+    /// How many times as good as its floor, whatever is compared: 1 is as good as the bare hardware, and
+    /// more is better.
+    pub fn of_floor(&self) -> Option<f64> {
+        let ratio = self.ratio_to_floor?;
+        Some(match self.ratio_is {
+            Ratio::Throughput => ratio,
+            Ratio::MedianLatency | Ratio::DeviceBytes => 1.0 / ratio,
+        })
     }
 
     /// The named figure, if the workload has it.

@@ -155,6 +155,7 @@ impl Results {
             ratio_to_floor_spread: to_floor,
             ratio_to_best_peer_spread: to_peer,
             figures: figures(rounds),
+            ..Row::default()
         }
     }
 

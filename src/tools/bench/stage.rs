@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::case::{Case, Contender};
-use super::engine::{Database, Engine, Guarantee, Mode, Session, Sizes};
+use super::engine::{Database, Engine, Guarantee, Mode, Session, Sizes, WRITE_BUFFER_BYTES};
 use super::error::BenchError;
 use super::floor::{FloorFile, Map, map_of};
 use super::gauge::Gauge;
@@ -112,6 +112,8 @@ impl<'a> Stage<'a> {
     pub(super) fn sizes(&self, value_bytes: usize) -> Sizes {
         Sizes {
             cache_bytes: self.settings.cache_bytes,
+            write_buffer_bytes: WRITE_BUFFER_BYTES,
+            value_bytes,
             expected_bytes: self.settings.keys * (KEY_BYTES + value_bytes) as u64,
         }
     }

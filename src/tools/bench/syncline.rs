@@ -48,6 +48,19 @@ impl Engine for Syncline {
         MODES
     }
 
+    fn about(&self) -> &'static str {
+        "An ordered store over a log and a tree of pages, with default options except the size of the \
+         cache. Each commit chooses what it waits for: `Async` for the operating system, `Sync` for the \
+         device. Made for many small commits whose durability matters one by one. It writes a value \
+         twice, to the log and in its page, so large values and loads that need not be logged are \
+         cheaper elsewhere."
+    }
+
+    /// Until it has transactions that read.
+    fn changes_atomically(&self) -> bool {
+        false
+    }
+
     fn open(
         &self,
         dir: &Path,
@@ -106,6 +119,20 @@ impl Session for Thread<'_> {
             batch.put(self.keyspace, key, value);
         }
         self.store.write(batch)?;
+        Ok(())
+    }
+
+    fn delete_batch(&mut self, keys: &[&[u8]]) -> Result<(), BenchError> {
+        let mut batch = WriteBatch::new();
+        for key in keys {
+            batch.delete(self.keyspace, key);
+        }
+        self.store.write(batch)?;
+        Ok(())
+    }
+
+    fn delete(&mut self, key: &[u8]) -> Result<(), BenchError> {
+        self.keyspace.delete(key)?;
         Ok(())
     }
 

@@ -53,6 +53,10 @@ impl Engine for Peer {
         if self.name == "heavy" { HEAVY_MODES } else { MODES }
     }
 
+    fn about(&self) -> &'static str {
+        "A map."
+    }
+
     fn open(&self, dir: &Path, _: &Mode, _: &Sizes) -> Result<Box<dyn Database>, BenchError> {
         let mut stores = self.stores.lock().unwrap();
         let rows = Arc::clone(stores.entry(dir.to_owned()).or_default());
@@ -88,6 +92,12 @@ impl Session for Thread<'_> {
 
     fn put_batch(&mut self, rows: &[(&[u8], &[u8])]) -> Result<(), BenchError> {
         rows.iter().try_for_each(|(key, value)| self.put(key, value))
+    }
+
+    fn delete_batch(&mut self, keys: &[&[u8]]) -> Result<(), BenchError> {
+        let mut rows = self.0.rows.lock().unwrap();
+        keys.iter().for_each(|key| drop(rows.remove(*key)));
+        Ok(())
     }
 
     fn get(&mut self, key: &[u8], seen: &mut dyn FnMut(&[u8])) -> Result<bool, BenchError> {

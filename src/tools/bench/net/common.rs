@@ -104,7 +104,7 @@ pub(super) fn record(
     let engine = |name: &&str| EngineInfo {
         name: (*name).to_owned(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        modes: Vec::new(),
+        ..EngineInfo::default()
     };
     let run = RunInfo {
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -116,6 +116,7 @@ pub(super) fn record(
         seed: settings.seed,
         cache_bytes: 256 << 20,
         warnings: machine.warnings(&dir.path),
+        ..RunInfo::default()
     };
     Record { machine, run, engines: engines.iter().map(engine).collect(), results }
 }

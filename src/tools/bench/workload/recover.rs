@@ -17,7 +17,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::tools::bench::case::{Case, CaseSuite, Contender};
-use crate::tools::bench::engine::{Engine, Guarantee, Mode, Sizes};
+use crate::tools::bench::engine::{Engine, Guarantee, Mode, Sizes, WRITE_BUFFER_BYTES};
 use crate::tools::bench::error::BenchError;
 use crate::tools::bench::measure::Sample;
 use crate::tools::bench::record::Ratio;
@@ -210,6 +210,8 @@ pub fn write_until_killed(job: &Job, peers: &[Box<dyn Engine>]) -> Result<(), Be
     let mode = mode.ok_or_else(|| unknown("mode", &job.mode))?;
     let sizes = Sizes {
         cache_bytes: job.cache_bytes,
+        write_buffer_bytes: WRITE_BUFFER_BYTES,
+        value_bytes: job.value_bytes,
         expected_bytes: job.commits * (job.value_bytes as u64 + 24),
     };
     let database = engine.open(&job.dir, mode, &sizes)?;
