@@ -2,7 +2,7 @@
 
 use super::engine::{Guarantee, Mode};
 use super::error::BenchError;
-use super::floor;
+use super::floor::BareWrite;
 use super::measure::Sample;
 use super::record::Ratio;
 
@@ -36,8 +36,12 @@ pub(super) struct Case {
     /// The figure that its ratio to the floor compares.
     pub(super) ratio: Ratio,
     pub(super) peer_ratio: Ratio,
-    /// The index of the case that is its floor.
-    pub(super) floor: Option<usize>,
+    /// The indices of the cases that are its floors: it is compared with the fastest of each round.
+    pub(super) floors: Vec<usize>,
+    /// The number of different keys, if it is not that of the run.
+    pub(super) keys: Option<u64>,
+    /// What a reader must know before comparing it: then it is not compared with peers.
+    pub(super) note: &'static str,
     /// The undisturbed variant of the same work, if it is another one.
     pub(super) undisturbed: Option<&'static str>,
 }
@@ -58,7 +62,9 @@ impl Case {
             rate: None,
             ratio: Ratio::Throughput,
             peer_ratio: Ratio::Throughput,
-            floor: None,
+            floors: Vec::new(),
+            keys: None,
+            note: "",
             undisturbed: None,
         }
     }
@@ -68,13 +74,9 @@ impl Case {
         Case { contender: Contender::Floor, mode, threads: 1, ..self.clone() }
     }
 
-    /// The same by the floor that writes, and flushes or not.
-    pub(super) fn by_writing(&self, flush: floor::Flush) -> Case {
-        let guarantee = match flush {
-            floor::Flush::Never => Guarantee::ProcessEnd,
-            floor::Flush::EachRecord => Guarantee::PowerLoss,
-        };
-        Case { guarantee: Some(guarantee), ..self.by_floor(flush.name()) }
+    /// The same by the floor that writes in this way.
+    pub(super) fn by_writing(&self, way: BareWrite) -> Case {
+        Case { guarantee: Some(way.guarantee()), ..self.by_floor(way.name()) }
     }
 
     /// The same by an engine that commits in `mode`.
@@ -88,7 +90,7 @@ impl Case {
         let key = |case: &Case| {
             (
                 (case.workload, case.variant, case.threads, case.value_bytes),
-                (case.batch, case.distribution, case.rate.map(f64::to_bits)),
+                (case.batch, case.distribution, case.rate.map(f64::to_bits), case.keys),
             )
         };
         key(self) == key(other)
@@ -108,4 +110,14 @@ impl Case {
 pub(super) trait CaseSuite {
     fn cases(&self) -> &[Case];
     fn measure(&mut self, case: usize) -> Result<Sample, BenchError>;
+
+    /// How often each case is measured, of `asked` times: what takes minutes, less often.
+    fn rounds(&self, asked: u32) -> u32 {
+        asked
+    }
+
+    /// After the last measurement.
+    fn end(&mut self) -> Result<(), BenchError> {
+        Ok(())
+    }
 }

@@ -1,14 +1,16 @@
 //! Bytes written to the device, as the operating system counts them: the same measure for every engine.
-//! There are two figures, and each may be too high:
+//! There are two figures:
 //!
 //! | | counts | error |
 //! |---|---|---|
-//! | own | `/proc/self/io`, `write_bytes` less `cancelled_write_bytes`: each page of a file when it becomes dirty, and what bypasses the page cache | a page may be a large one, of up to megabytes, and counts whole even if only a part is written; no journal, no metadata |
-//! | device | sectors that the block device has written, `/sys/dev/block/*/stat` | includes other processes |
+//! | own | `/proc/self/io`, `write_bytes` less `cancelled_write_bytes`: each page of a file when it becomes dirty, and what bypasses the page cache | a page may be a large one, of up to megabytes, and counts whole even if only a part is written; no journal and no metadata, which a file that grows writes at each flush |
+//! | device | sectors that the block device has written, `/sys/dev/block/*/stat` | includes other processes; nothing where several devices are beneath the file system |
 //!
-//! The lesser one counts. Before the second reading the files of the store are flushed, so that no
-//! write is still pending, whatever the engine does when it is closed. Files are removed only later.
-//! Data that an engine removes or truncates before write-back was never written.
+//! Both are kept: the device's count is the one that is compared, as every engine pays for its journal,
+//! and the table prints the other beside it where they differ. Before the second reading the files of
+//! the store are flushed, so that no write is still pending, whatever the engine does when it is
+//! closed. Files are removed only later. Data that an engine removes or truncates before write-back was
+//! never written.
 //!
 //! A page that changes twice between two flushes is written once, and one changed byte costs its page:
 //! both are measured. Writes inside the device are not. Linux only; absent where there is no device,
@@ -35,24 +37,29 @@ impl DeviceBytes<'_> {
         DeviceBytes { dir, own: own(), device: device(dir) }
     }
 
-    /// The bytes written since to `files`, a closed store or one file; `None` if unknown.
-    pub(super) fn since(self, files: &Path) -> Option<f64> {
+    /// The bytes written since to `files`, a closed store or one file.
+    pub(super) fn since(self, files: &Path) -> Written {
         // At worst a failure shows in the figures: the stores themselves have flushed before.
         let _ = sync(files);
         let now = DeviceBytes::now(self.dir);
-        least(difference(self.own, now.own)?, difference(self.device, now.device))
+        let dirtied = difference(self.own, now.own);
+        // A device that has written nothing does not count: several are beneath the file system.
+        let device = difference(self.device, now.device).filter(|bytes| *bytes > 0);
+        Written { device: device.or(dirtied), dirtied }
     }
+}
+
+/// Bytes that were written, by both counters; absent if unknown.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Written {
+    /// By the device, or by this process where the device does not say.
+    pub(super) device: Option<u64>,
+    /// By this process.
+    pub(super) dirtied: Option<u64>,
 }
 
 fn difference(before: Option<u64>, now: Option<u64>) -> Option<u64> {
     Some(now?.saturating_sub(before?))
-}
-
-/// A device that has written nothing does not count: several devices are beneath the file system.
-fn least(own: u64, device: Option<u64>) -> Option<f64> {
-    let device = device.filter(|bytes| *bytes > 0);
-    let least = device.map_or(own, |device| device.min(own));
-    (least > 0).then_some(least as f64)
 }
 
 fn own() -> Option<u64> {
@@ -108,14 +115,5 @@ mod tests {
     fn the_device_counts_sectors() {
         assert_eq!(parse_device("  1  2  3  4  5  6  7  8  9\n"), Some(7 * 512));
         assert_eq!(parse_device("1 2 3"), None);
-    }
-
-    #[test]
-    fn the_lesser_figure_is_taken() {
-        assert_eq!(least(10, Some(8)), Some(8.0));
-        assert_eq!(least(10, Some(80)), Some(10.0));
-        assert_eq!(least(10, Some(0)), Some(10.0));
-        assert_eq!(least(10, None), Some(10.0));
-        assert_eq!(least(0, Some(80)), None);
     }
 }

@@ -14,17 +14,23 @@
 //!   counts from when an operation was due, so a stall shows in all operations that were due
 //!   meanwhile. Operations that are due before the end are still done, for up to as long again. The
 //!   rest count as having waited until then, and the figure `overdue` says how many they are.
+//!
+//! A worker's call that touches no row was preparation (a file made anew, rows put back that can be
+//! removed again). It does not count, and the clock stands still meanwhile.
 
 use std::sync::mpsc::{self, RecvTimeoutError};
-use std::sync::{Arc, Barrier, OnceLock};
+use std::sync::{Arc, Barrier, Mutex, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
 
+use super::course::Course;
+use super::device::Written;
 use super::error::BenchError;
 use super::gauge::{Counter, Gauge};
-use super::record::Figure;
+use super::record::{Figure, Moment};
+use super::rows::row_bytes;
 use crate::Watermarks;
 
 /// The length of a measurement and of its warm-up.
@@ -35,6 +41,11 @@ pub(super) struct Timing {
 }
 
 impl Timing {
+    /// Measures from the first operation on.
+    pub(super) fn at_once(measure: Duration) -> Timing {
+        Timing { warm_up: Duration::ZERO, measure }
+    }
+
     /// Measures for `measure`, after a quarter of that as warm-up.
     pub(super) fn of(measure: Duration) -> Timing {
         Timing { warm_up: measure / 4, measure }
@@ -60,6 +71,10 @@ pub(super) struct Load<'a> {
     pub(super) gauge: &'a Gauge,
     /// The store's watermarks, for the display of progress.
     pub(super) watermarks: &'a dyn Fn() -> Option<Watermarks>,
+    /// The length of the parts of which [`Sample::course`] is made, if it is wanted.
+    pub(super) course: Option<Duration>,
+    /// The number of operations after which a thread of a closed loop ends before its time.
+    pub(super) enough: Option<u64>,
 }
 
 /// The result of one measurement.
@@ -69,7 +84,11 @@ pub(super) struct Sample {
     pub(super) rows_per_op: f64,
     pub(super) latency_ns: Histogram<u64>,
     pub(super) commits_per_flush: Option<f64>,
+    /// Processor time of the process for each operation.
+    pub(super) cpu_us_per_op: Option<f64>,
     pub(super) device_bytes_per_user_byte: Option<f64>,
+    pub(super) dirtied_bytes_per_user_byte: Option<f64>,
+    pub(super) course: Vec<Moment>,
     /// Rows from the start of the warm-up to the end.
     pub(super) rows_in_all: u64,
     pub(super) figures: Vec<Figure>,
@@ -84,12 +103,31 @@ impl Sample {
         Sample {
             ops_per_s: ops as f64 / elapsed.as_secs_f64().max(1e-9),
             rows_per_op: rows as f64 / ops.max(1) as f64,
+            rows_in_all: rows,
+            ..Sample::of(latency_ns)
+        }
+    }
+
+    pub(super) fn of(latency_ns: Histogram<u64>) -> Sample {
+        Sample {
+            ops_per_s: 0.0,
+            rows_per_op: 0.0,
             latency_ns,
             commits_per_flush: None,
+            cpu_us_per_op: None,
             device_bytes_per_user_byte: None,
-            rows_in_all: rows,
+            dirtied_bytes_per_user_byte: None,
+            course: Vec::new(),
+            rows_in_all: 0,
             figures: Vec::new(),
         }
+    }
+
+    /// Takes what has been written for all its rows.
+    pub(super) fn wrote(&mut self, written: Written, value_bytes: usize) {
+        let user_bytes = (self.rows_in_all * row_bytes(value_bytes) as u64).max(1) as f64;
+        self.device_bytes_per_user_byte = written.device.map(|bytes| bytes as f64 / user_bytes);
+        self.dirtied_bytes_per_user_byte = written.dirtied.map(|bytes| bytes as f64 / user_bytes);
     }
 
     pub(super) fn quantile_us(&self, quantile: f64) -> f64 {
@@ -121,16 +159,20 @@ where
     let barrier = Barrier::new(threads);
     // One clock for all: on few cores, the last thread passes the barrier long after the first.
     let start = OnceLock::new();
+    let processor = Processor::default();
     let (running, all_done) = mpsc::channel::<()>();
     let (clock, timing, rate) = (load.clock, load.timing, load.rate);
+    let enough = load.enough.unwrap_or(u64::MAX);
+    let mut course = Vec::new();
     let runs: Vec<Result<ThreadRun, BenchError>> = thread::scope(|scope| {
         let spawn = |(index, (mut worker, counter)): (usize, (W, Arc<Counter>))| {
             let (barrier, start, running) = (&barrier, &start, running.clone());
+            let processor = &processor;
             scope.spawn(move || {
                 let latency_ns = new_histogram();
                 barrier.wait();
                 let start = *start.get_or_init(Instant::now);
-                let run = Loop { timing, start, latency_ns, counter: &counter };
+                let run = Loop { timing, start, latency_ns, counter: &counter, processor, enough };
                 let found = match rate {
                     None => run.closed(&mut worker, clock),
                     Some(rate) => run.open(&mut worker, &Schedule::new(rate, index, threads)),
@@ -142,13 +184,15 @@ where
         let counters = load.gauge.start(threads);
         let handles: Vec<_> = workers.into_iter().zip(counters).enumerate().map(spawn).collect();
         drop(running);
-        look_on(load, &all_done);
+        course = look_on(load, &all_done);
         handles.into_iter().map(|thread| thread.join().expect("a worker panicked")).collect()
     });
-    Ok(merge(runs.into_iter().collect::<Result<_, _>>()?))
+    let sample = merge(runs.into_iter().collect::<Result<_, _>>()?, processor.used());
+    Ok(Sample { course, ..sample })
 }
 
-/// Calls one worker `operations` times on this thread, and times each call.
+/// Calls one worker `operations` times on this thread, and times each call. Ends before, if a call
+/// touches no row.
 pub(super) fn repeat<W>(
     mut worker: W,
     operations: u64,
@@ -160,10 +204,16 @@ where
     const LOOK: Duration = Duration::from_millis(100);
     let counters = load.gauge.start(1);
     let mut latency_ns = new_histogram();
+    let processor = processor_time();
     let begun = Instant::now();
-    let (mut rows, mut before, mut looked) = (0, begun, begun);
+    let (mut ops, mut rows, mut before, mut looked) = (0, 0, begun, begun);
     for _ in 0..operations {
-        rows += worker()? as u64;
+        let touched = worker()? as u64;
+        if touched == 0 {
+            break;
+        }
+        rows += touched;
+        ops += 1;
         let now = Instant::now();
         let ns = (now - before).as_nanos() as u64;
         latency_ns.saturating_record(ns);
@@ -174,20 +224,28 @@ where
             looked = now;
         }
     }
-    let sample = Sample::once(operations, rows, before - begun);
+    let used = processor_time().zip(processor).map(|(now, then)| now.saturating_sub(then));
+    let cpu_us_per_op = used.map(|used| used.as_secs_f64() * 1e6 / ops.max(1) as f64);
+    let sample = Sample::once(ops, rows, before - begun);
     load.gauge.set_watermarks(None);
-    Ok(Sample { latency_ns, ..sample })
+    Ok(Sample { latency_ns, cpu_us_per_op, ..sample })
 }
 
-/// Waits for the workers. In a watched run it reads the store's watermarks meanwhile.
-fn look_on(load: &Load<'_>, all_done: &mpsc::Receiver<()>) {
+/// Waits for the workers. In a watched run it reads the store's watermarks meanwhile. Returns the course
+/// of the measurement, if it is wanted.
+fn look_on(load: &Load<'_>, all_done: &mpsc::Receiver<()>) -> Vec<Moment> {
     const OFTEN: Duration = Duration::from_millis(100);
     const SELDOM: Duration = Duration::from_secs(1);
+    let idle = if load.gauge.is_watched() { OFTEN } else { SELDOM };
+    let mut course = load.course.map(|every| Course::new(load.gauge, every));
     loop {
-        let wait = if load.gauge.is_watched() { OFTEN } else { SELDOM };
+        let wait = course.as_ref().map_or(idle, |course| course.wait().min(idle));
         if let Err(RecvTimeoutError::Disconnected) = all_done.recv_timeout(wait) {
             load.gauge.set_watermarks(None);
-            return;
+            return course.map_or_else(Vec::new, |course| course.moments);
+        }
+        if let Some(course) = &mut course {
+            course.look();
         }
         if load.gauge.is_watched() {
             load.gauge.set_watermarks((load.watermarks)());
@@ -201,6 +259,31 @@ struct Loop<'a> {
     start: Instant,
     latency_ns: Histogram<u64>,
     counter: &'a Counter,
+    processor: &'a Processor,
+    enough: u64,
+}
+
+/// The processor time of the process while all threads measure: from the last warm-up that ends to the
+/// first measurement that does.
+#[derive(Default)]
+struct Processor {
+    begun: Mutex<Option<Duration>>,
+    ended: OnceLock<Option<Duration>>,
+}
+
+impl Processor {
+    fn begin(&self) {
+        *self.begun.lock().expect("no thread panics with this lock") = processor_time();
+    }
+
+    fn end(&self) {
+        self.ended.get_or_init(processor_time);
+    }
+
+    fn used(&self) -> Option<Duration> {
+        let begun = *self.begun.lock().expect("no thread panics with this lock");
+        Some((*self.ended.get()?)?.saturating_sub(begun?))
+    }
 }
 
 impl Loop<'_> {
@@ -215,9 +298,10 @@ impl Loop<'_> {
             rows_before += worker()? as u64;
         }
 
+        self.processor.begin();
         let measured_from = Instant::now();
         let mut before = measured_from;
-        let (mut ops, mut rows) = (0, 0);
+        let (mut ops, mut rows, mut aside) = (0, 0, Duration::ZERO);
         loop {
             let mut untimed = 0;
             if let Clock::EveryEighth = clock {
@@ -227,19 +311,25 @@ impl Loop<'_> {
                 }
                 before = Instant::now();
             }
-            rows += worker()? as u64;
-            ops += untimed + 1;
+            let touched = worker()? as u64;
             // The end of one operation is the start of the next, so that the clock is read once.
             let now = Instant::now();
-            let ns = (now - before).as_nanos() as u64;
-            self.latency_ns.saturating_record(ns);
-            self.counter.count(untimed + 1, ns);
+            if touched > 0 {
+                rows += touched;
+                ops += untimed + 1;
+                let ns = (now - before).as_nanos() as u64;
+                self.latency_ns.saturating_record(ns);
+                self.counter.count(untimed + 1, ns);
+            } else {
+                aside += now - before;
+            }
             before = now;
-            if now >= end {
+            if now >= end || ops >= self.enough {
                 break;
             }
         }
-        let elapsed = before - measured_from;
+        self.processor.end();
+        let elapsed = (before - measured_from).saturating_sub(aside);
         let rows_in_all = rows_before + rows;
         let latency_ns = self.latency_ns;
         Ok(ThreadRun { rows_in_all, rows, ops, overdue: 0, elapsed, latency_ns })
@@ -254,6 +344,7 @@ impl Loop<'_> {
         let give_up = end + self.timing.measure;
         let (mut ops, mut rows, mut rows_in_all, mut overdue) = (0, 0, 0, 0);
         let mut now = Instant::now();
+        self.processor.begin();
         for number in 0.. {
             let due = self.start + schedule.due(number);
             if due >= end {
@@ -267,7 +358,10 @@ impl Loop<'_> {
                 continue;
             }
             wait_until(due);
-            let touched = worker()? as u64;
+            let mut touched = 0;
+            while touched == 0 {
+                touched = worker()? as u64;
+            }
             rows_in_all += touched;
             now = Instant::now();
             if due < warm {
@@ -279,6 +373,7 @@ impl Loop<'_> {
             self.latency_ns.saturating_record(ns);
             self.counter.count(1, ns);
         }
+        self.processor.end();
         let elapsed = now.max(end) - warm;
         Ok(ThreadRun { rows_in_all, rows, ops, overdue, elapsed, latency_ns: self.latency_ns })
     }
@@ -317,12 +412,24 @@ fn wait_until(due: Instant) {
     }
 }
 
+/// The time that all threads of this process have had on processors.
+#[cfg(unix)]
+fn processor_time() -> Option<Duration> {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    Some(Duration::new(time.tv_sec as u64, time.tv_nsec as u32))
+}
+
+#[cfg(not(unix))]
+fn processor_time() -> Option<Duration> {
+    None
+}
+
 /// From 1 ns to one hour with three digits.
 pub(super) fn new_histogram() -> Histogram<u64> {
     Histogram::new_with_bounds(1, 3_600_000_000_000, 3).expect("valid bounds")
 }
 
-fn merge(runs: Vec<ThreadRun>) -> Sample {
+fn merge(runs: Vec<ThreadRun>, cpu: Option<Duration>) -> Sample {
     let mut latency_ns = new_histogram();
     let (mut ops_per_s, mut ops, mut rows, mut rows_in_all, mut overdue) = (0.0, 0, 0, 0, 0);
     for run in runs {
@@ -336,11 +443,9 @@ fn merge(runs: Vec<ThreadRun>) -> Sample {
     let mut sample = Sample {
         ops_per_s,
         rows_per_op: rows as f64 / ops.max(1) as f64,
-        latency_ns,
-        commits_per_flush: None,
-        device_bytes_per_user_byte: None,
+        cpu_us_per_op: cpu.map(|cpu| cpu.as_secs_f64() * 1e6 / ops.max(1) as f64),
         rows_in_all,
-        figures: Vec::new(),
+        ..Sample::of(latency_ns)
     };
     if overdue > 0 {
         sample.add_figure("overdue", overdue as f64, "operations");
@@ -359,6 +464,8 @@ mod tests {
             rate,
             gauge,
             watermarks: &|| None,
+            course: None,
+            enough: None,
         }
     }
 

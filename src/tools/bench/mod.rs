@@ -2,15 +2,18 @@
 //! measured in the same run.
 //!
 //! ```text
-//!   workload   ten families of cases         floor   the same work without a store
-//!      |   stage    shared by all: directory, engines, stores that hold every row
-//!      |   case     one row of the table before it is measured
+//!   workload   families of cases              floor   the same work without a store
+//!      |   stage    shared by all: directory, engines;  stock   stores that hold every row
+//!      |   case     one row of the table before it is measured;  turns   rounds of them
 //!       \_____________________________________/
 //!         engine     the traits of a store      syncline   ours
-//!         rows       the same keys and values for every engine, made in the loop
+//!         rows, values   the same keys and values for every engine, made in the loop;  put   loops
 //!         draws      uniform, zipfian
 //!         measure    threads, clock, histograms: one measurement; closed loop or open
+//!         course     its rate over time
 //!         device     bytes written to the device, as the operating system counts them
+//!         interference   what else had the processors
+//!         eviction, memory_limit   cold files, a bound for the system's cache
 //!         gauge      progress of the running measurement;  live   the same on a terminal
 //!         report     medians over rounds, ratios
 //!         machine    processor, disk and file system under the figures
@@ -25,66 +28,80 @@
 //! - BENCH-1 Machines drift and share their disks, so nothing is compared across runs. All cases of a
 //!   family, all engines included, are measured in turns, round after round, in another shuffled
 //!   order each round, so that none always follows the same one. A ratio is taken within each
-//!   round. The figures are medians over the rounds.
+//!   round. The figures are medians over the rounds. What was disturbed by other processes or by
+//!   other machines of the same host is measured again (`interference`).
 //! - BENCH-2 Threads start together at a barrier, work for a warm-up and then for the measured time.
 //!   Without `--rate` the loop is closed: an operation that was never issued because another one
 //!   stalled does not count as slow. With it, latency counts from when an operation was due.
-//! - BENCH-3 Stores and floor run in the same loop, with the same keys made in the same way, and pay
-//!   the same for the clock: one reading (about 25 ns) and one histogram entry per commit and scan; of
-//!   gets, every eighth has two readings and one entry.
-//! - BENCH-4 Commits are measured on a fresh store each time. Bytes to the device are counted over the
-//!   whole life of that store, closing included, against the keys and values of all its commits.
-//!   `device` says what counts.
-//! - BENCH-5 The floor is the best case: one preallocated file whose blocks are written and in the
-//!   page cache, no format, no checksum, no index.
+//! - BENCH-3 Stores and floor run in the same loop, with the same keys and values made in the same way,
+//!   and pay the same for the clock: one reading (about 25 ns) and one histogram entry per commit
+//!   and scan; of gets, every eighth has two readings and one entry.
+//! - BENCH-4 Commits change rows of a store that holds all of them. Bytes to the device are counted from
+//!   its opening to its close, against the keys and values of all commits. `device` says what counts.
+//! - BENCH-5 The floor is one preallocated file whose blocks are written and in the page cache, with no
+//!   format, no checksum, no index, written in each way that the system has. A commit is compared
+//!   with the fastest that survives the same.
 //! - BENCH-6 One store is open at a time. Each has the settings that its documentation says are best for
-//!   its guarantee, and the same size of cache. Only modes of the same guarantee are compared.
-//! - BENCH-7 An engine that loses a row, or finds one that was not put, has no figures. A peer that
-//!   fails is left out of that family, and the result says so; our own failure ends the run.
+//!   its guarantee, and the same size of cache. Every engine is measured in each mode that it has.
+//!   Only modes of the same guarantee are compared.
+//! - BENCH-7 An engine that loses a row, finds one that was not put, or returns other bytes has no
+//!   figures (`values`). A peer that fails is left out of that family, and the result says so; our own
+//!   failure ends the run.
+//! - BENCH-8 Of our rows only those count against a peer's that do the same: a change that is not atomic
+//!   has a note, and no ratio.
 //!
 //! `net` measures a served store, in a process of its own, and makes the same record.
 //!
-//! Left out: cold caches, which need rights over the machine; several processes.
+//! Left out: several processes.
 
 mod case;
+mod child;
 pub mod codec;
+mod course;
 mod device;
 mod directory;
 mod draws;
 pub mod engine;
 mod error;
+mod eviction;
 mod floor;
 pub mod gauge;
+mod interference;
 mod live;
 mod machine;
 mod measure;
+mod memory_limit;
 mod net;
 pub mod page;
+mod put;
 pub mod record;
 mod report;
 mod rows;
 mod settings;
 mod stage;
+mod stock;
 mod stop;
 mod syncline;
 mod table;
 #[cfg(test)]
 mod tests;
+mod turns;
+mod values;
 mod workload;
 
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
-use self::case::CaseSuite;
 use self::directory::BenchDir;
-use self::draws::shuffled;
 use self::engine::Engine;
 use self::gauge::Gauge;
+use self::interference::{Interference, load_average};
 use self::record::{EngineInfo, Machine, ModeInfo, Record, Row, RunInfo};
-use self::report::Results;
 use self::stage::Stage;
 use self::syncline::all_engines;
+use self::turns::measure_suite;
 use crate::tools::present::aside::aside;
 
+pub use child::{CHILD, do_errand};
 pub use error::BenchError;
 pub use net::{
     By, CrowdCase, CrowdSettings, NetSettings, ServerSettings, Target, run_crowd, run_patterns,
@@ -93,7 +110,6 @@ pub use net::{
 pub use settings::{Family, Settings};
 pub use stop::on_interrupt;
 pub use table::table;
-pub use workload::{Job, WRITER, write_until_killed};
 
 /// Measures our own store and `peers`, in turns.
 ///
@@ -118,9 +134,11 @@ pub fn run(settings: &Settings, peers: &[Box<dyn Engine>]) -> Result<Record, Ben
         keys: settings.keys,
         seed: settings.seed,
         cache_bytes: settings.cache_bytes,
+        load_before: load_average(),
         warnings,
         ..RunInfo::default()
     };
+    let (begun, before) = (Instant::now(), Interference::now());
     let gauge = Gauge::default();
     let (results, failures) = live::watch(&gauge, || {
         let stage = Stage::new(&dir.path, settings, engines, &gauge);
@@ -129,7 +147,10 @@ pub fn run(settings: &Settings, peers: &[Box<dyn Engine>]) -> Result<Record, Ben
     let stopped =
         stop::is_asked().then(|| "stopped before its end: some rounds are missing".into());
     let warnings = [run.warnings, failures, Vec::from_iter(stopped)].concat();
-    Ok(Record { machine, run: RunInfo { warnings, ..run }, engines: infos, results })
+    let took_s = begun.elapsed().as_secs_f64();
+    let steal_percent = before.since().steal_of_all.map(|part| part * 100.0);
+    let run = RunInfo { warnings, took_s, steal_percent, ..run };
+    Ok(Record { machine, run, engines: infos, results })
 }
 
 fn measure_all(stage: &Stage<'_>) -> Result<Vec<Row>, BenchError> {
@@ -142,39 +163,6 @@ fn measure_all(stage: &Stage<'_>) -> Result<Vec<Row>, BenchError> {
         stage.forget_map();
     }
     Ok(rows)
-}
-
-fn measure_suite(suite: &mut dyn CaseSuite, stage: &Stage<'_>) -> Result<Results, BenchError> {
-    let cases = suite.cases().to_vec();
-    let rounds = stage.settings.rounds;
-    let mut results = Results::new(cases);
-    let mut failed = Vec::new();
-    stage.gauge.expect_measurements(u64::from(rounds) * results.cases.len() as u64);
-    'rounds: for round in 0..rounds {
-        for index in shuffled(results.cases.len(), round, stage.settings.seed) {
-            if stop::is_asked() {
-                break 'rounds;
-            }
-            let case = &results.cases[index];
-            let contender = case.contender;
-            let label = case.label(stage.name(contender));
-            stage.gauge.now(format!("round {} of {rounds}: {label}", round + 1));
-            if !failed.contains(&contender) {
-                match suite.measure(index) {
-                    Ok(sample) => results.add(index, sample),
-                    // Ctrl-C ends the processes that are measured as well.
-                    Err(_) if stop::is_asked() => break 'rounds,
-                    Err(error) => {
-                        stage.peer_failed(contender, &label, error)?;
-                        failed.push(contender);
-                    }
-                }
-            }
-            stage.gauge.measured();
-        }
-    }
-    results.forget(&failed);
-    Ok(results)
 }
 
 /// The named engines, and always ours first.

@@ -132,6 +132,9 @@ pub enum Ratio {
     /// Device bytes per user byte: lower is better.
     #[serde(rename = "device bytes")]
     DeviceBytes,
+    /// Bytes that the files take per byte of the rows that are there: lower is better.
+    #[serde(rename = "disk bytes")]
+    DiskBytes,
 }
 
 /// One line of the table: one engine in one mode under one load.
@@ -312,7 +315,7 @@ impl Row {
         let ratio = self.ratio_to_floor?;
         Some(match self.ratio_is {
             Ratio::Throughput => ratio,
-            Ratio::MedianLatency | Ratio::DeviceBytes => 1.0 / ratio,
+            Ratio::MedianLatency | Ratio::DeviceBytes | Ratio::DiskBytes => 1.0 / ratio,
         })
     }
 

@@ -8,6 +8,8 @@
 //! | p50 latency | median latency / that of the floor | lower |
 //! | device bytes | device bytes per user byte / those of the floor | lower |
 //!
+//! Of several floors it is the best of that round.
+//!
 //! The ratio to the best peer compares the same figures, but always says how many times as good
 //! ours is. The peer is the best one of that round, which is harder on us than any single peer
 //! over all rounds.
@@ -16,7 +18,7 @@ use hdrhistogram::Histogram;
 
 use super::case::{Case, Contender};
 use super::measure::{Sample, new_histogram};
-use super::record::{Figure, Ratio, Row, Spread};
+use super::record::{Figure, Moment, Ratio, Row, Spread};
 use super::stage::Stage;
 
 /// All samples of cases that were measured in turns.
@@ -40,7 +42,11 @@ struct Round {
     p999_us: f64,
     max_us: f64,
     commits_per_flush: Option<f64>,
+    cpu_us_per_op: Option<f64>,
     device_bytes_per_user_byte: Option<f64>,
+    dirtied_bytes_per_user_byte: Option<f64>,
+    is_disturbed: bool,
+    course: Vec<Moment>,
     figures: Vec<Figure>,
 }
 
@@ -55,9 +61,17 @@ impl Round {
             p999_us: sample.quantile_us(0.999),
             max_us: sample.latency_ns.max() as f64 / 1000.0,
             commits_per_flush: sample.commits_per_flush,
+            cpu_us_per_op: sample.cpu_us_per_op,
             device_bytes_per_user_byte: sample.device_bytes_per_user_byte,
+            dirtied_bytes_per_user_byte: sample.dirtied_bytes_per_user_byte,
+            is_disturbed: false,
+            course: sample.course,
             figures: sample.figures,
         }
+    }
+
+    fn figure(&self, name: &str) -> Option<f64> {
+        self.figures.iter().find(|figure| figure.name == name).map(|figure| figure.value)
     }
 
     /// The figure that `ratio` compares, unless it is 0.
@@ -66,16 +80,20 @@ impl Round {
             Ratio::Throughput => Some(self.ops_per_s),
             Ratio::MedianLatency => Some(self.p50_us),
             Ratio::DeviceBytes => self.device_bytes_per_user_byte,
+            Ratio::DiskBytes => self.figure(DISK_BYTES),
         };
         figure.filter(|figure| *figure > 0.0)
     }
 }
 
+/// The figure that [`Ratio::DiskBytes`] compares.
+pub(super) const DISK_BYTES: &str = "disk_bytes_per_live_byte";
+
 /// How many times as good `ours` is as `theirs`.
 fn times_as_good(ratio: Ratio, ours: f64, theirs: f64) -> f64 {
     match ratio {
         Ratio::Throughput => ours / theirs,
-        Ratio::MedianLatency | Ratio::DeviceBytes => theirs / ours,
+        Ratio::MedianLatency | Ratio::DeviceBytes | Ratio::DiskBytes => theirs / ours,
     }
 }
 
@@ -87,9 +105,9 @@ impl Results {
     }
 
     /// One more round of a case.
-    pub(super) fn add(&mut self, case: usize, sample: Sample) {
+    pub(super) fn add(&mut self, case: usize, sample: Sample, is_disturbed: bool) {
         self.latency_ns[case].add(&sample.latency_ns).expect("the same bounds");
-        self.rounds[case].push(Round::of(sample));
+        self.rounds[case].push(Round { is_disturbed, ..Round::of(sample) });
     }
 
     /// Drops the rounds of engines that failed.
@@ -116,7 +134,7 @@ impl Results {
         let optional = |of: fn(&Round) -> Option<f64>| {
             Spread::of(rounds.iter().filter_map(of)).map(|spread| spread.median)
         };
-        let to_floor = case.floor.and_then(|floor| self.ratio(index, floor, case.ratio));
+        let (to_floor, floor) = self.to_best_floor(index).unzip();
         let to_single = self.undisturbed(case);
         let to_single = to_single.and_then(|single| self.ratio(index, single, Ratio::Throughput));
         let (to_peer, peer) = self.to_best_peer(index).unzip();
@@ -140,22 +158,27 @@ impl Results {
             max_us: median(|round| round.max_us),
             latency: points(&self.latency_ns[index]),
             commits_per_flush: optional(|round| round.commits_per_flush),
+            cpu_us_per_op: optional(|round| round.cpu_us_per_op),
             device_bytes_per_user_byte: optional(|round| round.device_bytes_per_user_byte),
-            ratio_to_floor: to_floor.map(|spread| spread.median),
+            dirtied_bytes_per_user_byte: optional(|round| round.dirtied_bytes_per_user_byte),
+            ratio_to_floor: to_floor.map(|spread: Spread| spread.median),
             ratio_is: case.ratio,
+            floor: floor.map(|floor| self.cases[floor].mode.to_owned()),
             ratio_to_1_thread: to_single.map(|spread| spread.median),
             ratio_to_best_peer: to_peer.map(|spread: Spread| spread.median),
             peer_ratio_is: case.peer_ratio,
             best_peer: peer.map(|peer| stage.name(peer).to_owned()),
             rounds: rounds.len(),
             seconds: stage.settings.measure_time.as_secs_f64(),
-            keys: stage.settings.keys,
+            keys: case.keys.unwrap_or(stage.settings.keys),
             ops_per_s_spread: Spread::of(rounds.iter().map(|round| round.ops_per_s))
                 .expect("at least one round"),
             ratio_to_floor_spread: to_floor,
             ratio_to_best_peer_spread: to_peer,
+            disturbed: rounds.iter().filter(|round| round.is_disturbed).count(),
+            note: case.note.to_owned(),
+            course: rounds.last().map_or_else(Vec::new, |round| round.course.clone()),
             figures: figures(rounds),
-            ..Row::default()
         }
     }
 
@@ -178,11 +201,22 @@ impl Results {
         })
     }
 
+    /// The ratio to the best floor of each round, and the floor that was best in most.
+    fn to_best_floor(&self, index: usize) -> Option<(Spread, usize)> {
+        let case = &self.cases[index];
+        let (of_rounds, best) = self.to_best(index, &case.floors, case.ratio)?;
+        let ratio = |times: f64| match case.ratio {
+            Ratio::Throughput => times,
+            _ => 1.0 / times,
+        };
+        Some((Spread::of(of_rounds.into_iter().map(ratio))?, best))
+    }
+
     /// Of our own cases: how many times as good they are as the best peer of each round, and the
     /// peer that was best in most rounds.
     fn to_best_peer(&self, index: usize) -> Option<(Spread, Contender)> {
         let case = &self.cases[index];
-        if case.contender != Contender::SYNCLINE {
+        if case.contender != Contender::SYNCLINE || !case.note.is_empty() {
             return None;
         }
         let is_peer = |peer: &usize| {
@@ -192,24 +226,26 @@ impl Results {
             is_peer && peer.guarantee == case.guarantee && peer.is_like(case)
         };
         let peers: Vec<usize> = (0..self.cases.len()).filter(is_peer).collect();
+        let (of_rounds, best) = self.to_best(index, &peers, case.peer_ratio)?;
+        Some((Spread::of(of_rounds)?, self.cases[best].contender))
+    }
+
+    /// How many times as good a case is as the best of `others` in each round, and the one of them that
+    /// was best in most.
+    fn to_best(&self, index: usize, others: &[usize], ratio: Ratio) -> Option<(Vec<f64>, usize)> {
         let of_round = |round: usize| {
-            let ours = self.rounds[index][round].compared(case.peer_ratio)?;
-            let ratio = |peer: &usize| {
-                let theirs = self.rounds[*peer].get(round)?.compared(case.peer_ratio)?;
-                Some((times_as_good(case.peer_ratio, ours, theirs), self.cases[*peer].contender))
+            let ours = self.rounds[index][round].compared(ratio)?;
+            let times = |other: &usize| {
+                let theirs = self.rounds[*other].get(round)?.compared(ratio)?;
+                Some((times_as_good(ratio, ours, theirs), *other))
             };
-            // The best peer is the one with our lowest ratio.
-            peers.iter().filter_map(ratio).min_by(|one, other| one.0.total_cmp(&other.0))
+            // The best is the one with our lowest ratio.
+            others.iter().filter_map(times).min_by(|a, b| a.0.total_cmp(&b.0))
         };
-        let best: Vec<(f64, Contender)> =
-            (0..self.rounds[index].len()).filter_map(of_round).collect();
-        let times =
-            |contender: Contender| best.iter().filter(|(_, best)| *best == contender).count();
-        let most = best
-            .iter()
-            .map(|(_, contender)| *contender)
-            .max_by_key(|contender| times(*contender))?;
-        Some((Spread::of(best.iter().map(|(ratio, _)| *ratio))?, most))
+        let best: Vec<(f64, usize)> = (0..self.rounds[index].len()).filter_map(of_round).collect();
+        let times = |other: usize| best.iter().filter(|(_, known)| *known == other).count();
+        let most = best.iter().map(|(_, other)| *other).max_by_key(|other| times(*other))?;
+        Some((best.into_iter().map(|(times, _)| times).collect(), most))
     }
 }
 
@@ -264,7 +300,7 @@ mod tests {
             mode,
             guarantee,
             threads,
-            floor: Some(0),
+            floors: vec![0],
             ..Case::new("commit", "put", 150)
         }
     }
@@ -274,7 +310,8 @@ mod tests {
         let mut results = Results::new(cases.iter().map(|(case, _)| case.clone()).collect());
         for (index, (_, rounds)) in cases.iter().enumerate() {
             for ops in *rounds {
-                results.add(index, Sample::once(1, 1, Duration::from_secs_f64(1.0 / ops)));
+                let sample = Sample::once(1, 1, Duration::from_secs_f64(1.0 / ops));
+                results.add(index, sample, false);
             }
         }
         results

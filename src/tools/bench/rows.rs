@@ -1,8 +1,8 @@
-//! The rows that are put and read.
+//! The keys of the rows that are put and read.
 //!
-//! Row `n` has a key of 24 random bytes, made from `n` by SplitMix64, and a value of random bytes
-//! that begins with `n`. Rows in numeric order hence go to random places of the key order. Sorted
-//! rows have keys that begin with `n` itself, so that each one is appended.
+//! Row `n` has a key of 24 random bytes, made from `n` by SplitMix64, and a value that begins with `n`
+//! ([`super::values`]). Rows in numeric order hence go to random places of the key order. Sorted rows
+//! have keys that begin with `n` itself, so that each one is appended.
 
 use crate::engine::base::random::{GAMMA, mix};
 
@@ -60,29 +60,9 @@ fn sorted_key(number: u64) -> Key {
     key
 }
 
-/// A value that becomes that of one row after the other, without a new allocation.
-pub(super) struct Value {
-    bytes: Vec<u8>,
-}
-
-impl Value {
-    pub(super) fn of(bytes: usize) -> Value {
-        let mut value = vec![0; bytes];
-        fill(&mut value, u64::MAX);
-        Value { bytes: value }
-    }
-
-    /// The value of row `number`.
-    pub(super) fn row(&mut self, number: u64) -> &[u8] {
-        let start = self.bytes.len().min(8);
-        self.bytes[..start].copy_from_slice(&number.to_le_bytes()[..start]);
-        &self.bytes
-    }
-}
-
-/// The bytes of keys and values of `rows` rows.
-pub(super) fn user_bytes(rows: u64, value_bytes: usize) -> f64 {
-    rows as f64 * (KEY_BYTES + value_bytes) as f64
+/// The bytes of a row's key and value.
+pub(super) fn row_bytes(value_bytes: usize) -> usize {
+    KEY_BYTES + value_bytes
 }
 
 /// Fills `bytes` with the random words `first`, `first + 1`, ...
@@ -116,12 +96,5 @@ mod tests {
         let keys: BTreeSet<_> = (0..1000).flat_map(|row| [key(row), missing_key(row)]).collect();
         assert_eq!(keys.len(), 2000);
         assert!((0..1000).map(sorted_key).is_sorted());
-    }
-
-    #[test]
-    fn a_value_begins_with_its_row() {
-        let mut value = Value::of(20);
-        assert_eq!(value.row(7)[..8], 7u64.to_le_bytes());
-        assert_eq!(Value::of(3).row(0x0403_0201), [1, 2, 3]);
     }
 }

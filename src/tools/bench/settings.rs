@@ -12,8 +12,16 @@ pub struct Settings {
     pub measure_time: Duration,
     /// How often everything is measured.
     pub rounds: u32,
+    /// How often a measurement is made again that something else disturbed.
+    pub again: u32,
     /// How many different keys there are.
     pub keys: u64,
+    /// The length of a measurement of `steady`.
+    pub steady_time: Duration,
+    /// The memory that an engine may use in `large`, in bytes.
+    pub large_memory_bytes: u64,
+    /// The longest time for which `large` overwrites.
+    pub large_time: Duration,
     /// The cache of each store.
     pub cache_bytes: u64,
     /// The workloads, each once.
@@ -43,7 +51,7 @@ pub enum Family {
     Commit,
     /// Asynchronous commits that a power loss would lose
     Window,
-    /// Random gets: hit, miss, zipfian, beside a writer
+    /// Random gets: hit, miss, zipfian, beside a writer, from a cold cache
     Read,
     /// Scans: full, and of 100 rows
     Scan,
@@ -53,15 +61,21 @@ pub enum Family {
     Load,
     /// Overwrites of a few rows: bytes to the device
     Hot,
-    /// Puts and gets where the data are four times the cache
+    /// Puts and gets where the data are 4 and 16 times the memory that a store may use
     Large,
     /// Opening after close and after kill
     Recover,
+    /// Disk space after loading, overwriting and deleting
+    Space,
+    /// Puts and gets as the data grow: 1, 4 and 16 times as many keys
+    Growth,
+    /// Overwrites for a minute and more: the rate over time, through checkpoints and compactions
+    Steady,
 }
 
 impl Family {
     /// All of them, in the order in which they are measured.
-    pub const ALL: [Family; 10] = [
+    pub const ALL: [Family; 13] = [
         Family::Flush,
         Family::Commit,
         Family::Window,
@@ -72,5 +86,8 @@ impl Family {
         Family::Hot,
         Family::Large,
         Family::Recover,
+        Family::Space,
+        Family::Growth,
+        Family::Steady,
     ];
 }

@@ -1,9 +1,6 @@
 //! The state that all workloads share: directory, engines, load, and stores that hold every row.
 //!
 //! - STAGE-1 At most one store is open at a time: no store pays for the threads and memory of another.
-//! - STAGE-2 A store that is only read, or changed in place, is filled once per engine and used by all
-//!   workloads. Each measurement opens it and reads it once from end to end, so that its cache is
-//!   warm.
 
 use std::cell::{OnceCell, RefCell};
 use std::collections::HashMap;
@@ -11,17 +8,19 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
 
 use super::case::{Case, Contender};
-use super::engine::{Database, Engine, Guarantee, Mode, Session, Sizes, WRITE_BUFFER_BYTES};
+use super::child::{Errand, Work};
+use super::engine::{Database, Engine, Guarantee, Mode, Sizes, WRITE_BUFFER_BYTES};
 use super::error::BenchError;
-use super::floor::{FloorFile, Map, map_of};
+use super::floor::{BareWrite, FloorFile, Map, map_of};
 use super::gauge::Gauge;
 use super::measure::{Clock, Load, Timing};
 use super::record::FLOOR;
-use super::rows::{KEY_BYTES, Key, Order, Value, key};
+use super::rows::key;
 use super::settings::Settings;
+use super::stock::{Contents, Stock};
 use crate::Watermarks;
 use crate::tools::present::aside::aside;
 
@@ -40,17 +39,11 @@ pub(super) struct Stage<'a> {
     pub(super) gauge: &'a Gauge,
     floor: OnceCell<FloorFile>,
     map: RefCell<Option<Rc<Map>>>,
-    stocks: RefCell<HashMap<usize, Stock>>,
+    pub(super) stocks: RefCell<HashMap<(usize, Contents), Stock>>,
+    /// The rows of the run in the order of their keys, made at first use.
+    sorted: OnceCell<Arc<[u64]>>,
     /// Peers that failed, in words.
     pub(super) failures: RefCell<Vec<String>>,
-}
-
-/// A closed store that holds every row.
-#[derive(Clone)]
-pub(super) struct Stock {
-    pub(super) dir: PathBuf,
-    /// Rows in the store: those of the settings and those inserted since.
-    pub(super) rows: Arc<AtomicU64>,
 }
 
 impl<'a> Stage<'a> {
@@ -68,6 +61,7 @@ impl<'a> Stage<'a> {
             floor: OnceCell::new(),
             map: RefCell::default(),
             stocks: RefCell::default(),
+            sorted: OnceCell::new(),
             failures: RefCell::default(),
         }
     }
@@ -109,13 +103,23 @@ impl<'a> Stage<'a> {
         told_or(&self.settings.threads, unless_told)
     }
 
-    pub(super) fn sizes(&self, value_bytes: usize) -> Sizes {
+    pub(super) fn sizes(&self, contents: Contents) -> Sizes {
         Sizes {
             cache_bytes: self.settings.cache_bytes,
             write_buffer_bytes: WRITE_BUFFER_BYTES,
-            value_bytes,
-            expected_bytes: self.settings.keys * (KEY_BYTES + value_bytes) as u64,
+            value_bytes: contents.value_bytes,
+            expected_bytes: contents.bytes(),
         }
+    }
+
+    /// The numbers of the rows of `contents`, in the order of their keys.
+    pub(super) fn sorted_rows(&self) -> Arc<[u64]> {
+        let make = || {
+            let mut rows: Vec<u64> = (0..self.settings.keys).collect();
+            rows.sort_by_cached_key(|row| key(*row));
+            rows.into()
+        };
+        Arc::clone(self.sorted.get_or_init(make))
     }
 
     /// How `case` is driven.
@@ -127,7 +131,7 @@ impl<'a> Stage<'a> {
     ) -> Load<'b> {
         let clock = if rate.is_some() { Clock::EveryOperation } else { clock };
         let timing = Timing::of(self.settings.measure_time);
-        Load { clock, timing, rate, gauge: self.gauge, watermarks }
+        Load { clock, timing, rate, gauge: self.gauge, watermarks, course: None, enough: None }
     }
 
     /// The file in which the floor writes, made at first use.
@@ -165,50 +169,6 @@ impl<'a> Stage<'a> {
         fs::remove_dir_all(dir).map_err(BenchError::io(format!("remove {}", dir.display())))
     }
 
-    /// The store of an engine that holds every row, filled at first use.
-    pub(super) fn stock(&self, engine: usize) -> Result<Stock, BenchError> {
-        if let Some(stock) = self.stocks.borrow().get(&engine) {
-            return Ok(stock.clone());
-        }
-        let name = self.engines[engine].name();
-        self.gauge.now(format!("filling {name}"));
-        let dir = self.dir.join(format!("stock-{name}"));
-        let (keys, value_bytes) = (self.settings.keys, self.value_bytes());
-        let database =
-            self.open(engine, &dir, self.light_mode(engine), &self.sizes(value_bytes))?;
-        {
-            let mut session = database.session();
-            let mut put =
-                batches(&mut *session, Order::Random, 0, 1, BATCH_ROWS, keys, value_bytes);
-            for _ in 0..keys.div_ceil(BATCH_ROWS as u64) {
-                put()?;
-            }
-        }
-        database.settle()?;
-        drop(database);
-        let stock = Stock { dir, rows: Arc::new(AtomicU64::new(keys)) };
-        self.stocks.borrow_mut().insert(engine, stock.clone());
-        Ok(stock)
-    }
-
-    /// Opens the stock of an engine and reads it once.
-    pub(super) fn open_stock(
-        &self,
-        engine: usize,
-        mode: &Mode,
-        sizes: &Sizes,
-    ) -> Result<(Box<dyn Database>, Arc<AtomicU64>), BenchError> {
-        let stock = self.stock(engine)?;
-        let database = self.open(engine, &stock.dir, mode, sizes)?;
-        let rows = scan_all(&mut *database.session(), &mut |_, _| {})? as u64;
-        let expected = stock.rows.load(Ordering::Relaxed);
-        if rows != expected {
-            let message = format!("{rows} rows, but {expected} were put");
-            return Err(self.wrong(engine, message));
-        }
-        Ok((database, stock.rows))
-    }
-
     pub(super) fn open(
         &self,
         engine: usize,
@@ -242,21 +202,88 @@ impl<'a> Stage<'a> {
         BenchError::Engine { engine: self.engines[engine].name(), message }
     }
 
-    /// The cases of each engine for `case`, in its light mode. If the lightest mode of a peer survives
-    /// a power loss, our mode with that guarantee is measured too, for comparison.
+    /// The cases of each engine for `case`, in each of its modes. Cases that are compared stand together.
     pub(super) fn by_all(&self, case: &Case) -> Vec<Case> {
-        const OURS: usize = 0;
-        let engines = 0..self.engines.len();
-        let mut cases: Vec<Case> =
-            engines.map(|engine| case.in_mode(engine, self.light_mode(engine))).collect();
-        let survives = |mode: &&Mode| mode.guarantee == Guarantee::PowerLoss;
-        let our_mode = self.engines[OURS].modes().iter().find(survives);
-        if cases.iter().any(|case| case.guarantee == Some(Guarantee::PowerLoss)) {
-            cases.extend(our_mode.map(|mode| case.in_mode(OURS, mode)));
+        const GROUPS: [Guarantee; 3] =
+            [Guarantee::ProcessEnd, Guarantee::PowerLoss, Guarantee::Nothing];
+        GROUPS.into_iter().flat_map(|guarantee| self.by_all_with(case, guarantee)).collect()
+    }
+
+    /// The same in the modes with one guarantee.
+    pub(super) fn by_all_with(&self, case: &Case, guarantee: Guarantee) -> Vec<Case> {
+        let with = |(engine, modes): (usize, &'static [Mode])| {
+            let mode = modes.iter().find(|mode| mode.guarantee == guarantee)?;
+            Some(case.in_mode(engine, mode))
+        };
+        let modes = self.engines.iter().map(|engine| engine.modes());
+        modes.enumerate().filter_map(with).collect()
+    }
+
+    /// One floor for each bare way to write with this guarantee, and then the cases of all engines in
+    /// the modes with it, which are compared with the fastest. `cases` is what precedes them.
+    pub(super) fn above_floors(&self, cases: &mut Vec<Case>, case: &Case, guarantee: Guarantee) {
+        let by_engines = self.by_all_with(case, guarantee);
+        if by_engines.is_empty() {
+            return;
         }
-        // Cases that are compared stand together.
-        cases.sort_by_key(|case| case.guarantee);
+        // Floors serve all numbers of threads and all orders.
+        let serves = |floor: &&(usize, &Case)| {
+            floor.1.contender == Contender::Floor
+                && (floor.1.variant, floor.1.value_bytes, floor.1.batch)
+                    == (case.variant, case.value_bytes, case.batch)
+                && BareWrite::with(guarantee).any(|way| way.name() == floor.1.mode)
+        };
+        let known = cases.iter().enumerate();
+        let mut floors: Vec<usize> =
+            known.filter(|floor| serves(&floor)).map(|(index, _)| index).collect();
+        if floors.is_empty() {
+            let ways = BareWrite::with(guarantee).map(|way| case.by_writing(way));
+            floors = (cases.len()..)
+                .zip(ways)
+                .map(|(index, way)| {
+                    cases.push(way);
+                    index
+                })
+                .collect();
+            for floor in floors.clone() {
+                cases[floor].floors.clone_from(&floors);
+            }
+        }
+        cases.extend(by_engines.into_iter().map(|case| Case { floors: floors.clone(), ..case }));
+    }
+
+    /// The same for changes that read first: an engine in which they are not atomic has a note.
+    pub(super) fn noting_what_is_not_atomic(&self, case: &Case) -> Vec<Case> {
+        let mut cases = self.by_all(case);
+        for case in &mut cases {
+            if let Contender::Engine(engine) = case.contender
+                && !self.engines[engine].changes_atomically()
+            {
+                case.note = "not atomic: a get and a put, where the others have a transaction";
+            }
+        }
         cases
+    }
+
+    /// The same in the light mode of each.
+    pub(super) fn by_all_lightly(&self, case: &Case) -> Vec<Case> {
+        let engines = 0..self.engines.len();
+        engines.map(|engine| case.in_mode(engine, self.light_mode(engine))).collect()
+    }
+
+    /// An errand for a child, but for its work and its directory.
+    pub(super) fn errand(&self, case: &Case, engine: usize, contents: Contents) -> Errand {
+        Errand {
+            engine: self.engines[engine].name().to_owned(),
+            mode: case.mode.to_owned(),
+            dir: PathBuf::new(),
+            keys: contents.keys,
+            value_bytes: contents.value_bytes,
+            cache_bytes: self.settings.cache_bytes,
+            write_buffer_bytes: WRITE_BUFFER_BYTES,
+            seed: self.settings.seed,
+            work: Work::Put { commits: 0 },
+        }
     }
 
     /// The same where nothing is committed: `mode` names the call instead.
@@ -268,60 +295,15 @@ impl<'a> Stage<'a> {
     }
 }
 
+/// 1, 2, 4, 8 threads, and one for each processor.
+pub(super) fn up_to_cores() -> Vec<usize> {
+    let cores = thread::available_parallelism().map_or(1, usize::from);
+    let mut threads = vec![1, 2, 4, 8, cores];
+    threads.sort_unstable();
+    threads.dedup();
+    threads
+}
+
 fn told_or(told: &[usize], unless_told: &[usize]) -> Vec<usize> {
     if told.is_empty() { unless_told.to_vec() } else { told.to_vec() }
-}
-
-/// Shows every row of a store to `seen`.
-pub(super) fn scan_all(
-    session: &mut dyn Session,
-    seen: &mut dyn FnMut(&[u8], &[u8]),
-) -> Result<usize, BenchError> {
-    // Not every engine accepts an empty key. No row has a smaller key than this.
-    session.scan(&[0], usize::MAX, seen)
-}
-
-/// Puts the rows `first`, `first + step`, ... of `keys`, one to a commit, and starts over.
-pub(super) fn puts<'s>(
-    session: &'s mut dyn Session,
-    first: u64,
-    step: u64,
-    keys: u64,
-    value_bytes: usize,
-) -> impl FnMut() -> Result<usize, BenchError> + Send + use<'s> {
-    let mut number = first % keys;
-    let mut value = Value::of(value_bytes);
-    move || {
-        session.put(&key(number), value.row(number))?;
-        number = (number + step) % keys;
-        Ok(1)
-    }
-}
-
-/// Puts every `step`th batch of `rows` rows of `keys`, from number `first` on, and starts over.
-pub(super) fn batches<'s>(
-    session: &'s mut dyn Session,
-    order: Order,
-    first: u64,
-    step: u64,
-    rows: usize,
-    keys: u64,
-    value_bytes: usize,
-) -> impl FnMut() -> Result<usize, BenchError> + Send + use<'s> {
-    let mut number = first * rows as u64 % keys;
-    let mut new_keys: Vec<Key> = vec![[0; KEY_BYTES]; rows];
-    let mut values: Vec<Value> = (0..rows).map(|_| Value::of(value_bytes)).collect();
-    move || {
-        let mut batch: Vec<(&[u8], &[u8])> = Vec::with_capacity(rows);
-        // The last batch of all ends with the last row.
-        let here = rows.min((keys - number) as usize);
-        for (key, value) in new_keys.iter_mut().zip(&mut values).take(here) {
-            *key = order.key(number);
-            batch.push((&*key, value.row(number)));
-            number += 1;
-        }
-        session.put_batch(&batch)?;
-        number = (number + (step - 1) * rows as u64) % keys;
-        Ok(here)
-    }
 }

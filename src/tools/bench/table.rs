@@ -204,7 +204,7 @@ fn compared(ratio: Ratio) -> &'static str {
     match ratio {
         Ratio::Throughput => "x",
         Ratio::MedianLatency => "t",
-        Ratio::DeviceBytes => "b",
+        Ratio::DeviceBytes | Ratio::DiskBytes => "b",
     }
 }
 

@@ -5,9 +5,10 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use super::draws::shuffled;
 use super::engine::{Database, Engine, Guarantee, Mode, Session, Sizes};
-use super::record::{Record, Row};
-use super::{BenchError, Family, Settings, run, shuffled, table};
+use super::record::{Ratio, Record, Row};
+use super::{BenchError, Family, Settings, run, table};
 
 type Rows = Arc<Mutex<BTreeMap<Vec<u8>, Vec<u8>>>>;
 
@@ -138,7 +139,11 @@ fn measure(families: &[Family], engines: &[&str], peers: &[Box<dyn Engine>]) -> 
         dir: Some(place.path().to_owned()),
         measure_time: Duration::from_millis(5),
         rounds: 2,
+        again: 0,
         keys: 1500,
+        steady_time: Duration::from_millis(5),
+        large_memory_bytes: 1 << 20,
+        large_time: Duration::from_millis(5),
         cache_bytes: 16 << 20,
         families: families.to_vec(),
         engines: engines.iter().map(|name| (*name).to_owned()).collect(),
@@ -192,18 +197,52 @@ fn a_peer_that_loses_rows_has_no_figures() {
     assert!(table(&record).contains("WARNING: read "), "{}", table(&record));
 }
 
-/// If the lightest mode of a peer flushes, our mode with that guarantee is measured as well.
+/// Each engine in each mode, whatever the workload: a mode that survives a power loss is compared with
+/// ours that does.
 #[test]
-fn a_peer_that_always_flushes_is_compared_with_sync() {
-    let peers = [Peer::boxed("heavy", Memory::Good)];
-    let record = measure(&[Family::Load, Family::Large], &[], &peers);
-    for workload in ["load", "large"] {
+fn every_mode_is_measured_and_compared_with_its_like() {
+    let peers = [Peer::boxed("heavy", Memory::Good), Peer::boxed("good", Memory::Good)];
+    let record = measure(&[Family::Load, Family::Mixed, Family::Hot], &[], &peers);
+    for workload in ["load", "mixed", "hot"] {
         for row in of(&record, workload, "syncline") {
-            let has_peer = row.mode == "sync" || row.mode == "get";
-            assert_eq!(row.best_peer.is_some(), has_peer, "{row:?}");
+            let peer = match &*row.mode {
+                _ if !row.note.is_empty() => None,
+                "sync" => Some("heavy"),
+                "async" => Some("good"),
+                _ => row.best_peer.as_deref(),
+            };
+            let has_bytes = row.peer_ratio_is != Ratio::DeviceBytes;
+            assert!(!has_bytes || row.best_peer.as_deref() == peer, "{row:?}");
         }
     }
-    assert!(of(&record, "load", "syncline").iter().any(|row| row.mode == "sync"));
+}
+
+/// YCSB F: a get and a put are no match for a transaction.
+#[test]
+fn what_is_not_atomic_has_a_note_and_no_ratio() {
+    let record = measure(&[Family::Mixed], &[], &[Peer::boxed("good", Memory::Good)]);
+    let f = |engine| {
+        let rows = of(&record, "mixed", engine).into_iter();
+        rows.filter(|row| row.variant == "F").collect::<Vec<_>>()
+    };
+    for row in f("syncline") {
+        assert!(row.note.contains("not atomic") && row.ratio_to_best_peer.is_none(), "{row:?}");
+    }
+    assert!(f("good").iter().all(|row| row.note.is_empty()));
+    assert!(!f("syncline").is_empty() && !f("good").is_empty());
+}
+
+/// Of each floor of commits that survive the same, the fastest of a round counts.
+#[test]
+fn commits_are_compared_with_the_fastest_bare_way() {
+    let record = measure(&[Family::Commit], &[], &[]);
+    for ours in of(&record, "commit", "syncline") {
+        let floors = of(&record, "commit", "floor").into_iter();
+        let floors: Vec<&Row> = floors.filter(|floor| floor.guarantee == ours.guarantee).collect();
+        assert!(floors.len() >= 2, "{floors:?}");
+        let named = floors.iter().find(|floor| ours.floor.as_deref() == Some(&*floor.mode));
+        assert!(named.is_some() && ours.of_floor() > Some(0.0), "{ours:?}");
+    }
 }
 
 #[test]

@@ -13,7 +13,6 @@ use super::hex::decode_hex;
 use super::torture_args::TortureArgs;
 use crate::engine::commit::check_name;
 use crate::net::service::check_public;
-use crate::tools::bench::Job;
 use crate::{CommitMode, Error};
 
 /// An embedded, transactional, ordered key-value store.
@@ -73,9 +72,9 @@ pub(super) enum Command {
     Serve(ServeArgs),
     /// Measure this machine: the cost of commits and reads against the bare hardware
     Bench(Box<BenchCommand>),
-    /// Put rows and wait to be killed: started by `bench` itself
-    #[command(name = crate::tools::bench::WRITER, hide = true)]
-    BenchWriter(Job),
+    /// Measure a store in a process of its own: started by `bench` itself
+    #[command(name = crate::tools::bench::CHILD, hide = true)]
+    BenchChild,
     /// Break the store in every way that it must survive, and judge the result
     ///
     /// No store of yours is touched: everything happens on simulated disks and in a directory for

@@ -13,7 +13,7 @@ use super::failure::{CommandResult, Failure, Status};
 use crate::tools::bench::engine::Engine;
 use crate::tools::bench::record::Record;
 use crate::tools::bench::{
-    self, BenchError, CrowdSettings, Family, Job, NetSettings, ServerSettings, Settings,
+    self, BenchError, CrowdSettings, Family, NetSettings, ServerSettings, Settings,
 };
 
 pub(super) fn bench(args: BenchArgs, peers: &[Box<dyn Engine>]) -> CommandResult {
@@ -89,9 +89,9 @@ fn with_net(
     tell(&run(settings)?, json, html)
 }
 
-/// The hidden command of the process that `bench` starts and kills.
-pub(super) fn write_until_killed(job: &Job, peers: &[Box<dyn Engine>]) -> CommandResult {
-    bench::write_until_killed(job, peers)?;
+/// The hidden command of the processes that `bench` starts.
+pub(super) fn do_errand(peers: &[Box<dyn Engine>]) -> CommandResult {
+    bench::do_errand(peers)?;
     Ok(Status::Done)
 }
 
@@ -126,7 +126,11 @@ fn settings(args: BenchArgs) -> Result<Settings, Failure> {
         dir: args.dir.or(args.dir_option),
         measure_time,
         rounds: args.run.rounds,
+        again: args.again,
         keys: args.keys,
+        steady_time: Duration::from_secs(args.steady),
+        large_memory_bytes: args.large_mib << 20,
+        large_time: Duration::from_secs(args.large_seconds),
         cache_bytes: args.cache_mib << 20,
         families,
         engines: args.engine,

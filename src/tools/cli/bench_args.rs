@@ -6,7 +6,7 @@ use clap::builder::PossibleValue;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::connect::Remote;
-use crate::tools::bench::{By, CrowdCase, Family, Job};
+use crate::tools::bench::{By, CrowdCase, Family};
 
 /// Measure Syncline and alternative stores, in turns.
 ///
@@ -15,16 +15,16 @@ use crate::tools::bench::{By, CrowdCase, Family, Job};
 #[command(version, args_conflicts_with_subcommands = true)]
 pub(super) struct BenchCli {
     #[command(subcommand)]
-    pub(super) writer: Option<Writer>,
+    pub(super) child: Option<Child>,
     #[command(flatten)]
     pub(super) args: BenchArgs,
 }
 
 #[derive(Debug, Subcommand)]
-pub(super) enum Writer {
-    /// Put rows and wait to be killed: started by `bench` itself
-    #[command(name = crate::tools::bench::WRITER, hide = true)]
-    BenchWriter(Job),
+pub(super) enum Child {
+    /// Measure a store in a process of its own: started by `bench` itself
+    #[command(name = crate::tools::bench::CHILD, hide = true)]
+    BenchChild,
 }
 
 #[derive(Debug, Args)]
@@ -69,12 +69,30 @@ pub(super) struct BenchArgs {
     /// operation is due. For commit, window, read, scans of 100 rows, mixed, large
     #[arg(long, value_name = "OPS")]
     pub(super) rate: Option<f64>,
+    /// The length of a measurement of `steady`: a minute or more, for checkpoints and compactions
+    #[arg(long, value_name = "S", default_value_t = 60,
+        value_parser = clap::value_parser!(u64).range(60..=86400))]
+    pub(super) steady: u64,
+    /// The memory of each store in `large`: its data are 4 and 16 times as much
+    #[arg(long, value_name = "MIB", default_value_t = 64,
+        value_parser = clap::value_parser!(u64).range(16..1 << 24))]
+    pub(super) large_mib: u64,
+    /// The longest time for which `large` overwrites; it ends when the data are overwritten three
+    /// times
+    #[arg(long, value_name = "S", default_value_t = 30,
+        value_parser = clap::value_parser!(u64).range(1..=86400))]
+    pub(super) large_seconds: u64,
+    /// How often a measurement is made again that something else disturbed: other processes, or other
+    /// machines of the same host
+    #[arg(long, value_name = "K", default_value_t = 2,
+        value_parser = clap::value_parser!(u32).range(0..=100))]
+    pub(super) again: u32,
     #[command(flatten)]
     pub(super) run: RunArgs,
     /// Measure nothing: print the table of this result again, and with --html write its page
     #[arg(long, value_name = "FILE", conflicts_with_all = ["dir", "dir_option", "workload",
         "engine", "seconds", "rounds", "keys", "cache_mib", "threads", "value_bytes", "batch",
-        "rate", "seed", "json"])]
+        "rate", "seed", "json", "steady", "large_mib", "large_seconds", "again"])]
     pub(super) from_json: Option<PathBuf>,
 }
 
@@ -85,7 +103,7 @@ pub(super) struct RunArgs {
     #[arg(long, value_name = "S", default_value_t = 1.0)]
     pub(super) seconds: f64,
     /// Rounds: how often everything is measured, in turns
-    #[arg(long, value_name = "K", default_value_t = 3,
+    #[arg(long, value_name = "K", default_value_t = 5,
         value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub(super) rounds: u32,
     /// The seed of the random numbers
@@ -205,8 +223,8 @@ pub(super) enum Workload {
 
 impl ValueEnum for Workload {
     fn value_variants<'a>() -> &'a [Self] {
-        const EACH: [Workload; 11] = {
-            let mut each = [Workload::All; 11];
+        const EACH: [Workload; 14] = {
+            let mut each = [Workload::All; 14];
             let mut index = 0;
             while index < Family::ALL.len() {
                 each[index] = Workload::One(Family::ALL[index]);

@@ -61,7 +61,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use self::args::{Cli, Command};
-use self::bench_args::{BenchCli, Writer};
+use self::bench_args::{BenchCli, Child};
 use self::failure::{CommandResult, Failure, Status};
 use self::messages::complain;
 use crate::tools::bench::engine::Engine;
@@ -82,9 +82,7 @@ pub fn main_with(args: impl Iterator<Item = OsString>) -> ExitCode {
 /// `bench` as a separate program, which measures `peers` too.
 pub fn bench_with(peers: &[Box<dyn Engine>]) -> ExitCode {
     match BenchCli::try_parse() {
-        Ok(BenchCli { writer: Some(Writer::BenchWriter(job)), .. }) => {
-            conclude(bench::write_until_killed(&job, peers))
-        }
+        Ok(BenchCli { child: Some(Child::BenchChild), .. }) => conclude(bench::do_errand(peers)),
         Ok(BenchCli { args, .. }) => conclude(bench::bench(args, peers)),
         Err(error) => explain(&error),
     }
@@ -121,7 +119,7 @@ fn run(command: Command) -> CommandResult {
             Some(net) => bench::net(net),
             None => bench::bench(command.args, &[]),
         },
-        Command::BenchWriter(job) => bench::write_until_killed(&job, &[]),
+        Command::BenchChild => bench::do_errand(&[]),
         Command::Torture(args) => torture::torture(args),
         Command::Completions { shell } => manual::completions(shell),
         Command::Man { command } => manual::man(command.as_deref()),

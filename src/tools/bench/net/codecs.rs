@@ -11,7 +11,8 @@ use serde::{Deserialize, Serialize};
 
 use super::super::measure;
 use super::super::record::Row;
-use super::super::rows::{Value, key};
+use super::super::rows::key;
+use super::super::values::Value;
 use super::common::{Found, NetSettings, figure, row};
 use crate::net::proto::{MAX_BODY, Mode, Progress, Put, Request, decode};
 

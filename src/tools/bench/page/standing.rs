@@ -39,6 +39,7 @@ fn lane(row: &Row, usual: Usual) -> Option<Lane> {
         Ratio::Throughput => "throughput",
         Ratio::MedianLatency => "median",
         Ratio::DeviceBytes => "device bytes",
+        Ratio::DiskBytes => "disk space",
     };
     let mut note = format!("{what}, against {}", row.best_peer.as_deref().unwrap_or("the best"));
     if row.guarantee.is_some() {

@@ -14,18 +14,17 @@
 //! | `growing` | do not exist: each write makes the file longer |
 //!
 //! The modes are those of `pg_test_fsync`, with `mapped` in addition. Writes follow each other and
-//! start over at the end of the file. Files of the last two variants are then made anew, which is a
-//! part of the longest latency. Ratios are to `fdatasync` of the same size in a preallocated file:
+//! start over at the end of the file. Files of the last two variants are then made anew, which is not
+//! timed. Ratios are to `fdatasync` of the same size in a preallocated file:
 //! the floor of all sync commits.
 
 use std::fs::{File, OpenOptions};
 use std::path::PathBuf;
 
-use crate::engine::disk::{Disk, Mapping, RealDisk};
 use crate::tools::bench::case::{Case, CaseSuite};
 use crate::tools::bench::engine::Guarantee;
 use crate::tools::bench::error::BenchError;
-use crate::tools::bench::floor::write_at;
+use crate::tools::bench::floor::{map_file, open_synced, write_at};
 use crate::tools::bench::measure::{Clock, Sample, drive};
 use crate::tools::bench::record::Ratio;
 use crate::tools::bench::rows::fill;
@@ -67,13 +66,13 @@ impl<'a> FlushSuite<'a> {
         let mut cases = Vec::new();
         for value_bytes in stage.all_value_bytes(&SIZES) {
             let value_bytes = value_bytes.next_multiple_of(BLOCK).min(FILE_BYTES as usize);
-            let floor = Some(cases.len());
+            let floors = vec![cases.len()];
             cases.extend(kinds.iter().map(|(mode, variant)| Case {
                 mode,
                 guarantee: Some(Guarantee::PowerLoss),
                 distribution: "sorted",
                 ratio: Ratio::MedianLatency,
-                floor,
+                floors: floors.clone(),
                 ..Case::new("flush", variant, value_bytes)
             }));
         }
@@ -135,10 +134,10 @@ impl Target {
             }
         }
         file.sync_all().map_err(self.failed())?;
-        let mut options = OpenOptions::new();
-        options.read(true).write(true);
-        set_flags(&mut options, self.mode);
-        options.open(&self.path).map_err(self.failed())
+        match self.mode {
+            DSYNC | DIRECT => open_synced(&self.path, self.mode == DIRECT).map_err(self.failed()),
+            _ => Ok(file),
+        }
     }
 }
 
@@ -159,6 +158,7 @@ fn written(
             at = 0;
             if target.kind != PREALLOCATED {
                 file = target.make()?;
+                return Ok(0);
             }
         }
         let piece = &mut memory[aligned..aligned + bytes];
@@ -178,11 +178,8 @@ fn mapped(
     bytes: usize,
 ) -> Result<Box<dyn FnMut() -> Result<usize, BenchError> + Send>, BenchError> {
     target.make()?;
-    let dir = target.path.parent().expect("a file in a directory");
-    let name = target.path.file_name().expect("a file").to_string_lossy();
     // The engine's own mapping: its commits pay for this flush.
-    let file = RealDisk::open(dir)?.open(&name)?;
-    let mapping: Box<dyn Mapping> = file.map(file.bytes()?)?;
+    let mapping = map_file(&target.path)?;
     let mut piece = vec![0; bytes];
     fill(&mut piece, 1);
     let mut at = 0usize;
@@ -207,18 +204,3 @@ fn allocate(file: &File) -> std::io::Result<()> {
 fn allocate(_: &File) -> std::io::Result<()> {
     Err(std::io::ErrorKind::Unsupported.into())
 }
-
-#[cfg(target_os = "linux")]
-fn set_flags(options: &mut OpenOptions, mode: &str) {
-    use rustix::fs::OFlags;
-    use std::os::unix::fs::OpenOptionsExt;
-    let flags = match mode {
-        DSYNC => OFlags::DSYNC,
-        DIRECT => OFlags::DIRECT | OFlags::DSYNC,
-        _ => return,
-    };
-    options.custom_flags(flags.bits() as i32);
-}
-
-#[cfg(not(target_os = "linux"))]
-fn set_flags(_: &mut OpenOptions, _: &str) {}

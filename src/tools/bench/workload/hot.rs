@@ -9,11 +9,12 @@ use crate::tools::bench::device::DeviceBytes;
 use crate::tools::bench::draws::Chance;
 use crate::tools::bench::engine::Guarantee;
 use crate::tools::bench::error::BenchError;
-use crate::tools::bench::floor::Flush;
+use crate::tools::bench::floor::BareWrite;
 use crate::tools::bench::measure::{Clock, Sample, drive};
 use crate::tools::bench::record::Ratio;
-use crate::tools::bench::rows::{Value, key, user_bytes};
+use crate::tools::bench::rows::key;
 use crate::tools::bench::stage::Stage;
+use crate::tools::bench::values::Value;
 
 /// Overwrites of a hot set.
 pub(in crate::tools::bench) struct HotSuite<'a> {
@@ -26,29 +27,27 @@ const HOT_ROWS: u64 = 1000;
 impl<'a> HotSuite<'a> {
     pub(in crate::tools::bench) fn new(stage: &'a Stage<'a>) -> HotSuite<'a> {
         let mut cases: Vec<Case> = Vec::new();
-        let groups =
-            [(Guarantee::ProcessEnd, Flush::Never), (Guarantee::PowerLoss, Flush::EachRecord)];
-        for (guarantee, flush) in groups {
+        let groups = [
+            (Guarantee::ProcessEnd, BareWrite::Pwrite),
+            (Guarantee::PowerLoss, BareWrite::Fdatasync),
+        ];
+        for (guarantee, way) in groups {
             let case = Case {
                 distribution: "uniform",
                 ratio: Ratio::DeviceBytes,
                 peer_ratio: Ratio::DeviceBytes,
-                floor: Some(cases.len()),
+                floors: vec![cases.len()],
                 ..Case::new("hot", "1000 rows", stage.value_bytes())
             };
-            cases.push(case.by_writing(flush));
-            for engine in 0..stage.engines.len() {
-                let modes = stage.engines[engine].modes().iter();
-                let modes = modes.filter(|mode| mode.guarantee == guarantee);
-                cases.extend(modes.map(|mode| case.in_mode(engine, mode)));
-            }
+            cases.push(case.by_writing(way));
+            cases.extend(stage.by_all_with(&case, guarantee));
         }
         HotSuite { stage, cases }
     }
 
     fn measure_floor(&self, case: &Case) -> Result<Sample, BenchError> {
         let floor = self.stage.floor()?;
-        let workers = vec![floor.writer(Flush::named(case.mode), 1, case.value_bytes)];
+        let workers = vec![floor.writer(BareWrite::named(case.mode), 1, case.value_bytes)?];
         let sample = drive(workers, &self.stage.load(Clock::EveryOperation, None, &|| None))?;
         floor.settle()?;
         Ok(sample)
@@ -58,7 +57,8 @@ impl<'a> HotSuite<'a> {
         let stage = self.stage;
         let dir = stage.fresh_dir();
         let mode = stage.mode(engine, case.mode);
-        let database = stage.open(engine, &dir, mode, &stage.sizes(case.value_bytes))?;
+        let sizes = stage.sizes(stage.contents(case.value_bytes));
+        let database = stage.open(engine, &dir, mode, &sizes)?;
         let sample = {
             let mut session = database.session();
             let mut chance = Chance::new(stage.settings.seed, 0);
@@ -66,7 +66,7 @@ impl<'a> HotSuite<'a> {
             let rows = HOT_ROWS.min(stage.settings.keys);
             let worker = || {
                 let row = chance.below(rows);
-                session.put(&key(row), value.row(chance.word()))?;
+                session.put(&key(row), value.row(row))?;
                 Ok(1)
             };
             let watermarks = || database.watermarks();
@@ -91,8 +91,7 @@ impl CaseSuite for HotSuite<'_> {
                 (self.measure_store(case, engine)?, self.stage.fresh_dir())
             }
         };
-        let user_bytes = user_bytes(sample.rows_in_all, case.value_bytes);
-        sample.device_bytes_per_user_byte = before.since(&files).map(|bytes| bytes / user_bytes);
+        sample.wrote(before.since(&files), case.value_bytes);
         if case.contender != Contender::Floor {
             self.stage.remove(&files)?;
         }

@@ -1,64 +1,70 @@
-//! `large`: random puts and gets where the data are four times the cache.
+//! `large`: random puts and gets where the data are 4 and 16 times all memory that a store may use.
 //!
-//! The cache is small instead of the data large: a quarter of the rows fit, whatever `--cache-mib`
-//! says, so that a run does not take gigabytes. A page that is not in the store's cache is mostly in
-//! the operating system's: this measures the path there, not the device. Engines without a cache of
-//! their own (LMDB) have all of the operating system's.
+//! Half of that memory (`--large-mib`) is the cache, an eighth each of at most two write buffers; the rest
+//! is for what else the engine needs. Each measurement is in a process of its own, in a memory cgroup of
+//! that size, so that the operating system's cache counts for those who lean on it. Where no cgroup can
+//! be made the row says so: then that cache has all the rest of the memory. Files are cold at the start.
+//!
+//! Puts go on until every row has been overwritten three times on average, or until the time is up
+//! (`--large-seconds`): the figure `overwritten` says how often it was, `settle` how long it took to
+//! write back the rest. Gets have a warm-up of a quarter of that time and are measured for the rest.
+//! At most three rounds.
 
 use crate::tools::bench::case::{Case, CaseSuite, Contender};
-use crate::tools::bench::device::DeviceBytes;
-use crate::tools::bench::draws::Chance;
-use crate::tools::bench::engine::{Session, Sizes};
+use crate::tools::bench::child::{Errand, Work, run_errand};
 use crate::tools::bench::error::BenchError;
-use crate::tools::bench::floor::Flush;
+use crate::tools::bench::eviction::evict;
+use crate::tools::bench::floor::BareWrite;
 use crate::tools::bench::measure::{Clock, Sample, drive};
-use crate::tools::bench::record::Ratio;
-use crate::tools::bench::rows::{Value, key, user_bytes};
+use crate::tools::bench::rows::row_bytes;
 use crate::tools::bench::stage::Stage;
+use crate::tools::bench::stock::Contents;
 
-/// Random puts and gets beyond the cache.
+/// Random puts and gets beyond memory.
 pub(in crate::tools::bench) struct LargeSuite<'a> {
     stage: &'a Stage<'a>,
     cases: Vec<Case>,
 }
 
-const PUT: &str = "put";
-const GET: &str = "get";
+const PUT: [&str; 2] = ["put, data 4 x memory", "put, data 16 x memory"];
+const GET: [&str; 2] = ["get, data 4 x memory", "get, data 16 x memory"];
+const FACTORS: [u64; 2] = [4, 16];
 
-/// The smallest cache of any store.
-const LEAST_CACHE_BYTES: u64 = 2 << 20;
+/// So many rounds at most.
+const ROUNDS: u32 = 3;
+
+/// Every row is overwritten so often.
+const TIMES: u64 = 3;
 
 impl<'a> LargeSuite<'a> {
     pub(in crate::tools::bench) fn new(stage: &'a Stage<'a>) -> LargeSuite<'a> {
-        let rate = stage.settings.rate;
-        let ratio = if rate.is_some() { Ratio::MedianLatency } else { Ratio::Throughput };
         let mut cases: Vec<Case> = Vec::new();
-        for variant in [PUT, GET] {
-            let case = Case {
+        for (index, factor) in FACTORS.into_iter().enumerate() {
+            let keys =
+                stage.settings.large_memory_bytes * factor / row_bytes(stage.value_bytes()) as u64;
+            let case = |variant| Case {
                 distribution: "uniform",
-                rate,
-                ratio,
-                peer_ratio: ratio,
-                floor: Some(cases.len()),
+                floors: vec![cases.len()],
+                keys: Some(keys),
                 ..Case::new("large", variant, stage.value_bytes())
             };
-            if variant == PUT {
-                cases.push(case.by_writing(Flush::Never));
-                cases.extend(stage.by_all(&case));
-            } else {
-                cases.push(case.by_floor("pread"));
-                cases.extend(stage.by_all_reading(&case, "get"));
-            }
+            let put = case(PUT[index]);
+            cases.push(put.by_writing(BareWrite::Pwrite));
+            cases.extend(stage.by_all(&put));
+            let get = Case { floors: vec![cases.len()], variant: GET[index], ..put };
+            cases.push(get.by_floor("pread"));
+            cases.extend(stage.by_all_reading(&get, "get"));
         }
         LargeSuite { stage, cases }
     }
 
     fn measure_floor(&self, case: &Case) -> Result<Sample, BenchError> {
         let floor = self.stage.floor()?;
-        let load = self.stage.load(Clock::EveryOperation, case.rate, &|| None);
-        let sample = match case.variant {
-            PUT => drive(vec![floor.writer(Flush::Never, 1, case.value_bytes)], &load)?,
-            _ => drive(vec![floor.reader(self.stage.settings.seed)], &load)?,
+        let load = self.stage.load(Clock::EveryOperation, None, &|| None);
+        let sample = if PUT.contains(&case.variant) {
+            drive(vec![floor.writer(BareWrite::Pwrite, 1, case.value_bytes)?], &load)?
+        } else {
+            drive(vec![floor.reader(self.stage.settings.seed)], &load)?
         };
         floor.settle()?;
         Ok(sample)
@@ -66,44 +72,30 @@ impl<'a> LargeSuite<'a> {
 
     fn measure_store(&self, case: &Case, engine: usize) -> Result<Sample, BenchError> {
         let stage = self.stage;
-        let sizes = stage.sizes(case.value_bytes);
-        let cache_bytes = (sizes.expected_bytes / 4).max(LEAST_CACHE_BYTES);
-        let mode = match case.variant {
-            PUT => stage.mode(engine, case.mode),
-            _ => stage.light_mode(engine),
+        let keys = case.keys.expect("of each case");
+        let contents = Contents { keys, value_bytes: case.value_bytes };
+        let memory = stage.settings.large_memory_bytes;
+        let dir = stage.stock(engine, contents)?.dir;
+        evict(&dir).map_err(BenchError::io(format!("evict {}", dir.display())))?;
+        let time = stage.settings.large_time;
+        let (mode, work) = if PUT.contains(&case.variant) {
+            (case.mode, Work::Overwrite { time, enough: TIMES * keys })
+        } else {
+            (stage.light_mode(engine).name, Work::Get { time: time.mul_f64(0.8) })
         };
-        let (database, _) = stage.open_stock(engine, mode, &Sizes { cache_bytes, ..sizes })?;
-        let sample = {
-            let mut session = database.session();
-            let watermarks = || database.watermarks();
-            let load = stage.load(Clock::EveryOperation, case.rate, &watermarks);
-            drive(vec![self.worker(case, &mut *session)], &load)?
+        let errand = Errand {
+            mode: mode.to_owned(),
+            dir,
+            cache_bytes: memory / 2,
+            write_buffer_bytes: memory / 8,
+            work,
+            ..stage.errand(case, engine, contents)
         };
-        database.settle()?;
+        let outcome = run_errand(&errand, Some(memory));
+        let outcome = outcome.map_err(|problem| stage.wrong(engine, problem))?;
+        let mut sample = outcome.sample;
+        sample.add_figure("memory_limit", f64::from(u8::from(outcome.is_limited)), "");
         Ok(sample)
-    }
-
-    fn worker<'s>(
-        &self,
-        case: &Case,
-        session: &'s mut dyn Session,
-    ) -> Box<dyn FnMut() -> Result<usize, BenchError> + Send + 's> {
-        let keys = self.stage.settings.keys;
-        let mut chance = Chance::new(self.stage.settings.seed, 0);
-        if case.variant == PUT {
-            let mut value = Value::of(case.value_bytes);
-            return Box::new(move || {
-                let row = chance.below(keys);
-                session.put(&key(row), value.row(row))?;
-                Ok(1)
-            });
-        }
-        Box::new(move || {
-            session.get(&key(chance.below(keys)), &mut |value| {
-                std::hint::black_box(super::read::ends(value));
-            })?;
-            Ok(1)
-        })
     }
 }
 
@@ -112,23 +104,19 @@ impl CaseSuite for LargeSuite<'_> {
         &self.cases
     }
 
+    fn rounds(&self, asked: u32) -> u32 {
+        asked.min(ROUNDS)
+    }
+
     fn measure(&mut self, case: usize) -> Result<Sample, BenchError> {
         let case = &self.cases[case];
-        let files = match case.contender {
-            Contender::Floor => self.stage.floor_path(),
-            // The writes that fill it do not count.
-            Contender::Engine(engine) => self.stage.stock(engine)?.dir,
-        };
-        let before = DeviceBytes::now(&self.stage.dir);
-        let mut sample = match case.contender {
-            Contender::Floor => self.measure_floor(case)?,
-            Contender::Engine(engine) => self.measure_store(case, engine)?,
-        };
-        if case.variant == PUT {
-            let user_bytes = user_bytes(sample.rows_in_all, case.value_bytes);
-            sample.device_bytes_per_user_byte =
-                before.since(&files).map(|bytes| bytes / user_bytes);
+        match case.contender {
+            Contender::Floor => self.measure_floor(case),
+            Contender::Engine(engine) => self.measure_store(case, engine),
         }
-        Ok(sample)
+    }
+
+    fn end(&mut self) -> Result<(), BenchError> {
+        self.stage.forget_special_stocks()
     }
 }

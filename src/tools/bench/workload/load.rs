@@ -1,17 +1,18 @@
 //! `load`: every row put into an empty store, in batches, in random order and sorted.
 //!
-//! The work is fixed, not the time. The clock stops when the last batch is acknowledged, in the light
-//! mode of each engine. The figure `settle` is the time to write back the rest.
+//! The work is fixed, not the time. The clock stops when the last batch is acknowledged, in each mode of
+//! each engine. The figure `settle` is the time to write back the rest.
 
 use std::time::Instant;
 
 use crate::tools::bench::case::{Case, CaseSuite, Contender};
 use crate::tools::bench::device::DeviceBytes;
 use crate::tools::bench::error::BenchError;
-use crate::tools::bench::floor::Flush;
+use crate::tools::bench::floor::BareWrite;
 use crate::tools::bench::measure::{Clock, Sample, repeat};
-use crate::tools::bench::rows::{Order, user_bytes};
-use crate::tools::bench::stage::{BATCH_ROWS, Stage, batches};
+use crate::tools::bench::put::batches;
+use crate::tools::bench::rows::Order;
+use crate::tools::bench::stage::{BATCH_ROWS, Stage};
 
 /// Loads.
 pub(in crate::tools::bench) struct LoadSuite<'a> {
@@ -24,10 +25,10 @@ impl<'a> LoadSuite<'a> {
         let case = Case {
             batch: stage.settings.batches.first().copied().unwrap_or(BATCH_ROWS),
             distribution: Order::Random.name(),
-            floor: Some(0),
+            floors: vec![0],
             ..Case::new("load", "all rows", stage.value_bytes())
         };
-        let mut cases = vec![case.by_writing(Flush::Never)];
+        let mut cases = vec![case.by_writing(BareWrite::Pwrite)];
         for order in Order::BOTH {
             cases.extend(stage.by_all(&Case { distribution: order.name(), ..case.clone() }));
         }
@@ -37,13 +38,11 @@ impl<'a> LoadSuite<'a> {
     fn measure_floor(&self, case: &Case, operations: u64) -> Result<Sample, BenchError> {
         let floor = self.stage.floor()?;
         let before = DeviceBytes::now(&self.stage.dir);
-        let write = floor.writer(Flush::Never, case.batch, case.value_bytes);
+        let write = floor.writer(BareWrite::Pwrite, case.batch, case.value_bytes)?;
         let mut sample =
             repeat(write, operations, &self.stage.load(Clock::EveryOperation, None, &|| None))?;
         floor.settle()?;
-        let user_bytes = user_bytes(sample.rows_in_all, case.value_bytes);
-        sample.device_bytes_per_user_byte =
-            before.since(&self.stage.floor_path()).map(|bytes| bytes / user_bytes);
+        sample.wrote(before.since(&self.stage.floor_path()), case.value_bytes);
         Ok(sample)
     }
 
@@ -58,10 +57,11 @@ impl<'a> LoadSuite<'a> {
         let order = if sorted { Order::Sorted } else { Order::Random };
         let (dir, before) = (stage.fresh_dir(), DeviceBytes::now(&self.stage.dir));
         let mode = stage.mode(engine, case.mode);
-        let database = stage.open(engine, &dir, mode, &stage.sizes(case.value_bytes))?;
+        let sizes = stage.sizes(stage.contents(case.value_bytes));
+        let database = stage.open(engine, &dir, mode, &sizes)?;
         let mut sample = {
             let mut session = database.session();
-            let put = batches(&mut *session, order, 0, 1, case.batch, keys, case.value_bytes);
+            let put = batches(&mut *session, order, case.batch, keys, case.value_bytes);
             let watermarks = || database.watermarks();
             repeat(put, operations, &stage.load(Clock::EveryOperation, None, &watermarks))?
         };
@@ -69,8 +69,7 @@ impl<'a> LoadSuite<'a> {
         database.settle()?;
         drop(database);
         sample.add_figure("settle", settling.elapsed().as_secs_f64() * 1e3, "ms");
-        let user_bytes = user_bytes(sample.rows_in_all, case.value_bytes);
-        sample.device_bytes_per_user_byte = before.since(&dir).map(|bytes| bytes / user_bytes);
+        sample.wrote(before.since(&dir), case.value_bytes);
         stage.remove(&dir)?;
         Ok(sample)
     }

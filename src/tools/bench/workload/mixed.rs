@@ -9,8 +9,9 @@
 //! | E | scan of 1 to 100 rows 95 %, insert 5 % | zipfian |
 //! | F | get 50 %, get and overwrite 50 % | zipfian |
 //!
-//! Commits are in the light mode of each engine: they survive the process. Unlike in YCSB, a row has
-//! one field, and the sizes of this benchmark. Rows that D and E insert stay in the store, which
+//! In each mode of each engine; A with 1 to 8 threads and one for each processor. Unlike in YCSB, a row has
+//! one field, and the sizes of this benchmark. An operation of F is one transaction; of an engine that
+//! has none the row has a note, and is compared with nobody. Rows that D and E insert stay in the store, which
 //! grows a little from one measurement to the next.
 //!
 //! There is no floor: a mix of everything has no bare counterpart.
@@ -25,8 +26,9 @@ use crate::tools::bench::engine::Session;
 use crate::tools::bench::error::BenchError;
 use crate::tools::bench::measure::{Clock, Sample, drive};
 use crate::tools::bench::record::Ratio;
-use crate::tools::bench::rows::{Value, key};
-use crate::tools::bench::stage::Stage;
+use crate::tools::bench::rows::key;
+use crate::tools::bench::stage::{Stage, up_to_cores};
+use crate::tools::bench::values::{Value, is_of};
 
 /// The mixes of YCSB.
 pub(in crate::tools::bench) struct MixedSuite<'a> {
@@ -84,15 +86,21 @@ impl<'a> MixedSuite<'a> {
         let ratio = if rate.is_some() { Ratio::MedianLatency } else { Ratio::Throughput };
         let mut cases = Vec::new();
         for mix in MIXES {
-            for threads in stage.threads(&[1]) {
-                cases.extend(stage.by_all(&Case {
+            let threads = if mix.name == "A" { up_to_cores() } else { vec![1] };
+            for threads in stage.threads(&threads) {
+                let case = Case {
                     threads,
                     distribution: if mix.name == "D" { "latest" } else { "zipfian" },
                     rate,
                     ratio,
                     peer_ratio: ratio,
                     ..Case::new("mixed", mix.name, stage.value_bytes())
-                }));
+                };
+                cases.extend(match mix.change {
+                    Change::Nothing => stage.by_all_reading(&case, "get"),
+                    Change::ReadAndOverwrite => stage.noting_what_is_not_atomic(&case),
+                    _ => stage.by_all(&case),
+                });
             }
         }
         MixedSuite { stage, zipfian: Zipfian::new(stage.settings.keys), cases }
@@ -109,8 +117,11 @@ impl CaseSuite for MixedSuite<'_> {
         let Contender::Engine(engine) = case.contender else { unreachable!("there is no floor") };
         let mix = *MIXES.iter().find(|mix| mix.name == case.variant).expect("one of them");
         let stage = self.stage;
-        let mode = stage.mode(engine, case.mode);
-        let (database, rows) = stage.open_stock(engine, mode, &stage.sizes(case.value_bytes))?;
+        let mode = match case.guarantee {
+            Some(_) => stage.mode(engine, case.mode),
+            None => stage.light_mode(engine),
+        };
+        let (database, rows) = stage.open_usual(engine, mode)?;
         let sample = {
             let mut sessions: Vec<Box<dyn Session>> =
                 (0..case.threads).map(|_| database.session()).collect();
@@ -123,6 +134,7 @@ impl CaseSuite for MixedSuite<'_> {
                     zipfian: &self.zipfian,
                     rows: &rows,
                     value: Value::of(case.value_bytes),
+                    value_bytes: case.value_bytes,
                     engine: stage.engines[engine].name(),
                 };
                 move || worker.operation()
@@ -145,6 +157,7 @@ struct Worker<'a> {
     /// The number of rows, including those that are being inserted.
     rows: &'a AtomicU64,
     value: Value,
+    value_bytes: usize,
     engine: &'static str,
 }
 
@@ -160,20 +173,22 @@ impl Worker<'_> {
             Change::Nothing => unreachable!("workload C changes nothing"),
             Change::Overwrite => {
                 let row = self.row();
-                self.session.put(&key(row), self.value.row(row ^ self.chance.word()))?;
+                self.session.put(&key(row), self.value.row(row))?;
             }
             Change::Insert => {
                 let row = self.rows.fetch_add(1, Ordering::Relaxed);
                 self.session.put(&key(row), self.value.row(row))?;
             }
             Change::ReadAndOverwrite => {
-                let word = self.chance.word();
-                let change = &mut |value: &mut Vec<u8>| {
-                    let changed = value.len().min(8);
-                    value[..changed].copy_from_slice(&word.to_le_bytes()[..changed]);
-                };
                 let row = self.row();
-                self.session.read_modify_write(&key(row), change)?;
+                let (bytes, new) = (self.value_bytes, self.value.row(row));
+                let mut is_right = false;
+                self.session.read_modify_write(&key(row), &mut |value| {
+                    is_right = is_of(row, value, bytes);
+                    value.clear();
+                    value.extend_from_slice(new);
+                })?;
+                self.expect(is_right, row)?;
             }
         }
         Ok(1)
@@ -181,16 +196,21 @@ impl Worker<'_> {
 
     fn get(&mut self) -> Result<usize, BenchError> {
         let row = self.row();
-        let found = self.session.get(&key(row), &mut |value| {
-            black_box(ends(value));
-        })?;
+        let (bytes, mut is_right) = (self.value_bytes, true);
+        let found =
+            self.session.get(&key(row), &mut |value| is_right = is_of(row, value, bytes))?;
         // The latest rows may still be missing: another thread is about to insert them.
         let may_be_missing = matches!(self.mix.change, Change::Insert);
-        if !found && !may_be_missing {
-            let message = format!("row {row} is missing");
-            return Err(BenchError::Engine { engine: self.engine, message });
-        }
+        self.expect(is_right && (found || may_be_missing), row)?;
         Ok(1)
+    }
+
+    fn expect(&self, is_right: bool, row: u64) -> Result<(), BenchError> {
+        if is_right {
+            return Ok(());
+        }
+        let message = format!("row {row} is missing, or is not as it was put");
+        Err(BenchError::Engine { engine: self.engine, message })
     }
 
     fn scan(&mut self) -> Result<usize, BenchError> {

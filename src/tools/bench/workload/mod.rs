@@ -2,6 +2,7 @@
 
 mod commit;
 mod flush;
+mod growth;
 mod hot;
 mod large;
 mod load;
@@ -9,13 +10,13 @@ mod mixed;
 mod read;
 mod recover;
 mod scan;
+mod space;
+mod steady;
 mod window;
 
 use super::case::CaseSuite;
 use super::settings::Family;
 use super::stage::Stage;
-
-pub use recover::{Job, WRITER, write_until_killed};
 
 /// The cases of a family.
 pub(super) fn suite<'a>(family: Family, stage: &'a Stage<'a>) -> Box<dyn CaseSuite + 'a> {
@@ -30,5 +31,8 @@ pub(super) fn suite<'a>(family: Family, stage: &'a Stage<'a>) -> Box<dyn CaseSui
         Family::Hot => Box::new(hot::HotSuite::new(stage)),
         Family::Large => Box::new(large::LargeSuite::new(stage)),
         Family::Recover => Box::new(recover::RecoverSuite::new(stage)),
+        Family::Space => Box::new(space::SpaceSuite::new(stage)),
+        Family::Growth => Box::new(growth::GrowthSuite::new(stage)),
+        Family::Steady => Box::new(steady::SteadySuite::new(stage)),
     }
 }

@@ -14,9 +14,10 @@ use crate::tools::bench::engine::Database;
 use crate::tools::bench::error::BenchError;
 use crate::tools::bench::floor::{Map, memory_of};
 use crate::tools::bench::measure::{Clock, Sample, drive};
+use crate::tools::bench::put::scan_all;
 use crate::tools::bench::record::Ratio;
 use crate::tools::bench::rows::key;
-use crate::tools::bench::stage::{Stage, scan_all};
+use crate::tools::bench::stage::Stage;
 
 /// Scans.
 pub(in crate::tools::bench) struct ScanSuite<'a> {
@@ -41,7 +42,7 @@ impl<'a> ScanSuite<'a> {
                 rate,
                 ratio,
                 peer_ratio: ratio,
-                floor: Some(cases.len()),
+                floors: vec![cases.len()],
                 ..Case::new("scan", variant, stage.value_bytes())
             };
             cases.push(case.by_floor(floor));
@@ -84,7 +85,7 @@ impl<'a> ScanSuite<'a> {
     fn measure_store(&self, case: &Case, engine: usize) -> Result<Sample, BenchError> {
         let stage = self.stage;
         let mode = stage.light_mode(engine);
-        let (database, rows) = stage.open_stock(engine, mode, &stage.sizes(case.value_bytes))?;
+        let (database, rows) = stage.open_usual(engine, mode)?;
         let rows = rows.load(std::sync::atomic::Ordering::Relaxed) as usize;
         let workers =
             (0..case.threads).map(|thread| self.worker(case, engine, &*database, thread, rows));

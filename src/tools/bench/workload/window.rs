@@ -15,8 +15,14 @@
 //! - WINDOW-2 The figures count commits without a promise to survive. The device may hold more of them.
 //!
 //! `max_unsynced_bytes` bounds the window as well: with its default, 16 MiB, back-pressure slows a fast
-//! writer before a long interval is over. Only a store that reports how far it is durable can be
-//! measured so, and only ours does.
+//! writer before a long interval is over.
+//!
+//! The relaxed modes of the peers, as they are by default (`by default`): none of them reports how far
+//! it is durable, but the flushes that they ask the system for can be seen.
+//!
+//! - WINDOW-3 Commits that were acknowledged since the last flush that has ended began count as lost. The
+//!   flush may have been one of another file than the log, so the figures are never too bad for the
+//!   peer. What the kernel has written back by itself does not count: nobody promises it.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
@@ -28,11 +34,13 @@ use crate::tools::bench::case::{Case, CaseSuite, Contender};
 use crate::tools::bench::draws::Chance;
 use crate::tools::bench::engine::Guarantee;
 use crate::tools::bench::error::BenchError;
-use crate::tools::bench::measure::{Clock, Sample, Timing, drive, new_histogram};
+use crate::tools::bench::measure::{Clock, Load, Sample, Timing, drive, new_histogram};
+use crate::tools::bench::put::puts;
 use crate::tools::bench::record::Ratio;
-use crate::tools::bench::rows::{Value, key};
+use crate::tools::bench::rows::{key, row_bytes};
 use crate::tools::bench::stage::Stage;
-use crate::{CommitMode, Options, Store};
+use crate::tools::bench::values::Value;
+use crate::{CommitMode, Options};
 
 /// The window of loss.
 pub(in crate::tools::bench) struct WindowSuite<'a> {
@@ -64,17 +72,15 @@ impl<'a> WindowSuite<'a> {
             ratio: Ratio::Throughput,
             ..Case::new("window", variant, stage.value_bytes())
         };
-        WindowSuite { stage, cases: INTERVALS.map(case).to_vec() }
+        let mut cases = INTERVALS.map(case).to_vec();
+        let by_default = case((BY_DEFAULT, 0));
+        let peers = [Guarantee::ProcessEnd, Guarantee::Nothing].into_iter();
+        let peers = peers.flat_map(|guarantee| stage.by_all_with(&by_default, guarantee));
+        cases.extend(peers.filter(|case| case.contender != Contender::SYNCLINE));
+        WindowSuite { stage, cases }
     }
-}
 
-impl CaseSuite for WindowSuite<'_> {
-    fn cases(&self) -> &[Case] {
-        &self.cases
-    }
-
-    fn measure(&mut self, case: usize) -> Result<Sample, BenchError> {
-        let (case, (_, interval_ms)) = (&self.cases[case], INTERVALS[case]);
+    fn ours(&self, case: &Case, interval_ms: u64) -> Result<Sample, BenchError> {
         let (stage, keys) = (self.stage, self.stage.settings.keys);
         let interval = Duration::from_millis(interval_ms);
         let dir = stage.fresh_dir();
@@ -84,32 +90,135 @@ impl CaseSuite for WindowSuite<'_> {
             .open(&dir)?;
         let keyspace = store.keyspace("bench")?;
         let ledger = Ledger::new();
-        let stop = AtomicBool::new(false);
-        let (sample, window) = thread::scope(|scope| {
-            let looker = scope.spawn(|| watch(&store, &ledger, &stop, stage.settings.seed));
-            let mut value = Value::of(case.value_bytes);
-            let mut number = 0;
-            let worker = || {
-                let row = value.row(number);
-                let receipt = keyspace.put_with(key(number % keys), row, CommitMode::Async)?;
-                ledger.acknowledge(receipt.lsn().get());
-                number += 1;
-                Ok(1)
-            };
-            let watermarks = || Some(store.watermarks());
-            let mut load = stage.load(Clock::EveryOperation, case.rate, &watermarks);
-            load.timing = Timing::of(long_enough(stage.settings.measure_time, interval));
-            let sample = drive(vec![worker], &load);
-            stop.store(true, Ordering::Relaxed);
-            (sample, looker.join().expect("the looker panicked"))
-        });
-        let mut sample = sample?;
+        let mut value = Value::of(case.value_bytes);
+        let mut number = 0;
+        let worker = || {
+            let row = value.row(number % keys);
+            let receipt = keyspace.put_with(key(number % keys), row, CommitMode::Async)?;
+            ledger.acknowledge(receipt.lsn().get());
+            number += 1;
+            Ok(1)
+        };
+        let watermarks = || Some(store.watermarks());
+        let mut load = stage.load(Clock::EveryOperation, case.rate, &watermarks);
+        load.timing = Timing::of(long_enough(stage.settings.measure_time, interval));
+        let (mut sample, window) = watched(worker, &load, stage.settings.seed, |_| {
+            ledger.beyond(store.watermarks().durable.get())
+        })?;
         drop(keyspace);
         store.close()?;
         stage.remove(&dir)?;
         sample.add_figure("flush_interval_ms", interval_ms as f64, "ms");
         window.tell(&mut sample);
         Ok(sample)
+    }
+
+    fn peers(&self, case: &Case, engine: usize) -> Result<Sample, BenchError> {
+        let (stage, keys) = (self.stage, self.stage.settings.keys);
+        let dir = stage.fresh_dir();
+        let sizes = stage.sizes(stage.contents(case.value_bytes));
+        let database = stage.open(engine, &dir, stage.mode(engine, case.mode), &sizes)?;
+        if !database.sees_flushes() {
+            return Err(stage.wrong(engine, "its flushes cannot be seen".to_owned()));
+        }
+        let acknowledged = AtomicU64::new(0);
+        let mut history = History::new();
+        let mut session = database.session();
+        let mut put = puts(&mut *session, 0, 1, keys, case.value_bytes);
+        let worker = || {
+            let rows = put()?;
+            acknowledged.fetch_add(1, Ordering::Relaxed);
+            Ok(rows)
+        };
+        let none = || None;
+        let mut load = stage.load(Clock::EveryOperation, case.rate, &none);
+        load.timing = Timing::of(stage.settings.measure_time * 3);
+        let row_bytes = row_bytes(case.value_bytes) as u64;
+        let (mut sample, window) = watched(worker, &load, stage.settings.seed, |now| {
+            let flushed = database.flushed_until();
+            history.look(now, acknowledged.load(Ordering::Relaxed));
+            history.since(flushed, now, row_bytes)
+        })?;
+        drop(put);
+        drop(session);
+        drop(database);
+        stage.remove(&dir)?;
+        window.tell(&mut sample);
+        Ok(sample)
+    }
+}
+
+/// The variant of the peers.
+const BY_DEFAULT: &str = "by default";
+
+/// Drives one worker, and samples what `loss` tells at random moments.
+fn watched<W>(
+    worker: W,
+    load: &Load<'_>,
+    seed: u64,
+    mut loss: impl FnMut(Instant) -> Loss + Send,
+) -> Result<(Sample, Window), BenchError>
+where
+    W: FnMut() -> Result<usize, BenchError> + Send,
+{
+    let stop = AtomicBool::new(false);
+    let (sample, window) = thread::scope(|scope| {
+        let looker = scope.spawn(|| {
+            let mut chance = Chance::new(seed, 1);
+            let mut window = Window::new();
+            while !stop.load(Ordering::Relaxed) {
+                thread::sleep(Duration::from_micros(chance.below(PAUSE_US)));
+                window.note(loss(Instant::now()));
+            }
+            window
+        });
+        let sample = drive(vec![worker], load);
+        stop.store(true, Ordering::Relaxed);
+        (sample, looker.join().expect("the looker panicked"))
+    });
+    Ok((sample?, window))
+}
+
+/// How many commits were acknowledged at which moment.
+struct History {
+    looks: Vec<(Instant, u64)>,
+}
+
+impl History {
+    fn new() -> History {
+        History { looks: vec![(Instant::now(), 0)] }
+    }
+
+    fn look(&mut self, now: Instant, acknowledged: u64) {
+        self.looks.push((now, acknowledged));
+    }
+
+    /// What has been acknowledged since the moment `flushed`, or since the start. Between two looks the
+    /// later one counts: never too many (WINDOW-3).
+    fn since(&self, flushed: Option<Instant>, now: Instant, row_bytes: u64) -> Loss {
+        let from = flushed.map_or(0, |flushed| self.looks.partition_point(|look| look.0 < flushed));
+        let (Some((begun, before)), Some((_, last))) = (self.looks.get(from), self.looks.last())
+        else {
+            return Loss::default();
+        };
+        let commits = last - before;
+        let ns = if commits == 0 { 0 } else { (now - *begun).as_nanos() as u64 };
+        Loss { commits, bytes: commits * row_bytes, ns }
+    }
+}
+
+impl CaseSuite for WindowSuite<'_> {
+    fn cases(&self) -> &[Case] {
+        &self.cases
+    }
+
+    fn measure(&mut self, case: usize) -> Result<Sample, BenchError> {
+        let known = &self.cases[case];
+        match (known.contender, INTERVALS.get(case)) {
+            (_, Some((_, interval_ms))) => self.ours(known, *interval_ms),
+            (Contender::Engine(engine), None) => self.peers(known, engine),
+            (Contender::Floor, None) => unreachable!("there is no floor"),
+        }
     }
 }
 
@@ -186,23 +295,17 @@ struct Window {
     ns: Histogram<u64>,
 }
 
-/// Samples the loss at random moments.
-fn watch(store: &Store, ledger: &Ledger, stop: &AtomicBool, seed: u64) -> Window {
-    let mut chance = Chance::new(seed, 1);
-    let mut window =
-        Window { commits: new_histogram(), bytes: new_histogram(), ns: new_histogram() };
-    while !stop.load(Ordering::Relaxed) {
-        thread::sleep(Duration::from_micros(chance.below(PAUSE_US)));
-        let durable = store.watermarks().durable.get();
-        let loss = ledger.beyond(durable);
-        window.commits.saturating_record(loss.commits);
-        window.bytes.saturating_record(loss.bytes);
-        window.ns.saturating_record(loss.ns);
-    }
-    window
-}
-
 impl Window {
+    fn new() -> Window {
+        Window { commits: new_histogram(), bytes: new_histogram(), ns: new_histogram() }
+    }
+
+    fn note(&mut self, loss: Loss) {
+        self.commits.saturating_record(loss.commits);
+        self.bytes.saturating_record(loss.bytes);
+        self.ns.saturating_record(loss.ns);
+    }
+
     fn tell(&self, sample: &mut Sample) {
         let kinds = [
             ("lost_commits", &self.commits, 1.0, ""),
@@ -234,6 +337,20 @@ mod tests {
         assert_eq!((ledger.beyond(150).commits, ledger.beyond(150).bytes), (2, 150));
         assert_eq!(ledger.beyond(200).commits, 1);
         assert_eq!(ledger.beyond(300), Loss::default());
+    }
+
+    #[test]
+    fn commits_since_the_last_flush_are_lost() {
+        let mut history = History::new();
+        let begun = history.looks[0].0;
+        let at = |ms| begun + Duration::from_millis(ms);
+        history.look(at(10), 100);
+        history.look(at(20), 250);
+        let lost = |flushed| history.since(flushed, at(25), 10);
+        assert_eq!(lost(None), Loss { commits: 250, bytes: 2500, ns: 25_000_000 });
+        assert_eq!(lost(Some(at(10))).commits, 150);
+        assert_eq!(lost(Some(at(11))), Loss::default(), "generous between two looks");
+        assert_eq!(lost(Some(at(24))), Loss::default());
     }
 
     #[test]

@@ -1,0 +1,75 @@
+//! `growth`: what a get and a put cost as the data grow, to 4 and 16 times as many keys, with the same
+//! cache.
+//!
+//! Rows are drawn at random, in the light mode of each engine, in a process of its own. What is more
+//! than the cache is in the operating system's, if that has room: nothing bounds it here, as in
+//! `large`.
+
+use crate::tools::bench::case::{Case, CaseSuite, Contender};
+use crate::tools::bench::child::{Errand, Work, run_errand};
+use crate::tools::bench::error::BenchError;
+use crate::tools::bench::measure::Sample;
+use crate::tools::bench::stage::Stage;
+use crate::tools::bench::stock::Contents;
+
+/// Gets and puts as the data grow.
+pub(in crate::tools::bench) struct GrowthSuite<'a> {
+    stage: &'a Stage<'a>,
+    cases: Vec<Case>,
+}
+
+const PUT: [&str; 3] = ["put, 1 x keys", "put, 4 x keys", "put, 16 x keys"];
+const GET: [&str; 3] = ["get, 1 x keys", "get, 4 x keys", "get, 16 x keys"];
+const FACTORS: [u64; 3] = [1, 4, 16];
+
+/// So many rounds at most: filling the stores takes long.
+const ROUNDS: u32 = 3;
+
+impl<'a> GrowthSuite<'a> {
+    pub(in crate::tools::bench) fn new(stage: &'a Stage<'a>) -> GrowthSuite<'a> {
+        let mut cases = Vec::new();
+        for (index, factor) in FACTORS.into_iter().enumerate() {
+            let case = |variant| Case {
+                distribution: "uniform",
+                keys: Some(stage.settings.keys * factor),
+                ..Case::new("growth", variant, stage.value_bytes())
+            };
+            cases.extend(stage.by_all_lightly(&case(PUT[index])));
+            cases.extend(stage.by_all_reading(&case(GET[index]), "get"));
+        }
+        GrowthSuite { stage, cases }
+    }
+}
+
+impl CaseSuite for GrowthSuite<'_> {
+    fn cases(&self) -> &[Case] {
+        &self.cases
+    }
+
+    fn rounds(&self, asked: u32) -> u32 {
+        asked.min(ROUNDS)
+    }
+
+    fn measure(&mut self, case: usize) -> Result<Sample, BenchError> {
+        let (stage, case) = (self.stage, &self.cases[case]);
+        let Contender::Engine(engine) = case.contender else { unreachable!("there is no floor") };
+        let keys = case.keys.expect("of each case");
+        let contents = Contents { keys, value_bytes: case.value_bytes };
+        let time = stage.settings.measure_time;
+        let errand = Errand {
+            mode: stage.light_mode(engine).name.to_owned(),
+            dir: stage.stock(engine, contents)?.dir,
+            work: match PUT.contains(&case.variant) {
+                true => Work::Overwrite { time, enough: u64::MAX },
+                false => Work::Get { time },
+            },
+            ..stage.errand(case, engine, contents)
+        };
+        let outcome = run_errand(&errand, None).map_err(|problem| stage.wrong(engine, problem))?;
+        Ok(Sample { course: Vec::new(), ..outcome.sample })
+    }
+
+    fn end(&mut self) -> Result<(), BenchError> {
+        self.stage.forget_special_stocks()
+    }
+}
