@@ -332,7 +332,8 @@ fn a_short_bench_measures_everything_and_can_be_shown_again() {
     let (dir, json) = (temp.path("bench"), json.to_str().unwrap());
     let args = ["bench", "--dir", dir.to_str().unwrap(), "--seconds", "0.02", "--rounds", "1"];
     let more = ["--keys", "2000", "--cache-mib", "16", "--workload", "all", "--json", json];
-    let (printed, _) = expect(0, &[&args[..], &more].concat());
+    let short = ["--again", "0", "--steady", "1", "--large-mib", "16", "--large-seconds", "1"];
+    let (printed, _) = expect(0, &[&args[..], &more, &short].concat());
     let table = String::from_utf8(printed).unwrap();
     assert!(table.lines().all(|line| line.chars().count() <= 150), "{table}");
 
@@ -341,7 +342,7 @@ fn a_short_bench_measures_everything_and_can_be_shown_again() {
     assert_eq!(report["run"]["keys"], 2000);
     assert_eq!(report["engines"][0]["modes"][1]["guarantee"], "power_loss");
     let results = report["results"].as_array().unwrap();
-    let families = "flush commit window read scan mixed load hot large recover";
+    let families = "flush commit window read scan mixed load hot large recover space growth steady";
     for family in families.split(' ') {
         assert!(results.iter().any(|row| row["workload"] == family), "{family}:\n{table}");
         assert!(table.contains(&format!("\n{family} / ")), "{family}:\n{table}");
@@ -383,7 +384,7 @@ fn a_bench_takes_sizes_and_a_rate() {
     let commits = results.iter().filter(|row| {
         row["workload"] == "commit" && row["engine"] == "syncline" && row["mode"] == "async"
     });
-    // One put, and batches in both orders, by one and by two threads.
+    // One put, and batches uniform and in key order, by one and by two threads.
     assert_eq!(commits.count(), 6, "{results:#?}");
     for row in results {
         assert_eq!(row["rate"], 2000.0, "{row}");
@@ -408,6 +409,8 @@ fn a_wrong_bench_says_what_is_wrong() {
         (&["--value-bytes", "7"], "8 to 16777216"),
         (&["--batch", "0"], "1 to 1000000"),
         (&["--keys", "0"], "--keys"),
+        (&["--steady", "0"], "--steady"),
+        (&["--large-mib", "15"], "--large-mib"),
         (&["--engine", "other"], "there are syncline"),
         (&["--json", store], store),
     ] {

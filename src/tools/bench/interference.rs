@@ -95,6 +95,11 @@ impl Ticks {
 }
 
 impl Found {
+    #[cfg(test)]
+    pub(super) fn by_others(others: f64) -> Found {
+        Found { others, ..Found::default() }
+    }
+
     /// Whether a measurement meanwhile should be made again.
     pub(super) fn disturbs(self) -> bool {
         self.worst() > DISTURBS_FROM

@@ -4,6 +4,7 @@
 //! ```text
 //!   workload   families of cases              floor   the same work without a store
 //!      |   stage    shared by all: directory, engines;  stock   stores that hold every row
+//!      |   contenders   who does the same work, in which modes
 //!      |   case     one row of the table before it is measured;  turns   rounds of them
 //!       \_____________________________________/
 //!         engine     the traits of a store      syncline   ours
@@ -57,6 +58,7 @@
 mod case;
 mod child;
 pub mod codec;
+mod contenders;
 mod course;
 mod device;
 mod directory;
@@ -140,13 +142,13 @@ pub fn run(settings: &Settings, peers: &[Box<dyn Engine>]) -> Result<Record, Ben
     };
     let (begun, before) = (Instant::now(), Interference::now());
     let gauge = Gauge::default();
-    let (results, failures) = live::watch(&gauge, || {
+    let (results, more) = live::watch(&gauge, || {
         let stage = Stage::new(&dir.path, settings, engines, &gauge);
-        measure_all(&stage).map(|rows| (rows, stage.failures.take()))
+        measure_all(&stage).map(|rows| (rows, stage.warnings.take()))
     })?;
     let stopped =
         stop::is_asked().then(|| "stopped before its end: some rounds are missing".into());
-    let warnings = [run.warnings, failures, Vec::from_iter(stopped)].concat();
+    let warnings = [run.warnings, more, Vec::from_iter(stopped)].concat();
     let took_s = begun.elapsed().as_secs_f64();
     let steal_percent = before.since().steal_of_all.map(|part| part * 100.0);
     let run = RunInfo { warnings, took_s, steal_percent, ..run };

@@ -1,4 +1,4 @@
-//! The state that all workloads share: directory, engines, load, and stores that hold every row.
+//! The state that all workloads share: directory, engines, load.
 //!
 //! - STAGE-1 At most one store is open at a time: no store pays for the threads and memory of another.
 
@@ -8,13 +8,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::thread;
 
 use super::case::{Case, Contender};
 use super::child::{Errand, Work};
 use super::engine::{Database, Engine, Guarantee, Mode, Sizes, WRITE_BUFFER_BYTES};
 use super::error::BenchError;
-use super::floor::{BareWrite, FloorFile, Map, map_of};
+use super::floor::{FloorFile, Map, map_of};
 use super::gauge::Gauge;
 use super::measure::{Clock, Load, Timing};
 use super::record::FLOOR;
@@ -42,8 +41,8 @@ pub(super) struct Stage<'a> {
     pub(super) stocks: RefCell<HashMap<(usize, Contents), Stock>>,
     /// The rows of the run in the order of their keys, made at first use.
     sorted: OnceCell<Arc<[u64]>>,
-    /// Peers that failed, in words.
-    pub(super) failures: RefCell<Vec<String>>,
+    /// Peers that failed, and what was disturbed, in words.
+    pub(super) warnings: RefCell<Vec<String>>,
 }
 
 impl<'a> Stage<'a> {
@@ -62,7 +61,7 @@ impl<'a> Stage<'a> {
             map: RefCell::default(),
             stocks: RefCell::default(),
             sorted: OnceCell::new(),
-            failures: RefCell::default(),
+            warnings: RefCell::default(),
         }
     }
 
@@ -192,7 +191,7 @@ impl<'a> Stage<'a> {
         }
         let failure = format!("{label}: {error}; no figures for it here");
         aside(format_args!("syncline: warning: {failure}"));
-        self.failures.borrow_mut().push(failure);
+        self.warnings.borrow_mut().push(failure);
         let dir = self.fresh_dir();
         if dir.exists() { self.remove(&dir) } else { Ok(()) }
     }
@@ -200,75 +199,6 @@ impl<'a> Stage<'a> {
     /// The error of an engine whose results are wrong: figures for it would mean nothing.
     pub(super) fn wrong(&self, engine: usize, message: String) -> BenchError {
         BenchError::Engine { engine: self.engines[engine].name(), message }
-    }
-
-    /// The cases of each engine for `case`, in each of its modes. Cases that are compared stand together.
-    pub(super) fn by_all(&self, case: &Case) -> Vec<Case> {
-        const GROUPS: [Guarantee; 3] =
-            [Guarantee::ProcessEnd, Guarantee::PowerLoss, Guarantee::Nothing];
-        GROUPS.into_iter().flat_map(|guarantee| self.by_all_with(case, guarantee)).collect()
-    }
-
-    /// The same in the modes with one guarantee.
-    pub(super) fn by_all_with(&self, case: &Case, guarantee: Guarantee) -> Vec<Case> {
-        let with = |(engine, modes): (usize, &'static [Mode])| {
-            let mode = modes.iter().find(|mode| mode.guarantee == guarantee)?;
-            Some(case.in_mode(engine, mode))
-        };
-        let modes = self.engines.iter().map(|engine| engine.modes());
-        modes.enumerate().filter_map(with).collect()
-    }
-
-    /// One floor for each bare way to write with this guarantee, and then the cases of all engines in
-    /// the modes with it, which are compared with the fastest. `cases` is what precedes them.
-    pub(super) fn above_floors(&self, cases: &mut Vec<Case>, case: &Case, guarantee: Guarantee) {
-        let by_engines = self.by_all_with(case, guarantee);
-        if by_engines.is_empty() {
-            return;
-        }
-        // Floors serve all numbers of threads and all orders.
-        let serves = |floor: &&(usize, &Case)| {
-            floor.1.contender == Contender::Floor
-                && (floor.1.variant, floor.1.value_bytes, floor.1.batch)
-                    == (case.variant, case.value_bytes, case.batch)
-                && BareWrite::with(guarantee).any(|way| way.name() == floor.1.mode)
-        };
-        let known = cases.iter().enumerate();
-        let mut floors: Vec<usize> =
-            known.filter(|floor| serves(&floor)).map(|(index, _)| index).collect();
-        if floors.is_empty() {
-            let ways = BareWrite::with(guarantee).map(|way| case.by_writing(way));
-            floors = (cases.len()..)
-                .zip(ways)
-                .map(|(index, way)| {
-                    cases.push(way);
-                    index
-                })
-                .collect();
-            for floor in floors.clone() {
-                cases[floor].floors.clone_from(&floors);
-            }
-        }
-        cases.extend(by_engines.into_iter().map(|case| Case { floors: floors.clone(), ..case }));
-    }
-
-    /// The same for changes that read first: an engine in which they are not atomic has a note.
-    pub(super) fn noting_what_is_not_atomic(&self, case: &Case) -> Vec<Case> {
-        let mut cases = self.by_all(case);
-        for case in &mut cases {
-            if let Contender::Engine(engine) = case.contender
-                && !self.engines[engine].changes_atomically()
-            {
-                case.note = "not atomic: a get and a put, where the others have a transaction";
-            }
-        }
-        cases
-    }
-
-    /// The same in the light mode of each.
-    pub(super) fn by_all_lightly(&self, case: &Case) -> Vec<Case> {
-        let engines = 0..self.engines.len();
-        engines.map(|engine| case.in_mode(engine, self.light_mode(engine))).collect()
     }
 
     /// An errand for a child, but for its work and its directory.
@@ -285,23 +215,6 @@ impl<'a> Stage<'a> {
             work: Work::Put { commits: 0 },
         }
     }
-
-    /// The same where nothing is committed: `mode` names the call instead.
-    pub(super) fn by_all_reading(&self, case: &Case, mode: &'static str) -> Vec<Case> {
-        let engines = 0..self.engines.len();
-        engines
-            .map(|engine| Case { contender: Contender::Engine(engine), mode, ..case.clone() })
-            .collect()
-    }
-}
-
-/// 1, 2, 4, 8 threads, and one for each processor.
-pub(super) fn up_to_cores() -> Vec<usize> {
-    let cores = thread::available_parallelism().map_or(1, usize::from);
-    let mut threads = vec![1, 2, 4, 8, cores];
-    threads.sort_unstable();
-    threads.dedup();
-    threads
 }
 
 fn told_or(told: &[usize], unless_told: &[usize]) -> Vec<usize> {

@@ -168,7 +168,7 @@ fn peers_are_measured_in_the_same_rounds_and_compared() {
     let peers = [Peer::boxed("good", Memory::Good)];
     let families = [Family::Commit, Family::Read, Family::Scan, Family::Mixed];
     let record = measure(&families, &[], &peers);
-    assert_eq!(record.run.warnings.len(), usize::from(cfg!(debug_assertions)));
+    assert!(!record.run.warnings.iter().any(|warning| warning.contains("no figures")));
     assert_eq!(record.engines.len(), 2);
     // The peer has one mode. Our sync mode has no peer with its guarantee.
     for row in of(&record, "commit", "syncline") {

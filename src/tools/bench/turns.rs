@@ -41,7 +41,12 @@ pub(super) fn measure_suite(
             let turn = format!("round {} of {rounds}: {label}", round + 1);
             stage.gauge.now(turn.clone());
             if !failed.contains(&contender) {
-                match measure_undisturbed(suite, index, stage, &turn, &mut disturbed) {
+                let measure = || {
+                    let before = Interference::now();
+                    let sample = suite.measure(index)?;
+                    Ok((sample, before.since()))
+                };
+                match disturbed.measure(measure, stage.settings.again, &turn) {
                     Ok((sample, found)) => results.add(index, sample, found.disturbs()),
                     // Ctrl-C ends the processes that are measured as well.
                     Err(_) if stop::is_asked() => break 'rounds,
@@ -60,39 +65,36 @@ pub(super) fn measure_suite(
     Ok(results)
 }
 
-/// Measures a case until nothing disturbs, at most as often as the settings say. Returns the least
-/// disturbed of the tries.
-fn measure_undisturbed(
-    suite: &mut dyn CaseSuite,
-    index: usize,
-    stage: &Stage<'_>,
-    turn: &str,
-    disturbed: &mut Disturbed,
-) -> Result<(Sample, Found), BenchError> {
-    disturbed.measured += 1;
-    let mut best: Option<(Sample, Found)> = None;
-    for attempt in 0..=stage.settings.again {
-        let before = Interference::now();
-        let sample = suite.measure(index)?;
-        let found = before.since();
-        if best.as_ref().is_none_or(|(_, known)| found.worst() < known.worst()) {
-            best = Some((sample, found));
-        }
-        if !found.disturbs() || stop::is_asked() {
-            break;
-        }
-        disturbed.note(turn, found, attempt < stage.settings.again);
-    }
-    let (sample, found) = best.expect("one try at least");
-    if found.disturbs() {
-        disturbed.left.push(format!("{turn} ({found})"));
-    }
-    Ok((sample, found))
-}
-
 impl Disturbed {
-    fn note(&mut self, turn: &str, found: Found, is_made_again: bool) {
-        self.again += usize::from(is_made_again);
+    /// Measures until nothing disturbs, at most `again` times more. Returns the least disturbed of the
+    /// tries.
+    fn measure(
+        &mut self,
+        mut measure: impl FnMut() -> Result<(Sample, Found), BenchError>,
+        again: u32,
+        turn: &str,
+    ) -> Result<(Sample, Found), BenchError> {
+        self.measured += 1;
+        let mut best = measure()?;
+        for _ in 0..again {
+            if !best.1.disturbs() || stop::is_asked() {
+                break;
+            }
+            self.again += 1;
+            self.note(turn, best.1);
+            let next = measure()?;
+            if next.1.worst() < best.1.worst() {
+                best = next;
+            }
+        }
+        if best.1.disturbs() {
+            self.note(turn, best.1);
+            self.left.push(format!("{turn} ({})", best.1));
+        }
+        Ok(best)
+    }
+
+    fn note(&mut self, turn: &str, found: Found) {
         if self.worst.as_ref().is_none_or(|(_, known)| found.worst() > known.worst()) {
             self.worst = Some((turn.to_owned(), found));
         }
@@ -112,6 +114,45 @@ impl Disturbed {
             let named = self.left[..self.left.len().min(NAMED)].join("; ");
             text += &format!(". Disturbed each time: {}, as {named}", self.left.len());
         }
-        stage.failures.borrow_mut().push(text);
+        stage.warnings.borrow_mut().push(text);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    /// Measures while others use these parts of a processor, one try after the other. Returns the
+    /// operations of the try that was kept, and the account.
+    fn measure(others: &[f64], again: u32) -> (u64, Disturbed) {
+        let mut disturbed = Disturbed::default();
+        let mut tries = others.iter().zip(1..);
+        let next = || {
+            let (others, number) = tries.next().expect("no more tries than there may be");
+            Ok((Sample::once(number, number, Duration::from_secs(1)), Found::by_others(*others)))
+        };
+        let (sample, _) = disturbed.measure(next, again, "round 1").unwrap();
+        (sample.rows_in_all, disturbed)
+    }
+
+    #[test]
+    fn a_disturbed_measurement_is_made_again() {
+        let (kept, account) = measure(&[0.0], 2);
+        assert_eq!((kept, account.again, account.left.len()), (1, 0, 0));
+        assert!(account.worst.is_none());
+        let (kept, account) = measure(&[0.5, 0.0], 2);
+        assert_eq!((kept, account.again, account.left.len()), (2, 1, 0));
+        assert!(account.worst.is_some());
+    }
+
+    #[test]
+    fn the_least_disturbed_try_is_kept_and_named() {
+        let (kept, account) = measure(&[0.5, 0.3, 0.9], 2);
+        assert_eq!((kept, account.again), (2, 2));
+        assert_eq!(account.left, ["round 1 (steal 0 %, others 30 %)"]);
+        let (kept, account) = measure(&[0.5], 0);
+        assert_eq!((kept, account.again, account.left.len()), (1, 0, 1));
     }
 }

@@ -92,7 +92,7 @@ impl Head {
 
     /// Where its bytes begin in the pool.
     fn place(self) -> usize {
-        split_mix_64(self.row ^ self.version) as usize % LONGEST_RUN
+        split_mix_64(self.version) as usize % LONGEST_RUN
     }
 
     fn read(value: &[u8]) -> Option<Head> {

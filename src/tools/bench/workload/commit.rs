@@ -65,8 +65,10 @@ impl<'a> CommitSuite<'a> {
     fn measure_floor(&self, case: &Case) -> Result<Sample, BenchError> {
         let floor = self.stage.floor()?;
         let before = DeviceBytes::now(&self.stage.dir);
-        let workers =
-            vec![floor.writer(BareWrite::named(case.mode), case.batch, case.value_bytes)?];
+        // A removal has no value to write.
+        let value_bytes = if case.variant == DELETE { 0 } else { case.value_bytes };
+        let way = BareWrite::named(case.mode);
+        let workers = vec![floor.writer(way, case.batch, value_bytes)?];
         let load = self.stage.load(Clock::EveryOperation, case.rate, &|| None);
         let mut sample = drive(workers, &load)?;
         floor.settle()?;

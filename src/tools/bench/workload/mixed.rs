@@ -21,13 +21,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::read::ends;
 use crate::tools::bench::case::{Case, CaseSuite, Contender};
+use crate::tools::bench::contenders::up_to_cores;
 use crate::tools::bench::draws::{Chance, Zipfian};
 use crate::tools::bench::engine::Session;
 use crate::tools::bench::error::BenchError;
 use crate::tools::bench::measure::{Clock, Sample, drive};
 use crate::tools::bench::record::Ratio;
 use crate::tools::bench::rows::key;
-use crate::tools::bench::stage::{Stage, up_to_cores};
+use crate::tools::bench::stage::Stage;
 use crate::tools::bench::values::{Value, is_of};
 
 /// The mixes of YCSB.

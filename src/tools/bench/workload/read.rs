@@ -15,6 +15,7 @@ use std::thread;
 use std::time::Instant;
 
 use crate::tools::bench::case::{Case, CaseSuite, Contender};
+use crate::tools::bench::contenders::up_to_cores;
 use crate::tools::bench::draws::{Chance, Zipfian};
 use crate::tools::bench::engine::{Database, Session};
 use crate::tools::bench::error::BenchError;
@@ -24,7 +25,7 @@ use crate::tools::bench::measure::{Clock, Sample, drive, repeat};
 use crate::tools::bench::put::puts;
 use crate::tools::bench::record::Ratio;
 use crate::tools::bench::rows::{Key, key, missing_key};
-use crate::tools::bench::stage::{Stage, up_to_cores};
+use crate::tools::bench::stage::Stage;
 use crate::tools::bench::values::is_of;
 
 /// Random gets.
@@ -67,7 +68,8 @@ impl<'a> ReadSuite<'a> {
                 cases.extend(stage.by_all(&case));
             }
         }
-        if CAN_EVICT {
+        // A few gets have no schedule.
+        if CAN_EVICT && rate.is_none() {
             let case =
                 Case { distribution: "uniform", ..Case::new("read", COLD, stage.value_bytes()) };
             cases.extend(stage.by_all_reading(&case, "get"));

@@ -7,6 +7,8 @@
 //!
 //! Measured once, whatever the number of rounds: the parts of the course show how it varies.
 
+use std::time::Duration;
+
 use crate::tools::bench::case::{Case, CaseSuite, Contender};
 use crate::tools::bench::child::{Errand, Work, run_errand};
 use crate::tools::bench::error::BenchError;
@@ -19,10 +21,15 @@ pub(in crate::tools::bench) struct SteadySuite<'a> {
     cases: Vec<Case>,
 }
 
+/// The time in which every engine has checkpoints and compactions.
+const LEAST: Duration = Duration::from_secs(60);
+
 impl<'a> SteadySuite<'a> {
     pub(in crate::tools::bench) fn new(stage: &'a Stage<'a>) -> SteadySuite<'a> {
+        let is_short = stage.settings.steady_time < LEAST;
         let case = Case {
             distribution: "uniform",
+            note: if is_short { "less than a minute: too short for what comes seldom" } else { "" },
             ..Case::new("steady", "overwrite", stage.value_bytes())
         };
         SteadySuite { stage, cases: stage.by_all(&case) }
