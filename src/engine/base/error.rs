@@ -198,10 +198,19 @@ impl Error {
         }
     }
 
-    /// This error, for a commit whose record is in the log at `lsn`.
+    /// This error, for a commit whose record is in the log at `lsn`. The error may have been another
+    /// commit's: one failed flush is told to all that wait for it.
     pub(crate) fn after_append(mut self, lsn: Lsn) -> Self {
         if let Error::Poisoned { appended, .. } = &mut self {
-            appended.get_or_insert(lsn);
+            *appended = Some(lsn);
+        }
+        self
+    }
+
+    /// This error, for a call that has appended nothing.
+    pub(crate) fn before_append(mut self) -> Self {
+        if let Error::Poisoned { appended, .. } = &mut self {
+            *appended = None;
         }
         self
     }

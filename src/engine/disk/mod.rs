@@ -142,6 +142,12 @@ pub trait DiskFile: Debug + Send + Sync {
     /// Makes everything written to this file so far durable, the length included.
     fn sync(&self) -> Result<()>;
 
+    /// Gives up what the operating system's cache holds of the file and has not to write any more. A cache
+    /// whose flush has failed may hold bytes that the device lacks, and some never write them, however
+    /// often they are written again: afterwards reads tell what the device has, and writes reach it. Only
+    /// advice: it changes nothing that is yet to be written. Does nothing by default.
+    fn forget_cached(&self) {}
+
     /// Fails if the file has been removed or replaced since it was opened: flushed bytes are then lost
     /// with the last descriptor. Does nothing by default.
     ///

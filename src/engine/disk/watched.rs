@@ -121,6 +121,10 @@ impl DiskFile for Watched<Arc<dyn DiskFile>> {
         Ok(self.show(&self.name, &act, |file| file.deallocate(offset, len))?.unwrap_or(false))
     }
 
+    fn forget_cached(&self) {
+        self.inner.forget_cached();
+    }
+
     fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<()> {
         let act = Act::Read { offset, len: buf.len() };
         self.show(&self.name, &act, |file| file.read_at(offset, buf)).map(drop)

@@ -419,7 +419,7 @@ impl Drop for Abandoned<'_> {
 /// The error of every call after `cause`.
 pub(super) fn poisoned_by(cause: &Error) -> Error {
     match cause {
-        Error::Poisoned { .. } => cause.clone(),
+        Error::Poisoned { .. } => cause.clone().before_append(),
         _ => Error::Poisoned { source: Arc::new(cause.clone()), appended: None },
     }
 }

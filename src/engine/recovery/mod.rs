@@ -2,7 +2,8 @@
 //!
 //! 1. look at the directory ([`directory_state`]), lock it, and lock the data file if there is one;
 //! 2. pick the newest valid superblock, or create a store in an empty directory; refuse a superblock
-//!    that the log has outlived, because it is from an older copy of the data file;
+//!    that the log has outlived, because it is from an older copy of the data file. If the store was not
+//!    closed, read nothing more of it from the operating system's cache (DATAFILE-5);
 //! 3. load the catalog. Pages load on demand, so this does not depend on the size of the store;
 //! 4. if the store was closed, skip to step 8: the first write begins an incarnation;
 //! 5. look for the segments that must exist according to the superblock. Scan the log from the
@@ -93,6 +94,9 @@ pub(crate) fn open(disk: Arc<dyn Disk>, options: Options) -> Result<(Engine, Rec
     let (space, lock) = (Arc::new(space), Locks { data, directory });
     let head = space.superblock().head;
     refuse_outlived(&disk, &space)?;
+    if !head.clean {
+        space.forget_cached();
+    }
     // 3
     let cache = Cache::new(
         Arc::clone(&space),

@@ -320,6 +320,11 @@ impl Space {
         self.slots.lock().confirm(&self.file)
     }
 
+    /// Gives up the operating system's clean copies of the data file (DATAFILE-5).
+    pub(crate) fn forget_cached(&self) {
+        self.file.forget_cached();
+    }
+
     /// Fails once a flush of the data file, or a write of its superblock, has failed.
     pub(crate) fn check_poison(&self) -> Result<()> {
         self.file.check_poison()

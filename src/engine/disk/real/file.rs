@@ -91,6 +91,10 @@ impl DiskFile for RealFile {
             .map_err(|error| self.error(action(), 0, error))
     }
 
+    fn forget_cached(&self) {
+        platform::drop_clean(&self.file);
+    }
+
     fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<()> {
         let mut done = 0;
         while done < buf.len() {

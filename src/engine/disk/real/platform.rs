@@ -113,6 +113,16 @@ pub(super) fn deallocate(_file: &File, _offset: u64, _len: u64) -> io::Result<bo
     Ok(false)
 }
 
+/// Drops the clean pages of a whole file from the page cache, unless they are mapped. Only advice: a failure
+/// changes nothing.
+#[cfg(target_os = "linux")]
+pub(super) fn drop_clean(file: &File) {
+    let _ = rustix::fs::fadvise(file, 0, None, rustix::fs::Advice::DontNeed);
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(super) fn drop_clean(_file: &File) {}
+
 /// Drops the clean pages of `offset..offset + len` from the page cache. Zeros that were just written are
 /// there as large folios, and the kernel writes back a whole folio even if one byte of it changes:
 /// measured, a store plus flush then costs twice as much. Only advice: a failure changes nothing.

@@ -93,6 +93,10 @@ impl DiskFile for SimFile {
         Ok(true)
     }
 
+    fn forget_cached(&self) {
+        self.0.disk.state().inode(self.0.id).evict();
+    }
+
     fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<()> {
         let mut state = self.0.enter(Op::Read, 0);
         state.step(Op::Read, self.0.id, offset, &[]).map_err(|error| {

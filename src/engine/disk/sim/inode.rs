@@ -32,6 +32,8 @@ struct Dirty {
     /// Whether a sync of this sector failed: the cache takes it for clean, and no sync makes it durable
     /// until it is written again. The device may have it, or an older version.
     in_doubt: bool,
+    /// Whether it is in doubt even if it is written again: until it leaves the cache.
+    is_stuck: bool,
 }
 
 /// One file. Cloning it is cheap.
@@ -116,7 +118,7 @@ impl Inode {
                 if !same {
                     dirty.older.push(Arc::new(*old));
                 }
-                dirty.in_doubt = false;
+                dirty.in_doubt = dirty.is_stuck;
             }
             None if is_nothing_new => {}
             None => {
@@ -160,8 +162,9 @@ impl Inode {
     pub(super) fn fail_sync(&mut self, offset: u64, len: u64) {
         let first = offset / PAGE_BYTES * SECTORS_PER_PAGE;
         let end = (offset + len).div_ceil(PAGE_BYTES) * SECTORS_PER_PAGE;
-        for (_, dirty) in self.dirty.range_mut(first..end) {
+        for (sector, dirty) in self.dirty.range_mut(first..end) {
             dirty.in_doubt = true;
+            dirty.is_stuck |= self.durable.page(sector / SECTORS_PER_PAGE).is_none();
         }
         self.length_in_doubt = self.seen_bytes > self.durable_bytes;
     }

@@ -27,7 +27,9 @@
 //!   bytes: noise, or those of a removed file.
 //! - **Failed flush**: the cache takes the covered sectors for clean although the device may not have
 //!   them, until they are written again, even with the same bytes. The next flush succeeds and
-//!   proves nothing. A length likewise stays in doubt until the file is made longer, or as far as
+//!   proves nothing. Sectors of a page that was never written durably stay in doubt even when they are
+//!   written again, until they leave the cache ([`DiskFile::forget_cached`]): so does ext4 with space
+//!   that was allocated and not yet written (seen with Linux 6.18). A length likewise stays in doubt until the file is made longer, or as far as
 //!   bytes are written again. [`SimDisk::evict`] drops such sectors from the cache, so that reads
 //!   see older bytes.
 //! - **Full disk**: creating, allocating and growing fail beyond a capacity; allocated space stays.

@@ -93,7 +93,7 @@ impl Session {
                 // A flush is no write, and has no job.
                 (_, Kind::Flush) => {
                     self.land(id);
-                    self.refuse(id, error.clone());
+                    self.refuse(id, error.clone().before_append());
                 }
                 _ => {
                     self.land(id);

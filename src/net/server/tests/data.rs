@@ -203,7 +203,8 @@ async fn requests_that_wait_for_a_flush_get_an_error_when_it_fails() {
         let answer = peer.answer().await;
         let named = answer.failure().job().map(str::to_owned);
         assert_eq!(answer.code(), Code::Poisoned, "the outcome is unknown");
-        assert!(answer.id == 4 || named.as_ref() == Some(&job), "{answer:?}");
+        // A sync put has a job of its own.
+        assert_eq!(answer.id != 4, named.as_ref() == Some(&job), "{answer:?}");
         assert!(named.is_some(), "it is in the log");
         told.push(answer.id);
     }
@@ -214,11 +215,58 @@ async fn requests_that_wait_for_a_flush_get_an_error_when_it_fails() {
     assert!(server.stop().await.is_err());
 }
 
+/// Whatever waits for a flush that fails: each write names its own job, a flush names none, a watch names
+/// a job that it watches.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_request_that_waits_for_a_failed_flush_names_its_own_job() {
+    let disk = SimDisk::new();
+    let (store, hold) = Hold::store_on(&disk);
+    let (server, address) = serve(store.clone(), &config()).await;
+    let mut peer = Peer::greeted(address).await;
+    peer.ask(2, &put("gone", "v", Mode::Sync)).await;
+    hold.hold();
+    let mut jobs = Vec::new();
+    for (id, key) in [(3, "first"), (4, "second")] {
+        let answer = peer.ask(id, &put(key, "v", Mode::Job)).await;
+        let Response::Job(job) = answer.response() else { panic!("{answer:?}") };
+        jobs.push(job.job.to_string());
+    }
+    peer.add(10, &Request::Flush);
+    peer.add(11, &Request::JobWait(JobWait { job: &jobs[1], timeout_ms: 600_000 }));
+    peer.add(12, &Request::JobWatch(JobWatch { jobs: vec![&jobs[0]], credit: 1 }));
+    peer.add(13, &put("third", "v", Mode::Sync));
+    peer.add(
+        14,
+        &Request::Delete(Delete { keyspace: "rows", key: b"gone", mode: Mode::Sync, once: None }),
+    );
+    let create = CreateKeyspace { name: "new", existing: Existing::Refuse };
+    peer.add(15, &Request::CreateKeyspace(create));
+    peer.flush().await;
+    while store.open_keyspace("new").unwrap().is_none() {
+        tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+    }
+    disk.fail_sync(0);
+    hold.let_go();
+    let mut named = std::collections::BTreeMap::new();
+    while named.len() < 6 {
+        let answer = peer.answer().await;
+        assert_eq!(answer.code(), Code::Poisoned, "{answer:?}");
+        named.insert(answer.id, answer.failure().job().map(str::to_owned));
+    }
+    assert_eq!(named[&10], None, "a flush is no write");
+    assert_eq!(named[&11].as_ref(), Some(&jobs[1]));
+    assert_eq!(named[&12].as_ref(), Some(&jobs[0]));
+    let own: std::collections::BTreeSet<_> = [11, 12, 13, 14, 15].map(|id| &named[&id]).into();
+    assert_eq!(own.len(), 5, "{named:?}");
+    assert!(server.stop().await.is_err());
+}
+
 /// Sends puts of different keys while a flush fails. Each answer must hold after the store is opened
-/// again: a put without a job is not there; a put with one is there exactly if its job is durable.
+/// again: a put without a job is not there; a put with one is there exactly if its job is durable. Each has
+/// a job of its own.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn after_a_failed_flush_exactly_the_logged_writes_report_a_job() {
-    for seed in 0..6 {
+    for seed in 0..12 {
         let disk = SimDisk::new();
         let (store, hold) = Hold::store_on(&disk);
         let (server, address) = serve(store.clone(), &config()).await;
@@ -261,10 +309,13 @@ async fn after_a_failed_flush_exactly_the_logged_writes_report_a_job() {
         });
         let jobs: Vec<(u64, Option<String>)> = jobs.collect();
         assert!(jobs.iter().any(|(_, job)| job.is_none()), "the last are not begun");
+        let named: Vec<&String> = jobs.iter().filter_map(|(_, job)| job.as_ref()).collect();
+        let distinct: std::collections::BTreeSet<_> = named.iter().collect();
+        assert_eq!(distinct.len(), named.len(), "seed {seed}: a job for each write");
         drop(store);
         assert!(server.stop().await.is_err());
         // Whatever the device has kept of unflushed writes.
-        let keep = [Keep::Nothing, Keep::Everything][seed as usize % 2].clone();
+        let keep = [Keep::Nothing, Keep::Everything, Keep::Seeded(seed)][seed as usize % 3].clone();
         let store = Options::new().open_on(Arc::new(disk.crash(keep))).unwrap();
         let rows = store.keyspace("rows").unwrap();
         for (id, job) in jobs {
