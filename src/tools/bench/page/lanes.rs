@@ -26,6 +26,8 @@ const LABELS: u32 = 4;
 pub(super) enum LaneOwner {
     Ours,
     Floor,
+    /// Of ours, and neither better nor worse than another.
+    Level,
     #[default]
     Peer,
 }
@@ -93,9 +95,10 @@ pub(super) fn draw(lanes: &[Lane], axis: &Axis) -> Markup {
     html! {
         div.lanes {
             @for lane in lanes {
-                div.lane.ours[lane.owner == LaneOwner::Ours].floor[lane.owner == LaneOwner::Floor] {
+                div.lane.ours[lane.owner == LaneOwner::Ours].floor[lane.owner == LaneOwner::Floor]
+                    .level[lane.owner == LaneOwner::Level] {
                     div.who {
-                        @if lane.owner == LaneOwner::Ours { span.sign { "\u{25b6}" } " " }
+                        @if let Some(sign) = sign(lane.owner) { span.sign { (sign) } " " }
                         b { (lane.name) } " " span { (Prose(&lane.note)) }
                     }
                     svg width="100%" aria-hidden="true" {
@@ -107,6 +110,15 @@ pub(super) fn draw(lanes: &[Lane], axis: &Axis) -> Markup {
             }
             (foot(axis))
         }
+    }
+}
+
+/// The sign before a name: no meaning is in a colour alone.
+fn sign(owner: LaneOwner) -> Option<&'static str> {
+    match owner {
+        LaneOwner::Ours => Some("\u{25b6}"),
+        LaneOwner::Level => Some("="),
+        LaneOwner::Floor | LaneOwner::Peer => None,
     }
 }
 

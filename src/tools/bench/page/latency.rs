@@ -39,8 +39,8 @@ pub(super) fn section(record: &Record) -> Markup {
         }
     };
     html::section(
-        "How long commits take, and how evenly",
-        "Everybody looks at the middle; users feel the rare ones.",
+        "How long do commits take, and how evenly?",
+        "The middle says what is usual, the rare ones what users notice.",
         &charts,
     )
 }
@@ -88,7 +88,7 @@ fn curves(record: &Record, rows: &[&Row]) -> Markup {
         y_tick: time_tick,
         y_unit: "latency, logarithmic",
     };
-    card("Percentiles of commits, ours above the floor", None, &plane.draw(&series))
+    card("How rare are long commits? Ours, beside bare writes", None, &plane.draw(&series))
 }
 
 fn name(row: &Row) -> String {

@@ -1,0 +1,369 @@
+//! Which store for which need: an answer that follows from the figures alone.
+//!
+//! Each need names the rows that decide it and the figure that counts. One rule decides all of them:
+//!
+//! - NEED-1 The best store is the one with the best median.
+//! - NEED-2 Stores are level with it if the spreads of both over the rounds overlap. Where the record has
+//!   no spread of that figure, they are level if they differ by less than a twentieth.
+//! - NEED-3 The lead is the factor between the best store and the first one that is not level with it.
+//! - NEED-4 A need that fewer than two stores were measured for has no answer.
+
+use super::super::engine::Guarantee;
+use super::super::record::{Ratio, Record, Row, SYNCLINE, Spread};
+use super::compared::{Compared, per_byte};
+use super::comparison::{Usual, is_like, survives};
+use super::modes::{marked, risks_store};
+use crate::tools::present::figures::time;
+
+/// Figures without a spread that differ by less are level.
+const LEVEL: f64 = 0.05;
+
+/// The interval of our window that stands beside the modes of others: the default.
+const DEFAULT_INTERVAL_MS: f64 = 10.0;
+
+/// Which of several sizes or numbers of threads decides.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    Least,
+    Most,
+}
+
+/// A need, and the rows that decide it.
+struct Need {
+    what: &'static str,
+    picks: fn(&Row) -> bool,
+    guarantee: Option<Guarantee>,
+    threads: End,
+    value: End,
+    compared: Compared,
+    /// Only modes that leave a store which can be opened.
+    must_open: bool,
+}
+
+/// The answer to a need.
+#[derive(Clone, Debug)]
+pub(in crate::tools::bench) struct Answer {
+    pub(in crate::tools::bench) need: &'static str,
+    /// The rows that decide it, in words, and the figure that counts.
+    pub(in crate::tools::bench) decided_by: String,
+    /// The best store, then those level with it.
+    pub(in crate::tools::bench) best: Vec<Place>,
+    /// The first one that is not level with the best.
+    pub(in crate::tools::bench) next: Option<Place>,
+    /// Our own store, if it is neither.
+    pub(in crate::tools::bench) ours: Option<Place>,
+}
+
+/// A store among the others.
+#[derive(Clone, Debug, PartialEq)]
+pub(in crate::tools::bench) struct Place {
+    pub(in crate::tools::bench) engine: String,
+    pub(in crate::tools::bench) mode: String,
+    /// The figure with its unit.
+    pub(in crate::tools::bench) figure: String,
+    /// How many times as good the best one is.
+    pub(in crate::tools::bench) behind_best: f64,
+    /// From 1 on; stores that are level have ranks of their own.
+    pub(in crate::tools::bench) rank: usize,
+}
+
+/// The rule, for readers.
+pub(in crate::tools::bench) const RULE: &str = "One rule decides every line, and it looks at nothing but the figures: the best median wins. A store \
+     is level with it if the spreads of both over the rounds overlap; where a figure has no spread, if \
+     they differ by less than a twentieth. The factor is that between the best store and the first one \
+     that is not level with it. Each line is one point of one workload on one machine: measure your own.";
+
+/// The answers that the record has.
+pub(in crate::tools::bench) fn answers(record: &Record) -> Vec<Answer> {
+    needs().iter().filter_map(|need| answer(need, record)).collect()
+}
+
+fn answer(need: &Need, record: &Record) -> Option<Answer> {
+    let mut rows = deciding(need, record);
+    if need.must_open {
+        let before = rows.len();
+        rows.retain(|row| !risks_store(row, record));
+        // The answer without that condition is the same one.
+        if rows.len() == before {
+            return None;
+        }
+    }
+    let by = need.compared;
+    let figure = |row: &Row| by.figure(row).expect("only rows with the figure");
+    rows.sort_by(|a, b| by.times_as_good(figure(b), figure(a)).total_cmp(&1.0));
+    let engines = || rows.iter().map(|row| &row.engine);
+    let (first, best) = (*rows.first()?, figure(rows.first()?));
+    if engines().all(|engine| *engine == first.engine) {
+        return None;
+    }
+    let places: Vec<(Place, bool)> = rows
+        .iter()
+        .enumerate()
+        .map(|(index, row)| {
+            let place = Place {
+                engine: row.engine.clone(),
+                mode: if row.guarantee.is_some() { marked(row, record) } else { String::new() },
+                figure: by.text(row),
+                behind_best: by.times_as_good(best, figure(row)),
+                rank: index + 1,
+            };
+            (place, is_level(by, first, row))
+        })
+        .collect();
+    // A store that is level although a better one is not has a wide spread. It is level all the same.
+    let (level, rest): (Vec<_>, Vec<_>) = places.into_iter().partition(|(_, level)| *level);
+    let best: Vec<Place> = level.into_iter().map(|(place, _)| place).collect();
+    let mut rest: Vec<Place> = rest.into_iter().map(|(place, _)| place).collect();
+    let is_ours = |place: &Place| place.engine == SYNCLINE;
+    let ours = rest.iter().position(is_ours).filter(|_| !best.iter().any(is_ours));
+    let ours = ours.filter(|index| *index > 0).map(|index| rest[index].clone());
+    let next = (!rest.is_empty()).then(|| rest.remove(0));
+    let decided_by = format!("{}: {}", described(first, record), by.name);
+    Some(Answer { need: need.what, decided_by, best, next, ours })
+}
+
+/// The rows that decide: of one guarantee, one size and one number of threads.
+fn deciding<'a>(need: &Need, record: &'a Record) -> Vec<&'a Row> {
+    let is_asked = |row: &&Row| {
+        !row.is_floor()
+            && row.rate.is_none()
+            && (need.picks)(row)
+            && (need.guarantee.is_none() || row.guarantee == need.guarantee)
+            && need.compared.figure(row).is_some()
+    };
+    let mut rows: Vec<&Row> = record.results.iter().filter(is_asked).collect();
+    keep(&mut rows, need.threads, |row| row.threads as u64);
+    keep(&mut rows, need.value, |row| row.value_bytes as u64);
+    let Some(first) = rows.first().copied() else { return rows };
+    // The modes of the window differ in their variants.
+    rows.retain(|row| row.workload == "window" || is_like(row, first));
+    rows
+}
+
+fn keep(rows: &mut Vec<&Row>, end: End, of: fn(&Row) -> u64) {
+    let all = rows.iter().map(|row| of(row));
+    let wanted = match end {
+        End::Least => all.min(),
+        End::Most => all.max(),
+    };
+    rows.retain(|row| Some(of(row)) == wanted);
+}
+
+fn is_level(by: Compared, best: &Row, row: &Row) -> bool {
+    match (by.spread(best), by.spread(row)) {
+        (Some(a), Some(b)) => overlap(a, b),
+        _ => match (by.figure(best), by.figure(row)) {
+            (Some(a), Some(b)) => by.times_as_good(a, b) < 1.0 + LEVEL,
+            _ => false,
+        },
+    }
+}
+
+fn overlap(a: Spread, b: Spread) -> bool {
+    a.min <= b.max && b.min <= a.max
+}
+
+fn described(row: &Row, record: &Record) -> String {
+    let work = match &*row.workload {
+        "window" => "window, 1 thread".to_owned(),
+        _ => Usual::of(record).load(row),
+    };
+    match row.guarantee {
+        Some(_) => format!("{work}, {}", survives(row.guarantee)),
+        None => work,
+    }
+}
+
+fn needs() -> Vec<Need> {
+    use Guarantee::{PowerLoss, ProcessEnd};
+    let rate = Compared::by(Ratio::Throughput);
+    let device = Compared::by(Ratio::DeviceBytes);
+    let need = |what, picks| Need {
+        what,
+        picks,
+        guarantee: None,
+        threads: End::Least,
+        value: End::Least,
+        compared: rate,
+        must_open: false,
+    };
+    let durable = |what, picks| Need { guarantee: Some(PowerLoss), ..need(what, picks) };
+    let relaxed = |what, picks| Need { guarantee: Some(ProcessEnd), ..need(what, picks) };
+    let p999 = Compared::less("p99.9", |row| Some(row.p999_us), time);
+    let disk_bytes: fn(&Row) -> Option<f64> = |row| row.figure("disk_bytes_per_live_byte");
+    let disk = Compared::less("disk bytes", disk_bytes, per_byte);
+    vec![
+        Need { threads: End::Most, ..durable("Many small commits at once, each durable", is_put) },
+        durable("One writer, small commits, each durable", is_put),
+        durable("Large batches in random order, each durable", is_random_batch),
+        Need { value: End::Most, ..durable("Large values, each durable", is_put) },
+        relaxed("Commits that need not survive a power loss, one writer", is_put),
+        Need {
+            must_open: true,
+            ..relaxed("The same, where a power loss must leave a store that opens", is_put)
+        },
+        Need {
+            threads: End::Most,
+            ..relaxed("Commits that need not survive a power loss, many writers", is_put)
+        },
+        Need { value: End::Most, ..relaxed("Large values, which need not survive it", is_put) },
+        relaxed("Bulk loading, sorted", |row| row.workload == "load" && row.distribution == SORTED),
+        relaxed("Bulk loading, unsorted", |row| {
+            row.workload == "load" && row.distribution != SORTED
+        }),
+        need("Reads from memory, one thread", |row| is(row, "read", "hit")),
+        Need {
+            threads: End::Most,
+            ..need("Reads from memory, many threads", |row| is(row, "read", "hit"))
+        },
+        need("Reads of absent keys", |row| is(row, "read", "miss")),
+        relaxed("Reads beside a writer", |row| is(row, "read", "beside writer")),
+        relaxed("Half reads, half updates", |row| is(row, "mixed", "A")),
+        need("Short scans", |row| is(row, "scan", "100 rows")),
+        need("Scans of everything", |row| is(row, "scan", "full")),
+        need("More data than memory: reads", |row| is(row, "large", "get")),
+        relaxed("More data than memory: writes", |row| is(row, "large", "put")),
+        need("Reads from a cold cache", |row| row.workload == "cold"),
+        durable("Durable commits for a minute, their rate", |row| row.workload == "steady"),
+        Need {
+            compared: p999,
+            ..durable("Durable commits for a minute, evenly", |row| row.workload == "steady")
+        },
+        relaxed("Commits for a minute, their rate", |row| row.workload == "steady"),
+        Need {
+            compared: disk,
+            ..need("Least disk space, once loaded", |row| is(row, "space", "loaded"))
+        },
+        Need {
+            compared: disk,
+            ..need("Least disk space, after overwriting", |row| is(row, "space", "overwritten"))
+        },
+        Need {
+            compared: disk,
+            ..need("Least disk space, after deleting", |row| is(row, "space", "deleted"))
+        },
+        Need {
+            compared: device,
+            ..durable("Least written to the device, small durable commits", is_put)
+        },
+        Need {
+            compared: device,
+            ..relaxed("Least written to the device, commits that need not survive", is_put)
+        },
+        Need {
+            compared: Compared::by(Ratio::MedianLatency),
+            ..relaxed("Opening fast after a kill", |row| is(row, "recover", "after kill"))
+        },
+        Need {
+            compared: lost_ms(),
+            ..need("Least lost in a power loss, without waiting", is_window)
+        },
+        Need {
+            compared: lost_ms(),
+            must_open: true,
+            ..need("The same, where the store must still open", is_window)
+        },
+    ]
+}
+
+const SORTED: &str = "sorted";
+
+fn is(row: &Row, workload: &str, variant: &str) -> bool {
+    row.workload == workload && row.variant == variant
+}
+
+fn is_put(row: &Row) -> bool {
+    is(row, "commit", "put") && row.batch <= 1
+}
+
+fn is_random_batch(row: &Row) -> bool {
+    row.workload == "commit" && row.batch > 1 && row.distribution != SORTED
+}
+
+/// The relaxed modes of all stores, ours as it is by default.
+pub(super) fn is_window(row: &Row) -> bool {
+    let interval = row.figure("flush_interval_ms");
+    row.workload == "window" && interval.is_none_or(|ms| ms == DEFAULT_INTERVAL_MS)
+}
+
+/// How old the oldest commit was that a power loss would have taken.
+fn lost_ms() -> Compared {
+    let age = |row: &Row| row.figure("lost_ms_p99").or_else(|| row.figure("lost_ms_max"));
+    Compared::less("age of what is lost, p99", age, |ms| time(ms * 1000.0))
+}
+
+impl Place {
+    /// "syncline async 1.05 M/s".
+    pub(in crate::tools::bench) fn text(&self) -> String {
+        let words = [&*self.engine, &*self.mode, &*self.figure];
+        words.into_iter().filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(engine: &str, ops_per_s: f64, part: f64) -> Row {
+        let (min, max) = (ops_per_s * (1.0 - part), ops_per_s * (1.0 + part));
+        Row {
+            workload: "read".into(),
+            variant: "miss".into(),
+            engine: engine.into(),
+            threads: 1,
+            ops_per_s,
+            ops_per_s_spread: Spread { min, median: ops_per_s, max },
+            ..Row::default()
+        }
+    }
+
+    fn of(results: Vec<Row>) -> Vec<Answer> {
+        answers(&Record { results, ..Record::default() })
+    }
+
+    #[test]
+    fn the_best_median_wins_and_overlapping_spreads_are_level() {
+        let answers = of(vec![
+            row("floor", 1000.0, 0.1),
+            row(SYNCLINE, 10.0, 0.1),
+            row("one", 95.0, 0.01),
+            row("two", 100.0, 0.06),
+            row("three", 50.0, 0.1),
+        ]);
+        let [answer] = &answers[..] else { panic!("{answers:?}") };
+        let names: Vec<&str> = answer.best.iter().map(|place| &*place.engine).collect();
+        assert_eq!(names, ["two", "one"]);
+        let next = answer.next.as_ref().unwrap();
+        assert_eq!((&*next.engine, next.behind_best, next.rank), ("three", 2.0, 3));
+        let ours = answer.ours.as_ref().unwrap();
+        assert_eq!((ours.behind_best, ours.rank), (10.0, 4));
+        assert_eq!(answer.best[0].text(), "two 100/s");
+        assert_eq!(answer.decided_by, "read miss, 1 thread: operations per second");
+    }
+
+    #[test]
+    fn one_store_alone_is_no_answer() {
+        assert!(of(vec![row("one", 95.0, 0.01)]).is_empty());
+        assert!(of(Vec::new()).is_empty());
+    }
+
+    #[test]
+    fn less_is_better_where_it_is() {
+        let space = |engine: &str, value| Row {
+            workload: "space".into(),
+            variant: "loaded".into(),
+            figures: vec![super::super::super::record::Figure {
+                name: "disk_bytes_per_live_byte".into(),
+                value,
+                unit: String::new(),
+            }],
+            ..row(engine, 0.0, 0.0)
+        };
+        let answers = of(vec![space(SYNCLINE, 2.0), space("one", 1.0), space("two", 1.04)]);
+        let [answer] = &answers[..] else { panic!("{answers:?}") };
+        let names: Vec<&str> = answer.best.iter().map(|place| &*place.engine).collect();
+        assert_eq!(names, ["one", "two"]);
+        assert_eq!(answer.next.as_ref().map(|place| place.behind_best), Some(2.0));
+        assert!(answer.ours.is_none(), "it is the next one already");
+    }
+}
