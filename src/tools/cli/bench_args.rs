@@ -71,7 +71,8 @@ pub(super) struct BenchArgs {
     pub(super) rate: Option<f64>,
     #[command(flatten)]
     pub(super) run: RunArgs,
-    /// Measure nothing: print the table of this result again, and with --html write its page
+    /// Measure nothing: print the table of this result again, and with --html or --markdown write its
+    /// page or its Markdown
     #[arg(long, value_name = "FILE", conflicts_with_all = ["dir", "dir_option", "workload",
         "engine", "seconds", "rounds", "keys", "cache_mib", "threads", "value_bytes", "batch",
         "rate", "seed", "json"])]
@@ -97,6 +98,9 @@ pub(super) struct RunArgs {
     /// Write a page with charts to this file
     #[arg(long, value_name = "FILE")]
     pub(super) html: Option<PathBuf>,
+    /// Write tables in Markdown to this file
+    #[arg(long, value_name = "FILE")]
+    pub(super) markdown: Option<PathBuf>,
 }
 
 /// `bench`, of a store in this process or of a server.

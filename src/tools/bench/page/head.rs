@@ -11,22 +11,8 @@ use crate::tools::present::text::{self, count, counted};
 
 /// The head.
 pub(super) fn section(record: &Record) -> Markup {
-    let run = &record.run;
-    let mut when = Vec::new();
-    if !run.version.is_empty() {
-        when.push(format!("Version {}", run.version));
-    }
-    if run.started_unix_s > 0 {
-        when.push(date(run.started_unix_s));
-    }
-    if run.rounds > 0 {
-        when.push(format!("{} of {} s", counted(run.rounds.into(), "round"), plain(run.seconds)));
-        when.push(format!("{} keys", count(run.keys)));
-    }
-    let usual = Usual::of(record).value_bytes;
-    if usual > 0 {
-        when.push(format!("values of {} unless said otherwise", bytes(usual as u64)));
-    }
+    let facts = run_facts(record).into_iter().filter(|(_, fact)| !fact.is_empty());
+    let when: Vec<String> = facts.map(|(what, fact)| format!("{what} {fact}")).collect();
     let others = record.engines.iter().filter(|engine| engine.name != SYNCLINE);
     let others: Vec<&str> = others.map(|engine| &*engine.name).collect();
     let beside =
@@ -63,6 +49,21 @@ fn warnings(record: &Record) -> Markup {
             p.warning role="note" { strong { "Warning" } " " (Prose(warning)) }
         }
     }
+}
+
+/// What was run and when. Absent facts are empty.
+pub(in crate::tools::bench) fn run_facts(record: &Record) -> [(&'static str, String); 5] {
+    let run = &record.run;
+    let unless = |absent: bool, text: String| if absent { String::new() } else { text };
+    let usual = Usual::of(record).value_bytes;
+    let rounds = format!("{} of {} s", counted(run.rounds.into(), "round"), plain(run.seconds));
+    [
+        ("version", run.version.clone()),
+        ("on", unless(run.started_unix_s == 0, date(run.started_unix_s))),
+        ("in", unless(run.rounds == 0, rounds)),
+        ("keys", unless(run.keys == 0, count(run.keys))),
+        ("values, unless said otherwise, of", unless(usual == 0, bytes(usual as u64))),
+    ]
 }
 
 /// Whether the machine was quiet: its load before, and what its host took. Absent facts are empty.

@@ -7,7 +7,7 @@ use crate::tools::present::figures::{bytes, plain};
 use crate::tools::present::html::{self, definitions};
 use crate::tools::present::text::{count, counted};
 
-const METHOD: &[(&str, &str)] = &[
+pub(in crate::tools::bench) const METHOD: &[(&str, &str)] = &[
     (
         "Closed loop, open loop",
         "Without a rate, each thread issues its next operation when the last one is done. An \

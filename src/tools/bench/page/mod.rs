@@ -44,7 +44,7 @@ mod ladder;
 mod lanes;
 mod latency;
 mod lines;
-mod method;
+pub(super) mod method;
 pub(super) mod modes;
 pub(super) mod needs;
 mod net;

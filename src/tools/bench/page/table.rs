@@ -63,9 +63,9 @@ pub(super) fn engines(record: &Record) -> Markup {
 }
 
 /// A column: its heading, and its cell for a row.
-type Column = (&'static str, fn(&Row) -> String);
+pub(in crate::tools::bench) type Column = (&'static str, fn(&Row) -> String);
 
-const COLUMNS: &[Column] = &[
+pub(in crate::tools::bench) const COLUMNS: &[Column] = &[
     ("store", |row| row.engine.clone()),
     ("mode", |row| row.mode.clone()),
     ("survives", |row| survives(row.guarantee).trim_start_matches("survives ").into()),
@@ -98,11 +98,30 @@ const COLUMNS: &[Column] = &[
         rounds => counted(rounds as u64, "round"),
     }),
     ("besides", figures),
-    ("note", |row| row.note.clone()),
 ];
 
 /// The number of columns of words; the others are figures.
-const WORDS: usize = 3;
+pub(in crate::tools::bench) const WORDS: usize = 3;
+
+/// What the columns say.
+pub(in crate::tools::bench) const ALL_ABOUT: &str = "Everything that the charts are made of. Medians over the rounds; latencies of one operation. \
+         Ratios are taken within a round, with their spread over the rounds, and say how many times as \
+         good a row is: more is better, whatever is compared. The floor is the fastest of several bare \
+         ways in that round; its name is that of the way which was fastest in most rounds. Processor \
+         time is that of the whole process, background threads included. Device B/B is what the device \
+         counted; own B/B is the process's account, where it differs by more than a tenth. Rounds were \
+         measured again where something else took the processors.";
+
+/// The notes of `rows`, each once: footnotes of their table.
+pub(in crate::tools::bench) fn notes<'a>(rows: &[&'a Row]) -> Vec<&'a str> {
+    let mut notes: Vec<&str> = Vec::new();
+    for row in rows {
+        if !row.note.is_empty() && !notes.contains(&&*row.note) {
+            notes.push(&row.note);
+        }
+    }
+    notes
+}
 
 /// A table for each workload.
 pub(super) fn figures_of_all(record: &Record) -> Markup {
@@ -115,17 +134,7 @@ pub(super) fn figures_of_all(record: &Record) -> Markup {
             }
         }
     };
-    section(
-        "All figures",
-        "Everything that the charts are made of. Medians over the rounds; latencies of one operation. \
-         Ratios are taken within a round, with their spread over the rounds, and say how many times as \
-         good a row is: more is better, whatever is compared. The floor is the fastest of several bare \
-         ways in that round; its name is that of the way which was fastest in most rounds. Processor \
-         time is that of the whole process, background threads included. Device B/B is what the device \
-         counted; own B/B is the process's account, where it differs by more than a tenth. Rounds were \
-         measured again where something else took the processors.",
-        &tables,
-    )
+    section("All figures", ALL_ABOUT, &tables)
 }
 
 fn table(rows: &[&Row], record: &Record) -> Markup {
@@ -134,6 +143,11 @@ fn table(rows: &[&Row], record: &Record) -> Markup {
     // A column without any text is left out.
     let is_told = |(_, cell): &&Column| rows.iter().any(|row| !cell(row).is_empty());
     let columns: Vec<&Column> = COLUMNS.iter().filter(is_told).collect();
+    let notes = notes(rows);
+    let footnote = |row: &Row| {
+        let index = notes.iter().position(|note| *note == row.note);
+        html! { @if let Some(index) = index { " " sup { (index + 1) } } }
+    };
     let is_figure = |column: &Column| COLUMNS[WORDS..].iter().any(|(name, _)| *name == column.0);
     html! {
         div.scroll {
@@ -150,7 +164,10 @@ fn table(rows: &[&Row], record: &Record) -> Markup {
                         tr {
                             th scope="row" { (usual.load(row)) }
                             @for column in &columns {
-                                td.n[is_figure(column)] { (column.1(row)) }
+                                td.n[is_figure(column)] {
+                                    (column.1(row))
+                                    @if column.0 == COLUMNS[0].0 { (footnote(row)) }
+                                }
                             }
                             @if has_losses {
                                 td.lost { (Prose(&loss(row, record).unwrap_or_default())) }
@@ -159,6 +176,9 @@ fn table(rows: &[&Row], record: &Record) -> Markup {
                     }
                 }
             }
+        }
+        @for (index, note) in notes.iter().enumerate() {
+            p.note { sup { (index + 1) } " " (Prose(note)) }
         }
     }
 }
