@@ -16,6 +16,7 @@ use super::lanes::{Axis, Lane, LaneOwner, Shape, draw};
 use super::modes::{RISK_MEANS, loss, marked, risks_store};
 use crate::tools::present::figures::{digits, many, many_tick, plain, time, time_tick};
 use crate::tools::present::prose::Prose;
+use crate::tools::present::text::counted;
 
 /// The number of cards that are not folded.
 const OPEN: usize = 6;
@@ -62,7 +63,11 @@ impl Measure {
     fn figure(self, row: &Row) -> String {
         match self {
             Measure::Throughput => format!("{} /s", many(row.ops_per_s * rows_per_op(row))),
-            Measure::Median | Measure::Percentiles => time(row.p50_us),
+            Measure::Median => time(row.p50_us),
+            Measure::Percentiles if row.p999_us > 0.0 => {
+                format!("{} \u{2026} {}", time(row.p50_us), time(row.p999_us))
+            }
+            Measure::Percentiles => time(row.p50_us),
             Measure::DeviceBytes => both_counters(row),
             Measure::CommitsPerFlush => row.commits_per_flush.map_or(String::new(), many),
             Measure::DiskBytes => row.figure(DISK_BYTES).map_or(String::new(), digits),
@@ -74,7 +79,7 @@ impl Measure {
             Measure::Throughput if rows_per_op(row) > 1.0 => Axis::bars(lanes, many_tick, "rows/s"),
             Measure::Throughput => Axis::bars(lanes, many_tick, unit_of(&row.workload)),
             Measure::Median => Axis::bars(lanes, time_tick, "median"),
-            Measure::Percentiles => Axis::decades(lanes, time_tick, "median"),
+            Measure::Percentiles => Axis::decades(lanes, time_tick, "median \u{2026} p99.9"),
             Measure::DeviceBytes => Axis::bars(lanes, plain, "B/B"),
             Measure::CommitsPerFlush => Axis::bars(lanes, many_tick, "commits"),
             Measure::DiskBytes => Axis::bars(lanes, plain, "B/B"),
@@ -123,8 +128,10 @@ pub(super) fn cards(groups: &[Comparison<'_>], measure: Measure, record: &Record
     // Cards with a lane of ours come first.
     groups.sort_by_key(|group| group.rows.iter().all(|row| owner(row) != LaneOwner::Ours));
     let cards = folded(&groups, OPEN, |group| {
-        let lanes: Vec<Lane> =
-            group.rows.iter().filter_map(|row| lane(row, measure, record)).collect();
+        let (floors, stores): (Vec<_>, Vec<_>) =
+            group.rows.iter().copied().partition(|row| row.is_floor());
+        let rows = floors.into_iter().chain(stores);
+        let lanes: Vec<Lane> = rows.filter_map(|row| lane(row, measure, record)).collect();
         let chart = html! {
             (draw(&lanes, &measure.axis(&lanes, group.rows[0])))
             (footnotes(&group.rows, record))
@@ -194,15 +201,10 @@ pub(super) fn card(title: &str, guarantee: Option<Guarantee>, chart: &Markup) ->
 }
 
 fn lane(row: &Row, measure: Measure, record: &Record) -> Option<Lane> {
-    let mode = marked(row, record);
-    let note = match measure {
-        Measure::Percentiles => format!("{mode}; p99.9 {}", time(row.p999_us)),
-        _ => mode,
-    };
     Some(Lane {
         owner: owner(row),
         name: row.engine.clone(),
-        note,
+        note: marked(row, record),
         figure: measure.figure(row),
         shape: measure.shape(row)?,
     })
@@ -229,22 +231,21 @@ fn losses(rows: &[&Row], record: &Record) -> Markup {
     }
 }
 
-/// One card with a lane for each of `rows`, which differ in what they do.
-pub(super) fn medley(rows: &[&Row], measure: Measure, usual: Usual) -> Markup {
-    let lanes: Vec<Lane> = rows
-        .iter()
-        .filter_map(|row| {
-            Some(Lane {
-                owner: owner(row),
-                name: format!("{} {}", row.engine, row.mode),
-                note: usual.load(row),
-                figure: measure.figure(row),
-                shape: measure.shape(row)?,
-            })
+/// One card with a lane for each of `rows`, which differ in their threads.
+pub(super) fn medley(rows: &[&Row], measure: Measure, record: &Record) -> Markup {
+    let lane = |row: &&Row| {
+        Some(Lane {
+            owner: owner(row),
+            name: row.engine.clone(),
+            note: format!("{}, {}", marked(row, record), counted(row.threads as u64, "thread")),
+            figure: measure.figure(row),
+            shape: measure.shape(row)?,
         })
-        .collect();
+    };
+    let lanes: Vec<Lane> = rows.iter().filter_map(lane).collect();
     let Some(first) = rows.first().filter(|_| !lanes.is_empty()) else {
         return Markup::default();
     };
-    card(&first.workload, first.guarantee, &draw(&lanes, &measure.axis(&lanes, first)))
+    let title = Usual::of(record).load_without_threads(first);
+    card(&title, first.guarantee, &draw(&lanes, &measure.axis(&lanes, first)))
 }

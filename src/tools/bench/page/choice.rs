@@ -3,7 +3,7 @@
 use maud::{Markup, html};
 
 use super::super::record::Record;
-use super::needs::{Answer, RULE, answers};
+use super::needs::{Answer, Place, RULE, answers};
 use crate::tools::present::figures::times;
 use crate::tools::present::html;
 
@@ -31,15 +31,23 @@ pub(super) fn section(record: &Record) -> Markup {
     html::section("Which store for which need?", RULE, &table)
 }
 
+/// On a narrow screen the cells stand one above the other, each with its heading.
 fn line(answer: &Answer) -> Markup {
+    let behind = |place: &Place| format!("{} behind", times(place.behind_best));
     html! {
         tr {
-            td { b { (answer.need) } br; span.soft { (answer.decided_by) } }
-            td.wide {
-                @for place in &answer.best { div { b { (place.engine) } " " (place.mode) " " (place.figure) } }
+            td { b { (answer.need) } div.soft { (answer.decided_by) } }
+            td data-heading="best: " {
+                @for place in &answer.best {
+                    div { b { (place.engine) } " " (place.mode) " " (place.figure) }
+                }
             }
-            td.wide { @if let Some(next) = &answer.next { (next.text()) ", " (times(next.behind_best)) " behind" } }
-            td.wide { @if let Some(ours) = &answer.ours { (ours.figure) ", " (times(ours.behind_best)) " behind" } }
+            td data-heading="next: " {
+                @if let Some(next) = &answer.next { (next.text()) ", " (behind(next)) }
+            }
+            td data-heading="Syncline: " {
+                @if let Some(ours) = &answer.ours { (ours.figure) ", " (behind(ours)) }
+            }
         }
     }
 }

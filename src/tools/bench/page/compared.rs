@@ -124,6 +124,8 @@ pub(in crate::tools::bench) fn ratio(
 /// Two decimals of a small number, none of a large one; at least two digits of a very small one.
 fn two(value: f64) -> String {
     match value {
+        // What is not 1 must not look so: it would contradict its standing.
+        _ if value != 1.0 && (value - 1.0).abs() < 0.00995 => format!("{value:.4}"),
         _ if value >= 99.5 => format!("{value:.0}"),
         _ if value >= 9.95 => format!("{value:.1}"),
         _ if value >= 0.0995 => format!("{value:.2}"),
@@ -203,6 +205,7 @@ mod tests {
         assert_eq!(ratio(1.82, Some(spread), "x", ".."), "1.82x (1.60..2.01)");
         assert_eq!(ratio(123.4, None, "x", ".."), "123x");
         assert_eq!(ratio(0.00088, None, "x", ".."), "0.0009x");
+        assert_eq!(ratio(0.9968, None, "x", ".."), "0.9968x");
         let alone = Spread { min: 2.0, median: 2.0, max: 2.0 };
         assert_eq!(ratio(2.0, Some(alone), "x", ".."), "2.00x");
     }

@@ -53,8 +53,8 @@ fn chart(rows: &[&Row], record: &Record) -> Markup {
             signs: Signs::AtTicks,
         })
         .collect();
-    let scale = Scale::from_zero([seconds], 6);
-    let ticks = scale.ticks(6).into_iter().filter_map(|tick| tick.value);
+    let scale = Scale::from_zero([seconds], 4);
+    let ticks = scale.ticks(4).into_iter().filter_map(|tick| tick.value);
     let plane = Plane {
         about: "Operations per second over time",
         x_ticks: ticks

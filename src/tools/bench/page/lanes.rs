@@ -66,7 +66,7 @@ pub(super) struct Axis {
 impl Axis {
     /// From zero to the greatest that is drawn.
     pub(super) fn bars(lanes: &[Lane], tick: fn(f64) -> String, unit: &'static str) -> Axis {
-        let scale = Scale::from_zero(lanes.iter().flat_map(Lane::values), 4);
+        let scale = Scale::from_zero(lanes.iter().flat_map(Lane::values), 3);
         Axis { scale, tick, unit, line: None }
     }
 
@@ -190,7 +190,7 @@ fn whiskers(spread: Option<(f64, f64)>, scale: Scale) -> Markup {
 }
 
 fn foot(axis: &Axis) -> Markup {
-    // Labels at the ends stay within the lane.
+    // Labels at the ends stay near the lane.
     let anchor = |place: f64| match place {
         _ if place < 0.03 => "start",
         _ if place > 0.97 => "end",
@@ -202,7 +202,10 @@ fn foot(axis: &Axis) -> Markup {
             svg width="100%" height="20" aria-hidden="true" {
                 @for tick in axis.scale.ticks(LABELS) {
                     @if let Some(value) = tick.value {
-                        text x=(percent(tick.place)) y="14" text-anchor=(anchor(tick.place)) {
+                        @let anchor = anchor(tick.place);
+                        // The last label leans out, away from the one before.
+                        @let lean = if anchor == "end" { 10 } else { 0 };
+                        text x=(percent(tick.place)) y="14" dx=(lean) text-anchor=(anchor) {
                             ((axis.tick)(value))
                         }
                     }

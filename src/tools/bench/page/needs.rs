@@ -118,7 +118,7 @@ fn answer(need: &Need, record: &Record) -> Option<Answer> {
     let ours = rest.iter().position(is_ours).filter(|_| !best.iter().any(is_ours));
     let ours = ours.filter(|index| *index > 0).map(|index| rest[index].clone());
     let next = (!rest.is_empty()).then(|| rest.remove(0));
-    let decided_by = format!("{}: {}", described(first, record), by.name);
+    let decided_by = format!("{}, by {}", described(first, record), by.name);
     Some(Answer { need: need.what, decided_by, best, next, ours })
 }
 
@@ -165,12 +165,13 @@ fn overlap(a: Spread, b: Spread) -> bool {
 
 fn described(row: &Row, record: &Record) -> String {
     let work = match &*row.workload {
-        "window" => "window, 1 thread".to_owned(),
+        "window" => "window: relaxed modes, 1 thread".to_owned(),
         _ => Usual::of(record).load(row),
     };
     match row.guarantee {
-        Some(_) => format!("{work}, {}", survives(row.guarantee)),
-        None => work,
+        // Modes of different guarantees are side by side there.
+        Some(_) if row.workload != "window" => format!("{work}, {}", survives(row.guarantee)),
+        _ => work,
     }
 }
 
@@ -338,7 +339,7 @@ mod tests {
         let ours = answer.ours.as_ref().unwrap();
         assert_eq!((ours.behind_best, ours.rank), (10.0, 4));
         assert_eq!(answer.best[0].text(), "two 100/s");
-        assert_eq!(answer.decided_by, "read miss, 1 thread: operations per second");
+        assert_eq!(answer.decided_by, "read miss, 1 thread, by operations per second");
     }
 
     #[test]

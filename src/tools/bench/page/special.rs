@@ -7,7 +7,7 @@ use maud::{Markup, html};
 use super::super::engine::Guarantee;
 use super::super::record::{Record, Row};
 use super::cards::{Measure, beside, bytes_per_byte, card, cards, medley};
-use super::comparison::{Comparison, Usual, owner};
+use super::comparison::{Comparison, is_like_except_threads, owner};
 use super::lanes::{Axis, Lane, Shape, draw};
 use super::plot::{LOOKS, Plane, Point, Series, Signs, evenly};
 use super::scale::Scale;
@@ -16,17 +16,16 @@ use crate::tools::present::html::section;
 
 /// Commits per flush.
 pub(super) fn group_commit(record: &Record) -> Markup {
-    let rows: Vec<&Row> = of(record, "commit")
+    let mut rows: Vec<&Row> = of(record, "commit")
         .filter(|row| row.batch <= 1 && row.commits_per_flush.is_some())
         .collect();
-    if rows.is_empty() {
-        return Markup::default();
-    }
-    let usual = Usual::of(record);
+    let Some(first) = rows.first().copied() else { return Markup::default() };
+    rows.retain(|row| is_like_except_threads(row, first));
+    rows.sort_by_key(|row| row.threads);
     let card = |guarantee| {
-        let own: Vec<&Row> =
-            rows.iter().copied().filter(|row| row.guarantee == Some(guarantee)).collect();
-        medley(&own, Measure::CommitsPerFlush, usual)
+        let is_of = |row: &&Row| row.guarantee == Some(guarantee);
+        let own: Vec<&Row> = rows.iter().copied().filter(is_of).collect();
+        medley(&own, Measure::CommitsPerFlush, record)
     };
     let cards = html! {
         div.cards {

@@ -25,12 +25,11 @@ const PARTS: [(Option<Guarantee>, &str); 4] = [
 pub(super) fn section(record: &Record) -> Markup {
     let usual = Usual::of(record);
     let lanes = |of: &Row| lane(of, usual);
-    let all: Vec<Lane> = record.results.iter().filter_map(lanes).collect();
-    if all.is_empty() {
+    if !record.results.iter().any(|row| lanes(row).is_some()) {
         return Markup::default();
     }
-    // One scale for all parts.
-    let axis = Axis { line: Some(1.0), ..Axis::decades(&all, times_tick, "as good") };
+    let axis =
+        |lanes: &[Lane]| Axis { line: Some(1.0), ..Axis::decades(lanes, times_tick, "as good") };
     let part = |guarantee: Option<Guarantee>| {
         let rows = record.results.iter().filter(move |row| row.guarantee == guarantee);
         let rows: Vec<&Row> = rows.filter(|row| row.standing().is_some()).collect();
@@ -44,7 +43,7 @@ pub(super) fn section(record: &Record) -> Markup {
             @if !lanes.is_empty() {
                 figure.card.standing {
                     figcaption { (title) " " span.soft { (tally.text()) } }
-                    (draw(&lanes, &axis))
+                    (draw(&lanes, &axis(&lanes)))
                 }
             }
         }
