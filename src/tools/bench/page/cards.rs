@@ -10,7 +10,7 @@ use maud::{Markup, html};
 
 use super::super::engine::Guarantee;
 use super::super::record::{Record, Row};
-use super::compared::written;
+use super::compared::{per_byte, written};
 use super::comparison::{Comparison, Usual, owner, survives};
 use super::lanes::{Axis, Lane, LaneOwner, Shape, draw};
 use super::modes::{RISK_MEANS, loss, marked, risks_store};
@@ -62,7 +62,7 @@ impl Measure {
 
     fn figure(self, row: &Row) -> String {
         match self {
-            Measure::Throughput => format!("{} /s", many(row.ops_per_s * rows_per_op(row))),
+            Measure::Throughput => format!("{}/s", many(row.ops_per_s * rows_per_op(row))),
             Measure::Median => time(row.p50_us),
             Measure::Percentiles if row.p999_us > 0.0 => {
                 format!("{} \u{2026} {}", time(row.p50_us), time(row.p999_us))
@@ -70,7 +70,7 @@ impl Measure {
             Measure::Percentiles => time(row.p50_us),
             Measure::DeviceBytes => both_counters(row),
             Measure::CommitsPerFlush => row.commits_per_flush.map_or(String::new(), many),
-            Measure::DiskBytes => row.figure(DISK_BYTES).map_or(String::new(), digits),
+            Measure::DiskBytes => row.figure(DISK_BYTES).map_or(String::new(), per_byte),
         }
     }
 
@@ -80,9 +80,9 @@ impl Measure {
             Measure::Throughput => Axis::bars(lanes, many_tick, unit_of(&row.workload)),
             Measure::Median => Axis::bars(lanes, time_tick, "median"),
             Measure::Percentiles => Axis::decades(lanes, time_tick, "median \u{2026} p99.9"),
-            Measure::DeviceBytes => Axis::bars(lanes, plain, "B/B"),
+            Measure::DeviceBytes => Axis::bars(lanes, plain, "device"),
             Measure::CommitsPerFlush => Axis::bars(lanes, many_tick, "commits"),
-            Measure::DiskBytes => Axis::bars(lanes, plain, "B/B"),
+            Measure::DiskBytes => Axis::bars(lanes, plain, "disk"),
         }
     }
 }
@@ -97,9 +97,9 @@ pub(super) fn bytes_per_byte(row: &Row) -> Option<f64> {
 
 fn both_counters(row: &Row) -> String {
     match written(row) {
-        (Some(device), Some(own)) => format!("{} (own {})", digits(device), digits(own)),
-        (Some(device), None) => digits(device),
-        (None, Some(own)) => format!("own {}", digits(own)),
+        (Some(device), Some(own)) => format!("{} (own {})", per_byte(device), digits(own)),
+        (Some(device), None) => per_byte(device),
+        (None, Some(own)) => format!("own {}", per_byte(own)),
         (None, None) => String::new(),
     }
 }

@@ -125,7 +125,7 @@ pub(in crate::tools::bench) fn ratio(
 fn two(value: f64) -> String {
     match value {
         // What is not 1 must not look so: it would contradict its standing.
-        _ if value != 1.0 && (value - 1.0).abs() < 0.00995 => format!("{value:.4}"),
+        _ if value != 1.0 && (value - 1.0).abs() < 0.005 => format!("{value:.4}"),
         _ if value >= 99.5 => format!("{value:.0}"),
         _ if value >= 9.95 => format!("{value:.1}"),
         _ if value >= 0.0995 => format!("{value:.2}"),

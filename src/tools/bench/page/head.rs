@@ -12,7 +12,7 @@ use crate::tools::present::text::{self, count, counted};
 /// The head.
 pub(super) fn section(record: &Record) -> Markup {
     let facts = run_facts(record).into_iter().filter(|(_, fact)| !fact.is_empty());
-    let when: Vec<String> = facts.map(|(what, fact)| format!("{what} {fact}")).collect();
+    let when: Vec<String> = facts.map(|(_, fact)| fact).collect();
     let others = record.engines.iter().filter(|engine| engine.name != SYNCLINE);
     let others: Vec<&str> = others.map(|engine| &*engine.name).collect();
     let beside =
@@ -52,17 +52,20 @@ fn warnings(record: &Record) -> Markup {
 }
 
 /// What was run and when. Absent facts are empty.
-pub(in crate::tools::bench) fn run_facts(record: &Record) -> [(&'static str, String); 5] {
+pub(in crate::tools::bench) fn run_facts(record: &Record) -> [(&'static str, String); 6] {
     let run = &record.run;
     let unless = |absent: bool, text: String| if absent { String::new() } else { text };
     let usual = Usual::of(record).value_bytes;
     let rounds = format!("{} of {} s", counted(run.rounds.into(), "round"), plain(run.seconds));
+    let values = format!("values of {} unless said otherwise", bytes(usual as u64));
+    let cache = format!("{} of cache for each store", bytes(run.cache_bytes));
     [
-        ("version", run.version.clone()),
-        ("on", unless(run.started_unix_s == 0, date(run.started_unix_s))),
-        ("in", unless(run.rounds == 0, rounds)),
-        ("keys", unless(run.keys == 0, count(run.keys))),
-        ("values, unless said otherwise, of", unless(usual == 0, bytes(usual as u64))),
+        ("version", unless(run.version.is_empty(), format!("Syncline {}", run.version))),
+        ("day", unless(run.started_unix_s == 0, date(run.started_unix_s))),
+        ("measured", unless(run.rounds == 0, rounds)),
+        ("keys", unless(run.keys == 0, format!("{} keys", count(run.keys)))),
+        ("values", unless(usual == 0, values)),
+        ("cache", unless(run.cache_bytes == 0, cache)),
     ]
 }
 

@@ -19,7 +19,7 @@ use super::scale::Scale;
 use crate::tools::present::prose::Prose;
 
 /// The labels that have room beneath a narrow lane.
-const LABELS: u32 = 4;
+const LABELS: u32 = 3;
 
 /// The owner of a lane.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -190,7 +190,7 @@ fn whiskers(spread: Option<(f64, f64)>, scale: Scale) -> Markup {
 }
 
 fn foot(axis: &Axis) -> Markup {
-    // Labels at the ends stay near the lane.
+    // Labels at the ends stay within the lane.
     let anchor = |place: f64| match place {
         _ if place < 0.03 => "start",
         _ if place > 0.97 => "end",
@@ -202,10 +202,7 @@ fn foot(axis: &Axis) -> Markup {
             svg width="100%" height="20" aria-hidden="true" {
                 @for tick in axis.scale.ticks(LABELS) {
                     @if let Some(value) = tick.value {
-                        @let anchor = anchor(tick.place);
-                        // The last label leans out, away from the one before.
-                        @let lean = if anchor == "end" { 10 } else { 0 };
-                        text x=(percent(tick.place)) y="14" dx=(lean) text-anchor=(anchor) {
+                        text x=(percent(tick.place)) y="14" text-anchor=(anchor(tick.place)) {
                             ((axis.tick)(value))
                         }
                     }
