@@ -8,7 +8,7 @@ use std::fmt::Write;
 use comfy_table::{CellAlignment, Table, presets};
 
 use super::engine::Guarantee;
-use super::page::compared::{Compared, Tally, ratio, spread_of_floor, word, written};
+use super::page::compared::{Compared, Tally, of_floor, ratio, word, written};
 use super::page::head::quiet;
 use super::page::modes::risks_store;
 use super::record::{EngineInfo, Figure, Ratio, Record, Row, SYNCLINE};
@@ -208,11 +208,7 @@ fn cells(row: &Row) -> [String; COLUMNS.len()] {
         optional(row.commits_per_flush),
         optional(device),
         optional(own),
-        match row.of_floor() {
-            Some(_) if row.is_floor() && row.workload != "flush" => "floor".to_owned(),
-            Some(of_floor) => ratio(of_floor, spread_of_floor(row), "x", ".."),
-            None => String::new(),
-        },
+        of_floor(row, "x", ".."),
     ]
 }
 

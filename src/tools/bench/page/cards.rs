@@ -10,7 +10,7 @@ use maud::{Markup, html};
 
 use super::super::engine::Guarantee;
 use super::super::record::{Record, Row};
-use super::compared::{per_byte, written};
+use super::compared::{DISK_BYTES, per_byte, written};
 use super::comparison::{Comparison, Usual, owner, survives};
 use super::lanes::{Axis, Lane, LaneOwner, Shape, draw};
 use super::modes::{RISK_MEANS, loss, marked, risks_store};
@@ -86,9 +86,6 @@ impl Measure {
         }
     }
 }
-
-/// The name of the figure of the workload `space`.
-const DISK_BYTES: &str = "disk_bytes_per_live_byte";
 
 /// What the device counted, or the process's own account if that is all there is.
 pub(super) fn bytes_per_byte(row: &Row) -> Option<f64> {

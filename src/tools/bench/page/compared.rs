@@ -13,6 +13,9 @@ use crate::tools::present::figures::{digits, many, time};
 /// Two figures of one row that differ by less than this are told as one.
 const ALIKE: f64 = 0.1;
 
+/// The figure of the workload `space`.
+pub(in crate::tools::bench) const DISK_BYTES: &str = "disk_bytes_per_live_byte";
+
 /// A figure that rows are compared by.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::tools::bench) struct Compared {
@@ -53,6 +56,11 @@ impl Compared {
         }
     }
 
+    /// Disk space for each byte of rows that are there.
+    pub(in crate::tools::bench) fn disk_bytes() -> Compared {
+        Compared::less("disk bytes", |row| row.figure(DISK_BYTES), per_byte)
+    }
+
     /// A figure of which less is better, and which has no spread of its own.
     pub(in crate::tools::bench) fn less(
         name: &'static str,
@@ -72,9 +80,9 @@ impl Compared {
         self.figure(row).map_or(String::new(), self.shown)
     }
 
-    /// The spread of the figure, if the record has one.
+    /// The spread of the figure, if the record has one. One round has none.
     pub(in crate::tools::bench) fn spread(&self, row: &Row) -> Option<Spread> {
-        let spread = (self.spread)(row)?;
+        let spread = (self.spread)(row).filter(|_| row.rounds > 1)?;
         (spread.min > 0.0 && spread.max.is_finite()).then_some(spread)
     }
 
@@ -97,8 +105,18 @@ fn spread_of_latency(row: &Row) -> Option<Spread> {
     row.rate.is_none().then(|| Spread { min: at(rate.max), median: row.p50_us, max: at(rate.min) })
 }
 
+/// The ratio to the floor in words: a floor is told only where another one was faster.
+pub(in crate::tools::bench) fn of_floor(row: &Row, sign: &str, to: &str) -> String {
+    let is_fastest = row.floor.as_ref().is_none_or(|floor| *floor == row.mode);
+    match row.of_floor() {
+        Some(_) if row.is_floor() && is_fastest && row.workload != "flush" => "floor".into(),
+        Some(times) => ratio(times, spread_of_floor(row), sign, to),
+        None => String::new(),
+    }
+}
+
 /// The spread of [`Row::of_floor`].
-pub(in crate::tools::bench) fn spread_of_floor(row: &Row) -> Option<Spread> {
+fn spread_of_floor(row: &Row) -> Option<Spread> {
     let spread = row.ratio_to_floor_spread?;
     if Compared::by(row.ratio_is).more_is_better {
         return Some(spread);

@@ -20,8 +20,8 @@ pub(super) fn section(record: &Record) -> Markup {
     let what = match net::is_all(record) {
         true => "What a store costs that is served by a process of its own, on this machine".into(),
         false => format!(
-            "What each commit mode of Syncline costs on this machine, against the floor of its \
-             hardware{beside}"
+            "What each commit mode of Syncline costs on this machine, against bare writes and \
+             reads{beside}"
         ),
     };
     html! {

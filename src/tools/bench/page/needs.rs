@@ -10,13 +10,16 @@
 
 use super::super::engine::Guarantee;
 use super::super::record::{Ratio, Record, Row, SYNCLINE, Spread};
-use super::compared::{Compared, per_byte};
+use super::compared::Compared;
 use super::comparison::{Usual, is_like, survives};
 use super::modes::{marked, risks_store};
 use crate::tools::present::figures::time;
 
 /// Figures without a spread that differ by less are level.
 const LEVEL: f64 = 0.05;
+
+/// An age that counts as nothing lost.
+const NOTHING_MS: f64 = 1e-3;
 
 /// The interval of our window that stands beside the modes of others: the default.
 const DEFAULT_INTERVAL_MS: f64 = 10.0;
@@ -191,8 +194,7 @@ fn needs() -> Vec<Need> {
     let durable = |what, picks| Need { guarantee: Some(PowerLoss), ..need(what, picks) };
     let relaxed = |what, picks| Need { guarantee: Some(ProcessEnd), ..need(what, picks) };
     let p999 = Compared::less("p99.9", |row| Some(row.p999_us), time);
-    let disk_bytes: fn(&Row) -> Option<f64> = |row| row.figure("disk_bytes_per_live_byte");
-    let disk = Compared::less("disk bytes", disk_bytes, per_byte);
+    let disk = Compared::disk_bytes();
     vec![
         Need { threads: End::Most, ..durable("Many small commits at once, each durable", is_put) },
         durable("One writer, small commits, each durable", is_put),
@@ -289,8 +291,13 @@ pub(super) fn is_window(row: &Row) -> bool {
 
 /// How old the oldest commit was that a power loss would have taken.
 fn lost_ms() -> Compared {
-    let age = |row: &Row| row.figure("lost_ms_p99").or_else(|| row.figure("lost_ms_max"));
-    Compared::less("age of what is lost, p99", age, |ms| time(ms * 1000.0))
+    let age = |row: &Row| {
+        let ms = row.figure("lost_ms_p99").or_else(|| row.figure("lost_ms_max"))?;
+        // A mode that lost nothing is the best, not one that was not measured.
+        Some(ms.max(NOTHING_MS))
+    };
+    let shown = |ms| if ms <= NOTHING_MS { "nothing".into() } else { time(ms * 1000.0) };
+    Compared::less("age of what is lost, p99", age, shown)
 }
 
 impl Place {
@@ -312,6 +319,7 @@ mod tests {
             variant: "miss".into(),
             engine: engine.into(),
             threads: 1,
+            rounds: 3,
             ops_per_s,
             ops_per_s_spread: Spread { min, median: ops_per_s, max },
             ..Row::default()
@@ -365,6 +373,7 @@ mod tests {
         let names: Vec<&str> = answer.best.iter().map(|place| &*place.engine).collect();
         assert_eq!(names, ["one", "two"]);
         assert_eq!(answer.next.as_ref().map(|place| place.behind_best), Some(2.0));
+        assert_eq!(answer.best[0].text(), "one 1.00 B/B");
         assert!(answer.ours.is_none(), "it is the next one already");
     }
 }

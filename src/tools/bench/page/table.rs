@@ -3,7 +3,7 @@
 use maud::{Markup, html};
 
 use super::super::record::{Ratio, Record, Row};
-use super::compared::{Compared, ratio, spread_of_floor, word, written};
+use super::compared::{Compared, of_floor, ratio, word, written};
 use super::comparison::{Usual, grouped, survives};
 use super::modes::loss;
 use crate::tools::present::figures::{bytes, digits, many, plain, time, times};
@@ -85,7 +85,7 @@ pub(in crate::tools::bench) const COLUMNS: &[Column] = &[
     ("commits per flush", |row| row.commits_per_flush.map_or(String::new(), digits)),
     ("device B/B", |row| row.device_bytes_per_user_byte.map_or(String::new(), digits)),
     ("own B/B", |row| written(row).1.map_or(String::new(), digits)),
-    ("as good as the floor", floor),
+    ("as good as the floor", |row| of_floor(row, "\u{d7}", "\u{2013}")),
     ("compared, floor", |row| match (row.of_floor(), &row.floor) {
         (None, _) => String::new(),
         (_, None) => Compared::by(row.ratio_is).name.into(),
@@ -197,14 +197,6 @@ fn spread(row: &Row) -> String {
 
 fn rate(per_s: f64) -> String {
     format!("{}/s", many(per_s))
-}
-
-fn floor(row: &Row) -> String {
-    match row.of_floor() {
-        Some(_) if row.is_floor() && row.workload != "flush" => "floor".into(),
-        Some(of_floor) => ratio(of_floor, spread_of_floor(row), "\u{d7}", "\u{2013}"),
-        None => String::new(),
-    }
 }
 
 fn best(row: &Row) -> String {
