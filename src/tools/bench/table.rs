@@ -74,7 +74,7 @@ pub fn table(record: &Record) -> String {
 /// The headings, and one line per row, aligned.
 fn lines(rows: &[Row]) -> Vec<String> {
     let mut table = Table::new();
-    table.load_style(presets::NOTHING).set_header(&COLUMNS);
+    table.load_style(presets::NOTHING).set_header(COLUMNS);
     table.add_rows(rows.iter().map(cells));
     for (index, column) in table.column_iter_mut().enumerate() {
         column.set_padding((0, 1));

@@ -5,7 +5,7 @@ use crate::tools::bench::page::compared::ratio;
 use crate::tools::bench::page::comparison::{Usual, survives};
 use crate::tools::bench::page::course::{percent, slowest};
 use crate::tools::bench::page::modes::marked;
-use crate::tools::bench::page::window::{ABOUT, COLUMNS, cells, promise, rows};
+use crate::tools::bench::page::window::{ABOUT, COLUMNS, PROMISE, cells, promise, rows};
 use crate::tools::bench::record::{Record, Row};
 use crate::tools::present::figures::{many, time};
 
@@ -17,7 +17,7 @@ pub(super) fn window(record: &Record) -> String {
     }
     let mut headings: Vec<(&str, bool)> =
         COLUMNS.iter().enumerate().map(|(index, name)| (*name, index > 1)).collect();
-    headings.extend([("a power loss takes, as described", false), ("note", false)]);
+    headings.extend([(PROMISE, false), ("note", false)]);
     let mut grid = Grid::new(&headings);
     for row in rows {
         let more = [promise(row, record), row.note.clone()];

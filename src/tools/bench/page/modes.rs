@@ -11,7 +11,7 @@ pub(in crate::tools::bench) const RISK_MEANS: &str =
     "\u{2020} A power loss may take the whole store, not only the last commits.";
 
 /// The mode of a row, if the record describes it.
-pub(in crate::tools::bench) fn mode_of<'a>(row: &Row, record: &'a Record) -> Option<&'a ModeInfo> {
+fn mode_of<'a>(row: &Row, record: &'a Record) -> Option<&'a ModeInfo> {
     let engine = record.engines.iter().find(|engine| engine.name == row.engine)?;
     engine.modes.iter().find(|mode| mode.name == row.mode)
 }

@@ -179,22 +179,30 @@ fn described(row: &Row, record: &Record) -> String {
 }
 
 fn needs() -> Vec<Need> {
-    use Guarantee::{PowerLoss, ProcessEnd};
-    let rate = Compared::by(Ratio::Throughput);
-    let device = Compared::by(Ratio::DeviceBytes);
-    let need = |what, picks| Need {
+    [commits(), loads_and_reads(), long_runs()].into_iter().flatten().collect()
+}
+
+fn need(what: &'static str, picks: fn(&Row) -> bool) -> Need {
+    Need {
         what,
         picks,
         guarantee: None,
         threads: End::Least,
         value: End::Least,
-        compared: rate,
+        compared: Compared::by(Ratio::Throughput),
         must_open: false,
-    };
-    let durable = |what, picks| Need { guarantee: Some(PowerLoss), ..need(what, picks) };
-    let relaxed = |what, picks| Need { guarantee: Some(ProcessEnd), ..need(what, picks) };
-    let p999 = Compared::less("p99.9", |row| Some(row.p999_us), time);
-    let disk = Compared::disk_bytes();
+    }
+}
+
+fn durable(what: &'static str, picks: fn(&Row) -> bool) -> Need {
+    Need { guarantee: Some(Guarantee::PowerLoss), ..need(what, picks) }
+}
+
+fn relaxed(what: &'static str, picks: fn(&Row) -> bool) -> Need {
+    Need { guarantee: Some(Guarantee::ProcessEnd), ..need(what, picks) }
+}
+
+fn commits() -> Vec<Need> {
     vec![
         Need { threads: End::Most, ..durable("Many small commits at once, each durable", is_put) },
         durable("One writer, small commits, each durable", is_put),
@@ -210,6 +218,11 @@ fn needs() -> Vec<Need> {
             ..relaxed("Commits that need not survive a power loss, many writers", is_put)
         },
         Need { value: End::Most, ..relaxed("Large values, which need not survive it", is_put) },
+    ]
+}
+
+fn loads_and_reads() -> Vec<Need> {
+    vec![
         relaxed("Bulk loading, sorted", |row| row.workload == "load" && row.distribution == SORTED),
         relaxed("Bulk loading, unsorted", |row| {
             row.workload == "load" && row.distribution != SORTED
@@ -227,6 +240,15 @@ fn needs() -> Vec<Need> {
         need("More data than memory: reads", |row| is(row, "large", "get")),
         relaxed("More data than memory: writes", |row| is(row, "large", "put")),
         need("Reads from a cold cache", |row| row.workload == "cold"),
+    ]
+}
+
+/// Rates over a minute, space, opening, and what is lost.
+fn long_runs() -> Vec<Need> {
+    let device = Compared::by(Ratio::DeviceBytes);
+    let p999 = Compared::less("p99.9", |row| Some(row.p999_us), time);
+    let disk = Compared::disk_bytes();
+    vec![
         durable("Durable commits for a minute, their rate", |row| row.workload == "steady"),
         Need {
             compared: p999,

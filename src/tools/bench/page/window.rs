@@ -6,7 +6,7 @@ use super::super::record::{Record, Row};
 use super::cards::{beside, card, footnotes};
 use super::comparison::owner;
 use super::lanes::{Axis, Lane, Shape, draw};
-use super::modes::{marked, mode_of};
+use super::modes::{loss, marked};
 use super::needs::is_window;
 use super::plot::{Plane, Point, Series, Signs, evenly};
 use super::scale::Scale;
@@ -82,9 +82,12 @@ pub(in crate::tools::bench) fn cells(row: &Row, record: &Record) -> [String; COL
     ]
 }
 
-/// What a mode may lose, as its engine describes it.
+/// The heading of [`promise`].
+pub(in crate::tools::bench) const PROMISE: &str = "what may be lost, as described";
+
+/// What a mode may lose, as its engine describes it, and by which end.
 pub(in crate::tools::bench) fn promise(row: &Row, record: &Record) -> String {
-    mode_of(row, record).map_or(String::new(), |mode| mode.lost_on_power_loss.clone())
+    loss(row, record).unwrap_or_default()
 }
 
 fn table(rows: &[&Row], record: &Record) -> Markup {
@@ -96,7 +99,7 @@ fn table(rows: &[&Row], record: &Record) -> Markup {
                         @for (index, heading) in COLUMNS.iter().enumerate() {
                             th.n[index > 1] { (heading) }
                         }
-                        th { "a power loss takes, as described" }
+                        th { (PROMISE) }
                     }
                 }
                 tbody {
