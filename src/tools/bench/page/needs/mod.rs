@@ -8,21 +8,19 @@
 //! - NEED-3 The lead is the factor between the best store and the first one that is not level with it.
 //! - NEED-4 A need that fewer than two stores were measured for has no answer.
 
-use super::super::engine::Guarantee;
-use super::super::record::{Ratio, Record, Row, SYNCLINE, Spread};
+mod list;
+
+use self::list::needs;
 use super::compared::Compared;
 use super::comparison::{Usual, is_like, survives};
 use super::modes::{marked, risks_store};
-use crate::tools::present::figures::time;
+use crate::tools::bench::engine::Guarantee;
+use crate::tools::bench::record::{Record, Row, SYNCLINE, Spread};
+
+pub(super) use self::list::is_window;
 
 /// Figures without a spread that differ by less are level.
 const LEVEL: f64 = 0.05;
-
-/// An age that counts as nothing lost.
-const NOTHING_MS: f64 = 1e-3;
-
-/// The interval of our window that stands beside the modes of others: the default.
-const DEFAULT_INTERVAL_MS: f64 = 10.0;
 
 /// Which of several sizes or numbers of threads decides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -178,150 +176,6 @@ fn described(row: &Row, record: &Record) -> String {
     }
 }
 
-fn needs() -> Vec<Need> {
-    [commits(), loads_and_reads(), long_runs()].into_iter().flatten().collect()
-}
-
-fn need(what: &'static str, picks: fn(&Row) -> bool) -> Need {
-    Need {
-        what,
-        picks,
-        guarantee: None,
-        threads: End::Least,
-        value: End::Least,
-        compared: Compared::by(Ratio::Throughput),
-        must_open: false,
-    }
-}
-
-fn durable(what: &'static str, picks: fn(&Row) -> bool) -> Need {
-    Need { guarantee: Some(Guarantee::PowerLoss), ..need(what, picks) }
-}
-
-fn relaxed(what: &'static str, picks: fn(&Row) -> bool) -> Need {
-    Need { guarantee: Some(Guarantee::ProcessEnd), ..need(what, picks) }
-}
-
-fn commits() -> Vec<Need> {
-    vec![
-        Need { threads: End::Most, ..durable("Many small commits at once, each durable", is_put) },
-        durable("One writer, small commits, each durable", is_put),
-        durable("Large batches in random order, each durable", is_random_batch),
-        Need { value: End::Most, ..durable("Large values, each durable", is_put) },
-        relaxed("Commits that need not survive a power loss, one writer", is_put),
-        Need {
-            must_open: true,
-            ..relaxed("The same, where a power loss must leave a store that opens", is_put)
-        },
-        Need {
-            threads: End::Most,
-            ..relaxed("Commits that need not survive a power loss, many writers", is_put)
-        },
-        Need { value: End::Most, ..relaxed("Large values, which need not survive it", is_put) },
-    ]
-}
-
-fn loads_and_reads() -> Vec<Need> {
-    vec![
-        relaxed("Bulk loading, sorted", |row| row.workload == "load" && row.distribution == SORTED),
-        relaxed("Bulk loading, unsorted", |row| {
-            row.workload == "load" && row.distribution != SORTED
-        }),
-        need("Reads from memory, one thread", |row| is(row, "read", "hit")),
-        Need {
-            threads: End::Most,
-            ..need("Reads from memory, many threads", |row| is(row, "read", "hit"))
-        },
-        need("Reads of absent keys", |row| is(row, "read", "miss")),
-        relaxed("Reads beside a writer", |row| is(row, "read", "beside writer")),
-        relaxed("Half reads, half updates", |row| is(row, "mixed", "A")),
-        need("Short scans", |row| is(row, "scan", "100 rows")),
-        need("Scans of everything", |row| is(row, "scan", "full")),
-        need("More data than memory: reads", |row| is(row, "large", "get")),
-        relaxed("More data than memory: writes", |row| is(row, "large", "put")),
-        need("Reads from a cold cache", |row| row.workload == "cold"),
-    ]
-}
-
-/// Rates over a minute, space, opening, and what is lost.
-fn long_runs() -> Vec<Need> {
-    let device = Compared::by(Ratio::DeviceBytes);
-    let p999 = Compared::less("p99.9", |row| Some(row.p999_us), time);
-    let disk = Compared::disk_bytes();
-    vec![
-        durable("Durable commits for a minute, their rate", |row| row.workload == "steady"),
-        Need {
-            compared: p999,
-            ..durable("Durable commits for a minute, evenly", |row| row.workload == "steady")
-        },
-        relaxed("Commits for a minute, their rate", |row| row.workload == "steady"),
-        Need {
-            compared: disk,
-            ..need("Least disk space, once loaded", |row| is(row, "space", "loaded"))
-        },
-        Need {
-            compared: disk,
-            ..need("Least disk space, after overwriting", |row| is(row, "space", "overwritten"))
-        },
-        Need {
-            compared: disk,
-            ..need("Least disk space, after deleting", |row| is(row, "space", "deleted"))
-        },
-        Need {
-            compared: device,
-            ..durable("Least written to the device, small durable commits", is_put)
-        },
-        Need {
-            compared: device,
-            ..relaxed("Least written to the device, commits that need not survive", is_put)
-        },
-        Need {
-            compared: Compared::by(Ratio::MedianLatency),
-            ..relaxed("Opening fast after a kill", |row| is(row, "recover", "after kill"))
-        },
-        Need {
-            compared: lost_ms(),
-            ..need("Least lost in a power loss, without waiting", is_window)
-        },
-        Need {
-            compared: lost_ms(),
-            must_open: true,
-            ..need("The same, where the store must still open", is_window)
-        },
-    ]
-}
-
-const SORTED: &str = "sorted";
-
-fn is(row: &Row, workload: &str, variant: &str) -> bool {
-    row.workload == workload && row.variant == variant
-}
-
-fn is_put(row: &Row) -> bool {
-    is(row, "commit", "put") && row.batch <= 1
-}
-
-fn is_random_batch(row: &Row) -> bool {
-    row.workload == "commit" && row.batch > 1 && row.distribution != SORTED
-}
-
-/// The relaxed modes of all stores, ours as it is by default.
-pub(super) fn is_window(row: &Row) -> bool {
-    let interval = row.figure("flush_interval_ms");
-    row.workload == "window" && interval.is_none_or(|ms| ms == DEFAULT_INTERVAL_MS)
-}
-
-/// How old the oldest commit was that a power loss would have taken.
-fn lost_ms() -> Compared {
-    let age = |row: &Row| {
-        let ms = row.figure("lost_ms_p99").or_else(|| row.figure("lost_ms_max"))?;
-        // A mode that lost nothing is the best, not one that was not measured.
-        Some(ms.max(NOTHING_MS))
-    };
-    let shown = |ms| if ms <= NOTHING_MS { "nothing".into() } else { time(ms * 1000.0) };
-    Compared::less("age of what is lost, p99", age, shown)
-}
-
 impl Place {
     /// "syncline async 1.05 M/s".
     pub(in crate::tools::bench) fn text(&self) -> String {
@@ -333,6 +187,7 @@ impl Place {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tools::bench::record::Figure;
 
     fn row(engine: &str, ops_per_s: f64, part: f64) -> Row {
         let (min, max) = (ops_per_s * (1.0 - part), ops_per_s * (1.0 + part));
@@ -383,7 +238,7 @@ mod tests {
         let space = |engine: &str, value| Row {
             workload: "space".into(),
             variant: "loaded".into(),
-            figures: vec![super::super::super::record::Figure {
+            figures: vec![Figure {
                 name: "disk_bytes_per_live_byte".into(),
                 value,
                 unit: String::new(),
