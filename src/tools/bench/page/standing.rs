@@ -53,7 +53,7 @@ pub(super) fn section(record: &Record) -> Markup {
         "Each of our figures against the best one of the other stores in the same round, at the same \
          work, with the same guarantee: how many times as good it is, and the spread of that over the \
          rounds. Operations per second are compared unless a line says otherwise. Ahead means better in \
-         every round, behind worse in every round, level neither. The best of seven is harder to beat \
+         every round, behind worse in every round, level neither. The best of several is harder to beat \
          than any one of them. Every comparison that was measured is here; the scale is logarithmic.",
         &chart,
     )
