@@ -18,7 +18,7 @@
 //!         gauge      progress of the running measurement;  live   the same on a terminal
 //!         report     medians over rounds, ratios
 //!         machine    processor, disk and file system under the figures
-//!         record     the result, as in the JSON file;  table, page   the same for people
+//!         record     the result, as in the JSON file;  table, page, markdown   for people
 //!         settings, error, directory, stop   the frame of a run
 //! ```
 //!
@@ -71,6 +71,7 @@ pub mod gauge;
 mod interference;
 mod live;
 mod machine;
+pub mod markdown;
 mod measure;
 mod memory_limit;
 mod net;

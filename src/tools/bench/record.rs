@@ -23,6 +23,9 @@ pub const FLOOR: &str = "floor";
 /// The name of our own store among the engines.
 pub const SYNCLINE: &str = "syncline";
 
+/// The figure that [`Ratio::DiskBytes`] compares.
+pub const DISK_BYTES: &str = "disk_bytes_per_live_byte";
+
 /// The result of one run.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Record {

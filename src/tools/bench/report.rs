@@ -18,7 +18,7 @@ use hdrhistogram::Histogram;
 
 use super::case::{Case, Contender};
 use super::measure::{Sample, new_histogram};
-use super::record::{Figure, Moment, Ratio, Row, Spread};
+use super::record::{DISK_BYTES, Figure, Moment, Ratio, Row, Spread};
 use super::stage::Stage;
 
 /// All samples of cases that were measured in turns.
@@ -85,9 +85,6 @@ impl Round {
         figure.filter(|figure| *figure > 0.0)
     }
 }
-
-/// The figure that [`Ratio::DiskBytes`] compares.
-pub(super) const DISK_BYTES: &str = "disk_bytes_per_live_byte";
 
 /// How many times as good `ours` is as `theirs`.
 fn times_as_good(ratio: Ratio, ours: f64, theirs: f64) -> f64 {

@@ -17,22 +17,24 @@ use crate::tools::bench::{
 };
 
 pub(super) fn bench(args: BenchArgs, peers: &[Box<dyn Engine>]) -> CommandResult {
-    let html = args.run.html.clone();
+    let (html, markdown) = (args.run.html.clone(), args.run.markdown.clone());
     if let Some(file) = &args.from_json {
         let text = fs::read_to_string(file);
         let text = text.map_err(Failure::io(format!("read {}", file.display())))?;
         let record = Record::from_json(&text).map_err(|problem| {
             Failure::Usage(format!("{}: not a result of bench: {problem}", file.display()))
         })?;
-        return tell(&record, None, html.map(Output::create).transpose()?);
+        let html = html.map(Output::create).transpose()?;
+        return tell(&record, None, html, markdown.map(Output::create).transpose()?);
     }
     let json = args.run.json.clone();
     let settings = settings(args)?;
     bench::on_interrupt();
     let json = json.map(Output::create).transpose()?;
     let html = html.map(Output::create).transpose()?;
+    let markdown = markdown.map(Output::create).transpose()?;
     let record = bench::run(&settings, peers)?;
-    tell(&record, json, html)
+    tell(&record, json, html, markdown)
 }
 
 /// `bench server`, `bench patterns` and `bench crowd`.
@@ -85,8 +87,9 @@ fn with_net(
     };
     let json = args.run.json.map(Output::create).transpose()?;
     let html = args.run.html.map(Output::create).transpose()?;
+    let markdown = args.run.markdown.map(Output::create).transpose()?;
     bench::on_interrupt();
-    tell(&run(settings)?, json, html)
+    tell(&run(settings)?, json, html, markdown)
 }
 
 /// The hidden command of the processes that `bench` starts.
@@ -96,12 +99,20 @@ pub(super) fn do_errand(peers: &[Box<dyn Engine>]) -> CommandResult {
 }
 
 /// Writes the files first: they exist even if standard output is closed.
-fn tell(record: &Record, json: Option<Output>, html: Option<Output>) -> CommandResult {
+fn tell(
+    record: &Record,
+    json: Option<Output>,
+    html: Option<Output>,
+    markdown: Option<Output>,
+) -> CommandResult {
     if let Some(json) = json {
         json.write(&record.to_json())?;
     }
     if let Some(html) = html {
         html.write(&bench::page::render(record))?;
+    }
+    if let Some(markdown) = markdown {
+        markdown.write(&bench::markdown::render(record))?;
     }
     let mut out = io::stdout().lock();
     let table = bench::table(record);

@@ -91,7 +91,8 @@ pub(super) struct BenchArgs {
     pub(super) again: u32,
     #[command(flatten)]
     pub(super) run: RunArgs,
-    /// Measure nothing: print the table of this result again, and with --html write its page
+    /// Measure nothing: print the table of this result again, and with --html or --markdown write its
+    /// page or its Markdown
     #[arg(long, value_name = "FILE", conflicts_with_all = ["dir", "dir_option", "workload",
         "engine", "seconds", "rounds", "keys", "cache_mib", "threads", "value_bytes", "batch",
         "rate", "seed", "json", "steady", "large_mib", "large_seconds", "again"])]
@@ -117,6 +118,9 @@ pub(super) struct RunArgs {
     /// Write a page with charts to this file
     #[arg(long, value_name = "FILE")]
     pub(super) html: Option<PathBuf>,
+    /// Write tables in Markdown to this file
+    #[arg(long, value_name = "FILE")]
+    pub(super) markdown: Option<PathBuf>,
 }
 
 /// `bench`, of a store in this process or of a server.

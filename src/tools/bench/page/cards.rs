@@ -2,15 +2,21 @@
 //!
 //! - CARDS-1 Within a card all commits survive the same, and all lanes have one scale.
 //! - CARDS-2 A whisker spans the rounds, from the least to the greatest.
-//! - CARDS-3 The losses of a mode stand beside its figures, unless there are none.
+//! - CARDS-3 A mode that risks the whole store has a mark, which each card explains. What the modes lose
+//!   stands once beneath the cards, not in each lane.
+//! - CARDS-4 A figure has its unit, and says which counter it is of where there are two.
 
 use maud::{Markup, html};
 
 use super::super::engine::Guarantee;
-use super::super::record::{Record, Row};
+use super::super::record::{DISK_BYTES, Record, Row};
+use super::compared::{per_byte, written};
 use super::comparison::{Comparison, Usual, owner, survives};
 use super::lanes::{Axis, Lane, LaneOwner, Shape, draw};
+use super::modes::{RISK_MEANS, loss, marked, risks_store};
 use crate::tools::present::figures::{digits, many, many_tick, plain, time, time_tick};
+use crate::tools::present::prose::Prose;
+use crate::tools::present::text::counted;
 
 /// The number of cards that are not folded.
 const OPEN: usize = 6;
@@ -28,6 +34,8 @@ pub(super) enum Measure {
     DeviceBytes,
     /// Commits per flush.
     CommitsPerFlush,
+    /// Disk bytes per byte of rows that are there.
+    DiskBytes,
 }
 
 impl Measure {
@@ -46,17 +54,23 @@ impl Measure {
                 let known: Vec<f64> = all.into_iter().filter(|us| *us > 0.0).collect();
                 (!known.is_empty()).then_some(Shape::Bands(known))
             }
-            Measure::DeviceBytes => bar(row.device_bytes_per_user_byte?, None),
+            Measure::DeviceBytes => bar(bytes_per_byte(row)?, None),
             Measure::CommitsPerFlush => bar(row.commits_per_flush?, None),
+            Measure::DiskBytes => bar(row.figure(DISK_BYTES)?, None),
         }
     }
 
     fn figure(self, row: &Row) -> String {
         match self {
-            Measure::Throughput => format!("{} /s", many(row.ops_per_s * rows_per_op(row))),
-            Measure::Median | Measure::Percentiles => time(row.p50_us),
-            Measure::DeviceBytes => row.device_bytes_per_user_byte.map_or(String::new(), digits),
+            Measure::Throughput => format!("{}/s", many(row.ops_per_s * rows_per_op(row))),
+            Measure::Median => time(row.p50_us),
+            Measure::Percentiles if row.p999_us > 0.0 => {
+                format!("{} \u{2026} {}", time(row.p50_us), time(row.p999_us))
+            }
+            Measure::Percentiles => time(row.p50_us),
+            Measure::DeviceBytes => both_counters(row),
             Measure::CommitsPerFlush => row.commits_per_flush.map_or(String::new(), many),
+            Measure::DiskBytes => row.figure(DISK_BYTES).map_or(String::new(), per_byte),
         }
     }
 
@@ -65,10 +79,25 @@ impl Measure {
             Measure::Throughput if rows_per_op(row) > 1.0 => Axis::bars(lanes, many_tick, "rows/s"),
             Measure::Throughput => Axis::bars(lanes, many_tick, unit_of(&row.workload)),
             Measure::Median => Axis::bars(lanes, time_tick, "median"),
-            Measure::Percentiles => Axis::decades(lanes, time_tick, "median"),
-            Measure::DeviceBytes => Axis::bars(lanes, plain, "B/B"),
+            Measure::Percentiles => Axis::decades(lanes, time_tick, "median \u{2026} p99.9"),
+            Measure::DeviceBytes => Axis::bars(lanes, plain, "device"),
             Measure::CommitsPerFlush => Axis::bars(lanes, many_tick, "commits"),
+            Measure::DiskBytes => Axis::bars(lanes, plain, "disk"),
         }
+    }
+}
+
+/// What the device counted, or the process's own account if that is all there is.
+pub(super) fn bytes_per_byte(row: &Row) -> Option<f64> {
+    row.device_bytes_per_user_byte.or(row.dirtied_bytes_per_user_byte)
+}
+
+fn both_counters(row: &Row) -> String {
+    match written(row) {
+        (Some(device), Some(own)) => format!("{} (own {})", per_byte(device), digits(own)),
+        (Some(device), None) => per_byte(device),
+        (None, Some(own)) => format!("own {}", per_byte(own)),
+        (None, None) => String::new(),
     }
 }
 
@@ -95,12 +124,34 @@ pub(super) fn cards(groups: &[Comparison<'_>], measure: Measure, record: &Record
         .collect();
     // Cards with a lane of ours come first.
     groups.sort_by_key(|group| group.rows.iter().all(|row| owner(row) != LaneOwner::Ours));
-    folded(&groups, OPEN, |group| {
-        let lanes: Vec<Lane> =
-            group.rows.iter().filter_map(|row| lane(row, measure, record)).collect();
-        let chart = draw(&lanes, &measure.axis(&lanes, group.rows[0]));
+    let cards = folded(&groups, OPEN, |group| {
+        let (floors, stores): (Vec<_>, Vec<_>) =
+            group.rows.iter().copied().partition(|row| row.is_floor());
+        let rows = floors.into_iter().chain(stores);
+        let lanes: Vec<Lane> = rows.filter_map(|row| lane(row, measure, record)).collect();
+        let chart = html! {
+            (draw(&lanes, &measure.axis(&lanes, group.rows[0])))
+            (footnotes(&group.rows, record))
+        };
         card(&group.title(Usual::of(record)), group.guarantee, &chart)
-    })
+    });
+    let rows: Vec<&Row> = groups.iter().flat_map(|group| group.rows.iter().copied()).collect();
+    html! { (cards) (losses(&rows, record)) }
+}
+
+/// The notes of `rows`, and the meaning of the mark.
+pub(super) fn footnotes(rows: &[&Row], record: &Record) -> Markup {
+    let mut notes: Vec<(String, &str)> = Vec::new();
+    for row in rows.iter().filter(|row| !row.note.is_empty()) {
+        let note = (format!("{} {}", row.engine, row.mode), &*row.note);
+        if !notes.contains(&note) {
+            notes.push(note);
+        }
+    }
+    html! {
+        @for (name, note) in &notes { p.note { b { (name) } ": " (Prose(note)) } }
+        @if rows.iter().any(|row| risks_store(row, record)) { p.note { (RISK_MEANS) } }
+    }
 }
 
 /// A card for each of `items`, all but the first `open` folded.
@@ -147,53 +198,51 @@ pub(super) fn card(title: &str, guarantee: Option<Guarantee>, chart: &Markup) ->
 }
 
 fn lane(row: &Row, measure: Measure, record: &Record) -> Option<Lane> {
-    let note = match measure {
-        // Only once, not at each number of threads.
-        Measure::Throughput if row.threads <= 1 => match loss(row, record) {
-            Some(loss) => format!("{}; {loss}", row.mode),
-            None => row.mode.clone(),
-        },
-        Measure::Percentiles => format!("{}; p99.9 {}", row.mode, time(row.p999_us)),
-        _ => row.mode.clone(),
-    };
     Some(Lane {
         owner: owner(row),
         name: row.engine.clone(),
-        note,
+        note: marked(row, record),
         figure: measure.figure(row),
         shape: measure.shape(row)?,
     })
 }
 
-/// The losses of a row's mode, unless there are none (CARDS-3).
-pub(super) fn loss(row: &Row, record: &Record) -> Option<String> {
-    let engine = record.engines.iter().find(|engine| engine.name == row.engine)?;
-    let mode = engine.modes.iter().find(|mode| mode.name == row.mode)?;
-    let (kill, power) = (&mode.lost_on_kill, &mode.lost_on_power_loss);
-    match row.guarantee? {
-        Guarantee::PowerLoss => None,
-        Guarantee::ProcessEnd => Some(format!("power loss: {power}")),
-        Guarantee::Nothing if kill == power => Some(format!("kill or power loss: {kill}")),
-        Guarantee::Nothing => Some(format!("kill: {kill}; power loss: {power}")),
+/// The losses of the modes of `rows`, each once, folded (CARDS-3).
+fn losses(rows: &[&Row], record: &Record) -> Markup {
+    let mut all: Vec<(String, String)> = Vec::new();
+    for row in rows {
+        let name = format!("{} {}", row.engine, row.mode);
+        if let Some(loss) =
+            loss(row, record).filter(|_| all.iter().all(|(known, _)| *known != name))
+        {
+            all.push((name, loss));
+        }
+    }
+    html! {
+        @if !all.is_empty() {
+            details.losses {
+                summary { "What these modes lose" }
+                ul { @for (name, loss) in &all { li { b { (name) } ": " (Prose(loss)) } } }
+            }
+        }
     }
 }
 
-/// One card with a lane for each of `rows`, which differ in what they do.
-pub(super) fn medley(rows: &[&Row], measure: Measure, usual: Usual) -> Markup {
-    let lanes: Vec<Lane> = rows
-        .iter()
-        .filter_map(|row| {
-            Some(Lane {
-                owner: owner(row),
-                name: format!("{} {}", row.engine, row.mode),
-                note: usual.load(row),
-                figure: measure.figure(row),
-                shape: measure.shape(row)?,
-            })
+/// One card with a lane for each of `rows`, which differ in their threads.
+pub(super) fn medley(rows: &[&Row], measure: Measure, record: &Record) -> Markup {
+    let lane = |row: &&Row| {
+        Some(Lane {
+            owner: owner(row),
+            name: row.engine.clone(),
+            note: format!("{}, {}", marked(row, record), counted(row.threads as u64, "thread")),
+            figure: measure.figure(row),
+            shape: measure.shape(row)?,
         })
-        .collect();
+    };
+    let lanes: Vec<Lane> = rows.iter().filter_map(lane).collect();
     let Some(first) = rows.first().filter(|_| !lanes.is_empty()) else {
         return Markup::default();
     };
-    card(&first.workload, first.guarantee, &draw(&lanes, &measure.axis(&lanes, first)))
+    let title = Usual::of(record).load_without_threads(first);
+    card(&title, first.guarantee, &draw(&lanes, &measure.axis(&lanes, first)))
 }

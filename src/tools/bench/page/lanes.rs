@@ -19,13 +19,15 @@ use super::scale::Scale;
 use crate::tools::present::prose::Prose;
 
 /// The labels that have room beneath a narrow lane.
-const LABELS: u32 = 4;
+const LABELS: u32 = 3;
 
 /// The owner of a lane.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum LaneOwner {
     Ours,
     Floor,
+    /// Of ours, and neither better nor worse than another.
+    Level,
     #[default]
     Peer,
 }
@@ -64,7 +66,7 @@ pub(super) struct Axis {
 impl Axis {
     /// From zero to the greatest that is drawn.
     pub(super) fn bars(lanes: &[Lane], tick: fn(f64) -> String, unit: &'static str) -> Axis {
-        let scale = Scale::from_zero(lanes.iter().flat_map(Lane::values), 4);
+        let scale = Scale::from_zero(lanes.iter().flat_map(Lane::values), 3);
         Axis { scale, tick, unit, line: None }
     }
 
@@ -93,9 +95,10 @@ pub(super) fn draw(lanes: &[Lane], axis: &Axis) -> Markup {
     html! {
         div.lanes {
             @for lane in lanes {
-                div.lane.ours[lane.owner == LaneOwner::Ours].floor[lane.owner == LaneOwner::Floor] {
+                div.lane.ours[lane.owner == LaneOwner::Ours].floor[lane.owner == LaneOwner::Floor]
+                    .level[lane.owner == LaneOwner::Level] {
                     div.who {
-                        @if lane.owner == LaneOwner::Ours { span.sign { "\u{25b6}" } " " }
+                        @if let Some(sign) = sign(lane.owner) { span.sign { (sign) } " " }
                         b { (lane.name) } " " span { (Prose(&lane.note)) }
                     }
                     svg width="100%" aria-hidden="true" {
@@ -107,6 +110,15 @@ pub(super) fn draw(lanes: &[Lane], axis: &Axis) -> Markup {
             }
             (foot(axis))
         }
+    }
+}
+
+/// The sign before a name: no meaning is in a colour alone.
+fn sign(owner: LaneOwner) -> Option<&'static str> {
+    match owner {
+        LaneOwner::Ours => Some("\u{25b6}"),
+        LaneOwner::Level => Some("="),
+        LaneOwner::Floor | LaneOwner::Peer => None,
     }
 }
 

@@ -5,10 +5,11 @@
 
 use maud::{Markup, html};
 
+use super::super::engine::Guarantee;
 use super::super::record::{Record, Row, SYNCLINE};
 use super::cards::{Measure, beside, card, cards};
 use super::comparison::{Comparison, is_like_except_threads};
-use super::plot::{Plane, Point, Series, Signs};
+use super::plot::{LOOKS, Plane, Point, Series, Signs};
 use super::scale::Scale;
 use crate::tools::present::figures::{time, time_tick};
 use crate::tools::present::html;
@@ -29,7 +30,7 @@ pub(super) fn section(record: &Record) -> Markup {
         .filter(|group| [1, most].contains(&group.rows[0].threads) && group.rows.len() > 1)
         .collect();
     let charts = html! {
-        (beside([curves(record, &rows)]))
+        (beside([curves(&rows)]))
         @if !groups.is_empty() {
             p.soft {
                 "Side by side: the dot is the median, then bands to p90, p99, p99.9 and to the "
@@ -39,8 +40,8 @@ pub(super) fn section(record: &Record) -> Markup {
         }
     };
     html::section(
-        "How long commits take, and how evenly",
-        "Everybody looks at the middle; users feel the rare ones.",
+        "How long do commits take, and how evenly?",
+        "The middle says what is usual, the rare ones what users notice.",
         &charts,
     )
 }
@@ -52,19 +53,23 @@ fn is_commit(row: &Row) -> bool {
         && (row.engine != SYNCLINE || !row.latency.is_empty())
 }
 
-/// Ours and the floors.
-fn curves(record: &Record, rows: &[&Row]) -> Markup {
-    // One of each floor: with records of this size if there is one, else of any size.
+/// Ours in one thread and in most, and the fastest floor of each guarantee.
+fn curves(rows: &[&Row]) -> Markup {
     let mut floors: Vec<&Row> = Vec::new();
-    for floor in record.results.iter().filter(|row| row.is_floor() && row.workload == "commit") {
-        match floors.iter_mut().find(|row| row.mode == floor.mode) {
-            Some(row) if is_like_except_threads(floor, rows[0]) => *row = floor,
+    for floor in rows.iter().copied().filter(|row| row.is_floor()) {
+        match floors.iter_mut().find(|row| row.guarantee == floor.guarantee) {
+            Some(row) if floor.p50_us < row.p50_us => *row = floor,
             Some(_) => {}
             None => floors.push(floor),
         }
     }
-    let ours = rows.iter().copied().filter(|row| row.engine == SYNCLINE);
-    let shown: Vec<&Row> = ours.chain(floors).filter(|row| row.latency.len() > 1).collect();
+    let ours = || rows.iter().copied().filter(|row| row.engine == SYNCLINE);
+    let is_end = |row: &&Row| {
+        let same = ours().filter(|other| other.mode == row.mode);
+        row.threads == 1 || same.map(|other| other.threads).max() == Some(row.threads)
+    };
+    let shown = ours().filter(is_end).chain(floors);
+    let shown: Vec<&Row> = shown.filter(|row| row.latency.len() > 1).collect();
     if shown.is_empty() {
         return Markup::default();
     }
@@ -88,7 +93,7 @@ fn curves(record: &Record, rows: &[&Row]) -> Markup {
         y_tick: time_tick,
         y_unit: "latency, logarithmic",
     };
-    card("Percentiles of commits, ours above the floor", None, &plane.draw(&series))
+    card("How rare are long commits? Ours, beside bare writes", None, &plane.draw(&series))
 }
 
 fn name(row: &Row) -> String {
@@ -99,10 +104,10 @@ fn name(row: &Row) -> String {
 
 /// Our rows take the first looks, floors the last ones.
 fn look(row: &Row, index: usize) -> usize {
-    match (row.is_floor(), row.mode.contains("sync")) {
-        (true, false) => 7,
-        (true, true) => 6,
-        (false, _) => index % 6,
+    match row.guarantee {
+        _ if !row.is_floor() => index % (LOOKS - 2),
+        Some(Guarantee::PowerLoss) => LOOKS - 2,
+        _ => LOOKS - 1,
     }
 }
 

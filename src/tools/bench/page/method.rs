@@ -7,7 +7,7 @@ use crate::tools::present::figures::{bytes, plain};
 use crate::tools::present::html::{self, definitions};
 use crate::tools::present::text::{count, counted};
 
-const METHOD: &[(&str, &str)] = &[
+pub(in crate::tools::bench) const METHOD: &[(&str, &str)] = &[
     (
         "Closed loop, open loop",
         "Without a rate, each thread issues its next operation when the last one is done. An \
@@ -36,14 +36,35 @@ const METHOD: &[(&str, &str)] = &[
     ),
     (
         "The floor",
-        "The best case without a store: one preallocated file whose blocks are written and in the \
-         page cache, no format, no checksum, no index.",
+        "The same work without a store, the fastest of several bare ways measured in the run. A durable \
+         commit, for one, is written and flushed with `fdatasync`, with `O_DSYNC`, with `O_DIRECT` and \
+         `O_DSYNC`, and through a map: one preallocated file whose blocks are written, no format, no \
+         checksum, no index. Another way may be faster still, and a store that shares flushes between \
+         threads, or that answers from a better structure than the floor's, is above it.",
     ),
     (
         "Device bytes",
-        "The bytes written to the device over the whole life of the store, with an untimed checkpoint \
-         or its like at the end, per byte of keys and values. A device may write more: it knows \
-         only sectors and pages.",
+        "Per byte of keys and values, with an untimed checkpoint or its like at the end, in two \
+         counters. The device's own counts sectors: it includes the journal and the metadata of the \
+         file system, and writes of other processes. The process's account counts pages that became \
+         dirty, less those that were removed before they were written: it has no journal, and a large \
+         page counts whole. Within the device, more may be written than either says.",
+    ),
+    (
+        "Processor time",
+        "That of the whole process for each operation, background threads and the harness included. A \
+         store may be fast on idle processors and costly on busy ones.",
+    ),
+    (
+        "Ahead, level, behind",
+        "A ratio to the best of the others is taken in each round, against the one that was best in that \
+         round. Above 1 in every round is ahead, below 1 in every round is behind, anything else is \
+         level.",
+    ),
+    (
+        "Disturbed rounds",
+        "Where the host or another process took the processors during a measurement, it was made \
+         again; the tables say how often.",
     ),
     (
         "Latencies",

@@ -1,18 +1,24 @@
 //! A result as one self-contained page.
 //!
 //! ```text
-//!   mod        the head, the order of the sections
+//!   mod        the order of the sections          head      machine, time, warnings
+//!   choice     which store for which need         needs     the rule behind it
 //!   ladder     floor -> Async -> floor -> Sync: the cost of a commit
 //!   standing   each of our figures against the best of the others
-//!   latency    percentiles as curves and bands        threads   throughput against threads
-//!   cards      each workload, engines side by side    special   flushes, device bytes, opening,
-//!   table      everything as text                               window of loss, bare device
+//!   latency    percentiles as curves and bands    threads   rates against threads and keys
+//!   course     the rate over a minute             window    what a power loss would take
+//!   cards      each workload, engines side by side    special   flushes, device bytes, space, opening
+//!   table      everything as text
 //!   net        a store that is served
 //!   method     how the figures were made
-//!     comparison   rows that belong side by side, and their titles
-//!     lanes    bars, dots and bands in lanes          plot      lines in a plane
+//!     compared     what a ratio compares, its unit and its direction
+//!     comparison   rows that belong side by side, their titles        modes   what a mode loses
+//!     lanes    bars, dots and bands in lanes      plot, lines   lines in a plane
 //!     scale    from values to places, ticks
 //! ```
+//!
+//! `compared`, `comparison`, `modes`, `needs` and the columns of some tables also serve the table for
+//! terminals and the Markdown.
 //!
 //! `present` has the parts that all pages share (HTML-1 to HTML-3). Besides:
 //!
@@ -22,51 +28,62 @@
 //! - CHARTS-4 Only figures of the same guarantee share a scale for comparison; the losses of each mode
 //!   stand beside them.
 //! - CHARTS-5 No chart hides a figure: all are in the tables.
+//! - CHARTS-6 A chart answers one question, which its title or that of its section asks.
+//! - CHARTS-7 A ratio says how many times as good: more is better everywhere.
 //!
 //! To look at it, `SYNCLINE_PAGES=dir cargo test --features cli bench::page` writes the pages of
 //! the tests into a directory.
 
 mod cards;
-mod comparison;
+mod choice;
+pub(super) mod compared;
+pub(super) mod comparison;
+pub(super) mod course;
+pub(super) mod head;
 mod ladder;
 mod lanes;
 mod latency;
-mod method;
+mod lines;
+pub(super) mod method;
+pub(super) mod modes;
+pub(super) mod needs;
 mod net;
 mod plot;
 mod scale;
 mod special;
 mod standing;
-mod table;
+pub(super) mod table;
 mod threads;
+pub(super) mod window;
 
 use maud::{Markup, html};
 
 use self::cards::{Measure, cards};
-use self::comparison::{Comparison, SERVED, Usual};
-use super::record::{Machine, Record};
-use crate::tools::present::figures::{bytes, date, plain};
+use self::comparison::{Comparison, SERVED};
+use super::record::Record;
 use crate::tools::present::html::{page, section};
-use crate::tools::present::prose::Prose;
-use crate::tools::present::text::{count, counted};
 
 const STYLE: &str = include_str!("style.css");
 
 /// The page.
 pub fn render(record: &Record) -> String {
     let content = html! {
-        (head(record))
-        (ladder::section(record))
+        (head::section(record))
+        (choice::section(record))
         (standing::section(record))
         (table::engines(record))
+        (ladder::section(record))
         (latency::section(record))
+        (course::section(record))
+        (window::section(record))
         (threads::section(record))
+        (threads::growth(record))
         (special::group_commit(record))
         (workloads(record))
         (net::sections(record))
         (special::device(record))
+        (special::space(record))
         (special::recover(record))
-        (special::window(record))
         (special::flush(record))
         (table::figures_of_all(record))
         (method::section(record))
@@ -74,115 +91,37 @@ pub fn render(record: &Record) -> String {
     page("Syncline benchmarks", STYLE, &content)
 }
 
-fn head(record: &Record) -> Markup {
-    let run = &record.run;
-    let mut when = Vec::new();
-    if !run.version.is_empty() {
-        when.push(format!("Version {}", run.version));
-    }
-    if run.started_unix_s > 0 {
-        when.push(date(run.started_unix_s));
-    }
-    if run.rounds > 0 {
-        when.push(format!("{} of {} s", counted(run.rounds.into(), "round"), plain(run.seconds)));
-        when.push(format!("{} keys", count(run.keys)));
-    }
-    let usual = Usual::of(record).value_bytes;
-    if usual > 0 {
-        when.push(format!("values of {} unless said otherwise", bytes(usual as u64)));
-    }
-    let others = record.engines.iter().filter(|engine| engine.name != super::record::SYNCLINE);
-    let others: Vec<&str> = others.map(|engine| &*engine.name).collect();
-    let beside =
-        if others.is_empty() { String::new() } else { format!(", beside {}", others.join(", ")) };
-    let what = match net::is_all(record) {
-        true => "What a store costs that is served by a process of its own, on this machine".into(),
-        false => format!(
-            "What each commit mode of Syncline costs on this machine, against the floor of its \
-             hardware{beside}"
-        ),
-    };
-    html! {
-        header {
-            h1 { "Syncline benchmarks" }
-            p.soft { (when.join(", ")) }
-            p { (what) ". Every figure is of one run." }
-        }
-        (warnings(record))
-        (machine(&record.machine))
-    }
-}
-
-fn warnings(record: &Record) -> Markup {
-    let mut warnings = record.run.warnings.clone();
-    let file_system = &*record.machine.file_system;
-    if matches!(file_system, "tmpfs" | "ramfs") && !warnings.iter().any(|w| w.contains("memory")) {
-        warnings.push(format!(
-            "{file_system} is a file system in memory: flushing costs nothing there, and nothing \
-             survives a power loss. Figures of `Sync` commits mean nothing."
-        ));
-    }
-    html! {
-        @for warning in &warnings {
-            p.warning role="note" { strong { "Warning" } " " (Prose(warning)) }
-        }
-    }
-}
-
-fn machine(machine: &Machine) -> Markup {
-    let unless_zero = |number: u64, text: String| if number == 0 { String::new() } else { text };
-    let facts = [
-        ("processor", machine.cpu.clone()),
-        ("cores", unless_zero(machine.cores as u64, machine.cores.to_string())),
-        ("memory", unless_zero(machine.memory_bytes, bytes(machine.memory_bytes))),
-        ("system", machine.os.clone()),
-        ("kernel", machine.kernel.clone()),
-        ("file system", machine.file_system.clone()),
-        ("mount options", machine.mount_options.clone()),
-        ("mounted from", machine.mount_source.clone()),
-        ("disk", machine.device.clone()),
-    ];
-    html! {
-        dl.machine {
-            @for (what, fact) in facts.iter().filter(|(_, fact)| !fact.is_empty()) {
-                div { dt { (what) } dd { (fact) } }
-            }
-            div.whole { dt { "power loss" } dd { (caveat(machine)) } }
-        }
-    }
-}
-
-/// The limits of a flush on this machine.
-fn caveat(machine: &Machine) -> &'static str {
-    if machine.device.contains("write through") {
-        "The disk tells the kernel that it caches no writes, or the kernel was told so: then a \
-         flush sends it no command. Whether that is true, only a pulled plug tells."
-    } else if machine.device.contains("write back") {
-        "The disk caches writes, and says so: a flush has to empty that cache. Whether it does, \
-         only a pulled plug tells."
-    } else {
-        "What survives a power loss depends on the disk, and on every layer above it, to pass a \
-         flush on. Nothing here could check that."
-    }
-}
-
 /// Workloads that have sections of their own.
-const APART: [&str; 4] = ["recover", "window", "flush", "hot"];
+const APART: [&str; 7] = ["recover", "window", "flush", "hot", "steady", "growth", "space"];
 
 /// Names, titles and descriptions of the workloads.
 const WORKLOADS: &[(&str, &str, &str)] = &[
-    ("commit", "Commits", "Puts in random order, one or many to a commit, on a fresh store."),
-    ("load", "Loading", "Filling an empty store with every row."),
-    ("read", "Gets", "One row by its key, from a store that holds every row."),
-    ("scan", "Scans", "Rows in the order of their keys."),
+    (
+        "commit",
+        "How many commits a second?",
+        "Puts or deletes, one or many to a commit, on a store that holds every row.",
+    ),
+    ("load", "How fast does an empty store fill?", "Every row, many to a commit."),
+    (
+        "read",
+        "How many gets a second?",
+        "One row by its key, from a store that holds every row. Cold: the first gets of a store whose \
+         files are in no cache of the machine.",
+    ),
+    ("scan", "How many rows a second does a scan see?", "Rows in the order of their keys."),
     (
         "mixed",
-        "YCSB A to F",
+        "How do mixed loads fare? YCSB A to F",
         "A: half reads, half updates. B: 95 % reads. C: reads only. D: reads of what was put \
          lately. E: short scans and some inserts. F: reads, each followed by a write of the same \
          row. Compared at the same guarantee.",
     ),
-    ("large", "More data than cache", "Gets and puts on a store that the cache cannot hold."),
+    (
+        "large",
+        "What if there are more data than memory?",
+        "Gets and puts on a store 4 and 16 times as large as all memory that its process may have, the \
+         system's cache of its files included.",
+    ),
 ];
 
 fn workloads(record: &Record) -> Markup {

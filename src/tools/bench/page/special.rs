@@ -1,4 +1,4 @@
-//! Figures other than throughput: device bytes, recovery, the window of loss, the bare device.
+//! Figures other than throughput: commits per flush, device bytes, disk space, recovery, the bare device.
 
 use std::collections::BTreeSet;
 
@@ -6,27 +6,26 @@ use maud::{Markup, html};
 
 use super::super::engine::Guarantee;
 use super::super::record::{Record, Row};
-use super::cards::{Measure, beside, card, cards, medley};
-use super::comparison::{Comparison, Usual, owner};
+use super::cards::{Measure, beside, bytes_per_byte, card, cards, medley};
+use super::comparison::{Comparison, is_like_except_threads, owner};
 use super::lanes::{Axis, Lane, Shape, draw};
 use super::plot::{LOOKS, Plane, Point, Series, Signs, evenly};
 use super::scale::Scale;
-use crate::tools::present::figures::{bytes, many, many_tick, plain, time, time_tick};
+use crate::tools::present::figures::{bytes, time, time_tick};
 use crate::tools::present::html::section;
 
 /// Commits per flush.
 pub(super) fn group_commit(record: &Record) -> Markup {
-    let rows: Vec<&Row> = of(record, "commit")
+    let mut rows: Vec<&Row> = of(record, "commit")
         .filter(|row| row.batch <= 1 && row.commits_per_flush.is_some())
         .collect();
-    if rows.is_empty() {
-        return Markup::default();
-    }
-    let usual = Usual::of(record);
+    let Some(first) = rows.first().copied() else { return Markup::default() };
+    rows.retain(|row| is_like_except_threads(row, first));
+    rows.sort_by_key(|row| row.threads);
     let card = |guarantee| {
-        let own: Vec<&Row> =
-            rows.iter().copied().filter(|row| row.guarantee == Some(guarantee)).collect();
-        medley(&own, Measure::CommitsPerFlush, usual)
+        let is_of = |row: &&Row| row.guarantee == Some(guarantee);
+        let own: Vec<&Row> = rows.iter().copied().filter(is_of).collect();
+        medley(&own, Measure::CommitsPerFlush, record)
     };
     let cards = html! {
         div.cards {
@@ -36,7 +35,7 @@ pub(super) fn group_commit(record: &Record) -> Markup {
         }
     };
     section(
-        "Commits per flush",
+        "How many commits share a flush?",
         "A flush takes as long for a hundred commits as for one. Stores that let commits of many \
          threads share one are the faster for it. Only for engines that count their flushes.",
         &cards,
@@ -46,7 +45,7 @@ pub(super) fn group_commit(record: &Record) -> Markup {
 /// Bytes that the device must write.
 pub(super) fn device(record: &Record) -> Markup {
     let known: Vec<&Row> =
-        record.results.iter().filter(|row| row.device_bytes_per_user_byte.is_some()).collect();
+        record.results.iter().filter(|row| bytes_per_byte(row).is_some()).collect();
     // The workload made for it, then one thread of the others: threads change little.
     let (mut rows, others): (Vec<_>, Vec<_>) =
         known.into_iter().partition(|row| row.workload == "hot");
@@ -55,11 +54,29 @@ pub(super) fn device(record: &Record) -> Markup {
         return Markup::default();
     }
     section(
-        "Device bytes per user byte",
-        "Bytes handed to the device per byte of keys and values: log, data file, and everything \
-         that a merge or a checkpoint writes again. Less is better, for speed and for the life of \
-         the disk.",
+        "How many bytes does the device write for a byte of data?",
+        "Bytes per byte of keys and values (B/B): log, data file, and everything that a merge or a \
+         checkpoint writes again. Less is better, for speed and for the life of the disk. The figure is \
+         what the device counted: sectors, with the journal and the metadata of the file system, and \
+         what other processes wrote meanwhile. `own` is the process's own account, where it differs \
+         by more than a tenth: pages made dirty less those removed before write-back. It has no journal, \
+         and a large page counts whole.",
         &cards(&Comparison::all(&rows), Measure::DeviceBytes, record),
+    )
+}
+
+/// The space that a store takes.
+pub(super) fn space(record: &Record) -> Markup {
+    let rows: Vec<&Row> = of(record, "space").collect();
+    if rows.is_empty() {
+        return Markup::default();
+    }
+    section(
+        "How much disk does a byte of data take?",
+        "Disk space after loading, after overwriting and after deleting, per byte of keys and values \
+         that are still there (B/B). Less is better. What is beyond 1 is the index, the log, free \
+         pages, and rows that are gone but not yet cleared away.",
+        &cards(&Comparison::all(&rows), Measure::DiskBytes, record),
     )
 }
 
@@ -70,68 +87,11 @@ pub(super) fn recover(record: &Record) -> Markup {
         return Markup::default();
     }
     section(
-        "Opening again",
+        "How fast does a store open again?",
         "The time from the call until the store can be read and written, after it was closed and \
          after its process was killed. Less is better.",
         &cards(&Comparison::all(&rows), Measure::Median, record),
     )
-}
-
-/// The acknowledged commits that a crash loses.
-pub(super) fn window(record: &Record) -> Markup {
-    const LINES: [(&str, &str); 3] =
-        [("lost_commits_max", "most"), ("lost_commits_p99", "p99"), ("lost_commits_p50", "median")];
-    let mut rows: Vec<&Row> =
-        of(record, "window").filter(|row| row.figure("flush_interval_ms").is_some()).collect();
-    rows.sort_by(|a, b| interval(a).total_cmp(&interval(b)));
-    let count = rows.len();
-    let series: Vec<Series> = LINES
-        .iter()
-        .enumerate()
-        .map(|(look, (figure, name))| Series {
-            name: format!("{name} of all moments"),
-            look,
-            points: rows
-                .iter()
-                .enumerate()
-                .filter_map(|(index, row)| {
-                    // Zero has no place on a logarithmic scale; it is in the table.
-                    let lost = row.figure(figure).filter(|lost| *lost > 0.0)?;
-                    let told =
-                        format!("{} ms, {name}: {} commits", plain(interval(row)), many(lost));
-                    Some(Point { x: evenly(index, count), y: lost, spread: None, told })
-                })
-                .collect(),
-            signs: Signs::Every,
-        })
-        .filter(|series| !series.points.is_empty())
-        .collect();
-    if series.is_empty() {
-        return Markup::default();
-    }
-    let plane = Plane {
-        about: "Commits that a power loss would take back, for each flush interval",
-        x_ticks: rows
-            .iter()
-            .enumerate()
-            .map(|(index, row)| (evenly(index, count), plain(interval(row))))
-            .collect(),
-        x_unit: "flush interval in ms",
-        y: Scale::decades(series.iter().flat_map(|s| s.points.iter().map(|p| p.y))),
-        y_tick: many_tick,
-        y_unit: "commits, logarithmic",
-    };
-    section(
-        "What an Async commit risks",
-        "How many acknowledged `Async` commits a power loss at a random moment would have taken \
-         back, measured while committing as fast as possible. They are always the last ones, and \
-         a kill of the process takes none.",
-        &beside([card("Commits lost at a random moment", None, &plane.draw(&series))]),
-    )
-}
-
-fn interval(row: &Row) -> f64 {
-    row.figure("flush_interval_ms").unwrap_or(0.0)
 }
 
 /// The bare device.
@@ -147,7 +107,7 @@ pub(super) fn flush(record: &Record) -> Markup {
         matrix(variant, &own.collect::<Vec<_>>(), scale)
     });
     section(
-        "The bare device",
+        "What does a flush of the bare device cost?",
         "The time to write and flush without a store, in several ways: the median, by the size of the \
          write, on a logarithmic scale. Durable commits are made of this.",
         &beside(matrices),

@@ -2,12 +2,14 @@
 
 use maud::{Markup, html};
 
-use super::super::record::{Record, Row};
-use super::cards::loss;
+use super::super::record::{Ratio, Record, Row};
+use super::compared::{Compared, of_floor, ratio, word, written};
 use super::comparison::{Usual, grouped, survives};
+use super::modes::loss;
 use crate::tools::present::figures::{bytes, digits, many, plain, time, times};
 use crate::tools::present::html::section;
 use crate::tools::present::prose::Prose;
+use crate::tools::present::text::counted;
 
 /// The losses of each mode.
 pub(super) fn engines(record: &Record) -> Markup {
@@ -44,38 +46,82 @@ pub(super) fn engines(record: &Record) -> Markup {
             }
         }
     };
+    let told = record.engines.iter().filter(|engine| !engine.about.is_empty());
+    let abouts = html! {
+        dl.method {
+            @for engine in told {
+                dt { (engine.name) " " span.soft { (engine.version) } }
+                dd { (Prose(&engine.about)) }
+            }
+        }
+    };
     section(
-        "What each store promises",
+        "What is each store, and what does it promise?",
         "Figures of different guarantees are not compared: a store that loses more has done less.",
-        &modes,
+        &html! { (modes) (abouts) },
     )
 }
 
 /// A column: its heading, and its cell for a row.
-type Column = (&'static str, fn(&Row) -> String);
+pub(in crate::tools::bench) type Column = (&'static str, fn(&Row) -> String);
 
-const COLUMNS: &[Column] = &[
+pub(in crate::tools::bench) const COLUMNS: &[Column] = &[
     ("store", |row| row.engine.clone()),
     ("mode", |row| row.mode.clone()),
     ("survives", |row| survives(row.guarantee).trim_start_matches("survives ").into()),
     ("threads", |row| row.threads.to_string()),
-    ("ops/s", |row| many(row.ops_per_s)),
+    ("ops/s", |row| if row.ops_per_s > 0.0 { rate(row.ops_per_s) } else { String::new() }),
     ("min \u{2026} max", spread),
+    ("rows/s", |row| match row.rows_per_op {
+        one if one == 1.0 || row.ops_per_s <= 0.0 => String::new(),
+        many => rate(row.ops_per_s * many),
+    }),
     ("p50", |row| known(row.p50_us)),
     ("p90", |row| known(row.p90_us)),
     ("p99", |row| known(row.p99_us)),
     ("p99.9", |row| known(row.p999_us)),
     ("longest", |row| known(row.max_us)),
+    ("processor per op", |row| row.cpu_us_per_op.map_or(String::new(), known)),
     ("commits per flush", |row| row.commits_per_flush.map_or(String::new(), digits)),
     ("device B/B", |row| row.device_bytes_per_user_byte.map_or(String::new(), digits)),
-    ("to floor", |row| row.ratio_to_floor.map_or(String::new(), times)),
-    ("to 1 thread", |row| row.ratio_to_1_thread.map_or(String::new(), times)),
-    ("to best of others", best),
+    ("own B/B", |row| written(row).1.map_or(String::new(), digits)),
+    ("as good as the floor", |row| of_floor(row, "\u{d7}", "\u{2013}")),
+    ("compared, floor", |row| match (row.of_floor(), &row.floor) {
+        (None, _) => String::new(),
+        (_, None) => Compared::by(row.ratio_is).name.into(),
+        (_, Some(floor)) => format!("{}, {floor}", Compared::by(row.ratio_is).name),
+    }),
+    ("of 1 thread", |row| row.ratio_to_1_thread.map_or(String::new(), times)),
+    ("as good as the best of others", best),
+    ("measured again", |row| match row.disturbed {
+        0 => String::new(),
+        rounds => counted(rounds as u64, "round"),
+    }),
     ("besides", figures),
 ];
 
 /// The number of columns of words; the others are figures.
-const WORDS: usize = 3;
+pub(in crate::tools::bench) const WORDS: usize = 3;
+
+/// What the columns say.
+pub(in crate::tools::bench) const ALL_ABOUT: &str = "Everything that the charts are made of. Medians over the rounds; latencies of one operation. \
+         Ratios are taken within a round, with their spread over the rounds, and say how many times as \
+         good a row is: more is better, whatever is compared. The floor is the fastest of several bare \
+         ways in that round; its name is that of the way which was fastest in most rounds. Processor \
+         time is that of the whole process, background threads included. Device B/B is what the device \
+         counted; own B/B is the process's account, where it differs by more than a tenth. Rounds were \
+         measured again where something else took the processors.";
+
+/// The notes of `rows`, each once: footnotes of their table.
+pub(in crate::tools::bench) fn notes<'a>(rows: &[&'a Row]) -> Vec<&'a str> {
+    let mut notes: Vec<&str> = Vec::new();
+    for row in rows {
+        if !row.note.is_empty() && !notes.contains(&&*row.note) {
+            notes.push(&row.note);
+        }
+    }
+    notes
+}
 
 /// A table for each workload.
 pub(super) fn figures_of_all(record: &Record) -> Markup {
@@ -88,12 +134,7 @@ pub(super) fn figures_of_all(record: &Record) -> Markup {
             }
         }
     };
-    section(
-        "All figures",
-        "Everything that the charts are made of. Medians over the rounds; latencies of one \
-         operation; `to` columns are ratios within a round.",
-        &tables,
-    )
+    section("All figures", ALL_ABOUT, &tables)
 }
 
 fn table(rows: &[&Row], record: &Record) -> Markup {
@@ -102,6 +143,11 @@ fn table(rows: &[&Row], record: &Record) -> Markup {
     // A column without any text is left out.
     let is_told = |(_, cell): &&Column| rows.iter().any(|row| !cell(row).is_empty());
     let columns: Vec<&Column> = COLUMNS.iter().filter(is_told).collect();
+    let notes = notes(rows);
+    let footnote = |row: &Row| {
+        let index = notes.iter().position(|note| *note == row.note);
+        html! { @if let Some(index) = index { " " sup { (index + 1) } } }
+    };
     let is_figure = |column: &Column| COLUMNS[WORDS..].iter().any(|(name, _)| *name == column.0);
     html! {
         div.scroll {
@@ -118,7 +164,10 @@ fn table(rows: &[&Row], record: &Record) -> Markup {
                         tr {
                             th scope="row" { (usual.load(row)) }
                             @for column in &columns {
-                                td.n[is_figure(column)] { (column.1(row)) }
+                                td.n[is_figure(column)] {
+                                    (column.1(row))
+                                    @if column.0 == COLUMNS[0].0 { (footnote(row)) }
+                                }
                             }
                             @if has_losses {
                                 td.lost { (Prose(&loss(row, record).unwrap_or_default())) }
@@ -127,6 +176,9 @@ fn table(rows: &[&Row], record: &Record) -> Markup {
                     }
                 }
             }
+        }
+        @for (index, note) in notes.iter().enumerate() {
+            p.note { sup { (index + 1) } " " (Prose(note)) }
         }
     }
 }
@@ -143,13 +195,24 @@ fn spread(row: &Row) -> String {
     format!("{} \u{2026} {}", many(spread.min), many(spread.max))
 }
 
+fn rate(per_s: f64) -> String {
+    format!("{}/s", many(per_s))
+}
+
 fn best(row: &Row) -> String {
-    let Some(ratio) = row.ratio_to_best_peer else { return String::new() };
-    format!("{} {}", times(ratio), row.best_peer.as_deref().unwrap_or_default())
+    let (Some(median), Some(standing)) = (row.ratio_to_best_peer, row.standing()) else {
+        return String::new();
+    };
+    let ratio = ratio(median, row.ratio_to_best_peer_spread, "\u{d7}", "\u{2013}");
+    let (word, peer) = (word(standing), row.best_peer.as_deref().unwrap_or_default());
+    match row.peer_ratio_is {
+        Ratio::Throughput => format!("{word}, {ratio} {peer}"),
+        other => format!("{word}, {ratio} {peer}, by {}", Compared::by(other).name),
+    }
 }
 
 /// The figures that only this workload has, in words.
-pub(super) fn figures(row: &Row) -> String {
+pub(in crate::tools::bench) fn figures(row: &Row) -> String {
     let one = |figure: &super::super::record::Figure| {
         let name = figure.name.replace('_', " ");
         let value = match &*figure.unit {

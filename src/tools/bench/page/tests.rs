@@ -1,7 +1,7 @@
 //! The page as a whole, from `tests/golden/bench/record.json`: an invented record in the shape of a real
 //! one.
 
-use super::super::record::{Figure, SYNCLINE};
+use super::super::record::{Figure, Moment, Row, SYNCLINE};
 use super::*;
 use crate::tools::present::html;
 
@@ -15,6 +15,42 @@ fn sample() -> Record {
 fn only(workload: &str) -> Record {
     let mut record = sample();
     record.results.retain(|row| row.workload == workload);
+    record
+}
+
+/// What later versions measure as well: courses, sizes, disk space, windows of others, notes.
+fn rich() -> Record {
+    let mut record = sample();
+    let commits = |row: &&Row| row.workload == "commit" && row.threads == 1 && !row.is_floor();
+    let commits: Vec<Row> = record.results.iter().filter(commits).cloned().collect();
+    let figure = |name: &str, value| Figure { name: name.into(), value, unit: String::new() };
+    for row in commits {
+        let moment =
+            |second| Moment { at_s: f64::from(second), ops_per_s: row.ops_per_s, max_us: 9.0 };
+        let course = (1..=300).map(moment).collect();
+        let as_one_of = |workload: &str, variant: &str| Row {
+            workload: workload.into(),
+            variant: variant.into(),
+            ..row.clone()
+        };
+        record.results.push(Row { course, ..as_one_of("steady", "put") });
+        for keys in [1_000_000, 4_000_000] {
+            record.results.push(Row { keys, ..as_one_of("growth", "put") });
+        }
+        let figures = vec![figure("disk_bytes_per_live_byte", 1.5)];
+        record.results.push(Row { figures, guarantee: None, ..as_one_of("space", "loaded") });
+        if row.engine != SYNCLINE {
+            let lost = ["lost_commits_p50", "lost_commits_p99", "lost_ms_p99", "lost_ms_max"];
+            let figures = lost.map(|name| figure(name, 700.0)).to_vec();
+            record.results.push(Row { figures, ..as_one_of("window", "") });
+        }
+        let note = "a note that a reader needs".into();
+        record.results.push(Row { note, disturbed: 2, ..as_one_of("read", "cold") });
+    }
+    for row in &mut record.results {
+        row.cpu_us_per_op = Some(12.5);
+        row.dirtied_bytes_per_user_byte = row.device_bytes_per_user_byte.map(|bytes| bytes * 2.0);
+    }
     record
 }
 
@@ -50,9 +86,12 @@ fn hostile() -> Record {
 #[test]
 fn pages_are_well_formed_and_need_nothing_else() {
     let empty = Record::default();
-    for (name, record) in
-        [("bench", sample()), ("bench-hostile", hostile()), ("bench-empty", empty)]
-    {
+    for (name, record) in [
+        ("bench", sample()),
+        ("bench-rich", rich()),
+        ("bench-hostile", hostile()),
+        ("bench-empty", empty),
+    ] {
         let page = render(&record);
         html::keep(name, &page);
         html::check(name, &page);
@@ -64,22 +103,43 @@ fn every_section_is_there() {
     let page = render(&sample());
     for text in [
         "SAMPLE DATA",
-        "What a commit costs",
-        "Against the best of the others",
-        "What each store promises",
+        "What does a commit cost?",
+        "against the best of the others?",
+        "Which store for which need?",
+        "What is each store, and what does it promise?",
         "the last commits, up to <code>flush_interval</code>",
-        "Percentiles of commits",
-        "Throughput against threads",
-        "Commits per flush",
+        "How rare are long commits?",
+        "Do more threads do more?",
+        "How many commits share a flush?",
         "YCSB F",
-        "Device bytes per user byte",
-        "Opening again",
-        "What an Async commit risks",
-        "The bare device",
+        "How many bytes does the device write for a byte of data?",
+        "How fast does a store open again?",
+        "What would a power loss take?",
+        "What does a flush of the bare device cost?",
         "All figures",
         "no coordinated omission",
         "rw,relatime",
         "2026-01-01",
+    ] {
+        assert!(page.contains(text), "{text}");
+    }
+}
+
+#[test]
+fn later_workloads_have_sections() {
+    let page = render(&rich());
+    for text in [
+        "Does the rate hold, for a minute",
+        "Does the rate of durable commits hold?",
+        "Does the rate hold as the store grows?",
+        "How much disk does a byte of data take?",
+        "How far back does a power loss reach?",
+        "How fast are gets when nothing is cached?",
+        "a note that a reader needs",
+        "2 rounds",
+        "processor per op",
+        "own B/B",
+        "may take the whole store",
     ] {
         assert!(page.contains(text), "{text}");
     }
@@ -99,12 +159,12 @@ fn no_figure_is_left_out() {
 #[test]
 fn charts_without_figures_are_left_out() {
     const SECTIONS: [(&str, &str); 6] = [
-        ("What a commit costs", "commit"),
-        ("YCSB A to F", "mixed"),
-        ("Opening again", "recover"),
-        ("What an Async commit risks", "window"),
-        ("The bare device", "flush"),
-        ("Scans", "scan"),
+        ("What does a commit cost?", "commit"),
+        ("How do mixed loads fare? YCSB A to F", "mixed"),
+        ("How fast does a store open again?", "recover"),
+        ("What would a power loss take?", "window"),
+        ("What does a flush of the bare device cost?", "flush"),
+        ("How many rows a second does a scan see?", "scan"),
     ];
     for (_, workload) in SECTIONS {
         let page = render(&only(workload));
@@ -133,5 +193,5 @@ fn a_page_needs_no_peers() {
     let page = render(&record);
     html::check("alone", &page);
     html::keep("bench-alone", &page);
-    assert!(!page.contains("Against the best") && page.contains("Throughput against threads"));
+    assert!(!page.contains("against the best") && page.contains("Do more threads do more?"));
 }

@@ -1,109 +1,79 @@
-//! Throughput against the number of threads: one chart per load and guarantee.
+//! Throughput against the number of threads, and against the number of keys: one chart for each load
+//! and guarantee.
 
-use std::collections::BTreeSet;
+use maud::{Markup, html};
 
-use maud::Markup;
-
-use super::super::record::{FLOOR, Record, Row, SYNCLINE};
-use super::cards::{card, folded};
-use super::comparison::{Usual, grouped, is_like_except_threads};
-use super::plot::{LOOKS, Plane, Point, Series, Signs, evenly};
-use super::scale::Scale;
-use crate::tools::present::figures::{many, many_tick};
+use super::super::record::{Record, Row, SYNCLINE};
+use super::cards::folded;
+use super::comparison::{
+    SERVED, Usual, grouped, is_like_except_threads, is_like_except_threads_and_keys,
+};
+use super::lines::Along;
+use crate::tools::present::figures::many_tick;
 use crate::tools::present::html;
 
 /// The number of charts that are not folded.
-const OPEN: usize = 4;
+const OPEN: usize = 6;
+
+const THREADS: Along =
+    Along { of: |row| row.threads as u64, label: |threads| threads.to_string(), unit: "threads" };
+
+const KEYS: Along =
+    Along { of: |row| row.keys, label: |keys| many_tick(keys as f64), unit: "keys" };
 
 /// The section, if anything of ours was measured with several numbers of threads.
 pub(super) fn section(record: &Record) -> Markup {
-    let charts = charts(record);
+    let rows = record.results.iter();
+    let rows = rows.filter(|row| {
+        row.threads > 0
+            && !row.is_floor()
+            && row.workload != "growth"
+            && !SERVED.contains(&&*row.workload)
+    });
+    let like = |a: &Row, b: &Row| a.guarantee == b.guarantee && is_like_except_threads(a, b);
+    let mut charts = grouped(rows, like);
+    charts.retain(|chart| is_ours(chart) && THREADS.values(chart).len() > 1);
     if charts.is_empty() {
         return Markup::default();
     }
+    let usual = Usual::of(record);
+    let card = |rows: &Vec<&Row>| {
+        let title = format!("{}: does it scale?", usual.load_without_threads(rows[0]));
+        THREADS.card(&title, rows, record)
+    };
     html::section(
-        "Throughput against threads",
-        "From zero. Whiskers span the rounds. Lines join what was measured; between the points \
-         nothing was.",
-        &folded(&charts, OPEN, |chart| draw(chart, record)),
+        "Do more threads do more?",
+        "All threads together. Rates begin at zero; whiskers span the rounds. Lines join what was \
+         measured: between the points nothing was. More threads than cores wait for each other, and \
+         gain only where they share a flush.",
+        &folded(&charts, OPEN, card),
     )
 }
 
-/// Groups of rows that differ only in the engine and the number of threads.
-fn charts(record: &Record) -> Vec<Vec<&Row>> {
-    let rows = record.results.iter().filter(|row| row.threads > 0 && row.workload != "flush");
-    let mut charts =
-        grouped(rows, |a, b| a.guarantee == b.guarantee && is_like_except_threads(a, b));
-    charts
-        .retain(|chart| threads(chart).len() > 1 && chart.iter().any(|row| row.engine == SYNCLINE));
-    charts
-}
-
-fn threads(rows: &[&Row]) -> Vec<usize> {
-    rows.iter().map(|row| row.threads).collect::<BTreeSet<_>>().into_iter().collect()
-}
-
-/// The engines of a chart, ours first.
-fn names(rows: &[&Row]) -> Vec<String> {
-    let mut names: Vec<String> = Vec::new();
-    for row in rows {
-        if !names.contains(&row.engine) {
-            names.push(row.engine.clone());
-        }
-    }
-    names.sort_by_key(|name| name != SYNCLINE);
-    names
-}
-
-fn draw(rows: &[&Row], record: &Record) -> Markup {
-    let threads = threads(rows);
-    let place = |count| {
-        let index = threads.iter().position(|known| *known == count).unwrap_or(0);
-        evenly(index, threads.len())
+/// The same work on stores of several sizes.
+pub(super) fn growth(record: &Record) -> Markup {
+    let rows = record.results.iter().filter(|row| row.workload == "growth" && !row.is_floor());
+    let like = |a: &Row, b: &Row| {
+        a.guarantee == b.guarantee
+            && a.threads == b.threads
+            && is_like_except_threads_and_keys(a, b)
     };
-    let series: Vec<Series> = names(rows)
-        .into_iter()
-        .map(|name| {
-            let mut own: Vec<&&Row> = rows.iter().filter(|row| row.engine == name).collect();
-            own.sort_by_key(|row| row.threads);
-            let mode = &own[0].mode;
-            Series {
-                look: look(&name, record),
-                name: format!("{name} {mode}"),
-                points: own.iter().map(|row| point(row, place(row.threads))).collect(),
-                signs: Signs::Every,
-            }
-        })
-        .collect();
-    let values = rows.iter().flat_map(|row| [row.ops_per_s, row.ops_per_s_spread.max]);
-    let plane = Plane {
-        about: "Operations per second against the number of threads",
-        x_ticks: threads.iter().map(|count| (place(*count), count.to_string())).collect(),
-        x_unit: "threads",
-        y: Scale::from_zero(values, 5),
-        y_tick: many_tick,
-        y_unit: "operations per second",
+    let charts = grouped(rows, like);
+    if charts.is_empty() {
+        return Markup::default();
+    }
+    let card = |rows: &Vec<&Row>| {
+        let title = format!("{}s: how much does size cost?", rows[0].variant);
+        KEYS.card(&title, rows, record)
     };
-    let title = Usual::of(record).load_without_threads(rows[0]);
-    card(&title, rows[0].guarantee, &plane.draw(&series))
+    html::section(
+        "Does the rate hold as the store grows?",
+        "The same work on stores of more and more keys, with the same cache: where a line drops, the \
+         data or the index no longer fits.",
+        &html! { (folded(&charts, OPEN, card)) },
+    )
 }
 
-fn point(row: &Row, x: f64) -> Point {
-    let spread = row.ops_per_s_spread;
-    Point {
-        x,
-        y: row.ops_per_s,
-        spread: (spread.max > 0.0).then_some((spread.min, spread.max)),
-        told: format!("{} {}, {}: {} /s", row.engine, row.mode, row.threads, many(row.ops_per_s)),
-    }
-}
-
-/// The look of an engine, the same in every chart.
-fn look(name: &str, record: &Record) -> usize {
-    if name == SYNCLINE {
-        return 0;
-    }
-    let peers = record.engines.iter().filter(|engine| engine.name != SYNCLINE);
-    let index = peers.filter(|engine| engine.name != FLOOR).position(|engine| engine.name == name);
-    index.map_or(LOOKS - 1, |index| 1 + index % (LOOKS - 1))
+fn is_ours(rows: &[&Row]) -> bool {
+    rows.iter().any(|row| row.engine == SYNCLINE)
 }

@@ -18,8 +18,8 @@ pub(in crate::tools::bench) struct GrowthSuite<'a> {
     cases: Vec<Case>,
 }
 
-const PUT: [&str; 3] = ["put, 1 x keys", "put, 4 x keys", "put, 16 x keys"];
-const GET: [&str; 3] = ["get, 1 x keys", "get, 4 x keys", "get, 16 x keys"];
+const PUT: &str = "put";
+const GET: &str = "get";
 const FACTORS: [u64; 3] = [1, 4, 16];
 
 /// So many rounds at most: filling the stores takes long.
@@ -28,14 +28,14 @@ const ROUNDS: u32 = 3;
 impl<'a> GrowthSuite<'a> {
     pub(in crate::tools::bench) fn new(stage: &'a Stage<'a>) -> GrowthSuite<'a> {
         let mut cases = Vec::new();
-        for (index, factor) in FACTORS.into_iter().enumerate() {
+        for factor in FACTORS {
             let case = |variant| Case {
                 distribution: "uniform",
                 keys: Some(stage.settings.keys * factor),
                 ..Case::new("growth", variant, stage.value_bytes())
             };
-            cases.extend(stage.by_all_lightly(&case(PUT[index])));
-            cases.extend(stage.by_all_reading(&case(GET[index]), "get"));
+            cases.extend(stage.by_all_lightly(&case(PUT)));
+            cases.extend(stage.by_all_reading(&case(GET), "get"));
         }
         GrowthSuite { stage, cases }
     }
@@ -59,9 +59,9 @@ impl CaseSuite for GrowthSuite<'_> {
         let errand = Errand {
             mode: stage.light_mode(engine).name.to_owned(),
             dir: stage.stock(engine, contents)?.dir,
-            work: match PUT.contains(&case.variant) {
-                true => Work::Overwrite { time, enough: u64::MAX },
-                false => Work::Get { time },
+            work: match case.variant {
+                PUT => Work::Overwrite { time, enough: u64::MAX },
+                _ => Work::Get { time },
             },
             ..stage.errand(case, engine, contents)
         };
