@@ -11,8 +11,10 @@
 //! is sealed.
 //!
 //! Puts and batches are those of the plain database; read-modify-write is a transaction of the
-//! single-writer flavour on the same keyspace, which no workload mixes with plain puts. Key-value
-//! separation is off, as by default.
+//! single-writer flavour on the same keyspace, which no workload mixes with plain puts.
+//!
+//! Key-value separation is on if values are as large as its own threshold. It saves compactions the
+//! copying of values, and costs a second read.
 
 use std::path::Path;
 use std::time::Instant;

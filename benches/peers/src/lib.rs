@@ -16,7 +16,8 @@
 //!   mode that claims to survive that.
 //! - PEERS-2 A session sees every commit that was acknowledged before its call began, of whichever
 //!   session. An engine may keep a read transaction open as long as that holds ([`turn`]).
-//! - PEERS-3 Settings are the same in all modes of an engine, except those that make the mode.
+//! - PEERS-3 Settings are the same in all modes of an engine, except those that make the mode, and
+//!   SQLite's checkpoints, whose best size is not the same with and without a flush at each commit.
 //!
 //! Left out: compression, since the values measured are random bytes; engines' own batching of
 //! independent commits, unless it is their documented way to commit.

@@ -14,7 +14,7 @@
 //! of ten bits, index and filter blocks in the cache with those of level 0 pinned, six background
 //! jobs, writes of files synced every MiB. The cache is the `HyperClockCache`, which `cache.h`
 //! calls "generally preferred" for many threads. Blocks have the default 4 KiB, which is quicker
-//! for gets than the guide's 16 KiB.
+//! for gets than the guide's 16 KiB. Large values go to blob files, which compactions do not copy.
 //!
 //! It is opened as an optimistic transaction database, whose puts and batches go straight to the
 //! store, so that read-modify-write can be a transaction.
@@ -120,18 +120,6 @@ fn options(sizes: &Sizes) -> Options {
         options.set_min_blob_size(BLOB_BYTES as u64);
         options.set_enable_blob_gc(true);
         options.set_blob_cache(&cache);
-    }
-    for tuned in std::env::var("PEERS_ROCKS").unwrap_or_default().split(',') {
-        match tuned {
-            "recycle" => options.set_recycle_log_file_num(4),
-            "pipelined" => options.set_enable_pipelined_write(true),
-            "nohist" => options.set_max_write_buffer_size_to_maintain(1),
-            "noblob" => options.set_enable_blob_files(false),
-            "cpus" => options.increase_parallelism(2),
-            "adaptive" => options.set_enable_write_thread_adaptive_yield(false),
-            "" => {}
-            other => panic!("{other}"),
-        }
     }
     options
 }

@@ -5,13 +5,15 @@
 //! | `flush` | puts, then `Db::flush` |
 //! | `buffered` | puts into a buffer of the process; a thread empties it every 500 ms: the default |
 //!
-//! `Tree::flush` promises that "all previous writes will be recovered if the system crashes". On
-//! Linux it writes the buffer and calls `sync_file_range` (`pagecache/iobuf.rs`), which waits until
-//! the device has the pages, but neither asks the device to empty its own cache nor writes the
-//! metadata of a file that grew (its manual page warns of both; spacejam/sled#1452, #1351). The
-//! device has confirmed nothing that would survive a power loss, so the mode is listed by what it
-//! does survive, and there is no mode for a power loss. The thread that runs every 500 ms does end
-//! with an `fsync`.
+//! `Tree::flush` promises that "all previous writes will be recovered if the system crashes", and so
+//! it is compared with modes that survive a power loss: it pays for a wait for the device. On Linux
+//! it writes the buffer and calls `sync_file_range` (`pagecache/iobuf.rs`), which waits until the
+//! device has the pages, but neither asks the device to empty its own cache nor writes the metadata
+//! of a file that grew (its manual page warns of both; spacejam/sled#1452, #1351). The thread that
+//! runs every 500 ms does end with an `fsync`.
+//!
+//! No mode survives the end of the process without that wait: a commit is in a buffer of the process
+//! until it is flushed.
 //!
 //! The version is the newest that is stable; 1.0 has been in alpha for years.
 

@@ -17,6 +17,11 @@
 //! map of the file, which all connections share and which is as large as the cache may be; a
 //! connection's own cache, for what is in the log, has an eighth of that.
 //!
+//! A checkpoint comes after the default of 1000 pages in `FULL`, and after a whole write buffer in
+//! `NORMAL`. A log that is used again lies in blocks that the file has already, so that a flush needs
+//! not write the file's metadata; the log of `FULL` should come to that early. `NORMAL` flushes at
+//! checkpoints only, and the fewer the better.
+//!
 //! A read outside a transaction takes and gives back file locks. From the second get on in which
 //! nobody has committed, a session reads in a transaction that it keeps (`turn`).
 
@@ -34,6 +39,7 @@ use crate::turn::Turns;
 
 const NAME: &str = "sqlite";
 const PAGE_BYTES: u64 = 4096;
+const DEFAULT_CHECKPOINT_PAGES: u64 = 1000;
 
 const PUT: &str = "INSERT OR REPLACE INTO bench (key, value) VALUES (?1, ?2)";
 const DELETE: &str = "DELETE FROM bench WHERE key = ?1";
@@ -89,13 +95,16 @@ impl Engine for Sqlite {
     ) -> Result<Box<dyn Database>, BenchError> {
         flushes::forget();
         std::fs::create_dir_all(dir).map_err(failed(NAME))?;
-        let synchronous = match mode.guarantee {
-            Guarantee::PowerLoss => "FULL",
-            Guarantee::ProcessEnd | Guarantee::Nothing => "NORMAL",
+        let (synchronous, checkpoint_pages) = match mode.guarantee {
+            Guarantee::PowerLoss => ("FULL", DEFAULT_CHECKPOINT_PAGES),
+            Guarantee::ProcessEnd | Guarantee::Nothing => {
+                ("NORMAL", sizes.write_buffer_bytes / PAGE_BYTES)
+            }
         };
         let store = Store {
             file: dir.join("sqlite"),
             synchronous,
+            checkpoint_pages,
             sizes: *sizes,
             idle: Mutex::default(),
             writer: Mutex::default(),
@@ -116,6 +125,8 @@ impl Engine for Sqlite {
 struct Store {
     file: PathBuf,
     synchronous: &'static str,
+    /// A log of so many pages is moved to the database.
+    checkpoint_pages: u64,
     sizes: Sizes,
     /// Connections of sessions that have ended.
     idle: Mutex<Vec<Connection>>,
@@ -139,7 +150,7 @@ impl Store {
             self.synchronous,
             self.sizes.cache_bytes,
             (self.sizes.cache_bytes / 8).max(1 << 20) >> 10,
-            std::env::var("PEERS_WAL_PAGES").map_or(self.sizes.write_buffer_bytes / PAGE_BYTES, |n| n.parse().unwrap()),
+            self.checkpoint_pages,
             self.sizes.write_buffer_bytes,
         ))?;
         Ok(connection)
@@ -165,7 +176,7 @@ impl Database for Store {
     fn settle(&self) -> Result<(), BenchError> {
         let connection = self.connect().map_err(failed(NAME))?;
         connection
-            .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
+            .query_row("PRAGMA wal_checkpoint(RESTART)", [], |_| Ok(()))
             .map_err(failed(NAME))?;
         self.give_back(connection);
         Ok(())

@@ -3,9 +3,14 @@
 mod conformance;
 mod kill;
 
-use syncline::bench::engine::{Engine, Mode, Sizes};
+use syncline::bench::engine::{Engine, Mode, Sizes, WRITE_BUFFER_BYTES};
 
-const SIZES: Sizes = Sizes { cache_bytes: 16 << 20, expected_bytes: 64 << 20 };
+const SIZES: Sizes = Sizes {
+    cache_bytes: 16 << 20,
+    write_buffer_bytes: WRITE_BUFFER_BYTES,
+    expected_bytes: 64 << 20,
+    value_bytes: 150,
+};
 
 /// A key as long as those of the benchmarks, in the order of the numbers.
 fn key(number: u64) -> [u8; 24] {
