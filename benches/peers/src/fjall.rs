@@ -20,7 +20,8 @@ use std::path::Path;
 use std::time::Instant;
 
 use fjall::{
-    KeyspaceCreateOptions, KvSeparationOptions, OwnedWriteBatch, PersistMode, SingleWriterTxDatabase, SingleWriterTxKeyspace, Slice,
+    KeyspaceCreateOptions, KvSeparationOptions, OwnedWriteBatch, PersistMode,
+    SingleWriterTxDatabase, SingleWriterTxKeyspace, Slice,
 };
 use syncline::bench::BenchError;
 use syncline::bench::engine::{Database, Engine, Guarantee, Mode, Session, Sizes};

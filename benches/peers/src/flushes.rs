@@ -25,10 +25,8 @@
 use std::time::Instant;
 
 /// Whether flushes are seen on this platform.
-pub(crate) const ARE_SEEN: bool = cfg!(all(
-    target_os = "linux",
-    any(target_arch = "x86_64", target_arch = "aarch64")
-));
+pub(crate) const ARE_SEEN: bool =
+    cfg!(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")));
 
 /// Forgets the flushes so far: a store is about to be opened.
 pub(crate) fn forget() {

@@ -26,7 +26,13 @@
 
 mod common;
 mod flushes;
-#[cfg(any(feature = "canopydb", feature = "lmdb", feature = "lmdb1", feature = "redb", feature = "sqlite"))]
+#[cfg(any(
+    feature = "canopydb",
+    feature = "lmdb",
+    feature = "lmdb1",
+    feature = "redb",
+    feature = "sqlite"
+))]
 mod turn;
 
 #[cfg(feature = "canopydb")]

@@ -72,7 +72,13 @@ impl Engine for Lmdb {
 
     fn version(&self) -> String {
         let lmdb = bindings::lmdb_version();
-        format!("{}.{}.{} ({BINDINGS} {})", lmdb.major, lmdb.minor, lmdb.patch, locked_version(BINDINGS))
+        format!(
+            "{}.{}.{} ({BINDINGS} {})",
+            lmdb.major,
+            lmdb.minor,
+            lmdb.patch,
+            locked_version(BINDINGS)
+        )
     }
 
     fn modes(&self) -> &'static [Mode] {

@@ -17,7 +17,8 @@ use std::path::Path;
 use std::time::Instant;
 
 use redb::{
-    Database, Durability, ReadOnlyTable, ReadableDatabase, ReadableTable, TableDefinition, TableError,
+    Database, Durability, ReadOnlyTable, ReadableDatabase, ReadableTable, TableDefinition,
+    TableError,
 };
 use syncline::bench::BenchError;
 use syncline::bench::engine::{self, Engine, Guarantee, Mode, Session, Sizes};

@@ -91,8 +91,7 @@ impl Engine for RocksDb {
         sizes: &Sizes,
     ) -> Result<Box<dyn Database>, BenchError> {
         flushes::forget();
-        let database =
-            OptimisticTransactionDB::open(&options(sizes), dir).map_err(failed(NAME))?;
+        let database = OptimisticTransactionDB::open(&options(sizes), dir).map_err(failed(NAME))?;
         Ok(Box::new(Store { database, syncs: mode.guarantee == Guarantee::PowerLoss }))
     }
 }

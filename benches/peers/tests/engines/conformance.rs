@@ -152,7 +152,8 @@ fn large_values_are_kept() {
         let mut session = database.session();
         assert_eq!(get(&mut *session, &key(7)), None);
         assert_eq!(get(&mut *session, &key(8)), Some(large(8)));
-        let expected: Vec<_> = (8..20).map(|number| (key(number).to_vec(), large(number))).collect();
+        let expected: Vec<_> =
+            (8..20).map(|number| (key(number).to_vec(), large(number))).collect();
         assert_eq!(scan(&mut *session, &key(7), 100), expected);
     });
 }

@@ -3,6 +3,8 @@
 mod conformance;
 mod kill;
 
+use std::sync::{Mutex, PoisonError};
+
 use syncline::bench::engine::{Engine, Mode, Sizes, WRITE_BUFFER_BYTES};
 
 const SIZES: Sizes = Sizes {
@@ -26,8 +28,12 @@ fn value(number: u64) -> Vec<u8> {
     value
 }
 
+/// Held by the test that runs: flushes are seen of the process, not of a store.
+static ALONE: Mutex<()> = Mutex::new(());
+
 /// Runs `test` for each mode of each engine, and says which it is.
 fn for_each_mode(test: impl Fn(&dyn Engine, &Mode)) {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let engines = syncline_peers::engines();
     assert!(!engines.is_empty(), "no engine has been built in");
     for engine in engines {
