@@ -17,7 +17,7 @@
 //!
 //! Write transactions are exclusive. Concurrent ones prepare their pages side by side, but commit and
 //! flush one after the other, under the same lock, and keys in one page conflict. With 16 threads of
-//! synced puts they reached a quarter of the throughput, and with one thread no more.
+//! synced puts they reached a quarter of the throughput, and with one thread a third.
 
 use std::path::Path;
 use std::time::Instant;

@@ -10,6 +10,10 @@
 //! `MDB_WRITEMAP`: "This is faster and uses fewer mallocs". `MDB_NOMETASYNC` is no mode of its own
 //! here: "a system crash may undo the last committed transaction", at the price of a flush.
 //!
+//! The feature `lmdb1` puts LMDB's branch of version 1.0 (`mdb.master3`) in place of the released line,
+//! under a name of its own. The bindings of both have the same functions, and so have the two C
+//! libraries: hence never both in one program.
+//!
 //! The cache is the kernel's, and `Sizes::cache_bytes` does not bound it. Locking within a process
 //! is what writers wait for each other with.
 
