@@ -1,13 +1,8 @@
-//! What several engines need: versions, errors, sizes.
+//! What several engines need: versions and errors.
 
 use std::fmt::Display;
 
 use syncline::bench::BenchError;
-
-/// The memtable of the engines that have one, and what the others may have in a log before they
-/// move it to their data files: as much as fjall's, RocksDB's and canopydb's defaults.
-#[allow(dead_code, reason = "not every engine has one")]
-pub(crate) const WRITE_BUFFER_BYTES: usize = 64 << 20;
 
 /// What `engine` said went wrong.
 pub(crate) fn failed<E: Display>(engine: &'static str) -> impl Fn(E) -> BenchError {

@@ -11,20 +11,28 @@
 //! is sealed.
 //!
 //! Puts and batches are those of the plain database; read-modify-write is a transaction of the
-//! single-writer flavour on the same keyspace, which no workload mixes with plain puts. Key-value
-//! separation is off, as by default.
+//! single-writer flavour on the same keyspace, which no workload mixes with plain puts.
+//!
+//! Key-value separation is on if values are as large as its own threshold. It saves compactions the
+//! copying of values, and costs a second read.
 
 use std::path::Path;
+use std::time::Instant;
 
 use fjall::{
-    KeyspaceCreateOptions, PersistMode, SingleWriterTxDatabase, SingleWriterTxKeyspace, Slice,
+    KeyspaceCreateOptions, KvSeparationOptions, OwnedWriteBatch, PersistMode,
+    SingleWriterTxDatabase, SingleWriterTxKeyspace, Slice,
 };
 use syncline::bench::BenchError;
 use syncline::bench::engine::{Database, Engine, Guarantee, Mode, Session, Sizes};
 
-use crate::common::{WRITE_BUFFER_BYTES, failed, locked_version};
+use crate::common::{failed, locked_version};
+use crate::flushes;
 
 const NAME: &str = "fjall";
+
+/// Values from this size on are kept apart from the keys: the threshold of fjall's own options.
+const SEPARATE_BYTES: usize = 1 << 10;
 
 const MODES: &[Mode] = &[
     Mode {
@@ -40,6 +48,13 @@ const MODES: &[Mode] = &[
         lost_on_power_loss: "what the kernel has not written back of the last journal (64 MiB)",
     },
 ];
+
+const ABOUT: &str = "A log-structured merge tree with a journal, in Rust, as a set of keyspaces. Set up \
+    with its defaults; values of a KiB and more are kept apart from the keys, as its options for large \
+    values are. A durable commit is a put followed by `persist(SyncData)`, or a batch with that \
+    durability. Made for heavy writing and large data sets in little memory. Commits flush one after the \
+    other, under the lock of the journal, so threads do not share a flush. `Buffer` gives up what the \
+    kernel has not written back of the journal.";
 
 /// The engine.
 pub(crate) struct Fjall;
@@ -57,18 +72,27 @@ impl Engine for Fjall {
         MODES
     }
 
+    fn about(&self) -> &'static str {
+        ABOUT
+    }
+
     fn open(
         &self,
         dir: &Path,
         mode: &Mode,
         sizes: &Sizes,
     ) -> Result<Box<dyn Database>, BenchError> {
+        flushes::forget();
         let database = SingleWriterTxDatabase::builder(dir)
             .cache_size(sizes.cache_bytes)
             .open()
             .map_err(failed(NAME))?;
-        let options =
-            || KeyspaceCreateOptions::default().max_memtable_size(WRITE_BUFFER_BYTES as u64);
+        let options = || {
+            let separation = KvSeparationOptions::default();
+            KeyspaceCreateOptions::default()
+                .max_memtable_size(sizes.write_buffer_bytes)
+                .with_kv_separation((sizes.value_bytes >= SEPARATE_BYTES).then_some(separation))
+        };
         let keyspace = database.keyspace("bench", options).map_err(failed(NAME))?;
         let sync = (mode.guarantee == Guarantee::PowerLoss).then_some(PersistMode::SyncData);
         Ok(Box::new(Store { keyspace, database, sync }))
@@ -82,6 +106,19 @@ struct Store {
     sync: Option<PersistMode>,
 }
 
+impl Store {
+    /// Flushes the journal after a commit, in the mode that does.
+    fn committed(&self) -> Result<(), BenchError> {
+        let Some(mode) = self.sync else { return Ok(()) };
+        self.database.persist(mode).map_err(failed(NAME))
+    }
+
+    fn batch(&self) -> OwnedWriteBatch {
+        let batch = self.database.inner().batch();
+        if self.sync.is_some() { batch.durability(self.sync) } else { batch }
+    }
+}
+
 impl Database for Store {
     fn session(&self) -> Box<dyn Session + '_> {
         Box::new(Worker { store: self })
@@ -90,6 +127,14 @@ impl Database for Store {
     fn settle(&self) -> Result<(), BenchError> {
         self.keyspace.inner().rotate_memtable_and_wait().map_err(failed(NAME))?;
         self.database.persist(PersistMode::SyncAll).map_err(failed(NAME))
+    }
+
+    fn flushed_until(&self) -> Option<Instant> {
+        flushes::until()
+    }
+
+    fn sees_flushes(&self) -> bool {
+        flushes::ARE_SEEN
     }
 }
 
@@ -107,22 +152,30 @@ struct Worker<'store> {
 impl Session for Worker<'_> {
     fn put(&mut self, key: &[u8], value: &[u8]) -> Result<(), BenchError> {
         self.store.keyspace.inner().insert(key, value).map_err(failed(NAME))?;
-        match self.store.sync {
-            Some(mode) => self.store.database.persist(mode).map_err(failed(NAME)),
-            None => Ok(()),
-        }
+        self.store.committed()
     }
 
     fn put_batch(&mut self, rows: &[(&[u8], &[u8])]) -> Result<(), BenchError> {
         let keyspace = self.store.keyspace.inner();
-        let mut batch = self.store.database.inner().batch();
-        if self.store.sync.is_some() {
-            batch = batch.durability(self.store.sync);
-        }
+        let mut batch = self.store.batch();
         for (key, value) in rows {
             batch.insert(keyspace, *key, *value);
         }
         batch.commit().map_err(failed(NAME))
+    }
+
+    fn delete_batch(&mut self, keys: &[&[u8]]) -> Result<(), BenchError> {
+        let keyspace = self.store.keyspace.inner();
+        let mut batch = self.store.batch();
+        for key in keys {
+            batch.remove(keyspace, *key);
+        }
+        batch.commit().map_err(failed(NAME))
+    }
+
+    fn delete(&mut self, key: &[u8]) -> Result<(), BenchError> {
+        self.store.keyspace.inner().remove(key).map_err(failed(NAME))?;
+        self.store.committed()
     }
 
     fn get(&mut self, key: &[u8], seen: &mut dyn FnMut(&[u8])) -> Result<bool, BenchError> {

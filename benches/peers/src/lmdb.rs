@@ -10,6 +10,10 @@
 //! `MDB_WRITEMAP`: "This is faster and uses fewer mallocs". `MDB_NOMETASYNC` is no mode of its own
 //! here: "a system crash may undo the last committed transaction", at the price of a flush.
 //!
+//! The feature `lmdb1` puts LMDB's branch of version 1.0 (`mdb.master3`) in place of the released line,
+//! under a name of its own. The bindings of both have the same functions, and so have the two C
+//! libraries: hence never both in one program.
+//!
 //! The cache is the kernel's, and `Sizes::cache_bytes` does not bound it. Locking within a process
 //! is what writers wait for each other with.
 
@@ -18,16 +22,24 @@
 
 use std::ops::Bound;
 use std::path::Path;
+use std::time::Instant;
 
-use heed::types::Bytes;
-use heed::{CommitOrAbort, Env, EnvFlags, EnvOpenOptions, RoTxn, RwTxn, WithoutTls};
+#[cfg(all(feature = "lmdb", not(feature = "lmdb1")))]
+use heed as bindings;
+#[cfg(feature = "lmdb1")]
+use heed3 as bindings;
+
+use bindings::types::Bytes;
+use bindings::{CommitOrAbort, Env, EnvFlags, EnvOpenOptions, RoTxn, RwTxn, WithoutTls};
 use syncline::bench::BenchError;
 use syncline::bench::engine::{Database, Engine, Guarantee, Mode, Session, Sizes};
 
 use crate::common::{failed, locked_version};
+use crate::flushes;
 use crate::turn::{Kept, Turns};
 
-const NAME: &str = "lmdb";
+const NAME: &str = if cfg!(feature = "lmdb1") { "lmdb1" } else { "lmdb" };
+const BINDINGS: &str = if cfg!(feature = "lmdb1") { "heed3" } else { "heed" };
 
 /// Sessions at a time, at most: each may keep a reader.
 const READERS: u32 = 1024;
@@ -47,6 +59,13 @@ const MODES: &[Mode] = &[
     },
 ];
 
+const ABOUT: &str = "A copy-on-write B+-tree in a memory map: reads copy nothing, take no lock and \
+    scale with the processors; there is no log and no recovery. One writer at a time; each durable commit \
+    writes its pages and flushes them, with a second write for the root. Set up with a map that is large \
+    enough, and without thread-local readers. Made for reading much more than writing. Its cache is the \
+    operating system's, and not bounded by the benchmark. `NOSYNC, WRITEMAP` writes into the map and \
+    flushes nothing: the fastest it has, and a power loss may corrupt the database.";
+
 /// The engine.
 pub(crate) struct Lmdb;
 
@@ -56,12 +75,22 @@ impl Engine for Lmdb {
     }
 
     fn version(&self) -> String {
-        let lmdb = heed::lmdb_version();
-        format!("{}.{}.{} (heed {})", lmdb.major, lmdb.minor, lmdb.patch, locked_version("heed"))
+        let lmdb = bindings::lmdb_version();
+        format!(
+            "{}.{}.{} ({BINDINGS} {})",
+            lmdb.major,
+            lmdb.minor,
+            lmdb.patch,
+            locked_version(BINDINGS)
+        )
     }
 
     fn modes(&self) -> &'static [Mode] {
         MODES
+    }
+
+    fn about(&self) -> &'static str {
+        ABOUT
     }
 
     fn open(
@@ -70,6 +99,7 @@ impl Engine for Lmdb {
         mode: &Mode,
         sizes: &Sizes,
     ) -> Result<Box<dyn Database>, BenchError> {
+        flushes::forget();
         std::fs::create_dir_all(dir).map_err(failed(NAME))?;
         let mut options = EnvOpenOptions::new().read_txn_without_tls();
         options.map_size(map_bytes(sizes.expected_bytes)).max_readers(READERS);
@@ -84,7 +114,7 @@ impl Engine for Lmdb {
         let table = environment
             .create_databases_and_commit(transaction, |opener, transaction| {
                 let table = opener.create_database::<Bytes, Bytes>(transaction, None)?;
-                Ok::<_, heed::Error>(CommitOrAbort::<_, ()>::Commit(table))
+                Ok::<_, bindings::Error>(CommitOrAbort::<_, ()>::Commit(table))
             })
             .map_err(failed(NAME))?
             .unwrap_commit();
@@ -101,7 +131,7 @@ fn map_bytes(expected_bytes: u64) -> usize {
 }
 
 struct Store {
-    table: heed::Database<'static, Bytes, Bytes>,
+    table: bindings::Database<'static, Bytes, Bytes>,
     environment: Env<WithoutTls>,
     turns: Turns,
 }
@@ -109,7 +139,7 @@ struct Store {
 impl Store {
     fn write(
         &self,
-        change: impl FnOnce(&mut RwTxn<'_>) -> Result<(), heed::Error>,
+        change: impl FnOnce(&mut RwTxn<'_>) -> Result<(), bindings::Error>,
     ) -> Result<(), BenchError> {
         let mut transaction = self.environment.write_txn().map_err(failed(NAME))?;
         change(&mut transaction).map_err(failed(NAME))?;
@@ -126,6 +156,14 @@ impl Database for Store {
 
     fn settle(&self) -> Result<(), BenchError> {
         self.environment.force_sync().map_err(failed(NAME))
+    }
+
+    fn flushed_until(&self) -> Option<Instant> {
+        flushes::until()
+    }
+
+    fn sees_flushes(&self) -> bool {
+        flushes::ARE_SEEN
     }
 }
 
@@ -157,6 +195,14 @@ impl Session for Reader<'_> {
         let table = self.store.table;
         self.store.write(|transaction| {
             rows.iter().try_for_each(|(key, value)| table.put(transaction, key, value))
+        })
+    }
+
+    fn delete_batch(&mut self, keys: &[&[u8]]) -> Result<(), BenchError> {
+        self.transaction.end();
+        let table = self.store.table;
+        self.store.write(|transaction| {
+            keys.iter().try_for_each(|key| table.delete(transaction, key).map(|_| ()))
         })
     }
 

@@ -14,12 +14,17 @@
 //! would make each commit slower and an open after a kill quicker, is off, as by default.
 
 use std::path::Path;
+use std::time::Instant;
 
-use redb::{Database, Durability, ReadOnlyTable, ReadableDatabase, ReadableTable, TableDefinition};
+use redb::{
+    Database, Durability, ReadOnlyTable, ReadableDatabase, ReadableTable, TableDefinition,
+    TableError,
+};
 use syncline::bench::BenchError;
 use syncline::bench::engine::{self, Engine, Guarantee, Mode, Session, Sizes};
 
 use crate::common::{failed, locked_version};
+use crate::flushes;
 use crate::turn::{Kept, Turns};
 
 const NAME: &str = "redb";
@@ -40,6 +45,12 @@ const MODES: &[Mode] = &[
     },
 ];
 
+const ABOUT: &str = "A copy-on-write B+-tree in one file, in safe Rust, with transactions, several \
+    tables and no log. One writer at a time; a durable commit writes its pages and flushes them once. Set \
+    up with its defaults: one-phase commits, no quick repair. Made for simple and sound embedding, for \
+    reads and for large transactions. It has no mode between a flush at each commit and none: `None` keeps \
+    commits in the process, and gives up all of them since the last `Immediate` one when the process ends.";
+
 /// The engine.
 pub(crate) struct Redb;
 
@@ -56,12 +67,17 @@ impl Engine for Redb {
         MODES
     }
 
+    fn about(&self) -> &'static str {
+        ABOUT
+    }
+
     fn open(
         &self,
         dir: &Path,
         mode: &Mode,
         sizes: &Sizes,
     ) -> Result<Box<dyn engine::Database>, BenchError> {
+        flushes::forget();
         std::fs::create_dir_all(dir).map_err(failed(NAME))?;
         let database = Database::builder()
             .set_cache_size(usize::try_from(sizes.cache_bytes).unwrap_or(usize::MAX))
@@ -72,8 +88,9 @@ impl Engine for Redb {
             Guarantee::Nothing | Guarantee::ProcessEnd => Durability::None,
         };
         let store = Store { database, durability, turns: Turns::default() };
-        // So that the table is there for readers.
-        store.write(Durability::Immediate, |_| Ok(()))?;
+        if !store.has_table()? {
+            store.write(Durability::Immediate, |_| Ok(()))?;
+        }
         Ok(Box::new(store))
     }
 }
@@ -103,6 +120,16 @@ impl Store {
         Ok(())
     }
 
+    /// Readers need it. To make it is a commit, which no open of a store that has it should pay for.
+    fn has_table(&self) -> Result<bool, BenchError> {
+        let transaction = self.database.begin_read().map_err(failed(NAME))?;
+        match transaction.open_table(TABLE) {
+            Ok(_) => Ok(true),
+            Err(TableError::TableDoesNotExist(_)) => Ok(false),
+            Err(error) => Err(failed(NAME)(error)),
+        }
+    }
+
     fn table(&self) -> Result<ReadOnlyTable<&'static [u8], &'static [u8]>, BenchError> {
         let transaction = self.database.begin_read().map_err(failed(NAME))?;
         transaction.open_table(TABLE).map_err(failed(NAME))
@@ -117,6 +144,14 @@ impl engine::Database for Store {
     fn settle(&self) -> Result<(), BenchError> {
         // Takes every earlier commit with it.
         self.write(Durability::Immediate, |_| Ok(()))
+    }
+
+    fn flushed_until(&self) -> Option<Instant> {
+        flushes::until()
+    }
+
+    fn sees_flushes(&self) -> bool {
+        flushes::ARE_SEEN
     }
 }
 
@@ -135,6 +170,16 @@ impl Session for Reader<'_> {
         self.store.write(self.store.durability, |table| {
             for (key, value) in rows {
                 table.insert(*key, *value)?;
+            }
+            Ok(())
+        })
+    }
+
+    fn delete_batch(&mut self, keys: &[&[u8]]) -> Result<(), BenchError> {
+        self.table.end();
+        self.store.write(self.store.durability, |table| {
+            for key in keys {
+                table.remove(*key)?;
             }
             Ok(())
         })

@@ -17,24 +17,32 @@
 //! map of the file, which all connections share and which is as large as the cache may be; a
 //! connection's own cache, for what is in the log, has an eighth of that.
 //!
+//! A checkpoint comes after the default of 1000 pages in `FULL`, and after a whole write buffer in
+//! `NORMAL`. A log that is used again lies in blocks that the file has already, so that a flush needs
+//! not write the file's metadata; the log of `FULL` should come to that early. `NORMAL` flushes at
+//! checkpoints only, and the fewer the better.
+//!
 //! A read outside a transaction takes and gives back file locks. From the second get on in which
 //! nobody has committed, a session reads in a transaction that it keeps (`turn`).
 
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, OptionalExtension, params};
 use syncline::bench::BenchError;
 use syncline::bench::engine::{Database, Engine, Guarantee, Mode, Session, Sizes};
 
-use crate::common::{WRITE_BUFFER_BYTES, failed, locked_version};
+use crate::common::{failed, locked_version};
+use crate::flushes;
 use crate::turn::Turns;
 
 const NAME: &str = "sqlite";
-const PAGE_BYTES: usize = 4096;
+const PAGE_BYTES: u64 = 4096;
+const DEFAULT_CHECKPOINT_PAGES: u64 = 1000;
 
 const PUT: &str = "INSERT OR REPLACE INTO bench (key, value) VALUES (?1, ?2)";
+const DELETE: &str = "DELETE FROM bench WHERE key = ?1";
 const GET: &str = "SELECT value FROM bench WHERE key = ?1";
 const SCAN: &str = "SELECT key, value FROM bench WHERE key >= ?1 ORDER BY key LIMIT ?2";
 
@@ -53,6 +61,12 @@ const MODES: &[Mode] = &[
     },
 ];
 
+const ABOUT: &str = "The SQL database in one file, here as a key-value table: one B-tree ordered by \
+    key (`WITHOUT ROWID`), prepared statements, a connection for each session, a write-ahead log. One writer \
+    at a time; readers never wait. Every operation passes the SQL virtual machine, which the other stores do \
+    not have. Made to be everywhere, well tested, and to outlive its programs. `WAL, FULL` flushes the log \
+    at each commit; `WAL, NORMAL` only at checkpoints, stays consistent, and gives up the commits since.";
+
 /// The engine.
 pub(crate) struct Sqlite;
 
@@ -69,21 +83,29 @@ impl Engine for Sqlite {
         MODES
     }
 
+    fn about(&self) -> &'static str {
+        ABOUT
+    }
+
     fn open(
         &self,
         dir: &Path,
         mode: &Mode,
         sizes: &Sizes,
     ) -> Result<Box<dyn Database>, BenchError> {
+        flushes::forget();
         std::fs::create_dir_all(dir).map_err(failed(NAME))?;
-        let synchronous = match mode.guarantee {
-            Guarantee::PowerLoss => "FULL",
-            Guarantee::ProcessEnd | Guarantee::Nothing => "NORMAL",
+        let (synchronous, checkpoint_pages) = match mode.guarantee {
+            Guarantee::PowerLoss => ("FULL", DEFAULT_CHECKPOINT_PAGES),
+            Guarantee::ProcessEnd | Guarantee::Nothing => {
+                ("NORMAL", sizes.write_buffer_bytes / PAGE_BYTES)
+            }
         };
         let store = Store {
             file: dir.join("sqlite"),
             synchronous,
-            cache_bytes: sizes.cache_bytes,
+            checkpoint_pages,
+            sizes: *sizes,
             idle: Mutex::default(),
             writer: Mutex::default(),
             turns: Turns::default(),
@@ -103,7 +125,9 @@ impl Engine for Sqlite {
 struct Store {
     file: PathBuf,
     synchronous: &'static str,
-    cache_bytes: u64,
+    /// A log of so many pages is moved to the database.
+    checkpoint_pages: u64,
+    sizes: Sizes,
     /// Connections of sessions that have ended.
     idle: Mutex<Vec<Connection>>,
     /// Held by whoever writes.
@@ -122,11 +146,12 @@ impl Store {
              PRAGMA mmap_size = {};
              PRAGMA cache_size = -{};
              PRAGMA wal_autocheckpoint = {};
-             PRAGMA journal_size_limit = {WRITE_BUFFER_BYTES};",
+             PRAGMA journal_size_limit = {};",
             self.synchronous,
-            self.cache_bytes,
-            (self.cache_bytes / 8).max(1 << 20) >> 10,
-            WRITE_BUFFER_BYTES / PAGE_BYTES,
+            self.sizes.cache_bytes,
+            (self.sizes.cache_bytes / 8).max(1 << 20) >> 10,
+            self.checkpoint_pages,
+            self.sizes.write_buffer_bytes,
         ))?;
         Ok(connection)
     }
@@ -151,10 +176,18 @@ impl Database for Store {
     fn settle(&self) -> Result<(), BenchError> {
         let connection = self.connect().map_err(failed(NAME))?;
         connection
-            .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
+            .query_row("PRAGMA wal_checkpoint(RESTART)", [], |_| Ok(()))
             .map_err(failed(NAME))?;
         self.give_back(connection);
         Ok(())
+    }
+
+    fn flushed_until(&self) -> Option<Instant> {
+        flushes::until()
+    }
+
+    fn sees_flushes(&self) -> bool {
+        flushes::ARE_SEEN
     }
 }
 
@@ -258,6 +291,23 @@ impl Session for Worker<'_> {
             for (key, value) in rows {
                 statement.execute(params![key, value])?;
             }
+            Ok(())
+        })
+    }
+
+    fn delete_batch(&mut self, keys: &[&[u8]]) -> Result<(), BenchError> {
+        self.write_several(|connection| {
+            let mut statement = connection.prepare_cached(DELETE)?;
+            for key in keys {
+                statement.execute([key])?;
+            }
+            Ok(())
+        })
+    }
+
+    fn delete(&mut self, key: &[u8]) -> Result<(), BenchError> {
+        self.write(|connection| {
+            connection.prepare_cached(DELETE)?.execute([key])?;
             Ok(())
         })
     }

@@ -33,10 +33,10 @@ impl Turns {
 }
 
 /// A read transaction, or whatever stands for one, with the turn at which it began.
-#[cfg(any(feature = "canopydb", feature = "lmdb", feature = "redb"))]
+#[cfg(any(feature = "canopydb", feature = "lmdb", feature = "lmdb1", feature = "redb"))]
 pub(crate) struct Kept<T>(Option<(u64, T)>);
 
-#[cfg(any(feature = "canopydb", feature = "lmdb", feature = "redb"))]
+#[cfg(any(feature = "canopydb", feature = "lmdb", feature = "lmdb1", feature = "redb"))]
 impl<T> Kept<T> {
     pub(crate) const fn new() -> Kept<T> {
         Kept(None)
@@ -64,7 +64,7 @@ impl<T> Kept<T> {
     }
 }
 
-#[cfg(all(test, any(feature = "canopydb", feature = "lmdb", feature = "redb")))]
+#[cfg(all(test, any(feature = "canopydb", feature = "lmdb", feature = "lmdb1", feature = "redb")))]
 mod tests {
     use super::*;
 

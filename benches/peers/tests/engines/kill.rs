@@ -16,6 +16,8 @@ use syncline::bench::engine::{Engine, Guarantee, Mode, Session};
 use crate::{SIZES, for_each_mode, key, value};
 
 const THREADS: u64 = 2;
+/// A put, a batch, a read-modify-write, a delete of what was put, and over again.
+const WAYS: u64 = 4;
 /// After so many commits, of either thread, comes the kill.
 const COMMITS: u64 = 150;
 /// At most so many until a mode with the guarantee `Nothing` has lost something.
@@ -81,16 +83,26 @@ fn acknowledgement(line: &str) -> Option<(usize, u64)> {
 }
 
 /// How many of the acknowledged commits are not in the store as they were made.
+///
+/// The commit that deletes the rows of another may have been made without having been acknowledged:
+/// the one that was interrupted.
 fn lost(engine: &dyn Engine, mode: &Mode, dir: &Path, acknowledged: &[u64]) -> usize {
     let database = engine.open(dir, mode, &SIZES).expect("opens after a kill");
     let mut session = database.session();
     let mut lost = 0;
     for (thread, &commits) in acknowledged.iter().enumerate() {
         for commit in 0..commits {
-            let is_whole = numbers(thread as u64, commit).all(|number| {
+            let is_deletion = deleted_by(commit).is_some();
+            if commit % WAYS == 0 && commit + (WAYS - 1) <= commits {
+                // Deleted since, or perhaps.
+                continue;
+            }
+            let rows = numbers(thread as u64, deleted_by(commit).unwrap_or(commit));
+            let is_whole = rows.into_iter().all(|number| {
                 let mut is_right = false;
                 let mut compare = |found: &[u8]| is_right = found == value(number);
-                session.get(&key(number), &mut compare).expect("reads") && is_right
+                let is_there = session.get(&key(number), &mut compare).expect("reads");
+                if is_deletion { !is_there } else { is_there && is_right }
             });
             lost += usize::from(!is_whole);
         }
@@ -100,8 +112,13 @@ fn lost(engine: &dyn Engine, mode: &Mode, dir: &Path, acknowledged: &[u64]) -> u
 
 /// The rows of a commit.
 fn numbers(thread: u64, commit: u64) -> impl Iterator<Item = u64> {
-    let rows = if commit % 3 == 1 { 4 } else { 1 };
+    let rows = if commit % WAYS == 1 { 4 } else { 1 };
     (0..rows).map(move |row| (commit * THREADS + thread) * 4 + row)
+}
+
+/// The commit whose row `commit` deletes, if it is one that deletes: the put before it.
+fn deleted_by(commit: u64) -> Option<u64> {
+    (commit % WAYS == WAYS - 1).then(|| commit - (WAYS - 1))
 }
 
 /// Not a test: what the child does.
@@ -131,16 +148,21 @@ fn child() {
     });
 }
 
-/// Commits in each of the three ways.
+/// Commits in each of the four ways.
 fn make(session: &mut dyn Session, thread: u64, commit: u64) {
     let rows: Vec<_> = numbers(thread, commit).map(|n| (key(n), value(n))).collect();
-    match commit % 3 {
+    match commit % WAYS {
         0 => session.put(&rows[0].0, &rows[0].1),
         1 => {
             let rows: Vec<(&[u8], &[u8])> = rows.iter().map(|(k, v)| (&k[..], &v[..])).collect();
             session.put_batch(&rows)
         }
-        _ => session.read_modify_write(&rows[0].0, &mut |value| value.clone_from(&rows[0].1)),
+        2 => session.read_modify_write(&rows[0].0, &mut |value| value.clone_from(&rows[0].1)),
+        _ => {
+            let deleted = deleted_by(commit).expect("the way that deletes");
+            let keys: Vec<_> = numbers(thread, deleted).map(key).collect();
+            session.delete(&keys[0])
+        }
     }
     .expect("commits");
 }
