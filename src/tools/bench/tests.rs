@@ -177,10 +177,11 @@ fn peers_are_measured_in_the_same_rounds_and_compared() {
     }
     assert_eq!(of(&record, "commit", "good").len(), 1);
     for workload in ["read", "scan", "mixed"] {
-        let ours = of(&record, workload, "syncline");
-        assert_eq!(ours.len(), of(&record, workload, "good").len());
-        for row in ours {
-            assert_eq!((row.best_peer.as_deref(), row.rounds), (Some("good"), 2), "{row:?}");
+        for row in of(&record, workload, "syncline") {
+            // The peer has no mode that survives a power loss, and F is not atomic in ours.
+            let has_peer = row.mode != "sync" && row.note.is_empty();
+            assert_eq!(row.best_peer.as_deref(), has_peer.then_some("good"), "{row:?}");
+            assert_eq!(row.rounds, 2, "{row:?}");
         }
     }
     assert!(table(&record).contains("x good"));

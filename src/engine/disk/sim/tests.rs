@@ -259,6 +259,10 @@ fn a_removed_file_may_come_back_with_its_bytes() {
 #[test]
 fn a_sync_after_a_failed_one_succeeds_and_proves_nothing() {
     let (disk, file) = disk_with("a", 2 * SECTOR_BYTES);
+    file.write_at(0, &[7; SECTOR]).unwrap();
+    file.sync().unwrap();
+    file.write_at(0, &[0; SECTOR]).unwrap();
+    file.sync().unwrap(); // written zeros
     file.write_at(0, &[1; SECTOR]).unwrap();
     disk.fail_sync(0);
     assert!(matches!(file.sync(), Err(Error::Io { .. })));
@@ -275,6 +279,28 @@ fn a_sync_after_a_failed_one_succeeds_and_proves_nothing() {
     file.write_at(0, &[1; SECTOR]).unwrap(); // writing it again does
     file.sync().unwrap();
     assert_eq!(sectors(&disk.fork(Keep::Nothing), "a"), [1, 2]);
+}
+
+/// As ext4 does with space that was allocated and never written.
+#[test]
+fn a_sector_that_was_never_durable_is_in_doubt_until_it_leaves_the_cache() {
+    let (disk, file) = disk_with("a", 2 * SECTOR_BYTES);
+    file.write_at(0, &[1; SECTOR]).unwrap();
+    disk.fail_sync(0);
+    file.sync().unwrap_err();
+    for _ in 0..2 {
+        file.write_at(0, &[2; SECTOR]).unwrap();
+        file.sync().unwrap();
+        assert_eq!(sectors(&disk, "a"), [2, 0]);
+        assert_eq!(sectors(&disk.fork(Keep::Nothing), "a"), [0, 0], "written again in vain");
+    }
+    file.forget_cached();
+    assert_eq!(sectors(&disk, "a"), [0, 0], "what the device has");
+    file.write_at(0, &[3; SECTOR]).unwrap();
+    file.forget_cached();
+    assert_eq!(sectors(&disk, "a"), [3, 0], "what is dirty stays");
+    file.sync().unwrap();
+    assert_eq!(sectors(&disk.fork(Keep::Nothing), "a"), [3, 0]);
 }
 
 #[test]

@@ -181,6 +181,7 @@ fn a_failed_flush_of_the_pages_ends_the_checkpoints() {
     for keep in [Keep::Everything, Keep::Nothing, Keep::Seeded(1), Keep::Seeded(2)] {
         let image = disk.fork(keep);
         let (space, mut model) = (Space::open(&image).unwrap(), model.clone());
+        space.forget_cached(); // as a recovery does
         model.assert_is(&space, "reopened");
         model.checkpoint(&space, &[(1, Some(2)), (2, Some(2))]).unwrap();
         model.assert_is(&Space::open(&image.crash(Keep::Nothing)).unwrap(), "and written");

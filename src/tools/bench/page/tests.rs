@@ -134,7 +134,7 @@ fn later_workloads_have_sections() {
         "Does the rate hold as the store grows?",
         "How much disk does a byte of data take?",
         "How far back does a power loss reach?",
-        "How fast are gets when nothing is cached?",
+        "files are in no cache of the machine",
         "a note that a reader needs",
         "2 rounds",
         "processor per op",
