@@ -21,6 +21,13 @@ pub enum BenchError {
     },
     /// Standard output could not be written.
     Output(io::Error),
+    /// The process that measured an engine has ended without an answer.
+    Child {
+        /// The name of the engine.
+        engine: &'static str,
+        /// How it ended.
+        message: String,
+    },
     /// An engine failed, or gave a wrong result.
     Engine {
         /// Its name.
@@ -44,7 +51,9 @@ impl fmt::Display for BenchError {
             BenchError::Store(error) => error.fmt(f),
             BenchError::Io { action, source } => write!(f, "cannot {action}: {source}"),
             BenchError::Output(source) => write!(f, "cannot write to standard output: {source}"),
-            BenchError::Engine { engine, message } => write!(f, "{engine}: {message}"),
+            BenchError::Child { engine, message } | BenchError::Engine { engine, message } => {
+                write!(f, "{engine}: {message}")
+            }
         }
     }
 }

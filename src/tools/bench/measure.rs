@@ -172,7 +172,9 @@ where
                 let latency_ns = new_histogram();
                 barrier.wait();
                 let start = *start.get_or_init(Instant::now);
-                let run = Loop { timing, start, latency_ns, counter: &counter, processor, enough };
+                let counter = &counter;
+                let is_alone = threads == 1;
+                let run = Loop { timing, start, latency_ns, counter, processor, enough, is_alone };
                 let found = match rate {
                     None => run.closed(&mut worker, clock),
                     Some(rate) => run.open(&mut worker, &Schedule::new(rate, index, threads)),
@@ -261,6 +263,8 @@ struct Loop<'a> {
     counter: &'a Counter,
     processor: &'a Processor,
     enough: u64,
+    /// Whether no other thread measures.
+    is_alone: bool,
 }
 
 /// The processor time of the process while all threads measure: from the last warm-up that ends to the
@@ -329,7 +333,10 @@ impl Loop<'_> {
             }
         }
         self.processor.end();
-        let elapsed = (before - measured_from).saturating_sub(aside);
+        // Of several threads, one that waits for a processor when the warm-up ends would measure only the
+        // time that it has one for itself, and the sum of their rates would be more than there was.
+        let from = if self.is_alone { measured_from } else { warm };
+        let elapsed = (before - from).saturating_sub(aside);
         let rows_in_all = rows_before + rows;
         let latency_ns = self.latency_ns;
         Ok(ThreadRun { rows_in_all, rows, ops, overdue: 0, elapsed, latency_ns })
@@ -482,6 +489,20 @@ mod tests {
         assert!(sample.rows_in_all >= 30, "{sample:?}");
         assert_eq!(sample.rows_per_op, 10.0);
         assert!(gauge.ops() >= 3 && gauge.ops() <= sample.rows_in_all / 10);
+    }
+
+    /// Each thread works alone for a part of the time: no thread's rate while it works is the rate of all.
+    #[test]
+    fn threads_that_wait_for_each_other_are_not_counted_as_if_they_did_not() {
+        let turn = Mutex::new(());
+        let worker = || {
+            let _turn = turn.lock().unwrap();
+            thread::sleep(Duration::from_millis(1));
+            Ok(1)
+        };
+        let gauge = Gauge::default();
+        let sample = drive(vec![worker; 8], &load(&gauge, 60, None)).unwrap();
+        assert!(sample.ops_per_s <= 1001.0 * 1.2, "{sample:?}");
     }
 
     #[test]

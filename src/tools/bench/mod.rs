@@ -46,8 +46,8 @@
 //!   its guarantee, and the same size of cache. Every engine is measured in each mode that it has.
 //!   Only modes of the same guarantee are compared.
 //! - BENCH-7 An engine that loses a row, finds one that was not put, or returns other bytes has no
-//!   figures (`values`). A peer that fails is left out of that family, and the result says so; our own
-//!   failure ends the run.
+//!   figures (`values`). A peer that fails is left out of that family, one whose process was killed out of that
+//!   case, and the result says so; our own failure ends the run.
 //! - BENCH-8 Of our rows only those count against a peer's that do the same: a change that is not atomic
 //!   has a note, and no ratio.
 //!

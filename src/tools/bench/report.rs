@@ -107,10 +107,10 @@ impl Results {
         self.rounds[case].push(Round { is_disturbed, ..Round::of(sample) });
     }
 
-    /// Drops the rounds of engines that failed.
-    pub(super) fn forget(&mut self, failed: &[Contender]) {
-        for (case, rounds) in self.cases.iter().zip(&mut self.rounds) {
-            if failed.contains(&case.contender) {
+    /// Drops the rounds of engines that failed, and of single cases.
+    pub(super) fn forget(&mut self, failed: &[Contender], ended: &[usize]) {
+        for (index, (case, rounds)) in self.cases.iter().zip(&mut self.rounds).enumerate() {
+            if failed.contains(&case.contender) || ended.contains(&index) {
                 rounds.clear();
             }
         }

@@ -27,7 +27,8 @@ pub(super) fn measure_suite(
     let cases = suite.cases().to_vec();
     let rounds = suite.rounds(stage.settings.rounds);
     let mut results = Results::new(cases);
-    let mut failed = Vec::new();
+    // Who has no figures in this family, and which cases have none: their processes ended.
+    let (mut failed, mut ended) = (Vec::new(), Vec::new());
     let mut disturbed = Disturbed::default();
     stage.gauge.expect_measurements(u64::from(rounds) * results.cases.len() as u64);
     'rounds: for round in 0..rounds {
@@ -40,7 +41,7 @@ pub(super) fn measure_suite(
             let label = case.label(stage.name(contender));
             let turn = format!("round {} of {rounds}: {label}", round + 1);
             stage.gauge.now(turn.clone());
-            if !failed.contains(&contender) {
+            if !failed.contains(&contender) && !ended.contains(&index) {
                 let measure = || {
                     let before = Interference::now();
                     let sample = suite.measure(index)?;
@@ -51,8 +52,13 @@ pub(super) fn measure_suite(
                     // Ctrl-C ends the processes that are measured as well.
                     Err(_) if stop::is_asked() => break 'rounds,
                     Err(error) => {
+                        let is_of_all = !matches!(error, BenchError::Child { .. });
                         stage.peer_failed(contender, &label, error)?;
-                        failed.push(contender);
+                        if is_of_all {
+                            failed.push(contender);
+                        } else {
+                            ended.push(index);
+                        }
                     }
                 }
             }
@@ -60,7 +66,7 @@ pub(super) fn measure_suite(
         }
     }
     suite.end()?;
-    results.forget(&failed);
+    results.forget(&failed, &ended);
     disturbed.tell(&results, stage);
     Ok(results)
 }

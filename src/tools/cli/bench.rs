@@ -193,10 +193,10 @@ impl From<BenchError> for Failure {
             BenchError::Store(error) => Failure::Store(error),
             BenchError::Io { action, source } => Failure::Io { action, source },
             BenchError::Output(source) => Failure::output(source),
-            BenchError::Engine { engine, message } => Failure::Io {
-                action: format!("measure {engine}"),
-                source: io::Error::other(message),
-            },
+            BenchError::Child { engine, message } | BenchError::Engine { engine, message } => {
+                let action = format!("measure {engine}");
+                Failure::Io { action, source: io::Error::other(message) }
+            }
         }
     }
 }

@@ -76,7 +76,7 @@ pub(super) struct BenchArgs {
         value_parser = clap::value_parser!(u64).range(1..=86400))]
     pub(super) steady: u64,
     /// The memory of each store in `large`: its data are 4 and 16 times as much
-    #[arg(long, value_name = "MIB", default_value_t = 64,
+    #[arg(long, value_name = "MIB", default_value_t = 128,
         value_parser = clap::value_parser!(u64).range(16..1 << 24))]
     pub(super) large_mib: u64,
     /// The longest time for which `large` overwrites; it ends when the data are overwritten three

@@ -5,6 +5,7 @@ use std::process::{Child, Command, Stdio};
 
 use super::errand::{Errand, Report};
 use super::work::CHILD;
+use crate::tools::bench::error::BenchError;
 use crate::tools::bench::measure::Sample;
 use crate::tools::bench::memory_limit::MemoryLimit;
 
@@ -19,11 +20,16 @@ pub(in crate::tools::bench) struct Outcome {
 /// has answered and does not end by itself.
 ///
 /// # Errors
-/// A sentence that says what the child said, or how it ended.
+/// [`BenchError::Child`] of `engine`: what the child said, or how it ended.
 pub(in crate::tools::bench) fn run_errand(
+    engine: &'static str,
     errand: &Errand,
     memory_bytes: Option<u64>,
-) -> Result<Outcome, String> {
+) -> Result<Outcome, BenchError> {
+    send(errand, memory_bytes).map_err(|message| BenchError::Child { engine, message })
+}
+
+fn send(errand: &Errand, memory_bytes: Option<u64>) -> Result<Outcome, String> {
     let limit = memory_bytes.and_then(MemoryLimit::create);
     let program = std::env::current_exe().map_err(|error| format!("no program: {error}"))?;
     let child =

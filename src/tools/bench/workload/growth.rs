@@ -65,7 +65,7 @@ impl CaseSuite for GrowthSuite<'_> {
             },
             ..stage.errand(case, engine, contents)
         };
-        let outcome = run_errand(&errand, None).map_err(|problem| stage.wrong(engine, problem))?;
+        let outcome = run_errand(stage.name(case.contender), &errand, None)?;
         Ok(Sample { course: Vec::new(), ..outcome.sample })
     }
 

@@ -81,7 +81,7 @@ impl<'a> RecoverSuite<'a> {
             work: Work::Put { commits },
             ..stage.errand(case, engine, contents)
         };
-        let outcome = run_errand(&errand, None).map_err(|problem| stage.wrong(engine, problem))?;
+        let outcome = run_errand(stage.name(case.contender), &errand, None)?;
         let written = outcome.sample;
         let commits = written.rows_in_all;
         let mode = stage.mode(engine, case.mode);

@@ -54,7 +54,7 @@ impl CaseSuite for SteadySuite<'_> {
             work: Work::Overwrite { time: stage.settings.steady_time, enough: u64::MAX },
             ..stage.errand(case, engine, contents)
         };
-        let outcome = run_errand(&errand, None).map_err(|problem| stage.wrong(engine, problem))?;
+        let outcome = run_errand(stage.name(case.contender), &errand, None)?;
         Ok(outcome.sample)
     }
 }
