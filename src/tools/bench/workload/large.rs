@@ -34,6 +34,9 @@ const FACTORS: [u64; 2] = [4, 16];
 /// So many rounds at most.
 const ROUNDS: u32 = 3;
 
+/// The number of keys is a multiple of this, for people.
+const ROUND: u64 = 1000;
+
 /// Every row is overwritten so often.
 const TIMES: u64 = 3;
 
@@ -41,8 +44,8 @@ impl<'a> LargeSuite<'a> {
     pub(in crate::tools::bench) fn new(stage: &'a Stage<'a>) -> LargeSuite<'a> {
         let mut cases: Vec<Case> = Vec::new();
         for (index, factor) in FACTORS.into_iter().enumerate() {
-            let keys =
-                stage.settings.large_memory_bytes * factor / row_bytes(stage.value_bytes()) as u64;
+            let bytes = stage.settings.large_memory_bytes * factor;
+            let keys = bytes / row_bytes(stage.value_bytes()) as u64 / ROUND * ROUND;
             let case = |variant| Case {
                 distribution: "uniform",
                 floors: vec![cases.len()],
@@ -93,7 +96,7 @@ impl<'a> LargeSuite<'a> {
             ..stage.errand(case, engine, contents)
         };
         let outcome = run_errand(stage.name(case.contender), &errand, Some(memory))?;
-        let mut sample = outcome.sample;
+        let mut sample = Sample { course: Vec::new(), ..outcome.sample };
         sample.add_figure("memory_limit", f64::from(u8::from(outcome.is_limited)), "");
         Ok(sample)
     }
