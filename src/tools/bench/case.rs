@@ -85,6 +85,12 @@ impl Case {
         Case { contender: Contender::Engine(engine), mode: mode.name, guarantee, ..self.clone() }
     }
 
+    /// The engine of a case that has no floor.
+    pub(super) fn engine(&self) -> usize {
+        let Contender::Engine(engine) = self.contender else { unreachable!("there is no floor") };
+        engine
+    }
+
     /// Whether `other` does the same work, by any contender in any mode.
     pub(super) fn is_like(&self, other: &Case) -> bool {
         let key = |case: &Case| {

@@ -111,7 +111,7 @@ impl<'a> Stage<'a> {
         }
     }
 
-    /// The numbers of the rows of `contents`, in the order of their keys.
+    /// The numbers of the rows of the run, in the order of their keys.
     pub(super) fn sorted_rows(&self) -> Arc<[u64]> {
         let make = || {
             let mut rows: Vec<u64> = (0..self.settings.keys).collect();

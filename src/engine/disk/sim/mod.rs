@@ -29,9 +29,9 @@
 //!   them, until they are written again, even with the same bytes. The next flush succeeds and
 //!   proves nothing. Sectors of a page that was never written durably stay in doubt even when they are
 //!   written again, until they leave the cache ([`DiskFile::forget_cached`]): so does ext4 with space
-//!   that was allocated and not yet written (seen with Linux 6.18). A length likewise stays in doubt until the file is made longer, or as far as
-//!   bytes are written again. [`SimDisk::evict`] drops such sectors from the cache, so that reads
-//!   see older bytes.
+//!   that was allocated and not yet written (seen with Linux 6.18). A length likewise stays in doubt
+//!   until the file is made longer, or as far as bytes are written again. [`SimDisk::evict`] drops
+//!   such sectors from the cache, so that reads see older bytes.
 //! - **Full disk**: creating, allocating and growing fail beyond a capacity; allocated space stays.
 //! - **Failing calls**: any kind of operation fails at its n-th time, once or from then on. A
 //!   failed write may have written a part, any other failed call changes nothing.

@@ -78,8 +78,7 @@ fn work(errand: &Errand, database: &dyn Database, gauge: &Gauge) -> Result<Sampl
             let mut put = puts(&mut *session, 0, 1, commits.max(1), value_bytes);
             let begun = Instant::now();
             let put = || if begun.elapsed() < LONGEST { put() } else { Ok(0) };
-            let sample = repeat(put, commits, &load(gauge, LONGEST))?;
-            Ok(sample)
+            repeat(put, commits, &load(gauge, LONGEST))
         }
         Work::Overwrite { time, enough } => {
             let mut chance = Chance::new(errand.seed, 0);

@@ -5,7 +5,7 @@
 //! than the cache is in the operating system's, if that has room: nothing bounds it here, as in
 //! `large`.
 
-use crate::tools::bench::case::{Case, CaseSuite, Contender};
+use crate::tools::bench::case::{Case, CaseSuite};
 use crate::tools::bench::child::{Errand, Work, run_errand};
 use crate::tools::bench::error::BenchError;
 use crate::tools::bench::measure::Sample;
@@ -52,7 +52,7 @@ impl CaseSuite for GrowthSuite<'_> {
 
     fn measure(&mut self, case: usize) -> Result<Sample, BenchError> {
         let (stage, case) = (self.stage, &self.cases[case]);
-        let Contender::Engine(engine) = case.contender else { unreachable!("there is no floor") };
+        let engine = case.engine();
         let keys = case.keys.expect("of each case");
         let contents = Contents { keys, value_bytes: case.value_bytes };
         let time = stage.settings.measure_time;

@@ -20,7 +20,7 @@ use std::hint::black_box;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::read::ends;
-use crate::tools::bench::case::{Case, CaseSuite, Contender};
+use crate::tools::bench::case::{Case, CaseSuite};
 use crate::tools::bench::contenders::up_to_cores;
 use crate::tools::bench::draws::{Chance, Zipfian};
 use crate::tools::bench::engine::Session;
@@ -115,7 +115,7 @@ impl CaseSuite for MixedSuite<'_> {
 
     fn measure(&mut self, case: usize) -> Result<Sample, BenchError> {
         let case = &self.cases[case];
-        let Contender::Engine(engine) = case.contender else { unreachable!("there is no floor") };
+        let engine = case.engine();
         let mix = *MIXES.iter().find(|mix| mix.name == case.variant).expect("one of them");
         let stage = self.stage;
         let mode = match case.guarantee {

@@ -15,7 +15,7 @@
 use std::path::Path;
 use std::time::Instant;
 
-use crate::tools::bench::case::{Case, CaseSuite, Contender};
+use crate::tools::bench::case::{Case, CaseSuite};
 use crate::tools::bench::child::{Errand, Work, run_errand};
 use crate::tools::bench::engine::{Guarantee, Mode};
 use crate::tools::bench::error::BenchError;
@@ -128,7 +128,7 @@ impl CaseSuite for RecoverSuite<'_> {
 
     fn measure(&mut self, case: usize) -> Result<Sample, BenchError> {
         let case = &self.cases[case];
-        let Contender::Engine(engine) = case.contender else { unreachable!("there is no floor") };
+        let engine = case.engine();
         match case.variant {
             AFTER_CLOSE => self.after_close(case, engine),
             _ => self.after_kill(case, engine),

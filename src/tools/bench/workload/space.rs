@@ -15,7 +15,7 @@ use std::io;
 use std::path::Path;
 use std::time::Instant;
 
-use crate::tools::bench::case::{Case, CaseSuite, Contender};
+use crate::tools::bench::case::{Case, CaseSuite};
 use crate::tools::bench::engine::Session;
 use crate::tools::bench::error::BenchError;
 use crate::tools::bench::measure::Sample;
@@ -65,8 +65,8 @@ impl CaseSuite for SpaceSuite<'_> {
 
     fn measure(&mut self, case: usize) -> Result<Sample, BenchError> {
         let (stage, case) = (self.stage, &self.cases[case]);
-        let Contender::Engine(engine) = case.contender else { unreachable!("there is no floor") };
-        let contents = Contents { keys: stage.settings.keys, value_bytes: case.value_bytes };
+        let engine = case.engine();
+        let contents = stage.contents(case.value_bytes);
         let dir = stage.fresh_dir();
         let mode = stage.mode(engine, case.mode);
         let database = stage.open(engine, &dir, mode, &stage.sizes(contents))?;

@@ -9,7 +9,7 @@
 
 use std::time::Duration;
 
-use crate::tools::bench::case::{Case, CaseSuite, Contender};
+use crate::tools::bench::case::{Case, CaseSuite};
 use crate::tools::bench::child::{Errand, Work, run_errand};
 use crate::tools::bench::error::BenchError;
 use crate::tools::bench::measure::Sample;
@@ -47,7 +47,7 @@ impl CaseSuite for SteadySuite<'_> {
 
     fn measure(&mut self, case: usize) -> Result<Sample, BenchError> {
         let (stage, case) = (self.stage, &self.cases[case]);
-        let Contender::Engine(engine) = case.contender else { unreachable!("there is no floor") };
+        let engine = case.engine();
         let contents = stage.contents(case.value_bytes);
         let errand = Errand {
             dir: stage.stock(engine, contents)?.dir,
